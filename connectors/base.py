@@ -1,0 +1,269 @@
+"""What Northing knows of every tracker: values, errors, and the contract of a connector.
+
+This module is the lowest layer. It knows no vendor, no web framework and no database.
+All times are aware datetimes in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+StatusCategory = Literal["todo", "doing", "done"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whom the tracker takes us for; `id` is what its comments name as author."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A Jira project or a GitHub repository; a cursor belongs to one of these.
+
+    `public`: anybody may read its tickets. `service_desk`: comments there reach customers,
+    so Northing never writes any. `problem`: why it cannot be read now, in words; None where
+    it can.
+    """
+
+    key: str
+    public: bool = False
+    service_desk: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EpicRef:
+    """The tracker's immutable id and the key last seen, which may have changed since."""
+
+    remote_id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Epic:
+    """One epic as the tracker showed it.
+
+    `text` is the description's lines outside code and quotes, where ticket text may link
+    to key results. `fields` holds the custom fields the source asks for, by name, each as
+    the strings a rule can compare.
+    """
+
+    remote_id: str
+    key: str
+    project: str
+    title: str
+    url: str
+    type: str
+    status: str
+    status_category: StatusCategory
+    created_at: datetime
+    updated_at: datetime
+    labels: tuple[str, ...] = ()
+    assignees: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    milestone: str | None = None
+    parent_key: str | None = None
+    text: tuple[str, ...] = ()
+    fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> EpicRef:
+        return EpicRef(self.remote_id, self.key)
+
+
+MissingReason = Literal["deleted", "out_of_scope", "not_an_epic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A ticket that is not, or no longer, an epic of this source.
+
+    `deleted` also stands for "no longer visible to us": trackers answer both alike.
+    """
+
+    ref: EpicRef
+    reason: MissingReason
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of `changed_since`, oldest change first.
+
+    `missing` are tickets met on the way that do not fit the selector (they may have fitted
+    once). `cursor` is the newest `updated_at` met so far, never the clock's time.
+    """
+
+    epics: tuple[Epic, ...]
+    missing: tuple[Missing, ...] = ()
+    cursor: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Tells our comment from all others: this installation, this epic."""
+
+    installation: str
+    epic: int
+
+    def __str__(self) -> str:
+        return f"{self.installation}/{self.epic}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment of ours on a ticket. `ours` is False when its author is somebody else."""
+
+    id: str
+    url: str
+    ours: bool = True
+
+
+# --- the text of a comment: one model, rendered by `connectors.markup` ---------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words as a person wrote them; every renderer escapes them. `style` is plain type, strong or code."""
+
+    value: str
+    style: Literal["plain", "strong", "code"] = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    label: str
+    url: str
+
+
+Inline = Text | Link
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    content: tuple[Inline, ...]
+    small: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    items: tuple[tuple[Inline, ...], ...]
+
+
+Block = Paragraph | Bullets
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    blocks: tuple[Block, ...]
+
+
+# --- errors, each named by what the caller should do ---------------------------------------
+
+
+class ConnectorError(Exception):
+    """Something between us and the tracker. `what_to_do` is for the person who runs Northing."""
+
+    code = "tracker_error"
+
+    def __init__(self, message: str, what_to_do: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.what_to_do = what_to_do
+
+
+class Unavailable(ConnectorError):
+    """Come back later, not before `retry_after` seconds; nothing was changed on the tracker."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, retry_after: float = 60.0, what_to_do: str = "") -> None:
+        super().__init__(message, what_to_do or "Nothing; Northing tries again by itself.")
+        self.retry_after = retry_after
+
+
+class Unanswered(Unavailable):
+    """A write was sent and its answer lost: look for its effect before sending it again."""
+
+    code = "unanswered"
+
+
+class Rejected(ConnectorError):
+    """The tracker refused; the same call will be refused again until a person changes something."""
+
+    code = "rejected"
+
+
+class Unauthorized(Rejected):
+    """The credentials are not, or no longer, good. Nothing read with them may be believed."""
+
+    code = "unauthorized"
+
+
+class Gone(ConnectorError):
+    """What was asked for is not there (deleted, or not visible to us)."""
+
+    code = "gone"
+
+
+class BadPayload(ConnectorError):
+    """The tracker's answer could not be understood; nothing of it is to be used."""
+
+    code = "bad_payload"
+
+
+# --- the contract ---------------------------------------------------------------------------
+
+
+class Connector(Protocol):
+    """One configured tracker. Neither sleeps nor retries; every call has a timeout.
+
+    Any member may raise `Unavailable`, `Unauthorized`, `Rejected` or `BadPayload`.
+    `requests` counts the calls made to the tracker by this object.
+    """
+
+    requests: int
+
+    async def account(self) -> Account:
+        """Who we are. Raises `Unauthorized` where the tracker takes us for nobody."""
+        ...
+
+    async def projects(self) -> list[Project]:
+        """The projects in scope; one that cannot be read comes with its `problem`."""
+        ...
+
+    def changed_since(self, project: Project, since: datetime | None) -> AsyncIterator[Page]:
+        """Every epic of `project` updated at or after `since` (all for None), oldest first.
+
+        Ends normally only when the tracker said there is no more.
+        """
+        ...
+
+    async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
+        """The present state of each, in the order asked for, read past any search index."""
+        ...
+
+    async def find_comment(self, ref: EpicRef, marker: Marker) -> Comment | None:
+        """Our comment on the ticket by `marker`, every page of comments looked at.
+
+        A comment with the marker by another author comes back with `ours` False if there
+        is none of ours. Raises `Gone` if the ticket is not there.
+        """
+        ...
+
+    async def put_comment(
+        self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
+    ) -> Comment:
+        """Create our comment (`comment_id` None) with its marker, or edit it: one request.
+
+        Raises `Gone` if the ticket or comment is not there, `Unanswered` if the request may
+        have been carried out.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
