@@ -1,0 +1,129 @@
+"""The way to PostgreSQL: URL, engine, sessions, migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import NullPool
+
+import migrations
+
+OLDEST_POSTGRESQL = 15
+Sessions = async_sessionmaker[AsyncSession]
+
+
+class DatabaseNotReady(Exception):
+    """One line: what is wrong with the database and what to do."""
+
+
+def sqlalchemy_url(url: str) -> URL:
+    """Any accepted spelling of a PostgreSQL URL, for SQLAlchemy on psycopg 3."""
+    return make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
+
+
+def libpq_url(url: str) -> str:
+    """The same for psycopg and libpq themselves."""
+    return sqlalchemy_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def engine_for(url: str, *, pool_size: int = 10) -> AsyncEngine:
+    """An engine whose connections give up connecting after 10 s and any statement after 60 s.
+
+    Prepared statements stay off so that a transaction pooler may stand in between.
+    """
+    return create_async_engine(
+        sqlalchemy_url(url),
+        pool_size=pool_size,
+        max_overflow=10,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 10,
+            "prepare_threshold": None,
+            "application_name": "northing",
+        },
+    )
+
+
+def sessions_for(engine: AsyncEngine) -> Sessions:
+    return async_sessionmaker(engine, expire_on_commit=False)
+
+
+def _alembic(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    config.attributes["url"] = sqlalchemy_url(url)
+    return config
+
+
+@contextmanager
+def _readable_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        where = sqlalchemy_url(url).set(password=None, username=None).render_as_string()
+        reason = " ".join(str(error).split())
+        raise DatabaseNotReady(
+            f"PostgreSQL at {where} does not let us in: {reason} Check NORTHING_DATABASE_URL and the server."
+        ) from None
+
+
+def migrate(url: str) -> None:
+    """Bring the schema to this version. Several servers may do so at once: one migrates, the others wait.
+
+    Raises `DatabaseNotReady` where the server cannot be reached, is older than PostgreSQL 15, or
+    was migrated by a newer Northing.
+    """
+    with _readable_errors(url), psycopg.connect(libpq_url(url), connect_timeout=10) as connection:
+        if connection.info.server_version < OLDEST_POSTGRESQL * 10000:
+            raise DatabaseNotReady(
+                f"PostgreSQL {connection.info.server_version // 10000} is too old; "
+                f"Northing needs {OLDEST_POSTGRESQL} or newer."
+            )
+    current = applied_revision(url)
+    known = {revision.revision for revision in ScriptDirectory.from_config(_alembic(url)).walk_revisions()}
+    if current is not None and current not in known:
+        raise DatabaseNotReady(
+            f"The database was migrated by a newer Northing (revision {current}); run that version or a newer one."
+        )
+    command.upgrade(_alembic(url), "head")
+
+
+def downgrade(url: str, revision: str) -> None:
+    command.downgrade(_alembic(url), revision)
+
+
+def applied_revision(url: str) -> str | None:
+    engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def newest_revision() -> str:
+    head = ScriptDirectory.from_config(_alembic("postgresql://x/x")).get_current_head()
+    assert head is not None
+    return head
+
+
+async def why_not_ready(engine: AsyncEngine) -> str | None:
+    """None while the database answers and its schema is this version's, else the reason in words."""
+    try:
+        async with engine.connect() as connection:
+            applied = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+    except Exception as error:  # any failure to ask is the answer
+        return f"the database does not answer ({type(error).__name__})"
+    if applied != newest_revision():
+        return f"the schema is at {applied}, this version needs {newest_revision()}; run `northing db upgrade`"
+    return None

@@ -1,0 +1,106 @@
+"""The operating system user the server runs as, and running a command as that user."""
+
+import os
+import pwd
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+# PostgreSQL refuses to run as root, so root lends the cluster to the first of these that exists.
+UNPRIVILEGED = ("northing", "postgres", "nobody")
+
+
+class EmbeddedDatabaseError(Exception):
+    """The embedded database cannot be used. The message is one line and says what to do."""
+
+
+@dataclass(frozen=True)
+class Account:
+    name: str
+    uid: int
+    gid: int
+    switch: bool  # true when commands must give up root first
+
+    def run(
+        self,
+        command: list[str],
+        *,
+        timeout: float,
+        stderr: int | IO[bytes] = subprocess.PIPE,
+        keep: tuple[int, ...] = (),
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run and wait, away from our terminal and working directory; only the files in `keep` are inherited.
+
+        The environment is empty on purpose: PGPORT, PGDATA or a locale of the caller must not leak into a
+        server that other processes will share.
+        """
+        return subprocess.run(  # noqa: S603  # a list of arguments, no shell reads it
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            timeout=timeout,
+            check=False,
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            user=self.uid if self.switch else None,
+            group=self.gid if self.switch else None,
+            extra_groups=[] if self.switch else None,
+            umask=0o077,
+            pass_fds=keep,
+            start_new_session=True,  # Ctrl-C in the terminal is for us, never for the server
+        )
+
+    def first_closed(self, path: Path) -> Path | None:
+        """The first folder on the way to `path` (itself included) that this user may not enter."""
+        way = [str(folder) for folder in (*reversed(path.parents), path)]
+        # cd asks the kernel, so access lists and security modules count too, which mode bits would miss
+        script = 'for folder; do cd -- "$folder" 2>/dev/null || { printf %s "$folder"; exit 1; }; done'
+        answer = self.run(["/bin/sh", "-c", script, "sh", *way], timeout=10)
+        return Path(os.fsdecode(answer.stdout)) if answer.returncode else None
+
+
+def name_of(uid: int) -> str:
+    """The user's name, or the number where the passwd database has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def server_account(cluster: Path) -> Account:
+    """Ourselves; as root the owner of `cluster`, or before it exists the first unprivileged user there is.
+
+    Raises EmbeddedDatabaseError.
+    """
+    if os.geteuid() != 0:
+        return _account(os.geteuid(), switch=False)
+    if cluster.exists():
+        uid = cluster.lstat().st_uid
+        if uid == 0:
+            raise EmbeddedDatabaseError(
+                f"{cluster} belongs to root, as whom PostgreSQL does not run: "
+                f"give it back to the user that had it, for example chown -R nobody {cluster}"
+            )
+        return _account(uid, switch=True)
+    for name in UNPRIVILEGED:
+        try:
+            return _account(pwd.getpwnam(name).pw_uid, switch=True)
+        except KeyError:
+            continue
+    raise EmbeddedDatabaseError(
+        "PostgreSQL does not run as root, and no user northing, postgres or nobody exists: "
+        "add one with useradd --system northing, or set NORTHING_DATABASE_URL"
+    )
+
+
+def _account(uid: int, *, switch: bool) -> Account:
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        raise EmbeddedDatabaseError(
+            f"PostgreSQL needs a user with a name, and user id {uid} has none: "
+            "add it to the passwd database, or set NORTHING_DATABASE_URL"
+        ) from None
+    return Account(entry.pw_name, uid, entry.pw_gid, switch)

@@ -1,0 +1,245 @@
+"""Making, starting and stopping one PostgreSQL. Every function here wants the data folder's lock held."""
+
+import os
+import shutil
+import signal
+import socket
+import struct
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from app.embedded import binaries, processes
+from app.embedded.account import EmbeddedDatabaseError, name_of
+from app.embedded.folder import PORT, SOCKET_NAME, Folder, forget_socket_folder
+
+ROLE = "northing"
+START_SECONDS = 120  # recovery after a crash reads at most max_wal_size
+STOP_SECONDS = 60
+LOG_BYTES = 10_000_000
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+# For a small machine that does other work too. Parallel plans are off because they need shared memory that
+# containers are short of, replication because nothing replicates and it makes bulk loads write more.
+SETTINGS = {
+    "listen_addresses": "",
+    "port": str(PORT),
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "max_wal_size": "512MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "logging_collector": "off",
+}
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def ensure_running(folder: Folder, sockets: Path, lock: int, *, durable: bool) -> None:
+    """Join the server that answers, or make one. `lock` is the held lock's file descriptor.
+
+    Raises EmbeddedDatabaseError.
+    """
+    if _ready(folder, sockets):
+        return
+    pid = _server_pid(folder)
+    if pid is not None:  # starting, recovering or stopping for an owner that died meanwhile
+        _wait(lambda: _ready(folder, sockets) or not _settling(folder, sockets, pid), START_SECONDS)
+        if _ready(folder, sockets):
+            return
+        stop(folder)
+    major, install = binaries.choose(folder)
+    programs = binaries.programs(folder, major, install)
+    if binaries.recorded_major(folder) is None:
+        _create(folder, programs, major, lock, durable=durable)
+    _start(folder, programs, sockets, durable=durable)
+
+
+def stop(folder: Folder) -> None:
+    """Stop the server, if one runs, ending its connections. Raises EmbeddedDatabaseError."""
+    pid = _server_pid(folder)
+    if pid is not None:
+        for request, patience in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 15)):  # fast, then at once
+            os.kill(pid, request)
+            if _wait(lambda: not processes.is_server(pid, folder.cluster), patience):
+                break
+        else:
+            raise EmbeddedDatabaseError(
+                f"The database server in {folder.path} does not stop: end process {pid} and see {folder.log}"
+            )
+    forget_socket_folder(folder)
+
+
+def answers(path: Path) -> bool:
+    """Does a PostgreSQL answer on this socket? Needs no login, so a server full of connections answers too.
+
+    https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(5)
+        try:
+            client.connect(str(path))
+            client.sendall(SSL_REQUEST)
+            return client.recv(1) in (b"N", b"S")
+        except OSError:
+            return False
+
+
+def _ready(folder: Folder, sockets: Path) -> bool:
+    return _pid_file(folder)[1] == "ready" and answers(sockets / SOCKET_NAME)
+
+
+def _settling(folder: Folder, sockets: Path, pid: int) -> bool:
+    """Is waiting for this server of any use? Not if it is gone, or its socket was deleted under it."""
+    lost = _pid_file(folder)[1] == "ready" and not (sockets / SOCKET_NAME).exists()
+    return not lost and processes.is_server(pid, folder.cluster)
+
+
+def _pid_file(folder: Folder) -> tuple[int | None, str]:
+    """What postmaster.pid claims: the process and its state. A claim only, the file outlives its writer."""
+    try:
+        lines = (folder.cluster / "postmaster.pid").read_text().splitlines()
+        return int(lines[0]), lines[7].strip() if len(lines) > 7 else "starting"
+    except (FileNotFoundError, ValueError, IndexError):
+        return None, ""
+
+
+def _server_pid(folder: Folder) -> int | None:
+    pid, _ = _pid_file(folder)
+    return pid if pid is not None and processes.is_server(pid, folder.cluster) else None
+
+
+def _create(folder: Folder, programs: Path, major: int, lock: int, *, durable: bool) -> None:
+    """Make the cluster beside its place and move it in whole: a killed initdb leaves nothing half ready."""
+    for leftover in folder.path.glob("new-*"):
+        shutil.rmtree(leftover)
+    fresh = Path(tempfile.mkdtemp(prefix="new-", dir=folder.path))
+    try:
+        if folder.account.switch:
+            os.chown(fresh, folder.account.uid, folder.account.gid)
+        # from 17 on PostgreSQL has its own Unicode rules, the same on every machine
+        unicode = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else []
+        command = [
+            str(programs / "initdb"),
+            "-D",
+            str(fresh),
+            "-U",
+            ROLE,
+            "--encoding=UTF8",
+            "--locale=C",
+            *unicode,
+        ]
+        command += ["--data-checksums", "--auth=reject", "--no-instructions"]
+        # initdb keeps the lock open, so if we are killed nobody else begins before it has ended
+        done = folder.account.run(
+            command if durable else [*command, "--no-sync"], timeout=START_SECONDS, keep=(lock,)
+        )
+        if done.returncode:
+            raise _failure(folder, _reason(done.stderr))
+        fresh.rename(folder.cluster)
+        _sync(folder.path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    entry = os.open(path, os.O_RDONLY)
+    os.fsync(entry)
+    os.close(entry)
+
+
+def _start(folder: Folder, programs: Path, sockets: Path, *, durable: bool) -> None:
+    # Nothing of this cluster runs, so what a dead server left is worthless, and harmful once its number
+    # belongs to another process: PostgreSQL would refuse to start.
+    for stale in (folder.cluster / "postmaster.pid", sockets / SOCKET_NAME, sockets / f"{SOCKET_NAME}.lock"):
+        stale.unlink(missing_ok=True)
+    _write_access(folder)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        pid, begin = _launch(folder, _command(folder, programs, sockets, durable=durable))
+        if _wait_for_start(folder, sockets, pid, deadline):
+            return
+        reason = _reason(folder.log.read_bytes()[begin:])
+        # sessions of a killed server live on until their statement ends, and must not meet a new server
+        if "shared memory block" not in reason or time.monotonic() > deadline:
+            raise _failure(folder, reason)
+        time.sleep(0.2)
+
+
+def _wait_for_start(folder: Folder, sockets: Path, pid: int, deadline: float) -> bool:
+    """True once the server answers, false if it ended. Raises EmbeddedDatabaseError if neither comes in time."""
+    _wait(lambda: _ready(folder, sockets) or processes.birth(pid) is None, deadline - time.monotonic())
+    if _ready(folder, sockets):
+        return True
+    if processes.birth(pid) is not None:
+        stop(folder)
+        raise _failure(folder, f"no answer within {START_SECONDS} seconds")
+    return False
+
+
+def _command(folder: Folder, programs: Path, sockets: Path, *, durable: bool) -> list[str]:
+    settings = {
+        **SETTINGS,
+        "unix_socket_directories": str(sockets),
+        "hba_file": str(folder.path / "pg_hba.conf"),
+        "ident_file": str(folder.path / "pg_ident.conf"),
+        **({} if durable else NOT_DURABLE),
+    }
+    command = [str(programs / "postgres"), "-D", str(folder.cluster)]
+    for name, value in settings.items():
+        command += ["-c", f"{name}={value}"]
+    return command
+
+
+def _launch(folder: Folder, command: list[str]) -> tuple[int, int]:
+    """Start the server as nobody's child, so that any process may stop it and none has to reap it.
+
+    Returns its process id and the length of the log before it.
+    """
+    with open(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+        if log.tell() > LOG_BYTES:
+            log.truncate(0)
+        begin = log.tell() if log.tell() <= LOG_BYTES else 0
+        shell = ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh"]
+        done = folder.account.run([*shell, *command], timeout=30, stderr=log)
+    return int(done.stdout), begin
+
+
+def _write_access(folder: Folder) -> None:
+    """Only the user who runs Northing may log in; the kernel vouches for who is at the other end."""
+    user = name_of(os.geteuid()).replace('"', '""')
+    for name, text in (
+        ("pg_hba.conf", f"local all {ROLE} peer map=northing\n"),
+        ("pg_ident.conf", f'northing "{user}" {ROLE}\n'),
+    ):
+        path = folder.path / name
+        path.write_text(text)
+        path.chmod(0o644)  # no secret in it, and as root the server's user must read it
+
+
+def _wait(done: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _reason(output: bytes) -> str:
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
+    serious = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error:" in line]
+    return (serious or lines or ["it said nothing"])[-1 if not serious else 0]
+
+
+def _failure(folder: Folder, reason: str) -> EmbeddedDatabaseError:
+    return EmbeddedDatabaseError(
+        f"PostgreSQL did not start in {folder.path} ({reason}): mend that and start again, "
+        f"more stands in {folder.log}; NORTHING_DATABASE_URL takes another server"
+    )

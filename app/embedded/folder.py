@@ -1,0 +1,189 @@
+"""Where the embedded database keeps its files, checked before anything is believed or written there.
+
+Mode and owner are only ever changed on what this module has just created, or on the socket folder it made.
+"""
+
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.embedded.account import Account, EmbeddedDatabaseError, name_of, server_account
+
+PORT = 5432  # only part of the socket's name: nothing listens on TCP
+SOCKET_NAME = f".s.PGSQL.{PORT}"
+LONGEST_SOCKET_PATH = 103  # macOS keeps 104 bytes with the closing zero, Linux 108
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of one embedded database. `account` is the user its server runs as."""
+
+    path: Path
+    account: Account
+
+    @property
+    def cluster(self) -> Path:
+        return self.path / "cluster"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "server.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def handles(self) -> Path:
+        return self.path / "handles"
+
+    @property
+    def elsewhere(self) -> Path:
+        return self.path / "run-elsewhere"
+
+
+def open_folder(data_dir: Path) -> Folder:
+    """Create what is missing and refuse what is not safe to use. Raises EmbeddedDatabaseError."""
+    data_dir = data_dir.resolve()
+    base = data_dir / "postgresql"
+    try:
+        _check_owned(data_dir)
+        _check_owned(base)
+        account = server_account(base / "cluster")
+        if account.switch:
+            _check_way(account, data_dir)
+        # the server's user only passes through root's folders, it cannot list them
+        mode = 0o711 if account.switch else 0o700
+        for path in (*reversed(data_dir.parents), data_dir, base):
+            make_folder(path, mode)
+        for path in (data_dir, base):  # again: another user may have been quicker
+            _check_owned(path)
+        make_folder(base / "handles", 0o700)
+    except OSError as error:
+        raise EmbeddedDatabaseError(
+            f"The data folder {data_dir} cannot be used ({error.strerror}: {error.filename}): "
+            "mend that, or choose another folder with NORTHING_DATA_DIR"
+        ) from error
+    return Folder(base, account)
+
+
+def make_folder(path: Path, mode: int) -> None:
+    """Create `path` with exactly this mode, whatever the umask; leave it alone if it is there."""
+    if path.is_dir():
+        return
+    try:
+        path.mkdir(mode=mode)
+    except FileExistsError:
+        return
+    if stat.S_IMODE(path.lstat().st_mode) != mode:
+        path.chmod(mode)
+
+
+def _check_owned(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        raise EmbeddedDatabaseError(
+            f"{path} is not a folder: move it away, or choose another folder with NORTHING_DATA_DIR"
+        )
+    if found.st_uid != os.geteuid():
+        raise EmbeddedDatabaseError(
+            f"{path} belongs to {name_of(found.st_uid)}, and Northing runs as {name_of(os.geteuid())}: "
+            f"run it as {name_of(found.st_uid)}, or choose another folder with NORTHING_DATA_DIR"
+        )
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        # anybody could put a folder of their own in the place of ours
+        raise EmbeddedDatabaseError(
+            f"Every local user may write to {path}: close it with chmod o-w {path}, "
+            "or choose another folder with NORTHING_DATA_DIR"
+        )
+
+
+def _check_way(account: Account, data_dir: Path) -> None:
+    there = data_dir
+    while not there.exists():
+        there = there.parent
+    closed = account.first_closed(there)
+    if closed is not None:
+        raise EmbeddedDatabaseError(
+            f"The database server runs as {account.name}, who may not enter {closed}: choose another folder "
+            f"with NORTHING_DATA_DIR, or allow passing through with chmod o+x {closed}"
+        )
+
+
+def socket_folder(folder: Folder) -> Path:
+    """The private folder of the server's socket, created if need be. Call it with the lock held.
+
+    The mode keeps other users away from the socket, and `peer` in pg_hba.conf turns them down should the
+    mode ever be loosened. No password: whoever could read one owns the cluster's files anyway.
+
+    Raises EmbeddedDatabaseError.
+    """
+    near = folder.path / "run"
+    length = len(os.fsencode(near / SOCKET_NAME))
+    if length <= LONGEST_SOCKET_PATH and "," not in str(near):  # libpq takes a comma for a list of hosts
+        return _near(near, folder.account)
+    if folder.elsewhere.exists():
+        recorded = _recorded(folder)
+        if _is_private(recorded, folder.account.uid):
+            return recorded
+    # A new random name each time: a folder found under a name that others can guess may be theirs.
+    made = Path(tempfile.mkdtemp(prefix="northing-", dir=_short_parent()))
+    _give(made, folder.account)
+    folder.elsewhere.write_text(str(made))
+    return made
+
+
+def forget_socket_folder(folder: Folder) -> None:
+    """Take away the folder made outside the data folder, once its server is down."""
+    if folder.elsewhere.exists():
+        made = _recorded(folder)
+        if _is_private(made, folder.account.uid) and not any(made.iterdir()):
+            made.rmdir()
+            folder.elsewhere.unlink()
+
+
+def _recorded(folder: Folder) -> Path:
+    return Path("/", folder.elsewhere.read_text())  # absolute even if the writer was killed before writing
+
+
+def _near(path: Path, account: Account) -> Path:
+    make_folder(path, 0o700)
+    if not _is_private(path, account.uid):
+        # just made; or its maker was killed before giving it away; or its mode was loosened by hand
+        if path.is_symlink() or path.lstat().st_uid not in (account.uid, os.geteuid()):
+            raise EmbeddedDatabaseError(f"{path} is not Northing's own folder: remove it and start again")
+        path.chmod(0o700)
+        _give(path, account)
+    return path
+
+
+def _give(path: Path, account: Account) -> None:
+    if account.switch:
+        os.chown(path, account.uid, account.gid)
+
+
+def _is_private(path: Path, uid: int) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and not found.st_mode & 0o077
+
+
+def _short_parent() -> Path:
+    """A folder with a short name in which nobody else can rename or remove what we make."""
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
+    if os.geteuid() == 0:
+        runtime = Path("/run")
+    # su and sudo may leave another user's XDG_RUNTIME_DIR in the environment
+    usable = (
+        runtime.is_dir() and runtime.lstat().st_uid == os.geteuid() and not runtime.lstat().st_mode & 0o022
+    )
+    if usable and len(os.fsencode(runtime)) < 60 and os.access(runtime, os.W_OK):
+        return runtime
+    return Path("/tmp")  # noqa: S108  # mkdtemp: a random name, created 0700, and the folder is sticky

@@ -1,0 +1,48 @@
+"""Telling one process from a later one that was given the same number."""
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def birth(pid: int) -> str | None:
+    """A short word that is the same for a process's whole life and different for the next user of its number.
+
+    None when there is no such process, or only its unreaped remains.
+    """
+    if (PROC / "self" / "stat").exists():
+        try:
+            line = (PROC / str(pid) / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        # fields from the state on; the name before them may hold spaces and brackets
+        fields = line[line.rindex(")") + 2 :].split()
+        # the start time counts from boot, so it needs the boot's own name beside it
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return None if fields[0] in "ZX" else _word(boot + fields[19])
+    answer = _ps(pid, "stat=,lstart=")
+    return None if not answer or answer.startswith("Z") else _word(answer.split(maxsplit=1)[1])
+
+
+def is_server(pid: int, cluster: Path) -> bool:
+    """Is this process alive and the main process of the PostgreSQL that we started on `cluster`?"""
+    if (PROC / "self" / "stat").exists():
+        try:
+            words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return words[0].endswith(b"/postgres") and os.fsencode(cluster) in words
+    return f"/postgres -D {cluster} " in _ps(pid, "command=")
+
+
+def _ps(pid: int, columns: str) -> str:
+    command = ["/bin/ps", "-ww", "-o", columns, "-p", str(pid)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    return answer.stdout.strip()
+
+
+def _word(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

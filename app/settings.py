@@ -1,0 +1,139 @@
+"""Settings from the environment and `.env`. A wrong one stops the start with one line that names it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from cryptography.fernet import Fernet
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+
+class WrongSetting(Exception):
+    """One line that names the setting and says what to do."""
+
+
+def default_data_dir() -> Path:
+    """As root `/var/lib/northing`, else the platform's folder for user data."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/northing")
+    return user_data_path("northing", appauthor=False)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Settings(BaseSettings):
+    """Every setting of the contract; the names are `NORTHING_` and the field's in capitals."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NORTHING_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
+
+    database_url: SecretStr | None = None
+    listen_url: SecretStr | None = None
+    data_dir: Path = Field(default_factory=default_data_dir)
+    admin_token: SecretStr | None = None
+    secret_key: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    public_url: str = ""
+    log_format: Literal["console", "json"] = Field(
+        default_factory=lambda: "console" if sys.stderr.isatty() else "json"
+    )
+
+    @field_validator("database_url", "listen_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            url = make_url(value.get_secret_value())
+        except ArgumentError:
+            raise ValueError("is not a URL; write postgresql://user:password@host/database") from None
+        if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+            raise ValueError("must be a PostgreSQL URL; write postgresql://user:password@host/database")
+        if not url.database:
+            raise ValueError("names no database; write postgresql://user:password@host/database")
+        return value
+
+    @field_validator("admin_token")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("must have at least 16 characters")
+        return value
+
+    @field_validator("secret_key", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _are_fernet_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in value:
+            try:
+                Fernet(key.get_secret_value())
+            except ValueError:
+                raise ValueError(
+                    "must be one or more Fernet keys (32 bytes, URL-safe base64), comma-separated"
+                ) from None
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.database_url is not None and not self.secret_key:
+            raise ValueError(
+                "NORTHING_SECRET_KEY is required with NORTHING_DATABASE_URL: "
+                "set it to a Fernet key and keep it safe, it opens the stored credentials"
+            )
+        if self.listen_url is not None and self.database_url is None:
+            raise ValueError("NORTHING_LISTEN_URL needs NORTHING_DATABASE_URL beside it")
+        return self
+
+    @property
+    def links_base(self) -> str:
+        """The address that links in comments start with, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def links_are_loopback(self) -> bool:
+        host = make_url(self.links_base).host or ""
+        return _is_loopback(host)
+
+
+def load(**overrides: Any) -> Settings:
+    """The settings in force. Raises `WrongSetting` with one line a person can act on."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ")
+        place = "_".join(str(part) for part in first["loc"][:1])
+        raise WrongSetting(f"NORTHING_{place.upper()} {message}" if place else message) from None

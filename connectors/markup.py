@@ -1,0 +1,276 @@
+"""One text, three renderings: Markdown for GitHub, ADF for Jira Cloud, plain text for the API.
+
+The words in a document were often written by strangers (titles of tickets and goals). Whatever
+they typed is shown as typed: it never becomes markup, never leaves its line, mentions nobody and
+refers to nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from connectors.base import Block, Bullets, Document, Inline, Link, Paragraph, Text
+
+# GitHub cuts at 65,536 characters; the rest is room for the two marker lines above the text.
+MARKDOWN_LIMIT = 65_000
+# Jira counts 32,767 characters; whether of the text or of its JSON is not said, so of the longer.
+ADF_LIMIT = 32_767
+
+_JOINER = "\u2060"  # word joiner: no width, no line break, and the end of any reference
+
+T = TypeVar("T")
+
+
+def to_markdown(document: Document) -> str:
+    """GitHub Flavored Markdown, at most `MARKDOWN_LIMIT` characters (UTF-16 units)."""
+    return _fit(document, _markdown, lambda text: len(text.encode("utf-16-le")) // 2, MARKDOWN_LIMIT)
+
+
+def to_adf(document: Document) -> dict[str, Any]:
+    """An Atlassian Document Format `doc` whose JSON is at most `ADF_LIMIT` characters.
+
+    https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/
+    """
+    return _fit(document, _adf, lambda doc: len(json.dumps(doc)), ADF_LIMIT)
+
+
+def to_plain(document: Document) -> str:
+    """What a reader sees, links as `label (url)`, blocks parted by an empty line."""
+    return "\n\n".join(
+        "\n".join(f"- {_plain(item)}" for item in _lines(block))
+        if isinstance(block, Bullets)
+        else _plain(_runs(block.content))
+        for block in document.blocks
+        if _lines(block)
+    )
+
+
+def storable(text: str) -> str:
+    """`text` without what PostgreSQL and UTF-8 refuse: NUL and lone surrogates."""
+    if text.isprintable():
+        return text
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def clean(text: str) -> str:
+    """One line of visible characters: no controls, no direction overrides, blanks made single.
+
+    Blanks at either end stay, since words may follow on both sides. The joiners of emoji
+    sequences and of Persian or Indic words (U+200C, U+200D) stay too.
+    """
+    if not text.isprintable():
+        text = "".join(map(_visible, text))
+    return re.sub(r" {2,}", " ", text)
+
+
+def _visible(char: str) -> str:
+    if char.isspace():
+        return " "
+    category = unicodedata.category(char)
+    if category == "Cs":
+        return "\ufffd"
+    nonchar = ord(char) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(char) <= 0xFDEF
+    if category == "Cc" or nonchar or (category == "Cf" and char not in "\u200c\u200d"):
+        return ""
+    return char
+
+
+# --- the model, made regular ----------------------------------------------------------------
+
+
+def _runs(content: Iterable[Inline]) -> list[Inline]:
+    """The content of one line: cleaned, nothing empty, neighbours of one style made one.
+
+    Merging is what keeps two harmless halves from making a reference between them, and two
+    code spans from making one.
+    """
+    pieces = [piece for inline in content for piece in _pieces(inline)]
+    runs: list[Inline] = []
+    for style, group in groupby(pieces, lambda p: p.style if isinstance(p, Text) else None):
+        if style is None:
+            runs.extend(group)
+        else:
+            runs.append(Text(clean("".join(p.value for p in group if isinstance(p, Text))), style))
+    if runs and isinstance(first := runs[0], Text) and first.style == "plain":
+        runs[0] = replace(first, value=first.value.lstrip())
+    if runs and isinstance(last := runs[-1], Text) and last.style == "plain":
+        runs[-1] = replace(last, value=last.value.rstrip())
+    return [run for run in runs if not isinstance(run, Text) or run.value]
+
+
+def _pieces(inline: Inline) -> Iterator[Inline]:
+    if isinstance(inline, Link):
+        url = _safe_url(inline.url)
+        label = clean(inline.label).strip()
+        if url:
+            yield Link(label or url, url)
+        elif label:
+            yield Text(label)
+        return
+    value = clean(inline.value)
+    if not value:
+        return
+    if not value.strip():
+        yield Text(" ")
+    elif inline.style == "strong":
+        # Blanks stand outside: `** a**` is two asterisks to Markdown.
+        yield from (Text(" "),) if value[0] == " " else ()
+        yield Text(value.strip(), "strong")
+        yield from (Text(" "),) if value[-1] == " " else ()
+    else:
+        yield Text(value, inline.style)
+
+
+def _safe_url(url: str) -> str | None:
+    """`url` in ASCII, `;` encoded so that no entity can stand in it; None unless http(s)."""
+    url = url.strip()
+    if not re.match(r"(?i)https?://[^/\s]", url):
+        return None
+    return quote(url, safe="%:/?#[]@!$&'()*+,=~", errors="replace")
+
+
+def _lines(block: Block) -> list[list[Inline]]:
+    lines = [block.content] if isinstance(block, Paragraph) else block.items
+    return [runs for line in lines if (runs := _runs(line))]
+
+
+# --- Markdown -------------------------------------------------------------------------------
+
+_MARKUP = re.compile(r"[\\`*_\[\]{}<>!|~$^&#]")
+
+# GitHub looks for references in the rendered text, where a backslash is gone already; a joiner
+# inside stays and ends the match. https://docs.github.com/get-started/writing-on-github
+_REFERENCES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"[@#]"), r"\g<0>" + _JOINER),  # @user, @org/team, #12, owner/repo#12, a@b.c
+    (re.compile(r"(?i)\bGH-(?=\d)"), r"\g<0>" + _JOINER),
+    (re.compile(r":(?=//|[\w+-]+:)"), ":" + _JOINER),  # https://, :emoji:
+    (re.compile(r"(?<=[^\W\d])\.(?=\S)|(?<=\d)\.(?=[^\s\d])"), _JOINER + "."),  # www.x, x.com
+)
+_SHA = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{7,}(?![0-9A-Za-z])")
+
+
+def _markdown(document: Document) -> str:
+    blocks = []
+    for block in document.blocks:
+        lines = [_markdown_line(runs) for runs in _lines(block)]
+        if not lines:
+            continue
+        if isinstance(block, Bullets):
+            blocks.append("\n".join(f"- {line}" for line in lines))
+        else:
+            blocks.append(f"<sub>{lines[0]}</sub>" if block.small else lines[0])
+    return "\n\n".join(blocks)
+
+
+def _markdown_line(runs: list[Inline]) -> str:
+    line = "".join(map(_markdown_run, runs))
+    # What opens a list, a rule or a heading does so at the start of a line only.
+    return re.sub(r"^(?:(?=[-+])|(\d{1,9})(?=[.)]))", r"\1\\", line)
+
+
+def _markdown_run(run: Inline) -> str:
+    if isinstance(run, Link):
+        return f"[{_escaped(run.label)}](<{run.url}>)"
+    if run.style == "code":
+        return _code_span(run.value)
+    text = _escaped(run.value)
+    if run.style == "strong":
+        # `a**(b)**` is not strong unless something that is no punctuation stands inside.
+        opening = "" if run.value[0].isalnum() else _JOINER
+        closing = "" if run.value[-1].isalnum() else _JOINER
+        return f"**{opening}{text}{closing}**"
+    return text
+
+
+def _escaped(text: str) -> str:
+    for pattern, replacement in _REFERENCES:
+        text = pattern.sub(replacement, text)
+    text = _SHA.sub(lambda sha: _JOINER.join(re.findall(r".{1,6}", sha[0])), text)
+    return _MARKUP.sub(r"\\\g<0>", text)
+
+
+def _code_span(code: str) -> str:
+    """A code span that shows exactly `code`. https://spec.commonmark.org/0.31.2/#code-spans"""
+    fence = "`" * (1 + max((len(run) for run in re.findall(r"`+", code)), default=0))
+    edges = code[0] + code[-1]
+    pad = " " if "`" in edges or (edges == "  " and code.strip()) else ""
+    return f"{fence}{pad}{code}{pad}{fence}"
+
+
+# --- ADF ------------------------------------------------------------------------------------
+
+
+def _adf(document: Document) -> dict[str, Any]:
+    return {"type": "doc", "version": 1, "content": [_adf_block(b) for b in document.blocks if _lines(b)]}
+
+
+def _adf_block(block: Block) -> dict[str, Any]:
+    small = isinstance(block, Paragraph) and block.small
+    paragraphs = [
+        {"type": "paragraph", "content": [_adf_text(run, small) for run in runs]} for runs in _lines(block)
+    ]
+    if isinstance(block, Paragraph):
+        return paragraphs[0]
+    return {"type": "bulletList", "content": [{"type": "listItem", "content": [p]} for p in paragraphs]}
+
+
+def _adf_text(run: Inline, small: bool) -> dict[str, Any]:
+    marks: list[dict[str, Any]] = []
+    if isinstance(run, Link):
+        marks.append({"type": "link", "attrs": {"href": run.url}})
+    elif run.style != "plain":
+        marks.append({"type": run.style})
+    if small and marks[:1] != [{"type": "code"}]:  # the code mark stands with links only
+        marks.append({"type": "subsup", "attrs": {"type": "sub"}})
+    text = run.label if isinstance(run, Link) else run.value
+    return {"type": "text", "text": text} | ({"marks": marks} if marks else {})
+
+
+# --- plain text and length ------------------------------------------------------------------
+
+
+def _plain(runs: Iterable[Inline]) -> str:
+    return "".join(f"{run.label} ({run.url})" if isinstance(run, Link) else run.value for run in runs)
+
+
+def _fit(document: Document, render: Callable[[Document], T], size: Callable[[T], int], limit: int) -> T:
+    """Rendered whole if it fits; else with long texts cut, at last with the later blocks left out."""
+    made = render(document)
+    for longest in (1000, 200, 60):
+        if size(made) <= limit:
+            return made
+        document = _shortened(document, longest)
+        made = render(document)
+    while size(made) > limit:
+        document = Document(document.blocks[: len(document.blocks) // 2])
+        made = render(document)
+    return made
+
+
+def _shortened(document: Document, longest: int) -> Document:
+    """Texts and labels cut to `longest` characters, lists and lines to as many pieces; code stays whole."""
+
+    def cut(text: str) -> str:
+        return text if len(text) <= longest else text[: longest - 1] + "…"
+
+    def short(inline: Inline) -> Inline:
+        if isinstance(inline, Link):
+            return replace(inline, label=cut(inline.label))
+        return inline if inline.style == "code" else replace(inline, value=cut(inline.value))
+
+    def line(content: tuple[Inline, ...]) -> tuple[Inline, ...]:
+        return tuple(map(short, content[:longest]))
+
+    def block(old: Block) -> Block:
+        if isinstance(old, Bullets):
+            return Bullets(tuple(map(line, old.items[:longest])))
+        return replace(old, content=line(old.content))
+
+    return Document(tuple(map(block, document.blocks)))

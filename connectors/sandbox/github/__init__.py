@@ -1,0 +1,1 @@
+"""A simulated GitHub host: the REST calls an issue integration needs, and simple ticket pages."""

@@ -1,0 +1,1 @@
+"""A simulated Jira Cloud site: REST v3 as Atlassian describes it, and simple ticket pages."""

@@ -1,0 +1,177 @@
+"""Search by JQL with page tokens, and fetching in bulk.
+
+See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-search/. A page may be shorter than
+asked for; only a missing `nextPageToken` ends the list; there is no total.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from connectors.sandbox.faults import PAGE_SIZE
+from connectors.sandbox.jira.answers import Call, Handler, JiraError
+from connectors.sandbox.jira.jql import JqlError, Query, parse
+from connectors.sandbox.jira.records import Issue, Json
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.views import dump, issue_bytes, selection
+
+MOST_RECONCILED = 50
+MOST_FETCHED = 100
+KEPT_TOKENS = 10_000
+KEPT_RESULTS = 4
+GONE = "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API."
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+
+
+def _list_of(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(_is(kind)(item) for item in value)
+
+
+SEARCH_MEMBERS = {
+    "jql": _is(str),
+    "nextPageToken": _is(str),
+    "maxResults": _is(int),
+    "fields": _list_of(str),
+    "expand": _is(str),
+    "properties": _list_of(str),
+    "fieldsByKeys": _is(bool),
+    "reconcileIssues": _list_of(int),
+}
+FETCH_MEMBERS = {
+    "issueIdsOrKeys": _list_of(str),
+    "fields": _list_of(str),
+    "expand": _list_of(str),
+    "properties": _list_of(str),
+    "fieldsByKeys": _is(bool),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    jql: str
+    names: tuple[str, ...]
+    limit: int
+    token: str | None
+    reconcile: frozenset[str]
+
+
+class Search:
+    """The search routes of one site, with its page tokens and the last few result lists."""
+
+    def __init__(self, site: JiraSite) -> None:
+        self.site = site
+        self._tokens: OrderedDict[str, tuple[str, tuple[Any, ...] | None]] = OrderedDict()
+        self._results: OrderedDict[Any, tuple[Query, list[Issue]]] = OrderedDict()
+
+    def handlers(self) -> list[tuple[str, str, Handler]]:
+        return [
+            ("GET", "search/jql", self.by_query),
+            ("POST", "search/jql", self.by_body),
+            ("GET", "search", self.gone),
+            ("POST", "search", self.gone),
+            ("POST", "issue/bulkfetch", self.bulk_fetch),
+        ]
+
+    async def gone(self, call: Call) -> Response:
+        raise JiraError(410, GONE)
+
+    async def by_query(self, call: Call) -> Response:
+        query = call.request.query_params
+        body: Json = {"maxResults": call.number("maxResults", 50)}
+        for name in ("jql", "nextPageToken"):
+            if name in query:
+                body[name] = query[name]
+        if "fields" in query:
+            body["fields"] = query.getlist("fields")
+        numbers = [part for entry in query.getlist("reconcileIssues") for part in entry.split(",")]
+        if not all(number.isdigit() for number in numbers):
+            raise JiraError(400, "The parameter 'reconcileIssues' takes issue ids.")
+        body["reconcileIssues"] = [int(number) for number in numbers]
+        return self._answer(call, self._asked(body))
+
+    async def by_body(self, call: Call) -> Response:
+        return self._answer(call, self._asked(await call.body(SEARCH_MEMBERS)))
+
+    def _asked(self, body: Json) -> Asked:
+        reconcile = body.get("reconcileIssues", [])
+        if len(reconcile) > MOST_RECONCILED:
+            raise JiraError(400, f"The maximum number of issues to reconcile is {MOST_RECONCILED}.")
+        limit = body.get("maxResults", 50)
+        if limit < 1:
+            raise JiraError(400, "The value of 'maxResults' must be greater than 0.")
+        names = selection(body.get("fields", ["id"]))
+        cap = self.site.id_page_cap if set(names) <= {"id", "key"} else self.site.page_cap
+        return Asked(
+            body.get("jql", ""),
+            names,
+            min(limit, cap),
+            body.get("nextPageToken"),
+            frozenset(map(str, reconcile)),
+        )
+
+    def _answer(self, call: Call, asked: Asked) -> Response:
+        if call.viewer is None:
+            return call.reply({"issues": [], "isLast": True})  # a stranger sees nothing, and is not told why
+        query, rows = self._rows(call, asked)
+        start = self._start(asked, query, rows)
+        end = start + min(asked.limit, call.request.scope.get(PAGE_SIZE, asked.limit))
+        page = b",".join(issue_bytes(self.site, issue, asked.names) for issue in rows[start:end])
+        if end >= len(rows):
+            return call.reply(b'{"issues":[' + page + b'],"isLast":true}')
+        token = self._token(asked.jql, query.place(rows[end - 1]) if end else None)
+        return call.reply(b'{"issues":[' + page + b'],"nextPageToken":' + dump(token) + b',"isLast":false}')
+
+    def _rows(self, call: Call, asked: Asked) -> tuple[Query, list[Issue]]:
+        viewer = call.known()
+        denied = frozenset(self.site.denied)
+        found = (asked.jql, viewer.account_id, asked.reconcile, denied, self.site.version)
+        if found not in self._results:
+            try:
+                query = parse(asked.jql, self.site, viewer.time_zone)
+            except JqlError as error:
+                raise JiraError(400, str(error)) from None
+            visible = [issue for issue in self.site.indexed(asked.reconcile) if call.sees(issue)]
+            self._results[found] = query, query.rows(visible)
+            while len(self._results) > KEPT_RESULTS:
+                self._results.popitem(last=False)
+        return self._results[found]
+
+    def _start(self, asked: Asked, query: Query, rows: list[Issue]) -> int:
+        if asked.token is None:
+            return 0
+        jql, place = self._tokens.get(asked.token, (None, None))
+        if jql != asked.jql:
+            raise JiraError(400, "The provided next page token is invalid or expired.")
+        return 0 if place is None else query.after(rows, place)
+
+    def _token(self, jql: str, place: tuple[Any, ...] | None) -> str:
+        token = secrets.token_urlsafe(18)
+        self._tokens[token] = jql, place
+        while len(self._tokens) > KEPT_TOKENS:
+            self._tokens.popitem(last=False)
+        return token
+
+    async def bulk_fetch(self, call: Call) -> Response:
+        body = await call.body(FETCH_MEMBERS)
+        wanted = list(dict.fromkeys(body.get("issueIdsOrKeys", [])))
+        if not 0 < len(wanted) <= MOST_FETCHED:
+            raise JiraError(400, f"Between 1 and {MOST_FETCHED} issue ids or keys are needed.")
+        names = selection(body.get("fields", ["*navigable"]))
+        found, missing = [], []
+        for name in wanted:
+            issue = self.site.find(name)
+            if issue is not None and call.sees(issue):
+                found.append(issue_bytes(self.site, issue, names))
+            else:
+                missing.append({"id": name, "errorMessage": "Issue does not exist or you cannot see it."})
+        page = b",".join(found)
+        return call.reply(b'{"issues":[' + page + b'],"issueErrors":' + dump(missing) + b"}")

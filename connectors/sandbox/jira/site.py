@@ -1,0 +1,283 @@
+"""The state of a simulated Jira Cloud site, and what people and administrators can do to it.
+
+Nothing here speaks HTTP. Times are aware UTC with millisecond precision; a key may change, an id never does.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from connectors.sandbox.jira import adf
+from connectors.sandbox.jira.records import (
+    STATUSES,
+    TYPES,
+    Account,
+    Comment,
+    Issue,
+    IssueType,
+    Json,
+    Project,
+    Status,
+)
+from connectors.sandbox.tracker import Clock, utc_now
+
+EDITABLE = frozenset(
+    {"summary", "description", "labels", "components", "status", "type", "assignee", "parent", "custom"}
+)
+RECORDED_NAMES = {"type": "issuetype"}
+
+
+class JiraSite:
+    """Projects, issues and comments of one site; `bot` is the account whose token Northing uses."""
+
+    def __init__(self, now: Clock = utc_now, *, bot_time_zone: str = "UTC") -> None:
+        self.now = now
+        self.cloud_id = "6c4d3f5e-2b1a-4f7d-9e8c-0a1b2c3d4e5f"
+        self.title = "Acme Jira"
+        self.bot = Account(
+            "5b10a2844c20165700ede21g", "northing-bot", "northing-bot@acme.example", bot_time_zone
+        )
+        self.accounts: dict[str, Account] = {self.bot.email: self.bot}
+        self.projects: dict[str, Project] = {}
+        self.types: dict[str, IssueType] = {kind.id: kind for kind in TYPES}
+        self.statuses: dict[str, Status] = {status.name: status for status in STATUSES}
+        self.issues: dict[str, Issue] = {}
+        self.keys: dict[str, str] = {}  # every key an issue ever had, in capitals, to its id
+        self.comments: dict[str, tuple[Issue, Comment]] = {}
+        self.denied: set[tuple[str, str]] = set()  # (permission, project key) the bot does not have
+        self.page_cap = 100
+        self.id_page_cap = 5000
+        self.version = 0
+        self._last_id = 10000
+        self._held: dict[str, Issue | None] | None = None
+
+    def clock(self) -> datetime:
+        now = self.now()
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+    def new_id(self) -> str:
+        self._last_id += 1
+        return str(self._last_id)
+
+    # People and projects
+
+    def add_account(self, name: str, *, time_zone: str = "UTC") -> Account:
+        account = Account(f"70121:{name}", name, f"{name}@acme.example", time_zone)
+        self.accounts[account.email] = account
+        return account
+
+    def account(self, name: str) -> Account:
+        return next((a for a in self.accounts.values() if a.name == name), None) or self.add_account(name)
+
+    def add_project(
+        self, key: str, name: str, type_key: str = "software", *, team_managed: bool = False
+    ) -> Project:
+        """`type_key` is `software`, `service_desk` or `business`. A team-managed one has an Epic type of its own."""
+        project = Project(self.new_id(), key, name, type_key, team_managed)
+        self.projects[key] = project
+        if team_managed:
+            own = IssueType(self.new_id(), "Epic", 1, project.id)
+            self.types[own.id] = own
+        self.version += 1
+        return project
+
+    def epic_type(self, project: Project) -> IssueType:
+        own = [kind for kind in self.types.values() if kind.level == 1 and kind.project == project.id]
+        return own[0] if own else self.types["10000"]
+
+    def revoke_credentials(self) -> None:
+        """From now on the bot's token opens nothing."""
+        self.accounts.pop(self.bot.email, None)
+
+    def restore_credentials(self) -> None:
+        self.accounts[self.bot.email] = self.bot
+
+    # Issues
+
+    def create(
+        self,
+        project: str,
+        summary: str,
+        *,
+        type: str = "Epic",
+        description: str | Json | None = None,
+        status: str = "To Do",
+        parent: str | None = None,
+        assignee: str | None = None,
+        reporter: str = "product-owner",
+        created: datetime | None = None,
+        updated: datetime | None = None,
+        **more: Any,
+    ) -> Issue:
+        """`type`, `status` and people by name; `more` takes `labels`, `components` and `custom`."""
+        home = self.projects[project]
+        home.last_number += 1
+        born = created or self.clock()
+        issue = Issue(
+            self.new_id(),
+            home,
+            home.last_number,
+            self.epic_type(home) if type == "Epic" else self.type_named(type),
+            summary,
+            self.statuses[status],
+            born,
+            updated or born,
+            self.account(reporter),
+            _document(description),
+            assignee=self.account(assignee) if assignee else None,
+            parent=self.issue(parent) if parent else None,
+            **more,
+        )
+        self.admit(issue)
+        return issue
+
+    def admit(self, issue: Issue) -> None:
+        """Takes in an issue that was made elsewhere, e.g. a recorded one."""
+        self._before_change(issue, born=True)
+        self.issues[issue.id] = issue
+        self.keys[issue.key.upper()] = issue.id
+        if issue.parent:
+            issue.parent.children.append(issue)
+        self.version += 1
+
+    def type_named(self, name: str) -> IssueType:
+        return next(kind for kind in self.types.values() if kind.name == name and kind.project is None)
+
+    def find(self, id_or_key: str) -> Issue | None:
+        """By id, by key or by a key it had before it moved; case does not matter."""
+        return self.issues.get(id_or_key) or self.issues.get(self.keys.get(id_or_key.upper(), ""))
+
+    def issue(self, id_or_key: str) -> Issue:
+        found = self.find(id_or_key)
+        if found is None:
+            raise LookupError(id_or_key)
+        return found
+
+    def edit(self, id_or_key: str, **changes: Any) -> Issue:
+        """Sets any of EDITABLE and the time of the last update; `status`, `type`, people by value or name."""
+        issue = self.issue(id_or_key)
+        if unknown := set(changes) - EDITABLE:
+            raise LookupError(f"not editable: {', '.join(sorted(unknown))}")
+        if isinstance(changes.get("status"), str):
+            changes["status"] = self.statuses[changes["status"]]
+        if isinstance(changes.get("assignee"), str):
+            changes["assignee"] = self.account(changes["assignee"])
+        if "description" in changes:
+            changes["description"] = _document(changes["description"])
+        self._before_change(issue)
+        for name, value in changes.items():
+            setattr(issue, name, value)
+            issue.recorded.pop(RECORDED_NAMES.get(name, name), None)
+        self.touch(issue)
+        return issue
+
+    def move(self, id_or_key: str, project: str) -> Issue:
+        """To another project: the same id, a new key, and the old key still resolves."""
+        issue = self.issue(id_or_key)
+        self._before_change(issue)
+        issue.project = self.projects[project]
+        issue.project.last_number += 1
+        issue.number = issue.project.last_number
+        if issue.type.level == 1:
+            issue.type = self.epic_type(issue.project)
+        for name in ("project", "issuetype"):
+            issue.recorded.pop(name, None)
+        self.keys[issue.key.upper()] = issue.id
+        self.touch(issue)
+        return issue
+
+    def delete(self, id_or_key: str) -> None:
+        issue = self.issue(id_or_key)
+        self._before_change(issue)
+        del self.issues[issue.id]
+        if issue.parent:
+            issue.parent.children.remove(issue)
+        for child in issue.children:
+            child.parent = None
+        for comment in issue.comments:
+            del self.comments[comment.id]
+        self.version += 1
+
+    def touch(self, issue: Issue) -> None:
+        """The issue changed now: its time, and every rendering that shows a part of it."""
+        issue.updated = self.clock()
+        issue.recorded.pop("updated", None)
+        for shown in (issue, *issue.children, *([issue.parent] if issue.parent else [])):
+            shown.rendered.clear()
+        self.version += 1
+
+    # Comments
+
+    def comment(
+        self, id_or_key: str, body: str | Json, author: Account | None = None, properties: Json | None = None
+    ) -> Comment:
+        issue, now = self.issue(id_or_key), self.clock()
+        made = Comment(
+            self.new_id(),
+            author or self.account("dev-lead"),
+            _document(body) or {},
+            now,
+            now,
+            dict(properties or {}),
+        )
+        self._before_change(issue)
+        issue.comments.append(made)
+        self.comments[made.id] = (issue, made)
+        self.touch(issue)
+        return made
+
+    def edit_comment(self, comment_id: str, body: str | Json) -> Comment:
+        issue, comment = self.comments[comment_id]
+        comment.body, comment.updated = _document(body) or {}, self.clock()
+        self.touch(issue)
+        return comment
+
+    def delete_comment(self, comment_id: str) -> None:
+        issue, comment = self.comments.pop(comment_id)
+        issue.comments.remove(comment)
+        self.touch(issue)
+
+    # The search index
+
+    def hold_index(self) -> None:
+        """Search lags from now on: it goes on showing issues as they are at this moment."""
+        self._held = {}
+
+    def release_index(self) -> None:
+        self._held = None
+        self.version += 1
+
+    def indexed(self, current: Iterable[str] = ()) -> Iterator[Issue]:
+        """Issues as search sees them; those whose ids are in `current` as they are."""
+        held = self._held or {}
+        fresh = set(current)
+        for issue in self.issues.values():
+            seen = issue if issue.id in fresh else held.get(issue.id, issue)
+            if seen is not None:
+                yield seen
+        for issue_id, old in held.items():
+            if old is not None and issue_id not in self.issues:
+                yield old
+
+    def _before_change(self, issue: Issue, *, born: bool = False) -> None:
+        if self._held is not None and issue.id not in self._held:
+            self._held[issue.id] = None if born else _as_it_is(issue)
+
+
+def _as_it_is(issue: Issue) -> Issue:
+    old = copy.copy(issue)
+    old.rendered = {}
+    old.recorded = dict(issue.recorded)
+    return old
+
+
+def _document(text: str | Json | None) -> Json | None:
+    return adf.from_text(text) if isinstance(text, str) else text
+
+
+def parse_time(text: str) -> datetime:
+    """Jira's `2024-01-15T10:30:00.000+0000`, as UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,37 @@
+"""The simulated Jira Cloud as one ASGI application."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from connectors.sandbox.jira import catalog, comments, issues
+from connectors.sandbox.jira.answers import route
+from connectors.sandbox.jira.desk import JiraDesk
+from connectors.sandbox.jira.search import Search
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.pages import SyncNow, page_routes
+from connectors.sandbox.tracker import Tracker
+
+
+class JiraTracker(Tracker):
+    """Serve it with `server.serve`; change its tickets through `site`, over REST, or on its pages."""
+
+    def __init__(self, site: JiraSite | None = None, *, sync_now: SyncNow | None = None) -> None:
+        super().__init__()
+        self.site = site or JiraSite()
+        rest = [*catalog.handlers(), *Search(self.site).handlers(), *issues.handlers(), *comments.handlers()]
+        pages = page_routes(self, JiraDesk(self.site), sync_now)
+        self.routes = Starlette(
+            routes=[*(route(self.site, *entry) for entry in rest), *pages],
+            exception_handlers={HTTPException: _unknown},
+        )
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return JSONResponse(
+        {"errorMessages": [f"{request.method} {request.url.path}: {status}"], "errors": {}}, status
+    )

@@ -1,0 +1,251 @@
+"""The JSON in which a Jira Cloud site shows its users, projects, issues and comments.
+
+Links named `self` have the form of Atlassian's gateway, not of the address that was asked: a client that follows
+or takes them apart goes wrong here as it does there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from connectors.sandbox.jira.records import Account, Comment, Issue, IssueType, Json, Project, Status
+from connectors.sandbox.jira.site import JiraSite
+
+CATEGORIES: dict[str, Json] = {
+    "new": {"id": 2, "key": "new", "colorName": "blue-gray", "name": "To Do"},
+    "indeterminate": {"id": 4, "key": "indeterminate", "colorName": "yellow", "name": "In Progress"},
+    "done": {"id": 3, "key": "done", "colorName": "green", "name": "Done"},
+}
+CUSTOM_FIELDS: dict[str, tuple[str, str, str]] = {
+    "customfield_10014": ("Epic Link", "any", "com.pyxis.greenhopper.jira:gh-epic-link"),
+    "customfield_10016": ("Story point estimate", "number", "com.pyxis.greenhopper.jira:jsw-story-points"),
+    "customfield_10020": ("Sprint", "array", "com.pyxis.greenhopper.jira:gh-sprint"),
+    "customfield_10035": (
+        "Key result",
+        "string",
+        "com.atlassian.jira.plugin.system.customfieldtypes:textfield",
+    ),
+}
+COMMENT_PAGE = 20
+
+
+def dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}+0000"
+
+
+def link(site: JiraSite, path: str) -> str:
+    return f"https://api.atlassian.com/ex/jira/{site.cloud_id}/rest/api/3/{path}"
+
+
+def user(site: JiraSite, account: Account) -> Json:
+    return {
+        "self": link(site, f"user?accountId={account.account_id}"),
+        "accountId": account.account_id,
+        "accountType": "atlassian",
+        "emailAddress": account.email,
+        "displayName": account.name,
+        "active": True,
+        "timeZone": account.time_zone,
+    }
+
+
+def issue_type(site: JiraSite, kind: IssueType) -> Json:
+    shown: Json = {
+        "self": link(site, f"issuetype/{kind.id}"),
+        "id": kind.id,
+        "description": "",
+        "name": kind.name,
+        "subtask": kind.level == -1,
+        "hierarchyLevel": kind.level,
+    }
+    if kind.project:
+        shown["scope"] = {"type": "PROJECT", "project": {"id": kind.project}}
+    return shown
+
+
+def status(site: JiraSite, value: Status) -> Json:
+    category = {
+        "self": link(site, f"statuscategory/{CATEGORIES[value.category]['id']}"),
+        **CATEGORIES[value.category],
+    }
+    return {
+        "self": link(site, f"status/{value.id}"),
+        "description": "",
+        "name": value.name,
+        "id": value.id,
+        "statusCategory": category,
+    }
+
+
+def project(site: JiraSite, value: Project) -> Json:
+    return {
+        "self": link(site, f"project/{value.id}"),
+        "id": value.id,
+        "key": value.key,
+        "name": value.name,
+        "projectTypeKey": value.type_key,
+        "simplified": value.team_managed,
+        "style": "next-gen" if value.team_managed else "classic",
+        "isPrivate": False,
+    }
+
+
+def comment(site: JiraSite, issue: Issue, value: Comment, *, properties: bool = False) -> Json:
+    """Listings leave `properties` out, as Jira does."""
+    shown: Json = {
+        "self": link(site, f"issue/{issue.id}/comment/{value.id}"),
+        "id": value.id,
+        "author": user(site, value.author),
+        "body": value.body,
+        "updateAuthor": user(site, value.author),
+        "created": stamp(value.created),
+        "updated": stamp(value.updated),
+        "jsdPublic": True,
+    }
+    if properties:
+        shown["properties"] = [{"key": key, "value": held} for key, held in value.properties.items()]
+    return shown
+
+
+def comments_field(site: JiraSite, issue: Issue) -> Json:
+    """The field `comment`: cut to a page, which is why nobody should look for a comment here."""
+    page = issue.comments[:COMMENT_PAGE]
+    return {
+        "comments": [comment(site, issue, one) for one in page],
+        "self": link(site, f"issue/{issue.id}/comment"),
+        "maxResults": COMMENT_PAGE,
+        "total": len(issue.comments),
+        "startAt": 0,
+    }
+
+
+def _relative(site: JiraSite, issue: Issue) -> Json:
+    return {
+        "id": issue.id,
+        "key": issue.key,
+        "self": link(site, f"issue/{issue.id}"),
+        "fields": {
+            "summary": issue.summary,
+            "status": status(site, issue.status),
+            "issuetype": issue_type(site, issue.type),
+        },
+    }
+
+
+def _resolution(site: JiraSite, issue: Issue) -> Json | None:
+    if issue.status.category != "done":
+        return None
+    return {"self": link(site, "resolution/10000"), "id": "10000", "description": "", "name": "Done"}
+
+
+FIELDS: dict[str, Callable[[JiraSite, Issue], Any]] = {
+    "summary": lambda s, i: i.summary,
+    "description": lambda s, i: i.description,
+    "issuetype": lambda s, i: issue_type(s, i.type),
+    "project": lambda s, i: project(s, i.project),
+    "status": lambda s, i: status(s, i.status),
+    "statusCategory": lambda s, i: status(s, i.status)["statusCategory"],
+    "labels": lambda s, i: i.labels,
+    "components": lambda s, i: [
+        {"self": link(s, f"component/{n}"), "id": str(10500 + n), "name": name}
+        for n, name in enumerate(i.components)
+    ],
+    "fixVersions": lambda s, i: [],
+    "assignee": lambda s, i: user(s, i.assignee) if i.assignee else None,
+    "reporter": lambda s, i: user(s, i.reporter),
+    "creator": lambda s, i: user(s, i.reporter),
+    "priority": lambda s, i: {"self": link(s, "priority/3"), "id": "3", "name": "Medium"},
+    "created": lambda s, i: stamp(i.created),
+    "updated": lambda s, i: stamp(i.updated),
+    "resolution": _resolution,
+    "resolutiondate": lambda s, i: stamp(i.updated) if i.status.category == "done" else None,
+    "duedate": lambda s, i: i.custom.get("duedate"),
+    "parent": lambda s, i: _relative(s, i.parent) if i.parent else None,
+    "subtasks": lambda s, i: [_relative(s, child) for child in i.children if child.type.level == -1],
+    "issuelinks": lambda s, i: [],
+    "comment": comments_field,
+}
+# Jira leaves these out of an issue that has none, where other fields are null.
+ABSENT_IF_NONE = frozenset({"parent"})
+
+
+def selection(names: Iterable[str]) -> tuple[str, ...]:
+    """Field names as a request gives them (`*all`, `*navigable`, `-summary`) to the fields meant, in order."""
+    wanted = [name.strip() for entry in names for name in entry.split(",") if name.strip()]
+    every = [*FIELDS, *CUSTOM_FIELDS]
+    chosen: list[str] = []
+    if "*all" in wanted:
+        chosen = every
+    elif "*navigable" in wanted or (wanted and all(name.startswith("-") for name in wanted)):
+        chosen = [name for name in every if name != "comment"]
+    chosen = chosen + [name for name in wanted if not name.startswith(("*", "-")) and name not in chosen]
+    dropped = {name[1:] for name in wanted if name.startswith("-")}
+    return tuple(name for name in chosen if name not in dropped)
+
+
+def _fields(site: JiraSite, issue: Issue, names: tuple[str, ...]) -> Json:
+    shown: Json = {}
+    for name in names:
+        if name in issue.recorded:
+            shown[name] = issue.recorded[name]
+        elif name in FIELDS:
+            value = FIELDS[name](site, issue)
+            if value is not None or name not in ABSENT_IF_NONE:
+                shown[name] = value
+        elif name in CUSTOM_FIELDS or name in issue.custom:
+            shown[name] = issue.custom.get(name)
+    return shown
+
+
+def issue_bytes(site: JiraSite, issue: Issue, names: tuple[str, ...]) -> bytes:
+    """One issue as JSON. Kept on the issue until it changes: the trackers must not be what a bench measures."""
+    kept = issue.rendered.get(names)
+    if kept is None:
+        shown: Json = {"id": issue.id}
+        if names != ("id",):
+            shown |= {"expand": "renderedFields,names,changelog", "self": link(site, f"issue/{issue.id}")}
+            shown["key"] = issue.key
+        if not set(names) <= {"id", "key"}:
+            shown["fields"] = _fields(site, issue, names)
+        kept = issue.rendered[names] = dump(shown)
+    return kept
+
+
+def field_details() -> list[Json]:
+    """What GET /field lists: the system fields by their ids, and a few custom ones."""
+    system = [
+        {
+            "id": name,
+            "key": name,
+            "name": name.capitalize(),
+            "custom": False,
+            "orderable": True,
+            "navigable": name != "comment",
+            "searchable": True,
+            "clauseNames": [name],
+            "schema": {"type": "string", "system": name},
+        }
+        for name in FIELDS
+    ]
+    custom = [
+        {
+            "id": name,
+            "key": name,
+            "name": title,
+            "custom": True,
+            "orderable": True,
+            "navigable": True,
+            "searchable": True,
+            "clauseNames": [f"cf[{name[12:]}]", title],
+            "schema": {"type": kind, "custom": custom_type, "customId": int(name[12:])},
+        }
+        for name, (title, kind, custom_type) in CUSTOM_FIELDS.items()
+    ]
+    return [*system, *custom]

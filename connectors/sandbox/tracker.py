@@ -1,0 +1,100 @@
+"""What both simulated trackers share: the request log, the faults, the latency and the ASGI door."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from connectors.sandbox.faults import Faults
+
+Clock = Callable[[], datetime]
+
+LOG_SIZE = 200_000
+CONTROL = "/-/"  # our own pages and controls live below it; they are neither logged nor disturbed
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Seen:
+    """One request as it arrived. `status` stays None while, and if, no answer was begun."""
+
+    method: str
+    path: str
+    query: str
+    status: int | None = None
+
+    @property
+    def line(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class RequestLog:
+    """Requests in the order of their arrival, without headers and bodies: no credential is kept."""
+
+    def __init__(self) -> None:
+        self.entries: deque[Seen] = deque(maxlen=LOG_SIZE)
+
+    def note(self, scope: Scope) -> Seen:
+        seen = Seen(scope["method"], scope["path"], scope["query_string"].decode("latin-1"))
+        self.entries.append(seen)
+        return seen
+
+    def matching(self, pattern: str = "*") -> list[Seen]:
+        """Requests whose "METHOD /path" fits a glob, e.g. "POST */comment"."""
+        return [seen for seen in self.entries if fnmatchcase(seen.line, pattern)]
+
+    def count(self, pattern: str = "*") -> int:
+        return len(self.matching(pattern))
+
+    def tally(self) -> dict[str, int]:
+        """How often each "METHOD /path" was asked."""
+        return dict(Counter(seen.line for seen in self.entries))
+
+    def clear(self) -> None:
+        self.entries.clear()
+
+
+class Tracker:
+    """An ASGI application that counts, delays and disturbs what `routes` would answer.
+
+    `base_url` is where the server listens; `server.serve` sets it. `latency` is in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.base_url = "http://127.0.0.1"
+        self.latency = 0.0
+        self.log = RequestLog()
+        self.faults = Faults()
+        self.routes: ASGIApp | None = None
+
+    def listens_at(self, url: str) -> None:
+        self.base_url = url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.routes is not None, "a tracker needs its routes before it can answer"
+        if scope["type"] != "http" or scope["path"].startswith(CONTROL):
+            await self.routes(scope, receive, send)
+            return
+        seen = self.log.note(scope)
+        if self.latency:
+            await asyncio.sleep(self.latency)
+
+        async def answered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.status = message["status"]
+            await send(message)
+
+        action = self.faults.take(seen.line)
+        if action is None:
+            await self.routes(scope, receive, answered)
+        else:
+            await action(self.routes, scope, receive, answered)

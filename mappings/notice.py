@@ -1,0 +1,153 @@
+"""What Northing says on a ticket: the full text and the one-line texts. Pure.
+
+Texts are `connectors.base.Document`s; escaping is the renderers' work, naming a goal only as
+its visibility allows is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from connectors.base import Block, Bullets, Document, Inline, Link, Paragraph, Text
+from mappings.goals import KeyResult, name_on_ticket
+from mappings.linking import Linked
+from mappings.suggest import Suggestion
+
+UNKNOWN_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A text to stand on a ticket; `named` are the ids of the key results whose titles it shows."""
+
+    document: Document
+    named: tuple[int, ...] = ()
+
+
+def _line(text: str) -> Document:
+    return Document((Paragraph((Text(text),)),))
+
+
+def _day(moment: datetime) -> str:
+    """The last day before an exclusive end: a waiver until 31 December ends at 1 January 00:00."""
+    return (moment - timedelta(microseconds=1)).date().isoformat()
+
+
+def _titled(goals: Sequence[KeyResult], public: bool) -> tuple[int, ...]:
+    return tuple(goal.id for goal in goals if goal.title in name_on_ticket(goal, public))
+
+
+def aligned(links: Sequence[Linked], public: bool) -> Notice:
+    """`Aligned with KR-12 (title). Thank you.`, naming the first live link and counting the others."""
+    live = [link.key_result for link in links if link.live]
+    more = f" … and {len(live) - 1} more" if len(live) > 1 else ""
+    text = f"Aligned with {name_on_ticket(live[0], public)}{more}. Thank you."
+    return Notice(_line(text), _titled(live[:1], public))
+
+
+def waived(until: datetime, reason: str) -> Notice:
+    return Notice(_line(f"Waived until {_day(until)}: {reason.rstrip('.')}."))
+
+
+def snoozed(until: datetime) -> Notice:
+    return Notice(_line(f"Snoozed until {_day(until)}."))
+
+
+def disputed() -> Notice:
+    return Notice(_line("Disputed; waiting for a decision."))
+
+
+def unchecked() -> Notice:
+    return Notice(_line("No longer checked."))
+
+
+def _what_is_missing(
+    check: str, links: Sequence[Linked], unknown: Sequence[str], reasons: Sequence[str], public: bool
+) -> list[Block]:
+    if check == "no-key-result":
+        blocks: list[Block] = [
+            Paragraph((Text("This epic is not linked to a key result.", "strong"),)),
+        ]
+    else:
+        blocks = [
+            Paragraph((Text("The key results this epic is linked to no longer count.", "strong"),)),
+            Bullets(
+                tuple(
+                    (Text(f"{name_on_ticket(link.key_result, public)}: {reason}"),)
+                    for link, reason in zip(links, reasons, strict=True)
+                )
+            ),
+        ]
+    for key in unknown[:UNKNOWN_SHOWN]:
+        blocks.append(
+            Paragraph((Text("The ticket names "), Text(key, "code"), Text(", which does not exist.")))
+        )
+    return blocks
+
+
+def _suggestions(suggestions: Sequence[Suggestion], public: bool) -> list[Block]:
+    if not suggestions:
+        return []
+    items: list[tuple[Inline, ...]] = [
+        (Text(f"{name_on_ticket(item.key_result, public)}: {item.reason}"),) for item in suggestions
+    ]
+    return [Paragraph((Text("Key results that may fit:"),)), Bullets(tuple(items))]
+
+
+def _ways_out(example: str) -> list[Block]:
+    return [
+        Paragraph((Text("To fix it, do one of these; this comment then settles by itself:"),)),
+        Bullets(
+            (
+                (Text("add a line to the description: "), Text(f"Key-Result: {example}", "code")),
+                (Text("add a label: "), Text(f"kr:{example}", "code")),
+                (
+                    Text(
+                        "if it should wait, or needs no key result, ask whoever maps goals here "
+                        "to snooze or waive it"
+                    ),
+                ),
+            )
+        ),
+    ]
+
+
+def warning(
+    check: str,
+    *,
+    project: str,
+    links: Sequence[Linked],
+    reasons: Sequence[str],
+    unknown: Sequence[str],
+    suggestions: Sequence[Suggestion],
+    public: bool,
+    read_at: datetime,
+    page: str | None,
+) -> Notice:
+    """The full text: what is missing, why it matters, what fits, how to fix it, and on what data it stands.
+
+    `reasons` say of each of `links` why it is not live. `page` is the epic's page at Northing,
+    None where a link to it would lead nowhere.
+    """
+    suggestions = suggestions[:3]
+    example = suggestions[0].key_result.key if suggestions else "KR-1"
+    why = (
+        f"Without one, nobody can tell whether this work in {project} helps the business grow, "
+        "cuts cost, serves customers better or manages risk."
+    )
+    footer: list[Inline] = [Text(f"Check {check} on data of {read_at:%Y-%m-%d %H:%M} UTC.")]
+    if page is not None:
+        footer += [Text(" "), Link("Why?", page)]
+    blocks: list[Block] = [
+        *_what_is_missing(check, links, unknown, reasons, public),
+        Paragraph((Text(why),)),
+        *_suggestions(suggestions, public),
+        *_ways_out(example),
+        Paragraph(tuple(footer), small=True),
+    ]
+    shown = [item.key_result for item in suggestions] + (
+        [link.key_result for link in links] if check == "closed-goal" else []
+    )
+    return Notice(Document(tuple(blocks)), _titled(shown, public))

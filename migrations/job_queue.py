@@ -1,0 +1,39 @@
+"""Procrastinate's schema, from the files it ships. Each migration takes a pinned stretch of them."""
+
+from importlib.resources import files
+
+from alembic import op
+
+
+def run_shipped_files(*, after: str, newest: str) -> None:
+    """Run the files named above `after` up to `newest`, in the order of their names."""
+    folder = files("procrastinate.sql").joinpath("migrations")
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
+    if newest not in names:
+        raise RuntimeError(f"this procrastinate does not ship {newest}; install the locked version")
+    connection = op.get_bind().connection.driver_connection
+    assert connection is not None
+    for name in names:
+        if after < name <= newest:
+            # Without parameters psycopg sends the text as it is, several statements at once.
+            connection.execute(folder.joinpath(name).read_text(encoding="utf-8"))
+
+
+def drop_everything() -> None:
+    for catalog, kind, prefix, name, namespace, condition in (
+        ("pg_class", "TABLE", "rel", "regclass", "relnamespace", "relkind = 'r'"),
+        ("pg_proc", "FUNCTION", "pro", "regprocedure", "pronamespace", "true"),
+        ("pg_type", "TYPE", "typ", "regtype", "typnamespace", "typtype IN ('e', 'c')"),
+    ):
+        op.execute(
+            f"""
+            DO $$
+            DECLARE thing record;
+            BEGIN
+                FOR thing IN SELECT oid::{name} AS name FROM {catalog}
+                    WHERE {prefix}name LIKE 'procrastinate%' AND {condition}
+                    AND {namespace} = current_schema()::regnamespace
+                LOOP EXECUTE 'DROP {kind} IF EXISTS ' || thing.name || ' CASCADE'; END LOOP;
+            END $$
+            """  # noqa: S608  (the names are the three above)
+        )
