@@ -93,7 +93,7 @@ def migrate(url: str) -> None:
     known = {revision.revision for revision in ScriptDirectory.from_config(_alembic(url)).walk_revisions()}
     if current is not None and current not in known:
         raise DatabaseNotReady(
-            f"The database was migrated by a newer Northing (revision {current}); run that version or a newer one."
+            f"The database was migrated by a newer Northing (revision {current}); run that or a newer one."
         )
     command.upgrade(_alembic(url), "head")
 
@@ -125,5 +125,7 @@ async def why_not_ready(engine: AsyncEngine) -> str | None:
     except Exception as error:  # any failure to ask is the answer
         return f"the database does not answer ({type(error).__name__})"
     if applied != newest_revision():
-        return f"the schema is at {applied}, this version needs {newest_revision()}; run `northing db upgrade`"
+        return (
+            f"the schema is at {applied}, this version needs {newest_revision()}; run `northing db upgrade`"
+        )
     return None

@@ -227,7 +227,8 @@ class Connector(Protocol):
     `requests` counts the calls made to the tracker by this object.
     """
 
-    requests: int
+    @property
+    def requests(self) -> int: ...
 
     async def account(self) -> Account:
         """Who we are. Raises `Unauthorized` where the tracker takes us for nobody."""

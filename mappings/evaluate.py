@@ -8,103 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
+from functools import partial
 
-from connectors.base import Epic, MissingReason
 from mappings import notice as texts
 from mappings.clock import add_grace
-from mappings.goals import KeyResult, died_of_cycle, is_live, live_until, name_on_ticket, why_not_live
+from mappings.goals import KeyResult, died_of_cycle, is_live, live_until, may_name, why_not_live
 from mappings.linking import Resolution
 from mappings.notice import Notice
-from mappings.policy import CYCLE_GRACE, EffectivePolicy, exemption, grace_for
-from mappings.suggest import Suggestion
-
-Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
-Mode = Literal["off", "shadow", "live"]
-NoticeState = Literal["shadow", "held", "due", "posted", "resolved", "withdrawn", "failed"]
-FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
-CHECKS = ("no-key-result", "closed-goal")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A check's result on an epic. `until` (exclusive) and `reason` belong to a snooze or waiver."""
-
-    check: str
-    state: FindingState
-    opened_at: datetime
-    until: datetime | None = None
-    reason: str | None = None
-    detail: str = ""
-    severity: str = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The notice as it stands, `since` a moment. `on_ticket`: a comment of ours is there, or may
-    be there because an answer was lost. `posted_hash` and `named` describe its text."""
-
-    state: NoticeState
-    since: datetime
-    on_ticket: bool = False
-    posted_hash: str | None = None
-    named: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """An epic with all that bears on judging it.
-
-    `fresh`: the last run read its project to the end and the ticket could be fetched.
-    `gone`: why it left every list, if it did. `page`: its page at Northing, None where a link
-    would lead nowhere.
-    """
-
-    epic: Epic
-    resolution: Resolution
-    connected_at: datetime
-    read_at: datetime
-    public: bool = False
-    service_desk: bool = False
-    fresh: bool = True
-    gone: MissingReason | None = None
-    page: str | None = None
-    suggestions: Sequence[Suggestion] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    findings: Mapping[str, Finding] = field(default_factory=dict)
-    notice: Standing | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the ticket should come to. With a `target` a write is queued that leads there; until it
-    is done `state` tells what is on the ticket."""
-
-    state: NoticeState
-    text: Notice
-    facts_hash: str
-    reason: str | None = None
-    detail: str | None = None
-    target: NoticeState | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """`notice` None means that the epic has none (an unwritten one is removed), `keep_notice` that
-    what stands is left as it is and a queued write is called off."""
-
-    alignment: Alignment | None
-    findings: tuple[Finding, ...]
-    notice: Wanted | None = None
-    keep_notice: bool = False
-    look_again_at: datetime | None = None
-    exempt_why: str | None = None
+from mappings.policy import CHECKS, CYCLE_GRACE, EffectivePolicy, exemption, grace_for, is_since
+from mappings.verdict import (
+    Alignment,
+    Decision,
+    Finding,
+    History,
+    Mode,
+    NoticeState,
+    Standing,
+    Subject,
+    Wanted,
+)
 
 
 def decide(
@@ -125,7 +50,7 @@ def decide(
     concern = next((found for found in findings if found.check == gap and found.state != "resolved"), None)
     alignment = None if epic.gone else _alignment(epic.resolution, exempt_why, concern)
     decision = Decision(alignment, findings, exempt_why=exempt_why)
-    wish = _wish(epic, policy, alignment, concern, now)
+    wish = _wish(epic, goals, policy, alignment, concern, now)
     if mode == "off":
         decision = replace(decision, keep_notice=True)
     else:
@@ -196,13 +121,14 @@ class _Wish:
     already stands. `facts` are hashed, never the words."""
 
     kind: str
-    text: Notice
+    compose: Callable[[], Notice]
     facts: Mapping[str, object]
     grace_ends: datetime | None = None
 
 
 def _wish(
     epic: Subject,
+    goals: Mapping[int, KeyResult],
     policy: EffectivePolicy,
     alignment: Alignment | None,
     concern: Finding | None,
@@ -211,29 +137,32 @@ def _wish(
     resolution = epic.resolution
     if alignment == "aligned":
         keys = sorted(link.key_result.id for link in resolution.links if link.live)
-        return _Wish("aligned", texts.aligned(resolution.links, epic.public), {"links": keys})
+        return _Wish("aligned", partial(texts.aligned, resolution.links, epic.public), {"links": keys})
     if concern is None or not _is_wanted(epic, policy):
-        return _Wish("unchecked", texts.unchecked(), {})
+        return _Wish("unchecked", texts.unchecked, {})
     if concern.state == "waived" and concern.until is not None:
-        text = texts.waived(concern.until, concern.reason or "")
-        return _Wish("waived", text, {"until": concern.until.isoformat(), "reason": concern.reason})
+        reason = concern.reason or ""
+        facts = {"until": concern.until.isoformat(), "reason": reason}
+        return _Wish("waived", partial(texts.waived, concern.until, reason), facts)
     if concern.state == "snoozed" and concern.until is not None:
-        return _Wish("snoozed", texts.snoozed(concern.until), {"until": concern.until.isoformat()})
+        facts = {"until": concern.until.isoformat()}
+        return _Wish("snoozed", partial(texts.snoozed, concern.until), facts)
     if concern.state == "disputed":
-        return _Wish("disputed", texts.disputed(), {})
-    facts = {
-        "check": concern.check,
-        "links": sorted(link.key_result.id for link in resolution.links),
-        "unknown": sorted(resolution.unknown),
-        "named": sorted(name for name in (_naming(link.key_result, epic) for link in resolution.links)),
-    }
+        return _Wish("disputed", texts.disputed, {})
     return _Wish(
-        "warning", _warning(epic, concern, now), facts, grace_ends=_grace_ends(epic, policy, concern, now)
+        "warning",
+        partial(_warning, epic, goals, concern, now),
+        {
+            "check": concern.check,
+            "unknown": sorted(resolution.unknown),
+            "links": sorted(_naming(link.key_result, epic) for link in resolution.links),
+        },
+        grace_ends=_grace_ends(epic, policy, concern, now),
     )
 
 
 def _naming(goal: KeyResult, epic: Subject) -> str:
-    shown = "title" if goal.title in name_on_ticket(goal, epic.public) else "label"
+    shown = "title" if may_name(goal, epic.public) else "label"
     return f"{goal.id}:{shown}"
 
 
@@ -241,10 +170,7 @@ def _is_wanted(epic: Subject, policy: EffectivePolicy) -> bool:
     """Whether this epic may carry a warning at all: the channel, the kind of project, and its age."""
     if epic.service_desk or policy.channel == "none":
         return False
-    if policy.since is None:
-        return True
-    since = epic.connected_at if policy.since == "connected" else policy.since_moment
-    return since is None or epic.epic.created_at >= since
+    return is_since(policy, epic.epic.created_at, epic.connected_at)
 
 
 def _grace_ends(epic: Subject, policy: EffectivePolicy, concern: Finding, now: datetime) -> datetime:
@@ -255,15 +181,18 @@ def _grace_ends(epic: Subject, policy: EffectivePolicy, concern: Finding, now: d
     return add_grace(start, grace_for(policy, concern.check))
 
 
-def _warning(epic: Subject, concern: Finding, now: datetime) -> Notice:
+def _warning(epic: Subject, goals: Mapping[int, KeyResult], concern: Finding, now: datetime) -> Notice:
     links = epic.resolution.links
+    suggestions = epic.suggest()
+    some_live = next((goal.key for goal in goals.values() if is_live(goal, now)), None)
     return texts.warning(
         concern.check,
         project=epic.epic.project,
         links=links,
         reasons=[why_not_live(link.key_result, now) or "" for link in links],
         unknown=epic.resolution.unknown,
-        suggestions=epic.suggestions,
+        suggestions=suggestions,
+        example=suggestions[0].key_result.key if suggestions else some_live,
         public=epic.public,
         read_at=epic.read_at,
         page=epic.page,
@@ -304,7 +233,7 @@ def _unwritten(wish: _Wish, epic: Subject, mode: Mode, now: datetime) -> Wanted 
     """Nothing of ours is on the ticket: only an open or disputed finding makes a notice."""
     if wish.kind not in ("warning", "disputed"):
         return None
-    wanted = Wanted("shadow", wish.text, _hash(wish))
+    wanted = Wanted("shadow", wish.compose, _hash(wish))
     if mode == "shadow":
         return wanted
     held = _held(wish, epic, now)
@@ -343,13 +272,13 @@ def _written(
         done = facts_hash == standing.posted_hash and standing.state == target
         if done or _must_wait(wish, target, epic, mode, standing, now):
             return replace(decision, keep_notice=True)
-    return replace(decision, notice=Wanted(standing.state, wish.text, facts_hash, target=target))
+    return replace(decision, notice=Wanted(standing.state, wish.compose, facts_hash, target=target))
 
 
 def _must_wait(
     wish: _Wish, target: NoticeState, epic: Subject, mode: Mode, standing: Standing, now: datetime
 ) -> bool:
-    """Shadow only ever resolves. A gap that returns has its grace; a standing warning is set right at once."""
+    """Shadow only resolves. A gap that returns has its grace; a standing warning is set right at once."""
     if mode == "shadow":
         return target == "posted" or standing.state == "resolved"
     if target == "resolved":
@@ -359,7 +288,7 @@ def _must_wait(
 
 
 def _may_not_be_named(goal: KeyResult | None, public: bool) -> bool:
-    return goal is not None and goal.title not in name_on_ticket(goal, public)
+    return goal is not None and not may_name(goal, public)
 
 
 # --- when to look again ---------------------------------------------------------------------

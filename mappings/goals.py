@@ -82,7 +82,7 @@ class CheckIn:
 
 
 def current_value(check_ins: Iterable[CheckIn], baseline: float | None) -> float | None:
-    """The value of the check-in with the latest `at` (of two at one moment the later given), else the baseline."""
+    """The latest check-in's value (of two at one moment the later given), else the baseline."""
     latest: CheckIn | None = None
     for check_in in check_ins:
         if latest is None or check_in.at >= latest.at:

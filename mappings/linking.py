@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from connectors.base import Epic
-from mappings.conditions import RuleBook
 from mappings.goals import KeyResult, is_live, why_not_live
+from mappings.rules import RuleBook
 
 HOW_IN_WORDS = {
     "line": "the description says `Key-Result: {key}`",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connectors.base import Block, Bullets, Document, Inline, Link, Paragraph, Text
-from mappings.goals import KeyResult, name_on_ticket
+from mappings.goals import KeyResult, may_name, name_on_ticket
 from mappings.linking import Linked
 from mappings.suggest import Suggestion
 
@@ -36,7 +36,7 @@ def _day(moment: datetime) -> str:
 
 
 def _titled(goals: Sequence[KeyResult], public: bool) -> tuple[int, ...]:
-    return tuple(goal.id for goal in goals if goal.title in name_on_ticket(goal, public))
+    return tuple(goal.id for goal in goals if may_name(goal, public))
 
 
 def aligned(links: Sequence[Linked], public: bool) -> Notice:
@@ -96,7 +96,9 @@ def _suggestions(suggestions: Sequence[Suggestion], public: bool) -> list[Block]
     return [Paragraph((Text("Key results that may fit:"),)), Bullets(tuple(items))]
 
 
-def _ways_out(example: str) -> list[Block]:
+def _ways_out(example: str | None) -> list[Block]:
+    if example is None:
+        return [Paragraph((Text("No key result is open yet; whoever keeps the goals here has to add one."),))]
     return [
         Paragraph((Text("To fix it, do one of these; this comment then settles by itself:"),)),
         Bullets(
@@ -122,17 +124,17 @@ def warning(
     reasons: Sequence[str],
     unknown: Sequence[str],
     suggestions: Sequence[Suggestion],
+    example: str | None,
     public: bool,
     read_at: datetime,
     page: str | None,
 ) -> Notice:
     """The full text: what is missing, why it matters, what fits, how to fix it, and on what data it stands.
 
-    `reasons` say of each of `links` why it is not live. `page` is the epic's page at Northing,
+    `reasons` say of each of `links` why it is not live. `example` is the key of a live key result
+    to show in the lines to type, None where there is none. `page` is the epic's page at Northing,
     None where a link to it would lead nowhere.
     """
-    suggestions = suggestions[:3]
-    example = suggestions[0].key_result.key if suggestions else "KR-1"
     why = (
         f"Without one, nobody can tell whether this work in {project} helps the business grow, "
         "cuts cost, serves customers better or manages risk."

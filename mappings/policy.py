@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import MISSING, AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import MISSING, AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from connectors.base import Epic, StatusCategory
@@ -43,7 +44,8 @@ def _since(value: object) -> object:
     if value is None or value == "connected" or (isinstance(value, date) and not isinstance(value, datetime)):
         return value
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
-        return value
+        with suppress(ValueError):
+            return date.fromisoformat(value)
     raise _refuse('must be "connected", a date such as 2026-01-31, or null for every epic')
 
 
@@ -75,7 +77,8 @@ def _checks(value: object) -> object:
     return value
 
 
-Text = Annotated[str, Field(min_length=1, max_length=LENGTH)]
+# PostgreSQL holds no NUL.
+Text = Annotated[str, Field(min_length=1, max_length=LENGTH, pattern=r"^[^\x00]+$")]
 Texts = Annotated[list[Text], Field(max_length=1_000)]
 Grace = Annotated[
     str,
@@ -110,9 +113,9 @@ class _Document(BaseModel):
 
 
 class CheckSetting(_Document):
-    on: bool = Field(True, strict=True)
+    on: bool = Field(default=True, strict=True)
     severity: Severity = "warning"
-    grace: Grace | None = Field(None, description="This check's own grace; null is the policy's.")
+    grace: Grace | None = Field(default=None, description="This check's own grace; null is the policy's.")
 
 
 class Exempt(_Document):
@@ -124,7 +127,13 @@ class Exempt(_Document):
     projects: Texts = []
 
 
+def _every_check(value: dict[CheckName, CheckSetting]) -> dict[CheckName, CheckSetting]:
+    # So that whoever reads the policy sees all of it.
+    return {name: value.get(name, CheckSetting()) for name in CHECKS}
+
+
 Checks = Annotated[dict[CheckName, CheckSetting], BeforeValidator(_checks)]
+EveryCheck = Annotated[Checks, AfterValidator(_every_check)]
 
 
 class Scope(_Document):
@@ -153,19 +162,12 @@ class Policy(_Document):
 
     grace: Grace = "P5D"
     since: Since = "connected"
-    checks: Checks = {}
+    checks: EveryCheck = Field(default={}, validate_default=True)
     exempt: Exempt = Exempt()
     quiet_hours: QuietHours = None
     channel: ChannelField = "comment"
     escalation: Escalation = []
     scopes: Annotated[list[Scope], Field(max_length=500)] = []
-
-    @model_validator(mode="after")
-    def _name_every_check(self) -> Self:
-        # So that whoever reads the policy sees all of it. Frozen means that nobody else does this.
-        complete = {name: self.checks.get(name, CheckSetting()) for name in CHECKS}
-        self.__dict__["checks"] = complete
-        return self
 
 
 # --- what holds for one project ----------------------------------------------------------------
@@ -242,12 +244,12 @@ def exemption(policy: EffectivePolicy, epic: Epic) -> str | None:
     if epic.status_category == "done":
         return "finished"
     if epic.status_category in policy.status_categories:
-        return f"the policy exempts status category {epic.status_category}"
+        return f"exempt by policy: status category {epic.status_category}"
     for kind, patterns, values in (
         ("label", policy.labels, epic.labels),
         ("type", policy.types, (epic.type,)),
         ("project", policy.projects, (epic.project,)),
     ):
         if any(map(patterns.matches, values)):
-            return f"the policy exempts {patterns.verdict(kind, f'{kind}s', values)}"
+            return f"exempt by policy: {patterns.verdict(kind, f'{kind}s', values)}"
     return None

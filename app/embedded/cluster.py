@@ -57,7 +57,7 @@ def ensure_running(folder: Folder, sockets: Path, lock: int, *, durable: bool) -
     major, install = binaries.choose(folder)
     programs = binaries.programs(folder, major, install)
     if binaries.recorded_major(folder) is None:
-        _create(folder, programs, major, lock, durable=durable)
+        create(folder, programs, major, lock, durable=durable)
     _start(folder, programs, sockets, durable=durable)
 
 
@@ -115,7 +115,7 @@ def _server_pid(folder: Folder) -> int | None:
     return pid if pid is not None and processes.is_server(pid, folder.cluster) else None
 
 
-def _create(folder: Folder, programs: Path, major: int, lock: int, *, durable: bool) -> None:
+def create(folder: Folder, programs: Path, major: int, lock: int, *, durable: bool) -> None:
     """Make the cluster beside its place and move it in whole: a killed initdb leaves nothing half ready."""
     for leftover in folder.path.glob("new-*"):
         shutil.rmtree(leftover)
@@ -173,7 +173,7 @@ def _start(folder: Folder, programs: Path, sockets: Path, *, durable: bool) -> N
 
 
 def _wait_for_start(folder: Folder, sockets: Path, pid: int, deadline: float) -> bool:
-    """True once the server answers, false if it ended. Raises EmbeddedDatabaseError if neither comes in time."""
+    """True once the server answers, false if it ended; EmbeddedDatabaseError if neither comes in time."""
     _wait(lambda: _ready(folder, sockets) or processes.birth(pid) is None, deadline - time.monotonic())
     if _ready(folder, sockets):
         return True
@@ -235,7 +235,9 @@ def _wait(done: Callable[[], bool], seconds: float) -> bool:
 def _reason(output: bytes) -> str:
     lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
     serious = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error:" in line]
-    return (serious or lines or ["it said nothing"])[-1 if not serious else 0]
+    if serious:
+        return serious[0]
+    return lines[-1] if lines else "it said nothing"
 
 
 def _failure(folder: Folder, reason: str) -> EmbeddedDatabaseError:

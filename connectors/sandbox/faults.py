@@ -20,6 +20,7 @@ Action = Callable[[ASGIApp, Scope, Receive, Send], Awaitable[None]]
 
 PAGE_SIZE = "sandbox.page_size"
 TRANSPORT = "sandbox.transport"
+LOST = "sandbox.lost"
 
 
 @dataclass(slots=True)
@@ -182,8 +183,6 @@ async def _answer_of(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Mess
 
 async def _drop(scope: Scope) -> None:
     """Only the server has the connection: `server.Connection` puts it into the scope."""
-    transport = scope["extensions"][TRANSPORT]
-    transport.abort()
+    scope["state"][TRANSPORT].abort()
     # The server must have seen the loss before we return, or it would try to answer 500.
-    while not scope["extensions"]["sandbox.lost"]():
-        await asyncio.sleep(0)
+    await scope["state"][LOST].wait()

@@ -14,7 +14,7 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from connectors.sandbox.faults import TRANSPORT
+from connectors.sandbox.faults import LOST, TRANSPORT
 from connectors.sandbox.tracker import Tracker
 
 HOST = "127.0.0.1"
@@ -29,14 +29,14 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.access_log = False
-        self.lost = False
+        self.lost = asyncio.Event()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {TRANSPORT: self.transport, "sandbox.lost": lambda: self.lost}
+        self.scope["state"] |= {TRANSPORT: self.transport, LOST: self.lost}
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
+        self.lost.set()
         super().connection_lost(exc)
 
 
@@ -81,7 +81,7 @@ async def serve(tracker: Tracker, port: int = 0, *, through: Through | None = No
 
 @contextmanager
 def serve_in_thread(tracker: Tracker, port: int = 0, *, through: Through | None = None) -> Iterator[str]:
-    """The same for callers without an event loop. The tracker must be changed over HTTP only while it runs."""
+    """The same for callers without an event loop; meanwhile change the tracker over HTTP only."""
     ready = threading.Event()
     box: dict[str, Any] = {}
 

@@ -30,7 +30,7 @@ class JiraError(Exception):
 
 
 class Call:
-    """One request to one site, with the account that stands behind it, or none: Jira also answers strangers."""
+    """One request to one site, with the account behind it, or none: Jira also answers strangers."""
 
     def __init__(self, site: JiraSite, request: Request) -> None:
         self.site, self.request = site, request
@@ -75,7 +75,7 @@ class Call:
         return found
 
     async def body(self, members: dict[str, Callable[[Any], bool]] | None = None) -> Json:
-        """The JSON object sent. With `members`, others and wrong types are 400 as Jira's strict endpoints do."""
+        """The JSON object sent. With `members`, other members and wrong types are 400."""
         try:
             body = json.loads(await self.request.body())
         except ValueError:

@@ -1,4 +1,4 @@
-"""What a client asks before it asks for issues: who am I, what server is this, which projects, types and rights."""
+"""What a client asks before it asks for issues: who am I, which server, projects, types and rights."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Comments and their properties.
 
 See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-comments/ and
-.../api-group-issue-comment-properties/. A list of an issue's comments never shows properties; POST /comment/list does.
+.../api-group-issue-comment-properties/. A list of an issue's comments never shows properties; POST
+/comment/list does.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def _document(body: Json) -> Json:
     if len(dump(document)) > LONGEST_BODY:
         raise JiraError(
             400,
-            comment=f"The entered text is too long. It exceeds the allowed limit of {LONGEST_BODY:,} characters.",
+            comment=f"The entered text is too long. The allowed limit is {LONGEST_BODY:,} characters.",
         )
     return document
 

@@ -41,7 +41,8 @@ async def edit(call: Call) -> Response:
     custom = dict(issue.custom)
     for name, value in fields.items():
         if name in CUSTOM_FIELDS or name == "duedate":
-            custom[name] = changes.setdefault("custom", custom) and value
+            custom[name] = value
+            changes["custom"] = custom
         elif name not in READERS:
             message = f"Field '{name}' cannot be set. It is not on the appropriate screen, or unknown."
             raise JiraError(400, **{name: message})

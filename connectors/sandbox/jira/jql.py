@@ -1,8 +1,8 @@
 """The part of JQL that an integration sends, as strict as Jira about what it does not know.
 
-Grammar: clauses joined by AND and OR, NOT, brackets, `=`, `!=`, `in`, `not in`, `is [not] EMPTY`, and for dates
-`<`, `<=`, `>`, `>=`; then ORDER BY. A date is epoch milliseconds without quotes, or "YYYY-MM-DD HH:MM" read in
-the profile time zone of the user who searches.
+Grammar: clauses joined by AND and OR, NOT, brackets, `=`, `!=`, `in`, `not in`, `is [not] EMPTY`, and for
+dates `<`, `<=`, `>`, `>=`; then ORDER BY. A date is epoch milliseconds without quotes, or "YYYY-MM-DD HH:MM"
+read in the profile time zone of the user who searches.
 See https://support.atlassian.com/jira-software-cloud/docs/jql-fields/.
 """
 
@@ -34,6 +34,7 @@ ORDER: dict[str, Callable[[Issue], Any]] = {
     "key": lambda i: (i.project.key, i.number),
     "id": lambda i: int(i.id),
 }
+CATEGORY_NAMES = {"new": "to do", "indeterminate": "in progress", "done": "done"}
 SETS: dict[str, Callable[[Issue], set[str]]] = {
     "project": lambda i: {i.project.id},
     "issuetype": lambda i: {i.type.id},
@@ -44,7 +45,6 @@ SETS: dict[str, Callable[[Issue], set[str]]] = {
     "status": lambda i: {i.status.name.lower(), i.status.id},
     "statuscategory": lambda i: {i.status.category, CATEGORY_NAMES[i.status.category]},
 }
-CATEGORY_NAMES = {"new": "to do", "indeterminate": "in progress", "done": "done"}
 ALIASES = {"type": "issuetype", "key": "id", "issuekey": "id", "issue": "id"}
 
 
@@ -54,7 +54,7 @@ class JqlError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A checked query. `order` holds fields and whether each is descending, and always ends in a tie-break."""
+    """A checked query. `order` holds fields and whether each descends; it always ends in a tie-break."""
 
     test: Test
     order: tuple[tuple[str, bool], ...]
@@ -89,7 +89,7 @@ class Query:
 
 
 def parse(text: str, site: JiraSite, time_zone: str) -> Query:
-    """Raises JqlError for what Jira answers 400: bad grammar, unknown names, and a query without a restriction."""
+    """Raises JqlError for what Jira answers 400: bad grammar, unknown names, no restriction."""
     return _Parser(text, site, ZoneInfo(time_zone)).query()
 
 

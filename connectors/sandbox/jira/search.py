@@ -1,7 +1,7 @@
 """Search by JQL with page tokens, and fetching in bulk.
 
-See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-search/. A page may be shorter than
-asked for; only a missing `nextPageToken` ends the list; there is no total.
+See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-search/. A page may be shorter
+than asked for; only a missing `nextPageToken` ends the list; there is no total.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class JiraSite:
         self.page_cap = 100
         self.id_page_cap = 5000
         self.version = 0
-        self._last_id = 10000
+        self._last_id = 20000  # above the ids of types and statuses
         self._held: dict[str, Issue | None] | None = None
 
     def clock(self) -> datetime:
@@ -75,7 +75,7 @@ class JiraSite:
     def add_project(
         self, key: str, name: str, type_key: str = "software", *, team_managed: bool = False
     ) -> Project:
-        """`type_key` is `software`, `service_desk` or `business`. A team-managed one has an Epic type of its own."""
+        """`type_key` is `software`, `service_desk` or `business`; a team-managed one owns an Epic type."""
         project = Project(self.new_id(), key, name, type_key, team_managed)
         self.projects[key] = project
         if team_managed:

@@ -1,7 +1,7 @@
 """The JSON in which a Jira Cloud site shows its users, projects, issues and comments.
 
-Links named `self` have the form of Atlassian's gateway, not of the address that was asked: a client that follows
-or takes them apart goes wrong here as it does there.
+Links named `self` have the form of Atlassian's gateway, not of the address that was asked: a client that
+follows or takes them apart goes wrong here as it does there.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ ABSENT_IF_NONE = frozenset({"parent"})
 
 
 def selection(names: Iterable[str]) -> tuple[str, ...]:
-    """Field names as a request gives them (`*all`, `*navigable`, `-summary`) to the fields meant, in order."""
+    """The fields meant by names as a request gives them: `*all`, `*navigable`, `-summary`, `summary`."""
     wanted = [name.strip() for entry in names for name in entry.split(",") if name.strip()]
     every = [*FIELDS, *CUSTOM_FIELDS]
     chosen: list[str] = []
@@ -205,7 +205,7 @@ def _fields(site: JiraSite, issue: Issue, names: tuple[str, ...]) -> Json:
 
 
 def issue_bytes(site: JiraSite, issue: Issue, names: tuple[str, ...]) -> bytes:
-    """One issue as JSON. Kept on the issue until it changes: the trackers must not be what a bench measures."""
+    """One issue as JSON, kept until it changes: the trackers must not be what a bench measures."""
     kept = issue.rendered.get(names)
     if kept is None:
         shown: Json = {"id": issue.id}

@@ -1,0 +1,69 @@
+"""How a run ended, and what that says of its source's health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.vault import CannotOpen
+from connectors.base import ConnectorError
+from mappings.tables import Source
+
+NAMED = 3
+
+
+@dataclass
+class Outcome:
+    """How a run ended: `state` and, where it is not `succeeded`, the error as the API shows it."""
+
+    state: str = "succeeded"
+    error: dict[str, Any] | None = None
+    overlaps: list[str] = field(default_factory=list)
+
+    @classmethod
+    def failed(cls, error: ConnectorError | CannotOpen) -> Self:
+        if isinstance(error, ConnectorError):
+            return cls("failed", error_of(error.code, error.message, error.what_to_do))
+        message = "The stored credentials cannot be opened with the present key."
+        what_to_do = "Send the credentials again with PATCH, or add the old key to NORTHING_SECRET_KEY."
+        return cls("failed", error_of("sealed", message, what_to_do))
+
+
+def error_of(code: str, message: str, what_to_do: str) -> dict[str, Any]:
+    return {"code": code, "message": message, "what_to_do": what_to_do}
+
+
+async def note_health(session: AsyncSession, source_id: int, outcome: Outcome, now: datetime) -> None:
+    """What a run's end says of its source, for the person who runs Northing."""
+    state = {"succeeded": "ok", "partial": "degraded"}.get(outcome.state, "failing")
+    error = outcome.error or {}
+    message, what_to_do = error.get("message", ""), error.get("what_to_do", "")
+    if outcome.overlaps and state == "ok":
+        state = "degraded"
+        shown = ", ".join(outcome.overlaps[:NAMED])
+        message = f"{len(outcome.overlaps)} epics are held by an older source ({shown})."
+        what_to_do = "Narrow the scope of one of the two sources."
+    await _set_health(session, source_id, state, message or "The last sync read everything.", what_to_do, now)
+
+
+async def note_waiting(
+    session: AsyncSession, source_id: int, reason: str, until: datetime, now: datetime
+) -> None:
+    message = f"{reason} Going on at {until:%Y-%m-%d %H:%M:%S} UTC."
+    await _set_health(session, source_id, "degraded", message, "Nothing; it goes on by itself.", now)
+
+
+async def _set_health(
+    session: AsyncSession, source_id: int, state: str, message: str, what_to_do: str, now: datetime
+) -> None:
+    await session.execute(
+        update(Source)
+        .where(Source.id == source_id)
+        .values(
+            health_state=state, health_message=message, health_what_to_do=what_to_do, health_checked_at=now
+        )
+    )

@@ -1,0 +1,145 @@
+"""The whole story: read the trackers, judge the epics, make the tickets match.
+
+`carry_out` does one run: it reads what changed, judges what waits, and releases the writes.
+`write_tickets` then does these one by one. Whoever is killed on the way is followed by somebody who
+goes on: all that is to be done stands in our rows, and every step may be repeated.
+
+No transaction is open while a tracker is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import reading, writing
+from app.outcome import Outcome, note_health, note_waiting
+from app.runtime import Runtime
+from app.vault import CannotOpen
+from connectors.base import ConnectorError, Unavailable
+from mappings import cases, ledger, rulings
+from mappings.standard import Standard, goals_version
+from mappings.tables import READING_MODES, Epic, Notice, Run, Source
+
+log = structlog.get_logger()
+
+SLICE = 250
+
+
+async def carry_out(runtime: Runtime, run_id: int) -> None:
+    """Do a run that is due, or go on with one; nothing where it is done or somebody else's."""
+    async with runtime.sessions.begin() as session:
+        run = await ledger.claim_run(session, run_id, runtime.worker, runtime.clock())
+        source = await session.get(Source, run.source_id) if run is not None else None
+    if run is None or source is None:
+        return
+    with structlog.contextvars.bound_contextvars(run=run.id, source=source.name, mode=run.mode):
+        try:
+            await _carry_out(runtime, run, source)
+        except ledger.ClaimLost as lost:
+            log.warning("claim lost", reason=str(lost))
+
+
+async def _carry_out(runtime: Runtime, run: Run, source: Source) -> None:
+    outcome = Outcome()
+    if run.mode in READING_MODES:
+        try:
+            outcome = await reading.read(runtime, run, source)
+        except Unavailable as error:
+            await _wait(runtime, run, source, error)
+            return
+        except (ConnectorError, CannotOpen) as error:
+            outcome = Outcome.failed(error)
+    await judge_waiting(runtime, run, source)
+    await _close(runtime, run, source, outcome)
+
+
+async def judge_waiting(runtime: Runtime, run: Run, source: Source) -> None:
+    """Judge every epic of the source that waits for it, slice by slice, the event loop free between."""
+    standard: Standard | None = None
+    after, now = 0, runtime.clock()
+    while True:
+        async with runtime.sessions.begin() as session:
+            await ledger.share_goals(session)
+            if standard is None or standard.version != await goals_version(session):
+                standard = await runtime.standard(session, source)
+            rows = await cases.due_slice(session, source.id, now, after, SLICE)
+            held = await _judge(session, standard, rows, run.id, now)
+            await ledger.keep_run(session, run, runtime.worker, runtime.clock(), held=held)
+        if len(rows) < SLICE:
+            return
+        after = rows[-1].id
+
+
+async def _judge(
+    session: AsyncSession, standard: Standard, rows: Sequence[Epic], run_id: int, now: datetime
+) -> int:
+    judged = [cases.judge(case, standard, now) for case in await cases.load_cases(session, rows)]
+    return await rulings.record(session, judged, standard, run_id, now)
+
+
+async def _close(runtime: Runtime, run: Run, source: Source, outcome: Outcome) -> None:
+    """The barrier: all is judged, nothing of this run is written yet. Here its writes are let go."""
+    now = runtime.clock()
+    async with runtime.sessions.begin() as session:
+        await ledger.release(session, run, now)
+        await ledger.close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
+        if run.mode in READING_MODES:
+            await note_health(session, source.id, outcome, now)
+        await runtime.wake(session, "write_tickets", source_id=source.id)
+    log.info("run ended", state=outcome.state, error=outcome.error)
+
+
+async def _wait(runtime: Runtime, run: Run, source: Source, error: Unavailable) -> None:
+    now = runtime.clock()
+    until = now + timedelta(seconds=error.retry_after)
+    async with runtime.sessions.begin() as session:
+        await ledger.let_run_wait(session, run, runtime.worker, until, error.message)
+        await note_waiting(session, source.id, error.message, until, now)
+    log.warning("run waits", until=until.isoformat(), reason=error.message)
+
+
+async def judge_now(runtime: Runtime, source: Source, epic_ids: Sequence[int]) -> int:
+    """Judge these epics before returning (a person changed their links); the id of the run that did.
+
+    The caller has committed its change.
+    """
+    now = runtime.clock()
+    async with runtime.sessions.begin() as session:
+        run = await ledger.open_run(session, source.id, "judge", now)
+        run = await ledger.claim_run(session, run.id, runtime.worker, now) or run
+    async with runtime.sessions.begin() as session:
+        await ledger.share_goals(session)
+        rows = await cases.these_epics(session, epic_ids)
+        projects = sorted({row.project for row in rows})
+        standard = await runtime.standard(session, source, projects)
+        held = await _judge(session, standard, rows, run.id, now)
+        await ledger.keep_run(session, run, runtime.worker, now, held=held)
+    await _close(runtime, run, source, Outcome())
+    return run.id
+
+
+async def write_tickets(runtime: Runtime, source_id: int) -> None:
+    """Write one due ticket of a source after the other until none is left or the tracker says later."""
+    async with runtime.sessions.begin() as session:
+        source = await session.get(Source, source_id)
+    if source is None:
+        return
+    with structlog.contextvars.bound_contextvars(source=source.name):
+        try:
+            async with writing.connected(runtime, source) as connector:
+                while await writing.write_next(runtime, source, connector):
+                    pass
+        except CannotOpen as error:
+            log.error("tickets not written", reason=str(error))
+
+
+async def settled(session: AsyncSession, run_id: int) -> bool:
+    """Whether a run has ended and none of its writes is left."""
+    run = await session.get(Run, run_id)
+    left = select(Notice.id).where(Notice.run_id == run_id, Notice.target.is_not(None)).limit(1)
+    return run is not None and run.finished_at is not None and (await session.scalars(left)).first() is None

@@ -1,0 +1,67 @@
+"""What the pipeline works with: one value, made at start, the first argument of its functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from urllib.parse import quote
+from uuid import uuid4
+
+import procrastinate
+from connectors.registry import KINDS, is_loopback
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.database import Sessions
+from app.settings import Settings
+from app.vault import Vault
+from connectors.base import Connector
+from mappings.standard import Standard, load_standard
+from mappings.tables import Source
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """`worker` names this process in claims. `clock` is the only clock the pipeline reads."""
+
+    settings: Settings
+    engine: AsyncEngine
+    sessions: Sessions
+    vault: Vault
+    queue: procrastinate.App
+    clock: Callable[[], datetime] = utc_now
+    worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
+
+    def connect(self, source: Source) -> Connector:
+        """The connector of a source. Raises `vault.CannotOpen` where its credentials stay shut."""
+        kind = KINDS[source.kind]
+        return kind.connect(
+            source.base_url,
+            kind.credentials.model_validate(self.vault.open(source.credentials)),
+            kind.scope.model_validate(source.scope),
+            kind.epics.model_validate(source.epics),
+        )
+
+    def page_of(self, source: Source, key: str) -> str | None:
+        """The address of an epic's page; None where nobody who reads the ticket could open it."""
+        if self.settings.links_are_loopback and not is_loopback(source.base_url):
+            return None
+        return f"{self.settings.links_base}/epics/{quote(source.name, safe='')}/{quote(key, safe='')}"
+
+    async def standard(
+        self, session: AsyncSession, source: Source, projects: list[str] | None = None
+    ) -> Standard:
+        page = partial(self.page_of, source)
+        return await load_standard(session, source, KINDS[source.kind].render, page, projects=projects)
+
+    async def wake(self, session: AsyncSession, task: str, **arguments: int) -> None:
+        """Defer a job in the transaction of the rows it is to see: neither is there without the other."""
+        connection = await (await session.connection()).get_raw_connection()
+        await self.queue.configure_task(task, connection=connection.driver_connection).defer_async(
+            **arguments
+        )

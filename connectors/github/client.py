@@ -1,0 +1,189 @@
+"""GitHub over the network: the calls, and nothing that can be decided without them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from urllib.parse import urlencode
+
+from connectors.base import (
+    Account,
+    Comment,
+    Document,
+    Epic,
+    EpicRef,
+    Gone,
+    Marker,
+    Missing,
+    Page,
+    Project,
+    Rejected,
+    Unanswered,
+    Unauthorized,
+)
+from connectors.github import payloads
+from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
+from connectors.github.errors import NEW_TOKEN, Forbidden
+from connectors.github.wire import Wire
+
+_PAGE = f"per_page={payloads.PAGE_SIZE}"
+_ISSUE = "/repos/{owner}/{repo}/issues/{number}"
+
+
+class GitHubConnector:
+    """Repositories of one GitHub host; see `connectors.base.Connector`.
+
+    Requests go out one after the other, as GitHub asks.
+    https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
+    """
+
+    def __init__(
+        self, base_url: str, credentials: GitHubCredentials, scope: GitHubScope, epics: GitHubEpics
+    ) -> None:
+        self._wire = Wire(base_url.rstrip("/"), credentials.token.get_secret_value())
+        self._web = payloads.web_base(base_url)
+        self._scope = scope
+        self._epics = epics
+        self._account: Account | None = None
+        self._present: set[str] | None = None  # the repositories by the names they have now
+
+    @property
+    def requests(self) -> int:
+        return self._wire.calls
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+
+    # --- reading ---
+
+    async def account(self) -> Account:
+        try:
+            user = await self._wire.item("/user", {})
+        except Forbidden as error:
+            raise Unauthorized(error.message, NEW_TOKEN) from error
+        except Gone as error:
+            raise Rejected(
+                "No GitHub API answers at base_url.",
+                "Set base_url to https://api.github.com or https://HOST/api/v3.",
+            ) from error
+        self._account = payloads.account_of(user)
+        return self._account
+
+    async def projects(self) -> list[Project]:
+        found: dict[str, Project] = {}
+        for name in self._scope.repositories:
+            project = await self._repository(name)
+            found.setdefault(project.key.casefold(), project)
+        for organization in self._scope.organizations:
+            for project in await self._organization(organization):
+                found.setdefault(project.key.casefold(), project)
+        self._present = set(found)
+        return list(found.values())
+
+    async def _repository(self, name: str) -> Project:
+        owner, _, repo = name.partition("/")
+        try:
+            raw = await self._wire.item("/repos/{owner}/{repo}", {"owner": owner, "repo": repo})
+        except (Gone, Forbidden) as error:
+            return Project(name, problem=error.message)
+        return payloads.project_of(raw)
+
+    async def _organization(self, organization: str) -> list[Project]:
+        """Its repositories; what is archived or has no issues is no concern of a whole organisation."""
+        url: str | None = f"/orgs/{{org}}/repos?sort=full_name&direction=asc&{_PAGE}"
+        found: list[Project] = []
+        try:
+            while url:
+                rows, url = await self._wire.page(url, {"org": organization})
+                found += [p for p in map(payloads.project_of, rows) if p.problem is None]
+        except (Gone, Forbidden) as error:
+            return [Project(f"{organization}/*", problem=error.message)]
+        return found
+
+    async def changed_since(self, project: Project, since: datetime | None) -> AsyncIterator[Page]:
+        owner, _, repo = project.key.partition("/")
+        place = {"owner": owner, "repo": repo}
+        url: str | None = f"/repos/{{owner}}/{{repo}}/issues?{urlencode(payloads.listing_query(since))}"
+        used: set[str] = set()
+        cursor: datetime | None = None
+        while url:
+            try:
+                rows, url = await self._wire.page(url, place)
+            except Gone as error:
+                raise Rejected(
+                    f"The issues of {project.key} cannot be read. {error.message}",
+                    "Give the token access to it, or take it out of the scope.",
+                ) from error
+            payloads.once(url, used)
+            met = [payloads.issue_of(row, project.key, self._web, self._epics) for row in rows]
+            issues = [issue for issue in met if issue is not None]
+            cursor = max([i.epic.updated_at for i in issues] + ([cursor] if cursor else []), default=None)
+            yield Page(
+                tuple(i.epic for i in issues if i.fits),
+                tuple(Missing(i.epic.ref, "not_an_epic") for i in issues if not i.fits),
+                cursor,
+            )
+
+    async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
+        return [await self._one(ref) for ref in refs]
+
+    async def _one(self, ref: EpicRef) -> Epic | Missing:
+        """The issue under `ref`'s key, or where it was transferred to: then with its new id."""
+        try:
+            raw = await self._wire.item(_ISSUE, place := payloads.place_of(ref.key))
+        except Gone:
+            return Missing(ref, "deleted")
+        issue = payloads.issue_of(raw, f"{place['owner']}/{place['repo']}", self._web, self._epics)
+        if issue is None:
+            return Missing(ref, "not_an_epic")
+        if payloads.replaced(ref, issue.epic):
+            return Missing(ref, "deleted")
+        if not await self._in_scope(issue.epic.project):
+            return Missing(ref, "out_of_scope")
+        return issue.epic if issue.fits else Missing(ref, "not_an_epic")
+
+    async def _in_scope(self, repository: str) -> bool:
+        """By the name configured, or by the one a configured repository has been given since."""
+        name = repository.casefold()
+        owners = {organization.casefold() for organization in self._scope.organizations}
+        if name.partition("/")[0] in owners or name in map(str.casefold, self._scope.repositories):
+            return True
+        if self._present is None:
+            await self.projects()
+        return name in (self._present or ())
+
+    # --- comments ---
+
+    async def find_comment(self, ref: EpicRef, marker: Marker) -> Comment | None:
+        account = self._account or await self.account()
+        url: str | None = f"{_ISSUE}/comments?{_PAGE}"
+        used: set[str] = set()
+        others: Comment | None = None
+        while url:
+            rows, url = await self._wire.page(url, payloads.place_of(ref.key))
+            payloads.once(url, used)
+            for row in rows:
+                if not payloads.carries(row, marker):
+                    continue
+                ours = str((row.get("user") or {}).get("id")) == account.id
+                if ours:
+                    return self._comment(ref, str(row["id"]))
+                others = others or self._comment(ref, str(row["id"]), ours=False)
+        return others
+
+    async def put_comment(
+        self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
+    ) -> Comment:
+        place = payloads.place_of(ref.key)
+        body = payloads.comment_body(text, marker)
+        if comment_id is None:
+            sent = await self._wire.send("POST", f"{_ISSUE}/comments", place, body)
+        else:
+            url = "/repos/{owner}/{repo}/issues/comments/{comment}"
+            sent = await self._wire.send("PATCH", url, place | {"comment": comment_id}, body)
+        if not sent.get("id"):
+            raise Unanswered("GitHub took the comment but did not say its id.")
+        return self._comment(ref, str(sent["id"]))
+
+    def _comment(self, ref: EpicRef, comment_id: str, ours: bool = True) -> Comment:
+        return Comment(comment_id, payloads.comment_url(self._web, ref.key, comment_id), ours)

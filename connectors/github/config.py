@@ -1,0 +1,104 @@
+"""What a GitHub source is configured with."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+_OWNER = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,99})"
+
+
+def _header_safe(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise PydanticCustomError("token", "must be printable ASCII without blanks; was it copied whole?")
+    return secret
+
+
+def _real_repository(name: str) -> str:
+    if name.partition("/")[2] in {".", ".."}:
+        raise PydanticCustomError("repository", "is not a repository; give OWNER/NAME")
+    return name
+
+
+Repository = Annotated[
+    str, Field(pattern=rf"^{_OWNER}/[A-Za-z0-9._-]{{1,100}}$"), AfterValidator(_real_repository)
+]
+Organization = Annotated[str, Field(pattern=rf"^{_OWNER}$")]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class GitHubCredentials(BaseModel):
+    """A personal access token, classic or fine-grained: Issues read and write, Metadata read.
+
+    https://docs.github.com/authentication/keeping-your-account-and-data-secure/managing-your-personal-access-tokens
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["token"] = Field(description="`token`: a personal access token.")
+    token: Annotated[SecretStr, AfterValidator(_header_safe)] = Field(
+        description="The token; never returned."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("type") == "app":
+            raise ValidationError.from_exception_data(
+                cls.__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError(
+                            "not_in_this_build",
+                            'app credentials (GitHub App) are not in this build; use "token"'
+                            " with a personal access token",
+                        ),
+                        loc=("type",),
+                        input="app",
+                    )
+                ],
+            )
+        return data
+
+
+class GitHubScope(BaseModel):
+    """Which repositories a source may see at all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    repositories: list[Repository] = Field(default_factory=list, description="Repositories as OWNER/NAME.")
+    organizations: list[Organization] = Field(
+        default_factory=list, description="Organisations, each with all its repositories not archived."
+    )
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if not self.repositories and not self.organizations:
+            raise PydanticCustomError("scope", "name at least one repository or organization")
+        return self
+
+
+class GitHubEpics(BaseModel):
+    """Which issues are epics: those that fit any of the selectors. Pull requests never are.
+
+    Without any selector, issues with the label `epic` are.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: list[Name] = Field(default_factory=lambda: ["epic"], description="Label names, in any case.")
+    issue_types: list[Name] = Field(
+        default_factory=list, description="The organisation's issue type names, in any case."
+    )
+    with_sub_issues: bool = Field(False, description="Issues that have sub-issues.")
+
+    @model_validator(mode="after")
+    def _any_selector(self) -> Self:
+        if "labels" not in self.model_fields_set and (self.issue_types or self.with_sub_issues):
+            self.labels = []  # what was asked for, and not the default beside it
+        if not (self.labels or self.issue_types or self.with_sub_issues):
+            raise PydanticCustomError("epics", "give labels, issue_types or with_sub_issues")
+        return self

@@ -1,0 +1,95 @@
+"""What GitHub's refusals mean, as data. Pure: the moment of the answer is passed in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from connectors.base import ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
+
+NEW_TOKEN = "Make a new token and put it into the source's credentials."  # noqa: S105
+_LONGEST_WAIT = 24 * 3600.0
+_SECONDARY = 60.0  # "wait for at least one minute" where nothing else is said
+
+
+class Forbidden(Rejected):
+    """The token is known and may not do this."""
+
+
+class Moved(Unavailable):
+    """What was addressed lives elsewhere now; a write is not sent after it."""
+
+
+def error_of(
+    status: int, headers: Mapping[str, str], body: bytes, *, write: bool, now: datetime
+) -> ConnectorError | None:
+    """The error an answer stands for, None for a good one. `headers` are looked up in lower case.
+
+    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api: a 403 is a limit
+    only with `retry-after` or with nothing remaining, else a permission that is missing.
+    """
+    if status < 300:
+        return None
+    said = message_of(body) or f"HTTP {status}"
+    if status < 400:
+        return Moved("The repository or issue has moved; its present address is looked up first.")
+    if status == 401:
+        return Unauthorized("GitHub does not accept the token.", NEW_TOKEN)
+    if status in {403, 429} and (wait := _limit(status, headers, now)) is not None:
+        return Unavailable("GitHub limits our requests.", wait)
+    if status == 403:
+        return Forbidden(
+            f"GitHub forbids it: {said}",
+            "The token needs Issues read and write and Metadata read on this repository.",
+        )
+    if status in {408, 425} or status >= 500:
+        kind = Unanswered if write else Unavailable
+        return kind(f"GitHub is in trouble: {said}", _seconds(headers, now) or 60.0)
+    if status in {404, 410, 451}:
+        return Gone(f"GitHub does not have it, or does not show it to us: {said}")
+    return Rejected(f"GitHub refused: {said}", "See what GitHub says, and change the source or the ticket.")
+
+
+def _limit(status: int, headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds until the limit is over, never less than told; None where it is no limit."""
+    seconds = _seconds(headers, now)
+    if seconds is not None:
+        return seconds
+    if headers.get("x-ratelimit-remaining", "").strip() == "0":
+        try:
+            reset = float(headers.get("x-ratelimit-reset", ""))
+        except ValueError:
+            return _SECONDARY
+        return _clamped(reset - now.timestamp())
+    return _SECONDARY if status == 429 else None
+
+
+def _seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+    told = headers.get("retry-after", "").strip()
+    if not told:
+        return None
+    try:
+        return _clamped(float(told))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(told)
+    except (ValueError, TypeError):
+        return _SECONDARY
+    return _clamped(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
+
+
+def _clamped(seconds: float) -> float:
+    return min(max(seconds, 1.0), _LONGEST_WAIT) if seconds == seconds else _SECONDARY
+
+
+def message_of(body: bytes) -> str:
+    """What an error body says, in words; nothing for pages of HTML and other noise."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return ""
+    message = said.get("message") if isinstance(said, dict) else None
+    return message[:500] if isinstance(message, str) else ""

@@ -1,0 +1,208 @@
+"""GitHub's JSON in, our values out, and back. Pure.
+
+https://docs.github.com/rest/issues. Read leniently: GHES has no sub-issues and no types, old
+answers lack members, and GitHub's own examples do not always fit GitHub's schemas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from connectors.base import Account, BadPayload, Document, Epic, EpicRef, Marker, Project, Unauthorized
+from connectors.github.config import GitHubEpics
+from connectors.github.text import lines_of
+from connectors.markup import storable, to_markdown
+
+PAGE_SIZE = 100
+OVERLAP = timedelta(minutes=5)  # rows move between the pages of a listing by update
+NOTICE = "<!-- northing:notice -->"
+
+_ISSUE_PATH = re.compile(r"/([^/]+/[^/]+)/(?:issues|pull)/(\d+)$")
+_KEY = re.compile(r"([^/#]+)/([^/#]+)#(\d+)")
+
+
+# --- issues ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """An issue as an epic, and whether the selector picks it."""
+
+    epic: Epic
+    fits: bool
+
+
+def web_base(api_url: str) -> str:
+    """The address people use for an API's address.
+
+    `https://api.github.com` is github.com, `https://api.SUB.ghe.com` is SUB.ghe.com,
+    `https://HOST/api/v3` is HOST; any other stands for itself.
+    """
+    url = api_url.rstrip("/").removesuffix("/api/v3")
+    parts = urlsplit(url)
+    host = (
+        parts.netloc.removeprefix("api.")
+        if re.search(r"\.(github|ghe)\.com$", parts.netloc)
+        else parts.netloc
+    )
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def issue_of(issue: Any, repository: str, web: str, selector: GitHubEpics) -> Issue | None:
+    """One issue of a listing, a fetch or a webhook; None for a pull request. Raises `BadPayload`.
+
+    `repository` is the one asked; the answer's own name wins, for its case and after a move.
+    """
+    try:
+        if "pull_request" in issue or "/pull/" in str(issue.get("html_url") or ""):
+            return None
+        repository = _repository(issue) or repository
+        number = int(issue["number"])
+        labels = _label_names(issue.get("labels") or ())
+        kind = (issue.get("type") or {}).get("name")
+        closed = issue.get("state") == "closed"
+        epic = Epic(
+            remote_id=str(issue["id"]),
+            key=f"{repository}#{number}",
+            project=repository,
+            title=storable(str(issue.get("title") or "")),
+            url=f"{web}/{repository}/issues/{number}",
+            type=storable(str(kind or "Issue")),
+            status="closed" if closed else "open",
+            status_category="done" if closed else "todo",
+            created_at=_moment(issue["created_at"]),
+            updated_at=_moment(issue["updated_at"]),
+            labels=labels,
+            assignees=tuple(str(u["login"]) for u in issue.get("assignees") or () if u and u.get("login")),
+            milestone=storable(str((issue.get("milestone") or {}).get("title") or "")) or None,
+            parent_key=_key_in(issue.get("parent_issue_url")),
+        )
+        fits = _fits(selector, labels, kind, issue.get("sub_issues_summary") or {})
+        return Issue(_with_text(epic, issue.get("body")) if fits else epic, fits)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        named = issue.get("number") if isinstance(issue, dict) else None
+        raise BadPayload(f"GitHub's issue {repository}#{named} could not be read: {error!r}") from error
+
+
+def _with_text(epic: Epic, body: str | None) -> Epic:
+    """Reading Markdown costs a hundred times the rest, so it is done for epics only."""
+    return replace(epic, text=lines_of(body))
+
+
+def _fits(selector: GitHubEpics, labels: Iterable[str], kind: str | None, sub_issues: Any) -> bool:
+    wanted = {label.casefold() for label in selector.labels}
+    if any(label.casefold() in wanted for label in labels):
+        return True
+    if kind and kind.casefold() in {name.casefold() for name in selector.issue_types}:
+        return True
+    return selector.with_sub_issues and sub_issues.get("total", 0) > 0
+
+
+def _label_names(labels: Iterable[Any]) -> tuple[str, ...]:
+    names = (label.get("name") if isinstance(label, dict) else label for label in labels)
+    return tuple(storable(str(name)) for name in names if name)
+
+
+def _repository(issue: dict[str, Any]) -> str | None:
+    """`owner/repo` in its own case, from the answer itself."""
+    tail = re.search(r"/repos/([^/]+/[^/]+)$", str(issue.get("repository_url") or ""))
+    tail = tail or _ISSUE_PATH.search(urlsplit(str(issue.get("html_url") or "")).path)
+    return tail[1] if tail else None
+
+
+def _key_in(url: Any) -> str | None:
+    """The key in an API address of an issue; None for one by repository id, which has no name."""
+    found = re.search(r"/repos/([^/]+/[^/]+)/issues/(\d+)$", url) if isinstance(url, str) else None
+    return f"{found[1]}#{found[2]}" if found else None
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"no time zone in {text!r}")
+    return moment.astimezone(UTC)
+
+
+def listing_query(since: datetime | None) -> dict[str, str]:
+    """Open and closed, oldest change first. https://docs.github.com/rest/issues/issues#list-repository-issues"""
+    query = {"state": "all", "sort": "updated", "direction": "asc", "per_page": str(PAGE_SIZE)}
+    if since is not None:
+        query["since"] = (since - OVERLAP).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return query
+
+
+def once(url: str | None, used: set[str]) -> None:
+    """Raises `BadPayload` if the next page's address was followed before; adds it to `used`."""
+    if url in used:
+        raise BadPayload("GitHub's listing leads back to a page already read; it has no end to read to.")
+    if url:
+        used.add(url)
+
+
+def place_of(key: str) -> dict[str, str]:
+    """`acme/shop#7` as the parts of its address. Raises `BadPayload`."""
+    found = _KEY.fullmatch(key)
+    if not found:
+        raise BadPayload(f"{key!r} is no issue's key.")
+    return {"owner": found[1], "repo": found[2], "number": found[3]}
+
+
+def replaced(ref: EpicRef, epic: Epic) -> bool:
+    """Whether the issue found under `ref`'s key is another one that took its place.
+
+    A transfer makes a new id and leads to a new key; a repository made anew under an old name
+    has other issues under the same keys.
+    """
+    return epic.remote_id != ref.remote_id and epic.key.casefold() == ref.key.casefold()
+
+
+# --- repositories, account ------------------------------------------------------------------
+
+
+def project_of(repository: Any) -> Project:
+    """https://docs.github.com/rest/repos/repos#get-a-repository"""
+    try:
+        visibility = repository.get("visibility")
+        public = visibility == "public" if visibility else repository.get("private") is False
+        problem = None
+        if repository.get("archived"):
+            problem = "The repository is archived; nobody can comment there. Take it out of the scope."
+        elif repository.get("has_issues") is False:
+            problem = "Issues are turned off in this repository."
+        return Project(str(repository["full_name"]), public=public, problem=problem)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadPayload("A repository in GitHub's answer could not be read.") from error
+
+
+def account_of(user: Any) -> Account:
+    if not isinstance(user, dict) or not user.get("id"):
+        raise Unauthorized("GitHub takes us for nobody.", "Give the source a valid token.")
+    return Account(str(user["id"]), str(user.get("login") or user["id"]))
+
+
+# --- comments -------------------------------------------------------------------------------
+
+
+def comment_body(text: Document, marker: Marker) -> dict[str, str]:
+    return {"body": f"{_head(marker)}\n\n{to_markdown(text)}"}
+
+
+def _head(marker: Marker) -> str:
+    return f"{NOTICE}\n<!-- northing:id {marker} -->"
+
+
+def carries(comment: Any, marker: Marker) -> bool:
+    """Whether the first two lines are our marker; a quotation of it stands elsewhere."""
+    body = comment.get("body") if isinstance(comment, dict) else None
+    lines = [line.strip() for line in str(body or "").splitlines()[:2]]
+    return "\n".join(lines) == _head(marker)
+
+
+def comment_url(web: str, key: str, comment_id: str) -> str:
+    place = place_of(key)
+    return f"{web}/{place['owner']}/{place['repo']}/issues/{place['number']}#issuecomment-{comment_id}"

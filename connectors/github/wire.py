@@ -1,0 +1,129 @@
+"""One request to GitHub: gidgethub speaks the protocol, httpx carries it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+from gidgethub import GitHubException
+from gidgethub.abc import GitHubAPI
+
+from connectors.base import BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
+from connectors.github.errors import Moved, error_of
+
+TIMEOUT = httpx.Timeout(30, connect=5)
+TOTAL = 55  # seconds for one call, however slowly the server drips
+
+# The oldest version that is still served, which GHES knows too; 2026-03-10 takes members away.
+# https://docs.github.com/rest/about-the-rest-api/api-versions
+API_VERSION = "2022-11-28"
+
+_ACCEPT = "application/vnd.github+json"
+_REDIRECTS = {301, 302, 303, 307, 308}
+_HOPS = 3
+
+# What gidgethub raises over a good status with a body it cannot take.
+_UNREADABLE = (ValueError, RecursionError, GitHubException)
+
+
+class Wire(GitHubAPI):
+    """gidgethub over an httpx client of our own; errors come out as `connectors.base` names them.
+
+    gidgethub's ready-made httpx adapter is not used: it takes another package where that is
+    installed. `calls` counts the requests sent.
+    """
+
+    def __init__(self, base_url: str, token: str) -> None:
+        super().__init__("northing", oauth_token=token, base_url=base_url)
+        self.calls = 0
+        self._host = urlsplit(base_url).netloc
+        self._origin = _origin(base_url)
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def sleep(self, seconds: float) -> None:
+        """Never called: waiting is the caller's to arrange."""
+        raise RuntimeError(f"a connector does not sleep ({seconds} s)")
+
+    async def page(self, url: str, place: Mapping[str, str]) -> tuple[list[Any], str | None]:
+        """One page of a list, and the address of the next as GitHub gave it, None at the end."""
+        data, following = await self._read(url, place)
+        if not isinstance(data, list):
+            raise BadPayload(f"GitHub's answer to {url} is no list.")
+        return data, following
+
+    async def item(self, url: str, place: Mapping[str, str]) -> Any:
+        return (await self._read(url, place))[0]
+
+    async def send(self, method: str, url: str, place: Mapping[str, str], data: Any) -> dict[str, Any]:
+        """A request that changes the ticket. An answer lost or not understood is `Unanswered`."""
+        try:
+            answer, _, _ = await self._make_request(method, url, place, data, _ACCEPT)
+        except _UNREADABLE as error:
+            raise Unanswered("GitHub took the request, but its answer could not be read.") from error
+        if not isinstance(answer, dict):
+            raise Unanswered("GitHub took the request, but its answer could not be read.")
+        return answer
+
+    async def _read(self, url: str, place: Mapping[str, str]) -> tuple[Any, str | None]:
+        try:
+            data, following, _ = await self._make_request("GET", url, place, b"", _ACCEPT)
+        except _UNREADABLE as error:
+            raise BadPayload(f"GitHub's answer to {url} could not be read.") from error
+        return data, following
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Called by gidgethub for each request; redirects of a GET are followed on this host."""
+        for _ in range(_HOPS + 1):
+            response = await self._answer(method, url, headers, body)
+            location = response.headers.get("location")
+            if method != "GET" or response.status_code not in _REDIRECTS or not location:
+                break
+            url = urljoin(url, location)
+        write = method != "GET"
+        wrong = error_of(
+            response.status_code, response.headers, response.content, write=write, now=datetime.now(UTC)
+        )
+        if isinstance(wrong, Moved) and not write:
+            raise BadPayload("GitHub's redirect leads nowhere.")
+        if wrong is not None:
+            raise wrong
+        return response.status_code, response.headers, response.content
+
+    async def _answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+        # The one door to the network, so a link or redirect elsewhere never carries the token.
+        if _origin(url) != self._origin:
+            raise Rejected(
+                f"{self._host} leads to another host, {urlsplit(url).netloc}.",
+                "Set base_url to the API's present address; the token is sent nowhere else.",
+            )
+        self.calls += 1
+        versioned = {**headers, "x-github-api-version": API_VERSION}
+        try:
+            async with asyncio.timeout(TOTAL):
+                return await self._http.request(method, url, headers=versioned, content=body)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            # Without the cause, whose words may repeat the request.
+            raise self._no_answer(error, write=method != "GET") from None
+
+    def _no_answer(self, error: Exception, *, write: bool) -> ConnectorError:
+        if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
+            return Rejected("base_url is not an address that can be called.", "Set base_url right.")
+        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
+            return Unavailable(f"{self._host} cannot be reached.")  # before anything was sent
+        kind = Unanswered if write else Unavailable
+        return kind(f"{self._host} did not answer before the connection or our patience ended.")
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    return scheme, (parts.hostname or "").lower(), parts.port or {"https": 443, "http": 80}.get(scheme)

@@ -1,0 +1,234 @@
+"""Jira Cloud over the network: the calls, and nothing that can be decided without them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from connectors.base import (
+    Account,
+    BadPayload,
+    Comment,
+    Document,
+    Epic,
+    EpicRef,
+    Marker,
+    Missing,
+    Page,
+    Project,
+    Unanswered,
+    Unauthorized,
+)
+from connectors.jira import payloads
+from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
+from connectors.jira.errors import NEW_TOKEN, Forbidden
+from connectors.jira.wire import Wire
+
+_FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call takes
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    tickets: list[payloads.Ticket]
+    answer: dict[str, Any]
+
+
+class JiraConnector:
+    """A Jira Cloud site; see `connectors.base.Connector`."""
+
+    def __init__(
+        self, base_url: str, credentials: JiraCredentials, scope: JiraScope, epics: JiraEpics
+    ) -> None:
+        self._site = base_url.rstrip("/")
+        self._wire = Wire(self._site, credentials.email, credentials.token.get_secret_value())
+        self._scope = scope
+        self._epics = epics
+        self._types: list[str] | None = None
+        self._account: Account | None = None
+
+    @property
+    def requests(self) -> int:
+        return self._wire.requests
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+
+    # --- reading ---
+
+    async def account(self) -> Account:
+        try:
+            myself = await self._wire.call("GET", "myself")
+        except Forbidden as error:
+            raise Unauthorized(error.message, NEW_TOKEN) from error
+        self._account = payloads.account_of(myself)
+        return self._account
+
+    async def projects(self) -> list[Project]:
+        self._types = None  # types come with projects; each run resolves them anew
+        if self._scope.projects is None:
+            return [payloads.project_of(p) for p in await self._project_pages({})]
+        found: dict[str, Project] = {}
+        wanted = list(dict.fromkeys(self._scope.projects))
+        for start in range(0, len(wanted), _KEYS):
+            for raw in await self._project_pages({"keys": wanted[start : start + _KEYS]}):
+                project = payloads.project_of(raw)
+                found[project.key.upper()] = project
+        lost = "Jira has no project with this key, or the account may not browse it."
+        return [found.get(key) or Project(key, problem=lost) for key in wanted]
+
+    async def _project_pages(self, params: dict[str, Any]) -> list[Any]:
+        found: list[Any] = []
+        while True:
+            answer = await self._wire.call(
+                "GET", "project/search", params | {"startAt": len(found), "maxResults": _KEYS}
+            )
+            values = _list(answer, "values")
+            found += values
+            if answer.get("isLast") is True or _at_end(answer, values, found):
+                return found
+
+    async def changed_since(self, project: Project, since: datetime | None) -> AsyncIterator[Page]:
+        jql = payloads.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
+        used: set[str] = set()
+        cursor: datetime | None = None
+        # One page is on its way while the caller stores the one before. A fault of the later
+        # page is raised only after the earlier one was handed over.
+        coming: asyncio.Task[_Found] | None = asyncio.create_task(self._search(jql, None))
+        try:
+            while coming is not None:
+                found = await coming
+                token = payloads.next_token(found.answer, used)
+                coming = asyncio.create_task(self._search(jql, token)) if token else None
+                epics = tuple(ticket.epic for ticket in found.tickets)
+                cursor = max((e.updated_at for e in epics), default=cursor)
+                yield Page(epics, cursor=cursor)
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+
+    async def _search(self, jql: str, token: str | None) -> _Found:
+        body = payloads.search_body(jql, self._epics.fields, token)
+        return await self._wire.call("POST", "search/jql", body=body, read=self._found)
+
+    def _found(self, answer: Any) -> _Found:
+        issues = payloads.issues_of(answer)
+        return _Found([payloads.ticket_of(i, self._site, self._epics.fields) for i in issues], answer)
+
+    async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
+        types = set(await self._type_ids() if refs else [])
+        tickets: dict[str, payloads.Ticket] = {}
+        for start in range(0, len(refs), _FETCH):
+            body = {
+                "issueIdsOrKeys": [ref.remote_id for ref in refs[start : start + _FETCH]],
+                "fields": [*payloads.FIELDS, *self._epics.fields],
+            }
+            found = await self._wire.call("POST", "issue/bulkfetch", body=body, read=self._found)
+            tickets |= {ticket.epic.remote_id: ticket for ticket in found.tickets}
+        fitting = {i for i, t in tickets.items() if self._in_projects(t.epic) and t.type_id in types}
+        members = await self._members(sorted(fitting))
+
+        def present(ref: EpicRef) -> Epic | Missing:
+            ticket = tickets.get(ref.remote_id)
+            if ticket is None:
+                return Missing(ref, "deleted")
+            if ticket.epic.remote_id in members:
+                return ticket.epic
+            here = self._in_projects(ticket.epic) and ticket.type_id not in types
+            return Missing(ticket.epic.ref, "not_an_epic" if here else "out_of_scope")
+
+        return [present(ref) for ref in refs]
+
+    def _in_projects(self, epic: Epic) -> bool:
+        return self._scope.projects is None or epic.project.upper() in self._scope.projects
+
+    async def _members(self, ids: Sequence[str]) -> set[str]:
+        """Those of `ids` that fit the scope's own JQL."""
+        if self._scope.jql is None:
+            return set(ids)
+        found: set[str] = set()
+        for start in range(0, len(ids), _RECONCILE):
+            body = payloads.membership_body(self._scope.jql, ids[start : start + _RECONCILE])
+            used: set[str] = set()
+            while True:
+                answer = await self._wire.call("POST", "search/jql", body=body)
+                found |= {str(issue.get("id")) for issue in payloads.issues_of(answer)}
+                token = payloads.next_token(answer, used)
+                if token is None:
+                    break
+                body["nextPageToken"] = token
+        return found
+
+    async def _type_ids(self) -> list[str]:
+        if self._types is None:
+            self._types = payloads.epic_type_ids(
+                await self._wire.call("GET", "issuetype"), self._epics.issue_types
+            )
+        return self._types
+
+    # --- comments ---
+
+    async def find_comment(self, ref: EpicRef, marker: Marker) -> Comment | None:
+        """Comments are listed without their properties, so those are asked for by id, ours first."""
+        account = self._account or await self.account()
+        comments = await self._comments(ref)
+        authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in comments}
+        ids = sorted(filter(str.isdigit, authors), key=lambda i: (authors[i] != account.id, int(i)))
+        found: str | None = None
+        for start in range(0, len(ids), _FETCH):
+            batch = {"ids": [int(i) for i in ids[start : start + _FETCH]]}
+            answer = await self._wire.call("POST", "comment/list", {"expand": "properties"}, batch)
+            marked = {str(c["id"]) for c in _list(answer, "values") if payloads.carries(c, marker)}
+            found = next((i for i in ids if i in marked), None)
+            if found:
+                break
+        if found is None:
+            return None
+        return self._comment(ref, found, ours=authors[found] == account.id)
+
+    async def _comments(self, ref: EpicRef) -> list[dict[str, Any]]:
+        path = f"issue/{_part(ref.remote_id)}/comment"
+        found: list[dict[str, Any]] = []
+        while True:
+            params = {"startAt": len(found), "maxResults": 100, "orderBy": "created"}
+            answer = await self._wire.call("GET", path, params, gone=True)
+            comments = _list(answer, "comments")
+            found += comments
+            if _at_end(answer, comments, found):
+                return found
+
+    async def put_comment(
+        self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
+    ) -> Comment:
+        path = f"issue/{_part(ref.remote_id)}/comment"
+        if comment_id is None:
+            sent = await self._wire.write("POST", path, payloads.new_comment(text, marker))
+        else:
+            sent = await self._wire.write("PUT", f"{path}/{_part(comment_id)}", payloads.edited_comment(text))
+        if not isinstance(sent, dict) or not sent.get("id"):
+            raise Unanswered("Jira took the comment but did not say its id.")
+        return self._comment(ref, str(sent["id"]))
+
+    def _comment(self, ref: EpicRef, comment_id: str, ours: bool = True) -> Comment:
+        return Comment(comment_id, payloads.comment_url(self._site, ref.key, comment_id), ours)
+
+
+def _list(answer: Any, member: str) -> list[dict[str, Any]]:
+    found = answer.get(member) if isinstance(answer, dict) else None
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise BadPayload(f"Jira's answer has no list of {member}.")
+    return found
+
+
+def _at_end(answer: Any, page: list[Any], found: list[Any]) -> bool:
+    """A page may be shorter than asked for; the end is an empty one or the total reached."""
+    total = answer.get("total")
+    return not page or (isinstance(total, int) and len(found) >= total)
+
+
+def _part(value: str) -> str:
+    return quote(value, safe="")

@@ -1,0 +1,103 @@
+"""What a Jira source is configured with."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+_QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
+
+
+def _sound_jql(jql: str) -> str:
+    """A condition that stays inside the parentheses it will be put in, and brings no order of its own."""
+    bare = _QUOTED.sub('""', jql)
+    if not bare.strip():
+        raise PydanticCustomError("jql", "is empty; leave it out, or use null")
+    if re.search(r"\border\s+by\b", bare, re.IGNORECASE):
+        raise PydanticCustomError("jql", "must not have ORDER BY; Northing reads in its own order")
+    depth = 0
+    for char in bare.replace('""', ""):
+        if char in "\"'":
+            raise PydanticCustomError("jql", "has a quotation mark that is never closed")
+        depth += {"(": 1, ")": -1}.get(char, 0)
+        if depth < 0:
+            break
+    if depth:
+        raise PydanticCustomError("jql", "has parentheses that do not pair")
+    return jql.strip()
+
+
+def _header_safe(secret: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
+        raise PydanticCustomError("token", "must be printable ASCII without blanks; was it copied whole?")
+    return secret
+
+
+ProjectKey = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,254}$"), AfterValidator(str.upper)]
+FieldId = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,254}$")]
+
+
+class JiraCredentials(BaseModel):
+    """A Jira Cloud user's e-mail address and classic (unscoped) API token.
+
+    https://support.atlassian.com/atlassian-account/docs/manage-api-tokens-for-your-atlassian-account/
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["api_token"] = Field(description="`api_token`: Jira Cloud, e-mail address and API token.")
+    email: str = Field(
+        pattern=r"^[!-9;-~]+@[!-9;-~]+$", description="The e-mail address of the token's account."
+    )
+    token: Annotated[SecretStr, AfterValidator(_header_safe)] = Field(
+        description="The API token; never returned."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_yet(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("type") == "bearer":
+            raise ValidationError.from_exception_data(
+                cls.__name__,
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError(
+                            "not_in_this_build",
+                            "bearer credentials (Jira Data Center) are not in this build;"
+                            ' use "api_token" with a Jira Cloud site',
+                        ),
+                        loc=("type",),
+                        input="bearer",
+                    )
+                ],
+            )
+        return data
+
+
+class JiraScope(BaseModel):
+    """Which tickets a source may see at all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    projects: list[ProjectKey] | None = Field(
+        None, min_length=1, description="Project keys; null is every project the account can browse."
+    )
+    jql: Annotated[str, Field(max_length=5_000), AfterValidator(_sound_jql)] | None = Field(
+        None, description="A further condition in JQL, without ORDER BY."
+    )
+
+
+class JiraEpics(BaseModel):
+    """Which tickets of the scope are epics."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    issue_types: list[Annotated[str, Field(min_length=1, max_length=255)]] | None = Field(
+        None, min_length=1, description="Issue type names; null is every type on hierarchy level 1."
+    )
+    fields: list[FieldId] = Field(
+        default_factory=list, max_length=50, description="Custom field ids that rules may ask about."
+    )

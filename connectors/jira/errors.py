@@ -1,0 +1,104 @@
+"""What Jira's refusals mean, as data. Pure: the moment of the answer is passed in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from connectors.base import ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
+
+NEW_TOKEN = "Make a new API token for this account and put it into the source's credentials."  # noqa: S105
+_LONGEST_WAIT = 24 * 3600.0
+
+# After these a write may have been carried out all the same.
+_TROUBLE = {408, 425, 500, 502, 503, 504}
+
+
+class Forbidden(Rejected):
+    """The account is known and may not do this."""
+
+
+def error_of(
+    status: int, headers: Mapping[str, str], body: bytes, *, write: bool, now: datetime
+) -> ConnectorError | None:
+    """The error an answer stands for, None for a good one. `headers` have lower-case names.
+
+    https://developer.atlassian.com/cloud/jira/platform/rest/v3/intro/#status-codes and
+    https://developer.atlassian.com/cloud/jira/platform/rate-limiting/
+    """
+    if why := _anonymous(status, headers):
+        return Unauthorized(why, NEW_TOKEN)
+    if status < 300:
+        return None
+    said = "; ".join(messages_of(body)) or f"HTTP {status}"
+    if status < 400:
+        return Rejected(
+            f"Jira sends us to another address (HTTP {status}).",
+            "Set base_url to the site's present address; Northing follows no redirect with its token.",
+        )
+    if status == 429:
+        return Unavailable("Jira limits our requests.", retry_after(headers, now, 60.0))
+    if status in _TROUBLE:
+        wait = retry_after(headers, now, 60.0)
+        kind = Unanswered if write else Unavailable
+        return kind(f"Jira is in trouble: {said}", wait)
+    if status in {404, 410}:
+        return Gone(f"Jira does not have it, or does not show it to us: {said}")
+    if status == 403:
+        return Forbidden(f"Jira forbids it: {said}", "Give the account the permission it lacks.")
+    return Rejected(f"Jira refused: {said}", "See what Jira says, and change the source or the ticket.")
+
+
+def _anonymous(status: int, headers: Mapping[str, str]) -> str | None:
+    """Jira answers many calls of somebody it does not know with 200 and nothing in it."""
+    if status == 401:
+        return "Jira does not accept the credentials."
+    reason = headers.get("x-seraph-loginreason", "")
+    if "AUTHENTICATED_FAILED" in reason or "AUTHENTICATION_DENIED" in reason:
+        return f"Jira did not accept the credentials ({reason.split(',')[0].strip()})."
+    if headers.get("x-ausername", "").casefold() == "anonymous":
+        return "Jira takes us for nobody."
+    return None
+
+
+def retry_after(headers: Mapping[str, str], now: datetime, otherwise: float) -> float:
+    """Seconds to wait, never less than told: `Retry-After` (number or date), else `X-RateLimit-Reset`."""
+    told = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(told)
+    except ValueError:
+        moment = _moment(told) or _moment(headers.get("x-ratelimit-reset", ""))
+        seconds = (moment - now).total_seconds() if moment else otherwise
+    if not 0 <= seconds < float("inf"):
+        seconds = otherwise
+    return min(max(seconds, 1.0), _LONGEST_WAIT)
+
+
+def _moment(text: str) -> datetime | None:
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = parse(text)
+        except (ValueError, TypeError):
+            continue
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None
+
+
+def messages_of(body: bytes) -> list[str]:
+    """What an error body says, in words; nothing for pages of HTML and other noise."""
+    try:
+        said: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(said, dict):
+        return []
+    found = [said.get("message"), said.get("errorMessage")]
+    listed = said.get("errorMessages")
+    found += listed if isinstance(listed, list) else [listed]
+    fields = said.get("errors")
+    if isinstance(fields, dict):
+        found += [f"{field}: {text}" for field, text in fields.items()]
+    return [text[:500] for text in found if isinstance(text, str) and text][:5]

@@ -1,0 +1,88 @@
+"""The lines of a Jira description where ticket text may link: outside code and quotes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from connectors.markup import storable
+
+MAX_LINES = 2_000
+MAX_LINE = 1_000
+_MAX_NODES = 50_000
+
+# Stands for something that is not words at the start of a line, so that what follows it is
+# not taken for the start.
+_NOT_WORDS = "\ufffc"
+
+_SKIPPED = {"codeBlock", "blockquote", "mediaSingle", "mediaGroup"}
+_LINE_NODES = {"paragraph", "heading", "taskItem", "decisionItem", "caption", "listItem", "tableCell"}
+
+
+def lines_of(description: Any) -> tuple[str, ...]:
+    """An ADF document, a plain or wiki string, or None. Blank lines are left out."""
+    if isinstance(description, str):
+        found = _wiki_lines(description)
+    elif isinstance(description, dict):
+        found = _adf_lines(description)
+    else:
+        return ()
+    shown = (_shown(line) for line in found)
+    return tuple(line[:MAX_LINE] for line in shown if line)[:MAX_LINES]
+
+
+def _shown(line: str) -> str:
+    line = re.sub(r"\s+", " ", storable(line)).strip()
+    line = line[:1] + line[1:].replace(_NOT_WORDS, " ").rstrip()
+    return "" if line == _NOT_WORDS else line
+
+
+def _adf_lines(document: dict[str, Any]) -> list[str]:
+    """A paragraph, list item or hard break starts a line.
+
+    https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/. Walked with a
+    stack of our own and to a bounded number of nodes: the depth is the writer's to choose.
+    """
+    lines = [""]
+    stack: list[Any] = [document]
+    for _ in range(_MAX_NODES):
+        if not stack:
+            break
+        node = stack.pop()
+        if not isinstance(node, dict):
+            continue
+        kind = node.get("type")
+        if kind in _SKIPPED or kind in _LINE_NODES or kind == "hardBreak":
+            lines.append("")
+        if kind in _SKIPPED:
+            continue
+        content = node.get("content")
+        if isinstance(content, list):
+            stack.extend(reversed(content))
+        elif kind not in _LINE_NODES and kind not in {"hardBreak", "doc"}:
+            lines[-1] += _inline(node) or _NOT_WORDS
+    return lines
+
+
+def _inline(node: dict[str, Any]) -> str:
+    """The words of an inline node; nothing for code, pictures and what is not known."""
+    if node.get("type") == "text":
+        marks = node.get("marks") or ()
+        code = any(isinstance(mark, dict) and mark.get("type") == "code" for mark in marks)
+        text = node.get("text")
+        return text if isinstance(text, str) and not code else ""
+    attrs = node.get("attrs")
+    shown = attrs.get("text") if isinstance(attrs, dict) else None
+    return shown if isinstance(shown, str) else ""
+
+
+# Wiki markup, as webhooks and the older API give it.
+# https://jira.atlassian.com/secure/WikiRendererHelpAction.jspa?section=all
+_WIKI_BLOCK = re.compile(r"\{(code|noformat|quote)(?::[^}\n]{0,200})?\}.*?(?:\{\1\}|\Z)", re.DOTALL)
+_WIKI_CODE = re.compile(r"\{\{[^{}\n]*\}\}")
+
+
+def _wiki_lines(text: str) -> list[str]:
+    text = _WIKI_CODE.sub(_NOT_WORDS, _WIKI_BLOCK.sub(f"\n{_NOT_WORDS}", text))
+    lines = [line for line in text.splitlines() if not re.match(r"\s*bq\. ", line)]
+    return [re.sub(r"^\s*(?:[*#-]+\s+|h[1-6]\.\s+)?", "", line) for line in lines]

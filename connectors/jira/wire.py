@@ -1,0 +1,184 @@
+"""One request to Jira: threads, time limits, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, TypeVar, overload
+from urllib.parse import urlsplit
+
+import requests
+from jira import JIRA
+from urllib3.exceptions import NewConnectionError
+
+from connectors.base import BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
+from connectors.jira.errors import error_of
+
+CONNECT, READ = 5, 30  # seconds, each
+TOTAL = 55  # seconds for one call, however slowly the server drips
+_THREADS = 4
+
+T = TypeVar("T")
+
+
+class Wire:
+    """An authenticated way to one site's REST API v3.
+
+    `jira.JIRA` serves as the authenticated session. It is not safe across threads, so each of
+    our few threads has its own. JSON is decoded and read into values in those threads too, which
+    leaves the event loop free. `requests` counts the calls made.
+    """
+
+    def __init__(self, site: str, email: str, token: str) -> None:
+        self.requests = 0
+        self._site = site
+        self._host = urlsplit(site).netloc
+        self._auth = (email, token)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jira")
+        self._local = threading.local()
+        self._clients: list[JIRA] = []
+
+    async def aclose(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._threads.shutdown)
+        for client in self._clients:
+            client.close()  # type: ignore[no-untyped-call]
+
+    async def write(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """A request that changes the ticket. A lost answer is `Unanswered`, a 404 `Gone`."""
+        return await self._call(method, path, None, body, _as_it_is, write=True, gone=True)
+
+    @overload
+    async def call(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None, *, gone: bool = False,
+    ) -> Any: ...  # fmt: skip
+
+    @overload
+    async def call(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None, *, read: Callable[[Any], T],
+    ) -> T: ...  # fmt: skip
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        read: Callable[[Any], Any] | None = None,
+        gone: bool = False,
+    ) -> Any:
+        """A request that changes nothing; its JSON, or what `read` makes of it in the thread.
+
+        `gone`: a 404 means that the ticket is not there. Elsewhere it means that the call itself
+        is not known at this address, which a person has to look at.
+        """
+        return await self._call(method, path, params, body, read or _as_it_is, write=False, gone=gone)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        read: Callable[[Any], Any],
+        *,
+        write: bool,
+        gone: bool,
+    ) -> Any:
+        self.requests += 1
+
+        def work() -> Any:
+            return read(self._send(method, path, params, body, write))
+
+        try:
+            async with asyncio.timeout(TOTAL):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except TimeoutError:
+            raise self._silence(write, f"within {TOTAL} s") from None
+        except Gone as error:
+            if gone:
+                raise
+            raise Rejected(
+                f"{self._site} does not know the call {path}. {error.message}",
+                "Set base_url to the Jira site, https://NAME.atlassian.net.",
+            ) from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        write: bool,
+    ) -> Any:
+        try:
+            # The base class's method on purpose: the library's own repeats a POST after a lost
+            # connection and fails over error bodies that are not objects.
+            response = requests.Session.request(
+                self._session(),
+                method,
+                f"{self._site}/rest/api/3/{path}",
+                params=params,
+                json=body,
+                timeout=(CONNECT, READ),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            # Without the cause, whose words may repeat the request.
+            raise self._no_answer(error, write) from None
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        wrong = error_of(response.status_code, headers, response.content, write=write, now=datetime.now(UTC))
+        if wrong is not None:
+            raise wrong
+        try:
+            return json.loads(response.content)
+        except (ValueError, RecursionError):
+            if write:
+                raise Unanswered("Jira took the request, but its answer could not be read.") from None
+            raise BadPayload(f"Jira's answer to {path} is not JSON.") from None
+
+    def _session(self) -> requests.Session:
+        client = getattr(self._local, "client", None)
+        if client is None:
+            client = JIRA(
+                self._site,
+                options={"rest_api_version": "3"},
+                basic_auth=self._auth,
+                get_server_info=False,
+                max_retries=0,
+                timeout=(CONNECT, READ),
+            )
+            self._local.client = client
+            self._clients.append(client)
+        session: requests.Session = client._session
+        return session
+
+    def _no_answer(self, error: requests.RequestException, write: bool) -> ConnectorError:
+        if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
+            return Rejected(f"{self._site} is not an address that can be called.", "Set base_url right.")
+        # urllib3 gives a reason where no request was sent: no route, no name, no handshake.
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
+            return Unavailable(f"{self._host} cannot be reached.")
+        if isinstance(error, requests.exceptions.SSLError) and reason is not None:
+            return Unavailable(
+                f"The certificate of {self._host} was not accepted.",
+                300,
+                "Check its certificate and our clock.",
+            )
+        return self._silence(write, "before the connection broke")
+
+    def _silence(self, write: bool, when: str) -> Unavailable:
+        kind = Unanswered if write else Unavailable
+        return kind(f"{self._host} did not answer {when}.")
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer

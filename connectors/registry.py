@@ -1,0 +1,148 @@
+"""The kinds of tracker there are, each with its configuration and its connector.
+
+Only the application's wiring imports this; a new kind is a row in `KINDS`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import BaseModel
+
+from connectors.base import Connector, Document, Marker
+from connectors.github.client import GitHubConnector
+from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
+from connectors.github.payloads import comment_body
+from connectors.jira.client import JiraConnector
+from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
+from connectors.markup import to_plain
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of tracker.
+
+    `connect(base_url, credentials, scope, epics)` takes values of the three models and calls
+    nobody yet. `render(document, marker)` is what a person finds on the ticket: on GitHub the
+    Markdown with its two marker lines, on Jira, where the comment is no text, its words.
+    """
+
+    name: str
+    credentials: type[BaseModel]
+    scope: type[BaseModel]
+    epics: type[BaseModel]
+    connect: Callable[[str, Any, Any, Any], Connector]
+    render: Callable[[Document, Marker], str]
+
+
+KINDS: dict[str, Kind] = {
+    "jira": Kind(
+        "jira",
+        JiraCredentials,
+        JiraScope,
+        JiraEpics,
+        JiraConnector,
+        lambda document, marker: to_plain(document),
+    ),
+    "github": Kind(
+        "github",
+        GitHubCredentials,
+        GitHubScope,
+        GitHubEpics,
+        GitHubConnector,
+        lambda document, marker: comment_body(document, marker)["body"],
+    ),
+}
+
+
+def check_base_url(kind: str, base_url: str) -> str:
+    """`base_url` without a slash at its end. Raises `ValueError` with words for the person."""
+    parts = _split(base_url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"must be an address such as {_EXAMPLES.get(kind, 'https://tracker.example')}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user name or password; put them into credentials")
+    if "?" in base_url or "#" in base_url:
+        raise ValueError("must end with the path, without ? or #")
+    local = is_loopback(base_url)
+    if parts.scheme == "http" and not local:
+        raise ValueError("must begin with https://, so that the token does not travel in the open")
+    if not local:
+        _check_place(kind, parts)
+    return base_url.strip().rstrip("/")
+
+
+_EXAMPLES = {"jira": "https://acme.atlassian.net", "github": "https://api.github.com"}
+
+
+def _check_place(kind: str, parts: SplitResult) -> None:
+    """The mistakes people make with the vendors' own addresses."""
+    host = (parts.hostname or "").lower()
+    path = parts.path.rstrip("/")
+    if kind == "jira" and host == "api.atlassian.com":
+        raise ValueError(
+            "the gateway for scoped tokens is not in this build; use the site, https://NAME.atlassian.net,"
+            " with an API token without scopes"
+        )
+    if kind != "github":
+        return
+    if host in {"github.com", "www.github.com"}:
+        raise ValueError("is the web site; GitHub's API is at https://api.github.com")
+    if host.startswith("api.") and not path:
+        return
+    if path != "/api/v3":
+        raise ValueError(
+            "must be https://api.github.com, or https://HOST/api/v3 for GitHub Enterprise Server"
+        )
+
+
+def tracker_id(kind: str, base_url: str) -> str:
+    """One name for one tracker, however its address is written: `host[:port][/path]`, lower-case host.
+
+    With it a ticket's own id is unique across sources.
+    """
+    parts = _split(base_url)
+    if parts is None or not parts.hostname:
+        raise ValueError("is no address")
+    host = parts.hostname.lower().rstrip(".")
+    path = parts.path.rstrip("/")
+    if kind == "github" and host in {"github.com", "www.github.com", "api.github.com"}:
+        return "api.github.com"
+    if ":" in host:
+        host = f"[{host}]"
+    standard = {"https": 443, "http": 80}.get(parts.scheme)
+    port = f":{parts.port}" if parts.port and parts.port != standard else ""
+    return f"{host}{port}{path}"
+
+
+def is_loopback(base_url: str) -> bool:
+    """Whether the address names this machine: `localhost`, 127.0.0.0/8 or ::1, by the letter.
+
+    A name that merely resolves to such an address is not believed: what it resolves to can change.
+    """
+    parts = _split(base_url)
+    if parts is None or not parts.hostname:
+        return False
+    if parts.hostname.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(url: str) -> SplitResult | None:
+    """None for what is no URL at all, a port out of range and blanks or controls inside it too."""
+    url = url.strip()
+    if not url.isprintable() or " " in url or "\\" in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts

@@ -1,0 +1,57 @@
+"""Serves one simulated tracker from the command line, for a bench or a look around.
+
+`python -m connectors.sandbox jira --epics 10000` prints a line of JSON: the address and the credentials.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+
+from connectors.sandbox.company import github_host, jira_site
+from connectors.sandbox.company.crowd import add_crowd
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.server import serve
+from connectors.sandbox.tracker import Tracker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m connectors.sandbox", description="Serve a simulated tracker."
+    )
+    parser.add_argument("kind", choices=["jira", "github"])
+    parser.add_argument("--port", type=int, default=0, help="0 is a free one")
+    parser.add_argument("--epics", type=int, help="jira: so many epics in the project CROWD, not the company")
+    arguments = parser.parse_args()
+    tracker, access = _tracker(arguments.kind, arguments.epics)
+    try:
+        asyncio.run(_serve(tracker, arguments.port, access))
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _tracker(kind: str, epics: int | None) -> tuple[Tracker, dict[str, str]]:
+    if kind == "github":
+        host = github_host()
+        return GitHubTracker(host), {"token": host.bot.token}
+    if epics is None:
+        site = jira_site()
+    else:
+        site = JiraSite()
+        add_crowd(site, "CROWD", epics)
+    return JiraTracker(site), {"email": site.bot.email, "token": site.bot.token}
+
+
+async def _serve(tracker: Tracker, port: int, access: dict[str, str]) -> None:
+    async with serve(tracker, port) as url:
+        sys.stdout.write(json.dumps({"url": url, **access}) + "\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The company's GitHub: repositories, epics, smaller work, pull requests and some talk."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from connectors.sandbox.company.github_epics import DROPPED, EPICS, SMALLER
+from connectors.sandbox.company.work import days_before
+from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.tracker import Clock, utc_now
+
+MILESTONES = {"Autumn release": 40, "Leaner platform": 75}
+TYPED = "acme/platform"  # this team uses the issue type Epic beside the label
+
+
+def github_host(clock: Clock = utc_now) -> GitHubHost:
+    """Three repositories of one organisation; acme/docs is public. Ages count from the clock's now."""
+    host = GitHubHost(clock)
+    now = host.clock()
+    host.add_repository("acme/mobile", description="The shop as an app")
+    host.add_repository("acme/platform", description="What everything runs on")
+    host.add_repository("acme/docs", private=False, description="Help centre and guides")
+    by_title: dict[str, str] = {}
+    for number, epic in enumerate(EPICS):
+        more: dict[str, Any] = {"state": "open" if epic.state == "open" else "closed"}
+        if epic.state == DROPPED:
+            more["state_reason"] = DROPPED
+        if epic.parts:
+            host.milestone(epic.home, epic.parts, now + timedelta(days=MILESTONES[epic.parts]))
+            more["milestone"] = epic.parts
+        made = host.create(
+            epic.home,
+            epic.title,
+            body=epic.text or None,
+            labels=epic.labels.split(),
+            assignees=epic.people.split(),
+            type="Epic" if epic.home == TYPED else None,
+            created=days_before(now, epic.age, number),
+            updated=days_before(now, epic.idle, number),
+            **more,
+        )
+        by_title[epic.title] = made.key
+    _smaller(host, by_title, now)
+    _talk(host, by_title)
+    return host
+
+
+def _smaller(host: GitHubHost, by_title: dict[str, str], now: datetime) -> None:
+    for number, (repository, title, labels, kind, epic) in enumerate(SMALLER):
+        host.create(
+            repository,
+            title,
+            labels=labels.split(),
+            pull_request=kind == "pull",
+            state=("open", "open", "closed")[number % 3],
+            parent=by_title.get(epic),
+            author="dev-lead",
+            created=days_before(now, 15 + 4 * number, number),
+            updated=days_before(now, 1 + number, number),
+        )
+
+
+def _talk(host: GitHubHost, by_title: dict[str, str]) -> None:
+    for title, who, text in (
+        ("Dark theme 🌙", "ios-lead", "Colours are done, see the *design* channel."),
+        ("Dark theme 🌙", "product-owner", "Great. Pictures next?"),
+        ("Reorder in two taps", "qa-lead", "Works on my old phone too."),
+    ):
+        issue = host.issue(by_title[title])
+        before = issue.updated
+        comment = host.comment(issue.key, text, host.account(who))
+        comment.created = comment.updated = issue.updated = before

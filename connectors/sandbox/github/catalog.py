@@ -1,0 +1,75 @@
+"""What a client asks before it asks for issues: who am I, which repositories, what is left of the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+
+from connectors.sandbox.github.answers import Call, GitHubError, Handler
+from connectors.sandbox.github.records import Repository
+from connectors.sandbox.github.views import dump
+
+SORTS: dict[str, Callable[[Repository], Any]] = {
+    "created": lambda repository: (repository.created, repository.id),
+    "updated": lambda repository: (repository.created, repository.id),
+    "pushed": lambda repository: (repository.created, repository.id),
+    "full_name": lambda repository: repository.full_name.lower(),
+}
+
+
+def handlers() -> list[tuple[str, str, Handler]]:
+    return [
+        ("GET", "/user", user),
+        ("GET", "/rate_limit", rate_limit),
+        ("GET", "/orgs/{org}/repos", repositories),
+        ("GET", "/orgs/{org}/issue-types", issue_types),
+        ("GET", "{repository}", repository),
+    ]
+
+
+async def user(call: Call) -> Response:
+    return call.reply(call.views.me(call.known(), call.host.clock()))
+
+
+async def rate_limit(call: Call) -> Response:
+    """Asking costs nothing."""
+    call.rate.used -= 1
+    numbers = call.rate.numbers()
+    return call.reply({"resources": {"core": numbers, "search": numbers}, "rate": numbers})
+
+
+async def repositories(call: Call) -> Response:
+    owner = _organization(call)
+    kind = call.choice("type", "all", {"all", "public", "private", "forks", "sources", "member"})
+    wanted = {"public": (False,), "private": (True,), "forks": ()}.get(kind, (False, True))
+    found = [
+        one
+        for one in call.host.repositories.values()
+        if one.owner.login == owner and one.private in wanted and call.sees(one)
+    ]
+    sort = call.choice("sort", "created", set(SORTS))
+    direction = call.choice("direction", "asc" if sort == "full_name" else "desc", {"asc", "desc"})
+    found.sort(key=SORTS[sort], reverse=direction == "desc")
+    return call.page(found, lambda one: dump(call.views.repository(one)))
+
+
+async def issue_types(call: Call) -> Response:
+    _organization(call)
+    if "issue_types" not in call.host.features:
+        raise GitHubError(404, "Not Found")
+    return call.reply([call.views.issue_type(kind) for kind in call.host.types.values()])
+
+
+async def repository(call: Call) -> Response:
+    return call.reply(call.views.repository(call.repository(), full=True))
+
+
+def _organization(call: Call) -> str:
+    """Names of organisations know no case. A person's account is none."""
+    asked = call.request.path_params["org"].lower()
+    for account in call.host.accounts.values():
+        if account.login.lower() == asked and account.kind == "Organization":
+            return account.login
+    raise GitHubError(404, "Not Found")

@@ -1,0 +1,77 @@
+"""Comments of issues, oldest first. See https://docs.github.com/rest/issues/comments."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from connectors.sandbox.github.answers import Call, GitHubError, Handler, invalid
+from connectors.sandbox.github.issues import LONGEST_BODY, moment
+from connectors.sandbox.github.records import Comment, Issue
+from connectors.sandbox.github.views import dump
+
+
+def handlers() -> list[tuple[str, str, Handler]]:
+    return [
+        ("GET", "{repository}/issues/{number:int}/comments", page),
+        ("POST", "{repository}/issues/{number:int}/comments", create),
+        ("GET", "{repository}/issues/comments/{comment:int}", read),
+        ("PATCH", "{repository}/issues/comments/{comment:int}", edit),
+        ("DELETE", "{repository}/issues/comments/{comment:int}", delete),
+    ]
+
+
+async def page(call: Call) -> Response:
+    issue, query = call.issue(), call.request.query_params
+    since = moment(query["since"]) if "since" in query else None
+    found = [comment for comment in issue.comments if since is None or comment.updated >= since]
+    return call.page(found, lambda comment: dump(call.views.comment(issue, comment)))
+
+
+async def create(call: Call) -> Response:
+    issue = call.issue()
+    call.must_write(issue.repository)
+    made = call.host.comment(issue.key, await _text(call), call.known())
+    shown = call.views.comment(issue, made)
+    return call.reply(shown, 201, {"Location": shown["url"]})
+
+
+async def read(call: Call) -> Response:
+    issue, comment = _named(call)
+    return call.reply(call.views.comment(issue, comment))
+
+
+async def edit(call: Call) -> Response:
+    issue, comment = _own(call)
+    call.host.edit_comment(comment.id, await _text(call))
+    return call.reply(call.views.comment(issue, comment))
+
+
+async def delete(call: Call) -> Response:
+    _, comment = _own(call)
+    call.host.delete_comment(comment.id)
+    return call.done()
+
+
+def _named(call: Call) -> tuple[Issue, Comment]:
+    repository = call.repository()
+    found = call.host.comments.get(call.request.path_params["comment"])
+    if found is None or found[0].repository is not repository:
+        raise GitHubError(404, "Not Found")
+    return found
+
+
+def _own(call: Call) -> tuple[Issue, Comment]:
+    issue, comment = _named(call)
+    call.must_write(issue.repository)
+    if comment.author != call.viewer:
+        raise GitHubError(403, "Must have admin rights to Repository.")
+    return issue, comment
+
+
+async def _text(call: Call) -> str:
+    text = (await call.body()).get("body")
+    if not isinstance(text, str) or not text.strip():
+        raise invalid("IssueComment", "body", "missing_field")
+    if len(text) > LONGEST_BODY:
+        raise invalid("IssueComment", "body")
+    return text

@@ -1,0 +1,122 @@
+"""The ticket pages' view of the simulated GitHub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+from markupsafe import Markup, escape
+
+from connectors.sandbox.desk import EMPTY, Note, Ticket
+from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.github.records import Issue
+from connectors.sandbox.pages import labels_of
+
+
+class GitHubDesk:
+    ticket_route = "/{owner}/{repo}/issues/{number:int}"
+
+    def __init__(self, host: GitHubHost, person: str = "dev-lead") -> None:
+        self.host, self.person = host, person
+        self.title = host.title
+
+    def groups(self) -> list[tuple[str, list[Ticket]]]:
+        return [
+            (
+                repository.full_name,
+                [_brief(issue) for issue in sorted(repository.issues.values(), key=_large_first)],
+            )
+            for repository in self.host.repositories.values()
+        ]
+
+    def ref(self, path_params: dict[str, str]) -> str:
+        return f"{path_params['owner']}/{path_params['repo']}#{path_params['number']}"
+
+    def find(self, ref: str) -> Ticket | None:
+        issue = self.host.find(ref)
+        return None if issue is None else _full(issue)
+
+    def actions(self, ref: str) -> dict[str, Callable[[str], object]]:
+        return {
+            "description": lambda text: self.host.edit(ref, body=text.replace("\r\n", "\n")),
+            "labels": lambda text: self.host.edit(ref, labels=labels_of(text)),
+            "comment": lambda text: self._comment(ref, text),
+        }
+
+    def _comment(self, ref: str, text: str) -> None:
+        if not text.strip():
+            raise ValueError("A comment needs words.")
+        self.host.comment(ref, text.replace("\r\n", "\n"), self.host.account(self.person))
+
+
+def _large_first(issue: Issue) -> tuple[bool, bool, int]:
+    return (issue.pull_request, "epic" not in issue.labels, issue.number)
+
+
+def _brief(issue: Issue, html: Markup = EMPTY, notes: tuple[Note, ...] = ()) -> Ticket:
+    facts = [
+        (
+            "Repository",
+            f"{issue.repository.full_name} ({'private' if issue.repository.private else 'public'})",
+        ),
+        ("Assignees", ", ".join(account.login for account in issue.assignees) or "nobody"),
+        ("Milestone", issue.milestone.title if issue.milestone else ""),
+        ("Parent", issue.parent.key if issue.parent else ""),
+        ("Sub-issues", str(len(issue.children)) if issue.children else ""),
+        ("Created", f"{issue.created:%Y-%m-%d}"),
+        ("Updated", f"{issue.updated:%Y-%m-%d %H:%M} UTC"),
+    ]
+    kind = "Pull request" if issue.pull_request else issue.type.name if issue.type else "Issue"
+    return Ticket(
+        path=f"/{issue.repository.full_name}/issues/{issue.number}",
+        key=issue.key,
+        kind=kind,
+        title=issue.title,
+        status=issue.state,
+        category="done" if issue.state == "closed" else "doing" if issue.assignees else "todo",
+        labels=tuple(issue.labels),
+        facts=tuple((name, value) for name, value in facts if value),
+        comment_count=len(issue.comments),
+        html=html,
+        text=issue.body or "",
+        notes=notes,
+    )
+
+
+def _full(issue: Issue) -> Ticket:
+    notes = tuple(
+        Note(one.author.login, one.created, one.updated != one.created, markdown(one.body))
+        for one in issue.comments
+    )
+    return _brief(issue, markdown(issue.body or ""), notes)
+
+
+class _Renderer(RendererHTML):
+    """HTML of a ticket is never let through: comments vanish, as on GitHub; anything else shows as text."""
+
+    def html_block(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        return _as_text(tokens[index].content)
+
+    def html_inline(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        return _as_text(tokens[index].content)
+
+    def image(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
+        return str(escape(tokens[index].content))
+
+
+def _as_text(html: str) -> str:
+    content = html.strip()
+    return "" if content.startswith("<!--") and content.endswith("-->") else str(escape(html))
+
+
+_MARKDOWN = MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable(
+    ["table", "strikethrough"]
+)
+
+
+def markdown(text: str) -> Markup:
+    """Safe HTML of a ticket's Markdown."""
+    return Markup(_MARKDOWN.render(text))  # noqa: S704 - the renderer escapes all text and lets no HTML through

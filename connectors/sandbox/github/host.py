@@ -1,0 +1,234 @@
+"""The state of a simulated GitHub host, and what people can do to it.
+
+Nothing here speaks HTTP. Times are aware UTC in whole seconds, as GitHub shows them. An issue's id is its
+identity, but a transfer gives it a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from connectors.sandbox.github.records import Account, Comment, Issue, IssueType, Milestone, Repository
+from connectors.sandbox.tracker import Clock, utc_now
+
+EDITABLE = frozenset(
+    {"title", "body", "state", "state_reason", "labels", "assignees", "milestone", "type", "pull_request"}
+)
+RECORDED_NAMES = {"state": ("state", "closed_at", "state_reason"), "assignees": ("assignees", "assignee")}
+FEATURES = frozenset({"sub_issues", "issue_types"})
+
+
+class GitHubHost:
+    """Organisations, repositories, issues and comments; `bot` is the account whose token Northing uses.
+
+    Without an entry in `features` the host is like an Enterprise Server that lacks it: 404, no such fields.
+    """
+
+    def __init__(self, now: Clock = utc_now, *, features: Iterable[str] = FEATURES) -> None:
+        self.now = now
+        self.title = "Acme GitHub"
+        self.features = frozenset(features)
+        self._last_id = 2_400_000_000
+        self.accounts: dict[str, Account] = {}
+        self.bot = self.account("northing-bot")
+        self.tokens: dict[str, Account] = {self.bot.token: self.bot}
+        self.repositories: dict[int, Repository] = {}
+        self.names: dict[str, int] = {}  # every full name a repository ever had, in small letters
+        self.types: dict[str, IssueType] = {}
+        self.comments: dict[int, tuple[Issue, Comment]] = {}
+        self.read_only: set[str] = set()  # full names where the bot may not write
+        self.hidden: set[str] = set()  # full names the bot may not see
+        self.rate_limit = 5000
+        for name, color in (("Epic", "purple"), ("Feature", "blue"), ("Bug", "red"), ("Task", "yellow")):
+            self.types[name] = IssueType(self.new_id(), name, color)
+
+    def clock(self) -> datetime:
+        return self.now().replace(microsecond=0)
+
+    def new_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def account(self, login: str, kind: str = "User") -> Account:
+        if login not in self.accounts:
+            self.accounts[login] = Account(login, self.new_id(), kind)
+        return self.accounts[login]
+
+    def revoke_credentials(self) -> None:
+        """From now on the bot's token opens nothing."""
+        self.tokens.clear()
+
+    def restore_credentials(self) -> None:
+        self.tokens[self.bot.token] = self.bot
+
+    # Repositories
+
+    def add_repository(
+        self, full_name: str, *, private: bool = True, description: str = "", organization: bool = True
+    ) -> Repository:
+        owner, _, name = full_name.partition("/")
+        account = self.account(owner, "Organization" if organization else "User")
+        made = Repository(self.new_id(), account, name, private, self.clock(), description)
+        self.repositories[made.id] = made
+        self.names[full_name.lower()] = made.id
+        return made
+
+    def rename_repository(self, full_name: str, new_name: str) -> Repository:
+        """The old name answers with a redirect from now on."""
+        found = self.repository(full_name)
+        found.name = new_name
+        self.names[found.full_name.lower()] = found.id
+        for issue in found.issues.values():
+            issue.rendered.clear()
+        return found
+
+    def repository(self, full_name: str) -> Repository:
+        found = self.find_repository(full_name)
+        if found is None:
+            raise LookupError(full_name)
+        return found
+
+    def find_repository(self, full_name: str) -> Repository | None:
+        return self.repositories.get(self.names.get(full_name.lower(), 0))
+
+    def milestone(self, full_name: str, title: str, due_on: datetime | None = None) -> Milestone:
+        """The milestone of that title, made if need be."""
+        repository = self.repository(full_name)
+        if title not in repository.milestones:
+            made = Milestone(self.new_id(), len(repository.milestones) + 1, title, due_on, self.clock())
+            repository.milestones[title] = made
+        return repository.milestones[title]
+
+    # Issues
+
+    def create(
+        self,
+        full_name: str,
+        title: str,
+        *,
+        body: str | None = None,
+        author: str = "product-owner",
+        parent: str | None = None,
+        created: datetime | None = None,
+        updated: datetime | None = None,
+        **more: Any,
+    ) -> Issue:
+        """`more` takes EDITABLE; people, types and milestones by name. `parent` is a key like acme/shop#7."""
+        repository = self.repository(full_name)
+        repository.last_number += 1
+        born = created or self.clock()
+        issue = Issue(
+            self.new_id(), repository, repository.last_number, title, body, self.account(author), born, born
+        )
+        self._set(issue, more)
+        issue.updated = updated or born
+        if issue.state == "closed":
+            issue.closed = issue.updated
+        repository.issues[issue.number] = issue
+        if parent:
+            self.add_sub_issue(parent, issue)
+        return issue
+
+    def find(self, key: str) -> Issue | None:
+        """By `owner/name#number`; also by the key an issue had before its transfer."""
+        full_name, _, number = key.rpartition("#")
+        repository = self.find_repository(full_name)
+        if repository is None or not number.isdigit():
+            return None
+        return repository.issues.get(int(number)) or repository.gone.get(int(number))
+
+    def issue(self, key: str) -> Issue:
+        found = self.find(key)
+        if found is None:
+            raise LookupError(key)
+        return found
+
+    def edit(self, key: str, **changes: Any) -> Issue:
+        issue = self.issue(key)
+        if unknown := set(changes) - EDITABLE:
+            raise LookupError(f"not editable: {', '.join(sorted(unknown))}")
+        self._set(issue, changes)
+        self.touch(issue)
+        return issue
+
+    def _set(self, issue: Issue, changes: dict[str, Any]) -> None:
+        if "assignees" in changes:
+            changes["assignees"] = [self.account(login) for login in changes["assignees"]]
+        if isinstance(changes.get("milestone"), str):
+            changes["milestone"] = self.milestone(issue.repository.full_name, changes["milestone"])
+        if isinstance(changes.get("type"), str):
+            changes["type"] = self.types[changes["type"]]
+        was = issue.state
+        for name, value in changes.items():
+            setattr(issue, name, value)
+            for field in RECORDED_NAMES.get(name, (name,)):
+                issue.recorded.pop(field, None)
+        if issue.state != was:
+            closed = issue.state == "closed"
+            issue.closed = self.clock() if closed else None
+            issue.state_reason = changes.get("state_reason") or ("completed" if closed else "reopened")
+
+    def add_sub_issue(self, parent: str, child: Issue) -> None:
+        above = self.issue(parent)
+        child.parent = above
+        above.children.append(child)
+        above.rendered.clear()
+        child.rendered.clear()
+
+    def transfer(self, key: str, full_name: str) -> Issue:
+        """To another repository: a new number and a new id; the old number answers with a redirect."""
+        issue, target = self.issue(key), self.repository(full_name)
+        del issue.repository.issues[issue.number]
+        left, number = issue.repository, issue.number
+        target.last_number += 1
+        issue.id, issue.repository, issue.number = self.new_id(), target, target.last_number
+        issue.milestone, issue.recorded = None, {}
+        target.issues[issue.number] = issue
+        left.gone[number] = issue
+        self.touch(issue)
+        return issue
+
+    def delete(self, key: str) -> None:
+        """The number answers 410 from now on."""
+        issue = self.issue(key)
+        del issue.repository.issues[issue.number]
+        issue.repository.gone[issue.number] = None
+        if issue.parent:
+            issue.parent.children.remove(issue)
+            issue.parent.rendered.clear()
+        for child in issue.children:
+            child.parent = None
+            child.rendered.clear()
+        for comment in issue.comments:
+            del self.comments[comment.id]
+
+    def touch(self, issue: Issue) -> None:
+        """The issue changed now: its time, and every rendering that shows a part of it."""
+        issue.updated = self.clock()
+        issue.recorded.pop("updated_at", None)
+        for shown in (issue, *issue.children, *([issue.parent] if issue.parent else [])):
+            shown.rendered.clear()
+
+    # Comments
+
+    def comment(self, key: str, body: str, author: Account | None = None) -> Comment:
+        issue, now = self.issue(key), self.clock()
+        made = Comment(self.new_id(), author or self.account("dev-lead"), body, now, now)
+        issue.comments.append(made)
+        issue.recorded.pop("comments", None)
+        self.comments[made.id] = (issue, made)
+        self.touch(issue)
+        return made
+
+    def edit_comment(self, comment_id: int, body: str) -> Comment:
+        issue, comment = self.comments[comment_id]
+        comment.body, comment.updated = body, self.clock()
+        self.touch(issue)
+        return comment
+
+    def delete_comment(self, comment_id: int) -> None:
+        issue, comment = self.comments.pop(comment_id)
+        issue.comments.remove(comment)
+        self.touch(issue)

@@ -1,0 +1,91 @@
+"""The values a simulated GitHub host is made of."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    login: str
+    id: int
+    kind: str = "User"  # User, Organization, Bot
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IssueType:
+    id: int
+    name: str
+    color: str = "purple"
+
+
+@dataclass(slots=True)
+class Milestone:
+    id: int
+    number: int
+    title: str
+    due_on: datetime | None
+    created: datetime
+
+
+@dataclass(eq=False, slots=True)
+class Repository:
+    id: int
+    owner: Account
+    name: str
+    private: bool
+    created: datetime
+    description: str = ""
+    issues: dict[int, Issue] = field(default_factory=dict)
+    milestones: dict[str, Milestone] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    gone: dict[int, Issue | None] = field(default_factory=dict)  # transferred (where to) or deleted (None)
+    last_number: int = 0
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.owner.login}/{self.name}"
+
+
+@dataclass(eq=False, slots=True)
+class Comment:
+    id: int
+    author: Account
+    body: str
+    created: datetime
+    updated: datetime
+
+
+@dataclass(eq=False, slots=True)
+class Issue:
+    id: int
+    repository: Repository
+    number: int
+    title: str
+    body: str | None
+    author: Account
+    created: datetime
+    updated: datetime
+    state: str = "open"
+    state_reason: str | None = None
+    closed: datetime | None = None
+    labels: list[str] = field(default_factory=list)
+    assignees: list[Account] = field(default_factory=list)
+    milestone: Milestone | None = None
+    type: IssueType | None = None
+    pull_request: bool = False
+    parent: Issue | None = None
+    children: list[Issue] = field(default_factory=list)
+    comments: list[Comment] = field(default_factory=list)
+    recorded: Json = field(default_factory=dict)  # a recorded payload, served as it was
+    rendered: dict[Any, bytes] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return f"{self.repository.full_name}#{self.number}"

@@ -1,0 +1,295 @@
+"""The JSON in which a GitHub host shows its users, repositories, issues and comments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from connectors.sandbox.github.records import Account, Comment, Issue, IssueType, Json, Milestone, Repository
+
+USER_LINKS = (
+    "followers",
+    "following{/other_user}",
+    "gists{/gist_id}",
+    "starred{/owner}{/repo}",
+    "subscriptions",
+    "orgs",
+    "repos",
+    "events{/privacy}",
+    "received_events",
+)
+USER_NAMES = {"orgs": "organizations"}
+REPOSITORY_LINKS = {
+    "archive_url": "{archive_format}{/ref}",
+    "assignees_url": "assignees{/user}",
+    "blobs_url": "git/blobs{/sha}",
+    "branches_url": "branches{/branch}",
+    "collaborators_url": "collaborators{/collaborator}",
+    "comments_url": "comments{/number}",
+    "commits_url": "commits{/sha}",
+    "compare_url": "compare/{base}...{head}",
+    "contents_url": "contents/{+path}",
+    "contributors_url": "contributors",
+    "deployments_url": "deployments",
+    "downloads_url": "downloads",
+    "events_url": "events",
+    "forks_url": "forks",
+    "git_commits_url": "git/commits{/sha}",
+    "git_refs_url": "git/refs{/sha}",
+    "git_tags_url": "git/tags{/sha}",
+    "hooks_url": "hooks",
+    "issue_comment_url": "issues/comments{/number}",
+    "issue_events_url": "issues/events{/number}",
+    "issues_url": "issues{/number}",
+    "keys_url": "keys{/key_id}",
+    "labels_url": "labels{/name}",
+    "languages_url": "languages",
+    "merges_url": "merges",
+    "milestones_url": "milestones{/number}",
+    "notifications_url": "notifications{?since,all,participating}",
+    "pulls_url": "pulls{/number}",
+    "releases_url": "releases{/id}",
+    "stargazers_url": "stargazers",
+    "statuses_url": "statuses/{sha}",
+    "subscribers_url": "subscribers",
+    "subscription_url": "subscription",
+    "tags_url": "tags",
+    "teams_url": "teams",
+    "trees_url": "git/trees{/sha}",
+}
+REACTIONS = ("+1", "-1", "laugh", "confused", "heart", "hooray", "eyes", "rocket")
+
+
+def dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+class Views:
+    """Renders for one address: `web` is where pages are, `api` where the REST calls are."""
+
+    def __init__(self, web: str, api: str, features: frozenset[str]) -> None:
+        self.web, self.api, self.features = web, api, features
+        self._users: dict[int, Json] = {}
+
+    def user(self, account: Account) -> Json:
+        kept = self._users.get(account.id)
+        if kept is None:
+            url = f"{self.api}/users/{account.login}"
+            links = {name.partition("{")[0]: f"{url}/{name}" for name in USER_LINKS}
+            kept = self._users[account.id] = {
+                "login": account.login,
+                "id": account.id,
+                "node_id": f"U_{account.id}",
+                "avatar_url": f"{self.web}/avatars/{account.id}",
+                "gravatar_id": "",
+                "url": url,
+                "html_url": f"{self.web}/{account.login}",
+                **{f"{USER_NAMES.get(name, name)}_url": link for name, link in links.items()},
+                "type": account.kind,
+                "site_admin": False,
+            }
+        return kept
+
+    def me(self, account: Account, now: datetime) -> Json:
+        return {
+            **self.user(account),
+            "user_view_type": "public",
+            **dict.fromkeys(("name", "company", "location", "email", "hireable", "bio")),
+            "blog": "",
+            **dict.fromkeys(("public_repos", "public_gists", "followers", "following"), 0),
+            "created_at": stamp(now),
+            "updated_at": stamp(now),
+        }
+
+    def repository(self, value: Repository, *, full: bool = False) -> Json:
+        """`full` as GET of one repository, otherwise as in a list."""
+        url = f"{self.api}/repos/{value.full_name}"
+        page = f"{self.web}/{value.full_name}"
+        count = sum(issue.state == "open" for issue in value.issues.values())
+        shown: Json = {
+            "id": value.id,
+            "node_id": f"R_{value.id}",
+            "name": value.name,
+            "full_name": value.full_name,
+            "owner": self.user(value.owner),
+            "private": value.private,
+            "visibility": "private" if value.private else "public",
+            "html_url": page,
+            "description": value.description or None,
+            "url": url,
+            **{name: f"{url}/{rest}" for name, rest in REPOSITORY_LINKS.items()},
+            **dict.fromkeys(("git_url", "ssh_url", "clone_url"), f"{page}.git"),
+            "svn_url": page,
+            **dict.fromkeys(("fork", "archived", "disabled", "has_wiki", "has_pages", "has_projects"), False),
+            **dict.fromkeys(("has_issues", "has_downloads"), True),
+            **dict.fromkeys(("mirror_url", "homepage", "language", "license"), None),
+            **dict.fromkeys(
+                ("forks", "forks_count", "stargazers_count", "watchers", "watchers_count", "size"), 0
+            ),
+            "default_branch": "main",
+            "open_issues": count,
+            "open_issues_count": count,
+            "has_discussions": False,
+            "topics": [],
+            **dict.fromkeys(("created_at", "updated_at", "pushed_at"), stamp(value.created)),
+            "permissions": {"admin": False, "maintain": False, "push": False, "triage": True, "pull": True},
+        }
+        if full:
+            shown |= {"network_count": 0, "subscribers_count": 0}
+            if value.owner.kind == "Organization":
+                shown["organization"] = self.user(value.owner)
+        return shown
+
+    def issue_type(self, kind: IssueType) -> Json:
+        return {
+            "id": kind.id,
+            "node_id": f"IT_{kind.id}",
+            "name": kind.name,
+            "description": None,
+            "color": kind.color,
+            "is_enabled": True,
+        }
+
+    def label(self, repository: Repository, name: str) -> Json:
+        number = repository.labels.setdefault(name, len(repository.labels) + 1)
+        return {
+            "id": repository.id * 100 + number,
+            "node_id": f"LA_{repository.id}_{number}",
+            "url": f"{self.api}/repos/{repository.full_name}/labels/{number}",
+            "name": name,
+            "color": "5319e7" if name == "epic" else "c5def5",
+            "default": False,
+            "description": None,
+        }
+
+    def milestone(self, repository: Repository, value: Milestone) -> Json:
+        url = f"{self.api}/repos/{repository.full_name}/milestones/{value.number}"
+        states = [issue.state for issue in repository.issues.values() if issue.milestone is value]
+        return {
+            "url": url,
+            "html_url": f"{self.web}/{repository.full_name}/milestone/{value.number}",
+            "labels_url": f"{url}/labels",
+            "id": value.id,
+            "node_id": f"MI_{value.id}",
+            "number": value.number,
+            "title": value.title,
+            "description": "",
+            "creator": self.user(repository.owner),
+            "open_issues": states.count("open"),
+            "closed_issues": states.count("closed"),
+            "state": "open",
+            "created_at": stamp(value.created),
+            "updated_at": stamp(value.created),
+            "due_on": stamp(value.due_on) if value.due_on else None,
+            "closed_at": None,
+        }
+
+    def comment(self, issue: Issue, value: Comment) -> Json:
+        url = f"{self.api}/repos/{issue.repository.full_name}"
+        return {
+            "url": f"{url}/issues/comments/{value.id}",
+            "html_url": f"{self.page(issue)}#issuecomment-{value.id}",
+            "issue_url": f"{url}/issues/{issue.number}",
+            "id": value.id,
+            "node_id": f"IC_{value.id}",
+            "user": self.user(value.author),
+            "created_at": stamp(value.created),
+            "updated_at": stamp(value.updated),
+            "body": value.body,
+            "author_association": "MEMBER",
+            "reactions": self._reactions(f"{url}/issues/comments/{value.id}"),
+            "performed_via_github_app": None,
+        }
+
+    def page(self, issue: Issue) -> str:
+        kind = "pull" if issue.pull_request else "issues"
+        return f"{self.web}/{issue.repository.full_name}/{kind}/{issue.number}"
+
+    def _reactions(self, url: str) -> Json:
+        return {"url": f"{url}/reactions", "total_count": 0, **dict.fromkeys(REACTIONS, 0)}
+
+    def issue_bytes(self, issue: Issue) -> bytes:
+        """One issue as JSON, kept on the issue until it changes."""
+        kept = issue.rendered.get(self.api)
+        if kept is None:
+            kept = issue.rendered[self.api] = dump(self.issue(issue) | issue.recorded)
+        return kept
+
+    def issue(self, issue: Issue) -> Json:
+        repository = issue.repository
+        home = f"{self.api}/repos/{repository.full_name}"
+        url = f"{home}/issues/{issue.number}"
+        people = [self.user(account) for account in issue.assignees]
+        shown: Json = {
+            "url": url,
+            "repository_url": home,
+            "labels_url": f"{url}/labels{{/name}}",
+            "comments_url": f"{url}/comments",
+            "events_url": f"{url}/events",
+            "timeline_url": f"{url}/timeline",
+            "html_url": self.page(issue),
+            "id": issue.id,
+            "node_id": f"I_{issue.id}",
+            "number": issue.number,
+            "title": issue.title,
+            "user": self.user(issue.author),
+            "labels": [self.label(repository, name) for name in issue.labels],
+            "state": issue.state,
+            "state_reason": issue.state_reason,
+            "locked": False,
+            "active_lock_reason": None,
+            "assignee": people[0] if people else None,
+            "assignees": people,
+            "milestone": self.milestone(repository, issue.milestone) if issue.milestone else None,
+            "comments": len(issue.comments),
+            "created_at": stamp(issue.created),
+            "updated_at": stamp(issue.updated),
+            "closed_at": stamp(issue.closed) if issue.closed else None,
+            "author_association": "MEMBER",
+            "body": issue.body,
+            "reactions": self._reactions(url),
+            "performed_via_github_app": None,
+        }
+        for feature, add in FEATURE_FIELDS.items():
+            if feature in self.features:
+                add(self, issue, shown)
+        if issue.pull_request:
+            shown["draft"] = False
+            shown["pull_request"] = {
+                "url": f"{home}/pulls/{issue.number}",
+                "html_url": self.page(issue),
+                "diff_url": f"{self.page(issue)}.diff",
+                "patch_url": f"{self.page(issue)}.patch",
+                "merged_at": stamp(issue.closed) if issue.closed else None,
+            }
+        return shown
+
+
+def _add_sub_issues(views: Views, issue: Issue, shown: Json) -> None:
+    total = len(issue.children)
+    completed = sum(child.state == "closed" for child in issue.children)
+    shown["sub_issues_summary"] = {
+        "total": total,
+        "completed": completed,
+        "percent_completed": completed * 100 // total if total else 0,
+    }
+    parent = issue.parent
+    shown["parent_issue_url"] = (
+        f"{views.api}/repos/{parent.repository.full_name}/issues/{parent.number}" if parent else None
+    )
+
+
+def _add_type(views: Views, issue: Issue, shown: Json) -> None:
+    shown["type"] = views.issue_type(issue.type) if issue.type else None
+
+
+FEATURE_FIELDS: dict[str, Callable[[Views, Issue, Json], None]] = {
+    "sub_issues": _add_sub_issues,
+    "issue_types": _add_type,
+}

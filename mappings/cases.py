@@ -1,0 +1,156 @@
+"""Cases for the judge: epics with their links, findings and notice, read in bulk and written back in bulk.
+
+A slice of epics costs a fixed number of statements, whatever its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import cast
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.base import Epic, MissingReason, StatusCategory
+from mappings import tables
+from mappings.evaluate import decide
+from mappings.linking import ByHand, Resolution, resolve
+from mappings.rulings import Ruling
+from mappings.standard import Standard
+from mappings.verdict import Finding, FindingState, History, NoticeState, Standing, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    row: tables.Epic
+    links: Sequence[tables.Link]
+    findings: Sequence[tables.Finding]
+    notice: tables.Notice | None
+
+
+def epic_of(row: tables.Epic) -> Epic:
+    """The stored epic as a value; its description is not stored."""
+    return Epic(
+        remote_id=row.remote_id,
+        key=row.key,
+        project=row.project,
+        title=row.title,
+        url=row.url,
+        type=row.type,
+        status=row.status,
+        status_category=cast("StatusCategory", row.status_category),
+        created_at=row.tracker_created_at,
+        updated_at=row.tracker_updated_at,
+        labels=tuple(row.labels),
+        assignees=tuple(row.assignees),
+        components=tuple(row.components),
+        milestone=row.milestone,
+        parent_key=row.parent_key,
+        fields={name: tuple(values) for name, values in row.fields.items()},
+    )
+
+
+async def due_slice(
+    session: AsyncSession, source_id: int, now: datetime, after: int, limit: int
+) -> list[tables.Epic]:
+    """Epics of a source that wait to be judged, by id, locked so that one judge at a time has each."""
+    due = (
+        select(tables.Epic)
+        .where(tables.Epic.source_id == source_id, tables.Epic.look_again_at <= now, tables.Epic.id > after)
+        .order_by(tables.Epic.id)
+        .limit(limit)
+        .with_for_update()
+    )
+    return list(await session.scalars(due))
+
+
+async def these_epics(session: AsyncSession, ids: Sequence[int]) -> list[tables.Epic]:
+    """The epics with these ids, locked in the order every bulk write keeps."""
+    wanted = select(tables.Epic).where(tables.Epic.id.in_(ids)).order_by(tables.Epic.id).with_for_update()
+    return list(await session.scalars(wanted.execution_options(populate_existing=True)))
+
+
+async def load_cases(session: AsyncSession, rows: Sequence[tables.Epic]) -> list[Case]:
+    """What bears on judging each of `rows`: three statements for all."""
+    ids = [row.id for row in rows]
+    links: dict[int, list[tables.Link]] = {}
+    for link in await session.scalars(
+        select(tables.Link).where(tables.Link.epic_id.in_(ids)).order_by(tables.Link.id)
+    ):
+        links.setdefault(link.epic_id, []).append(link)
+    findings: dict[int, list[tables.Finding]] = {}
+    for finding in await session.scalars(select(tables.Finding).where(tables.Finding.epic_id.in_(ids))):
+        findings.setdefault(finding.epic_id, []).append(finding)
+    notices = {
+        notice.epic_id: notice
+        for notice in await session.scalars(select(tables.Notice).where(tables.Notice.epic_id.in_(ids)))
+    }
+    return [Case(row, links.get(row.id, ()), findings.get(row.id, ()), notices.get(row.id)) for row in rows]
+
+
+def resolution_of(case: Case, standard: Standard, now: datetime) -> Resolution:
+    by_hand = [
+        ByHand(link.key_result_id, link.origin, link.why)
+        for link in case.links
+        if link.origin in ("manual", "command")
+    ]
+    return resolve(standard.source.name, epic_of(case.row), case.row.declared, by_hand, standard.goals, now)
+
+
+def judge(
+    case: Case, standard: Standard, now: datetime, *, fetched: bool = True, claim: str | None = None
+) -> Ruling:
+    """Judge one case. `fetched` False: the ticket could not be fetched again. `claim` is the writer's
+    own, whose request is not sent yet; any other claim may have put a comment on the ticket."""
+    epic, place = epic_of(case.row), standard.place(case.row.project)
+    resolution = resolution_of(case, standard, now)
+    subject = Subject(
+        epic=epic,
+        resolution=resolution,
+        connected_at=standard.source.created_at,
+        read_at=case.row.read_at,
+        public=place.public,
+        service_desk=place.service_desk,
+        fresh=place.fresh and fetched,
+        gone=cast("MissingReason | None", case.row.gone_reason),
+        page=standard.page(epic.key),
+        suggest=partial(standard.suggest, epic, now),
+    )
+    decision = decide(
+        subject,
+        standard.goals.key_results,
+        standard.policy_for(epic.project),
+        standard.mode_for(epic.project),
+        History(
+            {found.check: _finding(found) for found in case.findings},
+            _standing(case.notice, claim) if case.notice is not None else None,
+        ),
+        now,
+    )
+    return Ruling(case.row, case.links, case.findings, case.notice, resolution, decision)
+
+
+def _finding(row: tables.Finding) -> Finding:
+    return Finding(
+        row.check,
+        cast("FindingState", row.state),
+        row.opened_at,
+        row.until,
+        row.reason,
+        row.detail,
+        row.severity,
+    )
+
+
+def _standing(row: tables.Notice, claim: str | None) -> Standing:
+    maybe_written = row.unanswered_at is not None or row.claimed_by not in (None, claim)
+    return Standing(
+        state=cast("NoticeState", row.state),
+        since=row.updated_at,
+        on_ticket=row.remote_id is not None or maybe_written,
+        posted_hash=row.posted_hash,
+        named=tuple(row.named),
+    )

@@ -1,0 +1,119 @@
+"""How far each project of a source is read: cursors, which only go forward, and what was read to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.base import EpicRef, Project
+from mappings.tables import Epic, RunProject, SourceProject
+
+
+async def put_project(session: AsyncSession, source_id: int, project: Project) -> None:
+    facts = {
+        "public": project.public,
+        "service_desk": project.service_desk,
+        "problem": project.problem,
+    }
+    await session.execute(
+        insert(SourceProject)
+        .values(source_id=source_id, key=project.key, **facts)
+        .on_conflict_do_update(index_elements=["source_id", "key"], set_=facts)
+    )
+
+
+async def advance(session: AsyncSession, source_id: int, run_id: int, key: str, cursor: datetime) -> None:
+    """Both cursors go forward only: the run's, to go on from; the project's, for the runs to come."""
+    await session.execute(
+        text(
+            "INSERT INTO run_projects (run_id, key, cursor) VALUES (:run, :key, :cursor)"
+            " ON CONFLICT (run_id, key) DO UPDATE SET cursor = greatest(run_projects.cursor, excluded.cursor)"
+        ),
+        {"run": run_id, "key": key, "cursor": cursor},
+    )
+    await session.execute(
+        text(
+            "UPDATE source_projects SET cursor = greatest(cursor, :cursor)"
+            " WHERE source_id = :source AND key = :key AND cursor IS DISTINCT FROM :cursor"
+        ),
+        {"source": source_id, "key": key, "cursor": cursor},
+    )
+
+
+async def mark_done(session: AsyncSession, run_id: int, key: str) -> None:
+    await session.execute(
+        insert(RunProject)
+        .values(run_id=run_id, key=key, done=True)
+        .on_conflict_do_update(index_elements=["run_id", "key"], set_={"done": True})
+    )
+
+
+async def note_read(
+    session: AsyncSession, source_id: int, key: str, now: datetime, *, read_to_end: bool, problem: str | None
+) -> None:
+    """How the reading of a project ended. One that can be believed again has its notices judged anew."""
+    believed = await session.scalar(
+        select(SourceProject.read_to_end)
+        .where(SourceProject.source_id == source_id, SourceProject.key == key)
+        .with_for_update()
+    )
+    await session.execute(
+        update(SourceProject)
+        .where(SourceProject.source_id == source_id, SourceProject.key == key)
+        .values(read_to_end=read_to_end, problem=problem)
+    )
+    if read_to_end and not believed:
+        await session.execute(
+            text(
+                "UPDATE epics SET look_again_at = :now FROM (SELECT epics.id FROM epics"
+                " JOIN notices ON notices.epic_id = epics.id"
+                " WHERE epics.source_id = :source AND epics.project = :key"
+                " ORDER BY epics.id FOR UPDATE OF epics) AS waiting WHERE epics.id = waiting.id"
+            ),
+            {"now": now, "source": source_id, "key": key},
+        )
+
+
+async def doubt(session: AsyncSession, source_id: int, read: Collection[str]) -> None:
+    """All projects but those in `read`: what is stored of them must not be judged as if it were whole."""
+    await session.execute(
+        update(SourceProject)
+        .where(SourceProject.source_id == source_id, SourceProject.key.not_in(list(read)))
+        .values(read_to_end=False)
+    )
+
+
+async def read_by(session: AsyncSession, run_id: int) -> set[str]:
+    """The projects a run has read to their end."""
+    done = select(RunProject.key).where(RunProject.run_id == run_id, RunProject.done)
+    return set(await session.scalars(done))
+
+
+async def live_refs(session: AsyncSession, source_id: int) -> list[tuple[str, EpicRef]]:
+    """Every epic in a list of this source, with its project, by id."""
+    rows = await session.execute(
+        select(Epic.project, Epic.remote_id, Epic.key)
+        .where(Epic.source_id == source_id, Epic.gone_at.is_(None))
+        .order_by(Epic.id)
+    )
+    return [(project, EpicRef(remote_id, key)) for project, remote_id, key in rows]
+
+
+async def where_to_start(
+    session: AsyncSession, source_id: int, run_id: int, key: str, *, whole: bool
+) -> tuple[datetime | None, bool]:
+    """The moment a run reads a project from (None: from its beginning), and whether it has read it already.
+
+    A run taken up again goes on from its own cursor, a fresh incremental one from the project's.
+    """
+    own = await session.get(RunProject, (run_id, key))
+    if own is not None and (own.done or own.cursor is not None):
+        return own.cursor, own.done
+    if whole:
+        return None, False
+    row = await session.get(SourceProject, (source_id, key))
+    return (None if row is None else row.cursor), False

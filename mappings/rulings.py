@@ -1,0 +1,209 @@
+"""What the judge decided, written back: links, findings, notices, alignment. Only what changed is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.base import Marker
+from mappings import tables
+from mappings.linking import Linked, Resolution
+from mappings.standard import Standard
+from mappings.verdict import Decision, Wanted
+
+DERIVED = ("rule", "ticket", "inherited")
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    row: tables.Epic
+    links: Sequence[tables.Link]
+    findings: Sequence[tables.Finding]
+    notice: tables.Notice | None
+    resolution: Resolution
+    decision: Decision
+
+
+async def record(
+    session: AsyncSession, rulings: Sequence[Ruling], standard: Standard, run_id: int, now: datetime
+) -> int:
+    """Write the rulings of one slice, in the order of epic ids; how many notices became held.
+
+    A notice that is to be written is queued for `run_id` but not yet released: that happens once
+    the whole run is judged.
+    """
+    await _record_links(session, rulings)
+    await _record_findings(session, rulings)
+    held = await _record_notices(session, rulings, standard, run_id, now)
+    verdicts = [
+        {
+            "id": ruling.row.id,
+            "alignment": ruling.decision.alignment,
+            "look_again_at": _moment(ruling.decision.look_again_at),
+        }
+        for ruling in rulings
+    ]
+    await _bulk(
+        session,
+        "UPDATE epics SET alignment = new.alignment, look_again_at = new.look_again_at, judged_at = :now"
+        " FROM rows AS new WHERE epics.id = new.id",
+        "id bigint, alignment text, look_again_at timestamptz",
+        verdicts,
+        now=now,
+    )
+    return held
+
+
+def _moment(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
+
+
+async def _bulk(
+    session: AsyncSession, statement: str, columns: str, rows: list[dict[str, Any]], **parameters: Any
+) -> None:
+    """Run `statement` once over `rows`, which it sees as the table of that name."""
+    if not rows:
+        return
+    source = f"WITH rows AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({columns})) "  # noqa: S608  (the column lists of this module)
+    await session.execute(text(source + statement), {"rows": json.dumps(rows), **parameters})
+
+
+async def _record_links(session: AsyncSession, rulings: Sequence[Ruling]) -> None:
+    drop: list[dict[str, Any]] = []
+    put: list[dict[str, Any]] = []
+    for ruling in rulings:
+        stood = {(link.key_result_id, link.origin): link for link in ruling.links if link.origin in DERIVED}
+        hold = {_name(link): link for link in ruling.resolution.links if link.origin in DERIVED}
+        drop += [{"id": link.id} for name, link in stood.items() if name not in hold]
+        put += [
+            {
+                "epic_id": ruling.row.id,
+                "key_result_id": link.key_result.id,
+                "origin": link.origin,
+                "rule_id": link.rule_id,
+                "why": link.why,
+            }
+            for name, link in hold.items()
+            if name not in stood or (stood[name].why, stood[name].rule_id) != (link.why, link.rule_id)
+        ]
+    await _bulk(session, "DELETE FROM links USING rows WHERE links.id = rows.id", "id bigint", drop)
+    await _bulk(
+        session,
+        "INSERT INTO links (epic_id, key_result_id, origin, rule_id, why)"
+        " SELECT epic_id, key_result_id, origin, rule_id, why FROM rows"
+        " ON CONFLICT (epic_id, key_result_id, origin)"
+        " DO UPDATE SET rule_id = excluded.rule_id, why = excluded.why",
+        "epic_id bigint, key_result_id bigint, origin text, rule_id bigint, why text",
+        put,
+    )
+
+
+def _name(link: Linked) -> tuple[int, str]:
+    return link.key_result.id, link.origin
+
+
+async def _record_findings(session: AsyncSession, rulings: Sequence[Ruling]) -> None:
+    put: list[dict[str, Any]] = []
+    for ruling in rulings:
+        stood = {found.check: found for found in ruling.findings}
+        for found in ruling.decision.findings:
+            row = {
+                "epic_id": ruling.row.id,
+                "check": found.check,
+                "state": found.state,
+                "severity": found.severity,
+                "detail": found.detail,
+                "opened_at": _moment(found.opened_at),
+                "until": _moment(found.until),
+                "reason": found.reason,
+            }
+            before = stood.get(found.check)
+            if before is None or any(_plain(getattr(before, name)) != row[name] for name in row):
+                put.append(row)
+    await _bulk(
+        session,
+        'INSERT INTO findings (epic_id, "check", state, severity, detail, opened_at, until, reason)'
+        ' SELECT epic_id, "check", state, severity, detail, opened_at, until, reason FROM rows'
+        ' ON CONFLICT (epic_id, "check") DO UPDATE SET state = excluded.state,'
+        " severity = excluded.severity, detail = excluded.detail, opened_at = excluded.opened_at,"
+        " until = excluded.until, reason = excluded.reason",
+        'epic_id bigint, "check" text, state text, severity text, detail text,'
+        " opened_at timestamptz, until timestamptz, reason text",
+        put,
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+async def _record_notices(
+    session: AsyncSession, rulings: Sequence[Ruling], standard: Standard, run_id: int, now: datetime
+) -> int:
+    drop: list[dict[str, Any]] = []
+    call_off: list[dict[str, Any]] = []
+    put: list[dict[str, Any]] = []
+    held = 0
+    for ruling in rulings:
+        wanted, before = ruling.decision.notice, ruling.notice
+        if ruling.decision.keep_notice:
+            if before is not None and before.target is not None:
+                call_off.append({"id": before.id})
+        elif wanted is None:
+            if before is not None:
+                drop.append({"id": before.id})
+        else:
+            row = _notice(ruling, wanted, standard, run_id)
+            if before is None or any(getattr(before, name) != value for name, value in row.items()):
+                put.append(row)
+                held += wanted.state == "held" and (before is None or before.state != "held")
+    await _bulk(session, "DELETE FROM notices USING rows WHERE notices.id = rows.id", "id bigint", drop)
+    await _bulk(
+        session,
+        "UPDATE notices SET target = NULL, due_at = NULL FROM rows WHERE notices.id = rows.id",
+        "id bigint",
+        call_off,
+    )
+    await _bulk(session, _PUT_NOTICES, _NOTICE_COLUMNS, put, now=now)
+    return held
+
+
+_NOTICE_COLUMNS = (
+    "epic_id bigint, state text, target text, reason text, detail text, body text,"
+    " facts_hash text, run_id bigint"
+)
+# A write that is queued already keeps its place; one that is new waits for its run's release.
+_PUT_NOTICES = """
+    INSERT INTO notices (epic_id, state, target, reason, detail, body, facts_hash, run_id, updated_at)
+    SELECT epic_id, state, target, reason, detail, body, facts_hash, run_id, :now FROM rows
+    ON CONFLICT (epic_id) DO UPDATE SET
+        state = excluded.state, target = excluded.target, reason = excluded.reason,
+        detail = excluded.detail, body = excluded.body, facts_hash = excluded.facts_hash,
+        run_id = excluded.run_id, updated_at = excluded.updated_at,
+        due_at = CASE WHEN excluded.target IS NOT NULL AND notices.target IS NOT NULL
+            THEN notices.due_at END
+"""
+
+
+def _notice(ruling: Ruling, wanted: Wanted, standard: Standard, run_id: int) -> dict[str, Any]:
+    before = ruling.notice
+    queued_anew = wanted.target is not None and (
+        before is None or before.target != wanted.target or before.facts_hash != wanted.facts_hash
+    )
+    body = standard.render(wanted.compose().document, Marker(standard.installation, ruling.row.id))
+    return {
+        "epic_id": ruling.row.id,
+        "state": wanted.state,
+        "target": wanted.target,
+        "reason": wanted.reason,
+        "detail": wanted.detail,
+        "body": body,
+        "facts_hash": wanted.facts_hash,
+        "run_id": run_id if before is None or queued_anew else before.run_id,
+    }

@@ -1,0 +1,153 @@
+"""What the epics of one source are judged by, read in one go and used for many epics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import cast
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.base import Document, Epic, Marker
+from mappings import tables
+from mappings.conditions import parse
+from mappings.goals import KeyResult, State, Visibility
+from mappings.linking import Goals
+from mappings.policy import EffectivePolicy, Policy, effective
+from mappings.rules import Rule, RuleBook
+from mappings.suggest import Candidates, Suggestion
+from mappings.verdict import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the judge must know of a project. A project not read yet is neither public nor fresh."""
+
+    public: bool = False
+    service_desk: bool = False
+    fresh: bool = False
+
+
+@dataclass
+class Standard:
+    """Goals, rules, policy and modes in force for one source at one moment.
+
+    `version` is that of goals, rules and policy together: who finds it unchanged may go on with
+    this. `render` gives a notice's text as it stands on the tracker, `page` an epic's page.
+    """
+
+    source: tables.Source
+    installation: str
+    version: int
+    goals: Goals
+    policy: Policy
+    places: Mapping[str, Place]
+    render: Callable[[Document, Marker], str]
+    page: Callable[[str], str | None]
+    linked: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    _candidates: dict[bool, Candidates] = field(default_factory=dict)
+    _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
+
+    def policy_for(self, project: str) -> EffectivePolicy:
+        if project not in self._effective:
+            self._effective[project] = effective(self.policy, self.source.name, project)
+        return self._effective[project]
+
+    def mode_for(self, project: str) -> Mode:
+        """`live` only where the source is, and only in the projects it is limited to."""
+        mode: Mode = self.source.notices["mode"]
+        only = self.source.notices.get("projects")
+        if mode == "live" and only is not None and project.lower() not in {name.lower() for name in only}:
+            return "shadow"
+        return mode
+
+    def place(self, project: str) -> Place:
+        return self.places.get(project, Place())
+
+    def suggest(self, epic: Epic, now: datetime) -> Sequence[Suggestion]:
+        public = self.place(epic.project).public
+        if public not in self._candidates:
+            self._candidates[public] = Candidates(list(self.goals.key_results.values()), now, public)
+        return self._candidates[public].fitting(epic, self.linked.get(epic.project))
+
+
+async def load_standard(
+    session: AsyncSession,
+    source: tables.Source,
+    render: Callable[[Document, Marker], str],
+    page: Callable[[str], str | None],
+    *,
+    projects: Iterable[str] | None = None,
+) -> Standard:
+    """Read the standard; `projects` are those whose links help to suggest key results, None for all."""
+    installation = (await session.scalars(select(tables.Installation))).one()
+    places = await session.scalars(
+        select(tables.SourceProject).where(tables.SourceProject.source_id == source.id)
+    )
+    return Standard(
+        source=source,
+        installation=installation.uuid,
+        version=installation.goals_version,
+        goals=await load_goals(session),
+        policy=Policy.model_validate(installation.policy),
+        places={row.key: Place(row.public, row.service_desk, row.read_to_end) for row in places},
+        render=render,
+        page=page,
+        linked=await _linked(session, source.id, projects),
+    )
+
+
+async def load_goals(session: AsyncSession) -> Goals:
+    rows = await session.execute(
+        select(tables.KeyResult, tables.Objective, tables.Cycle.ends)
+        .join(tables.Objective, tables.Objective.id == tables.KeyResult.objective_id)
+        .outerjoin(tables.Cycle, tables.Cycle.id == tables.Objective.cycle_id)
+        .order_by(tables.KeyResult.id)
+    )
+    known = {row.id: goal_of(row, objective, ends) for row, objective, ends in rows}
+    rules = await session.scalars(select(tables.Rule).where(tables.Rule.enabled))
+    book = RuleBook(
+        Rule(rule.id, rule.name, parse(rule.when), rule.key_result_id, rule.priority) for rule in rules
+    )
+    return Goals(known, book)
+
+
+def goal_of(row: tables.KeyResult, objective: tables.Objective, cycle_ends: date | None) -> KeyResult:
+    """The judge's value of a key result with what its objective and cycle say of it."""
+    return KeyResult(
+        id=row.id,
+        key=row.key,
+        title=row.title,
+        objective_key=objective.key,
+        objective_title=objective.title,
+        driver=objective.driver,
+        visibility=cast("Visibility", objective.visibility),
+        public_label=objective.public_label,
+        state=cast("State", row.state),
+        objective_state=cast("State", objective.state),
+        cycle_ends=cycle_ends,
+    )
+
+
+async def goals_version(session: AsyncSession) -> int:
+    return (await session.scalars(select(tables.Installation.goals_version))).one()
+
+
+async def _linked(
+    session: AsyncSession, source_id: int, projects: Iterable[str] | None
+) -> dict[str, dict[int, int]]:
+    """How many epics of each project are linked to each key result."""
+    query = (
+        select(tables.Epic.project, tables.Link.key_result_id, func.count())
+        .join(tables.Link, tables.Link.epic_id == tables.Epic.id)
+        .where(tables.Epic.source_id == source_id, tables.Epic.gone_at.is_(None))
+        .group_by(tables.Epic.project, tables.Link.key_result_id)
+    )
+    if projects is not None:
+        query = query.where(tables.Epic.project.in_(list(projects)))
+    counts: dict[str, dict[int, int]] = {}
+    for project, key_result_id, count in await session.execute(query):
+        counts.setdefault(project, {})[key_result_id] = count
+    return counts

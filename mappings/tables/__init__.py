@@ -1,0 +1,29 @@
+"""The tables. One row class a table; judging never sees these, only the frozen values made of them."""
+
+from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base
+from mappings.tables.goals import CheckIn, Cycle, KeyResult, Objective, Rule
+from mappings.tables.trackers import Epic, EpicKey, Installation, Run, RunProject, Source, SourceProject
+from mappings.tables.verdicts import Finding, Link, Notice, NoticeWrite
+
+__all__ = [
+    "GOAL_STATES",
+    "READING_MODES",
+    "UNFINISHED_STATES",
+    "Base",
+    "CheckIn",
+    "Cycle",
+    "Epic",
+    "EpicKey",
+    "Finding",
+    "Installation",
+    "KeyResult",
+    "Link",
+    "Notice",
+    "NoticeWrite",
+    "Objective",
+    "Rule",
+    "Run",
+    "RunProject",
+    "Source",
+    "SourceProject",
+]

@@ -1,0 +1,121 @@
+"""What judging leaves: links, findings, notices, and every write to a tracker."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mappings.tables.base import (
+    Base,
+    belongs_to,
+    identity,
+    one_of,
+    stamped,
+)
+
+
+class Link(Base):
+    __tablename__ = "links"
+    __table_args__ = (
+        UniqueConstraint("epic_id", "key_result_id", "origin"),
+        Index(
+            "uq_links_primary", "epic_id", unique=True, postgresql_where=text("is_primary")
+        ),  # one link an epic may be marked primary
+        one_of("origin", ("manual", "rule", "ticket", "command", "inherited")),
+    )
+
+    id: Mapped[int] = identity()
+    epic_id: Mapped[int] = belongs_to("epics.id")
+    key_result_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("key_results.id"), index=True)
+    origin: Mapped[str]
+    weight: Mapped[float] = mapped_column(server_default="1")
+    is_primary: Mapped[bool] = mapped_column(server_default=text("false"))
+    rule_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("rules.id", ondelete="SET NULL"), index=True
+    )
+    why: Mapped[str]
+    created_at: Mapped[datetime] = stamped()
+
+
+class Finding(Base):
+    __tablename__ = "findings"
+    __table_args__ = (
+        UniqueConstraint("epic_id", "check"),
+        Index("ix_findings_state_id", "state", "id"),
+        one_of("state", ("open", "snoozed", "waived", "disputed", "resolved")),
+    )
+
+    id: Mapped[int] = identity()
+    epic_id: Mapped[int] = belongs_to("epics.id")
+    check: Mapped[str]
+    state: Mapped[str]
+    severity: Mapped[str]
+    detail: Mapped[str]
+    opened_at: Mapped[datetime]
+    until: Mapped[datetime | None]
+    reason: Mapped[str | None]
+
+
+class Notice(Base):
+    """The one comment an epic may have.
+
+    `state` says what is on the ticket; `due_at` set means that a write is queued which leads to
+    `target`. `remote_id` is the truth about our comment, `named` are the key results whose titles
+    stand in it. `unanswered_at`: a write was sent whose
+    answer never came, so the ticket must be looked at before the next one.
+    """
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        UniqueConstraint("epic_id"),
+        Index("ix_notices_state_id", "state", "id"),
+        Index("ix_notices_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_notices_run_id", "run_id"),
+        one_of("state", ("shadow", "held", "due", "posted", "resolved", "withdrawn", "failed")),
+    )
+
+    id: Mapped[int] = identity()
+    epic_id: Mapped[int] = belongs_to("epics.id")
+    state: Mapped[str]
+    target: Mapped[str | None]
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    body: Mapped[str]
+    facts_hash: Mapped[str]
+    posted_hash: Mapped[str | None]
+    named: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()), server_default="{}")
+    remote_id: Mapped[str | None]
+    url: Mapped[str | None]
+    run_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("runs.id", ondelete="SET NULL"))
+    due_at: Mapped[datetime | None]
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[datetime | None]
+    unanswered_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = stamped()
+    updated_at: Mapped[datetime] = stamped()
+
+
+class NoticeWrite(Base):
+    """Every write to a tracker, with the run it belongs to; kept when the notice goes."""
+
+    __tablename__ = "notice_writes"
+    __table_args__ = (
+        Index("ix_notice_writes_run_id", "run_id"),
+        one_of("kind", ("posted", "edited", "resolved", "failed")),
+    )
+
+    id: Mapped[int] = identity()
+    run_id: Mapped[int] = belongs_to("runs.id")
+    epic_id: Mapped[int] = belongs_to("epics.id")
+    kind: Mapped[str]
+    remote_id: Mapped[str | None]
+    at: Mapped[datetime] = stamped()

@@ -1,0 +1,96 @@
+"""What goes into judging an epic and what comes out. Frozen values, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from connectors.base import Epic, MissingReason
+from mappings.linking import Resolution
+from mappings.notice import Notice
+from mappings.suggest import Suggestion
+
+Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
+Mode = Literal["off", "shadow", "live"]
+NoticeState = Literal["shadow", "held", "due", "posted", "resolved", "withdrawn", "failed"]
+FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A check's result on an epic. `until` (exclusive) and `reason` belong to a snooze or waiver."""
+
+    check: str
+    state: FindingState
+    opened_at: datetime
+    until: datetime | None = None
+    reason: str | None = None
+    detail: str = ""
+    severity: str = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The notice as it stands, `since` a moment. `on_ticket`: a comment of ours is there, or may
+    be there because an answer was lost. `posted_hash` and `named` describe its text."""
+
+    state: NoticeState
+    since: datetime
+    on_ticket: bool = False
+    posted_hash: str | None = None
+    named: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An epic with all that bears on judging it.
+
+    `fresh`: the last run read its project to the end and the ticket could be fetched.
+    `gone`: why it left every list, if it did. `page`: its page at Northing, None where a link
+    would lead nowhere. `suggest` is asked only when a warning is composed.
+    """
+
+    epic: Epic
+    resolution: Resolution
+    connected_at: datetime
+    read_at: datetime
+    public: bool = False
+    service_desk: bool = False
+    fresh: bool = True
+    gone: MissingReason | None = None
+    page: str | None = None
+    suggest: Callable[[], Sequence[Suggestion]] = tuple
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+    notice: Standing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the ticket should come to. With a `target` a write is queued that leads there; until it
+    is done `state` tells what is on the ticket. `compose` makes the text, when it is needed."""
+
+    state: NoticeState
+    compose: Callable[[], Notice]
+    facts_hash: str
+    reason: str | None = None
+    detail: str | None = None
+    target: NoticeState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`notice` None means that the epic has none (an unwritten one is removed), `keep_notice` that
+    what stands is left as it is and a queued write is called off."""
+
+    alignment: Alignment | None
+    findings: tuple[Finding, ...]
+    notice: Wanted | None = None
+    keep_notice: bool = False
+    look_again_at: datetime | None = None
+    exempt_why: str | None = None

@@ -1,0 +1,377 @@
+"""The condition language: what it takes and refuses, what matches, what it says; and the rule book."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.base import Epic
+from mappings.conditions import BadCondition, Condition, fields, parse
+from mappings.patterns import Glob, Patterns, SearchSet, fold
+from mappings.rules import Rule, RuleBook
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+BARE = Epic("1", "SHOP-1", "SHOP", "Faster checkout", "https://t/1", "Epic", "Open", "todo", NOW, NOW)
+EPIC = replace(
+    BARE,
+    labels=("Growth-2026", "infra"),
+    assignees=("Ana", "Bo"),
+    components=("Payments",),
+    milestone="Q4 2026",
+    parent_key="SHOP-100",
+    fields={"customfield_10020": ("Growth", "Retention")},
+)
+SOURCE = "acme-jira"
+
+
+def says(when: object, epic: Epic = EPIC) -> bool:
+    return parse(when).matches(SOURCE, epic)
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ({"source": "ACME-jira"}, True),
+        ({"source": ["other", "acme-*"]}, True),
+        ({"source": "acme"}, False),
+        ({"project": "shop"}, True),
+        ({"project": ["CORE", "SHOP"]}, True),
+        ({"project": "SHO"}, False),
+        ({"label": "growth*"}, True),
+        ({"label": "growth"}, False),
+        ({"label": "*2026"}, True),
+        ({"label": "*WTH*"}, True),
+        ({"label": "gr?wth-202?"}, True),
+        ({"label": "growth-202??"}, False),
+        ({"label": "*"}, True),
+        ({"label": "inf.a"}, False),
+        ({"label": ["none", "INFRA"]}, True),
+        ({"type": "EPIC"}, True),
+        ({"type": ["Initiative"]}, False),
+        ({"title": "checkout$"}, True),
+        ({"title": "^checkout"}, False),
+        ({"title": "Checkout"}, False),
+        ({"title": "(?i)Checkout"}, True),
+        ({"parent": "shop-100"}, True),
+        ({"parent": "shop-10"}, False),
+        ({"assignee": "bo"}, True),
+        ({"assignee": ["cy"]}, False),
+        ({"component": ["payments"]}, True),
+        ({"milestone": "q4*"}, True),
+        ({"milestone": "Q3 2026"}, False),
+        ({"field": {"name": "customfield_10020", "is": "retention"}}, True),
+        ({"field": {"name": "customfield_10020", "is": ["gro*"]}}, True),
+        ({"field": {"name": "customfield_10021", "is": ["growth"]}}, False),
+        ({"all": []}, True),
+        ({"any": []}, False),
+        ({"not": {"any": []}}, True),
+        ({"all": [{"project": "SHOP"}, {"label": "infra"}]}, True),
+        ({"all": [{"project": "SHOP"}, {"label": "x"}]}, False),
+        ({"any": [{"project": "X"}, {"label": "infra"}]}, True),
+        ({"any": [{"project": "X"}, {"label": "x"}]}, False),
+        ({"not": {"project": "SHOP"}}, False),
+        ({"not": {"all": [{"project": "SHOP"}, {"not": {"type": "Epic"}}]}}, True),
+    ],
+)
+def test_what_matches(when: object, expected: bool) -> None:
+    assert says(when) is expected
+
+
+@pytest.mark.parametrize("kind", ["label", "assignee", "component", "milestone", "parent"])
+def test_an_epic_without_values_fits_no_glob(kind: str) -> None:
+    assert not says({kind: "*"}, BARE)
+
+
+@pytest.mark.parametrize(
+    ("value", "pattern", "expected"),
+    [
+        ("ÉCLAIR", "éclair", True),
+        ("ΟΔΟΣ", "οδος", True),
+        ("Straße", "STRAẞE", True),
+        ("Straße", "stra?e", True),
+        ("İx", "?x", True),
+        ("a\nb", "a?b", True),
+        ("a\nb", "a*b", True),
+        ("ab", "a**b", True),
+        ("a", "a*a", False),
+        ("axa", "a*a", True),
+        ("a+b", "a+*b", True),
+        ("x\\y", "?\\*", True),
+        ("\ud800", "?", True),
+        ("", "*", True),
+        ("", "?", False),
+        ("?", "??", False),
+    ],
+)
+def test_case_and_globs(value: str, pattern: str, expected: bool) -> None:
+    assert Patterns([pattern]).matches(value) is expected
+
+
+def slow_glob(pattern: str, value: str) -> bool:
+    reached = {0}
+    for character in pattern:
+        if character == "*":
+            reached = set(range(min(reached), len(value) + 1)) if reached else set()
+        else:
+            reached = {i + 1 for i in reached if i < len(value) and character in ("?", value[i])}
+    return len(value) in reached
+
+
+@settings(deadline=None)
+@given(st.text("ab*?.", max_size=8), st.text("ab*?.\n", max_size=10))
+def test_globs_agree_with_the_textbook(pattern: str, value: str) -> None:
+    assert Glob(pattern).matches(value) is slow_glob(pattern, value)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_folding_keeps_the_length_and_is_stable(value: str) -> None:
+    assert len(fold(value)) == len(value)
+    assert fold(fold(value)) == fold(value)
+
+
+def test_hostile_patterns_end_soon() -> None:
+    long = replace(EPIC, labels=("a" * 20_000,), title="a" * 20_000)
+    assert not says({"label": "?" + "*a?" * 150 + "b"}, long)
+    assert not says({"title": "(a*)*(a|a)*(a+)+b"}, long)
+    assert says({"label": "?" * 250 + "*" * 250}, long)
+
+
+def nested(levels: int) -> object:
+    when: object = {"project": "SHOP"}
+    for _ in range(levels):
+        when = {"not": when}
+    return when
+
+
+@pytest.mark.parametrize(
+    ("when", "path", "part"),
+    [
+        (None, "when", "one object with one key"),
+        ([], "when", "one object with one key"),
+        ("project", "when", "one object with one key"),
+        ({}, "when", "is empty"),
+        ({"project": "A", "label": "b"}, "when", '"all" or "any"'),
+        ({"projects": "A"}, "when", "there is no test 'projects'; use one of source, project"),
+        ({1: "A"}, "when", "there is no test '1'"),
+        ({"all": {"project": "A"}}, "when.all", "list of conditions"),
+        ({"not": [{"project": "A"}]}, "when.not", "one object"),
+        ({"all": [{"project": "A"}, {}]}, "when.all[1]", "is empty"),
+        ({"all": [{"project": "A"}, {"any": [{"label": 3}]}]}, "when.all[1].any[0].label", "must be text"),
+        ({"project": []}, "when.project", "empty list"),
+        ({"project": None}, "when.project", "must be text"),
+        ({"project": ["A", None]}, "when.project[1]", "must be text"),
+        ({"project": "  "}, "when.project", "is empty"),
+        ({"label": ["x" * 501]}, "when.label[0]", "at most 500"),
+        ({"label": ["x"] * 1_001}, "when.label", "at most 1000"),
+        ({"label": "a\0"}, "when.label", "character"),
+        ({"label": "a\ud800"}, "when.label", "character"),
+        ({"title": ["a"]}, "when.title", "one regular expression"),
+        ({"title": ""}, "when.title", "is empty"),
+        ({"title": "x" * 501}, "when.title", "at most 500"),
+        ({"title": "("}, "when.title", "missing )"),
+        ({"title": "(?=a)"}, "when.title", "no look-around"),
+        ({"title": r"(a)\1"}, "when.title", "RE2"),
+        ({"title": r"\pL{900}\pL{900}"}, "when.title", "too large"),
+        ({"all": [{"project": "A"}, {"label": "b"}, {"title": "["}]}, "when.all[2].title", "RE2"),
+        ({"field": "x"}, "when.field", '"name"'),
+        ({"field": {"name": "x"}}, "when.field", '"is"'),
+        ({"field": {"name": "x", "is": "y", "z": 1}}, "when.field", "nothing else"),
+        ({"field": {"name": 3, "is": "y"}}, "when.field.name", "as text"),
+        ({"field": {"name": "x", "is": [3]}}, "when.field.is[0]", "must be text"),
+        (nested(9), "when" + ".not" * 9, "8 deep"),
+        (nested(5_000), "when" + ".not" * 9, "8 deep"),
+        ({"any": [{"project": "A"}] * 101}, "when.any[100]", "100 tests"),
+        ({"any": [{"all": []}] * 101}, "when.any[100].all", "100 tests"),
+    ],
+)
+def test_what_is_refused_and_where(when: object, path: str, part: str) -> None:
+    with pytest.raises(BadCondition) as refused:
+        parse(when)
+    assert refused.value.path == path
+    assert part in refused.value.message
+
+
+def test_the_bounds_themselves_are_taken() -> None:
+    assert says(nested(8))
+    assert says({"any": [{"project": "A"}] * 99 + [{"project": "SHOP"}]})
+    assert not says({"title": "x" * 500})
+    assert not says({"label": "y" * 500})
+
+
+def test_fields_are_named() -> None:
+    field = {"field": {"name": "Team", "is": "a"}}
+    assert fields(parse({"all": [field, {"not": {"any": [{"field": {"name": "Goal", "is": "b"}}]}}]})) == {
+        "Team",
+        "Goal",
+    }
+    assert fields(parse({"project": "A"})) == set()
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ({"project": "SHOP"}, "project is SHOP"),
+        ({"project": ["SHOP", "CORE"]}, "project is one of SHOP, CORE"),
+        ({"all": [{"project": "SHOP"}, {"label": "growth*"}]}, "project is SHOP and label matches growth*"),
+        ({"any": [{"project": "A"}, {"type": "B"}]}, "project is A or type is B"),
+        (
+            {"all": [{"any": [{"project": "A"}, {"project": "B"}]}, {"title": "x"}]},
+            "(project is A or project is B) and title matches x",
+        ),
+        ({"all": [{"any": [{"project": "A"}]}, {"title": "x"}]}, "project is A and title matches x"),
+        ({"not": {"milestone": "Q?"}}, "not (milestone matches Q?)"),
+        ({"field": {"name": "Team", "is": "Red"}}, "field Team is Red"),
+        ({"label": [f"l{n}" for n in range(9)]}, "label is one of l0, l1, l2, l3, l4 and 4 more"),
+        ({"all": []}, "every epic fits"),
+        ({"any": []}, "no epic fits"),
+    ],
+)
+def test_words(when: object, words: str) -> None:
+    assert parse(when).words() == words
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ({"project": "shop"}, "project is SHOP"),
+        ({"project": "CORE"}, "project is SHOP, not CORE"),
+        ({"label": ["x", "growth*"]}, "label Growth-2026 matches growth*"),
+        ({"label": ["x", "y*"]}, "labels are Growth-2026, infra, not one of x, y*"),
+        ({"field": {"name": "Team", "is": "Red"}}, "it has no field Team"),
+        ({"title": "checkout"}, "title “Faster checkout” matches checkout"),
+        ({"title": "kassa"}, "title “Faster checkout” does not match kassa"),
+        ({"all": [{"project": "SHOP"}, {"type": "Epic"}]}, "project is SHOP and type is Epic"),
+        (
+            {"all": [{"project": "A"}, {"type": "Epic"}, {"assignee": "Cy"}]},
+            "project is SHOP, not A; assignees are Ana, Bo, not Cy",
+        ),
+        ({"any": [{"project": "A"}, {"type": "Epic"}]}, "type is Epic"),
+        ({"any": [{"project": "A"}, {"type": "B"}]}, "project is SHOP, not A; type is Epic, not B"),
+        ({"not": {"project": "SHOP"}}, "project is SHOP, which is ruled out"),
+        ({"not": {"project": "A"}}, "project is SHOP, not A, as asked"),
+        ({"any": [{"project": f"P{n}"} for n in range(7)]}, "; and 2 more"),
+        ({"all": []}, "every epic fits"),
+        ({"any": []}, "no epic fits"),
+    ],
+)
+def test_explanations(when: object, words: str) -> None:
+    said = parse(when).explain(SOURCE, EPIC)
+    assert said == words or (words.startswith("; and") and said.endswith(words))
+
+
+def test_texts_of_tickets_stay_short_and_on_one_line() -> None:
+    epic = replace(EPIC, title="a\n\n" + "b" * 5_000, labels=tuple(f"l{n}\n" for n in range(5_000)))
+    said = parse({"all": [{"title": "z"}, {"label": "z"}]}).explain(SOURCE, epic)
+    assert "\n" not in said
+    assert len(said) < 300
+    assert "and 4995 more" in said
+
+
+# --- the rule book ----------------------------------------------------------------------------
+
+
+def rule(number: int, when: object, priority: int = 0) -> Rule:
+    return Rule(number, f"rule {number}", parse(when), number, priority)
+
+
+def test_the_lowest_priority_speaks_then_the_lowest_id() -> None:
+    rules = [rule(1, {"project": "SHOP"}, 5), rule(3, {"label": "infra"}, 1), rule(2, {"type": "Epic"}, 1)]
+    found = RuleBook(rules).first_match(SOURCE, EPIC)
+    assert found is not None
+    assert found.id == 2
+    assert RuleBook([]).first_match(SOURCE, EPIC) is None
+    assert RuleBook([rule(1, {"any": []})]).first_match(SOURCE, EPIC) is None
+
+
+def test_every_rule_explains_itself_in_the_order_asked() -> None:
+    book = RuleBook([rule(1, {"project": "A"}, 2), rule(2, {"project": "SHOP"}, 1)])
+    assert [(asked.id, fits, why) for asked, fits, why in book.explain(SOURCE, EPIC)] == [
+        (2, True, "project is SHOP"),
+        (1, False, "project is SHOP, not A"),
+    ]
+
+
+_texts = st.sampled_from(["a", "A", "b", "ab", "a*", "*b", "?", "*", "ß", "a?b*"])
+_values = st.sampled_from(["a", "B", "ab", "aXbc", "ß", "ẞ", "", "*"])
+_lists = st.lists(_texts, min_size=1, max_size=3)
+_tests: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.builds(
+        lambda kind, values: {kind: values},
+        st.sampled_from(
+            ["source", "project", "label", "type", "parent", "assignee", "component", "milestone"]
+        ),
+        _lists,
+    ),
+    st.builds(lambda text: {"title": text}, st.sampled_from(["a", "^b", "a.b", "(?i)B$", "x*"])),
+    st.builds(
+        lambda name, values: {"field": {"name": name, "is": values}},
+        st.sampled_from(["f", "project"]),
+        _lists,
+    ),
+)
+_conditions = st.recursive(
+    _tests,
+    lambda inner: st.one_of(
+        st.builds(lambda some: {"all": some}, st.lists(inner, max_size=3)),
+        st.builds(lambda some: {"any": some}, st.lists(inner, max_size=3)),
+        st.builds(lambda one: {"not": one}, inner),
+    ),
+    max_leaves=5,
+)
+_few = st.lists(_values, max_size=2).map(tuple)
+_maybe = st.none() | _values
+_epics = st.builds(
+    replace,
+    st.just(BARE),
+    project=_values,
+    title=_values,
+    type=_values,
+    labels=_few,
+    assignees=_few,
+    components=_few,
+    milestone=_maybe,
+    parent_key=_maybe,
+    fields=st.dictionaries(st.sampled_from(["f", "project"]), _few, max_size=2),
+)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(_conditions, st.integers(0, 2)), max_size=8), st.lists(_epics, min_size=1, max_size=4)
+)
+def test_the_rule_book_agrees_with_asking_every_rule(
+    written: list[tuple[dict[str, Any], int]], epics: list[Epic]
+) -> None:
+    rules = [rule(number, when, priority) for number, (when, priority) in enumerate(written)]
+    book = RuleBook(rules)
+    for epic in epics:
+        slow = [
+            one
+            for one in sorted(rules, key=lambda r: (r.priority, r.id))
+            if one.condition.matches("ab", epic)
+        ]
+        assert book.first_match("ab", epic) == (slow[0] if slow else None)
+        assert [one for one, fits, _ in book.explain("ab", epic) if fits] == slow
+
+
+@settings(deadline=None)
+@given(_conditions, _epics)
+def test_any_condition_speaks(when: dict[str, Any], epic: Epic) -> None:
+    condition: Condition = parse(when)
+    assert condition.words()
+    assert condition.explain("ab", epic)
+
+
+def test_a_set_of_expressions_too_large_to_compile_rules_nothing_out() -> None:
+    texts = [rf"\pL{{{100 + number}}}x" for number in range(100)]
+    crowded = SearchSet(texts)
+    assert crowded.possible("a") == frozenset(range(100))
+    assert SearchSet(["a", "b+", "c"]).possible("xbbca") == {0, 1, 2}
+    assert SearchSet(["a", "b+", "c"]).possible("xbb") == {1}
+    assert SearchSet(["a"]).possible("x") == frozenset()

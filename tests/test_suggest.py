@@ -1,0 +1,130 @@
+"""Which key results are offered for an epic, in which order and with which reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.base import Epic
+from mappings.goals import KeyResult
+from mappings.suggest import Candidates, Hints, suggest
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+EPIC = Epic("1", "SHOP-1", "SHOP", "Faster checkouts on mobile", "u", "Epic", "Open", "todo", NOW, NOW)
+
+
+def goal(number: int, title: str, **changes: Any) -> KeyResult:
+    given: dict[str, Any] = {"visibility": "public", **changes}
+    return KeyResult(
+        id=number, key=f"KR-{number}", title=title, objective_key="O-1", objective_title="x", **given
+    )
+
+
+def offered(
+    goals: list[KeyResult], epic: Epic = EPIC, public: bool = True, **linked: int
+) -> list[tuple[str, str]]:
+    hints = Hints(NOW, public, {int(name.removeprefix("kr")): count for name, count in linked.items()})
+    return [(one.key_result.key, one.reason) for one in suggest(epic, goals, hints)]
+
+
+@pytest.mark.parametrize(
+    ("title", "labels", "reason"),
+    [
+        ("Checkout conversion to 4%", (), "shares “checkouts” with the title"),
+        ("CHECKOUTS done", (), "shares “checkouts” with the title"),
+        ("Mobile checkout", (), "shares “checkouts”, “mobile” with the title"),
+        ("Payment policies", ("payments", "policy"), "shares “payments”, “policy” with a label or component"),
+        (
+            "Mobile pay",
+            ("pay", "mobile"),
+            "shares “mobile” with the title; shares “pay” with a label or component",
+        ),
+        ("On and for the team", ("team",), None),
+        ("2026 in 10%", ("2026",), None),
+        ("kr-7 checks", ("kr:checks",), None),
+        ("Press", ("pres",), None),
+        ("", (), None),
+    ],
+)
+def test_reasons_of_words(title: str, labels: tuple[str, ...], reason: str | None) -> None:
+    expected = [] if reason is None else [("KR-1", reason)]
+    assert offered([goal(1, title)], replace(EPIC, labels=labels)) == expected
+
+
+def test_components_count_as_labels_do() -> None:
+    found = offered([goal(1, "Search latency")], replace(EPIC, components=("Search",)))
+    assert found == [("KR-1", "shares “search” with a label or component")]
+
+
+def test_what_the_project_is_linked_to() -> None:
+    assert offered([goal(1, "a"), goal(2, "b"), goal(3, "c")], kr1=1, kr2=4, kr3=0) == [
+        ("KR-2", "4 other epics of SHOP are linked to it"),
+        ("KR-1", "1 other epic of SHOP is linked to it"),
+    ]
+
+
+def test_a_rare_word_tells_more_than_a_common_one_and_two_reasons_more_than_one() -> None:
+    goals = [goal(1, "Mobile a"), goal(2, "Mobile b"), goal(3, "Checkout"), goal(4, "Mobile c")]
+    assert [key for key, _ in offered(goals)] == ["KR-3", "KR-1", "KR-2"]
+    assert [key for key, _ in offered(goals, kr4=2)] == ["KR-4", "KR-3", "KR-1"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"state": "achieved"}, {"objective_state": "archived"}, {"cycle_ends": date(2026, 1, 4)}]
+)
+def test_only_live_ones_are_offered(changes: dict[str, Any]) -> None:
+    assert offered([goal(1, "Checkout", **changes)], kr1=5) == []
+    assert offered([goal(1, "Checkout", cycle_ends=date(2026, 1, 5))]) != []
+
+
+@pytest.mark.parametrize(
+    ("visibility", "public", "expected"),
+    [
+        ("public", True, "checkouts"),
+        ("internal", False, "checkouts"),
+        ("internal", True, "mobile"),
+        ("confidential", True, "mobile"),
+        ("confidential", False, "mobile"),
+    ],
+)
+def test_a_title_that_may_not_be_named_gives_nothing_away(
+    visibility: str, public: bool, expected: str
+) -> None:
+    hidden = goal(1, "Sell the checkout", visibility=visibility, public_label="Mobile")
+    assert offered([hidden], public=public) == [("KR-1", f"shares “{expected}” with the title")]
+
+
+_words = st.lists(
+    st.sampled_from(["checkout", "checkouts", "mobile", "the", "2026", "é", ""]), max_size=4
+).map(" ".join)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(_words, max_size=8),
+    _words,
+    st.lists(_words, max_size=2),
+    st.dictionaries(st.integers(0, 9), st.integers(0, 3)),
+    st.integers(0, 4),
+    st.randoms(),
+)
+def test_few_reasoned_and_in_one_order(
+    titles: list[str], title: str, labels: list[str], linked: dict[int, int], limit: int, random: Any
+) -> None:
+    goals = [goal(number, text) for number, text in enumerate(titles)]
+    epic = replace(EPIC, title=title, labels=tuple(labels))
+    found = Candidates(goals, NOW).fitting(epic, linked, limit)
+    assert len(found) <= limit
+    assert all(one.reason for one in found)
+    assert len({one.key_result.id for one in found}) == len(found)
+    random.shuffle(goals)
+    assert Candidates(goals, NOW).fitting(epic, linked, limit) == found
+
+
+def test_huge_texts_are_looked_at_only_so_far() -> None:
+    assert offered([goal(1, "checkout " * 10**5)], replace(EPIC, title="x " * 10**6 + "checkout")) == []
