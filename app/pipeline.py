@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import reading, writing
+from app import changes, reading, writing
 from app.outcome import Outcome, note_health, note_waiting
 from app.runtime import Runtime
 from app.vault import CannotOpen
@@ -54,6 +54,7 @@ async def _carry_out(runtime: Runtime, run: Run, source: Source) -> None:
             return
         except (ConnectorError, CannotOpen) as error:
             outcome = Outcome.failed(error)
+    await changes.mark_matching(runtime, run, source)
     await judge_waiting(runtime, run, source)
     await _close(runtime, run, source, outcome)
 

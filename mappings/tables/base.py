@@ -42,7 +42,7 @@ class Base(DeclarativeBase):
         str: Text(),
         int: Integer(),
         bytes: LargeBinary(),
-        dict[str, Any]: JSONB(),
+        dict[str, Any]: JSONB(none_as_null=True),
         list[str]: ARRAY(Text()),
     }
 

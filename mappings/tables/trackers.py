@@ -83,6 +83,8 @@ class SourceProject(Base):
 
 
 class Run(Base):
+    """`touch`: which epics a judge run has to mark before it judges, where that takes a look at each."""
+
     __tablename__ = "runs"
     __table_args__ = (
         one_of("mode", (*READING_MODES, "judge", "withdraw")),
@@ -124,6 +126,7 @@ class Run(Base):
     skipped: Mapped[int] = mapped_column(server_default="0")
     requests: Mapped[int] = mapped_column(server_default="0")
     held: Mapped[int] = mapped_column(server_default="0")
+    touch: Mapped[dict[str, Any] | None]
     waiting_until: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -157,7 +160,6 @@ class Epic(Base):
             "look_again_at",
             postgresql_where=text("look_again_at IS NOT NULL"),
         ),
-        Index("ix_epics_declared", "declared", postgresql_using="gin"),
     )
 
     id: Mapped[int] = identity()

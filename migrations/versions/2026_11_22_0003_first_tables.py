@@ -102,7 +102,6 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("gone_at IS NULL"),
     )
-    op.create_index("ix_epics_declared", "epics", ["declared"], unique=False, postgresql_using="gin")
     op.create_index(
         "ix_epics_look_again_at",
         "epics",
@@ -165,6 +164,7 @@ def upgrade() -> None:
         sa.Column("skipped", sa.Integer(), server_default="0", nullable=False),
         sa.Column("requests", sa.Integer(), server_default="0", nullable=False),
         sa.Column("held", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("touch", postgresql.JSONB(), nullable=True),
         sa.Column("waiting_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),

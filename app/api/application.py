@@ -1,0 +1,53 @@
+"""The web application: routes, errors, and what OpenAPI says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from app.api import health, problems
+from app.api.deps import refuse_unknown_parameters, require_admin, token_hash
+from app.api.problems import answers
+from app.runtime import Runtime
+
+DESCRIPTION = """
+Northing ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when
+the tie is missing.
+
+Every call of `/api/v1` needs `Authorization: Bearer …`. Errors are RFC 9457 problem documents.
+Times are RFC 3339 in UTC. Lists answer `items` and `next`; send `next` as `cursor` for more.
+"""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_app(runtime: Runtime, admin_token: str, lifespan: Lifespan | None = None) -> FastAPI:
+    """The application around a runtime that is ready to use."""
+    app = FastAPI(
+        title="Northing",
+        version=version("northing"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.runtime = runtime
+    app.state.admin_token_hash = token_hash(admin_token)
+    problems.install(app)
+    app.include_router(health.router)
+    app.include_router(_api())
+    return app
+
+
+def _api() -> APIRouter:
+    api = APIRouter(
+        prefix="/api/v1",
+        dependencies=[Depends(require_admin), Depends(refuse_unknown_parameters)],
+        responses=answers(401, 422),
+    )
+    for module in ():
+        api.include_router(module.router)
+    return api

@@ -1,0 +1,157 @@
+"""What every operation shares: the runtime, a session that commits before the answer, the token, versions."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Iterable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Header, Request, Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, create_model
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.problems import Problem, field_errors
+from app.runtime import Runtime
+
+Model = TypeVar("Model", bound=BaseModel)
+KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
+# PostgreSQL's text holds no U+0000.
+Line = Annotated[
+    str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]*$", strip_whitespace=True)
+]
+LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=r"^[^\x00]*$")]
+
+
+class Body(BaseModel):
+    """What a caller sends. Unknown members are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def get_runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
+
+
+async def get_session(runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
+    async with runtime.sessions.begin() as session:
+        yield session
+
+
+# Scope "function": committed before the answer goes out, so a failed commit is no 200.
+SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
+
+_bearer = HTTPBearer(auto_error=False, description="The admin token, or one made with it.")
+
+
+def token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def require_admin(
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
+    """401 without the bootstrap admin token."""
+    expected: bytes = request.app.state.admin_token_hash
+    token = given.credentials if given is not None else ""
+    if not hmac.compare_digest(token_hash(token), expected):
+        raise Problem(
+            401,
+            "Send the admin token as `Authorization: Bearer …`: NORTHING_ADMIN_TOKEN, or the one printed "
+            "at the first start.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+async def refuse_unknown_parameters(request: Request) -> None:
+    """422 for a query parameter the operation does not have."""
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute):
+        return
+    known = _query_names(route)
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        hint = f"known here: {', '.join(sorted(known))}" if known else "this call takes none"
+        raise Problem(
+            422,
+            f"Unknown query parameter {unknown[0]!r}; {hint}.",
+            errors=[(name, f"is not a query parameter here; {hint}") for name in unknown],
+        )
+
+
+def _query_names(route: APIRoute) -> set[str]:
+    names: set[str] = set()
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        waiting += dependant.dependencies
+        for parameter in dependant.query_params:
+            kind = parameter.field_info.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                names.update(kind.model_fields)
+            else:
+                names.add(parameter.alias)
+    return names
+
+
+# --- versions ---------------------------------------------------------------------------------
+
+IfMatch = Annotated[
+    str | None, Header(description="The `ETag` last seen; where it is stale the answer is 412.")
+]
+
+
+def check_version(version: int, if_match: str | None) -> None:
+    """412 where the caller's copy is stale. `*` matches whatever is there."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    given = {tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")}
+    if str(version) not in given:
+        raise Problem(412, "This was changed since you read it; read it again and repeat your change.")
+
+
+def put_version(response: Response, version: int) -> None:
+    response.headers["ETag"] = f'"{version}"'
+
+
+# --- JSON merge patch (RFC 7396) ------------------------------------------------------------------
+
+
+def patch_of(model: type[BaseModel], name: str, *, without: Iterable[str] = ()) -> type[BaseModel]:
+    """The same members, each of which may be left out; what is sent replaces, null takes back."""
+    fields: dict[str, Any] = {
+        field: (info.annotation | None if info.annotation is not None else Any, None)
+        for field, info in model.model_fields.items()
+        if field not in without
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def merged(current: Any, patch: Any) -> Any:
+    """RFC 7396, section 2."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(current) if isinstance(current, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def validated(model: type[Model], document: Any) -> Model:
+    """The document as `model`; 422 naming each wrong field."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        errors = field_errors(error)
+        detail = "; ".join(f"{field}: {message}" for field, message in errors)
+        raise Problem(422, detail, errors=errors) from None

@@ -1,0 +1,30 @@
+"""Whether the process lives, and whether it can work. No token."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from app.api.deps import RuntimeDep
+from app.api.problems import Problem, answers
+from app.database import why_not_ready
+
+router = APIRouter(tags=["operation"])
+
+
+class Alive(BaseModel):
+    status: str = Field(examples=["ok"])
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> Alive:
+    return Alive(status="ok")
+
+
+@router.get("/readyz", summary="Can it work?", responses=answers(503))
+async def readyz(runtime: RuntimeDep) -> Alive:
+    """503 with the reason while the database or its schema is not ready."""
+    reason = await why_not_ready(runtime.engine)
+    if reason is not None:
+        raise Problem(503, f"Not ready: {reason}.")
+    return Alive(status="ok")

@@ -1,0 +1,99 @@
+"""Lists: `limit`, an opaque `cursor` that holds the filters, and `next`.
+
+A list goes by id, so a row that exists during the whole walk comes exactly once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.problems import invalid
+
+Item = TypeVar("Item")
+LIMIT, MOST = 50, 500
+
+Limit = Annotated[int, Query(ge=1, le=MOST, description="How many items at most.")]
+CursorParameter = Annotated[
+    str | None, Query(max_length=4000, description="`next` of the page before; it holds the filters.")
+]
+
+
+class Page(BaseModel, Generic[Item]):
+    items: list[Item]
+    next: str | None = Field(description="Send it as `cursor` for the page after; null on the last.")
+
+
+def _encode(after: int, filters: dict[str, Any]) -> str:
+    packed = json.dumps([after, filters], separators=(",", ":"))
+    return base64.urlsafe_b64encode(packed.encode()).decode().rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One step of a list: the `filters` in force are those of the cursor, where there is one."""
+
+    limit: int
+    after: int
+    filters: dict[str, Any]
+
+
+def walk(cursor: str | None, limit: int, **filters: str | int | bool | None) -> Walk:
+    """Raises 422 for a cursor that is not ours, belongs to another list or contradicts `filters`."""
+    if cursor is None:
+        return Walk(limit, 0, filters)
+    after, held = _decode(cursor, filters)
+    return Walk(limit, after, held)
+
+
+def _decode(cursor: str, filters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Where to go on and with which filters; 422 for a cursor that is not ours or contradicts the query."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        after, held = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if not isinstance(after, int) or not 0 <= after < 2**63 or not isinstance(held, dict):
+            raise ValueError
+    except (ValueError, binascii.Error, TypeError, UnicodeDecodeError):
+        raise invalid("cursor", "is not one of ours; start again without it") from None
+    if held.keys() != filters.keys():
+        raise invalid("cursor", "belongs to another list; start again without it")
+    given = {name: value for name, value in filters.items() if value is not None}
+    if any(held[name] != value for name, value in given.items()):
+        raise invalid("cursor", "holds other filters; leave the filters out, or start again without it")
+    return after, held
+
+
+async def page_of(
+    session: AsyncSession,
+    query: Select[Any],
+    id_column: Any,
+    step: Walk,
+    *,
+    newest_first: bool = False,
+) -> tuple[Sequence[Any], str | None]:
+    """The rows of one page and `next`. `query` is filtered already."""
+    limit, after, filters = step.limit, step.after, step.filters
+    if newest_first:
+        query = query.order_by(id_column.desc())
+        query = query.where(id_column < after) if after else query
+    else:
+        query = query.order_by(id_column).where(id_column > after)
+    rows = (await session.execute(query.limit(limit + 1))).all()
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], _encode(_id(rows[limit - 1], id_column), filters)
+
+
+def _id(row: Any, column: Any) -> int:
+    first = row[0]
+    value: int = getattr(first, column.key) if hasattr(first, column.key) else row._mapping[column.key]
+    return value

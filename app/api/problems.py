@@ -1,0 +1,116 @@
+"""Errors as RFC 9457 problem documents: what is wrong, with which field, and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    field: str = Field(description="The member of the body or the query parameter, dotted.")
+    message: str = Field(description="What is wrong with it and what to send instead.")
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422])
+    detail: str = Field(description="What happened and what to do.")
+    errors: list[FieldError] = Field(default=[], description="Each wrong field, with 422.")
+
+
+class Problem(Exception):
+    """An answer other than success. `errors` are pairs of a field and what is wrong with it."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Sequence[tuple[str, str]] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.errors, self.headers = status, detail, errors, headers
+
+
+def invalid(field: str, message: str) -> Problem:
+    """422 on one field."""
+    return Problem(422, f"{field}: {message}", errors=[(field, message)])
+
+
+def not_found(what: str, key: object) -> Problem:
+    return Problem(404, f"There is no {what} {key!s}.")
+
+
+def taken(field: str, value: str) -> Problem:
+    return Problem(409, f"{field} {value!r} is taken; choose another.")
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an operation in OpenAPI: every error it may answer with."""
+    document: dict[str, Any] = {"model": ProblemDocument, "content": {MEDIA_TYPE: {}}}
+    return {status: {**document, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def _answer(
+    status: int, detail: str, errors: Sequence[tuple[str, str]] = (), headers: dict[str, str] | None = None
+) -> JSONResponse:
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        body["errors"] = [{"field": field, "message": message} for field, message in errors]
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[str, str]]:
+    """Pydantic's findings as pairs of a dotted field and a message, without what was sent."""
+    found: list[tuple[str, str]] = []
+    for item in error.errors():
+        place = [str(part) for part in item["loc"]]
+        if place and place[0] in ("body", "query", "path", "header"):
+            place = place[1:]
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "is not known here; leave it out"
+        found.append((".".join(place) or "body", message))
+    return found
+
+
+def install(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def _problem(_: Request, problem: Problem) -> JSONResponse:
+        return _answer(problem.status, problem.detail, problem.errors, problem.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = field_errors(error)
+        return _answer(422, "; ".join(f"{field}: {message}" for field, message in errors), errors)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else None
+        return _answer(error.status_code, str(error.detail), headers=headers)
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected error", path=request.url.path, exc_info=error)
+        return _answer(500, "Something went wrong here; it is in Northing's log.")

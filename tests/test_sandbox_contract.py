@@ -1,0 +1,293 @@
+"""Every route of the simulated trackers, over HTTP, held against the vendors' descriptions both ways."""
+
+import base64
+import csv
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from connectors.sandbox.company import github_host, jira_site
+from connectors.sandbox.github.recorded import load_recorded as load_github
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.jira import adf
+from connectors.sandbox.jira.recorded import load_recorded as load_jira
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.server import serve
+from connectors.sandbox.tracker import Tracker
+from tests.vendor_api import (
+    FIXTURES,
+    Guard,
+    check_exchange,
+    check_request,
+    check_response,
+    openapi_for,
+)
+
+NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
+WORDS = adf.from_text("No key result is linked.")
+csv.field_size_limit(sys.maxsize)
+
+
+@asynccontextmanager
+async def guarded(
+    tracker: Tracker, description: str, **client: object
+) -> AsyncIterator[tuple[httpx.AsyncClient, Guard]]:
+    guard = Guard(openapi_for(description))
+    async with (
+        serve(tracker, through=guard.around) as url,
+        httpx.AsyncClient(base_url=url, timeout=10, **client) as http,
+    ):
+        yield http, guard
+
+
+def unvisited(tracker: Tracker, guard: Guard) -> list[str]:
+    """The REST routes, each with its method, that no request reached."""
+    assert isinstance(tracker.routes, Starlette)
+    routes = [one for one in tracker.routes.routes if isinstance(one, Route)]
+    visited = set()
+    for request, _ in guard.exchanges:
+        hit = next(
+            (
+                one
+                for one in routes
+                if request.method in one.methods and one.path_regex.match(request.url.path)
+            ),
+            None,
+        )
+        assert hit is not None, f"{request.method} {request.url.path} reached no route"
+        visited.add((request.method, hit.path))
+    ours = ("/-/", "/browse/")
+    return [
+        f"{method} {one.path}"
+        for one in routes
+        for method in one.methods - {"HEAD"}
+        if (method, one.path) not in visited
+        and one.path != "/"
+        and not one.path.startswith((*ours, "/{owner}/"))
+    ]
+
+
+async def test_every_jira_route_fits_the_description() -> None:
+    tracker = JiraTracker(jira_site(lambda: NOW))
+    bot = tracker.site.bot
+    async with guarded(tracker, "jira-cloud-v3", auth=(bot.email, bot.token)) as (http, guard):
+        api = "/rest/api/3"
+        for path in ("myself", "serverInfo", "issuetype", "field"):
+            assert (await http.get(f"{api}/{path}")).status_code == 200
+        first = (await http.get(f"{api}/project/search", params={"maxResults": 3})).json()
+        assert [one["key"] for one in first["values"]] == ["CORE", "HELP", "PAY"]
+        assert not first["isLast"]
+        assert {one["projectTypeKey"] for one in first["values"]} == {"software", "service_desk"}
+        rights = {"permissions": "BROWSE_PROJECTS,ADD_COMMENTS,EDIT_OWN_COMMENTS", "projectKey": "SHOP"}
+        held = (await http.get(f"{api}/mypermissions", params=rights)).json()["permissions"]
+        assert all(one["havePermission"] for one in held.values())
+
+        found = await http.get(f"{api}/search/jql", params={"jql": "project = SHOP", "fields": "*all"})
+        issue = found.json()["issues"][0]
+        assert issue["fields"]["issuetype"]["hierarchyLevel"] is not None
+        body = {
+            "jql": "project in (SHOP)",
+            "fields": ["summary"],
+            "maxResults": 5,
+            "reconcileIssues": [int(issue["id"])],
+        }
+        assert "nextPageToken" in (await http.post(f"{api}/search/jql", json=body)).json()
+        assert (await http.get(f"{api}/search", params={"jql": "project = SHOP"})).status_code == 410
+        assert (await http.post(f"{api}/search", json={"jql": "project = SHOP"})).status_code == 410
+        fetched = await http.post(f"{api}/issue/bulkfetch", json={"issueIdsOrKeys": ["SHOP-1", "NONE-1"]})
+        assert len(fetched.json()["issues"]) == len(fetched.json()["issueErrors"]) == 1
+
+        one = f"{api}/issue/SHOP-2"
+        assert (await http.get(one, params={"fields": "summary,status"})).status_code == 200
+        edit = {"fields": {"description": WORDS, "labels": ["a"], "duedate": "2026-12-01"}}
+        assert (await http.put(one, json=edit)).status_code == 204
+        properties = [{"key": "northing", "value": {"notice": 1}}]
+        made = await http.post(f"{one}/comment", json={"body": WORDS, "properties": properties})
+        assert made.status_code == 201
+        comment = f"{one}/comment/{made.json()['id']}"
+        assert (await http.get(f"{one}/comment", params={"orderBy": "-created"})).json()["total"] == 1
+        assert (await http.get(comment)).status_code == 200
+        assert (await http.put(comment, json={"body": adf.from_text("Aligned.")})).status_code == 200
+        held_at = f"{api}/comment/{made.json()['id']}/properties"
+        assert (await http.put(f"{held_at}/other", json={"a": 1})).status_code == 201
+        assert (await http.get(f"{held_at}/northing")).json()["value"] == {"notice": 1}
+        listed = await http.post(
+            f"{api}/comment/list", params={"expand": "properties"}, json={"ids": [int(made.json()["id"])]}
+        )
+        assert {one["key"] for one in listed.json()["values"][0]["properties"]} == {"northing", "other"}
+        assert (await http.delete(comment)).status_code == 204
+        assert (await http.delete("/rest/api/3/issue/SHOP-12")).status_code == 204
+        assert (await http.get(f"{api}/issue/SHOP-12")).status_code == 404
+
+        assert (await http.get(f"{api}/myself", headers={"Authorization": "Basic eA=="})).status_code == 401
+        assert (await http.get(f"{api}/project/search", headers={"Authorization": "Basic eA=="})).json()[
+            "total"
+        ] == 0
+    assert unvisited(tracker, guard) == []
+    assert guard.found == []
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v3"])
+async def test_every_github_route_fits_the_description(prefix: str) -> None:
+    tracker = GitHubTracker(github_host(lambda: NOW))
+    tracker.host.transfer("acme/mobile#12", "acme/platform")
+    tracker.host.delete("acme/mobile#11")
+    headers = {"Authorization": f"Bearer {tracker.host.bot.token}", "X-GitHub-Api-Version": "2022-11-28"}
+    async with guarded(tracker, "github", headers=headers) as (http, guard):
+        for path in ("/user", "/rate_limit", "/orgs/acme/issue-types", "/repos/acme/docs"):
+            assert (await http.get(prefix + path)).status_code == 200
+        listed = await http.get(f"{prefix}/orgs/acme/repos", params={"per_page": 2, "sort": "full_name"})
+        assert [one["name"] for one in listed.json()] == ["docs", "mobile"]
+        repository = (await http.get(f"{prefix}/repos/acme/mobile")).json()
+        query = {"state": "all", "since": "2025-01-01T00:00:00Z", "sort": "updated", "direction": "asc"}
+        for home in (f"{prefix}/repos/acme/mobile", f"{prefix}/repositories/{repository['id']}"):
+            assert (await http.get(home)).status_code == 200
+            page = await http.get(f"{home}/issues", params={**query, "per_page": 4})
+            assert len(page.json()) == 4
+            assert (await http.get(page.links["next"]["url"])).status_code == 200
+            one = f"{home}/issues/1"
+            assert (await http.get(one)).json()["sub_issues_summary"]["total"] == 2
+            assert (await http.get(f"{one}/sub_issues", params={"per_page": 1})).links["next"]
+            assert (await http.get(f"{home}/issues/13/parent")).json()["number"] == 1
+            assert (await http.get(f"{one}/parent")).status_code == 404
+            assert (await http.patch(one, json={"labels": ["epic"], "body": "New"})).json()["body"] == "New"
+            made = await http.post(f"{one}/comments", json={"body": "<!-- northing:notice -->\nHello"})
+            assert made.status_code == 201
+            comment = f"{home}/issues/comments/{made.json()['id']}"
+            assert (await http.get(comment)).json()["performed_via_github_app"] is None
+            assert (await http.patch(comment, json={"body": "Aligned"})).json()["body"] == "Aligned"
+            assert (await http.get(f"{one}/comments", params={"per_page": 100})).status_code == 200
+            assert (await http.delete(comment)).status_code == 204
+            new = await http.post(
+                f"{home}/issues", json={"title": "New", "labels": ["epic"], "assignees": ["dev-lead"]}
+            )
+            assert new.status_code == 201
+            assert (await http.get(f"{home}/issues/12")).status_code == 301
+            assert (await http.post(f"{home}/issues/12/comments", json={"body": "x"})).status_code == 307
+            assert (await http.get(f"{home}/issues/11")).status_code == 410
+            assert (await http.get(f"{home}/issues/999")).status_code == 404
+            assert (await http.get(f"{home}/issues", params={"state": "ope"})).status_code == 422
+        assert (await http.get(f"{prefix}/user", headers={"Authorization": "token no"})).status_code == 401
+    other = "/api/v3/" if not prefix else "/"
+    left = [line for line in unvisited(tracker, guard) if not prefix or "/api/v3/" in line]
+    assert [line for line in left if prefix or other not in line] == []
+    assert guard.found == []
+
+
+def test_the_check_itself_finds_what_is_wrong() -> None:
+    url = "http://tracker/rest/api/3"
+    cases = [
+        (httpx.Request("POST", f"{url}/search/jql", json={"jql": "x = 1", "startAt": 0}), "startAt"),
+        (httpx.Request("POST", f"{url}/search/jql", json={"jql": "x = 1", "nextPageToken": None}), "null"),
+        (httpx.Request("POST", f"{url}/search/jql", json={"jql": "x = 1", "fields": "summary"}), "fields"),
+        (httpx.Request("GET", f"{url}/search/jql?startAt=1"), "startAt: unknown"),
+        (httpx.Request("GET", f"{url}/search/jql?maxResults=many"), "maxResults"),
+        (httpx.Request("POST", f"{url}/issue/A-1/comment", json={"body": "plain words"}), "plain words"),
+        (
+            httpx.Request("POST", f"{url}/issue/A-1/comment", json={"body": {"type": "doc", "content": []}}),
+            "version",
+        ),
+        (httpx.Request("POST", f"{url}/issue/A-1/comment"), "missing"),
+        (httpx.Request("GET", f"{url}/nothing"), "not in the description"),
+        (httpx.Request("GET", "http://tracker/repos/a/b/issues?state=none"), "state"),
+        (httpx.Request("GET", "http://tracker/repos/a/b/issues/x"), "issue_number"),
+        (httpx.Request("POST", "http://tracker/api/v3/repos/a/b/issues/1/comments", json={}), "body"),
+    ]
+    for request, word in cases:
+        assert word in " ".join(check_request(request)), f"{request.method} {request.url}"
+    answer = httpx.Response(200, json={"issues": [], "total": 0})
+    assert "total" in " ".join(check_response(httpx.Request("GET", f"{url}/search/jql?jql=x"), answer))
+    assert check_response(httpx.Request("GET", f"{url}/search/jql?jql=x"), httpx.Response(418)) != []
+    fine = httpx.Request("GET", f"{url}/search/jql?jql=project=A&fields=id,summary&maxResults=10")
+    assert check_exchange(fine, httpx.Response(200, json={"issues": [{"id": "1"}], "isLast": True})) == []
+
+
+def recorded_jira() -> list[dict]:
+    if not FIXTURES.exists():
+        pytest.skip("the shared fixtures are not here")
+    rows = []
+    for name in ("external_epics", "api_issues"):
+        with (FIXTURES / "jira-issues" / f"raw_tables___raw_jira_{name}.csv").open() as file:
+            rows += [json.loads(row["data"]) for row in csv.DictReader(file)]
+    return list({row["id"]: row for row in rows}.values())
+
+
+async def test_recorded_jira_issues_are_served_as_recorded() -> None:
+    tracker = JiraTracker()
+    bot = tracker.site.bot
+    recorded = recorded_jira()
+    for raw in recorded:
+        load_jira(tracker.site, raw)
+    async with guarded(tracker, "jira-cloud-v3", auth=(bot.email, bot.token)) as (http, guard):
+        found = await http.get(
+            "/rest/api/3/search/jql",
+            params={"jql": "updated >= 0 ORDER BY key ASC", "fields": "*all", "maxResults": 100},
+        )
+        served = {one["id"]: one for one in found.json()["issues"]}
+        for raw in recorded:
+            one = served[raw["id"]]
+            assert one["key"] == raw["key"]
+            same = {
+                name: value
+                for name, value in raw["fields"].items()
+                if name in one["fields"] and name != "comment"
+            }
+            assert {name: one["fields"][name] for name in same} == same
+            assert (await http.get(f"/rest/api/3/issue/{raw['key']}")).status_code == 200
+    assert len(served) == len(recorded) == 33
+    assert guard.found == []
+
+
+def recorded_github() -> list[tuple[str, dict]]:
+    if not FIXTURES.exists():
+        pytest.skip("the shared fixtures are not here")
+    events = json.loads((FIXTURES / "github-webhooks" / "webhooks-examples-api.github.com.json").read_text())
+    payloads = [one for event in events for one in event["examples"] if isinstance(one, dict)]
+    return [
+        (one["repository"]["full_name"], one["issue"])
+        for one in payloads
+        if {"issue", "repository"} <= set(one)
+    ]
+
+
+async def test_recorded_github_issues_are_served_as_recorded() -> None:
+    tracker = GitHubTracker()
+    names = []
+    for number, (full_name, raw) in enumerate(recorded_github()):
+        # Many examples are of the same issue, so each gets a repository of its own.
+        name = f"{full_name}-{number}"
+        load_github(tracker.host, name, raw)
+        names.append((name, raw))
+    headers = {"Authorization": f"token {tracker.host.bot.token}"}
+    async with serve(tracker) as url, httpx.AsyncClient(base_url=url, headers=headers) as http:
+        for name, raw in names:
+            one = (await http.get(f"/repos/{name}/issues/{raw['number']}")).json()
+            assert one["id"] == raw["id"]
+            assert one["updated_at"] == raw["updated_at"]
+            assert [label["name"] for label in one["labels"]] == [
+                label["name"] for label in raw.get("labels") or []
+            ]
+            listed = (await http.get(f"/repos/{name}/issues", params={"state": "all"})).json()
+            assert [entry["title"] for entry in listed] == [raw["title"]]
+    assert len(names) == 38
+
+
+async def test_an_edited_recording_shows_the_edit() -> None:
+    tracker = JiraTracker()
+    raw = recorded_jira()[0]
+    load_jira(tracker.site, raw)
+    tracker.site.edit(raw["key"], summary="New words")
+    bot = tracker.site.bot
+    login = base64.b64encode(f"{bot.email}:{bot.token}".encode()).decode()
+    async with serve(tracker) as url, httpx.AsyncClient(headers={"Authorization": f"Basic {login}"}) as http:
+        fields = (await http.get(f"{url}/rest/api/3/issue/{raw['id']}")).json()["fields"]
+    assert fields["summary"] == "New words"
+    assert fields["updated"] > raw["fields"]["updated"]
+    assert fields["project"] == raw["fields"]["project"]
