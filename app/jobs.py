@@ -53,6 +53,18 @@ async def work(runtime: Runtime) -> None:
     )
 
 
+async def work_until_idle(runtime: Runtime) -> None:
+    """Do what is queued, and what that queues, then return."""
+    await runtime.queue.run_worker_async(
+        concurrency=1,
+        wait=False,
+        delete_jobs="always",
+        install_signal_handlers=False,
+        listen_notify=False,
+        additional_context={"runtime": runtime},
+    )
+
+
 async def sweep(runtime: Runtime) -> None:
     """Wake what is due and nobody's, so that a lost wake-up costs seconds and a dead worker one lease."""
     now = runtime.clock()

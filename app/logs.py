@@ -1,4 +1,4 @@
-"""Structured logs: JSON for machines, colours for a terminal; every line with the run and epic it is about."""
+"""Structured logs: JSON for machines, colours for a terminal; every line with its run and epic."""
 
 from __future__ import annotations
 

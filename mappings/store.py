@@ -211,6 +211,18 @@ async def mark_gone(
     return len(marked.all())
 
 
+async def leave_out(session: AsyncSession, source_id: int, projects: Sequence[str], now: datetime) -> None:
+    """Take every epic of these projects out of the lists: a person narrowed the scope."""
+    await session.execute(
+        text(
+            "UPDATE epics SET gone_at = :now, gone_reason = 'out_of_scope', look_again_at = :now"
+            " FROM (SELECT id FROM epics WHERE source_id = :source AND project = ANY(:projects)"
+            "   AND gone_at IS NULL ORDER BY id FOR UPDATE) AS outside WHERE epics.id = outside.id"
+        ),
+        {"now": now, "source": source_id, "projects": list(projects)},
+    )
+
+
 async def take_over(
     session: AsyncSession, source_id: int, tracker: str, old_remote_id: str, epic: base.Epic, now: datetime
 ) -> None:

@@ -5,10 +5,12 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -75,6 +77,12 @@ def server_pids(data_dir: Path) -> list[int]:
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
     # a session's process looks like its server for the moment before it renames itself
     return [pid for pid, parent in parents.items() if parent not in parents]
+
+
+def commands() -> Iterator[bytes]:
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            yield entry.read_bytes()
 
 
 def owner_of(path: Path) -> str:
@@ -423,6 +431,21 @@ def test_a_server_whose_owner_was_killed_before_it_was_ready_is_joined(
     assert server_pids(data_dir) == []
 
 
+def test_a_socket_of_something_else_does_not_count_as_an_answer(place: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(place / SOCKET_NAME))
+        assert not cluster.answers(place / SOCKET_NAME)
+        other.listen()
+
+        def hang_up() -> None:
+            other.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        assert not cluster.answers(place / SOCKET_NAME)
+        thread.join()
+
+
 def test_sessions_of_a_killed_server_are_waited_for(data_dir: Path, hold: Callable[..., Holder]) -> None:
     holder = hold(data_dir).ready()
     busy = psycopg.connect(holder.url)
@@ -456,7 +479,9 @@ def test_a_cluster_half_made_by_a_killed_process_is_made_again(
     holder = hold(place / "data")
     until(lambda: any((place / "data/postgresql").glob("new-*/PG_VERSION")))
     holder.kill()
-    assert not (place / "data/postgresql/cluster").exists()
+    with handles.locked(place / "data/postgresql/lock"):  # nobody may begin beside an orphaned initdb
+        assert not any(b"/initdb" in command and b"/new-" in command for command in commands())
+        assert not (place / "data/postgresql/cluster").exists()
     with acquire(place / "data", durable=False) as server:
         select_one(server.url("postgres"))
     assert list((place / "data/postgresql").glob("new-*")) == []

@@ -90,7 +90,6 @@ def test_closed_is_done() -> None:
     "raw",
     [
         issue(pull_request={"url": "https://api.github.com/repos/acme/shop/pulls/7"}),
-        issue(pull_request=None),
         issue(html_url="https://github.com/Acme/Shop/pull/7"),
     ],
 )
@@ -146,7 +145,8 @@ def test_the_web_address_behind_an_api(api: str, web: str) -> None:
 
 def test_trap_14_the_listing_asks_for_closed_ones_too_with_overlap() -> None:
     assert payloads.listing_query(NOW) == {
-        "state": "all", "sort": "updated", "direction": "asc", "per_page": "100", "since": "2026-11-20T11:55:00Z",
+        "state": "all", "sort": "updated", "direction": "asc", "per_page": "100",
+        "since": "2026-11-20T11:55:00Z",
     }  # fmt: skip
     assert "since" not in payloads.listing_query(None)
 

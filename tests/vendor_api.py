@@ -1,10 +1,10 @@
 """Holds a request and its answer against the vendors' own descriptions in ../shared/fixtures.
 
 `openapi_for("jira-cloud-v3")` gives a description; `check_exchange(request, response)` finds the operation
-by the path and returns what does not fit, as sentences; nothing means it fits. It takes httpx values, and
-`from_requests` makes them of those of the library requests; `Guard` reads along inside a served tracker.
-The descriptions are looser than the vendors in two places, so this is stricter: members of a JSON body that the
-description does not name are reported, and a Jira comment's body must be a document of Atlassian's schema.
+by the path and returns what does not fit, as sentences; nothing means it fits. It takes httpx values;
+`from_requests` makes them of what the library requests has. `Guard` reads along inside a served tracker.
+The descriptions are looser than the vendors in two places, so this is stricter: members of a JSON body that
+the description does not name are reported, and a Jira comment must be a document of Atlassian's schema.
 """
 
 from __future__ import annotations
@@ -181,12 +181,14 @@ class Guard:
 
     def around(self, app: ASGIApp) -> ASGIApp:
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            sent, answered = bytearray(), []
+            answered: list[Message] = []
+            sent = [await receive()]
+            while sent[-1].get("more_body"):
+                sent.append(await receive())
+            body = b"".join(message.get("body", b"") for message in sent)
 
             async def reading() -> Message:
-                message = await receive()
-                sent.extend(message.get("body", b""))
-                return message
+                return sent.pop(0) if sent else await receive()
 
             async def writing(message: Message) -> None:
                 answered.append(message)
@@ -194,7 +196,7 @@ class Guard:
 
             await app(scope, reading, writing)
             if answered:
-                self._note(scope, bytes(sent), answered)
+                self._note(scope, body, answered)
 
         return guarded
 
@@ -312,8 +314,8 @@ def _answer_problems(api: Description, operation: Operation, response: httpx.Res
     schema = (described or {}).get("content", {}).get("application/json", {}).get("schema")
     if schema is None and response.is_error:
         schema = {"$ref": f"{ROOT}#/components/schemas/{ERRORS.get(api.name, 'basic-error')}"}
-    if schema is None:
-        return []
+    if schema is None or response.status_code == 204:
+        return ["a 204 with a body"] if response.status_code == 204 and response.content else []
     if not response.content:
         return ["no body, though one is described"]
     if "application/json" not in response.headers.get("content-type", ""):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
+from types import ModuleType
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.api import health, problems
-from app.api.deps import refuse_unknown_parameters, require_admin, token_hash
+from app.api import health, problems, runs, sources
+from app.api.deps import refuse_unknown_parameters, require_admin
 from app.api.problems import answers
 from app.runtime import Runtime
 
@@ -24,7 +25,7 @@ Times are RFC 3339 in UTC. Lists answer `items` and `next`; send `next` as `curs
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(runtime: Runtime, admin_token: str, lifespan: Lifespan | None = None) -> FastAPI:
+def create_app(runtime: Runtime, admin_token_hash: bytes, lifespan: Lifespan | None = None) -> FastAPI:
     """The application around a runtime that is ready to use."""
     app = FastAPI(
         title="Northing",
@@ -35,7 +36,7 @@ def create_app(runtime: Runtime, admin_token: str, lifespan: Lifespan | None = N
         redoc_url=None,
     )
     app.state.runtime = runtime
-    app.state.admin_token_hash = token_hash(admin_token)
+    app.state.admin_token_hash = admin_token_hash
     problems.install(app)
     app.include_router(health.router)
     app.include_router(_api())
@@ -48,6 +49,7 @@ def _api() -> APIRouter:
         dependencies=[Depends(require_admin), Depends(refuse_unknown_parameters)],
         responses=answers(401, 422),
     )
-    for module in ():
+    modules: tuple[ModuleType, ...] = (sources, runs)
+    for module in modules:
         api.include_router(module.router)
     return api

@@ -13,6 +13,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
+from connectors.registry import KINDS
+
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
@@ -87,6 +89,9 @@ def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[
     for item in error.errors():
         place = [str(part) for part in item["loc"]]
         if place and place[0] in ("body", "query", "path", "header"):
+            place = place[1:]
+        if place and place[0] in KINDS:
+            # Which of the bodies was taken, by its `kind`; no member of it.
             place = place[1:]
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":

@@ -71,7 +71,7 @@ class GitHubConnector:
 
     async def projects(self) -> list[Project]:
         found: dict[str, Project] = {}
-        for name in self._scope.repositories:
+        for name in {name.casefold(): name for name in self._scope.repositories}.values():
             project = await self._repository(name)
             found.setdefault(project.key.casefold(), project)
         for organization in self._scope.organizations:

@@ -80,6 +80,13 @@ class GitHubScope(BaseModel):
             raise PydanticCustomError("scope", "name at least one repository or organization")
         return self
 
+    def covers(self, project: str) -> bool:
+        """Whether the repository `owner/name` is in scope, by itself or with its organisation."""
+        name = project.lower()
+        return name in map(str.lower, self.repositories) or name.partition("/")[0] in map(
+            str.lower, self.organizations
+        )
+
 
 class GitHubEpics(BaseModel):
     """Which issues are epics: those that fit any of the selectors. Pull requests never are.

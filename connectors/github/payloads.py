@@ -59,7 +59,7 @@ def issue_of(issue: Any, repository: str, web: str, selector: GitHubEpics) -> Is
     `repository` is the one asked; the answer's own name wins, for its case and after a move.
     """
     try:
-        if "pull_request" in issue or "/pull/" in str(issue.get("html_url") or ""):
+        if issue.get("pull_request") or "/pull/" in str(issue.get("html_url") or ""):
             return None
         repository = _repository(issue) or repository
         number = int(issue["number"])

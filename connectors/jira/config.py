@@ -89,6 +89,10 @@ class JiraScope(BaseModel):
         None, description="A further condition in JQL, without ORDER BY."
     )
 
+    def covers(self, project: str) -> bool:
+        """Whether tickets of the project are in scope, whatever the further condition says."""
+        return self.projects is None or project.upper() in self.projects
+
 
 class JiraEpics(BaseModel):
     """Which tickets of the scope are epics."""

@@ -110,6 +110,7 @@ class NoticeWrite(Base):
     __tablename__ = "notice_writes"
     __table_args__ = (
         Index("ix_notice_writes_run_id", "run_id"),
+        Index("ix_notice_writes_epic_id", "epic_id"),
         one_of("kind", ("posted", "edited", "resolved", "failed")),
     )
 

@@ -301,6 +301,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notice_writes")),
     )
+    op.create_index("ix_notice_writes_epic_id", "notice_writes", ["epic_id"], unique=False)
     op.create_index("ix_notice_writes_run_id", "notice_writes", ["run_id"], unique=False)
     op.create_table(
         "notices",

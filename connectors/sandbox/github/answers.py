@@ -166,7 +166,7 @@ class Call:
         headers = {}
         if end < len(items):
             following = {**dict(query), "per_page": str(per_page), "page": str(number + 1)}
-            if cursor or size < per_page:
+            if cursor or size < per_page or "after" in query:
                 following["after"] = base64.b64encode(f"cursor:{end}".encode()).decode()
             headers["Link"] = f'<{self._list_url()}?{urlencode(following)}>; rel="next"'
         content = b"[" + b",".join(render(item) for item in items[start:end]) + b"]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from markdown_it import MarkdownIt
@@ -14,6 +15,8 @@ from connectors.sandbox.desk import EMPTY, Note, Ticket
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.records import Issue
 from connectors.sandbox.pages import labels_of
+
+HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
 class GitHubDesk:
@@ -108,8 +111,7 @@ class _Renderer(RendererHTML):
 
 
 def _as_text(html: str) -> str:
-    content = html.strip()
-    return "" if content.startswith("<!--") and content.endswith("-->") else str(escape(html))
+    return str(escape(HTML_COMMENT.sub("", html).rstrip("\n")))
 
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable(

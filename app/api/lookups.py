@@ -1,0 +1,62 @@
+"""Rows by the names people use: a key in any case, an epic by a key it had before."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.problems import invalid, not_found
+from mappings.tables import Epic, EpicKey, KeyResult, Source
+
+
+async def find_source(session: AsyncSession, name: str, *, lock: bool = False) -> Source | None:
+    query = select(Source).where(func.lower(Source.name) == name.lower())
+    return (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
+
+
+async def source_at(session: AsyncSession, name: str, *, lock: bool = False) -> Source:
+    """404 where there is none: `name` is part of the path."""
+    row = await find_source(session, name, lock=lock)
+    if row is None:
+        raise not_found("source", name)
+    return row
+
+
+async def source_in(session: AsyncSession, name: str, field: str) -> Source:
+    """422 on `field` where there is none: `name` is a filter or a member of a body."""
+    row = await find_source(session, name)
+    if row is None:
+        raise invalid(field, f"there is no source {name!r}")
+    return row
+
+
+async def key_result_in(session: AsyncSession, key: str, field: str) -> KeyResult:
+    """422 on `field` where there is none."""
+    query = select(KeyResult).where(func.lower(KeyResult.key) == key.lower())
+    row = (await session.scalars(query)).one_or_none()
+    if row is None:
+        raise invalid(field, f"there is no key result {key!r}; GET /api/v1/key-results lists them")
+    return row
+
+
+async def find_epic(session: AsyncSession, source: Source, key: str) -> Epic | None:
+    """By its present key, else by one it had before; one that is in no list any more too."""
+    lower = key.lower()
+    former = select(EpicKey.epic_id).where(EpicKey.source_id == source.id, EpicKey.key == lower)
+    query = (
+        select(Epic)
+        .where(Epic.source_id == source.id)
+        .where(or_(func.lower(Epic.key) == lower, Epic.id == former.scalar_subquery()))
+        .order_by(func.lower(Epic.key) != lower, Epic.gone_at.is_not(None), Epic.id)
+        .limit(1)
+    )
+    return (await session.scalars(query)).one_or_none()
+
+
+async def epic_in(session: AsyncSession, source: str, key: str, field: str) -> tuple[Source, Epic]:
+    """422 on `field.source` or `field.key` where there is no such epic in any list."""
+    held = await source_in(session, source, f"{field}.source")
+    row = await find_epic(session, held, key)
+    if row is None or row.gone_at is not None:
+        raise invalid(f"{field}.key", f"{held.name} has no epic {key!r}; sync it first if it is new")
+    return held, row

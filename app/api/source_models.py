@@ -1,0 +1,161 @@
+"""A source as it is sent and shown. Each kind of tracker brings the models of its own members."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from apscheduler.triggers.cron import CronTrigger
+from pydantic import BaseModel, Field, SecretStr, create_model, field_validator, model_validator
+
+from app.api.deps import Body, Key
+from app.api.runs import RunOut
+from connectors.registry import KINDS, check_base_url
+from mappings.clock import parse_duration
+
+
+class Schedule(Body):
+    """When to sync without being asked. Null: on demand only."""
+
+    every: str | None = Field(
+        None,
+        description="Time between incremental syncs, ISO 8601, at least a minute, in hours and minutes.",
+        examples=["PT15M"],
+    )
+    full: str | None = Field(None, description="Cron line of the full sync, UTC.", examples=["0 3 * * *"])
+
+    @field_validator("every")
+    @classmethod
+    def _at_least_a_minute(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        duration = parse_duration(value)
+        if duration.working_days or duration.span.total_seconds() < 60:
+            raise ValueError("must be at least PT1M, in hours and minutes, such as PT15M")
+        return value
+
+    @field_validator("full")
+    @classmethod
+    def _cron(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                CronTrigger.from_crontab(value)
+            except ValueError as error:
+                raise ValueError(f"is not a cron line ({error}); write for example 0 3 * * *") from None
+        return value
+
+
+class Notices(Body):
+    """What may be written on tickets. A source begins in `shadow`."""
+
+    mode: Literal["off", "shadow", "live"] = Field(
+        "shadow", description="`shadow` works out every comment and writes none."
+    )
+    projects: list[str] | None = Field(
+        None, description="`live` in these projects only, the others stay in shadow; null is all."
+    )
+    per_run: int = Field(10, ge=0, description="Kept for the guard, which is not in this build.")
+    per_day: int = Field(25, ge=0, description="Kept for the guard, which is not in this build.")
+    max_share: float = Field(0.2, ge=0, le=1, description="Kept for the guard, which is not in this build.")
+
+
+class _SourceBody(Body):
+    name: Key = Field(
+        description="How the source is called here; unique in any case.", examples=["acme-jira"]
+    )
+    base_url: str = Field(
+        max_length=2000,
+        description="Jira: the site. GitHub: https://api.github.com, or https://HOST/api/v3.",
+        examples=["https://acme.atlassian.net"],
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, min_length=16, max_length=500, description="Kept sealed for the webhooks; never returned."
+    )
+    schedule: Schedule = Field(default_factory=Schedule)
+    notices: Notices = Field(default_factory=Notices)
+
+    @model_validator(mode="after")
+    def _address(self) -> Any:
+        self.base_url = check_base_url(getattr(self, "kind"), self.base_url)  # noqa: B009
+        return self
+
+
+def _member(model: type[BaseModel], description: str) -> Any:
+    needed = any(info.is_required() for info in model.model_fields.values())
+    if needed:
+        return (model, Field(description=description))
+    return (model, Field(default_factory=dict, validate_default=True, description=description))
+
+
+def _literal(value: str) -> Any:
+    return Literal[value]
+
+
+BODIES: dict[str, type[_SourceBody]] = {
+    name: create_model(
+        f"{kind.name.capitalize()}Source",
+        __base__=_SourceBody,
+        __doc__=f"A {kind.name} source.",
+        kind=(_literal(name), Field(description="The kind of tracker.")),
+        credentials=(kind.credentials, Field(description="How Northing signs in; never returned.")),
+        scope=_member(kind.scope, "Which projects or repositories are read."),
+        epics=_member(kind.epics, "What counts as an epic."),
+    )
+    for name, kind in KINDS.items()
+}
+if TYPE_CHECKING:
+    SourceIn = Any
+else:
+    SourceIn = Annotated[reduce(or_, BODIES.values()), Field(discriminator="kind")]
+
+
+class SourcePatch(Body):
+    """JSON merge patch. `credentials` are replaced whole; a new `base_url` needs them beside it."""
+
+    name: Key | None = None
+    base_url: str | None = None
+    credentials: dict[str, Any] | None = Field(None, description="As on creation, whole.")
+    scope: dict[str, Any] | None = Field(None, description="Members to change.")
+    epics: dict[str, Any] | None = Field(None, description="Members to change.")
+    webhook_secret: str | None = Field(None, description="Null takes it away.")
+    schedule: dict[str, Any] | None = Field(None, description="Members to change.")
+    notices: dict[str, Any] | None = Field(
+        None, description="Members to change.", examples=[{"mode": "live", "projects": ["SHOP"]}]
+    )
+
+
+class CredentialsOut(BaseModel):
+    type: str = Field(description="The kind of credentials; what they hold is never returned.")
+
+
+class Health(BaseModel):
+    state: Literal["unknown", "ok", "degraded", "failing"]
+    message: str
+    what_to_do: str
+    checked_at: datetime | None
+
+
+class SourceOut(BaseModel):
+    name: str
+    kind: str
+    base_url: str
+    credentials: CredentialsOut
+    scope: dict[str, Any]
+    epics: dict[str, Any]
+    webhook_url: str = Field(description="Where the tracker's webhooks are to go.")
+    webhook_secret_set: bool
+    schedule: Schedule
+    notices: Notices
+    health: Health
+    last_run: RunOut | None
+    created_at: datetime
+    updated_at: datetime
+
+
+def plain_secrets(model: BaseModel) -> dict[str, Any]:
+    """The members with their secrets laid open, to be sealed at once."""
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in model
+    }

@@ -1,0 +1,286 @@
+"""Sources: the trackers Northing reads. Creating or changing one calls no tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from fastapi import APIRouter, Response
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api import runs
+from app.api.deps import (
+    Body,
+    IfMatch,
+    Key,
+    RuntimeDep,
+    SessionDep,
+    check_version,
+    merged,
+    put_version,
+    validated,
+)
+from app.api.lookups import find_source, source_at
+from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.problems import Problem, answers, invalid, taken
+from app.api.runs import RunOut
+from app.api.source_models import (
+    BODIES,
+    CredentialsOut,
+    Health,
+    Notices,
+    Schedule,
+    SourceIn,
+    SourceOut,
+    SourcePatch,
+    plain_secrets,
+)
+from app.changes import rejudge
+from app.runtime import Runtime
+from app.vault import CannotOpen
+from connectors.registry import KINDS, is_loopback, tracker_id
+from mappings import ledger, store, touching
+from mappings.tables import Epic, Notice, Run, Source
+
+router = APIRouter(prefix="/sources", tags=["sources"])
+
+LIVE_NOT_OPEN = (
+    "`live` is open only for trackers on this machine in this build. Missing: the guard against "
+    "bursts, taking comments back by run, and the word of a full run in shadow."
+)
+
+
+class SyncIn(Body):
+    mode: Literal["incremental", "full"] = "incremental"
+
+
+# --- showing ----------------------------------------------------------------------------------
+
+
+async def _present(runtime: Runtime, session: AsyncSession, rows: Sequence[Source]) -> list[SourceOut]:
+    latest = (
+        select(Run)
+        .distinct(Run.source_id)
+        .where(Run.source_id.in_([row.id for row in rows]))
+        .order_by(Run.source_id, Run.id.desc())
+    )
+    names = {row.id: row.name for row in rows}
+    found = [(run, names[run.source_id]) for run in await session.scalars(latest)]
+    shown = dict(zip((run.source_id for run, _ in found), await runs.present(session, found), strict=True))
+    return [_show(runtime, row, shown.get(row.id)) for row in rows]
+
+
+def _show(runtime: Runtime, row: Source, last_run: RunOut | None) -> SourceOut:
+    return SourceOut(
+        name=row.name,
+        kind=row.kind,
+        base_url=row.base_url,
+        credentials=CredentialsOut(type=row.credentials_type),
+        scope=row.scope,
+        epics=row.epics,
+        webhook_url=f"{runtime.settings.links_base}/webhooks/{row.name}",
+        webhook_secret_set=row.webhook_secret is not None,
+        schedule=Schedule.model_validate(row.schedule),
+        notices=Notices.model_validate(row.notices),
+        health=Health.model_validate(
+            {
+                "state": row.health_state,
+                "message": row.health_message,
+                "what_to_do": row.health_what_to_do,
+                "checked_at": row.health_checked_at,
+            }
+        ),
+        last_run=last_run,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+# --- operations -----------------------------------------------------------------------------------
+
+
+@router.post("", status_code=201, summary="Connect a tracker", responses=answers(409))
+async def create_source(
+    body: SourceIn, response: Response, runtime: RuntimeDep, session: SessionDep
+) -> SourceOut:
+    if await find_source(session, body.name) is not None:
+        raise taken("name", body.name)
+    _may_be_live(body)
+    row = Source(name=body.name, kind=body.kind, created_at=runtime.clock())
+    _fill(runtime, row, body)
+    _seal(runtime, row, body)
+    session.add(row)
+    await session.flush()
+    await session.refresh(row)
+    if row.schedule["every"] or row.schedule["full"]:
+        await _start(runtime, session, row, "full")
+    put_version(response, row.version)
+    return (await _present(runtime, session, [row]))[0]
+
+
+@router.get("", summary="List sources")
+async def list_sources(
+    runtime: RuntimeDep, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
+) -> Page[SourceOut]:
+    step = walk(cursor, limit)
+    rows, following = await page_of(session, select(Source), Source.id, step)
+    return Page(items=await _present(runtime, session, [row for (row,) in rows]), next=following)
+
+
+@router.get("/{name}", summary="Show a source", responses=answers(404))
+async def get_source(name: Key, response: Response, runtime: RuntimeDep, session: SessionDep) -> SourceOut:
+    row = await source_at(session, name)
+    put_version(response, row.version)
+    return (await _present(runtime, session, [row]))[0]
+
+
+@router.patch("/{name}", summary="Change a source", responses=answers(404, 409, 412))
+async def change_source(
+    name: Key,
+    body: SourcePatch,
+    response: Response,
+    runtime: RuntimeDep,
+    session: SessionDep,
+    if_match: IfMatch = None,
+) -> SourceOut:
+    """A wider scope or another selector starts a full run; what a narrower scope leaves out goes at once."""
+    await ledger.change_goals(session)
+    row = await source_at(session, name, lock=True)
+    check_version(row.version, if_match)
+    patch = body.model_dump(exclude_unset=True)
+    if "base_url" in patch and "credentials" not in patch:
+        raise invalid(
+            "credentials", "must be sent with a new base_url, so that no token goes to another host"
+        )
+    new = validated(BODIES[row.kind], merged(_current(runtime, row), patch))
+    if new.name.lower() != row.name.lower() and await find_source(session, new.name) is not None:
+        raise taken("name", new.name)
+    _may_be_live(new)
+    before = {"scope": row.scope, "epics": row.epics, "notices": row.notices, "tracker": row.tracker}
+    row.name = new.name
+    _fill(runtime, row, new)
+    if "credentials" in patch or "webhook_secret" in patch:
+        _seal(runtime, row, new)
+    row.version, row.updated_at = row.version + 1, runtime.clock()
+    opened = await _follow_up(runtime, session, row, before)
+    put_version(response, row.version)
+    if opened:
+        response.headers["Northing-Runs"] = ",".join(map(str, opened))
+    return (await _present(runtime, session, [row]))[0]
+
+
+@router.delete("/{name}", status_code=204, summary="Disconnect a tracker", responses=answers(404, 409))
+async def delete_source(name: Key, session: SessionDep, comments: Literal["leave"] | None = None) -> Response:
+    """409 while comments of ours stand on its tickets, unless `comments=leave` leaves them there."""
+    row = await source_at(session, name, lock=True)
+    standing = (
+        select(Notice.id)
+        .join(Epic, Epic.id == Notice.epic_id)
+        .where(Epic.source_id == row.id, Notice.remote_id.is_not(None), Notice.state != "withdrawn")
+        .limit(1)
+    )
+    if comments is None and (await session.scalars(standing)).first() is not None:
+        raise Problem(
+            409, "Comments of ours stand on its tickets; delete with ?comments=leave to leave them."
+        )
+    await session.delete(row)
+    return Response(status_code=204)
+
+
+@router.post("/{name}/sync", status_code=202, summary="Sync now", responses=answers(404))
+async def sync_source(
+    name: Key, runtime: RuntimeDep, session: SessionDep, body: SyncIn | None = None
+) -> RunOut:
+    """The run that does it; the one already queued or under way where that does as much."""
+    row = await source_at(session, name)
+    run = await _start(runtime, session, row, (body or SyncIn()).mode)
+    return await runs.present_one(session, run, row.name)
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def _may_be_live(body: Any) -> None:
+    if body.notices.mode == "live" and not is_loopback(body.base_url):
+        raise Problem(409, LIVE_NOT_OPEN)
+
+
+def _fill(runtime: Runtime, row: Source, body: Any) -> None:
+    row.base_url = body.base_url
+    row.tracker = tracker_id(body.kind, body.base_url)
+    row.scope = body.scope.model_dump(mode="json")
+    row.epics = body.epics.model_dump(mode="json")
+    row.schedule = body.schedule.model_dump(mode="json")
+    row.notices = body.notices.model_dump(mode="json")
+
+
+def _seal(runtime: Runtime, row: Source, body: Any) -> None:
+    row.credentials = runtime.vault.seal(plain_secrets(body.credentials))
+    row.credentials_type = body.credentials.type
+    secret = body.webhook_secret
+    row.webhook_secret = None if secret is None else runtime.vault.seal(secret.get_secret_value())
+
+
+def _current(runtime: Runtime, row: Source) -> dict[str, Any]:
+    """The source as it was sent, for a merge patch. Credentials that no key opens must be in the patch."""
+    try:
+        credentials = runtime.vault.open(row.credentials)
+        secret = None if row.webhook_secret is None else runtime.vault.open(row.webhook_secret)
+    except CannotOpen:
+        credentials, secret = None, None
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "base_url": row.base_url,
+        "credentials": credentials,
+        "scope": row.scope,
+        "epics": row.epics,
+        "webhook_secret": secret,
+        "schedule": row.schedule,
+        "notices": row.notices,
+    }
+
+
+async def _start(runtime: Runtime, session: AsyncSession, row: Source, mode: str) -> Run:
+    run = await ledger.open_run(session, row.id, mode, runtime.clock())
+    await session.flush()
+    await runtime.wake(session, "carry_out", run_id=run.id)
+    return run
+
+
+async def _follow_up(
+    runtime: Runtime, session: AsyncSession, row: Source, before: dict[str, Any]
+) -> list[int]:
+    """What a change of scope, selector, address or mode entails; the ids of the runs it opened."""
+    opened: list[int] = []
+    if before["tracker"] != row.tracker:
+        await _move_epics(session, row)
+    if before["scope"] != row.scope:
+        await _leave_out(runtime, session, row)
+    if before["notices"] != row.notices or before["scope"] != row.scope:
+        opened += await rejudge(runtime, session, touching.with_gap_or_notice(row.id))
+    if any(before[name] != getattr(row, name) for name in ("scope", "epics", "tracker")):
+        opened.append((await _start(runtime, session, row, "full")).id)
+    return opened
+
+
+async def _move_epics(session: AsyncSession, row: Source) -> None:
+    try:
+        async with session.begin_nested():
+            await session.execute(
+                text("UPDATE epics SET tracker = :tracker WHERE source_id = :source"),
+                {"tracker": row.tracker, "source": row.id},
+            )
+    except IntegrityError:
+        raise Problem(409, "Another source already holds epics of the tracker at this base_url.") from None
+
+
+async def _leave_out(runtime: Runtime, session: AsyncSession, row: Source) -> None:
+    """A narrower scope is a person's word for the removals: no guard asks again."""
+    scope: Any = KINDS[row.kind].scope.model_validate(row.scope)
+    projects = await session.scalars(select(Epic.project).where(Epic.source_id == row.id).distinct())
+    outside = [project for project in projects if not scope.covers(project)]
+    if outside:
+        await store.leave_out(session, row.id, outside, runtime.clock())

@@ -1,0 +1,137 @@
+"""What the tests share: one real PostgreSQL, a fresh database for each test, a clock they set."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import settings as hypothesis_settings
+from psycopg import sql
+
+from app.api.application import create_app
+from app.api.deps import token_hash
+from app.database import engine_for, libpq_url, migrate, sessions_for
+from app.embedded import acquire
+from app.installation import prepare
+from app.jobs import queue_on, work_until_idle
+from app.runtime import Runtime
+from app.settings import Settings
+from app.vault import vault_for
+
+ADMIN_TOKEN = "a-token-for-the-tests"
+
+# Timings are the bench's business, and a busy machine must not fail a property.
+hypothesis_settings.register_profile("northing", deadline=None)
+hypothesis_settings.load_profile("northing")
+
+
+class Clock:
+    """Time as the tests want it; aware, UTC."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Callable[[str], str]]:
+    """From a database's name to its URL, on the embedded server or the one in NORTHING_TEST_DATABASE_URL."""
+    given = os.environ.get("NORTHING_TEST_DATABASE_URL")
+    if given:
+        yield lambda name: libpq_url(given).rsplit("/", 1)[0] + f"/{name}"
+        return
+    # Not pytest's folder: as root the server runs as another user, who has to get there.
+    folder = Path(tempfile.mkdtemp(prefix="northing-test-"))
+    folder.chmod(0o755)
+    with acquire(folder, durable=False) as server:
+        yield server.url
+    shutil.rmtree(folder)
+
+
+def _run(url: str, statement: sql.Composed) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def template(postgresql: Callable[[str], str]) -> Iterator[str]:
+    """The name of a migrated, empty database to copy from."""
+    name = f"template_{uuid4().hex}"
+    _run(postgresql("postgres"), sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    migrate(postgresql(name))
+    yield name
+    _run(postgresql("postgres"), sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database_url(postgresql: Callable[[str], str], template: str) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    name = f"test_{uuid4().hex}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    _run(postgresql("postgres"), create)
+    yield postgresql(name)
+    _run(postgresql("postgres"), sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(datetime.now(UTC))
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(
+        _env_file=None,
+        database_url=database_url,
+        secret_key=Fernet.generate_key().decode(),
+        admin_token=ADMIN_TOKEN,
+        data_dir=tmp_path,
+        public_url="http://127.0.0.1:8000",
+        log_format="json",
+    )
+
+
+@pytest.fixture
+async def runtime(settings: Settings, database_url: str, clock: Clock) -> AsyncIterator[Runtime]:
+    """A runtime whose worker runs only when the test says so, with `drain`."""
+    engine = engine_for(database_url)
+    queue = queue_on(database_url)
+    made = Runtime(settings, engine, sessions_for(engine), vault_for(settings), queue, clock)
+    async with queue.open_async():
+        await prepare(made)
+        yield made
+    await engine.dispose()
+
+
+@pytest.fixture
+def drain(runtime: Runtime) -> Callable[[], Awaitable[None]]:
+    """Do every job that is queued, and those that they queue, on the real queue."""
+
+    async def until_idle() -> None:
+        await work_until_idle(runtime)
+
+    return until_idle
+
+
+@pytest.fixture
+async def api(runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
+    """The API with the admin token, called in process."""
+    app = create_app(runtime, token_hash(ADMIN_TOKEN))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as client:
+        yield client

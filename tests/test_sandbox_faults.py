@@ -1,0 +1,175 @@
+"""Faults strike as scripted, and the server survives each of them."""
+
+import asyncio
+import threading
+
+import httpx
+import pytest
+
+from connectors.sandbox import faults
+from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.jira import adf
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.server import serve, serve_in_thread
+
+ME = "/rest/api/3/myself"
+SEARCH = "/rest/api/3/search/jql"
+
+
+@pytest.fixture
+def tracker() -> JiraTracker:
+    made = JiraTracker()
+    made.site.add_project("SHOP", "Online shop")
+    for number in range(7):
+        made.site.create("SHOP", f"Epic {number}")
+    return made
+
+
+def client(tracker: JiraTracker, url: str, timeout: float = 5) -> httpx.AsyncClient:
+    bot = tracker.site.bot
+    return httpx.AsyncClient(base_url=url, auth=(bot.email, bot.token), timeout=timeout)
+
+
+async def walk(http: httpx.AsyncClient) -> list[dict]:
+    """Every page until there is no token, at most twenty."""
+    pages, token = [], None
+    for _ in range(20):
+        params = {"jql": "project = SHOP ORDER BY key ASC", "fields": "key", "maxResults": 3}
+        body = (await http.get(SEARCH, params=params | ({"nextPageToken": token} if token else {}))).json()
+        pages.append(body)
+        token = body.get("nextPageToken")
+        if not token:
+            break
+    return pages
+
+
+async def test_faults_strike_in_order_as_often_as_told(tracker: JiraTracker) -> None:
+    limited = tracker.faults.add(
+        f"GET {ME}", faults.answer(429, headers={"Retry-After": "3"}), times=2, skip=1
+    )
+    tracker.faults.add("GET *", faults.answer(503, "busy"))
+    async with serve(tracker) as url, client(tracker, url) as http:
+        answers = [await http.get(ME) for _ in range(5)]
+    assert [one.status_code for one in answers] == [503, 429, 429, 200, 200]
+    assert answers[1].headers["Retry-After"] == "3"
+    assert answers[0].text == "busy"
+    assert limited.struck == 2
+    assert [seen.status for seen in tracker.log.matching(f"GET {ME}")] == [503, 429, 429, 200, 200]
+
+
+async def test_a_lost_answer_means_the_work_is_done(tracker: JiraTracker) -> None:
+    comment = "/rest/api/3/issue/SHOP-1/comment"
+    tracker.faults.add("POST */comment", faults.lose_answer())
+    tracker.faults.add("POST */comment", faults.drop())
+    async with serve(tracker) as url, client(tracker, url) as http:
+        for done in (1, 1):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await http.post(comment, json={"body": adf.from_text("Once")})
+            assert len(tracker.site.issue("SHOP-1").comments) == done
+        assert (await http.get(ME)).status_code == 200
+    assert [seen.status for seen in tracker.log.matching("POST *")] == [None, None]
+
+
+async def test_a_truncated_answer_breaks_off(tracker: JiraTracker) -> None:
+    tracker.faults.add(f"GET {ME}", faults.truncate())
+    async with serve(tracker) as url, client(tracker, url) as http:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http.get(ME)
+
+
+async def test_a_hanging_request_ends_with_the_client_or_the_server(tracker: JiraTracker) -> None:
+    tracker.faults.add(f"GET {ME}", faults.hang(), times=2)
+    async with serve(tracker) as url, client(tracker, url, timeout=0.2) as http:
+        with pytest.raises(httpx.ReadTimeout):
+            await http.get(ME)
+        async with client(tracker, url, timeout=60) as patient:
+            waiting = asyncio.create_task(patient.get(ME))
+            while tracker.log.count() < 2:
+                await asyncio.sleep(0)
+    with pytest.raises(httpx.TransportError):
+        await waiting
+
+
+async def test_short_and_empty_pages_lose_nothing(tracker: JiraTracker) -> None:
+    tracker.faults.add(f"* {SEARCH}", faults.page_size(1))
+    tracker.faults.add(f"* {SEARCH}", faults.page_size(0), times=2)
+    async with serve(tracker) as url, client(tracker, url) as http:
+        pages = await walk(http)
+    assert [len(page["issues"]) for page in pages] == [1, 0, 0, 3, 3]
+    assert [one["key"] for page in pages for one in page["issues"]] == [f"SHOP-{n}" for n in range(1, 8)]
+    tokens = [page.get("nextPageToken") for page in pages]
+    assert len(set(tokens)) == len(tokens)
+
+
+async def test_an_empty_first_page_still_has_a_token(tracker: JiraTracker) -> None:
+    tracker.faults.add(f"* {SEARCH}", faults.page_size(0))
+    async with serve(tracker) as url, client(tracker, url) as http:
+        pages = await walk(http)
+    assert [len(page["issues"]) for page in pages] == [0, 3, 3, 1]
+
+
+async def test_is_last_may_lie_and_tokens_may_repeat(tracker: JiraTracker) -> None:
+    tracker.faults.add(f"* {SEARCH}", faults.is_last(True))
+    async with serve(tracker) as url, client(tracker, url) as http:
+        first = (await walk(http))[0]
+        assert first["isLast"]
+        assert "nextPageToken" in first
+        tracker.faults.add(f"* {SEARCH}", faults.repeat_token(), times=None)
+        pages = await walk(http)
+    assert len(pages) == 20
+    assert len({page["nextPageToken"] for page in pages}) == 1
+
+
+async def test_credentials_may_die_in_the_middle_of_a_walk(tracker: JiraTracker) -> None:
+    tracker.faults.add(f"* {SEARCH}", faults.first(tracker.site.revoke_credentials), skip=1)
+    async with serve(tracker) as url, client(tracker, url) as http:
+        pages = await walk(http)
+        assert (await http.get(ME)).status_code == 401
+    assert [len(page["issues"]) for page in pages] == [3, 0]
+
+
+async def test_a_short_page_on_github_goes_on_by_cursor() -> None:
+    host = GitHubHost()
+    host.add_repository("acme/shop")
+    host.create("acme/shop", "An issue")
+    for number in range(5):
+        host.comment("acme/shop#1", f"Comment {number}")
+    tracker = GitHubTracker(host)
+    tracker.faults.add("GET */comments", faults.page_size(1))
+    seen = []
+    async with (
+        serve(tracker) as url,
+        httpx.AsyncClient(headers={"Authorization": f"token {host.bot.token}"}) as http,
+    ):
+        following: str | None = f"{url}/repos/acme/shop/issues/1/comments?per_page=2"
+        while following:
+            answer = await http.get(following)
+            seen.append([one["body"][-1] for one in answer.json()])
+            following = answer.links.get("next", {}).get("url")
+    assert seen == [["0"], ["1", "2"], ["3", "4"]]
+
+
+async def test_the_log_counts_and_forgets(tracker: JiraTracker) -> None:
+    tracker.latency = 0.001
+    async with serve(tracker) as url, client(tracker, url) as http:
+        await walk(http)
+        await http.get(ME)
+        counted = (await http.get("/-/requests")).json()
+        assert counted == {"total": 4, "by_line": {f"GET {SEARCH}": 3, f"GET {ME}": 1}}
+        assert tracker.log.count("GET */search/jql") == 3
+        assert "maxResults=3" in tracker.log.matching(f"* {SEARCH}")[0].query
+        assert (await http.delete("/-/requests")).status_code == 204
+        assert tracker.log.count() == 0
+
+
+def test_a_tracker_serves_from_a_thread_and_stops(tracker: JiraTracker) -> None:
+    bot = tracker.site.bot
+    with serve_in_thread(tracker) as url:
+        assert httpx.get(url + ME, auth=(bot.email, bot.token)).status_code == 200
+        port = int(url.rpartition(":")[2])
+        with serve_in_thread(JiraTracker(), port) as other:
+            assert other != url  # a port in use means the next free one
+    assert "sandbox" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url + ME)

@@ -1,0 +1,201 @@
+"""The ticket pages: what they show, what their forms do, and what they refuse."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+
+from connectors.sandbox.company import github_host, jira_site
+from connectors.sandbox.github.desk import markdown
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.jira import adf
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.server import serve
+from connectors.sandbox.tracker import Tracker
+
+
+@asynccontextmanager
+async def browser(tracker: Tracker) -> AsyncIterator[httpx.AsyncClient]:
+    async with serve(tracker) as url, httpx.AsyncClient(base_url=url, headers={"Origin": url}) as http:
+        yield http
+
+
+class Tags(HTMLParser):
+    """The tags and attributes of a page: what a browser would obey."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.names: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.names |= {name for name, _ in attrs}
+
+
+async def test_every_page_of_the_company_opens_and_holds_no_script() -> None:
+    for tracker in (JiraTracker(jira_site()), GitHubTracker(github_host())):
+        async with browser(tracker) as http:
+            index = await http.get("/")
+            links = [part.partition('"')[0] for part in index.text.split('<a href="')[1:]]
+            assert len(links) > 40
+            for path in ["/", *links]:
+                page = await http.get(path)
+                assert page.status_code == 200, path
+                assert "script" not in Tags(page.text).tags
+                assert not {
+                    name for name in Tags(page.text).names if name.startswith("on") or name == "style"
+                }
+                assert "default-src 'none'" in page.headers["content-security-policy"]
+            assert (await http.get("/-/style.css")).headers["content-type"].startswith("text/css")
+
+
+async def test_a_person_edits_a_jira_ticket() -> None:
+    site = JiraSite()
+    site.add_project("SHOP", "Online shop")
+    site.create("SHOP", "An epic & <b>more</b>", description="First line\nSecond line")
+    async with browser(JiraTracker(site)) as http:
+        page = (await http.get("/browse/SHOP-1")).text
+        assert "An epic &amp; &lt;b&gt;more&lt;/b&gt;" in page
+        assert "<p>First line</p><p>Second line</p>" in page
+        text = "Why: money & time\r\n\r\nKey-Result: KR-4\r\n"
+        answer = await http.post("/browse/SHOP-1", data={"do": "description", "text": text})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/browse/SHOP-1")
+        assert site.issue("SHOP-1").description == {
+            "type": "doc",
+            "version": 1,
+            "content": [adf.paragraph("Why: money & time"), adf.paragraph("Key-Result: KR-4")],
+        }
+        await http.post("/browse/SHOP-1", data={"do": "labels", "text": "web, kr:KR-4, two words, web"})
+        assert site.issue("SHOP-1").labels == ["web", "kr:KR-4", "two-words"]
+        await http.post("/browse/SHOP-1", data={"do": "comment", "text": "Done. <script>"})
+        page = (await http.get("/browse/SHOP-1")).text
+        assert "Done. &lt;script&gt;" in page
+        assert "dev-lead" in page
+        for data in ({"do": "comment", "text": " "}, {"do": "labels", "text": "x" * 51}, {"do": "close"}):
+            assert (await http.post("/browse/SHOP-1", data=data)).status_code == 400
+        assert (await http.get("/browse/SHOP-99")).status_code == 404
+        assert (await http.post("/browse/SHOP-99", data={"do": "comment", "text": "x"})).status_code == 404
+
+
+async def test_an_old_key_leads_to_the_new_page() -> None:
+    site = JiraSite()
+    site.add_project("SHOP", "Online shop")
+    site.add_project("CORE", "Core")
+    site.create("SHOP", "An epic")
+    site.move("SHOP-1", "CORE")
+    async with browser(JiraTracker(site)) as http:
+        assert (await http.get("/browse/SHOP-1")).headers["location"] == "/browse/CORE-1"
+
+
+async def test_a_person_edits_a_github_ticket() -> None:
+    tracker = GitHubTracker(github_host())
+    key, path = "acme/docs#4", "/acme/docs/issues/4"
+    async with browser(tracker) as http:
+        text = "# Why\r\n\r\n`Key-Result: KR-1` is only an example\r\n\r\nKey-Result: KR-8"
+        assert (await http.post(path, data={"do": "description", "text": text})).status_code == 303
+        assert tracker.host.issue(key).body == text.replace("\r\n", "\n")
+        await http.post(path, data={"do": "labels", "text": "epic, good first"})
+        await http.post(path, data={"do": "comment", "text": "**Bold** words"})
+        page = (await http.get(path)).text
+    assert tracker.host.issue(key).labels == ["epic", "good first"]
+    assert "<h1>Why</h1>" in page
+    assert "<strong>Bold</strong> words" in page
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": ""}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 303),
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
+        ({}, 303),
+    ],
+)
+async def test_forms_are_taken_from_our_own_pages_only(headers: dict[str, str], status: int) -> None:
+    tracker = JiraTracker(jira_site())
+    before = len(tracker.site.issue("SHOP-1").comments)
+    async with browser(tracker) as http:
+        answer = await http.post("/browse/SHOP-1", data={"do": "comment", "text": "x"}, headers=headers)
+    assert answer.status_code == status
+    assert len(tracker.site.issue("SHOP-1").comments) == before + (status == 303)
+
+
+async def test_sync_now_calls_and_shows_the_answer() -> None:
+    calls = []
+
+    async def sync_now() -> str:
+        calls.append(1)
+        return "1 comment <resolved>"
+
+    async with browser(JiraTracker(jira_site(), sync_now=sync_now)) as http:
+        assert "Sync now" in (await http.get("/browse/SHOP-1")).text
+        answer = await http.post("/-/sync", data={"back": "/browse/SHOP-1"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/browse/SHOP-1?synced=1")
+        assert "1 comment &lt;resolved&gt;" in (await http.get(answer.headers["location"])).text
+        assert "resolved" not in (await http.get("/browse/SHOP-1")).text
+        for back in ("//evil.example/", "https://evil.example", "/\\evil.example"):
+            answer = await http.post("/-/sync", data={"back": back})
+            assert answer.headers["location"] == "/?synced=1"
+        assert (await http.post("/-/sync", headers={"Origin": "http://evil.example"})).status_code == 403
+    assert len(calls) == 4
+    async with browser(JiraTracker(jira_site())) as http:
+        assert "Sync now" not in (await http.get("/")).text
+        assert (await http.post("/-/sync")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("<!-- northing:notice -->\n<!-- northing:id 1/2 -->\nWords", "<p>Words</p>\n"),
+        ("Words <!-- hidden --> more", "<p>Words  more</p>\n"),
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("a <img src=x onerror=alert(1)> b", "<p>a &lt;img src=x onerror=alert(1)&gt; b</p>\n"),
+        (
+            "<!-- a --><script>alert(1)</script> -->",
+            "&lt;script&gt;alert(1)&lt;/script&gt; --&gt;",
+        ),
+        ("[x](javascript:alert(1))", "<p>[x](javascript:alert(1))</p>\n"),
+        ("![pixel](https://evil.example/p.png)", "<p>pixel</p>\n"),
+        ("`<!-- shown -->`", "<p><code>&lt;!-- shown --&gt;</code></p>\n"),
+    ],
+)
+def test_markdown_is_shown_safely(text: str, html: str) -> None:
+    assert markdown(text) == html
+
+
+def test_adf_is_shown_safely() -> None:
+    link = {"type": "link", "attrs": {"href": "javascript:alert(1)"}}
+    good = {"type": "link", "attrs": {"href": 'https://acme.example/?a="b'}}
+    document = {
+        "type": "doc",
+        "version": 1,
+        "content": [
+            {
+                "type": "paragraph",
+                "content": [
+                    {"type": "text", "text": "<b>", "marks": [{"type": "strong"}]},
+                    {"type": "hardBreak"},
+                    {"type": "text", "text": "bad", "marks": [link]},
+                    {"type": "text", "text": "good", "marks": [good]},
+                    {"type": "mention", "attrs": {"id": "1", "text": "@<i>"}},
+                ],
+            },
+            {"type": "bulletList", "content": [{"type": "listItem", "content": [adf.paragraph("one")]}]},
+            {"type": "codeBlock", "content": [{"type": "text", "text": "<x>"}]},
+        ],
+    }
+    assert adf.to_html(document) == (
+        "<p><strong>&lt;b&gt;</strong><br>bad"
+        '<a href="https://acme.example/?a=&#34;b" rel="noreferrer">good</a>@&lt;i&gt;</p>'
+        "<ul><li><p>one</p></li></ul><pre><code>&lt;x&gt;</code></pre>"
+    )
+    assert adf.to_text(document) == "<b>\nbadgood@<i>\none\n<x>"
