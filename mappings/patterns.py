@@ -105,6 +105,12 @@ class Patterns:
         self._words = frozenset(fold(text) for text in self.texts if not is_glob(text))
         self.globs = tuple(Glob(text) for text in self.texts if is_glob(text))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Patterns) and self.texts == other.texts
+
+    def __hash__(self) -> int:
+        return hash(self.texts)
+
     def matches(self, value: str) -> bool:
         folded = fold(value)
         return folded in self._words or any(glob.matches(folded) for glob in self.globs)

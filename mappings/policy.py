@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, get_args
 
@@ -196,7 +196,7 @@ class EffectivePolicy:
     types: Patterns
     projects: Patterns
     status_categories: frozenset[StatusCategory]
-    scope: int | None = None
+    scope: int | None = field(default=None, compare=False)
 
 
 def effective(policy: Policy, source: str, project: str) -> EffectivePolicy:

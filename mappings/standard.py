@@ -100,18 +100,22 @@ async def load_standard(
 
 
 async def load_goals(session: AsyncSession) -> Goals:
+    rules = await session.scalars(select(tables.Rule).where(tables.Rule.enabled))
+    book = RuleBook(
+        Rule(rule.id, rule.name, parse(rule.when), rule.key_result_id, rule.priority) for rule in rules
+    )
+    return Goals(await load_key_results(session), book)
+
+
+async def load_key_results(session: AsyncSession) -> dict[int, KeyResult]:
+    """Every key result by id, with what its objective and cycle say of it."""
     rows = await session.execute(
         select(tables.KeyResult, tables.Objective, tables.Cycle.ends)
         .join(tables.Objective, tables.Objective.id == tables.KeyResult.objective_id)
         .outerjoin(tables.Cycle, tables.Cycle.id == tables.Objective.cycle_id)
         .order_by(tables.KeyResult.id)
     )
-    known = {row.id: goal_of(row, objective, ends) for row, objective, ends in rows}
-    rules = await session.scalars(select(tables.Rule).where(tables.Rule.enabled))
-    book = RuleBook(
-        Rule(rule.id, rule.name, parse(rule.when), rule.key_result_id, rule.priority) for rule in rules
-    )
-    return Goals(known, book)
+    return {row.id: goal_of(row, objective, ends) for row, objective, ends in rows}
 
 
 def goal_of(row: tables.KeyResult, objective: tables.Objective, cycle_ends: date | None) -> KeyResult:

@@ -24,6 +24,7 @@ from connectors.base import (
     Missing,
     Page,
     Paragraph,
+    Project,
     Rejected,
     Text,
     Unanswered,
@@ -362,6 +363,59 @@ async def test_the_present_state_of_each(world: World) -> None:
     assert [f.ref.remote_id for f in found if isinstance(f, Missing)] == [
         unfit.remote_id, away.remote_id, deleted.remote_id,
     ]  # fmt: skip
+
+
+async def test_a_scope_with_a_condition_is_asked_past_the_index() -> None:
+    world = JiraWorld()
+    guard = Guard(openapi_for("jira-cloud-v3"))
+    inside, outside = world.epic(1), world.epic(2)
+    kind = KINDS["jira"]
+    async with serve(world.tracker, through=guard.around) as url:
+        world.site.hold_index()
+        world.site.edit(inside.remote_id, labels=["q4"])
+        connector = kind.connect(
+            url,
+            kind.credentials.model_validate(
+                {"type": "api_token", "email": world.site.bot.email, "token": world.site.bot.token}
+            ),
+            kind.scope.model_validate({"jql": "labels = q4 OR labels = q5"}),
+            kind.epics.model_validate({"issue_types": ["epic"], "fields": ["customfield_10020"]}),
+        )
+        assert [project.key for project in await connector.projects()] == ["CORE", "OTHER", "SHOP"]
+        found = await connector.fetch([inside, outside])
+        assert [type(one).__name__ for one in found] == ["Epic", "Missing"]
+        assert found[1] == Missing(outside, "out_of_scope")
+        world.site.release_index()
+        pages = [page async for page in connector.changed_since(Project("SHOP"), START)]
+        assert titles(pages) == ["Epic 1"]
+        await connector.aclose()
+    assert guard.found == []
+
+
+async def test_a_whole_organisation_and_a_repository_that_was_renamed() -> None:
+    world = GitHubWorld()
+    guard = Guard(openapi_for("github"))
+    ref = world.epic(1)
+    kind = KINDS["github"]
+    async with serve(world.tracker, through=guard.around) as url:
+        credentials = kind.credentials.model_validate({"type": "token", "token": world.host.bot.token})
+        epics = kind.epics.model_validate(
+            {"issue_types": ["Epic"], "with_sub_issues": True, "labels": ["epic"]}
+        )
+        whole = kind.connect(url, credentials, kind.scope.model_validate({"organizations": ["acme"]}), epics)
+        assert [p.key for p in await whole.projects()] == ["Acme/core", "Acme/other", "Acme/shop"]
+        await whole.aclose()
+        world.host.rename_repository("Acme/shop", "store")
+        scope = kind.scope.model_validate({"repositories": ["acme/shop"]})
+        renamed = kind.connect(url, credentials, scope, epics)
+        (project,) = await renamed.projects()
+        assert project.key == "Acme/store"
+        assert titles([page async for page in renamed.changed_since(project, None)]) == ["Epic 1"]
+        (found,) = await renamed.fetch([ref])
+        assert isinstance(found, Epic)
+        assert found.ref == EpicRef(ref.remote_id, "Acme/store#1")
+        await renamed.aclose()
+    assert guard.found == []
 
 
 # --- comments -------------------------------------------------------------------------------

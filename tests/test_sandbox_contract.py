@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+import requests
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -19,7 +20,7 @@ from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.recorded import load_recorded as load_jira
 from connectors.sandbox.jira.tracker import JiraTracker
-from connectors.sandbox.server import serve
+from connectors.sandbox.server import serve, serve_in_thread
 from connectors.sandbox.tracker import Tracker
 from tests.vendor_api import (
     FIXTURES,
@@ -27,6 +28,7 @@ from tests.vendor_api import (
     check_exchange,
     check_request,
     check_response,
+    from_requests,
     openapi_for,
 )
 
@@ -287,3 +289,16 @@ async def test_an_edited_recording_shows_the_edit() -> None:
     assert fields["summary"] == "New words"
     assert fields["updated"] > raw["fields"]["updated"]
     assert fields["project"] == raw["fields"]["project"]
+
+
+def test_an_exchange_of_the_library_requests_is_checked_alike() -> None:
+    tracker = JiraTracker(jira_site(lambda: NOW))
+    auth = (tracker.site.bot.email, tracker.site.bot.token)
+    with serve_in_thread(tracker) as url:
+        search = f"{url}/rest/api/3/search/jql"
+        fine = requests.post(
+            search, json={"jql": "project = SHOP", "fields": ["summary"]}, auth=auth, timeout=10
+        )
+        wrong = requests.get(search, params={"jql": "project = SHOP", "startAt": 0}, auth=auth, timeout=10)
+    assert check_exchange(*from_requests(fine)) == []
+    assert check_exchange(*from_requests(wrong)) == ["GET /rest/api/3/search/jql: query startAt: unknown"]

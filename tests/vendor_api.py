@@ -33,6 +33,8 @@ EVERYWHERE = frozenset({301, 304, 307, 400, 401, 403, 404, 405, 410, 422, 429, 5
 ERRORS = {"jira-cloud-v3": "ErrorCollection", "github": "basic-error"}
 # GitHub's own links lead to these, though its description does not name them.
 CURSORS = frozenset({"after", "before"})
+# The ticket pages and controls of the simulated trackers are no part of any description.
+API_PATHS = re.compile(r"(/api/v3)?/(rest|user|rate_limit|orgs|repos|repositories)(/|$)")
 JIRA_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)")
 
 
@@ -172,6 +174,7 @@ class Guard:
     """An ASGI wrapper that checks every exchange; `serve(tracker, through=guard.around)`.
 
     A request that the tracker refused with 4xx is not checked itself: refusing is what a test asked for.
+    `found` says what did not fit; a test that wants to see everything has `exchanges`.
     """
 
     def __init__(self, description: Description) -> None:
@@ -195,15 +198,19 @@ class Guard:
                 await send(message)
 
             await app(scope, reading, writing)
-            if answered:
+            if API_PATHS.match(scope["path"]):
                 self._note(scope, body, answered)
 
         return guarded
 
     def _note(self, scope: Scope, sent: bytes, answered: list[Message]) -> None:
+        """Without an answer, as when a fault drops the connection, only the request is checked."""
         query = f"?{scope['query_string'].decode()}" if scope["query_string"] else ""
         url = f"http://tracker{scope['raw_path'].decode()}{query}"
         request = httpx.Request(scope["method"], url, headers=scope["headers"], content=sent)
+        if not answered:
+            self.found += check_request(request, self.description)
+            return
         content = b"".join(message.get("body", b"") for message in answered[1:])
         response = httpx.Response(answered[0]["status"], headers=answered[0]["headers"], content=content)
         self.exchanges.append((request, response))

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.api import health, problems, runs, sources
+from app.api import epics, findings, health, links, notices, policy, problems, rules, runs, sources
 from app.api.deps import refuse_unknown_parameters, require_admin
 from app.api.problems import answers
 from app.runtime import Runtime
@@ -49,7 +49,7 @@ def _api() -> APIRouter:
         dependencies=[Depends(require_admin), Depends(refuse_unknown_parameters)],
         responses=answers(401, 422),
     )
-    modules: tuple[ModuleType, ...] = (sources, runs)
+    modules: tuple[ModuleType, ...] = (sources, runs, rules, links, epics, findings, notices, policy)
     for module in modules:
         api.include_router(module.router)
     return api

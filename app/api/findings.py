@@ -1,0 +1,108 @@
+"""Findings: what the checks found, and a person's word on it. A change is judged before the answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field
+from sqlalchemy import select
+
+from app import pipeline
+from app.api.deps import Body, Line, RuntimeDep, SessionDep
+from app.api.lookups import source_in
+from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.problems import Problem, answers, invalid, not_found
+from app.api.runs import RowId
+from app.api.verdict_models import EpicName, FindingOut, FindingState, show_finding
+from app.runtime import Runtime
+from mappings import cases
+from mappings.clock import parse_until
+from mappings.policy import CheckName
+from mappings.tables import Epic, Finding, Source
+
+router = APIRouter(prefix="/findings", tags=["findings"])
+
+Until = Annotated[
+    str,
+    Field(
+        max_length=64,
+        description="A date (the end of that day, UTC) or a time; within 366 days.",
+        examples=["2026-12-31"],
+    ),
+]
+
+
+class WaiveIn(Body):
+    reason: Line = Field(examples=["Compliance work, agreed with the steering committee"])
+    until: Until
+
+
+class SnoozeIn(Body):
+    until: Until
+    reason: Line | None = None
+
+
+@router.get("", summary="List findings")
+async def list_findings(
+    session: SessionDep,
+    check: CheckName | None = None,
+    state: FindingState | None = None,
+    source: str | None = None,
+    limit: Limit = 50,
+    cursor: CursorParameter = None,
+) -> Page[FindingOut]:
+    step = walk(cursor, limit, check=check, state=state, source=source)
+    query: Any = (
+        select(Finding, Epic.key, Source.name)
+        .join(Epic, Epic.id == Finding.epic_id)
+        .join(Source, Source.id == Epic.source_id)
+        .where(Epic.gone_at.is_(None))
+    )
+    if step.filters["check"] is not None:
+        query = query.where(Finding.check == step.filters["check"])
+    if step.filters["state"] is not None:
+        query = query.where(Finding.state == step.filters["state"])
+    if step.filters["source"] is not None:
+        query = query.where(Epic.source_id == (await source_in(session, step.filters["source"], "source")).id)
+    rows, following = await page_of(session, query, Finding.id, step)
+    items = [show_finding(EpicName(source=name, key=key), row) for row, key, name in rows]
+    return Page(items=items, next=following)
+
+
+@router.post("/{id}/waive", summary="Accept a gap until a day, with a reason", responses=answers(404, 409))
+async def waive(id: RowId, body: WaiveIn, runtime: RuntimeDep) -> FindingOut:
+    return await _set(runtime, id, "waived", body.until, body.reason)
+
+
+@router.post("/{id}/snooze", summary="Be silent about a gap until a day", responses=answers(404, 409))
+async def snooze(id: RowId, body: SnoozeIn, runtime: RuntimeDep) -> FindingOut:
+    return await _set(runtime, id, "snoozed", body.until, body.reason)
+
+
+@router.post("/{id}/reopen", summary="End a waiver, snooze or dispute", responses=answers(404, 409))
+async def reopen(id: RowId, runtime: RuntimeDep) -> FindingOut:
+    return await _set(runtime, id, "open", None, None)
+
+
+async def _set(
+    runtime: Runtime, id: int, state: FindingState, until: str | None, reason: str | None
+) -> FindingOut:
+    try:
+        end = None if until is None else parse_until(until, runtime.clock())
+    except ValueError as error:
+        raise invalid("until", str(error)) from None
+    async with runtime.sessions.begin() as session:
+        row = await session.get(Finding, id)
+        if row is None:
+            raise not_found("finding", id)
+        # The epic's row first, as the judge does, so that neither undoes the other.
+        (epic,) = await cases.these_epics(session, [row.epic_id])
+        await session.refresh(row)
+        if row.state == "resolved":
+            raise Problem(409, "The finding is resolved; there is nothing to waive, snooze or reopen.")
+        row.state, row.until, row.reason = state, end, reason
+        source = await session.get_one(Source, epic.source_id)
+    await pipeline.judge_now(runtime, source, [epic.id])
+    async with runtime.sessions() as session:
+        return show_finding(EpicName(source=source.name, key=epic.key), await session.get_one(Finding, id))

@@ -1,0 +1,145 @@
+"""Links by hand. A change is judged before the answer goes out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import pipeline
+from app.api.deps import Body, RuntimeDep, SessionDep
+from app.api.lookups import epic_in, find_epic, key_result_in, source_in
+from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.problems import Problem, answers, not_found
+from app.api.runs import RowId
+from app.api.verdict_models import EpicName, LinkOut, show_links
+from app.runtime import Runtime
+from mappings import ledger
+from mappings.standard import load_key_results
+from mappings.tables import Epic, Link, Rule, Source
+
+router = APIRouter(prefix="/links", tags=["links"])
+
+
+class EpicRefIn(Body):
+    source: str = Field(max_length=64, examples=["acme-jira"])
+    key: str = Field(
+        max_length=300, description="The epic's key; a former one will do.", examples=["SHOP-12"]
+    )
+
+
+class LinkIn(Body):
+    epic: EpicRefIn
+    key_result: str = Field(max_length=64, examples=["KR-12"])
+    weight: float = Field(1, gt=0, le=1000, allow_inf_nan=False)
+    primary: bool = Field(False, description="Make this the epic's primary link.")
+
+
+async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[LinkOut]:
+    """The links `rows` names as they stand among those of their epics."""
+    ids = [row.id for row in rows]
+    all_of_epics = await session.execute(
+        select(Link, Epic.key, Source.name)
+        .join(Epic, Epic.id == Link.epic_id)
+        .join(Source, Source.id == Epic.source_id)
+        .where(Link.epic_id.in_({row.epic_id for row in rows}))
+        .order_by(Link.id)
+    )
+    by_epic: dict[int, tuple[EpicName, list[Link]]] = {}
+    for link, key, source in all_of_epics:
+        by_epic.setdefault(link.epic_id, (EpicName(source=source, key=key), []))[1].append(link)
+    goals, now = await load_key_results(session), runtime.clock()
+    shown = {out.id: out for name, links in by_epic.values() for out in show_links(name, links, goals, now)}
+    return [shown[id] for id in ids]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Link an epic to a key result",
+    responses={200: {"model": LinkOut, "description": "It was linked already."}, **answers()},
+)
+async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep) -> LinkOut:
+    async with runtime.sessions.begin() as session:
+        await ledger.change_goals(session)
+        source, epic = await epic_in(session, body.epic.source, body.epic.key, "epic")
+        goal = await key_result_in(session, body.key_result, "key_result")
+        standing = select(Link).where(
+            Link.epic_id == epic.id, Link.key_result_id == goal.id, Link.origin == "manual"
+        )
+        row = (await session.scalars(standing)).one_or_none()
+        if row is not None:
+            response.status_code = 200
+            return (await _show(runtime, session, [row]))[0]
+        if body.primary:
+            await session.execute(
+                update(Link).where(Link.epic_id == epic.id, Link.is_primary).values(is_primary=False)
+            )
+        row = Link(
+            epic_id=epic.id,
+            key_result_id=goal.id,
+            origin="manual",
+            weight=body.weight,
+            is_primary=body.primary,
+            why="linked by hand through the API",
+            created_at=runtime.clock(),
+        )
+        session.add(row)
+    await pipeline.judge_now(runtime, source, [epic.id])
+    async with runtime.sessions.begin() as session:
+        return (await _show(runtime, session, [row]))[0]
+
+
+@router.get("", summary="List links")
+async def list_links(
+    runtime: RuntimeDep,
+    session: SessionDep,
+    epic_source: str | None = None,
+    epic_key: Annotated[str | None, Query(description="Needs `epic_source`.")] = None,
+    key_result: str | None = None,
+    limit: Limit = 50,
+    cursor: CursorParameter = None,
+) -> Page[LinkOut]:
+    step = walk(cursor, limit, epic_source=epic_source, epic_key=epic_key, key_result=key_result)
+    query: Any = select(Link).join(Epic, Epic.id == Link.epic_id).where(Epic.gone_at.is_(None))
+    if step.filters["epic_source"] is not None or step.filters["epic_key"] is not None:
+        source = await source_in(session, step.filters["epic_source"] or "", "epic_source")
+        query = query.where(Epic.source_id == source.id)
+        if step.filters["epic_key"] is not None:
+            epic = await find_epic(session, source, step.filters["epic_key"])
+            query = query.where(Epic.id == (epic.id if epic is not None else 0))
+    if step.filters["key_result"] is not None:
+        goal = await key_result_in(session, step.filters["key_result"], "key_result")
+        query = query.where(Link.key_result_id == goal.id)
+    rows, following = await page_of(session, query, Link.id, step)
+    return Page(items=await _show(runtime, session, [row for (row,) in rows]), next=following)
+
+
+@router.delete("/{id}", status_code=204, summary="Take a link by hand back", responses=answers(404, 409))
+async def delete_link(id: RowId, runtime: RuntimeDep) -> Response:
+    """409 for a link that a rule or the ticket makes, saying where to change it."""
+    async with runtime.sessions.begin() as session:
+        await ledger.change_goals(session)
+        row = await session.get(Link, id)
+        if row is None:
+            raise not_found("link", id)
+        if row.origin not in ("manual", "command"):
+            raise Problem(409, await _where_to_change(session, row))
+        epic = await session.get_one(Epic, row.epic_id)
+        source = await session.get_one(Source, epic.source_id)
+        await session.delete(row)
+    await pipeline.judge_now(runtime, source, [epic.id])
+    return Response(status_code=204)
+
+
+async def _where_to_change(session: AsyncSession, row: Link) -> str:
+    if row.origin == "rule":
+        rule = None if row.rule_id is None else await session.get(Rule, row.rule_id)
+        name = f" {rule.name!r} (/api/v1/rules/{rule.id})" if rule is not None else ""
+        return f"The rule{name} makes this link; change the rule, or link the epic by hand."
+    if row.origin == "ticket":
+        return "The ticket itself makes this link; remove its `Key-Result:` line or `kr:` label there."
+    return "The parent's link is inherited; change it on the parent."

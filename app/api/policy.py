@@ -1,0 +1,86 @@
+"""The policy: which checks run, with what grace, on which epics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.deps import IfMatch, RuntimeDep, SessionDep, check_version, merged, put_version, validated
+from app.api.problems import answers
+from app.changes import rejudge
+from app.runtime import Runtime
+from mappings import ledger, touching
+from mappings.policy import Policy, effective
+from mappings.tables import Installation, Source
+
+router = APIRouter(prefix="/policy", tags=["policy"])
+
+
+async def _row(session: AsyncSession) -> Installation:
+    return (await session.scalars(select(Installation).with_for_update())).one()
+
+
+@router.get("", summary="Show the policy")
+async def get_policy(response: Response, session: SessionDep) -> Policy:
+    row = (await session.scalars(select(Installation))).one()
+    put_version(response, row.policy_version)
+    return Policy.model_validate(row.policy)
+
+
+@router.put("", summary="Replace the policy", responses=answers(412))
+async def replace_policy(
+    body: Policy, response: Response, runtime: RuntimeDep, session: SessionDep, if_match: IfMatch = None
+) -> Policy:
+    """Answered at once; the header `Northing-Runs` names the runs that judge the projects it changes."""
+    await ledger.change_goals(session)
+    row = await _row(session)
+    check_version(row.policy_version, if_match)
+    await _put(runtime, session, row, body, response)
+    return body
+
+
+@router.patch("", summary="Change the policy", responses=answers(412))
+async def change_policy(
+    body: dict[str, Any],
+    response: Response,
+    runtime: RuntimeDep,
+    session: SessionDep,
+    if_match: IfMatch = None,
+) -> Policy:
+    """JSON merge patch: what is left out stays, null takes back."""
+    await ledger.change_goals(session)
+    row = await _row(session)
+    check_version(row.policy_version, if_match)
+    # `since` may be null on purpose, which a merge patch alone could not say.
+    new = validated(Policy, _merged(Policy.model_validate(row.policy).model_dump(mode="json"), body))
+    await _put(runtime, session, row, new, response)
+    return new
+
+
+def _merged(current: dict[str, Any], patch: dict[str, Any]) -> Any:
+    result = merged(current, patch)
+    if "since" in patch and patch["since"] is None:
+        result["since"] = None
+    return result
+
+
+async def _put(
+    runtime: Runtime, session: AsyncSession, row: Installation, new: Policy, response: Response
+) -> None:
+    old = Policy.model_validate(row.policy)
+    row.policy, row.policy_version = new.model_dump(mode="json"), row.policy_version + 1
+    await session.flush()
+    names = {id: name for id, name in await session.execute(select(Source.id, Source.name))}
+    changed = [
+        (source_id, project)
+        for source_id, project in await touching.projects_of(session)
+        if effective(old, names[source_id], project) != effective(new, names[source_id], project)
+    ]
+    if changed:
+        opened = await rejudge(runtime, session, touching.by_projects(changed))
+        if opened:
+            response.headers["Northing-Runs"] = ",".join(map(str, opened))
+    put_version(response, row.policy_version)

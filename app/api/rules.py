@@ -1,0 +1,206 @@
+"""Rules: which epics count towards which key result without anybody linking them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.deps import (
+    Body,
+    IfMatch,
+    Line,
+    RuntimeDep,
+    SessionDep,
+    check_version,
+    merged,
+    put_version,
+    validated,
+)
+from app.api.lookups import key_result_in
+from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.problems import answers, invalid, not_found, taken
+from app.api.runs import RowId
+from app.changes import rejudge_rule
+from mappings import ledger
+from mappings.conditions import BadCondition, fields, parse
+from mappings.tables import KeyResult, Rule, Source
+
+router = APIRouter(prefix="/rules", tags=["rules"])
+
+EXAMPLE = {"all": [{"project": ["SHOP"]}, {"any": [{"label": ["growth*"]}, {"title": "(?i)checkout"}]}]}
+
+
+class RuleIn(Body):
+    name: Line = Field(description="Unique, in any case.", examples=["Checkout work in SHOP"])
+    when: dict[str, Any] = Field(
+        description="A tree of `all`, `any`, `not` and tests: source, project, label, type, title, parent, "
+        "assignee, component, milestone, field.",
+        examples=[EXAMPLE],
+    )
+    key_result: str = Field(max_length=64, description="The key of the key result.", examples=["KR-3"])
+    priority: int = Field(
+        100, ge=-(2**31), lt=2**31, description="The lowest is asked first, then the oldest."
+    )
+    enabled: bool = True
+
+
+class RulePatch(Body):
+    """JSON merge patch, but for `when`: a condition is replaced whole."""
+
+    name: Line | None = None
+    when: dict[str, Any] | None = Field(None, examples=[EXAMPLE])
+    key_result: str | None = None
+    priority: int | None = None
+    enabled: bool | None = None
+
+
+class RuleOut(BaseModel):
+    id: int
+    name: str
+    when: dict[str, Any]
+    says: str = Field(description="The condition in words.")
+    key_result: str
+    priority: int
+    enabled: bool
+
+
+async def _present(session: AsyncSession, rows: Sequence[Rule]) -> list[RuleOut]:
+    wanted = {row.key_result_id for row in rows}
+    keys = {
+        id: key
+        for id, key in await session.execute(
+            select(KeyResult.id, KeyResult.key).where(KeyResult.id.in_(wanted))
+        )
+    }
+    return [
+        RuleOut(
+            id=row.id,
+            name=row.name,
+            when=row.when,
+            says=parse(row.when).words(),
+            key_result=keys[row.key_result_id],
+            priority=row.priority,
+            enabled=row.enabled,
+        )
+        for row in rows
+    ]
+
+
+async def _checked(session: AsyncSession, body: RuleIn, itself: int | None) -> int:
+    """The id of the key result; 409 for a name that is taken, 422 for a condition that cannot work."""
+    other = select(Rule.id).where(func.lower(Rule.name) == body.name.lower(), Rule.id != (itself or 0))
+    if (await session.scalars(other)).first() is not None:
+        raise taken("name", body.name)
+    try:
+        condition = parse(body.when)
+    except BadCondition as error:
+        raise invalid(error.path, error.message) from None
+    asked: set[str] = set()
+    for epics in await session.scalars(select(Source.epics)):
+        asked.update(epics.get("fields") or ())
+    for name in sorted(fields(condition) - asked):
+        raise invalid("when", f"asks for field {name!r}, which no source reads; add it to its epics.fields")
+    return (await key_result_in(session, body.key_result, "key_result")).id
+
+
+def _name_runs(response: Response, opened: list[int]) -> None:
+    if opened:
+        response.headers["Northing-Runs"] = ",".join(map(str, opened))
+
+
+@router.post("", status_code=201, summary="Add a rule", responses=answers(409))
+async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
+    """Answered at once; the header `Northing-Runs` names the runs that judge what it matches."""
+    await ledger.change_goals(session)
+    goal_id = await _checked(session, body, None)
+    row = Rule(
+        name=body.name,
+        when=body.when,
+        key_result_id=goal_id,
+        priority=body.priority,
+        enabled=body.enabled,
+        version=1,
+    )
+    session.add(row)
+    await session.flush()
+    _name_runs(response, await rejudge_rule(runtime, session, row.id, row.when if row.enabled else None))
+    put_version(response, row.version)
+    return (await _present(session, [row]))[0]
+
+
+@router.get("", summary="List rules")
+async def list_rules(
+    session: SessionDep,
+    key_result: str | None = None,
+    enabled: bool | None = None,
+    limit: Limit = 50,
+    cursor: CursorParameter = None,
+) -> Page[RuleOut]:
+    step = walk(cursor, limit, key_result=key_result, enabled=enabled)
+    query: Any = select(Rule)
+    if step.filters["key_result"] is not None:
+        goal = await key_result_in(session, step.filters["key_result"], "key_result")
+        query = query.where(Rule.key_result_id == goal.id)
+    if step.filters["enabled"] is not None:
+        query = query.where(Rule.enabled == step.filters["enabled"])
+    rows, following = await page_of(session, query, Rule.id, step)
+    return Page(items=await _present(session, [row for (row,) in rows]), next=following)
+
+
+async def _at(session: AsyncSession, id: int) -> Rule:
+    row = await session.get(Rule, id)
+    if row is None:
+        raise not_found("rule", id)
+    return row
+
+
+@router.get("/{id}", summary="Show a rule", responses=answers(404))
+async def get_rule(id: RowId, response: Response, session: SessionDep) -> RuleOut:
+    row = await _at(session, id)
+    put_version(response, row.version)
+    return (await _present(session, [row]))[0]
+
+
+@router.patch("/{id}", summary="Change a rule", responses=answers(404, 409, 412))
+async def change_rule(
+    id: RowId,
+    body: RulePatch,
+    response: Response,
+    runtime: RuntimeDep,
+    session: SessionDep,
+    if_match: IfMatch = None,
+) -> RuleOut:
+    await ledger.change_goals(session)
+    row = await _at(session, id)
+    check_version(row.version, if_match)
+    (shown,) = await _present(session, [row])
+    current = {name: getattr(shown, name) for name in RuleIn.model_fields}
+    patch = body.model_dump(exclude_unset=True)
+    if patch.get("when") is not None:
+        current.pop("when")
+    new = validated(RuleIn, merged(current, patch))
+    goal_id = await _checked(session, new, row.id)
+    before = (row.when, row.key_result_id, row.priority, row.enabled)
+    row.name, row.when, row.key_result_id = new.name, new.when, goal_id
+    row.priority, row.enabled, row.version = new.priority, new.enabled, row.version + 1
+    await session.flush()
+    if before != (row.when, row.key_result_id, row.priority, row.enabled) or new.name != shown.name:
+        _name_runs(response, await rejudge_rule(runtime, session, row.id, row.when if row.enabled else None))
+    put_version(response, row.version)
+    return (await _present(session, [row]))[0]
+
+
+@router.delete("/{id}", status_code=204, summary="Remove a rule", responses=answers(404))
+async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Response:
+    await ledger.change_goals(session)
+    row = await _at(session, id)
+    opened = await rejudge_rule(runtime, session, row.id, None)
+    await session.delete(row)
+    response = Response(status_code=204)
+    _name_runs(response, opened)
+    return response

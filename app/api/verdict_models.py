@@ -1,0 +1,145 @@
+"""Epics, links, findings and notices as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from mappings import tables
+from mappings.cases import Case
+from mappings.goals import KeyResult, is_live
+
+Origin = Literal["manual", "rule", "ticket", "command", "inherited"]
+FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
+NoticeState = Literal["shadow", "held", "due", "posted", "resolved", "withdrawn", "failed"]
+Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
+
+
+class EpicName(BaseModel):
+    source: str
+    key: str = Field(description="The tracker's present key.", examples=["SHOP-12", "acme/shop#7"])
+
+
+class LinkOut(BaseModel):
+    id: int
+    epic: EpicName
+    key_result: str = Field(examples=["KR-12"])
+    origin: Origin
+    weight: float
+    primary: bool = Field(description="The one marked so, else the oldest.")
+    live: bool = Field(description="False where the key result, its objective or its cycle is over.")
+    why: str = Field(description="Where the link comes from, in words.")
+
+
+class FindingOut(BaseModel):
+    id: int
+    check: str
+    state: FindingState
+    severity: Literal["info", "warning", "error"]
+    epic: EpicName | None
+    goal: str | None = Field(description="The goal, for a check on goals; none is in this build.")
+    detail: str
+    opened_at: datetime
+    until: datetime | None = Field(description="When a snooze or waiver ends, exclusive.")
+    reason: str | None
+
+
+class NoticeOut(BaseModel):
+    id: int
+    epic: EpicName
+    state: NoticeState
+    reason: str | None = Field(description="Why it is held or withdrawn.", examples=["grace"])
+    detail: str | None = Field(description="The same in words, or why a write failed.")
+    body: str = Field(description="What is, or would be, on the ticket.")
+    url: str | None = Field(description="The comment, once there is one.")
+    run: int | None = Field(description="The run it belongs to.")
+    pending: bool = Field(description="A write is queued.")
+    updated_at: datetime
+
+
+class Reason(BaseModel):
+    kind: Literal["link", "ticket", "rule", "check", "policy", "notice"]
+    name: str
+    says: str
+    matched: bool | None
+
+
+class EpicOut(BaseModel):
+    source: str
+    key: str
+    id: str = Field(description="The tracker's own id; the key may change, this does not.")
+    title: str
+    url: str
+    project: str
+    type: str
+    status: str
+    status_category: Literal["todo", "doing", "done"]
+    labels: list[str]
+    assignees: list[str]
+    alignment: Alignment | None = Field(description="Null until it is judged for the first time.")
+    links: list[LinkOut]
+    findings: list[FindingOut]
+    notice: NoticeOut | None
+    created_at: datetime = Field(description="In the tracker.")
+    updated_at: datetime = Field(description="In the tracker.")
+
+
+class EpicWithWhy(EpicOut):
+    why: list[Reason] = Field(description="Each origin of links, rule and check, and what it said.")
+
+
+def show_links(name: EpicName, rows: Any, goals: dict[int, KeyResult], now: datetime) -> list[LinkOut]:
+    marked = next((row.id for row in rows if row.is_primary), rows[0].id if rows else None)
+    return [
+        LinkOut(
+            id=row.id,
+            epic=name,
+            key_result=goals[row.key_result_id].key,
+            origin=row.origin,
+            weight=row.weight,
+            primary=row.id == marked,
+            live=is_live(goals[row.key_result_id], now),
+            why=row.why,
+        )
+        for row in rows
+    ]
+
+
+def show_finding(name: EpicName, row: tables.Finding) -> FindingOut:
+    members = {name: getattr(row, name) for name in FindingOut.model_fields if name not in ("epic", "goal")}
+    return FindingOut.model_validate({**members, "epic": name, "goal": None})
+
+
+def show_notice(name: EpicName, row: tables.Notice) -> NoticeOut:
+    members = {
+        member: getattr(row, member)
+        for member in ("id", "state", "reason", "detail", "body", "url", "updated_at")
+    }
+    return NoticeOut.model_validate(
+        {**members, "epic": name, "run": row.run_id, "pending": row.target is not None}
+    )
+
+
+def show_epic(source: str, case: Case, goals: dict[int, KeyResult], now: datetime) -> EpicOut:
+    row = case.row
+    name = EpicName(source=source, key=row.key)
+    members = {
+        member: getattr(row, member)
+        for member in ("title", "url", "project", "type", "status", "status_category", "labels", "assignees")
+    }
+    return EpicOut.model_validate(
+        {
+            **members,
+            "source": source,
+            "key": row.key,
+            "id": row.remote_id,
+            "alignment": row.alignment,
+            "links": show_links(name, case.links, goals, now),
+            "findings": [show_finding(name, found) for found in case.findings],
+            "notice": None if case.notice is None else show_notice(name, case.notice),
+            "created_at": row.tracker_created_at,
+            "updated_at": row.tracker_updated_at,
+        }
+    )
