@@ -88,7 +88,7 @@ class _Reader:
             )
         if done:
             return
-        async with aclosing(self.connector.changed_since(project, since)) as pages:  # type: ignore[type-var]
+        async with aclosing(self.connector.changed_since(project, since)) as pages:
             async for page in pages:
                 await self._store(project.key, page)
         await self._note_read(project.key, read_to_end=True, problem=None)

@@ -6,7 +6,7 @@ All times are aware datetimes in UTC.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -238,7 +238,7 @@ class Connector(Protocol):
         """The projects in scope; one that cannot be read comes with its `problem`."""
         ...
 
-    def changed_since(self, project: Project, since: datetime | None) -> AsyncIterator[Page]:
+    def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         """Every epic of `project` updated at or after `since` (all for None), oldest first.
 
         Ends normally only when the tracker said there is no more.

@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
+from app import logs
 from app.api.application import create_app
 from app.api.deps import token_hash
 from app.database import engine_for, libpq_url, migrate, sessions_for
@@ -26,12 +27,19 @@ from app.jobs import queue_on, work_until_idle
 from app.runtime import Runtime
 from app.settings import Settings
 from app.vault import vault_for
+from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.server import serve
+from tests.world import World
 
 ADMIN_TOKEN = "a-token-for-the-tests"
 
 # Timings are the bench's business, and a busy machine must not fail a property.
 hypothesis_settings.register_profile("northing", deadline=None)
 hypothesis_settings.load_profile("northing")
+logs.configure("json")
 
 
 class Clock:
@@ -135,3 +143,15 @@ async def api(runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as client:
         yield client
+
+
+@pytest.fixture
+async def world(
+    api: httpx.AsyncClient, drain: Callable[[], Awaitable[None]], clock: Clock
+) -> AsyncIterator[World]:
+    """Northing on two simulated trackers. Jira has a project SHOP, GitHub acme/shop, both empty."""
+    jira, github = JiraTracker(JiraSite(clock)), GitHubTracker(GitHubHost(clock))
+    jira.site.add_project("SHOP", "Shop")
+    github.host.add_repository("acme/shop")
+    async with serve(jira) as jira_url, serve(github) as github_url:
+        yield World(api, drain, jira, github, jira_url, github_url)

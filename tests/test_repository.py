@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import yaml
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -32,6 +34,7 @@ from app.database import (
     newest_revision,
     sqlalchemy_url,
 )
+from app.settings import Settings
 from mappings.tables import Base
 
 ROOT = Path(__file__).parents[1]
@@ -159,6 +162,44 @@ def test_the_locks_hold_what_pyproject_asks_for_and_agree() -> None:
     differing = {package for package in runtime.keys() & dev.keys() if runtime[package] != dev[package]}
     assert differing == set()
     assert runtime.keys() <= dev.keys()
+
+
+# --- packaging ----------------------------------------------------------------------------------
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_the_licence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    [wheel] = tmp_path.glob("northing-*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    ours = {path.relative_to(ROOT) for path in _files()}
+    wanted = {path.as_posix() for path in ours if path.parts[0] in CODE}
+    assert any(name.endswith(".html") for name in wanted)
+    assert wanted <= packed
+    assert {name for name in packed if not name.startswith("northing-")} == wanted
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in packed)
+
+
+def test_the_image_is_built_from_every_package_and_the_runtime_lock_alone() -> None:
+    copied = set(re.findall(r"^COPY (\w+) \1$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    let_in = set(re.findall(r"^!(\w+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    assert packages == set(CODE) == copied == let_in - {"LICENSE"}
+    assert "requirements-dev" not in (ROOT / "Dockerfile").read_text()
+
+
+def test_what_docker_sets_are_settings_and_compose_brings_no_secret() -> None:
+    known = {f"NORTHING_{name.upper()}" for name in Settings.model_fields}
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    environment: dict[str, str] = services["northing"]["environment"]
+    assert environment.keys() <= known
+    assert set(re.findall(r"^\s+(?:ENV )?(NORTHING_\w+)=", (ROOT / "Dockerfile").read_text(), re.M)) <= known
+    for name, value in {**environment, **services["database"]["environment"]}.items():
+        if re.search(r"PASSWORD|SECRET|TOKEN|DATABASE_URL", name):
+            assert re.search(r"\$\{\w+:\?[^}]+\}", value), name
+    assert services["northing"]["depends_on"] == {"database": {"condition": "service_healthy"}}
+    assert "healthcheck" in services["database"]
 
 
 # --- migrations ---------------------------------------------------------------------------------

@@ -9,7 +9,22 @@ from types import ModuleType
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from app.api import epics, findings, health, links, notices, policy, problems, rules, runs, sources
+from app.api import (
+    check_ins,
+    cycles,
+    epics,
+    findings,
+    health,
+    key_results,
+    links,
+    notices,
+    objectives,
+    policy,
+    problems,
+    rules,
+    runs,
+    sources,
+)
 from app.api.deps import refuse_unknown_parameters, require_admin
 from app.api.problems import answers
 from app.runtime import Runtime
@@ -49,7 +64,20 @@ def _api() -> APIRouter:
         dependencies=[Depends(require_admin), Depends(refuse_unknown_parameters)],
         responses=answers(401, 422),
     )
-    modules: tuple[ModuleType, ...] = (sources, runs, rules, links, epics, findings, notices, policy)
+    modules: tuple[ModuleType, ...] = (
+        sources,
+        runs,
+        cycles,
+        objectives,
+        key_results,
+        check_ins,
+        rules,
+        links,
+        epics,
+        findings,
+        notices,
+        policy,
+    )
     for module in modules:
         api.include_router(module.router)
     return api

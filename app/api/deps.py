@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    create_model,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.problems import Problem, field_errors
@@ -24,6 +33,8 @@ Line = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]*$", strip_whitespace=True)
 ]
 LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=r"^[^\x00]*$")]
+# The database answers in the zone of its own settings.
+Moment = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
 
 
 class Body(BaseModel):
@@ -101,6 +112,29 @@ def _query_names(route: APIRoute) -> set[str]:
     return names
 
 
+# --- what answers carry in headers ------------------------------------------------------------
+
+HEADERS = {
+    "ETag": {"description": "The version of what is shown, for `If-Match`.", "schema": {"type": "string"}},
+    "Northing-Runs": {
+        "description": "Ids of the runs that judge what this change touched, separated by commas; "
+        "left out where there are none.",
+        "schema": {"type": "string"},
+    },
+}
+
+
+def carries(status: int, *names: str) -> dict[int | str, dict[str, Any]]:
+    """The part of an operation's `responses` that tells of its headers."""
+    return {status: {"headers": {name: HEADERS[name] for name in names}}}
+
+
+def put_runs(response: Response, runs: Iterable[int]) -> None:
+    ids = ",".join(map(str, runs))
+    if ids:
+        response.headers["Northing-Runs"] = ids
+
+
 # --- versions ---------------------------------------------------------------------------------
 
 IfMatch = Annotated[
@@ -124,14 +158,30 @@ def put_version(response: Response, version: int) -> None:
 # --- JSON merge patch (RFC 7396) ------------------------------------------------------------------
 
 
-def patch_of(model: type[BaseModel], name: str, *, without: Iterable[str] = ()) -> type[BaseModel]:
-    """The same members, each of which may be left out; what is sent replaces, null takes back."""
-    fields: dict[str, Any] = {
-        field: (info.annotation | None if info.annotation is not None else Any, None)
-        for field, info in model.model_fields.items()
-        if field not in without
-    }
-    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+def patch_of(
+    model: type[BaseModel], name: str, *, without: Iterable[str] = (), example: dict[str, Any] | None = None
+) -> type[BaseModel]:
+    """The same members, each of which may be left out; what is sent replaces, null takes back.
+
+    What `model` asks of members together is checked on the merged document, with `validated`.
+    """
+    fields: dict[str, Any] = {}
+    for field, info in model.model_fields.items():
+        kind = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        if field not in without:
+            fields[field] = (kind | None, Field(None, description=info.description, examples=info.examples))
+    shown = ConfigDict(json_schema_extra={"examples": [example]}) if example else ConfigDict()
+    return create_model(name, __config__=ConfigDict(extra="forbid", **shown), **fields)
+
+
+def patch_body(model: type[BaseModel], name: str, example: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+    """A dependency that reads a merge patch for `model` and gives just what was sent."""
+
+    def read(body: BaseModel) -> dict[str, Any]:
+        return body.model_dump(mode="json", exclude_unset=True)
+
+    read.__annotations__["body"] = patch_of(model, name, example=example)
+    return read
 
 
 def merged(current: Any, patch: Any) -> Any:

@@ -62,7 +62,9 @@ def _decode(cursor: str, filters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         after, held = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         if not isinstance(after, int) or not 0 <= after < 2**63 or not isinstance(held, dict):
             raise ValueError
-    except (ValueError, binascii.Error, TypeError, UnicodeDecodeError):
+        if any(isinstance(value, dict | list | float) or "\0" in str(value) for value in held.values()):
+            raise ValueError
+    except (ValueError, binascii.Error, TypeError, RecursionError):
         raise invalid("cursor", "is not one of ours; start again without it") from None
     if held.keys() != filters.keys():
         raise invalid("cursor", "belongs to another list; start again without it")

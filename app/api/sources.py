@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -62,7 +63,7 @@ class SyncIn(Body):
 async def _present(runtime: Runtime, session: AsyncSession, rows: Sequence[Source]) -> list[SourceOut]:
     latest = (
         select(Run)
-        .distinct(Run.source_id)
+        .ext(distinct_on(Run.source_id))
         .where(Run.source_id.in_([row.id for row in rows]))
         .order_by(Run.source_id, Run.id.desc())
     )

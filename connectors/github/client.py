@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -100,7 +100,7 @@ class GitHubConnector:
             return [Project(f"{organization}/*", problem=error.message)]
         return found
 
-    async def changed_since(self, project: Project, since: datetime | None) -> AsyncIterator[Page]:
+    async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         owner, _, repo = project.key.partition("/")
         place = {"owner": owner, "repo": repo}
         url: str | None = f"/repos/{{owner}}/{{repo}}/issues?{urlencode(payloads.listing_query(since))}"

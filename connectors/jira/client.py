@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -91,7 +91,7 @@ class JiraConnector:
             if answer.get("isLast") is True or _at_end(answer, values, found):
                 return found
 
-    async def changed_since(self, project: Project, since: datetime | None) -> AsyncIterator[Page]:
+    async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         jql = payloads.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
         used: set[str] = set()
         cursor: datetime | None = None

@@ -1,0 +1,5 @@
+"""`python -m app` is `northing`."""
+
+from app.cli import main
+
+main()

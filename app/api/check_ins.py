@@ -1,0 +1,59 @@
+"""Check-ins: where a key result's metric stands, from time to time. No verdict rests on them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fastapi import APIRouter
+from sqlalchemy import func, select
+
+from app.api.deps import Key, RuntimeDep, SessionDep
+from app.api.goal_models import CheckInIn, CheckInOut
+from app.api.goals import goal_at
+from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.problems import answers, invalid, not_found
+from mappings.tables import CheckIn, KeyResult
+
+router = APIRouter(prefix="/key-results/{key}/check-ins", tags=["goals"])
+
+# Clocks differ; a year typed wrong would hide every later check-in.
+AHEAD_AT_MOST = timedelta(days=1)
+
+
+def _show(row: CheckIn, key_result: KeyResult) -> CheckInOut:
+    own = {name: getattr(row, name) for name in CheckInOut.model_fields if name != "key_result"}
+    return CheckInOut(**own, key_result=key_result.key)
+
+
+@router.post("", status_code=201, summary="Check in", responses=answers(400, 404))
+async def create_check_in(key: Key, body: CheckInIn, runtime: RuntimeDep, session: SessionDep) -> CheckInOut:
+    now = runtime.clock()
+    if body.at is not None and body.at > now + AHEAD_AT_MOST:
+        raise invalid("at", "lies more than a day ahead; a check-in tells what was measured")
+    # Held, so that the key result cannot be deleted between the look and the insert.
+    query = select(KeyResult).where(func.lower(KeyResult.key) == key.lower())
+    held = (await session.scalars(query.with_for_update(read=True, key_share=True))).one_or_none()
+    if held is None:
+        raise not_found("key result", key)
+    row = CheckIn(
+        key_result_id=held.id,
+        value=body.value,
+        confidence=body.confidence,
+        note=body.note,
+        at=body.at or now,
+        created_at=now,
+    )
+    session.add(row)
+    await session.flush()
+    return _show(row, held)
+
+
+@router.get("", summary="List check-ins, newest first", responses=answers(404))
+async def list_check_ins(
+    key: Key, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
+) -> Page[CheckInOut]:
+    held = await goal_at(session, KeyResult, key)
+    step = walk(cursor, limit, key_result=held.key)
+    query = select(CheckIn).where(CheckIn.key_result_id == held.id)
+    rows, following = await page_of(session, query, CheckIn.id, step, newest_first=True)
+    return Page(items=[_show(row, held) for (row,) in rows], next=following)

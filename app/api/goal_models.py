@@ -1,0 +1,253 @@
+"""Cycles, objectives, key results and check-ins as they are sent and shown."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+
+from app.api.deps import Body, Key, Line, LongText, Moment
+
+# Strict: "3" and true are no numbers, nor is anything that JSON cannot write.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+def _day(value: object) -> object:
+    """Pydantic would take seconds since 1970 and midnights too."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("must be a day such as 2026-12-31")
+    if not isinstance(value, str | date):
+        raise ValueError("must be a day such as 2026-12-31, as a string")
+    return value
+
+
+def _time(value: object) -> object:
+    if not isinstance(value, str) or not re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", value):
+        raise ValueError("must be a time such as 2026-12-31T12:00:00Z")
+    return value
+
+
+def _in_utc(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("must say its time zone, such as 2026-12-31T12:00:00Z")
+    if not 1970 <= at.year <= 9998:
+        raise ValueError("must lie between 1970 and 9998")
+    return at.astimezone(UTC)
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+SentMoment = Annotated[datetime, BeforeValidator(_time), AfterValidator(_in_utc)]
+
+Review = Literal["monthly", "quarterly"]
+State = Literal["draft", "active", "achieved", "missed", "archived"]
+Driver = Literal["growth", "cost", "experience", "risk"]
+Visibility = Literal["public", "internal", "confidential"]
+Category = Literal["roi", "customer", "revenue", "productivity", "quality", "risk"]
+Direction = Literal["increase", "decrease"]
+
+STATE = "`achieved`, `missed` and `archived` are closed: a link to it aligns no epic. Null is `active`."
+VISIBILITY = "Where its title may stand: `public` on any ticket, `internal` on those of private projects."
+PUBLIC_LABEL = "What a ticket says where the title may not stand; `confidential` needs one."
+
+
+# --- cycles -----------------------------------------------------------------------------------
+
+
+class CycleIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "key": "2026-Q4",
+                    "title": "Fourth quarter",
+                    "starts": "2026-10-01",
+                    "ends": "2026-12-31",
+                    "review": "monthly",
+                }
+            ]
+        }
+    )
+
+    key: Key = Field(description="How the cycle is called; unique in any case.")
+    title: Line = Field(description="What people read.")
+    starts: Day = Field(description="The first day, UTC.")
+    ends: Day = Field(description="The last day, inclusive, UTC; its goals are live until it is past.")
+    review: Review = Field(description="How often the goals are looked at.")
+
+    @field_validator("ends")
+    @classmethod
+    def _after_the_start(cls, ends: date, info: ValidationInfo) -> date:
+        starts = info.data.get("starts")
+        if starts is not None and ends < starts:
+            raise ValueError("must not be before starts")
+        return ends
+
+
+class CycleOut(BaseModel):
+    key: str = Field(description="Its key, as it was given.")
+    title: str = Field(description="What people read.")
+    starts: date = Field(description="The first day, UTC.")
+    ends: date = Field(description="The last day, inclusive, UTC.")
+    review: Review = Field(description="How often the goals are looked at.")
+    objectives: int = Field(description="How many objectives are in it.")
+    created_at: Moment = Field(description="When it was made here.")
+
+
+# --- objectives -------------------------------------------------------------------------------
+
+
+class ObjectiveIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "title": "Checkout that nobody leaves",
+                    "driver": "growth",
+                    "cycle": "2026-Q4",
+                    "owner": "shop@acme.example",
+                    "visibility": "internal",
+                }
+            ]
+        }
+    )
+
+    key: Key | None = Field(None, description="Unique in any case; made as `O-1` if left out.")
+    title: Line = Field(description="What is to be reached.")
+    description: LongText | None = Field(None, description="More about it.")
+    driver: Driver | None = Field(None, description="How it helps the business.")
+    cycle: Key | None = Field(None, description="The key of its cycle, in any case.")
+    parent: Key | None = Field(None, description="The key of the objective it serves, in any case.")
+    owner: Line | None = Field(None, description="Who answers for it.")
+    sponsor: Line | None = Field(None, description="Who wants it and pays for it.")
+    weight: Annotated[Number, Field(ge=0)] | None = Field(
+        1, description="How much it counts beside others; null is 1."
+    )
+    visibility: Visibility | None = Field("internal", description=f"{VISIBILITY} Null is `internal`.")
+    public_label: Line | None = Field(None, validate_default=True, description=PUBLIC_LABEL)
+    state: State | None = Field("active", description=STATE)
+
+    @field_validator("public_label")
+    @classmethod
+    def _named_if_confidential(cls, label: str | None, info: ValidationInfo) -> str | None:
+        if label is None and info.data.get("visibility") == "confidential":
+            raise ValueError("is needed for a confidential objective: tickets show it in place of the title")
+        return label
+
+
+class ObjectiveOut(BaseModel):
+    key: str = Field(description="Its key, as it was given or made.")
+    title: str = Field(description="What is to be reached.")
+    description: str | None = Field(description="More about it.")
+    driver: Driver | None = Field(description="How it helps the business.")
+    cycle: str | None = Field(description="The key of its cycle.")
+    parent: str | None = Field(description="The key of the objective it serves.")
+    owner: str | None = Field(description="Who answers for it.")
+    sponsor: str | None = Field(description="Who wants it and pays for it.")
+    weight: float = Field(description="How much it counts beside others.")
+    visibility: Visibility = Field(description=VISIBILITY)
+    public_label: str | None = Field(description=PUBLIC_LABEL)
+    state: State = Field(description="Where it stands.")
+    key_results: int = Field(description="How many key results it has.")
+    created_at: Moment = Field(description="When it was made here.")
+
+
+# --- key results ------------------------------------------------------------------------------
+
+
+class Metric(Body):
+    """The measure of success. A missing part is a finding later, never an error."""
+
+    unit: Line | None = Field(None, description="What the numbers count.", examples=["%"])
+    baseline: Number | None = Field(None, description="The value at the start.")
+    target: Number | None = Field(None, description="The value to reach.")
+    direction: Direction | None = Field(None, description="Which way is better.")
+
+    @field_validator("direction")
+    @classmethod
+    def _towards_the_target(cls, direction: str | None, info: ValidationInfo) -> str | None:
+        baseline, target = info.data.get("baseline"), info.data.get("target")
+        if baseline is None or target is None:
+            return direction
+        if direction == "increase" and target < baseline:
+            raise ValueError("is `increase`, but the target is below the baseline")
+        if direction == "decrease" and target > baseline:
+            raise ValueError("is `decrease`, but the target is above the baseline")
+        return direction
+
+
+class KeyResultIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "title": "Fewer carts left behind",
+                    "category": "revenue",
+                    "metric": {"unit": "%", "baseline": 68, "target": 55, "direction": "decrease"},
+                    "due": "2026-12-15",
+                }
+            ]
+        }
+    )
+
+    key: Key | None = Field(None, description="Unique in any case; made as `KR-1` if left out.")
+    title: Line = Field(description="What will be true when it is reached.")
+    category: Category | None = Field(None, description="What kind of result it is.")
+    metric: Metric | None = Field(None, description="How it is measured.")
+    due: Day | None = Field(None, description="The day it is to be reached by.")
+    state: State | None = Field("active", description=STATE)
+
+
+class KeyResultOut(BaseModel):
+    key: str = Field(description="Its key, as it was given or made.")
+    objective: str = Field(description="The key of its objective.")
+    title: str = Field(description="What will be true when it is reached.")
+    category: Category | None = Field(description="What kind of result it is.")
+    metric: Metric = Field(description="How it is measured.")
+    due: date | None = Field(description="The day it is to be reached by.")
+    state: State = Field(description="Where it stands.")
+    live: bool = Field(description="Whether a link to it aligns an epic: not closed, its cycle not over.")
+    current: float | None = Field(description="The value checked in for the latest time, else the baseline.")
+    progress: float | None = Field(
+        description="The way done from baseline to target, 0..1; null where there is no way to measure."
+    )
+    confidence: float | None = Field(description="As of the same check-in, 0..1.")
+    links: int = Field(description="How many links of epics lead to it.")
+    created_at: Moment = Field(description="When it was made here.")
+
+
+# --- check-ins --------------------------------------------------------------------------------
+
+
+class CheckInIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"value": 61.5, "confidence": 0.7, "note": "New basket is out"}]}
+    )
+
+    value: Number = Field(description="Where the metric stands.")
+    confidence: Annotated[Number, Field(ge=0, le=1)] = Field(
+        description="How sure the team is to reach the target, 0..1."
+    )
+    note: LongText | None = Field(None, description="What happened.")
+    at: SentMoment | None = Field(
+        None, description="When it was measured, with its time zone; now if left out."
+    )
+
+
+class CheckInOut(BaseModel):
+    id: int = Field(description="Rises with every check-in.")
+    key_result: str = Field(description="The key of its key result.")
+    value: float = Field(description="Where the metric stood.")
+    confidence: float = Field(description="How sure the team was, 0..1.")
+    note: str | None = Field(description="What happened.")
+    at: Moment = Field(description="When it was measured.")
+    created_at: Moment = Field(description="When it was written down here.")

@@ -1,0 +1,99 @@
+"""What cycles, objectives and key results share: keys, changes, and what refers to them.
+
+Whoever writes holds the goals' exclusive lock, so a key that is free here stays so until the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from sqlalchemy import Numeric, Select, cast, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.problems import Problem, invalid, not_found, taken
+from mappings.tables import Cycle, KeyResult, Objective
+
+Goal = TypeVar("Goal", Cycle, Objective, KeyResult)
+WORDS: dict[type[Any], str] = {Cycle: "cycle", Objective: "objective", KeyResult: "key result"}
+PREFIXES: dict[type[Any], str] = {Objective: "O-", KeyResult: "KR-"}
+NAMED_AT_MOST = 5
+
+
+# --- keys -------------------------------------------------------------------------------------
+
+
+async def find_goal(session: AsyncSession, table: type[Goal], key: str) -> Goal | None:
+    return (await session.scalars(select(table).where(func.lower(table.key) == key.lower()))).one_or_none()
+
+
+async def goal_at(session: AsyncSession, table: type[Goal], key: str) -> Goal:
+    """404 where there is none: `key` is part of the path."""
+    row = await find_goal(session, table, key)
+    if row is None:
+        raise not_found(WORDS[table], key)
+    return row
+
+
+async def goal_in(session: AsyncSession, table: type[Goal], key: str, field: str) -> Goal:
+    """422 on `field` where there is none: `key` is a filter or a member of a body."""
+    row = await find_goal(session, table, key)
+    if row is None:
+        raise invalid(field, f"there is no {WORDS[table]} {key!r}")
+    return row
+
+
+async def key_for(
+    session: AsyncSession, table: type[Goal], wanted: str | None, *, of: Goal | None = None
+) -> str:
+    """The key to store, `wanted` or, for a new goal, the next one.
+
+    409 where another goal has it in any case, 422 where it is to be taken away from `of`.
+    """
+    if wanted is None:
+        if of is not None:
+            raise invalid("key", "cannot be taken away; leave it out, or send another")
+        return await _next_key(session, table)
+    other = await find_goal(session, table, wanted)
+    if other is not None and (of is None or other.id != of.id):
+        raise taken("key", wanted)
+    return wanted
+
+
+async def _next_key(session: AsyncSession, table: type[Goal]) -> str:
+    prefix = PREFIXES[table]
+    number = func.substring(func.lower(table.key), f"^{prefix.lower()}([0-9]{{1,18}})$")
+    highest = await session.scalar(select(func.max(cast(number, Numeric))))
+    return f"{prefix}{int(highest or 0) + 1}"
+
+
+# --- changes ----------------------------------------------------------------------------------
+
+
+def apply(row: Goal, values: dict[str, Any]) -> set[str]:
+    """Set the columns that differ; their names. The version rises where there are any."""
+    changed = {name for name, value in values.items() if getattr(row, name) != value}
+    for name in changed:
+        setattr(row, name, values[name])
+    if changed:
+        row.version += 1
+    return changed
+
+
+# --- what refers to a goal --------------------------------------------------------------------
+
+
+async def named(session: AsyncSession, one: str, many: str, query: Select[str]) -> list[str]:
+    """What `query` finds, as one phrase of its first few names; empty where it finds nothing."""
+    names = (await session.scalars(query.limit(NAMED_AT_MOST + 1))).all()
+    if not names:
+        return []
+    more = " and more" if len(names) > NAMED_AT_MOST else ""
+    return [f"the {one if len(names) == 1 else many} {', '.join(names[:NAMED_AT_MOST])}{more}"]
+
+
+def check_unused(row: Cycle | Objective | KeyResult, users: Iterable[str], way_out: str) -> None:
+    """409 that names the users, where there are any."""
+    phrases = list(users)
+    if phrases:
+        raise Problem(409, f"{row.key} is still used by {', and by '.join(phrases)}. {way_out}")

@@ -1,0 +1,198 @@
+"""Objectives: what the organisation wants to reach."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from app.api.deps import (
+    IfMatch,
+    Key,
+    RuntimeDep,
+    SessionDep,
+    carries,
+    check_version,
+    merged,
+    patch_body,
+    put_runs,
+    put_version,
+    validated,
+)
+from app.api.goal_models import Driver, ObjectiveIn, ObjectiveOut, State, Visibility
+from app.api.goals import apply, check_unused, goal_at, goal_in, key_for, named
+from app.api.paging import CursorParameter, Limit, Page, Walk, page_of, walk
+from app.api.problems import answers, invalid
+from app.changes import rejudge
+from mappings import ledger, touching
+from mappings.tables import Cycle, KeyResult, Objective
+
+router = APIRouter(prefix="/objectives", tags=["goals"])
+Parent = aliased(Objective, name="parent")
+
+# Verdicts and findings rest on these; titles, people and weights change neither.
+JUDGED_BY = {"key", "state", "visibility", "public_label", "cycle_id"}
+
+ObjectivePatch = Annotated[
+    dict[str, Any],
+    Depends(patch_body(ObjectiveIn, "ObjectivePatch", {"state": "achieved", "sponsor": None})),
+]
+
+
+# --- showing ----------------------------------------------------------------------------------
+
+
+def _selected() -> Any:
+    key_results = (
+        select(func.count(KeyResult.id)).where(KeyResult.objective_id == Objective.id).scalar_subquery()
+    )
+    return (
+        select(Objective, Cycle.key, Parent.key, key_results)
+        .outerjoin(Cycle, Cycle.id == Objective.cycle_id)
+        .outerjoin(Parent, Parent.id == Objective.parent_id)
+    )
+
+
+def _show(row: Objective, cycle: str | None, parent: str | None, key_results: int) -> ObjectiveOut:
+    elsewhere = {"cycle": cycle, "parent": parent, "key_results": key_results}
+    own = {name: getattr(row, name) for name in ObjectiveOut.model_fields if name not in elsewhere}
+    return ObjectiveOut.model_validate({**own, **elsewhere})
+
+
+async def _read(session: AsyncSession, row: Objective) -> ObjectiveOut:
+    return _show(*(await session.execute(_selected().where(Objective.id == row.id))).one())
+
+
+# --- operations -------------------------------------------------------------------------------
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Set an objective",
+    responses={**carries(201, "ETag"), **answers(400, 409)},
+)
+async def create_objective(
+    body: ObjectiveIn, response: Response, runtime: RuntimeDep, session: SessionDep
+) -> ObjectiveOut:
+    await ledger.change_goals(session)
+    key = await key_for(session, Objective, body.key)
+    row = Objective(**await _columns(session, body, key), created_at=runtime.clock())
+    session.add(row)
+    await session.flush()
+    put_version(response, row.version)
+    return await _read(session, row)
+
+
+@router.get("", summary="List objectives")
+async def list_objectives(
+    session: SessionDep,
+    cycle: Annotated[Key | None, Query(description="The key of a cycle.")] = None,
+    parent: Annotated[Key | None, Query(description="The key of the objective they serve.")] = None,
+    state: State | None = None,
+    driver: Driver | None = None,
+    visibility: Visibility | None = None,
+    limit: Limit = 50,
+    cursor: CursorParameter = None,
+) -> Page[ObjectiveOut]:
+    step = walk(cursor, limit, cycle=cycle, parent=parent, state=state, driver=driver, visibility=visibility)
+    rows, following = await page_of(session, await _filtered(session, step), Objective.id, step)
+    return Page(items=[_show(*row) for row in rows], next=following)
+
+
+async def _filtered(session: AsyncSession, step: Walk) -> Any:
+    query, filters = _selected(), step.filters
+    if filters["cycle"] is not None:
+        held = await goal_in(session, Cycle, filters["cycle"], "cycle")
+        query = query.where(Objective.cycle_id == held.id)
+    if filters["parent"] is not None:
+        above = await goal_in(session, Objective, filters["parent"], "parent")
+        query = query.where(Objective.parent_id == above.id)
+    for name in ("state", "driver", "visibility"):
+        if filters[name] is not None:
+            query = query.where(getattr(Objective, name) == filters[name])
+    return query
+
+
+@router.get("/{key}", summary="Show an objective", responses={**carries(200, "ETag"), **answers(404)})
+async def get_objective(key: Key, response: Response, session: SessionDep) -> ObjectiveOut:
+    row = await goal_at(session, Objective, key)
+    put_version(response, row.version)
+    return await _read(session, row)
+
+
+@router.patch(
+    "/{key}",
+    summary="Change an objective",
+    responses={**carries(200, "ETag", "Northing-Runs"), **answers(400, 404, 409, 412)},
+)
+async def change_objective(
+    key: Key,
+    patch: ObjectivePatch,
+    response: Response,
+    runtime: RuntimeDep,
+    session: SessionDep,
+    if_match: IfMatch = None,
+) -> ObjectiveOut:
+    """A change of key, state, visibility, public label or cycle has the epics of its key results judged
+    again, in the runs that `Northing-Runs` names; any other change judges nothing.
+    """
+    await ledger.change_goals(session)
+    row = await goal_at(session, Objective, key)
+    check_version(row.version, if_match)
+    current = (await _read(session, row)).model_dump(include=set(ObjectiveIn.model_fields))
+    body = validated(ObjectiveIn, merged(current, patch))
+    new_key = await key_for(session, Objective, body.key, of=row)
+    changed = apply(row, await _columns(session, body, new_key, row))
+    if changed & JUDGED_BY:
+        goals = list(await session.scalars(touching.of_objectives([row.id])))
+        put_runs(response, await rejudge(runtime, session, touching.by_key_results(goals)))
+    put_version(response, row.version)
+    return await _read(session, row)
+
+
+@router.delete("/{key}", status_code=204, summary="Delete an objective", responses=answers(404, 409))
+async def delete_objective(key: Key, session: SessionDep) -> None:
+    """409 while it has key results or objectives under it; nothing is linked to it otherwise."""
+    await ledger.change_goals(session)
+    row = await goal_at(session, Objective, key)
+    below = select(Objective.key).where(Objective.parent_id == row.id).order_by(Objective.id)
+    measured = select(KeyResult.key).where(KeyResult.objective_id == row.id).order_by(KeyResult.id)
+    users = [
+        *await named(session, "objective", "objectives", below),
+        *await named(session, "key result", "key results", measured),
+    ]
+    check_unused(row, users, "Set its state to `archived` instead.")
+    await session.delete(row)
+
+
+# --- parts ------------------------------------------------------------------------------------
+
+
+async def _columns(
+    session: AsyncSession, body: ObjectiveIn, key: str, row: Objective | None = None
+) -> dict[str, Any]:
+    cycle = None if body.cycle is None else await goal_in(session, Cycle, body.cycle, "cycle")
+    parent = None if body.parent is None else await goal_in(session, Objective, body.parent, "parent")
+    if row is not None and parent is not None and await _is_above(session, row.id, parent.id):
+        raise invalid("parent", f"{parent.key} is {row.key} or lies under it; choose one that does not")
+    return {
+        **body.model_dump(exclude={"cycle", "parent"}),
+        "key": key,
+        "cycle_id": None if cycle is None else cycle.id,
+        "parent_id": None if parent is None else parent.id,
+        "weight": 1.0 if body.weight is None else body.weight,
+        "visibility": body.visibility or "internal",
+        "state": body.state or "active",
+    }
+
+
+async def _is_above(session: AsyncSession, upper: int, lower: int) -> bool:
+    """Whether `upper` is `lower` or an ancestor of it."""
+    line = select(Objective.id, Objective.parent_id).where(Objective.id == lower).cte("line", recursive=True)
+    line = line.union(select(Parent.id, Parent.parent_id).join(line, Parent.id == line.c.parent_id))
+    found = await session.scalars(select(line.c.id).where(line.c.id == upper))
+    return found.one_or_none() is not None

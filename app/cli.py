@@ -1,0 +1,142 @@
+"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, a wrong setting among it.
+
+What a command needs is imported when it runs, so that `northing --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+cli = typer.Typer(
+    name="northing",
+    help="Ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when the tie "
+    "is missing.",
+    epilog="Example: northing demo --exit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+db = typer.Typer(help="Look after the database.", no_args_is_help=True)
+cli.add_typer(db, name="db", epilog="Example: northing db upgrade")
+
+
+def main() -> None:
+    """The program `northing`: an error that a person can mend is one line, not a traceback."""
+    try:
+        cli()
+    except Exception as error:
+        code = _expected(error)
+        if code is None:
+            raise
+        typer.echo(f"northing: {error}", err=True)
+        sys.exit(code)
+
+
+def _expected(error: Exception) -> int | None:
+    from app.settings import WrongSetting
+
+    if isinstance(error, WrongSetting):
+        return 2
+    from app.database import DatabaseNotReady
+    from app.demo.northing import StoryFailed
+    from app.embedded import EmbeddedDatabaseError
+    from app.server import BrokeDown, CannotListen
+
+    failures = (DatabaseNotReady, EmbeddedDatabaseError, CannotListen, BrokeDown, StoryFailed)
+    return 1 if isinstance(error, failures) else None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"northing {version('northing')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def northing(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+@cli.command(epilog="Example: northing demo --exit")
+def demo(
+    exit_after: Annotated[bool, typer.Option("--exit", help="End after the summary.")] = False,
+) -> None:
+    """Show the main job on this machine: simulated trackers, an embedded database, no account needed.
+
+    Serves on NORTHING_PORT or the next free port, and keeps serving until Ctrl-C.
+    """
+    from app.demo.stage import demo_settings, perform
+    from app.process import run
+
+    run(perform(demo_settings(), exit_after=exit_after))
+
+
+@cli.command(epilog="Example: NORTHING_PORT=8080 northing serve")
+def serve(
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Answer only; another process does the jobs.")
+    ] = False,
+) -> None:
+    """Migrate the database, then serve the API, do the jobs and keep the timetable, until Ctrl-C."""
+    settings = _start()
+    from app.process import run
+    from app.server import serve
+
+    async def until_stopped() -> int:
+        await serve(settings, typer.echo, worker=not no_worker)
+        return 0
+
+    run(until_stopped())
+
+
+@cli.command(epilog="Example: northing sync acme-jira --full")
+def sync(
+    source: Annotated[str, typer.Argument(help="The source's name.")],
+    full: Annotated[
+        bool, typer.Option("--full", help="Read every epic whole, and take out what is gone.")
+    ] = False,
+) -> None:
+    """Sync one source now, and wait until its comments are written.
+
+    Shares the work with a server on the same database. Ctrl-C loses nothing: the run is gone on with by a
+    server, or by the next sync.
+    """
+    settings = _start(quiet=True)
+    from app.process import run
+    from app.sync import sync
+
+    run(sync(settings, source, "full" if full else "incremental"), stopped=1)
+
+
+@db.command(epilog="Example: NORTHING_DATABASE_URL=postgresql://… northing db upgrade")
+def upgrade() -> None:
+    """Bring the database to this version. `northing serve` does the same when it starts."""
+    settings = _start(quiet=True)
+    from app.process import run
+    from app.server import upgrade
+
+    run(upgrade(settings, typer.echo))
+
+
+def _start(*, quiet: bool = False) -> Any:
+    """The settings, with logging set up; `quiet` leaves only errors, for commands that speak themselves."""
+    import logging
+
+    from app import logs
+    from app.settings import load
+
+    settings = load()
+    logs.configure(settings.log_format)
+    if quiet:
+        logging.getLogger().setLevel(logging.ERROR)
+    return settings

@@ -1,0 +1,67 @@
+"""The process around the event loop: told to stop by a signal, it stops in order, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
+
+from uvicorn.loops.auto import auto_loop_factory
+
+LAST_SECONDS = 0.5
+
+
+def run(main: Coroutine[Any, Any, int], *, stopped: int = 0) -> NoReturn:
+    """Run `main` and end the process with its exit code.
+
+    SIGINT or SIGTERM cancels it; then the code is `stopped`. Signals that follow change nothing: the first
+    one is being obeyed. A request to a tracker may hold a thread for half a minute, and Python waits for
+    its threads; after a signal such a thread is left behind.
+    """
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        told, code = runner.run(_until_told(main, stopped))
+        if told and not _threads_end():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
+
+
+async def _until_told(main: Coroutine[Any, Any, int], stopped: int) -> tuple[bool, int]:
+    loop = asyncio.get_running_loop()
+    threads = ThreadPoolExecutor(thread_name_prefix="northing")
+    loop.set_default_executor(threads)
+    task = asyncio.ensure_future(main)
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        if not told:
+            told = True
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        code = await task
+        return told, code
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        return told, stopped
+    finally:
+        threads.shutdown(wait=False)
+
+
+def _threads_end() -> bool:
+    deadline = time.monotonic() + LAST_SECONDS
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    return all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate())
