@@ -18,7 +18,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.api.application import create_app
-from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, sessions_for
+from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, newest_revision, sessions_for
 from app.embedded import Server as EmbeddedServer
 from app.embedded import acquire
 from app.installation import prepare
@@ -255,8 +255,6 @@ async def serve(settings: Settings, say: Callable[[str], None], *, worker: bool 
 async def upgrade(settings: Settings, say: Callable[[str], None]) -> int:
     """`northing db upgrade`."""
     async with database(settings) as url:
-        before = await asyncio.to_thread(applied_revision, url)
         await asyncio.to_thread(migrate, url)
-        now = newest_revision()
-    say(f"The database is at {now}, as it was." if before == now else f"The database is now at {now}.")
+    say(f"The database is at {newest_revision()}.")
     return 0

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory

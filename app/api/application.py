@@ -28,6 +28,7 @@ from app.api import (
 from app.api.deps import refuse_unknown_parameters, require_admin
 from app.api.problems import answers
 from app.runtime import Runtime
+from app.web import pages
 
 DESCRIPTION = """
 Northing ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when
@@ -55,6 +56,8 @@ def create_app(runtime: Runtime, admin_token_hash: bytes, lifespan: Lifespan | N
     problems.install(app)
     app.include_router(health.router)
     app.include_router(_api())
+    app.include_router(pages.router)
+    app.mount("/static", pages.static)
     return app
 
 

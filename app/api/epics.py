@@ -45,7 +45,7 @@ async def list_epics(
 ) -> Page[EpicWithWhy | EpicOut]:
     if key is not None:
         held = await source_in(session, source or "", "source")
-        return Page(items=[await _whole(runtime, session, held, key)], next=None)
+        return Page(items=[await whole_epic(runtime, session, held, key)], next=None)
     step = walk(
         cursor, limit, source=source, alignment=alignment, key_result=key_result, project=project, q=q
     )
@@ -81,10 +81,11 @@ async def _filtered(session: AsyncSession, filters: dict[str, Any]) -> Any:
 @router.get("/{source}/{key:path}", summary="Show an epic and why it stands so", responses=answers(404))
 async def get_epic(source: str, key: str, runtime: RuntimeDep, session: SessionDep) -> EpicWithWhy:
     """`key` is percent-encoded (`acme%2Fshop%237`); where a proxy spoils that, ask `?source=&key=`."""
-    return await _whole(runtime, session, await source_at(session, source), key)
+    return await whole_epic(runtime, session, await source_at(session, source), key)
 
 
-async def _whole(runtime: Runtime, session: AsyncSession, source: Source, key: str) -> EpicWithWhy:
+async def whole_epic(runtime: Runtime, session: AsyncSession, source: Source, key: str) -> EpicWithWhy:
+    """An epic of a source with its `why`; 404 with the reason for one that has left every list."""
     row = await find_epic(session, source, key)
     if row is None:
         raise not_found(f"epic in {source.name} with the key", key)

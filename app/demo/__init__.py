@@ -1,0 +1,1 @@
+"""`northing demo`: the main job shown from outside, over the public API and the trackers' HTTP alone."""

@@ -1,0 +1,105 @@
+"""The company of the demo: two simulated trackers, and its goals told to Northing through the API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.demo.northing import Api, StoryFailed, synced_sentence
+from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE, github_host, goals, jira_site
+from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.pages import SyncNow
+from connectors.sandbox.server import serve
+
+SOURCES = (JIRA_SOURCE, GITHUB_SOURCE)
+
+
+@dataclass(frozen=True)
+class Trackers:
+    """Both trackers, listening. Of `jira` and `github` only accounts and tokens are read."""
+
+    jira: JiraSite
+    github: GitHubHost
+    jira_url: str
+    github_url: str
+
+
+class Buttons:
+    """What `Sync now` on the trackers' pages does; there is a Northing to ask only once it runs."""
+
+    def __init__(self) -> None:
+        self.api: Api | None = None
+
+    def of(self, source: str) -> SyncNow:
+        async def sync_now() -> str:
+            if self.api is None:
+                return "Northing is still starting."
+            try:
+                return synced_sentence(await self.api.sync(source))
+            except StoryFailed as error:
+                return f"{error}."
+
+        return sync_now
+
+
+@asynccontextmanager
+async def open_for_business(buttons: Buttons) -> AsyncIterator[Trackers]:
+    """Both trackers on free ports of this machine, until the block ends."""
+    site, host = jira_site(), github_host()
+    async with AsyncExitStack() as stack:
+        jira_url = await stack.enter_async_context(serve(JiraTracker(site, sync_now=buttons.of(JIRA_SOURCE))))
+        github_url = await stack.enter_async_context(
+            serve(GitHubTracker(host, sync_now=buttons.of(GITHUB_SOURCE)))
+        )
+        yield Trackers(site, host, jira_url, github_url)
+
+
+async def introduce(api: Api, trackers: Trackers, now: datetime) -> dict[str, int]:
+    """Tell Northing the goals, rules, policy and sources; how many of each."""
+    told = goals(now)
+    await api.post("cycles", told.cycle)
+    for objective in told.objectives:
+        await api.post("objectives", objective)
+    for key, body in told.key_results:
+        await api.post(f"objectives/{key}/key-results", body)
+    for key, body in told.check_ins:
+        await api.post(f"key-results/{key}/check-ins", body)
+    for rule in told.rules:
+        await api.post("rules", rule)
+    # A real team has five working days, and nothing is said of epics older than the connection.
+    await api.put("policy", {"grace": "PT0S", "since": None})
+    for source in _sources(trackers):
+        await api.post("sources", source)
+    return {
+        "objectives": len(told.objectives),
+        "key results": len(told.key_results),
+        "rules": len(told.rules),
+    }
+
+
+def _sources(trackers: Trackers) -> list[dict[str, Any]]:
+    # The first sync of the demo is meant to speak on every ticket at once, so the guard has to be wide.
+    notices = {"mode": "live", "per_run": 100, "per_day": 100, "max_share": 1.0}
+    bot = trackers.jira.bot
+    jira = {
+        "name": JIRA_SOURCE,
+        "kind": "jira",
+        "base_url": trackers.jira_url,
+        "credentials": {"type": "api_token", "email": bot.email, "token": bot.token},
+        "notices": notices,
+    }
+    github = {
+        "name": GITHUB_SOURCE,
+        "kind": "github",
+        "base_url": f"{trackers.github_url}/api/v3",
+        "credentials": {"type": "token", "token": trackers.github.bot.token},
+        "scope": {"organizations": ["acme"]},
+        "notices": notices,
+    }
+    return [jira, github]

@@ -1,0 +1,73 @@
+"""A Jira ticket over Jira's own REST API, as a person with an account there.
+
+https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from app.demo.northing import StoryFailed
+
+Json = dict[str, Any]
+
+
+class Tickets:
+    """One Jira site for one person."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def add_line(self, key: str, line: str) -> None:
+        """Write one more paragraph at the end of the ticket's description."""
+        issue = await self._call("GET", f"issue/{key}", params={"fields": "description"})
+        document = issue["fields"]["description"] or {"type": "doc", "version": 1, "content": []}
+        document["content"].append({"type": "paragraph", "content": [{"type": "text", "text": line}]})
+        await self._call("PUT", f"issue/{key}", json={"fields": {"description": document}})
+
+    async def comments_of(self, key: str, author: str) -> list[str]:
+        """The words of this account's comments on the ticket."""
+        page = await self._call("GET", f"issue/{key}/comment")
+        return [
+            words(comment["body"]) for comment in page["comments"] if comment["author"]["accountId"] == author
+        ]
+
+    async def _call(self, method: str, path: str, **more: Any) -> Json:
+        response = await self._http.request(method, path, **more)
+        if response.is_error:
+            raise StoryFailed(f"Jira answered {response.status_code} to {method} {path}")
+        return response.json() if response.content else {}
+
+
+@asynccontextmanager
+async def tickets_at(url: str, email: str, token: str) -> AsyncIterator[Tickets]:
+    async with httpx.AsyncClient(base_url=f"{url}/rest/api/3/", auth=(email, token), timeout=30) as http:
+        yield Tickets(http)
+
+
+def words(node: Json) -> str:
+    """A comment in the Atlassian Document Format, as plain text with a blank line between its blocks."""
+    children: list[Json] = node.get("content", [])
+    match node["type"]:
+        case "text":
+            return str(node["text"])
+        case "hardBreak":
+            return "\n"
+        case "bulletList" | "orderedList":
+            return "\n".join("• " + words(item).replace("\n", "\n  ") for item in children)
+        case "codeBlock":
+            return "\n".join(f"    {line}" for line in _inline(children).splitlines())
+        case "doc" | "blockquote" | "panel":
+            return "\n\n".join(words(child) for child in children)
+        case "listItem":
+            return "\n".join(words(child) for child in children)
+        case _:
+            return _inline(children)
+
+
+def _inline(children: list[Json]) -> str:
+    return "".join(words(child) for child in children)

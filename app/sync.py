@@ -1,0 +1,107 @@
+"""`northing sync`: one source, now, in this process; a server's worker may well be the one who does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+from sqlalchemy import func, select
+
+from app.api.lookups import find_source
+from app.api.runs import RunOut, present_one
+from app.runtime import Runtime
+from app.server import attend, database, opened
+from app.settings import Settings
+from app.sweeper import working
+from mappings import ledger
+from mappings.tables import Epic, Run, Source
+
+POLL_SECONDS = 0.2
+
+
+class NoSuchSource(Exception):
+    """One line with the names that there are."""
+
+
+async def sync(settings: Settings, name: str, mode: str) -> int:
+    """0 for a run that succeeded, else 1. Raises `NoSuchSource` and what `server.opened` raises."""
+    async with database(settings) as url, opened(settings, url) as runtime:
+        source, run, known = await _open(runtime, name, mode)
+        async with working(runtime) as worker:
+            with _progress() as progress:
+                bar = progress.add_task(source.name, total=known, state="waiting its turn")
+
+                def show(run: RunOut) -> None:
+                    progress.update(bar, completed=run.seen, state=_in_words(run))
+
+                run = await attend([worker], _follow(runtime, source.name, run.id, show))
+    return _report(run)
+
+
+async def _open(runtime: Runtime, name: str, mode: str) -> tuple[Source, RunOut, int | None]:
+    """The source, its run as the API would open it, and about how many epics that will meet, if known."""
+    async with runtime.sessions.begin() as session:
+        source = await find_source(session, name)
+        if source is None:
+            names = list(await session.scalars(select(Source.name).order_by(Source.name)))
+            there = (
+                f"there are {', '.join(names)}" if names else "none is connected; POST /api/v1/sources does"
+            )
+            raise NoSuchSource(f"There is no source {name!r}: {there}")
+        run = await ledger.open_run(session, source.id, mode, runtime.clock())
+        await runtime.wake(session, "carry_out", run_id=run.id)
+        live = select(func.count()).where(Epic.source_id == source.id, Epic.gone_at.is_(None))
+        known = await session.scalar(live) if run.mode == "full" else None
+        return source, await present_one(session, run, source.name), known or None
+
+
+async def _follow(runtime: Runtime, source: str, run_id: int, show: Callable[[RunOut], None]) -> RunOut:
+    while True:
+        async with runtime.sessions() as session:
+            run = await present_one(session, await session.get_one(Run, run_id), source)
+        show(run)
+        if run.finished_at is not None and not run.writes.pending:
+            return run
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} epics seen"),
+        TextColumn("{task.fields[state]}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _in_words(run: RunOut) -> str:
+    if run.finished_at is not None:
+        return f"writing comments, {run.writes.pending} to go"
+    if run.state == "waiting" and run.waiting_until is not None:
+        return f"the tracker asks us to wait until {run.waiting_until:%H:%M:%S} UTC"
+    return {"queued": "waiting its turn", "stalled": "waiting to be taken up again"}.get(run.state, "reading")
+
+
+def _report(run: RunOut) -> int:
+    writes = run.writes
+    Console(soft_wrap=True, highlight=False).print(
+        Text(
+            f"{run.source}: {run.state}. Epics: {run.seen} seen, {run.created} new, {run.updated} changed, "
+            f"{run.deleted} gone, {run.skipped} skipped. Comments: {writes.posted} posted, "
+            f"{writes.edited} edited, {writes.resolved} resolved, {writes.held} held, "
+            f"{writes.failed} failed. Requests: {run.requests}."
+        )
+    )
+    if run.error is not None:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            Text(f"{run.error.message} {run.error.what_to_do}".strip())
+        )
+    return 0 if run.state == "succeeded" else 1

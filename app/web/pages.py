@@ -1,0 +1,54 @@
+"""Pages for people. So far one: the epic's page, where the link in a comment leads."""
+
+from __future__ import annotations
+
+import hmac
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+
+from app.api.deps import RuntimeDep, SessionDep, token_hash
+from app.api.epics import whole_epic
+from app.api.lookups import source_at
+from app.api.problems import Problem
+
+HERE = Path(str(files("app.web")))
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+router = APIRouter(include_in_schema=False)
+templates = Jinja2Templates(HERE / "templates")
+static = StaticFiles(directory=HERE / "static")
+_basic = HTTPBasic(auto_error=False)
+
+
+async def require_token(
+    request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(_basic)]
+) -> None:
+    """The browser asks for a name, which is free, and a password, which is the token."""
+    password = "" if given is None else given.password
+    if not hmac.compare_digest(token_hash(password), request.app.state.admin_token_hash):
+        raise Problem(
+            401,
+            "Reload the page and give any name, and Northing's admin token as the password.",
+            headers={"WWW-Authenticate": 'Basic realm="Northing: any name, then the token"'},
+        )
+
+
+@router.get("/epics/{source}/{key:path}", dependencies=[Depends(require_token)])
+async def epic_page(
+    source: str, key: str, request: Request, runtime: RuntimeDep, session: SessionDep
+) -> HTMLResponse:
+    epic = await whole_epic(runtime, session, await source_at(session, source), key)
+    return templates.TemplateResponse(request, "epic.html", {"epic": epic}, headers=HEADERS)

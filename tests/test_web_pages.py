@@ -1,0 +1,39 @@
+"""The epic's page: for who has the token, with everything from outside escaped."""
+
+from __future__ import annotations
+
+from tests.world import World
+
+HOSTILE = '<script>alert("x")</script> & co'
+
+
+async def test_page_says_why_and_escapes(world: World) -> None:
+    world.host.create("acme/shop", HOSTILE, labels=["epic"])
+    await world.connect_github(scope={"repositories": ["acme/shop"]})
+    await world.sync("github")
+    token = world.api.headers.pop("Authorization").removeprefix("Bearer ")
+    page = await world.api.get("/epics/github/acme%2Fshop%231", auth=("anybody", token))
+    assert page.status_code == 200
+    assert "No key result is linked." in page.text
+    assert "<script>" not in page.text
+    assert "&lt;script&gt;" in page.text
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+async def test_page_needs_the_token(world: World) -> None:
+    del world.api.headers["Authorization"]
+    for auth in (None, ("anybody", "wrong")):
+        answer = await world.api.get("/epics/github/acme%2Fshop%231", auth=auth)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Basic")
+
+
+async def test_page_of_an_unknown_epic(world: World) -> None:
+    token = world.api.headers.pop("Authorization").removeprefix("Bearer ")
+    answer = await world.api.get("/epics/github/acme%2Fshop%239", auth=("anybody", token))
+    assert answer.status_code == 404
+
+
+async def test_stylesheet_is_served(world: World) -> None:
+    answer = await world.api.get("/static/northing.css")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
