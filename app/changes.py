@@ -27,6 +27,12 @@ async def rejudge(runtime: Runtime, session: AsyncSession, which: Select[Any]) -
     return await _open_judge_runs(runtime, session, sorted(sources))
 
 
+async def open_judging(runtime: Runtime, session: AsyncSession, source_id: int, epic_id: int) -> int:
+    """Mark one epic and open the run that `pipeline.judge_now` is to do after the commit; its id."""
+    await touching.mark(session, select(Epic.id).where(Epic.id == epic_id), runtime.clock())
+    return (await ledger.open_run(session, source_id, "judge", runtime.clock())).id
+
+
 async def rejudge_rule(
     runtime: Runtime, session: AsyncSession, rule_id: int, when: dict[str, Any] | None
 ) -> list[int]:

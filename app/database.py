@@ -37,7 +37,7 @@ def libpq_url(url: str) -> str:
 
 
 def engine_for(url: str, *, pool_size: int = 10) -> AsyncEngine:
-    """An engine whose connections give up connecting after 10 s and any statement after 60 s.
+    """An engine whose connections give up connecting after 10 s.
 
     Prepared statements stay off so that a transaction pooler may stand in between.
     """

@@ -104,24 +104,24 @@ async def _wait(runtime: Runtime, run: Run, source: Source, error: Unavailable) 
     log.warning("run waits", until=until.isoformat(), reason=error.message)
 
 
-async def judge_now(runtime: Runtime, source: Source, epic_ids: Sequence[int]) -> int:
-    """Judge these epics before returning (a person changed their links); the id of the run that did.
+async def judge_now(runtime: Runtime, source: Source, run_id: int, epic_ids: Sequence[int]) -> None:
+    """Judge these epics before returning: a person changed their links or findings.
 
-    The caller has committed its change.
+    The caller has committed its change, the marks and the run (`changes.open_judging`); should we die
+    here, whoever takes the run up finds them.
     """
     now = runtime.clock()
     async with runtime.sessions.begin() as session:
-        run = await ledger.open_run(session, source.id, "judge", now)
-        run = await ledger.claim_run(session, run.id, runtime.worker, now) or run
+        run = await ledger.claim_run(session, run_id, runtime.worker, now)
     async with runtime.sessions.begin() as session:
         await ledger.share_goals(session)
         rows = await cases.these_epics(session, epic_ids)
-        projects = sorted({row.project for row in rows})
-        standard = await runtime.standard(session, source, projects)
-        held = await _judge(session, standard, rows, run.id, now)
-        await ledger.keep_run(session, run, runtime.worker, now, held=held)
-    await _close(runtime, run, source, Outcome())
-    return run.id
+        standard = await runtime.standard(session, source, sorted({row.project for row in rows}))
+        held = await _judge(session, standard, rows, run_id, now)
+        if run is not None:
+            await ledger.keep_run(session, run, runtime.worker, now, held=held)
+    if run is not None:
+        await _close(runtime, run, source, Outcome())
 
 
 async def write_tickets(runtime: Runtime, source_id: int) -> None:

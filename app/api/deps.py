@@ -167,7 +167,7 @@ def patch_of(
     """
     fields: dict[str, Any] = {}
     for field, info in model.model_fields.items():
-        kind = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
         if field not in without:
             fields[field] = (kind | None, Field(None, description=info.description, examples=info.examples))
     shown = ConfigDict(json_schema_extra={"examples": [example]}) if example else ConfigDict()

@@ -15,6 +15,7 @@ from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import Problem, answers, invalid, not_found
 from app.api.runs import RowId
 from app.api.verdict_models import EpicName, FindingOut, FindingState, show_finding
+from app.changes import open_judging
 from app.runtime import Runtime
 from mappings import cases
 from mappings.clock import parse_until
@@ -103,6 +104,7 @@ async def _set(
             raise Problem(409, "The finding is resolved; there is nothing to waive, snooze or reopen.")
         row.state, row.until, row.reason = state, end, reason
         source = await session.get_one(Source, epic.source_id)
-    await pipeline.judge_now(runtime, source, [epic.id])
+        run_id = await open_judging(runtime, session, source.id, epic.id)
+    await pipeline.judge_now(runtime, source, run_id, [epic.id])
     async with runtime.sessions() as session:
         return show_finding(EpicName(source=source.name, key=epic.key), await session.get_one(Finding, id))

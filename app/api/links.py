@@ -16,6 +16,7 @@ from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import Problem, answers, not_found
 from app.api.runs import RowId
 from app.api.verdict_models import EpicName, LinkOut, show_links
+from app.changes import open_judging
 from app.runtime import Runtime
 from mappings import ledger
 from mappings.standard import load_key_results
@@ -88,7 +89,8 @@ async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep) -> 
             created_at=runtime.clock(),
         )
         session.add(row)
-    await pipeline.judge_now(runtime, source, [epic.id])
+        run_id = await open_judging(runtime, session, source.id, epic.id)
+    await pipeline.judge_now(runtime, source, run_id, [epic.id])
     async with runtime.sessions.begin() as session:
         return (await _show(runtime, session, [row]))[0]
 
@@ -131,7 +133,8 @@ async def delete_link(id: RowId, runtime: RuntimeDep) -> Response:
         epic = await session.get_one(Epic, row.epic_id)
         source = await session.get_one(Source, epic.source_id)
         await session.delete(row)
-    await pipeline.judge_now(runtime, source, [epic.id])
+        run_id = await open_judging(runtime, session, source.id, epic.id)
+    await pipeline.judge_now(runtime, source, run_id, [epic.id])
     return Response(status_code=204)
 
 

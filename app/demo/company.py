@@ -73,7 +73,7 @@ async def introduce(api: Api, trackers: Trackers, now: datetime) -> dict[str, in
     for rule in told.rules:
         await api.post("rules", rule)
     # A real team has five working days, and nothing is said of epics older than the connection.
-    await api.put("policy", {"grace": "PT0S", "since": None})
+    await api.patch("policy", {"grace": "PT0S", "since": None})
     for source in _sources(trackers):
         await api.post("sources", source)
     return {

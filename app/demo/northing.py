@@ -35,8 +35,8 @@ class Api:
     async def post(self, path: str, body: Json) -> Json:
         return await self._call("POST", path, json=body)
 
-    async def put(self, path: str, body: Json) -> Json:
-        return await self._call("PUT", path, json=body)
+    async def patch(self, path: str, body: Json) -> Json:
+        return await self._call("PATCH", path, json=body)
 
     async def every(self, path: str, **query: str | int) -> list[Json]:
         """The items of a list, page after page to its end."""
