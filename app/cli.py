@@ -41,12 +41,10 @@ def _expected(error: Exception) -> int | None:
     if isinstance(error, WrongSetting):
         return 2
     from app.database import DatabaseNotReady
-    from app.demo.northing import StoryFailed
     from app.embedded import EmbeddedDatabaseError
-    from app.server import BrokeDown, CannotListen
+    from app.process import Failed
 
-    failures = (DatabaseNotReady, EmbeddedDatabaseError, CannotListen, BrokeDown, StoryFailed)
-    return 1 if isinstance(error, failures) else None
+    return 1 if isinstance(error, (DatabaseNotReady, EmbeddedDatabaseError, Failed)) else None
 
 
 def _show_version(wanted: bool) -> None:
@@ -108,8 +106,7 @@ def sync(
 ) -> None:
     """Sync one source now, and wait until its comments are written.
 
-    Shares the work with a server on the same database. Ctrl-C loses nothing: the run is gone on with by a
-    server, or by the next sync.
+    A server on the same database shares the work. After Ctrl-C the run goes on where it stopped.
     """
     settings = _start(quiet=True)
     from app.process import run

@@ -17,6 +17,10 @@ from uvicorn.loops.auto import auto_loop_factory
 LAST_SECONDS = 0.5
 
 
+class Failed(Exception):
+    """A command cannot go on. The message is one line: what is wrong, and what to do."""
+
+
 def run(main: Coroutine[Any, Any, int], *, stopped: int = 0) -> NoReturn:
     """Run `main` and end the process with its exit code.
 

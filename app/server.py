@@ -23,6 +23,7 @@ from app.embedded import Server as EmbeddedServer
 from app.embedded import acquire
 from app.installation import prepare
 from app.jobs import queue_on
+from app.process import Failed
 from app.runtime import Runtime
 from app.settings import Settings, WrongSetting
 from app.sweeper import working
@@ -38,11 +39,11 @@ STOP_SECONDS = 8  # for requests to end by themselves; a stop takes ten at most
 T = TypeVar("T")
 
 
-class CannotListen(Exception):
-    """One line: which address is not to be had, and what to do."""
+class CannotListen(Failed):
+    """The address is not to be had."""
 
 
-class BrokeDown(Exception):
+class BrokeDown(Failed):
     """A part of the server ended by itself; the log says why."""
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from app.api.lookups import find_source
 from app.api.runs import RunOut, present_one
+from app.process import Failed
 from app.runtime import Runtime
 from app.server import attend, database, opened
 from app.settings import Settings
@@ -22,8 +23,8 @@ from mappings.tables import Epic, Run, Source
 POLL_SECONDS = 0.2
 
 
-class NoSuchSource(Exception):
-    """One line with the names that there are."""
+class NoSuchSource(Failed):
+    """No source has this name; the message names those that there are."""
 
 
 async def sync(settings: Settings, name: str, mode: str) -> int:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from typing import Any
 
 import httpx
-import pytest
 from sqlalchemy import event
 
 from app.runtime import Runtime
@@ -50,12 +48,12 @@ async def walked(api: httpx.AsyncClient, path: str, **query: Any) -> list[list[A
 # --- pages ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("limit", "sizes"), [(2, [2, 2, 1]), (5, [5]), (4, [4, 1]), (500, [5])])
-async def test_pages_hold_every_row_once_by_id(api: httpx.AsyncClient, limit: int, sizes: list[int]) -> None:
+async def test_pages_hold_every_row_once_by_id(api: httpx.AsyncClient) -> None:
     made = await objectives(api, 5)
-    pages = await walked(api, "/objectives", limit=limit)
-    assert [len(page) for page in pages] == sizes
-    assert [key for page in pages for key in page] == made
+    for limit, sizes in ((2, [2, 2, 1]), (5, [5]), (4, [4, 1]), (500, [5])):
+        pages = await walked(api, "/objectives", limit=limit)
+        assert [len(page) for page in pages] == sizes
+        assert [key for page in pages for key in page] == made
 
 
 async def test_an_empty_list_is_one_page(api: httpx.AsyncClient) -> None:
@@ -136,32 +134,30 @@ async def test_key_results_by_objective_state_and_category(api: httpx.AsyncClien
         assert [item["key"] for item in (await items(api, "/key-results", **query))["items"]] == keys
 
 
-@pytest.mark.parametrize(
-    ("path", "query", "field"),
-    [
-        ("/objectives", {"limit": 0}, "limit"),
-        ("/objectives", {"limit": 501}, "limit"),
-        ("/objectives", {"limit": "many"}, "limit"),
-        ("/objectives", {"limit": 10**30}, "limit"),
-        ("/objectives", {"colour": "red"}, "colour"),
-        ("/objectives", {"State": "draft"}, "State"),
-        ("/objectives", {"state": "done"}, "state"),
-        ("/objectives", {"state": ""}, "state"),
-        ("/objectives", {"driver": "luck"}, "driver"),
-        ("/objectives", {"visibility": "secret"}, "visibility"),
-        ("/objectives", {"cycle": "none"}, "cycle"),
-        ("/objectives", {"cycle": "\0"}, "cycle"),
-        ("/objectives", {"parent": "none"}, "parent"),
-        ("/key-results", {"objective": "none"}, "objective"),
-        ("/key-results", {"category": "fun"}, "category"),
-        ("/cycles", {"review": "weekly"}, "review"),
-        ("/cycles", {"state": "active"}, "state"),
-    ],
-)
-async def test_unknown_parameters_and_values_are_422(
-    api: httpx.AsyncClient, path: str, query: dict[str, Any], field: str
-) -> None:
-    assert await refused(api, path, **query) == [field]
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("/objectives", {"limit": 0}, "limit"),
+    ("/objectives", {"limit": 501}, "limit"),
+    ("/objectives", {"limit": "many"}, "limit"),
+    ("/objectives", {"limit": 10**30}, "limit"),
+    ("/objectives", {"colour": "red"}, "colour"),
+    ("/objectives", {"State": "draft"}, "State"),
+    ("/objectives", {"state": "done"}, "state"),
+    ("/objectives", {"state": ""}, "state"),
+    ("/objectives", {"driver": "luck"}, "driver"),
+    ("/objectives", {"visibility": "secret"}, "visibility"),
+    ("/objectives", {"cycle": "none"}, "cycle"),
+    ("/objectives", {"cycle": "\0"}, "cycle"),
+    ("/objectives", {"parent": "none"}, "parent"),
+    ("/key-results", {"objective": "none"}, "objective"),
+    ("/key-results", {"category": "fun"}, "category"),
+    ("/cycles", {"review": "weekly"}, "review"),
+    ("/cycles", {"state": "active"}, "state"),
+]
+
+
+async def test_unknown_parameters_and_values_are_422(api: httpx.AsyncClient) -> None:
+    for path, query, field in REFUSED:
+        assert await refused(api, path, **query) == [field], query
 
 
 async def test_an_unknown_parameter_is_refused_on_single_goals_too(api: httpx.AsyncClient) -> None:
@@ -172,35 +168,30 @@ async def test_an_unknown_parameter_is_refused_on_single_goals_too(api: httpx.As
 # --- cursors ----------------------------------------------------------------------------------
 
 
-def packed(content: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+def packed(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
-UNFILTERED = dict.fromkeys(["cycle", "parent", "state", "driver", "visibility"])
-
-
-@pytest.mark.parametrize(
-    "cursor",
-    [
+async def test_a_cursor_that_is_not_ours_is_422(api: httpx.AsyncClient) -> None:
+    await objectives(api, 2)
+    ours = (await items(api, "/objectives", limit=1))["next"]
+    content = base64.urlsafe_b64decode(ours + "=" * (-len(ours) % 4))
+    assert b'"state":null' in content
+    for cursor in (
+        "",
         "x",
         "ü",
         "!!!!",
         "A" * 4001,
-        packed([]),
-        packed({"after": 1}),
-        packed([1, {}]),
-        packed([1, {"review": None}]),
-        packed(["1", UNFILTERED]),
-        packed([-1, UNFILTERED]),
-        packed([2**63, UNFILTERED]),
-        packed([1, {**UNFILTERED, "state": ["draft"]}]),
-        packed([1, {**UNFILTERED, "cycle": "\0"}]),
-        base64.urlsafe_b64encode(b"[" * 2900).decode().rstrip("="),
-        base64.urlsafe_b64encode(b"\xff\xfe").decode().rstrip("="),
-    ],
-)
-async def test_a_cursor_that_is_not_ours_is_422(api: httpx.AsyncClient, cursor: str) -> None:
-    assert await refused(api, "/objectives", cursor=cursor) == ["cursor"]
+        ours[:-1],
+        ours[1:],
+        f"{ours}=A",
+        packed(content.replace(b'"state":null', b'"state":5')),
+        packed(content[6:]),
+        packed(b"[" * 2900),
+        packed(b"\xff\xfe"),
+    ):
+        assert await refused(api, "/objectives", cursor=cursor) == ["cursor"], cursor
 
 
 async def test_a_cursor_leads_through_its_own_list_only(api: httpx.AsyncClient) -> None:
@@ -214,10 +205,7 @@ async def test_a_cursor_leads_through_its_own_list_only(api: httpx.AsyncClient) 
 # --- cost -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/objectives", "/key-results", "/cycles"])
-async def test_a_longer_page_asks_the_database_no_more(
-    api: httpx.AsyncClient, runtime: Runtime, path: str
-) -> None:
+async def test_a_longer_page_asks_the_database_no_more(api: httpx.AsyncClient, runtime: Runtime) -> None:
     for number in range(12):
         cycle = {"key": f"C{number}", "title": "C", "review": "monthly"}
         await api.post("/api/v1/cycles", json={**cycle, "starts": "2027-01-01", "ends": "2027-03-31"})
@@ -230,14 +218,14 @@ async def test_a_longer_page_asks_the_database_no_more(
     def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(statement)
 
-    asked = []
     event.listen(runtime.engine.sync_engine, "before_cursor_execute", count)
-    for limit in (1, 12):
-        statements.clear()
-        assert len((await items(api, path, limit=limit))["items"]) == limit
-        asked.append(len(statements))
-    event.remove(runtime.engine.sync_engine, "before_cursor_execute", count)
-    assert asked[0] == asked[1]
+    for path in ("/objectives", "/key-results", "/cycles"):
+        asked = []
+        for limit in (1, 12):
+            statements.clear()
+            assert len((await items(api, path, limit=limit))["items"]) == limit
+            asked.append(len(statements))
+        assert asked[0] == asked[1], path
 
 
 async def test_keys_made_at_the_same_time_differ(api: httpx.AsyncClient) -> None:

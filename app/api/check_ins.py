@@ -7,9 +7,9 @@ from datetime import timedelta
 from fastapi import APIRouter
 from sqlalchemy import func, select
 
-from app.api.deps import Key, RuntimeDep, SessionDep
+from app.api.deps import RuntimeDep, SessionDep
 from app.api.goal_models import CheckInIn, CheckInOut
-from app.api.goals import goal_at
+from app.api.goals import KeyInPath, goal_at
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import answers, invalid, not_found
 from mappings.tables import CheckIn, KeyResult
@@ -26,7 +26,9 @@ def _show(row: CheckIn, key_result: KeyResult) -> CheckInOut:
 
 
 @router.post("", status_code=201, summary="Check in", responses=answers(400, 404))
-async def create_check_in(key: Key, body: CheckInIn, runtime: RuntimeDep, session: SessionDep) -> CheckInOut:
+async def create_check_in(
+    key: KeyInPath, body: CheckInIn, runtime: RuntimeDep, session: SessionDep
+) -> CheckInOut:
     now = runtime.clock()
     if body.at is not None and body.at > now + AHEAD_AT_MOST:
         raise invalid("at", "lies more than a day ahead; a check-in tells what was measured")
@@ -50,7 +52,7 @@ async def create_check_in(key: Key, body: CheckInIn, runtime: RuntimeDep, sessio
 
 @router.get("", summary="List check-ins, newest first", responses=answers(404))
 async def list_check_ins(
-    key: Key, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
+    key: KeyInPath, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[CheckInOut]:
     held = await goal_at(session, KeyResult, key)
     step = walk(cursor, limit, key_result=held.key)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import (
     IfMatch,
-    Key,
     RuntimeDep,
     SessionDep,
     carries,
@@ -22,7 +21,7 @@ from app.api.deps import (
     validated,
 )
 from app.api.goal_models import CycleIn, CycleOut, Review
-from app.api.goals import apply, check_unused, goal_at, key_for, named
+from app.api.goals import KeyInPath, apply, check_unused, goal_at, key_for, named
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import answers
 from app.changes import rejudge
@@ -68,7 +67,10 @@ async def create_cycle(
 
 @router.get("", summary="List cycles")
 async def list_cycles(
-    session: SessionDep, review: Review | None = None, limit: Limit = 50, cursor: CursorParameter = None
+    session: SessionDep,
+    review: Annotated[Review | None, Query(description="Looked at this often.")] = None,
+    limit: Limit = 50,
+    cursor: CursorParameter = None,
 ) -> Page[CycleOut]:
     step = walk(cursor, limit, review=review)
     query = _selected()
@@ -79,7 +81,7 @@ async def list_cycles(
 
 
 @router.get("/{key}", summary="Show a cycle", responses={**carries(200, "ETag"), **answers(404)})
-async def get_cycle(key: Key, response: Response, session: SessionDep) -> CycleOut:
+async def get_cycle(key: KeyInPath, response: Response, session: SessionDep) -> CycleOut:
     return await _present(session, await goal_at(session, Cycle, key), response)
 
 
@@ -89,7 +91,7 @@ async def get_cycle(key: Key, response: Response, session: SessionDep) -> CycleO
     responses={**carries(200, "ETag", "Northing-Runs"), **answers(400, 404, 409, 412)},
 )
 async def change_cycle(
-    key: Key,
+    key: KeyInPath,
     patch: CyclePatch,
     response: Response,
     runtime: RuntimeDep,
@@ -112,7 +114,7 @@ async def change_cycle(
 
 
 @router.delete("/{key}", status_code=204, summary="Delete a cycle", responses=answers(404, 409))
-async def delete_cycle(key: Key, session: SessionDep) -> None:
+async def delete_cycle(key: KeyInPath, session: SessionDep) -> None:
     """409 while objectives are in it."""
     await ledger.change_goals(session)
     row = await goal_at(session, Cycle, key)

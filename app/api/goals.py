@@ -6,11 +6,13 @@ Whoever writes holds the goals' exclusive lock, so a key that is free here stays
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from fastapi import Path
 from sqlalchemy import Numeric, Select, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.deps import Key
 from app.api.problems import Problem, invalid, not_found, taken
 from mappings.tables import Cycle, KeyResult, Objective
 
@@ -18,6 +20,7 @@ Goal = TypeVar("Goal", Cycle, Objective, KeyResult)
 WORDS: dict[type[Any], str] = {Cycle: "cycle", Objective: "objective", KeyResult: "key result"}
 PREFIXES: dict[type[Any], str] = {Objective: "O-", KeyResult: "KR-"}
 NAMED_AT_MOST = 5
+KeyInPath = Annotated[Key, Path(description="A key, in any case.")]
 
 
 # --- keys -------------------------------------------------------------------------------------

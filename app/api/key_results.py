@@ -24,7 +24,7 @@ from app.api.deps import (
     validated,
 )
 from app.api.goal_models import Category, KeyResultIn, KeyResultOut, Metric, State
-from app.api.goals import apply, check_unused, goal_at, goal_in, key_for, named
+from app.api.goals import KeyInPath, apply, check_unused, goal_at, goal_in, key_for, named
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import answers
 from app.changes import rejudge
@@ -120,7 +120,7 @@ async def _read(runtime: Runtime, session: AsyncSession, row: KeyResult) -> KeyR
     responses={**carries(201, "ETag", "Northing-Runs"), **answers(400, 404, 409)},
 )
 async def create_key_result(
-    key: Key, body: KeyResultIn, response: Response, runtime: RuntimeDep, session: SessionDep
+    key: KeyInPath, body: KeyResultIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> KeyResultOut:
     """Where tickets name its key already, their epics are judged again."""
     await ledger.change_goals(session)
@@ -139,8 +139,8 @@ async def list_key_results(
     runtime: RuntimeDep,
     session: SessionDep,
     objective: Annotated[Key | None, Query(description="The key of an objective.")] = None,
-    state: State | None = None,
-    category: Category | None = None,
+    state: Annotated[State | None, Query(description="In this state.")] = None,
+    category: Annotated[Category | None, Query(description="Of this kind.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[KeyResultOut]:
@@ -160,7 +160,7 @@ async def list_key_results(
     "/key-results/{key}", summary="Show a key result", responses={**carries(200, "ETag"), **answers(404)}
 )
 async def get_key_result(
-    key: Key, response: Response, runtime: RuntimeDep, session: SessionDep
+    key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> KeyResultOut:
     row = await goal_at(session, KeyResult, key)
     put_version(response, row.version)
@@ -173,7 +173,7 @@ async def get_key_result(
     responses={**carries(200, "ETag", "Northing-Runs"), **answers(400, 404, 409, 412)},
 )
 async def change_key_result(
-    key: Key,
+    key: KeyInPath,
     patch: KeyResultPatch,
     response: Response,
     runtime: RuntimeDep,
@@ -203,7 +203,9 @@ async def change_key_result(
     summary="Delete a key result",
     responses={**carries(204, "Northing-Runs"), **answers(404, 409)},
 )
-async def delete_key_result(key: Key, response: Response, runtime: RuntimeDep, session: SessionDep) -> None:
+async def delete_key_result(
+    key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep
+) -> None:
     """Its check-ins go with it. 409 while links or rules lead to it."""
     await ledger.change_goals(session)
     row = await goal_at(session, KeyResult, key)
@@ -223,7 +225,7 @@ async def _linked(session: AsyncSession, row: KeyResult) -> list[str]:
     if not count:
         return []
     listed = (await _links(session, [row.id])).get(row.id, 0)
-    hidden = f" ({count - listed} of epics that are in no list now)" if count > listed else ""
+    hidden = f", {count - listed} of them in no list now" if count > listed else ""
     return [f"{count} link{'s' if count > 1 else ''} of epics{hidden}"]
 
 

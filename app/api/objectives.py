@@ -23,7 +23,7 @@ from app.api.deps import (
     validated,
 )
 from app.api.goal_models import Driver, ObjectiveIn, ObjectiveOut, State, Visibility
-from app.api.goals import apply, check_unused, goal_at, goal_in, key_for, named
+from app.api.goals import KeyInPath, apply, check_unused, goal_at, goal_in, key_for, named
 from app.api.paging import CursorParameter, Limit, Page, Walk, page_of, walk
 from app.api.problems import answers, invalid
 from app.changes import rejudge
@@ -92,9 +92,9 @@ async def list_objectives(
     session: SessionDep,
     cycle: Annotated[Key | None, Query(description="The key of a cycle.")] = None,
     parent: Annotated[Key | None, Query(description="The key of the objective they serve.")] = None,
-    state: State | None = None,
-    driver: Driver | None = None,
-    visibility: Visibility | None = None,
+    state: Annotated[State | None, Query(description="In this state.")] = None,
+    driver: Annotated[Driver | None, Query(description="That help the business so.")] = None,
+    visibility: Annotated[Visibility | None, Query(description="With this visibility.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[ObjectiveOut]:
@@ -118,7 +118,7 @@ async def _filtered(session: AsyncSession, step: Walk) -> Any:
 
 
 @router.get("/{key}", summary="Show an objective", responses={**carries(200, "ETag"), **answers(404)})
-async def get_objective(key: Key, response: Response, session: SessionDep) -> ObjectiveOut:
+async def get_objective(key: KeyInPath, response: Response, session: SessionDep) -> ObjectiveOut:
     row = await goal_at(session, Objective, key)
     put_version(response, row.version)
     return await _read(session, row)
@@ -130,7 +130,7 @@ async def get_objective(key: Key, response: Response, session: SessionDep) -> Ob
     responses={**carries(200, "ETag", "Northing-Runs"), **answers(400, 404, 409, 412)},
 )
 async def change_objective(
-    key: Key,
+    key: KeyInPath,
     patch: ObjectivePatch,
     response: Response,
     runtime: RuntimeDep,
@@ -155,7 +155,7 @@ async def change_objective(
 
 
 @router.delete("/{key}", status_code=204, summary="Delete an objective", responses=answers(404, 409))
-async def delete_objective(key: Key, session: SessionDep) -> None:
+async def delete_objective(key: KeyInPath, session: SessionDep) -> None:
     """409 while it has key results or objectives under it; nothing is linked to it otherwise."""
     await ledger.change_goals(session)
     row = await goal_at(session, Objective, key)

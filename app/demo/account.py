@@ -47,21 +47,30 @@ def _figures(counts: list[int]) -> list[str]:
     return [str(sum(counts)), *map(str, counts)]
 
 
-def comments(console: Console, notices: list[Json], titles: dict[tuple[str, str], str]) -> None:
-    """Each comment: its ticket, how it begins, and where it stands."""
+def comments(console: Console, notices: list[Json], epics: list[Json]) -> None:
+    """Each comment: its ticket, how it begins, and where it stands; then the tickets without one."""
+    titles = {(epic["source"], epic["key"]): epic["title"] for epic in epics}
     for notice in notices:
         name = notice["epic"]
-        line = Text(f"{name['key']}  ", style="bold")
-        line.append(titles[name["source"], name["key"]], style="not bold")
-        line.truncate(console.width, overflow="ellipsis")
-        console.print(line)
+        _ticket(console, name["key"], titles.pop((name["source"], name["key"])))
         for detail, style in ((first_line(notice["body"]), ""), (notice["url"], "dim")):
             console.print(Text(f"    {detail}", style=style), soft_wrap=True)
+    for epic in epics:
+        if epic["alignment"] == "unaligned" and (epic["source"], epic["key"]) in titles:
+            _ticket(console, epic["key"], epic["title"])
+            console.print("    No comment: customers read along in a service desk.")
+
+
+def _ticket(console: Console, key: str, title: str) -> None:
+    line = Text.assemble((key, "bold"), f"  {title}")
+    line.truncate(console.width, overflow="ellipsis")
+    console.print(line)
 
 
 def first_line(body: str) -> str:
-    """The first line of a comment that a person sees: on GitHub two invisible ones stand before it."""
-    return next(line for line in body.splitlines() if line.strip() and not line.startswith("<!--"))
+    """How a comment begins for a person: without what GitHub does not show, and without Markdown's stars."""
+    line = next(line for line in body.splitlines() if line.strip() and not line.startswith("<!--"))
+    return line.replace("*", "").replace("\u2060", "")
 
 
 def comment(console: Console, title: str, text: str) -> None:

@@ -8,14 +8,16 @@ from typing import Any
 
 import httpx
 
+from app.process import Failed
+
 Json = dict[str, Any]
 
 POLL_SECONDS = 0.05
 PATIENCE = 90
 
 
-class StoryFailed(Exception):
-    """One line: what the demo asked for, and what it was answered instead."""
+class StoryFailed(Failed):
+    """What the demo asked for, and what it was answered instead."""
 
 
 class Api:

@@ -52,10 +52,10 @@ async def perform(settings: Settings, *, exit_after: bool) -> int:
             _api_of(northing) as api,
         ):
             buttons.api = api
-            await attend(northing.parts, _tell(console, api, trackers))
+            mended = await attend(northing.parts, _tell(console, api, trackers))
             if exit_after:
                 return 0
-            _where_to_look(console, northing, trackers, settings)
+            _where_to_look(console, northing, trackers, mended, settings)
             await attend(northing.parts, asyncio.Event().wait())
     return 0
 
@@ -113,40 +113,35 @@ async def _api_of(northing: Northing) -> AsyncIterator[Api]:
 # --- the story -------------------------------------------------------------------------------------
 
 
-async def _tell(console: Console, api: Api, trackers: Trackers) -> None:
+async def _tell(console: Console, api: Api, trackers: Trackers) -> str:
+    """The whole account; the address of the ticket that was mended in it."""
     told = await introduce(api, trackers, datetime.now(UTC))
     known = ", ".join(f"{count} {name}" for name, count in told.items())
-    console.print(f"Northing was told {known}, and of two trackers, {' and '.join(SOURCES)}.")
-    runs = await asyncio.gather(*(api.sync(source, "full") for source in SOURCES))
+    console.print(f"Northing was told {known}, and two trackers: {' and '.join(SOURCES)}.")
+    with console.status("Syncing both …"):
+        runs = await asyncio.gather(*(api.sync(source, "full") for source in SOURCES))
     epics = [epic for source in SOURCES for epic in await api.every("epics", source=source)]
-    account.heading(
-        console, f"Synced: {sum(run['seen'] for run in runs)} epics seen; aligned is tied to a key result"
-    )
+    notices = [
+        notice for source in SOURCES for notice in await api.every("notices", source=source, state="posted")
+    ]
+    account.heading(console, f"{sum(run['seen'] for run in runs)} epics seen")
     account.by_project(console, epics)
-    notices = await api.every("notices", state="posted")
-    account.heading(console, f"{len(notices)} comments posted, one on each ticket that lacks the tie")
-    titles = {(epic["source"], epic["key"]): epic["title"] for epic in epics}
-    account.comments(console, notices, titles)
-    await _mend_one(console, api, trackers, notices, titles)
+    account.heading(console, f"{len(notices)} comments posted, one on each ticket without a tie to a goal")
+    account.comments(console, notices, epics)
+    return await _mend_one(console, api, trackers, notices)
 
 
-async def _mend_one(
-    console: Console,
-    api: Api,
-    trackers: Trackers,
-    notices: list[Json],
-    titles: dict[tuple[str, str], str],
-) -> None:
+async def _mend_one(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> str:
     """A person ties one ticket to a key result in Jira; its warning becomes one line of thanks."""
+    warned = [notice["epic"]["key"] for notice in notices if notice["epic"]["source"] == JIRA_SOURCE]
     epics = await api.every("epics", source=JIRA_SOURCE, project=PROJECT, alignment="unaligned")
-    warned = {notice["epic"]["key"] for notice in notices if notice["epic"]["source"] == JIRA_SOURCE}
-    key = next((epic["key"] for epic in epics if epic["key"] in warned and not epic["links"]), None)
-    if key is None:
+    fitting = [epic for epic in epics if epic["key"] in warned and not epic["links"]]
+    if not fitting:
         raise StoryFailed(f"No ticket of {PROJECT} was warned")
+    key, url = fitting[-1]["key"], fitting[-1]["url"]
     person, bot = trackers.jira.account(PERSON), trackers.jira.bot
     line = f"Key-Result: {KEY_RESULT}"
-    account.heading(console, f"Now {PERSON} adds the line “{line}” to the description of {key}")
-    console.print(titles[JIRA_SOURCE, key], markup=False)
+    account.heading(console, f"Now {PERSON} adds “{line}” to the description of {key} in Jira")
     async with tickets_at(trackers.jira_url, person.email, person.token) as tickets:
         before = await tickets.comments_of(key, bot.account_id)
         await tickets.add_line(key, line)
@@ -156,13 +151,17 @@ async def _mend_one(
         raise StoryFailed(f"{key} has {len(before)} comments of Northing's, then {len(after)}, not one")
     account.comment(console, f"The comment on {key} before", before[0])
     account.comment(console, "The same comment after the next sync", after[0])
+    return str(url)
 
 
-def _where_to_look(console: Console, northing: Northing, trackers: Trackers, settings: Settings) -> None:
+def _where_to_look(
+    console: Console, northing: Northing, trackers: Trackers, mended: str, settings: Settings
+) -> None:
     account.heading(console, "Look around: open a ticket, edit it, press “Sync now”, read the comment")
     account.addresses(
         console,
         [
+            ("that ticket", mended),
             ("Jira, simulated", f"{trackers.jira_url}/"),
             ("GitHub, simulated", f"{trackers.github_url}/"),
             ("Northing's API", f"{northing.url}/docs"),

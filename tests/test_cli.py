@@ -1,0 +1,97 @@
+"""The commands as a person types them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from tests.processes import environment, environment_of, northing
+from tests.world import World
+
+COMMANDS = (("demo",), ("serve",), ("sync",), ("db", "upgrade"))
+
+
+@pytest.mark.parametrize("command", [(), ("db",), *COMMANDS], ids=" ".join)
+def test_help_gives_an_example(command: tuple[str, ...], tmp_path: Path) -> None:
+    shown = northing(*command, "--help", env=environment(columns="100"), cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "Example: " in shown.stdout
+    assert f"northing {' '.join(command)}".strip() in shown.stdout.split("Example: ")[1]
+    assert "\x1b" not in shown.stdout
+
+
+def test_help_lists_what_there_is(tmp_path: Path) -> None:
+    shown = northing("--help", env=environment(), cwd=tmp_path).stdout
+    listed = shown.split("Commands")[1].split("Example")[0]
+    first_words = [line.strip("│ ").split(" ")[0] for line in listed.splitlines()]
+    assert [word for word in first_words if word in ("demo", "serve", "sync", "db", "worker", "apply")] == [
+        "demo", "serve", "sync", "db",
+    ]  # fmt: skip
+
+
+def test_version(tmp_path: Path) -> None:
+    shown = northing("--version", env=environment(), cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (0, "northing 0.1.0\n")
+
+
+@pytest.mark.parametrize("wrong", [("walk",), ("sync",), ("serve", "--fast"), ("db",), ()], ids=" ".join)
+def test_wrong_usage_ends_with_two(wrong: tuple[str, ...], tmp_path: Path) -> None:
+    assert northing(*wrong, env=environment(), cwd=tmp_path).returncode == 2
+
+
+def test_db_upgrade_may_be_repeated(settings: Settings, tmp_path: Path) -> None:
+    ended = northing("db", "upgrade", env=environment_of(settings), cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("The database is at 2026_")
+
+
+async def sync(settings: Settings, cwd: Path, *arguments: str) -> tuple[int, str, str]:
+    """Its exit code and both outputs; in a thread, for the tracker lives in this event loop."""
+    ended = await asyncio.to_thread(northing, "sync", *arguments, env=environment_of(settings), cwd=cwd)
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+async def test_sync_reads_and_writes_without_a_server(
+    world: World, settings: Settings, tmp_path: Path
+) -> None:
+    warned = world.site.create("SHOP", "One-page checkout")
+    world.site.create("SHOP", "Coupons", description="Key-Result: KR-1")
+    await world.goal()
+    await world.no_grace()
+    await world.connect_jira(notices={"mode": "live"})
+    code, output, errors = await sync(settings, tmp_path, "JIRA", "--full")
+    assert (code, errors) == (0, "")
+    (line,) = output.splitlines()
+    assert line.startswith("jira: succeeded. Epics: 2 seen, 2 new,")
+    assert "1 posted" in line
+    assert len(warned.comments) == 1
+    (run,) = (await world.send("GET", "/runs?source=jira"))["items"]
+    assert (run["mode"], run["writes"]["posted"], run["writes"]["pending"]) == ("full", 1, 0)
+
+
+async def test_sync_that_fails_says_what_to_do(world: World, settings: Settings, tmp_path: Path) -> None:
+    world.site.create("SHOP", "One-page checkout")
+    await world.connect_jira()
+    world.site.revoke_credentials()
+    code, output, errors = await sync(settings, tmp_path, "jira")
+    assert code == 1
+    assert output.startswith("jira: failed. ")
+    (run,) = (await world.send("GET", "/runs?source=jira"))["items"]
+    assert errors == f"{run['error']['message']} {run['error']['what_to_do']}\n"
+    assert run["error"]["what_to_do"]
+
+
+async def test_sync_of_an_unknown_source_names_those_there_are(
+    world: World, settings: Settings, tmp_path: Path
+) -> None:
+    code, _, errors = await sync(settings, tmp_path, "jirra")
+    assert (code, len(errors.splitlines())) == (1, 1)
+    assert "none is connected" in errors
+    await world.connect_jira()
+    await world.connect_github(scope={"repositories": ["acme/shop"]})
+    code, output, errors = await sync(settings, tmp_path, "jirra")
+    assert (code, output) == (1, "")
+    assert errors == "northing: There is no source 'jirra': there are github, jira\n"

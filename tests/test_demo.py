@@ -1,0 +1,126 @@
+"""`northing demo` from outside: its story, a second start, the button on a tracker's page, its end."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from app.demo.northing import synced_sentence
+from app.demo.ticket import words
+from app.embedded import acquire
+from tests.processes import data_folder, environment, northing, said, started
+
+WARNING = "This epic is not linked to a key result."
+THANKS = "Aligned with KR-1 (Checkout conversion from 2.4 to 3.2 %). Thank you."
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with data_folder() as made:
+        yield made
+
+
+def test_it_tells_the_whole_story_and_ends(folder: Path, tmp_path: Path) -> None:
+    # Settings of a real installation beside it are none of its business.
+    other = {"database_url": "postgresql://nobody@127.0.0.1:1/x", "secret_key": "", "public_url": "http://x"}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        env = environment(data_dir=str(folder), port=str(port), **other)
+        ended = northing("demo", "--exit", env=env, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
+    story = ended.stdout
+    assert "\x1b" not in story
+    assert max(len(line) for line in story.splitlines()) <= 100
+    assert "60 epics seen" in story
+    assert re.search(r"acme-jira +SHOP +12 +8 +3 +1\n", story)
+    assert re.search(r"acme-github +acme/docs +5 +3 +1 +1\n", story)
+    posted = int(re.search(r"(\d+) comments posted", story)[1])  # type: ignore[index]
+    assert story.count("focusedCommentId=") + story.count("#issuecomment-") == posted
+    before, after = story.split("The same comment after")
+    assert WARNING in before.split("before ─")[1]
+    assert THANKS in after
+    assert WARNING not in after
+    assert left_behind(folder) == []
+
+
+def test_a_second_one_serves_until_told_to_stop(folder: Path, tmp_path: Path) -> None:
+    with started("demo", env=environment(data_dir=str(folder), port="0"), cwd=tmp_path) as process:
+        lines = said(process, "Ctrl-C ends")
+        place = {
+            name: value
+            for line in lines
+            if (found := re.fullmatch(r"  (\S.*?)  +(\S+)", line))
+            for name, value in [found.groups()]
+        }
+        api = place["Northing's API"].removesuffix("/docs")
+        headers = {"Authorization": f"Bearer {place['its admin token']}"}
+        (notice, *_) = httpx.get(f"{api}/api/v1/notices?state=posted", headers=headers).json()["items"]
+        mend_on_the_page(place["Jira, simulated"], notice["epic"]["key"])
+        mended = httpx.get(notice["url"])
+        assert WARNING not in mended.text
+        assert "Thank you." in mended.text
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+        assert (process.returncode, errors) == (0, "")
+    assert left_behind(folder) == []
+    log = Path(place["its log"]).read_text()
+    assert "ticket written" in log
+    assert place["its admin token"] not in log
+
+
+def mend_on_the_page(site: str, key: str) -> None:
+    """What a person does in a browser: change the description, press `Sync now`, read the answer."""
+    sent_from_there = {"Origin": site.removesuffix("/")}
+    with httpx.Client(base_url=site, headers=sent_from_there, follow_redirects=True, timeout=60) as browser:
+        change = {"do": "description", "text": "Key-Result: KR-1"}
+        assert browser.post(f"/browse/{key}", data=change).is_success
+        answer = browser.post("/-/sync", data={"back": f"/browse/{key}"})
+        assert "Synced: 1 comment resolved." in answer.text
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Databases of a demo, and the mark of a running server."""
+    if (folder / "postgresql/cluster/postmaster.pid").exists():
+        return ["a running server"]
+    with acquire(folder) as server, psycopg.connect(server.url("postgres")) as connection:
+        names = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'northing%'")
+        return [name for (name,) in names]
+
+
+@pytest.mark.parametrize(
+    ("writes", "sentence"),
+    [
+        ({}, "Synced: no comment had to change."),
+        ({"resolved": 1}, "Synced: 1 comment resolved."),
+        ({"posted": 2, "edited": 1}, "Synced: 2 comments posted, 1 comment edited."),
+    ],
+)
+def test_the_answer_to_the_button(writes: dict[str, int], sentence: str) -> None:
+    assert synced_sentence({"writes": {"posted": 0, "edited": 0, "resolved": 0, **writes}}) == sentence
+
+
+def test_a_comment_in_words() -> None:
+    def text(value: str) -> dict[str, object]:
+        return {"type": "text", "text": value}
+
+    def paragraph(*content: object) -> dict[str, object]:
+        return {"type": "paragraph", "content": list(content)}
+
+    item = {"type": "listItem", "content": [paragraph(text("one"), {"type": "hardBreak"}, text("more"))]}
+    document = {
+        "type": "doc",
+        "content": [
+            paragraph(text("Why"), text("?")),
+            {"type": "bulletList", "content": [item, item]},
+            {"type": "codeBlock", "content": [text("a\nb")]},
+            paragraph(),
+        ],
+    }
+    assert words(document) == "Why?\n\n• one\n  more\n• one\n  more\n\n    a\n    b\n\n"

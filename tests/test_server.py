@@ -1,0 +1,216 @@
+"""`northing serve` as a process: it starts in order, says what is wrong in a line, and stops in time."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from app.database import libpq_url
+from app.process import Failed
+from app.server import BrokeDown, CannotListen, attend, listen, running
+from app.settings import Settings, WrongSetting
+from tests.conftest import ADMIN_TOKEN
+from tests.processes import data_folder, environment, environment_of, northing, said, started
+from tests.world import World
+
+STOP_SECONDS = 10
+
+
+def url_in(line: str) -> str:
+    return line.split("serves ")[1].split(",")[0]
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+# --- the whole process --------------------------------------------------------------------------
+
+
+def test_serves_on_its_own_database_and_leaves_nothing_running(tmp_path: Path) -> None:
+    with data_folder() as folder:
+        env = environment(data_dir=str(folder), port="0")
+        with started("serve", env=env, cwd=tmp_path) as process:
+            *before, line = said(process, "serves http://")
+            (token,) = [text.split(": ")[1] for text in before if text.startswith("Admin token")]
+            assert httpx.get(f"{url_in(line)}/readyz").status_code == 200
+            listed = httpx.get(f"{url_in(line)}/api/v1/sources", headers=bearer(token))
+            assert listed.json() == {"items": [], "next": None}
+            assert (folder / "postgresql/cluster/postmaster.pid").exists()
+            process.send_signal(signal.SIGTERM)
+            output, log = process.communicate(timeout=STOP_SECONDS)
+            assert process.returncode == 0, log
+        assert token not in output + log
+        assert not (folder / "postgresql/cluster/postmaster.pid").exists()
+
+        with started("serve", env=env, cwd=tmp_path) as again:
+            lines = said(again, "serves http://")
+            assert not [text for text in lines if "token" in text]
+            answer = httpx.get(f"{url_in(lines[-1])}/api/v1/sources", headers=bearer(token))
+            assert answer.status_code == 200
+            again.send_signal(signal.SIGINT)
+            assert again.wait(STOP_SECONDS) == 0
+        assert not (folder / "postgresql/cluster/postmaster.pid").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"port": "eighty"}, "NORTHING_PORT"),
+        ({"host": "192.0.2.1"}, "NORTHING_HOST"),
+        ({"admin_token": "short-secret"}, "NORTHING_ADMIN_TOKEN"),
+        ({"database_url": "postgresql://me:short-secret@127.0.0.1/x"}, "NORTHING_SECRET_KEY"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(tmp_path: Path, wrong: dict[str, str], named: str) -> None:
+    ended = northing("serve", env=environment(data_dir=str(tmp_path / "data"), **wrong), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
+    assert named in line
+    assert "short-secret" not in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_port_in_use_is_one_line_before_anything_is_started(tmp_path: Path, taken_port: int) -> None:
+    env = environment(data_dir=str(tmp_path / "data"), port=str(taken_port))
+    ended = northing("serve", env=env, cwd=tmp_path)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert str(taken_port) in line
+    assert "NORTHING_PORT" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_database_that_is_not_there_is_one_line(
+    tmp_path: Path, settings: Settings, taken_port: int
+) -> None:
+    env = environment_of(settings, port="0")
+    # What has a port and no PostgreSQL behind it, for the database and then for LISTEN.
+    nowhere = "postgresql://northing:short-secret@127.0.0.1:1/northing"
+    for name in ("DATABASE_URL", "LISTEN_URL"):
+        ended = northing("serve", env={**env, f"NORTHING_{name}": nowhere}, cwd=tmp_path)
+        assert ended.returncode == 1
+        (line,) = [text for text in ended.stderr.splitlines() if not text.startswith("{")]
+        assert f"NORTHING_{name}" in line
+        assert "short-secret" not in line
+
+
+async def test_stops_in_time_while_a_tracker_is_silent_and_the_run_goes_on(
+    tmp_path: Path, world: World, settings: Settings
+) -> None:
+    """What was begun is nobody's at once, so whoever comes next need not wait for a lease to end."""
+    world.site.create("SHOP", "One-page checkout")
+    await world.connect_jira()
+    world.jira.latency = 60
+    env = environment_of(settings, port="0")
+    with started("serve", env=env, cwd=tmp_path) as process:
+        line = (await asyncio.to_thread(said, process, "serves http://"))[-1]
+        async with httpx.AsyncClient(base_url=url_in(line), headers=bearer(ADMIN_TOKEN)) as client:
+            run = (await client.post("/api/v1/sources/jira/sync")).json()
+        await until(world.jira.log.count)
+        process.send_signal(signal.SIGTERM)
+        _, log = await asyncio.to_thread(process.communicate, timeout=STOP_SECONDS)
+        assert process.returncode == 0, log
+    left = await world.send("GET", f"/runs/{run['id']}")
+    assert (left["state"], left["finished_at"]) == ("running", None)
+
+    world.jira.latency = 0
+    ended = await asyncio.to_thread(northing, "sync", "jira", env=env, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    done = await world.send("GET", f"/runs/{run['id']}")
+    assert (done["state"], done["seen"]) == ("succeeded", 1)
+
+
+# --- its parts ----------------------------------------------------------------------------------
+
+
+async def test_without_a_worker_it_only_answers(world: World, settings: Settings) -> None:
+    assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
+    world.site.create("SHOP", "One-page checkout")
+    await world.connect_jira()
+    async with running(settings, url, listen("127.0.0.1", 0), worker=False) as only_api:
+        async with httpx.AsyncClient(base_url=only_api.url, headers=bearer(ADMIN_TOKEN)) as client:
+            run = (await client.post("/api/v1/sources/jira/sync")).json()
+            assert [part.get_name() for part in only_api.parts] == ["web server"]
+    assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "queued"
+
+    async with running(settings, url, listen("127.0.0.1", 0)) as whole:
+
+        async def ended() -> dict[str, Any]:
+            while (found := await world.send("GET", f"/runs/{run['id']}"))["finished_at"] is None:
+                await asyncio.sleep(0.02)
+            return dict(found)
+
+        async with asyncio.timeout(30):
+            assert (await attend(whole.parts, ended()))["state"] == "succeeded"
+
+
+async def test_a_worker_that_breaks_down_takes_the_server_with_it(settings: Settings) -> None:
+    assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
+    async with running(settings, url, listen("127.0.0.1", 0)) as northing:
+        listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+        end_all = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'northing jobs'"
+        )
+        with psycopg.connect(libpq_url(url), autocommit=True) as connection:
+            await until(lambda: connection.execute(listening).fetchone() != (0,))
+            connection.execute(end_all)
+        with pytest.raises(BrokeDown, match="worker"):
+            async with asyncio.timeout(30):
+                await attend(northing.parts, asyncio.Event().wait())
+
+
+async def test_attend_gives_what_the_work_gives() -> None:
+    part = asyncio.create_task(asyncio.Event().wait(), name="part")
+    assert await attend([part], asyncio.sleep(0, "done")) == "done"
+    with pytest.raises(LookupError):
+        await attend([part], _fails())
+    part.cancel()
+
+
+async def _fails() -> None:
+    raise LookupError
+
+
+@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("localhost", socket.AF_INET)])
+def test_listens_where_it_is_told(host: str, family: int) -> None:
+    with listen(host, 0) as listener:
+        assert listener.family == family
+        address = listener.getsockname()
+        with socket.create_connection(address[:2]), pytest.raises(CannotListen, match=str(address[1])):
+            listen(host, address[1])
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no such host", "x" * 300])
+def test_a_host_that_is_not_this_machine(host: str) -> None:
+    with pytest.raises(WrongSetting, match="NORTHING_HOST"):
+        listen(host, 0)
+
+
+def test_failures_are_what_the_command_line_shows() -> None:
+    assert issubclass(CannotListen, Failed)
+    assert issubclass(BrokeDown, Failed)
