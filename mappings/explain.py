@@ -69,7 +69,9 @@ def _checks(decision: Decision) -> Iterator[Reason]:
         if found.reason:
             state += f" ({found.reason})"
         opened = f"since {found.opened_at:%Y-%m-%d %H:%M} UTC"
-        yield Reason("check", found.check, f"{found.detail} {state}, {opened}.", found.state == "resolved")
+        yield Reason(
+            "check", found.check, f"{found.detail} {state.capitalize()}, {opened}.", found.state == "resolved"
+        )
 
 
 def _notice(decision: Decision) -> Iterator[Reason]:

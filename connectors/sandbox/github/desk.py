@@ -111,7 +111,9 @@ class _Renderer(RendererHTML):
 
 
 def _as_text(html: str) -> str:
-    return str(escape(HTML_COMMENT.sub("", html).rstrip("\n")))
+    text = str(escape(HTML_COMMENT.sub("", html).rstrip("\n")))
+    # Of the elements GitHub lets through, the one that small print is set in.
+    return text.replace("&lt;sub&gt;", "<sub>").replace("&lt;/sub&gt;", "</sub>")
 
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable(
