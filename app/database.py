@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -41,7 +42,7 @@ def engine_for(url: str, *, pool_size: int = 10) -> AsyncEngine:
 
     Prepared statements stay off so that a transaction pooler may stand in between.
     """
-    return create_async_engine(
+    engine = create_async_engine(
         sqlalchemy_url(url),
         pool_size=pool_size,
         max_overflow=10,
@@ -53,6 +54,16 @@ def engine_for(url: str, *, pool_size: int = 10) -> AsyncEngine:
             "application_name": "northing",
         },
     )
+    event.listen(engine.sync_engine, "connect", _answer_in_utc)
+    return engine
+
+
+def _answer_in_utc(connection: Any, _record: object) -> None:
+    """Whatever zone the server or role is set to, times come back in UTC."""
+    cursor = connection.cursor()
+    cursor.execute("SET TIME ZONE 'UTC'")
+    cursor.close()
+    connection.commit()
 
 
 def sessions_for(engine: AsyncEngine) -> Sessions:

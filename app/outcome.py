@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.vault import CannotOpen
@@ -14,6 +14,9 @@ from connectors.base import ConnectorError
 from mappings.tables import Source
 
 NAMED = 3
+REPORT = "See whether the tracker itself is well; if it is, open an issue with this message."
+HELD_BY_OLDER = "held by an older source"
+NARROW = "Narrow the scope of one of the two sources."
 
 
 @dataclass
@@ -27,7 +30,7 @@ class Outcome:
     @classmethod
     def failed(cls, error: ConnectorError | CannotOpen) -> Self:
         if isinstance(error, ConnectorError):
-            return cls("failed", error_of(error.code, error.message, error.what_to_do))
+            return cls("failed", error_of(error.code, error.message, error.what_to_do or REPORT))
         message = "The stored credentials cannot be opened with the present key."
         what_to_do = "Send the credentials again with PATCH, or add the old key to NORTHING_SECRET_KEY."
         return cls("failed", error_of("sealed", message, what_to_do))
@@ -37,16 +40,27 @@ def error_of(code: str, message: str, what_to_do: str) -> dict[str, Any]:
     return {"code": code, "message": message, "what_to_do": what_to_do}
 
 
-async def note_health(session: AsyncSession, source_id: int, outcome: Outcome, now: datetime) -> None:
-    """What a run's end says of its source, for the person who runs Northing."""
+async def note_health(
+    session: AsyncSession, source_id: int, outcome: Outcome, now: datetime, *, whole: bool
+) -> None:
+    """What a run's end says of its source, for the person who runs Northing.
+
+    A run that did not read the whole met only what changed, so it cannot tell that an overlap has ended.
+    """
     state = {"succeeded": "ok", "partial": "degraded"}.get(outcome.state, "failing")
     error = outcome.error or {}
     message, what_to_do = error.get("message", ""), error.get("what_to_do", "")
+    if state == "ok" and not outcome.overlaps and not whole:
+        standing = select(Source.health_message).where(
+            Source.id == source_id, Source.health_message.contains(HELD_BY_OLDER)
+        )
+        if (overlap := await session.scalar(standing)) is not None:
+            state, message, what_to_do = "degraded", overlap, NARROW
     if outcome.overlaps and state == "ok":
         state = "degraded"
         shown = ", ".join(outcome.overlaps[:NAMED])
-        message = f"{len(outcome.overlaps)} epics are held by an older source ({shown})."
-        what_to_do = "Narrow the scope of one of the two sources."
+        message = f"{len(outcome.overlaps)} of its epics: {HELD_BY_OLDER} ({shown})."
+        what_to_do = NARROW
     await _set_health(session, source_id, state, message or "The last sync read everything.", what_to_do, now)
 
 

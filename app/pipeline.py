@@ -10,7 +10,9 @@ No transaction is open while a tracker is called.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import structlog
 from sqlalchemy import select
@@ -32,6 +34,7 @@ SLICE = 250
 
 async def carry_out(runtime: Runtime, run_id: int) -> None:
     """Do a run that is due, or go on with one; nothing where it is done or somebody else's."""
+    runtime = _for_one_claim(runtime)
     async with runtime.sessions.begin() as session:
         run = await ledger.claim_run(session, run_id, runtime.worker, runtime.clock())
         source = await session.get(Source, run.source_id) if run is not None else None
@@ -42,6 +45,12 @@ async def carry_out(runtime: Runtime, run_id: int) -> None:
             await _carry_out(runtime, run, source)
         except ledger.ClaimLost as lost:
             log.warning("claim lost", reason=str(lost))
+
+
+def _for_one_claim(runtime: Runtime) -> Runtime:
+    """A name for this claim alone: who slept past the lease must not pass for the one who took over,
+    though both be jobs of one process."""
+    return replace(runtime, worker=f"{runtime.worker}/{uuid4().hex}")
 
 
 async def _carry_out(runtime: Runtime, run: Run, source: Source) -> None:
@@ -90,7 +99,10 @@ async def _close(runtime: Runtime, run: Run, source: Source, outcome: Outcome) -
         await ledger.release(session, run, now)
         await ledger.close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
         if run.mode in READING_MODES:
-            await note_health(session, source.id, outcome, now)
+            await note_health(session, source.id, outcome, now, whole=run.mode == "full")
+            following = await ledger.next_reading(session, source.id)
+            if following is not None:
+                await runtime.wake(session, "carry_out", run_id=following)
         await runtime.wake(session, "write_tickets", source_id=source.id)
     log.info("run ended", state=outcome.state, error=outcome.error)
 
@@ -110,7 +122,7 @@ async def judge_now(runtime: Runtime, source: Source, run_id: int, epic_ids: Seq
     The caller has committed its change, the marks and the run (`changes.open_judging`); should we die
     here, whoever takes the run up finds them.
     """
-    now = runtime.clock()
+    runtime, now = _for_one_claim(runtime), runtime.clock()
     async with runtime.sessions.begin() as session:
         run = await ledger.claim_run(session, run_id, runtime.worker, now)
     async with runtime.sessions.begin() as session:

@@ -2,39 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.outcome import NAMED, Outcome, error_of
+from app.outcome import NAMED, REPORT, Outcome, error_of
 from app.runtime import Runtime
-from connectors.base import Connector, ConnectorError, Epic, EpicRef, Missing, Page, Project, Unavailable
+from app.vault import CannotOpen
+from connectors.base import (
+    BadPayload,
+    Connector,
+    ConnectorError,
+    Epic,
+    EpicRef,
+    Missing,
+    Page,
+    Project,
+    Unauthorized,
+    Unavailable,
+)
+from connectors.registry import KINDS
 from mappings import ledger, reach, store
 from mappings.tables import Run, Source
 
 # More than this share of a source's epics, and more than this many, go only at a person's word.
 DROP_SHARE, DROP_COUNT = 0.2, 5
 FETCHED_AT_ONCE = 100
+# Trackers whose tickets get a new id when they are transferred.
+KINDS_THAT_TRANSFER = frozenset({"github"})
 
 
 async def read(runtime: Runtime, run: Run, source: Source) -> Outcome:
     """Read what a reading run is to read. Raises what the connector raises, all pages so far stored."""
-    connector = runtime.connect(source)
-    reader = _Reader(runtime, run, source, connector)
     try:
-        return await reader.read()
-    except ConnectorError as error:
-        if not isinstance(error, Unavailable):
-            await reader.nothing_else_is_fresh()
+        connector = runtime.connect(source)
+    except CannotOpen:
+        await _believe_only_what_was_read(runtime, run, source)
         raise
-    finally:
-        await reader.count_requests()
-        await connector.aclose()
+    async with aclosing(connector), ledger.sign_of_life(runtime.sessions, run, runtime.worker, runtime.clock):
+        reader = _Reader(runtime, run, source, connector)
+        try:
+            return await reader.read()
+        except Unavailable:
+            raise
+        except ConnectorError:
+            await _believe_only_what_was_read(runtime, run, source)
+            raise
+        finally:
+            await reader.count_requests()
+
+
+async def _believe_only_what_was_read(runtime: Runtime, run: Run, source: Source) -> None:
+    """The run failed: what it did not read to its end must not be judged as if it had."""
+    async with runtime.sessions.begin() as session:
+        await reach.doubt(session, source.id, await reach.read_by(session, run.id))
+        await ledger.keep_run(session, run, runtime.worker, runtime.clock())
 
 
 @dataclass
@@ -59,17 +86,14 @@ class _Reader:
                 continue
             try:
                 await self._read_project(project)
-            except (Unavailable, ledger.ClaimLost):
+            except (Unavailable, Unauthorized):
                 raise
             except ConnectorError as error:
-                if error.code == "unauthorized":
-                    raise
                 self.problems.append(f"{project.key}: {error.message}")
                 await self._note_read(project.key, read_to_end=False, problem=error.message)
-        if self.run.mode == "full":
-            held = await self._remove_missing({p.key for p in projects})
-            if held is not None:
-                return Outcome("partial", held, self.overlaps)
+        held = await self._remove_missing(projects) if self.run.mode == "full" else None
+        if held is not None:
+            return Outcome("partial", held, self.overlaps)
         if self.problems:
             shown = "; ".join(self.problems[:NAMED])
             what_to_do = "Give the account access to what is named, or take it out of the source's scope."
@@ -95,15 +119,34 @@ class _Reader:
 
     async def _store(self, key: str, page: Page) -> None:
         """One page: one short transaction with the epics, the cursor and the sign of life."""
+        transferred = await self._transferred(page.epics)
         now = self.runtime.clock()
+        source_id, tracker = self.source.id, self.source.tracker
+        try:
+            async with self.runtime.sessions.begin() as session:
+                for ref, epic in transferred:
+                    change = await store.take_over(session, source_id, tracker, ref.remote_id, epic, now)
+                    await self._keep(session, now, change, seen=0)
+                found = await store.observe(session, source_id, tracker, page.epics, page.missing, now)
+                await self._keep(session, now, found, seen=len(page.epics))
+                if page.cursor is not None:
+                    # A ticket dated in the future must not hide what changes until then.
+                    await reach.advance(session, source_id, self.run.id, key, min(page.cursor, now))
+        except (DataError, OperationalError, UnicodeError) as error:
+            if isinstance(error, OperationalError) and not _is_too_large(error):
+                raise
+            raise BadPayload(f"{key} has a ticket that cannot be stored.", REPORT) from None
         self.met.update(epic.remote_id for epic in page.epics)
-        async with self.runtime.sessions.begin() as session:
-            found = await store.observe(
-                session, self.source.id, self.source.tracker, page.epics, page.missing, now
-            )
-            await self._keep(session, now, found, seen=len(page.epics))
-            if page.cursor is not None:
-                await reach.advance(session, self.source.id, self.run.id, key, page.cursor)
+
+    async def _transferred(self, epics: Sequence[Epic]) -> list[tuple[EpicRef, Epic]]:
+        """Those of `epics` that we know under another id, by asking where the old one leads."""
+        if self.source.kind not in KINDS_THAT_TRANSFER or not epics:
+            return []
+        async with self.runtime.sessions() as session:
+            refs = await store.maybe_transferred(session, self.source.id, self.source.tracker, epics)
+        shown = {epic.remote_id for epic in epics}
+        found = zip(refs, await self.connector.fetch(refs), strict=True)
+        return [(ref, item) for ref, item in found if isinstance(item, Epic) and item.remote_id in shown]
 
     async def _keep(self, session: AsyncSession, now: datetime, found: store.Observed, seen: int) -> None:
         requests, self.counted = self.connector.requests - self.counted, self.connector.requests
@@ -122,20 +165,15 @@ class _Reader:
         )
 
     async def count_requests(self) -> None:
-        """The calls since the last page, whatever came of them."""
-        requests, self.counted = self.connector.requests - self.counted, self.connector.requests
+        """The calls since the last page, whatever came of them; nothing where the run is another's now."""
         async with self.runtime.sessions.begin() as session:
-            await session.execute(
-                update(Run).where(Run.id == self.run.id).values(requests=Run.requests + requests)
-            )
+            await self._keep(session, self.runtime.clock(), store.Observed(), seen=0)
 
-    # --- what a project is, and how far it is read --------------------------------------------
+    # --- how far a project is read --------------------------------------------------------------
 
     async def _note_projects(self, projects: Sequence[Project]) -> None:
         async with self.runtime.sessions.begin() as session:
-            for project in sorted(projects, key=lambda project: project.key):
-                await reach.put_project(session, self.source.id, project)
-            await reach.doubt(session, self.source.id, [p.key for p in projects if p.problem is None])
+            await reach.note_projects(session, self.source.id, projects)
             await ledger.keep_run(session, self.run, self.runtime.worker, self.runtime.clock())
 
     async def _note_read(self, key: str, *, read_to_end: bool, problem: str | None) -> None:
@@ -146,60 +184,79 @@ class _Reader:
                 await reach.mark_done(session, self.run.id, key)
             await ledger.keep_run(session, self.run, self.runtime.worker, now)
 
-    async def nothing_else_is_fresh(self) -> None:
-        """The run failed: what it did not read to its end must not be judged as if it had."""
-        async with self.runtime.sessions.begin() as session:
-            await reach.doubt(session, self.source.id, await reach.read_by(session, self.run.id))
-
     # --- what is gone ---------------------------------------------------------------------------
 
-    async def _remove_missing(self, in_scope: set[str]) -> dict[str, Any] | None:
+    async def _remove_missing(self, projects: Sequence[Project]) -> dict[str, Any] | None:
         """Take out what a full run did not meet, each one asked for by id; the error where too much would go.
 
-        A project in scope counts only if this run read it to its end. What was met before a kill
-        is asked for again.
+        What was met before a kill is asked for again.
         """
         async with self.runtime.sessions() as session:
             stored = await reach.live_refs(session, self.source.id)
             read = await reach.read_by(session, self.run.id)
+        left = self._left(projects)
         unmet = [
             ref
             for project, ref in stored
-            if ref.remote_id not in self.met and (project in read or project not in in_scope)
+            if ref.remote_id not in self.met and (project in read or left(project))
         ]
         if not unmet:
             return None
-        found: list[Epic] = []
         gone: list[Missing] = []
         for start in range(0, len(unmet), FETCHED_AT_ONCE):
-            await self._sort_out(unmet[start : start + FETCHED_AT_ONCE], found, gone)
+            gone += await self._look_up(unmet[start : start + FETCHED_AT_ONCE])
+            if _too_many(gone, stored):
+                break
         # Asked again: credentials that died on the way would make everything look deleted.
         await self.connector.account()
-        if len(gone) > DROP_COUNT and len(gone) > DROP_SHARE * len(stored):
+        if _too_many(gone, stored):
             return error_of(
                 "drop_guard",
-                f"{len(gone)} of {len(stored)} epics are gone from the tracker; none was removed.",
+                f"{len(gone)} or more of {len(stored)} epics are gone from the tracker; none was removed.",
                 "See whether the account lost access or the scope is wrong, then sync in full again.",
             )
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
-            change = await store.observe(session, self.source.id, self.source.tracker, found, gone, now)
-            await self._keep(session, now, change, seen=len(found))
+            change = await store.observe(session, self.source.id, self.source.tracker, (), gone, now)
+            await self._keep(session, now, change, seen=0)
         return None
 
-    async def _sort_out(self, refs: Sequence[EpicRef], found: list[Epic], gone: list[Missing]) -> None:
-        for ref, item in zip(refs, await self.connector.fetch(refs), strict=True):
-            if isinstance(item, Missing):
-                gone.append(item)
-            elif item.remote_id == ref.remote_id:
-                found.append(item)
-            else:
-                async with self.runtime.sessions.begin() as session:
-                    await store.take_over(
-                        session,
-                        self.source.id,
-                        self.source.tracker,
-                        ref.remote_id,
-                        item,
-                        self.runtime.clock(),
+    def _left(self, projects: Sequence[Project]) -> Callable[[str], bool]:
+        """Whether a project is out of reach, so that its epics may go though nothing of it was read.
+
+        A listing that is not whole says this only of what the configuration leaves out.
+        """
+        listed, whole = {p.key for p in projects}, all(p.problem is None for p in projects)
+        scope: Any = KINDS[self.source.kind].scope.model_validate(self.source.scope)
+        return lambda project: project not in listed and (whole or not scope.covers(project))
+
+    async def _look_up(self, refs: Sequence[EpicRef]) -> list[Missing]:
+        """Those of `refs` that are gone; the others are stored as they are now."""
+        try:
+            items = await self.connector.fetch(refs)
+        except (Unavailable, Unauthorized):
+            raise
+        except ConnectorError as error:
+            self.problems.append(error.message)
+            return []
+        now = self.runtime.clock()
+        found = [item for item in items if isinstance(item, Epic)]
+        async with self.runtime.sessions.begin() as session:
+            for ref, item in zip(refs, items, strict=True):
+                if isinstance(item, Epic) and item.remote_id != ref.remote_id:
+                    change = await store.take_over(
+                        session, self.source.id, self.source.tracker, ref.remote_id, item, now
                     )
+                    await self._keep(session, now, change, seen=0)
+            change = await store.observe(session, self.source.id, self.source.tracker, found, (), now)
+            await self._keep(session, now, change, seen=len(found))
+        return [item for item in items if isinstance(item, Missing)]
+
+
+def _too_many(gone: Sequence[Missing], stored: Sequence[object]) -> bool:
+    return len(gone) > DROP_COUNT and len(gone) > DROP_SHARE * len(stored)
+
+
+def _is_too_large(error: OperationalError) -> bool:
+    """Class 54 of https://www.postgresql.org/docs/current/errcodes-appendix.html: a limit of the program."""
+    return str(getattr(error.orig, "sqlstate", "")).startswith("54")

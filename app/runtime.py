@@ -56,8 +56,10 @@ class Runtime:
     async def standard(
         self, session: AsyncSession, source: Source, projects: list[str] | None = None
     ) -> Standard:
-        page = partial(self.page_of, source)
-        return await load_standard(session, source, KINDS[source.kind].render, page, projects=projects)
+        """What epics of the source are judged by now; its mode may have changed since `source` was read."""
+        present = await session.get_one(Source, source.id, populate_existing=True)
+        page = partial(self.page_of, present)
+        return await load_standard(session, present, KINDS[present.kind].render, page, projects=projects)
 
     async def wake(self, session: AsyncSession, task: str, **arguments: int) -> None:
         """Defer a job in the transaction of the rows it is to see: neither is there without the other."""

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.api.application import create_app
+from app.application import create_app
 from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, newest_revision, sessions_for
 from app.embedded import Server as EmbeddedServer
 from app.embedded import acquire

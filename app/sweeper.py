@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -33,7 +33,7 @@ async def working(runtime: Runtime) -> AsyncIterator[asyncio.Task[None]]:
 def _timetable(runtime: Runtime) -> AsyncIOScheduler:
     timetable = AsyncIOScheduler(timezone=UTC)
     timetable.add_job(
-        sweep,
+        _sweep,
         "interval",
         (runtime,),
         seconds=SWEEP_SECONDS,
@@ -43,3 +43,9 @@ def _timetable(runtime: Runtime) -> AsyncIOScheduler:
         misfire_grace_time=None,
     )
     return timetable
+
+
+async def _sweep(runtime: Runtime) -> None:
+    # APScheduler cancels it when it stops, and would report that as an error.
+    with suppress(asyncio.CancelledError):
+        await sweep(runtime)

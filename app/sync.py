@@ -31,14 +31,18 @@ async def sync(settings: Settings, name: str, mode: str) -> int:
     """0 for a run that succeeded, else 1. Raises `NoSuchSource` and what `server.opened` raises."""
     async with database(settings) as url, opened(settings, url) as runtime:
         source, run, known = await _open(runtime, name, mode)
-        async with working(runtime) as worker:
-            with _progress() as progress:
-                bar = progress.add_task(source.name, total=known, state="waiting its turn")
+        try:
+            async with working(runtime) as worker:
+                with _progress() as progress:
+                    bar = progress.add_task(source.name, total=known, state="waiting its turn")
 
-                def show(run: RunOut) -> None:
-                    progress.update(bar, completed=run.seen, state=_in_words(run))
+                    def show(run: RunOut) -> None:
+                        progress.update(bar, completed=run.seen, state=_in_words(run))
 
-                run = await attend([worker], _follow(runtime, source.name, run.id, show))
+                    run = await attend([worker], _follow(runtime, source.name, run.id, show))
+        except asyncio.CancelledError:
+            _tell_error(f"Stopped. Run {run.id} goes on where it stopped, with the next sync or by a server.")
+            raise
     return _report(run)
 
 
@@ -102,7 +106,9 @@ def _report(run: RunOut) -> int:
         )
     )
     if run.error is not None:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            Text(f"{run.error.message} {run.error.what_to_do}".strip())
-        )
+        _tell_error(f"{run.error.message} {run.error.what_to_do}".strip())
     return 0 if run.state == "succeeded" else 1
+
+
+def _tell_error(line: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(line))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
+from connectors import base
 from connectors.base import (
     Comment,
     Connector,
@@ -25,6 +27,7 @@ from connectors.base import (
     Marker,
     Missing,
     Unanswered,
+    Unauthorized,
     Unavailable,
 )
 from mappings import cases, ledger, notice, rulings, store
@@ -51,7 +54,7 @@ async def connected(runtime: Runtime, source: Source) -> AsyncIterator[Connector
 
 
 async def write_next(runtime: Runtime, source: Source, connector: Connector) -> bool:
-    """Write the next due ticket of a source; False when there is none to take now."""
+    """Write the next due ticket of a source; False when there is none, or it wants a rest."""
     async with runtime.sessions.begin() as session:
         claim = await ledger.claim_notice(
             session,
@@ -64,14 +67,15 @@ async def write_next(runtime: Runtime, source: Source, connector: Connector) -> 
     if claim is None or row is None:
         return False
     before = connector.requests
+    write = _Write(runtime, source, connector, claim, row)
     with structlog.contextvars.bound_contextvars(run=claim.run_id, epic=row.key):
         try:
-            await _Write(runtime, source, connector, claim, row).carry_out()
+            await write.carry_out()
         except ClaimLost as lost:
             log.warning("claim lost", reason=str(lost))
         finally:
             await _count(runtime, claim.run_id, connector.requests - before)
-    return True
+    return write.go_on
 
 
 async def _count(runtime: Runtime, run_id: int, requests: int) -> None:
@@ -79,8 +83,18 @@ async def _count(runtime: Runtime, run_id: int, requests: int) -> None:
         await session.execute(update(Run).where(Run.id == run_id).values(requests=Run.requests + requests))
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """What is to be sent: the judge's wish, its text, and that text as people will read it."""
+
+    wanted: Wanted
+    text: notice.Notice
+    body: str
+    marker: Marker
+
+
 class _Write:
-    """One claim's work: look, judge, send, remember."""
+    """One claim's work: look, judge, send, remember. `go_on`: the tracker may be asked for the next."""
 
     def __init__(
         self, runtime: Runtime, source: Source, connector: Connector, claim: Claim, row: Epic
@@ -90,6 +104,7 @@ class _Write:
         self.ref = EpicRef(row.remote_id, row.key)
         self.comment_id: str | None = None
         self.fetched = False
+        self.go_on = True
 
     async def carry_out(self) -> None:
         try:
@@ -98,18 +113,20 @@ class _Write:
             judged = await self._judge_again()
             if judged is None:
                 return
-            wanted, text, marker = judged
-            comment = await self.connector.put_comment(self.ref, self.comment_id, text.document, marker)
+            comment = await self.connector.put_comment(
+                self.ref, self.comment_id, judged.text.document, judged.marker
+            )
         except Unanswered as error:
-            await self._rest(error, unanswered=True)
+            await self._unanswered(error)
         except Unavailable as error:
-            await self._rest(error, unanswered=False)
+            await self._rest(error)
         except Gone:
             await self._gone()
         except ConnectorError as error:
-            await self._failed(error)
+            self.go_on = not isinstance(error, Unauthorized)
+            await (self._failed(error) if self.fetched else self._unread(error))
         else:
-            await self._remember(wanted, text, comment)
+            await self._remember(judged, comment)
 
     # --- look -------------------------------------------------------------------------------
 
@@ -122,7 +139,7 @@ class _Write:
                 return True
             rested = row.unanswered_at + ledger.UNANSWERED_REST
             if rested > now:
-                ledger.give_back(row, rested)
+                ledger.give_back(row, self.claim, rested)
                 return False
             standard = await self.runtime.standard(session, self.source, [self.row.project])
         marker = Marker(standard.installation, self.row.id)
@@ -130,47 +147,61 @@ class _Write:
         async with self.runtime.sessions.begin() as session:
             row = await ledger.claimed(session, self.claim)
             if found is not None and not found.ours:
-                _fail(row, "A comment with our marker stands on the ticket that we may not edit.", now)
+                self._fail(row, "A comment with our marker stands on the ticket that we may not edit.", now)
                 ledger.written(session, self.claim, "failed", found.id, now)
                 return False
             row.unanswered_at = None
             if found is None:
-                row.posted_hash, row.named = None, []
-            else:
-                row.remote_id, row.url, row.state = found.id, found.url, "posted"
+                _nothing_posted(row)
+                return True
+            row.remote_id, row.url = found.id, found.url
+            if row.state not in ("posted", "resolved"):
+                row.state = "posted"
                 ledger.written(session, self.claim, "posted", found.id, now)
         return True
 
     # --- judge ------------------------------------------------------------------------------
 
-    async def _judge_again(self) -> tuple[Wanted, notice.Notice, Marker] | None:
+    async def _judge_again(self) -> _Judged | None:
         """Fetch the ticket, store what it says, judge it; None where there is nothing to write any more."""
         (seen,) = await self.connector.fetch([self.ref])
         self.fetched = True
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             await ledger.share_goals(session)
-            epics, gone = ([], [seen]) if isinstance(seen, Missing) else ([seen], [])
-            await store.observe(session, self.source.id, self.source.tracker, epics, gone, now)
+            await self._store(session, seen, now)
             (row,) = await cases.these_epics(session, [self.row.id])
             row.read_at = now
             await session.flush()
-            source = await session.get_one(Source, self.source.id)
-            standard = await self.runtime.standard(session, source, [row.project])
+            standard = await self.runtime.standard(session, self.source, [row.project])
             ruling = await self._rule(session, standard, row, now)
-            notice_row = await self._standing(session)
+            standing = await self._standing(session)
             wanted = ruling.decision.notice
-            if notice_row is None:
+            if standing is None:
                 return None
-            if wanted is None or wanted.target is None or ruling.decision.keep_notice:
-                ledger.give_back(notice_row)
+            if standing.unanswered_at is not None and standing.remote_id is None:
+                # The ticket was transferred: our comment went with it and has another id now.
+                ledger.give_back(standing, self.claim, now)
+                return None
+            if wanted is None or wanted.target is None or standing.run_id != self.claim.run_id:
+                ledger.give_back(standing, self.claim)
                 return None
             text = wanted.compose()
-            if notice_row.remote_id is None:
+            if standing.remote_id is None:
                 # Should the answer be lost, this is what may stand on the ticket.
-                notice_row.posted_hash, notice_row.named = wanted.facts_hash, [*text.named]
-            self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
-            return wanted, text, Marker(standard.installation, row.id)
+                standing.posted_hash, standing.posted_body = wanted.facts_hash, standing.body
+                standing.named = [*text.named]
+            standing.claimed_until = now + ledger.NOTICE_LEASE
+            self.ref, self.comment_id = EpicRef(row.remote_id, row.key), standing.remote_id
+            return _Judged(wanted, text, standing.body, Marker(standard.installation, row.id))
+
+    async def _store(self, session: AsyncSession, seen: base.Epic | Missing, now: datetime) -> None:
+        if isinstance(seen, Missing):
+            await store.observe(session, self.source.id, self.source.tracker, [], [seen], now)
+        elif seen.remote_id == self.row.remote_id:
+            await store.observe(session, self.source.id, self.source.tracker, [seen], [], now)
+        else:
+            await store.take_over(session, self.source.id, self.source.tracker, self.row.remote_id, seen, now)
 
     async def _rule(self, session: AsyncSession, standard: Standard, row: Epic, now: datetime) -> Ruling:
         (case,) = await cases.load_cases(session, [row])
@@ -189,63 +220,106 @@ class _Write:
 
     # --- remember ---------------------------------------------------------------------------
 
-    async def _remember(self, wanted: Wanted, text: notice.Notice, comment: Comment) -> None:
-        now = self.runtime.clock()
+    async def _remember(self, judged: _Judged, comment: Comment) -> None:
+        now, wanted = self.runtime.clock(), judged.wanted
+        created = "posted" if self.comment_id is None else "edited"
+        kind = "resolved" if wanted.target == "resolved" else created
         async with self.runtime.sessions.begin() as session:
             row = await ledger.claimed(session, self.claim)
-            created = "posted" if self.comment_id is None else "edited"
-            kind = "resolved" if wanted.target == "resolved" else created
             row.remote_id, row.url, row.unanswered_at = comment.id, comment.url, None
-            row.state, row.posted_hash, row.named = (
-                wanted.target or row.state,
-                wanted.facts_hash,
-                [*text.named],
-            )
+            row.state = wanted.target or row.state
+            row.posted_hash, row.posted_body = wanted.facts_hash, judged.body
+            row.named = [*judged.text.named]
             row.reason = row.detail = None
             row.updated_at = now
-            # Judged anew while we wrote: the newer text stays queued.
-            ledger.give_back(row, None if row.facts_hash == wanted.facts_hash else now)
+            if row.target is None or row.run_id == self.claim.run_id:
+                # Not judged anew while we wrote, or called off meanwhile.
+                row.facts_hash, row.body = wanted.facts_hash, judged.body
+            ledger.give_back(row, self.claim)
             ledger.written(session, self.claim, kind, comment.id, now)
         log.info("ticket written", kind=kind, comment=comment.url)
 
-    async def _rest(self, error: Unavailable, *, unanswered: bool) -> None:
+    async def _unanswered(self, error: Unanswered) -> None:
+        """It may have been carried out. Only this ticket rests, for others may be answered."""
         now = self.runtime.clock()
+        pause = max(timedelta(seconds=error.retry_after), ledger.UNANSWERED_REST)
         async with self.runtime.sessions.begin() as session:
             row = await ledger.claimed(session, self.claim)
-            if unanswered and row.remote_id is None:
+            if row.remote_id is None:
                 row.unanswered_at = now
-            pause = max(timedelta(seconds=error.retry_after), ledger.UNANSWERED_REST)
-            ledger.give_back(row, now + (pause if unanswered else timedelta(seconds=error.retry_after)))
-            if not self.fetched and row.state in ("due", "held"):
-                row.state, row.reason, row.detail = "held", "stale", error.message
+            ledger.give_back(row, self.claim, now + pause)
         log.warning("ticket waits", reason=error.message)
+
+    async def _rest(self, error: Unavailable) -> None:
+        """The tracker says later, and means all of the source's tickets."""
+        now = self.runtime.clock()
+        until = now + timedelta(seconds=error.retry_after)
+        self.go_on = False
+        async with self.runtime.sessions.begin() as session:
+            row = await ledger.claimed(session, self.claim)
+            _nothing_posted(row)
+            if not self.fetched:
+                _stale(row, error.message)
+            # Behind the others, so that one ticket in trouble does not hold up all of them.
+            ledger.give_back(row, self.claim, until + timedelta(seconds=1))
+            await session.flush()
+            await ledger.put_off(session, self.source.id, until)
+        log.warning("tickets wait", reason=error.message, until=until.isoformat())
+
+    async def _unread(self, error: ConnectorError) -> None:
+        """The ticket could not be fetched, and not because of the moment."""
+        now = self.runtime.clock()
+        async with self.runtime.sessions.begin() as session:
+            await self._look_again(session, now + TRY_AGAIN_AFTER)
+            row = await ledger.claimed(session, self.claim)
+            _stale(row, _in_words(error))
+            ledger.give_back(row, self.claim)
+        log.warning("ticket not read", reason=error.message)
 
     async def _gone(self) -> None:
         """The comment, or the ticket with it, was deleted. Who deletes our comment has said no."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            await self._look_again(session, now)
             row = await ledger.claimed(session, self.claim)
-            if row.remote_id is None:
-                await session.execute(update(Epic).where(Epic.id == row.epic_id).values(look_again_at=now))
-            else:
+            if row.remote_id is not None:
                 row.state, row.reason = "withdrawn", "deleted_on_ticket"
                 row.detail = "Our comment was deleted on the ticket."
-                row.remote_id = row.posted_hash = row.url = None
+                row.remote_id = row.url = None
                 row.updated_at = now
-            ledger.give_back(row)
+            _nothing_posted(row)
+            ledger.give_back(row, self.claim)
         log.info("comment or ticket gone")
 
     async def _failed(self, error: ConnectorError) -> None:
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            await self._look_again(session, now + TRY_AGAIN_AFTER)
             row = await ledger.claimed(session, self.claim)
-            _fail(row, " ".join((error.message, error.what_to_do)).strip(), now)
+            _nothing_posted(row)
+            self._fail(row, _in_words(error), now)
             ledger.written(session, self.claim, "failed", row.remote_id, now)
-            again = now + TRY_AGAIN_AFTER
-            await session.execute(update(Epic).where(Epic.id == row.epic_id).values(look_again_at=again))
         log.warning("ticket not written", reason=error.message)
 
+    async def _look_again(self, session: AsyncSession, when: datetime) -> None:
+        """Before the notice is locked: whoever judges takes an epic first and then its notice."""
+        await session.execute(update(Epic).where(Epic.id == self.row.id).values(look_again_at=when))
 
-def _fail(row: Notice, detail: str, now: datetime) -> None:
-    row.state, row.reason, row.detail, row.updated_at = "failed", None, detail, now
-    ledger.give_back(row)
+    def _fail(self, row: Notice, detail: str, now: datetime) -> None:
+        row.state, row.reason, row.detail, row.updated_at = "failed", None, detail, now
+        ledger.give_back(row, self.claim)
+
+
+def _nothing_posted(row: Notice) -> None:
+    """Nothing of ours is on the ticket, unless an answer is still missing."""
+    if row.remote_id is None and row.unanswered_at is None:
+        row.posted_hash, row.posted_body, row.named = None, None, []
+
+
+def _stale(row: Notice, detail: str) -> None:
+    if row.state in ("due", "held"):
+        row.state, row.reason, row.detail = "held", "stale", detail
+
+
+def _in_words(error: ConnectorError) -> str:
+    return " ".join((error.message, error.what_to_do)).strip()

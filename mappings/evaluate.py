@@ -174,11 +174,13 @@ def _is_wanted(epic: Subject, policy: EffectivePolicy) -> bool:
 
 
 def _grace_ends(epic: Subject, policy: EffectivePolicy, concern: Finding, now: datetime) -> datetime:
+    """Each dead link has its own grace, and the epic that of the link that has the longest."""
     start = max(epic.epic.created_at, concern.opened_at)
-    links = epic.resolution.links
-    if concern.check == "closed-goal" and all(died_of_cycle(link.key_result, now) for link in links):
-        return add_grace(start, CYCLE_GRACE)
-    return add_grace(start, grace_for(policy, concern.check))
+    of_policy = grace_for(policy, concern.check)
+    graces = {
+        CYCLE_GRACE if died_of_cycle(link.key_result, now) else of_policy for link in epic.resolution.links
+    }
+    return max(add_grace(start, grace) for grace in graces or {of_policy})
 
 
 def _warning(epic: Subject, goals: Mapping[int, KeyResult], concern: Finding, now: datetime) -> Notice:

@@ -63,7 +63,7 @@ def _checks(decision: Decision) -> Iterator[Reason]:
     if not decision.findings:
         yield Reason("check", "all", "No check has found anything.", True)
     for found in decision.findings:
-        state = found.state
+        state: str = found.state
         if found.until is not None:
             state += f" until {found.until:%Y-%m-%d %H:%M} UTC"
         if found.reason:

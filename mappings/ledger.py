@@ -5,13 +5,15 @@ A claim is taken by compare-and-set and ends by itself, so whoever dies holding 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, exists, func, or_, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from mappings.tables import READING_MODES, UNFINISHED_STATES, Epic, Notice, NoticeWrite, Run, Source
 
@@ -45,7 +47,7 @@ async def open_run(session: AsyncSession, source_id: int, mode: str, now: dateti
     """A queued run, or the one queued or under way that does as much."""
     if mode in READING_MODES:
         # The source's row is the gate: two callers at once must not both find nothing.
-        await session.execute(select(Source.id).where(Source.id == source_id).with_for_update())
+        await session.execute(select(Source.id).where(Source.id == source_id).with_for_update(key_share=True))
         reading = await session.scalars(
             select(Run)
             .where(
@@ -91,6 +93,7 @@ async def claim_run(session: AsyncSession, run_id: int, worker: str, now: dateti
             claimed_by=worker,
             claimed_until=now + RUN_LEASE,
             waiting_until=None,
+            error=None,
             started_at=func.coalesce(Run.started_at, now),
         )
         .returning(Run)
@@ -126,7 +129,8 @@ async def close_run(
 
 
 async def let_run_wait(session: AsyncSession, run: Run, worker: str, until: datetime, reason: str) -> None:
-    await session.execute(
+    """Not before `until`, by whoever is woken then. Raises `ClaimLost`."""
+    waits = await session.execute(
         update(Run)
         .where(Run.id == run.id, Run.claimed_by == worker)
         .values(
@@ -137,7 +141,35 @@ async def let_run_wait(session: AsyncSession, run: Run, worker: str, until: date
             claimed_until=None,
             error={"code": "unavailable", "message": reason, "what_to_do": "Nothing; it goes on by itself."},
         )
+        .returning(Run.id)
     )
+    if waits.one_or_none() is None:
+        raise ClaimLost(f"run {run.id} was taken over")
+
+
+@asynccontextmanager
+async def sign_of_life(
+    sessions: async_sessionmaker[AsyncSession],
+    run: Run,
+    worker: str,
+    clock: Callable[[], datetime],
+    every: timedelta = RUN_LEASE / 5,
+) -> AsyncIterator[None]:
+    """Keep the claim on a run while the block works: many short calls may together outlast a lease."""
+
+    async def keep() -> None:
+        with suppress(ClaimLost):  # the work's own next step meets it too, and stops
+            while True:
+                await asyncio.sleep(every.total_seconds())
+                async with sessions.begin() as session:
+                    await keep_run(session, run, worker, clock())
+
+    keeping = asyncio.create_task(keep(), name=f"claim on run {run.id}")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def mark_stalled(session: AsyncSession, now: datetime) -> None:
@@ -145,6 +177,12 @@ async def mark_stalled(session: AsyncSession, now: datetime) -> None:
     await session.execute(
         update(Run).where(Run.state == "running", Run.claimed_until <= now).values(state="stalled")
     )
+
+
+async def next_reading(session: AsyncSession, source_id: int) -> int | None:
+    """The reading run that waits for another of its source to end."""
+    queued = Run.mode.in_(READING_MODES), Run.state == "queued"
+    return (await session.scalars(select(Run.id).where(Run.source_id == source_id, *queued))).one_or_none()
 
 
 async def due_runs(session: AsyncSession, now: datetime) -> Sequence[int]:
@@ -227,12 +265,29 @@ async def claimed(session: AsyncSession, claim: Claim) -> Notice:
     return notice
 
 
-def give_back(notice: Notice, due_at: datetime | None = None) -> None:
-    """End the claim; with `due_at` the write stays queued until then, without it is called off."""
+def give_back(notice: Notice, claim: Claim, due_at: datetime | None = None) -> None:
+    """End the claim; with `due_at` the write stays queued until then, without it is called off.
+
+    Where a newer run has queued another text meanwhile, its release lets that one go, not we.
+    """
     notice.claimed_by = notice.claimed_until = None
-    notice.due_at = due_at
+    if notice.run_id != claim.run_id:
+        return
     if due_at is None:
         notice.target = None
+    notice.due_at = due_at if notice.target is not None else None
+
+
+async def put_off(session: AsyncSession, source_id: int, until: datetime) -> None:
+    """The tracker asked for a pause: tickets that nobody is writing now wait for its end."""
+    waiting = (
+        select(Notice.id)
+        .join(Epic, Epic.id == Notice.epic_id)
+        .where(Epic.source_id == source_id, Notice.due_at < until, Notice.claimed_by.is_(None))
+        .order_by(Notice.id)
+        .with_for_update(of=Notice, skip_locked=True)
+    )
+    await session.execute(update(Notice).where(Notice.id.in_(waiting)).values(due_at=until))
 
 
 def written(session: AsyncSession, claim: Claim, kind: str, remote_id: str | None, now: datetime) -> None:

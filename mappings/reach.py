@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sqlalchemy import select, text, update
@@ -13,17 +13,33 @@ from connectors.base import EpicRef, Project
 from mappings.tables import Epic, RunProject, SourceProject
 
 
-async def put_project(session: AsyncSession, source_id: int, project: Project) -> None:
-    facts = {
-        "public": project.public,
-        "service_desk": project.service_desk,
-        "problem": project.problem,
-    }
+async def note_projects(session: AsyncSession, source_id: int, projects: Iterable[Project]) -> None:
+    """The projects as the tracker lists them now.
+
+    One it does not list, or that cannot be read, is not to be judged as if it were whole. One not
+    listed also loses its cursor: should it come back, its epics did not change meanwhile.
+    """
+    listed = {project.key: project for project in projects}
+    rows = [
+        {
+            "source_id": source_id,
+            "key": key,
+            "public": project.public,
+            "service_desk": project.service_desk,
+            "problem": project.problem,
+        }
+        for key, project in sorted(listed.items())
+    ]
+    if rows:
+        fresh = insert(SourceProject).values(rows)
+        facts = {name: fresh.excluded[name] for name in ("public", "service_desk", "problem")}
+        await session.execute(fresh.on_conflict_do_update(index_elements=["source_id", "key"], set_=facts))
     await session.execute(
-        insert(SourceProject)
-        .values(source_id=source_id, key=project.key, **facts)
-        .on_conflict_do_update(index_elements=["source_id", "key"], set_=facts)
+        update(SourceProject)
+        .where(SourceProject.source_id == source_id, SourceProject.key.not_in(list(listed)))
+        .values(cursor=None)
     )
+    await doubt(session, source_id, [key for key, project in listed.items() if project.problem is None])
 
 
 async def advance(session: AsyncSession, source_id: int, run_id: int, key: str, cursor: datetime) -> None:

@@ -166,7 +166,8 @@ async def _record_notices(
     await _bulk(session, "DELETE FROM notices USING rows WHERE notices.id = rows.id", "id bigint", drop)
     await _bulk(
         session,
-        "UPDATE notices SET target = NULL, due_at = NULL FROM rows WHERE notices.id = rows.id",
+        "UPDATE notices SET target = NULL, due_at = NULL, body = coalesce(posted_body, body),"
+        " facts_hash = coalesce(posted_hash, facts_hash) FROM rows WHERE notices.id = rows.id",
         "id bigint",
         call_off,
     )
@@ -178,7 +179,8 @@ _NOTICE_COLUMNS = (
     "epic_id bigint, state text, target text, reason text, detail text, body text,"
     " facts_hash text, run_id bigint"
 )
-# A write that is queued already keeps its place; one that is new waits for its run's release.
+# A write that is queued already keeps its place; one that is new, or another run's now, waits for the
+# release of its run.
 _PUT_NOTICES = """
     INSERT INTO notices (epic_id, state, target, reason, detail, body, facts_hash, run_id, updated_at)
     SELECT epic_id, state, target, reason, detail, body, facts_hash, run_id, :now FROM rows
@@ -187,7 +189,7 @@ _PUT_NOTICES = """
         detail = excluded.detail, body = excluded.body, facts_hash = excluded.facts_hash,
         run_id = excluded.run_id, updated_at = excluded.updated_at,
         due_at = CASE WHEN excluded.target IS NOT NULL AND notices.target IS NOT NULL
-            THEN notices.due_at END
+            AND notices.run_id = excluded.run_id THEN notices.due_at END
 """
 
 

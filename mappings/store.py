@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,6 +33,8 @@ FACTS = {
     "fields": "jsonb",
     "tracker_created_at": "timestamptz",
 }
+# Sorts behind every id there is.
+NOT_STORED = 2**63 - 1
 COLUMNS = {"remote_id": "text", **FACTS, "tracker_updated_at": "timestamptz", "content_hash": "bytea"}
 
 
@@ -107,14 +109,14 @@ async def observe(
 ) -> Observed:
     """Store what a page or a fetch showed; what changed waits to be judged at `now`.
 
-    One SELECT and at most one upsert whatever the number of epics. A state older than the stored
-    one is left out. Of two sources that see the same ticket the older one holds it.
+    A fixed number of statements whatever the number of epics. A state older than the stored one is
+    left out. Of two sources that see the same ticket the older one holds it.
     """
     result = Observed()
     stored = await _stored(session, tracker, [epic.remote_id for epic in epics])
     fresh: list[tuple[int, dict[str, Any]]] = []
     moved: list[tuple[int, str]] = []
-    for epic in epics:
+    for epic in _once_each(epics):
         before = stored.get(epic.remote_id)
         if before is not None and before.source_id < source_id and before.gone_at is None:
             result.skipped += 1
@@ -127,15 +129,35 @@ async def observe(
             moved.append((before.id, before.key.lower()))
         result.created += before is None
         result.updated += before is not None
-        fresh.append((before.id if before is not None else 2**63, row))
+        fresh.append((before.id if before is not None else NOT_STORED, row))
+    gone = {item.ref.remote_id: item.reason for item in missing}
+    if fresh and gone:
+        await _lock(session, tracker, [id for id, _ in fresh], gone)
     if fresh:
         # Ordered as every bulk write is, by epic id, so that two of them cannot deadlock.
         fresh.sort(key=lambda pair: (pair[0], pair[1]["remote_id"]))
         await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
     if moved:
         await _keep_old_keys(session, source_id, moved)
-    result.deleted = await mark_gone(session, source_id, missing, now)
+    if gone:
+        result.deleted = await _mark_gone(session, source_id, tracker, gone, now)
     return result
+
+
+def _once_each(epics: Sequence[base.Epic]) -> Iterable[base.Epic]:
+    """The newest state of each ticket: one statement cannot write a row twice."""
+    return {epic.remote_id: epic for epic in sorted(epics, key=lambda epic: epic.updated_at)}.values()
+
+
+async def _lock(session: AsyncSession, tracker: str, ids: list[int], remote_ids: Iterable[str]) -> None:
+    """Rows that several statements will write, in the one order that each of them keeps for itself."""
+    await session.execute(
+        text(
+            "SELECT id FROM epics WHERE id = ANY(:ids) OR (tracker = :tracker AND remote_id = ANY(:others))"
+            " ORDER BY id FOR NO KEY UPDATE"
+        ),
+        {"ids": ids, "tracker": tracker, "others": list(remote_ids)},
+    )
 
 
 def _is_news(before: Stored, epic: base.Epic, row: dict[str, Any], source_id: int) -> bool:
@@ -156,6 +178,8 @@ async def _stored(session: AsyncSession, tracker: str, remote_ids: list[str]) ->
     return {row[0]: Stored(*row[1:]) for row in rows}
 
 
+# Who inserted a ticket between our look and this statement is asked again: a newer state stays,
+# and so does an older source.
 _UPSERT = text(
     f"""
     INSERT INTO epics (source_id, tracker, read_at, look_again_at, {", ".join(COLUMNS)})
@@ -167,6 +191,7 @@ _UPSERT = text(
         look_again_at = excluded.look_again_at, gone_at = NULL, gone_reason = NULL,
         {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "remote_id")}
     WHERE epics.tracker_updated_at <= excluded.tracker_updated_at
+        AND (epics.source_id >= excluded.source_id OR epics.gone_at IS NOT NULL)
     """  # noqa: S608  (only the column names above are put in)
 )
 
@@ -189,24 +214,27 @@ async def _keep_old_keys(session: AsyncSession, source_id: int, moved: list[tupl
     )
 
 
-async def mark_gone(
-    session: AsyncSession, source_id: int, missing: Iterable[base.Missing], now: datetime
+async def _mark_gone(
+    session: AsyncSession, source_id: int, tracker: str, reasons: Mapping[str, str], now: datetime
 ) -> int:
     """Take tickets that are no longer epics here out of every list; how many were in one."""
-    reasons = {item.ref.remote_id: item.reason for item in missing}
-    if not reasons:
-        return 0
     marked = await session.execute(
         text(
             "UPDATE epics SET gone_at = :now, gone_reason = gone.reason, look_again_at = :now"
             " FROM (SELECT epics.id, left_.reason FROM epics"
             "   JOIN unnest(CAST(:ids AS text[]), CAST(:reasons AS text[])) AS left_(remote_id, reason)"
             "   ON left_.remote_id = epics.remote_id"
-            "   WHERE epics.source_id = :source_id AND epics.gone_at IS NULL"
+            "   WHERE epics.tracker = :tracker AND epics.source_id = :source_id AND epics.gone_at IS NULL"
             "   ORDER BY epics.id FOR UPDATE OF epics) AS gone"
             " WHERE epics.id = gone.id RETURNING epics.id"
         ),
-        {"now": now, "source_id": source_id, "ids": list(reasons), "reasons": list(reasons.values())},
+        {
+            "now": now,
+            "source_id": source_id,
+            "tracker": tracker,
+            "ids": list(reasons),
+            "reasons": list(reasons.values()),
+        },
     )
     return len(marked.all())
 
@@ -223,27 +251,64 @@ async def leave_out(session: AsyncSession, source_id: int, projects: Sequence[st
     )
 
 
+async def maybe_transferred(
+    session: AsyncSession, source_id: int, tracker: str, epics: Sequence[base.Epic]
+) -> list[base.EpicRef]:
+    """Stored epics that some of `epics`, new to us by their ids, may have been before a transfer.
+
+    Of the same title and moment of creation, in another project: where they lead is to be asked.
+    """
+    rows = await session.execute(
+        text(
+            "SELECT epics.remote_id, epics.key FROM epics"
+            " JOIN unnest(CAST(:ids AS text[]), CAST(:titles AS text[]), CAST(:moments AS timestamptz[]),"
+            "   CAST(:projects AS text[])) AS seen(remote_id, title, at, project)"
+            " ON epics.tracker_created_at = seen.at AND epics.title = seen.title"
+            "   AND epics.project <> seen.project"
+            " WHERE epics.source_id = :source_id AND epics.gone_at IS NULL AND NOT EXISTS"
+            "   (SELECT FROM epics WHERE tracker = :tracker AND remote_id = seen.remote_id)"
+            " ORDER BY epics.id"
+        ),
+        {
+            "source_id": source_id,
+            "tracker": tracker,
+            "ids": [epic.remote_id for epic in epics],
+            "titles": [_storable(epic.title) for epic in epics],
+            "moments": [epic.created_at for epic in epics],
+            "projects": [epic.project for epic in epics],
+        },
+    )
+    return [base.EpicRef(remote_id, key) for remote_id, key in rows]
+
+
 async def take_over(
     session: AsyncSession, source_id: int, tracker: str, old_remote_id: str, epic: base.Epic, now: datetime
-) -> None:
+) -> Observed:
     """A ticket came back under a new id (a GitHub transfer): the epic goes on under it, its history kept.
 
-    Its comment got a new id as well, so it is looked for by marker before anything is written.
+    What was stored under the new id meanwhile leaves its links by hand to it and goes. Its comment got a
+    new id as well, so it is looked for by marker before anything is written.
     """
-    parameters = {"tracker": tracker, "old": old_remote_id, "new": epic.remote_id}
-    await session.execute(
-        text("DELETE FROM epics WHERE tracker = :tracker AND remote_id = :new AND remote_id <> :old"),
-        parameters,
-    )
-    await session.execute(
-        text(
-            "UPDATE notices SET unanswered_at = TIMESTAMPTZ 'epoch', remote_id = NULL, url = NULL"
-            " WHERE remote_id IS NOT NULL AND epic_id ="
-            " (SELECT id FROM epics WHERE tracker = :tracker AND remote_id = :old)"
-        ),
-        parameters,
-    )
-    await session.execute(
-        text("UPDATE epics SET remote_id = :new WHERE tracker = :tracker AND remote_id = :old"), parameters
-    )
-    await observe(session, source_id, tracker, [epic], (), now)
+    await _lock(session, tracker, [], (old_remote_id, epic.remote_id))
+    stored = await _stored(session, tracker, [old_remote_id, epic.remote_id])
+    kept, double = stored.get(old_remote_id), stored.get(epic.remote_id)
+    if kept is not None:
+        ids = {"kept": kept.id, "double": None if double is None else double.id}
+        for statement in _TAKE_OVER:
+            await session.execute(statement, {**ids, "remote_id": epic.remote_id})
+    return await observe(session, source_id, tracker, [epic], (), now)
+
+
+_TAKE_OVER = (
+    text(
+        "UPDATE links SET epic_id = :kept, is_primary = false WHERE epic_id = :double"
+        " AND origin IN ('manual', 'command') AND NOT EXISTS (SELECT FROM links AS held WHERE"
+        " held.epic_id = :kept AND held.key_result_id = links.key_result_id AND held.origin = links.origin)"
+    ),
+    text("DELETE FROM epics WHERE id = :double"),
+    text(
+        "UPDATE notices SET unanswered_at = TIMESTAMPTZ 'epoch', remote_id = NULL, url = NULL"
+        " WHERE remote_id IS NOT NULL AND epic_id = :kept"
+    ),
+    text("UPDATE epics SET remote_id = :remote_id WHERE id = :kept"),
+)

@@ -56,6 +56,11 @@ def by_projects(projects: Collection[tuple[int, str]]) -> Select[Any]:
     return select(Epic.id).where(or_(*pairs), Epic.gone_at.is_(None))
 
 
+def of_source(source_id: int) -> Select[Any]:
+    """Every epic of a source."""
+    return select(Epic.id).where(Epic.source_id == source_id)
+
+
 def with_gap_or_notice(source_id: int) -> Select[Any]:
     """Epics whose notice may come, go or change with the source's mode."""
     noticed = select(Notice.epic_id)

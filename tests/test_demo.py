@@ -61,7 +61,9 @@ def test_a_second_one_serves_until_told_to_stop(folder: Path, tmp_path: Path) ->
         }
         api = place["Northing's API"].removesuffix("/docs")
         headers = {"Authorization": f"Bearer {place['its admin token']}"}
-        (notice, *_) = httpx.get(f"{api}/api/v1/notices?state=posted", headers=headers).json()["items"]
+        (notice, *_) = httpx.get(
+            f"{api}/api/v1/notices?state=posted&source=acme-jira", headers=headers
+        ).json()["items"]
         mend_on_the_page(place["Jira, simulated"], notice["epic"]["key"])
         mended = httpx.get(notice["url"])
         assert WARNING not in mended.text

@@ -81,8 +81,8 @@ async def require_admin(
         )
 
 
-async def refuse_unknown_parameters(request: Request) -> None:
-    """422 for a query parameter the operation does not have."""
+async def refuse_strange_parameters(request: Request) -> None:
+    """422 for a query parameter the operation does not have, and for U+0000, which no text here holds."""
     route = request.scope.get("route")
     if not isinstance(route, APIRoute):
         return
@@ -95,6 +95,9 @@ async def refuse_unknown_parameters(request: Request) -> None:
             f"Unknown query parameter {unknown[0]!r}; {hint}.",
             errors=[(name, f"is not a query parameter here; {hint}") for name in unknown],
         )
+    for name, value in (*request.query_params.multi_items(), *request.path_params.items()):
+        if "\x00" in str(value):
+            raise Problem(422, f"{name}: must not hold U+0000", errors=[(name, "must not hold U+0000")])
 
 
 def _query_names(route: APIRoute) -> set[str]:

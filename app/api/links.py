@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import pipeline
-from app.api.deps import Body, RuntimeDep, SessionDep
+from app.api.deps import Body, Key, RuntimeDep, SessionDep
 from app.api.lookups import epic_in, find_epic, key_result_in, source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import Problem, answers, not_found
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/links", tags=["links"])
 
 
 class EpicRefIn(Body):
-    source: str = Field(max_length=64, examples=["acme-jira"])
+    source: Key = Field(examples=["acme-jira"])
     key: str = Field(
         max_length=300, description="The epic's key; a former one will do.", examples=["SHOP-12"]
     )
@@ -34,7 +34,7 @@ class EpicRefIn(Body):
 
 class LinkIn(Body):
     epic: EpicRefIn
-    key_result: str = Field(max_length=64, examples=["KR-12"])
+    key_result: Key = Field(examples=["KR-12"])
     weight: float = Field(1, gt=0, le=1000, allow_inf_nan=False)
     primary: bool = Field(False, description="Make this the epic's primary link.")
 

@@ -8,7 +8,16 @@ from fastapi import APIRouter, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.deps import IfMatch, RuntimeDep, SessionDep, check_version, merged, put_version, validated
+from app.api.deps import (
+    IfMatch,
+    RuntimeDep,
+    SessionDep,
+    check_version,
+    merged,
+    put_runs,
+    put_version,
+    validated,
+)
 from app.api.problems import answers
 from app.changes import rejudge
 from app.runtime import Runtime
@@ -81,6 +90,5 @@ async def _put(
     ]
     if changed:
         opened = await rejudge(runtime, session, touching.by_projects(changed))
-        if opened:
-            response.headers["Northing-Runs"] = ",".join(map(str, opened))
+        put_runs(response, opened)
     put_version(response, row.policy_version)

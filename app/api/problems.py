@@ -65,8 +65,11 @@ def taken(field: str, value: str) -> Problem:
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation in OpenAPI: every error it may answer with."""
-    document: dict[str, Any] = {"model": ProblemDocument, "content": {MEDIA_TYPE: {}}}
-    return {status: {**document, "description": HTTPStatus(status).phrase} for status in statuses}
+    schema = {"$ref": "#/components/schemas/ProblemDocument"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }
 
 
 def _answer(
@@ -94,6 +97,8 @@ def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[
             # Which of the bodies was taken, by its `kind`; no member of it.
             place = place[1:]
         message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "json_invalid":
+            place, message = [], "is not JSON"
         if item["type"] == "extra_forbidden":
             message = "is not known here; leave it out"
         found.append((".".join(place) or "body", message))

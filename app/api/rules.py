@@ -13,11 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.deps import (
     Body,
     IfMatch,
+    Key,
     Line,
     RuntimeDep,
     SessionDep,
     check_version,
     merged,
+    put_runs,
     put_version,
     validated,
 )
@@ -42,7 +44,7 @@ class RuleIn(Body):
         "assignee, component, milestone, field.",
         examples=[EXAMPLE],
     )
-    key_result: str = Field(max_length=64, description="The key of the key result.", examples=["KR-3"])
+    key_result: Key = Field(description="The key of the key result.", examples=["KR-3"])
     priority: int = Field(
         100, ge=-(2**31), lt=2**31, description="The lowest is asked first, then the oldest."
     )
@@ -108,11 +110,6 @@ async def _checked(session: AsyncSession, body: RuleIn, itself: int | None) -> i
     return (await key_result_in(session, body.key_result, "key_result")).id
 
 
-def _name_runs(response: Response, opened: list[int]) -> None:
-    if opened:
-        response.headers["Northing-Runs"] = ",".join(map(str, opened))
-
-
 @router.post("", status_code=201, summary="Add a rule", responses=answers(409))
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
     """Answered at once; the header `Northing-Runs` names the runs that judge what it matches."""
@@ -128,7 +125,7 @@ async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, ses
     )
     session.add(row)
     await session.flush()
-    _name_runs(response, await rejudge_rule(runtime, session, row.id, row.when if row.enabled else None))
+    put_runs(response, await rejudge_rule(runtime, session, row.id, row.when if row.enabled else None))
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
@@ -190,7 +187,7 @@ async def change_rule(
     row.priority, row.enabled, row.version = new.priority, new.enabled, row.version + 1
     await session.flush()
     if before != (row.when, row.key_result_id, row.priority, row.enabled) or new.name != shown.name:
-        _name_runs(response, await rejudge_rule(runtime, session, row.id, row.when if row.enabled else None))
+        put_runs(response, await rejudge_rule(runtime, session, row.id, row.when if row.enabled else None))
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
@@ -202,5 +199,5 @@ async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Re
     opened = await rejudge_rule(runtime, session, row.id, None)
     await session.delete(row)
     response = Response(status_code=204)
-    _name_runs(response, opened)
+    put_runs(response, opened)
     return response

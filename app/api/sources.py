@@ -20,6 +20,7 @@ from app.api.deps import (
     SessionDep,
     check_version,
     merged,
+    put_runs,
     put_version,
     validated,
 )
@@ -151,15 +152,18 @@ async def change_source(
     row = await source_at(session, name, lock=True)
     check_version(row.version, if_match)
     patch = body.model_dump(exclude_unset=True)
-    if "base_url" in patch and "credentials" not in patch:
+    current = _current(runtime, row)
+    if "credentials" in patch:
+        del current["credentials"]  # replaced whole, never merged
+    new = validated(BODIES[row.kind], merged(current, patch))
+    if new.base_url != row.base_url and "credentials" not in patch:
         raise invalid(
             "credentials", "must be sent with a new base_url, so that no token goes to another host"
         )
-    new = validated(BODIES[row.kind], merged(_current(runtime, row), patch))
     if new.name.lower() != row.name.lower() and await find_source(session, new.name) is not None:
         raise taken("name", new.name)
     _may_be_live(new)
-    before = {"scope": row.scope, "epics": row.epics, "notices": row.notices, "tracker": row.tracker}
+    before = {name: getattr(row, name) for name in ("name", "scope", "epics", "notices", "tracker")}
     row.name = new.name
     _fill(runtime, row, new)
     if "credentials" in patch or "webhook_secret" in patch:
@@ -167,14 +171,14 @@ async def change_source(
     row.version, row.updated_at = row.version + 1, runtime.clock()
     opened = await _follow_up(runtime, session, row, before)
     put_version(response, row.version)
-    if opened:
-        response.headers["Northing-Runs"] = ",".join(map(str, opened))
+    put_runs(response, opened)
     return (await _present(runtime, session, [row]))[0]
 
 
 @router.delete("/{name}", status_code=204, summary="Disconnect a tracker", responses=answers(404, 409))
 async def delete_source(name: Key, session: SessionDep, comments: Literal["leave"] | None = None) -> Response:
     """409 while comments of ours stand on its tickets, unless `comments=leave` leaves them there."""
+    await ledger.change_goals(session)
     row = await source_at(session, name, lock=True)
     standing = (
         select(Notice.id)
@@ -254,13 +258,16 @@ async def _start(runtime: Runtime, session: AsyncSession, row: Source, mode: str
 async def _follow_up(
     runtime: Runtime, session: AsyncSession, row: Source, before: dict[str, Any]
 ) -> list[int]:
-    """What a change of scope, selector, address or mode entails; the ids of the runs it opened."""
+    """What a change of name, scope, selector, address or mode entails; the ids of the runs it opened."""
     opened: list[int] = []
     if before["tracker"] != row.tracker:
         await _move_epics(session, row)
     if before["scope"] != row.scope:
         await _leave_out(runtime, session, row)
-    if before["notices"] != row.notices or before["scope"] != row.scope:
+    if before["name"] != row.name:
+        # Rules and scopes of the policy may name it.
+        opened += await rejudge(runtime, session, touching.of_source(row.id))
+    elif before["notices"] != row.notices or before["scope"] != row.scope:
         opened += await rejudge(runtime, session, touching.with_gap_or_notice(row.id))
     if any(before[name] != getattr(row, name) for name in ("scope", "epics", "tracker")):
         opened.append((await _start(runtime, session, row, "full")).id)

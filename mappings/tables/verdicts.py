@@ -69,9 +69,9 @@ class Notice(Base):
     """The one comment an epic may have.
 
     `state` says what is on the ticket; `due_at` set means that a write is queued which leads to
-    `target`. `remote_id` is the truth about our comment, `named` are the key results whose titles
-    stand in it. `unanswered_at`: a write was sent whose
-    answer never came, so the ticket must be looked at before the next one.
+    `target`. `remote_id` is the truth about our comment; `posted_body` is its text, `posted_hash` the
+    hash of the facts it stands on, `named` the key results whose titles stand in it. `unanswered_at`:
+    a write was sent whose answer never came, so the ticket must be looked at before the next one.
     """
 
     __tablename__ = "notices"
@@ -92,6 +92,7 @@ class Notice(Base):
     body: Mapped[str]
     facts_hash: Mapped[str]
     posted_hash: Mapped[str | None]
+    posted_body: Mapped[str | None]
     named: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()), server_default="{}")
     remote_id: Mapped[str | None]
     url: Mapped[str | None]

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from cryptography.fernet import Fernet
 
-from app.api.application import create_app
+from app.application import create_app
 from app.api.deps import token_hash
 from app.database import engine_for, sessions_for
 from app.installation import prepare

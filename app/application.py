@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from types import ModuleType
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
@@ -25,7 +26,7 @@ from app.api import (
     runs,
     sources,
 )
-from app.api.deps import refuse_unknown_parameters, require_admin
+from app.api.deps import refuse_strange_parameters, require_admin
 from app.api.problems import answers
 from app.runtime import Runtime
 from app.web import pages
@@ -54,6 +55,7 @@ def create_app(runtime: Runtime, admin_token_hash: bytes, lifespan: Lifespan | N
     app.state.runtime = runtime
     app.state.admin_token_hash = admin_token_hash
     problems.install(app)
+    _describe_problems(app)
     app.include_router(health.router)
     app.include_router(_api())
     app.include_router(pages.router)
@@ -61,10 +63,25 @@ def create_app(runtime: Runtime, admin_token_hash: bytes, lifespan: Lifespan | N
     return app
 
 
+def _describe_problems(app: FastAPI) -> None:
+    """FastAPI knows models of `application/json` only, so the schema of the other is put in by hand."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schema = problems.ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(schema.pop("$defs"))
+        schemas["ProblemDocument"] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
 def _api() -> APIRouter:
     api = APIRouter(
         prefix="/api/v1",
-        dependencies=[Depends(require_admin), Depends(refuse_unknown_parameters)],
+        dependencies=[Depends(require_admin), Depends(refuse_strange_parameters)],
         responses=answers(401, 422),
     )
     modules: tuple[ModuleType, ...] = (

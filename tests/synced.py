@@ -1,0 +1,67 @@
+"""What the tests of syncing look at: rows, and how often they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import text
+
+from app.jobs import sweep
+from app.runtime import Runtime
+from connectors.sandbox.tracker import Seen, Tracker
+from tests.conftest import Clock
+from tests.world import World
+
+OFF = {"mode": "off"}
+COUNTS = ("seen", "created", "updated", "deleted", "skipped")
+
+
+def counts(run: Any) -> tuple[int, ...]:
+    """Seen, created, updated, deleted, skipped."""
+    return tuple(run[name] for name in COUNTS)
+
+
+async def keys(world: World, source: str = "jira") -> list[str]:
+    """The epics in the source's list."""
+    page = await world.send("GET", f"/epics?source={source}&limit=500")
+    return [item["key"] for item in page["items"]]
+
+
+async def health(world: World, source: str = "jira") -> Any:
+    return (await world.send("GET", f"/sources/{source}"))["health"]
+
+
+async def versions(runtime: Runtime) -> dict[str, str]:
+    """Each epic's key and the transaction that wrote its row last."""
+    async with runtime.sessions() as session:
+        return {key: xmin for key, xmin in await session.execute(text("SELECT key, xmin::text FROM epics"))}
+
+
+async def gone(runtime: Runtime) -> dict[str, str]:
+    """The epics in no list, each with the reason."""
+    async with runtime.sessions() as session:
+        rows = await session.execute(text("SELECT key, gone_reason FROM epics WHERE gone_at IS NOT NULL"))
+        return {key: reason for key, reason in rows}
+
+
+async def all_of(runtime: Runtime, query: str) -> list[tuple[Any, ...]]:
+    async with runtime.sessions() as session:
+        return [tuple(row) for row in await session.execute(text(query))]
+
+
+async def later(world: World, runtime: Runtime, clock: Clock, **span: float) -> None:
+    """Let time pass, and the sweep wake what is due by then."""
+    clock.advance(**span)
+    await sweep(runtime)
+    await world.drain()
+
+
+def searches(tracker: Tracker) -> list[Seen]:
+    return tracker.log.matching("POST */search/jql")
+
+
+def listings(tracker: Tracker) -> list[Seen]:
+    return tracker.log.matching("GET */issues")
+
+

@@ -1,0 +1,294 @@
+"""What stands on a ticket: the order of the full text, the exact one-line texts, who is named where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from connectors.base import Bullets, Document, Link, Marker, Paragraph, Text
+from connectors.markup import to_adf, to_markdown, to_plain
+from connectors.registry import KINDS
+from mappings import notice
+from mappings.goals import KeyResult
+from mappings.linking import Linked
+from mappings.notice import Notice
+from mappings.suggest import Suggestion
+from tests.judged import goal, links_to, on
+from tests.test_markup import HOSTILE, PARSER, REFERENCE, plain_runs
+from tests.vendor_api import adf_problems
+
+PAGE = "https://northing.example/epics/acme-jira/SHOP-1"
+FITTING = [Suggestion(goal(n), f"shares “word{n}” with the title") for n in (1, 2, 3)]
+INTERNAL = goal(4)
+PUBLIC = goal(5, visibility="public")
+SECRET = goal(6, visibility="confidential", public_label="Platform work")
+UNLABELLED = goal(7, visibility="confidential")
+
+
+def warn(check: str = "no-key-result", links: Iterable[Linked] = (), **members: Any) -> Notice:
+    dead = list(links)
+    return notice.warning(
+        check,
+        **{
+            "project": "SHOP",
+            "links": dead,
+            "reasons": ["it is achieved"] * len(dead),
+            "unknown": (),
+            "suggestions": FITTING,
+            "example": "KR-1",
+            "public": False,
+            "read_at": datetime(2026, 11, 16, 12, 30, tzinfo=UTC),
+            "page": PAGE,
+            **members,
+        },
+    )
+
+
+def lines(made: Notice) -> list[str]:
+    return [line for line in to_plain(made.document).splitlines() if line]
+
+
+def closed(*goals: KeyResult) -> list[Linked]:
+    return [replace(link, live=False) for link in links_to(*goals).links]
+
+
+# --- the full text ----------------------------------------------------------------------------
+
+
+def test_the_order_of_the_text() -> None:
+    assert lines(warn()) == [
+        "This epic is not linked to a key result.",
+        "Without one, nobody can tell whether this work in SHOP helps the business grow, cuts cost, serves"
+        " customers better or manages risk.",
+        "Key results that may fit:",
+        "- KR-1 (Title 1): shares “word1” with the title",
+        "- KR-2 (Title 2): shares “word2” with the title",
+        "- KR-3 (Title 3): shares “word3” with the title",
+        "To fix it, do one of these; this comment then settles by itself:",
+        "- add a line to the description: Key-Result: KR-1",
+        "- add a label: kr:KR-1",
+        "- if it should wait, or needs no key result, ask whoever maps goals here to snooze or waive it",
+        f"Check no-key-result on data of 2026-11-16 12:30 UTC. Why? ({PAGE})",
+    ]
+
+
+def test_dead_links_are_named_with_what_ended_them() -> None:
+    made = warn(
+        "closed-goal", closed(goal(8), goal(9)), reasons=["it is missed", "its cycle ended on 2026-11-15"]
+    )
+    assert lines(made)[:4] == [
+        "The key results this epic is linked to no longer count.",
+        "- KR-8 (Title 8): it is missed",
+        "- KR-9 (Title 9): its cycle ended on 2026-11-15",
+        "Without one, nobody can tell whether this work in SHOP helps the business grow, cuts cost, serves"
+        " customers better or manages risk.",
+    ]
+    assert lines(made)[-1].startswith("Check closed-goal on data of ")
+
+
+def test_a_key_that_does_not_exist_is_named() -> None:
+    said = lines(warn(unknown=("KR-98", "KR-99")))
+    assert said[1:3] == [
+        "The ticket names KR-98, which does not exist.",
+        "The ticket names KR-99, which does not exist.",
+    ]
+    many = lines(warn(unknown=tuple(f"KR-{n}" for n in range(90, 110))))
+    assert sum("does not exist" in line for line in many) == 3
+
+
+def test_without_anything_that_fits_nothing_is_suggested() -> None:
+    said = lines(warn(suggestions=[], example="KR-4"))
+    assert said[2:4] == [
+        "To fix it, do one of these; this comment then settles by itself:",
+        "- add a line to the description: Key-Result: KR-4",
+    ]
+
+
+def test_without_any_live_goal_there_is_no_line_to_type() -> None:
+    said = lines(warn(suggestions=[], example=None))
+    assert said[2] == "No key result is open yet; whoever keeps the goals here has to add one."
+    assert not any("Key-Result:" in line or "kr:" in line for line in said)
+
+
+def test_without_a_page_there_is_no_link() -> None:
+    made = warn(page=None)
+    assert lines(made)[-1] == "Check no-key-result on data of 2026-11-16 12:30 UTC."
+    assert not any(isinstance(run, Link) for block in made.document.blocks for run in _runs(block))
+
+
+def test_only_ways_that_work_in_this_build_are_offered() -> None:
+    for made in (warn(), warn("closed-goal", closed(goal(8)))):
+        assert "/northing " not in to_plain(made.document)
+
+
+def test_the_last_line_is_small_and_what_is_typed_is_code() -> None:
+    blocks = warn().document.blocks
+    assert [isinstance(block, Paragraph) and block.small for block in blocks] == [False] * (
+        len(blocks) - 1
+    ) + [True]
+    typed = [
+        run.value for block in blocks for run in _runs(block) if isinstance(run, Text) and run.style == "code"
+    ]
+    assert typed == ["Key-Result: KR-1", "kr:KR-1"]
+
+
+def _runs(block: Paragraph | Bullets) -> list[Text | Link]:
+    if isinstance(block, Paragraph):
+        return list(block.content)
+    return [run for item in block.items for run in item]
+
+
+# --- the one-line texts -----------------------------------------------------------------------
+
+YEAR_END = datetime(2027, 1, 1, tzinfo=UTC)  # the exclusive end of 2026-12-31
+ONE_LINE: list[tuple[Notice, str]] = [
+    (notice.aligned(links_to(INTERNAL).links, False), "Aligned with KR-4 (Title 4). Thank you."),
+    (
+        notice.aligned(links_to(INTERNAL, PUBLIC).links, False),
+        "Aligned with KR-4 (Title 4) … and 1 more. Thank you.",
+    ),
+    (
+        notice.aligned(links_to(goal(8, state="missed"), PUBLIC, INTERNAL, SECRET).links, False),
+        "Aligned with KR-5 (Title 5) … and 2 more. Thank you.",
+    ),
+    (notice.waived(YEAR_END, "reason"), "Waived until 2026-12-31: reason."),
+    (notice.waived(YEAR_END, "reason."), "Waived until 2026-12-31: reason."),
+    (notice.waived(YEAR_END + timedelta(hours=12), "reason"), "Waived until 2027-01-01: reason."),
+    (notice.snoozed(YEAR_END), "Snoozed until 2026-12-31."),
+    (notice.disputed(), "Disputed; waiting for a decision."),
+    (notice.unchecked(), "No longer checked."),
+]
+
+
+@pytest.mark.parametrize(("made", "line"), ONE_LINE, ids=[line for _, line in ONE_LINE])
+def test_one_line_texts(made: Notice, line: str) -> None:
+    assert to_plain(made.document) == line
+    assert len(made.document.blocks) == 1
+
+
+# --- who may be named where -------------------------------------------------------------------
+
+NAMES = [
+    (PUBLIC, False, "KR-5 (Title 5)", (5,)),
+    (PUBLIC, True, "KR-5 (Title 5)", (5,)),
+    (INTERNAL, False, "KR-4 (Title 4)", (4,)),
+    (INTERNAL, True, "KR-4", ()),
+    (SECRET, False, "KR-6 (Platform work)", ()),
+    (SECRET, True, "KR-6 (Platform work)", ()),
+    (UNLABELLED, False, "KR-7", ()),
+]
+
+
+@pytest.mark.parametrize(("known", "public", "name", "named"), NAMES)
+def test_a_goal_is_named_as_its_visibility_allows(
+    known: KeyResult, public: bool, name: str, named: tuple[int, ...]
+) -> None:
+    aligned = notice.aligned(links_to(known).links, public)
+    assert to_plain(aligned.document) == f"Aligned with {name}. Thank you."
+    suggested = warn(suggestions=[Suggestion(known, "fits")], public=public)
+    assert f"- {name}: fits" in lines(suggested)
+    dead = warn("closed-goal", closed(known), suggestions=[], public=public)
+    assert f"- {name}: it is achieved" in lines(dead)
+    assert [made.named for made in (aligned, suggested, dead)] == [named] * 3
+
+
+# --- nobody is mentioned, nothing is referred to ----------------------------------------------
+
+
+def _hostile(words: str) -> list[Document]:
+    known = goal(1, title=words, visibility="public")
+    secret = goal(2, visibility="confidential", public_label=words)
+    return [
+        warn(
+            "closed-goal",
+            closed(known, secret),
+            project=words,
+            unknown=(words,),
+            suggestions=[Suggestion(known, words)],
+        ).document,
+        notice.aligned(links_to(known).links, True).document,
+        notice.aligned(links_to(secret).links, True).document,
+        notice.waived(on(30), words).document,
+    ]
+
+
+@pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_words_stay_words_in_markdown(words: str) -> None:
+    for document in _hostile(words):
+        tokens = PARSER.parse(to_markdown(document))
+        for run in plain_runs(tokens):
+            assert not REFERENCE.search(run), run
+        kinds = {child.type for token in tokens for child in token.children or ()}
+        assert kinds <= {
+            "text",
+            "code_inline",
+            "strong_open",
+            "strong_close",
+            "link_open",
+            "link_close",
+            "html_inline",
+        }
+        html = [
+            child.content for token in tokens for child in token.children or () if child.type == "html_inline"
+        ]
+        assert html in ([], ["<sub>", "</sub>"])
+        hrefs = [
+            child.attrs["href"]
+            for token in tokens
+            for child in token.children or ()
+            if child.type == "link_open"
+        ]
+        assert hrefs in ([], [PAGE])
+
+
+@pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_words_stay_words_in_adf(words: str) -> None:
+    for document in _hostile(words):
+        made = to_adf(document)
+        assert adf_problems(made) == []
+        assert {"mention", "inlineCard", "emoji", "hardBreak", "codeBlock"}.isdisjoint(_types(made))
+        assert [mark["attrs"]["href"] for mark in _marks(made) if mark["type"] == "link"] in ([], [PAGE])
+
+
+def _nodes(node: Any) -> Iterable[Any]:
+    yield node
+    for child in node.get("content", ()):
+        yield from _nodes(child)
+
+
+def _types(document: Any) -> set[str]:
+    return {node["type"] for node in _nodes(document)}
+
+
+def _marks(document: Any) -> list[Any]:
+    return [mark for node in _nodes(document) for mark in node.get("marks", ())]
+
+
+def test_every_text_fits_the_schema_of_jira() -> None:
+    for made in (warn(), warn("closed-goal", closed(INTERNAL)), *(made for made, _ in ONE_LINE)):
+        assert adf_problems(to_adf(made.document)) == []
+
+
+def test_the_longest_text_fits_both_trackers() -> None:
+    long = goal(1, title="word " * 4000, visibility="public")
+    made = warn(
+        "closed-goal",
+        closed(*(replace(long, id=n) for n in range(60))),
+        suggestions=[Suggestion(long, "x" * 9000)],
+    )
+    assert len(to_markdown(made.document)) <= 65_000
+    assert len(json.dumps(to_adf(made.document))) <= 32_767
+    assert adf_problems(to_adf(made.document)) == []
+
+
+def test_the_body_shown_is_what_stands_there() -> None:
+    document, marker = warn().document, Marker("installation", 5)
+    on_github = KINDS["github"].render(document, marker).splitlines()
+    assert on_github[:3] == ["<!-- northing:notice -->", "<!-- northing:id installation/5 -->", ""]
+    assert "\n".join(on_github[3:]) == to_markdown(document)
+    assert KINDS["jira"].render(document, marker) == to_plain(document)

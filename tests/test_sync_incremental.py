@@ -1,0 +1,273 @@
+"""What an incremental sync reads: only what changed, each project from its own cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.runtime import Runtime
+from connectors.sandbox.faults import rewrite
+from connectors.sandbox.jira.records import IssueType
+from tests.conftest import Clock
+from tests.synced import OFF, all_of, counts, health, keys, listings, searches, versions
+from tests.world import World
+
+SHOP = {"projects": ["SHOP"]}
+
+
+async def _connect(world: World, kind: str) -> None:
+    """The source and one epic an hour old in it, twenty more beside it."""
+    if kind == "jira":
+        await world.connect_jira("source", notices=OFF, scope=SHOP)
+    else:
+        await world.connect_github("source", notices=OFF, scope={"repositories": ["acme/shop"]})
+
+
+def _epic(world: World, kind: str, title: str) -> str:
+    if kind == "jira":
+        return world.site.create("SHOP", title).key
+    return world.host.create("acme/shop", title, labels=["epic"]).key
+
+
+def _rename(world: World, kind: str, key: str, title: str) -> None:
+    if kind == "jira":
+        world.site.edit(key, summary=title)
+    else:
+        world.host.edit(key, title=title)
+
+
+@pytest.mark.parametrize("kind", ["jira", "github"])
+async def test_reads_and_writes_only_what_changed(
+    world: World, runtime: Runtime, clock: Clock, kind: str
+) -> None:
+    made = [_epic(world, kind, f"Epic {number}") for number in range(20)]
+    await _connect(world, kind)
+    first = await world.sync("source")
+    assert (first["state"], counts(first)) == ("succeeded", (20, 20, 0, 0, 0))
+    clock.advance(hours=1)
+    _rename(world, kind, made[3], "Renamed")
+    clock.advance(hours=1)
+    before = await versions(runtime)
+    tracker = world.jira if kind == "jira" else world.github
+    tracker.log.clear()
+
+    run = await world.sync("source")
+
+    assert (run["state"], run["error"], run["mode"]) == ("succeeded", None, "incremental")
+    # The newest of the first sync is within the overlap still, the others of its moment with it.
+    assert counts(run) == (20 if kind == "jira" else 20, 0, 1, 0, 0)
+    assert len(searches(tracker) if kind == "jira" else listings(tracker)) == 1
+    assert run["requests"] == len(tracker.log.matching())
+    after = await versions(runtime)
+    assert [key for key in after if after[key] != before[key]] == [made[3]]
+    assert (await world.epic("source", made[3]))["title"] == "Renamed"
+    assert (await health(world, "source"))["state"] == "ok"
+
+    clock.advance(hours=1)
+    quiet = await world.sync("source")
+    assert (counts(quiet), await versions(runtime)) == ((1, 0, 0, 0, 0), after)
+
+
+async def test_the_first_sync_reads_the_whole(world: World) -> None:
+    ages = [400, 30, 2]
+    for days in ages:
+        moment = world.site.clock() - timedelta(days=days)
+        world.site.create("SHOP", f"{days} days old", created=moment)
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    assert counts(await world.sync("jira")) == (3, 3, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["jira", "github"])
+async def test_full_reads_every_epic_again_and_writes_what_differs(
+    world: World, runtime: Runtime, clock: Clock, kind: str
+) -> None:
+    made = [_epic(world, kind, f"Epic {number}") for number in range(5)]
+    await _connect(world, kind)
+    await world.sync("source")
+    clock.advance(days=1)
+    _rename(world, kind, made[0], "Renamed")
+    before = await versions(runtime)
+    run = await world.sync("source", "full")
+    assert (run["state"], counts(run)) == ("succeeded", (5, 0, 1, 0, 0))
+    after = await versions(runtime)
+    assert [key for key in after if after[key] != before[key]] == [made[0]]
+
+
+async def test_a_project_new_to_the_scope_starts_from_nothing(world: World, clock: Clock) -> None:
+    world.site.add_project("CORE", "Core")
+    world.site.create("CORE", "Old and quiet", created=world.site.clock() - timedelta(days=300))
+    world.site.create("SHOP", "Fresh")
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    await world.sync("jira")
+    clock.advance(hours=1)
+    await world.send("PATCH", "/sources/jira", {"scope": {"projects": ["SHOP", "CORE"]}})
+    await world.drain()
+    assert await keys(world) == ["SHOP-1", "CORE-1"]
+    clock.advance(hours=1)
+    assert counts(await world.sync("jira")) == (2, 0, 0, 0, 0)
+
+
+async def test_a_project_that_appears_by_itself_starts_from_nothing(world: World, clock: Clock) -> None:
+    """The scope is every project; the new one's epics are older than all we have seen."""
+    world.site.create("SHOP", "Fresh")
+    await world.connect_jira(notices=OFF)
+    await world.sync("jira")
+    clock.advance(hours=1)
+    world.site.add_project("CORE", "Core")
+    world.site.create("CORE", "Imported", created=world.site.clock() - timedelta(days=300))
+    run = await world.sync("jira")
+    assert (run["created"], await keys(world)) == (1, ["SHOP-1", "CORE-1"])
+
+
+async def test_a_project_that_comes_back_is_read_from_nothing(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    """Its epics were removed meanwhile and have not changed since, so the old cursor would miss them."""
+    world.site.add_project("CORE", "Core")
+    world.site.create("CORE", "Quiet")
+    world.site.create("SHOP", "Other")
+    await world.connect_jira(notices=OFF)
+    await world.sync("jira")
+    clock.advance(days=1)
+    world.site.denied.add(("BROWSE_PROJECTS", "CORE"))
+    assert (await world.sync("jira", "full"))["deleted"] == 1
+    clock.advance(days=1)
+    world.site.denied.clear()
+    run = await world.sync("jira")
+    assert (run["updated"], await keys(world)) == (1, ["CORE-1", "SHOP-1"])
+
+
+async def test_trouble_in_one_project_does_not_move_anothers_cursor(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    world.site.add_project("CORE", "Core")
+    for project in ("CORE", "SHOP"):
+        world.site.create(project, project)
+    await world.connect_jira(notices=OFF, scope={"projects": ["CORE", "SHOP"]})
+    await world.sync("jira")
+    clock.advance(hours=1)
+    world.site.denied.add(("BROWSE_PROJECTS", "CORE"))
+    world.site.edit("CORE-1", summary="While nobody could see it")
+    clock.advance(hours=2)
+    world.site.edit("SHOP-1", summary="Later")
+    assert (await world.sync("jira"))["state"] == "partial"
+    clock.advance(hours=1)
+    world.site.denied.clear()
+    run = await world.sync("jira")
+    assert (run["state"], run["updated"]) == ("succeeded", 1)
+    assert (await world.epic("jira", "CORE-1"))["title"] == "While nobody could see it"
+
+
+async def test_what_the_index_showed_late_is_found_by_the_overlap(world: World, clock: Clock) -> None:
+    world.site.create("SHOP", "Seen at once")
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    await world.sync("jira")
+    clock.advance(hours=1)
+    world.site.hold_index()
+    late = world.site.edit("SHOP-1", summary="Changed while the index slept")
+    fresh = world.site.create("SHOP", "New while the index slept")
+    unseen = await world.sync("jira")
+    assert (unseen["updated"], unseen["created"]) == (0, 0)
+    world.site.release_index()
+    clock.advance(minutes=2)
+    world.site.create("SHOP", "Seen at once, later than both")
+    run = await world.sync("jira")
+    assert (run["updated"], run["created"]) == (1, 2)
+    assert (await world.epic("jira", late.key))["title"] == "Changed while the index slept"
+    assert (await world.epic("jira", fresh.key))["title"] == "New while the index slept"
+
+
+async def test_what_the_index_showed_after_a_later_change_is_found_too(world: World, clock: Clock) -> None:
+    """The cursor stands at a change newer than the one that came late."""
+    world.site.create("SHOP", "A")
+    world.site.create("SHOP", "B")
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    await world.sync("jira")
+    clock.advance(hours=1)
+    world.site.hold_index()
+    world.site.edit("SHOP-1", summary="Came late")
+    lagging = rewrite(lambda body: body | {"issues": [i for i in body["issues"] if i["key"] != "SHOP-1"]})
+    world.site.release_index()
+    clock.advance(minutes=4)
+    world.site.edit("SHOP-2", summary="Came at once")
+    world.jira.faults.add("POST */search/jql", lagging)
+    assert (await world.sync("jira"))["updated"] == 1
+    run = await world.sync("jira")
+    assert (run["updated"], (await world.epic("jira", "SHOP-1"))["title"]) == (1, "Came late")
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue"])
+async def test_the_time_zone_of_the_account_loses_nothing(world: World, clock: Clock, zone: str) -> None:
+    site = world.site
+    site.bot = replace(site.bot, time_zone=zone)
+    site.restore_credentials()
+    site.create("SHOP", "One")
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    await world.sync("jira")
+    for title in ("Two", "Three"):
+        clock.advance(minutes=20)
+        site.edit("SHOP-1", summary=title)
+        run = await world.sync("jira")
+        assert (run["updated"], (await world.epic("jira", "SHOP-1"))["title"]) == (1, title)
+    clock.advance(hours=30)
+    assert counts(await world.sync("jira"))[1:] == (0, 0, 0, 0)
+
+
+async def test_reads_oldest_first_so_that_a_fault_leaves_the_newest_unread(
+    world: World, runtime: Runtime
+) -> None:
+    for minutes in (30, 10, 20, 50, 40):
+        moment = world.site.clock() - timedelta(hours=1, minutes=minutes)
+        world.site.create("SHOP", f"{minutes} minutes", created=moment)
+    world.site.page_cap = 2
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    world.jira.faults.add("POST */search/jql", rewrite(lambda body: ["no search answer"]), skip=1)
+    run = await world.sync("jira")
+    assert (run["state"], run["created"]) == ("partial", 2)
+    titles = {row[0] for row in await all_of(runtime, "SELECT title FROM epics")}
+    assert titles == {"50 minutes", "40 minutes"}
+    assert (await world.sync("jira"))["created"] == 3
+
+
+async def test_a_ticket_dated_in_the_future_hides_nothing(world: World, clock: Clock) -> None:
+    world.site.create("SHOP", "From a clock that runs ahead", updated=world.site.clock() + timedelta(days=9))
+    world.site.create("SHOP", "Ordinary")
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    await world.sync("jira")
+    clock.advance(hours=1)
+    world.site.edit("SHOP-2", summary="Changed")
+    run = await world.sync("jira")
+    assert (run["updated"], (await world.epic("jira", "SHOP-2"))["title"]) == (1, "Changed")
+
+
+def _localised(world: World) -> list[str]:
+    world.site.types["10000"] = IssueType("10000", "史诗", 1)
+    return ["SHOP-1"]
+
+
+def _team_managed(world: World) -> list[str]:
+    world.site.add_project("TEAM", "Team", team_managed=True)
+    world.site.create("TEAM", "Of a type of its own")
+    return ["SHOP-1", "TEAM-1"]
+
+
+def _with_initiative(world: World) -> list[str]:
+    world.site.create("SHOP", "Above epics", type="Initiative")
+    world.site.create("SHOP", "Below epics", type="Story")
+    return ["SHOP-1"]
+
+
+@pytest.mark.parametrize("prepare", [_localised, _team_managed, _with_initiative])
+async def test_epics_are_known_by_their_level_and_not_by_their_name(
+    world: World, prepare: Callable[[World], list[str]]
+) -> None:
+    expected = prepare(world)
+    world.site.create("SHOP", "An epic")
+    await world.connect_jira(notices=OFF)
+    run: Any = await world.sync("jira")
+    found = sorted(await keys(world))
+    assert (run["state"], len(found)) == ("succeeded", len(expected))
