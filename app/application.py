@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi_offline import FastAPIOffline
 
 from app.api import (
     check_ins,
@@ -44,7 +45,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 def create_app(runtime: Runtime, admin_token_hash: bytes, lifespan: Lifespan | None = None) -> FastAPI:
     """The application around a runtime that is ready to use."""
-    app = FastAPI(
+    # Its documentation page takes the script from an installed package, not from a CDN.
+    app = FastAPIOffline(
         title="Northing",
         version=version("northing"),
         description=DESCRIPTION,

@@ -143,7 +143,8 @@ def _check_listen_url(url: str) -> None:
 
 async def _give_back_runs(runtime: Runtime) -> None:
     """Runs that our stop cuts short are anybody's at once, and not only when their lease ends."""
-    ours = update(Run).where(Run.claimed_by == runtime.worker, Run.finished_at.is_(None))
+    mine = Run.claimed_by.startswith(runtime.worker, autoescape=True)
+    ours = update(Run).where(mine, Run.finished_at.is_(None))
     try:
         async with runtime.sessions.begin() as session:
             await session.execute(ours.values(claimed_by=None, claimed_until=None))

@@ -113,18 +113,20 @@ class _Document(BaseModel):
 
 
 class CheckSetting(_Document):
-    on: bool = Field(default=True, strict=True)
-    severity: Severity = "warning"
+    on: bool = Field(default=True, strict=True, description="Whether the check runs.")
+    severity: Severity = Field(
+        default="warning", description="How a finding is shown; it changes nothing else."
+    )
     grace: Grace | None = Field(default=None, description="This check's own grace; null is the policy's.")
 
 
 class Exempt(_Document):
     """Epics nobody need link. Names are compared in any case and may be globs; finished epics always are."""
 
-    labels: Texts = []
-    types: Texts = []
-    status_categories: list[StatusCategory] = []
-    projects: Texts = []
+    labels: Texts = Field(default=[], description="Labels, or globs of labels.", examples=[["ktlo"]])
+    types: Texts = Field(default=[], description="The tracker's names of types.")
+    status_categories: list[StatusCategory] = Field(default=[], description="`done` always is.")
+    projects: Texts = Field(default=[], description="Project keys or owner/repository.")
 
 
 def _every_check(value: dict[CheckName, CheckSetting]) -> dict[CheckName, CheckSetting]:
@@ -142,11 +144,11 @@ class Scope(_Document):
     A member left out is as at the top. Without `source` and `project` it fits everything.
     """
 
-    source: Text | MISSING = MISSING
-    project: Text | MISSING = MISSING
+    source: Text | MISSING = Field(default=MISSING, description="Only epics of this source.")
+    project: Text | MISSING = Field(default=MISSING, description="Only epics of this project.")
     grace: Grace | MISSING = MISSING
     since: Since | MISSING = MISSING
-    checks: Checks | MISSING = MISSING
+    checks: Checks | MISSING = Field(default=MISSING, description="Each check named here, by its name.")
     exempt: Exempt | MISSING = MISSING
     quiet_hours: QuietHours | MISSING = MISSING
     channel: ChannelField | MISSING = MISSING
@@ -160,9 +162,22 @@ class Scope(_Document):
 class Policy(_Document):
     """Which checks run, where, and what comes of them. The first scope that fits overrides the top."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "grace": "P5D",
+                    "since": "connected",
+                    "exempt": {"labels": ["ktlo"]},
+                    "scopes": [{"project": "CORE", "grace": "P10D"}],
+                }
+            ]
+        }
+    )
+
     grace: Grace = "P5D"
     since: Since = "connected"
-    checks: EveryCheck = Field(default={}, validate_default=True)
+    checks: EveryCheck = Field(default={}, validate_default=True, description="Each check, by its name.")
     exempt: Exempt = Exempt()
     quiet_hours: QuietHours = None
     channel: ChannelField = "comment"

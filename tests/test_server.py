@@ -78,7 +78,6 @@ def test_serves_on_its_own_database_and_leaves_nothing_running(tmp_path: Path) -
     ("wrong", "named"),
     [
         ({"port": "eighty"}, "NORTHING_PORT"),
-        ({"host": "192.0.2.1"}, "NORTHING_HOST"),
         ({"admin_token": "short-secret"}, "NORTHING_ADMIN_TOKEN"),
         ({"database_url": "postgresql://me:short-secret@127.0.0.1/x"}, "NORTHING_SECRET_KEY"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,8 +32,8 @@ GONE_IN_WORDS = {
 async def list_epics(
     runtime: RuntimeDep,
     session: SessionDep,
-    source: str | None = None,
-    alignment: Alignment | None = None,
+    source: Annotated[str | None, Query(description="Of this source.")] = None,
+    alignment: Annotated[Alignment | None, Query(description="With this verdict.")] = None,
     key_result: Annotated[str | None, Query(description="Linked to this key result.")] = None,
     project: Annotated[str | None, Query(description="Project key or owner/repository, any case.")] = None,
     key: Annotated[
@@ -79,7 +79,12 @@ async def _filtered(session: AsyncSession, filters: dict[str, Any]) -> Any:
 
 
 @router.get("/{source}/{key:path}", summary="Show an epic and why it stands so", responses=answers(404))
-async def get_epic(source: str, key: str, runtime: RuntimeDep, session: SessionDep) -> EpicWithWhy:
+async def get_epic(
+    source: Annotated[str, Path(description="The source's name.")],
+    key: Annotated[str, Path(description="The epic's key, percent-encoded; a former one will do.")],
+    runtime: RuntimeDep,
+    session: SessionDep,
+) -> EpicWithWhy:
     """`key` is percent-encoded (`acme%2Fshop%237`); where a proxy spoils that, ask `?source=&key=`."""
     return await whole_epic(runtime, session, await source_at(session, source), key)
 

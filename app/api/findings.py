@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 from sqlalchemy import select
 
@@ -35,21 +35,24 @@ Until = Annotated[
 
 
 class WaiveIn(Body):
-    reason: Line = Field(examples=["Compliance work, agreed with the steering committee"])
+    reason: Line = Field(
+        description="Why the gap is accepted; it stands on the ticket.",
+        examples=["Compliance work, agreed with the steering committee"],
+    )
     until: Until
 
 
 class SnoozeIn(Body):
     until: Until
-    reason: Line | None = None
+    reason: Line | None = Field(None, description="For the record.")
 
 
 @router.get("", summary="List findings")
 async def list_findings(
     session: SessionDep,
-    check: CheckName | None = None,
-    state: FindingState | None = None,
-    source: str | None = None,
+    check: Annotated[CheckName | None, Query(description="Of this check.")] = None,
+    state: Annotated[FindingState | None, Query(description="In this state.")] = None,
+    source: Annotated[str | None, Query(description="On epics of this source.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[FindingOut]:

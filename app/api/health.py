@@ -13,7 +13,7 @@ router = APIRouter(tags=["operation"])
 
 
 class Alive(BaseModel):
-    status: str = Field(examples=["ok"])
+    status: str = Field(description="`ok`.", examples=["ok"])
 
 
 @router.get("/healthz", summary="Is the process alive?")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -26,16 +26,24 @@ router = APIRouter(prefix="/links", tags=["links"])
 
 
 class EpicRefIn(Body):
-    source: Key = Field(examples=["acme-jira"])
+    source: Key = Field(description="The source's name.", examples=["acme-jira"])
     key: str = Field(
         max_length=300, description="The epic's key; a former one will do.", examples=["SHOP-12"]
     )
 
 
 class LinkIn(Body):
-    epic: EpicRefIn
-    key_result: Key = Field(examples=["KR-12"])
-    weight: float = Field(1, gt=0, le=1000, allow_inf_nan=False)
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"epic": {"source": "acme-jira", "key": "SHOP-12"}, "key_result": "KR-12"}]
+        }
+    )
+
+    epic: EpicRefIn = Field(description="The epic.")
+    key_result: Key = Field(description="The key of the key result.", examples=["KR-12"])
+    weight: float = Field(
+        1, gt=0, le=1000, allow_inf_nan=False, description="Relative to the epic's other links."
+    )
     primary: bool = Field(False, description="Make this the epic's primary link.")
 
 
@@ -99,9 +107,9 @@ async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep) -> 
 async def list_links(
     runtime: RuntimeDep,
     session: SessionDep,
-    epic_source: str | None = None,
+    epic_source: Annotated[str | None, Query(description="Of epics of this source.")] = None,
     epic_key: Annotated[str | None, Query(description="Needs `epic_source`.")] = None,
-    key_result: str | None = None,
+    key_result: Annotated[str | None, Query(description="To this key result.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[LinkOut]:

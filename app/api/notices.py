@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy import select
 
 from app.api.deps import SessionDep
@@ -19,8 +19,8 @@ router = APIRouter(prefix="/notices", tags=["notices"])
 @router.get("", summary="List notices")
 async def list_notices(
     session: SessionDep,
-    state: NoticeState | None = None,
-    source: str | None = None,
+    state: Annotated[NoticeState | None, Query(description="In this state.")] = None,
+    source: Annotated[str | None, Query(description="On epics of this source.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[NoticeOut]:

@@ -30,7 +30,7 @@ CursorParameter = Annotated[
 
 
 class Page(BaseModel, Generic[Item]):
-    items: list[Item]
+    items: list[Item] = Field(description="The items of this page.")
     next: str | None = Field(description="Send it as `cursor` for the page after; null on the last.")
 
 

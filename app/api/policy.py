@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Body, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -53,7 +53,7 @@ async def replace_policy(
 
 @router.patch("", summary="Change the policy", responses=answers(412))
 async def change_policy(
-    body: dict[str, Any],
+    body: Annotated[dict[str, Any], Body(examples=[{"grace": "P10D", "since": None}])],
     response: Response,
     runtime: RuntimeDep,
     session: SessionDep,

@@ -28,9 +28,11 @@ class FieldError(BaseModel):
 class ProblemDocument(BaseModel):
     """RFC 9457."""
 
-    type: str = Field(examples=["about:blank"])
-    title: str = Field(examples=["Unprocessable Content"])
-    status: int = Field(examples=[422])
+    type: str = Field(
+        description="The kind of problem; `about:blank`: the status says it.", examples=["about:blank"]
+    )
+    title: str = Field(description="The status in words.", examples=["Unprocessable Content"])
+    status: int = Field(description="The HTTP status.", examples=[422])
     detail: str = Field(description="What happened and what to do.")
     errors: list[FieldError] = Field(default=[], description="Each wrong field, with 422.")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -48,27 +48,29 @@ class RuleIn(Body):
     priority: int = Field(
         100, ge=-(2**31), lt=2**31, description="The lowest is asked first, then the oldest."
     )
-    enabled: bool = True
+    enabled: bool = Field(True, description="A disabled rule links nothing.")
 
 
 class RulePatch(Body):
     """JSON merge patch, but for `when`: a condition is replaced whole."""
 
-    name: Line | None = None
-    when: dict[str, Any] | None = Field(None, examples=[EXAMPLE])
-    key_result: str | None = None
-    priority: int | None = None
-    enabled: bool | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"priority": 10, "enabled": True}]})
+
+    name: Line | None = Field(None, description="Unique, in any case.")
+    when: dict[str, Any] | None = Field(None, description="The whole condition.", examples=[EXAMPLE])
+    key_result: str | None = Field(None, description="The key of the key result.")
+    priority: int | None = Field(None, description="The lowest is asked first.", examples=[10])
+    enabled: bool | None = Field(None, description="A disabled rule links nothing.")
 
 
 class RuleOut(BaseModel):
-    id: int
-    name: str
-    when: dict[str, Any]
+    id: int = Field(description="Of rules with one priority the lowest id is asked first.")
+    name: str = Field(description="Unique, in any case.")
+    when: dict[str, Any] = Field(description="The condition.")
     says: str = Field(description="The condition in words.")
-    key_result: str
-    priority: int
-    enabled: bool
+    key_result: str = Field(description="The key of the key result.")
+    priority: int = Field(description="The lowest is asked first.")
+    enabled: bool = Field(description="A disabled rule links nothing.")
 
 
 async def _present(session: AsyncSession, rows: Sequence[Rule]) -> list[RuleOut]:
@@ -133,8 +135,8 @@ async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, ses
 @router.get("", summary="List rules")
 async def list_rules(
     session: SessionDep,
-    key_result: str | None = None,
-    enabled: bool | None = None,
+    key_result: Annotated[str | None, Query(description="To this key result.")] = None,
+    enabled: Annotated[bool | None, Query(description="Enabled or disabled ones only.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[RuleOut]:

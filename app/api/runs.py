@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,44 +22,46 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 
 Mode = Literal["incremental", "full", "judge", "withdraw"]
 State = Literal["queued", "running", "waiting", "stalled", "succeeded", "partial", "failed"]
-RowId = Annotated[int, Path(ge=1, lt=2**63)]
+RowId = Annotated[int, Path(ge=1, lt=2**63, description="The id, as lists show it.")]
 
 
 class Writes(BaseModel):
     """Comments by what became of them; `pending` are still to be written."""
 
-    pending: int = 0
-    posted: int = 0
-    edited: int = 0
-    resolved: int = 0
+    pending: int = Field(0, description="Still to be written.")
+    posted: int = Field(0, description="New comments.")
+    edited: int = Field(0, description="Comments given another full text.")
+    resolved: int = Field(0, description="Comments reduced to one line.")
     held: int = Field(0, description="Notices this run held back: grace, stale data, a dispute.")
-    failed: int = 0
+    failed: int = Field(0, description="Writes the tracker refused.")
 
 
 class RunError(BaseModel):
-    code: str = Field(examples=["unauthorized"])
-    message: str
-    what_to_do: str
+    code: str = Field(description="For programs.", examples=["unauthorized"])
+    message: str = Field(description="What happened.")
+    what_to_do: str = Field(description="The way out, for a person.")
 
 
 class RunOut(BaseModel):
     """One sync of one source, or one judging of what a change touched."""
 
-    id: int
-    source: str
-    mode: Mode
-    state: State
+    id: int = Field(description="Rises with every run.")
+    source: str = Field(description="The source's name.")
+    mode: Mode = Field(description="`judge`: opened by a change of goals, rules, links, policy or mode.")
+    state: State = Field(
+        description="`waiting`: a limit of the tracker; `stalled`: no sign of life, will be taken up."
+    )
     seen: int = Field(description="Epics met in the tracker.")
-    created: int
+    created: int = Field(description="Epics stored for the first time.")
     updated: int = Field(description="Epics whose stored facts changed.")
     deleted: int = Field(description="Epics taken out of every list.")
     skipped: int = Field(description="Epics that an older source holds.")
     requests: int = Field(description="Calls made to the tracker.")
-    writes: Writes
-    waiting_until: datetime | None
-    started_at: datetime | None
-    finished_at: datetime | None
-    error: RunError | None
+    writes: Writes = Field(description="What this run wrote on tickets, and has still to write.")
+    waiting_until: datetime | None = Field(description="When a waiting run goes on.")
+    started_at: datetime | None = Field(description="Null while it is queued.")
+    finished_at: datetime | None = Field(description="The end of reading and judging; writes follow.")
+    error: RunError | None = Field(description="Why it did not, or not wholly, succeed.")
 
 
 async def present(session: AsyncSession, rows: Sequence[tuple[Run, str]]) -> list[RunOut]:
@@ -88,9 +90,9 @@ async def present_one(session: AsyncSession, run: Run, source: str) -> RunOut:
 @router.get("", summary="List runs, newest first")
 async def list_runs(
     session: SessionDep,
-    source: str | None = None,
-    state: State | None = None,
-    mode: Mode | None = None,
+    source: Annotated[str | None, Query(description="Of this source.")] = None,
+    state: Annotated[State | None, Query(description="In this state.")] = None,
+    mode: Annotated[Mode | None, Query(description="Of this mode.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[RunOut]:

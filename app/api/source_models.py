@@ -8,7 +8,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from apscheduler.triggers.cron import CronTrigger
-from pydantic import BaseModel, Field, SecretStr, create_model, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model, field_validator, model_validator
 
 from app.api.deps import Body, Key
 from app.api.runs import RunOut
@@ -73,8 +73,8 @@ class _SourceBody(Body):
     webhook_secret: SecretStr | None = Field(
         None, min_length=16, max_length=500, description="Kept sealed for the webhooks; never returned."
     )
-    schedule: Schedule = Field(default_factory=Schedule)
-    notices: Notices = Field(default_factory=Notices)
+    schedule: Schedule = Field(default_factory=Schedule, description="When to sync without being asked.")
+    notices: Notices = Field(default_factory=Notices, description="What may be written on tickets.")
 
     @model_validator(mode="after")
     def _address(self) -> Any:
@@ -105,6 +105,24 @@ BODIES: dict[str, type[_SourceBody]] = {
     )
     for name, kind in KINDS.items()
 }
+EXAMPLES = [
+    {
+        "name": "acme-jira",
+        "kind": "jira",
+        "base_url": "https://acme.atlassian.net",
+        "credentials": {"type": "api_token", "email": "bot@acme.example", "token": "…"},
+        "scope": {"projects": ["SHOP", "CORE"]},
+        "epics": {"issue_types": ["Epic"]},
+    },
+    {
+        "name": "acme-github",
+        "kind": "github",
+        "base_url": "https://api.github.com",
+        "credentials": {"type": "token", "token": "…"},
+        "scope": {"repositories": ["acme/shop"]},
+        "epics": {"labels": ["epic"]},
+    },
+]
 if TYPE_CHECKING:
     SourceIn = Any
 else:
@@ -114,8 +132,10 @@ else:
 class SourcePatch(Body):
     """JSON merge patch. `credentials` are replaced whole; a new `base_url` needs them beside it."""
 
-    name: Key | None = None
-    base_url: str | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"scope": {"projects": ["SHOP"]}}]})
+
+    name: Key | None = Field(None, description="Another name.")
+    base_url: str | None = Field(None, description="Another address; needs `credentials` beside it.")
     credentials: dict[str, Any] | None = Field(None, description="As on creation, whole.")
     scope: dict[str, Any] | None = Field(None, description="Members to change.")
     epics: dict[str, Any] | None = Field(None, description="Members to change.")
@@ -131,27 +151,29 @@ class CredentialsOut(BaseModel):
 
 
 class Health(BaseModel):
-    state: Literal["unknown", "ok", "degraded", "failing"]
-    message: str
-    what_to_do: str
-    checked_at: datetime | None
+    state: Literal["unknown", "ok", "degraded", "failing"] = Field(
+        description="As the last reading run left it; `unknown` before the first."
+    )
+    message: str = Field(description="What is the matter.")
+    what_to_do: str = Field(description="The way out, for a person.")
+    checked_at: datetime | None = Field(description="When that was found.")
 
 
 class SourceOut(BaseModel):
-    name: str
-    kind: str
-    base_url: str
-    credentials: CredentialsOut
-    scope: dict[str, Any]
-    epics: dict[str, Any]
+    name: str = Field(description="Unique in any case.")
+    kind: str = Field(description="`jira` or `github`.")
+    base_url: str = Field(description="The tracker's address.")
+    credentials: CredentialsOut = Field(description="Only which kind they are.")
+    scope: dict[str, Any] = Field(description="Which projects or repositories are read.")
+    epics: dict[str, Any] = Field(description="What counts as an epic.")
     webhook_url: str = Field(description="Where the tracker's webhooks are to go.")
-    webhook_secret_set: bool
-    schedule: Schedule
-    notices: Notices
-    health: Health
-    last_run: RunOut | None
-    created_at: datetime
-    updated_at: datetime
+    webhook_secret_set: bool = Field(description="Whether one is stored.")
+    schedule: Schedule = Field(description="When it syncs without being asked.")
+    notices: Notices = Field(description="What may be written on its tickets.")
+    health: Health = Field(description="Whether it can be read, and what to do if not.")
+    last_run: RunOut | None = Field(description="The newest run, whatever its mode.")
+    created_at: datetime = Field(description="Epics created before this get no notice by default.")
+    updated_at: datetime = Field(description="When the source was last changed.")
 
 
 def plain_secrets(model: BaseModel) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Query, Response
+from fastapi import Body as BodyParameter
+from pydantic import ConfigDict, Field
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import IntegrityError
@@ -15,7 +17,6 @@ from app.api import runs
 from app.api.deps import (
     Body,
     IfMatch,
-    Key,
     RuntimeDep,
     SessionDep,
     check_version,
@@ -30,6 +31,7 @@ from app.api.problems import Problem, answers, invalid, taken
 from app.api.runs import RunOut
 from app.api.source_models import (
     BODIES,
+    EXAMPLES,
     CredentialsOut,
     Health,
     Notices,
@@ -54,8 +56,17 @@ LIVE_NOT_OPEN = (
 )
 
 
+SourceName = Annotated[str, Path(max_length=64, description="The source's name, in any case.")]
+
+
 class SyncIn(Body):
-    mode: Literal["incremental", "full"] = "incremental"
+    model_config = ConfigDict(json_schema_extra={"examples": [{"mode": "full"}]})
+
+    mode: Literal["incremental", "full"] = Field(
+        "incremental",
+        description="`full` reads every epic whole and takes out what is gone.",
+        examples=["full"],
+    )
 
 
 # --- showing ----------------------------------------------------------------------------------
@@ -105,7 +116,10 @@ def _show(runtime: Runtime, row: Source, last_run: RunOut | None) -> SourceOut:
 
 @router.post("", status_code=201, summary="Connect a tracker", responses=answers(409))
 async def create_source(
-    body: SourceIn, response: Response, runtime: RuntimeDep, session: SessionDep
+    body: Annotated[SourceIn, BodyParameter(examples=EXAMPLES)],
+    response: Response,
+    runtime: RuntimeDep,
+    session: SessionDep,
 ) -> SourceOut:
     if await find_source(session, body.name) is not None:
         raise taken("name", body.name)
@@ -132,7 +146,9 @@ async def list_sources(
 
 
 @router.get("/{name}", summary="Show a source", responses=answers(404))
-async def get_source(name: Key, response: Response, runtime: RuntimeDep, session: SessionDep) -> SourceOut:
+async def get_source(
+    name: SourceName, response: Response, runtime: RuntimeDep, session: SessionDep
+) -> SourceOut:
     row = await source_at(session, name)
     put_version(response, row.version)
     return (await _present(runtime, session, [row]))[0]
@@ -140,7 +156,7 @@ async def get_source(name: Key, response: Response, runtime: RuntimeDep, session
 
 @router.patch("/{name}", summary="Change a source", responses=answers(404, 409, 412))
 async def change_source(
-    name: Key,
+    name: SourceName,
     body: SourcePatch,
     response: Response,
     runtime: RuntimeDep,
@@ -176,7 +192,13 @@ async def change_source(
 
 
 @router.delete("/{name}", status_code=204, summary="Disconnect a tracker", responses=answers(404, 409))
-async def delete_source(name: Key, session: SessionDep, comments: Literal["leave"] | None = None) -> Response:
+async def delete_source(
+    name: SourceName,
+    session: SessionDep,
+    comments: Annotated[
+        Literal["leave"] | None, Query(description="`leave`: our comments stay on its tickets.")
+    ] = None,
+) -> Response:
     """409 while comments of ours stand on its tickets, unless `comments=leave` leaves them there."""
     await ledger.change_goals(session)
     row = await source_at(session, name, lock=True)
@@ -196,7 +218,7 @@ async def delete_source(name: Key, session: SessionDep, comments: Literal["leave
 
 @router.post("/{name}/sync", status_code=202, summary="Sync now", responses=answers(404))
 async def sync_source(
-    name: Key, runtime: RuntimeDep, session: SessionDep, body: SyncIn | None = None
+    name: SourceName, runtime: RuntimeDep, session: SessionDep, body: SyncIn | None = None
 ) -> RunOut:
     """The run that does it; the one already queued or under way where that does as much."""
     row = await source_at(session, name)
