@@ -256,7 +256,8 @@ async def maybe_transferred(
 ) -> list[base.EpicRef]:
     """Stored epics that some of `epics`, new to us by their ids, may have been before a transfer.
 
-    Of the same title and moment of creation, in another project: where they lead is to be asked.
+    Of the same title and moment of creation, in another project: where they lead is to be asked. Those
+    that left the scope are among them.
     """
     rows = await session.execute(
         text(
@@ -265,7 +266,7 @@ async def maybe_transferred(
             "   CAST(:projects AS text[])) AS seen(remote_id, title, at, project)"
             " ON epics.tracker_created_at = seen.at AND epics.title = seen.title"
             "   AND epics.project <> seen.project"
-            " WHERE epics.source_id = :source_id AND epics.gone_at IS NULL AND NOT EXISTS"
+            " WHERE epics.source_id = :source_id AND NOT EXISTS"
             "   (SELECT FROM epics WHERE tracker = :tracker AND remote_id = seen.remote_id)"
             " ORDER BY epics.id"
         ),

@@ -66,6 +66,9 @@ class Side(ABC):
     def finish(self, key: str) -> None: ...
 
     @abstractmethod
+    def delete(self, key: str) -> None: ...
+
+    @abstractmethod
     def comments(self, key: str) -> list[str]:
         """The words of each comment, oldest first, without our marker."""
 
@@ -106,6 +109,9 @@ class JiraSide(Side):
     def finish(self, key: str) -> None:
         self.site.edit(key, status="Done")
 
+    def delete(self, key: str) -> None:
+        self.site.delete(key)
+
     def comments(self, key: str) -> list[str]:
         return [adf.to_text(comment.body) for comment in self.site.issue(key).comments]
 
@@ -127,7 +133,7 @@ class GitHubSide(Side):
     kind = "github"
     creates = "POST */issues/*/comments"
     edits = "PATCH */issues/comments/*"
-    reads = "GET */issues/[0-9]*[0-9]"
+    reads = "GET */issues/*[0-9]"
     looks = "GET */issues/*/comments"
 
     def __init__(self, world: World) -> None:
@@ -152,6 +158,9 @@ class GitHubSide(Side):
 
     def finish(self, key: str) -> None:
         self.host.edit(key, state="closed")
+
+    def delete(self, key: str) -> None:
+        self.host.delete(key)
 
     def comments(self, key: str) -> list[str]:
         return [re.sub(r"(?m)^<!--.*-->\n+", "", comment.body) for comment in self.host.issue(key).comments]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import text
@@ -63,5 +62,3 @@ def searches(tracker: Tracker) -> list[Seen]:
 
 def listings(tracker: Tracker) -> list[Seen]:
     return tracker.log.matching("GET */issues")
-
-

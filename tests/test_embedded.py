@@ -451,7 +451,8 @@ def test_sessions_of_a_killed_server_are_waited_for(data_dir: Path, hold: Callab
     busy = psycopg.connect(holder.url)
     busy.pgconn.send_query(b"SELECT count(*) FROM generate_series(1, 6000000) AS a WHERE a % 7 = 1")
     session = busy.info.backend_pid
-    with psycopg.connect(holder.url) as watch:
+    # Within one transaction pg_stat_activity keeps showing what it showed first.
+    with psycopg.connect(holder.url, autocommit=True) as watch:
         active = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
         until(lambda: watch.execute(active, [session]).fetchone() == (True,))
     (pid,) = server_pids(data_dir)

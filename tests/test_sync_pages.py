@@ -51,7 +51,8 @@ def _never_says_last(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "trap", [_cap, _one_short_page, _an_empty_page_with_a_token, _says_last_though_it_is_not, _never_says_last]
+    "trap",
+    [_cap, _one_short_page, _an_empty_page_with_a_token, _says_last_though_it_is_not, _never_says_last],
 )
 async def test_only_a_missing_token_is_the_end(world: World, trap: Any) -> None:
     await _five(world)

@@ -1,4 +1,4 @@
-"""The bare minimum of a first sync: the same pages fetched and decoded, and perhaps inserted, nothing else."""
+"""The bare minimum of a first sync: the same pages fetched, decoded, perhaps inserted, and nothing else."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 from cryptography.fernet import Fernet
 
-from app.application import create_app
 from app.api.deps import token_hash
+from app.application import create_app
 from app.database import engine_for, sessions_for
 from app.installation import prepare
 from app.jobs import queue_on, work_until_idle
@@ -29,6 +29,7 @@ from tests.bench.servers import Tracker
 SOURCE = "crowd"
 SYNC_SECONDS = 120
 TOKEN = "a-token-for-the-bench"
+KEY = Fernet.generate_key().decode()  # one for all, so that a database may be opened again
 
 # Name, key result, condition: most of the crowd's epics match one, some conditions match nothing.
 RULES: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -106,7 +107,7 @@ async def northing(database: str) -> AsyncIterator[Northing]:
     settings = Settings(
         _env_file=None,
         database_url=database,
-        secret_key=Fernet.generate_key().decode(),
+        secret_key=KEY,
         admin_token=TOKEN,
         data_dir=Path(),
         public_url="http://127.0.0.1:8000",

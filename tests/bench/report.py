@@ -1,0 +1,49 @@
+"""What a bench found, as a table a person can read."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TextIO
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A figure; `met` is None where there is no target."""
+
+    name: str
+    figure: str
+    target: str = ""
+    met: bool | None = None
+
+
+class Report:
+    """Lines in sections, written to `out` as they come; what goes on meanwhile to `aside`."""
+
+    def __init__(self, out: TextIO | None = None, aside: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._aside = aside or sys.stderr
+        self.missed: list[Line] = []
+
+    def progress(self, what: str) -> None:
+        self._aside.write(f"... {what}\n")
+        self._aside.flush()
+
+    def section(self, title: str) -> None:
+        self._write(f"\n{title}\n")
+
+    def add(self, line: Line) -> None:
+        verdict = {None: "", True: "ok", False: "MISSED"}[line.met]
+        self._write(f"  {line.name:<58} {line.figure:<28} {line.target:<14} {verdict}".rstrip() + "\n")
+        if line.met is False:
+            self.missed.append(line)
+
+    def close(self) -> int:
+        """The exit code."""
+        count = len(self.missed)
+        self._write(f"\n{'Every target is met.' if not count else f'{count} missed.'}\n")
+        return 1 if count else 0
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
