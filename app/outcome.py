@@ -16,7 +16,6 @@ from mappings.tables import Source
 NAMED = 3
 REPORT = "See whether the tracker itself is well; if it is, open an issue with this message."
 HELD_BY_OLDER = "held by an older source"
-NARROW = "Narrow the scope of one of the two sources."
 
 
 @dataclass
@@ -35,6 +34,14 @@ class Outcome:
         what_to_do = "Send the credentials again with PATCH, or add the old key to NORTHING_SECRET_KEY."
         return cls("failed", error_of("sealed", message, what_to_do))
 
+    @classmethod
+    def broken(cls, error: Exception) -> Self:
+        """A fault of our own. Its words may repeat what a tracker sent, so they are for the log alone."""
+        message = f"Northing broke down over this run ({type(error).__name__})."
+        return cls(
+            "failed", error_of("internal", message, "Open an issue with what the log says of the run.")
+        )
+
 
 def error_of(code: str, message: str, what_to_do: str) -> dict[str, Any]:
     return {"code": code, "message": message, "what_to_do": what_to_do}
@@ -45,23 +52,27 @@ async def note_health(
 ) -> None:
     """What a run's end says of its source, for the person who runs Northing.
 
-    A run that did not read the whole met only what changed, so it cannot tell that an overlap has ended.
+    Only a run that read the whole knows all overlaps; any other leaves standing what such a one found.
     """
     state = {"succeeded": "ok", "partial": "degraded"}.get(outcome.state, "failing")
     error = outcome.error or {}
     message, what_to_do = error.get("message", ""), error.get("what_to_do", "")
-    if state == "ok" and not outcome.overlaps and not whole:
-        standing = select(Source.health_message).where(
-            Source.id == source_id, Source.health_message.contains(HELD_BY_OLDER)
-        )
-        if (overlap := await session.scalar(standing)) is not None:
-            state, message, what_to_do = "degraded", overlap, NARROW
-    if outcome.overlaps and state == "ok":
-        state = "degraded"
-        shown = ", ".join(outcome.overlaps[:NAMED])
-        message = f"{len(outcome.overlaps)} of its epics: {HELD_BY_OLDER} ({shown})."
-        what_to_do = NARROW
+    if state == "ok" and (overlap := await _overlap(session, source_id, outcome, whole=whole)):
+        state, message = "degraded", overlap
+        what_to_do = "Narrow the scope of one of the two sources."
     await _set_health(session, source_id, state, message or "The last sync read everything.", what_to_do, now)
+
+
+async def _overlap(session: AsyncSession, source_id: int, outcome: Outcome, *, whole: bool) -> str | None:
+    standing = select(Source.health_message).where(
+        Source.id == source_id, Source.health_message.contains(HELD_BY_OLDER)
+    )
+    if not whole and (message := await session.scalar(standing)) is not None:
+        return message
+    if not outcome.overlaps:
+        return None
+    shown = ", ".join(outcome.overlaps[:NAMED])
+    return f"{len(outcome.overlaps)} of its epics: {HELD_BY_OLDER} ({shown})."
 
 
 async def note_waiting(

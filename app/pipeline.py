@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import changes, reading, writing
@@ -45,6 +46,12 @@ async def carry_out(runtime: Runtime, run_id: int) -> None:
             await _carry_out(runtime, run, source)
         except ledger.ClaimLost as lost:
             log.warning("claim lost", reason=str(lost))
+        except SQLAlchemyError:
+            raise  # the database is in trouble: the run is taken up again once its lease is over
+        except Exception as error:
+            # A fault of ours would break the run down each time it is taken up; so it ends, and says so.
+            log.exception("run broke down")
+            await _close(runtime, run, source, Outcome.broken(error), judged=False)
 
 
 def _for_one_claim(runtime: Runtime) -> Runtime:
@@ -92,11 +99,14 @@ async def _judge(
     return await rulings.record(session, judged, standard, run_id, now)
 
 
-async def _close(runtime: Runtime, run: Run, source: Source, outcome: Outcome) -> None:
+async def _close(
+    runtime: Runtime, run: Run, source: Source, outcome: Outcome, *, judged: bool = True
+) -> None:
     """The barrier: all is judged, nothing of this run is written yet. Here its writes are let go."""
     now = runtime.clock()
     async with runtime.sessions.begin() as session:
-        await ledger.release(session, run, now)
+        if judged:
+            await ledger.release(session, run, now)
         await ledger.close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
         if run.mode in READING_MODES:
             await note_health(session, source.id, outcome, now, whole=run.mode == "full")

@@ -48,9 +48,9 @@ async def read(runtime: Runtime, run: Run, source: Source) -> Outcome:
         reader = _Reader(runtime, run, source, connector)
         try:
             return await reader.read()
-        except Unavailable:
+        except (Unavailable, ledger.ClaimLost):
             raise
-        except ConnectorError:
+        except Exception:
             await _believe_only_what_was_read(runtime, run, source)
             raise
         finally:

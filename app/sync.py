@@ -89,10 +89,12 @@ def _progress() -> Progress:
 
 def _in_words(run: RunOut) -> str:
     if run.finished_at is not None:
-        return f"writing comments, {run.writes.pending} to go"
+        return f"writing comments, {run.writes.pending} to go" if run.writes.pending else "done"
     if run.state == "waiting" and run.waiting_until is not None:
         return f"the tracker asks us to wait until {run.waiting_until:%H:%M:%S} UTC"
-    return {"queued": "waiting its turn", "stalled": "waiting to be taken up again"}.get(run.state, "reading")
+    return {"queued": "waiting its turn", "stalled": "waiting to be taken up again"}.get(
+        run.state, "reading and judging"
+    )
 
 
 def _report(run: RunOut) -> int:

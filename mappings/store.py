@@ -178,12 +178,14 @@ async def _stored(session: AsyncSession, tracker: str, remote_ids: list[str]) ->
     return {row[0]: Stored(*row[1:]) for row in rows}
 
 
+# Nothing was created in the future, whatever a tracker's clock says; grace could never be counted from there.
+_TAKEN = {"tracker_created_at": "least(tracker_created_at, :now)"}
 # Who inserted a ticket between our look and this statement is asked again: a newer state stays,
 # and so does an older source.
 _UPSERT = text(
     f"""
     INSERT INTO epics (source_id, tracker, read_at, look_again_at, {", ".join(COLUMNS)})
-    SELECT :source_id, :tracker, :now, :now, {", ".join(COLUMNS)}
+    SELECT :source_id, :tracker, :now, :now, {", ".join(_TAKEN.get(name, name) for name in COLUMNS)}
     FROM jsonb_to_recordset(CAST(:rows AS jsonb))
         AS fresh({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})
     ON CONFLICT (tracker, remote_id) DO UPDATE SET

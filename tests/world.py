@@ -46,6 +46,15 @@ class World:
             assert answer.status_code == expect, answer.text
         return answer.json() if answer.content else None
 
+    async def refused(self, method: str, path: str, body: Any = None, status: int = 422) -> dict[str, str]:
+        """What the problem document says of each wrong field."""
+        answer = await self.api.request(method, f"/api/v1{path}", json=body)
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert (problem["status"], bool(problem["title"]), bool(problem["detail"])) == (status, True, True)
+        return {error["field"]: error["message"] for error in problem.get("errors", ())}
+
     async def connect_jira(self, name: str = "jira", **members: Any) -> Any:
         return await self.send(
             "POST",

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.lookups import find_epic, key_result_in, source_at, source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
-from app.api.problems import Problem, answers, not_found
+from app.api.problems import Problem, answers, invalid, not_found
 from app.api.verdict_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
 from app.runtime import Runtime
 from mappings import cases
@@ -44,7 +44,9 @@ async def list_epics(
     cursor: CursorParameter = None,
 ) -> Page[EpicWithWhy | EpicOut]:
     if key is not None:
-        held = await source_in(session, source or "", "source")
+        if source is None:
+            raise invalid("source", "is needed with key")
+        held = await source_in(session, source, "source")
         return Page(items=[await whole_epic(runtime, session, held, key)], next=None)
     step = walk(
         cursor, limit, source=source, alignment=alignment, key_result=key_result, project=project, q=q

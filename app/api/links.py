@@ -13,7 +13,7 @@ from app import pipeline
 from app.api.deps import Body, Key, RuntimeDep, SessionDep
 from app.api.lookups import epic_in, find_epic, key_result_in, source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
-from app.api.problems import Problem, answers, not_found
+from app.api.problems import Problem, answers, invalid, not_found
 from app.api.runs import RowId
 from app.api.verdict_models import EpicName, LinkOut, show_links
 from app.changes import open_judging
@@ -28,7 +28,10 @@ router = APIRouter(prefix="/links", tags=["links"])
 class EpicRefIn(Body):
     source: Key = Field(description="The source's name.", examples=["acme-jira"])
     key: str = Field(
-        max_length=300, description="The epic's key; a former one will do.", examples=["SHOP-12"]
+        max_length=300,
+        pattern=r"^[^\x00]*$",
+        description="The epic's key; a former one will do.",
+        examples=["SHOP-12"],
     )
 
 
@@ -116,7 +119,9 @@ async def list_links(
     step = walk(cursor, limit, epic_source=epic_source, epic_key=epic_key, key_result=key_result)
     query: Any = select(Link).join(Epic, Epic.id == Link.epic_id).where(Epic.gone_at.is_(None))
     if step.filters["epic_source"] is not None or step.filters["epic_key"] is not None:
-        source = await source_in(session, step.filters["epic_source"] or "", "epic_source")
+        if step.filters["epic_source"] is None:
+            raise invalid("epic_source", "is needed with epic_key")
+        source = await source_in(session, step.filters["epic_source"], "epic_source")
         query = query.where(Epic.source_id == source.id)
         if step.filters["epic_key"] is not None:
             epic = await find_epic(session, source, step.filters["epic_key"])

@@ -101,6 +101,8 @@ def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "json_invalid":
             place, message = [], "is not JSON"
+        if item["type"].startswith("union_tag_"):
+            place.append(item["ctx"]["discriminator"].strip("'"))
         if item["type"] == "extra_forbidden":
             message = "is not known here; leave it out"
         found.append((".".join(place) or "body", message))

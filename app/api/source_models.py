@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from apscheduler.triggers.cron import CronTrigger
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, create_model, field_validator
 
-from app.api.deps import Body, Key
+from app.api.deps import Body, Key, Line
 from app.api.runs import RunOut
 from connectors.registry import KINDS, check_base_url
 from mappings.clock import parse_duration
@@ -53,7 +53,7 @@ class Notices(Body):
     mode: Literal["off", "shadow", "live"] = Field(
         "shadow", description="`shadow` works out every comment and writes none."
     )
-    projects: list[str] | None = Field(
+    projects: list[Line] | None = Field(
         None, description="`live` in these projects only, the others stay in shadow; null is all."
     )
     per_run: int = Field(10, ge=0, description="Kept for the guard, which is not in this build.")
@@ -76,17 +76,18 @@ class _SourceBody(Body):
     schedule: Schedule = Field(default_factory=Schedule, description="When to sync without being asked.")
     notices: Notices = Field(default_factory=Notices, description="What may be written on tickets.")
 
-    @model_validator(mode="after")
-    def _address(self) -> Any:
-        self.base_url = check_base_url(getattr(self, "kind"), self.base_url)  # noqa: B009
-        return self
-
 
 def _member(model: type[BaseModel], description: str) -> Any:
     needed = any(info.is_required() for info in model.model_fields.values())
     if needed:
         return (model, Field(description=description))
     return (model, Field(default_factory=dict, validate_default=True, description=description))
+
+
+def _address(kind: str) -> Any:
+    """`base_url` as its kind wants it."""
+    info = _SourceBody.model_fields["base_url"]
+    return (Annotated[str, *info.metadata, AfterValidator(partial(check_base_url, kind))], info)
 
 
 def _literal(value: str) -> Any:
@@ -99,6 +100,7 @@ BODIES: dict[str, type[_SourceBody]] = {
         __base__=_SourceBody,
         __doc__=f"A {kind.name} source.",
         kind=(_literal(name), Field(description="The kind of tracker.")),
+        base_url=_address(name),
         credentials=(kind.credentials, Field(description="How Northing signs in; never returned.")),
         scope=_member(kind.scope, "Which projects or repositories are read."),
         epics=_member(kind.epics, "What counts as an epic."),

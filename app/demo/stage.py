@@ -76,7 +76,7 @@ def _next_free(port: int) -> socket.socket:
 async def _running(settings: Settings, listener: socket.socket, console: Console) -> AsyncIterator[Northing]:
     """Northing on a database made anew. The port is in its name: no other demo alive has the same."""
     name = f"northing_demo_{listener.getsockname()[1]}"
-    with console.status("Starting PostgreSQL and Northing …"):
+    with console.status("Starting PostgreSQL and Northing …") as waiting:
         async with embedded(settings) as server:
             with _log_file(settings.data_dir).open("a", encoding="utf-8") as file:
                 _log_to(file)
@@ -84,6 +84,7 @@ async def _running(settings: Settings, listener: socket.socket, console: Console
                 await asyncio.to_thread(server.create_database, name)
                 try:
                     async with running(settings, server.url(name), listener) as northing:
+                        waiting.stop()
                         yield northing
                 finally:
                     await asyncio.to_thread(server.drop_database, name)

@@ -27,7 +27,8 @@ Repository = Annotated[
     str, Field(pattern=rf"^{_OWNER}/[A-Za-z0-9._-]{{1,100}}$"), AfterValidator(_real_repository)
 ]
 Organization = Annotated[str, Field(pattern=rf"^{_OWNER}$")]
-Name = Annotated[str, Field(min_length=1, max_length=255)]
+# PostgreSQL, which keeps the configuration, holds no NUL.
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 
 
 class GitHubCredentials(BaseModel):

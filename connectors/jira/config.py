@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+_NO_NUL = r"^[^\x00]+$"  # PostgreSQL, which keeps the configuration, holds none
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
 
 
@@ -85,7 +86,7 @@ class JiraScope(BaseModel):
     projects: list[ProjectKey] | None = Field(
         None, min_length=1, description="Project keys; null is every project the account can browse."
     )
-    jql: Annotated[str, Field(max_length=5_000), AfterValidator(_sound_jql)] | None = Field(
+    jql: Annotated[str, Field(max_length=5_000, pattern=_NO_NUL), AfterValidator(_sound_jql)] | None = Field(
         None, description="A further condition in JQL, without ORDER BY."
     )
 
@@ -99,7 +100,7 @@ class JiraEpics(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    issue_types: list[Annotated[str, Field(min_length=1, max_length=255)]] | None = Field(
+    issue_types: list[Annotated[str, Field(min_length=1, max_length=255, pattern=_NO_NUL)]] | None = Field(
         None, min_length=1, description="Issue type names; null is every type on hierarchy level 1."
     )
     fields: list[FieldId] = Field(

@@ -1,0 +1,155 @@
+"""Every operation of /api/v1, as OpenAPI lists them, asks for the token and refuses what it does not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import ADMIN_TOKEN
+
+
+async def _operations(api: httpx.AsyncClient) -> list[tuple[str, str, Any]]:
+    document = (await api.get("/openapi.json")).json()
+    found = list(_listed(document))
+    assert len(found) > 40
+    return found
+
+
+def _listed(document: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, item in document["paths"].items():
+        if path.startswith("/api/v1"):
+            for method, operation in item.items():
+                yield method.upper(), re.sub(r"\{[^}]+\}", "1", path), operation
+
+
+WRONG: list[dict[str, str]] = [
+    {},
+    {"Authorization": ""},
+    {"Authorization": "Bearer"},
+    {"Authorization": "Bearer "},
+    {"Authorization": "Bearer wrong"},
+    {"Authorization": f"Bearer {ADMIN_TOKEN}x"},
+    {"Authorization": f"Bearer {ADMIN_TOKEN[:-1]}"},
+    {"Authorization": f"Basic {ADMIN_TOKEN}"},
+    {"Authorization": ADMIN_TOKEN},
+]
+
+
+async def test_every_operation_asks_for_the_token(api: httpx.AsyncClient) -> None:
+    operations = await _operations(api)
+    del api.headers["Authorization"]
+    for method, path, operation in operations:
+        for headers in WRONG[:: 1 if path.endswith("/sources") else 4]:
+            answer = await api.request(method, path, headers=headers, json={})
+            assert answer.status_code == 401, (method, path, headers)
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert "Authorization: Bearer" in answer.json()["detail"]
+        assert "401" in operation["responses"]
+
+
+async def test_without_the_token_nobody_learns_what_is_there(api: httpx.AsyncClient) -> None:
+    del api.headers["Authorization"]
+    assert (await api.get("/api/v1/nothing/of/the/kind")).status_code in (401, 404)
+    assert (await api.get("/api/v1/sources?unknown=1")).status_code == 401
+    for path in ("/healthz", "/readyz", "/openapi.json"):
+        assert (await api.get(path)).status_code == 200
+
+
+async def test_every_operation_refuses_an_unknown_query_parameter(api: httpx.AsyncClient) -> None:
+    for method, path, _ in await _operations(api):
+        answer = await api.request(method, path, params={"colour": "red"})
+        assert answer.status_code == 422, (method, path, answer.text)
+        assert [error["field"] for error in answer.json()["errors"]] == ["colour"], (method, path)
+
+
+async def test_every_parameter_refuses_a_nul(api: httpx.AsyncClient) -> None:
+    asked = 0
+    for method, path, operation in await _operations(api):
+        for parameter in operation.get("parameters", ()):
+            if parameter["in"] == "query":
+                asked += 1
+                answer = await api.request(method, path, params={parameter["name"]: "a\0b"})
+                assert answer.status_code == 422, (method, path, parameter["name"], answer.text)
+        if "1" in path.removeprefix("/api/v1").split("/"):
+            answer = await api.request(method, path.removesuffix("1") + "a%00b", json={})
+            assert answer.status_code in (404, 405, 422), (method, path, answer.text)
+    assert asked > 20
+
+
+@pytest.mark.parametrize("limit", ["0", "501", "-1", "ten", ""])
+async def test_a_limit_is_within_bounds(api: httpx.AsyncClient, limit: str) -> None:
+    lists = [
+        "sources",
+        "runs",
+        "rules",
+        "links",
+        "epics",
+        "findings",
+        "notices",
+        "cycles",
+        "objectives",
+        "key-results",
+    ]
+    for name in lists:
+        answer = await api.get(f"/api/v1/{name}", params={"limit": limit})
+        assert answer.status_code == 422, (name, answer.text)
+        assert answer.json()["errors"][0]["field"] == "limit"
+
+
+UNKNOWN_VALUES = [
+    ("epics", "alignment", "sideways"),
+    ("epics", "source", "nowhere"),
+    ("epics", "key_result", "KR-404"),
+    ("findings", "check", "no-coffee"),
+    ("findings", "state", "asleep"),
+    ("findings", "source", "nowhere"),
+    ("notices", "state", "asleep"),
+    ("notices", "source", "nowhere"),
+    ("links", "epic_source", "nowhere"),
+    ("links", "key_result", "KR-404"),
+    ("rules", "key_result", "KR-404"),
+    ("rules", "enabled", "perhaps"),
+    ("runs", "source", "nowhere"),
+    ("runs", "state", "asleep"),
+    ("runs", "mode", "sideways"),
+]
+
+
+async def test_an_unknown_value_of_a_filter_is_422_on_it(api: httpx.AsyncClient) -> None:
+    for name, parameter, value in UNKNOWN_VALUES:
+        answer = await api.get(f"/api/v1/{name}", params={parameter: value})
+        assert answer.status_code == 422, (name, parameter, answer.text)
+        assert answer.json()["errors"][0]["field"] == parameter
+
+
+async def test_a_key_needs_its_source(api: httpx.AsyncClient) -> None:
+    for path, field in (("epics?key=SHOP-1", "source"), ("links?epic_key=SHOP-1", "epic_source")):
+        answer = await api.get(f"/api/v1/{path}")
+        (error,) = answer.json()["errors"]
+        assert (answer.status_code, error["field"]) == (422, field)
+        assert "needed" in error["message"]
+
+
+async def test_wrong_paths_and_methods_are_problem_documents(api: httpx.AsyncClient) -> None:
+    for method, path, status in (
+        ("GET", "/api/v1/nothing", 404),
+        ("PUT", "/api/v1/sources", 405),
+        ("GET", "/api/v1/runs/none", 422),
+        ("GET", "/api/v1/runs/0", 422),
+        ("GET", "/api/v1/runs/99999999999999999999", 422),
+        ("GET", "/api/v1/runs/9", 404),
+        ("POST", "/api/v1/findings/9/reopen", 404),
+        ("DELETE", "/api/v1/links/9", 404),
+        ("GET", "/api/v1/rules/9", 404),
+        ("GET", "/api/v1/sources/none", 404),
+        ("GET", "/api/v1/epics/none/SHOP-1", 404),
+    ):
+        answer = await api.request(method, path)
+        assert answer.status_code == status, (method, path, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == status

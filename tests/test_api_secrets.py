@@ -1,0 +1,159 @@
+"""Tokens and secrets: sealed in the database, in no answer, no log and no error; keys may be rotated."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from psycopg import sql
+
+from app.installation import prepare
+from app.runtime import Runtime
+from app.settings import Settings, WrongSetting
+from app.vault import CannotOpen, vault_for
+from mappings.tables import Source
+from tests.world import World
+
+TOKEN, SECRET = "tok-3f1b6d0c9a", "hook-8e2a4c7d5b-secret"
+
+
+async def _connect(world: World, **members: Any) -> Any:
+    credentials = {"type": "api_token", "email": world.site.bot.email, "token": TOKEN}
+    return await world.connect_jira(credentials=credentials, webhook_secret=SECRET, **members)
+
+
+def _everything_stored(database_url: str) -> str:
+    """Every row of every table, the job queue's among them, as text."""
+    with psycopg.connect(database_url) as connection:
+        tables = connection.execute(
+            "SELECT table_name FROM information_schema.tables"
+            " WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
+        ).fetchall()
+        rows = [
+            connection.execute(sql.SQL("SELECT t::text FROM {} AS t").format(sql.Identifier(name))).fetchall()
+            for (name,) in tables
+        ]
+    return str(rows)
+
+
+async def test_no_secret_is_ever_shown_stored_or_logged(
+    world: World, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen: list[str] = []
+    world.api.event_hooks["response"] = [lambda answer: _keep(answer, seen)]
+    await _connect(world, schedule={"every": "PT1H"})
+    await world.drain()  # a run that fails, for Jira does not know the token
+    for path in ("/sources", "/sources/jira", "/runs"):
+        await world.send("GET", path)
+    await world.send("PATCH", "/sources/jira", {"notices": {"per_run": 1}})
+    for wrong in (
+        {"credentials": {"type": "api_token", "email": TOKEN, "token": TOKEN}},
+        {"credentials": {"type": "api_token", "email": "a@b", "token": f"{TOKEN} {TOKEN}"}},
+        {"credentials": {"type": TOKEN}},
+        {"webhook_secret": SECRET[:15]},
+        {"credentials": TOKEN},
+    ):
+        await world.refused("PATCH", "/sources/jira", wrong)
+    assert (await world.send("GET", "/sources/jira"))["health"]["state"] == "failing"
+    stored = _everything_stored(database_url)
+    assert world.site.bot.email not in stored
+    assert "api_token" in stored
+    assert "run ended" in caplog.text
+    for place in ("".join(seen), stored, caplog.text):
+        assert TOKEN not in place
+        assert SECRET not in place
+
+
+async def _keep(answer: Any, seen: list[str]) -> None:
+    await answer.aread()
+    seen.append(answer.text + str(answer.headers))
+
+
+async def test_a_source_says_whether_it_has_a_webhook_secret(world: World) -> None:
+    assert (await _connect(world))["webhook_secret_set"] is True
+    changed = await world.send("PATCH", "/sources/jira", {"schedule": {"every": "PT1H"}})
+    assert changed["webhook_secret_set"] is True
+    changed = await world.send("PATCH", "/sources/jira", {"webhook_secret": None})
+    assert changed["webhook_secret_set"] is False
+    for empty in ("", "short"):
+        assert "webhook_secret" in await world.refused("PATCH", "/sources/jira", {"webhook_secret": empty})
+
+
+# --- keys -------------------------------------------------------------------------------------
+
+
+def _restarted(runtime: Runtime, settings: Settings, *keys: str) -> Runtime:
+    """The runtime of a next start, with other keys."""
+    values = settings.model_dump() | {"secret_key": ",".join(keys), "_env_file": None}
+    present = Settings(**values)
+    return Runtime(
+        present, runtime.engine, runtime.sessions, vault_for(present), runtime.queue, runtime.clock
+    )
+
+
+async def _sealed(runtime: Runtime) -> tuple[bytes, bytes | None]:
+    async with runtime.sessions() as session:
+        row = await session.get_one(Source, 1)
+        return row.credentials, row.webhook_secret
+
+
+def _opened(key: str, sealed: bytes | None) -> Any:
+    assert sealed is not None
+    return json.loads(Fernet(key).decrypt(sealed))
+
+
+async def test_keys_are_rotated_at_the_start(world: World, runtime: Runtime, settings: Settings) -> None:
+    await _connect(world)
+    (old,) = (key.get_secret_value() for key in settings.secret_key)
+    new = Fernet.generate_key().decode()
+    assert _opened(old, (await _sealed(runtime))[0])["token"] == TOKEN
+
+    await prepare(_restarted(runtime, settings, new, old))
+    credentials, secret = await _sealed(runtime)
+    assert (_opened(new, credentials)["token"], _opened(new, secret)) == (TOKEN, SECRET)
+
+    alone = _restarted(runtime, settings, new)
+    await prepare(alone)
+    assert await _sealed(runtime) == (credentials, secret)
+    assert alone.vault.open(credentials)["token"] == TOKEN
+
+
+async def test_a_key_that_opens_nothing_stops_the_start(
+    world: World, runtime: Runtime, settings: Settings
+) -> None:
+    await _connect(world)
+    before = await _sealed(runtime)
+    with pytest.raises(WrongSetting, match="NORTHING_SECRET_KEY opens none of the stored secrets"):
+        await prepare(_restarted(runtime, settings, Fernet.generate_key().decode()))
+    assert await _sealed(runtime) == before
+
+
+async def test_one_source_that_no_key_opens_is_named_and_can_be_mended(
+    world: World, runtime: Runtime, settings: Settings
+) -> None:
+    await _connect(world)
+    await world.connect_github(scope={"repositories": ["acme/shop"]})
+    async with runtime.sessions.begin() as session:
+        row = await session.get_one(Source, 1)
+        row.credentials = Fernet(Fernet.generate_key()).encrypt(b"{}")
+    await prepare(_restarted(runtime, settings, *(key.get_secret_value() for key in settings.secret_key)))
+    health = (await world.send("GET", "/sources/jira"))["health"]
+    assert (health["state"], "Send the credentials again" in health["what_to_do"]) == ("failing", True)
+    run = await world.sync("jira")
+    assert (run["state"], run["error"]["code"]) == ("failed", "sealed")
+    assert "credentials" in await world.refused("PATCH", "/sources/jira", {"notices": {"per_run": 1}})
+    credentials = {"type": "api_token", "email": world.site.bot.email, "token": world.site.bot.token}
+    await world.send("PATCH", "/sources/jira", {"credentials": credentials})
+    assert (await world.sync("jira"))["state"] == "succeeded"
+
+
+async def test_a_changed_byte_does_not_open(world: World, runtime: Runtime) -> None:
+    await _connect(world)
+    credentials, _ = await _sealed(runtime)
+    with pytest.raises(CannotOpen):
+        runtime.vault.open(credentials[:-2] + b"AA")

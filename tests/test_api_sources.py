@@ -1,0 +1,217 @@
+"""Sources through the API: what is taken, shown, changed and refused. No tracker is called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import Clock
+from tests.world import World
+
+JIRA: dict[str, Any] = {
+    "name": "acme-jira",
+    "kind": "jira",
+    "base_url": "https://acme.atlassian.net",
+    "credentials": {"type": "api_token", "email": "bot@acme.example", "token": "jira-token"},
+}
+GITHUB: dict[str, Any] = {
+    "name": "acme-github",
+    "kind": "github",
+    "base_url": "https://api.github.com",
+    "credentials": {"type": "token", "token": "github-token"},
+    "scope": {"repositories": ["acme/shop"]},
+}
+
+
+async def test_a_source_there_and_back(world: World) -> None:
+    made = await world.send("POST", "/sources", {**JIRA, "base_url": f"{JIRA['base_url']}/"})
+    assert made["base_url"] == "https://acme.atlassian.net"
+    assert made["credentials"] == {"type": "api_token"}
+    assert made["scope"] == {"projects": None, "jql": None}
+    assert made["epics"] == {"issue_types": None, "fields": []}
+    assert made["schedule"] == {"every": None, "full": None}
+    assert made["notices"] == {
+        "mode": "shadow",
+        "projects": None,
+        "per_run": 10,
+        "per_day": 25,
+        "max_share": 0.2,
+    }
+    assert made["health"] == {"state": "unknown", "message": "", "what_to_do": "", "checked_at": None}
+    assert made["last_run"] is None
+    assert made["webhook_url"] == "http://127.0.0.1:8000/webhooks/acme-jira"
+    assert await world.send("GET", "/sources/ACME-jira") == made
+    other = await world.send("POST", "/sources", GITHUB)
+    assert other["epics"] == {"labels": ["epic"], "issue_types": [], "with_sub_issues": False}
+    listed = await world.send("GET", "/sources?limit=1")
+    rest = await world.send("GET", f"/sources?limit=1&cursor={listed['next']}")
+    assert listed["items"] + rest["items"] == [made, other]
+    await world.send("DELETE", "/sources/acme-jira")
+    await world.refused("GET", "/sources/acme-jira", status=404)
+    assert world.jira.log.count() + world.github.log.count() == 0
+
+
+async def test_a_name_is_taken_in_any_case(world: World) -> None:
+    await world.send("POST", "/sources", JIRA)
+    await world.send("POST", "/sources", GITHUB)
+    problem = await world.send("POST", "/sources", {**GITHUB, "name": "ACME-Jira"}, expect=409)
+    assert "'ACME-Jira' is taken" in problem["detail"]
+    await world.send("PATCH", "/sources/acme-github", {"name": "acme-JIRA"}, expect=409)
+    renamed = await world.send("PATCH", "/sources/acme-github", {"name": "ACME-GitHub"})
+    assert (renamed["name"], renamed["webhook_url"].rsplit("/", 1)[1]) == ("ACME-GitHub", "ACME-GitHub")
+
+
+def _without(body: dict[str, Any], member: str) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != member}
+
+
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    (_without(JIRA, "name"), "name", "required"),
+    (_without(JIRA, "credentials"), "credentials", "required"),
+    (_without(GITHUB, "scope"), "scope", "at least one"),
+    ({**JIRA, "name": "a b"}, "name", "pattern"),
+    ({**JIRA, "name": ""}, "name", "pattern"),
+    ({**JIRA, "name": "x" * 65}, "name", "pattern"),
+    ({**JIRA, "kind": "trello"}, "kind", "'jira', 'github'"),
+    (_without(JIRA, "kind"), "kind", "discriminator"),
+    ({**JIRA, "colour": "red"}, "colour", "is not known here"),
+    ({**JIRA, "base_url": "http://acme.atlassian.net"}, "base_url", "https://"),
+    ({**JIRA, "base_url": "acme"}, "base_url", "must be an address"),
+    ({**GITHUB, "base_url": "https://github.com"}, "base_url", "https://api.github.com"),
+    (
+        {**JIRA, "credentials": {"type": "api_token", "email": "bot@acme.example"}},
+        "credentials.token",
+        "required",
+    ),
+    ({**JIRA, "credentials": {**JIRA["credentials"], "email": "bot"}}, "credentials.email", "pattern"),
+    ({**JIRA, "credentials": {**JIRA["credentials"], "pin": "1"}}, "credentials.pin", "is not known here"),
+    ({**JIRA, "credentials": {"type": "bearer", "token": "t"}}, "credentials.type", "not in this build"),
+    ({**GITHUB, "credentials": {"type": "app", "app_id": 1}}, "credentials.type", "not in this build"),
+    ({**GITHUB, "credentials": {"type": "token", "token": "a b"}}, "credentials.token", "printable"),
+    ({**JIRA, "scope": {"jql": "project = X ORDER BY key"}}, "scope.jql", "ORDER BY"),
+    ({**JIRA, "scope": {"projects": []}}, "scope.projects", "at least 1"),
+    ({**GITHUB, "scope": {"repositories": ["shop"]}}, "scope.repositories.0", "pattern"),
+    ({**GITHUB, "scope": {}}, "scope", "at least one"),
+    ({**GITHUB, "epics": {"labels": []}}, "epics", "give labels"),
+    ({**JIRA, "schedule": {"every": "PT5S"}}, "schedule.every", "at least PT1M"),
+    ({**JIRA, "schedule": {"every": "P1D"}}, "schedule.every", "hours and minutes"),
+    ({**JIRA, "schedule": {"every": "soon"}}, "schedule.every", "ISO 8601"),
+    ({**JIRA, "schedule": {"full": "daily"}}, "schedule.full", "cron line"),
+    ({**JIRA, "notices": {"mode": "loud"}}, "notices.mode", "'off', 'shadow' or 'live'"),
+    ({**JIRA, "notices": {"max_share": 2}}, "notices.max_share", "less than or equal to 1"),
+    ({**JIRA, "webhook_secret": "short"}, "webhook_secret", "at least 16"),
+    ({**JIRA, "scope": {"jql": "labels = a\0"}}, "scope.jql", "pattern"),
+    ({**JIRA, "epics": {"issue_types": ["a\0"]}}, "epics.issue_types.0", "pattern"),
+    ({**GITHUB, "epics": {"labels": ["a\0"]}}, "epics.labels.0", "pattern"),
+    ({**JIRA, "notices": {"projects": ["a\0"]}}, "notices.projects.0", "pattern"),
+]
+
+
+async def test_wrong_bodies_name_the_field_and_the_way_out(world: World) -> None:
+    for body, field, message in WRONG:
+        errors = await world.refused("POST", "/sources", body)
+        assert field in errors, (body, errors)
+        assert message in errors[field], (body, errors)
+    assert (await world.send("GET", "/sources"))["items"] == []
+
+
+async def test_a_patch_merges_and_replaces(world: World) -> None:
+    await world.send("POST", "/sources", {**JIRA, "scope": {"projects": ["SHOP"], "jql": "labels = x"}})
+    changed = await world.send(
+        "PATCH",
+        "/sources/acme-jira",
+        {
+            "scope": {"jql": None},
+            "notices": {"per_run": 3},
+            "schedule": {"every": "PT15M"},
+            "epics": {"fields": ["customfield_1"]},
+        },
+    )
+    assert changed["scope"] == {"projects": ["SHOP"], "jql": None}
+    assert (changed["notices"]["per_run"], changed["notices"]["per_day"]) == (3, 25)
+    assert (changed["schedule"]["every"], changed["epics"]["fields"]) == ("PT15M", ["customfield_1"])
+    again = await world.send("PATCH", "/sources/acme-jira", {"schedule": {"every": None}})
+    assert again["schedule"] == {"every": None, "full": None}
+    for patch, field in (
+        ({"kind": "github"}, "kind"),
+        ({"name": None}, "name"),
+        ({"scope": {"projects": ["no key"]}}, "scope.projects.0"),
+        ({"notices": {"mode": "loud"}}, "notices.mode"),
+    ):
+        assert field in await world.refused("PATCH", "/sources/acme-jira", patch)
+    assert await world.send("GET", "/sources/acme-jira") == again
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [{}, {"type": "api_token"}, {"type": "api_token", "email": "evil@evil.example"}, None],
+    ids=["empty", "type", "half", "null"],
+)
+async def test_credentials_are_replaced_whole(world: World, credentials: Any) -> None:
+    """A half would be filled up with the stored token, which then went to the new host."""
+    await world.send("POST", "/sources", JIRA)
+    for body in (
+        {"credentials": credentials},
+        {"base_url": "https://evil.example", "credentials": credentials},
+    ):
+        errors = await world.refused("PATCH", "/sources/acme-jira", body)
+        assert all(field.startswith("credentials") for field in errors), errors
+    assert (await world.send("GET", "/sources/acme-jira"))["base_url"] == JIRA["base_url"]
+
+
+async def test_a_changed_address_needs_credentials(world: World) -> None:
+    await world.send("POST", "/sources", JIRA)
+    errors = await world.refused("PATCH", "/sources/acme-jira", {"base_url": "https://new.atlassian.net"})
+    assert "no token goes to another host" in errors["credentials"]
+    same = await world.send("PATCH", "/sources/acme-jira", {"base_url": f"{JIRA['base_url']}/"})
+    assert same["base_url"] == JIRA["base_url"]
+    moved = {"base_url": "https://new.atlassian.net", "credentials": JIRA["credentials"]}
+    assert (await world.send("PATCH", "/sources/acme-jira", moved))["base_url"] == moved["base_url"]
+
+
+async def test_a_stale_version_is_412(world: World) -> None:
+    made = await world.api.post("/api/v1/sources", json=JIRA)
+    tag = made.headers["etag"]
+    patch = {"notices": {"per_run": 5}}
+    first = await world.api.patch("/api/v1/sources/acme-jira", json=patch, headers={"If-Match": tag})
+    assert (first.status_code, first.headers["etag"] != tag) == (200, True)
+    stale = await world.api.patch(
+        "/api/v1/sources/acme-jira", json={"notices": {"per_run": 9}}, headers={"If-Match": tag}
+    )
+    assert stale.status_code == 412
+    shown = await world.api.get("/api/v1/sources/acme-jira")
+    assert (shown.json()["notices"]["per_run"], shown.headers["etag"]) == (5, first.headers["etag"])
+    anyway = await world.api.patch("/api/v1/sources/acme-jira", json=patch, headers={"If-Match": "*"})
+    assert anyway.status_code == 200
+
+
+async def test_health_shows_the_last_error_and_what_to_do(world: World, clock: Clock) -> None:
+    world.site.create("SHOP", "An epic")
+    await world.connect_jira()
+    await world.sync("jira")
+    shown = await world.send("GET", "/sources/jira")
+    assert (shown["health"]["state"], shown["last_run"]["state"]) == ("ok", "succeeded")
+    world.site.revoke_credentials()
+    clock.advance(minutes=1)
+    await world.sync("jira")
+    shown = await world.send("GET", "/sources/jira")
+    assert (shown["health"]["state"], shown["last_run"]["state"]) == ("failing", "failed")
+    assert "does not accept the credentials" in shown["health"]["message"]
+    assert "new API token" in shown["health"]["what_to_do"]
+    assert shown["last_run"]["error"]["what_to_do"] == shown["health"]["what_to_do"]
+
+
+async def test_a_source_stays_while_comments_of_ours_stand(world: World) -> None:
+    issue = world.site.create("SHOP", "An epic")
+    await world.no_grace()
+    await world.connect_jira(notices={"mode": "live"})
+    await world.sync("jira")
+    assert len(issue.comments) == 1
+    problem = await world.send("DELETE", "/sources/jira", expect=409)
+    assert "?comments=leave" in problem["detail"]
+    await world.refused("DELETE", "/sources/jira?comments=burn")
+    await world.send("DELETE", "/sources/jira?comments=leave")
+    assert len(issue.comments) == 1
+    assert (await world.send("GET", "/epics"))["items"] == []
+    assert (await world.send("GET", "/runs"))["items"] == []

@@ -1,0 +1,157 @@
+"""Two sources of one tracker, and what a change of a source means for its epics and runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.runtime import Runtime
+from tests.conftest import Clock
+from tests.synced import OFF, all_of, counts, gone, health, keys
+from tests.world import World, epic_path
+
+SHOP = {"projects": ["SHOP"]}
+
+
+# --- two that see the same ticket ---------------------------------------------------------------
+
+
+async def test_the_older_of_two_sources_holds_what_both_see(world: World, clock: Clock) -> None:
+    world.site.add_project("CORE", "Core")
+    start = world.site.clock() - timedelta(days=1)
+    for number, project in enumerate(("SHOP", "SHOP", "CORE")):
+        world.site.create(project, project, created=start + timedelta(hours=number))
+    await world.connect_jira("older", notices=OFF, scope=SHOP)
+    await world.connect_jira("newer", notices=OFF, scope={"projects": ["SHOP", "CORE"]})
+    # Whoever comes first: at first the newer reads all, then the older takes what is its own.
+    assert counts(await world.sync("newer")) == (3, 3, 0, 0, 0)
+    assert (await health(world, "newer"))["state"] == "ok"
+    run = await world.sync("older")
+    assert (run["state"], counts(run), await keys(world, "older")) == (
+        "succeeded",
+        (2, 0, 2, 0, 0),
+        ["SHOP-1", "SHOP-2"],
+    )
+    run = await world.sync("newer", "full")
+    assert (run["state"], counts(run), await keys(world, "newer")) == (
+        "succeeded",
+        (3, 0, 0, 0, 2),
+        ["CORE-1"],
+    )
+    shown = await health(world, "newer")
+    assert (shown["state"], (await health(world, "older"))["state"]) == ("degraded", "ok")
+    assert "2 of its epics" in shown["message"]
+    assert "SHOP-1, SHOP-2" in shown["message"]
+    assert "scope" in shown["what_to_do"]
+    # An incremental run meets only the last of them, and must not say that there are no others.
+    clock.advance(hours=1)
+    run = await world.sync("newer")
+    assert (run["skipped"], await health(world, "newer")) == (1, {**shown, "checked_at": run["finished_at"]})
+    # Once the older gives them up, the newer holds them with the next full run.
+    world.site.add_project("ELSE", "Else")
+    await world.send("PATCH", "/sources/older", {"scope": {"projects": ["ELSE"]}})
+    await world.drain()
+    run = await world.sync("newer", "full")
+    assert (counts(run), (await health(world, "newer"))["state"]) == ((3, 0, 2, 0, 0), "ok")
+    assert sorted(await keys(world, "newer")) == ["CORE-1", "SHOP-1", "SHOP-2"]
+
+
+async def test_a_full_run_of_one_source_removes_nothing_of_another(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    world.site.create("SHOP", "Both see it", labels=["one"])
+    await world.connect_jira("older", notices=OFF, scope=SHOP)
+    await world.sync("older")
+    await world.connect_jira("newer", notices=OFF, scope={**SHOP, "jql": "labels = two"})
+    assert counts(await world.sync("newer", "full")) == (0, 0, 0, 0, 0)
+    world.site.delete("SHOP-1")
+    assert (await world.sync("newer", "full"))["deleted"] == 0
+    assert (await world.sync("older", "full"))["deleted"] == 1
+
+
+# --- changing a source --------------------------------------------------------------------------
+
+
+async def test_a_narrower_scope_takes_its_epics_out_at_once_and_unguarded(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    world.site.add_project("CORE", "Core")
+    for number in range(12):
+        world.site.create("SHOP" if number < 2 else "CORE", f"Epic {number}")
+    await world.connect_jira(notices=OFF, scope={"projects": ["SHOP", "CORE"]})
+    await world.sync("jira")
+    before = len(world.jira.log.matching())
+    await world.send("PATCH", "/sources/jira", {"scope": {"projects": ["SHOP"]}})
+    assert len(world.jira.log.matching()) == before
+    assert await keys(world) == ["SHOP-1", "SHOP-2"]
+    assert set((await gone(runtime)).values()) == {"out_of_scope"}
+    answer = await world.api.get(epic_path("jira", "CORE-1"))
+    assert answer.status_code == 404
+    assert f"left the source's scope, seen {clock():%Y-%m-%d %H:%M} UTC" in answer.json()["detail"]
+    await world.drain()
+    last = (await world.send("GET", "/sources/jira"))["last_run"]
+    assert (last["state"], last["error"], await keys(world)) == ("succeeded", None, ["SHOP-1", "SHOP-2"])
+    # And back again, though none of them has changed since.
+    clock.advance(days=1)
+    await world.send("PATCH", "/sources/jira", {"scope": {"projects": ["SHOP", "CORE"]}})
+    await world.drain()
+    assert (len(await keys(world)), await gone(runtime)) == (12, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "opened"),
+    [
+        ({"scope": {"projects": ["SHOP", "CORE"]}}, ["full"]),
+        ({"scope": {"jql": "labels = big"}}, ["full"]),
+        ({"epics": {"issue_types": ["Story"]}}, ["full"]),
+        ({"schedule": {"every": "PT15M"}}, []),
+        ({"scope": {"projects": ["shop"]}}, []),
+    ],
+)
+async def test_another_scope_or_selector_starts_a_full_run(
+    world: World, change: dict[str, Any], opened: list[str]
+) -> None:
+    world.site.create("SHOP", "One")
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    await world.sync("jira")
+    answer = await world.api.patch("/api/v1/sources/jira", json=change)
+    assert answer.status_code == 200, answer.text
+    runs = (await world.send("GET", "/runs?source=jira&state=queued"))["items"]
+    assert [run["mode"] for run in runs if run["mode"] != "judge"] == opened
+    named = filter(None, answer.headers.get("Northing-Runs", "").split(","))
+    assert {int(number) for number in named} == {run["id"] for run in runs}
+
+
+async def test_another_selector_of_github_takes_and_leaves(world: World, runtime: Runtime) -> None:
+    world.host.create("acme/shop", "By label", labels=["epic"])
+    world.host.create("acme/shop", "By type", type="Epic")
+    await world.connect_github(notices=OFF, scope={"repositories": ["acme/shop"]})
+    await world.sync("github")
+    assert await keys(world, "github") == ["acme/shop#1"]
+    await world.send("PATCH", "/sources/github", {"epics": {"labels": [], "issue_types": ["epic"]}})
+    await world.drain()
+    assert await keys(world, "github") == ["acme/shop#2"]
+    assert await gone(runtime) == {"acme/shop#1": "not_an_epic"}
+
+
+async def test_a_new_address_needs_its_credentials(world: World, runtime: Runtime) -> None:
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    sealed = "SELECT credentials, base_url FROM sources"
+    before = await all_of(runtime, sealed)
+    answer = await world.api.patch("/api/v1/sources/jira", json={"base_url": "http://127.0.0.1:9"})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == ["credentials"]
+    assert await all_of(runtime, sealed) == before
+
+
+@pytest.mark.parametrize("schedule", [{"every": "PT15M"}, {"full": "0 3 * * *"}, {}])
+async def test_with_a_timetable_the_first_run_starts_at_once(world: World, schedule: Any) -> None:
+    world.site.create("SHOP", "One")
+    await world.connect_jira(notices=OFF, scope=SHOP, schedule=schedule)
+    assert world.jira.log.count() == 0
+    await world.drain()
+    runs = (await world.send("GET", "/runs?source=jira"))["items"]
+    assert [run["state"] for run in runs] == (["succeeded"] if schedule else [])
+    assert await keys(world) == (["SHOP-1"] if schedule else [])

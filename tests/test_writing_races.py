@@ -1,0 +1,143 @@
+"""Writers against judges and against each other: the barrier, serial writing, the order of locks."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import select
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app import pipeline
+from app.runtime import Runtime
+from connectors.sandbox import faults
+from mappings.tables import Run, Source
+from tests.locks import Holder, holding
+from tests.sides import GitHubSide, JiraSide, side_of
+from tests.world import World
+
+ROW = "SELECT 1 FROM epics WHERE key = %s FOR UPDATE"
+
+
+async def _queued(runtime: Runtime) -> Run:
+    async with runtime.sessions() as session:
+        return (await session.scalars(select(Run).where(Run.state == "queued"))).one()
+
+
+def _crowd(side: JiraSide, **members: str) -> str:
+    """So many exempt epics that judging takes two slices; the last of them."""
+    return [side.add(f"Epic {n}", labels=["later"], **members) for n in range(pipeline.SLICE)][-1]
+
+
+async def test_judging_ends_before_the_first_write(world: World, runtime: Runtime, database_url: str) -> None:
+    """The barrier: with one slice judged and the next under way, nothing is let go."""
+    side = JiraSide(world)
+    keys = [side.add(), side.add()]
+    last = _crowd(side)
+    await side.connect()
+    await world.send("PATCH", "/policy", {"channel": "none", "exempt": {"labels": ["later"]}})
+    await side.sync()
+    await world.send("PATCH", "/policy", {"channel": "comment"})
+    run = await _queued(runtime)
+    async with holding(database_url) as holder:
+        await holder.hold(ROW, last)
+        judging = asyncio.create_task(pipeline.carry_out(runtime, run.id))
+        await holder.until_waiting(1)
+        assert [(await side.notice(key))["state"] for key in keys] == ["due", "due"]
+        await pipeline.write_tickets(runtime, run.source_id)
+        assert side.tracker.log.count(side.creates) == 0
+        await holder.let_go()
+        await judging
+    assert side.tracker.log.count(side.creates) == 0
+    await pipeline.write_tickets(runtime, run.source_id)
+    assert [len(side.comments(key)) for key in keys] == [1, 1]
+    shown = await world.send("GET", f"/runs/{run.id}")
+    assert (shown["writes"]["posted"], shown["writes"]["pending"]) == (2, 0)
+
+
+async def test_what_was_let_go_waits_again_where_a_newer_run_changes_it(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    """Otherwise the newer run would write before its own judging has ended."""
+    side = JiraSide(world)
+    await world.goal("KR-1", "Checkout conversion")
+    await world.send("PATCH", "/key-results/KR-1", {"state": "missed"})
+    key = side.add(description="Key-Result: KR-1")
+    last = _crowd(side, description="Key-Result: KR-1")
+    await side.connect()
+    await world.send("PATCH", "/policy", {"exempt": {"labels": ["later"]}})
+    first = await world.send("POST", "/sources/jira/sync", {})
+    await pipeline.carry_out(runtime, first["id"])
+    assert (await side.notice(key))["run"] == first["id"]
+    hidden = {"visibility": "confidential", "public_label": "Plan"}
+    await world.send("PATCH", "/objectives/O-1", hidden)
+    run = await _queued(runtime)
+    async with holding(database_url) as holder:
+        await holder.hold(ROW, last)
+        judging = asyncio.create_task(pipeline.carry_out(runtime, run.id))
+        await holder.until_waiting(1)
+        assert (await side.notice(key))["run"] == run.id
+        await pipeline.write_tickets(runtime, run.source_id)
+        assert side.comments(key) == []
+        await holder.let_go()
+        await judging
+    await pipeline.write_tickets(runtime, run.source_id)
+    (text,) = side.comments(key)
+    assert "KR-1 (Plan): it is missed" in text
+
+
+@pytest.mark.parametrize(("kind", "at_once"), [("github", 1), ("jira", 2)])
+async def test_github_is_written_to_one_ticket_at_a_time(
+    world: World, runtime: Runtime, kind: str, at_once: int
+) -> None:
+    side = side_of(world, kind)
+    keys = [side.add(), side.add()]
+    await side.connect()
+    run = await world.send("POST", f"/sources/{kind}/sync", {})
+    await pipeline.carry_out(runtime, run["id"])
+    async with runtime.sessions() as session:
+        (source_id,) = await session.scalars(select(Source.id))
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        reached.set()
+        await go_on.wait()
+        await app(scope, receive, send)
+
+    side.tracker.faults.add(side.creates, hold)
+    writer = asyncio.create_task(pipeline.write_tickets(runtime, source_id))
+    await asyncio.wait_for(reached.wait(), 20)
+    await pipeline.write_tickets(runtime, source_id)  # another worker, while the first waits
+    assert side.tracker.log.count(side.creates) == at_once
+    go_on.set()
+    await writer
+    assert [len(side.comments(key)) for key in keys] == [1, 1]
+    assert side.tracker.log.count(side.creates) == 2
+    assert isinstance(side, GitHubSide) == (at_once == 1)
+
+
+async def test_a_refused_write_takes_the_epic_before_its_notice(world: World, database_url: str) -> None:
+    """As a judge does: one that had the notice and then wanted the epic would deadlock with a judge."""
+    side = JiraSide(world)
+    key = side.add()
+    await side.connect()
+    judges: list[asyncio.Task[None]] = []
+
+    async def like_a_judge(holder: Holder) -> None:
+        await holder.until_waiting(1)
+        await holder.hold("SELECT 1 FROM notices FOR UPDATE")
+        await holder.let_go()
+
+    async with holding(database_url) as holder:
+
+        async def refuse(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+            await holder.hold(ROW, key)
+            judges.append(asyncio.create_task(like_a_judge(holder)))
+            await faults.answer(403)(app, scope, receive, send)
+
+        side.tracker.faults.add(side.creates, refuse)
+        await side.sync()
+        await asyncio.gather(*judges)
+    assert len(judges) == 1
+    notice = await side.notice(key)
+    assert (notice["state"], "forbids" in notice["detail"]) == ("failed", True)
