@@ -17,7 +17,7 @@ serve: $(VENV)/.runtime ## Serve Northing with the settings of the environment o
 	@$(BIN)/northing serve $(ARGS)
 
 test: $(VENV)/.dev ## Run every test (ARGS are pytest's)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and layers
 	@$(BIN)/ruff check .

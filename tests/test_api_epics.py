@@ -183,9 +183,9 @@ async def test_why_an_epic_is_not_aligned(world: World, clock: Clock) -> None:
     moment = f"{clock():%Y-%m-%d %H:%M} UTC"
     assert checks["closed-goal"] == (
         "No linked key result is live (KR-2: it is missed). The ticket names KR-99, which does not exist."
-        f" open, since {moment}."
+        f" Open, since {moment}."
     )
-    assert "resolved" in checks["no-key-result"]
+    assert "Resolved" in checks["no-key-result"]
 
 
 @pytest.mark.parametrize("mode", ["off", "shadow", "live"])

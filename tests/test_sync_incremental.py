@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -116,17 +114,18 @@ async def test_a_project_that_comes_back_is_read_from_nothing(
 ) -> None:
     """Its epics were removed meanwhile and have not changed since, so the old cursor would miss them."""
     world.site.add_project("CORE", "Core")
-    world.site.create("CORE", "Quiet")
+    world.site.create("CORE", "Quiet", created=world.site.clock() - timedelta(days=10))
+    world.site.create("CORE", "Recent")
     world.site.create("SHOP", "Other")
     await world.connect_jira(notices=OFF)
     await world.sync("jira")
     clock.advance(days=1)
     world.site.denied.add(("BROWSE_PROJECTS", "CORE"))
-    assert (await world.sync("jira", "full"))["deleted"] == 1
+    assert (await world.sync("jira", "full"))["deleted"] == 2
     clock.advance(days=1)
     world.site.denied.clear()
     run = await world.sync("jira")
-    assert (run["updated"], await keys(world)) == (1, ["CORE-1", "SHOP-1"])
+    assert (run["updated"], await keys(world)) == (2, ["CORE-1", "CORE-2", "SHOP-1"])
 
 
 async def test_trouble_in_one_project_does_not_move_anothers_cursor(
@@ -232,30 +231,18 @@ async def test_a_ticket_dated_in_the_future_hides_nothing(world: World, clock: C
     assert (run["updated"], (await world.epic("jira", "SHOP-2"))["title"]) == (1, "Changed")
 
 
-def _localised(world: World) -> list[str]:
-    world.site.types["10000"] = IssueType("10000", "史诗", 1)
-    return ["SHOP-1"]
-
-
-def _team_managed(world: World) -> list[str]:
-    world.site.add_project("TEAM", "Team", team_managed=True)
-    world.site.create("TEAM", "Of a type of its own")
-    return ["SHOP-1", "TEAM-1"]
-
-
-def _with_initiative(world: World) -> list[str]:
-    world.site.create("SHOP", "Above epics", type="Initiative")
-    world.site.create("SHOP", "Below epics", type="Story")
-    return ["SHOP-1"]
-
-
-@pytest.mark.parametrize("prepare", [_localised, _team_managed, _with_initiative])
-async def test_epics_are_known_by_their_level_and_not_by_their_name(
-    world: World, prepare: Callable[[World], list[str]]
-) -> None:
-    expected = prepare(world)
-    world.site.create("SHOP", "An epic")
+async def test_epics_are_known_by_their_level_and_not_by_their_name(world: World) -> None:
+    site = world.site
+    site.types["10000"] = IssueType("10000", "史诗", 1)  # as a Chinese site names it
+    site.create("SHOP", "Of the site's type")
+    site.create("SHOP", "Above epics", type="Initiative")
+    site.create("SHOP", "Below epics", type="Story")
+    site.add_project("TEAM", "Team", team_managed=True)
+    site.create("TEAM", "Of a type of the project's own")
     await world.connect_jira(notices=OFF)
-    run: Any = await world.sync("jira")
-    found = sorted(await keys(world))
-    assert (run["state"], len(found)) == ("succeeded", len(expected))
+    run = await world.sync("jira")
+    assert (run["state"], await keys(world)) == ("succeeded", ["SHOP-1", "TEAM-1"])
+    assert [(await world.epic("jira", key))["type"] for key in ("SHOP-1", "TEAM-1")] == ["史诗", "Epic"]
+    # Named, a type is still taken by its id, in any project.
+    await world.connect_jira("named", notices=OFF, epics={"issue_types": ["initiative"]})
+    assert counts(await world.sync("named")) == (1, 1, 0, 0, 0)

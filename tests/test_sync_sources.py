@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from app.runtime import Runtime
 from tests.conftest import Clock
 from tests.synced import OFF, all_of, counts, gone, health, keys
@@ -100,28 +98,25 @@ async def test_a_narrower_scope_takes_its_epics_out_at_once_and_unguarded(
     assert (len(await keys(world)), await gone(runtime)) == (12, {})
 
 
-@pytest.mark.parametrize(
-    ("change", "opened"),
-    [
+async def test_another_scope_or_selector_starts_a_full_run(world: World) -> None:
+    changes: list[tuple[dict[str, Any], list[str]]] = [
         ({"scope": {"projects": ["SHOP", "CORE"]}}, ["full"]),
         ({"scope": {"jql": "labels = big"}}, ["full"]),
         ({"epics": {"issue_types": ["Story"]}}, ["full"]),
         ({"schedule": {"every": "PT15M"}}, []),
         ({"scope": {"projects": ["shop"]}}, []),
-    ],
-)
-async def test_another_scope_or_selector_starts_a_full_run(
-    world: World, change: dict[str, Any], opened: list[str]
-) -> None:
+    ]
     world.site.create("SHOP", "One")
-    await world.connect_jira(notices=OFF, scope=SHOP)
-    await world.sync("jira")
-    answer = await world.api.patch("/api/v1/sources/jira", json=change)
-    assert answer.status_code == 200, answer.text
-    runs = (await world.send("GET", "/runs?source=jira&state=queued"))["items"]
-    assert [run["mode"] for run in runs if run["mode"] != "judge"] == opened
-    named = filter(None, answer.headers.get("Northing-Runs", "").split(","))
-    assert {int(number) for number in named} == {run["id"] for run in runs}
+    for number, (change, opened) in enumerate(changes):
+        name = f"source-{number}"
+        await world.connect_jira(name, notices=OFF, scope=SHOP)
+        await world.sync(name)
+        answer = await world.api.patch(f"/api/v1/sources/{name}", json=change)
+        assert answer.status_code == 200, answer.text
+        runs = (await world.send("GET", f"/runs?source={name}&state=queued"))["items"]
+        assert [run["mode"] for run in runs if run["mode"] != "judge"] == opened, change
+        named = filter(None, answer.headers.get("Northing-Runs", "").split(","))
+        assert {int(run_id) for run_id in named} == {run["id"] for run in runs}
 
 
 async def test_another_selector_of_github_takes_and_leaves(world: World, runtime: Runtime) -> None:
@@ -146,12 +141,15 @@ async def test_a_new_address_needs_its_credentials(world: World, runtime: Runtim
     assert await all_of(runtime, sealed) == before
 
 
-@pytest.mark.parametrize("schedule", [{"every": "PT15M"}, {"full": "0 3 * * *"}, {}])
-async def test_with_a_timetable_the_first_run_starts_at_once(world: World, schedule: Any) -> None:
+async def test_with_a_timetable_the_first_run_starts_at_once(world: World) -> None:
     world.site.create("SHOP", "One")
-    await world.connect_jira(notices=OFF, scope=SHOP, schedule=schedule)
+    for number, schedule in enumerate(({"every": "PT15M"}, {"full": "0 3 * * *"}, {})):
+        await world.connect_jira(f"source-{number}", notices=OFF, scope=SHOP, schedule=schedule)
     assert world.jira.log.count() == 0
     await world.drain()
-    runs = (await world.send("GET", "/runs?source=jira"))["items"]
-    assert [run["state"] for run in runs] == (["succeeded"] if schedule else [])
-    assert await keys(world) == (["SHOP-1"] if schedule else [])
+    runs = (await world.send("GET", "/runs"))["items"]
+    assert [(run["source"], run["state"]) for run in reversed(runs)] == [
+        ("source-0", "succeeded"),
+        ("source-1", "succeeded"),
+    ]
+    assert await keys(world, "source-0") == ["SHOP-1"]
