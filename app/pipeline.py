@@ -114,7 +114,14 @@ async def _close(
             if following is not None:
                 await runtime.wake(session, "carry_out", run_id=following)
         await runtime.wake(session, "write_tickets", source_id=source.id)
-    log.info("run ended", state=outcome.state, error=outcome.error)
+    log.info(
+        "run ended",
+        run=run.id,
+        source=source.name,
+        mode=run.mode,
+        state=outcome.state,
+        error=outcome.error,
+    )
 
 
 async def _wait(runtime: Runtime, run: Run, source: Source, error: Unavailable) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -37,6 +38,10 @@ FETCHED_AT_ONCE = 100
 KINDS_THAT_TRANSFER = frozenset({"github"})
 
 
+class SourceChanged(Exception):
+    """The source has another scope or selector by now: what is read by the old one would undo the change."""
+
+
 async def read(runtime: Runtime, run: Run, source: Source) -> Outcome:
     """Read what a reading run is to read. Raises what the connector raises, all pages so far stored."""
     try:
@@ -48,6 +53,10 @@ async def read(runtime: Runtime, run: Run, source: Source) -> Outcome:
         reader = _Reader(runtime, run, source, connector)
         try:
             return await reader.read()
+        except SourceChanged:
+            await _believe_only_what_was_read(runtime, run, source)
+            what_to_do = "Nothing; a sync in full follows by itself."
+            return Outcome("partial", error_of("changed", "The source was changed meanwhile.", what_to_do))
         except (Unavailable, ledger.ClaimLost):
             raise
         except Exception:
@@ -123,7 +132,7 @@ class _Reader:
         now = self.runtime.clock()
         source_id, tracker = self.source.id, self.source.tracker
         try:
-            async with self.runtime.sessions.begin() as session:
+            async with self._writing() as session:
                 for ref, epic in transferred:
                     change = await store.take_over(session, source_id, tracker, ref.remote_id, epic, now)
                     await self._keep(session, now, change, seen=0)
@@ -147,6 +156,17 @@ class _Reader:
         shown = {epic.remote_id for epic in epics}
         found = zip(refs, await self.connector.fetch(refs), strict=True)
         return [(ref, item) for ref, item in found if isinstance(item, Epic) and item.remote_id in shown]
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncSession]:
+        """A transaction in which the source stays as we know it. Raises `SourceChanged` where it is not."""
+        known = (self.source.scope, self.source.epics, self.source.tracker)
+        present = select(Source.scope, Source.epics, Source.tracker).where(Source.id == self.source.id)
+        async with self.runtime.sessions.begin() as session:
+            row = (await session.execute(present.with_for_update(read=True))).one_or_none()
+            if row is not None and tuple(row) != known:
+                raise SourceChanged
+            yield session
 
     async def _keep(self, session: AsyncSession, now: datetime, found: store.Observed, seen: int) -> None:
         requests, self.counted = self.connector.requests - self.counted, self.connector.requests
@@ -172,13 +192,13 @@ class _Reader:
     # --- how far a project is read --------------------------------------------------------------
 
     async def _note_projects(self, projects: Sequence[Project]) -> None:
-        async with self.runtime.sessions.begin() as session:
+        async with self._writing() as session:
             await reach.note_projects(session, self.source.id, projects)
             await ledger.keep_run(session, self.run, self.runtime.worker, self.runtime.clock())
 
     async def _note_read(self, key: str, *, read_to_end: bool, problem: str | None) -> None:
         now = self.runtime.clock()
-        async with self.runtime.sessions.begin() as session:
+        async with self._writing() as session:
             await reach.note_read(session, self.source.id, key, now, read_to_end=read_to_end, problem=problem)
             if read_to_end:
                 await reach.mark_done(session, self.run.id, key)
@@ -194,6 +214,7 @@ class _Reader:
         async with self.runtime.sessions() as session:
             stored = await reach.live_refs(session, self.source.id)
             read = await reach.read_by(session, self.run.id)
+            worded = await reach.changed_by_a_person(session, self.source)
         left = self._left(projects)
         unmet = [
             ref
@@ -203,20 +224,23 @@ class _Reader:
         if not unmet:
             return None
         gone: list[Missing] = []
+        counted: list[Missing] = []
         for start in range(0, len(unmet), FETCHED_AT_ONCE):
             gone += await self._look_up(unmet[start : start + FETCHED_AT_ONCE])
-            if _too_many(gone, stored):
+            # Tickets that answer and do not fit are no surprise where somebody changed what fits.
+            counted = [item for item in gone if item.reason == "deleted" or not worded]
+            if _too_many(counted, stored):
                 break
         # Asked again: credentials that died on the way would make everything look deleted.
         await self.connector.account()
-        if _too_many(gone, stored):
+        if _too_many(counted, stored):
             return error_of(
                 "drop_guard",
-                f"{len(gone)} or more of {len(stored)} epics are gone from the tracker; none was removed.",
+                f"{len(counted)} or more of {len(stored)} epics are gone from the tracker; none was removed.",
                 "See whether the account lost access or the scope is wrong, then sync in full again.",
             )
         now = self.runtime.clock()
-        async with self.runtime.sessions.begin() as session:
+        async with self._writing() as session:
             change = await store.observe(session, self.source.id, self.source.tracker, (), gone, now)
             await self._keep(session, now, change, seen=0)
         return None
@@ -241,7 +265,7 @@ class _Reader:
             return []
         now = self.runtime.clock()
         found = [item for item in items if isinstance(item, Epic)]
-        async with self.runtime.sessions.begin() as session:
+        async with self._writing() as session:
             for ref, item in zip(refs, items, strict=True):
                 if isinstance(item, Epic) and item.remote_id != ref.remote_id:
                     change = await store.take_over(

@@ -118,8 +118,12 @@ class Settings(BaseSettings):
 
     @property
     def links_base(self) -> str:
-        """The address that links in comments start with, without a slash at the end."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """The address that links in comments start with, without a slash at the end.
+
+        Listening everywhere is no address; without NORTHING_PUBLIC_URL only this machine knows one.
+        """
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
         return self.public_url or f"http://{host}:{self.port}"
 
     @property

@@ -54,7 +54,7 @@ async def connected(runtime: Runtime, source: Source) -> AsyncIterator[Connector
 
 
 async def write_next(runtime: Runtime, source: Source, connector: Connector) -> bool:
-    """Write the next due ticket of a source; False when there is none, or it wants a rest."""
+    """Write the next due ticket of a source; False when there is none, or no sense in trying another."""
     async with runtime.sessions.begin() as session:
         claim = await ledger.claim_notice(
             session,
@@ -94,7 +94,7 @@ class _Judged:
 
 
 class _Write:
-    """One claim's work: look, judge, send, remember. `go_on`: the tracker may be asked for the next."""
+    """One claim's work: look, judge, send, remember. `go_on`: there is sense in trying the next."""
 
     def __init__(
         self, runtime: Runtime, source: Source, connector: Connector, claim: Claim, row: Epic
@@ -254,7 +254,6 @@ class _Write:
         """The tracker says later, and means all of the source's tickets."""
         now = self.runtime.clock()
         until = now + timedelta(seconds=error.retry_after)
-        self.go_on = False
         async with self.runtime.sessions.begin() as session:
             row = await ledger.claimed(session, self.claim)
             _nothing_posted(row)

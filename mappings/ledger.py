@@ -44,10 +44,17 @@ async def change_goals(session: AsyncSession) -> None:
 
 
 async def open_run(session: AsyncSession, source_id: int, mode: str, now: datetime) -> Run:
-    """A queued run, or the one queued or under way that does as much."""
+    """A queued run, or the one queued or under way that does as much.
+
+    A full run under way does not where somebody has changed the source since it began.
+    """
     if mode in READING_MODES:
         # The source's row is the gate: two callers at once must not both find nothing.
-        await session.execute(select(Source.id).where(Source.id == source_id).with_for_update(key_share=True))
+        changed_at = await session.scalar(
+            select(Source.updated_at)
+            .where(Source.id == source_id, Source.version > 1)
+            .with_for_update(key_share=True)
+        )
         reading = await session.scalars(
             select(Run)
             .where(
@@ -60,7 +67,8 @@ async def open_run(session: AsyncSession, source_id: int, mode: str, now: dateti
         for run in reading:
             if run.state == "queued" and mode == "full":
                 run.mode = "full"
-            if mode in ("incremental", run.mode):
+            outdated = changed_at is not None and run.started_at is not None and run.started_at <= changed_at
+            if mode == "incremental" or (run.mode == "full" and not outdated):
                 return run
     run = Run(source_id=source_id, mode=mode, due_at=now, created_at=now)
     session.add(run)
@@ -266,7 +274,8 @@ async def claimed(session: AsyncSession, claim: Claim) -> Notice:
 
 
 def give_back(notice: Notice, claim: Claim, due_at: datetime | None = None) -> None:
-    """End the claim; with `due_at` the write stays queued until then, without it is called off.
+    """End the claim; with `due_at` the write stays queued until then, without it is called off, and the
+    body is again what stands on the ticket.
 
     Where a newer run has queued another text meanwhile, its release lets that one go, not we.
     """
@@ -275,6 +284,8 @@ def give_back(notice: Notice, claim: Claim, due_at: datetime | None = None) -> N
         return
     if due_at is None:
         notice.target = None
+        if notice.posted_body is not None and notice.posted_hash is not None:
+            notice.body, notice.facts_hash = notice.posted_body, notice.posted_hash
     notice.due_at = due_at if notice.target is not None else None
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import EpicRef, Project
-from mappings.tables import Epic, RunProject, SourceProject
+from mappings.tables import Epic, Run, RunProject, Source, SourceProject
 
 
 async def note_projects(session: AsyncSession, source_id: int, projects: Iterable[Project]) -> None:
@@ -133,3 +133,16 @@ async def where_to_start(
         return None, False
     row = await session.get(SourceProject, (source_id, key))
     return (None if row is None else row.cursor), False
+
+
+async def changed_by_a_person(session: AsyncSession, source: Source) -> bool:
+    """Whether a source was changed since the last full run that could act on it."""
+    if source.version == 1:
+        return False
+    code = func.coalesce(Run.error["code"].astext, "")
+    ended = await session.scalar(
+        select(func.max(Run.finished_at))
+        .where(Run.source_id == source.id, Run.mode == "full", Run.state.in_(("succeeded", "partial")))
+        .where(code.not_in(("drop_guard", "changed")))
+    )
+    return ended is None or ended <= source.updated_at

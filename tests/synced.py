@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from sqlalchemy import text
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.jobs import sweep
 from app.runtime import Runtime
@@ -14,6 +16,25 @@ from tests.world import World
 
 OFF = {"mode": "off"}
 COUNTS = ("seen", "created", "updated", "deleted", "skipped")
+
+
+class Pause:
+    """A fault that holds an answer, as it was when the request came, until it is let go."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        messages: list[Any] = []
+
+        async def keep(message: Any) -> None:
+            messages.append(message)
+
+        await app(scope, receive, keep)
+        self.reached.set()
+        await self.go_on.wait()
+        for message in messages:
+            await send(message)
 
 
 def counts(run: Any) -> tuple[int, ...]:

@@ -84,7 +84,9 @@ def mend_on_the_page(site: str, key: str) -> None:
         change = {"do": "description", "text": "Key-Result: KR-1"}
         assert browser.post(f"/browse/{key}", data=change).is_success
         answer = browser.post("/-/sync", data={"back": f"/browse/{key}"})
-        assert "Synced: 1 comment resolved." in answer.text
+        shown = re.search(r'role="status">(.*?)</p>', answer.text)
+        assert shown is not None, answer.text
+        assert shown[1] == "Synced: 1 comment resolved."
 
 
 def left_behind(folder: Path) -> list[str]:

@@ -134,6 +134,22 @@ async def test_credentials_that_died_are_not_tried_on_every_ticket(side: Side, c
     assert [len(side.comments(key)) for key in keys] == [1, 1, 1]
 
 
+async def test_an_edit_whose_ticket_cannot_be_fetched_leaves_the_text_and_says_so(
+    side: Side, clock: Clock
+) -> None:
+    key = side.add()
+    await side.sync()
+    before = await side.notice(key)
+    side.describe(key, "Key-Result: KR-1")
+    side.tracker.faults.add(side.reads, faults.answer(401))
+    await side.sync()
+    notice = await side.notice(key)
+    assert (notice["state"], notice["pending"], notice["body"]) == ("posted", False, before["body"])
+    clock.advance(hours=1)
+    await side.sync()
+    assert "Aligned with KR-1" in side.comments(key)[0]
+
+
 async def test_a_project_that_was_not_read_to_its_end_is_stale(world: World, clock: Clock) -> None:
     side = side_of(world, "jira")
     await world.goal("KR-1", "Checkout conversion")

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,7 +17,7 @@ from connectors.sandbox import faults
 from mappings import ledger
 from mappings.tables import Run
 from tests.conftest import Clock
-from tests.synced import OFF, all_of, gone, health, keys, later, searches
+from tests.synced import OFF, Pause, all_of, gone, health, keys, later, searches
 from tests.world import World
 
 SHOP = {"projects": ["SHOP"]}
@@ -33,25 +32,6 @@ async def _six(world: World) -> int:
     await world.connect_jira(notices=OFF, scope=SHOP)
     run_id: int = (await world.send("POST", "/sources/jira/sync", {"mode": "full"}))["id"]
     return run_id
-
-
-class Pause:
-    """A fault that holds an answer, as it was when the request came, until it is let go."""
-
-    def __init__(self) -> None:
-        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
-
-    async def __call__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        messages: list[Any] = []
-
-        async def keep(message: Any) -> None:
-            messages.append(message)
-
-        await app(scope, receive, keep)
-        self.reached.set()
-        await self.go_on.wait()
-        for message in messages:
-            await send(message)
 
 
 async def _killed(world: World, runtime: Runtime, run_id: int, pages: int) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from app import pipeline
 from app.runtime import Runtime
 from tests.conftest import Clock
-from tests.synced import OFF, all_of, counts, gone, health, keys
+from tests.synced import OFF, Pause, all_of, counts, gone, health, keys
 from tests.world import World, epic_path
 
 SHOP = {"projects": ["SHOP"]}
@@ -129,6 +133,65 @@ async def test_another_selector_of_github_takes_and_leaves(world: World, runtime
     await world.drain()
     assert await keys(world, "github") == ["acme/shop#2"]
     assert await gone(runtime) == {"acme/shop#1": "not_an_epic"}
+
+
+@pytest.mark.parametrize("under_way", ["incremental", "full"])
+@pytest.mark.parametrize("wider", [False, True])
+async def test_a_change_of_scope_is_not_undone_by_a_run_under_way(
+    world: World, runtime: Runtime, clock: Clock, under_way: str, wider: bool
+) -> None:
+    """The run reads by the old scope; it stops at its next page, and a full run follows."""
+    world.site.add_project("CORE", "Core")
+    for project in ("CORE", "SHOP"):
+        for number in range(3):
+            world.site.create(project, f"Epic {number}")
+    both, one = {"projects": ["CORE", "SHOP"]}, SHOP
+    await world.connect_jira(notices=OFF, scope=one if wider else both)
+    await world.sync("jira")
+    clock.advance(days=1)
+    for key in await keys(world):
+        world.site.edit(key, summary="Changed")
+    run_id = (await world.send("POST", "/sources/jira/sync", {"mode": under_way}))["id"]
+    pause = Pause()
+    world.jira.faults.add("POST */search/jql", pause)
+    worker = asyncio.create_task(pipeline.carry_out(runtime, run_id))
+    await pause.reached.wait()
+
+    clock.advance(seconds=1)
+    await world.send("PATCH", "/sources/jira", {"scope": both if wider else {"projects": ["SHOP"]}})
+    pause.go_on.set()
+    await worker
+
+    run = await world.send("GET", f"/runs/{run_id}")
+    assert (run["state"], run["updated"], run["error"]["code"]) == ("partial", 0, "changed")
+    await world.drain()
+    newest, *_ = (await world.send("GET", "/runs?source=jira&mode=full"))["items"]
+    assert newest["id"] > run_id
+    assert (newest["state"], newest["error"], newest["updated"]) == ("succeeded", None, 3)
+    expected = {"CORE", "SHOP"} if wider else {"SHOP"}
+    assert {key.partition("-")[0] for key in await keys(world)} == expected
+    assert (await health(world))["state"] == "ok"
+
+
+async def test_a_persons_selector_is_not_guarded_and_a_loss_of_labels_is(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    """GitHub does not touch an issue when its label is deleted, so only a full run can see it."""
+    for number in range(8):
+        issue = world.host.create("acme/shop", f"Epic {number}", labels=["epic"])
+    await world.connect_github(notices=OFF, scope={"repositories": ["acme/shop"]})
+    await world.sync("github", "full")
+    clock.advance(days=1)
+    for number in range(7):
+        issue = world.host.issue(f"acme/shop#{number + 1}")
+        issue.labels = ["gone"]
+        issue.rendered.clear()
+    run = await world.sync("github", "full")
+    assert (run["state"], run["deleted"]) == ("succeeded", 7)
+    assert run["error"] is None
+    await world.send("PATCH", "/sources/github", {"epics": {"labels": ["gone"]}})
+    await world.drain()
+    assert len(await keys(world, "github")) == 7
 
 
 async def test_a_new_address_needs_its_credentials(world: World, runtime: Runtime) -> None:
