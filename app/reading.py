@@ -131,12 +131,14 @@ class _Reader:
         transferred = await self._transferred(page.epics)
         now = self.runtime.clock()
         source_id, tracker = self.source.id, self.source.tracker
+        # What a full run removes passes the guard, so it counts as not met.
+        missing = () if self.run.mode == "full" else page.missing
         try:
             async with self._writing() as session:
                 for ref, epic in transferred:
                     change = await store.take_over(session, source_id, tracker, ref.remote_id, epic, now)
                     await self._keep(session, now, change, seen=0)
-                found = await store.observe(session, source_id, tracker, page.epics, page.missing, now)
+                found = await store.observe(session, source_id, tracker, page.epics, missing, now)
                 await self._keep(session, now, found, seen=len(page.epics))
                 if page.cursor is not None:
                     # A ticket dated in the future must not hide what changes until then.

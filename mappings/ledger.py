@@ -50,11 +50,8 @@ async def open_run(session: AsyncSession, source_id: int, mode: str, now: dateti
     """
     if mode in READING_MODES:
         # The source's row is the gate: two callers at once must not both find nothing.
-        changed_at = await session.scalar(
-            select(Source.updated_at)
-            .where(Source.id == source_id, Source.version > 1)
-            .with_for_update(key_share=True)
-        )
+        gate = select(Source.version, Source.updated_at).where(Source.id == source_id)
+        version, changed_at = (await session.execute(gate.with_for_update(key_share=True))).one()
         reading = await session.scalars(
             select(Run)
             .where(
@@ -67,7 +64,7 @@ async def open_run(session: AsyncSession, source_id: int, mode: str, now: dateti
         for run in reading:
             if run.state == "queued" and mode == "full":
                 run.mode = "full"
-            outdated = changed_at is not None and run.started_at is not None and run.started_at <= changed_at
+            outdated = version > 1 and run.started_at is not None and run.started_at <= changed_at
             if mode == "incremental" or (run.mode == "full" and not outdated):
                 return run
     run = Run(source_id=source_id, mode=mode, due_at=now, created_at=now)

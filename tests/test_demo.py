@@ -104,10 +104,12 @@ def left_behind(folder: Path) -> list[str]:
         ({}, "Synced: no comment had to change."),
         ({"resolved": 1}, "Synced: 1 comment resolved."),
         ({"posted": 2, "edited": 1}, "Synced: 2 comments posted, 1 comment edited."),
+        ({"held": 1, "failed": 1}, "Synced: 1 comment held, 1 comment failed."),
     ],
 )
 def test_the_answer_to_the_button(writes: dict[str, int], sentence: str) -> None:
-    assert synced_sentence({"writes": {"posted": 0, "edited": 0, "resolved": 0, **writes}}) == sentence
+    none = dict.fromkeys(("posted", "edited", "resolved", "held", "failed"), 0)
+    assert synced_sentence({"writes": {**none, **writes}}) == sentence
 
 
 def test_a_comment_in_words() -> None:

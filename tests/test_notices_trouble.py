@@ -189,6 +189,28 @@ async def test_a_ticket_deleted_between_judging_and_writing(side: Side) -> None:
     assert epics["items"] == []
 
 
+@pytest.mark.parametrize(
+    ("path", "change", "state"),
+    [
+        ("/policy", {"grace": "P5D"}, "held"),
+        ("/sources/jira", {"notices": {"mode": "shadow"}}, "shadow"),
+        ("/sources/jira", {"notices": {"mode": "off"}}, "due"),
+    ],
+)
+async def test_what_may_no_longer_be_written_is_not(
+    world: World, path: str, change: dict[str, object], state: str
+) -> None:
+    """The change comes while the ticket is fetched; its own run is still to come."""
+    side = side_of(world, "jira")
+    await side.connect()
+    key = side.add()
+    strike = side.tracker.faults.add(side.reads, meanwhile(lambda: world.send("PATCH", path, change)))
+    await side.sync()
+    assert (strike.struck, side.comments(key)) == (1, [])
+    notice = await side.notice(key)
+    assert (notice["state"], notice["pending"]) == (state, False)
+
+
 async def test_a_link_made_while_the_comment_is_written_settles_it(side: Side, world: World) -> None:
     key = side.add()
     link = {"epic": {"source": side.kind, "key": key}, "key_result": "KR-1"}

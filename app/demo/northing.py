@@ -80,7 +80,7 @@ def synced_sentence(run: Json) -> str:
     writes = run["writes"]
     done = [
         f"{writes[kind]} {'comment' if writes[kind] == 1 else 'comments'} {kind}"
-        for kind in ("posted", "edited", "resolved")
+        for kind in ("posted", "edited", "resolved", "held", "failed")
         if writes[kind]
     ]
     return f"Synced: {', '.join(done) or 'no comment had to change'}."
