@@ -116,6 +116,7 @@ async def observe(
     stored = await _stored(session, tracker, [epic.remote_id for epic in epics])
     fresh: list[tuple[int, dict[str, Any]]] = []
     moved: list[tuple[int, str]] = []
+    taken: list[int] = []
     for epic in _once_each(epics):
         before = stored.get(epic.remote_id)
         if before is not None and before.source_id < source_id and before.gone_at is None:
@@ -127,6 +128,8 @@ async def observe(
             continue
         if before is not None and before.key.lower() != epic.key.lower():
             moved.append((before.id, before.key.lower()))
+        if before is not None and before.source_id != source_id:
+            taken.append(before.id)
         result.created += before is None
         result.updated += before is not None
         fresh.append((before.id if before is not None else NOT_STORED, row))
@@ -137,8 +140,7 @@ async def observe(
         # Ordered as every bulk write is, by epic id, so that two of them cannot deadlock.
         fresh.sort(key=lambda pair: (pair[0], pair[1]["remote_id"]))
         await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
-    if moved:
-        await _keep_old_keys(session, source_id, moved)
+    await _keep_old_keys(session, source_id, taken, moved)
     if gone:
         result.deleted = await _mark_gone(session, source_id, tracker, gone, now)
     return result
@@ -205,15 +207,27 @@ async def _upsert(
     await session.execute(_UPSERT, parameters)
 
 
-async def _keep_old_keys(session: AsyncSession, source_id: int, moved: list[tuple[int, str]]) -> None:
-    await session.execute(
-        text(
-            "INSERT INTO epic_keys (source_id, key, epic_id)"
-            " SELECT :source_id, key, epic_id FROM unnest(CAST(:keys AS text[]), CAST(:ids AS bigint[]))"
-            " AS old(key, epic_id) ON CONFLICT (source_id, key) DO UPDATE SET epic_id = excluded.epic_id"
-        ),
-        {"source_id": source_id, "keys": [key for _, key in moved], "ids": [id for id, _ in moved]},
-    )
+async def _keep_old_keys(
+    session: AsyncSession, source_id: int, taken: list[int], moved: list[tuple[int, str]]
+) -> None:
+    """Former keys: of epics that another source held they go with them, of moved ones there is one more."""
+    if taken:
+        await session.execute(
+            text(
+                "UPDATE epic_keys SET source_id = :source_id WHERE epic_id = ANY(:ids) AND NOT EXISTS (SELECT"
+                " FROM epic_keys AS held WHERE held.source_id = :source_id AND held.key = epic_keys.key)"
+            ),
+            {"source_id": source_id, "ids": taken},
+        )
+    if moved:
+        await session.execute(
+            text(
+                "INSERT INTO epic_keys (source_id, key, epic_id)"
+                " SELECT :source_id, key, epic_id FROM unnest(CAST(:keys AS text[]), CAST(:ids AS bigint[]))"
+                " AS old(key, epic_id) ON CONFLICT (source_id, key) DO UPDATE SET epic_id = excluded.epic_id"
+            ),
+            {"source_id": source_id, "keys": [key for _, key in moved], "ids": [id for id, _ in moved]},
+        )
 
 
 async def _mark_gone(

@@ -14,6 +14,7 @@ import httpx
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
@@ -135,10 +136,19 @@ def drain(runtime: Runtime) -> Callable[[], Awaitable[None]]:
     return until_idle
 
 
+@pytest.fixture(scope="session")
+def applications() -> list[FastAPI]:
+    """The one application of the session, once it is made: making it costs more than most tests."""
+    return []
+
+
 @pytest.fixture
-async def api(runtime: Runtime) -> AsyncIterator[httpx.AsyncClient]:
+async def api(runtime: Runtime, applications: list[FastAPI]) -> AsyncIterator[httpx.AsyncClient]:
     """The API with the admin token, called in process."""
-    app = create_app(runtime, token_hash(ADMIN_TOKEN))
+    if not applications:
+        applications.append(create_app(runtime, token_hash(ADMIN_TOKEN)))
+    (app,) = applications
+    app.state.runtime = runtime
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as client:

@@ -10,7 +10,7 @@ import pytest
 
 from app.settings import Settings
 from connectors.sandbox import faults
-from tests.processes import environment, environment_of, northing, started
+from tests.processes import LONGEST, environment, environment_of, northing, started
 from tests.world import World
 
 COMMANDS = (("demo",), ("serve",), ("sync",), ("db", "upgrade"))
@@ -96,7 +96,7 @@ async def test_sync_that_is_stopped_loses_nothing(world: World, settings: Settin
             while not (waiting := (await world.send("GET", "/runs?state=waiting"))["items"]):
                 await asyncio.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        output, errors = await asyncio.to_thread(process.communicate, timeout=10)
+        output, errors = await asyncio.to_thread(process.communicate, timeout=LONGEST)
     (run,) = waiting
     assert (process.returncode, output) == (1, "")
     assert errors.startswith(f"Stopped. Run {run['id']} goes on")

@@ -15,7 +15,7 @@ import pytest
 from app.demo.northing import synced_sentence
 from app.demo.ticket import words
 from app.embedded import acquire
-from tests.processes import data_folder, environment, northing, said, started
+from tests.processes import LONGEST, data_folder, environment, northing, said, started
 
 WARNING = "This epic is not linked to a key result."
 THANKS = "Aligned with KR-1 (Checkout conversion from 2.4 to 3.2 %). Thank you."
@@ -69,7 +69,7 @@ def test_a_second_one_serves_until_told_to_stop(folder: Path, tmp_path: Path) ->
         assert WARNING not in mended.text
         assert "Thank you." in mended.text
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=LONGEST)
         assert (process.returncode, errors) == (0, "")
     assert left_behind(folder) == []
     log = Path(place["its log"]).read_text()

@@ -60,6 +60,19 @@ async def test_the_older_of_two_sources_holds_what_both_see(world: World, clock:
     assert sorted(await keys(world, "newer")) == ["CORE-1", "SHOP-1", "SHOP-2"]
 
 
+async def test_former_keys_go_with_the_epic_to_the_source_that_holds_it(world: World) -> None:
+    world.site.add_project("CORE", "Core")
+    world.site.create("CORE", "Moves")
+    await world.connect_jira("older", notices=OFF, scope=SHOP)
+    await world.connect_jira("newer", notices=OFF, scope={"projects": ["SHOP", "CORE"]})
+    await world.sync("newer")
+    world.site.move("CORE-1", "SHOP")
+    await world.sync("newer")
+    assert (await world.epic("newer", "CORE-1"))["key"] == "SHOP-1"
+    await world.sync("older")
+    assert (await world.epic("older", "core-1"))["key"] == "SHOP-1"
+
+
 async def test_a_full_run_of_one_source_removes_nothing_of_another(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:

@@ -30,6 +30,7 @@ def main() -> None:
     logs.configure("console")
     logging.getLogger().setLevel(logging.WARNING)
     # One way out for both signals: the blocks below stop what they started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         sys.exit(_bench(arguments.rounds, arguments.epics))
