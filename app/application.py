@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
@@ -40,17 +38,14 @@ Every call of `/api/v1` needs `Authorization: Bearer …`. Errors are RFC 9457 p
 Times are RFC 3339 in UTC. Lists answer `items` and `next`; send `next` as `cursor` for more.
 """
 
-Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-
-def create_app(runtime: Runtime, admin_token_hash: bytes, lifespan: Lifespan | None = None) -> FastAPI:
+def create_app(runtime: Runtime, admin_token_hash: bytes) -> FastAPI:
     """The application around a runtime that is ready to use."""
     # Its documentation page takes the script from an installed package, not from a CDN.
     app = FastAPIOffline(
         title="Northing",
         version=version("northing"),
         description=DESCRIPTION,
-        lifespan=lifespan,
         docs_url="/docs",
         redoc_url=None,
     )

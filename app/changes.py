@@ -40,10 +40,11 @@ async def rejudge_rule(
 
     The first is marked here; the second takes a look at every epic, so the runs do it.
     """
-    await touching.mark(session, touching.by_rule(rule_id), runtime.clock())
+    marked = await touching.mark(session, touching.by_rule(rule_id), runtime.clock())
+    if when is None:
+        return await _open_judge_runs(runtime, session, sorted(marked))
     sources = await session.scalars(select(Source.id).order_by(Source.id))
-    touch = None if when is None else {"when": when}
-    return await _open_judge_runs(runtime, session, sources, touch)
+    return await _open_judge_runs(runtime, session, sources, {"when": when})
 
 
 async def _open_judge_runs(

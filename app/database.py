@@ -82,7 +82,8 @@ def _readable_errors(url: str) -> Iterator[None]:
     try:
         yield
     except psycopg.OperationalError as error:
-        where = sqlalchemy_url(url).set(password=None, username=None).render_as_string()
+        place = sqlalchemy_url(url)
+        where = f"{place.host or place.query.get('host', 'localhost')}/{place.database}"
         reason = " ".join(str(error).split())
         raise DatabaseNotReady(
             f"PostgreSQL at {where} does not let us in: {reason} Check NORTHING_DATABASE_URL and the server."

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.vault import CannotOpen
-from connectors.base import ConnectorError
+from connectors.base import ConnectorError, Unauthorized, Unavailable
 from mappings.tables import Source
 
 NAMED = 3
@@ -76,10 +76,18 @@ async def _overlap(session: AsyncSession, source_id: int, outcome: Outcome, *, w
 
 
 async def note_waiting(
-    session: AsyncSession, source_id: int, reason: str, until: datetime, now: datetime
+    session: AsyncSession, source_id: int, error: Unavailable, until: datetime, now: datetime
 ) -> None:
-    message = f"{reason} Going on at {until:%Y-%m-%d %H:%M:%S} UTC."
-    await _set_health(session, source_id, "degraded", message, "Nothing; it goes on by itself.", now)
+    message = f"{error.message} Going on at {until:%Y-%m-%d %H:%M:%S} UTC."
+    await _set_health(session, source_id, "degraded", message, error.what_to_do, now)
+
+
+async def note_refusal(
+    session: AsyncSession, source_id: int, key: str, error: ConnectorError, now: datetime
+) -> None:
+    """A ticket that the tracker would not let us fetch or write."""
+    state = "failing" if isinstance(error, Unauthorized) else "degraded"
+    await _set_health(session, source_id, state, f"{key}: {error.message}", error.what_to_do or REPORT, now)
 
 
 async def _set_health(

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import changes, reading, writing
-from app.outcome import Outcome, note_health, note_waiting
+from app.outcome import Outcome, error_of, note_health, note_waiting
 from app.runtime import Runtime
 from app.vault import CannotOpen
 from connectors.base import ConnectorError, Unavailable
@@ -128,8 +128,9 @@ async def _wait(runtime: Runtime, run: Run, source: Source, error: Unavailable) 
     now = runtime.clock()
     until = now + timedelta(seconds=error.retry_after)
     async with runtime.sessions.begin() as session:
-        await ledger.let_run_wait(session, run, runtime.worker, until, error.message)
-        await note_waiting(session, source.id, error.message, until, now)
+        error_shown = error_of(error.code, error.message, error.what_to_do)
+        await ledger.let_run_wait(session, run, runtime.worker, until, error_shown)
+        await note_waiting(session, source.id, error, until, now)
     log.warning("run waits", until=until.isoformat(), reason=error.message)
 
 

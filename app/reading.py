@@ -195,7 +195,7 @@ class _Reader:
 
     async def _note_projects(self, projects: Sequence[Project]) -> None:
         async with self._writing() as session:
-            await reach.note_projects(session, self.source.id, projects)
+            await reach.note_projects(session, self.source.id, projects, self.runtime.clock())
             await ledger.keep_run(session, self.run, self.runtime.worker, self.runtime.clock())
 
     async def _note_read(self, key: str, *, read_to_end: bool, problem: str | None) -> None:

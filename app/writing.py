@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.outcome import note_refusal
 from app.runtime import Runtime
 from connectors import base
 from connectors.base import (
@@ -26,6 +27,7 @@ from connectors.base import (
     Gone,
     Marker,
     Missing,
+    Rejected,
     Unanswered,
     Unauthorized,
     Unavailable,
@@ -40,6 +42,7 @@ from mappings.verdict import Wanted
 log = structlog.get_logger()
 
 TRY_AGAIN_AFTER = timedelta(hours=1)
+FULL_SYNC_TELLS = "A full sync finds out which."
 # Trackers that ask for writes one after the other.
 SERIAL_KINDS = frozenset({"github"})
 
@@ -120,9 +123,10 @@ class _Write:
             await self._unanswered(error)
         except Unavailable as error:
             await self._rest(error)
-        except Gone:
-            await self._gone()
         except ConnectorError as error:
+            if isinstance(error, Gone) and self.comment_id is not None:
+                await self._deleted_by_a_person()
+                return
             self.go_on = not isinstance(error, Unauthorized)
             await (self._failed(error) if self.fetched else self._unread(error))
         else:
@@ -165,6 +169,9 @@ class _Write:
     async def _judge_again(self) -> _Judged | None:
         """Fetch the ticket, store what it says, judge it; None where there is nothing to write any more."""
         (seen,) = await self.connector.fetch([self.ref])
+        if isinstance(seen, Missing) and seen.reason == "deleted":
+            # Or no longer visible to us, which looks the same: only a full run, with its guard, may remove.
+            raise Gone(f"{self.ref.key} was deleted, or Northing may no longer see it.", FULL_SYNC_TELLS)
         self.fetched = True
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
@@ -273,22 +280,22 @@ class _Write:
             row = await ledger.claimed(session, self.claim)
             _stale(row, _in_words(error))
             ledger.give_back(row, self.claim)
+            await self._tell_health(session, error, now)
         log.warning("ticket not read", reason=error.message)
 
-    async def _gone(self) -> None:
-        """The comment, or the ticket with it, was deleted. Who deletes our comment has said no."""
+    async def _deleted_by_a_person(self) -> None:
+        """Who deletes our comment has said no."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             await self._look_again(session, now)
             row = await ledger.claimed(session, self.claim)
-            if row.remote_id is not None:
-                row.state, row.reason = "withdrawn", "deleted_on_ticket"
-                row.detail = "Our comment was deleted on the ticket."
-                row.remote_id = row.url = None
-                row.updated_at = now
+            row.state, row.reason = "withdrawn", "deleted_on_ticket"
+            row.detail = "Our comment was deleted on the ticket."
+            row.remote_id = row.url = None
+            row.updated_at = now
             _nothing_posted(row)
             ledger.give_back(row, self.claim)
-        log.info("comment or ticket gone")
+        log.info("comment deleted on the ticket")
 
     async def _failed(self, error: ConnectorError) -> None:
         now = self.runtime.clock()
@@ -298,7 +305,16 @@ class _Write:
             _nothing_posted(row)
             self._fail(row, _in_words(error), now)
             ledger.written(session, self.claim, "failed", row.remote_id, now)
+            await self._tell_health(session, error, now)
         log.warning("ticket not written", reason=error.message)
+
+    async def _tell_health(self, session: AsyncSession, error: ConnectorError, now: datetime) -> None:
+        """A refusal is for a person to mend. Dead credentials are refused on every ticket: all rest."""
+        if isinstance(error, Rejected):
+            await note_refusal(session, self.source.id, self.row.key, error, now)
+        if isinstance(error, Unauthorized):
+            await session.flush()
+            await ledger.put_off(session, self.source.id, now + TRY_AGAIN_AFTER)
 
     async def _look_again(self, session: AsyncSession, when: datetime) -> None:
         """Before the notice is locked: whoever judges takes an epic first and then its notice."""

@@ -187,6 +187,9 @@ class Unavailable(ConnectorError):
         self.retry_after = retry_after
 
 
+UNREACHABLE = "See that base_url is right and this machine reaches it; Northing tries again by itself."
+
+
 class Unanswered(Unavailable):
     """A write was sent and its answer lost: look for its effect before sending it again."""
 

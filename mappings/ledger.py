@@ -60,6 +60,8 @@ async def open_run(session: AsyncSession, source_id: int, mode: str, now: dateti
                 Run.state.in_(("queued", *UNFINISHED_STATES)),
             )
             .order_by(Run.id)
+            # Who is claiming one now is waited for: a run that reads already cannot become another.
+            .with_for_update()
         )
         for run in reading:
             if run.state == "queued" and mode == "full":
@@ -133,7 +135,9 @@ async def close_run(
         raise ClaimLost(f"run {run.id} was taken over")
 
 
-async def let_run_wait(session: AsyncSession, run: Run, worker: str, until: datetime, reason: str) -> None:
+async def let_run_wait(
+    session: AsyncSession, run: Run, worker: str, until: datetime, error: dict[str, Any]
+) -> None:
     """Not before `until`, by whoever is woken then. Raises `ClaimLost`."""
     waits = await session.execute(
         update(Run)
@@ -144,7 +148,7 @@ async def let_run_wait(session: AsyncSession, run: Run, worker: str, until: date
             due_at=until,
             claimed_by=None,
             claimed_until=None,
-            error={"code": "unavailable", "message": reason, "what_to_do": "Nothing; it goes on by itself."},
+            error=error,
         )
         .returning(Run.id)
     )
@@ -197,20 +201,18 @@ async def due_runs(session: AsyncSession, now: datetime) -> Sequence[int]:
 # --- notices --------------------------------------------------------------------------------
 
 
-async def release(session: AsyncSession, run: Run, now: datetime) -> int:
-    """Let the writes of a judged run go; how many. Nothing of a run is written before this.
+async def release(session: AsyncSession, run: Run, now: datetime) -> None:
+    """Let the writes of a judged run go. Nothing of a run is written before this.
 
     Writes left behind by a run that ended without releasing them go too.
     """
     left_behind = select(Run.id).where(Run.source_id == run.source_id, Run.finished_at.is_not(None))
-    released = await session.execute(
+    await session.execute(
         update(Notice)
         .where(Notice.target.is_not(None), Notice.due_at.is_(None))
         .where(or_(Notice.run_id == run.id, Notice.run_id.in_(left_behind)))
         .values(due_at=now)
-        .returning(Notice.id)
     )
-    return len(released.all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,13 +320,7 @@ async def sources_with_due_notices(session: AsyncSession, now: datetime) -> Sequ
 async def writes_of(session: AsyncSession, run_ids: Sequence[int]) -> dict[int, dict[str, int]]:
     """What each run wrote, and what it still has to write, by kind."""
     counts: dict[int, dict[str, int]] = {run_id: {} for run_id in run_ids}
-    done = await session.execute(
-        select(NoticeWrite.run_id, NoticeWrite.kind, func.count())
-        .where(NoticeWrite.run_id.in_(run_ids))
-        .group_by(NoticeWrite.run_id, NoticeWrite.kind)
-    )
-    for run_id, kind, count in done:
-        counts[run_id][kind] = count
+    # What is left first: one that is written between the two looks is then seen twice, never missed.
     pending = await session.execute(
         select(Notice.run_id, func.count())
         .where(Notice.run_id.in_(run_ids), Notice.target.is_not(None))
@@ -333,4 +329,11 @@ async def writes_of(session: AsyncSession, run_ids: Sequence[int]) -> dict[int, 
     for waiting_for, count in pending:
         if waiting_for is not None:
             counts[waiting_for]["pending"] = count
+    done = await session.execute(
+        select(NoticeWrite.run_id, NoticeWrite.kind, func.count())
+        .where(NoticeWrite.run_id.in_(run_ids))
+        .group_by(NoticeWrite.run_id, NoticeWrite.kind)
+    )
+    for run_id, kind, count in done:
+        counts[run_id][kind] = count
     return counts

@@ -13,13 +13,23 @@ from connectors.base import EpicRef, Project
 from mappings.tables import Epic, Run, RunProject, Source, SourceProject
 
 
-async def note_projects(session: AsyncSession, source_id: int, projects: Iterable[Project]) -> None:
+async def note_projects(
+    session: AsyncSession, source_id: int, projects: Iterable[Project], now: datetime
+) -> None:
     """The projects as the tracker lists them now.
 
     One it does not list, or that cannot be read, is not to be judged as if it were whole. One not
-    listed also loses its cursor: should it come back, its epics did not change meanwhile.
+    listed also loses its cursor: should it come back, its epics did not change meanwhile. Where more
+    or fewer people may read along now, what stands on the tickets is judged anew.
     """
     listed = {project.key: project for project in projects}
+    before = select(SourceProject).where(SourceProject.source_id == source_id)
+    changed = [
+        row.key
+        for row in await session.scalars(before)
+        if (now_listed := listed.get(row.key)) is not None
+        and (row.public, row.service_desk) != (now_listed.public, now_listed.service_desk)
+    ]
     rows = [
         {
             "source_id": source_id,
@@ -39,7 +49,22 @@ async def note_projects(session: AsyncSession, source_id: int, projects: Iterabl
         .where(SourceProject.source_id == source_id, SourceProject.key.not_in(list(listed)))
         .values(cursor=None)
     )
+    await _judge_notices_anew(session, source_id, changed, now)
     await doubt(session, source_id, [key for key, project in listed.items() if project.problem is None])
+
+
+async def _judge_notices_anew(
+    session: AsyncSession, source_id: int, keys: Collection[str], now: datetime
+) -> None:
+    await session.execute(
+        text(
+            "UPDATE epics SET look_again_at = :now FROM (SELECT epics.id FROM epics"
+            " JOIN notices ON notices.epic_id = epics.id"
+            " WHERE epics.source_id = :source AND epics.project = ANY(:keys)"
+            " ORDER BY epics.id FOR UPDATE OF epics) AS waiting WHERE epics.id = waiting.id"
+        ),
+        {"now": now, "source": source_id, "keys": list(keys)},
+    )
 
 
 async def advance(session: AsyncSession, source_id: int, run_id: int, key: str, cursor: datetime) -> None:
@@ -83,15 +108,7 @@ async def note_read(
         .values(read_to_end=read_to_end, problem=problem)
     )
     if read_to_end and not believed:
-        await session.execute(
-            text(
-                "UPDATE epics SET look_again_at = :now FROM (SELECT epics.id FROM epics"
-                " JOIN notices ON notices.epic_id = epics.id"
-                " WHERE epics.source_id = :source AND epics.project = :key"
-                " ORDER BY epics.id FOR UPDATE OF epics) AS waiting WHERE epics.id = waiting.id"
-            ),
-            {"now": now, "source": source_id, "key": key},
-        )
+        await _judge_notices_anew(session, source_id, [key], now)
 
 
 async def doubt(session: AsyncSession, source_id: int, read: Collection[str]) -> None:

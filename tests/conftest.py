@@ -19,8 +19,8 @@ from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from app import logs
-from app.application import create_app
 from app.api.deps import token_hash
+from app.application import create_app
 from app.database import engine_for, libpq_url, migrate, sessions_for
 from app.embedded import acquire
 from app.installation import prepare

@@ -97,7 +97,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("waive", {"until": UNTIL}, "reason", "required"),
     ("waive", {"until": UNTIL, "reason": " "}, "reason", "at least 1"),
     ("waive", {"until": UNTIL, "reason": "x" * 501}, "reason", "at most 500"),
-    ("waive", {"until": UNTIL, "reason": "a\0b"}, "reason", "pattern"),
+    ("waive", {"until": UNTIL, "reason": "a\0b"}, "reason", "U+0000"),
     ("waive", {"reason": "Agreed"}, "until", "required"),
     ("snooze", {}, "until", "required"),
     ("snooze", {"until": None}, "until", "string"),

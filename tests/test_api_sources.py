@@ -70,9 +70,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (_without(JIRA, "name"), "name", "required"),
     (_without(JIRA, "credentials"), "credentials", "required"),
     (_without(GITHUB, "scope"), "scope", "at least one"),
-    ({**JIRA, "name": "a b"}, "name", "pattern"),
-    ({**JIRA, "name": ""}, "name", "pattern"),
-    ({**JIRA, "name": "x" * 65}, "name", "pattern"),
+    ({**JIRA, "name": "a b"}, "name", "letters"),
+    ({**JIRA, "name": ""}, "name", "letters"),
+    ({**JIRA, "name": "x" * 65}, "name", "letters"),
     ({**JIRA, "kind": "trello"}, "kind", "'jira', 'github'"),
     (_without(JIRA, "kind"), "kind", "discriminator"),
     ({**JIRA, "colour": "red"}, "colour", "is not known here"),
@@ -101,10 +101,10 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({**JIRA, "notices": {"mode": "loud"}}, "notices.mode", "'off', 'shadow' or 'live'"),
     ({**JIRA, "notices": {"max_share": 2}}, "notices.max_share", "less than or equal to 1"),
     ({**JIRA, "webhook_secret": "short"}, "webhook_secret", "at least 16"),
-    ({**JIRA, "scope": {"jql": "labels = a\0"}}, "scope.jql", "pattern"),
-    ({**JIRA, "epics": {"issue_types": ["a\0"]}}, "epics.issue_types.0", "pattern"),
-    ({**GITHUB, "epics": {"labels": ["a\0"]}}, "epics.labels.0", "pattern"),
-    ({**JIRA, "notices": {"projects": ["a\0"]}}, "notices.projects.0", "pattern"),
+    ({**JIRA, "scope": {"jql": "labels = a\0"}}, "scope.jql", "U+0000"),
+    ({**JIRA, "epics": {"issue_types": ["a\0"]}}, "epics.issue_types.0", "U+0000"),
+    ({**GITHUB, "epics": {"labels": ["a\0"]}}, "epics.labels.0", "U+0000"),
+    ({**JIRA, "notices": {"projects": ["a\0"]}}, "notices.projects.0", "U+0000"),
 ]
 
 

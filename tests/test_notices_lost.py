@@ -23,6 +23,11 @@ MISSING = "This epic is not linked to a key result."
 FOREIGN = "A comment with our marker stands on the ticket that we may not edit."
 
 
+# Where both trackers would only show the same once more.
+on_jira = pytest.mark.parametrize("side", ["jira"], indirect=True)
+on_github = pytest.mark.parametrize("side", ["github"], indirect=True)
+
+
 @pytest.fixture(params=KINDS)
 async def side(request: pytest.FixtureRequest, world: World) -> Side:
     """A live source of either kind, and one live key result, KR-1."""
@@ -91,6 +96,7 @@ async def test_a_lost_answer_makes_no_second_comment(
     assert (run["writes"]["posted"], run["writes"]["pending"]) == (1, 0)
 
 
+@on_jira
 async def test_a_request_that_never_arrived_is_sent_again(
     side: Side, world: World, runtime: Runtime, clock: Clock
 ) -> None:
@@ -104,6 +110,7 @@ async def test_a_request_that_never_arrived_is_sent_again(
     assert side.tracker.log.count(side.looks) == 1
 
 
+@on_github
 async def test_a_gap_closed_after_a_lost_answer_settles_that_comment(
     side: Side, world: World, runtime: Runtime, clock: Clock
 ) -> None:
@@ -118,6 +125,7 @@ async def test_a_gap_closed_after_a_lost_answer_settles_that_comment(
     assert (await side.notice(key))["state"] == "resolved"
 
 
+@on_jira
 async def test_a_lost_answer_to_an_edit_is_just_sent_again(
     side: Side, world: World, runtime: Runtime, clock: Clock
 ) -> None:

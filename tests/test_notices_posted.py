@@ -17,6 +17,11 @@ from tests.world import World
 MISSING = "This epic is not linked to a key result."
 
 
+# Where both trackers would only show the same once more.
+on_jira = pytest.mark.parametrize("side", ["jira"], indirect=True)
+on_github = pytest.mark.parametrize("side", ["github"], indirect=True)
+
+
 @pytest.fixture(params=KINDS)
 async def side(request: pytest.FixtureRequest, world: World) -> Side:
     """A live source of either kind, and one live key result, KR-1."""
@@ -68,6 +73,7 @@ async def test_the_marker_names_installation_and_epic(world: World, runtime: Run
     assert note.body.splitlines()[:2] == ["<!-- northing:notice -->", f"<!-- northing:id {uuid}/2 -->"]
 
 
+@on_github
 async def test_words_edit_nothing_and_facts_do(side: Side, world: World, clock: Clock) -> None:
     key = side.add("Checkout in one step")
     await side.sync()
@@ -91,6 +97,7 @@ async def test_words_edit_nothing_and_facts_do(side: Side, world: World, clock: 
     assert side.comment_ids(key) == before
 
 
+@on_jira
 async def test_each_way_of_closing_the_gap_makes_it_one_line(side: Side, world: World, clock: Clock) -> None:
     keys = {
         name: side.add(f"Epic {name}") for name in ("line", "label", "rule", "hand", "waived", "done", "off")
@@ -120,6 +127,7 @@ async def test_each_way_of_closing_the_gap_makes_it_one_line(side: Side, world: 
         assert (notice["state"], notice["pending"]) == ("resolved", False)
 
 
+@on_github
 async def test_a_gap_that_returns_edits_the_same_comment(side: Side, clock: Clock) -> None:
     key = side.add(description="Key-Result: KR-1")
     await side.sync()
@@ -135,6 +143,7 @@ async def test_a_gap_that_returns_edits_the_same_comment(side: Side, clock: Cloc
     assert len(set(seen)) == 1
 
 
+@on_jira
 async def test_a_gap_that_returns_has_its_grace(side: Side, world: World, clock: Clock) -> None:
     key = side.add()
     await side.sync()
@@ -201,6 +210,7 @@ async def test_goals_are_named_as_the_place_allows(
     assert side.comments(key) == [f"Aligned with {name}. Thank you."]
 
 
+@on_github
 async def test_a_goal_that_becomes_confidential_is_taken_out_of_the_ticket(side: Side, world: World) -> None:
     warned, linked = side.add("Checkout"), side.add("Linked")
     await side.sync()

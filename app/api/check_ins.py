@@ -25,7 +25,7 @@ def _show(row: CheckIn, key_result: KeyResult) -> CheckInOut:
     return CheckInOut(**own, key_result=key_result.key)
 
 
-@router.post("", status_code=201, summary="Check in", responses=answers(400, 404))
+@router.post("", status_code=201, summary="Check in", responses=answers(404))
 async def create_check_in(
     key: KeyInPath, body: CheckInIn, runtime: RuntimeDep, session: SessionDep
 ) -> CheckInOut:

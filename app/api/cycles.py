@@ -51,9 +51,7 @@ async def _present(session: AsyncSession, row: Cycle, response: Response) -> Cyc
     return _show(*(await session.execute(_selected().where(Cycle.id == row.id))).one())
 
 
-@router.post(
-    "", status_code=201, summary="Make a cycle", responses={**carries(201, "ETag"), **answers(400, 409)}
-)
+@router.post("", status_code=201, summary="Make a cycle", responses={**carries(201, "ETag"), **answers(409)})
 async def create_cycle(
     body: CycleIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> CycleOut:
@@ -88,7 +86,7 @@ async def get_cycle(key: KeyInPath, response: Response, session: SessionDep) -> 
 @router.patch(
     "/{key}",
     summary="Change a cycle",
-    responses={**carries(200, "ETag", "Northing-Runs"), **answers(400, 404, 409, 412)},
+    responses={**carries(200, "ETag", "Northing-Runs"), **answers(404, 409, 412)},
 )
 async def change_cycle(
     key: KeyInPath,

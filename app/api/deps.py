@@ -22,17 +22,16 @@ from pydantic import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.problems import Problem, field_errors
+from app.api.problems import KEY_PATTERN, NO_NUL_PATTERN, Problem, field_errors
 from app.runtime import Runtime
 
 Model = TypeVar("Model", bound=BaseModel)
-KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
 # PostgreSQL's text holds no U+0000.
 Line = Annotated[
-    str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]*$", strip_whitespace=True)
+    str, StringConstraints(min_length=1, max_length=500, pattern=NO_NUL_PATTERN, strip_whitespace=True)
 ]
-LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=r"^[^\x00]*$")]
+LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=NO_NUL_PATTERN)]
 # The database answers in the zone of its own settings.
 Moment = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
 
@@ -59,7 +58,7 @@ async def get_session(runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
 # Scope "function": committed before the answer goes out, so a failed commit is no 200.
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
-_bearer = HTTPBearer(auto_error=False, description="The admin token, or one made with it.")
+_bearer = HTTPBearer(auto_error=False, description="The admin token.")
 
 
 def token_hash(token: str) -> bytes:

@@ -117,7 +117,7 @@ async def _read(runtime: Runtime, session: AsyncSession, row: KeyResult) -> KeyR
     "/objectives/{key}/key-results",
     status_code=201,
     summary="Set a key result",
-    responses={**carries(201, "ETag", "Northing-Runs"), **answers(400, 404, 409)},
+    responses={**carries(201, "ETag", "Northing-Runs"), **answers(404, 409)},
 )
 async def create_key_result(
     key: KeyInPath, body: KeyResultIn, response: Response, runtime: RuntimeDep, session: SessionDep
@@ -170,7 +170,7 @@ async def get_key_result(
 @router.patch(
     "/key-results/{key}",
     summary="Change a key result",
-    responses={**carries(200, "ETag", "Northing-Runs"), **answers(400, 404, 409, 412)},
+    responses={**carries(200, "ETag", "Northing-Runs"), **answers(404, 409, 412)},
 )
 async def change_key_result(
     key: KeyInPath,

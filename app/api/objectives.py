@@ -73,7 +73,7 @@ async def _read(session: AsyncSession, row: Objective) -> ObjectiveOut:
     "",
     status_code=201,
     summary="Set an objective",
-    responses={**carries(201, "ETag"), **answers(400, 409)},
+    responses={**carries(201, "ETag"), **answers(409)},
 )
 async def create_objective(
     body: ObjectiveIn, response: Response, runtime: RuntimeDep, session: SessionDep
@@ -127,7 +127,7 @@ async def get_objective(key: KeyInPath, response: Response, session: SessionDep)
 @router.patch(
     "/{key}",
     summary="Change an objective",
-    responses={**carries(200, "ETag", "Northing-Runs"), **answers(400, 404, 409, 412)},
+    responses={**carries(200, "ETag", "Northing-Runs"), **answers(404, 409, 412)},
 )
 async def change_objective(
     key: KeyInPath,

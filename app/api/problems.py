@@ -18,6 +18,17 @@ from connectors.registry import KINDS
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+NOT_JSON = "is not JSON in UTF-8"
+NO_SUCH = {
+    404: "There is nothing at this address; /docs lists what there is.",
+    405: "This address does not take this method; /docs lists what it takes.",
+}
+KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NO_NUL_PATTERN = r"^[^\x00]*$"
+PATTERNS_IN_WORDS = {
+    KEY_PATTERN: "must be 1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit",
+    NO_NUL_PATTERN: "must not hold U+0000",
+}
 
 
 class FieldError(BaseModel):
@@ -100,7 +111,12 @@ def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[
             place = place[1:]
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "json_invalid":
-            place, message = [], "is not JSON"
+            place, message = [], NOT_JSON
+        if item["type"] == "model_attributes_type" and not place:
+            message = "must be a JSON object, sent with Content-Type: application/json"
+        if item["type"] == "string_pattern_mismatch":
+            pattern = item.get("ctx", {}).get("pattern", "")
+            message = PATTERNS_IN_WORDS.get(pattern, message)
         if item["type"].startswith("union_tag_"):
             place.append(item["ctx"]["discriminator"].strip("'"))
         if item["type"] == "extra_forbidden":
@@ -121,8 +137,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 400:  # FastAPI's word for a body that it cannot even decode
+            return _answer(422, f"body: {NOT_JSON}", [("body", NOT_JSON)])
         headers = dict(error.headers) if error.headers else None
-        return _answer(error.status_code, str(error.detail), headers=headers)
+        detail = NO_SUCH.get(error.status_code, str(error.detail))
+        return _answer(error.status_code, detail, headers=headers)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -17,7 +17,7 @@ from mappings.clock import parse_duration
 
 
 class Schedule(Body):
-    """When to sync without being asked. Null: on demand only."""
+    """Kept for the timetable, which is not in this build: with one, the first sync starts at once."""
 
     every: str | None = Field(
         None,
@@ -73,7 +73,9 @@ class _SourceBody(Body):
     webhook_secret: SecretStr | None = Field(
         None, min_length=16, max_length=500, description="Kept sealed for the webhooks; never returned."
     )
-    schedule: Schedule = Field(default_factory=Schedule, description="When to sync without being asked.")
+    schedule: Schedule = Field(
+        default_factory=Schedule, description="With one the first sync starts at once."
+    )
     notices: Notices = Field(default_factory=Notices, description="What may be written on tickets.")
 
 
@@ -168,9 +170,9 @@ class SourceOut(BaseModel):
     credentials: CredentialsOut = Field(description="Only which kind they are.")
     scope: dict[str, Any] = Field(description="Which projects or repositories are read.")
     epics: dict[str, Any] = Field(description="What counts as an epic.")
-    webhook_url: str = Field(description="Where the tracker's webhooks are to go.")
+    webhook_url: str = Field(description="Where webhooks will go; nothing listens there in this build.")
     webhook_secret_set: bool = Field(description="Whether one is stored.")
-    schedule: Schedule = Field(description="When it syncs without being asked.")
+    schedule: Schedule = Field(description="Kept for the timetable, which is not in this build.")
     notices: Notices = Field(description="What may be written on its tickets.")
     health: Health = Field(description="Whether it can be read, and what to do if not.")
     last_run: RunOut | None = Field(description="The newest run, whatever its mode.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from fastapi import Body as BodyParameter
 from pydantic import ConfigDict, Field
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -205,7 +205,15 @@ async def delete_source(
     standing = (
         select(Notice.id)
         .join(Epic, Epic.id == Notice.epic_id)
-        .where(Epic.source_id == row.id, Notice.remote_id.is_not(None), Notice.state != "withdrawn")
+        .where(Epic.source_id == row.id, Notice.state != "withdrawn")
+        # One whose answer is still missing may stand there too.
+        .where(
+            or_(
+                Notice.remote_id.is_not(None),
+                Notice.unanswered_at.is_not(None),
+                Notice.claimed_by.is_not(None),
+            )
+        )
         .limit(1)
     )
     if comments is None and (await session.scalars(standing)).first() is not None:

@@ -12,7 +12,7 @@ import httpx
 from gidgethub import GitHubException
 from gidgethub.abc import GitHubAPI
 
-from connectors.base import BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
+from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
 from connectors.github.errors import Moved, error_of
 
 TIMEOUT = httpx.Timeout(30, connect=5)
@@ -118,7 +118,9 @@ class Wire(GitHubAPI):
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
             return Rejected("base_url is not an address that can be called.", "Set base_url right.")
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
-            return Unavailable(f"{self._host} cannot be reached.")  # before anything was sent
+            return Unavailable(
+                f"{self._host} cannot be reached.", what_to_do=UNREACHABLE
+            )  # before anything was sent
         kind = Unanswered if write else Unavailable
         return kind(f"{self._host} did not answer before the connection or our patience ended.")
 

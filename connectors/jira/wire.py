@@ -15,7 +15,7 @@ import requests
 from jira import JIRA
 from urllib3.exceptions import NewConnectionError
 
-from connectors.base import BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
+from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
 from connectors.jira.errors import error_of
 
 CONNECT, READ = 5, 30  # seconds, each
@@ -166,7 +166,7 @@ class Wire:
         # urllib3 gives a reason where no request was sent: no route, no name, no handshake.
         reason = getattr(error.args[0], "reason", None) if error.args else None
         if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
-            return Unavailable(f"{self._host} cannot be reached.")
+            return Unavailable(f"{self._host} cannot be reached.", what_to_do=UNREACHABLE)
         if isinstance(error, requests.exceptions.SSLError) and reason is not None:
             return Unavailable(
                 f"The certificate of {self._host} was not accepted.",
