@@ -25,10 +25,6 @@ NO_SUCH = {
 }
 KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 NO_NUL_PATTERN = r"^[^\x00]*$"
-PATTERNS_IN_WORDS = {
-    KEY_PATTERN: "must be 1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit",
-    NO_NUL_PATTERN: "must not hold U+0000",
-}
 
 
 class FieldError(BaseModel):
@@ -115,14 +111,19 @@ def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[
         if item["type"] == "model_attributes_type" and not place:
             message = "must be a JSON object, sent with Content-Type: application/json"
         if item["type"] == "string_pattern_mismatch":
-            pattern = item.get("ctx", {}).get("pattern", "")
-            message = PATTERNS_IN_WORDS.get(pattern, message)
+            message = _pattern_in_words(item.get("ctx", {}).get("pattern", "")) or message
         if item["type"].startswith("union_tag_"):
             place.append(item["ctx"]["discriminator"].strip("'"))
         if item["type"] == "extra_forbidden":
             message = "is not known here; leave it out"
         found.append((".".join(place) or "body", message))
     return found
+
+
+def _pattern_in_words(pattern: str) -> str | None:
+    if pattern == KEY_PATTERN:
+        return "must be 1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit"
+    return "must not hold U+0000" if pattern.startswith(r"^[^\x00]") else None
 
 
 def install(app: FastAPI) -> None:
