@@ -85,6 +85,13 @@ async def advance(session: AsyncSession, source_id: int, run_id: int, key: str, 
     )
 
 
+async def forget_cursors(session: AsyncSession, source_id: int) -> None:
+    """By another scope or selector tickets count that have not changed since: every project begins anew."""
+    await session.execute(
+        update(SourceProject).where(SourceProject.source_id == source_id).values(cursor=None)
+    )
+
+
 async def mark_done(session: AsyncSession, run_id: int, key: str) -> None:
     await session.execute(
         insert(RunProject)

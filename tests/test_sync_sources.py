@@ -209,6 +209,37 @@ async def test_a_persons_selector_is_not_guarded_and_a_loss_of_labels_is(world: 
         assert (last["state"], len(await keys(world, "github"))) == ("succeeded", left), labels
 
 
+async def test_a_selector_holds_though_the_full_run_for_it_failed(world: World, clock: Clock) -> None:
+    """What fits it and has not changed for long is found by the next run, whatever its mode."""
+    long_ago = world.site.clock() - timedelta(days=90)
+    world.site.create("SHOP", "Quiet for long", type="Story", created=long_ago)
+    world.site.create("SHOP", "Fresh")
+    await world.connect_jira(notices=OFF, scope=SHOP)
+    await world.sync("jira")
+    clock.advance(days=1)
+    world.site.revoke_credentials()
+    await world.send("PATCH", "/sources/jira", {"epics": {"issue_types": ["Epic", "Story"]}})
+    await world.drain()
+    assert (await world.send("GET", "/sources/jira"))["last_run"]["state"] == "failed"
+    world.site.restore_credentials()
+    assert (await world.sync("jira"))["created"] == 1
+    assert sorted(await keys(world)) == ["SHOP-1", "SHOP-2"]
+
+
+async def test_a_wider_scope_leaves_a_renamed_repository_alone(world: World, clock: Clock) -> None:
+    """The scope still names it as it was called before."""
+    world.host.add_repository("acme/core")
+    world.host.create("acme/shop", "Stays", labels=["epic"])
+    await world.connect_github(notices=OFF, scope={"repositories": ["acme/shop"]})
+    world.host.rename_repository("acme/shop", "store")
+    await world.sync("github")
+    both = {"repositories": ["acme/shop", "acme/core"]}
+    await world.send("PATCH", "/sources/github", {"scope": both})
+    assert await keys(world, "github") == ["acme/store#1"]
+    await world.drain()
+    assert await keys(world, "github") == ["acme/store#1"]
+
+
 async def test_a_new_address_needs_its_credentials(world: World, runtime: Runtime) -> None:
     await world.connect_jira(notices=OFF, scope=SHOP)
     sealed = "SELECT credentials, base_url FROM sources"

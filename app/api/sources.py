@@ -45,7 +45,7 @@ from app.changes import rejudge
 from app.runtime import Runtime
 from app.vault import CannotOpen
 from connectors.registry import KINDS, is_loopback, tracker_id
-from mappings import ledger, store, touching
+from mappings import ledger, reach, store, touching
 from mappings.tables import Epic, Notice, Run, Source
 
 router = APIRouter(prefix="/sources", tags=["sources"])
@@ -293,13 +293,14 @@ async def _follow_up(
     if before["tracker"] != row.tracker:
         await _move_epics(session, row)
     if before["scope"] != row.scope:
-        await _leave_out(runtime, session, row)
+        await _leave_out(runtime, session, row, before["scope"])
     if before["name"] != row.name:
         # Rules and scopes of the policy may name it.
         opened += await rejudge(runtime, session, touching.of_source(row.id))
     elif before["notices"] != row.notices or before["scope"] != row.scope:
         opened += await rejudge(runtime, session, touching.with_gap_or_notice(row.id))
     if any(before[name] != getattr(row, name) for name in ("scope", "epics", "tracker")):
+        await reach.forget_cursors(session, row.id)
         opened.append((await _start(runtime, session, row, "full")).id)
     return opened
 
@@ -315,10 +316,14 @@ async def _move_epics(session: AsyncSession, row: Source) -> None:
         raise Problem(409, "Another source already holds epics of the tracker at this base_url.") from None
 
 
-async def _leave_out(runtime: Runtime, session: AsyncSession, row: Source) -> None:
-    """A narrower scope is a person's word for the removals: no guard asks again."""
-    scope: Any = KINDS[row.kind].scope.model_validate(row.scope)
+async def _leave_out(runtime: Runtime, session: AsyncSession, row: Source, before: dict[str, Any]) -> None:
+    """A narrower scope is a person's word for the removals: no guard asks again.
+
+    A repository that was renamed is in the scope by a name it had before; the full run knows.
+    """
+    model: Any = KINDS[row.kind].scope
+    was, now = model.model_validate(before), model.model_validate(row.scope)
     projects = await session.scalars(select(Epic.project).where(Epic.source_id == row.id).distinct())
-    outside = [project for project in projects if not scope.covers(project)]
+    outside = [project for project in projects if was.covers(project) and not now.covers(project)]
     if outside:
         await store.leave_out(session, row.id, outside, runtime.clock())

@@ -84,7 +84,7 @@ def issue_of(issue: Any, repository: str, web: str, selector: GitHubEpics) -> Is
         )
         fits = _fits(selector, labels, kind, issue.get("sub_issues_summary") or {})
         return Issue(_with_text(epic, issue.get("body")) if fits else epic, fits)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, OverflowError, ValueError, AttributeError) as error:
         named = issue.get("number") if isinstance(issue, dict) else None
         raise BadPayload(f"GitHub's issue {repository}#{named} could not be read: {error!r}") from error
 

@@ -81,7 +81,7 @@ def ticket_of(issue: Any, site: str, fields: Sequence[str] = ()) -> Ticket:
             fields={name: strings_of(found[name]) for name in fields if name in found},
         )
         return Ticket(epic, str(kind.get("id") or ""))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, OverflowError, ValueError, AttributeError) as error:
         named = issue.get("key") if isinstance(issue, dict) else None
         raise BadPayload(f"Jira's issue {named or '(no key)'} could not be read: {error!r}") from error
 
