@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 
 from app.settings import WrongSetting, load
 
-KEY = Fernet.generate_key().decode()
+KEY = base64.urlsafe_b64encode(bytes(32)).decode()  # the same in each worker: it is in test ids
+OTHER_KEY = base64.urlsafe_b64encode(bytes([1] * 32)).decode()
 URL = "postgresql://northing:hunter2-hunter2@db.internal/northing"
 
 
@@ -75,7 +76,7 @@ def test_a_file_sets_what_the_environment_does_not(monkeypatch: pytest.MonkeyPat
 def test_every_spelling_of_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     url = f"{scheme}://northing:hunter2@db/northing"
     monkeypatch.setenv("NORTHING_DATABASE_URL", url)
-    monkeypatch.setenv("NORTHING_SECRET_KEY", f"{KEY}, {Fernet.generate_key().decode()}")
+    monkeypatch.setenv("NORTHING_SECRET_KEY", f"{KEY}, {OTHER_KEY}")
     settings = load()
     assert settings.database_url is not None
     assert settings.database_url.get_secret_value() == url

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -42,7 +44,7 @@ class Wire(GitHubAPI):
         self.calls = 0
         self._host = urlsplit(base_url).netloc
         self._origin = _origin(base_url)
-        self._http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, verify=_trusted())
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -123,6 +125,12 @@ class Wire(GitHubAPI):
             )  # before anything was sent
         kind = Unanswered if write else Unavailable
         return kind(f"{self._host} did not answer before the connection or our patience ended.")
+
+
+@lru_cache(maxsize=1)
+def _trusted() -> ssl.SSLContext:
+    """Reading the certificates takes some 60 ms, and a connector is made for every run."""
+    return httpx.create_ssl_context()
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
