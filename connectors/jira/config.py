@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-_NO_NUL = r"^[^\x00]+$"  # PostgreSQL, which keeps the configuration, holds none
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL, which keeps the configuration, holds none
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
 
 
