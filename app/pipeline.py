@@ -30,7 +30,7 @@ from mappings.tables import READING_MODES, Epic, Notice, Run, Source
 
 log = structlog.get_logger()
 
-SLICE = 250
+SLICE = 400
 
 
 async def carry_out(runtime: Runtime, run_id: int) -> None:
@@ -81,6 +81,7 @@ async def judge_waiting(runtime: Runtime, run: Run, source: Source) -> None:
     after, now = 0, runtime.clock()
     while True:
         async with runtime.sessions.begin() as session:
+            await ledger.may_be_repeated(session)
             await ledger.share_goals(session)
             if standard is None or standard.version != await goals_version(session):
                 standard = await runtime.standard(session, source)

@@ -135,6 +135,7 @@ class _Reader:
         missing = () if self.run.mode == "full" else page.missing
         try:
             async with self._writing() as session:
+                await ledger.may_be_repeated(session)
                 for ref, epic in transferred:
                     change = await store.take_over(session, source_id, tracker, ref.remote_id, epic, now)
                     await self._keep(session, now, change, seen=0)

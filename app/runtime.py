@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -47,19 +46,20 @@ class Runtime:
             kind.epics.model_validate(source.epics),
         )
 
-    def page_of(self, source: Source, key: str) -> str | None:
-        """The address of an epic's page; None where nobody who reads the ticket could open it."""
+    def pages_of(self, source: Source) -> Callable[[str], str | None]:
+        """From an epic's key to its page's address; None where nobody who reads the ticket could open it."""
         if self.settings.links_are_loopback and not is_loopback(source.base_url):
-            return None
-        return f"{self.settings.links_base}/epics/{quote(source.name, safe='')}/{quote(key, safe='')}"
+            return lambda key: None
+        start = f"{self.settings.links_base}/epics/{quote(source.name, safe='')}/"
+        return lambda key: start + quote(key, safe="")
 
     async def standard(
         self, session: AsyncSession, source: Source, projects: list[str] | None = None
     ) -> Standard:
         """What epics of the source are judged by now; its mode may have changed since `source` was read."""
         present = await session.get_one(Source, source.id, populate_existing=True)
-        page = partial(self.page_of, present)
-        return await load_standard(session, present, KINDS[present.kind].render, page, projects=projects)
+        render, pages = KINDS[present.kind].render, self.pages_of(present)
+        return await load_standard(session, present, render, pages, projects=projects)
 
     async def wake(self, session: AsyncSession, task: str, **arguments: int) -> None:
         """Defer a job in the transaction of the rows it is to see: neither is there without the other."""

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, Label, any_, literal, literal_column, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Epic, MissingReason, StatusCategory
@@ -53,18 +54,28 @@ def epic_of(row: tables.Epic) -> Epic:
     )
 
 
+# What judging reads of an epic, as plain rows with the driver's own values: nothing is written through
+# them, and as objects under the session's watch they would cost twice.
+_JUDGED_BY: list[Label[Any]] = [
+    literal_column(f"epics.{column.name}").label(column.name)
+    for column in tables.Epic.__table__.columns
+    if column.name not in ("tracker", "content_hash", "gone_at", "alignment", "look_again_at")
+]
+
+
 async def due_slice(
     session: AsyncSession, source_id: int, now: datetime, after: int, limit: int
 ) -> list[tables.Epic]:
     """Epics of a source that wait to be judged, by id, locked so that one judge at a time has each."""
     due = (
-        select(tables.Epic)
+        select(*_JUDGED_BY)
+        .select_from(tables.Epic)
         .where(tables.Epic.source_id == source_id, tables.Epic.look_again_at <= now, tables.Epic.id > after)
         .order_by(tables.Epic.id)
         .limit(limit)
         .with_for_update()
     )
-    return list(await session.scalars(due))
+    return cast("list[tables.Epic]", (await session.execute(due)).all())
 
 
 async def these_epics(session: AsyncSession, ids: Sequence[int]) -> list[tables.Epic]:
@@ -74,30 +85,32 @@ async def these_epics(session: AsyncSession, ids: Sequence[int]) -> list[tables.
 
 
 async def load_cases(session: AsyncSession, rows: Sequence[tables.Epic]) -> list[Case]:
-    """What bears on judging each of `rows`: three statements for all."""
-    ids = [row.id for row in rows]
+    """What bears on judging each of `rows`: at most three statements for all."""
+    ids = literal([row.id for row in rows], ARRAY(BigInteger))
     links: dict[int, list[tables.Link]] = {}
     for link in await session.scalars(
-        select(tables.Link).where(tables.Link.epic_id.in_(ids)).order_by(tables.Link.id)
+        select(tables.Link).where(tables.Link.epic_id == any_(ids)).order_by(tables.Link.id)
     ):
         links.setdefault(link.epic_id, []).append(link)
     findings: dict[int, list[tables.Finding]] = {}
-    for finding in await session.scalars(select(tables.Finding).where(tables.Finding.epic_id.in_(ids))):
+    if all(row.judged_at is None for row in rows):  # only judging leaves findings and notices
+        return [Case(row, links.get(row.id, ()), (), None) for row in rows]
+    for finding in await session.scalars(select(tables.Finding).where(tables.Finding.epic_id == any_(ids))):
         findings.setdefault(finding.epic_id, []).append(finding)
     notices = {
         notice.epic_id: notice
-        for notice in await session.scalars(select(tables.Notice).where(tables.Notice.epic_id.in_(ids)))
+        for notice in await session.scalars(select(tables.Notice).where(tables.Notice.epic_id == any_(ids)))
     }
     return [Case(row, links.get(row.id, ()), findings.get(row.id, ()), notices.get(row.id)) for row in rows]
 
 
-def resolution_of(case: Case, standard: Standard, now: datetime) -> Resolution:
+def resolution_of(case: Case, epic: Epic, standard: Standard, now: datetime) -> Resolution:
     by_hand = [
         ByHand(link.key_result_id, link.origin, link.why)
         for link in case.links
         if link.origin in ("manual", "command")
     ]
-    return resolve(standard.source.name, epic_of(case.row), case.row.declared, by_hand, standard.goals, now)
+    return resolve(standard.source.name, epic, case.row.declared, by_hand, standard.goals, now)
 
 
 def judge(
@@ -106,7 +119,7 @@ def judge(
     """Judge one case. `fetched` False: the ticket could not be fetched again. `claim` is the writer's
     own, whose request is not sent yet; any other claim may have put a comment on the ticket."""
     epic, place = epic_of(case.row), standard.place(case.row.project)
-    resolution = resolution_of(case, standard, now)
+    resolution = resolution_of(case, epic, standard, now)
     subject = Subject(
         epic=epic,
         resolution=resolution,

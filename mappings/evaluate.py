@@ -49,16 +49,15 @@ def decide(
     findings = _findings(gap, epic, policy, history, now)
     concern = next((found for found in findings if found.check == gap and found.state != "resolved"), None)
     alignment = None if epic.gone else _alignment(epic.resolution, exempt_why, concern)
-    decision = Decision(alignment, findings, exempt_why=exempt_why)
     wish = _wish(epic, goals, policy, alignment, concern, now)
-    if mode == "off":
-        decision = replace(decision, keep_notice=True)
-    else:
-        decision = _settle(decision, wish, epic, goals, mode, history.notice, now)
-    moments = [*_calendar(epic, goals, findings, now)]
+    moments = _calendar(epic, goals, findings, now)
     if wish.grace_ends is not None:
         moments.append(wish.grace_ends)
-    return replace(decision, look_again_at=min((m for m in moments if m > now), default=None))
+    again = min((moment for moment in moments if moment > now), default=None)
+    decision = Decision(alignment, findings, look_again_at=again, exempt_why=exempt_why)
+    if mode == "off":
+        return replace(decision, keep_notice=True)
+    return _settle(decision, wish, epic, goals, mode, history.notice, now)
 
 
 # --- gaps, findings, alignment --------------------------------------------------------------
@@ -221,7 +220,8 @@ def _settle(
     if standing is not None and standing.state == "withdrawn" and not _reopened(decision, standing):
         return replace(decision, keep_notice=True)
     if standing is None or not standing.on_ticket:
-        return replace(decision, notice=_unwritten(wish, epic, mode, now))
+        wanted = _unwritten(wish, epic, mode, now)
+        return decision if wanted is None else replace(decision, notice=wanted)
     if epic.gone == "deleted":
         return replace(decision, keep_notice=True)
     return _written(decision, wish, epic, goals, mode, standing, now)

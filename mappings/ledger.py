@@ -40,6 +40,12 @@ async def change_goals(session: AsyncSession) -> None:
     await session.execute(text("UPDATE installation SET goals_version = goals_version + 1"))
 
 
+async def may_be_repeated(session: AsyncSession) -> None:
+    """This transaction is answered before it is on disk: should the machine lose it, it is lost whole, its
+    cursor or marks with it, and the work is simply done again."""
+    await session.execute(text("SET LOCAL synchronous_commit = off"))
+
+
 # --- runs -----------------------------------------------------------------------------------
 
 
@@ -108,15 +114,19 @@ async def claim_run(session: AsyncSession, run_id: int, worker: str, now: dateti
     return taken.one_or_none()
 
 
+_NO_COUNTS = dict.fromkeys(("seen", "created", "updated", "deleted", "skipped", "requests", "held"), 0)
+_KEEP_RUN = text(
+    "UPDATE runs SET claimed_until = :until, seen = seen + :seen, created = created + :created,"
+    " updated = updated + :updated, deleted = deleted + :deleted, skipped = skipped + :skipped,"
+    " requests = requests + :requests, held = held + :held"
+    " WHERE id = :run AND claimed_by = :worker RETURNING id"
+)
+
+
 async def keep_run(session: AsyncSession, run: Run, worker: str, now: datetime, **counts: int) -> None:
     """A sign of life with the counts to add, in the transaction of the work itself. Raises `ClaimLost`."""
-    added = {name: getattr(Run, name) + count for name, count in counts.items() if count}
-    kept = await session.execute(
-        update(Run)
-        .where(Run.id == run.id, Run.claimed_by == worker)
-        .values(claimed_until=now + RUN_LEASE, **added)
-        .returning(Run.id)
-    )
+    parameters = {"run": run.id, "worker": worker, "until": now + RUN_LEASE}
+    kept = await session.execute(_KEEP_RUN, {**_NO_COUNTS, **counts, **parameters})
     if kept.one_or_none() is None:
         raise ClaimLost(f"run {run.id} was taken over")
 

@@ -67,22 +67,18 @@ async def _judge_notices_anew(
     )
 
 
+_ADVANCE = text(
+    "WITH own AS (INSERT INTO run_projects (run_id, key, cursor) VALUES (:run, :key, :cursor)"
+    "   ON CONFLICT (run_id, key) DO UPDATE SET cursor = greatest(run_projects.cursor, excluded.cursor))"
+    " UPDATE source_projects SET cursor = greatest(cursor, :cursor)"
+    " WHERE source_id = :source AND key = :key AND cursor IS DISTINCT FROM :cursor"
+)
+
+
 async def advance(session: AsyncSession, source_id: int, run_id: int, key: str, cursor: datetime) -> None:
     """Both cursors go forward only: the run's, to go on from; the project's, for the runs to come."""
-    await session.execute(
-        text(
-            "INSERT INTO run_projects (run_id, key, cursor) VALUES (:run, :key, :cursor)"
-            " ON CONFLICT (run_id, key) DO UPDATE SET cursor = greatest(run_projects.cursor, excluded.cursor)"
-        ),
-        {"run": run_id, "key": key, "cursor": cursor},
-    )
-    await session.execute(
-        text(
-            "UPDATE source_projects SET cursor = greatest(cursor, :cursor)"
-            " WHERE source_id = :source AND key = :key AND cursor IS DISTINCT FROM :cursor"
-        ),
-        {"source": source_id, "key": key, "cursor": cursor},
-    )
+    parameters = {"run": run_id, "source": source_id, "key": key, "cursor": cursor}
+    await session.execute(_ADVANCE, parameters)
 
 
 async def forget_cursors(session: AsyncSession, source_id: int) -> None:

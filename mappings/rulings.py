@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Marker
@@ -70,8 +71,14 @@ async def _bulk(
     """Run `statement` once over `rows`, which it sees as the table of that name."""
     if not rows:
         return
-    source = f"WITH rows AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({columns})) "  # noqa: S608  (the column lists of this module)
-    await session.execute(text(source + statement), {"rows": json.dumps(rows), **parameters})
+    await session.execute(_over(columns, statement), {"rows": json.dumps(rows), **parameters})
+
+
+@cache
+def _over(columns: str, statement: str) -> TextClause:
+    """One clause for each statement of this module, so that it is taken apart once."""
+    source = f"WITH rows AS (SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r({columns})) "  # noqa: S608  (the column lists of this module)
+    return text(source + statement)
 
 
 async def _record_links(session: AsyncSession, rulings: Sequence[Ruling]) -> None:

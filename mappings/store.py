@@ -188,7 +188,7 @@ _UPSERT = text(
     f"""
     INSERT INTO epics (source_id, tracker, read_at, look_again_at, {", ".join(COLUMNS)})
     SELECT :source_id, :tracker, :now, :now, {", ".join(_TAKEN.get(name, name) for name in COLUMNS)}
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+    FROM json_to_recordset(CAST(:rows AS json))
         AS fresh({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})
     ON CONFLICT (tracker, remote_id) DO UPDATE SET
         source_id = excluded.source_id, read_at = excluded.read_at,

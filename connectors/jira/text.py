@@ -32,7 +32,7 @@ def lines_of(description: Any) -> tuple[str, ...]:
 
 
 def _shown(line: str) -> str:
-    line = re.sub(r"\s+", " ", storable(line)).strip()
+    line = " ".join(storable(line).split())
     line = line[:1] + line[1:].replace(_NOT_WORDS, " ").rstrip()
     return "" if line == _NOT_WORDS else line
 
