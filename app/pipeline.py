@@ -9,8 +9,9 @@ No transaction is open while a tracker is called.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -77,20 +78,41 @@ async def _carry_out(runtime: Runtime, run: Run, source: Source) -> None:
 
 async def judge_waiting(runtime: Runtime, run: Run, source: Source) -> None:
     """Judge every epic of the source that waits for it, slice by slice, the event loop free between."""
+    slices = _Slices(runtime, run, source)
+    # Two at a time: while the database takes in one slice the next is judged.
+    async with asyncio.TaskGroup() as judging:
+        for _ in range(2):
+            judging.create_task(slices.judge())
+
+
+@dataclass
+class _Slices:
+    runtime: Runtime
+    run: Run
+    source: Source
     standard: Standard | None = None
-    after, now = 0, runtime.clock()
-    while True:
-        async with runtime.sessions.begin() as session:
-            await ledger.may_be_repeated(session)
-            await ledger.share_goals(session)
-            if standard is None or standard.version != await goals_version(session):
-                standard = await runtime.standard(session, source)
-            rows = await cases.due_slice(session, source.id, now, after, SLICE)
-            held = await _judge(session, standard, rows, run.id, now)
-            await ledger.keep_run(session, run, runtime.worker, runtime.clock(), held=held)
-        if len(rows) < SLICE:
-            return
-        after = rows[-1].id
+    after: int = 0
+    done: bool = False
+    taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def judge(self) -> None:
+        now = self.runtime.clock()
+        while not self.done:
+            async with self.runtime.sessions.begin() as session:
+                await ledger.may_be_repeated(session)
+                async with self.taking:
+                    standard, rows = await self._take(session, now)
+                held = await _judge(session, standard, rows, self.run.id, now)
+                await ledger.keep_run(session, self.run, self.runtime.worker, self.runtime.clock(), held=held)
+
+    async def _take(self, session: AsyncSession, now: datetime) -> tuple[Standard, Sequence[Epic]]:
+        await ledger.share_goals(session)
+        if self.standard is None or self.standard.version != await goals_version(session):
+            self.standard = await self.runtime.standard(session, self.source)
+        rows = await cases.due_slice(session, self.source.id, now, self.after, SLICE)
+        self.done = self.done or len(rows) < SLICE
+        self.after = rows[-1].id if rows else self.after
+        return self.standard, rows
 
 
 async def _judge(

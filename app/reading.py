@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -121,8 +122,11 @@ class _Reader:
             )
         if done:
             return
-        async with aclosing(self.connector.changed_since(project, since)) as pages:
-            async for page in pages:
+        async with (
+            aclosing(self.connector.changed_since(project, since)) as pages,
+            aclosing(_one_ahead(pages)) as fetched,
+        ):
+            async for page in fetched:
                 await self._store(project.key, page)
         await self._note_read(project.key, read_to_end=True, problem=None)
 
@@ -215,14 +219,14 @@ class _Reader:
         What was met before a kill is asked for again.
         """
         async with self.runtime.sessions() as session:
-            stored = await reach.live_refs(session, self.source.id)
+            stored = await reach.live(session, self.source.id)
             read = await reach.read_by(session, self.run.id)
             worded = await reach.changed_by_a_person(session, self.source)
         left = self._left(projects)
         unmet = [
-            ref
-            for project, ref in stored
-            if ref.remote_id not in self.met and (project in read or left(project))
+            EpicRef(remote_id, key)
+            for project, remote_id, key in stored
+            if remote_id not in self.met and (project in read or left(project))
         ]
         if not unmet:
             return None
@@ -278,6 +282,18 @@ class _Reader:
             change = await store.observe(session, self.source.id, self.source.tracker, found, (), now)
             await self._keep(session, now, change, seen=len(found))
         return [item for item in items if isinstance(item, Missing)]
+
+
+async def _one_ahead(pages: AsyncGenerator[Page, None]) -> AsyncGenerator[Page, None]:
+    """The pages, each next one on its way while the one before is stored."""
+    coming = asyncio.ensure_future(anext(pages, None))
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.ensure_future(anext(pages, None))
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
 
 def _too_many(gone: Sequence[Missing], stored: Sequence[object]) -> bool:

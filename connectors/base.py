@@ -45,9 +45,9 @@ class EpicRef:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made twice for each epic of a sync, that would cost three times as much
 class Epic:
-    """One epic as the tracker showed it.
+    """One epic as the tracker showed it; nobody changes it.
 
     `text` is the description's lines outside code and quotes, where ticket text may link
     to key results. `fields` holds the custom fields the source asks for, by name, each as

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.base import EpicRef, Project
+from connectors.base import Project
 from mappings.tables import Epic, Run, RunProject, Source, SourceProject
 
 
@@ -129,14 +129,14 @@ async def read_by(session: AsyncSession, run_id: int) -> set[str]:
     return set(await session.scalars(done))
 
 
-async def live_refs(session: AsyncSession, source_id: int) -> list[tuple[str, EpicRef]]:
-    """Every epic in a list of this source, with its project, by id."""
+async def live(session: AsyncSession, source_id: int) -> Sequence[Row[str, str, str]]:
+    """The project, remote id and key of every epic in a list of this source, in the order of our ids."""
     rows = await session.execute(
         select(Epic.project, Epic.remote_id, Epic.key)
         .where(Epic.source_id == source_id, Epic.gone_at.is_(None))
         .order_by(Epic.id)
     )
-    return [(project, EpicRef(remote_id, key)) for project, remote_id, key in rows]
+    return rows.all()
 
 
 async def where_to_start(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 
+import orjson
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -71,7 +71,7 @@ async def _bulk(
     """Run `statement` once over `rows`, which it sees as the table of that name."""
     if not rows:
         return
-    await session.execute(_over(columns, statement), {"rows": json.dumps(rows), **parameters})
+    await session.execute(_over(columns, statement), {"rows": orjson.dumps(rows).decode(), **parameters})
 
 
 @cache

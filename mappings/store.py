@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -78,13 +78,17 @@ def facts_of(epic: base.Epic) -> dict[str, Any]:
         "fields": epic.fields,
         "tracker_created_at": epic.created_at.isoformat(),
     }
-    dumped = json.dumps(row)
-    if "\\u0000" in dumped or "\\ud" in dumped:
+    try:
+        dumped = orjson.dumps(row)
+        clean = b"\\u0000" not in dumped
+    except orjson.JSONEncodeError:  # half of a surrogate pair
+        clean = False
+    if not clean:
         row = _storable(row)
-        dumped = json.dumps(row)
+        dumped = orjson.dumps(row)
     row["remote_id"] = epic.remote_id
     row["tracker_updated_at"] = epic.updated_at.isoformat()
-    row["content_hash"] = "\\x" + hashlib.blake2b(dumped.encode(), digest_size=16).hexdigest()
+    row["content_hash"] = "\\x" + hashlib.blake2b(dumped, digest_size=16).hexdigest()
     return row
 
 
@@ -203,7 +207,7 @@ _UPSERT = text(
 async def _upsert(
     session: AsyncSession, source_id: int, tracker: str, rows: list[dict[str, Any]], now: datetime
 ) -> None:
-    parameters = {"source_id": source_id, "tracker": tracker, "now": now, "rows": json.dumps(rows)}
+    parameters = {"source_id": source_id, "tracker": tracker, "now": now, "rows": orjson.dumps(rows).decode()}
     await session.execute(_UPSERT, parameters)
 
 

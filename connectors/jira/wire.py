@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
+import orjson
 import requests
 from jira import JIRA
 from urllib3.exceptions import NewConnectionError
@@ -138,7 +139,7 @@ class Wire:
         if wrong is not None:
             raise wrong
         try:
-            return json.loads(response.content)
+            return _decoded(response.content)
         except (ValueError, RecursionError):
             if write:
                 raise Unanswered("Jira took the request, but its answer could not be read.") from None
@@ -178,6 +179,13 @@ class Wire:
     def _silence(self, write: bool, when: str) -> Unavailable:
         kind = Unanswered if write else Unavailable
         return kind(f"{self._host} did not answer {when}.")
+
+
+def _decoded(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        return json.loads(content)  # lenient where orjson is strict, with half a surrogate pair say
 
 
 def _as_it_is(answer: Any) -> Any:
