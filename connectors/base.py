@@ -163,6 +163,51 @@ class Document:
     blocks: tuple[Block, ...]
 
 
+# --- webhooks: hints, and what they hint at --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CommentRef:
+    """A comment on a ticket. `removed`: the tracker says that it was deleted."""
+
+    ticket: EpicRef
+    id: str
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a webhook points at. It is never believed: what it names is fetched afresh.
+
+    `handled` is acted on, `ignored` left alone knowingly (`reason` says why), `unknown` is an event or
+    action this version never heard of. `tickets` may have changed, `comment` was written, `reread` asks
+    for a full run because names or visibility of whole projects changed.
+    """
+
+    event: str
+    action: str | None = None
+    kind: Literal["handled", "ignored", "unknown"] = "handled"
+    reason: str | None = None
+    tickets: tuple[EpicRef, ...] = ()
+    comment: CommentRef | None = None
+    reread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TicketComment:
+    """A comment as it stands on its ticket.
+
+    `lines` are its words outside code, quotes and HTML. `ours`: it carries a notice's marker, or is a
+    program's. `may_steer`: the tracker says that its author may edit the ticket.
+    """
+
+    id: str
+    author: str
+    lines: tuple[str, ...]
+    ours: bool
+    may_steer: bool
+
+
 # --- errors, each named by what the caller should do ---------------------------------------
 
 
@@ -268,6 +313,10 @@ class Connector(Protocol):
         Raises `Gone` if the ticket or comment is not there, `Unanswered` if the request may
         have been carried out.
         """
+        ...
+
+    async def read_comment(self, comment: CommentRef) -> TicketComment | None:
+        """A comment as it stands now, its author's right asked of the tracker; None where it is gone."""
         ...
 
     async def aclose(self) -> None: ...

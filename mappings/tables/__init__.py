@@ -1,17 +1,23 @@
 """The tables. One row class a table; judging never sees these, only the frozen values made of them."""
 
+from mappings.tables.access import ROLES, AuditEntry, Token
 from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base
 from mappings.tables.goals import CheckIn, Cycle, KeyResult, Objective, Rule
+from mappings.tables.inbox import CommandComment, Delivery, Tick
 from mappings.tables.trackers import Epic, EpicKey, Installation, Run, RunProject, Source, SourceProject
 from mappings.tables.verdicts import Finding, Link, Notice, NoticeWrite
 
 __all__ = [
     "GOAL_STATES",
     "READING_MODES",
+    "ROLES",
     "UNFINISHED_STATES",
+    "AuditEntry",
     "Base",
     "CheckIn",
+    "CommandComment",
     "Cycle",
+    "Delivery",
     "Epic",
     "EpicKey",
     "Finding",
@@ -26,4 +32,6 @@ __all__ = [
     "RunProject",
     "Source",
     "SourceProject",
+    "Tick",
+    "Token",
 ]
