@@ -180,8 +180,9 @@ class Hint:
     """What a webhook points at. It is never believed: what it names is fetched afresh.
 
     `handled` is acted on, `ignored` left alone knowingly (`reason` says why), `unknown` is an event or
-    action this version never heard of. `tickets` may have changed, `comment` was written, `reread` asks
-    for a full run because names or visibility of whole projects changed.
+    action this version never heard of. `tickets` may have changed, or with `removed` are said to be deleted;
+    `comment` was written; `reread` asks for a full run because names or visibility of whole projects
+    changed.
     """
 
     event: str
@@ -189,6 +190,7 @@ class Hint:
     kind: Literal["handled", "ignored", "unknown"] = "handled"
     reason: str | None = None
     tickets: tuple[EpicRef, ...] = ()
+    removed: bool = False
     comment: CommentRef | None = None
     reread: bool = False
 

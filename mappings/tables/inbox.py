@@ -21,6 +21,7 @@ class Delivery(Base):
         Index("ix_deliveries_source_id_id", "source_id", "id"),
         Index("ix_deliveries_due_at", "source_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_deliveries_received_at", "received_at"),
+        Index("ix_deliveries_unknown", "source_id", postgresql_where=text("reason = 'unknown'")),
         one_of("state", ("received", "done", "ignored", "failed")),
     )
 

@@ -108,6 +108,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("due_at IS NOT NULL"),
     )
     op.create_index("ix_deliveries_received_at", "deliveries", ["received_at"], unique=False)
+    op.create_index(
+        "ix_deliveries_unknown",
+        "deliveries",
+        ["source_id"],
+        unique=False,
+        postgresql_where=sa.text("reason = 'unknown'"),
+    )
     op.create_index(op.f("ix_deliveries_run_id"), "deliveries", ["run_id"], unique=False)
     op.create_index("ix_deliveries_source_id_id", "deliveries", ["source_id", "id"], unique=False)
     op.execute(APPEND_ONLY)
@@ -120,6 +127,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("ix_deliveries_source_id_id", table_name="deliveries")
     op.drop_index(op.f("ix_deliveries_run_id"), table_name="deliveries")
+    op.drop_index(
+        "ix_deliveries_unknown", table_name="deliveries", postgresql_where=sa.text("reason = 'unknown'")
+    )
     op.drop_index("ix_deliveries_received_at", table_name="deliveries")
     op.drop_index(
         "ix_deliveries_due_at", table_name="deliveries", postgresql_where=sa.text("due_at IS NOT NULL")
