@@ -181,8 +181,8 @@ class Hint:
 
     `handled` is acted on, `ignored` left alone knowingly (`reason` says why), `unknown` is an event or
     action this version never heard of. `tickets` may have changed, or with `removed` are said to be deleted;
-    `comment` was written; `reread` asks for a full run because names or visibility of whole projects
-    changed.
+    `comment` was written; `reread` asks for a full run because names or visibility in a whole project
+    changed: in `project`, or, with None, in what may be one of the source's.
     """
 
     event: str
@@ -193,6 +193,7 @@ class Hint:
     removed: bool = False
     comment: CommentRef | None = None
     reread: bool = False
+    project: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

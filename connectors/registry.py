@@ -17,9 +17,12 @@ from connectors.base import Connector, Document, Marker
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.payloads import comment_body
+from connectors.github.webhooks import WEBHOOKS as GITHUB_WEBHOOKS
 from connectors.jira.client import JiraConnector
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
+from connectors.jira.webhooks import WEBHOOKS as JIRA_WEBHOOKS
 from connectors.markup import to_plain
+from connectors.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Kind:
     `connect(base_url, credentials, scope, epics)` takes values of the three models and calls
     nobody yet. `render(document, marker)` is what a person finds on the ticket: on GitHub the
     Markdown with its two marker lines, on Jira, where the comment is no text, its words.
+    `webhooks`: how it sends them, and what they point at.
     """
 
     name: str
@@ -37,6 +41,7 @@ class Kind:
     epics: type[BaseModel]
     connect: Callable[[str, Any, Any, Any], Connector]
     render: Callable[[Document, Marker], str]
+    webhooks: Webhooks
 
 
 KINDS: dict[str, Kind] = {
@@ -47,6 +52,7 @@ KINDS: dict[str, Kind] = {
         JiraEpics,
         JiraConnector,
         lambda document, marker: to_plain(document),
+        JIRA_WEBHOOKS,
     ),
     "github": Kind(
         "github",
@@ -55,6 +61,7 @@ KINDS: dict[str, Kind] = {
         GitHubEpics,
         GitHubConnector,
         lambda document, marker: comment_body(document, marker)["body"],
+        GITHUB_WEBHOOKS,
     ),
 }
 

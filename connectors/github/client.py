@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlencode
 
 from connectors.base import (
     Account,
     Comment,
+    CommentRef,
     Document,
     Epic,
     EpicRef,
@@ -18,6 +20,7 @@ from connectors.base import (
     Page,
     Project,
     Rejected,
+    TicketComment,
     Unanswered,
     Unauthorized,
 )
@@ -28,6 +31,7 @@ from connectors.github.wire import Wire
 
 _PAGE = f"per_page={payloads.PAGE_SIZE}"
 _ISSUE = "/repos/{owner}/{repo}/issues/{number}"
+_COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment}"
 
 
 class GitHubConnector:
@@ -179,11 +183,26 @@ class GitHubConnector:
         if comment_id is None:
             sent = await self._wire.send("POST", f"{_ISSUE}/comments", place, body)
         else:
-            url = "/repos/{owner}/{repo}/issues/comments/{comment}"
-            sent = await self._wire.send("PATCH", url, place | {"comment": comment_id}, body)
+            sent = await self._wire.send("PATCH", _COMMENT, place | {"comment": comment_id}, body)
         if not sent.get("id"):
             raise Unanswered("GitHub took the comment but did not say its id.")
         return self._comment(ref, str(sent["id"]))
+
+    async def read_comment(self, comment: CommentRef) -> TicketComment | None:
+        """One request where the author's association settles their right, else a second for the issue."""
+        place = payloads.place_of(comment.ticket.key)
+        try:
+            raw = await self._wire.item(_COMMENT, place | {"comment": comment.id})
+        except Gone:
+            return None
+        found = payloads.ticket_comment(raw, place["number"])
+        if found is None or found.ours or found.may_steer:
+            return found
+        try:
+            issue = await self._wire.item(_ISSUE, place)
+        except Gone:
+            return None
+        return replace(found, may_steer=payloads.takes_part(issue, raw))
 
     def _comment(self, ref: EpicRef, comment_id: str, ours: bool = True) -> Comment:
         return Comment(comment_id, payloads.comment_url(self._web, ref.key, comment_id), ours)

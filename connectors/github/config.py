@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from connectors.config import Token, refuse_type
 
 _OWNER = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,99})"
-
-
-def _header_safe(secret: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
-        raise PydanticCustomError("token", "must be printable ASCII without blanks; was it copied whole?")
-    return secret
+FULL_NAME = rf"{_OWNER}/[A-Za-z0-9._-]{{1,100}}"
 
 
 def _real_repository(name: str) -> str:
@@ -23,9 +19,7 @@ def _real_repository(name: str) -> str:
     return name
 
 
-Repository = Annotated[
-    str, Field(pattern=rf"^{_OWNER}/[A-Za-z0-9._-]{{1,100}}$"), AfterValidator(_real_repository)
-]
+Repository = Annotated[str, Field(pattern=rf"^{FULL_NAME}$"), AfterValidator(_real_repository)]
 Organization = Annotated[str, Field(pattern=rf"^{_OWNER}$")]
 # PostgreSQL, which keeps the configuration, holds no NUL.
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
@@ -40,29 +34,17 @@ class GitHubCredentials(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     type: Literal["token"] = Field(description="`token`: a personal access token.")
-    token: Annotated[SecretStr, AfterValidator(_header_safe)] = Field(
-        description="The token; never returned."
-    )
+    token: Token = Field(description="The token; never returned.")
 
     @model_validator(mode="before")
     @classmethod
     def _not_yet(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("type") == "app":
-            raise ValidationError.from_exception_data(
-                cls.__name__,
-                [
-                    InitErrorDetails(
-                        type=PydanticCustomError(
-                            "not_in_this_build",
-                            'app credentials (GitHub App) are not in this build; use "token"'
-                            " with a personal access token",
-                        ),
-                        loc=("type",),
-                        input="app",
-                    )
-                ],
-            )
-        return data
+        return refuse_type(
+            cls.__name__,
+            data,
+            "app",
+            'app credentials (GitHub App) are not in this build; use "token" with a personal access token',
+        )
 
 
 class GitHubScope(BaseModel):

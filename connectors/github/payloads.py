@@ -13,7 +13,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from connectors.base import Account, BadPayload, Document, Epic, EpicRef, Marker, Project, Unauthorized
+from connectors.base import (
+    Account,
+    BadPayload,
+    Document,
+    Epic,
+    EpicRef,
+    Marker,
+    Project,
+    TicketComment,
+    Unauthorized,
+)
 from connectors.github.config import GitHubEpics
 from connectors.github.text import lines_of
 from connectors.markup import storable, to_markdown
@@ -23,6 +33,7 @@ OVERLAP = timedelta(minutes=5)  # rows move between the pages of a listing by up
 NOTICE = "<!-- northing:notice -->"
 
 _ISSUE_PATH = re.compile(r"/([^/]+/[^/]+)/(?:issues|pull)/(\d+)$")
+_PULL_PATH = re.compile(r"/pull/\d+$")
 _KEY = re.compile(r"([^/#]+)/([^/#]+)#(\d+)")
 
 
@@ -59,9 +70,9 @@ def issue_of(issue: Any, repository: str, web: str, selector: GitHubEpics) -> Is
     `repository` is the one asked; the answer's own name wins, for its case and after a move.
     """
     try:
-        if issue.get("pull_request") or "/pull/" in str(issue.get("html_url") or ""):
+        if is_pull_request(issue):
             return None
-        repository = _repository(issue) or repository
+        repository = repository_of(issue) or repository
         number = int(issue["number"])
         labels = _label_names(issue.get("labels") or ())
         kind = (issue.get("type") or {}).get("name")
@@ -103,16 +114,37 @@ def _fits(selector: GitHubEpics, labels: Iterable[str], kind: str | None, sub_is
     return selector.with_sub_issues and sub_issues.get("total", 0) > 0
 
 
+def may_fit(issue: Any, selector: GitHubEpics) -> bool:
+    """Whether an issue as a webhook shows it may be an epic; what cannot be read may be one."""
+    try:
+        kind = (issue.get("type") or {}).get("name")
+        return _fits(selector, _label_names(issue["labels"]), kind, issue.get("sub_issues_summary") or {})
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        return True
+
+
 def _label_names(labels: Iterable[Any]) -> tuple[str, ...]:
     names = (label.get("name") if isinstance(label, dict) else label for label in labels)
     return tuple(storable(str(name)) for name in names if name)
 
 
-def _repository(issue: dict[str, Any]) -> str | None:
+def is_pull_request(issue: Any) -> bool:
+    """Issues and pull requests share their numbers and most of their events and listings."""
+    if not isinstance(issue, dict):
+        return False
+    return bool(issue.get("pull_request")) or bool(_PULL_PATH.search(_text(issue, "html_url")))
+
+
+def repository_of(issue: dict[str, Any]) -> str | None:
     """`owner/repo` in its own case, from the answer itself."""
-    tail = re.search(r"/repos/([^/]+/[^/]+)$", str(issue.get("repository_url") or ""))
-    tail = tail or _ISSUE_PATH.search(urlsplit(str(issue.get("html_url") or "")).path)
+    tail = re.search(r"/repos/([^/]+/[^/]+)$", _text(issue, "repository_url"))
+    tail = tail or _ISSUE_PATH.search(_text(issue, "html_url"))
     return tail[1] if tail else None
+
+
+def _text(issue: dict[str, Any], member: str) -> str:
+    value = issue.get(member)
+    return value if isinstance(value, str) else ""
 
 
 def _key_in(url: Any) -> str | None:
@@ -201,6 +233,49 @@ def carries(comment: Any, marker: Marker) -> bool:
     body = comment.get("body") if isinstance(comment, dict) else None
     lines = [line.strip() for line in str(body or "").splitlines()[:2]]
     return "\n".join(lines) == _head(marker)
+
+
+def is_notice(body: Any) -> bool:
+    """Whether a comment's text begins as a notice does, whichever installation wrote it."""
+    return isinstance(body, str) and body.lstrip().partition("\n")[0].rstrip() == NOTICE
+
+
+# Who may edit an issue by what GitHub says of an author; whoever has contributed code may not.
+# https://docs.github.com/graphql/reference/enums#commentauthorassociation
+_MAY_STEER = {"OWNER", "MEMBER", "COLLABORATOR"}
+
+
+def ticket_comment(comment: Any, number: str) -> TicketComment | None:
+    """`GET /repos/{owner}/{repo}/issues/comments/{id}`; None for one of another issue. Raises `BadPayload`.
+
+    A bot's comment and one that an app wrote count as a program's. Comments that the token's owner wrote
+    by hand are a person's. https://docs.github.com/rest/issues/comments#get-an-issue-comment
+    """
+    try:
+        if not comment["issue_url"].endswith(f"/issues/{number}"):
+            return None
+        user, body = comment.get("user") or {}, comment.get("body") or ""
+        program = user.get("type") == "Bot" or comment.get("performed_via_github_app") is not None
+        ours = is_notice(body) or program
+        return TicketComment(
+            id=str(comment["id"]),
+            author=storable(str(user.get("login") or "ghost")),  # GitHub's own name for a deleted account
+            lines=lines_of(body),
+            ours=ours,
+            may_steer=not ours and comment.get("author_association") in _MAY_STEER,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadPayload(f"A comment in GitHub's answer could not be read: {error!r}") from error
+
+
+def takes_part(issue: Any, comment: Any) -> bool:
+    """Whether the comment's author opened the issue or is assigned to it. Raises `BadPayload`."""
+    try:
+        author = (comment.get("user") or {}).get("id")
+        people = [issue["user"], *(issue.get("assignees") or ())]
+        return author is not None and author in [person.get("id") for person in people if person]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadPayload(f"The people of an issue could not be read: {error!r}") from error
 
 
 def comment_url(web: str, key: str, comment_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +13,7 @@ from connectors.base import (
     Account,
     BadPayload,
     Comment,
+    CommentRef,
     Document,
     Epic,
     EpicRef,
@@ -20,12 +21,13 @@ from connectors.base import (
     Missing,
     Page,
     Project,
+    TicketComment,
     Unanswered,
     Unauthorized,
 )
-from connectors.jira import payloads
+from connectors.jira import comments, payloads
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
-from connectors.jira.errors import NEW_TOKEN, Forbidden
+from connectors.jira.errors import NEW_TOKEN, Forbidden, Unsuited
 from connectors.jira.wire import Wire
 
 _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call takes
@@ -175,14 +177,13 @@ class JiraConnector:
     async def find_comment(self, ref: EpicRef, marker: Marker) -> Comment | None:
         """Comments are listed without their properties, so those are asked for by id, ours first."""
         account = self._account or await self.account()
-        comments = await self._comments(ref)
-        authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in comments}
+        listed = await self._comments(ref)
+        authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in listed}
         ids = sorted(filter(str.isdigit, authors), key=lambda i: (authors[i] != account.id, int(i)))
         found: str | None = None
         for start in range(0, len(ids), _FETCH):
-            batch = {"ids": [int(i) for i in ids[start : start + _FETCH]]}
-            answer = await self._wire.call("POST", "comment/list", {"expand": "properties"}, batch)
-            marked = {str(c["id"]) for c in _list(answer, "values") if payloads.carries(c, marker)}
+            batch = [int(i) for i in ids[start : start + _FETCH]]
+            marked = {str(c["id"]) for c in await self._by_id(batch) if payloads.carries(c, marker)}
             found = next((i for i in ids if i in marked), None)
             if found:
                 break
@@ -190,15 +191,19 @@ class JiraConnector:
             return None
         return self._comment(ref, found, ours=authors[found] == account.id)
 
+    async def _by_id(self, ids: list[int]) -> list[dict[str, Any]]:
+        answer = await self._wire.call("POST", "comment/list", {"expand": "properties"}, {"ids": ids})
+        return _list(answer, "values")
+
     async def _comments(self, ref: EpicRef) -> list[dict[str, Any]]:
         path = f"issue/{_part(ref.remote_id)}/comment"
         found: list[dict[str, Any]] = []
         while True:
             params = {"startAt": len(found), "maxResults": 100, "orderBy": "created"}
             answer = await self._wire.call("GET", path, params, gone=True)
-            comments = _list(answer, "comments")
-            found += comments
-            if _at_end(answer, comments, found):
+            page = _list(answer, "comments")
+            found += page
+            if _at_end(answer, page, found):
                 return found
 
     async def put_comment(
@@ -212,6 +217,54 @@ class JiraConnector:
         if not isinstance(sent, dict) or not sent.get("id"):
             raise Unanswered("Jira took the comment but did not say its id.")
         return self._comment(ref, str(sent["id"]))
+
+    async def read_comment(self, comment: CommentRef) -> TicketComment | None:
+        """Two requests: the comment, and its author's right unless no person wrote it; a third where Jira
+        does not answer the question of rights.
+
+        Before a comment counts as gone one more makes sure that the credentials hold, for Jira answers
+        those it does not know with an empty list.
+        """
+        ticket = comment.ticket.remote_id
+        listed = await self._by_id([comments.id_of(comment.id)])
+        raw = next((c for c in listed if str(c.get("id")) == comment.id), None)
+        if raw is None:
+            await self.account()
+            return None
+        if comments.elsewhere(raw, ticket):
+            return None
+        found = comments.ticket_comment(raw)
+        return found if found.ours else replace(found, may_steer=await self._may_edit(ticket, raw))
+
+    async def _may_edit(self, ticket: str, raw: dict[str, Any]) -> bool:
+        """Whether the comment's author may edit the ticket, as Jira says it.
+
+        To ask for somebody else takes Administer Jira, which Northing neither needs nor wants. Where Jira
+        refuses the question, those whom the ticket itself names may: reporter, creator and assignee.
+        """
+        author = raw.get("author") or {}
+        account = author.get("accountId")
+        if not isinstance(account, str):
+            return False
+        question = comments.permission_question(account, ticket)
+        try:
+            answer = await self._wire.call("POST", "permissions/check", body=question)
+        except Forbidden:
+            return await self._is_named(ticket, account)
+        except Unsuited as error:
+            if not comments.concerns_administrators(error.message):
+                raise
+            return await self._is_named(ticket, account)
+        except Unauthorized:
+            await self.account()  # raises if the credentials are no longer good
+            return await self._is_named(ticket, account)
+        return comments.is_permitted(answer, ticket)
+
+    async def _is_named(self, ticket: str, account: str) -> bool:
+        issue = await self._wire.call(
+            "GET", f"issue/{comments.id_of(ticket)}", params={"fields": ",".join(comments.NAMED)}
+        )
+        return comments.is_named(issue, account)
 
     def _comment(self, ref: EpicRef, comment_id: str, ours: bool = True) -> Comment:
         return Comment(comment_id, payloads.comment_url(self._site, ref.key, comment_id), ours)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from connectors.config import Token, refuse_type
 
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL, which keeps the configuration, holds none
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
@@ -31,13 +33,8 @@ def _sound_jql(jql: str) -> str:
     return jql.strip()
 
 
-def _header_safe(secret: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"[!-~]+", secret.get_secret_value()):
-        raise PydanticCustomError("token", "must be printable ASCII without blanks; was it copied whole?")
-    return secret
-
-
-ProjectKey = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,254}$"), AfterValidator(str.upper)]
+PROJECT_KEY = r"[A-Za-z][A-Za-z0-9_]{0,254}"
+ProjectKey = Annotated[str, Field(pattern=rf"^{PROJECT_KEY}$"), AfterValidator(str.upper)]
 FieldId = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,254}$")]
 
 
@@ -53,29 +50,18 @@ class JiraCredentials(BaseModel):
     email: str = Field(
         pattern=r"^[!-9;-~]+@[!-9;-~]+$", description="The e-mail address of the token's account."
     )
-    token: Annotated[SecretStr, AfterValidator(_header_safe)] = Field(
-        description="The API token; never returned."
-    )
+    token: Token = Field(description="The API token; never returned.")
 
     @model_validator(mode="before")
     @classmethod
     def _not_yet(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("type") == "bearer":
-            raise ValidationError.from_exception_data(
-                cls.__name__,
-                [
-                    InitErrorDetails(
-                        type=PydanticCustomError(
-                            "not_in_this_build",
-                            "bearer credentials (Jira Data Center) are not in this build;"
-                            ' use "api_token" with a Jira Cloud site',
-                        ),
-                        loc=("type",),
-                        input="bearer",
-                    )
-                ],
-            )
-        return data
+        return refuse_type(
+            cls.__name__,
+            data,
+            "bearer",
+            "bearer credentials (Jira Data Center) are not in this build;"
+            ' use "api_token" with a Jira Cloud site',
+        )
 
 
 class JiraScope(BaseModel):

@@ -21,6 +21,10 @@ class Forbidden(Rejected):
     """The account is known and may not do this."""
 
 
+class Unsuited(Rejected):
+    """Jira understood the request and does not take it as it is (400)."""
+
+
 def error_of(
     status: int, headers: Mapping[str, str], body: bytes, *, write: bool, now: datetime
 ) -> ConnectorError | None:
@@ -49,7 +53,8 @@ def error_of(
         return Gone(f"Jira does not have it, or does not show it to us: {said}")
     if status == 403:
         return Forbidden(f"Jira forbids it: {said}", "Give the account the permission it lacks.")
-    return Rejected(f"Jira refused: {said}", "See what Jira says, and change the source or the ticket.")
+    kind_of = Unsuited if status == 400 else Rejected
+    return kind_of(f"Jira refused: {said}", "See what Jira says, and change the source or the ticket.")
 
 
 def _anonymous(status: int, headers: Mapping[str, str]) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
-import orjson
 import requests
 from jira import JIRA
 from urllib3.exceptions import NewConnectionError
 
+from connectors import lenient
 from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
 from connectors.jira.errors import error_of
 
@@ -139,8 +138,8 @@ class Wire:
         if wrong is not None:
             raise wrong
         try:
-            return _decoded(response.content)
-        except (ValueError, RecursionError):
+            return lenient.loads(response.content)
+        except ValueError:
             if write:
                 raise Unanswered("Jira took the request, but its answer could not be read.") from None
             raise BadPayload(f"Jira's answer to {path} is not JSON.") from None
@@ -179,13 +178,6 @@ class Wire:
     def _silence(self, write: bool, when: str) -> Unavailable:
         kind = Unanswered if write else Unavailable
         return kind(f"{self._host} did not answer {when}.")
-
-
-def _decoded(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except ValueError:
-        return json.loads(content)  # lenient where orjson is strict, with half a surrogate pair say
 
 
 def _as_it_is(answer: Any) -> Any:

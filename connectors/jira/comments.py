@@ -1,0 +1,92 @@
+"""A person's comment on a Jira ticket, and whether they may edit the ticket. Pure.
+
+https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-comments/ and
+https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-permissions/
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from connectors.base import BadPayload, TicketComment
+from connectors.jira.payloads import PROPERTY
+from connectors.jira.text import lines_of
+from connectors.markup import storable
+
+EDIT = "EDIT_ISSUES"
+NAMED = ("reporter", "creator", "assignee")
+
+_OF_ISSUE = re.compile(r"/issue/([0-9]+)/comment/[0-9]+$")
+_ID = re.compile(r"[0-9]{1,19}")
+
+
+def id_of(text: str) -> int:
+    """A ticket's or comment's id as the calls that take many want it. Raises `BadPayload`."""
+    if not _ID.fullmatch(text):
+        raise BadPayload(f"{text[:50]!r} is no id of Jira's.")
+    return int(text)
+
+
+def elsewhere(comment: dict[str, Any], issue_id: str) -> bool:
+    """Whether the comment says that it belongs to another issue."""
+    address = comment.get("self")
+    found = _OF_ISSUE.search(address) if isinstance(address, str) else None
+    return found is not None and found[1] != issue_id
+
+
+def ticket_comment(comment: dict[str, Any]) -> TicketComment:
+    """A comment listed with its properties; nobody's right is settled yet. Raises `BadPayload`.
+
+    A comment with the property of any installation's notice is no person's, nor is an app's.
+    """
+    try:
+        author = comment.get("author") or {}
+        marked = any(known["key"] == PROPERTY for known in comment.get("properties") or ())
+        shown = author.get("displayName") or author.get("accountId") or "anonymous"
+        return TicketComment(
+            id=str(comment["id"]),
+            author=storable(str(shown)),
+            lines=lines_of(comment.get("body")),
+            ours=marked or author.get("accountType") == "app",
+            may_steer=False,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadPayload(f"A comment in Jira's answer could not be read: {error!r}") from error
+
+
+def permission_question(account_id: str, issue_id: str) -> dict[str, Any]:
+    """The body of `POST permissions/check`: may this account edit this issue?"""
+    return {
+        "accountId": account_id,
+        "projectPermissions": [{"permissions": [EDIT], "issues": [id_of(issue_id)]}],
+    }
+
+
+def is_permitted(answer: Any, issue_id: str) -> bool:
+    """What `permissions/check` answered: it lists the issues for which the right is there."""
+    try:
+        return any(
+            str(issue) == issue_id
+            for grant in answer["projectPermissions"]
+            if grant["permission"] == EDIT
+            for issue in grant["issues"]
+        )
+    except (KeyError, TypeError) as error:
+        raise BadPayload(f"Jira's answer about permissions could not be read: {error!r}") from error
+
+
+def is_named(issue: Any, account_id: str) -> bool:
+    """Whether the ticket names this account as its reporter, creator or assignee. Raises `BadPayload`."""
+    try:
+        people = [issue["fields"].get(name) or {} for name in NAMED]
+        return any(
+            person.get("accountId") == account_id and person.get("active") is True for person in people
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadPayload(f"Jira's answer about a ticket could not be read: {error!r}") from error
+
+
+def concerns_administrators(message: str) -> bool:
+    """Whether a refusal says that only administrators may ask; the word is alike in most languages."""
+    return re.search(r"administ", message, re.IGNORECASE) is not None

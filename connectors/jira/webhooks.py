@@ -1,0 +1,144 @@
+"""What Jira's webhooks point at. Pure.
+
+https://developer.atlassian.com/cloud/jira/platform/webhooks/. The body names the event. Old servers tell of
+a comment as an update of its issue, some say not even that, and some comment events hold no issue at all.
+Nothing of a payload is believed but where to look.
+"""
+
+from __future__ import annotations
+
+import re
+
+from connectors.base import CommentRef, EpicRef, Hint
+from connectors.jira.config import PROJECT_KEY, JiraEpics, JiraScope
+from connectors.webhooks import Webhooks, ignored, name, number, part, unknown
+
+# --- three sets: handled, ignored knowingly, and whatever stands in neither is unknown ------------------
+
+ISSUES = frozenset({"jira:issue_created", "jira:issue_updated", "jira:issue_deleted"})
+COMMENTS = frozenset({"comment_created", "comment_updated", "comment_deleted"})
+REREADS = frozenset({
+    "issuetype_deleted", "issuetype_updated", "project_archived", "project_deleted",
+    "project_restored_archived", "project_restored_deleted", "project_soft_deleted", "project_updated",
+})  # fmt: skip
+HANDLED = ISSUES | COMMENTS | REREADS
+
+_LOOKS = "changes nothing that is stored"
+_SELF = "the issue's own event tells what is stored"
+_BOARD = "is about boards and sprints"
+_VERSION = "fix versions are read with the issue, and all by the full run"
+_OPTION = "is about the site's settings"
+_PEOPLE = "bears on people and rights, which are asked for when they are needed"
+IGNORED: dict[str, str] = {
+    "attachment_created": _LOOKS, "attachment_deleted": _LOOKS,
+    "board_configuration_changed": _BOARD, "board_created": _BOARD, "board_deleted": _BOARD,
+    "board_updated": _BOARD, "sprint_closed": _BOARD, "sprint_created": _BOARD, "sprint_deleted": _BOARD,
+    "sprint_started": _BOARD, "sprint_updated": _BOARD,
+    "filter_created": _LOOKS, "filter_deleted": _LOOKS, "filter_updated": _LOOKS,
+    "issue_property_deleted": _LOOKS, "issue_property_set": _LOOKS,
+    "issuelink_created": _SELF, "issuelink_deleted": _SELF,
+    "issuetype_created": "no issue has it yet", "project_created": "has no issues yet",
+    "jira:version_created": _VERSION, "jira:version_deleted": _VERSION, "jira:version_merged": _VERSION,
+    "jira:version_moved": _VERSION, "jira:version_released": _VERSION,
+    "jira:version_unreleased": _VERSION, "jira:version_updated": _VERSION,
+    "jira:worklog_updated": _LOOKS, "worklog_created": _LOOKS, "worklog_deleted": _LOOKS,
+    "worklog_updated": _LOOKS,
+    "jira_expression_evaluation_failed": _OPTION, "option_attachments_changed": _OPTION,
+    "option_issuelinks_changed": _OPTION, "option_subtasks_changed": _OPTION,
+    "option_timetracking_changed": _OPTION, "option_timetracking_provider_changed": _OPTION,
+    "option_unassigned_issues_changed": _OPTION, "option_voting_changed": _OPTION,
+    "option_watching_changed": _OPTION,
+    "user_created": _PEOPLE, "user_deleted": _PEOPLE, "user_updated": _PEOPLE,
+}  # fmt: skip
+
+_KEY = re.compile(rf"{PROJECT_KEY}-[1-9][0-9]{{0,18}}")
+_COMMENT_PATH = re.compile(r"/issue/([0-9]{1,19})/comment/[0-9]{1,19}$")
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def hear(event: str | None, payload: object) -> Hint:
+    """What a delivery points at; see `connectors.webhooks.Webhooks`. Any JSON value, raises nothing.
+
+    `event` is not looked at, the body names it; `action` is Jira's `issue_event_type_name`. A ticket whose
+    key is not told has an empty one: the id is enough.
+    """
+    kind, action = name(part(payload, "webhookEvent")), name(part(payload, "issue_event_type_name"))
+    if kind is None and isinstance(part(payload, "issue"), dict):
+        return _issue("", action, payload)  # a workflow's own call holds the issue and names no event
+    kind = kind or ""
+    if kind in IGNORED:
+        return ignored(kind, action, IGNORED[kind])
+    if kind in REREADS:
+        return Hint(kind, action, reread=True)
+    if kind in COMMENTS:
+        return _comment(kind, action, payload)
+    return _issue(kind, action, payload) if kind in ISSUES else unknown(kind, action)
+
+
+def _issue(kind: str, action: str | None, payload: object) -> Hint:
+    """The issue, and the comment written with it.
+
+    Only what the event names: the parent of a sub-task is a story and no epic, so no parent is taken
+    for one.
+    """
+    ticket = _ref(part(payload, "issue"))
+    if ticket is None:
+        return ignored(kind, action, "names no ticket")
+    comment = _comment_of(ticket, payload, removed=action == "issue_comment_deleted")
+    only = comment is not None and not part(payload, "changelog", "items") and _tells_of_comment(action)
+    removed = kind == "jira:issue_deleted"
+    return Hint(kind, action, tickets=() if only else (ticket,), removed=removed, comment=comment)
+
+
+def _tells_of_comment(action: str | None) -> bool:
+    """Old servers name no type of event; what comes with a comment and no change is about the comment."""
+    return action in {None, "issue_commented", "issue_comment_edited", "issue_comment_deleted"}
+
+
+def _comment(kind: str, action: str | None, payload: object) -> Hint:
+    """Whatever else it says, the event has to name a comment, and the issue, if only in its address."""
+    ticket = _ref(part(payload, "issue")) or _ref_of_comment(part(payload, "comment", "self"))
+    if ticket is None:
+        return ignored(kind, action, "names no ticket")
+    comment = _comment_of(ticket, payload, removed=kind == "comment_deleted")
+    if comment is None:
+        return ignored(kind, action, "names no comment")
+    return Hint(kind, action, comment=comment)
+
+
+def _comment_of(ticket: EpicRef, payload: object, *, removed: bool) -> CommentRef | None:
+    comment_id = number(part(payload, "comment", "id"))
+    return CommentRef(ticket, comment_id, removed) if comment_id else None
+
+
+def _ref(issue: object) -> EpicRef | None:
+    remote_id, key = number(part(issue, "id")), part(issue, "key")
+    if remote_id is None:
+        return None
+    sound = isinstance(key, str) and len(key) <= 255 and _KEY.fullmatch(key)
+    return EpicRef(remote_id, key if sound else "")
+
+
+def _ref_of_comment(address: object) -> EpicRef | None:
+    """The issue's id out of a comment's own address, which is never called."""
+    found = _COMMENT_PATH.search(address) if isinstance(address, str) else None
+    remote_id = number(found[1]) if found else None
+    return EpicRef(remote_id, "") if remote_id else None
+
+
+def leave_out(ticket: EpicRef, payload: object, scope: JiraScope, epics: JiraEpics) -> str | None:
+    """See `connectors.webhooks.Webhooks`. Which types are epics is the site's to say, so a type is not
+    judged here; a look costs one request for a hundred issues."""
+    project = ticket.key.rpartition("-")[0]
+    return "out_of_scope" if project and not scope.covers(project) else None
+
+
+WEBHOOKS = Webhooks(
+    "X-Hub-Signature",
+    "X-Atlassian-Webhook-Identifier",
+    None,
+    takes_forms=False,
+    hear=hear,
+    leave_out=leave_out,
+)

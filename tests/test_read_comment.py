@@ -1,0 +1,522 @@
+"""A person's comment read afresh from both trackers, and whether its author may steer the ticket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import requests
+import responses
+import respx
+
+from connectors.base import (
+    BadPayload,
+    CommentRef,
+    Connector,
+    Epic,
+    EpicRef,
+    Missing,
+    Rejected,
+    TicketComment,
+    Unanswered,
+    Unauthorized,
+    Unavailable,
+)
+from connectors.github.payloads import NOTICE
+from connectors.registry import KINDS
+from tests.vendor_api import check_exchange, from_requests
+
+HIDDEN = "s3cret-token"
+
+
+# --- GitHub ---------------------------------------------------------------------------------
+
+API = "https://api.github.com"
+ON_GITHUB = f"{API}/repos/acme/shop/issues/comments/900"
+ISSUE = f"{API}/repos/acme/shop/issues/7"
+ASKED = CommentRef(EpicRef("7001", "acme/shop#7"), "900")
+
+
+def user(number: int, login: str, kind: str = "User") -> dict[str, Any]:
+    links = (
+        "avatar_url", "html_url", "followers_url", "following_url", "gists_url", "starred_url",
+        "subscriptions_url", "organizations_url", "repos_url", "events_url", "received_events_url", "url",
+    )  # fmt: skip
+    filled = {name: f"https://github.example/{login}" for name in links}
+    return filled | {
+        "id": number, "node_id": f"U{number}", "login": login, "type": kind, "site_admin": False,
+        "gravatar_id": None,
+    }  # fmt: skip
+
+
+DEV = user(5, "dev-lead")
+
+
+def said(**members: Any) -> dict[str, Any]:
+    return {
+        "id": 900, "node_id": "C900", "url": ON_GITHUB, "issue_url": ISSUE, "user": DEV,
+        "html_url": "https://github.com/acme/shop/issues/7#issuecomment-900",
+        "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        "author_association": "MEMBER", "body": "/northing link KR-3",
+    } | members  # fmt: skip
+
+
+@pytest.fixture
+def github() -> Iterator[respx.MockRouter]:
+    with respx.mock(assert_all_called=False) as mock:
+        yield mock
+
+
+@pytest.fixture
+async def octo() -> AsyncIterator[Connector]:
+    kind = KINDS["github"]
+    connector = kind.connect(
+        API,
+        kind.credentials.model_validate({"type": "token", "token": HIDDEN}),
+        kind.scope.model_validate({"repositories": ["acme/shop"]}),
+        kind.epics.model_validate({}),
+    )
+    yield connector
+    await connector.aclose()
+
+
+async def test_a_comment_on_github_is_read_in_one_request(github: respx.MockRouter, octo: Connector) -> None:
+    github.get(ON_GITHUB).respond(json=said())
+    assert await octo.read_comment(ASKED) == TicketComment(
+        "900", "dev-lead", ("/northing link KR-3",), ours=False, may_steer=True
+    )
+    assert octo.requests == 1
+    assert [problem for call in github.calls for problem in check_exchange(call.request, call.response)] == []
+
+
+async def test_commands_stand_outside_code_quotes_and_html(github: respx.MockRouter, octo: Connector) -> None:
+    body = (
+        "Hello `/northing a`\r\n/northing b\r\n\r\n> /northing c\r\n\r\n"
+        "```\n/northing d\n```\n\n    /northing e\n"
+        "\n<!-- \n/northing f\n-->\n\n<div>\n/northing g\n</div>\n\n<b>x</b>/northing h\n\n- /northing i\n"
+    )
+    github.get(ON_GITHUB).respond(json=said(body=body))
+    found = await octo.read_comment(ASKED)
+    assert found is not None
+    commands = [line for line in found.lines if line.startswith("/northing")]
+    assert commands == ["/northing b", "/northing i"]
+
+
+PERSON = {"body": "words"}
+
+
+@pytest.mark.parametrize(
+    ("members", "ours"),
+    [
+        ({"body": f"{NOTICE}\n<!-- northing:id inst/5 -->\n\nNo key result."}, True),
+        ({"body": f"{NOTICE}\r\n/northing help"}, True),
+        ({"body": f"> {NOTICE}\n/northing help"}, False),
+        ({"body": f"Look: {NOTICE}"}, False),
+        ({"body": ""}, False),
+        ({"body": None}, False),
+        ({"user": user(6, "helper[bot]", "Bot")}, True),
+        ({"performed_via_github_app": {"id": 1, "slug": "helper"}}, True),
+        ({"performed_via_github_app": None}, False),
+    ],
+)
+async def test_a_programs_comment_on_github(
+    github: respx.MockRouter, octo: Connector, members: dict[str, Any], ours: bool
+) -> None:
+    """Whoever else wrote it is a person, the token's owner too: no account is asked for."""
+    github.get(ON_GITHUB).respond(json=said(**members))
+    found = await octo.read_comment(ASKED)
+    assert found is not None
+    assert (found.ours, found.may_steer) == (ours, not ours)
+    assert octo.requests == 1
+
+
+MANNEQUIN = ["CONTRIBUTOR", "FIRST_TIMER", "FIRST_TIME_CONTRIBUTOR", "MANNEQUIN", "NONE", None, "owner"]
+
+
+@pytest.mark.parametrize("association", ["OWNER", "MEMBER", "COLLABORATOR", *MANNEQUIN])
+async def test_the_right_by_association(
+    github: respx.MockRouter, octo: Connector, association: str | None
+) -> None:
+    github.get(ON_GITHUB).respond(json=said(author_association=association))
+    github.get(ISSUE).respond(json={"user": user(9, "other"), "assignees": []})
+    found = await octo.read_comment(ASKED)
+    assert found is not None
+    assert found.may_steer is (association not in MANNEQUIN)
+    assert octo.requests == (2 if association in MANNEQUIN else 1)
+
+
+@pytest.mark.parametrize(
+    ("author", "issue", "may"),
+    [
+        (DEV, {"user": DEV, "assignees": []}, True),
+        (DEV, {"user": DEV}, True),
+        (DEV, {"user": None, "assignees": [user(9, "other"), None, DEV]}, True),
+        (DEV, {"user": user(9, "other"), "assignees": [user(8, "third")]}, False),
+        # A name can be taken again, an id cannot.
+        (DEV, {"user": user(9, "dev-lead"), "assignees": None}, False),
+        (None, {"user": None, "assignees": [{}]}, False),
+    ],
+)  # fmt: skip
+async def test_who_takes_part_in_the_issue_may_steer_it(
+    github: respx.MockRouter, octo: Connector, author: Any, issue: dict[str, Any], may: bool
+) -> None:
+    github.get(ON_GITHUB).respond(json=said(author_association="NONE", user=author))
+    github.get(ISSUE).respond(json=issue)
+    found = await octo.read_comment(ASKED)
+    assert found is not None
+    assert (found.may_steer, found.author) == (may, "dev-lead" if author else "ghost")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status_code": 404, "json": {"message": "Not Found"}},
+        {"status_code": 410},
+        {"json": said(issue_url=f"{API}/repos/acme/shop/issues/17")},
+        {"json": said(issue_url=f"{API}/repos/acme/shop/issues/71")},
+    ],
+)
+async def test_a_comment_gone_or_of_another_issue(
+    github: respx.MockRouter, octo: Connector, answer: dict[str, Any]
+) -> None:
+    github.get(ON_GITHUB).respond(**answer)
+    assert await octo.read_comment(ASKED) is None
+
+
+async def test_the_issue_may_go_between_the_two_requests(github: respx.MockRouter, octo: Connector) -> None:
+    github.get(ON_GITHUB).respond(json=said(author_association="NONE"))
+    github.get(ISSUE).respond(410, json={"message": "This issue was deleted"})
+    assert await octo.read_comment(ASKED) is None
+
+
+async def test_a_comment_in_a_renamed_repository(github: respx.MockRouter, octo: Connector) -> None:
+    there = f"{API}/repositories/1/issues/comments/900"
+    github.get(ON_GITHUB).respond(301, headers={"location": there})
+    github.get(there).respond(json=said(issue_url=f"{API}/repos/acme/store/issues/7"))
+    found = await octo.read_comment(ASKED)
+    assert found is not None
+    assert found.may_steer
+
+
+BROKEN = {"content": b"[" * 9, "headers": {"content-type": "application/json"}}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"status_code": 401, "json": {"message": "Bad credentials"}}, Unauthorized),
+        ({"status_code": 403, "json": {"message": "Resource not accessible"}}, Rejected),
+        ({"status_code": 429}, Unavailable),
+        ({"status_code": 502}, Unavailable),
+        (httpx.ReadTimeout("slow"), Unavailable),
+        (BROKEN, BadPayload),
+        ({"json": []}, BadPayload),
+        ({"json": {}}, BadPayload),
+        ({"json": said(issue_url=None)}, BadPayload),
+        ({"json": said(user=5)}, BadPayload),
+        ({"json": said(body=["x"])}, BadPayload),
+    ],
+)
+@pytest.mark.parametrize("second", [False, True])
+async def test_trouble_while_reading_on_github(
+    github: respx.MockRouter, octo: Connector, fault: Any, error: type[Exception], second: bool
+) -> None:
+    if second:
+        github.get(ON_GITHUB).respond(json=said(author_association="NONE"))
+        fault = {"json": {"user": 5}} if error is BadPayload and "json" in fault else fault
+    route = github.get(ISSUE if second else ON_GITHUB)
+    route.respond(**fault) if isinstance(fault, dict) else route.mock(side_effect=fault)
+    with pytest.raises(error) as caught:
+        await octo.read_comment(ASKED)
+    assert not isinstance(caught.value, Unanswered)
+    assert HIDDEN not in str(caught.value)
+
+
+# --- Jira -----------------------------------------------------------------------------------
+
+SITE = "https://acme.atlassian.net"
+REST = f"{SITE}/rest/api/3"
+TICKET = CommentRef(EpicRef("10040", ""), "10019")  # as a comment event without an issue names it
+PERSON_ON_JIRA = {
+    "accountId": "5b10a2844c20165700ede21g", "accountType": "atlassian", "active": True,
+    "displayName": "Dev Lead",
+}  # fmt: skip
+ADMINS_ONLY = {"errorMessages": ["Only Jira administrators can perform this operation."], "errors": {}}
+
+
+def adf(*nodes: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "doc", "version": 1, "content": list(nodes)}
+
+
+def words(text: str, *marks: str) -> dict[str, Any]:
+    node: dict[str, Any] = {"type": "text", "text": text}
+    marked = node | {"marks": [{"type": mark} for mark in marks]} if marks else node
+    return {"type": "paragraph", "content": [marked]}
+
+
+def told(**members: Any) -> dict[str, Any]:
+    return {
+        "id": "10019", "self": f"{REST}/issue/10040/comment/10019", "author": PERSON_ON_JIRA,
+        "body": adf(words("/northing link KR-3")), "properties": [],
+        "created": "2026-01-01T00:00:00.000+0000", "updated": "2026-01-01T00:00:00.000+0000",
+    } | members  # fmt: skip
+
+
+def page(*comments: Any) -> dict[str, Any]:
+    return {
+        "values": list(comments),
+        "startAt": 0,
+        "maxResults": 1000,
+        "total": len(comments),
+        "isLast": True,
+    }
+
+
+def granted(*issues: int) -> dict[str, Any]:
+    grant = {"permission": "EDIT_ISSUES", "issues": list(issues), "projects": []}
+    return {"globalPermissions": [], "projectPermissions": [grant]}
+
+
+@pytest.fixture
+def jira() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        mock.get(f"{REST}/myself", json={"accountId": "me", "displayName": "Northing"})
+        yield mock
+
+
+@pytest.fixture
+async def atlas() -> AsyncIterator[Connector]:
+    kind = KINDS["jira"]
+    connector = kind.connect(
+        SITE,
+        kind.credentials.model_validate({"type": "api_token", "email": "bot@acme.com", "token": HIDDEN}),
+        kind.scope.model_validate({"projects": ["SHOP"]}),
+        kind.epics.model_validate({}),
+    )
+    yield connector
+    await connector.aclose()
+
+
+def answer(mock: responses.RequestsMock, comment: Any, check: dict[str, Any] | None = None) -> None:
+    listed = comment if isinstance(comment, dict) and "id" not in comment else {"json": page(comment)}
+    mock.post(f"{REST}/comment/list", **listed)
+    mock.post(f"{REST}/permissions/check", **(check or {"json": granted(10040)}))
+
+
+async def test_a_comment_on_jira_is_read_in_two_requests(
+    jira: responses.RequestsMock, atlas: Connector
+) -> None:
+    answer(jira, told())
+    assert await atlas.read_comment(TICKET) == TicketComment(
+        "10019", "Dev Lead", ("/northing link KR-3",), ours=False, may_steer=True
+    )
+    assert [json.loads(call.request.body) for call in jira.calls] == [
+        {"ids": [10019]},
+        {
+            "accountId": PERSON_ON_JIRA["accountId"],
+            "projectPermissions": [{"permissions": ["EDIT_ISSUES"], "issues": [10040]}],
+        },
+    ]
+    assert "expand=properties" in (jira.calls[0].request.url or "")
+    assert [p for call in jira.calls for p in check_exchange(*from_requests(call.response))] == []
+
+
+async def test_commands_stand_outside_code_and_quotes_of_adf(
+    jira: responses.RequestsMock, atlas: Connector
+) -> None:
+    broken = {"type": "paragraph", "content": [
+        {"type": "text", "text": "Hello"}, {"type": "hardBreak"}, {"type": "text", "text": "/northing b"},
+    ]}  # fmt: skip
+    body = adf(
+        words("/northing a", "code"), broken, words("/northing c", "strong"),
+        {"type": "codeBlock", "content": [{"type": "text", "text": "/northing d"}]},
+        {"type": "blockquote", "content": [words("/northing e")]},
+        {"type": "bulletList", "content": [{"type": "listItem", "content": [words("/northing f")]}]},
+    )  # fmt: skip
+    answer(jira, told(body=body))
+    found = await atlas.read_comment(TICKET)
+    assert found is not None
+    commands = [line for line in found.lines if line.startswith("/northing")]
+    assert commands == ["/northing b", "/northing c", "/northing f"]
+
+
+@pytest.mark.parametrize(
+    ("members", "ours"),
+    [
+        ({"properties": [{"key": "northing", "value": {"id": "inst/5"}}]}, True),
+        ({"properties": [{"key": "other", "value": 1}, {"key": "northing", "value": None}]}, True),
+        ({"properties": [{"key": "sd.public.comment", "value": {"internal": True}}]}, False),
+        ({"author": PERSON_ON_JIRA | {"accountType": "app"}}, True),
+        ({"author": PERSON_ON_JIRA | {"accountId": "me"}}, False),  # the token's owner is a person too
+    ],
+)
+async def test_a_programs_comment_on_jira(
+    jira: responses.RequestsMock, atlas: Connector, members: dict[str, Any], ours: bool
+) -> None:
+    answer(jira, told(**members))
+    found = await atlas.read_comment(TICKET)
+    assert found is not None
+    assert (found.ours, found.may_steer) == (ours, not ours)
+    assert atlas.requests == (1 if ours else 2)
+
+
+@pytest.mark.parametrize(
+    ("check", "may"),
+    [
+        (granted(10040), True),
+        (granted(10039, 10040), True),
+        (granted(10039), False),
+        (granted(), False),
+        ({"globalPermissions": [], "projectPermissions": []}, False),
+        ({"projectPermissions": [{"permission": "ADD_COMMENTS", "issues": [10040], "projects": []}]}, False),
+    ],
+)
+async def test_the_right_as_jira_says_it(
+    jira: responses.RequestsMock, atlas: Connector, check: dict[str, Any], may: bool
+) -> None:
+    answer(jira, told(author=PERSON_ON_JIRA | {"accountType": "customer"}), {"json": check})
+    found = await atlas.read_comment(TICKET)
+    assert found is not None
+    assert found.may_steer is may
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"status": 403, "json": ADMINS_ONLY},
+        {"status": 403, "body": "<html>"},
+        {"status": 400, "json": ADMINS_ONLY},
+        {"status": 401, "json": {"errorMessages": ["You are not authenticated."]}},
+    ],
+)
+@pytest.mark.parametrize(
+    ("fields", "may"),
+    [
+        ({"reporter": PERSON_ON_JIRA}, True),
+        ({"assignee": PERSON_ON_JIRA, "reporter": None}, True),
+        ({"creator": PERSON_ON_JIRA}, True),
+        ({"reporter": PERSON_ON_JIRA | {"active": False}}, False),
+        ({"reporter": PERSON_ON_JIRA | {"accountId": "somebody-else"}, "assignee": None}, False),
+        ({}, False),
+    ],
+)
+async def test_where_jira_does_not_let_us_ask_the_ticket_names_its_people(
+    jira: responses.RequestsMock, atlas: Connector, refusal: dict[str, Any], fields: dict[str, Any], may: bool
+) -> None:
+    answer(jira, told(author=PERSON_ON_JIRA), refusal)
+    jira.get(f"{REST}/issue/10040", json={"id": "10040", "key": "SHOP-1", "fields": fields})
+    found = await atlas.read_comment(TICKET)
+    assert found is not None
+    assert found.may_steer is may
+
+
+@pytest.mark.parametrize("author", [None, {}, {"displayName": "Anonymous"}, {"accountId": 5, "active": True}])
+async def test_anonymous_steers_nothing_and_is_not_asked_about(
+    jira: responses.RequestsMock, atlas: Connector, author: Any
+) -> None:
+    answer(jira, told(author=author))
+    found = await atlas.read_comment(TICKET)
+    assert found is not None
+    assert found.may_steer is False
+    assert found.author
+    assert atlas.requests == 1
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"json": page()},
+        {"json": page(told(id="10020"))},
+        {"json": page(told(self=f"{REST}/issue/10041/comment/10019"))},
+    ],
+)
+async def test_a_comment_gone_or_of_another_ticket(
+    jira: responses.RequestsMock, atlas: Connector, listed: dict[str, Any]
+) -> None:
+    answer(jira, listed)
+    assert await atlas.read_comment(TICKET) is None
+
+
+async def test_trap_21_an_empty_list_for_nobody_is_no_comment_gone(
+    jira: responses.RequestsMock, atlas: Connector
+) -> None:
+    answer(jira, {"json": page()})
+    jira.replace("GET", f"{REST}/myself", status=401)
+    with pytest.raises(Unauthorized):
+        await atlas.read_comment(TICKET)
+
+
+async def test_trap_21_a_401_to_the_question_may_mean_that_the_token_died(
+    jira: responses.RequestsMock, atlas: Connector
+) -> None:
+    answer(jira, told(), {"status": 401})
+    jira.replace("GET", f"{REST}/myself", status=401)
+    with pytest.raises(Unauthorized):
+        await atlas.read_comment(TICKET)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"status": 429, "headers": {"Retry-After": "30"}}, Unavailable),
+        ({"status": 503}, Unavailable),
+        ({"body": requests.ReadTimeout("slow")}, Unavailable),
+        ({"status": 400, "json": {"errorMessages": ["Invalid account ID"]}}, Rejected),
+        ({"status": 404, "body": "<html>"}, Rejected),
+        ({"json": {"values": 5, "projectPermissions": 5}}, BadPayload),
+        ({"json": [1]}, BadPayload),
+        ({"json": {}}, BadPayload),
+        ({"body": "<html>"}, BadPayload),
+    ],
+)
+@pytest.mark.parametrize("second", [False, True])
+async def test_trouble_while_reading_on_jira(
+    jira: responses.RequestsMock, atlas: Connector, fault: Any, error: type[Exception], second: bool
+) -> None:
+    answer(jira, told() if second else fault, fault)
+    with pytest.raises(error) as caught:
+        await atlas.read_comment(TICKET)
+    assert not isinstance(caught.value, Unanswered)
+    assert atlas.requests == (2 if second else 1)
+
+
+@pytest.mark.parametrize(
+    "members", [{"author": 5}, {"author": "x"}, {"properties": 5}, {"properties": [5]}, {"properties": [{}]}]
+)
+async def test_a_comment_that_cannot_be_read(
+    jira: responses.RequestsMock, atlas: Connector, members: dict[str, Any]
+) -> None:
+    answer(jira, told(**members))
+    with pytest.raises(BadPayload):
+        await atlas.read_comment(TICKET)
+
+
+@pytest.mark.parametrize("ref", [CommentRef(TICKET.ticket, "x"), CommentRef(EpicRef("../1", ""), "10019")])
+async def test_ids_that_are_none_of_jiras_are_not_sent(
+    jira: responses.RequestsMock, atlas: Connector, ref: CommentRef
+) -> None:
+    answer(jira, told(self="https://acme.atlassian.net"))
+    with pytest.raises(BadPayload):
+        await atlas.read_comment(ref)
+
+
+async def test_a_ticket_without_a_key_is_fetched_by_its_id(
+    jira: responses.RequestsMock, atlas: Connector
+) -> None:
+    jira.get(f"{REST}/issuetype", json=[{"id": "1", "name": "Epic", "hierarchyLevel": 1}])
+    fields = {
+        "summary": "s", "issuetype": {"id": "1", "name": "Epic"}, "project": {"key": "SHOP"},
+        "created": "2026-01-01T00:00:00.000+0000", "updated": "2026-01-01T00:00:00.000+0000",
+    }  # fmt: skip
+    jira.post(
+        f"{REST}/issue/bulkfetch", json={"issues": [{"id": "10040", "key": "SHOP-41", "fields": fields}]}
+    )
+    refs = [EpicRef("10040", ""), EpicRef("10041", "")]
+    found, gone = await atlas.fetch(refs)
+    assert isinstance(found, Epic)
+    assert found.ref == EpicRef("10040", "SHOP-41")
+    assert gone == Missing(refs[1], "deleted")
+    assert json.loads(jira.calls[-1].request.body or "")["issueIdsOrKeys"] == ["10040", "10041"]

@@ -1,0 +1,277 @@
+"""Jira's webhooks: what each delivery points at."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.base import CommentRef, EpicRef, Hint
+from connectors.jira.webhooks import COMMENTS, HANDLED, IGNORED, ISSUES, REREADS, hear
+from connectors.registry import KINDS
+from connectors.webhooks import number
+
+FIXTURES = Path(__file__).parents[2] / "shared" / "fixtures" / "jira-webhooks"
+recorded = pytest.mark.skipif(
+    not FIXTURES.exists(), reason="the recorded payloads lie beside the repository, not in it"
+)
+SITE = "https://acme.atlassian.net/rest/api/2"
+REF = EpicRef("10040", "SHOP-41")
+ISSUE = {"id": "10040", "key": "SHOP-41", "self": f"{SITE}/issue/10040"}
+COMMENT = {"id": "10019", "self": f"{SITE}/issue/10040/comment/10019", "body": "/northing help"}
+SAID = CommentRef(REF, "10019")
+CHANGE = {"items": [{"field": "summary", "from": None, "toString": "x"}]}
+
+
+def test_the_headers() -> None:
+    said = KINDS["jira"].webhooks
+    assert (said.signature_header, said.id_header, said.event_header, said.takes_forms) == (
+        "X-Hub-Signature", "X-Atlassian-Webhook-Identifier", None, False,
+    )  # fmt: skip
+    assert said.hear is hear
+
+
+@pytest.mark.parametrize("event", sorted(ISSUES))
+def test_a_change_of_an_issue_names_it(event: str) -> None:
+    found = hear(None, {"webhookEvent": event, "issue": ISSUE, "changelog": CHANGE})
+    assert found == Hint(event, tickets=(REF,), removed=event == "jira:issue_deleted")
+
+
+@pytest.mark.parametrize("event", sorted(COMMENTS))
+@pytest.mark.parametrize("told", [True, False])
+def test_trap_23_a_comment_with_or_without_its_issue(event: str, told: bool) -> None:
+    payload = {"webhookEvent": event, "comment": COMMENT} | ({"issue": ISSUE} if told else {})
+    ticket = REF if told else EpicRef("10040", "")
+    comment = CommentRef(ticket, "10019", removed=event == "comment_deleted")
+    assert hear("ignored", payload) == Hint(event, comment=comment)
+
+
+@pytest.mark.parametrize(
+    ("action", "more", "tickets", "comment"),
+    [
+        ("issue_commented", {"comment": COMMENT}, (), SAID),
+        ("issue_comment_edited", {"comment": COMMENT}, (), SAID),
+        ("issue_comment_deleted", {"comment": COMMENT}, (), CommentRef(REF, "10019", removed=True)),
+        (None, {"comment": COMMENT}, (), SAID),
+        ("issue_commented", {"comment": COMMENT, "changelog": {"items": []}}, (), SAID),
+        # A comment written with a change, such as a transition's.
+        ("issue_commented", {"comment": COMMENT, "changelog": CHANGE}, (REF,), SAID),
+        ("issue_generic", {"comment": COMMENT, "changelog": CHANGE}, (REF,), SAID),
+        ("issue_generic", {"comment": COMMENT}, (REF,), SAID),
+        # Which comment went is not told, so the ticket is looked at.
+        ("issue_comment_deleted", {}, (REF,), None),
+        (None, {}, (REF,), None),
+        ("issue_commented", {"comment": {"id": "x"}}, (REF,), None),
+        ("issue_moved", {"changelog": CHANGE}, (REF,), None),
+        ("issue_event_of_a_plug_in", {}, (REF,), None),
+    ],
+)
+def test_an_update_that_may_only_carry_a_comment(
+    action: str | None, more: dict[str, Any], tickets: tuple[EpicRef, ...], comment: CommentRef | None
+) -> None:
+    payload = {"webhookEvent": "jira:issue_updated", "issue_event_type_name": action, "issue": ISSUE} | more
+    assert hear(None, payload) == Hint("jira:issue_updated", action, tickets=tickets, comment=comment)
+
+
+def test_a_workflow_names_no_event_but_its_issue() -> None:
+    assert hear(None, {"issue": ISSUE, "transition": {"to_status": "Done"}}) == Hint("", tickets=(REF,))
+    assert hear(None, {"transition": {}}) == Hint("", None, "unknown", "unknown")
+    assert hear(None, {"webhookEvent": 5, "issue": {}}) == Hint("", None, "ignored", "names no ticket")
+
+
+@pytest.mark.parametrize("kind", [{"subtask": True, "hierarchyLevel": -1}, {"subtask": False}])
+def test_trap_7_no_parent_is_taken_for_an_epic(kind: dict[str, Any]) -> None:
+    parent = {"id": "1", "key": "SHOP-1", "fields": {"issuetype": {"hierarchyLevel": 0}}}
+    issue = ISSUE | {"fields": {"issuetype": kind, "parent": parent, "customfield_10014": "SHOP-1"}}
+    found = hear(None, {"webhookEvent": "jira:issue_updated", "issue": issue, "changelog": CHANGE})
+    assert found.tickets == (REF,)
+
+
+@pytest.mark.parametrize("event", sorted(REREADS))
+def test_what_changes_names_or_visibility_of_many(event: str) -> None:
+    assert hear(None, {"webhookEvent": event, "project": {"key": "SHOP"}}) == Hint(event, reread=True)
+
+
+@pytest.mark.parametrize("event", sorted(IGNORED))
+def test_what_is_ignored_knowingly(event: str) -> None:
+    assert hear(None, {"webhookEvent": event, "issue": ISSUE}) == Hint(event, None, "ignored", IGNORED[event])
+
+
+@pytest.mark.parametrize("event", ["jira:issue_invented", "sprint", "issues"])
+def test_what_is_unknown(event: str) -> None:
+    assert hear(None, {"webhookEvent": event, "issue": ISSUE}) == Hint(event, None, "unknown", "unknown")
+
+
+def test_the_sets_do_not_meet() -> None:
+    assert not HANDLED & IGNORED.keys()
+    assert len(HANDLED) == len(ISSUES) + len(COMMENTS) + len(REREADS)
+    assert all(reason and reason not in {"unknown", "own"} for reason in IGNORED.values())
+
+
+# --- what strangers may send ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "issue",
+    [
+        None, [], "SHOP-41", {}, {"key": "SHOP-41"}, ISSUE | {"id": "10040/../1"}, ISSUE | {"id": "x"},
+        ISSUE | {"id": True}, ISSUE | {"id": -1}, ISSUE | {"id": "1" * 20}, ISSUE | {"id": 10**5000},
+        ISSUE | {"id": "１２"}, ISSUE | {"id": "7\n"}, ISSUE | {"id": ["10040"]},
+    ],
+)  # fmt: skip
+def test_an_issue_that_names_nothing_usable(issue: Any) -> None:
+    payload = {"webhookEvent": "jira:issue_updated", "issue": issue}
+    assert hear(None, payload) == Hint("jira:issue_updated", None, "ignored", "names no ticket")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        None, 5, "", "41", "SHOP", "SHOP-", "SHOP-0", "SHOP-4 1", "SHOP-41\n", "SHÖP-1", "S\x00-1",
+        "X" * 255 + "-1",
+    ],
+)  # fmt: skip
+def test_where_the_key_is_not_sound_the_id_is_enough(key: Any) -> None:
+    found = hear(None, {"webhookEvent": "jira:issue_updated", "issue": ISSUE | {"key": key}})
+    assert found.tickets == (EpicRef("10040", ""),)
+
+
+@pytest.mark.parametrize(
+    ("comment", "reason"),
+    [
+        (None, "names no ticket"),
+        ({"id": "1"}, "names no ticket"),
+        ({"id": "1", "self": f"{SITE}/issue/SHOP-1/comment/1"}, "names no ticket"),
+        ({"id": "1", "self": f"{SITE}/issue/{'1' * 20}/comment/1"}, "names no ticket"),
+        ({"id": "1", "self": 5}, "names no ticket"),
+        ({"id": None, "self": COMMENT["self"]}, "names no comment"),
+        ({"id": "1 OR 1", "self": COMMENT["self"]}, "names no comment"),
+    ],
+)
+def test_a_comment_that_names_nothing_usable(comment: Any, reason: str) -> None:
+    payload = {"webhookEvent": "comment_created", "comment": comment}
+    assert hear(None, payload) == Hint("comment_created", None, "ignored", reason)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+MEMBERS = st.sampled_from(
+    ["issue", "comment", "changelog", "items", "id", "key", "self", "fields", "issue_event_type_name"]
+)
+SHAPED = st.recursive(
+    JSON | st.sampled_from(["10040", 10040, "SHOP-41", COMMENT["self"], "issue_commented"]),
+    lambda inner: st.dictionaries(MEMBERS, inner, max_size=6),
+    max_leaves=20,
+)
+
+
+def sound(hint: Hint) -> bool:
+    """Refs that a connector can call, and a reason wherever nothing is done."""
+    refs = [*hint.tickets, *([hint.comment.ticket] if hint.comment else [])]
+    assert all(number(ref.remote_id) and len(ref.key) <= 255 and ref.key.isascii() for ref in refs)
+    points = bool(refs) or hint.reread
+    assert points is (hint.kind == "handled") is (hint.reason is None)
+    return points
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.none() | st.text(max_size=9), JSON | SHAPED)
+def test_any_json_at_all_is_heard_without_an_error(event: str | None, payload: Any) -> None:
+    sound(hear(event, payload))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(HANDLED)), st.dictionaries(MEMBERS, SHAPED, max_size=6))
+def test_handled_events_with_anything_inside(event: str, payload: dict[str, Any]) -> None:
+    found = hear(None, payload | {"webhookEvent": event})
+    assert found.event == event
+    sound(found)
+
+
+# --- what Jira really sends -----------------------------------------------------------------
+
+
+@cache
+def examples() -> dict[str, Any]:
+    return {
+        path.stem.removeprefix("webhook-"): json.loads(path.read_text()) for path in FIXTURES.glob("*.json")
+    }
+
+
+@recorded
+def test_every_recorded_delivery_is_in_one_of_the_three_sets() -> None:
+    found = {name: hear(None, payload) for name, payload in examples().items()}
+    assert len(found) == 28
+    assert Counter(hint.kind for hint in found.values()) == {"handled": 28}
+    assert all(sound(hint) for hint in found.values())
+    about_comments = {name: hint.comment for name, hint in found.items() if hint.comment}
+    assert about_comments == {
+        "cloud-comment-created-mention-user": CommentRef(EpicRef("10040", "TES-41"), "10019"),
+        "cloud-comment-deleted": CommentRef(EpicRef("10357", "KT-7"), "10757", removed=True),
+        "server-comment-deleted": CommentRef(EpicRef("10013", ""), "10084", removed=True),
+        "server-issue-updated-comment-edited": CommentRef(EpicRef("10013", "PRJX-14"), "10084"),
+        "server-issue-updated-commented-2": CommentRef(EpicRef("10231", "PRJA-42"), "10118"),
+        "server-issue-updated-commented-mention-user": CommentRef(EpicRef("10013", "PRJX-14"), "10082"),
+        "server-old-issue-updated-no-event-type-commented": CommentRef(EpicRef("10013", "PRJX-14"), "10082"),
+    }
+    for name, hint in found.items():
+        issue = examples()[name].get("issue")
+        expected = () if hint.comment else (EpicRef(issue["id"], issue["key"]),)
+        assert hint.tickets == expected, name
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths into a payload's first levels, where `hear` looks."""
+    if isinstance(value, dict) and len(path) < 2:
+        for key in value:
+            yield (*path, key)
+            yield from places(value[key], (*path, key))
+
+
+@recorded
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_recorded_deliveries_with_something_else_in_one_place(data: st.DataObject) -> None:
+    mutant = copy.deepcopy(examples()[data.draw(st.sampled_from(sorted(examples())))])
+    path = data.draw(st.sampled_from(list(places(mutant))))
+    at = mutant
+    for key in path[:-1]:
+        at = at[key]
+    if data.draw(st.booleans()):
+        del at[path[-1]]
+    else:
+        at[path[-1]] = data.draw(JSON)
+    sound(hear(None, mutant))
+
+
+# --- what costs no look ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "projects", "reason"),
+    [
+        ("SHOP-41", ["SHOP"], None),
+        ("SHOP-41", ["shop", "CORE"], None),
+        ("SHOP-41", ["CORE"], "out_of_scope"),
+        ("SHOP-41", None, None),
+        ("", ["CORE"], None),  # where it is, is not told
+    ],
+)
+def test_an_issue_not_known_is_left_out_by_its_project(
+    key: str, projects: list[str] | None, reason: str | None
+) -> None:
+    kind = KINDS["jira"]
+    scope = kind.scope.model_validate({"projects": projects})
+    epics = kind.epics.model_validate({})
+    assert kind.webhooks.leave_out(EpicRef("10040", key), {"issue": ISSUE}, scope, epics) == reason
