@@ -19,6 +19,7 @@ from connectors.sandbox.github.recorded import load_recorded as load_github
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.recorded import load_recorded as load_jira
+from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve, serve_in_thread
 from connectors.sandbox.tracker import Tracker
@@ -76,6 +77,33 @@ def unvisited(tracker: Tracker, guard: Guard) -> list[str]:
     ]
 
 
+async def ask_about_rights(http: httpx.AsyncClient, site: JiraSite, issue: int) -> None:
+    """For oneself, and for another person first without and then with the right to ask."""
+    check = "/rest/api/3/permissions/check"
+    entry = {"permissions": ["EDIT_ISSUES"], "issues": [issue, 1], "projects": [1]}
+    asked = {"globalPermissions": ["ADMINISTER"], "projectPermissions": [entry]}
+    granted = {"permission": "EDIT_ISSUES", "issues": [issue], "projects": []}
+    assert (await http.post(check, json=asked)).json() == {
+        "globalPermissions": [],
+        "projectPermissions": [granted],
+    }
+    of_another = {**asked, "accountId": site.account("dev-lead").account_id}
+    assert (await http.post(check, json=of_another)).status_code == 403
+    site.administrators.add(site.bot.account_id)
+    assert (await http.post(check, json=of_another)).json()["projectPermissions"] == [granted]
+
+
+async def list_with_properties(http: httpx.AsyncClient, comment: int, author: str) -> None:
+    """Who wrote a comment, and what hangs on it: the list of an issue's comments says the first alone."""
+    listed = await http.post(
+        "/rest/api/3/comment/list", params={"expand": "properties"}, json={"ids": [comment]}
+    )
+    [value] = listed.json()["values"]
+    assert {one["key"] for one in value["properties"]} == {"northing", "other"}
+    said = {name: value["author"][name] for name in ("accountId", "accountType", "active")}
+    assert said == {"accountId": author, "accountType": "atlassian", "active": True}
+
+
 async def test_every_jira_route_fits_the_description() -> None:
     tracker = JiraTracker(jira_site(lambda: NOW))
     bot = tracker.site.bot
@@ -120,10 +148,8 @@ async def test_every_jira_route_fits_the_description() -> None:
         held_at = f"{api}/comment/{made.json()['id']}/properties"
         assert (await http.put(f"{held_at}/other", json={"a": 1})).status_code == 201
         assert (await http.get(f"{held_at}/northing")).json()["value"] == {"notice": 1}
-        listed = await http.post(
-            f"{api}/comment/list", params={"expand": "properties"}, json={"ids": [int(made.json()["id"])]}
-        )
-        assert {one["key"] for one in listed.json()["values"][0]["properties"]} == {"northing", "other"}
+        await list_with_properties(http, int(made.json()["id"]), bot.account_id)
+        await ask_about_rights(http, tracker.site, int(issue["id"]))
         assert (await http.delete(comment)).status_code == 204
         assert (await http.delete("/rest/api/3/issue/SHOP-12")).status_code == 204
         assert (await http.get(f"{api}/issue/SHOP-12")).status_code == 404
@@ -161,7 +187,10 @@ async def test_every_github_route_fits_the_description(prefix: str) -> None:
             made = await http.post(f"{one}/comments", json={"body": "<!-- northing:notice -->\nHello"})
             assert made.status_code == 201
             comment = f"{home}/issues/comments/{made.json()['id']}"
-            assert (await http.get(comment)).json()["performed_via_github_app"] is None
+            shown = (await http.get(comment)).json()
+            assert shown["performed_via_github_app"] is None
+            assert shown["author_association"] == "MEMBER"
+            assert shown["issue_url"].endswith("/repos/acme/mobile/issues/1")
             assert (await http.patch(comment, json={"body": "Aligned"})).json()["body"] == "Aligned"
             assert (await http.get(f"{one}/comments", params={"per_page": 100})).status_code == 200
             assert (await http.delete(comment)).status_code == 204

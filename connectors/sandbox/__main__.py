@@ -1,6 +1,8 @@
 """Serves one simulated tracker from the command line, for a bench or a look around.
 
 `python -m connectors.sandbox jira --epics 10000` prints a line of JSON: the address and the credentials.
+With `--latency 50` every answer of the API takes that many milliseconds longer. The webhook is set over
+HTTP, see `controls`.
 """
 
 from __future__ import annotations
@@ -8,15 +10,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import sys
 
 from connectors.sandbox.company import github_host, jira_site
-from connectors.sandbox.company.crowd import add_crowd
+from connectors.sandbox.company.crowd import add_crowd, add_issues
+from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
+
+REPOSITORY = "acme/crowd"
 
 
 def main() -> None:
@@ -25,9 +31,17 @@ def main() -> None:
     )
     parser.add_argument("kind", choices=["jira", "github"])
     parser.add_argument("--port", type=int, default=0, help="0 is a free one")
-    parser.add_argument("--epics", type=int, help="jira: so many epics in the project CROWD, not the company")
+    parser.add_argument(
+        "--epics", type=int, help=f"so many epics in one project, CROWD or {REPOSITORY}, not the company"
+    )
+    parser.add_argument(
+        "--latency", type=float, default=0, metavar="MS", help="milliseconds before each answer of the API"
+    )
     arguments = parser.parse_args()
+    if not 0 <= arguments.latency < math.inf:
+        parser.error("--latency is a number of milliseconds, 0 or more")
     tracker, access = _tracker(arguments.kind, arguments.epics)
+    tracker.latency = arguments.latency / 1000
     try:
         asyncio.run(_serve(tracker, arguments.port, access))
     except KeyboardInterrupt:
@@ -36,7 +50,9 @@ def main() -> None:
 
 def _tracker(kind: str, epics: int | None) -> tuple[Tracker, dict[str, str]]:
     if kind == "github":
-        host = github_host()
+        host = github_host() if epics is None else GitHubHost()
+        if epics is not None:
+            add_issues(host, REPOSITORY, epics)
         return GitHubTracker(host), {"token": host.bot.token}
     if epics is None:
         site = jira_site()

@@ -67,9 +67,11 @@ async def serve(tracker: Tracker, port: int = 0, *, through: Through | None = No
     server = await loop.create_server(
         lambda: Connection(config=config, server_state=state, app_state={}), sock=listener
     )
+    tracker.hook.start()
     try:
         yield url
     finally:
+        await tracker.hook.stop()
         server.close()
         for connection in list(state.connections):
             if connection.transport is not None:

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.sandbox.faults import Faults
+from connectors.sandbox.hook import Hook
 
 Clock = Callable[[], datetime]
 
@@ -66,12 +67,14 @@ class RequestLog:
 class Tracker:
     """An ASGI application that counts, delays and disturbs what `routes` would answer.
 
-    `base_url` is where the server listens; `server.serve` sets it. `latency` is in seconds.
+    `base_url` is where the server listens; `server.serve` sets it. `latency` is in seconds. `hook` tells
+    another program of every change.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hook: Hook) -> None:
         self.base_url = "http://127.0.0.1"
         self.latency = 0.0
+        self.hook = hook
         self.log = RequestLog()
         self.faults = Faults()
         self.routes: ASGIApp | None = None

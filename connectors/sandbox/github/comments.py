@@ -42,13 +42,13 @@ async def read(call: Call) -> Response:
 
 async def edit(call: Call) -> Response:
     issue, comment = _own(call)
-    call.host.edit_comment(comment.id, await _text(call))
+    call.host.edit_comment(comment.id, await _text(call), by=call.known())
     return call.reply(call.views.comment(issue, comment))
 
 
 async def delete(call: Call) -> Response:
     _, comment = _own(call)
-    call.host.delete_comment(comment.id)
+    call.host.delete_comment(comment.id, by=call.known())
     return call.done()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
@@ -11,15 +12,14 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup, escape
 
-from connectors.sandbox.desk import EMPTY, Note, Ticket
-from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.desk import Desk, Note, Ticket
+from connectors.sandbox.github.host import OUTSIDER, GitHubHost
 from connectors.sandbox.github.records import Issue
-from connectors.sandbox.pages import labels_of
 
 HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
-class GitHubDesk:
+class GitHubDesk(Desk):
     ticket_route = "/{owner}/{repo}/issues/{number:int}"
 
     def __init__(self, host: GitHubHost, person: str = "dev-lead") -> None:
@@ -38,28 +38,57 @@ class GitHubDesk:
     def ref(self, path_params: dict[str, str]) -> str:
         return f"{path_params['owner']}/{path_params['repo']}#{path_params['number']}"
 
-    def find(self, ref: str) -> Ticket | None:
+    def find(self, ref: str, person: str | None = None) -> Ticket | None:
         issue = self.host.find(ref)
-        return None if issue is None else _full(issue)
+        if issue is None:
+            return None
+        people = (self.person,) if issue.repository.private else (self.person, OUTSIDER)
+        looking = self.host.account(person if person and person in people else self.person)
+        notes = tuple(
+            Note(
+                str(one.id),
+                one.author.login,
+                one.created,
+                one.updated != one.created,
+                markdown(one.body),
+                one.body,
+                one.author == looking,
+            )
+            for one in issue.comments
+        )
+        return replace(
+            _brief(issue),
+            html=markdown(issue.body or ""),
+            text=issue.body or "",
+            notes=notes,
+            people=people,
+            can_edit=self.host.may_edit(issue.repository, looking),
+        )
 
-    def actions(self, ref: str) -> dict[str, Callable[[str], object]]:
-        return {
-            "description": lambda text: self.host.edit(ref, body=text.replace("\r\n", "\n")),
-            "labels": lambda text: self.host.edit(ref, labels=labels_of(text)),
-            "comment": lambda text: self._comment(ref, text),
-        }
+    def describe(self, ref: str, person: str, text: str) -> None:
+        self.host.edit(ref, by=self.host.account(person), body=text)
 
-    def _comment(self, ref: str, text: str) -> None:
-        if not text.strip():
-            raise ValueError("A comment needs words.")
-        self.host.comment(ref, text.replace("\r\n", "\n"), self.host.account(self.person))
+    def relabel(self, ref: str, person: str, labels: list[str]) -> None:
+        self.host.edit(ref, by=self.host.account(person), labels=labels)
+
+    def close(self, ref: str, person: str, *, closed: bool) -> None:
+        self.host.edit(ref, by=self.host.account(person), state="closed" if closed else "open")
+
+    def comment(self, ref: str, person: str, text: str) -> None:
+        self.host.comment(ref, text, self.host.account(person))
+
+    def edit_comment(self, comment_id: str, text: str) -> None:
+        self.host.edit_comment(int(comment_id), text)
+
+    def delete_comment(self, comment_id: str) -> None:
+        self.host.delete_comment(int(comment_id))
 
 
 def _large_first(issue: Issue) -> tuple[bool, bool, int]:
     return (issue.pull_request, "epic" not in issue.labels, issue.number)
 
 
-def _brief(issue: Issue, html: Markup = EMPTY, notes: tuple[Note, ...] = ()) -> Ticket:
+def _brief(issue: Issue) -> Ticket:
     facts = [
         (
             "Repository",
@@ -83,18 +112,7 @@ def _brief(issue: Issue, html: Markup = EMPTY, notes: tuple[Note, ...] = ()) -> 
         labels=tuple(issue.labels),
         facts=tuple((name, value) for name, value in facts if value),
         comment_count=len(issue.comments),
-        html=html,
-        text=issue.body or "",
-        notes=notes,
     )
-
-
-def _full(issue: Issue) -> Ticket:
-    notes = tuple(
-        Note(one.author.login, one.created, one.updated != one.created, markdown(one.body))
-        for one in issue.comments
-    )
-    return _brief(issue, markdown(issue.body or ""), notes)
 
 
 class _Renderer(RendererHTML):

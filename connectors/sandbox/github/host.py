@@ -6,10 +6,12 @@ identity, but a transfer gives it a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from connectors.sandbox.github import changes as told
 from connectors.sandbox.github.records import Account, Comment, Issue, IssueType, Milestone, Repository
 from connectors.sandbox.tracker import Clock, utc_now
 
@@ -17,6 +19,7 @@ EDITABLE = frozenset(
     {"title", "body", "state", "state_reason", "labels", "assignees", "milestone", "type", "pull_request"}
 )
 RECORDED_NAMES = {"state": ("state", "closed_at", "state_reason"), "assignees": ("assignees", "assignee")}
+OUTSIDER = "passer-by"  # writes comments in public repositories and belongs to nobody
 FEATURES = frozenset({"sub_issues", "issue_types"})
 
 
@@ -32,8 +35,8 @@ class GitHubHost:
         self.features = frozenset(features)
         self._last_id = 2_400_000_000
         self.accounts: dict[str, Account] = {}
+        self.tokens: dict[str, Account] = {}
         self.bot = self.account("northing-bot")
-        self.tokens: dict[str, Account] = {self.bot.token: self.bot}
         self.repositories: dict[int, Repository] = {}
         self.names: dict[str, int] = {}  # every full name a repository ever had, in small letters
         self.types: dict[str, IssueType] = {}
@@ -41,6 +44,8 @@ class GitHubHost:
         self.read_only: set[str] = set()  # full names where the bot may not write
         self.hidden: set[str] = set()  # full names the bot may not see
         self.rate_limit = 5000
+        self.associations = {OUTSIDER: "NONE"}  # logins that are not simply members, or owners
+        self.watchers: list[Callable[[told.Change], None]] = []
         for name, color in (("Epic", "purple"), ("Feature", "blue"), ("Bug", "red"), ("Task", "yellow")):
             self.types[name] = IssueType(self.new_id(), name, color)
 
@@ -53,12 +58,30 @@ class GitHubHost:
 
     def account(self, login: str, kind: str = "User") -> Account:
         if login not in self.accounts:
-            self.accounts[login] = Account(login, self.new_id(), kind)
+            made = self.accounts[login] = Account(login, self.new_id(), kind)
+            self.tokens[made.token] = made
         return self.accounts[login]
+
+    def association(self, repository: Repository, account: Account) -> str:
+        """GitHub's `author_association`: OWNER, MEMBER, COLLABORATOR or NONE."""
+        if account.login in self.associations:
+            return self.associations[account.login]
+        if account == repository.owner:
+            return "OWNER"
+        return "MEMBER" if repository.owner.kind == "Organization" else "COLLABORATOR"
+
+    def may_edit(self, repository: Repository, account: Account) -> bool:
+        return self.association(repository, account) != "NONE"
+
+    def _tell(self, changes: Iterable[told.Change]) -> None:
+        if self.watchers:
+            for change in changes:
+                for watcher in self.watchers:
+                    watcher(change)
 
     def revoke_credentials(self) -> None:
         """From now on the bot's token opens nothing."""
-        self.tokens.clear()
+        self.tokens.pop(self.bot.token, None)
 
     def restore_credentials(self) -> None:
         self.tokens[self.bot.token] = self.bot
@@ -129,6 +152,7 @@ class GitHubHost:
         repository.issues[issue.number] = issue
         if parent:
             self.add_sub_issue(parent, issue)
+        self._tell(told.birth(issue, issue.author))
         return issue
 
     def find(self, key: str) -> Issue | None:
@@ -145,12 +169,15 @@ class GitHubHost:
             raise LookupError(key)
         return found
 
-    def edit(self, key: str, **changes: Any) -> Issue:
+    def edit(self, key: str, *, by: Account | None = None, **changes: Any) -> Issue:
+        """Sets any of EDITABLE; `by` is who did it, where it matters."""
         issue = self.issue(key)
         if unknown := set(changes) - EDITABLE:
             raise LookupError(f"not editable: {', '.join(sorted(unknown))}")
+        before = copy.copy(issue)
         self._set(issue, changes)
         self.touch(issue)
+        self._tell(told.edits(before, issue, by or self._somebody()))
         return issue
 
     def _set(self, issue: Issue, changes: dict[str, Any]) -> None:
@@ -177,9 +204,10 @@ class GitHubHost:
         above.rendered.clear()
         child.rendered.clear()
 
-    def transfer(self, key: str, full_name: str) -> Issue:
+    def transfer(self, key: str, full_name: str, *, by: Account | None = None) -> Issue:
         """To another repository: a new number and a new id; the old number answers with a redirect."""
         issue, target = self.issue(key), self.repository(full_name)
+        before = copy.copy(issue)
         del issue.repository.issues[issue.number]
         left, number = issue.repository, issue.number
         target.last_number += 1
@@ -188,9 +216,10 @@ class GitHubHost:
         target.issues[issue.number] = issue
         left.gone[number] = issue
         self.touch(issue)
+        self._tell(told.transfer(before, issue, by or self._somebody()))
         return issue
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, *, by: Account | None = None) -> None:
         """The number answers 410 from now on."""
         issue = self.issue(key)
         del issue.repository.issues[issue.number]
@@ -203,6 +232,10 @@ class GitHubHost:
             child.rendered.clear()
         for comment in issue.comments:
             del self.comments[comment.id]
+        self._tell(told.removal(issue, by or self._somebody()))
+
+    def _somebody(self) -> Account:
+        return self.account("dev-lead")
 
     def touch(self, issue: Issue) -> None:
         """The issue changed now: its time, and every rendering that shows a part of it."""
@@ -215,20 +248,26 @@ class GitHubHost:
 
     def comment(self, key: str, body: str, author: Account | None = None) -> Comment:
         issue, now = self.issue(key), self.clock()
-        made = Comment(self.new_id(), author or self.account("dev-lead"), body, now, now)
+        made = Comment(self.new_id(), author or self._somebody(), body, now, now)
         issue.comments.append(made)
         issue.recorded.pop("comments", None)
         self.comments[made.id] = (issue, made)
         self.touch(issue)
+        self._tell([told.talk("created", issue, made, made.author)])
         return made
 
-    def edit_comment(self, comment_id: int, body: str) -> Comment:
+    def edit_comment(self, comment_id: int, body: str, *, by: Account | None = None) -> Comment:
+        """Without `by` it was its author."""
         issue, comment = self.comments[comment_id]
+        was = comment.body
         comment.body, comment.updated = body, self.clock()
         self.touch(issue)
+        self._tell([told.talk("edited", issue, comment, by or comment.author, was)])
         return comment
 
-    def delete_comment(self, comment_id: int) -> None:
+    def delete_comment(self, comment_id: int, *, by: Account | None = None) -> None:
         issue, comment = self.comments.pop(comment_id)
         issue.comments.remove(comment)
+        issue.recorded.pop("comments", None)
         self.touch(issue)
+        self._tell([told.talk("deleted", issue, comment, by or comment.author)])

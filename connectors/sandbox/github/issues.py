@@ -109,7 +109,7 @@ async def create(call: Call) -> Response:
 async def edit(call: Call) -> Response:
     issue = call.issue()
     call.must_write(issue.repository)
-    call.host.edit(issue.key, **_changes(call, await call.body()))
+    call.host.edit(issue.key, by=call.known(), **_changes(call, await call.body()))
     return call.reply(call.views.issue_bytes(issue))
 
 

@@ -15,6 +15,7 @@ from connectors.sandbox.github.answers import Call, GitHubError, Handler, Moved,
 from connectors.sandbox.github.desk import GitHubDesk
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.views import Views
+from connectors.sandbox.github.webhooks import Webhooks, new_hook
 from connectors.sandbox.pages import SyncNow, page_routes
 from connectors.sandbox.tracker import Tracker
 
@@ -28,8 +29,9 @@ class GitHubTracker(Tracker):
     """Serve it with `server.serve`; change its tickets through `host`, over REST, or on its pages."""
 
     def __init__(self, host: GitHubHost | None = None, *, sync_now: SyncNow | None = None) -> None:
-        super().__init__()
+        super().__init__(new_hook())
         self.host = host or GitHubHost()
+        self.host.watchers.append(Webhooks(self.hook, lambda: self._views_at("")).tell)
         self._rate = RateLimit(self.host)
         self._views: dict[str, Views] = {}
         rest = [*catalog.handlers(), *issues.handlers(), *comments.handlers()]
@@ -70,7 +72,9 @@ class GitHubTracker(Tracker):
 
     def _views_at(self, prefix: str) -> Views:
         if prefix not in self._views:
-            self._views[prefix] = Views(self.base_url, self.base_url + prefix, self.host.features)
+            self._views[prefix] = Views(
+                self.base_url, self.base_url + prefix, self.host.features, self.host.association
+            )
         return self._views[prefix]
 
 

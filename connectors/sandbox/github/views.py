@@ -7,59 +7,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from connectors.sandbox.github.links import REPOSITORY_LINKS, USER_LINKS, USER_NAMES
 from connectors.sandbox.github.records import Account, Comment, Issue, IssueType, Json, Milestone, Repository
 
-USER_LINKS = (
-    "followers",
-    "following{/other_user}",
-    "gists{/gist_id}",
-    "starred{/owner}{/repo}",
-    "subscriptions",
-    "orgs",
-    "repos",
-    "events{/privacy}",
-    "received_events",
-)
-USER_NAMES = {"orgs": "organizations"}
-REPOSITORY_LINKS = {
-    "archive_url": "{archive_format}{/ref}",
-    "assignees_url": "assignees{/user}",
-    "blobs_url": "git/blobs{/sha}",
-    "branches_url": "branches{/branch}",
-    "collaborators_url": "collaborators{/collaborator}",
-    "comments_url": "comments{/number}",
-    "commits_url": "commits{/sha}",
-    "compare_url": "compare/{base}...{head}",
-    "contents_url": "contents/{+path}",
-    "contributors_url": "contributors",
-    "deployments_url": "deployments",
-    "downloads_url": "downloads",
-    "events_url": "events",
-    "forks_url": "forks",
-    "git_commits_url": "git/commits{/sha}",
-    "git_refs_url": "git/refs{/sha}",
-    "git_tags_url": "git/tags{/sha}",
-    "hooks_url": "hooks",
-    "issue_comment_url": "issues/comments{/number}",
-    "issue_events_url": "issues/events{/number}",
-    "issues_url": "issues{/number}",
-    "keys_url": "keys{/key_id}",
-    "labels_url": "labels{/name}",
-    "languages_url": "languages",
-    "merges_url": "merges",
-    "milestones_url": "milestones{/number}",
-    "notifications_url": "notifications{?since,all,participating}",
-    "pulls_url": "pulls{/number}",
-    "releases_url": "releases{/id}",
-    "stargazers_url": "stargazers",
-    "statuses_url": "statuses/{sha}",
-    "subscribers_url": "subscribers",
-    "subscription_url": "subscription",
-    "tags_url": "tags",
-    "teams_url": "teams",
-    "trees_url": "git/trees{/sha}",
-}
 REACTIONS = ("+1", "-1", "laugh", "confused", "heart", "hooray", "eyes", "rocket")
+
+
+Association = Callable[[Repository, Account], str]
 
 
 def dump(value: Any) -> bytes:
@@ -73,8 +27,8 @@ def stamp(moment: datetime) -> str:
 class Views:
     """Renders for one address: `web` is where pages are, `api` where the REST calls are."""
 
-    def __init__(self, web: str, api: str, features: frozenset[str]) -> None:
-        self.web, self.api, self.features = web, api, features
+    def __init__(self, web: str, api: str, features: frozenset[str], association: Association) -> None:
+        self.web, self.api, self.features, self.association = web, api, features, association
         self._users: dict[int, Json] = {}
 
     def user(self, account: Account) -> Json:
@@ -95,6 +49,22 @@ class Views:
                 "site_admin": False,
             }
         return kept
+
+    def organization(self, account: Account) -> Json:
+        """As a webhook shows it."""
+        url = f"{self.api}/orgs/{account.login}"
+        links = ("repos", "events", "hooks", "issues")
+        return {
+            "login": account.login,
+            "id": account.id,
+            "node_id": f"O_{account.id}",
+            "url": url,
+            **{f"{name}_url": f"{url}/{name}" for name in links},
+            "members_url": f"{url}/members{{/member}}",
+            "public_members_url": f"{url}/public_members{{/member}}",
+            "avatar_url": f"{self.web}/avatars/{account.id}",
+            "description": "",
+        }
 
     def me(self, account: Account, now: datetime) -> Json:
         return {
@@ -202,7 +172,7 @@ class Views:
             "created_at": stamp(value.created),
             "updated_at": stamp(value.updated),
             "body": value.body,
-            "author_association": "MEMBER",
+            "author_association": self.association(issue.repository, value.author),
             "reactions": self._reactions(f"{url}/issues/comments/{value.id}"),
             "performed_via_github_app": None,
         }
@@ -251,7 +221,7 @@ class Views:
             "created_at": stamp(issue.created),
             "updated_at": stamp(issue.updated),
             "closed_at": stamp(issue.closed) if issue.closed else None,
-            "author_association": "MEMBER",
+            "author_association": self.association(repository, issue.author),
             "body": issue.body,
             "reactions": self._reactions(url),
             "performed_via_github_app": None,

@@ -116,9 +116,22 @@ def _text_fits(node: Json, parent: str) -> bool:
 
 
 def from_text(text: str) -> Json:
-    """A document with one paragraph for each line that is not empty."""
-    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
-    return {"type": "doc", "version": 1, "content": [paragraph(line) for line in lines]}
+    """A document with one paragraph for each line that is not empty; what stands between fences is code, as
+    Jira's editor makes it."""
+    content: list[Json] = []
+    code: list[str] | None = None
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if line.strip().startswith("```"):
+            if code:
+                content.append({"type": "codeBlock", "content": [{"type": "text", "text": "\n".join(code)}]})
+            code = [] if code is None else None
+        elif code is not None:
+            code.append(line)
+        elif line.strip():
+            content.append(paragraph(line))
+    if code:
+        content.append({"type": "codeBlock", "content": [{"type": "text", "text": "\n".join(code)}]})
+    return {"type": "doc", "version": 1, "content": content}
 
 
 def paragraph(text: str) -> Json:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from connectors.sandbox.jira.records import Account, Issue, Json, Project
+from connectors.sandbox.jira.rights import may
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.views import dump
 
@@ -60,9 +61,7 @@ class Call:
         return self.viewer
 
     def may(self, permission: str, project: Project) -> bool:
-        if self.viewer is None:
-            return False
-        return self.viewer != self.site.bot or (permission, project.key) not in self.site.denied
+        return may(self.site, self.viewer, permission, project)
 
     def sees(self, issue: Issue) -> bool:
         return self.may("BROWSE_PROJECTS", issue.project)

@@ -1,4 +1,4 @@
-"""What a client asks before it asks for issues: who am I, which server, projects, types and rights."""
+"""What a client asks before it asks for issues: who am I, which server, projects and types."""
 
 from __future__ import annotations
 
@@ -6,22 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from connectors.sandbox.jira.answers import Call, Handler, JiraError
-from connectors.sandbox.jira.records import Project
-from connectors.sandbox.jira.views import field_details, issue_type, link, project, stamp, user
+from connectors.sandbox.jira.answers import Call, Handler
+from connectors.sandbox.jira.views import SITE, field_details, issue_type, link, project, stamp, user
 
-PERMISSIONS = {
-    "BROWSE_PROJECTS": "Browse Projects",
-    "ADD_COMMENTS": "Add Comments",
-    "EDIT_OWN_COMMENTS": "Edit Own Comments",
-    "EDIT_ALL_COMMENTS": "Edit All Comments",
-    "DELETE_OWN_COMMENTS": "Delete Own Comments",
-    "EDIT_ISSUES": "Edit Issues",
-    "DELETE_ISSUES": "Delete Issues",
-    "LINK_ISSUES": "Link Issues",
-    "ADMINISTER": "Administer Jira",
-}
-NEVER = frozenset({"ADMINISTER", "EDIT_ALL_COMMENTS"})
 LARGEST_PAGE = 100
 
 
@@ -32,7 +19,6 @@ def handlers() -> list[tuple[str, str, Handler]]:
         ("GET", "issuetype", issue_types),
         ("GET", "field", fields),
         ("GET", "project/search", projects),
-        ("GET", "mypermissions", my_permissions),
     ]
 
 
@@ -43,7 +29,7 @@ async def myself(call: Call) -> Response:
 async def server_info(call: Call) -> Response:
     return call.reply(
         {
-            "baseUrl": "https://acme.atlassian.example",
+            "baseUrl": SITE,
             "version": "1001.0.0-SNAPSHOT",
             "versionNumbers": [1001, 0, 0],
             "deploymentType": "Cloud",
@@ -90,37 +76,3 @@ async def projects(call: Call) -> Response:
     if not body["isLast"]:
         body["nextPage"] = link(call.site, path.format(start + most))
     return call.reply(body)
-
-
-async def my_permissions(call: Call) -> Response:
-    """The parameter `permissions` is a must. Without a project or an issue: in any project at all."""
-    asked = [name for name in call.request.query_params.get("permissions", "").split(",") if name]
-    if not asked or not set(asked) <= set(PERMISSIONS):
-        raise JiraError(400, "The 'permissions' query parameter is required and must hold known permissions.")
-    places = _places(call)
-    held = {
-        name: {
-            "id": str(number),
-            "key": name,
-            "name": PERMISSIONS[name],
-            "type": "GLOBAL" if name == "ADMINISTER" else "PROJECT",
-            "description": "",
-            "havePermission": name not in NEVER and any(call.may(name, place) for place in places),
-        }
-        for number, name in enumerate(asked, 1)
-    }
-    return call.reply({"permissions": held})
-
-
-def _places(call: Call) -> list[Project]:
-    query, known = call.request.query_params, list(call.site.projects.values())
-    if issue_name := query.get("issueKey") or query.get("issueId"):
-        issue = call.site.find(issue_name)
-        known = [issue.project] if issue else []
-    elif name := query.get("projectKey") or query.get("projectId"):
-        known = [one for one in known if name in {one.key, one.id}]
-    else:
-        return known
-    if not known or not call.may("BROWSE_PROJECTS", known[0]):
-        raise JiraError(404, "The project or issue could not be found.")
-    return known

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
-from markupsafe import Markup
-
-from connectors.sandbox.desk import EMPTY, Note, Ticket
+from connectors.sandbox.desk import Desk, Note, Ticket
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.records import Issue
-from connectors.sandbox.jira.site import JiraSite
-from connectors.sandbox.pages import labels_of
+from connectors.sandbox.jira.rights import may
+from connectors.sandbox.jira.site import OUTSIDER, JiraSite
 
 CATEGORIES = {"new": "todo", "indeterminate": "doing", "done": "done"}
 
 
-class JiraDesk:
+class JiraDesk(Desk):
     ticket_route = "/browse/{key}"
 
     def __init__(self, site: JiraSite, person: str = "dev-lead") -> None:
@@ -40,27 +38,59 @@ class JiraDesk:
     def ref(self, path_params: dict[str, str]) -> str:
         return path_params["key"]
 
-    def find(self, ref: str) -> Ticket | None:
+    def find(self, ref: str, person: str | None = None) -> Ticket | None:
         issue = self.site.find(ref)
-        return None if issue is None else _full(issue)
+        if issue is None:
+            return None
+        people = (self.person, OUTSIDER)
+        looking = self.site.account(person if person and person in people else self.person)
+        notes = tuple(
+            Note(
+                one.id,
+                one.author.name,
+                one.created,
+                one.updated != one.created,
+                adf.to_html(one.body),
+                adf.to_text(one.body),
+                one.author == looking,
+            )
+            for one in issue.comments
+        )
+        document = issue.description or {}
+        return replace(
+            _brief(issue),
+            html=adf.to_html(document),
+            text=adf.to_text(document),
+            notes=notes,
+            people=people,
+            can_edit=may(self.site, looking, "EDIT_ISSUES", issue.project),
+        )
 
-    def actions(self, ref: str) -> dict[str, Callable[[str], object]]:
-        key = self.site.issue(ref).key
-        return {
-            "description": lambda text: self.site.edit(key, description=text),
-            "labels": lambda text: self.site.edit(
-                key, labels=[label.replace(" ", "-") for label in labels_of(text)]
-            ),
-            "comment": lambda text: self._comment(key, text),
-        }
+    def describe(self, ref: str, person: str, text: str) -> None:
+        self.site.edit(ref, by=self.site.account(person), description=text)
 
-    def _comment(self, key: str, text: str) -> None:
-        if not text.strip():
-            raise ValueError("A comment needs words.")
-        self.site.comment(key, text, self.site.account(self.person))
+    def relabel(self, ref: str, person: str, labels: list[str]) -> None:
+        """Jira's labels have no spaces."""
+        self.site.edit(
+            ref,
+            by=self.site.account(person),
+            labels=list(dict.fromkeys(label.replace(" ", "-") for label in labels)),
+        )
+
+    def close(self, ref: str, person: str, *, closed: bool) -> None:
+        self.site.edit(ref, by=self.site.account(person), status="Done" if closed else "To Do")
+
+    def comment(self, ref: str, person: str, text: str) -> None:
+        self.site.comment(ref, text, self.site.account(person))
+
+    def edit_comment(self, comment_id: str, text: str) -> None:
+        self.site.edit_comment(comment_id, text)
+
+    def delete_comment(self, comment_id: str) -> None:
+        self.site.delete_comment(comment_id)
 
 
-def _brief(issue: Issue, html: Markup = EMPTY, text: str = "", notes: tuple[Note, ...] = ()) -> Ticket:
+def _brief(issue: Issue) -> Ticket:
     facts = [
         ("Project", issue.project.name),
         ("Assignee", issue.assignee.name if issue.assignee else "nobody"),
@@ -79,16 +109,4 @@ def _brief(issue: Issue, html: Markup = EMPTY, text: str = "", notes: tuple[Note
         labels=tuple(issue.labels),
         facts=tuple((name, value) for name, value in facts if value),
         comment_count=len(issue.comments),
-        html=html,
-        text=text,
-        notes=notes,
     )
-
-
-def _full(issue: Issue) -> Ticket:
-    document = issue.description or {}
-    notes = tuple(
-        Note(one.author.name, one.created, one.updated != one.created, adf.to_html(one.body))
-        for one in issue.comments
-    )
-    return _brief(issue, adf.to_html(document), adf.to_text(document), notes)

@@ -50,7 +50,7 @@ async def edit(call: Call) -> Response:
             changes |= READERS[name](call.site, value)
     if update:
         changes["labels"] = _updated_labels(list(issue.labels), update)
-    call.site.edit(issue.id, **changes)
+    call.site.edit(issue.id, by=call.known(), **changes)
     return call.done()
 
 
@@ -64,7 +64,7 @@ async def delete(call: Call) -> Response:
             400, f"The issue '{issue.key}' has subtasks. You must specify the 'deleteSubtasks' parameter."
         )
     for gone in (*subtasks, issue):
-        call.site.delete(gone.id)
+        call.site.delete(gone.id, by=call.known())
     return call.done()
 
 

@@ -12,12 +12,18 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user. `time_zone` is the profile's; JQL dates of this user are read in it."""
+    """A user. `time_zone` is the profile's; JQL dates of this user are read in it.
+
+    `kind` is Jira's accountType: `atlassian`, `app` or `customer`. An `outsider` may look and comment.
+    """
 
     account_id: str
     name: str
     email: str
     time_zone: str = "UTC"
+    kind: str = "atlassian"
+    active: bool = True
+    outsider: bool = False
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
 

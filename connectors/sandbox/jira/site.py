@@ -6,11 +6,13 @@ Nothing here speaks HTTP. Times are aware UTC with millisecond precision; a key 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from connectors.sandbox.jira import adf
+from connectors.sandbox.jira import changes as told
+from connectors.sandbox.jira.index import SearchIndex
 from connectors.sandbox.jira.records import (
     STATUSES,
     TYPES,
@@ -28,12 +30,14 @@ EDITABLE = frozenset(
     {"summary", "description", "labels", "components", "status", "type", "assignee", "parent", "custom"}
 )
 RECORDED_NAMES = {"type": "issuetype"}
+OUTSIDER = "passer-by"  # may look and comment, no more
 
 
-class JiraSite:
+class JiraSite(SearchIndex):
     """Projects, issues and comments of one site; `bot` is the account whose token Northing uses."""
 
     def __init__(self, now: Clock = utc_now, *, bot_time_zone: str = "UTC") -> None:
+        super().__init__()
         self.now = now
         self.cloud_id = "6c4d3f5e-2b1a-4f7d-9e8c-0a1b2c3d4e5f"
         self.title = "Acme Jira"
@@ -44,15 +48,14 @@ class JiraSite:
         self.projects: dict[str, Project] = {}
         self.types: dict[str, IssueType] = {kind.id: kind for kind in TYPES}
         self.statuses: dict[str, Status] = {status.name: status for status in STATUSES}
-        self.issues: dict[str, Issue] = {}
         self.keys: dict[str, str] = {}  # every key an issue ever had, in capitals, to its id
         self.comments: dict[str, tuple[Issue, Comment]] = {}
         self.denied: set[tuple[str, str]] = set()  # (permission, project key) the bot does not have
+        self.administrators: set[str] = set()  # account ids; only these may ask what others may do
         self.page_cap = 100
         self.id_page_cap = 5000
-        self.version = 0
         self._last_id = 20000  # above the ids of types and statuses
-        self._held: dict[str, Issue | None] | None = None
+        self.watchers: list[Callable[[told.Change], None]] = []
 
     def clock(self) -> datetime:
         now = self.now()
@@ -64,13 +67,16 @@ class JiraSite:
 
     # People and projects
 
-    def add_account(self, name: str, *, time_zone: str = "UTC") -> Account:
-        account = Account(f"70121:{name}", name, f"{name}@acme.example", time_zone)
+    def add_account(self, name: str, *, time_zone: str = "UTC", **more: Any) -> Account:
+        """`more` takes `kind`, `active` and `outsider`."""
+        account = Account(f"70121:{name}", name, f"{name}@acme.example", time_zone, **more)
         self.accounts[account.email] = account
         return account
 
     def account(self, name: str) -> Account:
-        return next((a for a in self.accounts.values() if a.name == name), None) or self.add_account(name)
+        """The account of that name, made if need be."""
+        found = next((a for a in self.accounts.values() if a.name == name), None)
+        return found or self.add_account(name, outsider=name == OUTSIDER)
 
     def add_project(
         self, key: str, name: str, type_key: str = "software", *, team_managed: bool = False
@@ -132,6 +138,7 @@ class JiraSite:
             **more,
         )
         self.admit(issue)
+        self._tell(told.Change("jira:issue_created", "issue_created", issue, issue.reporter))
         return issue
 
     def admit(self, issue: Issue) -> None:
@@ -156,8 +163,11 @@ class JiraSite:
             raise LookupError(id_or_key)
         return found
 
-    def edit(self, id_or_key: str, **changes: Any) -> Issue:
-        """Sets any of EDITABLE and the time of the last update; `status`, `type`, people by value or name."""
+    def edit(self, id_or_key: str, *, by: Account | None = None, **changes: Any) -> Issue:
+        """Sets any of EDITABLE and the time of the last update; `status`, `type`, people by value or name.
+
+        `by` is who did it, where it matters.
+        """
         issue = self.issue(id_or_key)
         if unknown := set(changes) - EDITABLE:
             raise LookupError(f"not editable: {', '.join(sorted(unknown))}")
@@ -168,16 +178,21 @@ class JiraSite:
         if "description" in changes:
             changes["description"] = _document(changes["description"])
         self._before_change(issue)
+        before = copy.copy(issue)
+        if "parent" in changes:
+            _new_parent(issue, changes["parent"])
         for name, value in changes.items():
             setattr(issue, name, value)
             issue.recorded.pop(RECORDED_NAMES.get(name, name), None)
         self.touch(issue)
+        self._tell(told.edit(before, issue, by or self._somebody()))
         return issue
 
-    def move(self, id_or_key: str, project: str) -> Issue:
+    def move(self, id_or_key: str, project: str, *, by: Account | None = None) -> Issue:
         """To another project: the same id, a new key, and the old key still resolves."""
         issue = self.issue(id_or_key)
         self._before_change(issue)
+        before = copy.copy(issue)
         issue.project = self.projects[project]
         issue.project.last_number += 1
         issue.number = issue.project.last_number
@@ -187,9 +202,10 @@ class JiraSite:
             issue.recorded.pop(name, None)
         self.keys[issue.key.upper()] = issue.id
         self.touch(issue)
+        self._tell(told.move(before, issue, by or self._somebody()))
         return issue
 
-    def delete(self, id_or_key: str) -> None:
+    def delete(self, id_or_key: str, *, by: Account | None = None) -> None:
         issue = self.issue(id_or_key)
         self._before_change(issue)
         del self.issues[issue.id]
@@ -200,6 +216,7 @@ class JiraSite:
         for comment in issue.comments:
             del self.comments[comment.id]
         self.version += 1
+        self._tell(told.Change("jira:issue_deleted", "issue_deleted", issue, by or self._somebody()))
 
     def touch(self, issue: Issue) -> None:
         """The issue changed now: its time, and every rendering that shows a part of it."""
@@ -217,7 +234,7 @@ class JiraSite:
         issue, now = self.issue(id_or_key), self.clock()
         made = Comment(
             self.new_id(),
-            author or self.account("dev-lead"),
+            author or self._somebody(),
             _document(body) or {},
             now,
             now,
@@ -227,51 +244,37 @@ class JiraSite:
         issue.comments.append(made)
         self.comments[made.id] = (issue, made)
         self.touch(issue)
+        self._tell(told.Change("comment_created", "", issue, made.author, made))
         return made
 
     def edit_comment(self, comment_id: str, body: str | Json) -> Comment:
         issue, comment = self.comments[comment_id]
         comment.body, comment.updated = _document(body) or {}, self.clock()
         self.touch(issue)
+        self._tell(told.Change("comment_updated", "", issue, comment.author, comment))
         return comment
 
     def delete_comment(self, comment_id: str) -> None:
         issue, comment = self.comments.pop(comment_id)
         issue.comments.remove(comment)
         self.touch(issue)
+        self._tell(told.Change("comment_deleted", "", issue, comment.author, comment))
 
-    # The search index
+    def _tell(self, change: told.Change | None) -> None:
+        if change is not None:
+            for watcher in self.watchers:
+                watcher(change)
 
-    def hold_index(self) -> None:
-        """Search lags from now on: it goes on showing issues as they are at this moment."""
-        self._held = {}
-
-    def release_index(self) -> None:
-        self._held = None
-        self.version += 1
-
-    def indexed(self, current: Iterable[str] = ()) -> Iterator[Issue]:
-        """Issues as search sees them; those whose ids are in `current` as they are."""
-        held = self._held or {}
-        fresh = set(current)
-        for issue in self.issues.values():
-            seen = issue if issue.id in fresh else held.get(issue.id, issue)
-            if seen is not None:
-                yield seen
-        for issue_id, old in held.items():
-            if old is not None and issue_id not in self.issues:
-                yield old
-
-    def _before_change(self, issue: Issue, *, born: bool = False) -> None:
-        if self._held is not None and issue.id not in self._held:
-            self._held[issue.id] = None if born else _as_it_is(issue)
+    def _somebody(self) -> Account:
+        return self.account("dev-lead")
 
 
-def _as_it_is(issue: Issue) -> Issue:
-    old = copy.copy(issue)
-    old.rendered = {}
-    old.recorded = dict(issue.recorded)
-    return old
+def _new_parent(issue: Issue, parent: Issue | None) -> None:
+    if issue.parent:
+        issue.parent.children.remove(issue)
+        issue.parent.rendered.clear()
+    if parent:
+        parent.children.append(issue)
 
 
 def _document(text: str | Json | None) -> Json | None:

@@ -7,11 +7,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from connectors.sandbox.jira import catalog, comments, issues
+from connectors.sandbox.jira import catalog, comments, issues, permissions
 from connectors.sandbox.jira.answers import route
 from connectors.sandbox.jira.desk import JiraDesk
 from connectors.sandbox.jira.search import Search
 from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.webhooks import Webhooks, new_hook
 from connectors.sandbox.pages import SyncNow, page_routes
 from connectors.sandbox.tracker import Tracker
 
@@ -20,9 +21,16 @@ class JiraTracker(Tracker):
     """Serve it with `server.serve`; change its tickets through `site`, over REST, or on its pages."""
 
     def __init__(self, site: JiraSite | None = None, *, sync_now: SyncNow | None = None) -> None:
-        super().__init__()
+        super().__init__(new_hook())
         self.site = site or JiraSite()
-        rest = [*catalog.handlers(), *Search(self.site).handlers(), *issues.handlers(), *comments.handlers()]
+        self.site.watchers.append(Webhooks(self.hook, self.site).tell)
+        rest = [
+            *catalog.handlers(),
+            *permissions.handlers(),
+            *Search(self.site).handlers(),
+            *issues.handlers(),
+            *comments.handlers(),
+        ]
         pages = page_routes(self, JiraDesk(self.site), sync_now)
         self.routes = Starlette(
             routes=[*(route(self.site, *entry) for entry in rest), *pages],

@@ -32,6 +32,9 @@ CUSTOM_FIELDS: dict[str, tuple[str, str, str]] = {
 COMMENT_PAGE = 20
 
 
+SITE = "https://acme.atlassian.example"
+
+
 def dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -48,10 +51,10 @@ def user(site: JiraSite, account: Account) -> Json:
     return {
         "self": link(site, f"user?accountId={account.account_id}"),
         "accountId": account.account_id,
-        "accountType": "atlassian",
+        "accountType": account.kind,
         "emailAddress": account.email,
         "displayName": account.name,
-        "active": True,
+        "active": account.active,
         "timeZone": account.time_zone,
     }
 

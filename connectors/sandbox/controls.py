@@ -1,0 +1,112 @@
+"""Controls for a bench, a demo or a test in another process: the webhook, its log, and the requests seen."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from connectors.sandbox.hook import Delivery, is_loopback
+from connectors.sandbox.tracker import CONTROL, Tracker
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def control_routes(tracker: Tracker) -> list[Route]:
+    """All of them refuse what a page of another site sends; other programs say no origin."""
+    controls = _Controls(tracker)
+    table = [
+        ("requests", controls.requests, "GET"),
+        ("requests", controls.forget_requests, "DELETE"),
+        ("webhook", controls.set_webhook, "PUT"),
+        ("webhook", controls.stop_webhook, "DELETE"),
+        ("deliveries", controls.deliveries, "GET"),
+        ("deliveries/{id}", controls.send_again, "POST"),
+    ]
+    return [Route(CONTROL + path, endpoint, methods=[method]) for path, endpoint, method in table]
+
+
+class _Controls:
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+
+    async def requests(self, request: Request) -> Response:
+        """How many requests there were, and of which kind."""
+        log = self.tracker.log
+        return JSONResponse({"total": log.count(), "by_line": log.tally()}, headers=NO_STORE)
+
+    async def forget_requests(self, request: Request) -> Response:
+        if not is_from_here(request):
+            return _elsewhere()
+        self.tracker.log.clear()
+        return Response(None, 204)
+
+    async def set_webhook(self, request: Request) -> Response:
+        """`{"url", "secret"}`; an empty secret sends unsigned webhooks, as both vendors do."""
+        if not is_from_here(request):
+            return _elsewhere()
+        try:
+            wish = await request.json()
+        except ValueError:
+            return JSONResponse({"message": "The body is not JSON."}, 400)
+        members = wish if isinstance(wish, dict) else {}
+        url, secret = members.get("url"), members.get("secret")
+        if set(members) != {"url", "secret"} or not isinstance(url, str) or not isinstance(secret, str):
+            return JSONResponse({"message": 'Needed is {"url": "…", "secret": "…"}.'}, 400)
+        try:
+            self.tracker.hook.set(url, secret)
+        except ValueError as error:
+            return JSONResponse({"message": str(error)}, 422)
+        return Response(None, 204)
+
+    async def stop_webhook(self, request: Request) -> Response:
+        if not is_from_here(request):
+            return _elsewhere()
+        self.tracker.hook.clear()
+        return Response(None, 204)
+
+    async def deliveries(self, request: Request) -> Response:
+        """What was sent, oldest first; `status` is null while there is no answer."""
+        return JSONResponse([_shown(one) for one in self.tracker.hook.sent], headers=NO_STORE)
+
+    async def send_again(self, request: Request) -> Response:
+        """Under the same id. 202: the answer comes later, look for it in the list."""
+        if not is_from_here(request):
+            return _elsewhere()
+        found = self.tracker.hook.send_again(request.path_params["id"])
+        if found is None:
+            return JSONResponse({"message": "There is no such delivery, or no webhook any more."}, 404)
+        return JSONResponse(_shown(found), 202)
+
+
+def _shown(one: Delivery) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "event": one.event,
+        "action": one.action,
+        "attempts": one.attempts,
+        "status": one.status,
+        "error": one.error,
+    }
+
+
+def _elsewhere() -> Response:
+    return JSONResponse({"message": "This request was not sent from this machine's own programs."}, 403)
+
+
+def is_from_here(request: Request, *, by_browser: bool = False) -> bool:
+    """Whether no other site's page sent this, nor a name of another site that leads to this machine.
+
+    `by_browser`: a form of our own pages, which always says where it comes from.
+    """
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    if host is None or not is_loopback(host):
+        return False
+    fetch_site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if fetch_site:
+        return fetch_site in {"same-origin", "none"}
+    if origin is None:
+        return not by_browser
+    return urlsplit(origin).netloc == request.headers.get("host")

@@ -1,0 +1,92 @@
+"""What happens on a simulated GitHub host, one change at a time, as a webhook would tell it.
+
+One edit is several changes: each label, each assignee and each state has its own. Pull requests have
+webhooks of their own kind on GitHub, which are not played here; their comments come as those of issues do.
+See https://docs.github.com/webhooks/webhook-events-and-payloads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.sandbox.github.records import Account, Comment, Issue
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An event, its action, and whom and what it is about; `issue` is to be shown as it is now.
+
+    `more` holds the other members of the payload: `label` a name, `assignee` an Account, `milestone` a
+    Milestone, `type` an IssueType, `comment` a Comment, `was` and `becomes` the issue before and after a
+    transfer, `changes` what stood there before.
+    """
+
+    event: str
+    action: str
+    issue: Issue
+    by: Account
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def birth(issue: Issue, by: Account) -> Iterator[Change]:
+    yield from () if issue.pull_request else (Change("issues", "opened", issue, by),)
+    yield from _parts(_Blank, issue, by)
+
+
+class _Blank:
+    """An issue before it had anything."""
+
+    labels: tuple[str, ...] = ()
+    assignees: tuple[Account, ...] = ()
+    milestone = type = None
+
+
+def edits(before: Issue, issue: Issue, by: Account) -> Iterator[Change]:
+    """What differs between an issue as it was and as it is."""
+    if issue.pull_request:
+        return
+    texts = {name: getattr(before, name) or "" for name in ("title", "body")}
+    old = {name: {"from": text} for name, text in texts.items() if text != (getattr(issue, name) or "")}
+    if old:
+        yield Change("issues", "edited", issue, by, {"changes": old})
+    yield from _parts(before, issue, by)
+    if before.state != issue.state:
+        yield Change("issues", "closed" if issue.state == "closed" else "reopened", issue, by)
+
+
+def _parts(before: Issue | type[_Blank], issue: Issue, by: Account) -> Iterator[Change]:
+    if issue.pull_request:
+        return
+    lists = (("label", "labels", "labeled", "unlabeled"), ("assignee", "assignees", "assigned", "unassigned"))
+    for member, name, added, removed in lists:
+        old, new = getattr(before, name), getattr(issue, name)
+        yield from (Change("issues", removed, issue, by, {member: one}) for one in old if one not in new)
+        yield from (Change("issues", added, issue, by, {member: one}) for one in new if one not in old)
+    singles = (("milestone", "milestoned", "demilestoned"), ("type", "typed", "untyped"))
+    for member, added, removed in singles:
+        was, now = getattr(before, member), getattr(issue, member)
+        if was != now:
+            yield from (Change("issues", removed, issue, by, {member: one}) for one in (was,) if one)
+            yield from (Change("issues", added, issue, by, {member: one}) for one in (now,) if one)
+
+
+def removal(issue: Issue, by: Account) -> Iterator[Change]:
+    yield from () if issue.pull_request else (Change("issues", "deleted", issue, by),)
+
+
+def transfer(before: Issue, issue: Issue, by: Account) -> Iterator[Change]:
+    """Told twice: at the repository that it left and, as a new issue, at the one it came to."""
+    if issue.pull_request:
+        return
+    yield Change("issues", "transferred", before, by, {"becomes": issue})
+    yield Change("issues", "opened", issue, by, {"was": before})
+
+
+def talk(action: str, issue: Issue, comment: Comment, by: Account, was: str | None = None) -> Change:
+    """`was` is the text of the comment before an edit."""
+    more: dict[str, Any] = {"comment": comment}
+    if was is not None:
+        more["changes"] = {"body": {"from": was}}
+    return Change("issue_comment", action, issue, by, more)

@@ -1,0 +1,88 @@
+"""Webhooks of a simulated GitHub host, in the shape of GitHub's own.
+
+See https://docs.github.com/webhooks/webhook-events-and-payloads#delivery-headers.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from connectors.sandbox.github.changes import Change
+from connectors.sandbox.github.records import Issue, Json
+from connectors.sandbox.github.views import Views, dump
+from connectors.sandbox.hook import Delivery, Hook
+
+HOOK_ID = 109_948_940
+UNSAID = frozenset({"permissions", "has_discussions"})  # of a repository: the first are those of a token
+
+
+def new_hook() -> Hook:
+    return Hook(headers=_headers, new_id=lambda: str(uuid.uuid4()))
+
+
+def _headers(delivery: Delivery, signature: str | None) -> dict[str, str]:
+    own = {
+        "User-Agent": "GitHub-Hookshot/0a1b2c3",
+        "X-GitHub-Delivery": delivery.id,
+        "X-GitHub-Event": delivery.event,
+        "X-GitHub-Hook-ID": str(HOOK_ID),
+        "X-GitHub-Hook-Installation-Target-Type": "organization",
+    }
+    return own if signature is None else {**own, "X-Hub-Signature-256": signature}
+
+
+class Webhooks:
+    """Tells the hook of every change of a host. `views` are those of the address in force."""
+
+    def __init__(self, hook: Hook, views: Callable[[], Views]) -> None:
+        self.hook, self.views = hook, views
+
+    def tell(self, change: Change) -> None:
+        known = "type" not in change.more or "issue_types" in self.views().features
+        if self.hook.wanted and known:
+            body = dump(payload(self.views(), change))
+            self.hook.send(str(change.issue.id), change.event, change.action, body)
+
+
+def payload(views: Views, change: Change) -> Json:
+    """The body GitHub would send for a change."""
+    home = change.issue.repository
+    said: Json = {"action": change.action, "issue": _issue(views, change.issue)}
+    for name, value in change.more.items():
+        said |= MEMBERS[name](views, change.issue, value)
+    said["repository"] = _repository(views, change.issue)
+    if home.owner.kind == "Organization":
+        said["organization"] = views.organization(home.owner)
+    said["sender"] = views.user(change.by)
+    return said
+
+
+def _issue(views: Views, issue: Issue) -> Json:
+    return views.issue(issue) | issue.recorded
+
+
+def _repository(views: Views, issue: Issue) -> Json:
+    shown = views.repository(issue.repository)
+    return {name: value for name, value in shown.items() if name not in UNSAID}
+
+
+def _becomes(views: Views, issue: Issue, new: Issue) -> Json:
+    return {"changes": {"new_issue": _issue(views, new), "new_repository": _repository(views, new)}}
+
+
+def _was(views: Views, issue: Issue, old: Issue) -> Json:
+    return {"changes": {"old_issue": _issue(views, old), "old_repository": _repository(views, old)}}
+
+
+MEMBERS: dict[str, Callable[[Views, Issue, Any], Json]] = {
+    "label": lambda views, issue, name: {"label": views.label(issue.repository, name)},
+    "assignee": lambda views, issue, account: {"assignee": views.user(account)},
+    "milestone": lambda views, issue, one: {"milestone": views.milestone(issue.repository, one)},
+    "type": lambda views, issue, kind: {"type": views.issue_type(kind)},
+    "comment": lambda views, issue, one: {"comment": views.comment(issue, one)},
+    "changes": lambda views, issue, old: {"changes": old},
+    "becomes": _becomes,
+    "was": _was,
+}

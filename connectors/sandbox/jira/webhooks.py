@@ -1,0 +1,108 @@
+"""Webhooks of a simulated Jira site, in the shape of Jira Cloud's own.
+
+They show everything as version 2 of the REST API does: texts are plain, links lead to the site and not to
+the gateway. See https://developer.atlassian.com/cloud/jira/platform/webhooks/.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from connectors.sandbox.hook import Delivery, Hook
+from connectors.sandbox.jira import adf
+from connectors.sandbox.jira.changes import Change
+from connectors.sandbox.jira.records import Comment, Issue, Json
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.views import CUSTOM_FIELDS, FIELDS, SITE, dump, issue_bytes, link, user
+from connectors.sandbox.jira.views import comment as comment_view
+
+LATER = frozenset({"comment", "statusCategory"})  # fields of the REST API that webhooks do not carry
+WHOLE = tuple(name for name in (*FIELDS, *CUSTOM_FIELDS) if name not in LATER)
+CUT_DOWN = ("summary", "issuetype", "project", "assignee", "priority", "status")
+UNSAID = frozenset({"style", "isPrivate", "scope"})  # of projects and types
+
+
+def new_hook() -> Hook:
+    return Hook(headers=_headers, new_id=lambda: secrets.token_hex(16))
+
+
+def _headers(delivery: Delivery, signature: str | None) -> dict[str, str]:
+    own = {
+        "User-Agent": "Atlassian Webhook HTTP Client",
+        "X-Atlassian-Webhook-Identifier": delivery.id,
+        "X-Atlassian-Webhook-Flow": "Primary",
+    }
+    if delivery.attempts > 1:
+        own["X-Atlassian-Webhook-Retry"] = str(delivery.attempts - 1)
+    return own if signature is None else {**own, "X-Hub-Signature": signature}
+
+
+class Webhooks:
+    """Tells the hook of every change of a site."""
+
+    def __init__(self, hook: Hook, site: JiraSite) -> None:
+        self.hook, self.site = hook, site
+
+    def tell(self, change: Change) -> None:
+        if self.hook.wanted:
+            self.hook.send(
+                change.issue.id, change.event, change.kind or None, dump(payload(self.site, change))
+            )
+
+
+def payload(site: JiraSite, change: Change) -> Json:
+    """The body Jira Cloud would send. Of a comment it names the author, not who edited or deleted it."""
+    said: Json = {"timestamp": int(site.now().timestamp() * 1000), "webhookEvent": change.event}
+    if change.comment is not None:
+        said["comment"] = _comment(site, change.issue, change.comment)
+        said["issue"] = _issue(site, change.issue, CUT_DOWN)
+        return said
+    said |= {
+        "issue_event_type_name": change.kind,
+        "user": _as_v2(site, user(site, change.by)),
+        "issue": _issue(site, change.issue, WHOLE),
+    }
+    if change.items:
+        items = [{**item, "field": _custom_name(item["field"])} for item in change.items]
+        said["changelog"] = {"id": site.new_id(), "items": items}
+    return said
+
+
+def _custom_name(name: str) -> str:
+    return CUSTOM_FIELDS[name][0] if name in CUSTOM_FIELDS else name
+
+
+def _comment(site: JiraSite, issue: Issue, comment: Comment) -> Json:
+    shown: Json = _as_v2(site, comment_view(site, issue, comment))
+    return {**shown, "body": adf.to_text(comment.body)}
+
+
+def _issue(site: JiraSite, issue: Issue, names: tuple[str, ...]) -> Json:
+    shown: Json = json.loads(issue_bytes(site, issue, names))
+    fields = shown["fields"]
+    if isinstance(fields.get("description"), dict):
+        fields["description"] = adf.to_text(fields["description"])
+    return {
+        "id": shown["id"],
+        "self": _v2(site, shown["self"]),
+        "key": shown["key"],
+        "fields": _as_v2(site, fields),
+    }
+
+
+def _as_v2(site: JiraSite, node: Any) -> Any:
+    if isinstance(node, list):
+        return [_as_v2(site, item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: _v2(site, value) if name == "self" else _as_v2(site, value)
+        for name, value in node.items()
+        if name not in UNSAID
+    }
+
+
+def _v2(site: JiraSite, url: str) -> str:
+    return url.replace(link(site, ""), f"{SITE}/rest/api/2/")
