@@ -21,7 +21,7 @@ from mappings.evaluate import decide
 from mappings.linking import ByHand, Resolution, resolve
 from mappings.rulings import Ruling
 from mappings.standard import Standard
-from mappings.verdict import Finding, FindingState, History, NoticeState, Standing, Subject
+from mappings.verdict import Answer, Finding, FindingState, History, NoticeState, Standing, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class Case:
     links: Sequence[tables.Link]
     findings: Sequence[tables.Finding]
     notice: tables.Notice | None
+    answer: Answer | None = None
 
 
 def epic_of(row: tables.Epic) -> Epic:
@@ -97,11 +98,35 @@ async def load_cases(session: AsyncSession, rows: Sequence[tables.Epic]) -> list
         return [Case(row, links.get(row.id, ()), (), None) for row in rows]
     for finding in await session.scalars(select(tables.Finding).where(tables.Finding.epic_id == any_(ids))):
         findings.setdefault(finding.epic_id, []).append(finding)
-    notices = {
-        notice.epic_id: notice
-        for notice in await session.scalars(select(tables.Notice).where(tables.Notice.epic_id == any_(ids)))
-    }
-    return [Case(row, links.get(row.id, ()), findings.get(row.id, ()), notices.get(row.id)) for row in rows]
+    notices: dict[int, tuple[tables.Notice, str | None, datetime | None]] = {}
+    for notice, answer, at in await session.execute(_WITH_ANSWERS.where(tables.Notice.epic_id == any_(ids))):
+        notices[notice.epic_id] = notice, answer, at
+    return [
+        _case(row, links.get(row.id, ()), findings.get(row.id, ()), *notices.get(row.id, (None, None, None)))
+        for row in rows
+    ]
+
+
+# An answer to a command stands in our comment, so it is looked for with the notice and nowhere else.
+_WITH_ANSWERS = select(tables.Notice, tables.CommandComment.answer, tables.CommandComment.at).outerjoin_from(
+    tables.Notice,
+    tables.CommandComment,
+    (tables.CommandComment.epic_id == tables.Notice.epic_id) & tables.CommandComment.answer.is_not(None),
+)
+
+
+def _case(
+    row: tables.Epic,
+    links: Sequence[tables.Link],
+    findings: Sequence[tables.Finding],
+    notice: tables.Notice | None,
+    answer: str | None,
+    at: datetime | None,
+) -> Case:
+    if answer is None or at is None:
+        return Case(row, links, findings, notice)
+    is_new = row.judged_at is None or row.judged_at <= at
+    return Case(row, links, findings, notice, Answer(answer, is_new))
 
 
 def resolution_of(case: Case, epic: Epic, standard: Standard, now: datetime) -> Resolution:
@@ -113,11 +138,9 @@ def resolution_of(case: Case, epic: Epic, standard: Standard, now: datetime) -> 
     return resolve(standard.source.name, epic, case.row.declared, by_hand, standard.goals, now)
 
 
-def judge(
-    case: Case, standard: Standard, now: datetime, *, fetched: bool = True, claim: str | None = None
-) -> Ruling:
-    """Judge one case. `fetched` False: the ticket could not be fetched again. `claim` is the writer's
-    own, whose request is not sent yet; any other claim may have put a comment on the ticket."""
+def judge(case: Case, standard: Standard, now: datetime, *, claim: str | None = None) -> Ruling:
+    """Judge one case. `claim` is the writer's own, whose request is not sent yet; any other claim may
+    have put a comment on the ticket."""
     epic, place = epic_of(case.row), standard.place(case.row.project)
     resolution = resolution_of(case, epic, standard, now)
     subject = Subject(
@@ -127,9 +150,10 @@ def judge(
         read_at=case.row.read_at,
         public=place.public,
         service_desk=place.service_desk,
-        fresh=place.fresh and fetched,
+        fresh=place.fresh,
         gone=cast("MissingReason | None", case.row.gone_reason),
         page=standard.page(epic.key),
+        hears=standard.hears,
         suggest=partial(standard.suggest, epic, now),
     )
     decision = decide(
@@ -140,6 +164,7 @@ def judge(
         History(
             {found.check: _finding(found) for found in case.findings},
             _standing(case.notice, claim) if case.notice is not None else None,
+            case.answer,
         ),
         now,
     )
@@ -159,11 +184,15 @@ def _finding(row: tables.Finding) -> Finding:
 
 
 def _standing(row: tables.Notice, claim: str | None) -> Standing:
-    maybe_written = row.unanswered_at is not None or row.claimed_by not in (None, claim)
     return Standing(
         state=cast("NoticeState", row.state),
         since=row.updated_at,
-        on_ticket=row.remote_id is not None or maybe_written,
+        on_ticket=may_be_on_ticket(row, claim),
         posted_hash=row.posted_hash,
         named=tuple(row.named),
     )
+
+
+def may_be_on_ticket(row: tables.Notice, claim: str | None = None) -> bool:
+    """Whether a comment of ours is there, or an answer is missing that would say so."""
+    return row.remote_id is not None or row.unanswered_at is not None or row.claimed_by not in (None, claim)

@@ -6,21 +6,16 @@ public contract, and `tests/test_evaluate.py` is that table.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 
-from mappings import notice as texts
-from mappings.clock import add_grace
-from mappings.goals import KeyResult, died_of_cycle, is_live, live_until, may_name, why_not_live
+from mappings.goals import KeyResult, is_live, live_until, may_name, why_not_live
 from mappings.linking import Resolution
-from mappings.notice import Notice
-from mappings.policy import CHECKS, CYCLE_GRACE, EffectivePolicy, exemption, grace_for, is_since
+from mappings.policy import CHECKS, EffectivePolicy, exemption
 from mappings.verdict import (
     Alignment,
+    Answer,
     Decision,
     Finding,
     History,
@@ -30,6 +25,7 @@ from mappings.verdict import (
     Subject,
     Wanted,
 )
+from mappings.wishes import Wish, wish_for
 
 
 def decide(
@@ -49,15 +45,25 @@ def decide(
     findings = _findings(gap, epic, policy, history, now)
     concern = next((found for found in findings if found.check == gap and found.state != "resolved"), None)
     alignment = None if epic.gone else _alignment(epic.resolution, exempt_why, concern)
-    wish = _wish(epic, goals, policy, alignment, concern, now)
+    wish = wish_for(epic, goals, policy, alignment, concern, now)
     moments = _calendar(epic, goals, findings, now)
     if wish.grace_ends is not None:
         moments.append(wish.grace_ends)
     again = min((moment for moment in moments if moment > now), default=None)
-    decision = Decision(alignment, findings, look_again_at=again, exempt_why=exempt_why)
+    answer, standing = history.answer, history.notice
+    over = answer is not None and _has_had_its_time(answer, history.findings, findings)
+    decision = Decision(alignment, findings, look_again_at=again, exempt_why=exempt_why, answer_over=over)
     if mode == "off":
         return replace(decision, keep_notice=True)
-    return _settle(decision, wish, epic, goals, mode, history.notice, now)
+    if answer is not None and not over and standing is not None and standing.on_ticket:
+        wish = wish.with_answer(answer.text)
+    return _settle(decision, wish, epic, goals, policy, mode, standing, now)
+
+
+def _has_had_its_time(answer: Answer, before: Mapping[str, Finding], now: Sequence[Finding]) -> bool:
+    """The answer to a command stands until a finding changes its state, the command's own change apart."""
+    states = {check: found.state for check, found in before.items()}
+    return not answer.is_new and states != {found.check: found.state for found in now}
 
 
 # --- gaps, findings, alignment --------------------------------------------------------------
@@ -111,108 +117,15 @@ def _alignment(resolution: Resolution, exempt_why: str | None, concern: Finding 
     return "waived" if concern is not None and concern.state == "waived" else "unaligned"
 
 
-# --- what the ticket should say, whatever stands there now ----------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """`kind` `warning` asks for the full text; any other is a one-line text for a comment that
-    already stands. `facts` are hashed, never the words."""
-
-    kind: str
-    compose: Callable[[], Notice]
-    facts: Mapping[str, object]
-    grace_ends: datetime | None = None
-
-
-def _wish(
-    epic: Subject,
-    goals: Mapping[int, KeyResult],
-    policy: EffectivePolicy,
-    alignment: Alignment | None,
-    concern: Finding | None,
-    now: datetime,
-) -> _Wish:
-    resolution = epic.resolution
-    if alignment == "aligned":
-        keys = sorted(link.key_result.id for link in resolution.links if link.live)
-        return _Wish("aligned", partial(texts.aligned, resolution.links, epic.public), {"links": keys})
-    if concern is None or not _is_wanted(epic, policy):
-        return _Wish("unchecked", texts.unchecked, {})
-    if concern.state == "waived" and concern.until is not None:
-        reason = concern.reason or ""
-        facts = {"until": concern.until.isoformat(), "reason": reason}
-        return _Wish("waived", partial(texts.waived, concern.until, reason), facts)
-    if concern.state == "snoozed" and concern.until is not None:
-        facts = {"until": concern.until.isoformat()}
-        return _Wish("snoozed", partial(texts.snoozed, concern.until), facts)
-    if concern.state == "disputed":
-        return _Wish("disputed", texts.disputed, {})
-    return _Wish(
-        "warning",
-        partial(_warning, epic, goals, concern, now),
-        {
-            "check": concern.check,
-            "unknown": sorted(resolution.unknown),
-            "links": sorted(_naming(link.key_result, epic) for link in resolution.links),
-        },
-        grace_ends=_grace_ends(epic, policy, concern, now),
-    )
-
-
-def _naming(goal: KeyResult, epic: Subject) -> str:
-    shown = "title" if may_name(goal, epic.public) else "label"
-    return f"{goal.id}:{shown}"
-
-
-def _is_wanted(epic: Subject, policy: EffectivePolicy) -> bool:
-    """Whether this epic may carry a warning at all: the channel, the kind of project, and its age."""
-    if epic.service_desk or policy.channel == "none":
-        return False
-    return is_since(policy, epic.epic.created_at, epic.connected_at)
-
-
-def _grace_ends(epic: Subject, policy: EffectivePolicy, concern: Finding, now: datetime) -> datetime:
-    """Each dead link has its own grace, and the epic that of the link that has the longest."""
-    start = max(epic.epic.created_at, concern.opened_at)
-    of_policy = grace_for(policy, concern.check)
-    graces = {
-        CYCLE_GRACE if died_of_cycle(link.key_result, now) else of_policy for link in epic.resolution.links
-    }
-    return max(add_grace(start, grace) for grace in graces or {of_policy})
-
-
-def _warning(epic: Subject, goals: Mapping[int, KeyResult], concern: Finding, now: datetime) -> Notice:
-    links = epic.resolution.links
-    suggestions = epic.suggest()
-    some_live = next((goal.key for goal in goals.values() if is_live(goal, now)), None)
-    return texts.warning(
-        concern.check,
-        project=epic.epic.project,
-        links=links,
-        reasons=[why_not_live(link.key_result, now) or "" for link in links],
-        unknown=epic.resolution.unknown,
-        suggestions=suggestions,
-        example=suggestions[0].key_result.key if suggestions else some_live,
-        public=epic.public,
-        read_at=epic.read_at,
-        page=epic.page,
-    )
-
-
-def _hash(wish: _Wish) -> str:
-    facts = json.dumps({"kind": wish.kind, **wish.facts}, sort_keys=True)
-    return hashlib.sha256(facts.encode()).hexdigest()
-
-
 # --- from the wish to the notice ------------------------------------------------------------
 
 
 def _settle(
     decision: Decision,
-    wish: _Wish,
+    wish: Wish,
     epic: Subject,
     goals: Mapping[int, KeyResult],
+    policy: EffectivePolicy,
     mode: Mode,
     standing: Standing | None,
     now: datetime,
@@ -220,8 +133,7 @@ def _settle(
     if standing is not None and standing.state == "withdrawn" and not _reopened(decision, standing):
         return replace(decision, keep_notice=True)
     if standing is None or not standing.on_ticket:
-        wanted = _unwritten(wish, epic, mode, now)
-        return decision if wanted is None else replace(decision, notice=wanted)
+        return _unwritten(decision, wish, epic, policy, mode, now)
     if epic.gone == "deleted":
         return replace(decision, keep_notice=True)
     return _written(decision, wish, epic, goals, mode, standing, now)
@@ -231,20 +143,26 @@ def _reopened(decision: Decision, standing: Standing) -> bool:
     return any(found.state != "resolved" and found.opened_at > standing.since for found in decision.findings)
 
 
-def _unwritten(wish: _Wish, epic: Subject, mode: Mode, now: datetime) -> Wanted | None:
+def _unwritten(
+    decision: Decision, wish: Wish, epic: Subject, policy: EffectivePolicy, mode: Mode, now: datetime
+) -> Decision:
     """Nothing of ours is on the ticket: only an open or disputed finding makes a notice."""
     if wish.kind not in ("warning", "disputed"):
-        return None
-    wanted = Wanted("shadow", wish.compose, _hash(wish))
+        return decision
+    wanted = Wanted("shadow", wish.compose, wish.facts_hash)
     if mode == "shadow":
-        return wanted
+        return replace(decision, notice=wanted)
     held = _held(wish, epic, now)
     if held is not None:
-        return replace(wanted, state="held", reason=held[0], detail=held[1])
-    return replace(wanted, state="due", target="posted")
+        return replace(decision, notice=replace(wanted, state="held", reason=held[0], detail=held[1]))
+    quiet = policy.quiet_hours
+    if quiet is not None and (end := quiet.end(now)) is not None:
+        waits = replace(wanted, state="held", reason="quiet_hours", detail=quiet.words(end))
+        return replace(decision, notice=waits, look_again_at=min(decision.look_again_at or end, end))
+    return replace(decision, notice=replace(wanted, state="due", target="posted"))
 
 
-def _held(wish: _Wish, epic: Subject, now: datetime) -> tuple[str, str] | None:
+def _held(wish: Wish, epic: Subject, now: datetime) -> tuple[str, str] | None:
     """Why a warning has to wait, the first reason that applies, in the contract's order."""
     if wish.kind == "disputed":
         return "disputed", "Somebody disputes the finding; a person has to decide."
@@ -260,7 +178,7 @@ def _held(wish: _Wish, epic: Subject, now: datetime) -> tuple[str, str] | None:
 
 def _written(
     decision: Decision,
-    wish: _Wish,
+    wish: Wish,
     epic: Subject,
     goals: Mapping[int, KeyResult],
     mode: Mode,
@@ -269,7 +187,7 @@ def _written(
 ) -> Decision:
     """Our comment is on the ticket: bring it to the wish, or leave it as it is."""
     target: NoticeState = "posted" if wish.kind == "warning" else "resolved"
-    facts_hash = _hash(wish)
+    facts_hash = wish.facts_hash
     if not any(_may_not_be_named(goals.get(named), epic.public) for named in standing.named):
         done = facts_hash == standing.posted_hash and standing.state == target
         if done or _must_wait(wish, target, epic, mode, standing, now):
@@ -278,7 +196,7 @@ def _written(
 
 
 def _must_wait(
-    wish: _Wish, target: NoticeState, epic: Subject, mode: Mode, standing: Standing, now: datetime
+    wish: Wish, target: NoticeState, epic: Subject, mode: Mode, standing: Standing, now: datetime
 ) -> bool:
     """Shadow only resolves. A gap that returns has its grace; a standing warning is set right at once."""
     if mode == "shadow":

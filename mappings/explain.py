@@ -81,6 +81,6 @@ def _notice(decision: Decision) -> Iterator[Reason]:
     elif wanted is None:
         yield Reason("notice", "none", "Nothing is to be said on the ticket.")
     else:
-        held = f", {wanted.reason}: {wanted.detail}" if wanted.reason else ""
+        held = f", {wanted.reason}: {(wanted.detail or '').rstrip('.')}" if wanted.reason else ""
         towards = f", to become {wanted.target}" if wanted.target else ""
         yield Reason("notice", wanted.state, f"The notice is {wanted.state}{towards}{held}.")

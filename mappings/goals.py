@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 State = Literal["draft", "active", "achieved", "missed", "archived"]
@@ -39,11 +40,16 @@ class KeyResult:
         return self.state in CLOSED or self.objective_state in CLOSED
 
 
+@lru_cache(maxsize=1024)
+def _end_of(cycle_ends: date) -> datetime:
+    return datetime.combine(cycle_ends + timedelta(days=1), time.min, UTC)
+
+
 def live_until(goal: KeyResult) -> datetime | None:
     """The moment the calendar ends it: the start of the day after its cycle's last. None for never."""
     if goal.cycle_ends is None or goal.cycle_ends == date.max:
         return None
-    return datetime.combine(goal.cycle_ends + timedelta(days=1), time.min, UTC)
+    return _end_of(goal.cycle_ends)
 
 
 def _cycle_is_over(goal: KeyResult, now: datetime) -> bool:

@@ -5,15 +5,13 @@ A claim is taken by compare-and-set and ends by itself, so whoever dies holding 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy import and_, exists, false, func, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.tables import READING_MODES, UNFINISHED_STATES, Epic, Notice, NoticeWrite, Run, Source
 
@@ -22,6 +20,9 @@ from mappings.tables import READING_MODES, UNFINISHED_STATES, Epic, Notice, Noti
 RUN_LEASE = timedelta(minutes=5)
 NOTICE_LEASE = timedelta(minutes=3)
 UNANSWERED_REST = timedelta(seconds=60)
+# Due whatever the clock of the worker says that looks; replicas' clocks are never quite together.
+AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
+REPEATABLE = func.set_config("synchronous_commit", "off", True)
 LOCK_GOALS = 7017280452178371
 
 
@@ -29,9 +30,12 @@ class ClaimLost(Exception):
     """Somebody else has taken the work over; whoever meets this stops at once and writes nothing."""
 
 
-async def share_goals(session: AsyncSession) -> None:
-    """Judging: goals, rules, links by hand and policy stay as they are until this transaction ends."""
+async def share_goals(session: AsyncSession) -> int:
+    """Judging: goals, rules, links by hand and policy stay as they are until this transaction ends; their
+    version."""
     await session.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": LOCK_GOALS})
+    version: int = (await session.scalars(text("SELECT goals_version FROM installation"))).one()
+    return version
 
 
 async def change_goals(session: AsyncSession) -> None:
@@ -43,16 +47,24 @@ async def change_goals(session: AsyncSession) -> None:
 async def may_be_repeated(session: AsyncSession) -> None:
     """This transaction is answered before it is on disk: should the machine lose it, it is lost whole, its
     cursor or marks with it, and the work is simply done again."""
-    await session.execute(text("SET LOCAL synchronous_commit = off"))
+    await session.execute(select(REPEATABLE))
 
 
 # --- runs -----------------------------------------------------------------------------------
 
 
-async def open_run(session: AsyncSession, source_id: int, mode: str, now: datetime) -> Run:
+async def open_run(
+    session: AsyncSession,
+    source_id: int,
+    mode: str,
+    now: datetime,
+    *,
+    afresh: bool = False,
+    due_at: datetime = AT_ONCE,
+) -> Run:
     """A queued run, or the one queued or under way that does as much.
 
-    A full run under way does not where somebody has changed the source since it began.
+    A full run under way does not where somebody has changed the source since it began, or with `afresh`.
     """
     if mode in READING_MODES:
         # The source's row is the gate: two callers at once must not both find nothing.
@@ -72,10 +84,11 @@ async def open_run(session: AsyncSession, source_id: int, mode: str, now: dateti
         for run in reading:
             if run.state == "queued" and mode == "full":
                 run.mode = "full"
-            outdated = version > 1 and run.started_at is not None and run.started_at <= changed_at
+            begun = run.started_at
+            outdated = begun is not None and (afresh or (version > 1 and begun <= changed_at))
             if mode == "incremental" or (run.mode == "full" and not outdated):
                 return run
-    run = Run(source_id=source_id, mode=mode, due_at=now, created_at=now)
+    run = Run(source_id=source_id, mode=mode, due_at=due_at, created_at=now)
     session.add(run)
     await session.flush()
     await session.refresh(run)
@@ -166,31 +179,6 @@ async def let_run_wait(
         raise ClaimLost(f"run {run.id} was taken over")
 
 
-@asynccontextmanager
-async def sign_of_life(
-    sessions: async_sessionmaker[AsyncSession],
-    run: Run,
-    worker: str,
-    clock: Callable[[], datetime],
-    every: timedelta = RUN_LEASE / 5,
-) -> AsyncIterator[None]:
-    """Keep the claim on a run while the block works: many short calls may together outlast a lease."""
-
-    async def keep() -> None:
-        with suppress(ClaimLost):  # the work's own next step meets it too, and stops
-            while True:
-                await asyncio.sleep(every.total_seconds())
-                async with sessions.begin() as session:
-                    await keep_run(session, run, worker, clock())
-
-    keeping = asyncio.create_task(keep(), name=f"claim on run {run.id}")
-    try:
-        yield
-    finally:
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-
-
 async def mark_stalled(session: AsyncSession, now: datetime) -> None:
     """Runs with no sign of life: say so. Whoever is woken takes them up where they stopped."""
     await session.execute(
@@ -204,35 +192,25 @@ async def next_reading(session: AsyncSession, source_id: int) -> int | None:
     return (await session.scalars(select(Run.id).where(Run.source_id == source_id, *queued))).one_or_none()
 
 
-async def due_runs(session: AsyncSession, now: datetime) -> Sequence[int]:
-    return (await session.scalars(select(Run.id).where(_claimable(now)).order_by(Run.id))).all()
+async def due_runs(session: AsyncSession, now: datetime) -> list[tuple[int, str]]:
+    """Each with its mode."""
+    rows = await session.execute(select(Run.id, Run.mode).where(_claimable(now)).order_by(Run.id))
+    return [(run_id, mode) for run_id, mode in rows]
 
 
 # --- notices --------------------------------------------------------------------------------
 
 
-async def release(session: AsyncSession, run: Run, now: datetime) -> None:
-    """Let the writes of a judged run go. Nothing of a run is written before this.
-
-    Writes left behind by a run that ended without releasing them go too.
-    """
-    left_behind = select(Run.id).where(Run.source_id == run.source_id, Run.finished_at.is_not(None))
-    await session.execute(
-        update(Notice)
-        .where(Notice.target.is_not(None), Notice.due_at.is_(None))
-        .where(or_(Notice.run_id == run.id, Notice.run_id.in_(left_behind)))
-        .values(due_at=now)
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A ticket to be written, ours until the lease ends."""
+    """A ticket to be written, ours until the lease ends. `unanswered`: our comment may stand there, with an
+    id we do not know."""
 
     notice_id: int
     epic_id: int
     run_id: int
     owner: str
+    unanswered: bool
 
 
 async def claim_notice(
@@ -264,7 +242,8 @@ async def claim_notice(
     if notice.claimed_by is not None and notice.claimed_until is not None and notice.unanswered_at is None:
         notice.unanswered_at = notice.claimed_until - NOTICE_LEASE
     notice.claimed_by, notice.claimed_until = owner, now + NOTICE_LEASE
-    return Claim(notice.id, notice.epic_id, notice.run_id, owner)
+    unanswered = notice.unanswered_at is not None and notice.remote_id is None
+    return Claim(notice.id, notice.epic_id, notice.run_id, owner, unanswered)
 
 
 async def claimed(session: AsyncSession, claim: Claim) -> Notice:
@@ -298,6 +277,21 @@ def give_back(notice: Notice, claim: Claim, due_at: datetime | None = None) -> N
     notice.due_at = due_at if notice.target is not None else None
 
 
+def nothing_posted(notice: Notice) -> None:
+    """Nothing of ours is on the ticket, unless an answer is still missing."""
+    if notice.remote_id is None and notice.unanswered_at is None:
+        notice.posted_hash, notice.posted_body, notice.named = None, None, []
+
+
+def deleted_on_ticket(notice: Notice, now: datetime) -> None:
+    """Somebody has deleted our comment."""
+    notice.state, notice.reason = "withdrawn", "deleted_on_ticket"
+    notice.detail = "Our comment was deleted on the ticket."
+    notice.remote_id = notice.url = notice.target = notice.due_at = None
+    notice.updated_at = now
+    nothing_posted(notice)
+
+
 async def put_off(session: AsyncSession, source_id: int, until: datetime) -> None:
     """The tracker asked for a pause: tickets that nobody is writing now wait for its end."""
     waiting = (
@@ -317,12 +311,13 @@ def written(session: AsyncSession, claim: Claim, kind: str, remote_id: str | Non
 
 
 async def sources_with_due_notices(session: AsyncSession, now: datetime) -> Sequence[int]:
+    """Sources with tickets to write, of which nobody writes any."""
     due = (
         select(Epic.source_id)
         .join(Notice, Notice.epic_id == Epic.id)
         .where(Notice.due_at <= now)
-        .where(or_(Notice.claimed_until.is_(None), Notice.claimed_until <= now))
-        .distinct()
+        .group_by(Epic.source_id)
+        .having(~func.coalesce(func.bool_or(Notice.claimed_until > now), false()))
     )
     return (await session.scalars(due)).all()
 

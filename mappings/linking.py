@@ -93,8 +93,7 @@ def resolve(
         rule = goals.rules.first_match(source, epic)
         if rule is not None:
             goal = goals.key_results[rule.key_result_id]
-            why = f"rule {rule.name!r} matches: {rule.condition.words()}"
-            links.append(Linked(goal, "rule", why, is_live(goal, now), rule.id))
+            links.append(Linked(goal, "rule", goals.rules.why(rule), is_live(goal, now), rule.id))
     return Resolution(tuple(links), tuple(unknown))
 
 

@@ -7,10 +7,11 @@ its visibility allows is done here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connectors.base import Block, Bullets, Document, Inline, Link, Paragraph, Text
+from mappings.commands import HELP, LINK, SNOOZE
 from mappings.goals import KeyResult, may_name, name_on_ticket
 from mappings.linking import Linked
 from mappings.suggest import Suggestion
@@ -96,23 +97,26 @@ def _suggestions(suggestions: Sequence[Suggestion], public: bool) -> list[Block]
     return [Paragraph((Text("Key results that may fit:"),)), Bullets(tuple(items))]
 
 
-def _ways_out(example: str | None) -> list[Block]:
+def _ways_out(example: str | None, hears: bool) -> list[Block]:
+    """Only ways that work: commands where comments reach us (`hears`), links where a goal is live."""
+    snooze = Text(SNOOZE, "code")
     if example is None:
-        return [Paragraph((Text("No key result is open yet; whoever keeps the goals here has to add one."),))]
+        none = [Text("No key result is open yet; whoever keeps the goals here has to add one.")]
+        return [Paragraph((*none, *((Text(" To wait for that, comment "), snooze) if hears else ())))]
+    ways: list[tuple[Inline, ...]] = [
+        (Text("add a line to the description: "), Text(f"Key-Result: {example}", "code")),
+        (Text("add a label: "), Text(f"kr:{example}", "code")),
+    ]
+    if hears:
+        ways.insert(0, (Text("comment "), Text(LINK.format(key=example), "code")))
+        ways.append((Text("if it should wait, comment "), snooze, Text("; more: "), Text(HELP, "code")))
+        ways.append((Text("if it needs no key result, ask whoever maps goals here to waive it"),))
+    else:
+        ask = "if it should wait, or needs no key result, ask whoever maps goals here to snooze or waive it"
+        ways.append((Text(ask),))
     return [
         Paragraph((Text("To fix it, do one of these; this comment then settles by itself:"),)),
-        Bullets(
-            (
-                (Text("add a line to the description: "), Text(f"Key-Result: {example}", "code")),
-                (Text("add a label: "), Text(f"kr:{example}", "code")),
-                (
-                    Text(
-                        "if it should wait, or needs no key result, ask whoever maps goals here "
-                        "to snooze or waive it"
-                    ),
-                ),
-            )
-        ),
+        Bullets(tuple(ways)),
     ]
 
 
@@ -128,12 +132,13 @@ def warning(
     public: bool,
     read_at: datetime,
     page: str | None,
+    hears: bool = False,
 ) -> Notice:
     """The full text: what is missing, why it matters, what fits, how to fix it, and on what data it stands.
 
     `reasons` say of each of `links` why it is not live. `example` is the key of a live key result
     to show in the lines to type, None where there is none. `page` is the epic's page at Northing,
-    None where a link to it would lead nowhere.
+    None where a link to it would lead nowhere. `hears`: commands in comments reach us.
     """
     why = (
         f"Without one, nobody can tell whether this work in {project} helps the business grow, "
@@ -146,10 +151,32 @@ def warning(
         *_what_is_missing(check, links, unknown, reasons, public),
         Paragraph((Text(why),)),
         *_suggestions(suggestions, public),
-        *_ways_out(example),
+        *_ways_out(example, hears),
         Paragraph(tuple(footer), small=True),
     ]
     shown = [item.key_result for item in suggestions] + (
         [link.key_result for link in links] if check == "closed-goal" else []
     )
     return Notice(Document(tuple(blocks)), _titled(shown, public))
+
+
+def answered(notice: Notice, answer: str, *, first: bool) -> Notice:
+    """The notice with the answer to a command, before its own words (`first`) or after them.
+
+    `answer` is lines as `mappings.commands` writes them: code between backticks, a list's items after "- ".
+    """
+    blocks: list[Block] = []
+    for line in answer.split("\n"):
+        if not line.startswith("- "):
+            blocks.append(Paragraph(_words(line)))
+        elif blocks and isinstance(before := blocks[-1], Bullets):
+            blocks[-1] = Bullets((*before.items, _words(line[2:])))
+        else:
+            blocks.append(Bullets((_words(line[2:]),)))
+    own = notice.document.blocks
+    return replace(notice, document=Document((*blocks, *own) if first else (*own, *blocks)))
+
+
+def _words(line: str) -> tuple[Inline, ...]:
+    parts = line.split("`")
+    return tuple(Text(part, "code" if at % 2 else "plain") for at, part in enumerate(parts) if part)

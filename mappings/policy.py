@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from connectors.base import Epic, StatusCategory
 from mappings.clock import Duration, parse_duration, start_of_day
 from mappings.patterns import LENGTH, Patterns, fold
+from mappings.quiet import QuietHours
 
 CheckName = Literal["no-key-result", "closed-goal"]
 Severity = Literal["info", "warning", "error"]
@@ -52,12 +53,6 @@ def _since(value: object) -> object:
 def _channel(value: object) -> object:
     if value in ("label", "digest"):
         raise _refuse(f'channel "{value}" is not in this build; use "comment" or "none"')
-    return value
-
-
-def _quiet_hours(value: object) -> object:
-    if value is not None:
-        raise _refuse("quiet hours are not in this build; leave them null")
     return value
 
 
@@ -100,7 +95,10 @@ ChannelField = Annotated[
     BeforeValidator(_channel),
     Field(description="`none` finds and reports, and writes on no ticket."),
 ]
-QuietHours = Annotated[None, BeforeValidator(_quiet_hours), Field(description="Not in this build.")]
+Quiet = Annotated[
+    QuietHours | None,
+    Field(description="When no new comment is written; it is held until they end. Null is never."),
+]
 Escalation = Annotated[
     list[dict[str, Any]],
     BeforeValidator(_escalation),
@@ -149,8 +147,10 @@ class Scope(_Document):
     grace: Grace | MISSING = MISSING
     since: Since | MISSING = MISSING
     checks: Checks | MISSING = Field(default=MISSING, description="Each check named here, by its name.")
-    exempt: Exempt | MISSING = MISSING
-    quiet_hours: QuietHours | MISSING = MISSING
+    exempt: Exempt | MISSING = Field(
+        default=MISSING, description="Epics nobody need link here, in the place of the top's."
+    )
+    quiet_hours: Quiet | MISSING = MISSING
     channel: ChannelField | MISSING = MISSING
     escalation: Escalation | MISSING = MISSING
 
@@ -169,6 +169,7 @@ class Policy(_Document):
                     "grace": "P5D",
                     "since": "connected",
                     "exempt": {"labels": ["ktlo"]},
+                    "quiet_hours": {"from": "18:00", "to": "08:00", "zone": "Europe/Berlin"},
                     "scopes": [{"project": "CORE", "grace": "P10D"}],
                 }
             ]
@@ -178,11 +179,16 @@ class Policy(_Document):
     grace: Grace = "P5D"
     since: Since = "connected"
     checks: EveryCheck = Field(default={}, validate_default=True, description="Each check, by its name.")
-    exempt: Exempt = Exempt()
-    quiet_hours: QuietHours = None
+    exempt: Exempt = Field(default=Exempt(), description="Epics nobody need link.")
+    quiet_hours: Quiet = None
     channel: ChannelField = "comment"
     escalation: Escalation = []
-    scopes: Annotated[list[Scope], Field(max_length=500)] = []
+    scopes: Annotated[
+        list[Scope],
+        Field(
+            max_length=500, description="What is different in a source or project; the first that fits holds."
+        ),
+    ] = []
 
 
 # --- what holds for one project ----------------------------------------------------------------
@@ -206,6 +212,7 @@ class EffectivePolicy:
     since: Literal["connected"] | date | None
     since_moment: datetime | None
     checks: Mapping[str, CheckPolicy]
+    quiet_hours: QuietHours | None
     channel: Channel
     labels: Patterns
     types: Patterns
@@ -229,6 +236,7 @@ def effective(policy: Policy, source: str, project: str) -> EffectivePolicy:
         since=since,
         since_moment=start_of_day(since) if isinstance(since, date) else None,
         checks={name: _check(setting, grace) for name, setting in settings.items()},
+        quiet_hours=policy.quiet_hours if scope.quiet_hours is MISSING else scope.quiet_hours,
         channel=policy.channel if scope.channel is MISSING else scope.channel,
         labels=Patterns(exempt.labels),
         types=Patterns(exempt.types),

@@ -139,6 +139,7 @@ class RuleBook:
             (kind.removeprefix("field:"), _Drawer(by)) for kind, by in filed.items() if kind not in ATTRIBUTES
         ]
         self._unfiled = frozenset(unfiled)
+        self._why: dict[int, str] = {}
 
     def _possible(self, source: str, epic: Epic) -> list[int]:
         found = [self._unfiled] if self._unfiled else []
@@ -156,6 +157,12 @@ class RuleBook:
             if rule.condition.matches(source, epic):
                 return rule
         return None
+
+    def why(self, rule: Rule) -> str:
+        """What a link of the rule says of its origin; the same for every epic."""
+        if rule.id not in self._why:
+            self._why[rule.id] = f"rule {rule.name!r} matches: {rule.condition.words()}"
+        return self._why[rule.id]
 
     def explain(self, source: str, epic: Epic) -> list[tuple[Rule, bool, str]]:
         """Every rule in the order it is asked, whether it matches, and what decided that."""

@@ -42,6 +42,14 @@ async def record(
     await _record_links(session, rulings)
     await _record_findings(session, rulings)
     held = await _record_notices(session, rulings, standard, run_id, now)
+    over = [{"id": ruling.row.id} for ruling in rulings if ruling.decision.answer_over]
+    await _bulk(
+        session,
+        "UPDATE command_comments SET answer = NULL FROM rows"
+        " WHERE command_comments.epic_id = rows.id AND command_comments.answer IS NOT NULL",
+        "id bigint",
+        over,
+    )
     verdicts = [
         {
             "id": ruling.row.id,

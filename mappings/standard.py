@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import cast
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Document, Epic, Marker
@@ -49,6 +49,11 @@ class Standard:
     linked: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     _candidates: dict[bool, Candidates] = field(default_factory=dict)
     _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
+
+    @property
+    def hears(self) -> bool:
+        """Whether comments on the source's tickets reach us, so that commands there work."""
+        return self.source.webhook_secret is not None
 
     def policy_for(self, project: str) -> EffectivePolicy:
         if project not in self._effective:
@@ -92,11 +97,35 @@ async def load_standard(
         version=installation.goals_version,
         goals=await load_goals(session),
         policy=Policy.model_validate(installation.policy),
-        places={row.key: Place(row.public, row.service_desk, row.read_to_end) for row in places},
+        places={row.key: _place(row) for row in places},
         render=render,
         page=page,
         linked=await _linked(session, source.id, projects),
     )
+
+
+async def as_it_stands(session: AsyncSession, standard: Standard, project: str) -> Standard | None:
+    """`standard` with the place of `project` as it is now; None where goals, rules, policy or the source
+    have changed since it was read. One statement, where reading it anew takes six."""
+    query = (
+        select(tables.Installation.goals_version, tables.Source.version, tables.SourceProject)
+        .select_from(tables.Source)
+        .join(tables.Installation, true())
+        .outerjoin(
+            tables.SourceProject,
+            and_(tables.SourceProject.source_id == tables.Source.id, tables.SourceProject.key == project),
+        )
+        .where(tables.Source.id == standard.source.id)
+        .execution_options(populate_existing=True)
+    )
+    row = (await session.execute(query)).one_or_none()
+    if row is None or (row[0], row[1]) != (standard.version, standard.source.version):
+        return None
+    return replace(standard, places={project: _place(row[2])} if row[2] is not None else {})
+
+
+def _place(row: tables.SourceProject) -> Place:
+    return Place(row.public, row.service_desk, row.read_to_end)
 
 
 async def load_goals(session: AsyncSession) -> Goals:
@@ -133,10 +162,6 @@ def goal_of(row: tables.KeyResult, objective: tables.Objective, cycle_ends: date
         objective_state=cast("State", objective.state),
         cycle_ends=cycle_ends,
     )
-
-
-async def goals_version(session: AsyncSession) -> int:
-    return (await session.scalars(select(tables.Installation.goals_version))).one()
 
 
 async def _linked(

@@ -33,15 +33,6 @@ _STOP_WORDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Hints:
-    """`linked` counts, by key result id, the other epics of the epic's project linked to it."""
-
-    now: datetime
-    ticket_is_public: bool = True
-    linked: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Suggestion:
     """`reason` is a clause that follows the key result's name: `shares “checkout” with the title`."""
 
@@ -97,14 +88,6 @@ class Candidates:
             limit, fits, key=lambda goal_id: (-fits[goal_id].score, self._live[goal_id].key, goal_id)
         )
         return tuple(Suggestion(self._live[goal_id], _reason(epic, fits[goal_id])) for goal_id in best)
-
-
-def suggest(
-    epic: Epic, key_results: Iterable[KeyResult], hints: Hints, limit: int = MOST
-) -> tuple[Suggestion, ...]:
-    """For one epic, what `Candidates` does for many."""
-    candidates = Candidates(key_results, hints.now, hints.ticket_is_public)
-    return candidates.fitting(epic, hints.linked, limit)
 
 
 def _reason(epic: Epic, fit: _Fit) -> str:

@@ -49,7 +49,8 @@ class Subject:
 
     `fresh`: the last run read its project to the end and the ticket could be fetched.
     `gone`: why it left every list, if it did. `page`: its page at Northing, None where a link
-    would lead nowhere. `suggest` is asked only when a warning is composed.
+    would lead nowhere. `hears`: commands on the ticket reach us. `suggest` is asked only when a
+    warning is composed.
     """
 
     epic: Epic
@@ -61,13 +62,24 @@ class Subject:
     fresh: bool = True
     gone: MissingReason | None = None
     page: str | None = None
+    hears: bool = False
     suggest: Callable[[], Sequence[Suggestion]] = tuple
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to the last command on the ticket. `is_new`: the epic was not judged since, so what
+    changes now is the command's own doing."""
+
+    text: str
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     findings: Mapping[str, Finding] = field(default_factory=dict)
     notice: Standing | None = None
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,8 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """`notice` None means that the epic has none (an unwritten one is removed), `keep_notice` that
-    what stands is left as it is and a queued write is called off."""
+    what stands is left as it is and a queued write is called off, `answer_over` that the answer to a
+    command has had its time."""
 
     alignment: Alignment | None
     findings: tuple[Finding, ...]
@@ -94,3 +107,4 @@ class Decision:
     keep_notice: bool = False
     look_again_at: datetime | None = None
     exempt_why: str | None = None
+    answer_over: bool = False

@@ -13,7 +13,7 @@ from mappings.evaluate import decide
 from mappings.goals import KeyResult, is_live
 from mappings.linking import Linked, Resolution
 from mappings.policy import EffectivePolicy, Policy, effective
-from mappings.verdict import Decision, Finding, History, Mode, Standing, Subject
+from mappings.verdict import Answer, Decision, Finding, History, Mode, Standing, Subject
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)  # a Monday
 CONNECTED = datetime(2026, 11, 1, 8, tzinfo=UTC)
@@ -84,11 +84,12 @@ def decision_on(
     notice: Standing | None = None,
     rules: EffectivePolicy | None = None,
     goals: Iterable[KeyResult] = (),
+    answer: Answer | None = None,
     now: datetime = NOW,
 ) -> Decision:
     known = {link.key_result.id: link.key_result for link in judged.resolution.links}
     known |= {other.id: other for other in goals}
-    history = History({finding.check: finding for finding in findings}, notice)
+    history = History({finding.check: finding for finding in findings}, notice, answer)
     return decide(judged, known, rules or policy(), mode, history, now)
 
 

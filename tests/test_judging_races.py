@@ -139,3 +139,21 @@ async def test_a_mode_switched_while_a_sync_judges(world: World, runtime: Runtim
         await judging
     notice = await side.notice(key)
     assert (notice["state"], notice["pending"]) == ("due", True)
+
+
+async def test_who_lost_the_run_while_judging_does_not_close_it(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    await _aligned_epics(world)
+    run_id = await _mark_all(runtime)
+    async with holding(database_url) as holder:
+        await holder.hold(ROW, "SHOP-2")
+        judging = asyncio.create_task(pipeline.carry_out(runtime, run_id))
+        await holder.until_waiting(1)
+        async with runtime.sessions.begin() as session:
+            (await session.get_one(Run, run_id)).claimed_by = "another"
+        await holder.let_go()
+        await judging
+    async with runtime.sessions() as session:
+        run = await session.get_one(Run, run_id)
+    assert (run.claimed_by, run.state, run.finished_at, run.error) == ("another", "running", None, None)

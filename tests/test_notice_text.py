@@ -14,11 +14,13 @@ from connectors.base import Bullets, Document, Link, Marker, Paragraph, Text
 from connectors.markup import to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
 from mappings import notice
+from mappings.commands import Mistake, help_text, parse, said, unknown_keys
+from mappings.commands import answer as answer_of
 from mappings.goals import KeyResult
 from mappings.linking import Linked
 from mappings.notice import Notice
 from mappings.suggest import Suggestion
-from tests.judged import goal, links_to, on
+from tests.judged import NOW, goal, links_to, on
 from tests.test_markup import HOSTILE, PARSER, REFERENCE, plain_runs
 from tests.vendor_api import adf_problems
 
@@ -121,9 +123,67 @@ def test_without_a_page_there_is_no_link() -> None:
     assert not any(isinstance(run, Link) for block in made.document.blocks for run in _runs(block))
 
 
-def test_only_ways_that_work_in_this_build_are_offered() -> None:
-    for made in (warn(), warn("closed-goal", closed(goal(8)))):
-        assert "/northing " not in to_plain(made.document)
+@pytest.mark.parametrize("check", ["no-key-result", "closed-goal"])
+def test_commands_are_offered_where_comments_reach_us_and_nowhere_else(check: str) -> None:
+    dead = closed(goal(8)) if check == "closed-goal" else []
+    for example in ("KR-1", None):
+        assert "/northing " not in to_plain(warn(check, dead, example=example).document)
+    ways = lines(warn(check, dead, hears=True))
+    assert ways[ways.index("To fix it, do one of these; this comment then settles by itself:") + 1 : -1] == [
+        "- comment /northing link KR-1",
+        "- add a line to the description: Key-Result: KR-1",
+        "- add a label: kr:KR-1",
+        "- if it should wait, comment /northing snooze 14d; more: /northing help",
+        "- if it needs no key result, ask whoever maps goals here to waive it",
+    ]
+    without_goals = lines(warn(check, dead, suggestions=[], example=None, hears=True))
+    assert without_goals[-2].endswith("has to add one. To wait for that, comment /northing snooze 14d")
+
+
+def test_what_is_offered_works() -> None:
+    runs = [run for block in warn(hears=True).document.blocks for run in _runs(block)]
+    offered = [run.value for run in runs if isinstance(run, Text) and run.value.startswith("/northing")]
+    assert not [command for command in parse(offered, NOW) if isinstance(command, Mistake)]
+    assert len(parse(offered, NOW)) == len(offered) == 3
+
+
+@pytest.mark.parametrize("words", [None, "`/northing help`", "- x\n/northing help"])
+def test_our_own_words_hold_no_command(words: str | None) -> None:
+    """Commands stand in code, and a comment's code is not read."""
+    made = warn(hears=True) if words is None else notice.answered(warn(hears=True), help_text(), first=True)
+    for block in made.document.blocks:
+        for item in [block.content] if isinstance(block, Paragraph) else block.items:
+            prose = "".join(run.value for run in item if isinstance(run, Text) and not _is_code(run))
+            assert parse([prose], NOW) == ()
+
+
+def _is_code(run: Text | Link) -> bool:
+    return isinstance(run, Text) and run.style == "code"
+
+
+# --- answers to commands ----------------------------------------------------------------------
+
+
+def test_an_answer_comes_before_a_full_text_and_after_one_line() -> None:
+    answer = "There is no key result `KR-9`.\n- `a` one\n- two\nEnd."
+    shown = ["There is no key result KR-9.", "- a one", "- two", "End."]
+    assert lines(notice.answered(warn(), answer, first=True)) == shown + lines(warn())
+    snoozed = notice.snoozed(YEAR_END)
+    assert lines(notice.answered(snoozed, answer, first=False)) == ["Snoozed until 2026-12-31.", *shown]
+    assert notice.answered(warn(), answer, first=True).named == warn().named
+
+
+@pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
+def test_an_answer_says_hostile_words_back_as_words(words: str) -> None:
+    answer = answer_of([unknown_keys([words, words], [words]), f"There is no command {said(words)}."])
+    assert answer is not None
+    document = notice.answered(notice.unchecked(), answer, first=False).document
+    for run in plain_runs(PARSER.parse(to_markdown(document))):
+        assert not REFERENCE.search(run), run
+    assert adf_problems(to_adf(document)) == []
+    assert {"mention", "inlineCard", "emoji", "hardBreak", "codeBlock"}.isdisjoint(_types(to_adf(document)))
+    kinds = {child.type for token in PARSER.parse(to_markdown(document)) for child in token.children or ()}
+    assert kinds <= {"text", "code_inline"}
 
 
 def test_the_last_line_is_small_and_what_is_typed_is_code() -> None:

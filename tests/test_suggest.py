@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from connectors.base import Epic
 from mappings.goals import KeyResult
-from mappings.suggest import Candidates, Hints, suggest
+from mappings.suggest import Candidates
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 EPIC = Epic("1", "SHOP-1", "SHOP", "Faster checkouts on mobile", "u", "Epic", "Open", "todo", NOW, NOW)
@@ -28,8 +28,9 @@ def goal(number: int, title: str, **changes: Any) -> KeyResult:
 def offered(
     goals: list[KeyResult], epic: Epic = EPIC, public: bool = True, **linked: int
 ) -> list[tuple[str, str]]:
-    hints = Hints(NOW, public, {int(name.removeprefix("kr")): count for name, count in linked.items()})
-    return [(one.key_result.key, one.reason) for one in suggest(epic, goals, hints)]
+    counts = {int(name.removeprefix("kr")): count for name, count in linked.items()}
+    fitting = Candidates(goals, NOW, public).fitting(epic, counts)
+    return [(one.key_result.key, one.reason) for one in fitting]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ class Delivery(Base):
         Index("ix_deliveries_source_id_id", "source_id", "id"),
         Index("ix_deliveries_due_at", "source_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_deliveries_received_at", "received_at"),
+        Index("ix_deliveries_body", "received_at", postgresql_where=text("body IS NOT NULL")),
+        Index("ix_deliveries_state_id", "state", "id"),
         Index("ix_deliveries_unknown", "source_id", postgresql_where=text("reason = 'unknown'")),
         one_of("state", ("received", "done", "ignored", "failed")),
     )
@@ -31,7 +33,7 @@ class Delivery(Base):
     event: Mapped[str]
     action: Mapped[str | None]
     is_form: Mapped[bool] = mapped_column(server_default=text("false"))
-    body: Mapped[bytes | None]
+    body: Mapped[bytes | None] = mapped_column(deferred=True)
     received_at: Mapped[datetime] = stamped()
     state: Mapped[str] = mapped_column(server_default="received")
     reason: Mapped[str | None]

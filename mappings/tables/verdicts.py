@@ -80,6 +80,7 @@ class Notice(Base):
         Index("ix_notices_state_id", "state", "id"),
         Index("ix_notices_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_notices_run_id", "run_id"),
+        Index("ix_notices_remote_id", "remote_id", postgresql_where=text("remote_id IS NOT NULL")),
         one_of("state", ("shadow", "held", "due", "posted", "resolved", "withdrawn", "failed")),
     )
 
@@ -112,6 +113,7 @@ class NoticeWrite(Base):
     __table_args__ = (
         Index("ix_notice_writes_run_id", "run_id"),
         Index("ix_notice_writes_epic_id", "epic_id"),
+        Index("ix_notice_writes_posted_at", "at", postgresql_where=text("kind = 'posted'")),
         one_of("kind", ("posted", "edited", "resolved", "failed")),
     )
 

@@ -109,6 +109,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_received_at", "deliveries", ["received_at"], unique=False)
     op.create_index(
+        "ix_deliveries_body",
+        "deliveries",
+        ["received_at"],
+        unique=False,
+        postgresql_where=sa.text("body IS NOT NULL"),
+    )
+    op.create_index("ix_deliveries_state_id", "deliveries", ["state", "id"], unique=False)
+    op.create_index(
         "ix_deliveries_unknown",
         "deliveries",
         ["source_id"],
@@ -117,6 +125,20 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_deliveries_run_id"), "deliveries", ["run_id"], unique=False)
     op.create_index("ix_deliveries_source_id_id", "deliveries", ["source_id", "id"], unique=False)
+    op.create_index(
+        "ix_notices_remote_id",
+        "notices",
+        ["remote_id"],
+        unique=False,
+        postgresql_where=sa.text("remote_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_notice_writes_posted_at",
+        "notice_writes",
+        ["at"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'posted'"),
+    )
     op.execute(APPEND_ONLY)
     op.execute(
         "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log"
@@ -125,12 +147,20 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index(
+        "ix_notice_writes_posted_at", table_name="notice_writes", postgresql_where=sa.text("kind = 'posted'")
+    )
+    op.drop_index(
+        "ix_notices_remote_id", table_name="notices", postgresql_where=sa.text("remote_id IS NOT NULL")
+    )
     op.drop_index("ix_deliveries_source_id_id", table_name="deliveries")
     op.drop_index(op.f("ix_deliveries_run_id"), table_name="deliveries")
     op.drop_index(
         "ix_deliveries_unknown", table_name="deliveries", postgresql_where=sa.text("reason = 'unknown'")
     )
     op.drop_index("ix_deliveries_received_at", table_name="deliveries")
+    op.drop_index("ix_deliveries_body", table_name="deliveries", postgresql_where=sa.text("body IS NOT NULL"))
+    op.drop_index("ix_deliveries_state_id", table_name="deliveries")
     op.drop_index(
         "ix_deliveries_due_at", table_name="deliveries", postgresql_where=sa.text("due_at IS NOT NULL")
     )

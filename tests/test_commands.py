@@ -1,0 +1,245 @@
+"""Commands in comments: what is read as one, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.markup import to_adf, to_markdown, to_plain
+from mappings import notice
+from mappings.commands import (
+    MOST_COMMANDS,
+    Command,
+    Help,
+    LinkTo,
+    Mistake,
+    Snooze,
+    answer,
+    help_text,
+    in_a_row,
+    in_words,
+    not_live,
+    nothing_to_snooze,
+    parse,
+    said,
+    unknown_keys,
+)
+from tests.judged import NOW, on
+from tests.test_markup import HOSTILE, PARSER, REFERENCE, plain_runs
+from tests.vendor_api import adf_problems
+
+
+def one(line: str) -> Command:
+    (command,) = parse([line], NOW)
+    return command
+
+
+# --- what is a command ------------------------------------------------------------------------
+
+LINES: list[tuple[str, Command]] = [
+    ("/northing link KR-12", LinkTo(("KR-12",))),
+    ("  /northing   link\tKR-12  ", LinkTo(("KR-12",))),
+    ("\xa0/northing\xa0link\xa0KR-12", LinkTo(("KR-12",))),
+    ("/Northing LINK kr-12", LinkTo(("kr-12",))),
+    ("/northing link KR-1, KR-2,KR-3 KR-4", LinkTo(("KR-1", "KR-2", "KR-3", "KR-4"))),
+    ("/northing link KR-1, kr-1 , KR-1.", LinkTo(("KR-1",))),
+    ("/northing link " + " ".join(f"KR-{n}" for n in range(20)), LinkTo(tuple(f"KR-{n}" for n in range(20)))),
+    ("/northing help", Help()),
+    ("/northing Help!", Help()),
+    ("/northing help me please", Help()),
+    ("/northing", Help()),
+    ("/northing ", Help()),
+    ("/northing snooze 1d", Snooze(on(18))),
+    ("/northing snooze 14d", Snooze(on(1, month=12))),
+    ("/northing SNOOZE 2W", Snooze(on(1, month=12))),
+    ("/northing snooze for 14d", Snooze(on(1, month=12))),
+    ("/northing snooze until 2026-12-31", Snooze(datetime(2027, 1, 1, tzinfo=NOW.tzinfo))),
+    ("/northing snooze 2026-12-31", Snooze(datetime(2027, 1, 1, tzinfo=NOW.tzinfo))),
+    ("/northing snooze 2026-11-16", Snooze(on(17))),
+    ("/northing snooze 366d", Snooze(datetime(2027, 11, 18, tzinfo=NOW.tzinfo))),
+    ("/northing snooze 52w", Snooze(datetime(2027, 11, 16, tzinfo=NOW.tzinfo))),
+]
+
+
+@pytest.mark.parametrize(("line", "command"), LINES)
+def test_commands(line: str, command: Command) -> None:
+    assert one(line) == command
+
+
+MISTAKES: list[tuple[str, str]] = [
+    ("/northing link", "Which key result? Write `/northing link KR-12`."),
+    ("/northing link , ,", "Which key result?"),
+    ("/northing link KR-1 and @bob", "`@bob` is no key of a key result; write `/northing link KR-12`."),
+    ("/northing link " + " ".join(f"KR-{n}" for n in range(21)), "At most 20 key results"),
+    ("/northing link,KR-1", "There is no command `link,KR-1`. There is `/northing link KR-12`"),
+    ("/northing snooze", "How long? Write `/northing snooze 14d`"),
+    ("/northing snooze until", "How long?"),
+    ("/northing snooze 14 days", "How long?"),
+    ("/northing snooze 0d", "A snooze lasts 1 to 366 days; write `/northing snooze 14d`"),
+    ("/northing snooze 367d", "A snooze lasts 1 to 366 days"),
+    ("/northing snooze 53w", "A snooze lasts 1 to 366 days"),
+    ("/northing snooze 9999w", "A snooze lasts 1 to 366 days"),
+    ("/northing snooze 99999d", "`99999d` is no span of time; write `/northing snooze 14d`"),
+    ("/northing snooze -3d", "`-3d` is no span of time"),
+    ("/northing snooze ٣d", "`٣d` is no span of time"),
+    ("/northing snooze soon", "`soon` is no span of time"),
+    ("/northing snooze 2026-11-15", "`2026-11-15` is past; give a day or time to come."),
+    ("/northing snooze 2027-11-18", "`2027-11-18` is more than 366 days ahead"),
+    ("/northing snooze 2026-02-30", "`2026-02-30` must be a date such as 2026-12-31"),
+    ("/northing unlink KR-1", "`unlink` is not in this build. There is `/northing link KR-12`, "),
+    ("/northing waive until 2026-12-31 because", "`waive` is not in this build."),
+    ("/northing dispute because", "`dispute` is not in this build."),
+    ("/northing Suggest", "`suggest` is not in this build."),
+    (
+        "/northing dance",
+        "There is no command `dance`. There is `/northing link KR-12`, `/northing snooze 14d`",
+    ),
+    ("/northing `x`", "There is no command `x`."),
+    ("/northing \u202e", "There is no command `?`."),
+    ("/northing <!-- x", "There is no command `<!--`."),
+    ("/northing " + "x" * 990, f"There is no command `{'x' * 64}`."),
+    ("/northing " + "x" * 991, "A command of more than 1,000 characters is not read"),
+    ("/northing link " + "KR-1," * 10**6, "A command of more than 1,000 characters is not read"),
+]
+
+
+@pytest.mark.parametrize(("line", "start"), MISTAKES, ids=range(len(MISTAKES)))
+def test_mistakes_name_the_way_out(line: str, start: str) -> None:
+    command = one(line)
+    assert isinstance(command, Mistake)
+    assert command.says.startswith(start)
+    assert len(command.says) < 300
+
+
+NOT_COMMANDS = [
+    "",
+    "northing help",
+    "please /northing help",
+    "/northinghelp",
+    "/northing-help",
+    "/northing: help",
+    "//northing help",
+    "/ northing help",
+    "/nοrthing help",  # a Greek omicron
+    "/northıng help",  # a dotless i
+    "- /northing help",
+    "> /northing help",
+    "`/northing help`",
+    "\u200b/northing help",
+]
+
+
+@pytest.mark.parametrize("line", NOT_COMMANDS)
+def test_what_is_no_command(line: str) -> None:
+    assert parse([line], NOW) == ()
+
+
+def test_several_in_order_and_at_most_ten() -> None:
+    lines = ["Hello,", "/northing link KR-1", "", "/northing snooze 1d", "bye"]
+    assert parse(lines, NOW) == (LinkTo(("KR-1",)), Snooze(on(18)))
+    many = parse([f"/northing link KR-{n}" for n in range(1000)], NOW)
+    assert many == tuple(LinkTo((f"KR-{n}",)) for n in range(MOST_COMMANDS))
+
+
+def test_the_day_is_that_of_utc() -> None:
+    late = NOW.replace(hour=23, minute=59).astimezone(tz=None)
+    assert parse(["/northing snooze 1d"], late) == (Snooze(on(18)),)
+
+
+# --- hostile text -----------------------------------------------------------------------------
+
+_words = st.text(max_size=60) | st.sampled_from([*HOSTILE, "link", "snooze", "14d", "KR-1", "`", "- ", "\n"])
+_lines = st.lists(
+    st.lists(_words, max_size=6).map(" ".join) | _words.map(lambda words: f"/northing {words}"), max_size=14
+)
+
+
+def answers_to(commands: Iterable[Command]) -> str | None:
+    """The worst that could be answered: nothing that was asked for exists."""
+    parts: list[str] = []
+    for command in commands:
+        match command:
+            case Mistake(says):
+                parts.append(says)
+            case LinkTo(keys):
+                parts += [unknown_keys(keys, keys[:3]), *(not_live(key, "it is missed") for key in keys)]
+            case Snooze():
+                parts.append(nothing_to_snooze("waived"))
+            case Help():
+                parts.append(help_text())
+    return answer(parts)
+
+
+@given(_lines)
+def test_whatever_is_typed_is_read_and_answered_in_a_few_harmless_words(lines: list[str]) -> None:
+    commands = parse(lines, NOW)
+    assert len(commands) <= MOST_COMMANDS
+    for command in commands:
+        if isinstance(command, Snooze):
+            assert NOW < command.until <= NOW + timedelta(days=367)
+        kept = in_words(command)
+        assert kept.isprintable(), "fit to be stored"
+        assert len(kept) < 1600
+    text = answers_to(commands)
+    if text is None:
+        assert commands == ()
+        return
+    assert len(text) < 2500
+    assert text.replace("\n", "").isprintable()
+    document = notice.answered(notice.unchecked(), text, first=False).document
+    tokens = PARSER.parse(to_markdown(document))
+    assert not [run for run in plain_runs(tokens) if REFERENCE.search(run)]
+    assert {child.type for token in tokens for child in token.children or ()} <= {"text", "code_inline"}
+    assert adf_problems(to_adf(document)) == []
+    prose = [line for line in to_plain(document).splitlines() if not line.startswith("- ")]
+    assert parse(prose, NOW) == ()
+
+
+@pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
+def test_what_is_said_back_stays_one_piece_of_code(words: str) -> None:
+    shown = said(words)
+    assert shown[0] == shown[-1] == "`"
+    assert shown.count("`") == 2
+    assert shown.isprintable()
+    assert 3 <= len(shown) <= 66
+
+
+# --- answers ----------------------------------------------------------------------------------
+
+
+def test_answers() -> None:
+    assert unknown_keys(["KR-9"], []) == "There is no key result `KR-9`."
+    assert unknown_keys(["KR-8", "KR-9"], ["KR-1", "KR-2"]) == (
+        "There is no key result `KR-8` and `KR-9`. Perhaps `KR-1` or `KR-2`?"
+    )
+    assert unknown_keys([f"KR-{n}" for n in range(5)], []) == (
+        "There is no key result `KR-0`, `KR-1`, `KR-2` and 2 more."
+    )
+    assert not_live("KR-1", "it is missed") == "`KR-1` is linked, but does not count: it is missed."
+    assert nothing_to_snooze(None) == "There is nothing to snooze here."
+    assert nothing_to_snooze("waived") == "There is nothing to snooze: the gap is waived."
+    assert [in_a_row(items) for items in ([], ["a"], ["a", "b"])] == ["", "a", "a and b"]
+
+
+def test_help_lists_what_works_and_nothing_else() -> None:
+    shown = [line.split("`")[1] for line in help_text().splitlines()[1:]]
+    assert shown == ["/northing link KR-12", "/northing snooze 14d", "/northing help"]
+    assert not [command for command in parse(shown, NOW) if isinstance(command, Mistake)]
+
+
+def test_one_answer_says_each_thing_once_and_is_not_long() -> None:
+    assert answer([]) is None
+    assert answer(["a.", "b.", "a."]) == "a.\nb."
+    assert answer(["x" * 5000]) == "x" * 5000, "a part is whole or not there"
+    assert answer([f"{n} {'x' * 500}" for n in range(10)]) == "\n".join(f"{n} {'x' * 500}" for n in (0, 1))
+
+
+def test_what_is_kept_for_the_record() -> None:
+    assert [in_words(command) for _, command in LINES[:1]] == ["link KR-12"]
+    assert in_words(Snooze(on(18))) == "snooze until 2026-11-18 00:00 UTC"
+    assert in_words(Help()) == "help"
+    assert in_words(Mistake("How long?")) == "not understood: How long?"
