@@ -55,7 +55,7 @@ async def _open_judge_runs(
         run = await ledger.open_run(session, source_id, "judge", runtime.clock())
         run.touch = touch
         await session.flush()
-        await runtime.wake(session, "carry_out", run_id=run.id)
+        await runtime.wake_run(session, run.id, run.mode)
         runs.append(run.id)
     return runs
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import procrastinate
 from procrastinate import JobContext, PsycopgConnector
+from procrastinate.jobs import Status
 
 from app import pipeline
 from app.database import libpq_url
 from app.runtime import Runtime
-from mappings import ledger
+from mappings import inbox, ledger, moments
 
-WORKERS = 4
+QUEUES = ("webhooks", "judging", "writing", "reading")
+WORKERS = 4  # of each queue
+PATIENCE = 5.0  # seconds for a connection; then the database counts as away
+WORKER_DEAD_SECONDS = 60.0
+# How late a job may be that nobody was told of: behind a pooler, or once procrastinate has lost its LISTEN
+# connection for good, which it does where it cannot make it anew at once.
+POLL_SECONDS = 1.0
 SWEEP_SECONDS = 15
 
 
@@ -19,12 +28,15 @@ def queue_on(url: str) -> procrastinate.App:
     connector = PsycopgConnector(
         conninfo=libpq_url(url),
         min_size=1,
-        max_size=WORKERS + 2,
+        max_size=WORKERS + len(QUEUES),
+        timeout=PATIENCE,
         kwargs={"connect_timeout": 10, "prepare_threshold": None, "application_name": "northing jobs"},
     )
     queue = procrastinate.App(connector=connector)
-    queue.task(name="carry_out", pass_context=True)(_carry_out)
-    queue.task(name="write_tickets", pass_context=True)(_write_tickets)
+    queue.task(name="read", pass_context=True, queue="reading")(_carry_out)
+    queue.task(name="carry_out", pass_context=True, queue="judging")(_carry_out)
+    queue.task(name="write_tickets", pass_context=True, queue="writing")(_write_tickets)
+    queue.task(name="take_deliveries", pass_context=True, queue="webhooks")(_take_deliveries)
     return queue
 
 
@@ -41,16 +53,31 @@ async def _write_tickets(context: JobContext, source_id: int) -> None:
     await pipeline.write_tickets(_runtime(context), source_id)
 
 
+async def _take_deliveries(context: JobContext, source_id: int) -> None:
+    from app.inbox import take_deliveries
+
+    await take_deliveries(_runtime(context), source_id)
+
+
 async def work(runtime: Runtime) -> None:
-    """Work until cancelled. Finished jobs are deleted; a failed one too, for its row tells the story."""
-    await runtime.queue.run_worker_async(
-        name=runtime.worker,
-        concurrency=WORKERS,
-        delete_jobs="always",
-        install_signal_handlers=False,
-        shutdown_graceful_timeout=8,
-        additional_context={"runtime": runtime},
-    )
+    """Work until cancelled. Finished jobs are deleted; a failed one too, for its row tells the story.
+
+    Each kind of work has workers of its own, so that slow trackers hold up nobody but themselves.
+    """
+    async with asyncio.TaskGroup() as workers:
+        for queue in QUEUES:
+            workers.create_task(
+                runtime.queue.run_worker_async(
+                    name=f"{runtime.worker} {queue}",
+                    queues=[queue],
+                    concurrency=WORKERS,
+                    fetch_job_polling_interval=POLL_SECONDS,
+                    delete_jobs="always",
+                    install_signal_handlers=False,
+                    shutdown_graceful_timeout=8,
+                    additional_context={"runtime": runtime},
+                )
+            )
 
 
 async def work_until_idle(runtime: Runtime) -> None:
@@ -70,7 +97,20 @@ async def sweep(runtime: Runtime) -> None:
     now = runtime.clock()
     async with runtime.sessions.begin() as session:
         await ledger.mark_stalled(session, now)
-        for run_id in await ledger.due_runs(session, now):
-            await runtime.wake(session, "carry_out", run_id=run_id)
+        await moments.open_runs(session, now)
+        for run_id, mode in await ledger.due_runs(session, now):
+            await runtime.wake_run(session, run_id, mode)
         for source_id in await ledger.sources_with_due_notices(session, now):
             await runtime.wake(session, "write_tickets", source_id=source_id)
+        for source_id in await inbox.sources_with_due(session, now):
+            await runtime.wake(session, "take_deliveries", source_id=source_id)
+    async with runtime.sessions.begin() as session:
+        await inbox.clean_up(session, now)
+    await _bury_dead_jobs(runtime)
+
+
+async def _bury_dead_jobs(runtime: Runtime) -> None:
+    """Jobs whose worker died stay `doing` for ever; what they were to do stands in our rows."""
+    jobs = runtime.queue.job_manager
+    for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=WORKER_DEAD_SECONDS):
+        await jobs.finish_job(job, Status.FAILED, delete_job=True)

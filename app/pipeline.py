@@ -25,13 +25,13 @@ from app.outcome import Outcome, error_of, note_health, note_waiting
 from app.runtime import Runtime
 from app.vault import CannotOpen
 from connectors.base import ConnectorError, Unavailable
-from mappings import cases, ledger, rulings
-from mappings.standard import Standard, goals_version
+from mappings import cap, cases, ledger, rulings
+from mappings.standard import Standard
 from mappings.tables import READING_MODES, Epic, Notice, Run, Source
 
 log = structlog.get_logger()
 
-SLICE = 400
+SLICE, AT_A_TIME = 400, 100
 
 
 async def carry_out(runtime: Runtime, run_id: int) -> None:
@@ -79,10 +79,13 @@ async def _carry_out(runtime: Runtime, run: Run, source: Source) -> None:
 async def judge_waiting(runtime: Runtime, run: Run, source: Source) -> None:
     """Judge every epic of the source that waits for it, slice by slice, the event loop free between."""
     slices = _Slices(runtime, run, source)
-    # Two at a time: while the database takes in one slice the next is judged.
-    async with asyncio.TaskGroup() as judging:
-        for _ in range(2):
-            judging.create_task(slices.judge())
+    try:
+        # Two at a time: while the database takes in one slice the next is judged.
+        async with asyncio.TaskGroup() as judging:
+            for _ in range(2):
+                judging.create_task(slices.judge())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None  # what it is decides what becomes of the run
 
 
 @dataclass
@@ -106,8 +109,8 @@ class _Slices:
                 await ledger.keep_run(session, self.run, self.runtime.worker, self.runtime.clock(), held=held)
 
     async def _take(self, session: AsyncSession, now: datetime) -> tuple[Standard, Sequence[Epic]]:
-        await ledger.share_goals(session)
-        if self.standard is None or self.standard.version != await goals_version(session):
+        version = await ledger.share_goals(session)
+        if self.standard is None or self.standard.version != version:
             self.standard = await self.runtime.standard(session, self.source)
         rows = await cases.due_slice(session, self.source.id, now, self.after, SLICE)
         self.done = self.done or len(rows) < SLICE
@@ -118,7 +121,11 @@ class _Slices:
 async def _judge(
     session: AsyncSession, standard: Standard, rows: Sequence[Epic], run_id: int, now: datetime
 ) -> int:
-    judged = [cases.judge(case, standard, now) for case in await cases.load_cases(session, rows)]
+    judged = []
+    for number, case in enumerate(await cases.load_cases(session, rows), 1):
+        judged.append(cases.judge(case, standard, now))
+        if not number % AT_A_TIME:
+            await asyncio.sleep(0)  # others' turn
     return await rulings.record(session, judged, standard, run_id, now)
 
 
@@ -127,15 +134,19 @@ async def _close(
 ) -> None:
     """The barrier: all is judged, nothing of this run is written yet. Here its writes are let go."""
     now = runtime.clock()
+    if judged:
+        # A transaction of its own: it locks epics, and what follows the source, in no order others keep.
+        async with runtime.sessions.begin() as session:
+            await ledger.may_be_repeated(session)
+            held = await cap.release(session, run, now)
+            await ledger.keep_run(session, run, runtime.worker, now, held=held)
     async with runtime.sessions.begin() as session:
-        if judged:
-            await ledger.release(session, run, now)
         await ledger.close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
         if run.mode in READING_MODES:
             await note_health(session, source.id, outcome, now, whole=run.mode == "full")
             following = await ledger.next_reading(session, source.id)
             if following is not None:
-                await runtime.wake(session, "carry_out", run_id=following)
+                await runtime.wake(session, "read", run_id=following)
         await runtime.wake(session, "write_tickets", source_id=source.id)
     log.info(
         "run ended",
@@ -185,8 +196,8 @@ async def write_tickets(runtime: Runtime, source_id: int) -> None:
         return
     with structlog.contextvars.bound_contextvars(source=source.name):
         try:
-            async with writing.connected(runtime, source) as connector:
-                while await writing.write_next(runtime, source, connector):
+            async with writing.writing(runtime, source) as writer:
+                while await writer.write_next():
                     pass
         except CannotOpen as error:
             log.error("tickets not written", reason=str(error))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.heartbeat import beating
 from app.outcome import NAMED, REPORT, Outcome, error_of
 from app.runtime import Runtime
 from app.vault import CannotOpen
@@ -43,6 +44,51 @@ class SourceChanged(Exception):
     """The source has another scope or selector by now: what is read by the old one would undo the change."""
 
 
+@asynccontextmanager
+async def writing_for(
+    runtime: Runtime, source: Source, *, repeatable: bool = False
+) -> AsyncIterator[AsyncSession]:
+    """A transaction in which the source stays as we know it. Raises `SourceChanged` where it is not.
+
+    `repeatable` is said in the same statement, for a page is one of many; see `ledger.may_be_repeated`.
+    """
+    known = (source.scope, source.epics, source.tracker)
+    columns: list[Any] = [Source.scope, Source.epics, Source.tracker]
+    if repeatable:
+        columns.append(ledger.REPEATABLE)
+    present = select(*columns).where(Source.id == source.id)
+    async with runtime.sessions.begin() as session:
+        row = (await session.execute(present.with_for_update(read=True))).one_or_none()
+        if row is not None and tuple(row)[:3] != known:
+            raise SourceChanged
+        yield session
+
+
+def claimed(
+    runtime: Runtime, run: Run, every: timedelta = ledger.RUN_LEASE / 5
+) -> AbstractAsyncContextManager[None]:
+    """Keep the claim on a run while the block works: many short calls may together outlast a lease."""
+
+    async def beat() -> None:
+        # Who has lost it meets that at the work's own next step, and stops.
+        with suppress(ledger.ClaimLost):
+            async with runtime.sessions.begin() as session:
+                await ledger.keep_run(session, run, runtime.worker, runtime.clock())
+
+    return beating(beat, every)
+
+
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Raises `BadPayload` for a ticket that the database refuses whatever we do."""
+    try:
+        yield
+    except (DataError, OperationalError, UnicodeError) as error:
+        if isinstance(error, OperationalError) and not _is_too_large(error):
+            raise
+        raise BadPayload(f"{what} cannot be stored.", REPORT) from None
+
+
 async def read(runtime: Runtime, run: Run, source: Source) -> Outcome:
     """Read what a reading run is to read. Raises what the connector raises, all pages so far stored."""
     try:
@@ -50,7 +96,7 @@ async def read(runtime: Runtime, run: Run, source: Source) -> Outcome:
     except CannotOpen:
         await _believe_only_what_was_read(runtime, run, source)
         raise
-    async with aclosing(connector), ledger.sign_of_life(runtime.sessions, run, runtime.worker, runtime.clock):
+    async with aclosing(connector), claimed(runtime, run):
         reader = _Reader(runtime, run, source, connector)
         try:
             return await reader.read()
@@ -137,9 +183,8 @@ class _Reader:
         source_id, tracker = self.source.id, self.source.tracker
         # What a full run removes passes the guard, so it counts as not met.
         missing = () if self.run.mode == "full" else page.missing
-        try:
-            async with self._writing() as session:
-                await ledger.may_be_repeated(session)
+        with storing(f"A ticket of {key}"):
+            async with writing_for(self.runtime, self.source, repeatable=True) as session:
                 for ref, epic in transferred:
                     change = await store.take_over(session, source_id, tracker, ref.remote_id, epic, now)
                     await self._keep(session, now, change, seen=0)
@@ -148,10 +193,6 @@ class _Reader:
                 if page.cursor is not None:
                     # A ticket dated in the future must not hide what changes until then.
                     await reach.advance(session, source_id, self.run.id, key, min(page.cursor, now))
-        except (DataError, OperationalError, UnicodeError) as error:
-            if isinstance(error, OperationalError) and not _is_too_large(error):
-                raise
-            raise BadPayload(f"{key} has a ticket that cannot be stored.", REPORT) from None
         self.met.update(epic.remote_id for epic in page.epics)
 
     async def _transferred(self, epics: Sequence[Epic]) -> list[tuple[EpicRef, Epic]]:
@@ -164,16 +205,8 @@ class _Reader:
         found = zip(refs, await self.connector.fetch(refs), strict=True)
         return [(ref, item) for ref, item in found if isinstance(item, Epic) and item.remote_id in shown]
 
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncSession]:
-        """A transaction in which the source stays as we know it. Raises `SourceChanged` where it is not."""
-        known = (self.source.scope, self.source.epics, self.source.tracker)
-        present = select(Source.scope, Source.epics, Source.tracker).where(Source.id == self.source.id)
-        async with self.runtime.sessions.begin() as session:
-            row = (await session.execute(present.with_for_update(read=True))).one_or_none()
-            if row is not None and tuple(row) != known:
-                raise SourceChanged
-            yield session
+    def _writing(self) -> AbstractAsyncContextManager[AsyncSession]:
+        return writing_for(self.runtime, self.source)
 
     async def _keep(self, session: AsyncSession, now: datetime, found: store.Observed, seen: int) -> None:
         requests, self.counted = self.connector.requests - self.counted, self.connector.requests

@@ -12,12 +12,13 @@ import procrastinate
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.database import Sessions
+from app.intake import Intake
 from app.settings import Settings
 from app.vault import Vault
 from connectors.base import Connector
 from connectors.registry import KINDS, is_loopback
 from mappings.standard import Standard, load_standard
-from mappings.tables import Source
+from mappings.tables import READING_MODES, Source
 
 
 def utc_now() -> datetime:
@@ -26,13 +27,15 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class Runtime:
-    """`worker` names this process in claims. `clock` is the only clock the pipeline reads."""
+    """`worker` names this process in claims. `clock` is the only clock the pipeline reads; `intake`
+    stores webhooks."""
 
     settings: Settings
     engine: AsyncEngine
     sessions: Sessions
     vault: Vault
     queue: procrastinate.App
+    intake: Intake
     clock: Callable[[], datetime] = utc_now
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
 
@@ -60,6 +63,10 @@ class Runtime:
         present = await session.get_one(Source, source.id, populate_existing=True)
         render, pages = KINDS[present.kind].render, self.pages_of(present)
         return await load_standard(session, present, render, pages, projects=projects)
+
+    async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
+        """Defer the job that carries out a run of this mode."""
+        await self.wake(session, "read" if mode in READING_MODES else "carry_out", run_id=run_id)
 
     async def wake(self, session: AsyncSession, task: str, **arguments: int) -> None:
         """Defer a job in the transaction of the rows it is to see: neither is there without the other."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -35,7 +35,7 @@ from connectors.base import (
 from mappings import cases, ledger, notice, rulings, store
 from mappings.ledger import Claim, ClaimLost
 from mappings.rulings import Ruling
-from mappings.standard import Standard
+from mappings.standard import Standard, as_it_stands
 from mappings.tables import Epic, Notice, Run, Source
 from mappings.verdict import Wanted
 
@@ -48,42 +48,61 @@ SERIAL_KINDS = frozenset({"github"})
 
 
 @asynccontextmanager
-async def connected(runtime: Runtime, source: Source) -> AsyncIterator[Connector]:
+async def writing(runtime: Runtime, source: Source) -> AsyncIterator[Writer]:
+    """Raises `vault.CannotOpen`."""
     connector = runtime.connect(source)
     try:
-        yield connector
+        yield Writer(runtime, source, connector)
     finally:
         await connector.aclose()
 
 
-async def write_next(runtime: Runtime, source: Source, connector: Connector) -> bool:
-    """Write the next due ticket of a source; False when there is none, or no sense in trying another."""
-    async with runtime.sessions.begin() as session:
-        claim = await ledger.claim_notice(
-            session,
-            source.id,
-            str(uuid4()),
-            runtime.clock(),
-            one_at_a_time=source.kind in SERIAL_KINDS,
-        )
-        row = None if claim is None else await session.get(Epic, claim.epic_id)
-    if claim is None or row is None:
-        return False
-    before = connector.requests
-    write = _Write(runtime, source, connector, claim, row)
-    with structlog.contextvars.bound_contextvars(run=claim.run_id, epic=row.key):
-        try:
-            await write.carry_out()
-        except ClaimLost as lost:
-            log.warning("claim lost", reason=str(lost))
-        finally:
-            await _count(runtime, claim.run_id, connector.requests - before)
-    return write.go_on
+@dataclass
+class Writer:
+    """Writes tickets of one source, one after the other."""
 
+    runtime: Runtime
+    source: Source
+    connector: Connector
+    _standards: dict[str, Standard] = field(default_factory=dict)
 
-async def _count(runtime: Runtime, run_id: int, requests: int) -> None:
-    async with runtime.sessions.begin() as session:
-        await session.execute(update(Run).where(Run.id == run_id).values(requests=Run.requests + requests))
+    async def write_next(self) -> bool:
+        """Write the next due ticket; False when there is none, or no sense in trying another."""
+        async with self.runtime.sessions.begin() as session:
+            claim = await ledger.claim_notice(
+                session,
+                self.source.id,
+                str(uuid4()),
+                self.runtime.clock(),
+                one_at_a_time=self.source.kind in SERIAL_KINDS,
+            )
+            row = None if claim is None else await session.get(Epic, claim.epic_id)
+        if claim is None or row is None:
+            return False
+        before = self.connector.requests
+        write = _Write(self, claim, row)
+        with structlog.contextvars.bound_contextvars(run=claim.run_id, epic=row.key):
+            try:
+                await write.carry_out()
+            except ClaimLost as lost:
+                log.warning("claim lost", reason=str(lost))
+            finally:
+                await self._count(claim.run_id, self.connector.requests - before)
+        return write.go_on
+
+    async def standard(self, session: AsyncSession, project: str) -> Standard:
+        """What an epic of the project is judged by at this moment."""
+        kept = self._standards.get(project)
+        standard = None if kept is None else await as_it_stands(session, kept, project)
+        if standard is None:
+            standard = await self.runtime.standard(session, self.source, [project])
+        self._standards[project] = standard
+        return standard
+
+    async def _count(self, run_id: int, requests: int) -> None:
+        async with self.runtime.sessions.begin() as session:
+            counted = update(Run).where(Run.id == run_id)
+            await session.execute(counted.values(requests=Run.requests + requests))
 
 
 @dataclass(frozen=True)
@@ -99,10 +118,9 @@ class _Judged:
 class _Write:
     """One claim's work: look, judge, send, remember. `go_on`: there is sense in trying the next."""
 
-    def __init__(
-        self, runtime: Runtime, source: Source, connector: Connector, claim: Claim, row: Epic
-    ) -> None:
-        self.runtime, self.source, self.connector = runtime, source, connector
+    def __init__(self, writer: Writer, claim: Claim, row: Epic) -> None:
+        self.writer = writer
+        self.runtime, self.source, self.connector = writer.runtime, writer.source, writer.connector
         self.claim, self.row = claim, row
         self.ref = EpicRef(row.remote_id, row.key)
         self.comment_id: str | None = None
@@ -136,6 +154,8 @@ class _Write:
 
     async def _look_for_lost_comment(self) -> bool:
         """After a request whose answer never came: is our comment there? False: too early, or not ours."""
+        if not self.claim.unanswered:
+            return True
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             row = await ledger.claimed(session, self.claim)
@@ -156,7 +176,7 @@ class _Write:
                 return False
             row.unanswered_at = None
             if found is None:
-                _nothing_posted(row)
+                ledger.nothing_posted(row)
                 return True
             row.remote_id, row.url = found.id, found.url
             if row.state not in ("posted", "resolved"):
@@ -180,7 +200,7 @@ class _Write:
             (row,) = await cases.these_epics(session, [self.row.id])
             row.read_at = now
             await session.flush()
-            standard = await self.runtime.standard(session, self.source, [row.project])
+            standard = await self.writer.standard(session, row.project)
             ruling = await self._rule(session, standard, row, now)
             standing = await self._standing(session)
             wanted = ruling.decision.notice
@@ -263,7 +283,7 @@ class _Write:
         until = now + timedelta(seconds=error.retry_after)
         async with self.runtime.sessions.begin() as session:
             row = await ledger.claimed(session, self.claim)
-            _nothing_posted(row)
+            ledger.nothing_posted(row)
             if not self.fetched:
                 _stale(row, error.message)
             # Behind the others, so that one ticket in trouble does not hold up all of them.
@@ -289,11 +309,7 @@ class _Write:
         async with self.runtime.sessions.begin() as session:
             await self._look_again(session, now)
             row = await ledger.claimed(session, self.claim)
-            row.state, row.reason = "withdrawn", "deleted_on_ticket"
-            row.detail = "Our comment was deleted on the ticket."
-            row.remote_id = row.url = None
-            row.updated_at = now
-            _nothing_posted(row)
+            ledger.deleted_on_ticket(row, now)
             ledger.give_back(row, self.claim)
         log.info("comment deleted on the ticket")
 
@@ -302,7 +318,7 @@ class _Write:
         async with self.runtime.sessions.begin() as session:
             await self._look_again(session, now + TRY_AGAIN_AFTER)
             row = await ledger.claimed(session, self.claim)
-            _nothing_posted(row)
+            ledger.nothing_posted(row)
             self._fail(row, _in_words(error), now)
             ledger.written(session, self.claim, "failed", row.remote_id, now)
             await self._tell_health(session, error, now)
@@ -323,12 +339,6 @@ class _Write:
     def _fail(self, row: Notice, detail: str, now: datetime) -> None:
         row.state, row.reason, row.detail, row.updated_at = "failed", None, detail, now
         ledger.give_back(row, self.claim)
-
-
-def _nothing_posted(row: Notice) -> None:
-    """Nothing of ours is on the ticket, unless an answer is still missing."""
-    if row.remote_id is None and row.unanswered_at is None:
-        row.posted_hash, row.posted_body, row.named = None, None, []
 
 
 def _stale(row: Notice, detail: str) -> None:

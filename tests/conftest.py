@@ -19,11 +19,12 @@ from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from app import logs
-from app.api.deps import token_hash
+from app.access import Door, token_hash
 from app.application import create_app
 from app.database import engine_for, libpq_url, migrate, sessions_for
 from app.embedded import acquire
 from app.installation import prepare
+from app.intake import Intake
 from app.jobs import queue_on, work_until_idle
 from app.runtime import Runtime
 from app.settings import Settings
@@ -119,8 +120,9 @@ async def runtime(settings: Settings, database_url: str, clock: Clock) -> AsyncI
     """A runtime whose worker runs only when the test says so, with `drain`."""
     engine = engine_for(database_url)
     queue = queue_on(database_url)
-    made = Runtime(settings, engine, sessions_for(engine), vault_for(settings), queue, clock)
-    async with queue.open_async():
+    intake = Intake(database_url, queue)
+    made = Runtime(settings, engine, sessions_for(engine), vault_for(settings), queue, intake, clock)
+    async with queue.open_async(), intake:
         await prepare(made)
         yield made
     await engine.dispose()
@@ -131,6 +133,7 @@ def drain(runtime: Runtime) -> Callable[[], Awaitable[None]]:
     """Do every job that is queued, and those that they queue, on the real queue."""
 
     async def until_idle() -> None:
+        await runtime.intake.rung()
         await work_until_idle(runtime)
 
     return until_idle
@@ -149,6 +152,7 @@ async def api(runtime: Runtime, applications: list[FastAPI]) -> AsyncIterator[ht
         applications.append(create_app(runtime, token_hash(ADMIN_TOKEN)))
     (app,) = applications
     app.state.runtime = runtime
+    app.state.door = Door(token_hash(ADMIN_TOKEN))  # which knows nobody yet
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as client:

@@ -69,6 +69,10 @@ class Side(ABC):
     def delete(self, key: str) -> None: ...
 
     @abstractmethod
+    def say(self, key: str, text: str, *, outsider: bool = False) -> str:
+        """A comment of a person who may edit tickets, or who may not; its id."""
+
+    @abstractmethod
     def comments(self, key: str) -> list[str]:
         """The words of each comment, oldest first, without our marker."""
 
@@ -111,6 +115,10 @@ class JiraSide(Side):
 
     def delete(self, key: str) -> None:
         self.site.delete(key)
+
+    def say(self, key: str, text: str, *, outsider: bool = False) -> str:
+        author = self.site.account("passer-by") if outsider else None
+        return self.site.comment(key, text, author).id
 
     def comments(self, key: str) -> list[str]:
         return [adf.to_text(comment.body) for comment in self.site.issue(key).comments]
@@ -161,6 +169,10 @@ class GitHubSide(Side):
 
     def delete(self, key: str) -> None:
         self.host.delete(key)
+
+    def say(self, key: str, text: str, *, outsider: bool = False) -> str:
+        author = self.host.account("passer-by") if outsider else None
+        return str(self.host.comment(key, text, author).id)
 
     def comments(self, key: str) -> list[str]:
         return [re.sub(r"(?m)^<!--.*-->\n+", "", comment.body) for comment in self.host.issue(key).comments]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -91,9 +92,7 @@ def _restarted(runtime: Runtime, settings: Settings, *keys: str) -> Runtime:
     """The runtime of a next start, with other keys."""
     values = settings.model_dump() | {"secret_key": ",".join(keys), "_env_file": None}
     present = Settings(**values)
-    return Runtime(
-        present, runtime.engine, runtime.sessions, vault_for(present), runtime.queue, runtime.clock
-    )
+    return replace(runtime, settings=present, vault=vault_for(present))
 
 
 async def _sealed(runtime: Runtime) -> tuple[bytes, bytes | None]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import pipeline
+from app import pipeline, reading
 from app.jobs import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
@@ -153,7 +153,7 @@ async def test_a_claim_lives_as_long_as_the_work(world: World, runtime: Runtime,
     assert run is not None
     clock.advance(minutes=4)
     every = timedelta(milliseconds=1)
-    async with ledger.sign_of_life(runtime.sessions, run, "a", clock, every):
+    async with reading.claimed(replace(runtime, worker="a"), run, every):
         await _until(runtime, lambda row: row.claimed_until == clock() + ledger.RUN_LEASE)
         clock.advance(minutes=4)
         await _until(runtime, lambda row: row.claimed_until == clock() + ledger.RUN_LEASE)
@@ -162,7 +162,7 @@ async def test_a_claim_lives_as_long_as_the_work(world: World, runtime: Runtime,
     async with runtime.sessions.begin() as session:
         assert await ledger.claim_run(session, run_id, "b", clock()) is not None
     # The one who lost it has no say any more.
-    async with ledger.sign_of_life(runtime.sessions, run, "a", clock, every):
+    async with reading.claimed(replace(runtime, worker="a"), run, every):
         pass
     with pytest.raises(ledger.ClaimLost):
         async with runtime.sessions.begin() as session:

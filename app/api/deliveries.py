@@ -1,0 +1,112 @@
+"""Deliveries: the webhooks that came in, and what became of each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import undefer
+
+from app.api.deps import RuntimeDep, SessionDep
+from app.api.lookups import source_in
+from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.problems import Problem, answers, not_found
+from app.api.runs import RowId, RunError
+from mappings import inbox
+from mappings.tables import Delivery, Source
+
+router = APIRouter(prefix="/deliveries", tags=["deliveries"])
+
+State = Literal["received", "done", "ignored", "failed"]
+
+
+class DeliveryOut(BaseModel):
+    id: int = Field(description="Rises with every delivery.", examples=[4711])
+    source: str = Field(description="The source's name.", examples=["acme-github"])
+    remote_id: str = Field(
+        description="The tracker's own id of the delivery; where it sent none, the hash of the body.",
+        examples=["72d3162e-cc78-11e3-81ab-4c9367dc0958"],
+    )
+    event: str = Field(description="What the tracker calls the event.", examples=["issues"])
+    action: str | None = Field(description="GitHub's action, where there is one.", examples=["edited"])
+    received_at: datetime = Field(description="When it was last received.")
+    state: State = Field(description="`received`: waits to be worked on. A `failed` one may be sent again.")
+    reason: str | None = Field(
+        description="Why it was ignored, such as `unknown`, `own`, `not_an_epic` or `out_of_scope`.",
+        examples=["own"],
+    )
+    attempts: int = Field(description="How often it was worked on.")
+    error: RunError | None = Field(description="Why it failed, or what it waits for.")
+    run: int | None = Field(description="The run that judged what it led to; null where nothing changed.")
+
+
+class DeliveryWithBody(DeliveryOut):
+    body: str | None = Field(
+        description="What was sent, as text; null once it is deleted, after 14 days.",
+        examples=['{"action": "edited"}'],
+    )
+
+
+def _show(delivery: Delivery, source: str) -> DeliveryOut:
+    return DeliveryOut.model_validate(_members(delivery, source))
+
+
+def _members(delivery: Delivery, source: str) -> dict[str, Any]:
+    shown = {name: getattr(delivery, name, None) for name in DeliveryOut.model_fields}
+    return {**shown, "source": source, "run": delivery.run_id}
+
+
+@router.get("", summary="List deliveries, newest first")
+async def list_deliveries(
+    session: SessionDep,
+    source: Annotated[str | None, Query(description="To this source.")] = None,
+    state: Annotated[State | None, Query(description="In this state.")] = None,
+    limit: Limit = 50,
+    cursor: CursorParameter = None,
+) -> Page[DeliveryOut]:
+    step = walk(cursor, limit, source=source, state=state)
+    query: Any = select(Delivery, Source.name).join(Source, Source.id == Delivery.source_id)
+    if step.filters["source"] is not None:
+        held = await source_in(session, step.filters["source"], "source")
+        query = query.where(Delivery.source_id == held.id)
+    if step.filters["state"] is not None:
+        query = query.where(Delivery.state == step.filters["state"])
+    rows, following = await page_of(session, query, Delivery.id, step, newest_first=True)
+    return Page(items=[_show(delivery, name) for delivery, name in rows], next=following)
+
+
+@router.get("/{id}", summary="Show a delivery with its body", responses=answers(404))
+async def get_delivery(session: SessionDep, id: RowId) -> DeliveryWithBody:
+    delivery, source = await _found(session, id)
+    body = None if delivery.body is None else delivery.body.decode("utf-8", "replace")
+    return DeliveryWithBody.model_validate({**_members(delivery, source), "body": body})
+
+
+@router.post(
+    "/{id}/replay", status_code=202, summary="Work on a delivery once more", responses=answers(404, 409)
+)
+async def replay_delivery(session: SessionDep, runtime: RuntimeDep, id: RowId) -> DeliveryOut:
+    """As if it had just arrived. Commands in a comment are not carried out a second time. 409 while it is
+    being worked on, and once its body is deleted."""
+    delivery, source = await _found(session, id, lock=True)
+    refused = inbox.why_no_replay(delivery, runtime.clock())
+    if refused is not None:
+        raise Problem(409, refused)
+    inbox.receive_again(delivery)
+    await runtime.wake(session, "take_deliveries", source_id=delivery.source_id)
+    return _show(delivery, source)
+
+
+async def _found(session: AsyncSession, id: int, *, lock: bool = False) -> tuple[Delivery, str]:
+    query = select(Delivery, Source.name).join(Source, Source.id == Delivery.source_id)
+    query = query.where(Delivery.id == id).options(undefer(Delivery.body))
+    if lock:
+        query = query.with_for_update(of=Delivery)
+    row = (await session.execute(query)).one_or_none()
+    if row is None:
+        raise not_found("delivery", id)
+    return row[0], row[1]

@@ -1,0 +1,197 @@
+"""Where trackers send webhooks. A payload is a hint: verified, stored raw, answered, worked on later."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
+
+from app.api.problems import Problem, answers, not_found
+from app.intake import DatabaseAway, KnownSource, Received
+from app.runtime import Runtime
+from app.vault import CannotOpen, Vault
+from connectors.markup import storable
+from connectors.registry import KINDS
+from connectors.webhooks import Webhooks, payload_of, signed
+from mappings.ledger import AT_ONCE
+
+T = TypeVar("T")
+
+router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+
+LARGEST = 25 * 1024 * 1024
+LARGE = 256 * 1024
+NAME = 100
+EXAMPLE = {
+    "action": "labeled",
+    "issue": {"id": 2400000012, "number": 7, "labels": [{"name": "epic"}]},
+    "label": {"name": "epic"},
+    "repository": {"full_name": "acme/shop"},
+}
+_ID = re.compile(r"[!-~]{1,200}")
+
+
+class Accepted(BaseModel):
+    delivery: int = Field(description="The delivery's id in `/api/v1/deliveries`.", examples=[4711])
+
+
+@router.post(
+    "/{source}",
+    status_code=202,
+    response_model=Accepted,
+    summary="Receive a webhook",
+    responses=answers(400, 401, 404, 413, 415, 503),
+    # Told by hand: a parameter of the function would promise a 422 that never comes.
+    openapi_extra={
+        "parameters": [
+            {
+                "name": "source",
+                "in": "path",
+                "required": True,
+                "description": "The source's name.",
+                "schema": {"type": "string", "examples": ["acme-jira"]},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "description": "The tracker's payload, signed with the source's `webhook_secret`: "
+            "`X-Hub-Signature-256` (GitHub), `X-Hub-Signature` (Jira), each `sha256=` and the HMAC of the "
+            "raw body.",
+            "content": {
+                "application/json": {"schema": {"type": "object"}, "example": EXAMPLE},
+                "application/x-www-form-urlencoded": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"payload": {"type": "string", "description": "GitHub's JSON."}},
+                    }
+                },
+            },
+        },
+    },
+)
+async def receive(request: Request) -> Response:
+    """Needs no token: the signature says who sends. A repeat answers the same and does nothing, unless
+    the delivery had failed."""
+    runtime: Runtime = request.app.state.runtime
+    name: str = request.path_params["source"]
+    body: bytes | None = None
+    try:
+        for afresh in (False, True):
+            source = await runtime.intake.source(name, afresh=afresh) if "\x00" not in name else None
+            if source is None:
+                raise not_found("source", name)
+            body = await _body(request) if body is None else body
+            refused = await _quick(body, _why_not_from_there, runtime.vault, source, body, request)
+            if refused is None:
+                delivery = await _read(source, body, request, runtime.clock())
+                id = await runtime.intake.store(source, delivery)
+                if id is not None:
+                    return JSONResponse({"delivery": id}, 202)
+            elif afresh:
+                runtime.intake.tell_refusal(source, refused)
+                raise Problem(401, refused)
+    except DatabaseAway:
+        pass
+    raise Problem(503, "Northing cannot store anything now; send it again.", headers={"Retry-After": "30"})
+
+
+async def _read(source: KnownSource, body: bytes, request: Request, now: datetime) -> Received:
+    """415 and 400 where it cannot be understood."""
+    kind = KINDS[source.kind].webhooks
+    is_form = _is_form(kind, request)
+    payload = await _payload(body, is_form)
+    event_header = request.headers.get(kind.event_header) if kind.event_header else None
+    hint = kind.hear(event_header, payload)
+    sent_id = request.headers.get(kind.id_header, "")
+    handled = hint.kind == "handled"
+    return Received(
+        remote_id=sent_id if _ID.fullmatch(sent_id) else await _quick(body, _hash, body),
+        event=storable(hint.event)[:NAME],
+        action=None if hint.action is None else storable(hint.action)[:NAME],
+        is_form=is_form,
+        body=body,
+        now=now,
+        state="received" if handled else "ignored",
+        reason=None if handled else hint.reason,
+        due_at=AT_ONCE if handled else None,
+    )
+
+
+async def _quick(body: bytes, call: Callable[..., T], *values: Any) -> T:
+    """What takes long over a large body is done in a thread, so that nobody else waits."""
+    return await asyncio.to_thread(call, *values) if len(body) > LARGE else call(*values)
+
+
+async def _body(request: Request) -> bytes:
+    """413 as soon as it is too long, whatever the sender said of its length."""
+    too_long = Problem(
+        413, f"A webhook may have {LARGEST // 1024**2} MB at most.", headers={"Connection": "close"}
+    )
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > LARGEST:
+        raise too_long
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > LARGEST:
+                raise too_long
+            parts.append(part)
+    except ClientDisconnect:
+        raise Problem(400, "The body ended before it was whole.") from None
+    return b"".join(parts)
+
+
+def _why_not_from_there(vault: Vault, source: KnownSource, body: bytes, request: Request) -> str | None:
+    """Why this is not believed to come from the source's tracker; None where it is."""
+    if source.sealed_secret is None:
+        return "This source takes no webhooks: it has no webhook_secret. Give it one with PATCH."
+    try:
+        secret = _opened(vault, source.sealed_secret)
+    except CannotOpen:
+        return "The source's webhook_secret cannot be opened with the present key; send it again."
+    header = KINDS[source.kind].webhooks.signature_header
+    if signed(secret, body, request.headers.get(header)):
+        return None
+    return f"{header} is missing or does not fit the body and the source's webhook_secret."
+
+
+@lru_cache(maxsize=256)
+def _opened(vault: Vault, sealed: bytes) -> str:
+    secret: str = vault.open(sealed)
+    return secret
+
+
+def _is_form(kind: Webhooks, request: Request) -> bool:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given == "application/json":
+        return False
+    if given == "application/x-www-form-urlencoded" and kind.takes_forms:
+        return True
+    wanted = "application/json" + (" or application/x-www-form-urlencoded" if kind.takes_forms else "")
+    raise Problem(415, f"Send the webhook as {wanted}.")
+
+
+async def _payload(body: bytes, is_form: bool) -> dict[str, Any]:
+    try:
+        payload = await _quick(body, payload_of, body, is_form)
+    except ValueError:
+        payload = None
+    if not isinstance(payload, dict):
+        what = "a form whose `payload` is a JSON object" if is_form else "a JSON object"
+        raise Problem(400, f"The body is not {what}.")
+    return payload
+
+
+def _hash(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,186 @@
+"""The door for webhooks: what it asks of the database, and the bell that wakes whoever works on them.
+
+A delivery costs one statement on a connection of a pool of its own, committed by itself: through the
+session of the API it would cost twice as much, and a tracker waits for no answer longer than seconds.
+Sources are remembered; the statement stores nothing where one is not as remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+import procrastinate
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from app.database import libpq_url
+
+log = structlog.get_logger()
+
+CONNECTIONS = 8
+REMEMBERED = 1000  # sources; more names than that are somebody's guesses
+TELL_SECONDS = 60
+PATIENCE = 5.0  # seconds to wait for a connection
+# One wake-up serves what arrives within this time, so that a burst on one epic costs one fetch.
+GATHER_SECONDS = 0.1
+
+_SOURCE = "SELECT id, kind, webhook_secret FROM sources WHERE lower(name) = lower(%s)"
+_AS_KNOWN = """
+    FROM sources WHERE sources.id = %(source)s AND lower(sources.name) = lower(%(name)s)
+        AND sources.webhook_secret = %(sealed_secret)s
+"""
+_STORE = f"""
+    INSERT INTO deliveries
+        (source_id, remote_id, event, action, is_form, body, received_at, state, reason, due_at)
+    SELECT id, %(remote_id)s, %(event)s, %(action)s, %(is_form)s, %(body)s, %(now)s, %(state)s, %(reason)s,
+        %(due_at)s {_AS_KNOWN}
+    ON CONFLICT (source_id, remote_id) DO UPDATE SET
+        event = excluded.event, action = excluded.action, body = excluded.body,
+        is_form = excluded.is_form, received_at = excluded.received_at, run_id = NULL,
+        state = excluded.state, reason = excluded.reason, due_at = excluded.due_at,
+        attempts = 0, error = NULL, claimed_by = NULL, claimed_until = NULL
+    WHERE deliveries.state = 'failed'
+    RETURNING id
+"""
+_STORED = f"""
+    SELECT deliveries.id FROM deliveries WHERE source_id = %(source)s AND remote_id = %(remote_id)s
+        AND EXISTS (SELECT {_AS_KNOWN})
+"""  # noqa: S608  (of this module's own parts)
+
+
+class DatabaseAway(Exception):
+    """Nothing can be stored now."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """`name` is as it was asked for."""
+
+    name: str
+    id: int
+    kind: str
+    sealed_secret: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A delivery to be stored. `due_at` None: there is nothing to do for it."""
+
+    remote_id: str
+    event: str
+    action: str | None
+    is_form: bool
+    body: bytes
+    now: datetime
+    state: str
+    reason: str | None
+    due_at: datetime | None
+
+
+class Intake:
+    """Open while the process serves; `queue` is the one the workers listen on."""
+
+    def __init__(self, url: str, queue: procrastinate.App) -> None:
+        self._pool = AsyncConnectionPool(
+            libpq_url(url),
+            open=False,
+            min_size=0,
+            max_size=CONNECTIONS,
+            timeout=PATIENCE,
+            kwargs={
+                "autocommit": True,
+                "connect_timeout": 5,
+                "prepare_threshold": None,
+                "application_name": "northing intake",
+            },
+        )
+        self._queue = queue
+        self._known: dict[str, KnownSource] = {}
+        self._told: dict[int, float] = {}
+        self._waiting: set[int] = set()
+        self._ringing: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._pool.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.rung()
+        await self._pool.close()
+
+    async def source(self, name: str, *, afresh: bool) -> KnownSource | None:
+        """The source of that name, in any case; as remembered unless `afresh`. Raises `DatabaseAway`."""
+        known = None if afresh else self._known.get(name)
+        if known is None:
+            row = await self._row(_SOURCE, [name])
+            if row is None:
+                self._known.pop(name, None)
+                return None
+            known = KnownSource(name, *row)
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[name] = known
+        return known
+
+    async def store(self, source: KnownSource, delivery: Received) -> int | None:
+        """The id of the delivery, stored now or before; one that failed is received again.
+
+        None where the source is not as known any more. Raises `DatabaseAway`.
+        """
+        values: dict[str, Any] = {member: getattr(delivery, member) for member in Received.__slots__}
+        values |= {"source": source.id, "name": source.name, "sealed_secret": source.sealed_secret}
+        row = await self._row(_STORE, values)
+        if row is not None and delivery.due_at is not None:
+            self.ring(source.id)
+        row = row or await self._row(_STORED, values)
+        return None if row is None else int(row[0])
+
+    async def _row(self, statement: str, values: Any) -> tuple[Any, ...] | None:
+        """Asked twice, for connections that a restart of the server broke are found only by using them."""
+        for last in (False, True):
+            try:
+                async with self._pool.connection() as connection:
+                    return await (await connection.execute(statement, values)).fetchone()
+            except psycopg.errors.ForeignKeyViolation:
+                return None  # the source was deleted at this very moment
+            except (psycopg.Error, PoolTimeout) as error:
+                if last:
+                    log.warning("webhook not stored", reason=type(error).__name__)
+                    raise DatabaseAway from error
+                await self._pool.check()
+        return None
+
+    def tell_refusal(self, source: KnownSource, why: str) -> None:
+        """Say in the log that a webhook was refused: once a minute for each source, for anybody may send."""
+        now = time.monotonic()
+        if now - self._told.get(source.id, -TELL_SECONDS) >= TELL_SECONDS:
+            self._told[source.id] = now
+            log.warning("webhook refused", source=source.name, reason=why)
+
+    # --- the bell -----------------------------------------------------------------------------
+
+    def ring(self, source_id: int) -> None:
+        """Have somebody woken for the deliveries of a source. Should we die first, the sweep does it."""
+        self._waiting.add(source_id)
+        if self._ringing is None or self._ringing.done():
+            self._ringing = asyncio.create_task(self._ring(), name="bell")
+
+    async def _ring(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(GATHER_SECONDS)
+            waiting, self._waiting = self._waiting, set()
+            for source_id in waiting:
+                try:
+                    await self._queue.configure_task("take_deliveries").defer_async(source_id=source_id)
+                except Exception as error:  # whatever it is, the others are to be woken
+                    log.warning("nobody woken for webhooks, the sweep will", reason=type(error).__name__)
+
+    async def rung(self) -> None:
+        """Wait until everybody is woken who is to be."""
+        if self._ringing is not None:
+            await asyncio.wait({self._ringing})

@@ -1,0 +1,291 @@
+"""The door for webhooks: what it refuses in which order, and what it keeps of the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from app.api import webhooks
+from app.intake import Intake
+from app.runtime import Runtime
+from mappings.tables import Delivery
+from tests.conftest import Clock
+from tests.synced import OFF, later
+from tests.world import World
+
+SECRET = "a secret of the tracker's"
+ISSUE = {"id": 10_001, "number": 7, "labels": [], "repository_url": "https://api.github.com/repos/acme/shop"}
+EDITED = {"action": "edited", "issue": ISSUE, "repository": {"full_name": "acme/shop"}}
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+
+def signature(body: bytes, secret: str = SECRET) -> str:
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def headers(body: bytes, **others: str | None) -> dict[str, str]:
+    """Those of a webhook of GitHub's; another value replaces one, None takes it away."""
+    made: dict[str, str | None] = {
+        "content-type": JSON,
+        "x-github-event": "issues",
+        "x-github-delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        "x-hub-signature-256": signature(body),
+    }
+    made |= {name.replace("_", "-"): value for name, value in others.items()}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+async def post(
+    world: World, payload: Any = None, name: str = "github", body: bytes | None = None, **others: str | None
+) -> httpx.Response:
+    sent = json.dumps(EDITED if payload is None else payload).encode() if body is None else body
+    return await world.api.post(f"/webhooks/{name}", content=sent, headers=headers(sent, **others))
+
+
+async def connect(world: World, **members: Any) -> None:
+    scope = {"repositories": ["acme/shop"]}
+    await world.connect_github(scope=scope, webhook_secret=SECRET, notices=OFF, **members)
+
+
+async def delivery(world: World, answer: httpx.Response) -> Any:
+    assert answer.status_code == 202, answer.text
+    return await world.send("GET", f"/deliveries/{answer.json()['delivery']}")
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "others", "status"),
+    [
+        ("nobody", b"x" * 200, {"content_type": "text/plain", "x_hub_signature_256": None}, 404),
+        ("github", b"x" * 200, {"content_type": "text/plain", "x_hub_signature_256": None}, 413),
+        ("github", b"not json", {"content_type": "text/plain", "x_hub_signature_256": None}, 401),
+        ("silent", b"{}", {}, 401),
+        ("github", b"not json", {"content_type": "text/plain"}, 415),
+        ("github", b"{}", {"content_type": None}, 415),
+        ("github", b"not json", {}, 400),
+        ("github", b"[1]", {}, 400),
+        ("github", b"", {}, 400),
+        ("github", b"[" * 99, {}, 400),
+        ("github", b'{"a": "\xff"}', {}, 400),
+        ("github", b"payload=nothing", {"content_type": FORM}, 400),
+        ("github", b"\xff\xfe", {"content_type": FORM}, 400),
+        ("github", b"no form at all", {"content_type": FORM}, 400),
+        (
+            "jira",
+            b"payload=%7B%7D",
+            {"content_type": FORM, "x_hub_signature": signature(b"payload=%7B%7D")},
+            415,
+        ),
+    ],
+)
+async def test_it_refuses_in_this_order(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    body: bytes,
+    others: dict[str, str | None],
+    status: int,
+) -> None:
+    """The source, the size, the signature, the content type, the text; nothing of it is stored."""
+    monkeypatch.setattr(webhooks, "LARGEST", 100)
+    await connect(world)
+    await world.connect_jira(webhook_secret=SECRET)
+    await world.connect_github("silent", scope={"repositories": ["acme/other"]})
+    answer = await post(world, name=name, body=body, **others)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]
+    assert SECRET not in answer.text
+    assert (await world.send("GET", "/deliveries"))["items"] == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "sha256=",
+        "sha256=" + "0" * 64,
+        "sha1=" + "0" * 40,
+        signature(b"{}"),
+        signature(json.dumps(EDITED).encode(), "another secret of somebody"),
+        signature(json.dumps(EDITED).encode()).removeprefix("sha256="),
+        signature(json.dumps(EDITED).encode(), ""),
+    ],
+)
+async def test_a_wrong_signature_is_refused(world: World, given: str | None) -> None:
+    await connect(world)
+    assert (await post(world, x_hub_signature_256=given)).status_code == 401
+
+
+async def test_trap_17_the_signature_is_over_the_bytes_as_they_came(world: World) -> None:
+    await connect(world)
+    odd = json.dumps(EDITED, indent=3).replace("edited", "\\u0065dited").encode()
+    assert (await delivery(world, await post(world, body=odd)))["body"] == odd.decode()
+    other = signature(json.dumps(EDITED).encode())
+    assert (await post(world, body=odd, x_hub_signature_256=other)).status_code == 401
+
+
+async def test_a_body_without_a_length_is_cut_off_while_it_comes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "LARGEST", 1000)
+    await connect(world)
+    asked = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield b"x" * 400
+
+    answer = await world.api.post("/webhooks/github", content=endless(), headers=headers(b""))
+    assert (answer.status_code, asked) == (413, 3)
+
+
+async def test_a_changed_secret_counts_at_once(world: World) -> None:
+    await connect(world)
+    assert (await post(world)).status_code == 202
+    await world.send("PATCH", "/sources/github", {"webhook_secret": "another secret entirely"})
+    assert (await post(world, x_github_delivery="second")).status_code == 401
+    body = json.dumps(EDITED).encode()
+    fresh = signature(body, "another secret entirely")
+    assert (await post(world, x_github_delivery="second", x_hub_signature_256=fresh)).status_code == 202
+    await world.send("PATCH", "/sources/github", {"webhook_secret": None})
+    assert (await post(world, x_github_delivery="third", x_hub_signature_256=fresh)).status_code == 401
+
+
+# --- what is kept -------------------------------------------------------------------------------
+
+
+async def test_it_is_stored_raw_and_shown(world: World, clock: Clock) -> None:
+    await connect(world)
+    body = '{"action": "edited", "issue": {"title": "caf\u00e9 \\u0000 \\ud83d"}}'.encode()
+    shown = await delivery(world, await post(world, body=body, name="GitHub"))
+    assert shown["body"] == body.decode()
+    assert (shown["source"], shown["event"], shown["action"]) == ("github", "issues", "edited")
+    assert (shown["remote_id"], shown["attempts"]) == ("72d3162e-cc78-11e3-81ab-4c9367dc0958", 0)
+    assert (shown["state"], shown["reason"]) == ("ignored", "names no ticket")
+
+
+async def test_a_form_is_read_as_well(world: World) -> None:
+    await connect(world)
+    body = urlencode({"payload": json.dumps(EDITED)}).encode()
+    shown = await delivery(world, await post(world, body=body, content_type=f"{FORM}; charset=utf-8"))
+    assert (shown["event"], shown["action"], shown["state"]) == ("issues", "edited", "received")
+
+
+async def test_a_repeat_is_the_same_delivery_and_does_nothing(
+    world: World, runtime: Runtime, drain: Callable[[], Awaitable[None]]
+) -> None:
+    await connect(world)
+    first = await post(world)
+    await drain()
+    done = await delivery(world, first)
+    world.github.log.clear()
+    again = await post(world, body=b'{"action": "edited", "other": "text"}')
+    await drain()
+    assert await delivery(world, again) == done
+    assert world.github.log.count() == 0
+
+
+async def test_trap_18_a_failed_delivery_is_received_again(
+    world: World, runtime: Runtime, drain: Callable[[], Awaitable[None]]
+) -> None:
+    await connect(world)
+    first = await post(world)
+    async with runtime.sessions.begin() as session:
+        row = await session.get_one(Delivery, first.json()["delivery"])
+        row.state, row.due_at, row.error = "failed", None, {"code": "x", "message": "m", "what_to_do": "w"}
+    again = await delivery(world, await post(world))
+    assert (again["id"], again["state"], again["error"]) == (first.json()["delivery"], "received", None)
+    await drain()
+    assert (await delivery(world, again_answer(again)))["state"] in ("done", "ignored")
+
+
+def again_answer(shown: Any) -> httpx.Response:
+    return httpx.Response(202, json={"delivery": shown["id"]})
+
+
+@pytest.mark.parametrize("given", [None, "", "x" * 201, "with blank"])
+async def test_without_a_usable_id_the_body_is_the_id(world: World, given: str | None) -> None:
+    await connect(world)
+    body = json.dumps(EDITED).encode()
+    shown = await delivery(world, await post(world, x_github_delivery=given))
+    assert shown["remote_id"] == hashlib.sha256(body).hexdigest()
+    assert (await post(world, x_github_delivery=given)).json()["delivery"] == shown["id"]
+    assert (await post(world, {**EDITED, "more": 1}, x_github_delivery=given)).json()["delivery"] != shown[
+        "id"
+    ]
+
+
+async def test_two_sources_may_get_deliveries_with_one_id(world: World) -> None:
+    await connect(world)
+    await world.connect_github("second", scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
+    one, other = await post(world), await post(world, name="second")
+    assert one.json() != other.json()
+
+
+async def test_an_unknown_event_is_ignored_and_counted_in_health(world: World) -> None:
+    await connect(world)
+    shown = await delivery(world, await post(world, x_github_event="time_travel"))
+    assert (shown["event"], shown["state"], shown["reason"]) == ("time_travel", "ignored", "unknown")
+    await post(world, x_github_event="ping", x_github_delivery="p")
+    health = (await world.send("GET", "/sources/github"))["health"]
+    assert health["unknown_deliveries"] == 1
+
+
+async def test_bodies_go_after_14_days_and_rows_after_90(
+    world: World, runtime: Runtime, clock: Clock, drain: Callable[[], Awaitable[None]]
+) -> None:
+    await connect(world)
+    shown = await delivery(world, await post(world))
+    await drain()
+    await later(world, runtime, clock, days=13)
+    assert (await delivery(world, again_answer(shown)))["body"] is not None
+    await later(world, runtime, clock, days=2)
+    shown = await delivery(world, again_answer(shown))
+    assert shown["body"] is None
+    refused = await world.api.post(f"/api/v1/deliveries/{shown['id']}/replay")
+    assert (refused.status_code, "14 days" in refused.text) == (409, True)
+    await later(world, runtime, clock, days=80)
+    assert (await world.send("GET", "/deliveries"))["items"] == []
+
+
+async def test_connections_that_a_restart_broke_cost_nothing(world: World, runtime: Runtime) -> None:
+    """GitHub sends nothing twice."""
+    await connect(world)
+    assert (await post(world)).status_code == 202
+    async with runtime.sessions() as session:
+        ended = await session.scalars(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'northing intake' AND datname = current_database()"
+            )
+        )
+        assert list(ended) == [True]
+    assert (await post(world, x_github_delivery="after")).status_code == 202
+
+
+async def test_without_a_database_it_says_come_back(
+    world: World, runtime: Runtime, applications: list[FastAPI]
+) -> None:
+    await connect(world)
+    away = Intake("postgresql://nobody@127.0.0.1:1/nothing", runtime.queue)
+    applications[0].state.runtime = replace(runtime, intake=away)
+    async with away:
+        answer = await post(world)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
