@@ -82,7 +82,7 @@ def demo(
 @cli.command(epilog="Example: NORTHING_PORT=8080 northing serve")
 def serve(
     no_worker: Annotated[
-        bool, typer.Option("--no-worker", help="Answer only; another process does the jobs.")
+        bool, typer.Option("--no-worker", help="Leave the jobs to `northing worker`.")
     ] = False,
 ) -> None:
     """Migrate the database, then serve the API, do the jobs and keep the timetable, until Ctrl-C."""
@@ -95,6 +95,20 @@ def serve(
         return 0
 
     run(until_stopped())
+
+
+@cli.command(epilog="Example: NORTHING_DATABASE_URL=postgresql://… northing worker")
+def worker() -> None:
+    """Do jobs and nothing else, beside `northing serve`: any number of these, on any machines, until Ctrl-C.
+
+    Waits up to a minute for the database that `northing serve` migrates. Without NORTHING_DATABASE_URL it
+    works on the embedded one, with servers that share its folder.
+    """
+    settings = _start()
+    from app.process import run
+    from app.worker import work_apart
+
+    run(work_apart(settings, typer.echo))
 
 
 @cli.command(epilog="Example: northing sync acme-jira --full")
@@ -113,6 +127,21 @@ def sync(
     from app.sync import sync
 
     run(sync(settings, source, "full" if full else "incremental"), stopped=1)
+
+
+@cli.command(epilog="Example: northing replay 4711")
+def replay(
+    delivery: Annotated[int, typer.Argument(min=1, help="The delivery's id, from /api/v1/deliveries.")],
+) -> None:
+    """Work on a stored webhook once more, and say what became of it.
+
+    Commands in a comment are not carried out a second time.
+    """
+    settings = _start(quiet=True)
+    from app.process import run
+    from app.replay import replay
+
+    run(replay(settings, delivery, typer.echo), stopped=1)
 
 
 @db.command(epilog="Example: NORTHING_DATABASE_URL=postgresql://… northing db upgrade")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from sqlalchemy.pool import NullPool
 import migrations
 
 OLDEST_POSTGRESQL = 15
+# Alembic keeps what it works on in globals, so that two threads would mix up their databases.
+_ALEMBIC = threading.Lock()
 Sessions = async_sessionmaker[AsyncSession]
 
 
@@ -108,11 +111,13 @@ def migrate(url: str) -> None:
         raise DatabaseNotReady(
             f"The database was migrated by a newer Northing (revision {current}); run that or a newer one."
         )
-    command.upgrade(_alembic(url), "head")
+    with _ALEMBIC:
+        command.upgrade(_alembic(url), "head")
 
 
 def downgrade(url: str, revision: str) -> None:
-    command.downgrade(_alembic(url), revision)
+    with _ALEMBIC:
+        command.downgrade(_alembic(url), revision)
 
 
 def applied_revision(url: str) -> str | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,12 +23,15 @@ from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, newes
 from app.embedded import Server as EmbeddedServer
 from app.embedded import acquire
 from app.installation import prepare
+from app.intake import Intake
 from app.jobs import queue_on
 from app.process import Failed
 from app.runtime import Runtime
 from app.settings import Settings, WrongSetting
 from app.sweeper import working
+from app.timetable import ticking
 from app.vault import vault_for
+from mappings import inbox
 from mappings.tables import Run
 
 log = structlog.get_logger()
@@ -116,38 +120,55 @@ async def database(settings: Settings) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, url: str) -> AsyncIterator[Runtime]:
-    """A runtime on the migrated database at `url`. Raises `DatabaseNotReady`, `WrongSetting`."""
+async def opened(
+    settings: Settings, url: str, *, ready: Callable[[str], Awaitable[None]] | None = None
+) -> AsyncIterator[Runtime]:
+    """A runtime on the database at `url`, which is migrated first; or `ready` sees to it that it is.
+
+    Raises `DatabaseNotReady`, `WrongSetting`.
+    """
     vault = vault_for(settings)
-    await asyncio.to_thread(migrate, url)
+    await (asyncio.to_thread(migrate, url) if ready is None else ready(url))
     listen_url = url
     if settings.listen_url is not None:
         listen_url = settings.listen_url.get_secret_value()
-        await asyncio.to_thread(_check_listen_url, listen_url)
+        await asyncio.to_thread(_check_listen_url, listen_url, url)
     async with AsyncExitStack() as exits:
         engine, queue = engine_for(url), queue_on(listen_url)
         exits.push_async_callback(engine.dispose)
         await exits.enter_async_context(queue.open_async())
-        runtime = Runtime(settings, engine, sessions_for(engine), vault, queue)
+        intake = await exits.enter_async_context(Intake(url, queue))
+        runtime = Runtime(settings, engine, sessions_for(engine), vault, queue, intake)
         exits.push_async_callback(_give_back_runs, runtime)
         yield runtime
 
 
-def _check_listen_url(url: str) -> None:
+def _check_listen_url(listen_url: str, url: str) -> None:
+    """Both have to lead to one database, for jobs are fetched where they are listened for."""
     try:
-        psycopg.connect(libpq_url(url), connect_timeout=10).close()
+        direct = psycopg.connect(libpq_url(listen_url), connect_timeout=10)
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
         raise DatabaseNotReady(f"NORTHING_LISTEN_URL leads to no database we may use: {reason}") from None
+    # Advisory locks belong to a database, and anybody may take them, through any pooler.
+    lock, key = "SELECT pg_try_advisory_xact_lock(%s)", (secrets.randbits(62),)
+    with closing(direct), psycopg.connect(libpq_url(url), connect_timeout=10) as ordinary:
+        ordinary.execute(lock, key)
+        if direct.execute(lock, key).fetchone() == (True,):
+            raise DatabaseNotReady(
+                "NORTHING_LISTEN_URL leads to another database than NORTHING_DATABASE_URL; "
+                "set it to a direct connection to the same one"
+            )
 
 
 async def _give_back_runs(runtime: Runtime) -> None:
-    """Runs that our stop cuts short are anybody's at once, and not only when their lease ends."""
+    """Runs and webhooks that our stop cuts short are anybody's at once, not only when their lease ends."""
     mine = Run.claimed_by.startswith(runtime.worker, autoescape=True)
     ours = update(Run).where(mine, Run.finished_at.is_(None))
     try:
         async with runtime.sessions.begin() as session:
             await session.execute(ours.values(claimed_by=None, claimed_until=None))
+            await inbox.give_back(session, runtime.worker)
     except SQLAlchemyError as error:
         log.warning("runs not given back, their leases have to end", reason=type(error).__name__)
 
@@ -170,15 +191,17 @@ async def running(
 ) -> AsyncIterator[Northing]:
     """Northing on the database at `url`, answering on `listener`, until the block ends.
 
-    Without `worker` it only answers. Errors are those of `opened`.
+    Without `worker` it answers and keeps the timetable, and leaves every job to other processes. Errors are
+    those of `opened`.
     """
     host, port = listener.getsockname()[:2]
     settings = settings.model_copy(update={"port": port})
     async with opened(settings, url) as runtime:
         token_hash, made = await prepare(runtime)
-        web = _Web(create_app(runtime, token_hash))
+        web = Web(create_app(runtime, token_hash))
         async with AsyncExitStack() as stopping:
             parts = [await stopping.enter_async_context(web.serving(listener))]
+            parts.append(await stopping.enter_async_context(ticking(runtime)))
             if worker:
                 parts.append(await stopping.enter_async_context(working(runtime)))
             # Runs first of all: the last requests and the last jobs end side by side.
@@ -186,7 +209,7 @@ async def running(
             yield Northing(f"http://{f'[{host}]' if ':' in host else host}:{port}", made, parts)
 
 
-class _Web(uvicorn.Server):
+class Web(uvicorn.Server):
     """uvicorn that leaves signals to us and says when it is ready."""
 
     def __init__(self, app: FastAPI) -> None:

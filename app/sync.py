@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -12,6 +13,7 @@ from sqlalchemy import func, select
 
 from app.api.lookups import find_source
 from app.api.runs import RunOut, present_one
+from app.audit import COMMAND_LINE, acting
 from app.process import Failed
 from app.runtime import Runtime
 from app.server import attend, database, opened
@@ -34,11 +36,7 @@ async def sync(settings: Settings, name: str, mode: str) -> int:
         try:
             async with working(runtime) as worker:
                 with _progress() as progress:
-                    bar = progress.add_task(source.name, total=known, state="waiting its turn")
-
-                    def show(run: RunOut) -> None:
-                        progress.update(bar, completed=run.seen, state=_in_words(run))
-
+                    show = _Shown(progress, source.name, known)
                     run = await attend([worker], _follow(runtime, source.name, run.id, show))
         except asyncio.CancelledError:
             _tell_error(f"Stopped. Run {run.id} goes on where it stopped, with the next sync or by a server.")
@@ -49,6 +47,7 @@ async def sync(settings: Settings, name: str, mode: str) -> int:
 async def _open(runtime: Runtime, name: str, mode: str) -> tuple[Source, RunOut, int | None]:
     """The source, its run as the API would open it, and about how many epics that will meet, if known."""
     async with runtime.sessions.begin() as session:
+        acting(session, COMMAND_LINE)
         source = await find_source(session, name)
         if source is None:
             names = list(await session.scalars(select(Source.name).order_by(Source.name)))
@@ -57,7 +56,7 @@ async def _open(runtime: Runtime, name: str, mode: str) -> tuple[Source, RunOut,
             )
             raise NoSuchSource(f"There is no source {name!r}: {there}")
         run = await ledger.open_run(session, source.id, mode, runtime.clock())
-        await runtime.wake(session, "carry_out", run_id=run.id)
+        await runtime.wake_run(session, run.id, run.mode)
         live = select(func.count()).where(Epic.source_id == source.id, Epic.gone_at.is_(None))
         known = await session.scalar(live) if run.mode == "full" else None
         return source, await present_one(session, run, source.name), known or None
@@ -85,6 +84,21 @@ def _progress() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+class _Shown:
+    """The bar of one run. Where there is no terminal for it, a line for each wait the tracker asks for."""
+
+    def __init__(self, progress: Progress, source: str, known: int | None) -> None:
+        self._progress = progress
+        self._bar = progress.add_task(source, total=known, state="waiting its turn")
+        self._told: datetime | None = None
+
+    def __call__(self, run: RunOut) -> None:
+        self._progress.update(self._bar, completed=run.seen, state=_in_words(run))
+        if self._progress.disable and run.state == "waiting" and run.waiting_until != self._told:
+            self._told = run.waiting_until
+            _tell_error(f"{run.source}: {_in_words(run)}.")
 
 
 def _in_words(run: RunOut) -> str:

@@ -38,7 +38,8 @@ async def test_a_source_there_and_back(world: World) -> None:
         "per_day": 25,
         "max_share": 0.2,
     }
-    assert made["health"] == {"state": "unknown", "message": "", "what_to_do": "", "checked_at": None}
+    health = {"state": "unknown", "message": "", "what_to_do": "", "checked_at": None}
+    assert made["health"] == {**health, "unknown_deliveries": 0}
     assert made["last_run"] is None
     assert made["webhook_url"] == "http://127.0.0.1:8000/webhooks/acme-jira"
     assert await world.send("GET", "/sources/ACME-jira") == made
@@ -94,8 +95,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({**GITHUB, "scope": {"repositories": ["shop"]}}, "scope.repositories.0", "pattern"),
     ({**GITHUB, "scope": {}}, "scope", "at least one"),
     ({**GITHUB, "epics": {"labels": []}}, "epics", "give labels"),
-    ({**JIRA, "schedule": {"every": "PT5S"}}, "schedule.every", "at least PT1M"),
-    ({**JIRA, "schedule": {"every": "P1D"}}, "schedule.every", "hours and minutes"),
+    ({**JIRA, "schedule": {"every": "PT0S"}}, "schedule.every", "at least PT1S"),
+    ({**JIRA, "schedule": {"every": "P1D"}}, "schedule.every", "hours, minutes and seconds"),
     ({**JIRA, "schedule": {"every": "soon"}}, "schedule.every", "ISO 8601"),
     ({**JIRA, "schedule": {"full": "daily"}}, "schedule.full", "cron line"),
     ({**JIRA, "notices": {"mode": "loud"}}, "notices.mode", "'off', 'shadow' or 'live'"),

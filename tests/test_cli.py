@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from connectors.sandbox import faults
 from tests.processes import LONGEST, environment, environment_of, northing, started
 from tests.world import World
 
-COMMANDS = (("demo",), ("serve",), ("sync",), ("db", "upgrade"))
+COMMANDS = (("demo",), ("serve",), ("worker",), ("sync",), ("db", "upgrade"))
 
 
 @pytest.mark.parametrize("command", [(), ("db",), *COMMANDS], ids=" ".join)
@@ -30,7 +31,7 @@ def test_help_lists_what_there_is(tmp_path: Path) -> None:
     listed = shown.split("Commands")[1].split("Example")[0]
     first_words = [line.strip("│ ").split(" ")[0] for line in listed.splitlines()]
     assert [word for word in first_words if word in ("demo", "serve", "sync", "db", "worker", "apply")] == [
-        "demo", "serve", "sync", "db",
+        "demo", "serve", "worker", "sync", "db",
     ]  # fmt: skip
 
 
@@ -92,12 +93,14 @@ async def test_sync_that_is_stopped_loses_nothing(world: World, settings: Settin
     busy = faults.answer(429, headers={"Retry-After": "3600"})
     world.jira.faults.add("*", busy, times=None)
     with started("sync", "jira", env=environment_of(settings), cwd=tmp_path) as process:
-        async with asyncio.timeout(30):
-            while not (waiting := (await world.send("GET", "/runs?state=waiting"))["items"]):
-                await asyncio.sleep(0.02)
+        assert process.stderr is not None
+        told = await asyncio.to_thread(process.stderr.readline)
+        waiting = (await world.send("GET", "/runs?state=waiting"))["items"]
         process.send_signal(signal.SIGINT)
         output, errors = await asyncio.to_thread(process.communicate, timeout=LONGEST)
     (run,) = waiting
+    until = datetime.fromisoformat(run["waiting_until"])
+    assert told == f"jira: the tracker asks us to wait until {until:%H:%M:%S} UTC.\n"
     assert (process.returncode, output) == (1, "")
     assert errors.startswith(f"Stopped. Run {run['id']} goes on")
     assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "waiting"

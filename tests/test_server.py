@@ -8,13 +8,16 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
-from app.database import DatabaseNotReady, libpq_url
+from app.database import DatabaseNotReady, applied_revision, libpq_url, migrate, newest_revision
+from app.jobs import QUEUES
 from app.process import Failed
 from app.server import BrokeDown, CannotListen, attend, database, listen, opened, running
 from app.settings import Settings, WrongSetting
@@ -33,8 +36,8 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(30):
+async def until(holds: Callable[[], Any], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.02)
 
@@ -143,7 +146,7 @@ async def test_a_database_that_is_not_there_is_named(settings: Settings, name: s
     assert "\n" not in str(refused.value)
 
 
-async def test_without_a_worker_it_only_answers(world: World, settings: Settings, database_url: str) -> None:
+async def test_without_a_worker_it_does_no_jobs(world: World, settings: Settings, database_url: str) -> None:
     world.site.create("SHOP", "One-page checkout")
     await world.connect_jira()
     async with (
@@ -151,7 +154,7 @@ async def test_without_a_worker_it_only_answers(world: World, settings: Settings
         httpx.AsyncClient(base_url=only_api.url, headers=bearer(ADMIN_TOKEN)) as client,
     ):
         run = (await client.post("/api/v1/sources/jira/sync")).json()
-        assert [part.get_name() for part in only_api.parts] == ["web server"]
+        assert [part.get_name() for part in only_api.parts] == ["web server", "timetable"]
     assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "queued"
 
     async with running(settings, database_url, listen("127.0.0.1", 0)) as whole:
@@ -177,6 +180,47 @@ async def test_a_worker_that_breaks_down_takes_the_server_with_it(
         with pytest.raises(BrokeDown, match="worker"):
             async with asyncio.timeout(30):
                 await attend(northing.parts, asyncio.Event().wait())
+
+
+@pytest.mark.timeout(240)  # most of it is waiting for connection pools to give up
+async def test_a_database_that_was_away_is_worked_on_again(
+    world: World, settings: Settings, database_url: str, postgresql: Callable[[str], str]
+) -> None:
+    world.site.create("SHOP", "One-page checkout")
+    await world.connect_jira()
+    name = database_url.rsplit("/")[-1].split("?")[0]
+    listeners = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'LISTEN %%'"
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    async with running(settings, database_url, listen("127.0.0.1", 0)) as northing:
+        with psycopg.connect(postgresql("postgres"), autocommit=True) as server, capture_logs() as logs:
+            # Each of the worker's queues listens, and the timetable.
+            await until(lambda: server.execute(listeners, (name,)).fetchone() == (len(QUEUES) + 1,))
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')  # type: ignore[call-overload]
+            server.execute(cut, (name,))
+            await until(lambda: [entry for entry in logs if "starts again" in entry["event"]], 80)
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')  # type: ignore[call-overload]
+        assert not [part for part in northing.parts if part.done()]
+        run = await world.send("POST", "/sources/jira/sync")
+
+        async def ended() -> str:
+            while (found := await world.send("GET", f"/runs/{run['id']}"))["finished_at"] is None:
+                await asyncio.sleep(0.05)
+            return str(found["state"])
+
+        async with asyncio.timeout(60):
+            assert await attend(northing.parts, ended()) == "succeeded"
+
+
+async def test_two_databases_are_migrated_at_once_in_one_process(postgresql: Callable[[str], str]) -> None:
+    names = [f"empty_{uuid4().hex}" for _ in range(2)]
+    with psycopg.connect(postgresql("postgres"), autocommit=True) as connection:
+        for name in names:
+            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+        urls = [postgresql(name) for name in names]
+        await asyncio.gather(*(asyncio.to_thread(migrate, url) for url in urls))
+        assert {applied_revision(url) for url in urls} == {newest_revision()}
+        for name in names:
+            connection.execute(f'DROP DATABASE "{name}"')  # type: ignore[call-overload]
 
 
 async def test_attend_gives_what_the_work_gives() -> None:

@@ -7,43 +7,49 @@ from functools import partial, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from apscheduler.triggers.cron import CronTrigger
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, create_model, field_validator
 
 from app.api.deps import Body, Key, Line
 from app.api.runs import RunOut
+from app.schedule import EPOCH, next_moment
 from connectors.registry import KINDS, check_base_url
 from mappings.clock import parse_duration
 
 
 class Schedule(Body):
-    """Kept for the timetable, which is not in this build: with one, the first sync starts at once."""
+    """With a timetable the first sync starts at once."""
 
     every: str | None = Field(
         None,
-        description="Time between incremental syncs, ISO 8601, at least a minute, in hours and minutes.",
+        description="Time between incremental syncs, ISO 8601 in hours, minutes and seconds, at least a "
+        "second; counted from 1970-01-01T00:00:00Z, so PT15M is at 0, 15, 30 and 45 past. Null: none.",
         examples=["PT15M"],
     )
-    full: str | None = Field(None, description="Cron line of the full sync, UTC.", examples=["0 3 * * *"])
+    full: str | None = Field(
+        None, description="Cron line of the full sync, UTC. Null: none.", examples=["0 3 * * *"]
+    )
 
     @field_validator("every")
     @classmethod
-    def _at_least_a_minute(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        duration = parse_duration(value)
-        if duration.working_days or duration.span.total_seconds() < 60:
-            raise ValueError("must be at least PT1M, in hours and minutes, such as PT15M")
+    def _is_a_duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_duration(value)
+            next_moment(value, EPOCH)
         return value
 
     @field_validator("full")
     @classmethod
-    def _cron(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                CronTrigger.from_crontab(value)
-            except ValueError as error:
-                raise ValueError(f"is not a cron line ({error}); write for example 0 3 * * *") from None
+    def _is_a_cron_line(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            first = next_moment(value, EPOCH)
+        except ValueError as error:
+            raise ValueError(f"is not a cron line ({error}); write for example 0 3 * * *") from None
+        if value.startswith("P"):
+            raise ValueError("is not a cron line but a duration; write for example 0 3 * * *")
+        if first is None:
+            raise ValueError("is a cron line that never comes; write for example 0 3 * * *")
         return value
 
 
@@ -57,7 +63,12 @@ class Notices(Body):
         None, description="`live` in these projects only, the others stay in shadow; null is all."
     )
     per_run: int = Field(10, ge=0, description="Kept for the guard, which is not in this build.")
-    per_day: int = Field(25, ge=0, description="Kept for the guard, which is not in this build.")
+    per_day: int = Field(
+        25,
+        ge=0,
+        description="New comments in any 24 hours; the rest are held (reason `cap`) and come due by "
+        "themselves, oldest first. 0 allows none. Edits and resolutions are not counted.",
+    )
     max_share: float = Field(0.2, ge=0, le=1, description="Kept for the guard, which is not in this build.")
 
 
@@ -71,10 +82,15 @@ class _SourceBody(Body):
         examples=["https://acme.atlassian.net"],
     )
     webhook_secret: SecretStr | None = Field(
-        None, min_length=16, max_length=500, description="Kept sealed for the webhooks; never returned."
+        None,
+        min_length=16,
+        max_length=500,
+        description="What the tracker signs its webhooks with; kept sealed, never returned. Without one none "
+        "is taken.",
     )
     schedule: Schedule = Field(
-        default_factory=Schedule, description="With one the first sync starts at once."
+        default_factory=Schedule,
+        description="When it is synced by itself; with any the first sync starts at once.",
     )
     notices: Notices = Field(default_factory=Notices, description="What may be written on tickets.")
 
@@ -161,6 +177,9 @@ class Health(BaseModel):
     message: str = Field(description="What is the matter.")
     what_to_do: str = Field(description="The way out, for a person.")
     checked_at: datetime | None = Field(description="When that was found.")
+    unknown_deliveries: int = Field(
+        description="Webhooks of the past 90 days whose event or action this version does not know."
+    )
 
 
 class SourceOut(BaseModel):
@@ -170,9 +189,9 @@ class SourceOut(BaseModel):
     credentials: CredentialsOut = Field(description="Only which kind they are.")
     scope: dict[str, Any] = Field(description="Which projects or repositories are read.")
     epics: dict[str, Any] = Field(description="What counts as an epic.")
-    webhook_url: str = Field(description="Where webhooks will go; nothing listens there in this build.")
+    webhook_url: str = Field(description="Where the tracker is to send its webhooks.")
     webhook_secret_set: bool = Field(description="Whether one is stored.")
-    schedule: Schedule = Field(description="Kept for the timetable, which is not in this build.")
+    schedule: Schedule = Field(description="When it is synced by itself.")
     notices: Notices = Field(description="What may be written on its tickets.")
     health: Health = Field(description="Whether it can be read, and what to do if not.")
     last_run: RunOut | None = Field(description="The newest run, whatever its mode.")

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from fastapi import Body as BodyParameter
 from pydantic import ConfigDict, Field
-from sqlalchemy import or_, select, text
+from sqlalchemy import or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api import runs
@@ -29,6 +28,7 @@ from app.api.lookups import find_source, source_at
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import Problem, answers, invalid, taken
 from app.api.runs import RunOut
+from app.api.source_changes import MATTERS, follow_up, has_timetable, start_run
 from app.api.source_models import (
     BODIES,
     EXAMPLES,
@@ -41,11 +41,11 @@ from app.api.source_models import (
     SourcePatch,
     plain_secrets,
 )
-from app.changes import rejudge
 from app.runtime import Runtime
+from app.timetable import announce
 from app.vault import CannotOpen
-from connectors.registry import KINDS, is_loopback, tracker_id
-from mappings import ledger, reach, store, touching
+from connectors.registry import is_loopback, tracker_id
+from mappings import inbox, ledger
 from mappings.tables import Epic, Notice, Run, Source
 
 router = APIRouter(prefix="/sources", tags=["sources"])
@@ -82,10 +82,11 @@ async def _present(runtime: Runtime, session: AsyncSession, rows: Sequence[Sourc
     names = {row.id: row.name for row in rows}
     found = [(run, names[run.source_id]) for run in await session.scalars(latest)]
     shown = dict(zip((run.source_id for run, _ in found), await runs.present(session, found), strict=True))
-    return [_show(runtime, row, shown.get(row.id)) for row in rows]
+    unknown = await inbox.unknown_counts(session, names)
+    return [_show(runtime, row, shown.get(row.id), unknown.get(row.id, 0)) for row in rows]
 
 
-def _show(runtime: Runtime, row: Source, last_run: RunOut | None) -> SourceOut:
+def _show(runtime: Runtime, row: Source, last_run: RunOut | None, unknown_deliveries: int) -> SourceOut:
     return SourceOut(
         name=row.name,
         kind=row.kind,
@@ -103,6 +104,7 @@ def _show(runtime: Runtime, row: Source, last_run: RunOut | None) -> SourceOut:
                 "message": row.health_message,
                 "what_to_do": row.health_what_to_do,
                 "checked_at": row.health_checked_at,
+                "unknown_deliveries": unknown_deliveries,
             }
         ),
         last_run=last_run,
@@ -124,14 +126,17 @@ async def create_source(
     if await find_source(session, body.name) is not None:
         raise taken("name", body.name)
     _may_be_live(body)
-    row = Source(name=body.name, kind=body.kind, created_at=runtime.clock())
+    now = runtime.clock()
+    row = Source(name=body.name, kind=body.kind, created_at=now, updated_at=now)
     _fill(runtime, row, body)
-    _seal(runtime, row, body)
+    _seal_credentials(runtime, row, body)
+    _seal_secret(runtime, row, body)
     session.add(row)
     await session.flush()
     await session.refresh(row)
-    if row.schedule["every"] or row.schedule["full"]:
-        await _start(runtime, session, row, "full")
+    if has_timetable(row.schedule):
+        await start_run(runtime, session, row, "full")
+    await announce(session)
     put_version(response, row.version)
     return (await _present(runtime, session, [row]))[0]
 
@@ -179,13 +184,19 @@ async def change_source(
     if new.name.lower() != row.name.lower() and await find_source(session, new.name) is not None:
         raise taken("name", new.name)
     _may_be_live(new)
-    before = {name: getattr(row, name) for name in ("name", "scope", "epics", "notices", "tracker")}
+    before = {name: getattr(row, name) for name in MATTERS}
     row.name = new.name
     _fill(runtime, row, new)
-    if "credentials" in patch or "webhook_secret" in patch:
-        _seal(runtime, row, new)
+    # Sealed anew a secret looks changed, and the audit log would say so.
+    if "credentials" in patch:
+        _seal_credentials(runtime, row, new)
+        await inbox.end_pause(session, row.id)
+        await runtime.wake(session, "take_deliveries", source_id=row.id)
+    if "webhook_secret" in patch or current["webhook_secret"] is None:  # none, or no key opens it
+        _seal_secret(runtime, row, new)
     row.version, row.updated_at = row.version + 1, runtime.clock()
-    opened = await _follow_up(runtime, session, row, before)
+    opened = await follow_up(runtime, session, row, before)
+    await announce(session)
     put_version(response, row.version)
     put_runs(response, opened)
     return (await _present(runtime, session, [row]))[0]
@@ -221,6 +232,7 @@ async def delete_source(
             409, "Comments of ours stand on its tickets; delete with ?comments=leave to leave them."
         )
     await session.delete(row)
+    await announce(session)
     return Response(status_code=204)
 
 
@@ -230,7 +242,7 @@ async def sync_source(
 ) -> RunOut:
     """The run that does it; the one already queued or under way where that does as much."""
     row = await source_at(session, name)
-    run = await _start(runtime, session, row, (body or SyncIn()).mode)
+    run = await start_run(runtime, session, row, (body or SyncIn()).mode)
     return await runs.present_one(session, run, row.name)
 
 
@@ -251,9 +263,12 @@ def _fill(runtime: Runtime, row: Source, body: Any) -> None:
     row.notices = body.notices.model_dump(mode="json")
 
 
-def _seal(runtime: Runtime, row: Source, body: Any) -> None:
+def _seal_credentials(runtime: Runtime, row: Source, body: Any) -> None:
     row.credentials = runtime.vault.seal(plain_secrets(body.credentials))
     row.credentials_type = body.credentials.type
+
+
+def _seal_secret(runtime: Runtime, row: Source, body: Any) -> None:
     secret = body.webhook_secret
     row.webhook_secret = None if secret is None else runtime.vault.seal(secret.get_secret_value())
 
@@ -276,54 +291,3 @@ def _current(runtime: Runtime, row: Source) -> dict[str, Any]:
         "schedule": row.schedule,
         "notices": row.notices,
     }
-
-
-async def _start(runtime: Runtime, session: AsyncSession, row: Source, mode: str) -> Run:
-    run = await ledger.open_run(session, row.id, mode, runtime.clock())
-    await session.flush()
-    await runtime.wake(session, "carry_out", run_id=run.id)
-    return run
-
-
-async def _follow_up(
-    runtime: Runtime, session: AsyncSession, row: Source, before: dict[str, Any]
-) -> list[int]:
-    """What a change of name, scope, selector, address or mode entails; the ids of the runs it opened."""
-    opened: list[int] = []
-    if before["tracker"] != row.tracker:
-        await _move_epics(session, row)
-    if before["scope"] != row.scope:
-        await _leave_out(runtime, session, row, before["scope"])
-    if before["name"] != row.name:
-        # Rules and scopes of the policy may name it.
-        opened += await rejudge(runtime, session, touching.of_source(row.id))
-    elif before["notices"] != row.notices or before["scope"] != row.scope:
-        opened += await rejudge(runtime, session, touching.with_gap_or_notice(row.id))
-    if any(before[name] != getattr(row, name) for name in ("scope", "epics", "tracker")):
-        await reach.forget_cursors(session, row.id)
-        opened.append((await _start(runtime, session, row, "full")).id)
-    return opened
-
-
-async def _move_epics(session: AsyncSession, row: Source) -> None:
-    try:
-        async with session.begin_nested():
-            await session.execute(
-                text("UPDATE epics SET tracker = :tracker WHERE source_id = :source"),
-                {"tracker": row.tracker, "source": row.id},
-            )
-    except IntegrityError:
-        raise Problem(409, "Another source already holds epics of the tracker at this base_url.") from None
-
-
-async def _leave_out(runtime: Runtime, session: AsyncSession, row: Source, before: dict[str, Any]) -> None:
-    """A narrower scope is a person's word for the removals: no guard asks again.
-
-    A repository that was renamed is in the scope by a name it had before; the full run knows.
-    """
-    model: Any = KINDS[row.kind].scope
-    was, now = model.model_validate(before), model.model_validate(row.scope)
-    projects = await session.scalars(select(Epic.project).where(Epic.source_id == row.id).distinct())
-    outside = [project for project in projects if was.covers(project) and not now.covers(project)]
-    if outside:
-        await store.leave_out(session, row.id, outside, runtime.clock())

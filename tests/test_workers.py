@@ -1,0 +1,293 @@
+"""Several processes on one database: replicas that keep one timetable, workers that share the jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from sqlalchemy import select, text
+
+from app.database import DatabaseNotReady, migrate
+from app.runtime import Runtime
+from app.settings import Settings
+from app.worker import until_ready
+from mappings.tables import Run
+from tests.conftest import ADMIN_TOKEN, Clock
+from tests.processes import data_folder, environment, environment_of, northing, said, started
+from tests.synced import OFF
+from tests.world import World
+
+STOP_SECONDS = 20  # ten are promised; a busy machine gets twice as many
+PATIENCE = 60
+
+Process = subprocess.Popen[str]
+
+
+async def until(holds: Callable[[], Awaitable[Any]]) -> Any:
+    """What `holds` gives, as soon as that is something."""
+    async with asyncio.timeout(PATIENCE):
+        while not (found := await holds()):
+            await asyncio.sleep(0.05)
+        return found
+
+
+@asynccontextmanager
+async def running(
+    count: int, words: str, *command: str, env: dict[str, str], cwd: Path
+) -> AsyncIterator[list[tuple[Process, str]]]:
+    """So many processes of one command, each with the line in which it said that it is ready."""
+    async with AsyncExitStack() as exits:
+        processes = [exits.enter_context(started(*command, env=env, cwd=cwd)) for _ in range(count)]
+        lines = [(await asyncio.to_thread(said, process, words))[-1] for process in processes]
+        yield list(zip(processes, lines, strict=True))
+
+
+async def stopped(process: Process) -> list[dict[str, Any]]:
+    """Its log, once it has stopped in order and in time."""
+    process.send_signal(signal.SIGTERM)
+    _, log = await asyncio.to_thread(process.communicate, timeout=STOP_SECONDS)
+    assert process.returncode == 0, log
+    return [json.loads(line) for line in log.splitlines()]
+
+
+def api_of(line: str) -> httpx.AsyncClient:
+    """The API of the server that printed this line."""
+    url = line.split("serves ")[1].split(",")[0]
+    return httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}, timeout=30)
+
+
+async def moments(runtime: Runtime, *, after: datetime | None = None) -> list[datetime]:
+    """When the ticks were that made the incremental runs which have ended; oldest first."""
+    ended = select(Run.due_at).where(Run.mode == "incremental", Run.finished_at.is_not(None))
+    async with runtime.sessions() as session:
+        found = list(await session.scalars(ended.order_by(Run.due_at, Run.id)))
+    return [moment for moment in found if after is None or moment > after]
+
+
+async def kill(process: Process) -> None:
+    process.kill()
+    await asyncio.to_thread(process.wait)
+
+
+# --- the timetable ------------------------------------------------------------------------------
+
+
+async def test_three_replicas_over_ten_ticks_make_ten_runs(
+    world: World, runtime: Runtime, settings: Settings, tmp_path: Path
+) -> None:
+    """The source is added on one of them, and every one of them ticks it, whoever else is there."""
+    world.site.create("SHOP", "One-page checkout")
+    env = environment_of(settings, port="0")
+    async with running(3, "serves http://", "serve", env=env, cwd=tmp_path) as replicas:
+        async with api_of(replicas[0][1]) as world.api:
+            await world.connect_jira(schedule={"every": "PT2S"}, notices=OFF)
+            first = (await until(lambda: moments(runtime)))[0]
+            expected = [first + timedelta(seconds=2 * number) for number in range(10)]
+
+            async def over() -> bool:
+                found = await moments(runtime)
+                return bool(found) and found[-1] >= expected[-1]
+
+            await until(over)
+        found = await moments(runtime)
+        assert [moment for moment in found if moment <= expected[-1]] == expected
+        assert {moment.microsecond + moment.second % 2 for moment in found} == {0}
+
+        for process, _ in replicas[:2]:
+            await kill(process)
+            killed_at = datetime.now(UTC)
+            await until(lambda killed_at=killed_at: moments(runtime, after=killed_at))  # type: ignore[misc]
+        await stopped(replicas[2][0])
+    found = await moments(runtime)
+    assert len(found) == len(set(found))
+
+
+async def test_a_schedule_changed_on_one_replica_counts_on_another(
+    world: World, runtime: Runtime, settings: Settings, tmp_path: Path
+) -> None:
+    world.site.create("SHOP", "One-page checkout")
+    await world.connect_jira(schedule={"every": "PT24H"}, notices=OFF)
+    env = environment_of(settings, port="0")
+    async with (
+        running(1, "serves http://", "serve", "--no-worker", env=env, cwd=tmp_path) as [(changed, line)],
+        running(1, "serves http://", "serve", env=env, cwd=tmp_path) as [(other, _)],
+    ):
+        async with api_of(line) as world.api:
+            await world.send("PATCH", "/sources/jira", {"schedule": {"every": "PT1S"}})
+            await kill(changed)  # so that all that follows is the other's doing
+        killed_at = datetime.now(UTC)
+        assert len(await until(lambda: moments(runtime, after=killed_at))) >= 1
+        ticks = [entry for entry in await stopped(other) if entry["event"] == "tick"]
+        assert {entry["mode"] for entry in ticks} == {"incremental"}
+
+
+async def test_without_a_worker_the_timetable_is_kept_all_the_same(
+    world: World, settings: Settings, clock: Clock, tmp_path: Path
+) -> None:
+    world.site.create("SHOP", "One-page checkout")
+    await world.connect_jira(schedule={"every": "PT1S"}, notices=OFF)
+    await world.drain()
+    env = environment_of(settings, port="0")
+    async with running(1, "serves http://", "serve", "--no-worker", env=env, cwd=tmp_path):
+
+        async def queued() -> Any:
+            return (await world.send("GET", "/runs?state=queued"))["items"]
+
+        (run,) = await until(queued)
+    assert run["mode"] == "incremental"
+    clock.now = datetime.now(UTC)
+    await world.drain()
+    assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "succeeded"
+
+
+# --- workers ------------------------------------------------------------------------------------
+
+
+async def test_two_workers_share_the_runs_and_do_each_once(
+    world: World, settings: Settings, tmp_path: Path
+) -> None:
+    env = environment_of(settings)
+    async with running(2, "does jobs on", "worker", env=env, cwd=tmp_path) as workers:
+        assert len({line.split(" as ")[1] for _, line in workers}) == 2
+        world.jira.latency = 0.5  # so that neither of them is done before the other has heard
+        runs = []
+        for number in range(8):
+            project = f"TEAM{number}"
+            world.site.add_project(project, project)
+            world.site.create(project, "One-page checkout")
+            await world.connect_jira(f"source-{number}", scope={"projects": [project]}, notices=OFF)
+        for number in range(8):
+            runs.append(await world.send("POST", f"/sources/source-{number}/sync"))
+
+        async def done() -> bool:
+            listed = (await world.send("GET", "/runs?state=succeeded"))["items"]
+            return len(listed) == len(runs)
+
+        await until(done)
+        ended = [
+            [entry["run"] for entry in await stopped(process) if entry["event"] == "run ended"]
+            for process, _ in workers
+        ]
+    assert sorted(ended[0] + ended[1]) == sorted(run["id"] for run in runs)
+    assert all(ended), ended
+
+
+async def test_what_a_killed_worker_had_begun_is_taken_up_by_another(
+    world: World, runtime: Runtime, settings: Settings, tmp_path: Path
+) -> None:
+    world.site.create("SHOP", "One-page checkout")
+    await world.connect_jira(notices=OFF)
+    world.jira.latency = 25  # still within the connector's patience
+    env = environment_of(settings)
+    async with running(1, "does jobs on", "worker", env=env, cwd=tmp_path) as [(killed, _)]:
+        run = await world.send("POST", "/sources/jira/sync")
+
+        async def asked() -> int:
+            return world.jira.log.count()
+
+        await until(asked)
+        await kill(killed)
+    world.jira.latency = 0
+    left = await world.send("GET", f"/runs/{run['id']}")
+    assert (left["state"], left["finished_at"]) == ("running", None)
+
+    async with running(1, "does jobs on", "worker", env=env, cwd=tmp_path) as [(other, _)]:
+        # Its sweep finds the run only when the lease of the dead is over: here, now.
+        async with runtime.sessions.begin() as session:
+            await session.execute(text("UPDATE runs SET claimed_until = now()"))
+
+        async def ended() -> Any:
+            found = await world.send("GET", f"/runs/{run['id']}")
+            return found if found["finished_at"] else None
+
+        assert (await until(ended))["state"] == "succeeded"
+        await stopped(other)
+
+
+async def test_a_worker_stops_in_time_and_gives_back_what_it_has_begun(
+    world: World, runtime: Runtime, settings: Settings, tmp_path: Path
+) -> None:
+    world.site.create("SHOP", "One-page checkout")
+    await world.connect_jira(notices=OFF)
+    world.jira.latency = 25
+    async with running(1, "does jobs on", "worker", env=environment_of(settings), cwd=tmp_path) as [(one, _)]:
+        run = await world.send("POST", "/sources/jira/sync")
+
+        async def asked() -> int:
+            return world.jira.log.count()
+
+        await until(asked)
+        await stopped(one)
+    async with runtime.sessions() as session:
+        row = await session.get_one(Run, run["id"])
+    assert (row.state, row.claimed_by, row.claimed_until) == ("running", None, None)
+
+
+# --- the start of a worker ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty_database(postgresql: Callable[[str], str]) -> str:
+    """Nobody has migrated it. Left to the server's end, for the process may still be on it."""
+    name = f"empty_{uuid4().hex}"
+    with psycopg.connect(postgresql("postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+    return postgresql(name)
+
+
+async def test_a_worker_waits_for_the_server_that_migrates(
+    empty_database: str, settings: Settings, tmp_path: Path
+) -> None:
+    fresh = settings.model_copy(update={"database_url": SecretStr(empty_database)})
+    with started("worker", env=environment_of(fresh), cwd=tmp_path) as process:
+        await asyncio.to_thread(said, process, "Waiting for the database: ")
+        await asyncio.to_thread(migrate, empty_database)
+        await asyncio.to_thread(said, process, "does jobs on")
+        await stopped(process)
+
+
+async def test_a_worker_gives_up_in_words(empty_database: str) -> None:
+    lines: list[str] = []
+    with pytest.raises(DatabaseNotReady, match=r"After 1 s still .* start `northing serve`"):
+        await until_ready(empty_database, lines.append, seconds=1)
+    assert len(lines) == 1
+    with pytest.raises(DatabaseNotReady, match="does not answer"):
+        await until_ready("postgresql://northing@127.0.0.1:1/northing", lines.append, seconds=0)
+
+
+async def test_a_worker_with_the_wrong_key_does_not_start(
+    world: World, settings: Settings, tmp_path: Path
+) -> None:
+    await world.connect_jira()
+    env = environment_of(settings) | {"NORTHING_SECRET_KEY": Fernet.generate_key().decode()}
+    ended = await asyncio.to_thread(northing, "worker", env=env, cwd=tmp_path)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert "NORTHING_SECRET_KEY" in line
+
+
+async def test_workers_share_the_embedded_database(tmp_path: Path) -> None:
+    with data_folder() as folder:
+        env = environment(data_dir=str(folder), port="0", log_format="json")
+        with started("worker", env=env, cwd=tmp_path) as worker:
+            await asyncio.to_thread(said, worker, "Waiting for the database: ")
+            with started("serve", "--no-worker", env=env, cwd=tmp_path) as server:
+                await asyncio.to_thread(said, server, "serves http://")
+                await asyncio.to_thread(said, worker, "does jobs on")
+                await stopped(server)
+            assert (folder / "postgresql/cluster/postmaster.pid").exists()
+            await stopped(worker)
+        assert not (folder / "postgresql/cluster/postmaster.pid").exists()
