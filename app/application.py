@@ -9,9 +9,12 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
+from app.access import Door
 from app.api import (
+    audit_log,
     check_ins,
     cycles,
+    deliveries,
     epics,
     findings,
     health,
@@ -24,8 +27,10 @@ from app.api import (
     rules,
     runs,
     sources,
+    tokens,
+    webhooks,
 )
-from app.api.deps import refuse_strange_parameters, require_admin
+from app.api.deps import GuardedRouter, carries, check_role, refuse_strange_parameters
 from app.api.problems import answers
 from app.runtime import Runtime
 from app.web import pages
@@ -34,7 +39,8 @@ DESCRIPTION = """
 Northing ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when
 the tie is missing.
 
-Every call of `/api/v1` needs `Authorization: Bearer …`. Errors are RFC 9457 problem documents.
+Every call of `/api/v1` needs `Authorization: Bearer …`; what a token may do is its role's: `viewer`,
+`editor` or `admin`. Errors are RFC 9457 problem documents.
 Times are RFC 3339 in UTC. Lists answer `items` and `next`; send `next` as `cursor` for more.
 """
 
@@ -50,9 +56,10 @@ def create_app(runtime: Runtime, admin_token_hash: bytes) -> FastAPI:
         redoc_url=None,
     )
     app.state.runtime = runtime
-    app.state.admin_token_hash = admin_token_hash
+    app.state.door = Door(admin_token_hash)
     problems.install(app)
     _describe_problems(app)
+    app.include_router(webhooks.router)  # first, for routes are tried in turn and this one is in a hurry
     app.include_router(health.router)
     app.include_router(_api())
     app.include_router(pages.router)
@@ -76,10 +83,12 @@ def _describe_problems(app: FastAPI) -> None:
 
 
 def _api() -> APIRouter:
-    api = APIRouter(
+    refusals = answers(401, 403, 422, 429)
+    refusals[429] |= carries(429, "Retry-After")[429]
+    api = GuardedRouter(
         prefix="/api/v1",
-        dependencies=[Depends(require_admin), Depends(refuse_strange_parameters)],
-        responses=answers(401, 422),
+        dependencies=[Depends(check_role), Depends(refuse_strange_parameters)],
+        responses=refusals,
     )
     modules: tuple[ModuleType, ...] = (
         sources,
@@ -94,6 +103,9 @@ def _api() -> APIRouter:
         findings,
         notices,
         policy,
+        deliveries,
+        tokens,
+        audit_log,
     )
     for module in modules:
         api.include_router(module.router)

@@ -8,7 +8,7 @@ from uuid import uuid4
 import structlog
 from sqlalchemy import select, text, update
 
-from app.api.deps import token_hash
+from app.access import token_hash
 from app.runtime import Runtime
 from app.vault import renew_secrets
 from mappings.tables import Installation

@@ -1,15 +1,19 @@
-"""Every operation of /api/v1, as OpenAPI lists them, asks for the token and refuses what it does not know."""
+"""Every operation of /api/v1, as OpenAPI lists them, asks for a token of the role it needs, and refuses what
+it does not know."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.conftest import ADMIN_TOKEN
+from app.access import OPERATIONS
+from mappings.tables import ROLES
+from tests.conftest import ADMIN_TOKEN, Clock
 
 
 async def _operations(api: httpx.AsyncClient) -> list[tuple[str, str, Any]]:
@@ -39,17 +43,110 @@ WRONG: list[dict[str, str]] = [
 ]
 
 
-async def test_every_operation_asks_for_the_token(api: httpx.AsyncClient) -> None:
+async def test_every_operation_asks_for_the_token(api: httpx.AsyncClient, clock: Clock) -> None:
     operations = await _operations(api)
     del api.headers["Authorization"]
     for method, path, operation in operations:
         for headers in WRONG[:: 1 if path.endswith("/sources") else 4]:
+            clock.advance(seconds=10)  # for failed logins are limited
             answer = await api.request(method, path, headers=headers, json={})
             assert answer.status_code == 401, (method, path, headers)
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["www-authenticate"] == "Bearer"
             assert "Authorization: Bearer" in answer.json()["detail"]
-        assert "401" in operation["responses"]
+        assert {"401", "403", "429"} <= operation["responses"].keys()
+        assert "Retry-After" in operation["responses"]["429"]["headers"]
+
+
+async def _unread() -> AsyncIterator[bytes]:
+    raise AssertionError("the body was read")
+    yield b""
+
+
+async def test_the_token_is_asked_for_before_the_body_is_read(api: httpx.AsyncClient) -> None:
+    with_body = [found for found in await _operations(api) if "requestBody" in found[2]]
+    assert len(with_body) > 10
+    token = api.headers.pop("Authorization")
+    as_json = {"Content-Type": "application/json"}
+    for method, path, _ in with_body:
+        for content in (b"{", b"\xff\xfe", _unread()):
+            answer = await api.request(method, path, content=content, headers=as_json)
+            assert answer.status_code == 401, (method, path, content)
+        answer = await api.request(method, path, content=b"{", headers={**as_json, "Authorization": token})
+        assert answer.status_code == 422, (method, path)
+
+
+# --- roles ------------------------------------------------------------------------------------
+
+
+async def test_the_table_of_roles_names_every_operation_and_no_other(api: httpx.AsyncClient) -> None:
+    document = (await api.get("/openapi.json")).json()
+    described = {
+        (method.upper(), path.removeprefix("/api/v1"))
+        for path, item in document["paths"].items()
+        if path.startswith("/api/v1")
+        for method in item
+    }
+    assert {(method, path) for path, item in OPERATIONS.items() for method in item} == described
+
+
+# What a role below the admin's may do, by CONTRACT.md, told the other way round than in `OPERATIONS`.
+ADMIN_ALONE = ["sources", "tokens", "audit-log"]
+READ_BY_ADMIN_ALONE = ["tokens", "tokens/999", "audit-log", "deliveries/999"]
+
+
+def _least(method: str, path: str) -> str:
+    place = path.removeprefix("/api/v1/")
+    if method == "GET":
+        return "admin" if place in READ_BY_ADMIN_ALONE else "viewer"
+    return "admin" if place.split("/")[0] in [*ADMIN_ALONE, "deliveries"] else "editor"
+
+
+async def _token(api: httpx.AsyncClient, role: str, **members: Any) -> str:
+    made = await api.post("/api/v1/tokens", json={"name": role, "role": role, **members})
+    assert made.status_code == 201, made.text
+    return f"Bearer {made.json()['token']}"
+
+
+async def test_every_operation_takes_its_role_and_those_above(api: httpx.AsyncClient, clock: Clock) -> None:
+    operations = await _operations(api)
+    tokens = {role: await _token(api, role) for role in ROLES}
+    soon = (clock.now + timedelta(minutes=1)).isoformat()
+    refused = [await _token(api, "admin", expires_at=soon), "Bearer nt_wrong", ""]
+    clock.advance(minutes=1)
+    seen: dict[str, int] = {}
+    for method, path, _ in operations:
+        path = re.sub(r"\b1\b", "999", path.removeprefix("/api/v1/"))
+        path = f"/api/v1/{path}"
+        for wrong in refused:
+            clock.advance(seconds=10)
+            answer = await api.request(method, path, json={}, headers={"Authorization": wrong})
+            assert answer.status_code == 401, (method, path)
+        needed = _least(method, path)
+        seen[needed] = seen.get(needed, 0) + 1
+        for role in ROLES:
+            answer = await api.request(method, path, json={}, headers={"Authorization": tokens[role]})
+            case = (method, path, role, answer.text)
+            if ROLES.index(role) >= ROLES.index(needed):
+                assert answer.status_code not in (401, 403, 429, 500), case
+            else:
+                assert answer.status_code == 403, case
+                assert answer.headers["content-type"] == "application/problem+json"
+                assert f"`{needed}`" in answer.json()["detail"], case
+    assert min(seen[role] for role in ROLES) > 5
+
+
+async def test_what_the_table_forgets_is_the_admins(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = {"Authorization": await _token(api, "editor")}
+    assert (await api.get("/api/v1/cycles", headers=editor)).status_code == 200
+    monkeypatch.delitem(OPERATIONS, "/cycles")
+    assert (await api.get("/api/v1/cycles", headers=editor)).status_code == 403
+    assert (await api.get("/api/v1/cycles")).status_code == 200
+
+
+# --- parameters, paths, methods -----------------------------------------------------------------
 
 
 async def test_without_the_token_nobody_learns_what_is_there(api: httpx.AsyncClient) -> None:
@@ -94,6 +191,9 @@ async def test_a_limit_is_within_bounds(api: httpx.AsyncClient, limit: str) -> N
         "cycles",
         "objectives",
         "key-results",
+        "tokens",
+        "audit-log",
+        "deliveries",
     ]
     for name in lists:
         answer = await api.get(f"/api/v1/{name}", params={"limit": limit})
@@ -117,6 +217,9 @@ UNKNOWN_VALUES = [
     ("runs", "source", "nowhere"),
     ("runs", "state", "asleep"),
     ("runs", "mode", "sideways"),
+    ("audit-log", "what", "weather"),
+    ("audit-log", "since", "yesterday"),
+    ("audit-log", "until", "2026-11-22T09:00:00"),
 ]
 
 

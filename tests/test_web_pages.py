@@ -28,6 +28,16 @@ async def test_page_needs_the_token(world: World) -> None:
         assert answer.headers["www-authenticate"].startswith("Basic")
 
 
+async def test_page_takes_a_token_of_any_role_while_it_holds(world: World) -> None:
+    made = await world.send("POST", "/tokens", {"name": "reader", "role": "viewer"})
+    admin = world.api.headers.pop("Authorization")
+    path, auth = "/epics/github/acme%2Fshop%231", ("anybody", made["token"])
+    assert (await world.api.get(path, auth=auth)).status_code == 404
+    gone = await world.api.delete(f"/api/v1/tokens/{made['id']}", headers={"Authorization": admin})
+    assert gone.status_code == 204
+    assert (await world.api.get(path, auth=auth)).status_code == 401
+
+
 async def test_page_of_an_unknown_epic(world: World) -> None:
     token = world.api.headers.pop("Authorization").removeprefix("Bearer ")
     answer = await world.api.get("/epics/github/acme%2Fshop%239", auth=("anybody", token))

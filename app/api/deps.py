@@ -1,16 +1,16 @@
-"""What every operation shares: the runtime, a session that commits before the answer, the token, versions."""
+"""What every operation shares: the runtime, who is calling, a session that commits before the answer,
+versions."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,8 +21,11 @@ from pydantic import (
     create_model,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import Receive, Scope, Send
 
+from app.access import Caller, Door, NotKnown, TooManyFailures, role_for
 from app.api.problems import KEY_PATTERN, NO_NUL_PATTERN, Problem, field_errors
+from app.audit import acting
 from app.runtime import Runtime
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -50,34 +53,80 @@ def get_runtime(request: Request) -> Runtime:
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 
 
-async def get_session(runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
+# --- who is calling ---------------------------------------------------------------------------
+
+
+async def admit(request: Request, token: str | None, way_in: str, scheme: str) -> None:
+    """Let the owner of the token in, or raise 401, which tells the way in, or 429."""
+    door: Door = request.app.state.door
+    host = request.client.host if request.client is not None else None
+    try:
+        request.state.caller = await door.admit(get_runtime(request), token, host)
+    except NotKnown:
+        raise Problem(401, way_in, headers={"WWW-Authenticate": scheme}) from None
+    except TooManyFailures as limit:
+        raise Problem(
+            429,
+            f"Too many logins from this address failed; try again in {limit.seconds} s.",
+            headers={"Retry-After": str(limit.seconds)},
+        ) from None
+
+
+class GuardedRouter(APIRouter):
+    """Asks for the token before anything else is looked at, the body above all.
+
+    FastAPI reads and decodes the body before it asks the dependencies, so none of these can do it. Here,
+    unlike in a middleware, no path is compared, and a refusal becomes a problem document as any other.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
+        await admit(
+            request,
+            token if scheme.lower() == "bearer" else None,
+            "Send a token that holds as `Authorization: Bearer …`: one that an admin made at "
+            "/api/v1/tokens, or the admin token (NORTHING_ADMIN_TOKEN, or printed at the first start).",
+            "Bearer",
+        )
+        await super().handle(scope, receive, send)
+
+
+def get_caller(request: Request) -> Caller:
+    return cast(Caller, request.state.caller)
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
+
+_bearer = HTTPBearer(auto_error=False, description="An API token, or the admin token.")
+
+
+async def check_role(
+    request: Request, caller: CallerDep, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
+    """403 where the operation needs a higher role than the caller's."""
+    needed = role_for(request.method, request.scope["route"].path_format)
+    if not caller.may(needed):
+        raise Problem(
+            403, f"This needs the role `{needed}`, and the token's is `{caller.role}`; ask an admin for one."
+        )
+
+
+# --- the session ------------------------------------------------------------------------------
+
+
+async def get_session(request: Request, runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
     async with runtime.sessions.begin() as session:
+        caller: Caller | None = getattr(request.state, "caller", None)
+        if caller is not None:
+            acting(session, caller.who)
         yield session
 
 
 # Scope "function": committed before the answer goes out, so a failed commit is no 200.
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
-_bearer = HTTPBearer(auto_error=False, description="The admin token.")
-
-
-def token_hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
-
-
-async def require_admin(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> None:
-    """401 without the bootstrap admin token."""
-    expected: bytes = request.app.state.admin_token_hash
-    token = given.credentials if given is not None else ""
-    if not hmac.compare_digest(token_hash(token), expected):
-        raise Problem(
-            401,
-            "Send the admin token as `Authorization: Bearer …`: NORTHING_ADMIN_TOKEN, or the one printed "
-            "at the first start.",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+# --- parameters -------------------------------------------------------------------------------
 
 
 async def refuse_strange_parameters(request: Request) -> None:
@@ -123,6 +172,7 @@ HEADERS = {
         "left out where there are none.",
         "schema": {"type": "string"},
     },
+    "Retry-After": {"description": "Seconds until the next try.", "schema": {"type": "integer"}},
 }
 
 

@@ -9,17 +9,20 @@ from pydantic import Field
 from sqlalchemy import select
 
 from app import pipeline
-from app.api.deps import Body, Line, RuntimeDep, SessionDep
+from app.access import Caller
+from app.api.deps import Body, CallerDep, Line, RuntimeDep, SessionDep
 from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import Problem, answers, invalid, not_found
 from app.api.runs import RowId
 from app.api.verdict_models import EpicName, FindingOut, FindingState, show_finding
+from app.audit import acting
 from app.changes import open_judging
 from app.runtime import Runtime
 from mappings import cases
 from mappings.clock import parse_until
 from mappings.policy import CheckName
+from mappings.steering import set_finding
 from mappings.tables import Epic, Finding, Source
 
 router = APIRouter(prefix="/findings", tags=["findings"])
@@ -75,28 +78,29 @@ async def list_findings(
 
 
 @router.post("/{id}/waive", summary="Accept a gap until a day, with a reason", responses=answers(404, 409))
-async def waive(id: RowId, body: WaiveIn, runtime: RuntimeDep) -> FindingOut:
-    return await _set(runtime, id, "waived", body.until, body.reason)
+async def waive(id: RowId, body: WaiveIn, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
+    return await _set(runtime, caller, id, "waived", body.until, body.reason)
 
 
 @router.post("/{id}/snooze", summary="Be silent about a gap until a day", responses=answers(404, 409))
-async def snooze(id: RowId, body: SnoozeIn, runtime: RuntimeDep) -> FindingOut:
-    return await _set(runtime, id, "snoozed", body.until, body.reason)
+async def snooze(id: RowId, body: SnoozeIn, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
+    return await _set(runtime, caller, id, "snoozed", body.until, body.reason)
 
 
 @router.post("/{id}/reopen", summary="End a waiver, snooze or dispute", responses=answers(404, 409))
-async def reopen(id: RowId, runtime: RuntimeDep) -> FindingOut:
-    return await _set(runtime, id, "open", None, None)
+async def reopen(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
+    return await _set(runtime, caller, id, "open", None, None)
 
 
 async def _set(
-    runtime: Runtime, id: int, state: FindingState, until: str | None, reason: str | None
+    runtime: Runtime, caller: Caller, id: int, state: FindingState, until: str | None, reason: str | None
 ) -> FindingOut:
     try:
         end = None if until is None else parse_until(until, runtime.clock())
     except ValueError as error:
         raise invalid("until", str(error)) from None
     async with runtime.sessions.begin() as session:
+        acting(session, caller.who)
         row = await session.get(Finding, id)
         if row is None:
             raise not_found("finding", id)
@@ -105,7 +109,7 @@ async def _set(
         await session.refresh(row)
         if row.state == "resolved":
             raise Problem(409, "The finding is resolved; there is nothing to waive, snooze or reopen.")
-        row.state, row.until, row.reason = state, end, reason
+        await set_finding(session, row, state, end, reason)
         source = await session.get_one(Source, epic.source_id)
         run_id = await open_judging(runtime, session, source.id, epic.id)
     await pipeline.judge_now(runtime, source, run_id, [epic.id])

@@ -6,20 +6,22 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import pipeline
-from app.api.deps import Body, Key, RuntimeDep, SessionDep
+from app.api.deps import Body, CallerDep, Key, RuntimeDep, SessionDep
 from app.api.lookups import epic_in, find_epic, key_result_in, source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import Problem, answers, invalid, not_found
 from app.api.runs import RowId
 from app.api.verdict_models import EpicName, LinkOut, show_links
+from app.audit import acting
 from app.changes import open_judging
 from app.runtime import Runtime
 from mappings import ledger
 from mappings.standard import load_key_results
+from mappings.steering import BY_HAND, link_by_hand
 from mappings.tables import Epic, Link, Rule, Source
 
 router = APIRouter(prefix="/links", tags=["links"])
@@ -74,32 +76,25 @@ async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[Link
     summary="Link an epic to a key result",
     responses={200: {"model": LinkOut, "description": "It was linked already."}, **answers()},
 )
-async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep) -> LinkOut:
+async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, caller: CallerDep) -> LinkOut:
     async with runtime.sessions.begin() as session:
+        acting(session, caller.who)
         await ledger.change_goals(session)
         source, epic = await epic_in(session, body.epic.source, body.epic.key, "epic")
         goal = await key_result_in(session, body.key_result, "key_result")
-        standing = select(Link).where(
-            Link.epic_id == epic.id, Link.key_result_id == goal.id, Link.origin == "manual"
+        row, is_new = await link_by_hand(
+            session,
+            epic.id,
+            goal.id,
+            "manual",
+            "linked by hand through the API",
+            runtime.clock(),
+            weight=body.weight,
+            primary=body.primary,
         )
-        row = (await session.scalars(standing)).one_or_none()
-        if row is not None:
+        if not is_new:
             response.status_code = 200
             return (await _show(runtime, session, [row]))[0]
-        if body.primary:
-            await session.execute(
-                update(Link).where(Link.epic_id == epic.id, Link.is_primary).values(is_primary=False)
-            )
-        row = Link(
-            epic_id=epic.id,
-            key_result_id=goal.id,
-            origin="manual",
-            weight=body.weight,
-            is_primary=body.primary,
-            why="linked by hand through the API",
-            created_at=runtime.clock(),
-        )
-        session.add(row)
         run_id = await open_judging(runtime, session, source.id, epic.id)
     await pipeline.judge_now(runtime, source, run_id, [epic.id])
     async with runtime.sessions.begin() as session:
@@ -134,14 +129,15 @@ async def list_links(
 
 
 @router.delete("/{id}", status_code=204, summary="Take a link by hand back", responses=answers(404, 409))
-async def delete_link(id: RowId, runtime: RuntimeDep) -> Response:
+async def delete_link(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> Response:
     """409 for a link that a rule or the ticket makes, saying where to change it."""
     async with runtime.sessions.begin() as session:
+        acting(session, caller.who)
         await ledger.change_goals(session)
         row = await session.get(Link, id)
         if row is None:
             raise not_found("link", id)
-        if row.origin not in ("manual", "command"):
+        if row.origin not in BY_HAND:
             raise Problem(409, await _where_to_change(session, row))
         epic = await session.get_one(Epic, row.epic_id)
         source = await session.get_one(Source, epic.source_id)

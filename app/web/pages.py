@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +12,9 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
-from app.api.deps import RuntimeDep, SessionDep, token_hash
+from app.api.deps import RuntimeDep, SessionDep, admit
 from app.api.epics import whole_epic
 from app.api.lookups import source_at
-from app.api.problems import Problem
 
 HERE = Path(str(files("app.web")))
 HEADERS = {
@@ -36,14 +34,13 @@ _basic = HTTPBasic(auto_error=False)
 async def require_token(
     request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(_basic)]
 ) -> None:
-    """The browser asks for a name, which is free, and a password, which is the token."""
-    password = "" if given is None else given.password
-    if not hmac.compare_digest(token_hash(password), request.app.state.admin_token_hash):
-        raise Problem(
-            401,
-            "Reload the page and give any name, and Northing's admin token as the password.",
-            headers={"WWW-Authenticate": 'Basic realm="Northing: any name, then the token"'},
-        )
+    """The browser asks for a name, which is free, and a password, which is a token of any role."""
+    await admit(
+        request,
+        None if given is None else given.password,
+        "Reload the page and give any name, and a token of Northing's as the password.",
+        'Basic realm="Northing: any name, then the token"',
+    )
 
 
 @router.get("/epics/{source}/{key:path}", dependencies=[Depends(require_token)])

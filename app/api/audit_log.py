@@ -1,0 +1,80 @@
+"""The audit log: who changed what, and when. It only grows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import func, select
+
+from app.api.deps import Moment, SessionDep
+from app.api.goal_models import SentMoment
+from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from mappings.tables import AuditEntry
+
+router = APIRouter(prefix="/audit-log", tags=["access"])
+
+What = Literal[
+    "cycle",
+    "objective",
+    "key_result",
+    "check_in",
+    "rule",
+    "link",
+    "finding",
+    "source",
+    "policy",
+    "token",
+    "run",
+    "delivery",
+]
+CHANGED = "Of a change only the fields that differ; a secret is `set` or `changed`."
+
+
+class AuditEntryOut(BaseModel):
+    id: int = Field(description="Rises with every entry.", examples=[7])
+    at: Moment = Field(description="When the change began.", examples=["2026-11-22T09:00:00Z"])
+    who: str = Field(
+        description="The token, or who typed a command on which ticket.", examples=["token 3 (ci)"]
+    )
+    action: Literal["created", "changed", "deleted"] = Field(description="What was done.")
+    what: What = Field(description="The kind of thing.")
+    key: str = Field(description="Its public name then; of a link `SOURCE/EPIC -> KEY`.", examples=["KR-1"])
+    before: dict[str, Any] | None = Field(
+        description=f"As it was; null: there was none. {CHANGED}", examples=[{"target": 40.0}]
+    )
+    after: dict[str, Any] | None = Field(
+        description=f"As it is now; null: it is gone. {CHANGED}", examples=[{"target": 50.0}]
+    )
+
+
+@router.get("", summary="Show the audit log, newest first")
+async def list_audit_log(
+    session: SessionDep,
+    who: Annotated[str | None, Query(description="By them, as `who` says it.")] = None,
+    what: Annotated[What | None, Query(description="Changes of this kind of thing.")] = None,
+    key: Annotated[str | None, Query(description="Of what had this public name, any case.")] = None,
+    since: Annotated[SentMoment | None, Query(description="Then or later; with a time zone.")] = None,
+    until: Annotated[SentMoment | None, Query(description="Before then; with a time zone.")] = None,
+    limit: Limit = 50,
+    cursor: CursorParameter = None,
+) -> Page[AuditEntryOut]:
+    times = {"since": since, "until": until}
+    spelled = {name: None if at is None else at.isoformat() for name, at in times.items()}
+    step = walk(cursor, limit, who=who, what=what, key=key, **spelled)
+    query, filters = select(AuditEntry), step.filters
+    if filters["who"] is not None:
+        query = query.where(AuditEntry.who == filters["who"])
+    if filters["what"] is not None:
+        query = query.where(AuditEntry.what == filters["what"])
+    if filters["key"] is not None:
+        query = query.where(func.lower(AuditEntry.key) == filters["key"].lower())
+    if filters["since"] is not None:
+        query = query.where(AuditEntry.at >= datetime.fromisoformat(filters["since"]))
+    if filters["until"] is not None:
+        query = query.where(AuditEntry.at < datetime.fromisoformat(filters["until"]))
+    rows, following = await page_of(session, query, AuditEntry.id, step, newest_first=True)
+    items = [AuditEntryOut.model_validate(row, from_attributes=True) for (row,) in rows]
+    return Page(items=items, next=following)

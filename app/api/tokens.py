@@ -1,0 +1,106 @@
+"""API tokens: who may do what with the API. Only the hash of a token is kept."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy import select
+
+from app.access import Role, token_hash
+from app.api.deps import Body, Moment, RuntimeDep, SessionDep
+from app.api.goal_models import SentMoment
+from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.problems import NO_NUL_PATTERN, answers, invalid, not_found
+from app.api.runs import RowId
+from mappings.tables import Token
+
+router = APIRouter(prefix="/tokens", tags=["access"])
+
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL_PATTERN, strip_whitespace=True)
+]
+ROLE = "`viewer` reads; `editor` also changes goals, links, rules, policy and findings; `admin` does all."
+EXPIRES = "From then on it is refused; null: it holds until it is deleted."
+
+
+class TokenIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "ci", "role": "editor", "expires_at": "2027-06-30T00:00:00Z"}]
+        }
+    )
+
+    name: Name = Field(description="Who uses it; the audit log says so.", examples=["ci"])
+    role: Role = Field(description=ROLE, examples=["editor"])
+    expires_at: SentMoment | None = Field(
+        None, description=f"With its time zone. {EXPIRES}", examples=["2027-06-30T00:00:00Z"]
+    )
+
+
+class _Shown(BaseModel):
+    id: int = Field(description="Rises with every token.", examples=[3])
+    name: str = Field(description="Who uses it.", examples=["ci"])
+    role: Role = Field(description=ROLE, examples=["editor"])
+    expires_at: Moment | None = Field(description=EXPIRES, examples=["2027-06-30T00:00:00Z"])
+    created_at: Moment = Field(description="When it was made.", examples=["2026-11-22T09:00:00Z"])
+
+
+class TokenMade(_Shown):
+    token: str = Field(description="The token itself, shown this once.", examples=["nt_…"])
+
+
+class TokenOut(_Shown):
+    last_used_at: Moment | None = Field(
+        description="To the minute; null: never.", examples=["2026-11-22T09:30:00Z"]
+    )
+
+
+@router.post("", status_code=201, summary="Make an API token")
+async def create_token(
+    body: TokenIn, response: Response, runtime: RuntimeDep, session: SessionDep
+) -> TokenMade:
+    now = runtime.clock()
+    if body.expires_at is not None and body.expires_at <= now:
+        raise invalid("expires_at", "is in the past; such a token would never work")
+    value = "nt_" + secrets.token_urlsafe(32)
+    row = Token(
+        name=body.name,
+        role=body.role,
+        hash=token_hash(value),
+        expires_at=body.expires_at,
+        last_used_at=None,
+        created_at=now,
+    )
+    session.add(row)
+    await session.flush()
+    response.headers["Cache-Control"] = "no-store"
+    return TokenMade(
+        id=row.id,
+        name=row.name,
+        role=body.role,
+        token=value,
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+    )
+
+
+@router.get("", summary="List API tokens")
+async def list_tokens(
+    session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
+) -> Page[TokenOut]:
+    """Those that have expired too, until they are deleted."""
+    rows, following = await page_of(session, select(Token), Token.id, walk(cursor, limit))
+    items = [TokenOut.model_validate(row, from_attributes=True) for (row,) in rows]
+    return Page(items=items, next=following)
+
+
+@router.delete("/{id}", status_code=204, summary="Delete an API token", responses=answers(404))
+async def delete_token(id: RowId, session: SessionDep) -> None:
+    """It is refused from the next request on, whichever server that reaches."""
+    row = await session.get(Token, id)
+    if row is None:
+        raise not_found("token", id)
+    await session.delete(row)

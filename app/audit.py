@@ -1,0 +1,174 @@
+"""Who changed what: a row for every change by somebody, written in the transaction of the change itself.
+
+Only sessions that `acting` has given an actor are audited: what judging notes for itself nobody did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, event, insert, inspect, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, UOWTransaction
+
+from mappings.tables import (
+    AuditEntry,
+    Base,
+    CheckIn,
+    Cycle,
+    Delivery,
+    Epic,
+    Finding,
+    Installation,
+    KeyResult,
+    Link,
+    Objective,
+    Rule,
+    Run,
+    Source,
+    Token,
+)
+
+ACTOR = "actor"
+COMMAND_LINE = "the command line"
+Values = dict[str, Any]
+
+
+def acting(session: AsyncSession, who: str) -> None:
+    """Changes of mapped rows that this session flushes from now on are `who`'s, and audited."""
+    session.info[ACTOR] = who
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A table's changes: `key` makes the public name of a row, `fields` names the columns recorded.
+
+    A column of bytes holds a secret or a hash: of it is said only that it is set, or changed.
+    """
+
+    what: str
+    key: Callable[[Values], str]
+    fields: str
+
+    @property
+    def columns(self) -> list[str]:
+        return self.fields.split()
+
+
+TABLES: dict[type[Base], Audited] = {
+    Cycle: Audited("cycle", itemgetter("key"), "key title starts ends review"),
+    Objective: Audited(
+        "objective",
+        itemgetter("key"),
+        "key title description driver cycle_id parent_id owner sponsor weight visibility public_label state",
+    ),
+    KeyResult: Audited(
+        "key_result",
+        itemgetter("key"),
+        "key objective_id title category unit baseline target direction due state",
+    ),
+    CheckIn: Audited("check_in", itemgetter("key_result"), "key_result_id value confidence note at"),
+    Rule: Audited("rule", itemgetter("name"), "name when key_result_id priority enabled"),
+    Link: Audited(
+        "link", "{epic} -> {key_result}".format_map, "epic_id key_result_id origin weight is_primary"
+    ),
+    Finding: Audited("finding", "{epic} {check}".format_map, "epic_id check state until reason"),
+    Source: Audited(
+        "source",
+        itemgetter("name"),
+        "name kind base_url credentials_type credentials webhook_secret scope epics schedule notices",
+    ),
+    Installation: Audited("policy", "policy".format_map, "policy"),
+    Token: Audited("token", "{id} ({name})".format_map, "id name role expires_at hash"),
+    Run: Audited("run", "{id}".format_map, "id source_id mode"),
+    Delivery: Audited(
+        "delivery", "{source} {remote_id}".format_map, "source_id remote_id event state due_at"
+    ),
+}
+
+
+@event.listens_for(Session, "after_flush")
+def _write_down(session: Session, _: UOWTransaction) -> None:
+    # The rows are written by now, so they have their ids; their histories are still those of before.
+    who = session.info.get(ACTOR)
+    if who is None:
+        return
+    entries = []
+    for action, rows in (("created", session.new), ("changed", session.dirty), ("deleted", session.deleted)):
+        for row in rows:
+            entry = _entry(session, action, row)
+            if entry is not None:
+                entries.append({"who": who, "action": action, **entry})
+    if entries:
+        session.connection().execute(insert(AuditEntry), entries)
+
+
+def _entry(session: Session, action: str, row: Any) -> Values | None:
+    table = TABLES.get(type(row))
+    # A run that only judges is a consequence of the change, and stands beside it in the lists.
+    if table is None or (isinstance(row, Run) and row.mode == "judge"):
+        return None
+    connection = session.connection()
+    present = {name: _shown(connection, name, row.__dict__.get(name)) for name in table.columns}
+    values = {_public(name): value for name, value in present.items()}
+    entry: Values = {"what": table.what, "key": table.key(values), "before": None, "after": None}
+    if action == "created":
+        entry["after"] = values
+    elif action == "deleted":
+        entry["before"] = values
+    else:
+        before, after = _differences(connection, row, table)
+        if not after:
+            return None
+        entry |= {"before": before, "after": after}
+    return entry
+
+
+def _differences(connection: Connection, row: Any, table: Audited) -> tuple[Values, Values]:
+    """The recorded columns that differ, before and after."""
+    before, after = {}, {}
+    for name in table.columns:
+        history = inspect(row).attrs[name].history
+        if not history.has_changes():
+            continue
+        was = history.deleted[0] if history.deleted else None
+        now = history.added[0] if history.added else None
+        public = _public(name)
+        before[public], after[public] = _shown(connection, name, was), _shown(connection, name, now)
+        if isinstance(was, bytes) and isinstance(now, bytes):
+            after[public] = "changed"
+    return before, after
+
+
+# --- values -----------------------------------------------------------------------------------
+
+_EPIC = select(Source.name + "/" + Epic.key).join_from(Epic, Source, Source.id == Epic.source_id)
+REFERENCES: dict[str, Any] = {
+    "cycle_id": lambda id: select(Cycle.key).where(Cycle.id == id),
+    "parent_id": lambda id: select(Objective.key).where(Objective.id == id),
+    "objective_id": lambda id: select(Objective.key).where(Objective.id == id),
+    "key_result_id": lambda id: select(KeyResult.key).where(KeyResult.id == id),
+    "source_id": lambda id: select(Source.name).where(Source.id == id),
+    "epic_id": lambda id: _EPIC.where(Epic.id == id),
+}
+
+
+def _public(column: str) -> str:
+    return column.removesuffix("_id") if column in REFERENCES else column
+
+
+def _shown(connection: Connection, column: str, value: Any) -> Any:
+    """The value as JSON and by public names, never a secret."""
+    if value is None:
+        return None
+    if column in REFERENCES:
+        return connection.scalar(REFERENCES[column](value))
+    if isinstance(value, bytes):
+        return "set"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, date) else value
