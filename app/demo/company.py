@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import httpx
 
 from app.demo.northing import Api, StoryFailed, synced_sentence
 from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE, github_host, goals, jira_site
@@ -28,6 +31,9 @@ class Trackers:
     github: GitHubHost
     jira_url: str
     github_url: str
+
+    def url_of(self, source: str) -> str:
+        return self.jira_url if source == JIRA_SOURCE else self.github_url
 
 
 class Buttons:
@@ -52,6 +58,8 @@ class Buttons:
 async def open_for_business(buttons: Buttons) -> AsyncIterator[Trackers]:
     """Both trackers on free ports of this machine, until the block ends."""
     site, host = jira_site(), github_host()
+    # So that Jira answers who may edit a ticket; elsewhere the account that Northing uses should be none.
+    site.administrators.add(site.bot.account_id)
     async with AsyncExitStack() as stack:
         jira_url = await stack.enter_async_context(serve(JiraTracker(site, sync_now=buttons.of(JIRA_SOURCE))))
         github_url = await stack.enter_async_context(
@@ -75,12 +83,22 @@ async def introduce(api: Api, trackers: Trackers, now: datetime) -> dict[str, in
     # A real team has five working days, and nothing is said of epics older than the connection.
     await api.patch("policy", {"grace": "PT0S", "since": None})
     for source in _sources(trackers):
-        await api.post("sources", source)
+        secret = secrets.token_urlsafe(24)
+        made = await api.post("sources", {**source, "webhook_secret": secret})
+        await _send_webhooks(trackers.url_of(source["name"]), made["webhook_url"], secret)
     return {
         "objectives": len(told.objectives),
         "key results": len(told.key_results),
         "rules": len(told.rules),
     }
+
+
+async def _send_webhooks(tracker_url: str, webhook_url: str, secret: str) -> None:
+    """What an administrator does on the tracker's own page for webhooks."""
+    async with httpx.AsyncClient(timeout=30) as http:
+        answer = await http.put(f"{tracker_url}/-/webhook", json={"url": webhook_url, "secret": secret})
+    if answer.is_error:
+        raise StoryFailed(f"{tracker_url} does not take the webhook: {answer.text}")
 
 
 def _sources(trackers: Trackers) -> list[dict[str, Any]]:

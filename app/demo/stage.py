@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from cryptography.fernet import Fernet
 from rich.console import Console
@@ -17,15 +19,16 @@ from rich.console import Console
 from app import logs
 from app.demo import account
 from app.demo.company import SOURCES, Buttons, Trackers, introduce, open_for_business
-from app.demo.northing import Api, Json, StoryFailed
-from app.demo.ticket import tickets_at
+from app.demo.northing import PATIENCE, POLL_SECONDS, Api, Json, StoryFailed
+from app.demo.ticket import github_person, jira_person
 from app.server import CannotListen, Northing, attend, embedded, listen, running
 from app.settings import Settings, load
-from connectors.sandbox.company import JIRA_SOURCE
+from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE
 
 HOST = "127.0.0.1"
 PERSON = "dev-lead"
-PROJECT, KEY_RESULT = "SHOP", "KR-1"  # whose ticket the person mends, and with which key result
+JIRA_KEY_RESULT = "KR-1"
+GITHUB_PROJECT, GITHUB_KEY_RESULT = "acme/docs", "KR-8"
 
 
 def demo_settings() -> Settings:
@@ -129,36 +132,68 @@ async def _tell(console: Console, api: Api, trackers: Trackers) -> str:
     account.by_project(console, epics)
     account.heading(console, f"{len(notices)} comments posted, one on each ticket without a tie to a goal")
     account.comments(console, notices, epics)
-    return await _mend_one(console, api, trackers, notices)
+    mended = await _mend_in_jira(console, api, trackers, notices)
+    await _mend_in_github(console, api, trackers, notices)
+    return mended
 
 
-async def _mend_one(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> str:
-    """A person ties one ticket to a key result in Jira; its warning becomes one line of thanks."""
-    warned = [notice["epic"]["key"] for notice in notices if notice["epic"]["source"] == JIRA_SOURCE]
-    epics = await api.every("epics", source=JIRA_SOURCE, project=PROJECT, alignment="unaligned")
+async def _mend_in_jira(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> str:
+    """A person ties one ticket to a key result in its text; its warning becomes one line of thanks."""
+    ticket = await _warned(api, JIRA_SOURCE, "SHOP", notices)
+    person, line = trackers.jira.account(PERSON), f"Key-Result: {JIRA_KEY_RESULT}"
+    account.heading(console, f"Now {PERSON} adds “{line}” to the description of {ticket['key']} in Jira")
+    async with jira_person(trackers.jira_url, person.email, person.token) as there:
+        read = partial(there.comments_of, ticket["key"], trackers.jira.bot.account_id)
+        await _answered(console, ticket["key"], read, there.add_line(ticket["key"], line))
+    return str(ticket["url"])
+
+
+async def _mend_in_github(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> None:
+    """The same by a command in a comment."""
+    ticket = await _warned(api, GITHUB_SOURCE, GITHUB_PROJECT, notices)
+    command = f"/northing link {GITHUB_KEY_RESULT}"
+    account.heading(console, f"Now {PERSON} comments “{command}” on {ticket['key']} in GitHub")
+    async with github_person(trackers.github_url, trackers.github.account(PERSON).token) as there:
+        read = partial(there.comments_of, ticket["key"], trackers.github.bot.login)
+        await _answered(console, ticket["key"], read, there.say(ticket["key"], command))
+
+
+async def _warned(api: Api, source: str, project: str, notices: list[Json]) -> Json:
+    warned = [notice["epic"]["key"] for notice in notices if notice["epic"]["source"] == source]
+    epics = await api.every("epics", source=source, project=project, alignment="unaligned")
     fitting = [epic for epic in epics if epic["key"] in warned and not epic["links"]]
     if not fitting:
-        raise StoryFailed(f"No ticket of {PROJECT} was warned")
-    key, url = fitting[-1]["key"], fitting[-1]["url"]
-    person, bot = trackers.jira.account(PERSON), trackers.jira.bot
-    line = f"Key-Result: {KEY_RESULT}"
-    account.heading(console, f"Now {PERSON} adds “{line}” to the description of {key} in Jira")
-    async with tickets_at(trackers.jira_url, person.email, person.token) as tickets:
-        before = await tickets.comments_of(key, bot.account_id)
-        await tickets.add_line(key, line)
-        await api.sync(JIRA_SOURCE)
-        after = await tickets.comments_of(key, bot.account_id)
+        raise StoryFailed(f"No ticket of {project} was warned")
+    return fitting[-1]
+
+
+async def _answered(
+    console: Console, key: str, read: Callable[[], Awaitable[list[str]]], change: Coroutine[Any, Any, None]
+) -> None:
+    """Show our comment before the change, and after its webhook has led to another text."""
+    before = await read()
+    await change
+    began = time.monotonic()
+    after = before
+    while after == before:
+        if time.monotonic() - began > PATIENCE:
+            raise StoryFailed(f"The comment on {key} did not change within {PATIENCE} s")
+        await asyncio.sleep(POLL_SECONDS)
+        after = await read()
+    seconds = time.monotonic() - began
     if len(before) != 1 or len(after) != 1:
         raise StoryFailed(f"{key} has {len(before)} comments of Northing's, then {len(after)}, not one")
     account.comment(console, f"The comment on {key} before", before[0])
-    account.comment(console, "The same comment after the next sync", after[0])
-    return str(url)
+    account.comment(console, f"The same comment {seconds:.1f} s later", after[0])
 
 
 def _where_to_look(
     console: Console, northing: Northing, trackers: Trackers, mended: str, settings: Settings
 ) -> None:
-    account.heading(console, "Look around: open a ticket, edit it, press “Sync now”, read the comment")
+    account.heading(
+        console,
+        "Look around: edit a warned ticket, label it or comment “/northing help”; our comment answers",
+    )
     account.addresses(
         console,
         [

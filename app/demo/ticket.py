@@ -1,10 +1,12 @@
-"""A Jira ticket over Jira's own REST API, as a person with an account there.
+"""A ticket over its tracker's own REST API, as a person with an account there.
 
-https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/
+https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/ and
+https://docs.github.com/rest/issues/comments
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,37 +18,66 @@ from app.demo.northing import StoryFailed
 Json = dict[str, Any]
 
 
-class Tickets:
-    """One Jira site for one person."""
+class _Person:
+    """One tracker for one person."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
+    async def call(self, method: str, path: str, **more: Any) -> Any:
+        response = await self._http.request(method, path, **more)
+        if response.is_error:
+            raise StoryFailed(f"The tracker answered {response.status_code} to {method} {path}")
+        return response.json() if response.content else {}
+
+
+class JiraPerson(_Person):
     async def add_line(self, key: str, line: str) -> None:
         """Write one more paragraph at the end of the ticket's description."""
-        issue = await self._call("GET", f"issue/{key}", params={"fields": "description"})
+        issue = await self.call("GET", f"issue/{key}", params={"fields": "description"})
         document = issue["fields"]["description"] or {"type": "doc", "version": 1, "content": []}
         document["content"].append({"type": "paragraph", "content": [{"type": "text", "text": line}]})
-        await self._call("PUT", f"issue/{key}", json={"fields": {"description": document}})
+        await self.call("PUT", f"issue/{key}", json={"fields": {"description": document}})
 
     async def comments_of(self, key: str, author: str) -> list[str]:
         """The words of this account's comments on the ticket."""
-        page = await self._call("GET", f"issue/{key}/comment")
+        page = await self.call("GET", f"issue/{key}/comment")
         return [
             words(comment["body"]) for comment in page["comments"] if comment["author"]["accountId"] == author
         ]
 
-    async def _call(self, method: str, path: str, **more: Any) -> Json:
-        response = await self._http.request(method, path, **more)
-        if response.is_error:
-            raise StoryFailed(f"Jira answered {response.status_code} to {method} {path}")
-        return response.json() if response.content else {}
+
+class GitHubPerson(_Person):
+    async def say(self, key: str, text: str) -> None:
+        """Write a comment on the issue `owner/repo#number`."""
+        await self.call("POST", _comments(key), json={"body": text})
+
+    async def comments_of(self, key: str, author: str) -> list[str]:
+        """The texts of this login's comments on the issue, without what GitHub shows nobody."""
+        page = await self.call("GET", _comments(key))
+        return [
+            re.sub(r"(?m)^<!--.*-->\n+|\u2060", "", comment["body"])
+            for comment in page
+            if comment["user"]["login"] == author
+        ]
+
+
+def _comments(key: str) -> str:
+    repository, _, number = key.partition("#")
+    return f"repos/{repository}/issues/{number}/comments"
 
 
 @asynccontextmanager
-async def tickets_at(url: str, email: str, token: str) -> AsyncIterator[Tickets]:
+async def jira_person(url: str, email: str, token: str) -> AsyncIterator[JiraPerson]:
     async with httpx.AsyncClient(base_url=f"{url}/rest/api/3/", auth=(email, token), timeout=30) as http:
-        yield Tickets(http)
+        yield JiraPerson(http)
+
+
+@asynccontextmanager
+async def github_person(url: str, token: str) -> AsyncIterator[GitHubPerson]:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(base_url=f"{url}/api/v3/", headers=headers, timeout=30) as http:
+        yield GitHubPerson(http)
 
 
 def words(node: Json) -> str:
