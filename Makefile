@@ -17,7 +17,7 @@ serve: $(VENV)/.runtime ## Serve Northing with the settings of the environment o
 	@$(BIN)/northing serve $(ARGS)
 
 test: $(VENV)/.dev ## Run every test (ARGS are pytest's)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and layers
 	@$(BIN)/ruff check .
@@ -25,7 +25,7 @@ lint: $(VENV)/.dev ## Check style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## Measure the sync against the bare minimum of the same work
+bench: $(VENV)/.dev ## Measure syncs, webhooks and workers against the bare minimum (ARGS="--only intake")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lock: $(VENV)/.dev ## Renew both lock files with the newest versions the bounds allow

@@ -1,1 +1,1 @@
-"""`make bench`: what a sync costs against the bare minimum of the same work, in ratios within one run."""
+"""`make bench`: what Northing costs against the bare minimum of the same work, in ratios within one run."""

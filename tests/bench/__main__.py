@@ -8,32 +8,41 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 
 from uvicorn.loops.auto import auto_loop_factory
 
 from app import logs
-from tests.bench import incremental, memory, speed
+from tests.bench import incremental, intake, memory, reaction, speed, workers
 from tests.bench.report import Report
-from tests.bench.servers import databases, tracker
+from tests.bench.servers import Databases, databases, tracker
 
 FEWER = 10  # times fewer epics, to compare the memory with
+PARTS = ("sync", "intake", "reaction", "workers")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench", description="Measure Northing's sync; ends 1 if a target is missed."
+        prog="python -m tests.bench", description="Measure Northing; ends 1 if a target is missed."
     )
     parser.add_argument("--rounds", type=_at_least(1), default=5, help="of each measurement in time")
-    parser.add_argument("--epics", type=_at_least(100), default=10_000)
+    parser.add_argument("--epics", type=_at_least(100), default=10_000, help="of the syncs")
+    parser.add_argument(
+        "--seconds", type=_at_least(1), default=2, help="webhooks are sent at once, in each round"
+    )
+    parser.add_argument("--edits", type=_at_least(4), default=100, help="that a comment answers")
+    parser.add_argument("--notices", type=_at_least(4), default=1000, help="due at once, a multiple of 4")
+    parser.add_argument("--worker-rounds", type=_at_least(1), default=1, help="each takes two minutes")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="a part of it")
     arguments = parser.parse_args()
+    if arguments.notices % len(workers.KINDS):
+        parser.error("--notices is a multiple of 4")
     logs.configure("console")
     logging.getLogger().setLevel(logging.WARNING)
     # One way out for both signals: the blocks below stop what they started.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        sys.exit(_bench(arguments.rounds, arguments.epics))
+        sys.exit(_bench(arguments))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -48,17 +57,25 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _bench(rounds: int, epics: int) -> int:
+def _bench(wish: argparse.Namespace) -> int:
     report = Report()
-    with ExitStack() as stack:
-        server = stack.enter_context(databases())
-        many = stack.enter_context(tracker(epics))
-        few = stack.enter_context(tracker(epics // FEWER))
-        runner = stack.enter_context(asyncio.Runner(loop_factory=auto_loop_factory()))
-        speed.measure(report, runner, server, many, rounds)
-        memory.measure(report, server, few, many, rounds)
-        incremental.measure(report, runner, server, many)
+    with databases() as server, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        if "sync" in wish.only:
+            _sync(report, runner, server, wish)
+        if "intake" in wish.only:
+            intake.measure(report, runner, server, wish.rounds, wish.seconds)
+        if "reaction" in wish.only:
+            reaction.measure(report, runner, server, wish.edits)
+        if "workers" in wish.only:
+            workers.measure(report, runner, server, wish.notices, wish.worker_rounds)
     return report.close()
+
+
+def _sync(report: Report, runner: asyncio.Runner, server: Databases, wish: argparse.Namespace) -> None:
+    with tracker(wish.epics) as many, tracker(wish.epics // FEWER) as few:
+        speed.measure(report, runner, server, many, wish.rounds)
+        memory.measure(report, server, few, many, wish.rounds)
+        incremental.measure(report, runner, server, many)
 
 
 if __name__ == "__main__":

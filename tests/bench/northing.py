@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from cryptography.fernet import Fernet
+from sqlalchemy import CursorResult, select, update
 
-from app.api.deps import token_hash
+from app.access import token_hash
 from app.application import create_app
 from app.database import engine_for, sessions_for
 from app.installation import prepare
+from app.intake import Intake
 from app.jobs import queue_on, work_until_idle
+from app.pipeline import carry_out
 from app.runtime import Runtime
 from app.settings import Settings
 from app.vault import vault_for
 from connectors.sandbox.company.goals import goals
-from tests.bench.servers import Tracker
+from mappings.tables import Notice, Source
+from tests.bench.servers import Tracker, program
 
-SOURCE = "crowd"
+SOURCE, REPOSITORY = "crowd", "acme/crowd"
 SYNC_SECONDS = 120
 TOKEN = "a-token-for-the-bench"
+SECRET = "a secret of the trackers'"
+PUBLIC_URL = "http://127.0.0.1:8000"
 KEY = Fernet.generate_key().decode()  # one for all, so that a database may be opened again
 
 # Name, key result, condition: most of the crowd's epics match one, some conditions match nothing.
@@ -67,6 +73,13 @@ class Northing:
 
     async def set_up(self, tracker: Tracker) -> None:
         """Goals, rules and the source, in the default mode `shadow`; nothing is read yet."""
+        await self.set_up_goals()
+        for name, key, when in RULES:
+            await self.send("POST", "/rules", {"name": name, "key_result": key, "when": when})
+        await self.connect(SOURCE, tracker)
+        await work_until_idle(self._runtime)
+
+    async def set_up_goals(self) -> None:
         company = goals(datetime.now(UTC))
         await self.send("POST", "/cycles", company.cycle)
         for objective in company.objectives:
@@ -75,30 +88,85 @@ class Northing:
             await self.send("POST", f"/objectives/{key}/key-results", body)
         for key, body in company.check_ins:
             await self.send("POST", f"/key-results/{key}/check-ins", body)
-        for name, key, when in RULES:
-            await self.send("POST", "/rules", {"name": name, "key_result": key, "when": when})
-        credentials = {"type": "api_token", "email": tracker.email, "token": tracker.token}
-        source = {"name": SOURCE, "kind": "jira", "base_url": tracker.url, "credentials": credentials}
-        await self.send("POST", "/sources", {**source, "schedule": {"every": None, "full": None}})
-        await work_until_idle(self._runtime)
+
+    async def connect(self, name: str, tracker: Tracker, **members: Any) -> None:
+        """A source without a timetable."""
+        source = {
+            "name": name,
+            "kind": tracker.kind,
+            "base_url": tracker.url,
+            "credentials": tracker.credentials,
+            "schedule": {"every": None, "full": None},
+        }
+        if tracker.kind == "github":
+            source["scope"] = {"repositories": [REPOSITORY]}
+        await self.send("POST", "/sources", source | members)
 
     async def warn_all(self) -> None:
         """Have a notice worked out for every epic with a gap, also for those older than the source."""
         await self.send("PATCH", "/policy", {"since": None})
         await work_until_idle(self._runtime)
 
-    async def sync(self, mode: str) -> Synced:
+    async def sync(self, mode: str, source: str = SOURCE) -> Synced:
         """From asking for the run until the worker has nothing left to do."""
         gc.collect()
         start = perf_counter()
         async with asyncio.timeout(SYNC_SECONDS):
-            run = await self.send("POST", f"/sources/{SOURCE}/sync", {"mode": mode})
+            run = await self.send("POST", f"/sources/{source}/sync", {"mode": mode})
             await work_until_idle(self._runtime)
         seconds = perf_counter() - start
         run = await self.send("GET", f"/runs/{run['id']}")
         if run["state"] != "succeeded":
             raise RuntimeError(f"the run ended {run['state']}: {run['error']}")
         return Synced(run, seconds)
+
+    async def judge(self, source: str) -> None:
+        """Read all and judge it. What is to be written is due then, and nobody writes it."""
+        run = await self.send("POST", f"/sources/{source}/sync", {"mode": "full"})
+        await carry_out(self._runtime, run["id"])
+
+    async def hold_back(self) -> int:
+        """Put off what is due, for as long as any bench takes; how many tickets that is."""
+        async with self._runtime.sessions.begin() as session:
+            held = await session.execute(_LATER)
+        return cast(CursorResult[Any], held).rowcount
+
+    async def let_go(self) -> None:
+        """What is held back is due now, and every worker is woken, as at the end of a run."""
+        async with self._runtime.sessions.begin() as session:
+            await session.execute(_NOW)
+            for source_id in await session.scalars(select(Source.id).order_by(Source.id)):
+                await self._runtime.wake(session, "write_tickets", source_id=source_id)
+
+
+_LATER = update(Notice).where(Notice.due_at.is_not(None)).values(due_at=Notice.due_at + timedelta(days=1))
+_NOW = update(Notice).where(Notice.due_at.is_not(None)).values(due_at=Notice.due_at - timedelta(days=1))
+
+
+@contextmanager
+def serving(database: str, *, worker: bool) -> Iterator[str]:
+    """The address of `northing serve` on a migrated database, a process of its own."""
+    arguments = ("serve",) if worker else ("serve", "--no-worker")
+    with program("app", *arguments, settings=_environment(database) | {"port": "0"}) as line:
+        yield line.removeprefix("Northing serves ").partition(",")[0]
+
+
+@contextmanager
+def working(database: str) -> Iterator[None]:
+    """`northing worker` on a migrated database, a process of its own; it does jobs by now."""
+    with program("app", "worker", settings=_environment(database)):
+        yield
+
+
+def _environment(database: str) -> dict[str, str]:
+    return {
+        "database_url": database,
+        "secret_key": KEY,
+        "admin_token": TOKEN,
+        "data_dir": "data",
+        "public_url": PUBLIC_URL,
+        "log_format": "json",
+    }
 
 
 @asynccontextmanager
@@ -110,16 +178,18 @@ async def northing(database: str) -> AsyncIterator[Northing]:
         secret_key=KEY,
         admin_token=TOKEN,
         data_dir=Path(),
-        public_url="http://127.0.0.1:8000",
+        public_url=PUBLIC_URL,
         log_format="json",
     )
     engine, queue = engine_for(database), queue_on(database)
-    runtime = Runtime(settings, engine, sessions_for(engine), vault_for(settings), queue)
+    intake = Intake(database, queue)
+    runtime = Runtime(settings, engine, sessions_for(engine), vault_for(settings), queue, intake)
     transport = httpx.ASGITransport(create_app(runtime, token_hash(TOKEN)))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:
         async with (
             queue.open_async(),
+            intake,
             httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as api,
         ):
             await prepare(runtime)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TextIO
 
 
@@ -15,6 +17,30 @@ class Line:
     figure: str
     target: str = ""
     met: bool | None = None
+
+
+def spread(values: Sequence[float], form: str = "{:.2f}", unit: str = "") -> str:
+    """The median with its unit, and in brackets the lowest and the highest."""
+    low, middle, high = (form.format(value) for value in (min(values), median(values), max(values)))
+    return f"{middle} {unit}".rstrip() + f" ({low}, {high})"
+
+
+def ratio(
+    name: str,
+    values: Sequence[float],
+    against: Sequence[float],
+    *,
+    most: float | None = None,
+    least: float | None = None,
+) -> Line:
+    """Of what was measured in the same round; the target, if any, is for the median."""
+    ratios = [value / other for value, other in zip(values, against, strict=True)]
+    figure = spread(ratios)
+    if most is not None:
+        return Line(name, figure, f"at most {most:g}", median(ratios) <= most)
+    if least is not None:
+        return Line(name, figure, f"at least {least:g}", median(ratios) >= least)
+    return Line(name, figure)
 
 
 class Report:

@@ -1,17 +1,19 @@
-"""What a bench stands on: a PostgreSQL as users get it, and a simulated tracker in a process of its own."""
+"""What a bench stands on: a PostgreSQL as users get it, and programs in processes of their own."""
 
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 from psycopg import sql
@@ -19,47 +21,88 @@ from psycopg import sql
 from app.database import migrate
 from app.embedded import Server, acquire
 
-START_SECONDS, STOP_SECONDS = 60, 10
+START_SECONDS, STOP_SECONDS = 60, 12
 TEMPLATE = "template_northing"
+ROOT = Path(__file__).parents[2]
+LAST_WORDS = 2000
+Kind = Literal["jira", "github"]
 
 
 @dataclass(frozen=True, slots=True)
 class Tracker:
-    """Where a simulated Jira listens, the account that may read it, and how many epics it has."""
+    """Where a simulated tracker listens, the account that may read it, and how many epics it has."""
 
     url: str
-    email: str
     token: str
     epics: int
+    email: str = ""
+    kind: Kind = "jira"
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        if self.kind == "github":
+            return {"type": "token", "token": self.token}
+        return {"type": "api_token", "email": self.email, "token": self.token}
 
 
 @contextmanager
-def tracker(epics: int) -> Iterator[Tracker]:
-    """A simulated Jira with that many epics, until the block ends."""
-    command = [sys.executable, "-m", "connectors.sandbox", "jira", "--epics", str(epics)]
-    # A session of its own: Ctrl-C reaches us alone, and we stop what we started.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
-    try:
-        yield Tracker(**json.loads(_first_line(process)), epics=epics)
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_SECONDS)
-        if process.stdout is not None:
-            process.stdout.close()
+def tracker(epics: int, kind: Kind = "jira", latency: float = 0) -> Iterator[Tracker]:
+    """A simulated tracker with that many epics, until the block ends. `latency` is in milliseconds."""
+    command = ("connectors.sandbox", kind, "--epics", str(epics), "--latency", str(latency))
+    with program(*command) as line:
+        yield Tracker(**json.loads(line), epics=epics, kind=kind)
 
 
-def _first_line(process: subprocess.Popen[bytes]) -> bytes:
+@contextmanager
+def program(module: str, *arguments: str, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """`python -m module` until the block ends; yields the first line it prints, which says that it is ready.
+
+    `settings` are Northing's: `{"port": "0"}` is NORTHING_PORT=0. Raises RuntimeError with the end of its
+    log where it ended by itself.
+    """
+    own = {name: value for name, value in os.environ.items() if not name.startswith("NORTHING_")}
+    given = {f"NORTHING_{name.upper()}": value for name, value in (settings or {}).items()}
+    with tempfile.TemporaryDirectory(prefix="northing-bench-") as folder, open(f"{folder}/log", "w+b") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=folder,  # where no .env is
+            env={**own, **given, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            # A session of its own: Ctrl-C reaches us alone, and we stop what we started.
+            start_new_session=True,
+        )
+        with process:
+            try:
+                yield _first_line(process)
+            finally:
+                code = process.poll()
+                _stop(process)
+                if code is not None:
+                    log.seek(0)
+                    words = log.read().decode(errors="replace")[-LAST_WORDS:]
+                    raise RuntimeError(f"{module} ended by itself with {code}:\n{words}")
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> str:
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         line = process.stdout.readline() if selector.select(START_SECONDS) else b""
     if not line:
-        raise RuntimeError("the simulated tracker did not start")
-    return line
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)  # then its log is told
+        raise RuntimeError("a program of the bench did not start")
+    return line.decode()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(STOP_SECONDS)
 
 
 class Databases:

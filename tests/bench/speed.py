@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from statistics import median
 
 from tests.bench import bare
 from tests.bench.northing import northing
-from tests.bench.report import Line, Report
+from tests.bench.report import Line, Report, ratio, spread
 from tests.bench.servers import Databases, Tracker
 
 MOST_TIMES_INSERTED = 3.0
@@ -29,11 +28,11 @@ def measure(
             inserted.append(bare.fetch_and_insert(tracker, url))
         decoded.append(bare.fetch_and_decode(tracker))
     report.section(f"First full sync of {tracker.epics:,} epics: median of {rounds} rounds (lowest, highest)")
-    report.add(_seconds("Northing, from the request until its run has succeeded", full))
-    report.add(_seconds("the same pages fetched, decoded, inserted without an index", inserted))
-    report.add(_seconds("the same pages fetched and decoded", decoded))
-    report.add(_ratio("Northing against fetched, decoded, inserted", full, inserted, MOST_TIMES_INSERTED))
-    report.add(_ratio("Northing against fetched and decoded", full, decoded, None))
+    report.add(Line("Northing, from the request until its run has succeeded", spread(full, unit="s")))
+    report.add(Line("the same pages fetched, decoded, inserted without an index", spread(inserted, unit="s")))
+    report.add(Line("the same pages fetched and decoded", spread(decoded, unit="s")))
+    report.add(ratio("Northing against fetched, decoded, inserted", full, inserted, most=MOST_TIMES_INSERTED))
+    report.add(ratio("Northing against fetched and decoded", full, decoded))
 
 
 async def _first_sync(url: str, tracker: Tracker) -> float:
@@ -43,15 +42,3 @@ async def _first_sync(url: str, tracker: Tracker) -> float:
     if synced.run["created"] != tracker.epics:
         raise RuntimeError(f"{synced.run['created']} epics were stored, {tracker.epics} are there")
     return synced.seconds
-
-
-def _seconds(name: str, values: list[float]) -> Line:
-    return Line(name, f"{median(values):.2f} s ({min(values):.2f}, {max(values):.2f})")
-
-
-def _ratio(name: str, values: list[float], against: list[float], most: float | None) -> Line:
-    ratios = [value / other for value, other in zip(values, against, strict=True)]
-    figure = f"{median(ratios):.2f} ({min(ratios):.2f}, {max(ratios):.2f})"
-    if most is None:
-        return Line(name, figure)
-    return Line(name, figure, f"at most {most:g}", median(ratios) <= most)

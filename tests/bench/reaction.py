@@ -1,0 +1,192 @@
+"""How long it takes from an edit on a ticket until the tracker has Northing's comment on it.
+
+The simulated trackers run in this process, which so sees the moment a write arrives; Northing serves in its
+own. On an idle machine: the next edit comes when nothing of the one before is left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from time import perf_counter
+from typing import Any
+
+import psycopg
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from connectors.sandbox.company.crowd import add_crowd, add_issues
+from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.server import serve
+from connectors.sandbox.tracker import Tracker as Sandbox
+from tests.bench.bare import PROJECT
+from tests.bench.load import Line as Connection
+from tests.bench.load import request
+from tests.bench.northing import REPOSITORY, SECRET, northing, serving
+from tests.bench.report import Line, Report
+from tests.bench.servers import Databases, Tracker
+
+EPICS = 20
+NUMBER = 2  # of the ticket that is edited: it is open and names no key result
+LABEL, OTHERS = "kr:KR-1", ["epic", "area-1"]
+PATIENCE = 30  # seconds for one comment
+POLL_SECONDS = 0.02
+_WRITE = re.compile(r"(POST|PUT|PATCH) .*/comments?(/\d+)?")
+_LEFT = """
+    SELECT EXISTS (SELECT FROM deliveries WHERE due_at IS NOT NULL)
+        OR EXISTS (SELECT FROM runs WHERE finished_at IS NULL)
+        OR EXISTS (SELECT FROM notices WHERE target IS NOT NULL OR claimed_by IS NOT NULL)
+        OR EXISTS (SELECT FROM procrastinate_jobs)
+"""
+
+
+@dataclass
+class _Side:
+    """A tracker, how to edit the ticket on it, and how to ask for the ticket bare."""
+
+    name: str
+    sandbox: Sandbox
+    edit: Callable[[list[str]], object]
+    path: str
+    headers: list[tuple[str, str]]
+    account: Callable[[str], Tracker]
+    url: str = ""
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    at: float = 0.0
+    trips: list[float] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
+    requests: list[int] = field(default_factory=list)
+
+    def watched(self, app: ASGIApp) -> ASGIApp:
+        """The tracker's application, which notes when a comment is written."""
+
+        async def watch(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and _WRITE.fullmatch(f"{scope['method']} {scope['path']}"):
+                self.at = perf_counter()
+                self.arrived.set()
+            await app(scope, receive, send)
+
+        return watch
+
+
+def measure(report: Report, runner: asyncio.Runner, databases: Databases, edits: int) -> None:
+    """So many edits, in turn on both trackers; each adds or removes the label of a key result."""
+    with databases.fresh("reaction") as database:
+        sides = runner.run(_measure(report, database, edits))
+    report.section(f"From an edit on a ticket until the tracker has our comment: {edits} times")
+    for side in sides:
+        took, trip = side.took, median(side.trips)
+        last = quantiles(took, n=20, method="inclusive")[-1]
+        report.add(Line(f"{side.name}: one GET of the ticket", f"{trip * 1000:.2f} ms"))
+        report.add(Line(f"{side.name}: median", _in_words(median(took), trip)))
+        report.add(Line(f"{side.name}: 95th percentile", _in_words(last, trip)))
+        calls = f"{median(side.requests):.0f}"
+        report.add(Line(f"{side.name}: requests to the tracker for one comment", calls))
+
+
+def _in_words(seconds: float, trip: float) -> str:
+    return f"{seconds * 1000:.0f} ms, {seconds / trip:,.0f} round trips"
+
+
+async def _measure(report: Report, database: str, edits: int) -> list[_Side]:
+    sides = [_jira(), _github()]
+    async with AsyncExitStack() as stack:
+        for side in sides:
+            side.url = await stack.enter_async_context(serve(side.sandbox, through=side.watched))
+        await _set_up(database, [side.account(side.url) for side in sides])
+        ours = await stack.enter_async_context(_serving(database))
+        rows = await stack.enter_async_context(
+            await psycopg.AsyncConnection.connect(database, autocommit=True, connect_timeout=10)
+        )
+        lines = []
+        for side in sides:
+            side.sandbox.hook.set(f"{ours}/webhooks/{side.name}", SECRET)
+            lines.append(await Connection.to(side.url))
+            stack.push_async_callback(lines[-1].close)
+        for number in range(edits):
+            if number % 25 == 0:
+                report.progress(f"webhook to comment, edit {number + 1} of {edits}")
+            side, line = sides[number % 2], lines[number % 2]
+            await _settled(sides, rows)
+            side.trips.append(await line.ask(request("GET", side.url + side.path, side.headers)))
+            await _time(side, OTHERS if len(side.took) % 2 else [*OTHERS, LABEL])
+        await _settled(sides, rows)
+    return sides
+
+
+@asynccontextmanager
+async def _serving(database: str) -> AsyncIterator[str]:
+    """Started and stopped in a thread, for the trackers of this process have to answer meanwhile."""
+    server = serving(database, worker=True)
+    url = await asyncio.to_thread(server.__enter__)
+    try:
+        yield url
+    finally:
+        await asyncio.to_thread(server.__exit__, None, None, None)
+
+
+async def _time(side: _Side, labels: list[str]) -> None:
+    side.arrived.clear()
+    before = side.sandbox.log.count()
+    start = perf_counter()
+    side.edit(labels)
+    async with asyncio.timeout(PATIENCE):
+        await side.arrived.wait()
+    side.took.append(side.at - start)
+    side.requests.append(side.sandbox.log.count() - before)
+
+
+async def _settled(sides: list[_Side], rows: psycopg.AsyncConnection[Any]) -> None:
+    """Until the trackers have told all, our own echo among it, and Northing has nothing left to do."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            for side in sides:
+                await side.sandbox.hook.idle()
+            if await (await rows.execute(_LEFT)).fetchone() == (False,):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _set_up(database: str, trackers: list[Tracker]) -> None:
+    """Both sources read and judged, and a comment on the ticket that is to be edited."""
+    async with northing(database) as instance:
+        await instance.set_up_goals()
+        await instance.send("PATCH", "/policy", {"since": None, "grace": "PT0S"})
+        for tracker in trackers:
+            notices = {"mode": "live", "per_day": 10_000}
+            await instance.connect(tracker.kind, tracker, webhook_secret=SECRET, notices=notices)
+            await instance.sync("full", tracker.kind)
+
+
+def _jira() -> _Side:
+    site = JiraSite()
+    add_crowd(site, PROJECT, EPICS)
+    basic = base64.b64encode(f"{site.bot.email}:{site.bot.token}".encode()).decode()
+    return _Side(
+        "jira",
+        JiraTracker(site),
+        lambda labels: site.edit(f"{PROJECT}-{NUMBER}", labels=labels),
+        f"/rest/api/3/issue/{PROJECT}-{NUMBER}",
+        [("Authorization", f"Basic {basic}"), ("Accept", "application/json")],
+        lambda url: Tracker(url, site.bot.token, EPICS, site.bot.email, "jira"),
+    )
+
+
+def _github() -> _Side:
+    host = GitHubHost()
+    add_issues(host, REPOSITORY, EPICS)
+    return _Side(
+        "github",
+        GitHubTracker(host),
+        lambda labels: host.edit(f"{REPOSITORY}#{NUMBER}", labels=labels),
+        f"/repos/{REPOSITORY}/issues/{NUMBER}",
+        [("Authorization", f"Bearer {host.bot.token}"), ("User-Agent", "bench")],
+        lambda url: Tracker(url, host.bot.token, EPICS, kind="github"),
+    )
