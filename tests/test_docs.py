@@ -308,6 +308,7 @@ async def test_the_set_up_of_the_readme_works_from_top_to_bottom(world: World, c
         "$JIRA_TOKEN": world.site.bot.token,
         "https://api.github.com": world.github_url,
         "$GITHUB_TOKEN": world.host.bot.token,
+        "$WEBHOOK_SECRET": "a secret made for this test",
     }
     answers: list[tuple[str, Json]] = []
     assert len(calls()) > 15
