@@ -75,7 +75,7 @@ class Batch:
     async def pause(self, until: datetime, error: ConnectorError) -> None:
         shown = error_of(error.code, error.message, error.what_to_do)
         async with self.runtime.sessions.begin() as session:
-            await inbox.pause(session, self.source.id, self.owner, until, shown)
+            await inbox.pause(session, self.owner, until, shown)
         log.warning("webhooks wait", reason=error.message, until=until.isoformat())
 
     async def fail(self, parts: Sequence[Part], error: Exception) -> None:

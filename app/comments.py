@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from app.batch import Batch, Part
 from app.commanding import obey
 from connectors.base import CommentRef, Connector, TicketComment
-from mappings import inbox, ledger, tables
+from mappings import cases, inbox, ledger, tables
 from mappings.tables import Notice
 
 # A comment on a ticket that we are writing at this moment may be the one we write.
 WAIT_FOR_OUR_ANSWER = timedelta(seconds=2)
 # Without this in its body, whatever the escapes, a comment holds no command.
 COMMAND = b"northing"
-# Whoever judges takes an epic first and then its notice, and so does whoever changes the notice.
-TOUCH = text("SELECT id FROM epics WHERE id = :id FOR NO KEY UPDATE")
 
 
 class Comments(Batch):
@@ -28,8 +26,8 @@ class Comments(Batch):
         now, ticket = self.runtime.clock(), ref.ticket.remote_id
         async with self.runtime.sessions() as session:
             epic = (await inbox.epics_by_id(session, self.source, [ticket])).get(ticket)
-            ours = await inbox.own_comments(session, self.source.id, [ref.id])
-            writing = [] if epic is None else await inbox.being_written(session, [epic.id], now)
+            ours = await inbox.is_ours(session, self.source.id, ref.id)
+            writing = epic is not None and await inbox.is_being_written(session, epic.id, now)
         if epic is None or epic.gone_at is not None:
             await self.end([part], "ignored", "not_an_epic")
         elif ours and ref.removed:
@@ -49,7 +47,8 @@ class Comments(Batch):
             await self.end([part], "ignored", "own")
             return
         async with self.runtime.sessions.begin() as session:
-            await session.execute(TOUCH, {"id": epic.id})
+            # Whoever judges takes an epic first and then its notice, and so does whoever changes the notice.
+            await cases.these_epics(session, [epic.id])
             notice = await session.scalar(
                 select(Notice).where(Notice.epic_id == epic.id, Notice.remote_id == ref.id).with_for_update()
             )

@@ -10,6 +10,7 @@ from procrastinate.jobs import Status
 
 from app import pipeline
 from app.database import libpq_url
+from app.inbox import take_deliveries
 from app.runtime import Runtime
 from mappings import inbox, ledger, moments
 
@@ -54,8 +55,6 @@ async def _write_tickets(context: JobContext, source_id: int) -> None:
 
 
 async def _take_deliveries(context: JobContext, source_id: int) -> None:
-    from app.inbox import take_deliveries
-
     await take_deliveries(_runtime(context), source_id)
 
 

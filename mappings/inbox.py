@@ -75,14 +75,18 @@ async def keep(session: AsyncSession, owner: str, now: datetime) -> None:
     )
 
 
+# Nobody's any more, and an attempt that could not be made counts for nothing.
+_RETURNED: dict[str, Any] = {
+    "attempts": Delivery.attempts - 1,
+    "claimed_by": None,
+    "claimed_until": None,
+}
+
+
 async def give_back(session: AsyncSession, worker: str) -> None:
-    """What a worker that stops had claimed is anybody's at once, and its attempt counts for nothing."""
+    """What a worker that stops had claimed is anybody's at once."""
     mine = Delivery.claimed_by.startswith(worker, autoescape=True), Delivery.due_at.is_not(None)
-    await session.execute(
-        update(Delivery)
-        .where(*mine)
-        .values(claimed_by=None, claimed_until=None, attempts=Delivery.attempts - 1)
-    )
+    await session.execute(update(Delivery).where(*mine).values(_RETURNED))
 
 
 async def end(
@@ -110,31 +114,15 @@ async def end(
 
 
 async def put_off(session: AsyncSession, owner: str, ids: Collection[int], until: datetime) -> None:
-    """Give them back, to be worked on at `until`; an attempt that could not be made counts for nothing."""
-    await session.execute(
-        _mine(owner, ids).values(
-            due_at=until, attempts=Delivery.attempts - 1, claimed_by=None, claimed_until=None
-        )
-    )
+    """Give them back, to be worked on at `until`."""
+    await session.execute(_mine(owner, ids).values({**_RETURNED, "due_at": until}))
 
 
-async def pause(
-    session: AsyncSession, source_id: int, owner: str, until: datetime, error: dict[str, Any]
-) -> None:
+async def pause(session: AsyncSession, owner: str, until: datetime, error: dict[str, Any]) -> None:
     """The tracker asks for a pause: whatever of `owner`'s is not done waits with its error until then, and
     so does, by that, whatever else arrives."""
-    waiting = update(Delivery).where(
-        Delivery.source_id == source_id, Delivery.due_at.is_not(None), Delivery.claimed_by == owner
-    )
-    await session.execute(
-        waiting.values(
-            due_at=until,
-            error=error,
-            attempts=Delivery.attempts - 1,
-            claimed_by=None,
-            claimed_until=None,
-        )
-    )
+    waiting = update(Delivery).where(Delivery.claimed_by == owner, Delivery.due_at.is_not(None))
+    await session.execute(waiting.values({**_RETURNED, "due_at": until, "error": error}))
 
 
 async def end_pause(session: AsyncSession, source_id: int) -> None:
@@ -204,19 +192,17 @@ async def epics_by_id(session: AsyncSession, source: Source, remote_ids: Collect
     return {row.remote_id: row for row in rows}
 
 
-async def own_comments(session: AsyncSession, source_id: int, remote_ids: Collection[str]) -> set[str]:
-    """Those of the comments `remote_ids` that are ours."""
-    rows = await session.scalars(
-        select(Notice.remote_id)
+async def is_ours(session: AsyncSession, source_id: int, comment_id: str) -> bool:
+    """Whether a comment is a notice's of this source, by its stored id."""
+    found = (
+        select(Notice.id)
         .join(Epic, Epic.id == Notice.epic_id)
-        .where(Epic.source_id == source_id, Notice.remote_id.in_(remote_ids))
+        .where(Epic.source_id == source_id, Notice.remote_id == comment_id)
     )
-    return {remote_id for remote_id in rows if remote_id is not None}
+    return (await session.scalars(found.limit(1))).first() is not None
 
 
-async def being_written(session: AsyncSession, epic_ids: Collection[int], now: datetime) -> set[int]:
-    """Epics on whose tickets we are writing at this moment: a comment there may be ours, not stored yet."""
-    rows = await session.scalars(
-        select(Notice.epic_id).where(Notice.epic_id.in_(epic_ids), Notice.claimed_until > now)
-    )
-    return set(rows)
+async def is_being_written(session: AsyncSession, epic_id: int, now: datetime) -> bool:
+    """Whether we write on the ticket at this moment: a comment there may be ours, not stored yet."""
+    found = select(Notice.id).where(Notice.epic_id == epic_id, Notice.claimed_until > now)
+    return (await session.scalars(found.limit(1))).first() is not None

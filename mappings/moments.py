@@ -12,8 +12,9 @@ from mappings import ledger
 from mappings.ledger import RUN_LEASE
 from mappings.tables import READING_MODES, UNFINISHED_STATES, Epic, Run, Source
 
-# A judge run that broke down would break down again: not every sweep is to try.
+# A judge run shows itself at every slice; one that has not for so long is dead, or as good as.
 SIGN_OF_LIFE = timedelta(seconds=30)
+# One that broke down would break down again: not every sweep is to try.
 AFTER_A_BREAKDOWN = timedelta(minutes=15)
 
 
@@ -54,7 +55,6 @@ async def _is_seen_to(session: AsyncSession, source_id: int, now: datetime) -> b
     One with `touch` looks at every epic before it judges any, which is too long to wait for.
     """
     judging = Run.source_id == source_id, Run.mode == "judge"
-    # A judge run shows itself at every slice; one that has not is dead, or as good as.
     alive = or_(Run.state == "queued", Run.claimed_until > now + RUN_LEASE - SIGN_OF_LIFE)
     under_way = select(Run.id).where(
         *judging, Run.touch.is_(None), Run.state.in_(("queued", *UNFINISHED_STATES)), alive
