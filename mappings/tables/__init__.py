@@ -1,10 +1,20 @@
 """The tables. One row class a table; judging never sees these, only the frozen values made of them."""
 
 from mappings.tables.access import ROLES, AuditEntry, Token
-from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base
+from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, among
 from mappings.tables.goals import CheckIn, Cycle, KeyResult, Objective, Rule
 from mappings.tables.inbox import CommandComment, Delivery, Tick
-from mappings.tables.trackers import Epic, EpicKey, Installation, Run, RunProject, Source, SourceProject
+from mappings.tables.trackers import (
+    Epic,
+    EpicKey,
+    HeldRemoval,
+    Installation,
+    Run,
+    RunProject,
+    Source,
+    SourceProject,
+)
+from mappings.tables.usage import Tally, TrackerReading
 from mappings.tables.verdicts import Finding, Link, Notice, NoticeWrite
 
 __all__ = [
@@ -21,6 +31,7 @@ __all__ = [
     "Epic",
     "EpicKey",
     "Finding",
+    "HeldRemoval",
     "Installation",
     "KeyResult",
     "Link",
@@ -32,6 +43,9 @@ __all__ = [
     "RunProject",
     "Source",
     "SourceProject",
+    "Tally",
     "Tick",
     "Token",
+    "TrackerReading",
+    "among",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     Date,
     DateTime,
     ForeignKey,
@@ -16,7 +18,9 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Text,
+    any_,
     func,
+    literal,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -62,3 +66,9 @@ def stamped() -> Mapped[datetime]:
 def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
     quoted = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({quoted})", name=column)
+
+
+def among(column: Any, ids: Iterable[int]) -> ColumnElement[bool]:
+    """`column` is one of `ids`, however many: as one array, where a list would be a parameter each."""
+    is_one: ColumnElement[bool] = column == any_(literal(list(ids), ARRAY(BigInteger)))
+    return is_one

@@ -63,6 +63,8 @@ class Source(Base):
     health_message: Mapped[str] = mapped_column(server_default="")
     health_what_to_do: Mapped[str] = mapped_column(server_default="")
     health_checked_at: Mapped[datetime | None]
+    signature_refused_at: Mapped[datetime | None]
+    leaving_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = stamped()
     updated_at: Mapped[datetime] = stamped()
@@ -80,10 +82,17 @@ class SourceProject(Base):
     service_desk: Mapped[bool] = mapped_column(server_default=text("false"))
     read_to_end: Mapped[bool] = mapped_column(server_default=text("false"))
     problem: Mapped[str | None]
+    writes_stopped_at: Mapped[datetime | None]
+    writes_stopped_why: Mapped[str | None]
 
 
 class Run(Base):
-    """`touch`: which epics a judge run has to mark before it judges, where that takes a look at each."""
+    """`touch`: which epics a judge run has to mark before it judges, where that takes a look at each.
+
+    `new_comments`: how many it asked the guard for, by project, the last time at `asked_at`. `notices_mode`
+    and `tracker`: its source's when it ended. `withdraws`: the run whose comments it takes back; `accepts`:
+    the run whose held removals a person has allowed.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -110,6 +119,15 @@ class Run(Base):
             postgresql_where=text("state IN ('queued', 'running', 'waiting', 'stalled')"),
         ),
         Index("ix_runs_source_id_id", "source_id", "id"),
+        Index("ix_runs_finished_at", "finished_at"),
+        Index(
+            "ix_runs_asked_at",
+            "source_id",
+            "asked_at",
+            postgresql_where=text("asked_at IS NOT NULL AND mode = 'judge'"),
+        ),
+        Index("uq_runs_withdraws", "withdraws", unique=True),
+        Index("uq_runs_accepts", "accepts", unique=True),
     )
 
     id: Mapped[int] = identity()
@@ -127,6 +145,12 @@ class Run(Base):
     requests: Mapped[int] = mapped_column(server_default="0")
     held: Mapped[int] = mapped_column(server_default="0")
     touch: Mapped[dict[str, Any] | None]
+    new_comments: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    asked_at: Mapped[datetime | None]
+    notices_mode: Mapped[str | None]
+    tracker: Mapped[str | None]
+    withdraws: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("runs.id", ondelete="CASCADE"))
+    accepts: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("runs.id", ondelete="CASCADE"))
     waiting_until: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -145,15 +169,31 @@ class RunProject(Base):
     done: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
+class HeldRemoval(Base):
+    """An epic that a full run did not meet and the drop guard kept; a person may allow that it goes."""
+
+    __tablename__ = "held_removals"
+
+    run_id: Mapped[int] = belongs_to("runs.id", primary_key=True)
+    remote_id: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Epic(Base):
     """An epic as last read. `look_again_at` in the past means that it waits to be judged."""
 
     __tablename__ = "epics"
     __table_args__ = (
         UniqueConstraint("tracker", "remote_id"),
+        Index("ix_epics_gone_at", "gone_at", postgresql_where=text("gone_at IS NOT NULL")),
         Index("ix_epics_source_id_key", "source_id", text("lower(key)")),
         Index("ix_epics_source_id_project", "source_id", "project", "id"),
-        Index("ix_epics_alignment_id", "alignment", "id", postgresql_where=text("gone_at IS NULL")),
+        Index(
+            "ix_epics_alignment_id",
+            "alignment",
+            "id",
+            postgresql_include=["source_id"],  # so that epics are counted without being read
+            postgresql_where=text("gone_at IS NULL"),
+        ),
         Index(
             "ix_epics_look_again_at",
             "source_id",

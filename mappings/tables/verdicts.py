@@ -72,16 +72,26 @@ class Notice(Base):
     `target`. `remote_id` is the truth about our comment; `posted_body` is its text, `posted_hash` the
     hash of the facts it stands on, `named` the key results whose titles stand in it. `unanswered_at`:
     a write was sent whose answer never came, so the ticket must be looked at before the next one.
+    `guard`: what the guard said of it, null before it was asked, and `guard_why` it held it. `taking_back`:
+    a person withdraws the run that made the comment, which is to be edited to one line or deleted.
     """
 
     __tablename__ = "notices"
     __table_args__ = (
         UniqueConstraint("epic_id"),
-        Index("ix_notices_state_id", "state", "id"),
+        Index("ix_notices_state_id", "state", "id", postgresql_include=["reason", "epic_id"]),
         Index("ix_notices_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_notices_run_id", "run_id"),
+        Index("ix_notices_guard", "run_id", postgresql_where=text("reason = 'guard'")),
+        # Asked before each ticket is written, and after each run is judged; few rows are in either.
+        Index(
+            "ix_notices_claimed_until", "claimed_until", postgresql_where=text("claimed_until IS NOT NULL")
+        ),
+        Index("ix_notices_ready", "run_id", postgresql_where=text("target IS NOT NULL AND due_at IS NULL")),
         Index("ix_notices_remote_id", "remote_id", postgresql_where=text("remote_id IS NOT NULL")),
         one_of("state", ("shadow", "held", "due", "posted", "resolved", "withdrawn", "failed")),
+        one_of("guard", ("held", "passed", "approved")),
+        one_of("taking_back", ("edit", "delete")),
     )
 
     id: Mapped[int] = identity()
@@ -98,6 +108,9 @@ class Notice(Base):
     remote_id: Mapped[str | None]
     url: Mapped[str | None]
     run_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("runs.id", ondelete="SET NULL"))
+    guard: Mapped[str | None]
+    guard_why: Mapped[str | None]
+    taking_back: Mapped[str | None]
     due_at: Mapped[datetime | None]
     claimed_by: Mapped[str | None]
     claimed_until: Mapped[datetime | None]
@@ -114,7 +127,12 @@ class NoticeWrite(Base):
         Index("ix_notice_writes_run_id", "run_id"),
         Index("ix_notice_writes_epic_id", "epic_id"),
         Index("ix_notice_writes_posted_at", "at", postgresql_where=text("kind = 'posted'")),
-        one_of("kind", ("posted", "edited", "resolved", "failed")),
+        Index(
+            "ix_notice_writes_edited_at",
+            "at",
+            postgresql_where=text("kind IN ('edited', 'resolved', 'withdrawn')"),
+        ),
+        one_of("kind", ("posted", "edited", "resolved", "failed", "withdrawn")),
     )
 
     id: Mapped[int] = identity()
