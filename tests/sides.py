@@ -30,10 +30,12 @@ class Side(ABC):
         self.world = world
 
     async def connect(self, mode: str = "live", **members: Any) -> None:
-        """A source with no timetable, and a policy without grace for epics of any age."""
+        """A source with no timetable that lets a run make any number of comments, and a policy without
+        grace for epics of any age."""
         await self.world.no_grace()
         connect = self.world.connect_jira if self.kind == "jira" else self.world.connect_github
-        await connect(self.kind, notices={"mode": mode}, **self._scope(), **members)
+        notices = {"mode": mode, "per_run": 1000, "max_share": 1, **members.pop("notices", {})}
+        await connect(self.kind, notices=notices, **{**self._scope(), **members})
 
     async def set_mode(self, mode: str) -> None:
         """Switch the mode and do all that follows."""

@@ -35,6 +35,8 @@ from tests.vendor_api import (
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 WORDS = adf.from_text("No key result is linked.")
+LOCKED = "Unable to create comment because issue is locked."
+ARCHIVED = "Repository was archived so is read-only."
 csv.field_size_limit(sys.maxsize)
 
 
@@ -167,7 +169,7 @@ async def test_every_github_route_fits_the_description(prefix: str) -> None:
     tracker.host.delete("acme/mobile#11")
     headers = {"Authorization": f"Bearer {tracker.host.bot.token}", "X-GitHub-Api-Version": "2022-11-28"}
     async with guarded(tracker, "github", headers=headers) as (http, guard):
-        for path in ("/user", "/rate_limit", "/orgs/acme/issue-types", "/repos/acme/docs"):
+        for path in ("/user", "/meta", "/rate_limit", "/orgs/acme/issue-types", "/repos/acme/docs"):
             assert (await http.get(prefix + path)).status_code == 200
         listed = await http.get(f"{prefix}/orgs/acme/repos", params={"per_page": 2, "sort": "full_name"})
         assert [one["name"] for one in listed.json()] == ["docs", "mobile"]
@@ -175,6 +177,8 @@ async def test_every_github_route_fits_the_description(prefix: str) -> None:
         query = {"state": "all", "since": "2025-01-01T00:00:00Z", "sort": "updated", "direction": "asc"}
         for home in (f"{prefix}/repos/acme/mobile", f"{prefix}/repositories/{repository['id']}"):
             assert (await http.get(home)).status_code == 200
+            assert (await http.get(f"{home}/labels/EPIC")).json()["name"] == "epic"
+            assert (await http.get(f"{home}/labels/none")).status_code == 404
             page = await http.get(f"{home}/issues", params={**query, "per_page": 4})
             assert len(page.json()) == 4
             assert (await http.get(page.links["next"]["url"])).status_code == 200
@@ -205,6 +209,46 @@ async def test_every_github_route_fits_the_description(prefix: str) -> None:
             assert (await http.get(f"{home}/issues", params={"state": "ope"})).status_code == 422
         assert (await http.get(f"{prefix}/user", headers={"Authorization": "token no"})).status_code == 401
     assert [line for line in unvisited(tracker, guard) if ("/api/v3/" in line) == bool(prefix)] == []
+    assert guard.found == []
+
+
+async def test_what_is_closed_to_us_on_jira_refuses_as_described() -> None:
+    """Archived: in no list, to be read and not written. On a security level without us: not there at all."""
+    tracker = JiraTracker(jira_site(lambda: NOW))
+    bot, api = tracker.site.bot, "/rest/api/3"
+    tracker.site.archive("SHOP")
+    tracker.site.close_to_bot("PAY-1")
+    async with guarded(tracker, "jira-cloud-v3", auth=(bot.email, bot.token)) as (http, guard):
+        listed = (await http.get(f"{api}/project/search")).json()["values"]
+        assert "SHOP" not in {one["key"] for one in listed}
+        jql = {"jql": "project in (SHOP, PAY)", "fields": "summary", "maxResults": 100}
+        found = {one["key"] for one in (await http.get(f"{api}/search/jql", params=jql)).json()["issues"]}
+        assert "PAY-2" in found
+        assert not found & {"SHOP-1", "PAY-1"}
+        fetched = await http.post(f"{api}/issue/bulkfetch", json={"issueIdsOrKeys": ["SHOP-1", "PAY-1"]})
+        assert [one["key"] for one in fetched.json()["issues"]] == ["SHOP-1"]
+        said = [
+            await http.post(f"{api}/issue/{key}/comment", json={"body": WORDS}) for key in ("SHOP-1", "PAY-1")
+        ]
+        assert [one.status_code for one in said] == [400, 404]
+    assert guard.found == []
+
+
+async def test_what_is_closed_to_us_on_github_refuses_as_described() -> None:
+    tracker = GitHubTracker(github_host(lambda: NOW))
+    tracker.host.lock("acme/mobile#1")
+    tracker.host.repository("acme/docs").archived = True
+    headers = {"Authorization": f"Bearer {tracker.host.bot.token}"}
+    async with guarded(tracker, "github", headers=headers) as (http, guard):
+        assert (await http.get("/repos/acme/mobile/issues/1")).json()["locked"] is True
+        said = await http.post("/repos/acme/mobile/issues/1/comments", json={"body": "x"})
+        assert (said.status_code, said.json()["message"]) == (403, LOCKED)
+        assert (await http.get("/repos/acme/docs")).json()["archived"] is True
+        said = await http.post("/repos/acme/docs/issues/1/comments", json={"body": "x"})
+        assert (said.status_code, said.json()["message"]) == (403, ARCHIVED)
+        tracker.host.repository("acme/mobile").role = "push"
+        said = await http.post("/repos/acme/mobile/issues/1/comments", json={"body": "x"})
+        assert said.status_code == 201
     assert guard.found == []
 
 

@@ -11,6 +11,7 @@ from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.named import NAMED
 from connectors.sandbox.server import serve, serve_in_thread
 
 ME = "/rest/api/3/myself"
@@ -64,7 +65,7 @@ async def test_a_lost_answer_means_the_work_is_done(tracker: JiraTracker) -> Non
     tracker.faults.add("POST */comment", faults.drop())
     async with serve(tracker) as url, client(tracker, url) as http:
         for done in (1, 1):
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):  # as the loop tells of it
                 await http.post(comment, json={"body": adf.from_text("Once")})
             assert len(tracker.site.issue("SHOP-1").comments) == done
         assert (await http.get(ME)).status_code == 200
@@ -173,3 +174,106 @@ def test_a_tracker_serves_from_a_thread_and_stops(tracker: JiraTracker) -> None:
     assert "sandbox" not in {thread.name for thread in threading.enumerate()}
     with pytest.raises(httpx.ConnectError):
         httpx.get(url + ME)
+
+
+# --- set from another process ---------------------------------------------------------------------
+
+
+async def test_a_fault_is_set_by_name_and_counted_and_ended(tracker: JiraTracker) -> None:
+    async with serve(tracker) as url, client(tracker, url) as http:
+        wish = {"fault": "limit", "match": f"GET {ME}", "with": {"form": "jira", "seconds": 30}, "skip": 1}
+        answer = await http.put("/-/faults", json=wish | {"times": 2})
+        assert (answer.status_code, answer.json()["left"]) == (201, 2)
+        statuses = [(await http.get(ME)).status_code for _ in range(4)]
+        assert statuses == [200, 429, 429, 200]
+        (shown,) = (await http.get("/-/faults")).json()
+        assert shown == {"fault": "limit", "match": f"GET {ME}", "skip": 0, "left": 0, "struck": 2}
+        assert (
+            await http.put("/-/faults", json={"fault": "answer", "match": "*", "times": None,
+                                              "with": {"status": 503, "headers": {"Retry-After": "9"}}})
+        ).status_code == 201  # fmt: skip
+        assert (await http.get(ME)).headers["Retry-After"] == "9"
+        assert (await http.delete("/-/faults")).status_code == 204
+        assert ((await http.get(ME)).status_code, (await http.get("/-/faults")).json()) == (200, [])
+
+
+async def test_a_lost_answer_is_set_by_name(tracker: JiraTracker) -> None:
+    comment = "/rest/api/3/issue/SHOP-1/comment"
+    async with serve(tracker) as url, client(tracker, url) as http:
+        await http.put("/-/faults", json={"fault": "drop", "match": "POST */comment", "after_work": True})
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http.post(comment, json={"body": adf.from_text("Once")})
+    assert len(tracker.site.issue("SHOP-1").comments) == 1
+
+
+MEMBERS = {
+    "answer": {"status": 418, "body": {"message": "no"}, "headers": {}},
+    "proxy_page": {"status": 502},
+    "redirect": {"location": "https://elsewhere.example/", "status": 307},
+    "limit": {"form": "jira_silent", "seconds": 0},
+    "drip": {"seconds": 0.01},
+    "page_size": {"items": 1},
+    "is_last": {"value": True},
+    "in_zone": {"name": "Asia/Tokyo"},
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+async def test_every_fault_has_a_name(tracker: JiraTracker, name: str) -> None:
+    async with serve(tracker) as url, client(tracker, url) as http:
+        wish = {"fault": name, "match": f"GET {SEARCH}", "with": MEMBERS.get(name, {})}
+        assert (await http.put("/-/faults", json=wish)).status_code == 201
+        params = {"jql": "project = SHOP", "fields": "created", "maxResults": 3}
+        try:
+            async with asyncio.timeout(0.5):  # the client's own begins anew with every byte
+                answer = await http.get(SEARCH, params=params)
+            said = (answer.status_code, answer.text)
+        except (httpx.TransportError, TimeoutError) as error:
+            said = (0, type(error).__name__)
+        assert (await http.get("/-/faults")).json()[0]["struck"] == 1
+        healthy = await http.get(SEARCH, params=params)
+    if name not in ("repeat_token", "is_last", "empty_last_page"):
+        assert said != (200, healthy.text), "nothing was disturbed"
+
+
+REFUSED = [
+    ({"fault": "earthquake", "match": "*"}, "there are answer"),
+    ({"fault": ["answer"], "match": "*"}, "there are answer"),
+    ({"fault": "drop"}, "fault and match"),
+    ({"fault": "drop", "match": ""}, "glob"),
+    ({"fault": "drop", "match": 7}, "glob"),
+    ({"fault": "drop", "match": "*", "colour": 1}, "at most"),
+    ({"fault": "drop", "match": "*", "times": 0}, "times"),
+    ({"fault": "drop", "match": "*", "times": True}, "times"),
+    ({"fault": "drop", "match": "*", "skip": -1}, "skip"),
+    ({"fault": "drop", "match": "*", "with": {"status": 1}}, "nothing"),
+    ({"fault": "drop", "match": "*", "after_work": "yes"}, "after_work"),
+    ({"fault": "answer", "match": "*"}, "needs more"),
+    ({"fault": "answer", "match": "*", "with": {"status": "503"}}, "with.status"),
+    ({"fault": "answer", "match": "*", "with": {"status": 99}}, "with.status"),
+    ({"fault": "answer", "match": "*", "with": {"status": 503, "headers": {"A": 1}}}, "with.headers"),
+    ({"fault": "limit", "match": "*", "with": {"form": "speed", "seconds": 1}}, "with.form"),
+    ({"fault": "in_zone", "match": "*", "with": {"name": "../../etc"}}, "time zone"),
+    ([], "fault and match"),
+]
+
+
+@pytest.mark.parametrize(("wish", "words"), REFUSED)
+async def test_a_fault_that_is_not_known_is_refused_in_words(
+    tracker: JiraTracker, wish: object, words: str
+) -> None:
+    async with serve(tracker) as url, client(tracker, url) as http:
+        answer = await http.put("/-/faults", json=wish)
+        assert (answer.status_code, words in answer.json()["message"]) == (422, True), answer.text
+        assert (await http.get("/-/faults")).json() == []
+
+
+async def test_no_page_of_another_site_sets_a_fault(tracker: JiraTracker) -> None:
+    async with serve(tracker) as url, client(tracker, url) as http:
+        http.headers["Origin"] = "https://elsewhere.example"
+        for method in ("PUT", "DELETE"):
+            answer = await http.request(method, "/-/faults", json={"fault": "drop", "match": "*"})
+            assert answer.status_code == 403
+        assert (await http.put("/-/faults", content=b"{")).status_code == 403
+        del http.headers["Origin"]
+        assert (await http.put("/-/faults", content=b"{")).status_code == 400

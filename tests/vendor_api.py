@@ -9,6 +9,7 @@ the description does not name are reported, and a Jira comment must be a documen
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ import httpx
 import jsonschema_rs
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from urllib3 import HTTPResponse
 
 FIXTURES = Path(__file__).parents[2] / "shared" / "fixtures"
 Json = dict[str, Any]
@@ -34,7 +36,7 @@ ERRORS = {"jira-cloud-v3": "ErrorCollection", "github": "basic-error"}
 # GitHub's own links lead to these, though its description does not name them.
 CURSORS = frozenset({"after", "before"})
 # The ticket pages and controls of the simulated trackers are no part of any description.
-API_PATHS = re.compile(r"(/api/v3)?/(rest|user|rate_limit|orgs|repos|repositories)(/|$)")
+API_PATHS = re.compile(r"(/api/v3)?/(rest|user|meta|rate_limit|orgs|repos|repositories)(/|$)")
 JIRA_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)")
 
 
@@ -168,6 +170,12 @@ def from_requests(response: Any) -> tuple[httpx.Request, httpx.Response]:
     return request, httpx.Response(
         response.status_code, headers=headers, content=response.content, request=request
     )
+
+
+def kept(response: Any) -> Any:
+    """For `responses`: the same answer, whose body can still be read once the code has taken it in."""
+    response.raw = HTTPResponse(io.BytesIO(response.content), preload_content=False)
+    return response
 
 
 class Guard:

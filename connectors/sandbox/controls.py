@@ -1,4 +1,9 @@
-"""Controls for a bench, a demo or a test in another process: the webhook, its log, and the requests seen."""
+"""Controls for a bench, a demo or a test in another process: the webhook, its log, the requests, the faults.
+
+`PUT /-/faults` with `{"fault": "limit", "match": "POST */comment", "times": 2, "skip": 1, "with": {"form":
+"jira", "seconds": 30}}` adds one, see `named`; `GET` lists them with how often each has struck; `DELETE` ends
+them all.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from connectors.sandbox.faults import Fault
 from connectors.sandbox.hook import Delivery, is_loopback
+from connectors.sandbox.named import add_named
 from connectors.sandbox.tracker import CONTROL, Tracker
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -24,6 +31,9 @@ def control_routes(tracker: Tracker) -> list[Route]:
         ("webhook", controls.stop_webhook, "DELETE"),
         ("deliveries", controls.deliveries, "GET"),
         ("deliveries/{id}", controls.send_again, "POST"),
+        ("faults", controls.faults, "GET"),
+        ("faults", controls.add_fault, "PUT"),
+        ("faults", controls.end_faults, "DELETE"),
     ]
     return [Route(CONTROL + path, endpoint, methods=[method]) for path, endpoint, method in table]
 
@@ -79,6 +89,38 @@ class _Controls:
         if found is None:
             return JSONResponse({"message": "There is no such delivery, or no webhook any more."}, 404)
         return JSONResponse(_shown(found), 202)
+
+    async def faults(self, request: Request) -> Response:
+        """Also those that are used up, oldest first."""
+        return JSONResponse([_shown_fault(one) for one in self.tracker.faults.all()], headers=NO_STORE)
+
+    async def add_fault(self, request: Request) -> Response:
+        if not is_from_here(request):
+            return _elsewhere()
+        try:
+            wish = await request.json()
+        except ValueError:
+            return JSONResponse({"message": "The body is not JSON."}, 400)
+        try:
+            return JSONResponse(_shown_fault(add_named(self.tracker, wish)), 201)
+        except ValueError as error:
+            return JSONResponse({"message": str(error)}, 422)
+
+    async def end_faults(self, request: Request) -> Response:
+        if not is_from_here(request):
+            return _elsewhere()
+        self.tracker.faults.clear()
+        return Response(None, 204)
+
+
+def _shown_fault(one: Fault) -> dict[str, object]:
+    return {
+        "fault": one.name,
+        "match": one.match,
+        "skip": one.skip,
+        "left": one.left,
+        "struck": one.struck,
+    }
 
 
 def _shown(one: Delivery) -> dict[str, object]:

@@ -58,6 +58,7 @@ async def serve(tracker: Tracker, port: int = 0, *, through: Through | None = No
         lifespan="off",
         log_config=None,
         proxy_headers=False,
+        date_header=False,  # the tracker says its own
         ws="none",
         timeout_keep_alive=60,
     )

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from fnmatch import fnmatchcase
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -82,6 +83,10 @@ class Tracker:
     def listens_at(self, url: str) -> None:
         self.base_url = url
 
+    def clock(self) -> datetime:
+        """The tracker's own time, aware, UTC, which its answers carry as `Date`."""
+        return utc_now()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self.routes is not None, "a tracker needs its routes before it can answer"
         if scope["type"] != "http" or scope["path"].startswith(CONTROL):
@@ -94,6 +99,8 @@ class Tracker:
         async def answered(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
+                date = format_datetime(self.clock(), usegmt=True).encode()
+                message = {**message, "headers": [*message.get("headers", ()), (b"date", date)]}
             await send(message)
 
         action = self.faults.take(seen.line)

@@ -19,11 +19,12 @@ from starlette.responses import Response
 
 from connectors.sandbox.faults import PAGE_SIZE
 from connectors.sandbox.github.host import GitHubHost
-from connectors.sandbox.github.records import Account, Issue, Json, Repository
+from connectors.sandbox.github.records import ROLES, Account, Issue, Json, Repository
 from connectors.sandbox.github.views import Views, dump
 
 DOCUMENTATION = "https://docs.github.com/rest"
-VERSIONS = frozenset({"2022-11-28", "2026-03-10"})
+DEFAULT_VERSION = "2022-11-28"
+VERSIONS = frozenset({DEFAULT_VERSION, "2026-03-10"})
 HOUR = 3600
 
 
@@ -74,6 +75,7 @@ class Call:
     def __init__(self, host: GitHubHost, views: Views, rate: RateLimit, request: Request) -> None:
         self.host, self.views, self.rate, self.request = host, views, rate, request
         self.viewer: Account | None = None
+        self.accepted = "allows_permissionless_access=true"  # what a fine-grained token needs here
 
     def admit(self) -> None:
         """Who asks, in which version, and whether the hour's requests are used up."""
@@ -82,7 +84,7 @@ class Call:
             raise GitHubError(
                 403, "Request forbidden by administrative rules. Please add a User-Agent header."
             )
-        if headers.get("x-github-api-version", "2022-11-28") not in VERSIONS:
+        if headers.get("x-github-api-version", DEFAULT_VERSION) not in VERSIONS:
             raise GitHubError(400, "The requested API version is not supported.")
         if authorization := headers.get("authorization"):
             kind, _, token = authorization.partition(" ")
@@ -99,10 +101,23 @@ class Call:
             raise GitHubError(401, "Requires authentication")
         return self.viewer
 
+    def scopes(self) -> set[str] | None:
+        """A classic token's; None for a fine-grained one and for nobody."""
+        told = self.host.scopes.get(self.viewer.login) if self.viewer else None
+        return None if told is None else {part.strip() for part in told.split(",")}
+
     def sees(self, repository: Repository) -> bool:
-        return repository.full_name not in self.host.hidden and (
-            self.viewer is not None or not repository.private
-        )
+        """Of a classic token's scopes only `repo` opens what is private."""
+        if repository.full_name in self.host.hidden:
+            return False
+        scopes = self.scopes()
+        reach = self.viewer is not None if scopes is None else "repo" in scopes
+        return reach or not repository.private
+
+    def must_read_issues(self, repository: Repository) -> None:
+        self.accepted = "issues=read"
+        if repository.full_name in self.host.no_issues:
+            raise GitHubError(403, "Resource not accessible by personal access token")
 
     def repository(self) -> Repository:
         """The one the path names, by name or by id; Moved for a name of the past."""
@@ -113,6 +128,7 @@ class Call:
         else:
             asked = f"{params['owner']}/{params['repo']}"
             found = self.host.find_repository(asked)
+        self.accepted = "metadata=read"
         if found is None or not self.sees(found):
             raise GitHubError(404, "Not Found")
         if asked is not None and found.full_name.lower() != asked.lower():
@@ -123,6 +139,7 @@ class Call:
     def issue(self) -> Issue:
         """The one the path names; Moved after a transfer, 410 after a deletion."""
         repository, number = self.repository(), self.request.path_params["number"]
+        self.must_read_issues(repository)
         if number in repository.issues:
             return repository.issues[number]
         if number not in repository.gone:
@@ -137,8 +154,21 @@ class Call:
 
     def must_write(self, repository: Repository) -> None:
         self.known()
+        self.accepted = "issues=write"
+        scopes = self.scopes()
+        if scopes is not None and not scopes & {"repo", "public_repo"}:
+            raise GitHubError(404, "Not Found")
         if repository.full_name in self.host.read_only:
             raise GitHubError(403, "Resource not accessible by personal access token")
+        if repository.archived:
+            raise GitHubError(403, "Repository was archived so is read-only.")
+
+    def must_comment(self, issue: Issue, verb: str) -> None:
+        """A locked conversation is for those who may push. The bot has its own role, people are members."""
+        self.must_write(issue.repository)
+        pushes = ROLES.index(issue.repository.role) >= ROLES.index("push")
+        if issue.locked and self.viewer == self.host.bot and not pushes:
+            raise GitHubError(403, f"Unable to {verb} comment because issue is locked.")
 
     async def body(self) -> Json:
         try:
@@ -207,7 +237,21 @@ class Call:
         numbers = {
             f"X-RateLimit-{name.capitalize()}": str(value) for name, value in self.rate.numbers().items()
         }
-        return {**numbers, "X-RateLimit-Resource": "core", "X-GitHub-Request-Id": secrets.token_hex(8)}
+        own = {"X-RateLimit-Resource": "core", "X-GitHub-Request-Id": secrets.token_hex(8)}
+        asked = self.request.headers.get("x-github-api-version", DEFAULT_VERSION)
+        return {**numbers, **own, **self._about_token(), "X-GitHub-Api-Version-Selected": asked}
+
+    def _about_token(self) -> dict[str, str]:
+        """Scopes of a classic token; of a fine-grained one what was needed, never what it has."""
+        if self.viewer is None:
+            return {}
+        login = self.viewer.login
+        told = {"X-Accepted-GitHub-Permissions": self.accepted}
+        if (scopes := self.host.scopes.get(login)) is not None:
+            told = {"X-OAuth-Scopes": scopes}
+        if (ends := self.host.expires.get(login)) is not None:
+            told["GitHub-Authentication-Token-Expiration"] = ends
+        return told
 
     def refuse(self, error: GitHubError) -> Response:
         body: Json = {

@@ -22,15 +22,24 @@ SORTS: dict[str, Callable[[Repository], Any]] = {
 def handlers() -> list[tuple[str, str, Handler]]:
     return [
         ("GET", "/user", user),
+        ("GET", "/meta", meta),
         ("GET", "/rate_limit", rate_limit),
         ("GET", "/orgs/{org}/repos", repositories),
         ("GET", "/orgs/{org}/issue-types", issue_types),
         ("GET", "{repository}", repository),
+        ("GET", "{repository}/labels/{name}", label),
     ]
 
 
 async def user(call: Call) -> Response:
     return call.reply(call.views.me(call.known(), call.host.clock()))
+
+
+async def meta(call: Call) -> Response:
+    """Only an Enterprise Server says its release."""
+    release = call.host.release
+    shown = {"verifiable_password_authentication": False}
+    return call.reply(shown if release is None else shown | {"installed_version": release})
 
 
 async def rate_limit(call: Call) -> Response:
@@ -64,6 +73,18 @@ async def issue_types(call: Call) -> Response:
 
 async def repository(call: Call) -> Response:
     return call.reply(call.views.repository(call.repository(), full=True))
+
+
+async def label(call: Call) -> Response:
+    """In any case. Labels are made by being put on an issue."""
+    repository = call.repository()
+    call.must_read_issues(repository)
+    asked = call.request.path_params["name"].lower()
+    known = {*repository.labels, *(name for issue in repository.issues.values() for name in issue.labels)}
+    for name in known:
+        if name.lower() == asked:
+            return call.reply(call.views.label(repository, name))
+    raise GitHubError(404, "Not Found")
 
 
 def _organization(call: Call) -> str:

@@ -29,7 +29,7 @@ async def page(call: Call) -> Response:
 
 async def create(call: Call) -> Response:
     issue = call.issue()
-    call.must_write(issue.repository)
+    call.must_comment(issue, "create")
     made = call.host.comment(issue.key, await _text(call), call.known())
     shown = call.views.comment(issue, made)
     return call.reply(shown, 201, {"Location": shown["url"]})
@@ -41,13 +41,13 @@ async def read(call: Call) -> Response:
 
 
 async def edit(call: Call) -> Response:
-    issue, comment = _own(call)
+    issue, comment = _own(call, "update")
     call.host.edit_comment(comment.id, await _text(call), by=call.known())
     return call.reply(call.views.comment(issue, comment))
 
 
 async def delete(call: Call) -> Response:
-    _, comment = _own(call)
+    _, comment = _own(call, "delete")
     call.host.delete_comment(comment.id, by=call.known())
     return call.done()
 
@@ -60,9 +60,9 @@ def _named(call: Call) -> tuple[Issue, Comment]:
     return found
 
 
-def _own(call: Call) -> tuple[Issue, Comment]:
+def _own(call: Call, verb: str) -> tuple[Issue, Comment]:
     issue, comment = _named(call)
-    call.must_write(issue.repository)
+    call.must_comment(issue, verb)
     if comment.author != call.viewer:
         raise GitHubError(403, "Must have admin rights to Repository.")
     return issue, comment

@@ -43,6 +43,11 @@ class GitHubHost:
         self.comments: dict[int, tuple[Issue, Comment]] = {}
         self.read_only: set[str] = set()  # full names where the bot may not write
         self.hidden: set[str] = set()  # full names the bot may not see
+        self.no_issues: set[str] = set()  # full names whose issues its token may not read
+        # Of tokens, by login: a classic one shows its scopes, any other is fine-grained; and when it ends.
+        self.scopes: dict[str, str] = {}
+        self.expires: dict[str, str] = {}
+        self.release: str | None = None  # of an Enterprise Server
         self.rate_limit = 5000
         self.associations = {OUTSIDER: "NONE"}  # logins that are not simply members, or owners
         self.watchers: list[Callable[[told.Change], None]] = []
@@ -196,6 +201,13 @@ class GitHubHost:
             closed = issue.state == "closed"
             issue.closed = self.clock() if closed else None
             issue.state_reason = changes.get("state_reason") or ("completed" if closed else "reopened")
+
+    def lock(self, key: str, *, locked: bool = True) -> None:
+        """Only who may push to the repository still comments there."""
+        issue = self.issue(key)
+        issue.locked = locked
+        issue.recorded.pop("locked", None)
+        issue.rendered.clear()
 
     def add_sub_issue(self, parent: str, child: Issue) -> None:
         above = self.issue(parent)

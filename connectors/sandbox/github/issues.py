@@ -37,6 +37,7 @@ def handlers() -> list[tuple[str, str, Handler]]:
 
 async def page(call: Call) -> Response:
     repository = call.repository()
+    call.must_read_issues(repository)
     found = _filtered(call, repository)
     sort = SORTS[call.choice("sort", "created", set(SORTS))]
     descending = call.choice("direction", "desc", {"asc", "desc"}) == "desc"

@@ -10,6 +10,9 @@ from typing import Any
 Json = dict[str, Any]
 
 
+ROLES = ("pull", "triage", "push", "maintain", "admin")  # each has what those before it have
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     login: str
@@ -42,6 +45,8 @@ class Repository:
     private: bool
     created: datetime
     description: str = ""
+    archived: bool = False
+    role: str = "triage"  # the bot's; see ROLES
     issues: dict[int, Issue] = field(default_factory=dict)
     milestones: dict[str, Milestone] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
@@ -80,6 +85,7 @@ class Issue:
     milestone: Milestone | None = None
     type: IssueType | None = None
     pull_request: bool = False
+    locked: bool = False
     parent: Issue | None = None
     children: list[Issue] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -43,6 +44,9 @@ class GitHubTracker(Tracker):
         ]
         pages = page_routes(self, GitHubDesk(self.host), sync_now)
         self.routes = Starlette(routes=[*api, *pages], exception_handlers={HTTPException: _unknown})
+
+    def clock(self) -> datetime:
+        return self.host.now()
 
     def listens_at(self, url: str) -> None:
         super().listens_at(url)

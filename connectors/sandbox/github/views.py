@@ -8,7 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from connectors.sandbox.github.links import REPOSITORY_LINKS, USER_LINKS, USER_NAMES
-from connectors.sandbox.github.records import Account, Comment, Issue, IssueType, Json, Milestone, Repository
+from connectors.sandbox.github.records import (
+    ROLES,
+    Account,
+    Comment,
+    Issue,
+    IssueType,
+    Json,
+    Milestone,
+    Repository,
+)
 
 REACTIONS = ("+1", "-1", "laugh", "confused", "heart", "hooray", "eyes", "rocket")
 
@@ -96,7 +105,8 @@ class Views:
             **{name: f"{url}/{rest}" for name, rest in REPOSITORY_LINKS.items()},
             **dict.fromkeys(("git_url", "ssh_url", "clone_url"), f"{page}.git"),
             "svn_url": page,
-            **dict.fromkeys(("fork", "archived", "disabled", "has_wiki", "has_pages", "has_projects"), False),
+            **dict.fromkeys(("fork", "disabled", "has_wiki", "has_pages", "has_projects"), False),
+            "archived": value.archived,
             **dict.fromkeys(("has_issues", "has_downloads"), True),
             **dict.fromkeys(("mirror_url", "homepage", "language", "license"), None),
             **dict.fromkeys(
@@ -108,7 +118,7 @@ class Views:
             "has_discussions": False,
             "topics": [],
             **dict.fromkeys(("created_at", "updated_at", "pushed_at"), stamp(value.created)),
-            "permissions": {"admin": False, "maintain": False, "push": False, "triage": True, "pull": True},
+            "permissions": {name: ROLES.index(name) <= ROLES.index(value.role) for name in ROLES},
         }
         if full:
             shown |= {"network_count": 0, "subscribers_count": 0}
@@ -212,7 +222,7 @@ class Views:
             "labels": [self.label(repository, name) for name in issue.labels],
             "state": issue.state,
             "state_reason": issue.state_reason,
-            "locked": False,
+            "locked": issue.locked,
             "active_lock_reason": None,
             "assignee": people[0] if people else None,
             "assignees": people,

@@ -64,6 +64,8 @@ class Call:
         return may(self.site, self.viewer, permission, project)
 
     def sees(self, issue: Issue) -> bool:
+        if issue.closed_to_bot and self.viewer == self.site.bot:
+            return False
         return self.may("BROWSE_PROJECTS", issue.project)
 
     def issue(self) -> Issue:

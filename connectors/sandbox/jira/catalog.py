@@ -61,6 +61,7 @@ async def projects(call: Call) -> Response:
         one
         for one in sorted(call.site.projects.values(), key=lambda one: one.key)
         if call.may("BROWSE_PROJECTS", one)
+        and not one.archived
         and (not keys or one.key in keys)
         and (not kinds or one.type_key in kinds)
     ]

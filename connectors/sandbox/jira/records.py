@@ -49,6 +49,7 @@ class Project:
     name: str
     type_key: str = "software"
     team_managed: bool = False
+    archived: bool = False  # in no list and no search; its issues can be read by id, and not be changed
     last_number: int = 0
 
 
@@ -78,6 +79,7 @@ class Issue:
     components: list[str] = field(default_factory=list)
     assignee: Account | None = None
     parent: Issue | None = None
+    closed_to_bot: bool = False  # by its security level, which leaves Northing's account out
     children: list[Issue] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)
     custom: Json = field(default_factory=dict)

@@ -11,19 +11,27 @@ PROJECT_PERMISSIONS = {
     "EDIT_OWN_COMMENTS": "Edit Own Comments",
     "EDIT_ALL_COMMENTS": "Edit All Comments",
     "DELETE_OWN_COMMENTS": "Delete Own Comments",
+    "DELETE_ALL_COMMENTS": "Delete All Comments",
+    "CREATE_ISSUES": "Create Issues",
     "EDIT_ISSUES": "Edit Issues",
     "DELETE_ISSUES": "Delete Issues",
     "LINK_ISSUES": "Link Issues",
+    "ADMINISTER_PROJECTS": "Administer Projects",
 }
 GLOBAL_PERMISSIONS = {"ADMINISTER": "Administer Jira"}
-NOBODYS = frozenset({"EDIT_ALL_COMMENTS"})
+# Nobody's but the bot's, where the site grants it.
+NOBODYS = frozenset({"EDIT_ALL_COMMENTS", "DELETE_ALL_COMMENTS", "ADMINISTER_PROJECTS"})
 OUTSIDERS = frozenset({"BROWSE_PROJECTS", "ADD_COMMENTS", "EDIT_OWN_COMMENTS", "DELETE_OWN_COMMENTS"})
 
 
 def may(site: JiraSite, account: Account | None, permission: str, project: Project) -> bool:
     """Whether the account holds a project permission; a stranger and a deactivated one hold none."""
-    if account is None or not account.active or permission in NOBODYS:
+    if account is None or not account.active:
         return False
+    if project.archived and permission != "BROWSE_PROJECTS":
+        return False
+    if permission in NOBODYS:
+        return account == site.bot and (permission, project.key) in site.granted
     if account == site.bot:
         return (permission, project.key) not in site.denied
     return not account.outsider or permission in OUTSIDERS

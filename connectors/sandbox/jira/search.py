@@ -32,6 +32,10 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
+def _listed(call: Call, issue: Issue) -> bool:
+    return call.sees(issue) and not issue.project.archived
+
+
 def _list_of(kind: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(_is(kind)(item) for item in value)
 
@@ -139,7 +143,7 @@ class Search:
                 query = parse(asked.jql, self.site, viewer.time_zone)
             except JqlError as error:
                 raise JiraError(400, str(error)) from None
-            visible = [issue for issue in self.site.indexed(asked.reconcile) if call.sees(issue)]
+            visible = [issue for issue in self.site.indexed(asked.reconcile) if _listed(call, issue)]
             self._results[found] = query, query.rows(visible)
             while len(self._results) > KEPT_RESULTS:
                 self._results.popitem(last=False)

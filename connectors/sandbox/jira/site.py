@@ -51,6 +51,7 @@ class JiraSite(SearchIndex):
         self.keys: dict[str, str] = {}  # every key an issue ever had, in capitals, to its id
         self.comments: dict[str, tuple[Issue, Comment]] = {}
         self.denied: set[tuple[str, str]] = set()  # (permission, project key) the bot does not have
+        self.granted: set[tuple[str, str]] = set()  # those it has though nobody else does
         self.administrators: set[str] = set()  # account ids; only these may ask what others may do
         self.page_cap = 100
         self.id_page_cap = 5000
@@ -89,6 +90,11 @@ class JiraSite(SearchIndex):
             self.types[own.id] = own
         self.version += 1
         return project
+
+    def archive(self, key: str, *, archived: bool = True) -> None:
+        """https://support.atlassian.com/jira-cloud-administration/docs/archive-a-project/"""
+        self.projects[key].archived = archived
+        self.version += 1
 
     def epic_type(self, project: Project) -> IssueType:
         own = [kind for kind in self.types.values() if kind.level == 1 and kind.project == project.id]
@@ -217,6 +223,11 @@ class JiraSite(SearchIndex):
             del self.comments[comment.id]
         self.version += 1
         self._tell(told.Change("jira:issue_deleted", "issue_deleted", issue, by or self._somebody()))
+
+    def close_to_bot(self, id_or_key: str, *, closed: bool = True) -> None:
+        """Its security level is for others now. Its time of update stays, as when a level changes."""
+        self.issue(id_or_key).closed_to_bot = closed
+        self.version += 1
 
     def touch(self, issue: Issue) -> None:
         """The issue changed now: its time, and every rendering that shows a part of it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -36,6 +38,9 @@ class JiraTracker(Tracker):
             routes=[*(route(self.site, *entry) for entry in rest), *pages],
             exception_handlers={HTTPException: _unknown},
         )
+
+    def clock(self) -> datetime:
+        return self.site.now()
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

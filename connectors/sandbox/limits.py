@@ -1,0 +1,64 @@
+"""The vendors' limits as they say them, for a client that has to tell them from other refusals.
+
+https://developer.atlassian.com/cloud/jira/platform/rate-limiting/ and
+https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api. Some secondary limits of GitHub
+say so in words alone, with no header (github.com/hub4j/github-api, #2009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from connectors.sandbox.faults import Action, answer
+
+Headers = dict[str, str]
+
+PRIMARY = "API rate limit exceeded for user ID 1."
+SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+
+
+def _jira(until: datetime, headers: Headers) -> Headers:
+    reset = f"{until:%Y-%m-%dT%H:%M:%SZ}"
+    return {"RateLimit-Reason": "jira-burst-based", "X-RateLimit-Reset": reset} | headers
+
+
+def _github(remaining: int, until: datetime, headers: Headers) -> Headers:
+    numbers = {
+        "Limit": 5000,
+        "Remaining": remaining,
+        "Used": 5000 - remaining,
+        "Reset": int(until.timestamp()),
+    }
+    return {f"X-RateLimit-{name}": str(number) for name, number in numbers.items()} | headers
+
+
+# By name: the status, the words, and the headers for so many seconds until that moment.
+LIMITS: dict[str, tuple[int, str, Callable[[int, datetime], Headers]]] = {
+    "jira": (429, "Rate limit exceeded.", lambda s, u: _jira(u, {"Retry-After": str(s)})),
+    "jira_date": (429, "Rate limit exceeded.", lambda s, u: {"Retry-After": format_datetime(u, usegmt=True)}),
+    "jira_reset": (429, "Rate limit exceeded.", lambda s, u: _jira(u, {})),
+    "jira_silent": (429, "", lambda s, u: {}),
+    "github_primary": (403, PRIMARY, lambda s, u: _github(0, u, {})),
+    "github_primary_429": (429, PRIMARY, lambda s, u: _github(0, u, {})),
+    "github_secondary": (403, SECONDARY, lambda s, u: _github(4000, u, {"Retry-After": str(s)})),
+    "github_secondary_429": (429, SECONDARY, lambda s, u: _github(4000, u, {"Retry-After": str(s)})),
+    "github_secondary_words": (403, SECONDARY, lambda s, u: _github(4000, u, {})),
+    "github_silent": (429, "", lambda s, u: {}),
+}
+
+
+def limit(form: str, seconds: int, clock: Callable[[], datetime]) -> Action:
+    """A limit that ends in so many seconds; `clock` is the tracker's own. The `_silent` and `_words` forms
+    do not say when."""
+    status, words, headers = LIMITS[form]
+
+    async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        until = clock().replace(microsecond=0) + timedelta(seconds=seconds)
+        body = {"message": words} if words else ""
+        await answer(status, body, headers(seconds, until))(app, scope, receive, send)
+
+    return act
