@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from connectors.facts import Inspection, Told
+
 StatusCategory = Literal["todo", "doing", "done"]
 
 
@@ -281,6 +283,11 @@ class Connector(Protocol):
     @property
     def requests(self) -> int: ...
 
+    @property
+    def told(self) -> Told:
+        """What the latest answer told of the tracker's limit and clock."""
+        ...
+
     async def account(self) -> Account:
         """Who we are. Raises `Unauthorized` where the tracker takes us for nobody."""
         ...
@@ -300,11 +307,10 @@ class Connector(Protocol):
         """The present state of each, in the order asked for, read past any search index."""
         ...
 
-    async def find_comment(self, ref: EpicRef, marker: Marker) -> Comment | None:
-        """Our comment on the ticket by `marker`, every page of comments looked at.
+    async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
+        """The comments on the ticket that carry `marker`, every page looked at: ours first, the oldest first.
 
-        A comment with the marker by another author comes back with `ours` False if there
-        is none of ours. Raises `Gone` if the ticket is not there.
+        One by another author has `ours` False. Raises `Gone` if the ticket is not there.
         """
         ...
 
@@ -318,8 +324,22 @@ class Connector(Protocol):
         """
         ...
 
+    async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
+        """Delete a comment of ours: one request.
+
+        Raises `Gone` if it is not there, `Unanswered` if the request may have been carried out.
+        """
+        ...
+
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
         """A comment as it stands now, its author's right asked of the tracker; None where it is gone."""
+        ...
+
+    async def inspect(self) -> Inspection:
+        """What we may and may not do there, asked of the tracker; nothing is written.
+
+        Raises none of these errors: what failed is a fact like any other.
+        """
         ...
 
     async def aclose(self) -> None: ...

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel
 
 from connectors.base import Connector, Document, Marker
+from connectors.facts import Clock, Patience
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.payloads import comment_body
@@ -29,8 +30,8 @@ from connectors.webhooks import Webhooks
 class Kind:
     """One kind of tracker.
 
-    `connect(base_url, credentials, scope, epics)` takes values of the three models and calls
-    nobody yet. `render(document, marker)` is what a person finds on the ticket: on GitHub the
+    `connect(base_url, credentials, scope, epics, patience, clock)` takes values of the three models and
+    calls nobody yet. `render(document, marker)` is what a person finds on the ticket: on GitHub the
     Markdown with its two marker lines, on Jira, where the comment is no text, its words.
     `webhooks`: how it sends them, and what they point at.
     """
@@ -39,7 +40,7 @@ class Kind:
     credentials: type[BaseModel]
     scope: type[BaseModel]
     epics: type[BaseModel]
-    connect: Callable[[str, Any, Any, Any], Connector]
+    connect: Callable[[str, Any, Any, Any, Patience, Clock], Connector]
     render: Callable[[Document, Marker], str]
     webhooks: Webhooks
 
@@ -75,12 +76,27 @@ def check_base_url(kind: str, base_url: str) -> str:
         raise ValueError("must not hold a user name or password; put them into credentials")
     if "?" in base_url or "#" in base_url:
         raise ValueError("must end with the path, without ? or #")
+    if _is_no_trackers(parts.hostname):
+        raise ValueError("is an address that no tracker has")
     local = is_loopback(base_url)
     if parts.scheme == "http" and not local:
         raise ValueError("must begin with https://, so that the token does not travel in the open")
     if not local:
         _check_place(kind, parts)
     return base_url.strip().rstrip("/")
+
+
+def _is_no_trackers(host: str) -> bool:
+    """Link-local, where clouds tell a machine its secrets; unspecified; multicast. By the letter.
+
+    A company's own addresses are no others than its trackers'.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_link_local or address.is_unspecified or address.is_multicast
 
 
 _EXAMPLES = {"jira": "https://acme.atlassian.net", "github": "https://api.github.com"}

@@ -425,24 +425,29 @@ async def test_a_comment_is_made_found_edited_and_missed(world: World) -> None:
     ref = world.epic(1)
     world.write(ref, "")
     async with connected(world) as connector:
-        assert await connector.find_comment(ref, MARKER) is None
+        assert await connector.find_comments(ref, MARKER) == []
         made = await connector.put_comment(ref, None, words("first"), MARKER)
         assert made.ours
         assert made.url.startswith(world.base_url)
-        assert await connector.find_comment(ref, MARKER) == made
-        assert await connector.find_comment(ref, Marker("other", 5)) is None
+        assert await connector.find_comments(ref, MARKER) == [made]
+        assert await connector.find_comments(ref, Marker("other", 5)) == []
         assert await connector.put_comment(ref, made.id, words("second"), MARKER) == made
-        assert await connector.find_comment(ref, MARKER) == made
+        assert await connector.find_comments(ref, MARKER) == [made]
         assert [("first" in body, "second" in body) for body in world.bodies(ref)] == [
             (False, False), (False, True),
         ]  # fmt: skip
+        double = await connector.put_comment(ref, None, words("twice"), MARKER)
+        assert await connector.find_comments(ref, MARKER) == [made, double]
+        await connector.delete_comment(ref, double.id)
         world.delete_comment(made)
-        assert await connector.find_comment(ref, MARKER) is None
+        assert await connector.find_comments(ref, MARKER) == []
         with pytest.raises(Gone):
             await connector.put_comment(ref, made.id, words("third"), MARKER)
+        with pytest.raises(Gone):
+            await connector.delete_comment(ref, made.id)
         world.delete(ref)
         with pytest.raises(Gone):
-            await connector.find_comment(ref, MARKER)
+            await connector.find_comments(ref, MARKER)
         with pytest.raises(Gone):
             await connector.put_comment(ref, None, words("fourth"), MARKER)
 
@@ -456,8 +461,7 @@ async def test_a_lost_answer_is_looked_for_and_found_once(
     async with connected(world) as connector:
         with pytest.raises(Unanswered):
             await connector.put_comment(ref, None, words("once"), MARKER)
-        found = await connector.find_comment(ref, MARKER)
-        assert found is not None
+        (found,) = await connector.find_comments(ref, MARKER)
         assert found.ours
     assert struck.struck == 1
     assert len(world.bodies(ref)) == 1
@@ -470,7 +474,7 @@ async def test_a_request_lost_before_it_was_done_left_nothing(world: World) -> N
     async with connected(world) as connector:
         with pytest.raises(Unanswered):
             await connector.put_comment(ref, None, words("once"), MARKER)
-        assert await connector.find_comment(ref, MARKER) is None
+        assert await connector.find_comments(ref, MARKER) == []
 
 
 async def test_our_comment_is_found_behind_many_pages(world: World) -> None:
@@ -479,15 +483,14 @@ async def test_our_comment_is_found_behind_many_pages(world: World) -> None:
         world.write(ref, "")
     async with connected(world) as connector:
         made = await connector.put_comment(ref, None, words("late"), MARKER)
-        assert await connector.find_comment(ref, MARKER) == made
+        assert await connector.find_comments(ref, MARKER) == [made]
 
 
 async def test_a_marker_in_a_strangers_hand_is_not_ours(world: World) -> None:
     ref = world.epic(1)
     world.write(ref, "copied")
     async with connected(world) as connector:
-        found = await connector.find_comment(ref, MARKER)
-        assert found is not None
+        (found,) = await connector.find_comments(ref, MARKER)
         assert not found.ours
         with pytest.raises(Rejected):
             await connector.put_comment(ref, found.id, words("mine"), MARKER)
@@ -517,7 +520,7 @@ async def test_a_comment_on_a_ticket_that_moved(world: World) -> None:
         (now,) = await connector.fetch([ref])
         assert isinstance(now, Epic)
         made = await connector.put_comment(now.ref, None, words("x"), MARKER)
-        assert await connector.find_comment(ref, MARKER) is not None
+        assert await connector.find_comments(ref, MARKER) != []
         assert made.ours
 
 
@@ -526,7 +529,7 @@ async def test_hostile_words_arrive_as_the_vendor_wants_them(world: World) -> No
     hostile = "@all #1 <script> \x00 \u202e https://x.example ```"
     async with connected(world) as connector:
         made = await connector.put_comment(ref, None, words(hostile), MARKER)
-        assert await connector.find_comment(ref, MARKER) == made
+        assert await connector.find_comments(ref, MARKER) == [made]
 
 
 async def test_nobody_listens(world: World, unused_tcp_port: int) -> None:

@@ -226,7 +226,7 @@ async def test_trap_25_a_limit_is_told_at_once_and_slept_by_nobody(
         ({"status_code": 401, "json": {"message": "Bad credentials"}}, Unauthorized),
         ({"status_code": 403, "json": {"message": "Resource not accessible"}}, Unauthorized),
         ({"json": {}}, Unauthorized),
-        ({"json": None}, Unauthorized),
+        ({"json": None}, BadPayload),  # no body says nothing of the credentials
         ({"status_code": 404, "json": {"message": "Not Found"}}, Rejected),
         ({"status_code": 500}, Unavailable),
         ({"status_code": 203, "json": {"id": 1}}, BadPayload),
@@ -391,30 +391,34 @@ def comment(number: int, author: int | None = 42, body: str = "words") -> dict[s
 @pytest.mark.parametrize(
     ("pages", "found"),
     [
-        ([[]], None),
-        ([[comment(1), comment(2, None, "x"), comment(3, 9, "> " + BODY)]], None),
-        ([[comment(1, 9, BODY)], [], [comment(2, 42, BODY), comment(3, 42, BODY)]], ("2", True)),
-        ([[comment(1, 9, BODY)], [comment(2)]], ("1", False)),
-        ([[comment(1, None, BODY)]], ("1", False)),
-        ([[comment(1, 42, BODY.replace("inst/5", "inst/51"))]], None),
-        ([[comment(1, 42, BODY.replace("\n", "\r\n"))]], ("1", True)),
+        ([[]], []),
+        ([[comment(1), comment(2, None, "x"), comment(3, 9, "> " + BODY)]], []),
+        (
+            [[comment(1, 9, BODY)], [], [comment(2, 42, BODY), comment(3, 42, BODY)]],
+            [("2", True), ("3", True), ("1", False)],
+        ),
+        ([[comment(1, 9, BODY)], [comment(2)]], [("1", False)]),
+        ([[comment(1, None, BODY)]], [("1", False)]),
+        ([[comment(1, 42, BODY.replace("inst/5", "inst/51"))]], [("1", True)]),  # before a transfer
+        ([[comment(1, 42, BODY.replace("inst/5", "other/5"))]], []),
+        ([[comment(1, 42, BODY.replace("\n", "\r\n"))]], [("1", True)]),
     ],
 )
 async def test_our_comment_is_found_by_marker_and_author(
-    github: respx.MockRouter, make: Make, pages: list[list[Any]], found: tuple[str, bool] | None
+    github: respx.MockRouter, make: Make, pages: list[list[Any]], found: list[tuple[str, bool]]
 ) -> None:
     for number, rows in reversed(list(enumerate(pages, 1))):
         more = {"link": f'<{COMMENTS}?page={number + 1}>; rel="next"'} if number < len(pages) else {}
         params = {"page": str(number)} if number > 1 else {"per_page": "100"}
         github.get(COMMENTS, params=params).respond(json=rows, headers=more)
-    got = await make().find_comment(REF, MARKER)
-    assert (None if got is None else (got.id, got.ours)) == found
+    got = await make().find_comments(REF, MARKER)
+    assert [(comment.id, comment.ours) for comment in got] == found
 
 
 async def test_a_ticket_that_is_gone_has_no_comments(github: respx.MockRouter, make: Make) -> None:
     github.get(COMMENTS).respond(404, json={"message": "Not Found"})
     with pytest.raises(Gone):
-        await make().find_comment(REF, MARKER)
+        await make().find_comments(REF, MARKER)
 
 
 # --- the wire -------------------------------------------------------------------------------

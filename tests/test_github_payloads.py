@@ -204,7 +204,7 @@ def test_the_first_two_lines_are_the_marker() -> None:
     ("body", "carried"),
     [
         ("<!-- northing:notice -->\r\n<!-- northing:id inst/5 -->\r\n\r\nx", True),
-        ("<!-- northing:notice -->\n<!-- northing:id inst/51 -->\nx", False),
+        ("<!-- northing:notice -->\n<!-- northing:id inst/51 -->\nx", True),  # before a transfer
         ("<!-- northing:notice -->\n<!-- northing:id other/5 -->\nx", False),
         ("> <!-- northing:notice -->\n> <!-- northing:id inst/5 -->", False),
         ("look:\n<!-- northing:notice -->\n<!-- northing:id inst/5 -->", False),

@@ -389,7 +389,6 @@ async def test_trap_9_a_write_without_an_answer_is_sent_once_and_said_so(
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        ({"status": 404}, Gone),
         ({"status": 403, "json": {"errorMessages": ["no permission to comment"]}}, Rejected),
         ({"status": 400, "json": {"errors": {"comment": "Comment body is not valid!"}}}, Rejected),
         ({"status": 413}, Rejected),
@@ -405,6 +404,19 @@ async def test_a_write_that_was_not_carried_out(
         await make().put_comment(REF, "900", NOTICE, MARKER)
     assert not isinstance(caught.value, Unanswered)
     assert len(jira.calls) == 1
+
+
+@pytest.mark.parametrize(("shown", "error"), [(404, Gone), (200, Rejected)])
+async def test_a_comment_that_is_not_there_is_asked_for_before_that_is_believed(
+    jira: responses.RequestsMock, make: Make, shown: int, error: type[Exception]
+) -> None:
+    """Jira answers alike for what is gone and for what we may not change."""
+    jira.put(f"{COMMENTS}/900", status=404)
+    jira.get(f"{API}/myself", json={"accountId": "me", "displayName": "Me"})
+    jira.get(f"{COMMENTS}/900", status=shown, json={"id": "900"})
+    with pytest.raises(error):
+        await make().put_comment(REF, "900", NOTICE, MARKER)
+    assert [call.request.method for call in jira.calls] == ["PUT", "GET", "GET"]
 
 
 async def test_trap_16_a_missing_permission_is_not_tried_again(
@@ -467,28 +479,28 @@ def comment(number: int, author: str | None = "me", marker: str | None = None) -
 @pytest.mark.parametrize(
     ("comments", "found"),
     [
-        ([], None),
-        ([comment(1), comment(2, "ada"), comment(3, None)], None),
-        ([comment(1), comment(2, "me", "inst/5"), comment(3, "me", "inst/5")], ("2", True)),
-        ([comment(1, "ada", "inst/5"), comment(2, "me", "inst/5")], ("2", True)),
-        ([comment(1, "ada", "inst/5")], ("1", False)),
-        ([comment(1, "me", "inst/51"), comment(2, "me", "other/5")], None),
-        ([comment(n, "ada") for n in range(1, 350)] + [comment(999, "me", "inst/5")], ("999", True)),
-        ([comment(n, "me") for n in range(1, 350)] + [comment(999, "me", "inst/5")], ("999", True)),
+        ([], []),
+        ([comment(1), comment(2, "ada"), comment(3, None)], []),
+        ([comment(1), comment(2, "me", "inst/5"), comment(3, "me", "inst/5")], [("2", True), ("3", True)]),
+        ([comment(1, "ada", "inst/5"), comment(2, "me", "inst/5")], [("2", True), ("1", False)]),
+        ([comment(1, "ada", "inst/5")], [("1", False)]),
+        ([comment(1, "me", "inst/51"), comment(2, "me", "other/5")], []),
+        ([comment(n, "ada") for n in range(1, 350)] + [comment(999, "me", "inst/5")], [("999", True)]),
+        ([comment(n, "me") for n in range(1, 350)] + [comment(999, "me", "inst/5")], [("999", True)]),
     ],
 )
 async def test_our_comment_is_found_by_marker_and_author(
-    jira: responses.RequestsMock, make: Make, comments: list[dict[str, Any]], found: tuple[str, bool] | None
+    jira: responses.RequestsMock, make: Make, comments: list[dict[str, Any]], found: list[tuple[str, bool]]
 ) -> None:
     Ticket(jira, comments, page=30)  # the server gives fewer than asked for
-    got = await make().find_comment(REF, MARKER)
-    assert (None if got is None else (got.id, got.ours)) == found
+    got = await make().find_comments(REF, MARKER)
+    assert [(comment.id, comment.ours) for comment in got] == found
 
 
 async def test_a_ticket_that_is_gone_has_no_comments(jira: responses.RequestsMock, make: Make) -> None:
     jira.get(COMMENTS, status=404, json={"errorMessages": ["Issue does not exist"]})
     with pytest.raises(Gone):
-        await make().find_comment(REF, MARKER)
+        await make().find_comments(REF, MARKER)
 
 
 # --- the wire -------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from connectors.base import (
 )
 from connectors.github.payloads import NOTICE
 from connectors.registry import KINDS
-from tests.vendor_api import check_exchange, from_requests
+from tests.vendor_api import check_exchange, from_requests, kept
 
 HIDDEN = "s3cret-token"
 
@@ -282,7 +282,7 @@ def granted(*issues: int) -> dict[str, Any]:
 
 @pytest.fixture
 def jira() -> Iterator[responses.RequestsMock]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+    with responses.RequestsMock(assert_all_requests_are_fired=False, response_callback=kept) as mock:
         mock.get(f"{REST}/myself", json={"accountId": "me", "displayName": "Northing"})
         yield mock
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 from connectors.base import (
@@ -24,9 +27,12 @@ from connectors.base import (
     Unanswered,
     Unauthorized,
 )
+from connectors.budget import told
+from connectors.facts import PATIENCE, Clock, Inspection, Patience, Told, utc_now
 from connectors.github import payloads
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.errors import NEW_TOKEN, Forbidden
+from connectors.github.inspect import GitHubInspector
 from connectors.github.wire import Wire
 
 _PAGE = f"per_page={payloads.PAGE_SIZE}"
@@ -42,9 +48,15 @@ class GitHubConnector:
     """
 
     def __init__(
-        self, base_url: str, credentials: GitHubCredentials, scope: GitHubScope, epics: GitHubEpics
+        self,
+        base_url: str,
+        credentials: GitHubCredentials,
+        scope: GitHubScope,
+        epics: GitHubEpics,
+        patience: Patience = PATIENCE,
+        clock: Clock = utc_now,
     ) -> None:
-        self._wire = Wire(base_url.rstrip("/"), credentials.token.get_secret_value())
+        self._wire = Wire(base_url.rstrip("/"), credentials.token.get_secret_value(), patience, clock)
         self._web = payloads.web_base(base_url)
         self._scope = scope
         self._epics = epics
@@ -55,8 +67,15 @@ class GitHubConnector:
     def requests(self) -> int:
         return self._wire.calls
 
+    @property
+    def told(self) -> Told:
+        return told(self._wire.heard, self._wire.heard_at)
+
     async def aclose(self) -> None:
         await self._wire.aclose()
+
+    async def inspect(self) -> Inspection:
+        return await GitHubInspector(self, self._wire, self._epics).look()
 
     # --- reading ---
 
@@ -95,10 +114,12 @@ class GitHubConnector:
     async def _organization(self, organization: str) -> list[Project]:
         """Its repositories; what is archived or has no issues is no concern of a whole organisation."""
         url: str | None = f"/orgs/{{org}}/repos?sort=full_name&direction=asc&{_PAGE}"
+        used: set[str] = set()
         found: list[Project] = []
         try:
             while url:
                 rows, url = await self._wire.page(url, {"org": organization})
+                payloads.once(url, used)
                 found += [p for p in map(payloads.project_of, rows) if p.problem is None]
         except (Gone, Forbidden) as error:
             return [Project(f"{organization}/*", problem=error.message)]
@@ -119,14 +140,19 @@ class GitHubConnector:
                     "Give the token access to it, or take it out of the scope.",
                 ) from error
             payloads.once(url, used)
-            met = [payloads.issue_of(row, project.key, self._web, self._epics) for row in rows]
-            issues = [issue for issue in met if issue is not None]
+            issues = await asyncio.to_thread(self._met, rows, project.key)
             cursor = max([i.epic.updated_at for i in issues] + ([cursor] if cursor else []), default=None)
             yield Page(
                 tuple(i.epic for i in issues if i.fits),
                 tuple(Missing(i.epic.ref, "not_an_epic") for i in issues if not i.fits),
                 cursor,
             )
+
+    def _met(self, rows: Sequence[Any], repository: str) -> list[payloads.Issue]:
+        """The issues in an answer, without pull requests. Called in a thread: a stranger may write a text
+        that takes a second to read, and a page holds a hundred."""
+        met = [payloads.issue_of(row, repository, self._web, self._epics) for row in rows]
+        return [issue for issue in met if issue is not None]
 
     async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
         return [await self._one(ref) for ref in refs]
@@ -137,9 +163,10 @@ class GitHubConnector:
             raw = await self._wire.item(_ISSUE, place := payloads.place_of(ref.key))
         except Gone:
             return Missing(ref, "deleted")
-        issue = payloads.issue_of(raw, f"{place['owner']}/{place['repo']}", self._web, self._epics)
-        if issue is None:
+        found = await asyncio.to_thread(self._met, [raw], f"{place['owner']}/{place['repo']}")
+        if not found:
             return Missing(ref, "not_an_epic")
+        [issue] = found
         if payloads.replaced(ref, issue.epic):
             return Missing(ref, "deleted")
         if not await self._in_scope(issue.epic.project):
@@ -158,35 +185,57 @@ class GitHubConnector:
 
     # --- comments ---
 
-    async def find_comment(self, ref: EpicRef, marker: Marker) -> Comment | None:
+    async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
         account = self._account or await self.account()
         url: str | None = f"{_ISSUE}/comments?{_PAGE}"
         used: set[str] = set()
-        others: Comment | None = None
+        found: list[Comment] = []
         while url:
-            rows, url = await self._wire.page(url, payloads.place_of(ref.key))
+            async with self._really_gone(ref, None):
+                rows, url = await self._wire.page(url, payloads.place_of(ref.key))
             payloads.once(url, used)
             for row in rows:
-                if not payloads.carries(row, marker):
-                    continue
-                ours = str((row.get("user") or {}).get("id")) == account.id
-                if ours:
-                    return self._comment(ref, str(row["id"]))
-                others = others or self._comment(ref, str(row["id"]), ours=False)
-        return others
+                if payloads.carries(row, marker):
+                    ours = str((row.get("user") or {}).get("id")) == account.id
+                    found.append(self._comment(ref, str(row["id"]), ours))
+        return sorted(found, key=lambda comment: not comment.ours)
 
     async def put_comment(
         self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
     ) -> Comment:
         place = payloads.place_of(ref.key)
         body = payloads.comment_body(text, marker)
-        if comment_id is None:
-            sent = await self._wire.send("POST", f"{_ISSUE}/comments", place, body)
-        else:
-            sent = await self._wire.send("PATCH", _COMMENT, place | {"comment": comment_id}, body)
+        async with self._really_gone(ref, comment_id):
+            if comment_id is None:
+                sent = await self._wire.send("POST", f"{_ISSUE}/comments", place, body)
+            else:
+                sent = await self._wire.send("PATCH", _COMMENT, place | {"comment": comment_id}, body)
         if not sent.get("id"):
             raise Unanswered("GitHub took the comment but did not say its id.")
         return self._comment(ref, str(sent["id"]))
+
+    async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
+        async with self._really_gone(ref, comment_id):
+            await self._wire.remove(_COMMENT, payloads.place_of(ref.key) | {"comment": comment_id})
+
+    @asynccontextmanager
+    async def _really_gone(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
+        """GitHub says also to who may not write, or is nobody to it, that what he writes is not there.
+
+        A write so answered has changed nothing. Raises `Unauthorized` or `Forbidden` where that is why.
+        https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api#404-not-found-for-an-existing-resource
+        """
+        try:
+            yield
+        except Gone as error:
+            await self.account()
+            if comment_id is None:
+                raise
+            await self._wire.item(_COMMENT, payloads.place_of(ref.key) | {"comment": comment_id})
+            raise Forbidden(
+                f"GitHub shows our comment and does not let us change it. {error.message}",
+                "The token needs Issues read and write on this repository.",
+            ) from error
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
         """One request where the author's association settles their right, else a second for the issue."""
@@ -195,7 +244,7 @@ class GitHubConnector:
             raw = await self._wire.item(_COMMENT, place | {"comment": comment.id})
         except Gone:
             return None
-        found = payloads.ticket_comment(raw, place["number"])
+        found = await asyncio.to_thread(payloads.ticket_comment, raw, place["number"])
         if found is None or found.ours or found.may_steer:
             return found
         try:

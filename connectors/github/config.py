@@ -52,9 +52,13 @@ class GitHubScope(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    repositories: list[Repository] = Field(default_factory=list, description="Repositories as OWNER/NAME.")
+    repositories: list[Repository] = Field(
+        default_factory=list, max_length=1_000, description="Repositories as OWNER/NAME."
+    )
     organizations: list[Organization] = Field(
-        default_factory=list, description="Organisations, each with all its repositories not archived."
+        default_factory=list,
+        max_length=1_000,
+        description="Organisations, each with all its repositories not archived.",
     )
 
     @model_validator(mode="after")
@@ -79,11 +83,13 @@ class GitHubEpics(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    labels: list[Name] = Field(default_factory=lambda: ["epic"], description="Label names, in any case.")
-    issue_types: list[Name] = Field(
-        default_factory=list, description="The organisation's issue type names, in any case."
+    labels: list[Name] = Field(
+        default_factory=lambda: ["epic"], max_length=100, description="Label names, in any case."
     )
-    with_sub_issues: bool = Field(False, description="Issues that have sub-issues.")
+    issue_types: list[Name] = Field(
+        default_factory=list, max_length=100, description="The organisation's issue type names, in any case."
+    )
+    with_sub_issues: bool = Field(False, strict=True, description="Issues that have sub-issues.")
 
     @model_validator(mode="after")
     def _any_selector(self) -> Self:

@@ -8,10 +8,19 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from connectors.base import ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
+from connectors.markup import clean
 
 NEW_TOKEN = "Make a new token and put it into the source's credentials."  # noqa: S105
 _LONGEST_WAIT = 24 * 3600.0
 _SECONDARY = 60.0  # "wait for at least one minute" where nothing else is said
+_SECONDARY_WORDS = "secondary rate limit"
+# No token mends these, only write access to the repository the first of them.
+# https://docs.github.com/communities/moderating-comments-and-conversations/locking-conversations and
+# https://docs.github.com/repositories/archiving-a-github-repository/archiving-repositories
+_WAYS_OUT = {
+    "is locked": "Unlock the conversation, or give the account write access to the repository.",
+    "archived": "Unarchive the repository, or take it out of the scope.",
+}
 
 
 class Forbidden(Rejected):
@@ -28,7 +37,9 @@ def error_of(
     """The error an answer stands for, None for a good one. `headers` are looked up in lower case.
 
     https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api: a 403 is a limit
-    only with `retry-after` or with nothing remaining, else a permission that is missing.
+    only with `retry-after`, with nothing remaining, or where its words say so, which is all that some
+    secondary limits do; else a permission that is missing. `now` is our time, for where the answer does
+    not say its own.
     """
     if status < 300:
         return None
@@ -37,13 +48,12 @@ def error_of(
         return Moved("The repository or issue has moved; its present address is looked up first.")
     if status == 401:
         return Unauthorized("GitHub does not accept the token.", NEW_TOKEN)
-    if status in {403, 429} and (wait := _limit(status, headers, now)) is not None:
+    now = _moment(headers.get("date", "")) or now  # by the clock of who says until when
+    limited = status == 429 or _SECONDARY_WORDS in said.casefold()
+    if status in {403, 429} and (wait := _limit(limited, headers, now)) is not None:
         return Unavailable("GitHub limits our requests.", wait)
     if status == 403:
-        return Forbidden(
-            f"GitHub forbids it: {said}",
-            "The token needs Issues read and write and Metadata read on this repository.",
-        )
+        return Forbidden(f"GitHub forbids it: {said}", _way_out(said))
     if status in {408, 425} or status >= 500:
         kind = Unanswered if write else Unavailable
         return kind(f"GitHub is in trouble: {said}", _seconds(headers, now) or 60.0)
@@ -52,7 +62,14 @@ def error_of(
     return Rejected(f"GitHub refused: {said}", "See what GitHub says, and change the source or the ticket.")
 
 
-def _limit(status: int, headers: Mapping[str, str], now: datetime) -> float | None:
+def _way_out(said: str) -> str:
+    for word, what_to_do in _WAYS_OUT.items():
+        if word in said.casefold():
+            return what_to_do
+    return "The token needs Issues read and write and Metadata read on this repository."
+
+
+def _limit(limited: bool, headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds until the limit is over, never less than told; None where it is no limit."""
     seconds = _seconds(headers, now)
     if seconds is not None:
@@ -63,7 +80,7 @@ def _limit(status: int, headers: Mapping[str, str], now: datetime) -> float | No
         except ValueError:
             return _SECONDARY
         return _clamped(reset - now.timestamp())
-    return _SECONDARY if status == 429 else None
+    return _SECONDARY if limited else None
 
 
 def _seconds(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -74,11 +91,16 @@ def _seconds(headers: Mapping[str, str], now: datetime) -> float | None:
         return _clamped(float(told))
     except ValueError:
         pass
+    moment = _moment(told)
+    return _SECONDARY if moment is None else _clamped((moment - now).total_seconds())
+
+
+def _moment(text: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(told)
+        moment = parsedate_to_datetime(text)
     except (ValueError, TypeError):
-        return _SECONDARY
-    return _clamped(((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds())
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _clamped(seconds: float) -> float:
@@ -86,10 +108,10 @@ def _clamped(seconds: float) -> float:
 
 
 def message_of(body: bytes) -> str:
-    """What an error body says, in words; nothing for pages of HTML and other noise."""
+    """What an error body says, in one line that can be stored and shown; nothing for HTML and other noise."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
         return ""
     message = said.get("message") if isinstance(said, dict) else None
-    return message[:500] if isinstance(message, str) else ""
+    return clean(message[:500]) if isinstance(message, str) else ""

@@ -29,6 +29,7 @@ from connectors.github.text import lines_of
 from connectors.markup import storable, to_markdown
 
 PAGE_SIZE = 100
+MOST_PAGES = 10_000  # a million tickets; a list without an end is none
 OVERLAP = timedelta(minutes=5)  # rows move between the pages of a listing by update
 NOTICE = "<!-- northing:notice -->"
 
@@ -169,9 +170,12 @@ def listing_query(since: datetime | None) -> dict[str, str]:
 
 
 def once(url: str | None, used: set[str]) -> None:
-    """Raises `BadPayload` if the next page's address was followed before; adds it to `used`."""
+    """Raises `BadPayload` if the next page's address was followed before, or there were too many; adds it to
+    `used`."""
     if url in used:
         raise BadPayload("GitHub's listing leads back to a page already read; it has no end to read to.")
+    if len(used) >= MOST_PAGES:
+        raise BadPayload(f"GitHub's listing has more than {MOST_PAGES} pages; it is not read to its end.")
     if url:
         used.add(url)
 
@@ -224,15 +228,24 @@ def comment_body(text: Document, marker: Marker) -> dict[str, str]:
     return {"body": f"{_head(marker)}\n\n{to_markdown(text)}"}
 
 
+_ID = re.compile(r"<!-- northing:id (.{1,100})/[0-9]{1,19} -->")
+
+
 def _head(marker: Marker) -> str:
     return f"{NOTICE}\n<!-- northing:id {marker} -->"
 
 
 def carries(comment: Any, marker: Marker) -> bool:
-    """Whether the first two lines are our marker; a quotation of it stands elsewhere."""
+    """Whether the first two lines are our installation's marker; a quotation of it stands elsewhere.
+
+    Of whichever epic: a transferred ticket may have been another one of ours for a while.
+    """
     body = comment.get("body") if isinstance(comment, dict) else None
     lines = [line.strip() for line in str(body or "").splitlines()[:2]]
-    return "\n".join(lines) == _head(marker)
+    if len(lines) < 2 or lines[0] != NOTICE:
+        return False
+    found = _ID.fullmatch(lines[1])
+    return found is not None and found[1] == marker.installation
 
 
 def is_notice(body: Any) -> bool:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 from gidgethub import GitHubException
 from gidgethub.abc import GitHubAPI
 
-from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
+from connectors.base import (
+    UNREACHABLE,
+    BadPayload,
+    ConnectorError,
+    Rejected,
+    Unanswered,
+    Unavailable,
+)
+from connectors.bodies import ACCEPTED, Body, without
+from connectors.facts import Clock, Patience
 from connectors.github.errors import Moved, error_of
-
-TIMEOUT = httpx.Timeout(30, connect=5)
-TOTAL = 55  # seconds for one call, however slowly the server drips
 
 # The oldest version that is still served, which GHES knows too; 2026-03-10 takes members away.
 # https://docs.github.com/rest/about-the-rest-api/api-versions
@@ -32,19 +37,36 @@ _HOPS = 3
 _UNREADABLE = (ValueError, RecursionError, GitHubException)
 
 
+class _Answer(NamedTuple):
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+
 class Wire(GitHubAPI):
     """gidgethub over an httpx client of our own; errors come out as `connectors.base` names them.
 
     gidgethub's ready-made httpx adapter is not used: it takes another package where that is
-    installed. `calls` counts the requests sent.
+    installed. `calls` counts the requests sent; `heard` has the headers of the latest answer, whatever it
+    was, and is looked up in any case; `heard_at` is when it came.
     """
 
-    def __init__(self, base_url: str, token: str) -> None:
+    def __init__(self, base_url: str, token: str, patience: Patience, clock: Clock) -> None:
         super().__init__("northing", oauth_token=token, base_url=base_url)
         self.calls = 0
+        self.heard: Mapping[str, str] = httpx.Headers()
+        self._clock = clock
+        self.heard_at = clock()
         self._host = urlsplit(base_url).netloc
         self._origin = _origin(base_url)
-        self._http = httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, verify=_trusted())
+        self._token = token
+        self._patience = patience
+        timeout = httpx.Timeout(patience.read, connect=patience.connect)
+        # The environment's proxy carries what is encrypted; plain http, on this machine alone, it would read.
+        proxied = base_url.lower().startswith("https:")
+        self._http = httpx.AsyncClient(
+            timeout=timeout, follow_redirects=False, verify=_trusted(), trust_env=proxied
+        )
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -73,11 +95,23 @@ class Wire(GitHubAPI):
             raise Unanswered("GitHub took the request, but its answer could not be read.")
         return answer
 
+    async def remove(self, url: str, place: Mapping[str, str]) -> None:
+        """A request that deletes. Only 204 says that it did; a proxy may answer anything else."""
+        try:
+            _, _, status = await self._make_request("DELETE", url, place, b"", _ACCEPT)
+        except _UNREADABLE as error:
+            raise Unanswered("GitHub took the request, but its answer could not be read.") from error
+        if status != 204:
+            raise Unanswered("GitHub took the request, but its answer could not be read.")
+
     async def _read(self, url: str, place: Mapping[str, str]) -> tuple[Any, str | None]:
         try:
             data, following, _ = await self._make_request("GET", url, place, b"", _ACCEPT)
         except _UNREADABLE as error:
             raise BadPayload(f"GitHub's answer to {url} could not be read.") from error
+        if not isinstance(data, (dict, list)):
+            # gidgethub hands on what is no JSON as it came, such as the page of a proxy.
+            raise BadPayload(f"GitHub's answer to {url} could not be read.")
         return data, following
 
     async def _request(
@@ -85,36 +119,43 @@ class Wire(GitHubAPI):
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Called by gidgethub for each request; redirects of a GET are followed on this host."""
         for _ in range(_HOPS + 1):
-            response = await self._answer(method, url, headers, body)
-            location = response.headers.get("location")
-            if method != "GET" or response.status_code not in _REDIRECTS or not location:
+            answer = await self._answer(method, url, headers, body)
+            location = answer.headers.get("location")
+            if method != "GET" or answer.status not in _REDIRECTS or not location:
                 break
             url = urljoin(url, location)
         write = method != "GET"
-        wrong = error_of(
-            response.status_code, response.headers, response.content, write=write, now=datetime.now(UTC)
-        )
+        said = answer.content if answer.status < 300 else without(answer.content, [self._token])
+        wrong = error_of(answer.status, answer.headers, said, write=write, now=self._clock())
         if isinstance(wrong, Moved) and not write:
             raise BadPayload("GitHub's redirect leads nowhere.")
         if wrong is not None:
             raise wrong
-        return response.status_code, response.headers, response.content
+        return answer
 
-    async def _answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
+    async def _answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> _Answer:
         # The one door to the network, so a link or redirect elsewhere never carries the token.
-        if _origin(url) != self._origin:
+        if (origin := _origin(url)) != self._origin:
             raise Rejected(
-                f"{self._host} leads to another host, {urlsplit(url).netloc}.",
+                f"{self._host} leads to another host or login{f', {origin.host}' if origin else ''}.",
                 "Set base_url to the API's present address; the token is sent nowhere else.",
             )
         self.calls += 1
-        versioned = {**headers, "x-github-api-version": API_VERSION}
+        ours = {**headers, "x-github-api-version": API_VERSION, "accept-encoding": ACCEPTED}
         try:
-            async with asyncio.timeout(TOTAL):
-                return await self._http.request(method, url, headers=versioned, content=body)
+            async with (
+                asyncio.timeout(self._patience.total),
+                self._http.stream(method, url, headers=ours, content=body) as response,
+            ):
+                self.heard, self.heard_at = response.headers, self._clock()
+                return _Answer(response.status_code, response.headers, await _content(response))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Without the cause, whose words may repeat the request.
             raise self._no_answer(error, write=method != "GET") from None
+        except BadPayload as error:
+            if method == "GET":
+                raise
+            raise Unanswered(error.message) from None
 
     def _no_answer(self, error: Exception, *, write: bool) -> ConnectorError:
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
@@ -133,7 +174,26 @@ def _trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    return scheme, (parts.hostname or "").lower(), parts.port or {"https": 443, "http": 80}.get(scheme)
+async def _content(response: httpx.Response) -> bytes:
+    """Raises `BadPayload` where it is too large."""
+    body = Body(response.headers.get("content-encoding"))
+    async for piece in response.aiter_raw():
+        body.take(piece)
+    return body.whole()
+
+
+class _Origin(NamedTuple):
+    scheme: str
+    host: str
+    port: int | None
+    login: bytes
+
+
+def _origin(url: str) -> _Origin | None:
+    """Where a request to it goes and as whom, read as the client that sends it reads it: of some addresses
+    two parsers see different hosts. None for what is no address."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        return None
+    return _Origin(parts.scheme, parts.host, parts.port, parts.userinfo)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from connectors.base import (
     Document,
     Epic,
     EpicRef,
+    Gone,
     Marker,
     Missing,
     Page,
@@ -24,10 +26,14 @@ from connectors.base import (
     TicketComment,
     Unanswered,
     Unauthorized,
+    Unavailable,
 )
+from connectors.budget import told
+from connectors.facts import PATIENCE, Clock, Inspection, Patience, Told, utc_now
 from connectors.jira import comments, payloads
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.errors import NEW_TOKEN, Forbidden, Unsuited
+from connectors.jira.inspect import JiraInspector
 from connectors.jira.wire import Wire
 
 _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call takes
@@ -43,10 +49,18 @@ class JiraConnector:
     """A Jira Cloud site; see `connectors.base.Connector`."""
 
     def __init__(
-        self, base_url: str, credentials: JiraCredentials, scope: JiraScope, epics: JiraEpics
+        self,
+        base_url: str,
+        credentials: JiraCredentials,
+        scope: JiraScope,
+        epics: JiraEpics,
+        patience: Patience = PATIENCE,
+        clock: Clock = utc_now,
     ) -> None:
         self._site = base_url.rstrip("/")
-        self._wire = Wire(self._site, credentials.email, credentials.token.get_secret_value())
+        self._wire = Wire(
+            self._site, credentials.email, credentials.token.get_secret_value(), patience, clock
+        )
         self._scope = scope
         self._epics = epics
         self._types: list[str] | None = None
@@ -56,8 +70,15 @@ class JiraConnector:
     def requests(self) -> int:
         return self._wire.requests
 
+    @property
+    def told(self) -> Told:
+        return told(self._wire.heard, self._wire.heard_at)
+
     async def aclose(self) -> None:
         await self._wire.aclose()
+
+    async def inspect(self) -> Inspection:
+        return await JiraInspector(self, self._wire, self._scope, self._epics).look()
 
     # --- reading ---
 
@@ -72,26 +93,21 @@ class JiraConnector:
     async def projects(self) -> list[Project]:
         self._types = None  # types come with projects; each run resolves them anew
         if self._scope.projects is None:
-            return [payloads.project_of(p) for p in await self._project_pages({})]
+            listed = await self._project_pages({})
+            await self._is_known(listed)
+            return [payloads.project_of(p) for p in listed]
         found: dict[str, Project] = {}
         wanted = list(dict.fromkeys(self._scope.projects))
         for start in range(0, len(wanted), _KEYS):
             for raw in await self._project_pages({"keys": wanted[start : start + _KEYS]}):
                 project = payloads.project_of(raw)
                 found[project.key.upper()] = project
+        await self._is_known(found)
         lost = "Jira has no project with this key, or the account may not browse it."
         return [found.get(key) or Project(key, problem=lost) for key in wanted]
 
     async def _project_pages(self, params: dict[str, Any]) -> list[Any]:
-        found: list[Any] = []
-        while True:
-            answer = await self._wire.call(
-                "GET", "project/search", params | {"startAt": len(found), "maxResults": _KEYS}
-            )
-            values = _list(answer, "values")
-            found += values
-            if answer.get("isLast") is True or _at_end(answer, values, found):
-                return found
+        return await self._whole_list("project/search", "values", params | {"maxResults": _KEYS})
 
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         jql = payloads.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
@@ -104,6 +120,8 @@ class JiraConnector:
             while coming is not None:
                 found = await coming
                 token = payloads.next_token(found.answer, used)
+                if token is None:
+                    await self._is_known(found.tickets)
                 coming = asyncio.create_task(self._search(jql, token)) if token else None
                 epics = tuple(ticket.epic for ticket in found.tickets)
                 cursor = max((e.updated_at for e in epics), default=cursor)
@@ -167,29 +185,38 @@ class JiraConnector:
 
     async def _type_ids(self) -> list[str]:
         if self._types is None:
-            self._types = payloads.epic_type_ids(
-                await self._wire.call("GET", "issuetype"), self._epics.issue_types
-            )
+            listed = await self._wire.call("GET", "issuetype")
+            await self._is_known(listed)
+            self._types = payloads.epic_type_ids(listed, self._epics.issue_types)
         return self._types
+
+    async def _is_known(self, found: Any) -> None:
+        """Jira answers those it does not know with nothing: where it did, ask who we are.
+
+        Raises `Unauthorized`.
+        """
+        if not found:
+            await self.account()
 
     # --- comments ---
 
-    async def find_comment(self, ref: EpicRef, marker: Marker) -> Comment | None:
-        """Comments are listed without their properties, so those are asked for by id, ours first."""
+    async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
+        """Comments are listed without their properties, so those are asked for by id."""
         account = self._account or await self.account()
-        listed = await self._comments(ref)
+        async with self._really_gone(ref, None):
+            listed = await self._comments(ref)
         authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in listed}
         ids = sorted(filter(str.isdigit, authors), key=lambda i: (authors[i] != account.id, int(i)))
-        found: str | None = None
+        marked: set[str] = set()
         for start in range(0, len(ids), _FETCH):
             batch = [int(i) for i in ids[start : start + _FETCH]]
-            marked = {str(c["id"]) for c in await self._by_id(batch) if payloads.carries(c, marker)}
-            found = next((i for i in ids if i in marked), None)
-            if found:
-                break
-        if found is None:
-            return None
-        return self._comment(ref, found, ours=authors[found] == account.id)
+            shown = await self._by_id(batch)
+            if len(shown) < len(batch):
+                # Not to be told from a ticket without our comment, and a second one would follow.
+                await self.account()
+                raise Unavailable("Jira did not show every comment that it had listed.")
+            marked |= {str(c["id"]) for c in shown if payloads.carries(c, marker)}
+        return [self._comment(ref, i, ours=authors[i] == account.id) for i in ids if i in marked]
 
     async def _by_id(self, ids: list[int]) -> list[dict[str, Any]]:
         answer = await self._wire.call("POST", "comment/list", {"expand": "properties"}, {"ids": ids})
@@ -197,26 +224,59 @@ class JiraConnector:
 
     async def _comments(self, ref: EpicRef) -> list[dict[str, Any]]:
         path = f"issue/{_part(ref.remote_id)}/comment"
+        params = {"maxResults": 100, "orderBy": "created"}
+        return await self._whole_list(path, "comments", params, gone=True)
+
+    async def _whole_list(
+        self, path: str, member: str, params: dict[str, Any], *, gone: bool = False
+    ) -> list[dict[str, Any]]:
+        """All pages of a list. Raises `BadPayload` where there are too many."""
         found: list[dict[str, Any]] = []
-        while True:
-            params = {"startAt": len(found), "maxResults": 100, "orderBy": "created"}
-            answer = await self._wire.call("GET", path, params, gone=True)
-            page = _list(answer, "comments")
+        for _ in range(payloads.MOST_PAGES):
+            answer = await self._wire.call("GET", path, params | {"startAt": len(found)}, gone=gone)
+            page = _list(answer, member)
             found += page
-            if _at_end(answer, page, found):
+            if payloads.at_end(answer, page, found):
                 return found
+        raise BadPayload(f"Jira's list at {path} has more than {payloads.MOST_PAGES} pages.")
 
     async def put_comment(
         self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
     ) -> Comment:
         path = f"issue/{_part(ref.remote_id)}/comment"
-        if comment_id is None:
-            sent = await self._wire.write("POST", path, payloads.new_comment(text, marker))
-        else:
-            sent = await self._wire.write("PUT", f"{path}/{_part(comment_id)}", payloads.edited_comment(text))
+        async with self._really_gone(ref, comment_id):
+            if comment_id is None:
+                sent = await self._wire.write("POST", path, payloads.new_comment(text, marker))
+            else:
+                path += f"/{_part(comment_id)}"
+                sent = await self._wire.write("PUT", path, payloads.edited_comment(text))
         if not isinstance(sent, dict) or not sent.get("id"):
             raise Unanswered("Jira took the comment but did not say its id.")
         return self._comment(ref, str(sent["id"]))
+
+    async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
+        async with self._really_gone(ref, comment_id):
+            await self._wire.remove(f"issue/{_part(ref.remote_id)}/comment/{_part(comment_id)}")
+
+    @asynccontextmanager
+    async def _really_gone(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
+        """Jira says of what it does not show, and of what it does not let us change, that it is not there.
+
+        A write so answered has changed nothing. Raises `Unauthorized` or `Forbidden` where that is why.
+        """
+        try:
+            yield
+        except Gone as error:
+            await self.account()
+            if comment_id is None:
+                raise
+            await self._wire.call(
+                "GET", f"issue/{_part(ref.remote_id)}/comment/{_part(comment_id)}", gone=True
+            )
+            raise Forbidden(
+                f"Jira shows our comment and does not let us change it. {error.message}",
+                "Give the account the permission Edit own comments.",
+            ) from error
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
         """Two requests: the comment, and its author's right unless no person wrote it; a third where Jira
@@ -275,12 +335,6 @@ def _list(answer: Any, member: str) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise BadPayload(f"Jira's answer has no list of {member}.")
     return found
-
-
-def _at_end(answer: Any, page: list[Any], found: list[Any]) -> bool:
-    """A page may be shorter than asked for; the end is an empty one or the total reached."""
-    total = answer.get("total")
-    return not page or (isinstance(total, int) and len(found) >= total)
 
 
 def _part(value: str) -> str:

@@ -70,7 +70,10 @@ class JiraScope(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     projects: list[ProjectKey] | None = Field(
-        None, min_length=1, description="Project keys; null is every project the account can browse."
+        None,
+        min_length=1,
+        max_length=1_000,
+        description="Project keys; null is every project the account can browse.",
     )
     jql: Annotated[str, Field(max_length=5_000, pattern=_NO_NUL), AfterValidator(_sound_jql)] | None = Field(
         None, description="A further condition in JQL, without ORDER BY."
@@ -87,7 +90,10 @@ class JiraEpics(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     issue_types: list[Annotated[str, Field(min_length=1, max_length=255, pattern=_NO_NUL)]] | None = Field(
-        None, min_length=1, description="Issue type names; null is every type on hierarchy level 1."
+        None,
+        min_length=1,
+        max_length=100,
+        description="Issue type names; null is every type on hierarchy level 1.",
     )
     fields: list[FieldId] = Field(
         default_factory=list, max_length=50, description="Custom field ids that rules may ask about."

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from connectors.base import ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
+from connectors.markup import clean
 
 NEW_TOKEN = "Make a new API token for this account and put it into the source's credentials."  # noqa: S105
 _LONGEST_WAIT = 24 * 3600.0
@@ -29,6 +30,8 @@ def error_of(
     status: int, headers: Mapping[str, str], body: bytes, *, write: bool, now: datetime
 ) -> ConnectorError | None:
     """The error an answer stands for, None for a good one. `headers` have lower-case names.
+
+    `now` is our time, for where the answer does not say its own.
 
     https://developer.atlassian.com/cloud/jira/platform/rest/v3/intro/#status-codes and
     https://developer.atlassian.com/cloud/jira/platform/rate-limiting/
@@ -62,8 +65,9 @@ def _anonymous(status: int, headers: Mapping[str, str]) -> str | None:
     if status == 401:
         return "Jira does not accept the credentials."
     reason = headers.get("x-seraph-loginreason", "")
-    if "AUTHENTICATED_FAILED" in reason or "AUTHENTICATION_DENIED" in reason:
-        return f"Jira did not accept the credentials ({reason.split(',')[0].strip()})."
+    for word in ("AUTHENTICATED_FAILED", "AUTHENTICATION_DENIED"):
+        if word in reason:
+            return f"Jira did not accept the credentials ({word})."
     if headers.get("x-ausername", "").casefold() == "anonymous":
         return "Jira takes us for nobody."
     return None
@@ -76,7 +80,9 @@ def retry_after(headers: Mapping[str, str], now: datetime, otherwise: float) -> 
         seconds = float(told)
     except ValueError:
         moment = _moment(told) or _moment(headers.get("x-ratelimit-reset", ""))
-        seconds = (moment - now).total_seconds() if moment else otherwise
+        # By the clock of who said it, which may be hours from ours.
+        there = _moment(headers.get("date", "")) or now
+        seconds = (moment - there).total_seconds() if moment else otherwise
     if not 0 <= seconds < float("inf"):
         seconds = otherwise
     return min(max(seconds, 1.0), _LONGEST_WAIT)
@@ -93,7 +99,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def messages_of(body: bytes) -> list[str]:
-    """What an error body says, in words; nothing for pages of HTML and other noise."""
+    """What an error body says, in lines that can be stored and shown; nothing for HTML and other noise."""
     try:
         said: Any = json.loads(body)
     except (ValueError, RecursionError):
@@ -106,4 +112,4 @@ def messages_of(body: bytes) -> list[str]:
     fields = said.get("errors")
     if isinstance(fields, dict):
         found += [f"{field}: {text}" for field, text in fields.items()]
-    return [text[:500] for text in found if isinstance(text, str) and text][:5]
+    return [clean(text[:500]) for text in found if isinstance(text, str) and text][:5]

@@ -30,6 +30,7 @@ FIELDS = (
 )  # fmt: skip
 
 PAGE_SIZE = 100
+MOST_PAGES = 10_000  # a million tickets; a list without an end is none
 PROPERTY = "northing"
 
 # The search index lags behind by seconds to minutes, so each read starts this much earlier.
@@ -181,8 +182,17 @@ def next_token(answer: Mapping[str, Any], used: set[str]) -> str | None:
         raise BadPayload(
             "Jira's search gave the same page token twice; its answer cannot be read to the end."
         )
+    if len(used) >= MOST_PAGES:
+        raise BadPayload(f"Jira's search has more than {MOST_PAGES} pages; it is not read to its end.")
     used.add(token)
     return token
+
+
+def at_end(answer: Mapping[str, Any], page: list[Any], found: list[Any]) -> bool:
+    """A page may be shorter than asked for; the end is an empty one, the total reached, or said."""
+    total = answer.get("total")
+    reached = isinstance(total, int) and len(found) >= total
+    return not page or reached or answer.get("isLast") is True
 
 
 # --- types, projects, account ---------------------------------------------------------------

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
 import requests
 from jira import JIRA
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from connectors import lenient
-from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
+from connectors.base import (
+    UNREACHABLE,
+    BadPayload,
+    ConnectorError,
+    Gone,
+    Rejected,
+    Unanswered,
+    Unavailable,
+)
+from connectors.bodies import ACCEPTED, Body, without
+from connectors.facts import Clock, Patience
 from connectors.jira.errors import error_of
+from connectors.jira.sockets import Cuttable
 
-CONNECT, READ = 5, 30  # seconds, each
-TOTAL = 55  # seconds for one call, however slowly the server drips
 _THREADS = 4
+_PIECE = 64 * 1024
 
 T = TypeVar("T")
 
@@ -30,20 +40,31 @@ class Wire:
 
     `jira.JIRA` serves as the authenticated session. It is not safe across threads, so each of
     our few threads has its own. JSON is decoded and read into values in those threads too, which
-    leaves the event loop free. `requests` counts the calls made.
+    leaves the event loop free. `requests` counts the calls made; `heard` has the headers of the latest
+    answer, whatever it was, with names in lower case, which came at `heard_at`.
     """
 
-    def __init__(self, site: str, email: str, token: str) -> None:
+    def __init__(self, site: str, email: str, token: str, patience: Patience, clock: Clock) -> None:
         self.requests = 0
+        self.heard: Mapping[str, str] = {}
+        self._clock = clock
+        self.heard_at = clock()
         self._site = site
         self._host = urlsplit(site).netloc
         self._auth = (email, token)
+        self._secrets = (token, base64.b64encode(f"{email}:{token}".encode()).decode())
+        self._patience = patience
+        self._timeout = (patience.connect, patience.read)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jira")
         self._local = threading.local()
         self._clients: list[JIRA] = []
+        self._connections: list[Cuttable] = []
 
     async def aclose(self) -> None:
+        """Ends every call still under way."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for connections in self._connections:
+            connections.cut()
         await asyncio.to_thread(self._threads.shutdown)
         for client in self._clients:
             client.close()  # type: ignore[no-untyped-call]
@@ -51,6 +72,10 @@ class Wire:
     async def write(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         """A request that changes the ticket. A lost answer is `Unanswered`, a 404 `Gone`."""
         return await self._call(method, path, None, body, _as_it_is, write=True, gone=True)
+
+    async def remove(self, path: str) -> None:
+        """A request that deletes; it has no answer to be read."""
+        await self._call("DELETE", path, None, None, _as_it_is, write=True, gone=True)
 
     @overload
     async def call(
@@ -98,10 +123,10 @@ class Wire:
             return read(self._send(method, path, params, body, write))
 
         try:
-            async with asyncio.timeout(TOTAL):
+            async with asyncio.timeout(self._patience.total):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except TimeoutError:
-            raise self._silence(write, f"within {TOTAL} s") from None
+            raise self._silence(write, f"within {self._patience.total:g} s") from None
         except Gone as error:
             if gone:
                 raise
@@ -127,18 +152,29 @@ class Wire:
                 f"{self._site}/rest/api/3/{path}",
                 params=params,
                 json=body,
-                timeout=(CONNECT, READ),
+                headers={"Accept-Encoding": ACCEPTED},
+                timeout=self._timeout,
                 allow_redirects=False,
+                stream=True,
             )
-        except requests.RequestException as error:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            self.heard, self.heard_at = headers, self._clock()
+            content = _content(response)
+        except (requests.RequestException, HTTPError) as error:
             # Without the cause, whose words may repeat the request.
             raise self._no_answer(error, write) from None
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        wrong = error_of(response.status_code, headers, response.content, write=write, now=datetime.now(UTC))
+        except BadPayload as error:
+            if write:
+                raise Unanswered(error.message) from None
+            raise
+        said = content if response.status_code < 300 else without(content, self._secrets)
+        wrong = error_of(response.status_code, headers, said, write=write, now=self._clock())
         if wrong is not None:
             raise wrong
+        if response.status_code == requests.codes.no_content:
+            return None
         try:
-            return lenient.loads(response.content)
+            return lenient.loads(content)
         except ValueError:
             if write:
                 raise Unanswered("Jira took the request, but its answer could not be read.") from None
@@ -153,14 +189,22 @@ class Wire:
                 basic_auth=self._auth,
                 get_server_info=False,
                 max_retries=0,
-                timeout=(CONNECT, READ),
+                timeout=self._timeout,
             )
+            connections = Cuttable()
+            for scheme in ("https://", "http://"):
+                client._session.mount(scheme, connections)
+            # The environment's proxy carries what is encrypted; plain http, on this machine alone, it would
+            # read. A .netrc is not looked at, for the session has a login of its own.
+            client._session.trust_env = self._site.lower().startswith("https:")
+            client._session.get_redirect_target = _nowhere  # type: ignore[method-assign]
             self._local.client = client
             self._clients.append(client)
+            self._connections.append(connections)
         session: requests.Session = client._session
         return session
 
-    def _no_answer(self, error: requests.RequestException, write: bool) -> ConnectorError:
+    def _no_answer(self, error: Exception, write: bool) -> ConnectorError:
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
             return Rejected(f"{self._site} is not an address that can be called.", "Set base_url right.")
         # urllib3 gives a reason where no request was sent: no route, no name, no handshake.
@@ -178,6 +222,20 @@ class Wire:
     def _silence(self, write: bool, when: str) -> Unavailable:
         kind = Unanswered if write else Unavailable
         return kind(f"{self._host} did not answer {when}.")
+
+
+def _nowhere(resp: requests.Response) -> None:
+    """Where a redirect leads. Though none is followed, `requests` would read all of its body and its address,
+    whatever that may be, to prepare the next request."""
+
+
+def _content(response: requests.Response) -> bytes:
+    """Raises `BadPayload` where it is too large."""
+    with response:
+        body = Body(response.headers.get("content-encoding"))
+        for piece in response.raw.stream(_PIECE, decode_content=False):
+            body.take(piece)
+        return body.whole()
 
 
 def _as_it_is(answer: Any) -> Any:

@@ -1,0 +1,249 @@
+"""What Northing may do on a GitHub host, and what it may do and need not. Nothing is written.
+
+Classic tokens show their scopes, fine-grained ones do not show their permissions:
+https://docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps and
+https://docs.github.com/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors.base import BadPayload, Connector, Gone, Project
+from connectors.facts import Inspection
+from connectors.github.config import GitHubEpics
+from connectors.github.errors import NEW_TOKEN, Forbidden
+from connectors.github.wire import API_VERSION, Wire
+from connectors.inspection import SIGN_IN, Inspector
+
+SOON = timedelta(days=14)
+CLASSIC = "GitHub, Settings, Developer settings, Tokens (classic)"
+FINE_GRAINED = "GitHub, Settings, Developer settings, Fine-grained tokens"
+_RIGHT = "Issues: Read and write"
+_REPOSITORY = "/repos/{owner}/{repo}"
+# Roles above the ones with which one may comment, the widest first.
+_WIDER_ROLES = ("admin", "maintain", "push")
+
+
+class GitHubInspector(Inspector):
+    """`connector` is the one whose wire and configuration these are."""
+
+    def __init__(self, connector: Connector, wire: Wire, epics: GitHubEpics) -> None:
+        super().__init__(connector)
+        self._wire, self._epics = wire, epics
+        self._scopes: frozenset[str] | None = None
+        self._sample: dict[str, Any] | None = None  # an issue, any
+
+    async def look(self) -> Inspection:
+        return await self.go(
+            [
+                (SIGN_IN, self._sign_in),
+                ("server", self._server),
+                ("projects", self._projects),
+                ("Issues: Read-only", self._read_issues),
+                ("comments", self._comments),
+                ("scopes", self._wide_scopes),
+                ("role", self._roles),
+                ("epics", self._find_epics),
+                ("requests left", self.requests_left),
+            ]
+        )
+
+    async def _sign_in(self) -> None:
+        account = await self.connector.account()
+        heard = self._wire.heard
+        self._scopes = scopes_of(heard)
+        token = "a fine-grained token" if self._scopes is None else "a classic token"
+        self.note("ok", SIGN_IN, f"GitHub knows us as {account.name}, by {token}.")
+        self._note_expiry(heard.get("github-authentication-token-expiration"), datetime.now(UTC))
+
+    def _note_expiry(self, told: str | None, now: datetime) -> None:
+        ends = expiry_of(told or "")
+        if told is None:
+            self.note("ok", "token expiry", "GitHub names no end of this token.")
+        elif ends is None:
+            self.note("unknown", "token expiry", f"GitHub says {told!r}, which could not be read.")
+        elif ends - now < SOON:
+            self.note("warning", "token expiry", f"The token ends {ends:%Y-%m-%d %H:%M} UTC.", NEW_TOKEN)
+        else:
+            self.note("ok", "token expiry", f"The token ends {ends:%Y-%m-%d %H:%M} UTC.")
+
+    async def _server(self) -> None:
+        version = self._wire.heard.get("x-github-api-version-selected", API_VERSION)
+        said = await self._wire.item("/meta", {})
+        release = said.get("installed_version") if isinstance(said, dict) else None
+        name = f"GitHub Enterprise Server {release}" if release else "GitHub's cloud"
+        self.note("ok", "server", f"{name}, REST API version {version}.")
+
+    async def _projects(self) -> None:
+        todo = "Give the token access to it, or take it out of the scope."
+        self.note_projects(await self.connector.projects(), "The scope has no repository with issues.", todo)
+
+    # --- rights ---
+
+    async def _read_issues(self) -> None:
+        unread: dict[str, list[str]] = {}
+        read: list[str] = []
+        for project in self.looked_at:
+            try:
+                rows, _ = await self._wire.page(f"{_REPOSITORY}/issues?state=all&per_page=1", _place(project))
+            except (Gone, Forbidden) as error:
+                wanted = self._wire.heard.get("x-accepted-github-permissions")
+                asks = f" It asks for {wanted}." if wanted else ""
+                unread.setdefault(f"{error.message}.{asks}", []).append(project.key)
+            else:
+                read.append(project.key)
+                self._sample = self._sample or next((row for row in rows if isinstance(row, dict)), None)
+        if read:
+            self.note("ok", "Issues: Read-only", "Issues can be read.", projects=read)
+        for why, keys in unread.items():
+            self.note("missing", "Issues: Read-only", why, self._give("read"), projects=keys)
+
+    def _give(self, access: str) -> str:
+        if self._scopes is None:
+            kind = "Issues: Read-only" if access == "read" else _RIGHT
+            return f"Give the token the repository permission {kind} ({FINE_GRAINED})."
+        return f"Give the token the scope repo, or public_repo for public repositories ({CLASSIC})."
+
+    async def _comments(self) -> None:
+        """A classic token may comment where its scope reaches; of a fine-grained one GitHub says nothing."""
+        keys = [project.key for project in self.readable]
+        if not keys:
+            return
+        if self._scopes is None:
+            why = "GitHub does not show what a fine-grained token may write; nothing is written to find out."
+            todo = f"See that it has {_RIGHT} and Metadata: Read-only, and nothing else ({FINE_GRAINED})."
+            self.note("unknown", _RIGHT, why, todo, projects=keys, writing=True)
+            return
+        reached = [p.key for p in self.readable if self._scopes & _scopes_for(p)]
+        if reached:
+            why = f"The scope {', '.join(sorted(self._scopes & {'repo', 'public_repo'}))} lets it comment."
+            self.note("ok", "comments", why, projects=reached, writing=True)
+        if beyond := [key for key in keys if key not in reached]:
+            why = "The token's scopes do not let it comment."
+            self.note("missing", "scope repo", why, self._give("write"), projects=beyond, writing=True)
+
+    async def _wide_scopes(self) -> None:
+        if self._scopes is None:
+            return
+        public = bool(self.readable) and all(project.public for project in self.readable)
+        needed = {"public_repo"} if public else {"repo"}
+        for scope in sorted(self._scopes - needed - ({"public_repo"} & self._scopes)):
+            why = "Northing never uses this scope."
+            if scope == "repo":
+                why = "Every repository of the source is public; public_repo is enough."
+            todo = f"Take it from the token ({CLASSIC}), or use a fine-grained token with {_RIGHT} alone."
+            self.note("not_needed", f"scope {scope}", why, todo)
+
+    async def _roles(self) -> None:
+        """Only a classic token has all that its account's role allows."""
+        wide: dict[str, list[str]] = {}
+        for project in self.looked_at if self._scopes is not None else ():
+            raw = await self._wire.item(_REPOSITORY, _place(project))
+            held = raw.get("permissions") if isinstance(raw, dict) else None
+            role = next((name for name in _WIDER_ROLES if isinstance(held, dict) and held.get(name)), None)
+            if role is not None:
+                wide.setdefault(role, []).append(project.key)
+        for role, keys in wide.items():
+            why = f"The account's role there has {role}; the role Read is enough to comment."
+            todo = "Give the account a smaller role (repository Settings, Collaborators and teams)."
+            self.note("not_needed", f"role {role}", why, todo, projects=keys)
+
+    # --- epics ---
+
+    async def _find_epics(self) -> None:
+        if not self.readable:
+            return
+        found = [(f"label {name}", *await self._label(name)) for name in self._epics.labels]
+        found += await self._types()
+        if self._epics.with_sub_issues:
+            has = None if self._sample is None else "sub_issues_summary" in self._sample
+            told = {
+                None: "There is no issue yet to see it by.",
+                True: "This host has sub-issues.",
+                False: "This host has no sub-issues.",
+            }
+            found.append(("sub-issues", has, told[has]))
+        all_absent = all(there is False for _, there, _ in found)
+        for what, there, why in found:
+            if there is not False:
+                self.note("ok" if there else "unknown", what, why)
+            else:
+                todo = (
+                    "Make it, or change epics; nothing else picks epics."
+                    if all_absent
+                    else "Make it, or change epics."
+                )
+                self.note("missing" if all_absent else "warning", what, why, todo)
+
+    async def _label(self, name: str) -> tuple[bool | None, str]:
+        for project in self.looked_at:
+            try:
+                await self._wire.item(f"{_REPOSITORY}/labels/{{name}}", _place(project) | {"name": name})
+            except Gone:
+                continue
+            except Forbidden as error:
+                return None, error.message
+            return True, f"The label is there, in {project.key} at least."
+        return False, "No repository of the source has this label."
+
+    async def _types(self) -> list[tuple[str, bool | None, str]]:
+        """Each type asked for, by the organisations of the scope; a person's repositories have none."""
+        known: set[str] = set()
+        unseen = False
+        owners = {project.key.partition("/")[0] for project in self.looked_at}
+        for owner in sorted(owners) if self._epics.issue_types else ():
+            try:
+                rows = await self._wire.item("/orgs/{org}/issue-types", {"org": owner})
+            except (Gone, Forbidden):
+                unseen = True
+                continue
+            if not isinstance(rows, list):
+                raise BadPayload("GitHub's list of issue types could not be read.")
+            known |= {str(row.get("name")).casefold() for row in rows if isinstance(row, dict)}
+        told: list[tuple[str, bool | None, str]] = []
+        for name in self._epics.issue_types:
+            if name.casefold() in known:
+                told.append((f"issue type {name}", True, "The organisation has this type."))
+            elif unseen:
+                why = "GitHub shows this token no issue types: there are none, or it may not see them."
+                told.append((f"issue type {name}", None, why))
+            else:
+                told.append((f"issue type {name}", False, "No organisation of the source has this type."))
+        return told
+
+
+def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:
+    """A classic token's scopes, none of them perhaps; None for a token with fine-grained permissions.
+
+    Those are told the permissions an answer took; the scopes they are told are empty, or not there.
+    """
+    told = headers.get("x-oauth-scopes")
+    scopes = frozenset(part.strip() for part in (told or "").split(",")) - {""}
+    if scopes or (told is not None and "x-accepted-github-permissions" not in headers):
+        return scopes
+    return None
+
+
+def expiry_of(told: str) -> datetime | None:
+    """`2023-01-31 23:00:00 UTC` or `2023-04-26 23:23:18 +0200`; both are sent.
+
+    https://github.blog/changelog/2021-07-26-expiration-options-for-personal-access-tokens/
+    """
+    try:
+        return datetime.strptime(told.strip().replace(" UTC", " +0000"), "%Y-%m-%d %H:%M:%S %z").astimezone(
+            UTC
+        )
+    except (ValueError, OverflowError):
+        return None
+
+
+def _scopes_for(project: Project) -> set[str]:
+    return {"repo", "public_repo"} if project.public else {"repo"}
+
+
+def _place(project: Project) -> dict[str, str]:
+    owner, _, repo = project.key.partition("/")
+    return {"owner": owner, "repo": repo}

@@ -1,0 +1,179 @@
+"""What Northing may do on a Jira site, and what it may do and need not. Nothing is written.
+
+https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-permissions/#api-rest-api-3-mypermissions-get
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from connectors.base import BadPayload, Connector
+from connectors.facts import Inspection
+from connectors.inspection import SIGN_IN, Inspector
+from connectors.jira import payloads
+from connectors.jira.config import JiraEpics, JiraScope
+from connectors.jira.wire import Wire
+
+# By key, as Jira's own screens name them.
+NEEDED = {
+    "BROWSE_PROJECTS": "Browse Projects",
+    "ADD_COMMENTS": "Add Comments",
+    "EDIT_OWN_COMMENTS": "Edit Own Comments",
+}
+OPTIONAL = {"DELETE_OWN_COMMENTS": "Delete Own Comments"}
+NOT_NEEDED = {
+    "ADMINISTER_PROJECTS": "Administer Projects",
+    "CREATE_ISSUES": "Create Issues",
+    "EDIT_ISSUES": "Edit Issues",
+    "DELETE_ISSUES": "Delete Issues",
+    "EDIT_ALL_COMMENTS": "Edit All Comments",
+    "DELETE_ALL_COMMENTS": "Delete All Comments",
+}
+ASKED = NEEDED | OPTIONAL | NOT_NEEDED
+
+_SIDE_BY_SIDE = 4  # the wire's threads
+_WHERE = (
+    "the project's permission scheme or, where it is team-managed, in its role (Project settings, Access)."
+)
+_SEE = (
+    "See that the key is right and the project is not archived, and give the account Browse Projects there."
+)
+
+
+class JiraInspector(Inspector):
+    """`connector` is the one whose wire and configuration these are."""
+
+    def __init__(self, connector: Connector, wire: Wire, scope: JiraScope, epics: JiraEpics) -> None:
+        super().__init__(connector)
+        self._wire, self._scope, self._epics = wire, scope, epics
+
+    async def look(self) -> Inspection:
+        return await self.go(
+            [
+                (SIGN_IN, self._sign_in),
+                ("server", self._server),
+                ("projects", self._projects),
+                ("rights in projects", self._rights),
+                ("Administer Jira", self._administration),
+                ("epics", self._find_epics),
+                ("epics.fields", self._fields),
+                ("requests left", self.requests_left),
+            ]
+        )
+
+    async def _sign_in(self) -> None:
+        account = await self.connector.account()
+        self.note("ok", SIGN_IN, f"Jira knows us as {account.name} ({account.id}).")
+        self.note(
+            "unknown",
+            "token expiry",
+            "Jira does not show when an API token ends; none lasts longer than a year.",
+            "See id.atlassian.com, Security, API tokens, as that account.",
+        )
+
+    async def _server(self) -> None:
+        said = await self._wire.call("GET", "serverInfo")
+        said = said if isinstance(said, dict) else {}
+        kind, version = said.get("deploymentType"), said.get("version")
+        if kind == "Cloud":
+            self.note("ok", "server", f"Jira Cloud {version}, REST API version 3.")
+        elif kind is None:
+            self.note("unknown", "server", f"Jira {version} does not say whether it is Cloud or Data Center.")
+        else:
+            why = f"Jira {kind} {version}; this build knows Jira Cloud alone."
+            self.note(
+                "missing", "server", why, "Set base_url to a Jira Cloud site, https://NAME.atlassian.net."
+            )
+
+    async def _projects(self) -> None:
+        why_none = "The account can browse no project at all."
+        self.note_projects(await self.connector.projects(), why_none, _SEE)
+
+    # --- rights ---
+
+    async def _rights(self) -> None:
+        desks = {project.key for project in self.readable if project.service_desk}
+        answers: list[tuple[str, Mapping[str, bool]]] = []
+        keys = [project.key for project in self.looked_at]
+        for start in range(0, len(keys), _SIDE_BY_SIDE):
+            batch = keys[start : start + _SIDE_BY_SIDE]
+            asked = (self._held(list(ASKED), {"projectKey": key}) for key in batch)
+            # All are waited for, so that none is left behind; the first that failed is the step's.
+            for key, held in zip(batch, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+                if isinstance(held, BaseException):
+                    raise held
+                answers.append((key, held))
+        self._note_needed(answers, desks)
+        for right, name in NOT_NEEDED.items():
+            if places := [key for key, held in answers if held[right]]:
+                todo = f"Take it from the account in {_WHERE}"
+                self.note("not_needed", name, "Northing never uses this right.", todo, projects=places)
+
+    def _note_needed(self, answers: list[tuple[str, Mapping[str, bool]]], desks: set[str]) -> None:
+        for right, name in NEEDED.items():
+            writing = right != "BROWSE_PROJECTS"
+            told = [(key, held[right]) for key, held in answers if not (writing and key in desks)]
+            if lacking := [key for key, has in told if not has]:
+                why = "The account does not have this right."
+                todo = f"Give it to the account in {_WHERE}"
+                self.note("missing", name, why, todo, projects=lacking, writing=writing)
+            if having := [key for key, has in told if has]:
+                self.note("ok", name, "The account has this right.", projects=having, writing=writing)
+        lacking = [key for key, held in answers if not held["DELETE_OWN_COMMENTS"] and key not in desks]
+        if lacking:
+            why = "Not there. Where a run is withdrawn its comments become one line; they cannot be deleted."
+            self.note("ok", OPTIONAL["DELETE_OWN_COMMENTS"], why, projects=lacking, writing=True)
+
+    async def _administration(self) -> None:
+        if (await self._held(["ADMINISTER"], {}))["ADMINISTER"]:
+            todo = "Take it out of the groups that administer Jira (Settings, System, Global permissions)."
+            self.note("not_needed", "Administer Jira", "The account administers the whole site.", todo)
+
+    async def _held(self, rights: list[str], place: Mapping[str, str]) -> dict[str, bool]:
+        """Which of `rights` we hold. Raises `BadPayload` where an answer leaves one out."""
+        answer = await self._wire.call("GET", "mypermissions", {"permissions": ",".join(rights), **place})
+        try:
+            return {right: answer["permissions"][right]["havePermission"] is True for right in rights}
+        except (KeyError, TypeError) as error:
+            raise BadPayload("Jira's answer about our permissions could not be read.") from error
+
+    # --- epics ---
+
+    async def _find_epics(self) -> None:
+        types = await self._wire.call("GET", "issuetype")
+        ids = payloads.epic_type_ids(types, self._epics.issue_types)
+        names = sorted({str(kind.get("name")) for kind in types if str(kind["id"]) in ids})
+        if not self.readable:
+            return
+        body = {"jql": self._jql(ids), "fields": ["id"], "maxResults": 1}
+        answer = await self._wire.call("POST", "search/jql", body=body)
+        if payloads.issues_of(answer):
+            self.note("ok", "epics", f"There are some, of the types {', '.join(names)}.")
+            return
+        todo = "None if there are none yet; else see epics.issue_types and scope.jql."
+        self.note("warning", "epics", f"None is found of the types {', '.join(names)}.", todo)
+
+    def _jql(self, ids: list[str]) -> str:
+        parts = [f"issuetype in ({', '.join(ids)})"]
+        if self._scope.projects is not None:
+            keys = ", ".join(f'"{project.key}"' for project in self.looked_at)
+            parts.append(f"project in ({keys})")
+        return " AND ".join(parts + ([f"({self._scope.jql})"] if self._scope.jql else []))
+
+    async def _fields(self) -> None:
+        if not self._epics.fields:
+            return
+        answer = await self._wire.call("GET", "field")
+        known = (
+            {str(one.get("id")) for one in answer if isinstance(one, dict)}
+            if isinstance(answer, list)
+            else set()
+        )
+        if unknown := [name for name in self._epics.fields if name not in known]:
+            why = f"Jira has no field {', '.join(unknown)}, or does not show it to the account."
+            self.note(
+                "missing", "epics.fields", why, "Change epics.fields; rules that ask for it match nothing."
+            )
+        else:
+            self.note("ok", "epics.fields", f"{', '.join(self._epics.fields)}: Jira knows them.")

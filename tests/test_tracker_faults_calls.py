@@ -1,0 +1,170 @@
+"""What a connector makes of every fault, at every call it knows: the error says what the caller should do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from connectors.base import (
+    BadPayload,
+    CommentRef,
+    Connector,
+    Document,
+    EpicRef,
+    Marker,
+    Paragraph,
+    Project,
+    Text,
+    Unanswered,
+    Unauthorized,
+    Unavailable,
+)
+from connectors.registry import KINDS
+from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.server import serve
+from connectors.sandbox.tracker import Tracker
+from tests.troubles import Trouble, all_troubles
+
+MARKER = Marker("0b9f4a34-0000-4000-8000-000000000000", 1)
+WORDS = Document((Paragraph((Text("Words."),)),))
+
+
+@dataclass
+class Target:
+    """A connector on a tracker with one epic, which has a comment of ours and one of a person."""
+
+    connector: Connector
+    tracker: Tracker
+    project: str
+    epic: EpicRef
+    ours: str
+    theirs: str
+
+
+async def _walk(on: Target) -> list[Any]:
+    return [page async for page in on.connector.changed_since(Project(on.project), None)]
+
+
+Call = Callable[[Target], Awaitable[object]]
+READS: dict[str, Call] = {
+    "account": lambda on: on.connector.account(),
+    "projects": lambda on: on.connector.projects(),
+    "listing": _walk,
+    "fetch": lambda on: on.connector.fetch([on.epic]),
+    "find": lambda on: on.connector.find_comments(on.epic, MARKER),
+    "read": lambda on: on.connector.read_comment(CommentRef(on.epic, on.theirs)),
+}
+WRITES: dict[str, Call] = {
+    "create": lambda on: on.connector.put_comment(on.epic, None, WORDS, MARKER),
+    "edit": lambda on: on.connector.put_comment(on.epic, on.ours, WORDS, MARKER),
+    "delete": lambda on: on.connector.delete_comment(on.epic, on.ours),
+}
+# Every request that a call makes, as a glob.
+REQUESTS: dict[str, dict[str, list[str]]] = {
+    "jira": {
+        "account": ["GET */myself"],
+        "projects": ["GET */project/search"],
+        "listing": ["GET */issuetype", "POST */search/jql"],
+        "fetch": ["GET */issuetype", "POST */issue/bulkfetch"],
+        "find": ["GET */myself", "GET */issue/*/comment", "POST */comment/list"],
+        "read": ["POST */comment/list"],
+        "create": ["POST */issue/*/comment"],
+        "edit": ["PUT */issue/*/comment/*"],
+        "delete": ["DELETE */issue/*/comment/*"],
+    },
+    "github": {
+        "account": ["GET */user"],
+        "projects": ["GET */repos/acme/shop"],
+        "listing": ["GET */issues"],
+        "fetch": ["GET */issues/1"],
+        "find": ["GET */user", "GET */issues/1/comments"],
+        "read": ["GET */issues/comments/*"],
+        "create": ["POST */issues/1/comments"],
+        "edit": ["PATCH */issues/comments/*"],
+        "delete": ["DELETE */issues/comments/*"],
+    },
+}
+
+
+@asynccontextmanager
+async def target(kind: str) -> AsyncIterator[Target]:
+    site, host = JiraSite(), GitHubHost()
+    if kind == "jira":
+        site.add_project("SHOP", "Shop")
+        issue = site.create("SHOP", "An epic")
+        credentials = {"type": "api_token", "email": site.bot.email, "token": site.bot.token}
+        scope, tracker = {"projects": ["SHOP"]}, JiraTracker(site)
+        comments = site.comment(issue.key, "Ours.", site.bot), site.comment(issue.key, "Theirs.")
+    else:
+        host.add_repository("acme/shop")
+        issue = host.create("acme/shop", "An epic", labels=["epic"])
+        credentials = {"type": "token", "token": host.bot.token}
+        scope, tracker = {"repositories": ["acme/shop"]}, GitHubTracker(host)
+        comments = host.comment(issue.key, "Ours.", host.bot), host.comment(issue.key, "Theirs.")
+    made = KINDS[kind]
+    async with serve(tracker) as url:
+        connector = made.connect(
+            url,
+            made.credentials.model_validate(credentials),
+            made.scope.model_validate(scope),
+            made.epics.model_validate({}),
+        )
+        project = scope[next(iter(scope))][0]
+        ours, theirs = (str(comment.id) for comment in comments)
+        try:
+            yield Target(connector, tracker, project, EpicRef(str(issue.id), issue.key), ours, theirs)
+        finally:
+            await connector.aclose()
+
+
+def expected(trouble: Trouble, *, write: bool) -> type[Exception]:
+    if trouble.meaning == "nobody":
+        return Unauthorized
+    if trouble.meaning == "unreadable":
+        return Unanswered if write else BadPayload
+    return Unanswered if write and not trouble.limit else Unavailable
+
+
+CASES = [
+    (kind, call, request)
+    for kind, calls in REQUESTS.items()
+    for call, requests in calls.items()
+    for request in requests
+]
+
+
+@pytest.mark.parametrize(("kind", "call", "request_"), CASES)
+async def test_each_answer_has_one_meaning(kind: str, call: str, request_: str) -> None:
+    """And no call of ours, nor the library below it, asks twice."""
+    write = call in WRITES
+    # A 204 has no body that could be cut off.
+    left_out = {"truncated"} if call == "delete" else set()
+    troubles = [
+        one
+        for one in all_troubles(kind)
+        if (one.meaning in ("later", "unreadable") or one.name == "401") and one.name not in left_out
+    ]
+    async with target(kind) as on:
+        for trouble in troubles:
+            on.tracker.faults.clear()
+            on.tracker.log.clear()
+            fault = on.tracker.faults.add(request_, trouble.strike(on.tracker))
+            fresh = on.connector.__dict__
+            fresh["_account"] = fresh["_types"] = None  # a run's connector is new
+            with pytest.raises(expected(trouble, write=write)) as caught:
+                await (WRITES if write else READS)[call](on)
+            said = (trouble.name, caught.value)
+            assert type(caught.value) is expected(trouble, write=write), said
+            assert (fault.struck, on.tracker.log.count(request_)) == (1, 1), said
+            assert caught.value.message, said
+            if isinstance(caught.value, Unavailable):
+                assert abs(caught.value.retry_after - trouble.wait) <= 1, said
+                assert caught.value.what_to_do, said
+    assert len(troubles) >= 10

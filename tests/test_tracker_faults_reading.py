@@ -1,0 +1,107 @@
+"""Every fault of a tracker at every place where it is read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from app.runtime import Runtime
+from connectors.facts import Patience
+from tests.conftest import Clock
+from tests.sides import KINDS, side_of
+from tests.synced import keys
+from tests.troubled import READING, Bench
+from tests.troubles import DRIPS, HANGS, Trouble, troubles_at
+from tests.world import World
+
+
+@pytest.fixture
+async def bench(request: pytest.FixtureRequest, world: World, runtime: Runtime, clock: Clock) -> Bench:
+    """Five epics are known, and since then one was born, one renamed and one deleted."""
+    made = Bench(world, runtime, clock, side_of(world, request.getfixturevalue("kind")))
+    await made.begin()
+    first, second, _ = made.add(), made.add(), made.add()
+    made.add_quiet()
+    await made.side.sync()
+    await made.truth()
+    clock.advance(hours=1)
+    made.add()
+    made.rename(first)
+    made.side.delete(second)
+    return made
+
+
+def expected(trouble: Trouble, kind: str, place: str) -> tuple[str, str]:
+    """The state of the run that meets it, and the code of its error.
+
+    GitHub says to a stranger of each thing that it is not there, and only of his name that he has none; of a
+    repository that is not there the others are no worse.
+    """
+    if trouble.meaning == "later":
+        return "waiting", "unavailable"
+    silent = kind == "github" and place not in ("account", "lookup")
+    if trouble.meaning == "nobody" and not (silent and trouble.name == "credentials die"):
+        return "failed", "unauthorized"
+    if trouble.meaning == "unreadable" and place in ("account", "projects"):
+        return "failed", "bad_payload"
+    if place == "account" or (place == "projects" and kind == "jira"):
+        return "failed", "rejected"
+    return "partial", "unread"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_strikes_where_we_read(bench: Bench, kind: str) -> None:
+    """One after the other. A run that waits is the same that meets the next; one that ended is followed."""
+    cases = [(trouble, place) for place in READING[kind] for trouble in troubles_at(kind, place)]
+    for trouble, place in cases:
+        await meet(bench, trouble, place)
+    await heal(bench)
+    assert bench.struck == len(cases) >= 34
+
+
+async def meet(bench: Bench, trouble: Trouble, place: str) -> None:
+    """A full run strikes upon it and says so, and nothing is removed."""
+    said = (trouble.name, place)
+    fault = bench.strike(trouble, READING[bench.side.kind][place])
+    run, health = await bench.sync_in_full()
+    bench.over(fault)
+    state, code = expected(trouble, bench.side.kind, place)
+    assert (run["state"], run["error"] and run["error"]["code"]) == (state, code), (said, run["error"])
+    assert run["deleted"] == 0, said
+    worst = {"failing"} if state == "failed" else {"degraded", "failing"}  # the latter once it has waited long
+    assert health["state"] in worst, said
+    assert run["error"]["message"] in health["message"], said
+    assert run["error"]["what_to_do"] == health["what_to_do"] != "", said
+    if state == "waiting":
+        told = datetime.fromisoformat(run["waiting_until"])
+        late = told - bench.clock() - timedelta(seconds=trouble.wait)
+        assert abs(late) < timedelta(seconds=2), (said, late)
+        assert f"{told:%H:%M:%S} UTC" in health["message"], said
+        bench.clock.advance(seconds=trouble.wait + 2)
+
+
+async def heal(bench: Bench) -> None:
+    """The tracker is well again: the one that is gone goes, and the truth is ours."""
+    assert len(await keys(bench.world, bench.side.kind)) in (5, 6)
+    run, health = await bench.sync_in_full()
+    assert (run["state"], run["deleted"], run["error"]) == ("succeeded", 1, None)
+    assert (health["state"], health["what_to_do"]) == ("ok", "")
+    await bench.truth()
+
+
+class TestSlow:
+    """A call that hangs, or drips for ever, ends with our patience, which is short here."""
+
+    @pytest.fixture
+    def runtime(self, runtime: Runtime) -> Runtime:
+        return replace(runtime, patience=Patience(connect=5, read=1.5, total=3))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    async def test_who_hangs_or_drips(self, bench: Bench, kind: str) -> None:
+        await meet(bench, DRIPS, "first page")
+        for place in READING[kind]:
+            await meet(bench, HANGS, place)
+        await heal(bench)
+        assert bench.struck == len(READING[kind]) + 1

@@ -1,0 +1,203 @@
+"""Every fault of a tracker at every request that writes a ticket, or that makes sure before one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.runtime import Runtime
+from connectors.facts import Patience
+from connectors.sandbox import faults
+from tests.conftest import Clock
+from tests.sides import KINDS, side_of
+from tests.troubled import ALIGNED, MISSING, Bench
+from tests.troubles import DRIPS, HANGS, HANGS_AFTER, Trouble, troubles_at
+from tests.world import World
+
+
+@pytest.fixture
+async def bench(request: pytest.FixtureRequest, world: World, runtime: Runtime, clock: Clock) -> Bench:
+    made = Bench(world, runtime, clock, side_of(world, request.getfixturevalue("kind")), small=False)
+    await made.begin()
+    made.add_quiet()
+    return made
+
+
+async def notice(bench: Bench, key: str) -> dict[str, Any]:
+    found: dict[str, Any] = await bench.side.notice(key)
+    return found
+
+
+async def is_said(bench: Bench, trouble: Trouble, key: str) -> None:
+    """While the trouble lasts: a notice waits, or is stale or has failed and says why."""
+    found = await notice(bench, key)
+    if trouble.meaning != "nobody" and found["pending"]:
+        assert found["state"] in ("due", "held", "posted"), (trouble.name, found)
+        return
+    assert found["detail"], (trouble.name, found)
+    assert found["state"] == "failed" or found["reason"] == "stale", (trouble.name, found)
+
+
+async def is_failing(bench: Bench, trouble: Trouble) -> None:
+    """Credentials that died are for a person to mend, and health says so."""
+    health = await bench.health()
+    if trouble.meaning == "nobody":
+        assert (health["state"], "token" in health["what_to_do"]) == ("failing", True), (trouble.name, health)
+
+
+# --- a new comment --------------------------------------------------------------------------------
+
+
+async def create(bench: Bench, *troubles: Trouble) -> None:
+    """However it ends, there is one comment, and not a second request before the ticket was looked at."""
+    side = bench.side
+    tickets = {bench.add(): trouble for trouble in troubles}
+    struck = bench.strike_all([(trouble, bench.on(key, "create")) for key, trouble in tickets.items()])
+    run = await side.sync()
+    assert (run["state"], run["writes"]["posted"]) == ("succeeded", 0)
+    sent = side.tracker.log.count(side.creates)
+    assert sent == len(troubles)
+    for key, trouble in tickets.items():
+        assert len(side.comments(key)) <= 1, trouble.name
+        await is_said(bench, trouble, key)
+    await is_failing(bench, troubles[0])
+    if troubles[0].limit:
+        await bench.later(seconds=troubles[0].wait - 2)
+        assert side.tracker.log.count(side.creates) == sent, troubles[0].name
+    bench.over(*struck)
+    await bench.later(minutes=62)
+    bench.posts_are_not_repeated_blindly()
+    for key, trouble in tickets.items():
+        assert [MISSING in text for text in side.comments(key)] == [True], trouble.name
+        found = await notice(bench, key)
+        assert (found["state"], found["pending"], found["detail"]) == ("posted", False, None), trouble.name
+
+
+# --- before it: the ticket is fetched, and after an answer that was lost its comments are looked at ---
+
+
+async def fetch(bench: Bench, trouble: Trouble) -> None:
+    side = bench.side
+    key = bench.add()
+    fault = bench.strike(trouble, bench.on(key, "fetch"))
+    await side.sync()
+    assert (side.comments(key), side.tracker.log.count(side.creates)) == ([], 0), trouble.name
+    await is_said(bench, trouble, key)
+    bench.over(fault)
+    await side.sync()  # which finds out whether it was deleted, where that was said
+    await bench.later(minutes=62)
+    assert [MISSING in text for text in side.comments(key)] == [True], trouble.name
+
+
+async def find(bench: Bench, trouble: Trouble, place: str = "find") -> None:
+    side = bench.side
+    key = bench.add()
+    fault = bench.strike(trouble, bench.on(key, place))
+    side.tracker.faults.add(side.creates, faults.lose_answer())
+    await side.sync()
+    assert (len(side.comments(key)), fault.struck) == (1, 0)
+    await bench.later(seconds=62)
+    assert fault.struck == 1, trouble.name
+    assert len(side.comments(key)) == 1, trouble.name
+    await is_said(bench, trouble, key)
+    await is_failing(bench, trouble)
+    bench.over(fault)
+    await bench.later(minutes=62)
+    found = await notice(bench, key)
+    assert (found["state"], found["pending"]) == ("posted", False), (trouble.name, found)
+    assert side.tracker.log.count(side.creates) == 1, trouble.name
+    bench.posts_are_not_repeated_blindly()
+    assert [MISSING in text for text in side.comments(key)] == [True], trouble.name
+
+
+async def marks(bench: Bench, trouble: Trouble) -> None:
+    """Jira lists comments without their marks, which are asked for by a request of their own."""
+    await find(bench, trouble, "marks")
+
+
+# --- an edit, a deletion ------------------------------------------------------------------------
+
+
+async def edit(bench: Bench, *troubles: Trouble) -> None:
+    """Sent again it changes nothing, so nobody has to look first."""
+    side = bench.side
+    tickets = {bench.add(): trouble for trouble in troubles}
+    await side.sync()
+    before = {key: side.comment_ids(key) for key in tickets}
+    for key in tickets:
+        side.describe(key, "Key-Result: KR-1")
+    struck = bench.strike_all([(trouble, bench.on(key, "edit")) for key, trouble in tickets.items()])
+    await side.sync()
+    await is_failing(bench, troubles[0])
+    bench.over(*struck)
+    await bench.later(minutes=62)
+    for key, trouble in tickets.items():
+        assert side.comment_ids(key) == before[key], trouble.name
+        assert ALIGNED in side.comments(key)[0], trouble.name
+        found = await notice(bench, key)
+        assert (found["state"], found["pending"]) == ("resolved", False), (trouble.name, found)
+
+
+async def delete(bench: Bench, *troubles: Trouble) -> None:
+    """Whatever comes between, the comment is gone, or one line where we may not delete it."""
+    side = bench.side
+    tickets = {bench.add(): trouble for trouble in troubles}
+    run = await side.sync()
+    struck = bench.strike_all([(trouble, bench.on(key, "delete")) for key, trouble in tickets.items()])
+    await bench.world.send("POST", f"/runs/{run['id']}/withdraw", {"delete": True})
+    await bench.world.drain()
+    await is_failing(bench, troubles[0])
+    bench.over(*struck)
+    await bench.later(minutes=62)
+    bench.withdrawn.update(tickets)
+    for key, trouble in tickets.items():
+        found = await notice(bench, key)
+        assert (found["state"], found["pending"]) == ("withdrawn", False), (trouble.name, found)
+        assert not any(MISSING in text for text in side.comments(key)), trouble.name
+
+
+TOGETHER = {"create": create, "edit": edit, "delete": delete}
+SINGLY = {
+    "jira": {"fetch": fetch, "find": find, "marks": marks},
+    "github": {"fetch": fetch, "find": find},
+}
+
+
+@pytest.mark.parametrize("place", TOGETHER)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_strikes_the_write_itself(bench: Bench, kind: str, place: str) -> None:
+    """What holds up all tickets strikes alone, what concerns one of them strikes many at once."""
+    troubles = troubles_at(kind, place)
+    await TOGETHER[place](bench, *(trouble for trouble in troubles if not trouble.lone))
+    for trouble in troubles:
+        if trouble.lone:
+            await TOGETHER[place](bench, trouble)
+    await bench.truth()
+    assert bench.struck == len(troubles)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_strikes_before_a_write(bench: Bench, kind: str) -> None:
+    for place, story in SINGLY[kind].items():
+        for trouble in troubles_at(kind, place):
+            await story(bench, trouble)
+    await bench.truth()
+    assert bench.struck == sum(len(troubles_at(kind, place)) for place in SINGLY[kind])
+
+
+class TestSlow:
+    """A call that hangs, or drips for ever, ends with our patience, which is short here."""
+
+    @pytest.fixture
+    def runtime(self, runtime: Runtime) -> Runtime:
+        return replace(runtime, patience=Patience(connect=5, read=1.5, total=3))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    async def test_who_hangs_or_drips(self, bench: Bench, kind: str) -> None:
+        await create(bench, HANGS, HANGS_AFTER, DRIPS)
+        await delete(bench, HANGS, HANGS_AFTER)
+        await find(bench, HANGS)
+        await bench.truth()
+        assert bench.struck == 6
