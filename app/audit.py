@@ -80,15 +80,21 @@ TABLES: dict[type[Base], Audited] = {
     Source: Audited(
         "source",
         itemgetter("name"),
-        "name kind base_url credentials_type credentials webhook_secret scope epics schedule notices",
+        "name kind base_url credentials_type credentials webhook_secret scope epics schedule notices"
+        " leaving_at",
     ),
     Installation: Audited("policy", "policy".format_map, "policy"),
     Token: Audited("token", "{id} ({name})".format_map, "id name role expires_at hash"),
-    Run: Audited("run", "{id}".format_map, "id source_id mode"),
+    Run: Audited("run", "{id}".format_map, "id source_id mode accepts withdraws"),
     Delivery: Audited(
         "delivery", "{source} {remote_id}".format_map, "source_id remote_id event state due_at"
     ),
 }
+
+
+def note(session: AsyncSession, action: str, what: str, key: str, after: Values) -> None:
+    """A row for what `session`'s actor did to many rows at once."""
+    session.add(AuditEntry(who=session.info[ACTOR], action=action, what=what, key=key, after=after))
 
 
 @event.listens_for(Session, "after_flush")

@@ -20,18 +20,19 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import changes, reading, writing
+from app import changes, logs, reading, writing
 from app.outcome import Outcome, error_of, note_health, note_waiting
 from app.runtime import Runtime
 from app.vault import CannotOpen
 from connectors.base import ConnectorError, Unavailable
-from mappings import cap, cases, ledger, rulings
-from mappings.standard import Standard
+from mappings import barrier, cases, inbox, ledger, rulings, tallies
+from mappings.standard import Standard, load_places
 from mappings.tables import READING_MODES, Epic, Notice, Run, Source
 
 log = structlog.get_logger()
 
 SLICE, AT_A_TIME = 400, 100
+IN_VAIN_AFTER = timedelta(minutes=15)
 
 
 async def carry_out(runtime: Runtime, run_id: int) -> None:
@@ -40,9 +41,11 @@ async def carry_out(runtime: Runtime, run_id: int) -> None:
     async with runtime.sessions.begin() as session:
         run = await ledger.claim_run(session, run_id, runtime.worker, runtime.clock())
         source = await session.get(Source, run.source_id) if run is not None else None
+        led_here = await inbox.remote_ids(session, run_id, logs.FOLLOWED) if run is not None else []
     if run is None or source is None:
         return
-    with structlog.contextvars.bound_contextvars(run=run.id, source=source.name, mode=run.mode):
+    following = logs.following(led_here)
+    with structlog.contextvars.bound_contextvars(run=run.id, source=source.name, mode=run.mode, **following):
         try:
             await _carry_out(runtime, run, source)
         except ledger.ClaimLost as lost:
@@ -112,10 +115,11 @@ class _Slices:
         version = await ledger.share_goals(session)
         if self.standard is None or self.standard.version != version:
             self.standard = await self.runtime.standard(session, self.source)
+        standard = replace(self.standard, places=await load_places(session, self.source.id, hold=True))
         rows = await cases.due_slice(session, self.source.id, now, self.after, SLICE)
         self.done = self.done or len(rows) < SLICE
         self.after = rows[-1].id if rows else self.after
-        return self.standard, rows
+        return standard, rows
 
 
 async def _judge(
@@ -126,7 +130,10 @@ async def _judge(
         judged.append(cases.judge(case, standard, now))
         if not number % AT_A_TIME:
             await asyncio.sleep(0)  # others' turn
-    return await rulings.record(session, judged, standard, run_id, now)
+    held = await rulings.record(session, judged, standard, run_id, now)
+    if rows:
+        log.info("epics judged", epics=[row.key for row in rows[: logs.FOLLOWED]], judged=len(rows))
+    return held
 
 
 async def _close(
@@ -138,7 +145,7 @@ async def _close(
         # A transaction of its own: it locks epics, and what follows the source, in no order others keep.
         async with runtime.sessions.begin() as session:
             await ledger.may_be_repeated(session)
-            held = await cap.release(session, run, now)
+            held = await barrier.release(session, run, now)
             await ledger.keep_run(session, run, runtime.worker, now, held=held)
     async with runtime.sessions.begin() as session:
         await ledger.close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
@@ -148,6 +155,8 @@ async def _close(
             if following is not None:
                 await runtime.wake(session, "read", run_id=following)
         await runtime.wake(session, "write_tickets", source_id=source.id)
+        took = (now - (run.started_at or now)).total_seconds()
+        await tallies.add(session, source.id, "run", f"{run.mode} {outcome.state}", took=[took])
     log.info(
         "run ended",
         run=run.id,
@@ -164,7 +173,9 @@ async def _wait(runtime: Runtime, run: Run, source: Source, error: Unavailable) 
     async with runtime.sessions.begin() as session:
         error_shown = error_of(error.code, error.message, error.what_to_do)
         await ledger.let_run_wait(session, run, runtime.worker, until, error_shown)
-        await note_waiting(session, source.id, error, until, now)
+        begun = run.started_at or now
+        in_vain = run.seen == 0 and now - begun > IN_VAIN_AFTER
+        await note_waiting(session, source.id, error, until, now, in_vain=in_vain)
     log.warning("run waits", until=until.isoformat(), reason=error.message)
 
 
@@ -179,6 +190,7 @@ async def judge_now(runtime: Runtime, source: Source, run_id: int, epic_ids: Seq
         run = await ledger.claim_run(session, run_id, runtime.worker, now)
     async with runtime.sessions.begin() as session:
         await ledger.share_goals(session)
+        await load_places(session, source.id, hold=True)
         rows = await cases.these_epics(session, epic_ids)
         standard = await runtime.standard(session, source, sorted({row.project for row in rows}))
         held = await _judge(session, standard, rows, run_id, now)

@@ -6,21 +6,23 @@ is lost the ticket is looked at before another, so that there is never a second 
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import uuid4
 
 import structlog
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.outcome import note_refusal
+from app import logs, ours
 from app.runtime import Runtime
+from app.settling import NOTHING, Said, Settling
+from app.usage import metered
 from connectors import base
 from connectors.base import (
-    Comment,
     Connector,
     ConnectorError,
     EpicRef,
@@ -32,8 +34,9 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
-from mappings import cases, ledger, notice, rulings, store
-from mappings.ledger import Claim, ClaimLost
+from mappings import cases, claims, inbox, ledger, notice, rulings, store, tallies
+from mappings.claims import Claim
+from mappings.ledger import ClaimLost
 from mappings.rulings import Ruling
 from mappings.standard import Standard, as_it_stands
 from mappings.tables import Epic, Notice, Run, Source
@@ -41,7 +44,8 @@ from mappings.verdict import Wanted
 
 log = structlog.get_logger()
 
-TRY_AGAIN_AFTER = timedelta(hours=1)
+FOREIGN = "A comment with our marker stands on the ticket that we may not edit."
+FOREIGN_TO_DO = "Use the account again that wrote it, or delete that comment."
 FULL_SYNC_TELLS = "A full sync finds out which."
 # Trackers that ask for writes one after the other.
 SERIAL_KINDS = frozenset({"github"})
@@ -50,11 +54,8 @@ SERIAL_KINDS = frozenset({"github"})
 @asynccontextmanager
 async def writing(runtime: Runtime, source: Source) -> AsyncIterator[Writer]:
     """Raises `vault.CannotOpen`."""
-    connector = runtime.connect(source)
-    try:
+    async with metered(runtime, source.id, runtime.connect(source)) as connector:
         yield Writer(runtime, source, connector)
-    finally:
-        await connector.aclose()
 
 
 @dataclass
@@ -65,29 +66,34 @@ class Writer:
     source: Source
     connector: Connector
     _standards: dict[str, Standard] = field(default_factory=dict)
+    _led_to: dict[int, list[str]] = field(default_factory=dict)
 
     async def write_next(self) -> bool:
         """Write the next due ticket; False when there is none, or no sense in trying another."""
         async with self.runtime.sessions.begin() as session:
-            claim = await ledger.claim_notice(
+            claim = await claims.claim_notice(
                 session,
                 self.source.id,
-                str(uuid4()),
+                f"{self.runtime.worker}/{uuid4().hex}",
                 self.runtime.clock(),
                 one_at_a_time=self.source.kind in SERIAL_KINDS,
             )
             row = None if claim is None else await session.get(Epic, claim.epic_id)
+            if claim is not None and claim.run_id not in self._led_to:
+                self._led_to = {claim.run_id: await inbox.remote_ids(session, claim.run_id, logs.FOLLOWED)}
         if claim is None or row is None:
             return False
-        before = self.connector.requests
+        before, begun = self.connector.requests, time.monotonic()
         write = _Write(self, claim, row)
-        with structlog.contextvars.bound_contextvars(run=claim.run_id, epic=row.key):
+        following = logs.following(self._led_to[claim.run_id])
+        with structlog.contextvars.bound_contextvars(run=claim.run_id, epic=row.key, **following):
             try:
                 await write.carry_out()
             except ClaimLost as lost:
                 log.warning("claim lost", reason=str(lost))
             finally:
-                await self._count(claim.run_id, self.connector.requests - before)
+                took = time.monotonic() - begun
+                await self._count(claim.run_id, self.connector.requests - before, write.kind, took)
         return write.go_on
 
     async def standard(self, session: AsyncSession, project: str) -> Standard:
@@ -99,56 +105,82 @@ class Writer:
         self._standards[project] = standard
         return standard
 
-    async def _count(self, run_id: int, requests: int) -> None:
+    async def _count(self, run_id: int, requests: int, kind: str | None, took: float) -> None:
         async with self.runtime.sessions.begin() as session:
             counted = update(Run).where(Run.id == run_id)
             await session.execute(counted.values(requests=Run.requests + requests))
+            if kind is not None:
+                await tallies.add(session, self.source.id, "write", kind, took=[took])
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """What is to be sent: the judge's wish, its text, and that text as people will read it."""
+    """What is to be sent: the judge's wish, its text, and that text as people will read it. `delete`: the
+    comment is to go instead."""
 
     wanted: Wanted
     text: notice.Notice
     body: str
     marker: Marker
+    delete: bool
+
+    def said(self) -> Said:
+        return Said(
+            self.wanted.target or self.wanted.state, self.wanted.facts_hash, self.body, self.text.named
+        )
 
 
-class _Write:
-    """One claim's work: look, judge, send, remember. `go_on`: there is sense in trying the next."""
+class _Write(Settling):
+    """One claim's work: look, judge, send, and note what became of it."""
 
     def __init__(self, writer: Writer, claim: Claim, row: Epic) -> None:
-        self.writer = writer
-        self.runtime, self.source, self.connector = writer.runtime, writer.source, writer.connector
-        self.claim, self.row = claim, row
+        super().__init__(writer.runtime, writer.source, claim, row)
+        self.writer, self.connector = writer, writer.connector
         self.ref = EpicRef(row.remote_id, row.key)
         self.comment_id: str | None = None
-        self.fetched = False
-        self.go_on = True
 
     async def carry_out(self) -> None:
         try:
             if not await self._look_for_lost_comment():
                 return
             judged = await self._judge_again()
-            if judged is None:
-                return
+            if judged is not None:
+                await (self._delete(judged) if judged.delete else self._put(judged))
+        except Unanswered as error:
+            await self.unanswered(error)
+        except Unavailable as error:
+            await self.later(error)
+        except ConnectorError as error:
+            self.go_on = not isinstance(error, Unauthorized)
+            await (self.failed(error) if self.fetched else self.unread(error))
+
+    async def _put(self, judged: _Judged) -> None:
+        try:
             comment = await self.connector.put_comment(
                 self.ref, self.comment_id, judged.text.document, judged.marker
             )
-        except Unanswered as error:
-            await self._unanswered(error)
-        except Unavailable as error:
-            await self._rest(error)
-        except ConnectorError as error:
-            if isinstance(error, Gone) and self.comment_id is not None:
-                await self._deleted_by_a_person()
-                return
-            self.go_on = not isinstance(error, Unauthorized)
-            await (self._failed(error) if self.fetched else self._unread(error))
-        else:
-            await self._remember(judged, comment)
+        except Gone as error:
+            if self.comment_id is None:
+                raise _forbidden(error) from error
+            await ours.take_back_all(self.connector, self.ref, judged.marker)
+            await self.deleted_by_a_person()
+            return
+        await self.done(judged.said(), comment, is_new=self.comment_id is None)
+
+    async def _delete(self, judged: _Judged) -> None:
+        """Once it is gone, by us or by anybody, nothing is left to be taken back."""
+        assert self.comment_id is not None
+        try:
+            await self.connector.delete_comment(self.ref, self.comment_id)
+        except Gone:
+            await ours.take_back_all(self.connector, self.ref, judged.marker)
+            log.info("comment was gone already")
+        except Unauthorized:
+            raise
+        except Rejected:
+            await self.edit_instead()
+            return
+        await self.done(NOTHING, None, is_new=False)
 
     # --- look -------------------------------------------------------------------------------
 
@@ -158,30 +190,39 @@ class _Write:
             return True
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
-            row = await ledger.claimed(session, self.claim)
+            row = await claims.claimed(session, self.claim)
             if row.unanswered_at is None or row.remote_id is not None:
                 return True
-            rested = row.unanswered_at + ledger.UNANSWERED_REST
+            rested = row.unanswered_at + claims.UNANSWERED_REST
             if rested > now:
-                ledger.give_back(row, self.claim, rested)
+                claims.give_back(row, self.claim, rested)
                 return False
             standard = await self.runtime.standard(session, self.source, [self.row.project])
         marker = Marker(standard.installation, self.row.id)
-        found = await self.connector.find_comment(self.ref, marker)
+        found = await ours.find(self.connector, self.ref, marker)
+        comment = found.comment
+        if comment is not None and not comment.ours:
+            await self.failed(Rejected(FOREIGN, FOREIGN_TO_DO))
+            return False
         async with self.runtime.sessions.begin() as session:
-            row = await ledger.claimed(session, self.claim)
-            if found is not None and not found.ours:
-                self._fail(row, "A comment with our marker stands on the ticket that we may not edit.", now)
-                ledger.written(session, self.claim, "failed", found.id, now)
-                return False
+            row = await self.mine(session)
             row.unanswered_at = None
-            if found is None:
-                ledger.nothing_posted(row)
+            if comment is None and row.state in ("posted", "resolved"):
+                # It stood there before the ticket was transferred, and somebody has deleted it.
+                claims.deleted_on_ticket(row, now)
+                claims.give_back(row, self.claim)
+                return False
+            if comment is None:
+                claims.nothing_posted(row)
                 return True
-            row.remote_id, row.url = found.id, found.url
+            for double in found.taken_back:
+                claims.written(session, self.claim, "withdrawn", double, now)
+            row.remote_id, row.url = comment.id, comment.url
+            if found.taken_back:
+                row.posted_hash = ""  # what is known is the text of one of them: it is written anew
             if row.state not in ("posted", "resolved"):
                 row.state = "posted"
-                ledger.written(session, self.claim, "posted", found.id, now)
+                claims.written(session, self.claim, "posted", comment.id, now)
         return True
 
     # --- judge ------------------------------------------------------------------------------
@@ -208,19 +249,23 @@ class _Write:
                 return None
             if standing.unanswered_at is not None and standing.remote_id is None:
                 # The ticket was transferred: our comment went with it and has another id now.
-                ledger.give_back(standing, self.claim, now)
+                claims.give_back(standing, self.claim, now)
                 return None
             if wanted is None or wanted.target is None or standing.run_id != self.claim.run_id:
-                ledger.give_back(standing, self.claim)
+                claims.give_back(standing, self.claim)
                 return None
             text = wanted.compose()
             if standing.remote_id is None:
                 # Should the answer be lost, this is what may stand on the ticket.
                 standing.posted_hash, standing.posted_body = wanted.facts_hash, standing.body
                 standing.named = [*text.named]
-            standing.claimed_until = now + ledger.NOTICE_LEASE
+            else:
+                # Until the answer is here nobody knows which of two texts stands there: none is believed.
+                standing.posted_hash = ""
+            standing.claimed_until = now + claims.NOTICE_LEASE
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), standing.remote_id
-            return _Judged(wanted, text, standing.body, Marker(standard.installation, row.id))
+            delete = standing.taking_back == "delete" and self.comment_id is not None
+            return _Judged(wanted, text, standing.body, Marker(standard.installation, row.id), delete)
 
     async def _store(self, session: AsyncSession, seen: base.Epic | Missing, now: datetime) -> None:
         if isinstance(seen, Missing):
@@ -239,112 +284,16 @@ class _Write:
     async def _standing(self, session: AsyncSession) -> Notice | None:
         """The notice under our claim; None where judging has just removed it."""
         try:
-            return await ledger.claimed(session, self.claim)
+            return await claims.claimed(session, self.claim)
         except ClaimLost:
             if await session.get(Notice, self.claim.notice_id, populate_existing=True) is None:
                 return None
             raise
 
-    # --- remember ---------------------------------------------------------------------------
 
-    async def _remember(self, judged: _Judged, comment: Comment) -> None:
-        now, wanted = self.runtime.clock(), judged.wanted
-        created = "posted" if self.comment_id is None else "edited"
-        kind = "resolved" if wanted.target == "resolved" else created
-        async with self.runtime.sessions.begin() as session:
-            row = await ledger.claimed(session, self.claim)
-            row.remote_id, row.url, row.unanswered_at = comment.id, comment.url, None
-            row.state = wanted.target or row.state
-            row.posted_hash, row.posted_body = wanted.facts_hash, judged.body
-            row.named = [*judged.text.named]
-            row.reason = row.detail = None
-            row.updated_at = now
-            if row.target is None or row.run_id == self.claim.run_id:
-                # Not judged anew while we wrote, or called off meanwhile.
-                row.facts_hash, row.body = wanted.facts_hash, judged.body
-            ledger.give_back(row, self.claim)
-            ledger.written(session, self.claim, kind, comment.id, now)
-        log.info("ticket written", kind=kind, comment=comment.url)
-
-    async def _unanswered(self, error: Unanswered) -> None:
-        """It may have been carried out. Only this ticket rests, for others may be answered."""
-        now = self.runtime.clock()
-        pause = max(timedelta(seconds=error.retry_after), ledger.UNANSWERED_REST)
-        async with self.runtime.sessions.begin() as session:
-            row = await ledger.claimed(session, self.claim)
-            if row.remote_id is None:
-                row.unanswered_at = now
-            ledger.give_back(row, self.claim, now + pause)
-        log.warning("ticket waits", reason=error.message)
-
-    async def _rest(self, error: Unavailable) -> None:
-        """The tracker says later, and means all of the source's tickets."""
-        now = self.runtime.clock()
-        until = now + timedelta(seconds=error.retry_after)
-        async with self.runtime.sessions.begin() as session:
-            row = await ledger.claimed(session, self.claim)
-            ledger.nothing_posted(row)
-            if not self.fetched:
-                _stale(row, error.message)
-            # Behind the others, so that one ticket in trouble does not hold up all of them.
-            ledger.give_back(row, self.claim, until + timedelta(seconds=1))
-            await session.flush()
-            await ledger.put_off(session, self.source.id, until)
-        log.warning("tickets wait", reason=error.message, until=until.isoformat())
-
-    async def _unread(self, error: ConnectorError) -> None:
-        """The ticket could not be fetched, and not because of the moment."""
-        now = self.runtime.clock()
-        async with self.runtime.sessions.begin() as session:
-            await self._look_again(session, now + TRY_AGAIN_AFTER)
-            row = await ledger.claimed(session, self.claim)
-            _stale(row, _in_words(error))
-            ledger.give_back(row, self.claim)
-            await self._tell_health(session, error, now)
-        log.warning("ticket not read", reason=error.message)
-
-    async def _deleted_by_a_person(self) -> None:
-        """Who deletes our comment has said no."""
-        now = self.runtime.clock()
-        async with self.runtime.sessions.begin() as session:
-            await self._look_again(session, now)
-            row = await ledger.claimed(session, self.claim)
-            ledger.deleted_on_ticket(row, now)
-            ledger.give_back(row, self.claim)
-        log.info("comment deleted on the ticket")
-
-    async def _failed(self, error: ConnectorError) -> None:
-        now = self.runtime.clock()
-        async with self.runtime.sessions.begin() as session:
-            await self._look_again(session, now + TRY_AGAIN_AFTER)
-            row = await ledger.claimed(session, self.claim)
-            ledger.nothing_posted(row)
-            self._fail(row, _in_words(error), now)
-            ledger.written(session, self.claim, "failed", row.remote_id, now)
-            await self._tell_health(session, error, now)
-        log.warning("ticket not written", reason=error.message)
-
-    async def _tell_health(self, session: AsyncSession, error: ConnectorError, now: datetime) -> None:
-        """A refusal is for a person to mend. Dead credentials are refused on every ticket: all rest."""
-        if isinstance(error, Rejected):
-            await note_refusal(session, self.source.id, self.row.key, error, now)
-        if isinstance(error, Unauthorized):
-            await session.flush()
-            await ledger.put_off(session, self.source.id, now + TRY_AGAIN_AFTER)
-
-    async def _look_again(self, session: AsyncSession, when: datetime) -> None:
-        """Before the notice is locked: whoever judges takes an epic first and then its notice."""
-        await session.execute(update(Epic).where(Epic.id == self.row.id).values(look_again_at=when))
-
-    def _fail(self, row: Notice, detail: str, now: datetime) -> None:
-        row.state, row.reason, row.detail, row.updated_at = "failed", None, detail, now
-        ledger.give_back(row, self.claim)
-
-
-def _stale(row: Notice, detail: str) -> None:
-    if row.state in ("due", "held"):
-        row.state, row.reason, row.detail = "held", "stale", detail
-
-
-def _in_words(error: ConnectorError) -> str:
-    return " ".join((error.message, error.what_to_do)).strip()
+def _forbidden(error: Gone) -> Rejected:
+    """The ticket was read a moment ago."""
+    return Rejected(
+        f"The ticket can be read, and no comment written there. {error.message}",
+        "Give the account or its token the right to write comments.",
+    )

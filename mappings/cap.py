@@ -1,4 +1,4 @@
-"""The barrier after judging, and the day's cap: how many new comments a source makes in 24 hours.
+"""The day's cap: how many new comments a source makes in 24 hours.
 
 Comments beyond `per_day` are held and come due by themselves, the oldest notice first.
 """
@@ -21,7 +21,6 @@ from sqlalchemy import (
     select,
     text,
     union_all,
-    update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -30,7 +29,6 @@ from mappings.tables import Epic, Notice, NoticeWrite, Run, Source
 
 DAY = timedelta(hours=24)
 _HELD = and_(Notice.state == "held", Notice.reason == "cap")
-LOCK_CAP = 701728  # the first half of a key whose second half is a source's id
 
 
 def slots(spent: Iterable[datetime], allowed: int, now: datetime) -> Iterator[datetime]:
@@ -48,34 +46,6 @@ def slots(spent: Iterable[datetime], allowed: int, now: datetime) -> Iterator[da
         yield moment
 
 
-async def release(session: AsyncSession, run: Run, now: datetime) -> int:
-    """Let the writes of a judged run go; how many of its new comments the cap holds instead.
-
-    Nothing of a run is written before this. Writes left behind by a run that ended without releasing
-    them go too.
-    """
-    # Not the source's row: some take it before the epics, others after the notices.
-    await session.execute(select(func.pg_advisory_xact_lock(LOCK_CAP, run.source_id)))
-    left_behind = select(Run.id).where(Run.source_id == run.source_id, Run.finished_at.is_not(None))
-    ready = and_(
-        Notice.target.is_not(None),
-        Notice.due_at.is_(None),
-        or_(Notice.run_id == run.id, Notice.run_id.in_(left_behind)),
-    )
-    # Epics before their notices, in the order of their ids, as whoever judges takes them.
-    epics = await session.scalars(
-        select(Epic.id)
-        .join(Notice, Notice.epic_id == Epic.id)
-        .where(ready)
-        .order_by(Epic.id)
-        .with_for_update(of=Epic, key_share=True)
-    )
-    ready = and_(ready, Notice.epic_id == any_(literal(list(epics), ARRAY(BigInteger))))
-    held = await _cap(session, run.source_id, ready, now)
-    await session.execute(update(Notice).where(ready).values(due_at=now))
-    return held
-
-
 @dataclass(frozen=True, slots=True)
 class _Comment:
     """A comment not made yet: one that this run would make, or one held before, until `until`."""
@@ -85,35 +55,35 @@ class _Comment:
     until: datetime | None = None
 
 
-async def _cap(session: AsyncSession, source_id: int, ready: ColumnElement[bool], now: datetime) -> int:
-    """Hold what is more than the day allows of the new comments among `ready`; how many."""
+async def hold(session: AsyncSession, source_id: int, new: ColumnElement[bool], now: datetime) -> int:
+    """Hold what is more than the day allows of the new comments that `new` selects; how many.
+
+    The caller has the source's turn (`claims.take_turn`) and the locks of their epics.
+    """
     notices = (await session.scalars(select(Source.notices).where(Source.id == source_id))).one()
     per_day: int = notices["per_day"]
-    queue = await _queue(session, source_id, ready, per_day)
+    queue = await _queue(session, source_id, new, per_day)
     if not queue:
         return 0
     spent = await _spent(session, source_id, now)
-    hold: list[_Comment] = []
+    later: list[_Comment] = []
     sooner: list[_Comment] = []
     for comment, moment in zip(queue, slots(spent, per_day, now), strict=False):
         placed = replace(comment, until=moment)
         if comment.until is None and moment > now:
-            hold.append(placed)
+            later.append(placed)
         elif comment.until is not None and moment < comment.until:
             sooner.append(placed)
-    await _hold(session, hold, per_day, now)
+    await _hold(session, later, per_day, now)
     if notices["mode"] == "live":  # else judging leaves them held, and they would be woken again and again
         await _hold(session, await _still_held(session, sooner), per_day, now)
-    return len(hold)
+    return len(later)
 
 
 async def _queue(
-    session: AsyncSession, source_id: int, ready: ColumnElement[bool], per_day: int
+    session: AsyncSession, source_id: int, new: ColumnElement[bool], per_day: int
 ) -> list[_Comment]:
     """The oldest first. Who was held before keeps its place ahead of what is new."""
-    # A request that may have arrived has had its slot, and is not to wait for another.
-    maybe_sent = or_(Notice.unanswered_at.is_not(None), Notice.claimed_by.is_not(None))
-    new = and_(ready, Notice.target == "posted", Notice.remote_id.is_(None), ~maybe_sent)
     coming = await session.execute(select(Notice.id, Notice.epic_id).where(new).with_for_update())
     queue = [_Comment(*row) for row in coming]
     waiting = (

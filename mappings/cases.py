@@ -190,6 +190,9 @@ def _standing(row: tables.Notice, claim: str | None) -> Standing:
         on_ticket=may_be_on_ticket(row, claim),
         posted_hash=row.posted_hash,
         named=tuple(row.named),
+        guarded=row.guard_why if row.guard == "held" else None,
+        taken_back=row.taking_back is not None,
+        lost=row.unanswered_at is not None and row.remote_id is None,
     )
 
 

@@ -25,7 +25,7 @@ from mappings.verdict import (
     Subject,
     Wanted,
 )
-from mappings.wishes import Wish, wish_for
+from mappings.wishes import RUN_WITHDRAWN, TAKEN_BACK, Wish, wish_for
 
 
 def decide(
@@ -53,6 +53,8 @@ def decide(
     answer, standing = history.answer, history.notice
     over = answer is not None and _has_had_its_time(answer, history.findings, findings)
     decision = Decision(alignment, findings, look_again_at=again, exempt_why=exempt_why, answer_over=over)
+    if standing is not None and standing.taken_back:
+        return _taken_back(decision, epic, standing)
     if mode == "off":
         return replace(decision, keep_notice=True)
     if answer is not None and not over and standing is not None and standing.on_ticket:
@@ -133,7 +135,7 @@ def _settle(
     if standing is not None and standing.state == "withdrawn" and not _reopened(decision, standing):
         return replace(decision, keep_notice=True)
     if standing is None or not standing.on_ticket:
-        return _unwritten(decision, wish, epic, policy, mode, now)
+        return _unwritten(decision, wish, epic, policy, mode, standing, now)
     if epic.gone == "deleted":
         return replace(decision, keep_notice=True)
     return _written(decision, wish, epic, goals, mode, standing, now)
@@ -143,8 +145,24 @@ def _reopened(decision: Decision, standing: Standing) -> bool:
     return any(found.state != "resolved" and found.opened_at > standing.since for found in decision.findings)
 
 
+def _taken_back(decision: Decision, epic: Subject, standing: Standing) -> Decision:
+    """A person withdraws the run that made the comment, whatever the mode and whatever became true since."""
+    if epic.gone == "deleted":
+        return replace(decision, keep_notice=True)
+    wish = TAKEN_BACK
+    if not standing.on_ticket:
+        return replace(decision, notice=Wanted("withdrawn", wish.compose, wish.facts_hash, RUN_WITHDRAWN))
+    return replace(decision, notice=Wanted(standing.state, wish.compose, wish.facts_hash, target="withdrawn"))
+
+
 def _unwritten(
-    decision: Decision, wish: Wish, epic: Subject, policy: EffectivePolicy, mode: Mode, now: datetime
+    decision: Decision,
+    wish: Wish,
+    epic: Subject,
+    policy: EffectivePolicy,
+    mode: Mode,
+    standing: Standing | None,
+    now: datetime,
 ) -> Decision:
     """Nothing of ours is on the ticket: only an open or disputed finding makes a notice."""
     if wish.kind not in ("warning", "disputed"):
@@ -159,6 +177,9 @@ def _unwritten(
     if quiet is not None and (end := quiet.end(now)) is not None:
         waits = replace(wanted, state="held", reason="quiet_hours", detail=quiet.words(end))
         return replace(decision, notice=waits, look_again_at=min(decision.look_again_at or end, end))
+    if standing is not None and standing.guarded is not None:
+        waits = replace(wanted, state="held", reason="guard", detail=standing.guarded)
+        return replace(decision, notice=waits)
     return replace(decision, notice=replace(wanted, state="due", target="posted"))
 
 
@@ -189,7 +210,7 @@ def _written(
     target: NoticeState = "posted" if wish.kind == "warning" else "resolved"
     facts_hash = wish.facts_hash
     if not any(_may_not_be_named(goals.get(named), epic.public) for named in standing.named):
-        done = facts_hash == standing.posted_hash and standing.state == target
+        done = facts_hash == standing.posted_hash and standing.state == target and not standing.lost
         if done or _must_wait(wish, target, epic, mode, standing, now):
             return replace(decision, keep_notice=True)
     return replace(decision, notice=Wanted(standing.state, wish.compose, facts_hash, target=target))

@@ -20,6 +20,7 @@ from mappings.tables import Delivery, Epic, Notice, Source
 # Longer than any one call to a tracker; renewed while a batch is worked on.
 LEASE = timedelta(minutes=3)
 BATCH, BATCH_BYTES = 100, 32 * 1024 * 1024
+SUSPECT = 2  # attempts that were begun and never ended
 BODY_DAYS, ROW_DAYS = timedelta(days=14), timedelta(days=90)
 CLEANED_AT_ONCE = 1000
 
@@ -40,18 +41,22 @@ async def claim(session: AsyncSession, source_id: int, owner: str, now: datetime
     if (await session.scalars(stop)).one_or_none() is not None:
         return []
     oldest = (
-        select(Delivery.id, func.octet_length(Delivery.body))
+        select(Delivery.id, func.octet_length(Delivery.body), Delivery.attempts)
         .where(Delivery.source_id == source_id, _free(now))
         .order_by(Delivery.id)
         .limit(BATCH)
     )
     ids: list[int] = []
     size = 0
-    for id, length in (await session.execute(oldest)).all():
+    for id, length, attempts in (await session.execute(oldest)).all():
         size += length or 0
-        if ids and size > BATCH_BYTES:
+        # What was begun before and not ended may take its worker down, and is not to take others with it.
+        alone = attempts >= SUSPECT
+        if ids and (alone or size > BATCH_BYTES):
             break
         ids.append(id)
+        if alone:
+            break
     claimed = await session.scalars(
         update(Delivery)
         .where(Delivery.id.in_(ids))
@@ -98,10 +103,11 @@ async def end(
     reason: str | None = None,
     error: dict[str, Any] | None = None,
     run_id: int | None = None,
-) -> None:
-    """What became of those of `ids` that are still `owner`'s."""
-    await session.execute(
-        _mine(owner, ids).values(
+) -> list[int]:
+    """What became of those of `ids` that are still `owner`'s, which are returned."""
+    ended = await session.scalars(
+        _mine(owner, ids)
+        .values(
             state=state,
             reason=reason,
             error=error,
@@ -110,7 +116,9 @@ async def end(
             claimed_by=None,
             claimed_until=None,
         )
+        .returning(Delivery.id)
     )
+    return list(ended)
 
 
 async def put_off(session: AsyncSession, owner: str, ids: Collection[int], until: datetime) -> None:
@@ -153,6 +161,12 @@ def receive_again(delivery: Delivery) -> None:
     delivery.claimed_by = delivery.claimed_until = None
 
 
+async def remote_ids(session: AsyncSession, run_id: int, most: int) -> list[str]:
+    """The tracker's ids of the deliveries that a run was opened for, the oldest first."""
+    led_to = select(Delivery.remote_id).where(Delivery.run_id == run_id).order_by(Delivery.id).limit(most)
+    return list(await session.scalars(led_to))
+
+
 async def sources_with_due(session: AsyncSession, now: datetime) -> Sequence[int]:
     """Sources with deliveries that wait and nobody works on: one look into the index for each source."""
     waiting = select(Delivery.id).where(Delivery.source_id == Source.id, _free(now)).exists()
@@ -173,16 +187,6 @@ async def clean_up(session: AsyncSession, now: datetime) -> None:
 
 def _some(which: Select[Any]) -> Any:
     return which.limit(CLEANED_AT_ONCE).with_for_update(skip_locked=True).scalar_subquery()
-
-
-async def unknown_counts(session: AsyncSession, source_ids: Collection[int]) -> dict[int, int]:
-    """How many deliveries of each source this version had never heard of."""
-    rows = await session.execute(
-        select(Delivery.source_id, func.count())
-        .where(Delivery.source_id.in_(source_ids), Delivery.reason == "unknown")
-        .group_by(Delivery.source_id)
-    )
-    return {source_id: count for source_id, count in rows}
 
 
 async def epics_by_id(session: AsyncSession, source: Source, remote_ids: Collection[str]) -> dict[str, Epic]:

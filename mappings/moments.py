@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings import ledger
+from mappings import ledger, pauses
 from mappings.ledger import RUN_LEASE
-from mappings.tables import READING_MODES, UNFINISHED_STATES, Epic, Run, Source
+from mappings.tables import READING_MODES, UNFINISHED_STATES, Epic, Notice, Run, Source
 
 # A judge run shows itself at every slice; one that has not for so long is dead, or as good as.
 SIGN_OF_LIFE = timedelta(seconds=30)
@@ -33,7 +33,8 @@ async def open_runs(session: AsyncSession, now: datetime) -> None:
 
 
 def sources_due(reading: Collection[int], now: datetime) -> Select[int]:
-    """The sources with an epic to be judged by `now`: one probe of the index for each, whatever its size.
+    """The sources with an epic to be judged by `now`, or with writes left behind: one probe of the index for
+    each, whatever its size.
 
     An epic that was never judged has no moment of its own: of the sources in `reading` it is left to the
     run that has just read it, and will judge it with the others.
@@ -46,7 +47,18 @@ def sources_due(reading: Collection[int], now: datetime) -> Select[int]:
         .limit(1)
         .scalar_subquery()
     )
-    return select(Source.id).where(first.is_not(None)).order_by(Source.id)
+    return select(Source.id).where(or_(first.is_not(None), _left_behind(now))).order_by(Source.id)
+
+
+def _left_behind(now: datetime) -> ColumnElement[bool]:
+    """Whether a source has writes that no run will let go: their own has ended, or their project was stopped
+    and may be tried again."""
+    return (
+        exists()
+        .where(Epic.source_id == Source.id, Notice.epic_id == Epic.id, Run.id == Notice.run_id)
+        .where(Notice.target.is_not(None), Notice.due_at.is_(None), Run.finished_at.is_not(None))
+        .where(~and_(pauses.refuses(now), *pauses.UNSENT))
+    )
 
 
 async def _is_seen_to(session: AsyncSession, source_id: int, now: datetime) -> bool:

@@ -64,6 +64,10 @@ def unchecked() -> Notice:
     return Notice(_line("No longer checked."))
 
 
+def withdrawn() -> Notice:
+    return Notice(_line("Withdrawn. Sorry for the noise."))
+
+
 def _what_is_missing(
     check: str, links: Sequence[Linked], unknown: Sequence[str], reasons: Sequence[str], public: bool
 ) -> list[Block]:

@@ -1,16 +1,17 @@
-"""How far each project of a source is read: cursors, which only go forward, and what was read to its end."""
+"""How far each project of a source is read: cursors, which only go forward, what was read to its end, and
+what a full run missed and kept."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Row, func, select, text, update
+from sqlalchemy import Row, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Project
-from mappings.tables import Epic, Run, RunProject, Source, SourceProject
+from mappings.tables import UNFINISHED_STATES, Epic, HeldRemoval, Run, RunProject, Source, SourceProject
 
 
 async def note_projects(
@@ -166,3 +167,46 @@ async def changed_by_a_person(session: AsyncSession, source: Source) -> bool:
         .where(code.not_in(("drop_guard", "changed")))
     )
     return ended is None or ended <= source.updated_at
+
+
+# --- removals that wait for a person's word -----------------------------------------------------
+
+
+async def hold_removals(session: AsyncSession, run_id: int, remote_ids: Sequence[str]) -> None:
+    """What a full run did not meet and the drop guard kept."""
+    await session.execute(
+        text(
+            "INSERT INTO held_removals (run_id, remote_id) SELECT :run, unnest(CAST(:ids AS text[]))"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"run": run_id, "ids": list(remote_ids)},
+    )
+
+
+async def allowed_removals(session: AsyncSession, run: Run, tracker: str) -> set[str]:
+    """The remote ids that a person allowed `run` to remove, held by an earlier run of the same `tracker`."""
+    if run.accepts is None:
+        return set()
+    held = (
+        select(HeldRemoval.remote_id)
+        .join(Run, Run.id == HeldRemoval.run_id)
+        .where(Run.id == run.accepts, Run.tracker == tracker)
+    )
+    return set(await session.scalars(held))
+
+
+async def forget_held_removals(session: AsyncSession, source_id: int, run_id: int) -> None:
+    """A full run has come to its own findings: what it and those before it held is of no use any more.
+
+    What another run, still to do its work, was allowed to remove stays until then.
+    """
+    awaited = select(Run.accepts).where(
+        Run.source_id == source_id,
+        Run.id != run_id,
+        Run.accepts.is_not(None),
+        Run.state.in_(("queued", *UNFINISHED_STATES)),
+    )
+    of_source = select(Run.id).where(Run.source_id == source_id)
+    await session.execute(
+        delete(HeldRemoval).where(HeldRemoval.run_id.in_(of_source), HeldRemoval.run_id.not_in(awaited))
+    )

@@ -195,14 +195,23 @@ _NOTICE_COLUMNS = (
     " facts_hash text, run_id bigint"
 )
 # A write that is queued already keeps its place; one that is new, or another run's now, waits for the
-# release of its run.
+# release of its run. What is withdrawn is so since it was, for only a later finding ends that. The guard's
+# word holds until its reason is gone: who passed it long ago would come due with others, who is in
+# shadow is asked for when the source goes live, and who is withdrawn when the finding opens anew.
 _PUT_NOTICES = """
     INSERT INTO notices (epic_id, state, target, reason, detail, body, facts_hash, run_id, updated_at)
     SELECT epic_id, state, target, reason, detail, body, facts_hash, run_id, :now FROM rows
     ON CONFLICT (epic_id) DO UPDATE SET
         state = excluded.state, target = excluded.target, reason = excluded.reason,
         detail = excluded.detail, body = excluded.body, facts_hash = excluded.facts_hash,
-        run_id = excluded.run_id, updated_at = excluded.updated_at,
+        run_id = excluded.run_id,
+        updated_at = CASE WHEN excluded.state = 'withdrawn' AND notices.state = 'withdrawn'
+            THEN notices.updated_at ELSE excluded.updated_at END,
+        guard = CASE WHEN excluded.state IN ('shadow', 'withdrawn') THEN NULL
+            WHEN notices.guard = 'passed' AND excluded.reason IN ('grace', 'disputed') THEN NULL
+            ELSE notices.guard END,
+        taking_back = CASE WHEN excluded.target IS NOT NULL OR excluded.state <> 'withdrawn'
+            THEN notices.taking_back END,
         due_at = CASE WHEN excluded.target IS NOT NULL AND notices.target IS NOT NULL
             AND notices.run_id = excluded.run_id THEN notices.due_at END
 """
@@ -213,6 +222,7 @@ def _notice(ruling: Ruling, wanted: Wanted, standard: Standard, run_id: int) -> 
     queued_anew = wanted.target is not None and (
         before is None or before.target != wanted.target or before.facts_hash != wanted.facts_hash
     )
+    keeps_run = before is not None and before.run_id is not None and (not queued_anew or before.taking_back)
     body = standard.render(wanted.compose().document, Marker(standard.installation, ruling.row.id))
     return {
         "epic_id": ruling.row.id,
@@ -222,5 +232,5 @@ def _notice(ruling: Ruling, wanted: Wanted, standard: Standard, run_id: int) -> 
         "detail": wanted.detail,
         "body": body,
         "facts_hash": wanted.facts_hash,
-        "run_id": run_id if before is None or queued_anew else before.run_id,
+        "run_id": before.run_id if before is not None and keeps_run else run_id,
     }

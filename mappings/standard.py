@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import and_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -61,12 +61,7 @@ class Standard:
         return self._effective[project]
 
     def mode_for(self, project: str) -> Mode:
-        """`live` only where the source is, and only in the projects it is limited to."""
-        mode: Mode = self.source.notices["mode"]
-        only = self.source.notices.get("projects")
-        if mode == "live" and only is not None and project.lower() not in {name.lower() for name in only}:
-            return "shadow"
-        return mode
+        return mode_in(self.source.notices, project)
 
     def place(self, project: str) -> Place:
         return self.places.get(project, Place())
@@ -76,6 +71,15 @@ class Standard:
         if public not in self._candidates:
             self._candidates[public] = Candidates(list(self.goals.key_results.values()), now, public)
         return self._candidates[public].fitting(epic, self.linked.get(epic.project))
+
+
+def mode_in(notices: Mapping[str, Any], project: str) -> Mode:
+    """`live` only where the source is, and only in the projects it is limited to."""
+    mode: Mode = notices["mode"]
+    only = notices.get("projects")
+    if mode == "live" and only is not None and project.lower() not in {name.lower() for name in only}:
+        return "shadow"
+    return mode
 
 
 async def load_standard(
@@ -88,20 +92,31 @@ async def load_standard(
 ) -> Standard:
     """Read the standard; `projects` are those whose links help to suggest key results, None for all."""
     installation = (await session.scalars(select(tables.Installation))).one()
-    places = await session.scalars(
-        select(tables.SourceProject).where(tables.SourceProject.source_id == source.id)
-    )
     return Standard(
         source=source,
         installation=installation.uuid,
         version=installation.goals_version,
         goals=await load_goals(session),
         policy=Policy.model_validate(installation.policy),
-        places={row.key: _place(row) for row in places},
+        places=await load_places(session, source.id),
         render=render,
         page=page,
         linked=await _linked(session, source.id, projects),
     )
+
+
+async def load_places(session: AsyncSession, source_id: int, *, hold: bool = False) -> dict[str, Place]:
+    """The projects of a source as they are now, by their keys.
+
+    With `hold` none comes to be believed until this transaction ends: who has read one to its end waits
+    (`reach.note_read`), and then finds our notices too and has them judged anew. Held before any epic is.
+    """
+    places = select(tables.SourceProject).where(tables.SourceProject.source_id == source_id)
+    if hold:
+        # The weakest lock: a page that is stored goes on, and may move the project's cursor.
+        places = places.order_by(tables.SourceProject.key).with_for_update(read=True, key_share=True)
+    rows = await session.scalars(places.execution_options(populate_existing=True))
+    return {row.key: _place(row) for row in rows}
 
 
 async def as_it_stands(session: AsyncSession, standard: Standard, project: str) -> Standard | None:

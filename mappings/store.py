@@ -326,6 +326,17 @@ _TAKE_OVER = (
         " AND origin IN ('manual', 'command') AND NOT EXISTS (SELECT FROM links AS held WHERE"
         " held.epic_id = :kept AND held.key_result_id = links.key_result_id AND held.origin = links.origin)"
     ),
+    # A comment that the double has made goes on as the epic's own, where that has none.
+    text(
+        "DELETE FROM notices WHERE epic_id = :kept AND remote_id IS NULL AND unanswered_at IS NULL"
+        " AND claimed_by IS NULL AND EXISTS (SELECT FROM notices AS other WHERE other.epic_id = :double"
+        " AND other.remote_id IS NOT NULL)"
+    ),
+    text(
+        "UPDATE notices SET epic_id = :kept WHERE epic_id = :double AND remote_id IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM notices AS other WHERE other.epic_id = :kept)"
+    ),
+    text("UPDATE notice_writes SET epic_id = :kept WHERE epic_id = :double"),
     text("DELETE FROM epics WHERE id = :double"),
     text(
         "UPDATE notices SET unanswered_at = TIMESTAMPTZ 'epoch', remote_id = NULL, url = NULL"

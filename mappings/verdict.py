@@ -34,13 +34,18 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The notice as it stands, `since` a moment. `on_ticket`: a comment of ours is there, or may
-    be there because an answer was lost. `posted_hash` and `named` describe its text."""
+    be there because an answer was lost. `posted_hash` and `named` describe its text. `guarded`: why the
+    guard holds it, until a person lets it go. `taken_back`: a person withdraws the run that made it. `lost`:
+    our comment is there under an id we do not know, and is to be looked for."""
 
     state: NoticeState
     since: datetime
     on_ticket: bool = False
     posted_hash: str | None = None
     named: tuple[int, ...] = ()
+    guarded: str | None = None
+    taken_back: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,10 @@ class Wish:
         )
 
 
+RUN_WITHDRAWN = "run_withdrawn"
+TAKEN_BACK = Wish(RUN_WITHDRAWN, texts.withdrawn, {})
+
+
 def wish_for(
     epic: Subject,
     goals: Mapping[int, KeyResult],

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from app.api.audit_log import What
 from app.audit import TABLES, acting
 from app.runtime import Runtime
-from mappings.tables import AuditEntry, Delivery, Objective, Source
+from mappings.tables import AuditEntry, Delivery, HeldRemoval, Notice, Objective, Run, Source
 from tests.conftest import ADMIN_TOKEN, Clock
 from tests.goals_api import Q4
 from tests.world import World
@@ -46,6 +46,7 @@ CHANGES: list[Change] = [
         *({"value": 3, "confidence": 0.5}, ("created", "check_in", "KR-1")),
     ),
     ("POST", "/rules", "/rules", RULE, ("created", "rule", "Checkout")),
+    ("POST", "/notices/approve", "/notices/approve", {"ids": [1]}, ("approved", "notices", "by id")),
     ("PATCH", "/rules/{id}", "/rules/1", {"enabled": False}, ("changed", "rule", "Checkout")),
     ("DELETE", "/rules/{id}", "/rules/1", None, ("deleted", "rule", "Checkout")),
     (
@@ -76,7 +77,12 @@ CHANGES: list[Change] = [
         *("POST", "/deliveries/{id}/replay", "/deliveries/1/replay", None),
         ("changed", "delivery", "jira 72d3162e"),
     ),
+    ("POST", "/runs/{id}/withdraw", "/runs/1/withdraw", None, ("created", "run", None)),
     ("POST", "/sources/{name}/sync", "/sources/jira/sync", {"mode": "full"}, ("created", "run", None)),
+    (
+        *("POST", "/runs/{id}/accept-removals", "/runs/2/accept-removals", None),
+        ("changed", "run", None),
+    ),
     (
         *("POST", "/sources", "/sources"),
         {
@@ -123,6 +129,25 @@ async def an_epic_with_a_gap(world: World) -> None:
     await world.sync("jira")
 
 
+async def a_held_notice(runtime: Runtime) -> None:
+    async with runtime.sessions.begin() as session:
+        source = (await session.scalars(select(Source))).one()
+        source.notices = {**source.notices, "mode": "live"}
+        notice = (await session.scalars(select(Notice))).one()
+        notice.state, notice.reason, notice.guard = "held", "guard", "held"
+
+
+async def a_held_removal(runtime: Runtime) -> None:
+    """By a run that is the second there is."""
+    async with runtime.sessions.begin() as session:
+        source = (await session.scalars(select(Source))).one()
+        run = Run(source_id=source.id, mode="full", state="partial", tracker=source.tracker)
+        run.error = {"code": "drop_guard", "message": "", "what_to_do": ""}
+        session.add(run)
+        await session.flush()
+        session.add(HeldRemoval(run_id=run.id, remote_id="1"))
+
+
 async def a_delivery(runtime: Runtime) -> None:
     async with runtime.sessions.begin() as session:
         source = (await session.scalars(select(Source))).one()
@@ -137,6 +162,8 @@ async def a_delivery(runtime: Runtime) -> None:
 async def prepared(world: World, runtime: Runtime, clock: Clock) -> World:
     clock.now = datetime(2026, 11, 20, 9, tzinfo=UTC)
     await an_epic_with_a_gap(world)
+    await a_held_notice(runtime)
+    await a_held_removal(runtime)
     await a_delivery(runtime)
     return world
 
@@ -173,9 +200,10 @@ async def test_every_change_is_written_down_with_who_and_what(prepared: World, d
         assert said[0][:2] == told[:2], (method, path, said)
         assert told[2] in (None, said[0][2]), (method, path, said)
         # Runs that only judge what was changed are nobody's.
-        assert path.startswith("/sources") or "run" not in {what for _, what, _ in said}, (method, path)
+        kinds = {what for _, what, _ in said}
+        assert path.startswith(("/sources", "/runs")) or "run" not in kinds, (method, path)
         for entry in fresh:
-            assert (entry["before"] is None) == (entry["action"] == "created")
+            assert (entry["before"] is None) == (entry["action"] in ("created", "approved"))
             assert (entry["after"] is None) == (entry["action"] == "deleted")
     log = _everything(database_url)
     for secret in (*SECRETS, *hashes, prepared.site.bot.token, "gAAAA", ADMIN_TOKEN):
@@ -311,7 +339,7 @@ async def test_what_northing_does_by_itself_is_nobodys_change(prepared: World) -
     assert (await prepared.epic("jira", "SHOP-2"))["findings"]
     fresh = [entry for entry in await entries(prepared.api) if entry["id"] > before]
     assert [(entry["what"], entry["after"]) for entry in fresh] == [
-        ("run", {"id": fresh[0]["after"]["id"], "source": "jira", "mode": "full"})
+        ("run", {"id": fresh[0]["after"]["id"], "source": "jira", "mode": "full", **NEITHER})
     ]
 
 
@@ -345,6 +373,7 @@ async def test_a_session_acts_for_whom_it_is_told(runtime: Runtime) -> None:
 
 
 LEFT_OUT = {
+    "signature_refused_at",
     "id",
     "version",
     "policy_version",
@@ -359,7 +388,8 @@ LEFT_OUT = {
     *("action", "is_form", "body", "received_at", "attempts", "error", "claimed_by", "claimed_until"),
     *("run_id", "reason", "until"),
 }
-OF_RUNS_ALONE = {"id", "source_id", "mode"}
+NEITHER = {"accepts": None, "withdraws": None}
+OF_RUNS_ALONE = {"id", "source_id", "mode", *NEITHER}
 
 
 def test_every_column_is_recorded_or_left_out_on_purpose() -> None:
@@ -373,7 +403,7 @@ def test_every_column_is_recorded_or_left_out_on_purpose() -> None:
 
 
 def test_the_api_knows_every_kind_of_thing() -> None:
-    assert set(get_args(What)) == {table.what for table in TABLES.values()}
+    assert set(get_args(What)) == {table.what for table in TABLES.values()} | {"notices"}
 
 
 # --- reading it -------------------------------------------------------------------------------

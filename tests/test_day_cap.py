@@ -15,7 +15,7 @@ from app import pipeline
 from app.jobs import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from mappings import cap, ledger
+from mappings import cap, claims, ledger
 from mappings.tables import Epic, Run, Source
 from tests.conftest import Clock
 from tests.locks import holding
@@ -280,10 +280,11 @@ async def test_two_runs_at_the_barrier_do_not_both_spend_it(
     await side.sync()
     async with runtime.sessions.begin() as session:
         (source_id,) = await session.scalars(select(Source.id))
-        (await session.get_one(Source, source_id)).notices = {"mode": "live", "per_day": 3, "projects": None}
+        limits = {"per_run": 9, "per_day": 3, "max_share": 1}
+        (await session.get_one(Source, source_id)).notices = {"mode": "live", "projects": None, **limits}
     runs: list[int] = []
     async with holding(database_url) as holder:
-        await holder.hold("SELECT pg_advisory_xact_lock(%s, %s)", cap.LOCK_CAP, source_id)
+        await holder.hold("SELECT pg_advisory_xact_lock(%s, %s)", claims.LOCK_TURN, source_id)
         closing: list[asyncio.Task[None]] = []
         for half in (keys[3:], keys[:3]):
             async with runtime.sessions.begin() as session:
@@ -320,7 +321,7 @@ async def test_a_barrier_takes_the_epics_before_their_notices(
     async with runtime.sessions() as session:
         (source_id,) = await session.scalars(select(Source.id))
     async with holding(database_url) as barrier, holding(database_url) as judge:
-        await barrier.hold("SELECT pg_advisory_xact_lock(%s, %s)", cap.LOCK_CAP, source_id)
+        await barrier.hold("SELECT pg_advisory_xact_lock(%s, %s)", claims.LOCK_TURN, source_id)
         running = asyncio.create_task(pipeline.carry_out(runtime, run["id"]))
         await barrier.until_waiting(1)
         await judge.hold("SELECT 1 FROM epics WHERE key = %s FOR UPDATE", key)

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import pipeline
+from app import pipeline, writing
 from app.jobs import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
-from mappings import ledger
+from mappings import claims
 from tests.conftest import Clock
 from tests.sides import KINDS, GitHubSide, JiraSide, Side, side_of
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
-FOREIGN = "A comment with our marker stands on the ticket that we may not edit."
+FOREIGN = f"{writing.FOREIGN} {writing.FOREIGN_TO_DO}"
 
 
 # Where both trackers would only show the same once more.
@@ -153,7 +153,7 @@ async def test_a_killed_worker_leaves_one_comment(
     side.tracker.faults.add(side.creates if after_post else side.reads, held)
     await kill(asyncio.create_task(pipeline.write_tickets(runtime, source_id)), held)
     assert len(side.comments(key)) == after_post
-    await work_later(world, runtime, clock, seconds=ledger.NOTICE_LEASE.total_seconds() - 1)
+    await work_later(world, runtime, clock, seconds=claims.NOTICE_LEASE.total_seconds() - 1)
     assert len(side.comments(key)) == after_post
     await work_later(world, runtime, clock, seconds=1)
     assert len(side.comments(key)) == 1
@@ -170,7 +170,7 @@ async def _judged_but_not_written(side: Side, runtime: Runtime) -> int:
     run = await side.world.send("POST", f"/sources/{side.kind}/sync", {})
     await pipeline.carry_out(runtime, run["id"])
     async with runtime.sessions() as session:
-        (source_id,) = await ledger.sources_with_due_notices(session, runtime.clock())
+        (source_id,) = await claims.sources_with_due_notices(session, runtime.clock())
     return source_id
 
 

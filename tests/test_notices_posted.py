@@ -32,7 +32,7 @@ async def side(request: pytest.FixtureRequest, world: World) -> Side:
 
 
 def writes(**counts: int) -> dict[str, int]:
-    none = dict.fromkeys(("pending", "posted", "edited", "resolved", "held", "failed"), 0)
+    none = dict.fromkeys(("pending", "posted", "edited", "resolved", "withdrawn", "held", "failed"), 0)
     return {**none, **counts}
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from app.runtime import Runtime
 from tests.conftest import Clock
-from tests.synced import OFF, all_of, counts, gone, keys
+from tests.sides import GitHubSide
+from tests.synced import OFF, all_of, counts, gone, keys, later
 from tests.world import World
 
 LIVE = {"mode": "live"}
@@ -188,3 +189,46 @@ async def test_two_epics_of_one_title_and_moment_are_two(world: World, runtime: 
     run = await world.sync("github")
     assert (run["state"], counts(run)) == ("succeeded", (2, 2, 0, 0, 0))
     assert await keys(world, "github") == ["acme/core#1", "acme/shop#1"]
+
+
+async def test_a_transferred_and_retitled_ticket_comes_to_one_comment(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    """Nobody knows it under its new name, so it is taken for a new epic and gets a comment, until a full run
+    asks where the old one leads."""
+    side = GitHubSide(world)
+    world.host.add_repository("acme/other")
+    await side.connect(scope={"repositories": ["acme/shop", "acme/other"]})
+    key = side.add("Old title")
+    await side.sync()
+    assert len(side.comments(key)) == 1
+    clock.advance(minutes=5)
+    world.host.transfer(key, "acme/other")
+    world.host.edit("acme/other#1", title="New title")
+    clock.advance(minutes=5)
+    await side.sync()
+    assert len(side.comments("acme/other#1")) == 2
+    await side.sync("full")
+    await later(world, runtime, clock, minutes=2)
+    assert len(side.comments("acme/other#1")) == 1
+    notice = await side.notice("acme/other#1")
+    assert (notice["state"], notice["pending"]) == ("posted", False)
+    assert notice["url"].endswith(side.comment_ids("acme/other#1")[0])
+
+
+async def test_a_comment_deleted_after_a_transfer_is_not_made_again(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    side = GitHubSide(world)
+    world.host.add_repository("acme/other")
+    await side.connect(scope={"repositories": ["acme/shop", "acme/other"]})
+    key = side.add()
+    await side.sync()
+    clock.advance(minutes=5)
+    world.host.transfer(key, "acme/other")
+    side.delete_comments("acme/other#1")
+    await side.sync()
+    await later(world, runtime, clock, minutes=2)
+    assert side.comments("acme/other#1") == []
+    notice = await side.notice("acme/other#1")
+    assert (notice["state"], notice["reason"]) == ("withdrawn", "deleted_on_ticket")

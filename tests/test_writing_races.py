@@ -149,3 +149,47 @@ async def test_a_refused_write_takes_the_epic_before_its_notice(world: World, da
     assert len(judges) == 1
     notice = await side.notice(key)
     assert (notice["state"], "forbids" in notice["detail"]) == ("failed", True)
+
+
+async def test_a_write_that_is_done_takes_the_epic_before_its_notice(world: World, database_url: str) -> None:
+    """What is noted of it refers to the epic, and so locks it."""
+    side = JiraSide(world)
+    key = side.add()
+    await side.connect()
+    async with holding(database_url) as holder:
+
+        async def judge_meanwhile(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+            await holder.hold(ROW, key)
+            judges.append(asyncio.create_task(_then_hold(holder, "SELECT 1 FROM notices FOR UPDATE")))
+            await app(scope, receive, send)
+
+        judges: list[asyncio.Task[None]] = []
+        side.tracker.faults.add(side.creates, judge_meanwhile)
+        await side.sync()
+        await asyncio.gather(*judges)
+    assert (len(judges), (await side.notice(key))["state"]) == (1, "posted")
+
+
+async def test_a_refused_write_takes_the_source_before_the_epic(world: World, database_url: str) -> None:
+    """As whoever stores a page or changes the source does."""
+    side = JiraSide(world)
+    key = side.add()
+    await side.connect()
+    async with holding(database_url) as holder:
+
+        async def change_meanwhile(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+            await holder.hold("SELECT 1 FROM sources FOR SHARE")
+            changes.append(asyncio.create_task(_then_hold(holder, ROW, key)))
+            await faults.answer(403)(app, scope, receive, send)
+
+        changes: list[asyncio.Task[None]] = []
+        side.tracker.faults.add(side.creates, change_meanwhile)
+        await side.sync()
+        await asyncio.gather(*changes)
+    assert (len(changes), (await side.notice(key))["state"]) == (1, "failed")
+
+
+async def _then_hold(holder: Holder, statement: str, *values: str) -> None:
+    await holder.until_waiting(1)
+    await holder.hold(statement, *values)
+    await holder.let_go()

@@ -17,18 +17,19 @@ from mappings.tables import AuditEntry
 router = APIRouter(prefix="/audit-log", tags=["access"])
 
 What = Literal[
-    "cycle",
-    "objective",
-    "key_result",
     "check_in",
-    "rule",
-    "link",
-    "finding",
-    "source",
-    "policy",
-    "token",
-    "run",
+    "cycle",
     "delivery",
+    "finding",
+    "key_result",
+    "link",
+    "notices",
+    "objective",
+    "policy",
+    "rule",
+    "run",
+    "source",
+    "token",
 ]
 CHANGED = "Of a change only the fields that differ; a secret is `set` or `changed`."
 
@@ -39,7 +40,7 @@ class AuditEntryOut(BaseModel):
     who: str = Field(
         description="The token, or who typed a command on which ticket.", examples=["token 3 (ci)"]
     )
-    action: Literal["created", "changed", "deleted"] = Field(description="What was done.")
+    action: Literal["created", "changed", "deleted", "approved"] = Field(description="What was done.")
     what: What = Field(description="The kind of thing.")
     key: str = Field(description="Its public name then; of a link `SOURCE/EPIC -> KEY`.", examples=["KR-1"])
     before: dict[str, Any] | None = Field(

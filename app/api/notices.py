@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
-from sqlalchemy import select
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from sqlalchemy import and_, or_, select
 
-from app.api.deps import SessionDep
+from app import audit
+from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.problems import invalid
 from app.api.verdict_models import EpicName, NoticeOut, NoticeState, show_notice
-from mappings.tables import Epic, Notice, Source
+from mappings import guard
+from mappings.tables import Epic, Notice, Run, Source, among
 
 router = APIRouter(prefix="/notices", tags=["notices"])
 
@@ -38,3 +42,56 @@ async def list_notices(
     rows, following = await page_of(session, query, Notice.id, step)
     items = [show_notice(EpicName(source=name, key=key), row) for row, key, name in rows]
     return Page(items=items, next=following)
+
+
+class ApproveIn(Body):
+    """Exactly one of both."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"run": 12}, {"ids": [3, 4]}]})
+
+    run: int | None = Field(
+        None, ge=1, lt=2**63, description="All that the guard or the cap holds of this run."
+    )
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(
+        None, min_length=1, max_length=500, description="These notices."
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.run is None) == (self.ids is None):
+            raise ValueError("send either run or ids")
+        return self
+
+
+class Skipped(BaseModel):
+    id: int = Field(description="The notice's.")
+    reason: str = Field(description="Why it was not approved.")
+
+
+class ApprovedOut(BaseModel):
+    approved: int = Field(
+        description="Notices let go; each is fetched and judged again before it is written."
+    )
+    skipped: list[Skipped] = Field(description="Notices that were not, by id.")
+
+
+@router.post("/approve", status_code=202, summary="Let held notices go")
+async def approve_notices(body: ApproveIn, runtime: RuntimeDep, session: SessionDep) -> ApprovedOut:
+    """Past the guard and the day's cap, never past the tracker's limits; only what these two hold."""
+    if body.run is not None:
+        if await session.get(Run, body.run) is None:
+            raise invalid("run", f"there is no run {body.run}")
+        held = or_(Notice.guard == "held", and_(Notice.state == "held", Notice.reason == "cap"))
+        which, asked = and_(Notice.run_id == body.run, held), f"run {body.run}"
+    else:
+        which, asked = among(Notice.id, body.ids or ()), "by id"
+    approved, skipped = await guard.approve(session, which, runtime.clock())
+    for missing in sorted({*(body.ids or ())} - {*approved, *skipped}):
+        skipped[missing] = "There is no such notice."
+    sources = select(Epic.source_id).join(Notice, Notice.epic_id == Epic.id)
+    for source_id in await session.scalars(sources.where(among(Notice.id, approved)).distinct()):
+        await runtime.wake(session, "write_tickets", source_id=source_id)
+    if approved:
+        audit.note(session, "approved", "notices", asked, {"ids": approved})
+    shown = [Skipped(id=id, reason=reason) for id, reason in sorted(skipped.items())]
+    return ApprovedOut(approved=len(approved), skipped=shown)

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.deps import SessionDep
+from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
-from app.api.problems import answers, not_found
-from mappings import ledger
+from app.api.problems import Problem, answers, not_found
+from mappings import claims, undo
 from mappings.tables import Run, Source
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -32,7 +32,10 @@ class Writes(BaseModel):
     posted: int = Field(0, description="New comments.")
     edited: int = Field(0, description="Comments given another full text.")
     resolved: int = Field(0, description="Comments reduced to one line.")
-    held: int = Field(0, description="Notices this run held back: grace, stale data, a dispute.")
+    withdrawn: int = Field(0, description="Comments taken back: one line, or deleted.")
+    held: int = Field(
+        0, description="Notices this run held back: grace, stale data, a dispute, quiet hours, guard, cap."
+    )
     failed: int = Field(0, description="Writes the tracker refused.")
 
 
@@ -40,6 +43,16 @@ class RunError(BaseModel):
     code: str = Field(description="For programs.", examples=["unauthorized"])
     message: str = Field(description="What happened.")
     what_to_do: str = Field(description="The way out, for a person.")
+
+
+class WithdrawIn(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"delete": False}]})
+
+    delete: bool = Field(
+        False,
+        strict=True,
+        description="Delete the comments; where the tracker forbids it they become one line all the same.",
+    )
 
 
 class RunOut(BaseModel):
@@ -66,7 +79,7 @@ class RunOut(BaseModel):
 
 async def present(session: AsyncSession, rows: Sequence[tuple[Run, str]]) -> list[RunOut]:
     """The runs with their writes counted: two statements for all."""
-    writes = await ledger.writes_of(session, [run.id for run, _ in rows])
+    writes = await claims.writes_of(session, [run.id for run, _ in rows])
     return [
         RunOut.model_validate(
             {
@@ -118,3 +131,30 @@ async def get_run(session: SessionDep, id: RowId) -> RunOut:
     if found is None:
         raise not_found("run", id)
     return await present_one(session, found[0], found[1])
+
+
+@router.post(
+    "/{id}/withdraw", status_code=202, summary="Take a run's comments back", responses=answers(404, 409)
+)
+async def withdraw_run(
+    id: RowId, runtime: RuntimeDep, session: SessionDep, body: WithdrawIn | None = None
+) -> RunOut:
+    """Every comment that run created becomes one line, or is deleted; what it had not written it never does.
+
+    By a run of its own, the same when asked again. It is done whatever the source's mode.
+    """
+    found = (
+        await session.execute(
+            select(Run, Source.name).join(Source, Source.id == Run.source_id).where(Run.id == id)
+        )
+    ).one_or_none()
+    if found is None:
+        raise not_found("run", id)
+    run, source = found
+    if run.mode == "withdraw":
+        raise Problem(409, "A withdrawal makes no comments, so there is nothing to take back.")
+    await claims.take_turn(session, run.source_id)
+    how: undo.How = "delete" if body is not None and body.delete else "edit"
+    withdrawal = await undo.withdraw(session, run, how, runtime.clock())
+    await runtime.wake(session, "write_tickets", source_id=run.source_id)
+    return await present_one(session, withdrawal, source)

@@ -1,0 +1,79 @@
+"""Disconnecting a tracker: our comments stay there at a person's word, or are taken back first."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
+
+from app.api import runs
+from app.api.deps import RuntimeDep, SessionDep
+from app.api.lookups import SourceName, source_at
+from app.api.problems import Problem, answers
+from app.api.runs import RunOut
+from app.timetable import announce
+from mappings import claims, ledger, undo
+from mappings.tables import Source
+
+router = APIRouter(prefix="/sources", tags=["sources"])
+
+NO_TIMETABLE = {"every": None, "full": None}
+
+
+@router.delete(
+    "/{name}",
+    status_code=204,
+    summary="Disconnect a tracker",
+    responses={
+        **answers(404, 409),
+        202: {
+            "model": RunOut,
+            "description": "The run that takes our comments back; the source goes when that is done.",
+        },
+    },
+)
+async def delete_source(
+    name: SourceName,
+    runtime: RuntimeDep,
+    session: SessionDep,
+    comments: Annotated[
+        Literal["leave", "withdraw"] | None,
+        Query(description="`leave`: ours stay on its tickets; `withdraw`: each becomes one line first."),
+    ] = None,
+) -> Response:
+    """409 while comments of ours stand on its tickets, unless `comments` says what is to become of them."""
+    await ledger.change_goals(session)
+    # The turn before the source's row, as whoever withdraws a run takes them.
+    await claims.take_turn(session, (await source_at(session, name)).id)
+    session.expire_all()
+    row = await source_at(session, name, lock=True)
+    standing = comments != "leave" and await undo.any_stands(session, row.id)
+    if standing and comments is None:
+        raise Problem(
+            409,
+            "Comments of ours stand on its tickets; delete with ?comments=withdraw to take them back first, "
+            "or with ?comments=leave to leave them.",
+        )
+    if not standing:
+        await session.delete(row)
+        await announce(session)
+        return Response(status_code=204)
+    run = await undo.withdraw_all(session, row.id, runtime.clock())
+    row.leaving_at = row.leaving_at or runtime.clock()
+    row.notices, row.schedule = {**row.notices, "mode": "off"}, NO_TIMETABLE
+    row.version += 1
+    await announce(session)
+    await runtime.wake(session, "write_tickets", source_id=row.id)
+    return JSONResponse(jsonable_encoder(await runs.present_one(session, run, row.name)), 202)
+
+
+def check_stays(row: Source) -> None:
+    """409 for a change of a source that is going."""
+    if row.leaving_at is not None:
+        raise Problem(
+            409,
+            f"{row.name} is being disconnected since {row.leaving_at:%Y-%m-%d %H:%M} UTC, as soon as our "
+            "comments on its tickets are taken back. To leave them there, DELETE it with ?comments=leave.",
+        )

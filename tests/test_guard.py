@@ -1,0 +1,399 @@
+"""The guard: a run that would make too many new comments makes none of them until a person says so."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, select
+
+from app import pipeline
+from app.runtime import Runtime
+from mappings import claims, ledger, touching
+from mappings.guard import objection
+from mappings.tables import Epic, NoticeWrite, Run, Source
+from tests.conftest import Clock
+from tests.heard import SECRET, doors, settle
+from tests.locks import holding
+from tests.sides import KINDS, JiraSide, Side, side_of
+from tests.synced import all_of, later
+from tests.world import World
+
+SUGGESTED = {"per_run": 10, "per_day": 25, "max_share": 0.2}  # the defaults
+HIGH_DAY = {"per_run": 10, "per_day": 1000, "max_share": 1}
+
+
+@pytest.mark.parametrize(
+    ("new", "open_epics", "limits", "why"),
+    [
+        ({"SHOP": 10}, {"SHOP": 100}, (10, 0.2), None),
+        ({"SHOP": 11}, {"SHOP": 100}, (10, 0.2), "11 new comments at once; per_run is 10"),
+        ({"SHOP": 6, "CORE": 5}, {"SHOP": 100, "CORE": 100}, (10, 0.2), "11 new comments at once"),
+        ({"SHOP": 1}, {"SHOP": 100}, (0, 0.2), "1 new comments at once; per_run is 0"),
+        ({"SHOP": 4}, {"SHOP": 20}, (10, 0.2), None),  # just the share
+        (
+            {"SHOP": 5},
+            {"SHOP": 20},
+            (10, 0.2),
+            "5 new comments on the 20 open epics of SHOP; max_share is 0.2",
+        ),
+        ({"SHOP": 3}, {"SHOP": 3}, (10, 0.2), None),  # three are never too many
+        ({"SHOP": 4}, {"SHOP": 4}, (10, 0.2), "4 new comments on the 4 open epics of SHOP"),
+        ({"SHOP": 4}, {"SHOP": 4}, (10, 1), None),
+        ({"SHOP": 7}, {"SHOP": 4}, (10, 1), None),  # of runs that count together
+        ({"SHOP": 4}, {"SHOP": 100}, (10, 0), "4 new comments on the 100 open epics of SHOP; max_share is 0"),
+        ({"SHOP": 29}, {"SHOP": 100}, (50, 0.29), None),  # 0.29 of 100 is a little less in binary
+        (
+            {"SHOP": 2, "CORE": 5},
+            {"SHOP": 9, "CORE": 9},
+            (10, 0.2),
+            "5 new comments on the 9 open epics of CORE",
+        ),
+    ],
+)
+def test_objection(
+    new: dict[str, int], open_epics: dict[str, int], limits: tuple[int, float], why: str | None
+) -> None:
+    said = objection(new, open_epics, *limits)
+    assert said == why if why is None else (said is not None and said.startswith(why))
+
+
+# --- on the tickets -------------------------------------------------------------------------------
+
+
+async def _guarded(world: World, kind: str = "jira", limits: Any = HIGH_DAY, **members: Any) -> Side:
+    side = side_of(world, kind)
+    await world.goal("KR-1", "Checkout conversion")
+    await side.connect(notices=limits, **members)
+    return side
+
+
+def _posted(side: Side, keys: list[str]) -> int:
+    counts = [len(side.comments(key)) for key in keys]
+    assert set(counts) <= {0, 1}
+    return sum(counts)
+
+
+async def _held(side: Side, reason: str = "guard") -> list[Any]:
+    page = await side.world.send("GET", f"/notices?state=held&source={side.kind}&limit=500")
+    return [item for item in page["items"] if item["reason"] == reason]
+
+
+async def _last_run(world: World) -> Any:
+    return (await world.send("GET", "/runs"))["items"][0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_sync_with_too_many_makes_none(
+    world: World, runtime: Runtime, clock: Clock, kind: str
+) -> None:
+    side = await _guarded(world, kind)
+    keys = [side.add(f"Epic {number}") for number in range(11)]
+    run = await side.sync()
+    assert (run["writes"]["held"], run["writes"]["pending"], _posted(side, keys)) == (11, 0, 0)
+    assert side.tracker.log.count(side.creates) == 0
+    notice = await side.notice(keys[0])
+    assert (notice["state"], notice["reason"], notice["run"]) == ("held", "guard", run["id"])
+    assert notice["detail"] == (
+        f"Run {run['id']} asked for 11 new comments at once; per_run is 10. A person has to approve them."
+    )
+    assert "not linked to a key result" in notice["body"]
+    # Later runs neither release nor repeat it, and count it no more.
+    side.label(keys[3], "growth")
+    newest = side.add("New")
+    run = await side.sync("full")
+    await later(world, runtime, clock, hours=30)
+    assert (run["writes"]["held"], run["writes"]["posted"]) == (0, 1)
+    assert _posted(side, keys) == 0
+    assert _posted(side, [newest]) == 1
+    held = await _held(side)
+    assert ([item["run"] for item in held], len(held)) == ([notice["run"]] * 11, 11)
+
+
+async def test_what_closes_its_gap_is_held_no_more(world: World) -> None:
+    side = await _guarded(world)
+    keys = [side.add() for _ in range(11)]
+    await side.sync()
+    side.describe(keys[0], "Key-Result: KR-1")
+    await side.sync()
+    assert (await side.notice(keys[0]), len(await _held(side))) == (None, 10)
+
+
+async def test_half_of_a_small_project_is_too_many(world: World) -> None:
+    side = await _guarded(world, limits=SUGGESTED)
+    linked = [side.add("Linked", labels=["kr:KR-1"]) for _ in range(4)]
+    keys = [side.add("New") for _ in range(4)]
+    await side.sync()
+    (first, *_) = await _held(side)
+    assert "4 new comments on the 8 open epics of SHOP; max_share is 0.2" in first["detail"]
+    # Finished epics are not open, and three at a time are never too many.
+    for key in (*linked, *keys):
+        side.finish(key)
+    await side.sync()
+    few = [side.add("Few") for _ in range(3)]
+    await side.sync()
+    assert (_posted(side, keys), _posted(side, few)) == (0, 3)
+
+
+async def test_a_storm_of_two_hundred_webhooks(
+    world: World, runtime: Runtime, applications: list[FastAPI]
+) -> None:
+    side = await _guarded(world, "jira", {**HIGH_DAY, "mode": "live"}, webhook_secret=SECRET)
+    keys = [side.add(f"Epic {number}", labels=["kr:KR-1"]) for number in range(200)]
+    await side.sync()
+    async with doors(applications[0], world):
+        for number, key in enumerate(keys):
+            side.label(key)
+            if number % 40 == 39:
+                await settle(world)  # in batches, each small enough to pass by itself
+        await settle(world)
+    posted, held = _posted(side, keys), len(await _held(side))
+    assert posted <= 10
+    assert posted + held == 200
+    modes = await all_of(runtime, "SELECT mode, count(*) FROM runs GROUP BY mode ORDER BY mode")
+    assert dict(modes)["judge"] > 1
+
+
+async def test_judge_runs_count_together_over_an_hour(world: World, clock: Clock) -> None:
+    side = await _guarded(world)
+    keys = [side.add("Linked") for _ in range(18)]
+    await side.sync("full")
+    # All are held: that run asked for 18. What follows is asked for anew.
+    for key in keys:
+        side.describe(key, "Key-Result: KR-1")
+    await side.sync()
+    rule = {"name": "R", "when": {"label": ["none"]}, "key_result": "KR-1", "priority": 1}
+    await world.send("POST", "/rules", rule)
+
+    async def unlink(some: list[str]) -> None:
+        """Each in a judge run of its own."""
+        for key in some:
+            await world.send("POST", "/links", {"epic": {"source": "jira", "key": key}, "key_result": "KR-1"})
+            side.describe(key, "")
+        await side.sync()
+        for item in (await world.send("GET", "/links?limit=500"))["items"]:
+            if item["origin"] == "manual" and item["epic"]["key"] in some:
+                await world.send("DELETE", f"/links/{item['id']}")
+        await world.drain()
+
+    await unlink(keys[:10])
+    assert _posted(side, keys) == 10
+    clock.advance(minutes=59)
+    await unlink(keys[10:11])
+    (held,) = await _held(side)
+    assert "the judge runs of the hour before" in held["detail"]
+    assert "asked for 11 new comments" in held["detail"]
+    clock.advance(minutes=61)
+    await unlink(keys[11:13])
+    assert _posted(side, keys[11:13]) == 2
+    assert _posted(side, keys[10:11]) == 0
+
+
+async def test_a_change_of_policy_and_the_switch_to_live_ask_too(world: World) -> None:
+    side = await _guarded(world, limits={**HIGH_DAY, "mode": "shadow"})
+    keys = [side.add(labels=["quiet"]) for _ in range(11)]
+    await side.sync()
+    await side.set_mode("live")
+    run = await _last_run(world)
+    assert (run["mode"], run["writes"]["held"], _posted(side, keys)) == ("judge", 11, 0)
+    await world.send("PATCH", "/policy", {"exempt": {"labels": ["quiet"]}})
+    await world.drain()
+    assert await _held(side) == []
+    await world.send("PATCH", "/policy", {"exempt": {"labels": []}})
+    await world.drain()
+    run = await _last_run(world)
+    assert (run["mode"], run["writes"]["held"], _posted(side, keys)) == ("judge", 11, 0)
+    # Back in shadow nothing is held, and going live asks again.
+    await side.set_mode("shadow")
+    assert {(await side.notice(key))["state"] for key in keys} == {"shadow"}
+    for key in keys[:2]:
+        side.finish(key)
+    await side.sync()
+    await side.set_mode("live")
+    held = await _held(side)
+    assert (len(held), _posted(side, keys)) == (9, 0)
+    assert {item["run"] for item in held} == {(await _last_run(world))["id"]}
+
+
+async def test_what_waits_for_other_reasons_is_still_the_guards_afterwards(
+    world: World, clock: Clock
+) -> None:
+    side = await _guarded(world)
+    keys = [side.add() for _ in range(11)]
+    run = await side.sync()
+    await world.send("PATCH", "/policy", {"grace": "PT2H"})
+    await world.drain()
+    assert {(await side.notice(key))["reason"] for key in keys} == {"grace"}
+    await world.send("PATCH", "/policy", {"grace": "PT0S"})
+    await world.drain()
+    held = await _held(side)
+    assert ({item["run"] for item in held}, len(held)) == ({run["id"]}, 11)
+    assert f"Run {run['id']} asked for 11" in held[0]["detail"]
+
+
+async def test_two_runs_at_the_barrier_at_once_count_together(
+    world: World, runtime: Runtime, clock: Clock, database_url: str
+) -> None:
+    side = await _guarded(world, limits={**HIGH_DAY, "mode": "shadow"})
+    keys = [side.add() for _ in range(12)]
+    await side.sync()
+    runs: list[int] = []
+    closing: list[asyncio.Task[None]] = []
+    async with runtime.sessions.begin() as session:
+        source = (await session.scalars(select(Source))).one()
+        source.notices = {**source.notices, "mode": "live"}
+        source_id = source.id
+    async with holding(database_url) as holder:
+        await holder.hold("SELECT pg_advisory_xact_lock(%s, %s)", claims.LOCK_TURN, source_id)
+        for half in (keys[:6], keys[6:]):
+            runs.append(await _judge(runtime, source_id, half))
+            closing.append(asyncio.create_task(pipeline.carry_out(runtime, runs[-1])))
+            await holder.until_waiting(len(closing))
+    await asyncio.gather(*closing)
+    await world.drain()
+    assert (_posted(side, keys), len(await _held(side))) == (6, 6)
+
+
+async def _judge(runtime: Runtime, source_id: int, keys: list[str]) -> int:
+    """A judge run for these epics; its id."""
+    async with runtime.sessions.begin() as session:
+        await touching.mark(session, select(Epic.id).where(Epic.key.in_(keys)), runtime.clock())
+        return (await ledger.open_run(session, source_id, "judge", runtime.clock())).id
+
+
+# --- a person's word ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_approved_by_run_all_are_written(world: World, kind: str) -> None:
+    side = await _guarded(world, kind)
+    keys = [side.add() for _ in range(12)]
+    run = await side.sync()
+    side.describe(keys[0], "Key-Result: KR-1")  # nobody has synced it yet
+    side.tracker.log.clear()
+    answer = await world.send("POST", "/notices/approve", {"run": run["id"]}, expect=202)
+    assert answer == {"approved": 12, "skipped": []}
+    await world.drain()
+    # Each was fetched and judged again before it was written.
+    assert _posted(side, keys[1:]) == 11
+    assert _posted(side, keys[:1]) == 0
+    assert side.tracker.log.count(side.reads) == 12
+    after = await world.send("GET", f"/runs/{run['id']}")
+    assert (after["writes"]["posted"], after["writes"]["pending"]) == (11, 0)
+    again = await world.send("POST", "/notices/approve", {"run": run["id"]}, expect=202)
+    assert again == {"approved": 0, "skipped": []}
+
+
+async def test_approved_past_the_cap_takes_its_slots(world: World, runtime: Runtime, clock: Clock) -> None:
+    side = await _guarded(world, limits={"per_run": 5, "per_day": 3, "max_share": 1})
+    keys = [side.add() for _ in range(6)]
+    run = await side.sync()
+    assert len(await _held(side)) == 6
+    await world.send("POST", "/notices/approve", {"run": run["id"]})
+    await world.drain()
+    assert _posted(side, keys) == 6
+    more = [side.add(), side.add()]
+    await side.sync()
+    held = await _held(side, "cap")
+    assert (len(held), _posted(side, more)) == (2, 0)
+    answer = await world.send("POST", "/notices/approve", {"ids": [held[0]["id"]]})
+    assert answer["approved"] == 1
+    await world.drain()
+    assert _posted(side, more) == 1
+    await later(world, runtime, clock, hours=24)
+    assert _posted(side, more) == 2
+
+
+async def test_only_what_guard_or_cap_hold_is_approved(world: World) -> None:
+    side = await _guarded(world)
+    posted = side.add()
+    await side.sync()
+    keys = [side.add() for _ in range(11)]
+    run = await side.sync()
+    ids = [(await side.notice(key))["id"] for key in (posted, *keys[:2])]
+    answer = await world.send("POST", "/notices/approve", {"ids": [*ids, 999]}, expect=202)
+    assert answer["approved"] == 2
+    assert answer["skipped"] == [
+        {"id": ids[0], "reason": "It is posted, and not held by the guard or the cap."},
+        {"id": 999, "reason": "There is no such notice."},
+    ]
+    await world.drain()
+    assert _posted(side, keys) == 2
+    await world.send("PATCH", "/sources/jira", {"notices": {"mode": "off"}})
+    answer = await world.send("POST", "/notices/approve", {"run": run["id"]})
+    assert (answer["approved"], len(answer["skipped"])) == (0, 9)
+    assert answer["skipped"][0]["reason"] == "Its source is not live there but off; nothing new is written."
+    await world.drain()
+    assert _posted(side, keys) == 2
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"run": 1, "ids": [1]}, {"ids": []}, {"run": 77}, {"run": 0}, {"ids": ["x"]}, {"all": True}]
+)
+async def test_approving_takes_exactly_one_of_both(world: World, body: Any) -> None:
+    assert await world.refused("POST", "/notices/approve", body)
+
+
+async def test_an_approved_one_that_has_to_wait_goes_by_itself_afterwards(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    side = await _guarded(world)
+    keys = [side.add() for _ in range(11)]
+    run = await side.sync()
+    await world.send("POST", "/notices/approve", {"run": run["id"]})
+    await world.send("PATCH", "/policy", {"grace": "PT2H"})
+    await world.drain()
+    assert _posted(side, keys) == 0
+    await later(world, runtime, clock, hours=2)
+    assert _posted(side, keys) == 11
+
+
+# --- edits ----------------------------------------------------------------------------------------
+
+
+async def test_sixty_edits_an_hour_and_resolutions_first(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    side = JiraSide(world)
+    await world.goal("KR-1", "Checkout conversion")
+    await side.connect()
+    changed, closed = [side.add(), side.add()], [side.add() for _ in range(3)]
+    await side.sync()
+    clock.advance(minutes=1)
+    for key in changed:
+        side.describe(key, "Key-Result: KR-99")
+    for key in closed:
+        side.label(key, "kr:KR-1")
+    await _spent(runtime, 56, clock.now)
+    run = await side.sync()
+
+    def edited() -> tuple[int, int]:
+        texts = [side.comments(key)[0] for key in (*changed, *closed)]
+        return sum("KR-99" in text for text in texts), sum("Aligned with" in text for text in texts)
+
+    assert edited() == (1, 3)
+    writes = (await world.send("GET", f"/runs/{run['id']}"))["writes"]
+    assert (writes["resolved"], writes["pending"]) == (3, 1)
+    # A new comment is no edit, and nobody asks the tracker in vain meanwhile.
+    newest = side.add()
+    await side.sync()
+    assert _posted(side, [newest]) == 1
+    side.tracker.log.clear()
+    for _ in range(5):
+        await later(world, runtime, clock, minutes=11)
+    assert (edited(), side.tracker.log.count()) == ((1, 3), 0)
+    await later(world, runtime, clock, minutes=5)
+    assert edited() == (2, 3)
+
+
+async def _spent(runtime: Runtime, edits: int, now: datetime) -> None:
+    """So many edits a moment ago, by the run before."""
+    async with runtime.sessions.begin() as session:
+        run, epic = (
+            await session.scalar(select(func.min(Run.id))),
+            await session.scalar(select(func.min(Epic.id))),
+        )
+        session.add_all(NoticeWrite(run_id=run, epic_id=epic, kind="edited", at=now) for _ in range(edits))
