@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.conftest import Clock
-from tests.sides import GitHubSide, JiraSide, Side, side_of
+from tests.sides import GitHubSide, JiraSide, side_of
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
@@ -126,44 +124,3 @@ async def test_nothing_to_say_where_the_channel_is_none(world: World) -> None:
     await side.sync()
     assert (await side.epic(key))["alignment"] == "unaligned"
     assert (side.comments(key), await side.notice(key)) == ([], None)
-
-
-LIVE_BODIES: list[dict[str, Any]] = [
-    {
-        "name": "far",
-        "kind": "jira",
-        "base_url": "https://acme.atlassian.net",
-        "credentials": {"type": "api_token", "email": "bot@acme.example", "token": "token"},
-    },
-    {
-        "name": "far",
-        "kind": "github",
-        "base_url": "https://api.github.com",
-        "credentials": {"type": "token", "token": "token"},
-        "scope": {"repositories": ["acme/shop"]},
-    },
-]
-
-
-@pytest.mark.parametrize("body", LIVE_BODIES, ids=["jira", "github"])
-async def test_live_is_refused_beyond_this_machine(world: World, body: dict[str, Any]) -> None:
-    live = {"notices": {"mode": "live"}}
-    for expected in ("guard", "taking comments back", "full run in shadow"):
-        problem = await world.send("POST", "/sources", {**body, **live}, expect=409)
-        assert expected in problem["detail"]
-    await world.send("GET", "/sources/far", expect=404)
-    await world.send("POST", "/sources", body)
-    await world.send("PATCH", "/sources/far", {"notices": {"mode": "live", "projects": ["SHOP"]}}, expect=409)
-    assert (await world.send("GET", "/sources/far"))["notices"]["mode"] == "shadow"
-    await world.send("PATCH", "/sources/far", {"notices": {"mode": "off"}})
-
-
-async def test_a_live_source_does_not_move_beyond_this_machine(world: World) -> None:
-    side: Side = JiraSide(world)
-    await side.connect()
-    elsewhere = {
-        "base_url": "https://acme.atlassian.net",
-        "credentials": {"type": "api_token", "email": "bot@acme.example", "token": "token"},
-    }
-    await world.send("PATCH", "/sources/jira", elsewhere, expect=409)
-    await world.send("PATCH", "/sources/jira", {**elsewhere, "notices": {"mode": "shadow"}})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -33,6 +33,7 @@ async def follow_up(
     opened: list[int] = []
     if before["tracker"] != row.tracker:
         await _move_epics(session, row)
+        await _name_tracker(session, row, before["tracker"])
     if before["scope"] != row.scope:
         await _leave_out(runtime, session, row, before["scope"])
     if before["name"] != row.name:
@@ -69,6 +70,16 @@ async def _move_epics(session: AsyncSession, row: Source) -> None:
             )
     except IntegrityError:
         raise Problem(409, "Another source already holds epics of the tracker at this base_url.") from None
+
+
+async def _name_tracker(session: AsyncSession, row: Source, tracker: str) -> None:
+    """A run that has begun says nothing of the new tracker, though it should end as a success."""
+    await session.execute(
+        update(Run)
+        .where(Run.source_id == row.id, Run.mode == "full")
+        .where(Run.started_at.is_not(None), Run.finished_at.is_(None))
+        .values(tracker=func.coalesce(Run.tracker, tracker))
+    )
 
 
 async def _leave_out(runtime: Runtime, session: AsyncSession, row: Source, before: dict[str, Any]) -> None:

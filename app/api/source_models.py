@@ -57,19 +57,39 @@ class Notices(Body):
     """What may be written on tickets. A source begins in `shadow`."""
 
     mode: Literal["off", "shadow", "live"] = Field(
-        "shadow", description="`shadow` works out every comment and writes none."
+        "shadow",
+        description="`shadow` works out every comment and writes none. `live` writes them; beyond this "
+        "machine it is 409 until a full run of the same tracker has succeeded in shadow.",
     )
     projects: list[Line] | None = Field(
-        None, description="`live` in these projects only, the others stay in shadow; null is all."
+        None,
+        max_length=1_000,
+        description="`live` in these projects only (Jira keys, GitHub `owner/name`, in any case), the others "
+        "stay in shadow; null is all. One that the source does not read is 422.",
+        examples=[["SHOP"]],
     )
-    per_run: int = Field(10, ge=0, description="Kept for the guard, which is not in this build.")
+    per_run: int = Field(
+        10,
+        strict=True,
+        ge=0,
+        description="The guard: a run that would make more new comments than these makes none; all are held "
+        "until a person approves them. Judge runs count together over an hour. 0 holds every new comment.",
+    )
     per_day: int = Field(
         25,
+        strict=True,
         ge=0,
         description="New comments in any 24 hours; the rest are held (reason `cap`) and come due by "
         "themselves, oldest first. 0 allows none. Edits and resolutions are not counted.",
     )
-    max_share: float = Field(0.2, ge=0, le=1, description="Kept for the guard, which is not in this build.")
+    max_share: float = Field(
+        0.2,
+        strict=True,
+        ge=0,
+        le=1,
+        description="The guard, by project: no more than this share of its open epics get a new comment from "
+        "one run, or three where that is more.",
+    )
 
 
 class _SourceBody(Body):
@@ -172,11 +192,14 @@ class CredentialsOut(BaseModel):
 
 class Health(BaseModel):
     state: Literal["unknown", "ok", "degraded", "failing"] = Field(
-        description="As the last reading run left it; `unknown` before the first."
+        description="The worst of all that is the matter; `unknown` before the first reading run, `degraded` "
+        "where a part does not work or waits for a person, `failing` where nothing is read or nobody works."
     )
-    message: str = Field(description="What is the matter.")
-    what_to_do: str = Field(description="The way out, for a person.")
-    checked_at: datetime | None = Field(description="When that was found.")
+    message: str = Field(description="What is the matter, the worst first.")
+    what_to_do: str = Field(description="The way out, for a person, in the same order.")
+    checked_at: datetime | None = Field(
+        description="When the last run said how it fared; all else is as of now."
+    )
     unknown_deliveries: int = Field(
         description="Webhooks of the past 90 days whose event or action this version does not know."
     )
@@ -195,6 +218,9 @@ class SourceOut(BaseModel):
     notices: Notices = Field(description="What may be written on its tickets.")
     health: Health = Field(description="Whether it can be read, and what to do if not.")
     last_run: RunOut | None = Field(description="The newest run, whatever its mode.")
+    leaving_at: datetime | None = Field(
+        description="Since when it is being disconnected: it goes once our comments are taken back."
+    )
     created_at: datetime = Field(description="Epics created before this get no notice by default.")
     updated_at: datetime = Field(description="When the source was last changed.")
 

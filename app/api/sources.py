@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Response
 from fastapi import Body as BodyParameter
 from pydantic import ConfigDict, Field
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,9 +24,11 @@ from app.api.deps import (
     put_version,
     validated,
 )
-from app.api.lookups import find_source, source_at
+from app.api.disconnecting import check_stays
+from app.api.going_live import check_notices
+from app.api.lookups import SourceName, find_source, source_at
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
-from app.api.problems import Problem, answers, invalid, taken
+from app.api.problems import answers, invalid, taken
 from app.api.runs import RunOut
 from app.api.source_changes import MATTERS, follow_up, has_timetable, start_run
 from app.api.source_models import (
@@ -44,19 +46,13 @@ from app.api.source_models import (
 from app.runtime import Runtime
 from app.timetable import announce
 from app.vault import CannotOpen
-from connectors.registry import is_loopback, tracker_id
-from mappings import inbox, ledger
-from mappings.tables import Epic, Notice, Run, Source
+from connectors.registry import tracker_id
+from mappings import inbox, ledger, pauses, vitals
+from mappings.health import Facts
+from mappings.health import Health as SourceHealth
+from mappings.tables import Run, Source
 
 router = APIRouter(prefix="/sources", tags=["sources"])
-
-LIVE_NOT_OPEN = (
-    "`live` is open only for trackers on this machine in this build. Missing: the guard against "
-    "bursts, taking comments back by run, and the word of a full run in shadow."
-)
-
-
-SourceName = Annotated[str, Path(max_length=64, description="The source's name, in any case.")]
 
 
 class SyncIn(Body):
@@ -82,11 +78,13 @@ async def _present(runtime: Runtime, session: AsyncSession, rows: Sequence[Sourc
     names = {row.id: row.name for row in rows}
     found = [(run, names[run.source_id]) for run in await session.scalars(latest)]
     shown = dict(zip((run.source_id for run, _ in found), await runs.present(session, found), strict=True))
-    unknown = await inbox.unknown_counts(session, names)
-    return [_show(runtime, row, shown.get(row.id), unknown.get(row.id, 0)) for row in rows]
+    fares = await vitals.health_of(session, rows, runtime.clock())
+    return [_show(runtime, row, shown.get(row.id), *fares[row.id]) for row in rows]
 
 
-def _show(runtime: Runtime, row: Source, last_run: RunOut | None, unknown_deliveries: int) -> SourceOut:
+def _show(
+    runtime: Runtime, row: Source, last_run: RunOut | None, facts: Facts, health: SourceHealth
+) -> SourceOut:
     return SourceOut(
         name=row.name,
         kind=row.kind,
@@ -98,16 +96,15 @@ def _show(runtime: Runtime, row: Source, last_run: RunOut | None, unknown_delive
         webhook_secret_set=row.webhook_secret is not None,
         schedule=Schedule.model_validate(row.schedule),
         notices=Notices.model_validate(row.notices),
-        health=Health.model_validate(
-            {
-                "state": row.health_state,
-                "message": row.health_message,
-                "what_to_do": row.health_what_to_do,
-                "checked_at": row.health_checked_at,
-                "unknown_deliveries": unknown_deliveries,
-            }
+        health=Health(
+            state=health.state,
+            message=health.message,
+            what_to_do=health.what_to_do,
+            checked_at=row.health_checked_at,
+            unknown_deliveries=facts.unknown_deliveries,
         ),
         last_run=last_run,
+        leaving_at=row.leaving_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
@@ -125,7 +122,7 @@ async def create_source(
 ) -> SourceOut:
     if await find_source(session, body.name) is not None:
         raise taken("name", body.name)
-    _may_be_live(body)
+    await check_notices(session, body, None)
     now = runtime.clock()
     row = Source(name=body.name, kind=body.kind, created_at=now, updated_at=now)
     _fill(runtime, row, body)
@@ -168,10 +165,14 @@ async def change_source(
     session: SessionDep,
     if_match: IfMatch = None,
 ) -> SourceOut:
-    """A wider scope or another selector starts a full run; what a narrower scope leaves out goes at once."""
+    """A wider scope or another selector starts a full run; what a narrower scope leaves out goes at once.
+
+    `live` beyond this machine is 409 until a full run of the same tracker has succeeded in shadow.
+    """
     await ledger.change_goals(session)
     row = await source_at(session, name, lock=True)
     check_version(row.version, if_match)
+    check_stays(row)
     patch = body.model_dump(exclude_unset=True)
     current = _current(runtime, row)
     if "credentials" in patch:
@@ -183,7 +184,7 @@ async def change_source(
         )
     if new.name.lower() != row.name.lower() and await find_source(session, new.name) is not None:
         raise taken("name", new.name)
-    _may_be_live(new)
+    await check_notices(session, new, row)
     before = {name: getattr(row, name) for name in MATTERS}
     row.name = new.name
     _fill(runtime, row, new)
@@ -195,6 +196,7 @@ async def change_source(
     if "webhook_secret" in patch or current["webhook_secret"] is None:  # none, or no key opens it
         _seal_secret(runtime, row, new)
     row.version, row.updated_at = row.version + 1, runtime.clock()
+    await pauses.accepts_writes(session, row.id, row.updated_at)
     opened = await follow_up(runtime, session, row, before)
     await announce(session)
     put_version(response, row.version)
@@ -202,56 +204,18 @@ async def change_source(
     return (await _present(runtime, session, [row]))[0]
 
 
-@router.delete("/{name}", status_code=204, summary="Disconnect a tracker", responses=answers(404, 409))
-async def delete_source(
-    name: SourceName,
-    session: SessionDep,
-    comments: Annotated[
-        Literal["leave"] | None, Query(description="`leave`: our comments stay on its tickets.")
-    ] = None,
-) -> Response:
-    """409 while comments of ours stand on its tickets, unless `comments=leave` leaves them there."""
-    await ledger.change_goals(session)
-    row = await source_at(session, name, lock=True)
-    standing = (
-        select(Notice.id)
-        .join(Epic, Epic.id == Notice.epic_id)
-        .where(Epic.source_id == row.id, Notice.state != "withdrawn")
-        # One whose answer is still missing may stand there too.
-        .where(
-            or_(
-                Notice.remote_id.is_not(None),
-                Notice.unanswered_at.is_not(None),
-                Notice.claimed_by.is_not(None),
-            )
-        )
-        .limit(1)
-    )
-    if comments is None and (await session.scalars(standing)).first() is not None:
-        raise Problem(
-            409, "Comments of ours stand on its tickets; delete with ?comments=leave to leave them."
-        )
-    await session.delete(row)
-    await announce(session)
-    return Response(status_code=204)
-
-
-@router.post("/{name}/sync", status_code=202, summary="Sync now", responses=answers(404))
+@router.post("/{name}/sync", status_code=202, summary="Sync now", responses=answers(404, 409))
 async def sync_source(
     name: SourceName, runtime: RuntimeDep, session: SessionDep, body: SyncIn | None = None
 ) -> RunOut:
     """The run that does it; the one already queued or under way where that does as much."""
     row = await source_at(session, name)
+    check_stays(row)
     run = await start_run(runtime, session, row, (body or SyncIn()).mode)
     return await runs.present_one(session, run, row.name)
 
 
 # --- parts ----------------------------------------------------------------------------------------
-
-
-def _may_be_live(body: Any) -> None:
-    if body.notices.mode == "live" and not is_loopback(body.base_url):
-        raise Problem(409, LIVE_NOT_OPEN)
 
 
 def _fill(runtime: Runtime, row: Source, body: Any) -> None:

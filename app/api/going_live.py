@@ -1,0 +1,89 @@
+"""Whether a source may be `live`, and in which of its projects: asked before a source is made or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.problems import Problem, invalid
+from connectors.registry import is_loopback, tracker_id
+from mappings.tables import Run, Source, SourceProject
+
+NAMED = 10
+
+
+async def check_notices(session: AsyncSession, body: Any, row: Source | None) -> None:
+    """409 for a `live` that is not open yet, 422 for projects that the source does not read.
+
+    `body` is the source as it is to be, `row` as it is, None for a new one.
+    """
+    if body.notices.mode == "live":
+        await _check_live(session, body, row)
+    await _check_projects(session, body, row)
+
+
+async def _check_live(session: AsyncSession, body: Any, row: Source | None) -> None:
+    """Beyond this machine a full run has to have succeeded in shadow, on the same tracker."""
+    if is_loopback(body.base_url):
+        return
+    tracker = tracker_id(body.kind, body.base_url)
+    if row is not None:
+        was_live = row.notices["mode"] == "live" and not is_loopback(row.base_url)
+        if was_live and row.tracker == tracker:
+            return
+        in_shadow = exists().where(
+            Run.source_id == row.id,
+            Run.mode == "full",
+            Run.state == "succeeded",
+            Run.notices_mode == "shadow",
+            Run.tracker == tracker,
+        )
+        if await session.scalar(select(in_shadow)):
+            return
+    raise Problem(409, _way_to_live(body.name, tracker))
+
+
+def _way_to_live(name: str, tracker: str) -> str:
+    return (
+        f"`live` is not open yet for {tracker}: first a sync in full has to succeed in shadow. Send "
+        '{"notices": {"mode": "shadow"}}, then POST '
+        f'/api/v1/sources/{name}/sync with {{"mode": "full"}}, and look at what would be written with '
+        f"GET /api/v1/notices?source={name}. Then set `live`, with `projects` for some projects only."
+    )
+
+
+# --- projects -------------------------------------------------------------------------------------
+
+
+async def _check_projects(session: AsyncSession, body: Any, row: Source | None) -> None:
+    """Names that are new in the list, and all when it becomes `live`, are of projects the source reads."""
+    asked: Sequence[str] = body.notices.projects or ()
+    before = () if row is None else row.notices.get("projects") or ()
+    becomes_live = body.notices.mode == "live" and (row is None or row.notices["mode"] != "live")
+    stood = set() if becomes_live else {name.lower() for name in before}
+    rows: Sequence[SourceProject] = ()
+    if row is not None:
+        of_source = select(SourceProject).where(SourceProject.source_id == row.id)
+        rows = (await session.scalars(of_source.order_by(SourceProject.key))).all()
+    known = {project.key.lower() for project in rows}
+    # Only a whole listing, of what the source is to read, tells that a project is not there.
+    whole = row is not None and bool(rows) and all(project.problem is None for project in rows)
+    whole = whole and row is not None and _reads(body) == (row.scope, row.tracker)
+    for name in asked:
+        if name.lower() in known | stood or (body.scope.covers(name) and not whole):
+            continue
+        raise invalid("notices.projects", _unknown(name, [project.key for project in rows]))
+
+
+def _reads(body: Any) -> tuple[dict[str, Any], str]:
+    return body.scope.model_dump(mode="json"), tracker_id(body.kind, body.base_url)
+
+
+def _unknown(name: str, keys: Sequence[str]) -> str:
+    if not keys:
+        return f"{name} is not in the source's scope"
+    shown = ", ".join(keys[:NAMED]) + (f" and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
+    return f"{name} is not a project this source reads; it reads {shown}. Sync in full first if it is new"
