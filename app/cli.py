@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `northing --help` answers
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -44,7 +45,9 @@ def _expected(error: Exception) -> int | None:
     from app.embedded import EmbeddedDatabaseError
     from app.process import Failed
 
-    return 1 if isinstance(error, (DatabaseNotReady, EmbeddedDatabaseError, Failed)) else None
+    if isinstance(error, Failed):
+        return error.code
+    return 1 if isinstance(error, (DatabaseNotReady, EmbeddedDatabaseError)) else None
 
 
 def _show_version(wanted: bool) -> None:
@@ -127,6 +130,30 @@ def sync(
     from app.sync import sync
 
     run(sync(settings, source, "full" if full else "incremental"), stopped=1)
+
+
+class Form(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+@cli.command(epilog="Example: northing check acme-jira")
+def check(
+    source: Annotated[str | None, typer.Argument(help="The source's name; without it every source.")] = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="A table or, where nobody looks, lines; or one JSON object.")
+    ] = Form.TEXT,
+) -> None:
+    """Say what each login may do at its tracker, what it lacks, what it has and does not need, and whether
+    webhooks arrive.
+
+    Writes nothing, neither to the tracker nor to the database. Ends with 1 where something is missing.
+    """
+    settings = _start(quiet=True)
+    from app.check import check
+    from app.process import run
+
+    run(check(settings, source, as_json=form is Form.JSON), stopped=1)
 
 
 @cli.command(epilog="Example: northing replay 4711")

@@ -52,7 +52,9 @@ async def _open(runtime: Runtime, name: str, mode: str) -> tuple[Source, RunOut,
         if source is None:
             names = list(await session.scalars(select(Source.name).order_by(Source.name)))
             there = (
-                f"there are {', '.join(names)}" if names else "none is connected; POST /api/v1/sources does"
+                f"there are {', '.join(names)}"
+                if names
+                else "none is there yet; POST /api/v1/sources makes one"
             )
             raise NoSuchSource(f"There is no source {name!r}: {there}")
         run = await ledger.open_run(session, source.id, mode, runtime.clock())
@@ -87,7 +89,7 @@ def _progress() -> Progress:
 
 
 class _Shown:
-    """The bar of one run. Where there is no terminal for it, a line for each wait the tracker asks for."""
+    """The bar of one run. Where there is no terminal for it, a line for each wait, with its reason."""
 
     def __init__(self, progress: Progress, source: str, known: int | None) -> None:
         self._progress = progress
@@ -105,7 +107,8 @@ def _in_words(run: RunOut) -> str:
     if run.finished_at is not None:
         return f"writing comments, {run.writes.pending} to go" if run.writes.pending else "done"
     if run.state == "waiting" and run.waiting_until is not None:
-        return f"the tracker asks us to wait until {run.waiting_until:%H:%M:%S} UTC"
+        why = "" if run.error is None else f"{run.error.message} "
+        return f"{why}Going on at {run.waiting_until:%H:%M:%S} UTC"
     return {"queued": "waiting its turn", "stalled": "waiting to be taken up again"}.get(
         run.state, "reading and judging"
     )

@@ -100,7 +100,8 @@ async def test_sync_that_is_stopped_loses_nothing(world: World, settings: Settin
         output, errors = await asyncio.to_thread(process.communicate, timeout=LONGEST)
     (run,) = waiting
     until = datetime.fromisoformat(run["waiting_until"])
-    assert told == f"jira: the tracker asks us to wait until {until:%H:%M:%S} UTC.\n"
+    assert told.startswith("jira: Jira limits our requests")
+    assert told.endswith(f" Going on at {until:%H:%M:%S} UTC.\n")
     assert (process.returncode, output) == (1, "")
     assert errors.startswith(f"Stopped. Run {run['id']} goes on")
     assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "waiting"

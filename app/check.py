@@ -1,0 +1,204 @@
+"""`northing check`: what each login may do, what it lacks and need not have, and whether webhooks arrive.
+
+Reads the database, asks the trackers and our own door, and writes nowhere. It works beside servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.lookups import find_source
+from app.check_shown import Checked, show
+from app.database import DatabaseNotReady, engine_for, newest_revision, why_not_ready
+from app.process import Failed
+from app.runtime import Runtime
+from app.server import database, opened
+from app.settings import Settings
+from app.vault import CannotOpen
+from app.webhook_check import Heard, about_webhooks
+from connectors.facts import Fact
+from mappings.tables import Delivery, Epic, NoticeWrite, Source, SourceProject
+
+APART_SECONDS = 60
+SHORTEST_SECRET = 8
+SEND_AGAIN = (
+    "Send them again with PATCH /api/v1/sources/{name}, or add the key used before to NORTHING_SECRET_KEY."
+)
+
+
+class NoSuchSource(Failed):
+    """No source has this name; the message names those that there are."""
+
+    code = 2
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A source, and what our own rows tell of it."""
+
+    source: Source
+    heard: Heard
+    written_at: datetime | None
+    stopped: list[SourceProject]
+
+
+async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
+    """0 where nothing is missing, else 1. Raises `NoSuchSource` and what `server.opened` raises."""
+    async with database(settings) as url, opened(settings, url, ready=_ready) as runtime:
+        async with runtime.sessions() as session:
+            await session.execute(text("SET TRANSACTION READ ONLY"))
+            own = Checked("northing", None, await _about_database(session, runtime.clock()))
+            known = [await _known(session, source) for source in await _sources(session, name)]
+        found = [own, *await asyncio.gather(*(_look(runtime, one) for one in known))]
+    show(found, as_json=as_json)
+    return 1 if any(fact.level == "missing" for one in found for fact in one.facts) else 0
+
+
+async def _ready(url: str) -> None:
+    """Raises `DatabaseNotReady`: a check migrates nothing."""
+    engine = engine_for(url)
+    try:
+        reason = await why_not_ready(engine)
+    finally:
+        await engine.dispose()
+    if reason is not None:
+        raise DatabaseNotReady(
+            f"Nothing can be checked: {reason}. `northing serve` migrates; else see NORTHING_DATABASE_URL"
+        )
+
+
+# --- from our own rows --------------------------------------------------------------------------
+
+
+async def _about_database(session: AsyncSession, now: datetime) -> tuple[Fact, ...]:
+    version = await session.scalar(text("SHOW server_version"))
+    its_now = await session.scalar(select(func.clock_timestamp()))
+    about = Fact("ok", "database", f"PostgreSQL {version}, schema {newest_revision()}.")
+    return about, _clocks("The database", None if its_now is None else (its_now - now).total_seconds())
+
+
+async def _sources(session: AsyncSession, name: str | None) -> list[Source]:
+    if name is None:
+        return list(await session.scalars(select(Source).order_by(func.lower(Source.name))))
+    source = await find_source(session, name) if "\x00" not in name else None
+    if source is None:
+        names = list(await session.scalars(select(Source.name).order_by(func.lower(Source.name))))
+        there = (
+            f"there are {', '.join(names)}" if names else "none is there yet; POST /api/v1/sources makes one"
+        )
+        raise NoSuchSource(f"There is no source {name!r}: {there}")
+    return [source]
+
+
+async def _known(session: AsyncSession, source: Source) -> _Known:
+    mine = Delivery.source_id == source.id
+    last = select(Delivery.received_at).where(mine).order_by(Delivery.id.desc()).limit(1)
+    written = (
+        select(NoticeWrite.at)
+        .join(Epic, Epic.id == NoticeWrite.epic_id)
+        .where(Epic.source_id == source.id, NoticeWrite.kind != "failed")
+        .order_by(NoticeWrite.id.desc())
+        .limit(1)
+    )
+    stopped = select(SourceProject).where(
+        SourceProject.source_id == source.id, SourceProject.writes_stopped_at.is_not(None)
+    )
+    return _Known(
+        source,
+        Heard(await session.scalar(last), source.signature_refused_at),
+        await session.scalar(written),
+        list(await session.scalars(stopped.order_by(SourceProject.key))),
+    )
+
+
+def _about_writing(known: _Known) -> Iterator[Fact]:
+    if known.written_at is not None:
+        yield Fact(
+            "ok", "last write", f"A ticket was last written to at {known.written_at:%Y-%m-%d %H:%M} UTC."
+        )
+    for project in known.stopped:
+        reason = project.writes_stopped_why or "it was refused again and again."
+        why = f"Northing stopped writing there: {reason}"
+        todo = "Give the right, or take the project out of the scope; see the source's health."
+        yield Fact("missing", "writing", why, todo, (project.key,), writing=True)
+
+
+# --- from the tracker and the door -----------------------------------------------------------------
+
+
+async def _look(runtime: Runtime, known: _Known) -> Checked:
+    source = known.source
+    facts: list[Fact] = []
+    secrets: list[str] = []
+    try:
+        secrets += _secrets(runtime.vault.open(source.credentials))
+        facts += await _about_tracker(runtime, source)
+    except CannotOpen:
+        why = "No key of NORTHING_SECRET_KEY opens the stored credentials."
+        facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
+    except ValidationError:
+        why = "The stored credentials, scope or epics do not fit this version."
+        facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
+    facts += _about_writing(known)
+    facts += await about_webhooks(runtime, source, known.heard)
+    shown = (fact for one in facts for fact in _in_mode(one, source.notices))
+    return Checked(source.name, source.base_url, tuple(_without(secrets, fact) for fact in shown))
+
+
+async def _about_tracker(runtime: Runtime, source: Source) -> list[Fact]:
+    connector = runtime.connect(source)
+    try:
+        found = await connector.inspect()
+    finally:
+        await connector.aclose()
+    return [*found.facts, _clocks("The tracker", found.clock_ahead)]
+
+
+def _clocks(whose: str, ahead: float | None) -> Fact:
+    if ahead is None:
+        return Fact("unknown", "clock", f"{whose} did not tell the time.")
+    if abs(ahead) <= APART_SECONDS:
+        return Fact("ok", "clock", f"{whose} and this machine agree on the time.")
+    minutes, seconds = divmod(round(abs(ahead)), 60)
+    where = "ahead of" if ahead > 0 else "behind"
+    why = f"{whose}'s clock is {minutes} min {seconds} s {where} this machine's."
+    return Fact("warning", "clock", why, "Keep this machine's clock by NTP; see whose is wrong.")
+
+
+def _in_mode(fact: Fact, notices: dict[str, Any]) -> Iterator[Fact]:
+    """What is missing for writing alone is missing only where comments are written."""
+    if not fact.writing or fact.level != "missing":
+        yield fact
+        return
+    live, only = notices.get("mode") == "live", notices.get("projects")
+    chosen = {str(key).casefold() for key in only or ()}
+    needed = tuple(key for key in fact.projects if live and (only is None or key.casefold() in chosen))
+    if needed:
+        yield replace(fact, projects=needed)
+    if spared := tuple(key for key in fact.projects if key not in needed):
+        why = f"{fact.why} Nothing is written there until notices.mode is live for it."
+        yield replace(fact, level="warning", why=why, projects=spared)
+
+
+def _secrets(credentials: Any) -> list[str]:
+    """Those long enough to be one; a short word would blacken half of what is said."""
+    held = credentials if isinstance(credentials, dict) else {}
+    values = (value for name, value in held.items() if name not in {"type", "email"})
+    return [value for value in values if isinstance(value, str) and len(value) >= SHORTEST_SECRET]
+
+
+def _without(secrets: list[str], fact: Fact) -> Fact:
+    """A tracker that repeats what it was sent must not put it on the screen."""
+    for secret in secrets:
+        fact = replace(
+            fact, why=fact.why.replace(secret, "…"), what_to_do=fact.what_to_do.replace(secret, "…")
+        )
+    return fact
