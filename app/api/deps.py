@@ -3,6 +3,7 @@ versions."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar, cast
@@ -21,7 +22,9 @@ from pydantic import (
     create_model,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.types import Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
 from app.access import Caller, Door, NotKnown, TooManyFailures, role_for
 from app.api.problems import KEY_PATTERN, NO_NUL_PATTERN, Problem, field_errors
@@ -72,8 +75,11 @@ async def admit(request: Request, token: str | None, way_in: str, scheme: str) -
         ) from None
 
 
+LARGEST_BODY = 1024 * 1024
+
+
 class GuardedRouter(APIRouter):
-    """Asks for the token before anything else is looked at, the body above all.
+    """Asks for the token before anything else is looked at, the body above all; of that a megabyte is taken.
 
     FastAPI reads and decodes the body before it asks the dependencies, so none of these can do it. Here,
     unlike in a middleware, no path is compared, and a refusal becomes a problem document as any other.
@@ -89,7 +95,36 @@ class GuardedRouter(APIRouter):
             "/api/v1/tokens, or the admin token (NORTHING_ADMIN_TOKEN, or printed at the first start).",
             "Bearer",
         )
-        await super().handle(scope, receive, send)
+        await super().handle(scope, bounded(request.headers, receive, LARGEST_BODY), send)
+
+
+def bounded(headers: Headers, receive: Receive, most: int) -> Receive:
+    """`receive` for a body of `most` bytes; 413 as soon as there are more, whatever the sender said of them.
+
+    FastAPI's own `max_body_size` answers in plain text, which is no problem document.
+    """
+    too_long = HTTPException(
+        413, f"A body may have {most // 1024**2} MB at most here.", headers={"Connection": "close"}
+    )
+    if declared_length(headers) > most:
+        raise too_long
+    size = 0
+
+    async def receive_some() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise too_long
+        return message
+
+    return receive_some
+
+
+def declared_length(headers: Headers) -> int:
+    """What the sender says of the body's bytes; 0 where that is no number anybody would mean."""
+    length = headers.get("content-length", "")
+    return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0
 
 
 def get_caller(request: Request) -> Caller:

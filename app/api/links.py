@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import pipeline
 from app.api.deps import Body, CallerDep, Key, RuntimeDep, SessionDep
+from app.api.goal_models import Number
 from app.api.lookups import epic_in, find_epic, key_result_in, source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import Problem, answers, invalid, not_found
@@ -46,10 +47,8 @@ class LinkIn(Body):
 
     epic: EpicRefIn = Field(description="The epic.")
     key_result: Key = Field(description="The key of the key result.", examples=["KR-12"])
-    weight: float = Field(
-        1, gt=0, le=1000, allow_inf_nan=False, description="Relative to the epic's other links."
-    )
-    primary: bool = Field(False, description="Make this the epic's primary link.")
+    weight: Number = Field(1, gt=0, le=1000, description="Relative to the epic's other links.")
+    primary: bool = Field(False, strict=True, description="Make this the epic's primary link.")
 
 
 async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[LinkOut]:

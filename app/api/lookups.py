@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from fastapi import Path
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.problems import invalid, not_found
 from mappings.tables import Epic, EpicKey, KeyResult, Source
+
+SourceName = Annotated[str, Path(max_length=64, description="The source's name, in any case.")]
 
 
 async def find_source(session: AsyncSession, name: str, *, lock: bool = False) -> Source | None:

@@ -10,14 +10,17 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
+from connectors.markup import storable
 from connectors.registry import KINDS
 
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 50
 NOT_JSON = "is not JSON in UTF-8"
 NO_SUCH = {
     404: "There is nothing at this address; /docs lists what there is.",
@@ -41,7 +44,9 @@ class ProblemDocument(BaseModel):
     title: str = Field(description="The status in words.", examples=["Unprocessable Content"])
     status: int = Field(description="The HTTP status.", examples=[422])
     detail: str = Field(description="What happened and what to do.")
-    errors: list[FieldError] = Field(default=[], description="Each wrong field, with 422.")
+    errors: list[FieldError] = Field(
+        default=[], max_length=MOST_ERRORS, description="Each wrong field, with 422; the first 50."
+    )
 
 
 class Problem(Exception):
@@ -88,11 +93,19 @@ def _answer(
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": _short(detail, 4_000),
     }
     if errors:
-        body["errors"] = [{"field": field, "message": message} for field, message in errors]
+        body["errors"] = [
+            {"field": _short(field, 200), "message": _short(message, 1_000)}
+            for field, message in errors[:MOST_ERRORS]
+        ]
     return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def _short(text: str, most: int) -> str:
+    """What was sent is said back, and must not come back manifold."""
+    return storable(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[str, str]]:
@@ -126,6 +139,14 @@ def _pattern_in_words(pattern: str) -> str | None:
     return "must not hold U+0000" if pattern.startswith(r"^[^\x00]") else None
 
 
+def _methods_at(request: Request) -> set[str]:
+    """All that the address takes. The error itself knows those of the first of its routes only."""
+    routes = iter_route_contexts(request.app.routes)
+    here = [route for route in routes if route.path_regex.match(request.scope["path"])]
+    # What is mounted there, files, names none.
+    return {method for route in here for method in route.methods or ("GET", "HEAD")}
+
+
 def install(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def _problem(_: Request, problem: Problem) -> JSONResponse:
@@ -137,10 +158,12 @@ def install(app: FastAPI) -> None:
         return _answer(422, "; ".join(f"{field}: {message}" for field, message in errors), errors)
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == 400:  # FastAPI's word for a body that it cannot even decode
             return _answer(422, f"body: {NOT_JSON}", [("body", NOT_JSON)])
         headers = dict(error.headers) if error.headers else None
+        if error.status_code == 405:
+            headers = {"Allow": ", ".join(sorted(_methods_at(request)))}
         detail = NO_SUCH.get(error.status_code, str(error.detail))
         return _answer(error.status_code, detail, headers=headers)
 

@@ -25,7 +25,7 @@ from app.api.deps import (
 )
 from app.api.lookups import key_result_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
-from app.api.problems import answers, invalid, not_found, taken
+from app.api.problems import Problem, answers, invalid, not_found, taken
 from app.api.runs import RowId
 from app.changes import rejudge_rule
 from mappings import ledger
@@ -37,6 +37,10 @@ router = APIRouter(prefix="/rules", tags=["rules"])
 EXAMPLE = {"all": [{"project": ["SHOP"]}, {"any": [{"label": ["growth*"]}, {"title": "(?i)checkout"}]}]}
 
 
+MOST_RULES = 2_000  # each judging reads all of them
+Priority = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
+
+
 class RuleIn(Body):
     name: Line = Field(description="Unique, in any case.", examples=["Checkout work in SHOP"])
     when: dict[str, Any] = Field(
@@ -45,10 +49,8 @@ class RuleIn(Body):
         examples=[EXAMPLE],
     )
     key_result: Key = Field(description="The key of the key result.", examples=["KR-3"])
-    priority: int = Field(
-        100, ge=-(2**31), lt=2**31, description="The lowest is asked first, then the oldest."
-    )
-    enabled: bool = Field(True, description="A disabled rule links nothing.")
+    priority: Priority = Field(100, description="The lowest is asked first, then the oldest.")
+    enabled: bool = Field(True, strict=True, description="A disabled rule links nothing.")
 
 
 class RulePatch(Body):
@@ -59,8 +61,8 @@ class RulePatch(Body):
     name: Line | None = Field(None, description="Unique, in any case.")
     when: dict[str, Any] | None = Field(None, description="The whole condition.", examples=[EXAMPLE])
     key_result: str | None = Field(None, description="The key of the key result.")
-    priority: int | None = Field(None, description="The lowest is asked first.", examples=[10])
-    enabled: bool | None = Field(None, description="A disabled rule links nothing.")
+    priority: Priority | None = Field(None, description="The lowest is asked first.", examples=[10])
+    enabled: bool | None = Field(None, strict=True, description="A disabled rule links nothing.")
 
 
 class RuleOut(BaseModel):
@@ -116,6 +118,8 @@ async def _checked(session: AsyncSession, body: RuleIn, itself: int | None) -> i
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
     """Answered at once; the header `Northing-Runs` names the runs that judge what it matches."""
     await ledger.change_goals(session)
+    if (await session.scalars(select(func.count()).select_from(Rule))).one() >= MOST_RULES:
+        raise Problem(409, f"There are {MOST_RULES} rules; delete one, or let one rule list more values.")
     goal_id = await _checked(session, body, None)
     row = Rule(
         name=body.name,

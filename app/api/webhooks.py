@@ -15,8 +15,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
+from app.api.deps import declared_length
 from app.api.problems import Problem, answers, not_found
 from app.intake import DatabaseAway, KnownSource, Received
+from app.room import Full, Place
 from app.runtime import Runtime
 from app.vault import CannotOpen, Vault
 from connectors.markup import storable
@@ -30,6 +32,7 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 LARGEST = 25 * 1024 * 1024
 LARGE = 256 * 1024
+BODY_SECONDS = 20.0  # GitHub itself waits ten for its answer
 NAME = 100
 EXAMPLE = {
     "action": "labeled",
@@ -49,7 +52,7 @@ class Accepted(BaseModel):
     status_code=202,
     response_model=Accepted,
     summary="Receive a webhook",
-    responses=answers(400, 401, 404, 413, 415, 503),
+    responses=answers(400, 401, 404, 408, 413, 415, 503),
     # Told by hand: a parameter of the function would promise a 422 that never comes.
     openapi_extra={
         "parameters": [
@@ -82,6 +85,18 @@ async def receive(request: Request) -> Response:
     """Needs no token: the signature says who sends. A repeat answers the same and does nothing, unless
     the delivery had failed."""
     runtime: Runtime = request.app.state.runtime
+    try:
+        with runtime.intake.room.place() as place:
+            return await _receive(runtime, request, place)
+    except Full:
+        raise Problem(
+            503,
+            "Too many webhooks come at once; send it again.",
+            headers={"Retry-After": "10", "Connection": "close"},
+        ) from None
+
+
+async def _receive(runtime: Runtime, request: Request, place: Place) -> Response:
     name: str = request.path_params["source"]
     body: bytes | None = None
     try:
@@ -89,7 +104,7 @@ async def receive(request: Request) -> Response:
             source = await runtime.intake.source(name, afresh=afresh) if "\x00" not in name else None
             if source is None:
                 raise not_found("source", name)
-            body = await _body(request) if body is None else body
+            body = await _body(request, place) if body is None else body
             refused = await _quick(body, _why_not_from_there, runtime.vault, source, body, request)
             if refused is None:
                 delivery = await _read(source, body, request, runtime.clock())
@@ -97,7 +112,8 @@ async def receive(request: Request) -> Response:
                 if id is not None:
                     return JSONResponse({"delivery": id}, 202)
             elif afresh:
-                runtime.intake.tell_refusal(source, refused)
+                if body:  # an empty one is no tracker's: `northing check` asks whether the door is shut
+                    runtime.intake.tell_refusal(source, refused, runtime.clock())
                 raise Problem(401, refused)
     except DatabaseAway:
         pass
@@ -131,24 +147,31 @@ async def _quick(body: bytes, call: Callable[..., T], *values: Any) -> T:
     return await asyncio.to_thread(call, *values) if len(body) > LARGE else call(*values)
 
 
-async def _body(request: Request) -> bytes:
-    """413 as soon as it is too long, whatever the sender said of its length."""
+async def _body(request: Request, place: Place) -> bytes:
+    """413 as soon as it is too long, whatever the sender said of its length; 408 where it takes too long."""
     too_long = Problem(
         413, f"A webhook may have {LARGEST // 1024**2} MB at most.", headers={"Connection": "close"}
     )
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > LARGEST:
+    if declared_length(request.headers) > LARGEST:
         raise too_long
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > LARGEST:
-                raise too_long
-            parts.append(part)
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > LARGEST:
+                    raise too_long
+                place.hold(size)
+                parts.append(part)
     except ClientDisconnect:
         raise Problem(400, "The body ended before it was whole.") from None
+    except TimeoutError:
+        raise Problem(
+            408,
+            f"The body was not whole after {BODY_SECONDS:g} seconds; send it again.",
+            headers={"Connection": "close"},
+        ) from None
     return b"".join(parts)
 
 

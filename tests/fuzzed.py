@@ -1,0 +1,169 @@
+"""Calls made up by schemathesis from the OpenAPI document, sent to the API, and judged by the document."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import requests
+import structlog
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import APIOperation, Case, GenerationMode, checks, openapi
+from schemathesis.core.failures import FailureGroup
+
+from tests.test_webhook_door import signature
+
+log = structlog.get_logger()
+
+# Of each operation and of each kind, valid and invalid. The long form also takes every case at the
+# bounds of the document.
+EXAMPLES = int(os.environ.get("NORTHING_TEST_EXAMPLES", "5"))
+IS_LONG = EXAMPLES > 50
+SECRET = "a secret of the tracker's"
+HOST = "http://northing"
+ORDER = ["get", "post", "put", "patch", "delete"]
+# What is deleted last holds the rest.
+LAST = ["tokens", "rules", "key-results", "objectives", "cycles", "sources"]
+CHECKS = [
+    checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+    checks.missing_required_header,
+    checks.unsupported_method,
+    checks.allow_header_conformance,
+]
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+
+
+def operations(document: dict[str, Any]) -> list[APIOperation]:
+    """Those that read first, those that delete last, and what others stand on at the very end."""
+
+    def rank(operation: APIOperation) -> tuple[int, int]:
+        place = operation.path.removeprefix("/api/v1/").split("/")[0]
+        return ORDER.index(operation.method.lower()), LAST.index(place) if place in LAST else -1
+
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            operation.pop(
+                "security", None
+            )  # the token is always sent; tests/test_api_access.py leaves it out
+    found = [result.ok() for result in openapi.from_dict(document).get_all_operations()]
+    return sorted(found, key=rank)
+
+
+@dataclass
+class Fuzzer:
+    """`known` answers with rows of path parameters that lead somewhere, for the start of a path.
+
+    Everything but the sending runs in a thread: hypothesis waits for nobody.
+    """
+
+    client: httpx.AsyncClient
+    loop: asyncio.AbstractEventLoop
+    known: Callable[[str], Sequence[Sequence[str]]]
+    calls: Counter[str] = field(default_factory=Counter)
+    successes: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def examine(self, operation: APIOperation) -> None:
+        if IS_LONG:
+            for case in self._at_the_bounds(operation):
+                self._try(case, 0)
+        for mode in MODES:
+            self._made_up(operation, mode)
+
+    def _made_up(self, operation: APIOperation, mode: GenerationMode) -> None:
+        @seed(1)
+        @settings(
+            max_examples=EXAMPLES,
+            phases=[Phase.generate],
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(operation.as_strategy(generation_mode=mode), st.integers(0, 9))
+        def examine(case: Case, pick: int) -> None:
+            self._try(case, pick)
+
+        try:
+            examine()
+        except Unsatisfiable:
+            assert mode is GenerationMode.NEGATIVE  # what takes nothing, or any text, takes nothing wrong
+
+    def _at_the_bounds(self, operation: APIOperation) -> Iterator[Case]:
+        schema: Any = operation.schema
+        config = schema.config.generation_for(operation=operation)
+        cases: Iterator[Case] = schema.iter_coverage_cases(
+            operation, generation_modes=list(MODES), generation_config=config
+        )
+        return cases
+
+    def _try(self, case: Case, pick: int) -> None:
+        if pick < 8 and not self._is_path_wrong(case):
+            self._lead_somewhere(case, pick)
+        sent = self._prepared(case, pick)
+        if sent is None:
+            return
+        answer = self._send(sent)
+        self.calls[case.operation.label] += 1
+        self.successes[case.operation.label] += answer.is_success
+        try:
+            case.validate_response(answer, checks=CHECKS)
+        except FailureGroup as group:
+            for failure in group.exceptions:
+                label = f"{case.operation.label}: {failure}"
+                body = (sent.content or b"")[:2000]
+                call = f"{sent.method} {sent.url} {body!r} -> {answer.status_code} {answer.text[:500]}"
+                fault = re.sub(r"\s+", " ", label)[:300]
+                if fault not in self.faults:
+                    log.error("undocumented", fault=fault, call=call)  # the long form takes an hour
+                self.faults.setdefault(fault, call)
+
+    @staticmethod
+    def _is_path_wrong(case: Case) -> bool:
+        data = case.meta.phase.data if case.meta is not None else None
+        return "path" in str(getattr(data, "parameter_location", None)).lower()
+
+    def _lead_somewhere(self, case: Case, pick: int) -> None:
+        names = re.findall(r"\{(\w+)\}", case.operation.path)
+        rows = self.known(case.operation.path) if names else ()
+        if rows:
+            row = rows[pick % len(rows)]
+            assert len(row) == len(names), case.operation.path
+            case.path_parameters.update(zip(names, row, strict=True))
+
+    def _prepared(self, case: Case, pick: int) -> httpx.Request | None:
+        try:
+            made = requests.Request(**case.as_transport_kwargs(base_url=HOST)).prepare()
+            headers = {name: _bytes(value) for name, value in made.headers.items()}
+        except (ValueError, requests.exceptions.RequestException):
+            return None  # no client can say this in HTTP
+        headers["Authorization"] = self.client.headers["Authorization"].encode()
+        body = made.body.encode() if isinstance(made.body, str) else made.body or b""
+        if case.operation.path.startswith("/webhooks/") and pick % 4:
+            for name in ("X-Hub-Signature", "X-Hub-Signature-256"):
+                headers[name] = signature(body, SECRET).encode()
+        try:
+            return httpx.Request(case.method, made.url, headers=headers, content=body)
+        except (httpx.InvalidURL, UnicodeError):
+            return None
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        answer = asyncio.run_coroutine_threadsafe(self.client.send(request), self.loop).result(60)
+        assert isinstance(answer, httpx.Response)
+        return answer
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode("latin-1") if isinstance(value, str) else value

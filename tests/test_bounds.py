@@ -1,0 +1,265 @@
+"""What can grow has a bound, and what has an end is cleaned up; docs/bounds.md tells of each."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.api import webhooks
+from app.jobs import sweep
+from app.room import LEAST, SMALL, Full, Room
+from app.runtime import Runtime
+from mappings.tables import Base
+from tests.conftest import Clock
+from tests.synced import all_of
+from tests.test_webhook_door import connect, headers, post
+from tests.world import World
+
+ROOT = Path(__file__).parents[1]
+BOUNDS = (ROOT / "docs" / "bounds.md").read_text(encoding="utf-8")
+
+
+# --- the text ---------------------------------------------------------------------------------
+
+
+def test_every_table_is_told_of() -> None:
+    named = set(re.findall(r"`(\w+)`", BOUNDS))
+    assert set(Base.metadata.tables) - named == set()
+    assert "procrastinate_jobs" in named
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", BOUNDS)
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, test)
+
+
+# --- bodies in the door -----------------------------------------------------------------------
+
+
+def test_a_place_holds_what_a_body_has_grown_to() -> None:
+    room = Room(small=3 * SMALL, large=4 * SMALL)
+    with room.place() as place:
+        assert (room.small, room.large) == (3 * SMALL - LEAST, 4 * SMALL)
+        place.hold(SMALL)
+        assert (room.small, room.large) == (2 * SMALL, 4 * SMALL)
+        place.hold(SMALL + 1)
+        assert (room.small, room.large) == (3 * SMALL, 3 * SMALL - 1)
+        place.hold(4 * SMALL)
+        assert room.large == 0
+        with pytest.raises(Full):
+            place.hold(4 * SMALL + 1)
+    assert (room.small, room.large) == (3 * SMALL, 4 * SMALL)
+
+
+def test_large_bodies_leave_room_for_small_ones() -> None:
+    room = Room(small=2 * LEAST, large=SMALL)
+    with room.place(), pytest.raises(Full), room.place() as large:
+        large.hold(2 * SMALL)
+    with room.place(), room.place(), pytest.raises(Full), room.place():
+        pass
+    assert (room.small, room.large) == (2 * LEAST, SMALL)
+
+
+class Slow:
+    """A body that stops on its way until it is told to go on."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.reached, self.go_on = size, asyncio.Event(), asyncio.Event()
+
+    async def body(self) -> AsyncIterator[bytes]:
+        yield b" " * self.size
+        self.reached.set()
+        await self.go_on.wait()
+        yield b" "
+
+
+async def test_a_full_door_asks_to_come_again_and_takes_small_ones_still(
+    world: World, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(world)
+    monkeypatch.setattr(runtime.intake, "room", Room(small=3 * LEAST, large=2 * SMALL))
+    slow = Slow(SMALL + 1)
+    sending = asyncio.create_task(
+        world.api.post("/webhooks/github", content=slow.body(), headers=headers(b""))
+    )
+    await slow.reached.wait()
+    refused = await post(world, body=b" " * SMALL + b" " * SMALL)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert (await post(world)).status_code == 202
+    slow.go_on.set()
+    assert (await sending).status_code == 401
+    assert (await post(world, body=b" " * SMALL + b" " * (SMALL - 9))).status_code == 400
+    assert runtime.intake.room == Room(small=3 * LEAST, large=2 * SMALL)
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    world: World, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connect(world)
+    monkeypatch.setattr(webhooks, "BODY_SECONDS", 0.05)
+    slow = Slow(10)
+    answer = await world.api.post("/webhooks/github", content=slow.body(), headers=headers(b""))
+    assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+    assert runtime.intake.room == Room()
+
+
+# --- what is cleaned up -----------------------------------------------------------------------
+
+
+async def count(runtime: Runtime, table: str) -> int:
+    [(found,)] = await all_of(runtime, f"SELECT count(*) FROM {table}")
+    return int(found)
+
+
+async def runs(runtime: Runtime) -> list[tuple[Any, ...]]:
+    return await all_of(runtime, "SELECT id, mode, state FROM runs ORDER BY id")
+
+
+async def test_where_an_ended_run_stood_is_forgotten_within_the_hour(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    world.site.create("SHOP", "One")
+    await world.connect_jira(scope={"projects": ["SHOP"]})
+    await world.sync("jira", "full")
+    assert await count(runtime, "run_projects") == 1
+    clock.advance(minutes=59)
+    await sweep(runtime)
+    assert await count(runtime, "run_projects") == 1
+    clock.advance(minutes=2)
+    await sweep(runtime)
+    assert await count(runtime, "run_projects") == 0
+    clock.advance(hours=1)
+    assert (await world.sync("jira"))["state"] == "succeeded"
+
+
+async def test_old_runs_go_but_for_the_newest_reading_ones(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    await world.connect_jira(scope={"projects": ["SHOP"]})
+    for mode in ("full", "full", "incremental", "full", "incremental"):
+        await world.sync("jira", mode)
+    await world.goal()
+    await world.drain()
+    before = await runs(runtime)
+    clock.advance(days=399)
+    await sweep(runtime)
+    assert await runs(runtime) == before
+    clock.advance(days=2)
+    await sweep(runtime)
+    assert await runs(runtime) == [(4, "full", "succeeded"), (5, "incremental", "succeeded")]
+    assert await count(runtime, "run_projects") == 0
+    await world.sync("jira", "full")
+    await sweep(runtime)
+    assert [id for id, *_ in await runs(runtime)] == [5, 6]
+
+
+async def test_a_run_whose_comment_stands_stays_and_can_be_withdrawn(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    key = world.site.create("SHOP", "An epic").key
+    await world.no_grace()
+    await world.connect_jira(scope={"projects": ["SHOP"]}, notices={"mode": "live"})
+    made = (await world.sync("jira", "full"))["id"]
+    clock.advance(days=1)
+    world.site.edit(key, description="Key-Result: KR-404")
+    edited = (await world.sync("jira", "full"))["id"]
+    assert (await world.epic("jira", key))["notice"]["run"] == edited
+    clock.advance(days=450)
+    await sweep(runtime)
+    assert {made, edited} <= {id for id, *_ in await runs(runtime)}
+    await world.send("POST", f"/runs/{made}/withdraw", {"delete": True})
+    await world.drain()
+    assert world.site.issue(key).comments == []
+    clock.advance(days=450)
+    await sweep(runtime)
+    # The withdrawal is what the notice names now, and it names what it withdrew.
+    assert made in {id for id, *_ in await runs(runtime)}
+    async with runtime.sessions.begin() as session:
+        await session.execute(text("DELETE FROM notices"))
+    for _ in range(2):
+        await sweep(runtime)
+    assert await runs(runtime) == [(edited, "full", "succeeded")]
+
+
+async def test_epics_long_gone_go_but_for_what_a_person_or_a_comment_of_ours_holds(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    titles = ("Commented", "Plain", "Linked", "Waived", "Commanded", "Of late", "There")
+    keys = {title: world.site.create("SHOP", title).key for title in titles}
+    await world.goal("KR-1")
+    await world.no_grace()
+    notices = {"mode": "live", "per_day": 1, "per_run": 100, "max_share": 1.0}
+    await world.connect_jira(scope={"projects": ["SHOP"]}, notices=notices)
+    await world.sync("jira", "full")
+    assert world.site.issue(keys["Commented"]).comments
+    linked = {"epic": {"source": "jira", "key": keys["Linked"]}, "key_result": "KR-1"}
+    await world.send("POST", "/links", linked)
+    findings = (await world.send("GET", "/findings?limit=500"))["items"]
+    waived = next(found for found in findings if found["epic"]["key"] == keys["Waived"])
+    soon = (clock() + timedelta(days=60)).date().isoformat()
+    await world.send("POST", f"/findings/{waived['id']}/waive", {"reason": "Why not", "until": soon})
+    async with runtime.sessions.begin() as session:
+        long_ago = {"at": clock(), "there": keys["There"], "lately": keys["Of late"]}
+        await session.execute(
+            text("UPDATE epics SET gone_at = :at WHERE key NOT IN (:there, :lately)"), long_ago
+        )
+        await session.execute(
+            text("UPDATE epics SET gone_at = :at + interval '2 days' WHERE key = :lately"), long_ago
+        )
+        await session.execute(
+            text(
+                "INSERT INTO command_comments (epic_id, remote_id, author, commands)"
+                " SELECT id, '1', 'ann', '{}' FROM epics WHERE key = :key"
+            ),
+            {"key": keys["Commanded"]},
+        )
+    clock.advance(days=400, hours=1)
+    await sweep(runtime)
+    left = {key for (key,) in await all_of(runtime, "SELECT key FROM epics")}
+    assert left == set(keys.values()) - {keys["Plain"]}
+    clock.advance(days=2)
+    await sweep(runtime)
+    assert keys["Of late"] not in {key for (key,) in await all_of(runtime, "SELECT key FROM epics")}
+
+
+async def test_there_are_two_thousand_rules_at_most(world: World, runtime: Runtime) -> None:
+    await world.goal("KR-1")
+    rule = {"name": "The first", "when": {"label": "x"}, "key_result": "KR-1", "enabled": False}
+    first = await world.send("POST", "/rules", rule)
+    async with runtime.sessions.begin() as session:
+        more = (
+            'INSERT INTO rules (name, "when", key_result_id, priority, enabled)'
+            ' SELECT number, "when", key_result_id, priority, enabled'
+            " FROM rules, generate_series(2, 2000) number"
+        )
+        await session.execute(text(more))
+    await world.refused("POST", "/rules", rule | {"name": "One more"}, status=409)
+    await world.send("DELETE", f"/rules/{first['id']}")
+    await world.send("POST", "/rules", rule | {"name": "One more"})
+
+
+async def test_calls_for_the_same_work_are_one(runtime: Runtime, world: World) -> None:
+    async with runtime.sessions.begin() as session:
+        for number in range(50):
+            await runtime.wake(session, "take_deliveries", source_id=7)
+            await runtime.wake(session, "write_tickets", source_id=number % 2)
+    before = await all_of(
+        runtime, "SELECT max(id), task_name, args::text FROM procrastinate_jobs GROUP BY 2, 3"
+    )
+    assert await count(runtime, "procrastinate_jobs") == 100
+    await sweep(runtime)
+    left = await all_of(runtime, "SELECT id, task_name, args::text FROM procrastinate_jobs")
+    assert sorted(left) == sorted(before)
+    await world.drain()
+    assert await count(runtime, "procrastinate_jobs") == 0
+    assert await count(runtime, "procrastinate_events") == 0

@@ -1,0 +1,241 @@
+"""Texts of strangers: read in time linear in their length, and never markup of ours when said back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import reduce
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.base import BadPayload, Document, Link, Paragraph, Project, Text
+from connectors.github.text import lines_of as github_lines
+from connectors.jira.payloads import ticket_of
+from connectors.jira.text import lines_of as jira_lines
+from connectors.lenient import loads
+from connectors.markup import clean, storable, to_adf, to_markdown, to_plain
+from connectors.registry import KINDS
+from mappings.commands import LinkTo, answer, in_words, parse
+from mappings.references import KEY, declared
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+# What makes a careless parser look at everything again for each of them.
+PIECES = [
+    "[", "![", "[a](", "[a][", "[a]: b\n", "](", "*a ", "**a **", "*_", "_a", "`", "``a", "<a ", "<a href=\"",
+    "<!--", "<![CDATA[", "<http://", "\\", "> ", "\n> ", "- ", "\n - ", "1. ", "* a\n", "a\n", "# ", "```\n",
+    "~~~", "|a|\n|-|\n", "&amp;", "&#", "{code}", "{code:", "{quote}{code}", "{{a", "{{", "bq. ", "||",
+    "@a", "@", "/northing link ", "/northing ", "#1", "GH-1", ":a:", "a.b", "abc1234 ", "http://a.",
+    "Key-Result: KR-1,", "Key-Result:", "kr:", "\0", "🚀", "\u202e", "\u0301", "\ud83d", "\r", "\t", "  ",
+]  # fmt: skip
+
+
+def _said_back(text: str) -> None:
+    for inline in (Text(text), Text(text, "strong"), Text(text, "code"), Link(text, f"https://a/{text}")):
+        document = Document((Paragraph((inline,)),))
+        to_markdown(document)
+        to_adf(document)
+        to_plain(document)
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "GitHub's Markdown": github_lines,
+    "Jira's wiki": jira_lines,
+    "Jira's ADF": lambda text: jira_lines(_adf(text)),
+    "references": lambda text: declared(text.split("\n"), [text]),
+    "commands": lambda text: parse(text.split("\n"), NOW),
+    "one line": clean,
+    "stored": storable,
+    "said back": _said_back,
+}
+
+
+def _adf(text: str) -> dict[str, Any]:
+    return {"type": "doc", "content": [{"type": "paragraph", "content": [{"type": "text", "text": text}]}]}
+
+
+def _seconds(read: Callable[[str], object], text: str) -> float:
+    """Of this thread's processor: others' work does not count."""
+    begin = time.thread_time()
+    read(text)
+    return time.thread_time() - begin
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_ten_times_the_text_takes_no_hundred_times_the_time(reader: str) -> None:
+    read = READERS[reader]
+    slow = {}
+    for piece in PIECES:
+        long = (piece * 6_000)[:6_000]
+        # What is done before anybody could say how it grows takes no harm at ten times the length either.
+        if _seconds(read, long) > 0.05:
+            took = min(_seconds(read, long) for _ in range(3))
+            ratio = took / min(_seconds(read, long[:600]) for _ in range(3))
+            if ratio > 40:
+                slow[piece] = (ratio, took)
+    assert slow == {}
+
+
+def test_a_deep_adf_document_is_walked_without_recursion() -> None:
+    deep = reduce(lambda inner, _: {"type": "listItem", "content": [inner]}, range(100_000), _adf("KR-1"))
+    assert jira_lines(deep) == ()
+    bomb = {"type": "doc", "content": [_adf("x")["content"][0]] * 200_000}
+    assert len(jira_lines(bomb)) <= 2_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 10_000 + b"]" * 10_000,
+        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        b"[" * 1_000_000,
+        b'{"a": ' + b"9" * 5_000 + b"}",
+        b"\xff\xfe{",
+        b"",
+        b"\x00",
+        b'{"a": "\xed\xa0\x80"',
+    ],
+    ids=["lists", "objects", "cut off", "digits", "UTF-16", "empty", "NUL", "surrogate"],
+)
+def test_json_that_no_tracker_means_is_refused_and_never_a_breakdown(content: bytes) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  (that it is no other is what counts)
+        loads(content)
+    assert len(str(refused.value)) < 1_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"id": NaN, "key": Infinity}',
+        b'{"id": 1e400, "id": 2, "id": 184467440737095516160}',
+        b'{"\\ud800": "\\udfff", "\\u0000": "\\u0000"}',
+        '{"id": "é"}'.encode("utf-16"),
+        b'\xef\xbb\xbf{"id": 1}',
+    ],
+)
+def test_json_that_is_only_odd_is_read_and_heard(content: bytes) -> None:
+    payload = loads(content)
+    assert isinstance(payload, dict)
+    for kind in KINDS.values():
+        for event in (None, "issues", "issue_comment", *payload):
+            hint = kind.webhooks.hear(event, payload | {"action": payload, "issue": [payload]})
+            assert hint.kind in ("ignored", "unknown")
+
+
+async def test_a_page_of_slow_texts_does_not_hold_up_the_others() -> None:
+    """The loop goes on turning while it is read; a page of harmless texts turns it a few times only."""
+
+    def issue(number: int, body: str) -> dict[str, Any]:
+        return {
+            "id": number, "number": number, "title": "t", "body": body, "state": "open",
+            "labels": [{"name": "epic"}], "assignees": [],
+            "created_at": "2026-11-01T00:00:00Z", "updated_at": "2026-11-01T00:00:00Z",
+            "html_url": f"https://github.com/acme/shop/issues/{number}",
+            "repository_url": "https://api.github.com/repos/acme/shop",
+        }  # fmt: skip
+
+    async def turns(body: str) -> int:
+        kind = KINDS["github"]
+        connector = kind.connect(
+            "https://api.github.com",
+            kind.credentials.model_validate({"type": "token", "token": "t"}),
+            kind.scope.model_validate({"repositories": ["acme/shop"]}),
+            kind.epics.model_validate({"labels": ["epic"]}),
+        )
+        turned, reading = 0, True
+
+        async def turn() -> None:
+            nonlocal turned
+            while reading:
+                turned += 1
+                await asyncio.sleep(0)
+
+        with respx.mock(base_url="https://api.github.com") as github:
+            github.get("/repos/acme/shop/issues").mock(
+                return_value=httpx.Response(200, json=[issue(number, body) for number in range(1, 6)])
+            )
+            turning = asyncio.create_task(turn())
+            pages = [page async for page in connector.changed_since(Project("acme/shop"), None)]
+            reading = False
+            await turning
+        await connector.aclose()
+        assert [len(page.epics) for page in pages] == [5]
+        return turned
+
+    harmless = await turns("Some words")
+    assert await turns("![" * 5_000) > harmless + 15
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+NASTY = st.sampled_from(
+    [*PIECES, "KR-1", ",", "link", "snooze 14d", "\n", "Key-Result: KR-1\n", "/northing help\n"]
+)
+HOSTILE = st.lists(NASTY | st.text(max_size=6), max_size=40).map("".join)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | HOSTILE,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(HOSTILE, inner, max_size=4),
+    max_leaves=12,
+)
+NODES = st.recursive(
+    st.builds(lambda text: {"type": "text", "text": text}, JSON),
+    lambda inner: st.fixed_dictionaries(
+        {"type": st.sampled_from(["doc", "paragraph", "listItem", "codeBlock", "mention", "hardBreak"])},
+        optional={"content": st.lists(inner, max_size=4) | JSON, "attrs": JSON, "marks": JSON, "text": JSON},
+    ),
+    max_leaves=15,
+)  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(HOSTILE)
+def test_any_description_gives_lines_that_can_be_stored_and_only_keys(text: str) -> None:
+    for lines in (github_lines(text), jira_lines(text), jira_lines(_adf(text))):
+        assert all("\n" not in line and line == storable(line) and len(line) <= 1_000 for line in lines)
+        assert all(KEY.fullmatch(found.key) for found in declared(lines, [text]))
+        for command in parse(lines, NOW):
+            assert not isinstance(command, LinkTo) or all(map(KEY.fullmatch, command.keys))
+            assert in_words(command) == storable(in_words(command))
+            said = answer([in_words(command)])
+            assert said is None or len(said) <= 2_000
+
+
+@settings(max_examples=60)
+@given(NODES | JSON)
+def test_any_adf_at_all_gives_lines(document: Any) -> None:
+    assert all(isinstance(line, str) and line for line in jira_lines(document))
+
+
+TICKET: dict[str, Any] = {
+    "id": "10001",
+    "key": "SHOP-1",
+    "fields": {
+        "summary": "An epic", "project": {"key": "SHOP"}, "issuetype": {"id": "1", "name": "Epic"},
+        "status": {"name": "Open", "statusCategory": {"key": "new"}}, "labels": ["a"], "description": None,
+        "assignee": {"displayName": "Person"}, "fixVersions": [{"name": "v1"}], "parent": {"key": "SHOP-2"},
+        "created": "2026-11-01T00:00:00.000+0000", "updated": "2026-11-01T00:00:00.000+0000",
+        "components": [{"name": "b"}],
+    },
+}  # fmt: skip
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(sorted(TICKET["fields"])), JSON | NODES)
+def test_a_field_of_any_shape_is_read_or_refused_by_name(name: str, value: Any) -> None:
+    raw = TICKET | {"fields": TICKET["fields"] | {name: value}}
+    try:
+        epic = ticket_of(raw, "https://acme.example").epic
+    except BadPayload:
+        return
+    json.dumps([epic.title, epic.labels, epic.assignees, epic.components, epic.text])
