@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
@@ -15,15 +16,18 @@ from app.api import (
     check_ins,
     cycles,
     deliveries,
+    disconnecting,
     epics,
     findings,
     health,
     key_results,
     links,
+    metrics,
     notices,
     objectives,
     policy,
     problems,
+    removals,
     rules,
     runs,
     sources,
@@ -32,8 +36,10 @@ from app.api import (
 )
 from app.api.deps import GuardedRouter, carries, check_role, refuse_strange_parameters
 from app.api.problems import answers
+from app.metrics import Metrics, Timed, templates_of
 from app.runtime import Runtime
 from app.web import pages
+from app.web.headers import Headers
 
 DESCRIPTION = """
 Northing ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when
@@ -57,10 +63,14 @@ def create_app(runtime: Runtime, admin_token_hash: bytes) -> FastAPI:
     )
     app.state.runtime = runtime
     app.state.door = Door(admin_token_hash)
+    app.state.metrics = Metrics()
+    app.add_middleware(Headers)
+    app.add_middleware(Timed, metrics=app.state.metrics, templates=partial(templates_of, app))
     problems.install(app)
     _describe_problems(app)
     app.include_router(webhooks.router)  # first, for routes are tried in turn and this one is in a hurry
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(_api())
     app.include_router(pages.router)
     app.mount("/static", pages.static)
@@ -83,7 +93,7 @@ def _describe_problems(app: FastAPI) -> None:
 
 
 def _api() -> APIRouter:
-    refusals = answers(401, 403, 422, 429)
+    refusals = answers(401, 403, 413, 422, 429)
     refusals[429] |= carries(429, "Retry-After")[429]
     api = GuardedRouter(
         prefix="/api/v1",
@@ -92,7 +102,9 @@ def _api() -> APIRouter:
     )
     modules: tuple[ModuleType, ...] = (
         sources,
+        disconnecting,
         runs,
+        removals,
         cycles,
         objectives,
         key_results,

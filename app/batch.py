@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.outcome import Outcome, error_of
 from app.runtime import Runtime
 from app.vault import CannotOpen
 from connectors.base import ConnectorError, Hint
-from mappings import inbox, ledger, store
+from mappings import inbox, ledger, store, tallies
 from mappings.tables import Delivery, Source
 
 log = structlog.get_logger()
 
 # A delivery that was claimed so often and never ended takes its worker down with it.
-MOST_ATTEMPTS = 5
+# Begun twice in vain it is claimed alone (`inbox.SUSPECT`), so that a deadly one gives up itself only.
+MOST_ATTEMPTS = 10
 
 
 class GivenUp(Exception):
@@ -65,8 +68,40 @@ class Batch:
     ) -> None:
         if parts:
             async with self.runtime.sessions.begin() as session:
-                ids = [part.id for part in parts]
-                await inbox.end(session, self.owner, ids, state, reason=reason, run_id=run_id)
+                await self.ended(session, parts, state, reason=reason, run_id=run_id)
+
+    async def ended(
+        self,
+        session: AsyncSession,
+        parts: Sequence[Part],
+        state: str,
+        *,
+        reason: str | None = None,
+        error: dict[str, Any] | None = None,
+        run_id: int | None = None,
+    ) -> None:
+        """The last step of the caller's transaction: what became of each. It is logged once that is true."""
+        ids = [part.id for part in parts]
+        mine = await inbox.end(session, self.owner, ids, state, reason=reason, error=error, run_id=run_id)
+        over = [part.delivery for part in parts if part.id in mine]
+        now = self.runtime.clock()
+        took = [(now - delivery.received_at).total_seconds() for delivery in over]
+        await tallies.add(session, self.source.id, "delivery", state, took=took)
+
+        def tell(_: object) -> None:
+            for delivery in over:
+                log.info(
+                    "webhook worked on",
+                    delivery=delivery.id,
+                    remote_id=delivery.remote_id,
+                    deliveries=[delivery.remote_id],  # of those it came with nothing is said here
+                    state=state,
+                    reason=reason,
+                    error=error and error["code"],
+                    led_to_run=run_id,
+                )
+
+        event.listen(session.sync_session, "after_commit", tell, once=True)
 
     async def put_off(self, parts: Sequence[Part], until: datetime) -> None:
         async with self.runtime.sessions.begin() as session:
@@ -88,4 +123,4 @@ class Batch:
             what = f"Northing broke down over this webhook ({type(error).__name__})."
             shown = error_of("internal", what, "Open an issue with what the log says of it.")
         async with self.runtime.sessions.begin() as session:
-            await inbox.end(session, self.owner, [part.id for part in parts], "failed", error=shown)
+            await self.ended(session, parts, "failed", error=shown)

@@ -55,7 +55,7 @@ async def obey(
     await end_answer(session, row.id)
     mine.answer = says if await _has_comment(session, row.id) else None
     await touching.mark(session, select(Epic.id).where(Epic.id == row.id), now)
-    log.info("command on a ticket", epic=row.key, by=author, commands=mine.commands, answer=says)
+    log.info("command on a ticket", epic=row.key, commands=len(mine.commands), answered=says is not None)
     return True
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.batch import Batch, Part
 from app.commanding import obey
 from connectors.base import CommentRef, Connector, TicketComment
-from mappings import cases, inbox, ledger, tables
+from mappings import cases, claims, inbox, tables
 from mappings.tables import Notice
 
 # A comment on a ticket that we are writing at this moment may be the one we write.
@@ -34,10 +34,12 @@ class Comments(Batch):
             await self._deleted(part, epic, ref, connector)
         elif ours:
             await self.end([part], "ignored", "own")
-        elif ref.removed or COMMAND not in (part.delivery.body or b"").lower():
+        elif not ref.removed and COMMAND not in (part.delivery.body or b"").lower():
             await self.end([part], "done", run_id=run_id)
         elif writing:
             await self.put_off([part], now + WAIT_FOR_OUR_ANSWER)
+        elif ref.removed:
+            await self.end([part], "done", run_id=run_id)
         else:
             await self._obey(part, epic, await connector.read_comment(ref), run_id)
 
@@ -46,15 +48,20 @@ class Comments(Batch):
         if await connector.read_comment(ref) is not None:
             await self.end([part], "ignored", "own")
             return
+        now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             # Whoever judges takes an epic first and then its notice, and so does whoever changes the notice.
             await cases.these_epics(session, [epic.id])
             notice = await session.scalar(
                 select(Notice).where(Notice.epic_id == epic.id, Notice.remote_id == ref.id).with_for_update()
             )
-            if notice is not None and notice.claimed_by is None:
-                ledger.deleted_on_ticket(notice, self.runtime.clock())
-            await inbox.end(session, self.owner, [part.id], "done")
+            if notice is not None and notice.claimed_by is not None:
+                # Whoever writes it may yet note that it stands there.
+                await inbox.put_off(session, self.owner, [part.id], now + WAIT_FOR_OUR_ANSWER)
+                return
+            if notice is not None:
+                claims.deleted_on_ticket(notice, now)
+            await self.ended(session, [part], "done")
 
     async def _obey(
         self, part: Part, epic: tables.Epic, comment: TicketComment | None, run_id: int | None
@@ -68,4 +75,4 @@ class Comments(Batch):
         async with self.runtime.sessions.begin() as session:
             if comment is not None and await obey(self.runtime, session, self.source, epic, comment):
                 run_id = await self.open_run(session)
-            await inbox.end(session, self.owner, [part.id], "done", run_id=run_id)
+            await self.ended(session, [part], "done", run_id=run_id)

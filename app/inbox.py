@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,13 +16,15 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import logs
 from app.batch import MOST_ATTEMPTS, GivenUp, Part
 from app.comments import Comments
 from app.heartbeat import beating
 from app.outcome import note_refusal
-from app.reading import SourceChanged, storing, writing_for
 from app.runtime import Runtime
+from app.usage import metered
 from app.vault import CannotOpen
+from app.walk import SourceChanged, storing, writing_for
 from connectors.base import (
     Connector,
     Epic,
@@ -63,7 +64,8 @@ async def _take_batch(runtime: Runtime, source_id: int) -> bool:
         async with runtime.sessions.begin() as session:
             await inbox.keep(session, owner, runtime.clock())
 
-    with structlog.contextvars.bound_contextvars(source=source.name):
+    following = logs.following([delivery.remote_id for delivery in deliveries])
+    with structlog.contextvars.bound_contextvars(source=source.name, **following):
         async with beating(beat, inbox.LEASE / 5):
             return await _Work(runtime, source, owner).work(deliveries)
 
@@ -83,7 +85,7 @@ class _Work(Comments):
         except CannotOpen as error:
             await self.fail(parts, error)
             return True
-        async with aclosing(connector):
+        async with metered(self.runtime, self.source.id, connector):
             return await self._carry_out(parts, connector)
 
     async def _heard(self, deliveries: Sequence[Delivery]) -> list[Part]:
@@ -156,7 +158,7 @@ class _Work(Comments):
                 now = self.runtime.clock()
                 run = await ledger.open_run(session, self.source.id, "full", now, afresh=True)
                 await self.runtime.wake_run(session, run.id, run.mode)
-                await inbox.end(session, self.owner, [part.id for part in ours], "done", run_id=run.id)
+                await self.ended(session, ours, "done", run_id=run.id)
         return [part for part in parts if not part.hint.reread]
 
     def _covers(self, project: str) -> bool:
@@ -175,6 +177,7 @@ class _Work(Comments):
             return {}
         before = connector.requests
         seen = dict(zip(refs, await connector.fetch(refs), strict=True))
+        log.info("tickets fetched", epics=[ref.key for ref in refs[: logs.FOLLOWED]], tickets=len(refs))
         removed = {ref.remote_id for part in parts if part.hint.removed for ref in part.hint.tickets}
         with storing("A ticket"):
             async with writing_for(self.runtime, self.source) as session:
@@ -192,8 +195,9 @@ class _Work(Comments):
         run_id = None
         if found.created or found.updated or found.deleted:
             run_id = await self.open_run(session, found, len(seen), requests)
-        ended = [part.id for part in parts if part.hint.comment is None]
-        await inbox.end(session, self.owner, ended, "done", run_id=run_id)
+        await self.ended(
+            session, [part for part in parts if part.hint.comment is None], "done", run_id=run_id
+        )
         return {part.id: run_id for part in parts}
 
     async def _concerning_us(self, parts: list[Part]) -> tuple[list[Part], dict[str, tables.Epic]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -19,15 +20,18 @@ import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from app.database import libpq_url
+from app.room import Room
 
 log = structlog.get_logger()
 
 CONNECTIONS = 8
 REMEMBERED = 1000  # sources; more names than that are somebody's guesses
 TELL_SECONDS = 60
+COUNT_SECONDS = 5  # who is killed loses the counts of this long
 PATIENCE = 5.0  # seconds to wait for a connection
 # One wake-up serves what arrives within this time, so that a burst on one epic costs one fetch.
 GATHER_SECONDS = 0.1
+LAST_SECONDS = 1.0  # of a stop, to wake those who are to be woken
 
 _SOURCE = "SELECT id, kind, webhook_secret FROM sources WHERE lower(name) = lower(%s)"
 _AS_KNOWN = """
@@ -51,6 +55,11 @@ _STORED = f"""
     SELECT deliveries.id FROM deliveries WHERE source_id = %(source)s AND remote_id = %(remote_id)s
         AND EXISTS (SELECT {_AS_KNOWN})
 """  # noqa: S608  (of this module's own parts)
+_COUNT = """
+    INSERT INTO tallies (source_id, what, label, count) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (source_id, what, label) DO UPDATE SET count = tallies.count + excluded.count
+"""
+_REFUSED = "UPDATE sources SET signature_refused_at = %s WHERE id = %s"
 
 
 class DatabaseAway(Exception):
@@ -99,18 +108,28 @@ class Intake:
                 "application_name": "northing intake",
             },
         )
+        self.room = Room()
         self._queue = queue
         self._known: dict[str, KnownSource] = {}
         self._told: dict[int, float] = {}
         self._waiting: set[int] = set()
         self._ringing: asyncio.Task[None] | None = None
+        self._counts: Counter[tuple[int, str, str]] = Counter()
+        self._refused: dict[int, datetime] = {}
+        self._count_later: asyncio.TimerHandle | None = None
+        self._counting: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._pool.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.rung()
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.rung()
+                await self.counted()
+        except TimeoutError:
+            log.warning("nobody woken for the last webhooks, the sweep will")
         await self._pool.close()
 
     async def source(self, name: str, *, afresh: bool) -> KnownSource | None:
@@ -135,17 +154,33 @@ class Intake:
         values: dict[str, Any] = {member: getattr(delivery, member) for member in Received.__slots__}
         values |= {"source": source.id, "name": source.name, "sealed_secret": source.sealed_secret}
         row = await self._row(_STORE, values)
-        if row is not None and delivery.due_at is not None:
-            self.ring(source.id)
+        new = row is not None
+        if new:
+            self._count(source.id, "door", "received")
+            if delivery.due_at is None:
+                self._count(source.id, "delivery", delivery.state)
+            else:
+                self.ring(source.id)
         row = row or await self._row(_STORED, values)
-        return None if row is None else int(row[0])
+        if row is None:
+            return None
+        log.info(
+            "webhook received" if new else "webhook repeated",
+            delivery=row[0],
+            remote_id=delivery.remote_id,
+            source=source.name,
+            state=delivery.state,
+            reason=delivery.reason,
+        )
+        return int(row[0])
 
-    async def _row(self, statement: str, values: Any) -> tuple[Any, ...] | None:
+    async def _row(self, statement: str, values: Any, *, returns: bool = True) -> tuple[Any, ...] | None:
         """Asked twice, for connections that a restart of the server broke are found only by using them."""
         for last in (False, True):
             try:
                 async with self._pool.connection() as connection:
-                    return await (await connection.execute(statement, values)).fetchone()
+                    answer = await connection.execute(statement, values)
+                    return await answer.fetchone() if returns else None
             except psycopg.errors.ForeignKeyViolation:
                 return None  # the source was deleted at this very moment
             except (psycopg.Error, PoolTimeout) as error:
@@ -155,12 +190,47 @@ class Intake:
                 await self._pool.check()
         return None
 
-    def tell_refusal(self, source: KnownSource, why: str) -> None:
-        """Say in the log that a webhook was refused: once a minute for each source, for anybody may send."""
+    # --- what anybody may cause is told and written seldom ----------------------------------------
+
+    def tell_refusal(self, source: KnownSource, why: str, at: datetime) -> None:
+        """Say in the log and in the source's row that a webhook was refused: once a minute for each source,
+        for anybody may send."""
+        self._count(source.id, "door", "refused")
         now = time.monotonic()
         if now - self._told.get(source.id, -TELL_SECONDS) >= TELL_SECONDS:
             self._told[source.id] = now
+            self._refused[source.id] = at
             log.warning("webhook refused", source=source.name, reason=why)
+
+    def _count(self, source_id: int, what: str, label: str) -> None:
+        self._counts[source_id, what, label] += 1
+        if self._count_later is None:
+            self._count_later = asyncio.get_running_loop().call_later(COUNT_SECONDS, self._go_on_counting)
+
+    def _go_on_counting(self) -> None:
+        self._count_later = None
+        self._counting = asyncio.create_task(self._write_counts(), name="counts of the door")
+
+    async def counted(self) -> None:
+        """Write what was counted since the last time."""
+        if self._count_later is not None:
+            self._count_later.cancel()
+            self._go_on_counting()
+        if self._counting is not None:
+            await asyncio.wait({self._counting})
+
+    async def _write_counts(self) -> None:
+        counts, self._counts = self._counts, Counter()
+        refused, self._refused = self._refused, {}
+        try:
+            for key, count in list(counts.items()):
+                await self._row(_COUNT, [*key, count], returns=False)
+                del counts[key]
+            for source_id, at in refused.items():
+                await self._row(_REFUSED, [at, source_id], returns=False)
+        except DatabaseAway:
+            self._counts.update(counts)  # for the next time
+            self._refused = {**refused, **self._refused}
 
     # --- the bell -----------------------------------------------------------------------------
 

@@ -7,12 +7,14 @@ import asyncio
 import procrastinate
 from procrastinate import JobContext, PsycopgConnector
 from procrastinate.jobs import Status
+from sqlalchemy import text
 
 from app import pipeline
 from app.database import libpq_url
 from app.inbox import take_deliveries
 from app.runtime import Runtime
-from mappings import inbox, ledger, moments
+from app.timetable import announce
+from mappings import claims, inbox, ledger, moments, tidy, undo
 
 QUEUES = ("webhooks", "judging", "writing", "reading")
 WORKERS = 4  # of each queue
@@ -22,6 +24,7 @@ WORKER_DEAD_SECONDS = 60.0
 # connection for good, which it does where it cannot make it anew at once.
 POLL_SECONDS = 1.0
 SWEEP_SECONDS = 15
+STOP_SECONDS = 4  # for jobs to end by themselves
 
 
 def queue_on(url: str) -> procrastinate.App:
@@ -73,7 +76,7 @@ async def work(runtime: Runtime) -> None:
                     fetch_job_polling_interval=POLL_SECONDS,
                     delete_jobs="always",
                     install_signal_handlers=False,
-                    shutdown_graceful_timeout=8,
+                    shutdown_graceful_timeout=STOP_SECONDS,
                     additional_context={"runtime": runtime},
                 )
             )
@@ -91,6 +94,19 @@ async def work_until_idle(runtime: Runtime) -> None:
     )
 
 
+# While nobody works the door goes on calling. Of calls for the same work the newest is enough: who hears that
+# one sees all that the others were to tell of.
+_REPEATED_JOBS = text("""
+    DELETE FROM procrastinate_jobs WHERE id = ANY(ARRAY(
+        SELECT id FROM procrastinate_jobs repeated WHERE status = 'todo' AND EXISTS (
+            SELECT FROM (SELECT max(id) AS newest, task_name, args FROM procrastinate_jobs
+                WHERE status = 'todo' GROUP BY task_name, args) AS calls
+            WHERE calls.task_name = repeated.task_name AND calls.args = repeated.args
+                AND calls.newest > repeated.id)
+        LIMIT 10000 FOR UPDATE SKIP LOCKED))
+""")
+
+
 async def sweep(runtime: Runtime) -> None:
     """Wake what is due and nobody's, so that a lost wake-up costs seconds and a dead worker one lease."""
     now = runtime.clock()
@@ -99,12 +115,18 @@ async def sweep(runtime: Runtime) -> None:
         await moments.open_runs(session, now)
         for run_id, mode in await ledger.due_runs(session, now):
             await runtime.wake_run(session, run_id, mode)
-        for source_id in await ledger.sources_with_due_notices(session, now):
+        for source_id in await claims.sources_with_due_notices(session, now):
             await runtime.wake(session, "write_tickets", source_id=source_id)
         for source_id in await inbox.sources_with_due(session, now):
             await runtime.wake(session, "take_deliveries", source_id=source_id)
     async with runtime.sessions.begin() as session:
+        if await undo.let_go(session):
+            await announce(session)
+    async with runtime.sessions.begin() as session:
         await inbox.clean_up(session, now)
+    async with runtime.sessions.begin() as session:
+        await tidy.clean_up(session, now)
+        await session.execute(_REPEATED_JOBS)
     await _bury_dead_jobs(runtime)
 
 

@@ -4,9 +4,60 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from traceback import format_tb
+from typing import Literal, TextIO
 
 import structlog
+from structlog.typing import EventDict, ExcInfo
+
+# By name, for the database's own: to import it takes longer than all a short command does.
+_OUR_WORDS = {"AssertionError", "AttributeError", "OperationalError", "RuntimeError", "TypeError"}
+
+_MOST_ERRORS = 20  # of one that came of another
+
+# How many deliveries or epics a line names that is about many at once.
+FOLLOWED = 10
+
+
+def following(remote_ids: Sequence[str]) -> dict[str, list[str]]:
+    """For the context of what is done for deliveries: the tracker's ids of the first of them, none for none.
+
+    By such an id one delivery's story is found, from the door to the comment.
+    """
+    return {"deliveries": [*remote_ids[:FOLLOWED]]} if remote_ids else {}
+
+
+def _told(exc_info: ExcInfo) -> str:
+    """Where an error came from, without local variables, which hold tokens. Its own words are told only where
+    they cannot be a ticket's: those of a wrong value or of the database repeat what they are about."""
+    return "\nwhich came of\n".join(islice(_errors(exc_info[1]), _MOST_ERRORS))
+
+
+def _errors(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        ours = isinstance(error, OSError) or type(error).__name__ in _OUR_WORDS
+        words = f": {_printable(str(error))}" if ours else ""
+        yield f"{''.join(format_tb(error.__traceback__))}{type(error).__qualname__}{words}"
+        if isinstance(error, BaseExceptionGroup):
+            for part in error.exceptions:
+                yield from _errors(part)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _tell(out: TextIO, exc_info: ExcInfo) -> None:
+    out.write(f"\n{_told(exc_info)}")
+
+
+def _steer_nothing(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """A library's line may hold what a stranger sent; the values beside it are shown escaped anyway."""
+    return {**event, "event": _printable(str(event["event"]))}
+
+
+def _printable(text: str) -> str:
+    """In one line, with what would steer a terminal written out."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def configure(log_format: Literal["console", "json"]) -> None:
@@ -19,13 +70,11 @@ def configure(log_format: Literal["console", "json"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_told), structlog.processors.JSONRenderer()]
         if log_format == "json"
-        # Plain: a traceback with local variables would show tokens.
         else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+            _steer_nothing,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_tell),
         ]
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -76,10 +76,18 @@ async def _overlap(session: AsyncSession, source_id: int, outcome: Outcome, *, w
 
 
 async def note_waiting(
-    session: AsyncSession, source_id: int, error: Unavailable, until: datetime, now: datetime
+    session: AsyncSession,
+    source_id: int,
+    error: Unavailable,
+    until: datetime,
+    now: datetime,
+    *,
+    in_vain: bool,
 ) -> None:
+    """`in_vain`: it has waited for long and not read a single epic."""
+    state = "failing" if in_vain else "degraded"
     message = f"{error.message} Going on at {until:%Y-%m-%d %H:%M:%S} UTC."
-    await _set_health(session, source_id, "degraded", message, error.what_to_do, now)
+    await _set_health(session, source_id, state, message, error.what_to_do, now)
 
 
 async def note_refusal(

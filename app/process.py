@@ -15,10 +15,17 @@ from typing import Any, NoReturn
 from uvicorn.loops.auto import auto_loop_factory
 
 LAST_SECONDS = 0.5
+# A stop that takes longer, whatever hangs, is cut: what is not given back comes free with its lease.
+LONGEST_SECONDS = 9.5
 
 
 class Failed(Exception):
-    """A command cannot go on. The message is one line: what is wrong, and what to do."""
+    """A command cannot go on. The message is one line: what is wrong, and what to do.
+
+    `code`: how the process ends.
+    """
+
+    code = 1
 
 
 def run(main: Coroutine[Any, Any, int], *, stopped: int = 0) -> NoReturn:
@@ -43,11 +50,14 @@ async def _until_told(main: Coroutine[Any, Any, int], stopped: int) -> tuple[boo
     loop.set_default_executor(threads)
     task = asyncio.ensure_future(main)
     told = False
+    last = threading.Timer(LONGEST_SECONDS, os._exit, [stopped])
+    last.daemon = True
 
     def stop() -> None:
         nonlocal told
         if not told:
             told = True
+            last.start()
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -60,6 +70,7 @@ async def _until_told(main: Coroutine[Any, Any, int], stopped: int) -> tuple[boo
             raise
         return told, stopped
     finally:
+        last.cancel()
         threads.shutdown(wait=False)
 
 

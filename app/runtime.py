@@ -16,6 +16,7 @@ from app.intake import Intake
 from app.settings import Settings
 from app.vault import Vault
 from connectors.base import Connector
+from connectors.facts import PATIENCE, Patience
 from connectors.registry import KINDS, is_loopback
 from mappings.standard import Standard, load_standard
 from mappings.tables import READING_MODES, Source
@@ -28,7 +29,7 @@ def utc_now() -> datetime:
 @dataclass(frozen=True)
 class Runtime:
     """`worker` names this process in claims. `clock` is the only clock the pipeline reads; `intake`
-    stores webhooks."""
+    stores webhooks. `patience` is what the connectors have with their trackers."""
 
     settings: Settings
     engine: AsyncEngine
@@ -37,6 +38,7 @@ class Runtime:
     queue: procrastinate.App
     intake: Intake
     clock: Callable[[], datetime] = utc_now
+    patience: Patience = PATIENCE
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
 
     def connect(self, source: Source) -> Connector:
@@ -47,6 +49,8 @@ class Runtime:
             kind.credentials.model_validate(self.vault.open(source.credentials)),
             kind.scope.model_validate(source.scope),
             kind.epics.model_validate(source.epics),
+            self.patience,
+            self.clock,
         )
 
     def pages_of(self, source: Source) -> Callable[[str], str | None]:

@@ -9,19 +9,18 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 import structlog
 import uvicorn
-from fastapi import FastAPI
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.application import create_app
 from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, newest_revision, sessions_for
 from app.embedded import Server as EmbeddedServer
 from app.embedded import acquire
+from app.embedded.watch import watched
 from app.installation import prepare
 from app.intake import Intake
 from app.jobs import queue_on
@@ -31,14 +30,20 @@ from app.settings import Settings, WrongSetting
 from app.sweeper import working
 from app.timetable import ticking
 from app.vault import vault_for
-from mappings import inbox
+from mappings import claims, inbox
 from mappings.tables import Run
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 log = structlog.get_logger()
 
 DATABASE = "northing"
 BACKLOG = 2048
-STOP_SECONDS = 8  # for requests to end by themselves; a stop takes ten at most
+# For requests to end by themselves. A stop takes ten seconds at most: five for these and, side by side, for
+# jobs (`sweeper`), and what follows is short, or cut short.
+STOP_SECONDS = 5
+GIVE_BACK_SECONDS = 1.5
 
 T = TypeVar("T")
 
@@ -103,7 +108,8 @@ async def embedded(settings: Settings) -> AsyncIterator[EmbeddedServer]:
         await asyncio.to_thread((await starting).release)
         raise
     try:
-        yield server
+        async with watched(server):
+            yield server
     finally:
         await asyncio.to_thread(server.release)
 
@@ -162,15 +168,16 @@ def _check_listen_url(listen_url: str, url: str) -> None:
 
 
 async def _give_back_runs(runtime: Runtime) -> None:
-    """Runs and webhooks that our stop cuts short are anybody's at once, not only when their lease ends."""
+    """What our stop cuts short is anybody's at once, not only when its lease ends."""
     mine = Run.claimed_by.startswith(runtime.worker, autoescape=True)
     ours = update(Run).where(mine, Run.finished_at.is_(None))
     try:
-        async with runtime.sessions.begin() as session:
+        async with asyncio.timeout(GIVE_BACK_SECONDS), runtime.sessions.begin() as session:
             await session.execute(ours.values(claimed_by=None, claimed_until=None))
             await inbox.give_back(session, runtime.worker)
-    except SQLAlchemyError as error:
-        log.warning("runs not given back, their leases have to end", reason=type(error).__name__)
+            await claims.give_back_all(session, runtime.worker, runtime.clock())
+    except (SQLAlchemyError, TimeoutError) as error:
+        log.warning("nothing given back, the leases have to end", reason=type(error).__name__)
 
 
 # --- everything together --------------------------------------------------------------------------
@@ -194,6 +201,8 @@ async def running(
     Without `worker` it answers and keeps the timetable, and leaves every job to other processes. Errors are
     those of `opened`.
     """
+    from app.application import create_app  # half a second to import, which no other command has to pay
+
     host, port = listener.getsockname()[:2]
     settings = settings.model_copy(update={"port": port})
     async with opened(settings, url) as runtime:

@@ -21,8 +21,8 @@ from app.runtime import Runtime
 log = structlog.get_logger()
 
 RESTART_SECONDS = 2
-# The worker itself cuts its jobs short after eight seconds; one that hangs in a thread is left behind.
-STOP_SECONDS = 8.5
+# The worker itself cuts its jobs short after four seconds; one that hangs in a thread is left behind.
+STOP_SECONDS = 5
 
 
 @asynccontextmanager

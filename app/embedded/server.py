@@ -14,7 +14,7 @@ from psycopg import errors, sql
 
 from app.embedded import cluster, handles
 from app.embedded.account import EmbeddedDatabaseError
-from app.embedded.folder import PORT, Folder, open_folder, socket_folder
+from app.embedded.folder import PORT, SOCKET_NAME, Folder, open_folder, socket_folder
 
 
 def acquire(data_dir: Path, *, durable: bool = True) -> "Server":
@@ -39,7 +39,7 @@ def acquire(data_dir: Path, *, durable: bool = True) -> "Server":
             f"The embedded database in {folder.path} did not start ({error}): mend that and start again, "
             "or set NORTHING_DATABASE_URL"
         ) from error
-    return Server(folder, sockets, handle)
+    return Server(folder, sockets, handle, durable=durable)
 
 
 class Server:
@@ -48,8 +48,9 @@ class Server:
     A handle not released is released when the interpreter ends; one of a killed process counts no more.
     """
 
-    def __init__(self, folder: Folder, sockets: Path, handle: Path) -> None:
+    def __init__(self, folder: Folder, sockets: Path, handle: Path, *, durable: bool) -> None:
         self._folder = folder
+        self._durable = durable
         self._sockets = sockets
         self._handle = handle
         self._owner = os.getpid()
@@ -85,6 +86,24 @@ class Server:
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
             )
+
+    def revive(self) -> bool:
+        """Start the server again where it was killed; True if it was. Blocks as `acquire` does.
+
+        Raises EmbeddedDatabaseError.
+        """
+        if cluster.answers(self._sockets / SOCKET_NAME):
+            return False
+        try:
+            with handles.locked(self._folder.lock) as lock:
+                if self._released:
+                    return False
+                cluster.ensure_running(self._folder, self._sockets, lock, durable=self._durable)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise EmbeddedDatabaseError(
+                f"The embedded database in {self._folder.path} did not start again ({error})"
+            ) from error
+        return True
 
     def release(self) -> None:
         """Leave; stop the server if nobody else is left. Repeating it does nothing.

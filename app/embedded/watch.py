@@ -1,0 +1,37 @@
+"""Keeping the embedded server up: where it is killed, for want of memory perhaps, nobody else starts it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from app.embedded.account import EmbeddedDatabaseError
+from app.embedded.server import Server
+
+log = structlog.get_logger()
+
+WATCH_SECONDS = 2
+
+
+@asynccontextmanager
+async def watched(server: Server) -> AsyncIterator[None]:
+    """Start it again, as often as it takes, while the block lasts; the log says so, or why it cannot be."""
+    watching = asyncio.create_task(_watch(server), name="watch on the embedded database")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+
+
+async def _watch(server: Server) -> None:
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            if await asyncio.to_thread(server.revive):
+                log.warning("the embedded database was down and is started again")
+        except EmbeddedDatabaseError as error:
+            log.error("the embedded database is down", reason=str(error))

@@ -1,0 +1,44 @@
+"""What a connector cost its tracker, noted while it is used, so that every process's calls are counted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.heartbeat import beating
+from app.runtime import Runtime
+from connectors.base import Connector
+from mappings import tallies
+
+log = structlog.get_logger()
+
+# Who is killed loses the count of this long.
+EVERY = timedelta(seconds=10)
+
+
+@asynccontextmanager
+async def metered(runtime: Runtime, source_id: int, connector: Connector) -> AsyncIterator[Connector]:
+    """Use a connector, its requests counted and its tracker's budget noted, and close it at the end."""
+    counted = 0
+
+    async def note() -> None:
+        nonlocal counted
+        before, counted = counted, connector.requests
+        if counted > before:
+            async with runtime.sessions.begin() as session:
+                await tallies.keep_told(session, source_id, connector.told, runtime.clock())
+                await tallies.add(session, source_id, "request", count=counted - before)
+
+    async with aclosing(connector):
+        try:
+            async with beating(note, EVERY):
+                yield connector
+        finally:
+            try:
+                await note()
+            except SQLAlchemyError as error:  # the work itself is what counts; the source may be gone by now
+                log.warning("requests not counted", reason=type(error).__name__)

@@ -1,0 +1,184 @@
+"""What the health of a source says: each thing that may be the matter, and all of them together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from app.runtime import Runtime
+from mappings.health import Concern, Facts, Subject, health
+from tests.conftest import Clock
+from tests.heard import SECRET
+from tests.judged import NOW
+from tests.synced import health as shown
+from tests.synced import later
+from tests.test_metrics import post_webhook
+from tests.world import World
+
+READ = Concern("ok", "The last sync read everything.")
+DEAD = Concern("failing", "The token is dead.", "Make another.")
+HELD = Concern("degraded", "7 of 9 are gone.", "Or POST /api/v1/runs/4/accept-removals.")
+WELL = Subject("acme", has_secret=True, refused_at=None, last_run=READ)
+AGO = timedelta(minutes=10)
+
+CASES: list[tuple[str, Subject, Facts, str, str, str]] = [
+    ("all is well", WELL, Facts(), "ok", "read everything", ""),
+    ("never read", replace(WELL, last_run=Concern("unknown", "")), Facts(), "unknown", "", ""),
+    ("credentials", replace(WELL, last_run=DEAD), Facts(), "failing", "token is dead", "Make another"),
+    ("nobody works", WELL, Facts(somebody_works=False, due_since=NOW - AGO), "failing",
+     "due since 2026-11-16 11:50 UTC and no worker", "northing worker"),
+    ("nobody works, not long", WELL, Facts(somebody_works=False, due_since=NOW), "ok", "read everything", ""),
+    ("nothing to do", WELL, Facts(somebody_works=False), "ok", "read everything", ""),
+    ("late, and worked on", WELL, Facts(due_since=NOW - AGO), "ok", "read everything", ""),
+    ("signature", replace(WELL, refused_at=NOW - AGO), Facts(last_delivery_at=NOW - 2 * AGO), "degraded",
+     "refused, last at 2026-11-16 11:50 UTC, for their signature", "the same secret"),
+    ("signature, mended", replace(WELL, refused_at=NOW - AGO), Facts(last_delivery_at=NOW), "ok",
+     "read everything", ""),
+    ("signature, long ago", replace(WELL, refused_at=NOW - 7 * AGO), Facts(), "ok", "read everything", ""),
+    ("no secret", replace(WELL, has_secret=False, refused_at=NOW - AGO), Facts(), "degraded",
+     "no webhook_secret", "PATCH of webhook_secret"),
+    ("unknown", WELL, Facts(unknown_deliveries=3), "ok", "of the past 90 days: 3 webhooks.",
+     "update Northing"),
+    ("failed", WELL, Facts(failed_deliveries=2), "degraded", "of the past 7 days: 2 webhooks.",
+     "source=acme&state=failed"),
+    ("waiting", WELL, Facts(webhooks_wait=("GitHub limits us.", NOW)), "degraded",
+     "wait until 2026-11-16 12:00 UTC: GitHub limits us.", "tried again"),
+    ("stopped", WELL, Facts(stopped=(("SHOP", "It is archived."),)), "degraded",
+     "written in SHOP, where the tracker refused one ticket after the other: It is archived.", "PATCH"),
+    ("stopped in many", WELL, Facts(stopped=tuple((f"P{n}", "No.") for n in range(5))), "degraded",
+     "P0, P1, P2 and 2 more", "a day"),
+    ("guard", WELL, Facts(guarded=((12, 20), (13, 5))), "degraded",
+     "Held by the guard until a person has looked at them: 25 new comments.",
+     'approve {"run": 12}, {"run": 13}'),
+    ("removals", WELL, Facts(removals=((4, 7),)), "degraded",
+     "Kept, though a full run did not find them any more: 7 epics.",
+     "POST /api/v1/runs/4/accept-removals"),
+    ("removals, said by the run", replace(WELL, last_run=HELD), Facts(removals=((4, 7),)), "degraded",
+     "7 of 9 are gone.", "runs/4/accept-removals"),
+    ("clock behind", WELL, Facts(clock_ahead=-7200.0), "degraded", "120 minutes behind ours", "NTP"),
+    ("clock ahead", WELL, Facts(clock_ahead=301.0), "degraded", "5 minutes ahead of ours", "NTP"),
+    ("clock well", WELL, Facts(clock_ahead=-299.0), "ok", "read everything", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("case", "subject", "facts", "state", "message", "what_to_do"), CASES)
+def test_each_is_said_with_the_way_out(
+    case: str, subject: Subject, facts: Facts, state: str, message: str, what_to_do: str
+) -> None:
+    said = health(subject, facts, NOW)
+    assert said.state == state, case
+    assert message in said.message
+    assert what_to_do in said.what_to_do
+    assert (said.what_to_do == "") == (what_to_do == "")
+
+
+def test_the_worst_comes_first_and_nothing_is_left_out() -> None:
+    facts = Facts(
+        unknown_deliveries=1, failed_deliveries=1, guarded=((1, 1),), clock_ahead=1000.0, removals=((2, 6),)
+    )
+    said = health(replace(WELL, last_run=DEAD), facts, NOW)
+    assert said.state == "failing"
+    assert said.message.startswith("The token is dead. Kept, though")
+    assert [one.state for one in said.concerns] == ["failing"] + ["degraded"] * 4 + ["ok"]
+    assert all(one.message in said.message and one.what_to_do in said.what_to_do for one in said.concerns)
+    # That all was read is no answer to what is the matter.
+    assert READ.message not in health(WELL, facts, NOW).message
+
+
+# --- as it is stored ----------------------------------------------------------------------------
+
+
+async def test_a_wrong_signature_is_said_until_a_right_one_comes(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    issue = world.host.create("acme/shop", "One", labels=["epic"])
+    await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
+    await world.sync("github")
+    payload = {"action": "edited", "issue": {"id": issue.id, "number": 1, "labels": [{"name": "epic"}]},
+               "repository": {"full_name": "acme/shop"}}  # fmt: skip
+    for number in range(3):
+        assert (await post_webhook(world.api, payload, f"w{number}", "issues", "wrong")).status_code == 401
+    await runtime.intake.counted()
+    found = await shown(world, "github")
+    assert (found["state"], "signature does not fit" in found["message"]) == ("degraded", True)
+    clock.advance(seconds=5)
+    assert (await post_webhook(world.api, payload, "right", "issues", SECRET)).status_code == 202
+    assert (await shown(world, "github"))["state"] == "ok"
+
+
+async def test_a_hostile_sender_costs_one_write_a_minute(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
+
+    async def row() -> Any:
+        await runtime.intake.counted()
+        with psycopg.connect(database_url) as connection:
+            return connection.execute("SELECT signature_refused_at, xmin FROM sources").fetchone()
+
+    await post_webhook(world.api, {}, "one", "issues", "wrong")
+    before = await row()
+    assert before[0] is not None
+    for number in range(5):
+        await post_webhook(world.api, {}, f"more-{number}", "issues", "wrong")
+    assert await row() == before
+
+
+async def test_work_that_is_due_while_no_worker_is_alive_is_said(
+    world: World, runtime: Runtime, clock: Clock, database_url: str
+) -> None:
+    await world.connect_jira()
+    await world.send("POST", "/sources/jira/sync")
+    clock.advance(minutes=3)
+    found = await shown(world)
+    assert found["state"] == "failing"
+    assert "no worker is alive" in found["message"]
+    assert "northing worker" in found["what_to_do"]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
+        assert (await shown(world))["state"] == "unknown"
+        # As the dead leave it.
+        connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '61 s'")
+        assert (await shown(world))["state"] == "failing"
+    await later(world, runtime, clock)
+    assert (await shown(world))["state"] == "ok"
+
+
+async def test_what_waits_in_the_rows_is_said(
+    world: World, runtime: Runtime, clock: Clock, database_url: str
+) -> None:
+    """The rows as the guard, the drop guard, the inbox and refused writes leave them."""
+    world.site.create("SHOP", "One")
+    world.site.create("SHOP", "Two")
+    await world.no_grace()
+    await world.connect_jira(webhook_secret=SECRET)
+    run = await world.sync("jira")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE notices SET state = 'held', reason = 'guard'")
+        connection.execute(
+            "UPDATE source_projects SET writes_stopped_at = now(), writes_stopped_why = 'It is archived.'"
+        )
+        connection.execute("INSERT INTO held_removals SELECT id, 'x' FROM runs WHERE id = %s", [run["id"]])
+        connection.execute(
+            "INSERT INTO deliveries (source_id, remote_id, event, state, reason, due_at, error, received_at)"
+            " SELECT id, state, 'e', state, reason, due_at, error, %s FROM sources CROSS JOIN (VALUES"
+            " ('failed', NULL, NULL, NULL), ('ignored', 'unknown', NULL, NULL),"
+            " ('received', NULL, %s::timestamptz, '{\"message\": \"Wait.\"}'::jsonb))"
+            " AS listed (state, reason, due_at, error)",
+            [clock.now, clock.now + timedelta(minutes=5)],
+        )
+        connection.execute("UPDATE tracker_readings SET clock_ahead = 900")
+    found = await shown(world)
+    assert (found["state"], found["unknown_deliveries"]) == ("degraded", 1)
+    for words in (
+        "did not find them any more: 1 epic.", "Nothing is written in SHOP", "It is archived.",
+        "looked at them: 2 new comments.", "Webhooks wait until", "Wait.",
+        "past 7 days: 1 webhook.", "15 minutes ahead", "past 90 days: 1 webhook.",
+    ):  # fmt: skip
+        assert words in found["message"]
+    clock.advance(days=8)
+    assert "past 7 days" not in (await shown(world))["message"]
