@@ -1,0 +1,51 @@
+"""`make soak`, or `python -m tests.soak --minutes 2 --seed 7`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import time
+from pathlib import Path
+
+from app import logs
+from tests.soak.chaos import soak
+from tests.soak.report import told
+
+ROUNDS = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak",
+        description="Kill Northing, its database and its trackers at random; ends 1 if anything is found.",
+    )
+    parser.add_argument("--minutes", type=float, default=10, help="of trouble; 10 if not said")
+    parser.add_argument("--seed", type=int, default=1, help="of all that is random")
+    parser.add_argument("--epics", type=int, default=24, help="of each tracker, at the start")
+    parser.add_argument("--logs", type=Path, help="a folder for the logs of the processes")
+    wish = parser.parse_args()
+    if wish.minutes <= 0 or not 16 <= wish.epics <= 60:
+        parser.error("--minutes is more than 0, --epics is 16 to 60")
+    if wish.logs is not None:
+        wish.logs.mkdir(parents=True, exist_ok=True)
+    logs.configure("console")
+    logging.getLogger().setLevel(logging.WARNING)
+    until = time.monotonic() + 60 * wish.minutes
+    outcome = asyncio.run(
+        soak(
+            wish.seed,
+            epics=wish.epics,
+            rounds=ROUNDS,
+            goes_on=lambda spells: time.monotonic() < until,
+            say=lambda words: print(words, flush=True),  # noqa: T201
+            keep=wish.logs,
+        )
+    )
+    print(told(wish.seed, outcome))  # noqa: T201
+    sys.exit(1 if outcome.found else 0)
+
+
+if __name__ == "__main__":
+    main()

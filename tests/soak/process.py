@@ -1,0 +1,148 @@
+"""What runs in the processes that are killed: `northing serve --no-worker` and `northing worker`.
+
+They are put together of the same parts as the commands, and go by a faster clock, which the pipeline takes as
+a value. What waits by the wall's clock, the sweep and the timetable, is done here so much more often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import psycopg
+import structlog
+from procrastinate.exceptions import ConnectorException
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import logs
+from app.application import create_app
+from app.database import DatabaseNotReady
+from app.installation import prepare
+from app.jobs import SWEEP_SECONDS, sweep
+from app.listening import checked
+from app.process import run
+from app.runtime import Runtime
+from app.schedule import due_moment
+from app.server import Web, attend, listen, opened
+from app.settings import Settings
+from app.sweeper import working
+from app.timetable import read_entries, tick, ticking
+from app.worker import until_ready
+from tests.soak.clock import Clock
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a process is started with; `name` is also that of its log in `folder`."""
+
+    name: str
+    settings: Settings
+    folder: Path
+    clock: Path
+    speed: float
+
+    @property
+    def url(self) -> str:
+        assert self.settings.database_url is not None
+        return self.settings.database_url.get_secret_value()
+
+
+def serve(given: Given, ready: Connection) -> None:
+    _live(given, _serve(given, ready))
+
+
+def work(given: Given, ready: Connection) -> None:
+    _live(given, _work(given, ready))
+
+
+def _live(given: Given, main: Awaitable[int]) -> None:
+    log_file = os.open(given.folder / f"{given.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (1, 2):
+        os.dup2(log_file, stream)
+    os.chdir(given.folder)  # where no .env is
+    sys.stdout, sys.stderr = os.fdopen(1, "w", 1), os.fdopen(2, "w", 1)
+    logs.configure("json")
+
+    async def until_told() -> int:
+        # Whoever started us may be killed too, and nobody else would ever stop us.
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        asyncio.get_running_loop().add_reader(parent.sentinel, os._exit, 1)
+        try:
+            return await main
+        except DatabaseNotReady as error:
+            log.warning("not started", reason=str(error))
+            return 1
+
+    run(until_told())
+
+
+async def _serve(given: Given, ready: Connection) -> int:
+    with closing(listen(given.settings.host, given.settings.port)) as listener:
+        async with opened(given.settings, given.url) as opened_runtime, AsyncExitStack() as parts:
+            runtime = replace(opened_runtime, clock=Clock(given.clock))
+            token_hash, _ = await prepare(runtime)
+            web = Web(create_app(runtime, token_hash))
+            tasks = [
+                await parts.enter_async_context(web.serving(listener)),
+                await parts.enter_async_context(ticking(runtime)),
+                await parts.enter_async_context(_again(TICK_SECONDS / given.speed, partial(_tick, runtime))),
+            ]
+            parts.callback(web.stop)
+            ready.send(True)
+            await attend(tasks, asyncio.Event().wait())
+    return 0
+
+
+async def _work(given: Given, ready: Connection) -> int:
+    say = partial(log.info, "said")
+    waits = partial(until_ready, say=lambda words: say(words=words))
+    async with opened(given.settings, given.url, ready=waits) as opened_runtime:
+        runtime = replace(opened_runtime, clock=Clock(given.clock))
+        sweeping = _again(SWEEP_SECONDS / given.speed, partial(sweep, runtime))
+        async with checked(runtime), working(runtime) as worker, sweeping as sweeper:
+            ready.send(True)
+            await attend([worker, sweeper], asyncio.Event().wait())
+    return 0
+
+
+async def _tick(runtime: Runtime) -> None:
+    """What the timetable does at its moments."""
+    async with runtime.sessions() as session:
+        entries = await read_entries(session)
+    for entry, done in entries.items():
+        moment = due_moment(entry.line, done, runtime.clock())
+        if moment is not None and moment <= runtime.clock():
+            await tick(runtime, entry, moment)
+
+
+@asynccontextmanager
+async def _again(every: float, work: Callable[[], Awaitable[None]]) -> AsyncIterator[asyncio.Task[None]]:
+    """Do it again and again while the block lasts, whatever becomes of the database."""
+
+    async def go_on() -> None:
+        while True:
+            await asyncio.sleep(every)
+            try:
+                await work()
+            except (SQLAlchemyError, ConnectorException, psycopg.Error, OSError) as error:
+                log.warning("left to the next time", reason=str(error)[:300])
+
+    task = asyncio.create_task(go_on(), name="hurry")
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,0 +1,160 @@
+"""Killed at random moments Northing goes on, without a person, as if nothing had happened.
+
+The longer form, with a check after every spell, is `make soak`. Below stands what it has found, one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select, text, update
+
+from app import pipeline
+from app.batch import MOST_ATTEMPTS
+from app.jobs import sweep
+from app.runtime import Runtime
+from app.server import embedded
+from app.settings import Settings
+from connectors.sandbox import faults
+from mappings import inbox, reach
+from mappings.tables import Epic, Run
+from tests.conftest import Clock
+from tests.heard import SECRET, deliveries, doors, settle
+from tests.locks import holding
+from tests.processes import data_folder
+from tests.sides import KINDS, JiraSide, side_of
+from tests.soak.chaos import KILLS, soak
+from tests.soak.database import kill_server
+from tests.soak.report import told
+from tests.synced import later
+from tests.world import World
+
+SEED = 20_261_122
+
+
+@pytest.mark.timeout(300)  # it takes 45 s, and a busy machine more
+async def test_after_kills_and_outages_everything_is_as_if_nothing_had_happened() -> None:
+    """One spell, in which every kind of kill strikes twice; what is asked then is in `tests.soak.verdict`."""
+    outcome = await soak(SEED, epics=18, rounds=2, goes_on=lambda spells: spells == 0, say=print)
+    print(told(SEED, outcome))  # noqa: T201
+    counts = outcome.counts
+    assert not outcome.found
+    assert counts["duplicates"] == 0
+    assert all(counts[f"kills of {kind}"] for kind in KILLS)
+    assert counts["kills in all"] >= 20
+    assert counts["outages of an hour"] >= 1
+    assert min(counts["comments"], counts["webhooks lost"], counts["webhooks accepted"]) >= 10
+
+
+@pytest.mark.parametrize("new", [False, True])
+async def test_a_project_read_to_its_end_while_it_is_judged_is_believed(
+    world: World, runtime: Runtime, database_url: str, new: bool
+) -> None:
+    """Or its notices, there before or `new`, were held as stale by who had looked at it before, for good."""
+    side = JiraSide(world)
+    await world.goal()
+    linked, gap = side.add(labels=["kr:KR-1"]), side.add()
+    await side.connect("shadow")
+    await side.sync()
+    await world.send("PATCH", "/sources/jira", {"notices": {"mode": "live"}})
+    async with runtime.sessions.begin() as session:
+        await session.execute(text("UPDATE source_projects SET read_to_end = false"))
+        await session.execute(update(Epic).values(look_again_at=runtime.clock()))
+        if new:
+            await session.execute(text("DELETE FROM notices"))
+        run = (await session.scalars(select(Run).where(Run.state == "queued"))).one()
+    async with holding(database_url) as holder:
+        await holder.hold("SELECT 1 FROM epics WHERE key = %s FOR UPDATE", linked)
+        judging = asyncio.create_task(pipeline.carry_out(runtime, run.id))
+        await holder.until_waiting(1)
+        reading = asyncio.create_task(_read_to_its_end(runtime, run.source_id))
+        while not reading.done() and await holder.waiting() < 2:
+            await asyncio.sleep(0)
+        await holder.let_go()
+        await asyncio.gather(judging, reading)
+    await sweep(runtime)
+    await world.drain()
+    assert (await side.notice(gap))["state"] == "posted"
+
+
+async def _read_to_its_end(runtime: Runtime, source_id: int) -> None:
+    async with runtime.sessions.begin() as session:
+        await reach.note_read(session, source_id, "SHOP", runtime.clock(), read_to_end=True, problem=None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_edit_that_may_have_arrived_is_made_again(
+    world: World, runtime: Runtime, clock: Clock, kind: str
+) -> None:
+    """Though what it said is not wanted any more: the ticket may say it, whatever we remember of it."""
+    side = side_of(world, kind)
+    await world.goal()
+    key = side.add()
+    await side.connect()
+    await side.sync()
+    side.tracker.faults.add(side.edits, faults.lose_answer())
+    side.label(key, "kr:KR-1")
+    await side.sync()
+    assert side.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
+    side.label(key)
+    await side.sync()
+    await later(world, runtime, clock, minutes=5)
+    (text,) = side.comments(key)
+    assert "not linked to a key result" in text
+
+
+async def test_the_embedded_database_is_started_again(settings: Settings) -> None:
+    """Where no PostgreSQL of somebody else's is configured nobody else would."""
+    with data_folder() as folder:
+        async with embedded(settings.model_copy(update={"data_dir": folder})) as server:
+            kill_server(folder)
+            async with asyncio.timeout(60):
+                while not await asyncio.to_thread(_answers, server.url("postgres")):
+                    await asyncio.sleep(0.05)
+        assert not await asyncio.to_thread(_answers, server.url("postgres"))
+
+
+def _answers(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
+
+
+@pytest.mark.parametrize("deadly", [0, 1])
+async def test_a_delivery_that_kills_its_workers_takes_no_other_with_it(
+    world: World, runtime: Runtime, clock: Clock, applications: list[FastAPI], deadly: int
+) -> None:
+    """Those of a batch were all given up where one of them had killed the worker often enough."""
+    side = JiraSide(world)
+    keys = [side.add(), side.add()]
+    await side.connect(webhook_secret=SECRET)
+    await side.sync("full")
+    async with doors(applications[0], world):
+        for key in keys:
+            side.label(key, "later")
+            await side.tracker.hook.idle()
+        oldest = sorted(one["id"] for one in await deliveries(world, "jira") if one["state"] == "received")
+        for _ in range(MOST_ATTEMPTS):
+            await _until_it_dies(runtime, clock, oldest[deadly])
+        clock.advance(seconds=inbox.LEASE.total_seconds() + 1)
+        await settle(world)
+        states = {one["id"]: one["state"] for one in await deliveries(world, "jira")}
+    assert [states[id] for id in oldest] == (["failed", "done"] if deadly == 0 else ["done", "failed"])
+
+
+async def _until_it_dies(runtime: Runtime, clock: Clock, deadly: int) -> None:
+    """A worker that does its batches one after the other, and dies over the one with that delivery."""
+    while True:
+        async with runtime.sessions.begin() as session:
+            batch = [one.id for one in await inbox.claim(session, 1, "who dies", runtime.clock())]
+            assert batch
+            if deadly not in batch:
+                await inbox.end(session, "who dies", batch, "done")
+                continue
+        clock.advance(seconds=inbox.LEASE.total_seconds() + 1)
+        return
