@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench lock
+.PHONY: help demo serve test lint bench soak lock
 
 help: ## Show the targets (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,7 @@ serve: $(VENV)/.runtime ## Serve Northing with the settings of the environment o
 	@$(BIN)/northing serve $(ARGS)
 
 test: $(VENV)/.dev ## Run every test (ARGS are pytest's)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and layers
 	@$(BIN)/ruff check .
@@ -27,6 +27,9 @@ lint: $(VENV)/.dev ## Check style, types and layers
 
 bench: $(VENV)/.dev ## Measure syncs, webhooks and workers against the bare minimum (ARGS="--only intake")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(VENV)/.dev ## Kill servers, workers, PostgreSQL and trackers at random for ten minutes (ARGS="--minutes 60 --seed 7")
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lock: $(VENV)/.dev ## Renew both lock files with the newest versions the bounds allow
 	@$(BIN)/uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header \

@@ -99,7 +99,8 @@ def _least(method: str, path: str) -> str:
     place = path.removeprefix("/api/v1/")
     if method == "GET":
         return "admin" if place in READ_BY_ADMIN_ALONE else "viewer"
-    return "admin" if place.split("/")[0] in [*ADMIN_ALONE, "deliveries"] else "editor"
+    by_admin = place.split("/")[0] in [*ADMIN_ALONE, "deliveries"] or place.endswith("/accept-removals")
+    return "admin" if by_admin else "editor"
 
 
 async def _token(api: httpx.AsyncClient, role: str, **members: Any) -> str:

@@ -226,6 +226,7 @@ async def test_a_longer_page_asks_the_database_no_more(api: httpx.AsyncClient, r
             assert len((await items(api, path, limit=limit))["items"]) == limit
             asked.append(len(statements))
         assert asked[0] == asked[1], path
+    event.remove(runtime.engine.sync_engine, "before_cursor_execute", count)
 
 
 async def test_keys_made_at_the_same_time_differ(api: httpx.AsyncClient) -> None:

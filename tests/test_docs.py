@@ -56,7 +56,7 @@ def code(text: str, language: str = "sh") -> str:
 # --- files --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "docs/api.md"])
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "docs/api.md", "docs/operations.md"])
 def test_every_link_to_a_file_leads_somewhere(name: str) -> None:
     file = ROOT / name
     for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
@@ -135,7 +135,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_other_setting_is_named() -> None:
     named = set(re.findall(r"\bNORTHING_[A-Z_]+[A-Z]\b", README))
     known = {f"NORTHING_{name.upper()}" for name in Settings.model_fields}
-    assert named - known == {"NORTHING_TEST_DATABASE_URL"}  # the tests' own
+    assert named - known == {"NORTHING_TEST_DATABASE_URL", "NORTHING_TEST_EXAMPLES"}  # the tests' own
 
 
 def test_the_secrets_made_for_docker_are_good_ones() -> None:
@@ -165,7 +165,8 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 
 
 def test_every_command_and_option_is_in_the_table_and_no_other() -> None:
-    table = {re.sub(r" [A-Z]+", "", cells[0].strip("`")): cells[1] for cells in rows(section("Commands"))}
+    arguments = re.compile(r" \[?[A-Z]+\]?")
+    table = {arguments.sub("", cells[0].strip("`")): cells[1] for cells in rows(section("Commands"))}
     told = {name: text for name, text in table.items() if name.startswith("northing ")}
     known = dict(commands())
     assert told.keys() == known.keys()
@@ -330,5 +331,5 @@ async def test_the_set_up_of_the_readme_works_from_top_to_bottom(world: World, c
     assert len(notices[-1]) == 2
     assert told["GET epics/acme-jira/SHOP-1"]["alignment"] == "aligned"
     assert world.site.issue("SHOP-1").comments == []
-    source = await world.send("PATCH", "/sources/acme-jira", {"notices": {"mode": "live"}})
-    assert source["notices"]["mode"] == "live"  # which only a tracker on loopback may be
+    live = told["PATCH sources/acme-jira"]["notices"]
+    assert (live["mode"], live["projects"]) == ("live", ["SHOP"])

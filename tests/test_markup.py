@@ -178,13 +178,13 @@ def _without_code(document: Document) -> Document:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(documents)
 def test_any_document_parses_to_its_own_words_only(document: Document) -> None:
     check_markdown(_without_code(document))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(words.filter(lambda s: markup.clean(s).strip()))
 def test_code_spans_stay_exactly_copyable(code: str) -> None:
     rendered = markup.to_markdown(paragraph(Text("Type "), Text(code, "code"), Text(" there.")))
@@ -256,7 +256,7 @@ def test_hostile_words_in_adf(adf_schema: Any, text: str) -> None:
     json.dumps(adf).encode()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(documents)
 def test_any_document_passes_the_adf_schema(document: Document) -> None:
     adf = markup.to_adf(document)

@@ -42,7 +42,7 @@ async def test_an_answer_holds_all_that_is_promised(world: World, clock: Clock) 
         *("id", "source", "mode", "state", "seen", "created", "updated", "deleted", "skipped", "requests"),
         *("writes", "waiting_until", "started_at", "finished_at", "error"),
     }
-    assert set(run["writes"]) == {"pending", "posted", "edited", "resolved", "held", "failed"}
+    assert set(run["writes"]) == {"pending", "posted", "edited", "resolved", "withdrawn", "held", "failed"}
     assert datetime.fromisoformat(run["started_at"]) == datetime.fromisoformat(run["finished_at"]) == clock()
     assert run["requests"] == world.jira.log.count() == 4
     source = await world.send("GET", "/sources/jira")

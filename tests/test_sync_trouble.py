@@ -280,3 +280,18 @@ async def test_an_answer_that_cannot_be_read_is_said_so(world: World, kind: str)
         shown = await health(world, "source")
         assert shown["state"] == ("degraded" if state == "partial" else "failing")
         assert len(await keys(world, "source")) == 2
+
+
+async def test_a_tracker_that_is_away_for_long_is_failing(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    """A wait is nothing to worry about, one in which nothing was read for a quarter of an hour is."""
+    await world.connect_jira()
+    world.jira.faults.add("*", faults.answer(503), times=None)
+    await world.sync("jira")
+    assert (await health(world))["state"] == "degraded"
+    await later(world, runtime, clock, minutes=16)
+    assert (await health(world))["state"] == "failing"
+    world.jira.faults.clear()
+    await later(world, runtime, clock, minutes=2)
+    assert (await health(world))["state"] == "ok"

@@ -301,13 +301,13 @@ def sound(hint: Hint) -> bool:
     return points
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(EVENTS, JSON | SHAPED)
 def test_any_json_at_all_is_heard_without_an_error(event: str | None, payload: Any) -> None:
     sound(hear(event, payload))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.sampled_from(sorted(HANDLED)), ACTIONS, st.dictionaries(MEMBERS, SHAPED, max_size=8))
 def test_handled_events_with_anything_inside(event: str, action: str, payload: dict[str, Any]) -> None:
     sound(hear(event, payload | {"action": action}))
@@ -370,7 +370,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @recorded
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.data())
 def test_recorded_deliveries_with_something_else_in_one_place(data: st.DataObject) -> None:
     watched = [(event, payload) for event, payload in examples() if event in HANDLED]
@@ -437,7 +437,7 @@ ODD = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(ODD, st.booleans())
 def test_whatever_an_issue_says_it_is_left_out_or_looked_at(
     issue: dict[str, Any], by_sub_issues: bool

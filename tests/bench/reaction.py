@@ -160,7 +160,7 @@ async def _set_up(database: str, trackers: list[Tracker]) -> None:
         await instance.set_up_goals()
         await instance.send("PATCH", "/policy", {"since": None, "grace": "PT0S"})
         for tracker in trackers:
-            notices = {"mode": "live", "per_day": 10_000}
+            notices = {"mode": "live", "per_run": 10_000, "per_day": 10_000, "max_share": 1}
             await instance.connect(tracker.kind, tracker, webhook_secret=SECRET, notices=notices)
             await instance.sync("full", tracker.kind)
 
