@@ -247,7 +247,7 @@ class _Write(Settling):
             wanted = ruling.decision.notice
             if standing is None:
                 return None
-            if standing.unanswered_at is not None and standing.remote_id is None:
+            if standing.lost:
                 # The ticket was transferred: our comment went with it and has another id now.
                 claims.give_back(standing, self.claim, now)
                 return None

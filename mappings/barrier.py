@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import cap, claims, guard, pauses, undo
-from mappings.tables import Epic, Notice, Run, among
+from mappings.tables import BEHIND_THE_BARRIER, UNSENT, Epic, Notice, Run, among
 
 
 async def release(session: AsyncSession, run: Run, now: datetime) -> int:
@@ -20,7 +20,7 @@ async def release(session: AsyncSession, run: Run, now: datetime) -> int:
     await undo.call_off_withdrawn(session, run.source_id, now)
     ready = await _ready(session, run, now)
     # A request that may have arrived has had its turn, and is not to wait for another.
-    new = and_(ready, Notice.target == "posted", ~undo.ON_TICKET, ~undo.MAYBE_SENT)
+    new = and_(ready, Notice.target == "posted", UNSENT)
     held = await guard.ask(session, run, and_(new, Notice.guard.is_(None)), now)
     # What a person has approved waits for nobody, and takes its slot of the day first.
     await session.execute(update(Notice).where(ready, Notice.guard == "approved").values(due_at=now))
@@ -32,17 +32,12 @@ async def release(session: AsyncSession, run: Run, now: datetime) -> int:
 async def _ready(session: AsyncSession, run: Run, now: datetime) -> ColumnElement[bool]:
     """What is judged and not let go yet, its epics locked; nothing new for a project that refuses."""
     left_behind = select(Run.id).where(Run.source_id == run.source_id, Run.finished_at.is_not(None))
-    ready = and_(
-        Notice.target.is_not(None),
-        Notice.due_at.is_(None),
-        or_(Notice.run_id == run.id, Notice.run_id.in_(left_behind)),
-    )
-    may_go = ~and_(pauses.refuses(now), *pauses.UNSENT)
+    ready = and_(BEHIND_THE_BARRIER, or_(Notice.run_id == run.id, Notice.run_id.in_(left_behind)))
     # Epics before their notices, in the order of their ids, as whoever judges takes them.
     epics = await session.scalars(
         select(Epic.id)
         .join(Notice, Notice.epic_id == Epic.id)
-        .where(ready, may_go)
+        .where(ready, pauses.may_go(now))
         .order_by(Epic.id)
         .with_for_update(of=Epic, key_share=True)
     )

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.tables import Epic, Notice, NoticeWrite, Run, Source
+from mappings.tables import MAYBE_SENT, ON_TICKET, Epic, Notice, NoticeWrite, Run, Source
 
 DAY = timedelta(hours=24)
 _HELD = and_(Notice.state == "held", Notice.reason == "cap")
@@ -112,8 +112,7 @@ async def _spent(session: AsyncSession, source_id: int, now: datetime) -> Sequen
     reserved = (
         select(func.coalesce(Notice.unanswered_at, now))
         .join(Epic, Epic.id == Notice.epic_id)
-        .where(Epic.source_id == source_id, Notice.remote_id.is_(None))
-        .where(or_(let_go, Notice.unanswered_at.is_not(None), Notice.claimed_by.is_not(None)))
+        .where(Epic.source_id == source_id, ~ON_TICKET, or_(let_go, MAYBE_SENT))
     )
     return (await session.scalars(union_all(made, reserved))).all()
 

@@ -192,7 +192,7 @@ def _standing(row: tables.Notice, claim: str | None) -> Standing:
         named=tuple(row.named),
         guarded=row.guard_why if row.guard == "held" else None,
         taken_back=row.taking_back is not None,
-        lost=row.unanswered_at is not None and row.remote_id is None,
+        lost=row.lost,
     )
 
 

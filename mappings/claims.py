@@ -80,8 +80,7 @@ async def claim_notice(
     if notice.claimed_by is not None and notice.claimed_until is not None and notice.unanswered_at is None:
         notice.unanswered_at = notice.claimed_until - NOTICE_LEASE
     notice.claimed_by, notice.claimed_until = owner, now + NOTICE_LEASE
-    unanswered = notice.unanswered_at is not None and notice.remote_id is None
-    return Claim(notice.id, notice.epic_id, notice.run_id, owner, unanswered)
+    return Claim(notice.id, notice.epic_id, notice.run_id, owner, notice.lost)
 
 
 async def _notice(session: AsyncSession, which: Select[int]) -> Notice | None:

@@ -8,23 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    and_,
-    exists,
-    func,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import and_, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.tables import (
-    READING_MODES,
-    UNFINISHED_STATES,
-    Run,
-    Source,
-)
+from mappings.tables import READING_MODES, UNFINISHED_STATES, Run, Source
 
 # Longer than every time limit inside it: a page is fetched within 60 s.
 RUN_LEASE = timedelta(minutes=5)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import ledger, pauses
 from mappings.ledger import RUN_LEASE
-from mappings.tables import READING_MODES, UNFINISHED_STATES, Epic, Notice, Run, Source
+from mappings.tables import BEHIND_THE_BARRIER, READING_MODES, UNFINISHED_STATES, Epic, Notice, Run, Source
 
 # A judge run shows itself at every slice; one that has not for so long is dead, or as good as.
 SIGN_OF_LIFE = timedelta(seconds=30)
@@ -56,8 +56,7 @@ def _left_behind(now: datetime) -> ColumnElement[bool]:
     return (
         exists()
         .where(Epic.source_id == Source.id, Notice.epic_id == Epic.id, Run.id == Notice.run_id)
-        .where(Notice.target.is_not(None), Notice.due_at.is_(None), Run.finished_at.is_not(None))
-        .where(~and_(pauses.refuses(now), *pauses.UNSENT))
+        .where(BEHIND_THE_BARRIER, Run.finished_at.is_not(None), pauses.may_go(now))
     )
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, exists, func, select, true, update
+from sqlalchemy import ColumnElement, and_, exists, func, not_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.tables import Epic, Notice, SourceProject
+from mappings.tables import UNSENT, Epic, Notice, SourceProject
 
 SAME_REFUSALS, REFUSED_REST = 5, timedelta(hours=24)
-# A comment not made yet, of which no request is on its way.
-UNSENT = (Notice.remote_id.is_(None), Notice.unanswered_at.is_(None), Notice.claimed_by.is_(None))
 
 
 async def put_off(
@@ -38,13 +36,14 @@ async def _set_due(
 # --- projects that refuse -------------------------------------------------------------------
 
 
-def refuses(now: datetime) -> ColumnElement[bool]:
-    """Whether the epic of a query is in a project in which nothing is to be tried now."""
-    return exists().where(
+def may_go(now: datetime) -> ColumnElement[bool]:
+    """Whether the notice of a query may be let go: nothing new is tried in a project that refuses."""
+    refuses = exists().where(
         SourceProject.source_id == Epic.source_id,
         SourceProject.key == Epic.project,
         SourceProject.writes_stopped_at > now - REFUSED_REST,
     )
+    return not_(and_(refuses, UNSENT))
 
 
 async def refused(session: AsyncSession, source_id: int, project: str, detail: str, now: datetime) -> None:
@@ -67,7 +66,7 @@ async def refused(session: AsyncSession, source_id: int, project: str, detail: s
     )
     if stopped.all():
         # New comments go back behind the barrier, so that they take no slots of the day from other projects.
-        await _set_due(session, source_id, None, Notice.due_at.is_not(None), Epic.project == project, *UNSENT)
+        await _set_due(session, source_id, None, Notice.due_at.is_not(None), Epic.project == project, UNSENT)
 
 
 async def put_off_refused(session: AsyncSession, source_id: int, now: datetime) -> list[str]:
@@ -117,5 +116,5 @@ async def accepts_writes(
     if project is not None:
         stopped = stopped.where(SourceProject.key == project)
     for key in (await session.scalars(stopped)).all():
-        await _set_due(session, source_id, None, Notice.due_at > now, Epic.project == key, *UNSENT)
+        await _set_due(session, source_id, None, Notice.due_at > now, Epic.project == key, UNSENT)
         await _set_due(session, source_id, now, Notice.due_at > now, Epic.project == key)

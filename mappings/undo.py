@@ -9,11 +9,20 @@ from typing import Literal
 from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.tables import Epic, Notice, NoticeWrite, Run, Source, among
+from mappings.tables import (
+    BEHIND_THE_BARRIER,
+    MAYBE_SENT,
+    ON_TICKET,
+    UNSENT,
+    Epic,
+    Notice,
+    NoticeWrite,
+    Run,
+    Source,
+    among,
+)
 
 How = Literal["edit", "delete"]
-ON_TICKET = Notice.remote_id.is_not(None)
-MAYBE_SENT = or_(Notice.unanswered_at.is_not(None), Notice.claimed_by.is_not(None))
 CALLED_OFF = "The run it belongs to was withdrawn before it was written."
 # A comment that says anything, or may; a ticket that was deleted took ours with it.
 _SAYS = and_(
@@ -44,7 +53,7 @@ async def withdraw(session: AsyncSession, run: Run, how: How, now: datetime) -> 
     # All at once: who locks some epics and then others meets a judge that has them in the order of their ids.
     await _locked(session, or_(Notice.run_id == run.id, Notice.epic_id.in_(made)))
     # A first request on its way leaves no trace but its claim.
-    sent = and_(Notice.run_id == run.id, Notice.remote_id.is_(None), MAYBE_SENT)
+    sent = and_(Notice.run_id == run.id, ~ON_TICKET, MAYBE_SENT)
     await _take_back(
         session, or_(and_(Notice.epic_id.in_(made), maker == run.id), sent), withdrawal, how, now
     )
@@ -108,8 +117,8 @@ async def _take_back(
 async def call_off_withdrawn(session: AsyncSession, source_id: int, now: datetime) -> None:
     """A run that was withdrawn while it was still judging writes nothing, and leaves nothing to others."""
     withdrawn = select(Run.withdraws).where(Run.source_id == source_id, Run.withdraws.is_not(None))
-    waiting = Notice.run_id.in_(withdrawn), Notice.target.is_not(None), Notice.due_at.is_(None)
-    for run_id in (await session.scalars(select(Notice.run_id).where(*waiting).distinct())).all():
+    waiting = select(Notice.run_id).where(Notice.run_id.in_(withdrawn), BEHIND_THE_BARRIER)
+    for run_id in (await session.scalars(waiting.distinct())).all():
         assert run_id is not None
         await call_off(session, run_id, now)
 
@@ -126,7 +135,7 @@ async def call_off(session: AsyncSession, run_id: int, now: datetime) -> None:
         Notice.guard.is_not(None),
         and_(Notice.state == "held", Notice.reason == "cap"),
     )
-    new = and_(Notice.run_id == run_id, ~ON_TICKET, ~MAYBE_SENT, waiting)
+    new = and_(Notice.run_id == run_id, UNSENT, waiting)
     await session.execute(
         update(Notice)
         .where(among(Notice.id, await _locked(session, new)))

@@ -123,14 +123,16 @@ async def list_runs(
 
 @router.get("/{id}", summary="Show a run", responses=answers(404))
 async def get_run(session: SessionDep, id: RowId) -> RunOut:
-    found = (
-        await session.execute(
-            select(Run, Source.name).join(Source, Source.id == Run.source_id).where(Run.id == id)
-        )
-    ).one_or_none()
+    return await present_one(session, *await _run_at(session, id))
+
+
+async def _run_at(session: AsyncSession, id: int) -> tuple[Run, str]:
+    """The run and its source's name; 404 where there is none."""
+    named = select(Run, Source.name).join(Source, Source.id == Run.source_id)
+    found = (await session.execute(named.where(Run.id == id))).one_or_none()
     if found is None:
         raise not_found("run", id)
-    return await present_one(session, found[0], found[1])
+    return found[0], found[1]
 
 
 @router.post(
@@ -143,14 +145,7 @@ async def withdraw_run(
 
     By a run of its own, the same when asked again. It is done whatever the source's mode.
     """
-    found = (
-        await session.execute(
-            select(Run, Source.name).join(Source, Source.id == Run.source_id).where(Run.id == id)
-        )
-    ).one_or_none()
-    if found is None:
-        raise not_found("run", id)
-    run, source = found
+    run, source = await _run_at(session, id)
     if run.mode == "withdraw":
         raise Problem(409, "A withdrawal makes no comments, so there is nothing to take back.")
     await claims.take_turn(session, run.source_id)

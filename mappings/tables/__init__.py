@@ -15,13 +15,26 @@ from mappings.tables.trackers import (
     SourceProject,
 )
 from mappings.tables.usage import Tally, TrackerReading
-from mappings.tables.verdicts import Finding, Link, Notice, NoticeWrite
+from mappings.tables.verdicts import (
+    BEHIND_THE_BARRIER,
+    MAYBE_SENT,
+    ON_TICKET,
+    UNSENT,
+    Finding,
+    Link,
+    Notice,
+    NoticeWrite,
+)
 
 __all__ = [
+    "BEHIND_THE_BARRIER",
     "GOAL_STATES",
+    "MAYBE_SENT",
+    "ON_TICKET",
     "READING_MODES",
     "ROLES",
     "UNFINISHED_STATES",
+    "UNSENT",
     "AuditEntry",
     "Base",
     "CheckIn",

@@ -9,6 +9,8 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     UniqueConstraint,
+    and_,
+    or_,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -117,6 +119,20 @@ class Notice(Base):
     unanswered_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = stamped()
     updated_at: Mapped[datetime] = stamped()
+
+    @property
+    def lost(self) -> bool:
+        """Our comment is there, or may be, under an id that we do not know."""
+        return self.unanswered_at is not None and self.remote_id is None
+
+
+ON_TICKET = Notice.remote_id.is_not(None)
+# A request of ours is on its way, or its answer is missing.
+MAYBE_SENT = or_(Notice.unanswered_at.is_not(None), Notice.claimed_by.is_not(None))
+# A comment not made yet, of which no request is on its way.
+UNSENT = and_(Notice.remote_id.is_(None), Notice.unanswered_at.is_(None), Notice.claimed_by.is_(None))
+# Judged, and not let go yet.
+BEHIND_THE_BARRIER = and_(Notice.target.is_not(None), Notice.due_at.is_(None))
 
 
 class NoticeWrite(Base):
