@@ -70,7 +70,8 @@ async def meet(bench: Bench, trouble: Trouble, place: str) -> None:
     state, code = expected(trouble, bench.side.kind, place)
     assert (run["state"], run["error"] and run["error"]["code"]) == (state, code), (said, run["error"])
     assert run["deleted"] == 0, said
-    worst = {"failing"} if state == "failed" else {"degraded", "failing"}  # the latter once it has waited long
+    # The latter once it has waited long.
+    worst = {"failing"} if state == "failed" else {"degraded", "failing"}
     assert health["state"] in worst, said
     assert run["error"]["message"] in health["message"], said
     assert run["error"]["what_to_do"] == health["what_to_do"] != "", said

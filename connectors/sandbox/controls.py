@@ -7,6 +7,7 @@ them all.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -35,7 +36,24 @@ def control_routes(tracker: Tracker) -> list[Route]:
         ("faults", controls.add_fault, "PUT"),
         ("faults", controls.end_faults, "DELETE"),
     ]
-    return [Route(CONTROL + path, endpoint, methods=[method]) for path, endpoint, method in table]
+    return [
+        Route(CONTROL + path, endpoint if method == "GET" else _for_us(endpoint), methods=[method])
+        for path, endpoint, method in table
+    ]
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _for_us(endpoint: Endpoint) -> Endpoint:
+    """The endpoint for this machine's own programs alone."""
+
+    async def guarded(request: Request) -> Response:
+        if is_from_here(request):
+            return await endpoint(request)
+        return JSONResponse({"message": "This request was not sent from this machine's own programs."}, 403)
+
+    return guarded
 
 
 class _Controls:
@@ -48,15 +66,11 @@ class _Controls:
         return JSONResponse({"total": log.count(), "by_line": log.tally()}, headers=NO_STORE)
 
     async def forget_requests(self, request: Request) -> Response:
-        if not is_from_here(request):
-            return _elsewhere()
         self.tracker.log.clear()
         return Response(None, 204)
 
     async def set_webhook(self, request: Request) -> Response:
         """`{"url", "secret"}`; an empty secret sends unsigned webhooks, as both vendors do."""
-        if not is_from_here(request):
-            return _elsewhere()
         try:
             wish = await request.json()
         except ValueError:
@@ -72,8 +86,6 @@ class _Controls:
         return Response(None, 204)
 
     async def stop_webhook(self, request: Request) -> Response:
-        if not is_from_here(request):
-            return _elsewhere()
         self.tracker.hook.clear()
         return Response(None, 204)
 
@@ -83,8 +95,6 @@ class _Controls:
 
     async def send_again(self, request: Request) -> Response:
         """Under the same id. 202: the answer comes later, look for it in the list."""
-        if not is_from_here(request):
-            return _elsewhere()
         found = self.tracker.hook.send_again(request.path_params["id"])
         if found is None:
             return JSONResponse({"message": "There is no such delivery, or no webhook any more."}, 404)
@@ -95,8 +105,6 @@ class _Controls:
         return JSONResponse([_shown_fault(one) for one in self.tracker.faults.all()], headers=NO_STORE)
 
     async def add_fault(self, request: Request) -> Response:
-        if not is_from_here(request):
-            return _elsewhere()
         try:
             wish = await request.json()
         except ValueError:
@@ -107,8 +115,6 @@ class _Controls:
             return JSONResponse({"message": str(error)}, 422)
 
     async def end_faults(self, request: Request) -> Response:
-        if not is_from_here(request):
-            return _elsewhere()
         self.tracker.faults.clear()
         return Response(None, 204)
 
@@ -132,10 +138,6 @@ def _shown(one: Delivery) -> dict[str, object]:
         "status": one.status,
         "error": one.error,
     }
-
-
-def _elsewhere() -> Response:
-    return JSONResponse({"message": "This request was not sent from this machine's own programs."}, 403)
 
 
 def is_from_here(request: Request, *, by_browser: bool = False) -> bool:
