@@ -141,7 +141,7 @@ class _Write(Settling):
 
     async def carry_out(self) -> None:
         try:
-            if not await self._look_for_lost_comment():
+            if not await self._look_for_comment():
                 return
             judged = await self._judge_again()
             if judged is not None:
@@ -184,17 +184,19 @@ class _Write(Settling):
 
     # --- look -------------------------------------------------------------------------------
 
-    async def _look_for_lost_comment(self) -> bool:
-        """After a request whose answer never came: is our comment there? False: too early, or not ours."""
-        if not self.claim.unanswered:
+    async def _look_for_comment(self) -> bool:
+        """Does our comment stand there already? The answer to its request may have been lost, the database
+        may be an older copy, the source made anew. False: too early to say, or there it must not be written.
+        """
+        if not self.claim.look:
             return True
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             row = await claims.claimed(session, self.claim)
-            if row.unanswered_at is None or row.remote_id is not None:
+            if row.remote_id is not None:
                 return True
-            rested = row.unanswered_at + claims.UNANSWERED_REST
-            if rested > now:
+            rested = (row.unanswered_at or now) + claims.UNANSWERED_REST
+            if row.lost and rested > now:
                 claims.give_back(row, self.claim, rested)
                 return False
             standard = await self.runtime.standard(session, self.source, [self.row.project])
@@ -218,8 +220,8 @@ class _Write(Settling):
             for double in found.taken_back:
                 claims.written(session, self.claim, "withdrawn", double, now)
             row.remote_id, row.url = comment.id, comment.url
-            if found.taken_back:
-                row.posted_hash = ""  # what is known is the text of one of them: it is written anew
+            if found.taken_back or row.posted_hash is None:
+                row.posted_hash = ""  # nobody knows which text stands there: it is written anew
             if row.state not in ("posted", "resolved"):
                 row.state = "posted"
                 claims.written(session, self.claim, "posted", comment.id, now)

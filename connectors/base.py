@@ -116,6 +116,14 @@ class Marker:
     def __str__(self) -> str:
         return f"{self.installation}/{self.epic}"
 
+    def fits(self, found: str | None) -> bool:
+        """Whether a comment with the marker `found`, on this epic's ticket, is our installation's.
+
+        The ticket may have been another epic of ours then: it was transferred, or its source deleted and
+        made again.
+        """
+        return found is not None and found.rpartition("/")[0] == self.installation
+
 
 @dataclass(frozen=True, slots=True)
 class Comment:
@@ -308,7 +316,7 @@ class Connector(Protocol):
         ...
 
     async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
-        """The comments on the ticket that carry `marker`, every page looked at: ours first, the oldest first.
+        """The comments on the ticket that `marker` fits, every page looked at: ours first, the oldest first.
 
         One by another author has `ours` False. Raises `Gone` if the ticket is not there.
         """

@@ -32,14 +32,14 @@ async def take_turn(session: AsyncSession, source_id: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A ticket to be written, ours until the lease ends. `unanswered`: our comment may stand there, with an
-    id we do not know."""
+    """A ticket to be written, ours until the lease ends. `look`: no comment of ours is known there, and the
+    ticket is to be asked first."""
 
     notice_id: int
     epic_id: int
     run_id: int
     owner: str
-    unanswered: bool
+    look: bool
 
 
 async def claim_notice(
@@ -49,7 +49,7 @@ async def claim_notice(
     new for each claim. What may not be written yet is put off.
 
     Where the claim before ended without an answer its request may have arrived, so the notice is
-    marked for a look at the ticket first.
+    marked for a rest before the look at the ticket.
     """
     await session.execute(select(Source.id).where(Source.id == source_id).with_for_update())
     mine = select(Epic.id).where(Epic.source_id == source_id)
@@ -80,7 +80,7 @@ async def claim_notice(
     if notice.claimed_by is not None and notice.claimed_until is not None and notice.unanswered_at is None:
         notice.unanswered_at = notice.claimed_until - NOTICE_LEASE
     notice.claimed_by, notice.claimed_until = owner, now + NOTICE_LEASE
-    return Claim(notice.id, notice.epic_id, notice.run_id, owner, notice.lost)
+    return Claim(notice.id, notice.epic_id, notice.run_id, owner, notice.remote_id is None)
 
 
 async def _notice(session: AsyncSession, which: Select[int]) -> Notice | None:

@@ -197,7 +197,7 @@ def test_a_text_is_read_for_epics_only() -> None:
 def test_the_first_two_lines_are_the_marker() -> None:
     body = payloads.comment_body(Document((Paragraph((Text("No key result"),)),)), MARKER)["body"]
     assert body == "<!-- northing:notice -->\n<!-- northing:id inst/5 -->\n\nNo key result"
-    assert payloads.carries({"body": body}, MARKER)
+    assert MARKER.fits(payloads.marker_of({"body": body}))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_the_first_two_lines_are_the_marker() -> None:
     ],
 )  # fmt: skip
 def test_the_marker_stands_at_the_very_top(body: str | None, carried: bool) -> None:
-    assert payloads.carries({"body": body}, MARKER) is carried
+    assert MARKER.fits(payloads.marker_of({"body": body})) is carried
 
 
 @pytest.mark.parametrize(

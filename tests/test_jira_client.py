@@ -484,7 +484,8 @@ def comment(number: int, author: str | None = "me", marker: str | None = None) -
         ([comment(1), comment(2, "me", "inst/5"), comment(3, "me", "inst/5")], [("2", True), ("3", True)]),
         ([comment(1, "ada", "inst/5"), comment(2, "me", "inst/5")], [("2", True), ("1", False)]),
         ([comment(1, "ada", "inst/5")], [("1", False)]),
-        ([comment(1, "me", "inst/51"), comment(2, "me", "other/5")], []),
+        ([comment(1, "me", "inst/51")], [("1", True)]),  # the ticket was another epic of ours once
+        ([comment(1, "me", "inst"), comment(2, "me", "other/5"), comment(3, "ada", "inst/5/5")], []),
         ([comment(n, "ada") for n in range(1, 350)] + [comment(999, "me", "inst/5")], [("999", True)]),
         ([comment(n, "me") for n in range(1, 350)] + [comment(999, "me", "inst/5")], [("999", True)]),
     ],

@@ -292,14 +292,17 @@ def test_trap_8_a_comment_is_adf_with_its_marker_in_the_same_request() -> None:
     [
         ([{"key": "northing", "value": {"id": "inst/5"}}], True),
         ([{"key": "x", "value": 1}, {"key": "northing", "value": {"id": "inst/5"}}], True),
-        ([{"key": "northing", "value": {"id": "inst/51"}}], False),
+        ([{"key": "northing", "value": {"id": "inst/51"}}], True),  # the source was made anew
         ([{"key": "northing", "value": {"id": "other/5"}}], False),
         ([{"key": "northing", "value": "inst/5"}], False),
+        ([{"key": "northing", "value": {"id": "inst"}}], False),
+        ([{"key": "northing", "value": {"id": 5}}], False),
         ([], False), (None, False), ([None], False),
     ],
 )  # fmt: skip
-def test_the_marker_is_this_installation_and_this_epic(properties: Any, carried: bool) -> None:
-    assert payloads.carries({"id": "1", "properties": properties}, Marker("inst", 5)) is carried
+def test_the_marker_is_this_installations(properties: Any, carried: bool) -> None:
+    found = payloads.marker_of({"id": "1", "properties": properties})
+    assert Marker("inst", 5).fits(found) is carried
 
 
 # --- errors ---------------------------------------------------------------------------------

@@ -84,9 +84,9 @@ async def test_a_lost_answer_makes_no_second_comment(
     assert run["writes"]["pending"] == 1
     assert (await side.notice(key))["state"] == "due"
     for _ in range(2):
-        # Before its rest is over the ticket is not even looked at.
+        # Before its rest is over the ticket is not looked at again.
         await work_later(world, runtime, clock, seconds=29)
-        assert (len(side.comments(key)), side.tracker.log.count(side.looks)) == (1, 0)
+        assert (len(side.comments(key)), side.tracker.log.count(side.looks)) == (1, 1)
     await work_later(world, runtime, clock, seconds=3)
     assert side.tracker.log.count(side.creates) == 1
     notice = await side.notice(key)
@@ -107,7 +107,7 @@ async def test_a_request_that_never_arrived_is_sent_again(
     assert side.comments(key) == []
     await work_later(world, runtime, clock, seconds=2)
     assert len(side.comments(key)) == 1
-    assert side.tracker.log.count(side.looks) == 1
+    assert side.tracker.log.count(side.looks) == 2
 
 
 @on_github
@@ -137,7 +137,7 @@ async def test_a_lost_answer_to_an_edit_is_just_sent_again(
     assert MISSING in side.comments(key)[0]
     await work_later(world, runtime, clock, seconds=61)
     assert "Aligned with KR-1" in side.comments(key)[0]
-    assert side.tracker.log.count(side.looks) == 0
+    assert side.tracker.log.count(side.looks) == 1
 
 
 # --- the worker is killed ---------------------------------------------------------------------
@@ -228,6 +228,37 @@ async def test_our_marker_on_a_strangers_comment_fails(
         side.describe(key, f"Words of {clock()}.")
         await side.sync()
     assert len(side.comments(key)) == 1
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_comment_that_stood_there_before_is_never_joined_by_a_second(
+    side: Side, world: World, runtime: Runtime, clock: Clock, ours: bool
+) -> None:
+    """The source was deleted and made again, and with it every epic: ours is taken over, and where the
+    credentials are another account's now, it is left alone and said so."""
+    key = side.add()
+    await side.sync()
+    (comment,) = side.comment_ids(key)
+    await world.send("DELETE", f"/sources/{side.kind}?comments=leave")
+    if not ours and isinstance(side, JiraSide):
+        side.site.issue(key).comments[0].author = side.site.account("dev-lead")
+    elif not ours and isinstance(side, GitHubSide):
+        side.host.issue(key).comments[0].author = side.host.account("dev-lead")
+    await side.connect()
+    side.describe(key, "Key-Result: KR-99")
+    await side.sync()
+    assert (side.comment_ids(key), side.tracker.log.count(side.creates)) == ([comment], 1)
+    notice = await side.notice(key)
+    if not ours:
+        assert (notice["state"], notice["detail"]) == ("failed", FOREIGN)
+        assert "KR-99" not in side.comments(key)[0]
+        return
+    assert (notice["state"], notice["url"].endswith(comment)) == ("posted", True)
+    assert "KR-99" in side.comments(key)[0]
+    side.describe(key, "Key-Result: KR-1")
+    clock.advance(minutes=1)
+    await side.sync()
+    assert side.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
 
 
 async def test_another_installations_marker_is_not_ours(

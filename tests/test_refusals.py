@@ -183,7 +183,7 @@ async def test_of_two_comments_of_ours_the_oldest_stays(
     """Two answers are lost, and in between the tracker does not show what the first one did."""
     world, key = side.world, side.add()
     side.tracker.faults.add(side.creates, faults.lose_answer(), times=2)
-    side.tracker.faults.add(side.looks, empty_list())
+    side.tracker.faults.add(side.looks, empty_list(), times=2)
     await side.sync()
     (oldest,) = side.comment_ids(key)  # of which nobody knows yet
     others = others_that_look_like_ours(side, key)

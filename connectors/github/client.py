@@ -195,7 +195,7 @@ class GitHubConnector:
                 rows, url = await self._wire.page(url, payloads.place_of(ref.key))
             payloads.once(url, used)
             for row in rows:
-                if payloads.carries(row, marker):
+                if marker.fits(payloads.marker_of(row)):
                     ours = str((row.get("user") or {}).get("id")) == account.id
                     found.append(self._comment(ref, str(row["id"]), ours))
         return sorted(found, key=lambda comment: not comment.ours)

@@ -228,24 +228,21 @@ def comment_body(text: Document, marker: Marker) -> dict[str, str]:
     return {"body": f"{_head(marker)}\n\n{to_markdown(text)}"}
 
 
-_ID = re.compile(r"<!-- northing:id (.{1,100})/[0-9]{1,19} -->")
+_ID = re.compile(r"<!-- northing:id (.{1,100}/[0-9]{1,19}) -->")
 
 
 def _head(marker: Marker) -> str:
     return f"{NOTICE}\n<!-- northing:id {marker} -->"
 
 
-def carries(comment: Any, marker: Marker) -> bool:
-    """Whether the first two lines are our installation's marker; a quotation of it stands elsewhere.
-
-    Of whichever epic: a transferred ticket may have been another one of ours for a while.
-    """
+def marker_of(comment: Any) -> str | None:
+    """The marker that the first two lines are; a quotation of one stands elsewhere."""
     body = comment.get("body") if isinstance(comment, dict) else None
     lines = [line.strip() for line in str(body or "").splitlines()[:2]]
     if len(lines) < 2 or lines[0] != NOTICE:
-        return False
+        return None
     found = _ID.fullmatch(lines[1])
-    return found is not None and found[1] == marker.installation
+    return found and found[1]
 
 
 def is_notice(body: Any) -> bool:

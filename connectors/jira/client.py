@@ -215,7 +215,7 @@ class JiraConnector:
                 # Not to be told from a ticket without our comment, and a second one would follow.
                 await self.account()
                 raise Unavailable("Jira did not show every comment that it had listed.")
-            marked |= {str(c["id"]) for c in shown if payloads.carries(c, marker)}
+            marked |= {str(c["id"]) for c in shown if marker.fits(payloads.marker_of(c))}
         return [self._comment(ref, i, ours=authors[i] == account.id) for i in ids if i in marked]
 
     async def _by_id(self, ids: list[int]) -> list[dict[str, Any]]:

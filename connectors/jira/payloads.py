@@ -260,14 +260,14 @@ def edited_comment(text: Document) -> dict[str, Any]:
     return {"body": to_adf(text)}
 
 
-def carries(comment: Any, marker: Marker) -> bool:
-    """Whether a comment listed with its properties has our marker."""
+def marker_of(comment: Any) -> str | None:
+    """The marker of a comment that is listed with its properties."""
     properties = comment.get("properties") if isinstance(comment, dict) else None
-    wanted = {"key": PROPERTY, "value": {"id": str(marker)}}
-    return any(
-        isinstance(p, dict) and {"key": p.get("key"), "value": p.get("value")} == wanted
-        for p in properties or ()
-    )
+    for one in properties if isinstance(properties, list) else ():
+        value = one.get("value") if isinstance(one, dict) and one.get("key") == PROPERTY else None
+        if isinstance(value, dict) and isinstance(value.get("id"), str):
+            return str(value["id"])
+    return None
 
 
 def comment_url(site: str, issue_key: str, comment_id: str) -> str:
