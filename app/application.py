@@ -68,7 +68,8 @@ def create_app(runtime: Runtime, admin_token_hash: bytes) -> FastAPI:
     app.add_middleware(Timed, metrics=app.state.metrics, templates=partial(templates_of, app))
     problems.install(app)
     _describe_problems(app)
-    app.include_router(webhooks.router)  # first, for routes are tried in turn and this one is in a hurry
+    # First and without a router around it, for routes are tried in turn and this one is in a hurry.
+    app.router.routes[:0] = webhooks.router.routes
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(_api())

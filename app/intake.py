@@ -2,6 +2,7 @@
 
 A delivery costs one statement on a connection of a pool of its own, committed by itself: through the
 session of the API it would cost twice as much, and a tracker waits for no answer longer than seconds.
+Those of a source that are ready at the same moment share one, for its commit costs more than all else.
 Sources are remembered; the statement stores nothing where one is not as remembered.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
@@ -35,25 +36,28 @@ LAST_SECONDS = 1.0  # of a stop, to wake those who are to be woken
 
 _SOURCE = "SELECT id, kind, webhook_secret FROM sources WHERE lower(name) = lower(%s)"
 _AS_KNOWN = """
-    FROM sources WHERE sources.id = %(source)s AND lower(sources.name) = lower(%(name)s)
+    sources.id = %(source)s AND lower(sources.name) = lower(%(name)s)
         AND sources.webhook_secret = %(sealed_secret)s
 """
 _STORE = f"""
     INSERT INTO deliveries
         (source_id, remote_id, event, action, is_form, body, received_at, state, reason, due_at)
-    SELECT id, %(remote_id)s, %(event)s, %(action)s, %(is_form)s, %(body)s, %(now)s, %(state)s, %(reason)s,
-        %(due_at)s {_AS_KNOWN}
+    SELECT sources.id, sent.* FROM sources, unnest(
+        %(remote_id)b::text[], %(event)b::text[], %(action)b::text[], %(is_form)b::boolean[],
+        %(body)b::bytea[], %(now)b::timestamptz[], %(state)b::text[], %(reason)b::text[],
+        %(due_at)b::timestamptz[]
+    ) AS sent WHERE {_AS_KNOWN}
     ON CONFLICT (source_id, remote_id) DO UPDATE SET
         event = excluded.event, action = excluded.action, body = excluded.body,
         is_form = excluded.is_form, received_at = excluded.received_at, run_id = NULL,
         state = excluded.state, reason = excluded.reason, due_at = excluded.due_at,
         attempts = 0, error = NULL, claimed_by = NULL, claimed_until = NULL
     WHERE deliveries.state = 'failed'
-    RETURNING id
-"""
+    RETURNING remote_id, id
+"""  # noqa: S608  (of this module's own parts)
 _STORED = f"""
-    SELECT deliveries.id FROM deliveries WHERE source_id = %(source)s AND remote_id = %(remote_id)s
-        AND EXISTS (SELECT {_AS_KNOWN})
+    SELECT remote_id, id FROM deliveries WHERE source_id = %(source)s AND remote_id = ANY(%(remote_id)s)
+        AND EXISTS (SELECT FROM sources WHERE {_AS_KNOWN})
 """  # noqa: S608  (of this module's own parts)
 _COUNT = """
     INSERT INTO tallies (source_id, what, label, count) VALUES (%s, %s, %s, %s)
@@ -91,6 +95,17 @@ class Received:
     due_at: datetime | None
 
 
+@dataclass(eq=False, slots=True)
+class _Batch:
+    """Deliveries of a source that one statement stores, by remote id: of two under the same id the first.
+
+    `stored` tells for each the id in the database, and whether it is new there.
+    """
+
+    deliveries: dict[str, Received] = field(default_factory=dict)
+    stored: asyncio.Task[dict[str, tuple[int, bool]]] = field(init=False)
+
+
 class Intake:
     """Open while the process serves; `queue` is the one the workers listen on."""
 
@@ -111,6 +126,7 @@ class Intake:
         self.room = Room()
         self._queue = queue
         self._known: dict[str, KnownSource] = {}
+        self._gathering: dict[KnownSource, _Batch] = {}
         self._told: dict[int, float] = {}
         self._waiting: set[int] = set()
         self._ringing: asyncio.Task[None] | None = None
@@ -136,11 +152,11 @@ class Intake:
         """The source of that name, in any case; as remembered unless `afresh`. Raises `DatabaseAway`."""
         known = None if afresh else self._known.get(name)
         if known is None:
-            row = await self._row(_SOURCE, [name])
-            if row is None:
+            rows = await self._rows(_SOURCE, [name])
+            if not rows:
                 self._known.pop(name, None)
                 return None
-            known = KnownSource(name, *row)
+            known = KnownSource(name, *rows[0])
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[name] = known
@@ -151,44 +167,58 @@ class Intake:
 
         None where the source is not as known any more. Raises `DatabaseAway`.
         """
-        values: dict[str, Any] = {member: getattr(delivery, member) for member in Received.__slots__}
-        values |= {"source": source.id, "name": source.name, "sealed_secret": source.sealed_secret}
-        row = await self._row(_STORE, values)
-        new = row is not None
+        batch = self._gathering.get(source)
+        if batch is None:
+            batch = self._gathering[source] = _Batch()
+            batch.stored = asyncio.create_task(self._store_all(source, batch), name="webhooks")
+        first = batch.deliveries.setdefault(delivery.remote_id, delivery) is delivery
+        # Who is called off, at a stop, takes nobody along.
+        found = (await asyncio.shield(batch.stored)).get(delivery.remote_id)
+        if found is None:
+            return None
+        id, new = found[0], found[1] and first
         if new:
             self._count(source.id, "door", "received")
             if delivery.due_at is None:
                 self._count(source.id, "delivery", delivery.state)
             else:
                 self.ring(source.id)
-        row = row or await self._row(_STORED, values)
-        if row is None:
-            return None
         log.info(
             "webhook received" if new else "webhook repeated",
-            delivery=row[0],
+            delivery=id,
             remote_id=delivery.remote_id,
             source=source.name,
             state=delivery.state,
             reason=delivery.reason,
         )
-        return int(row[0])
+        return id
 
-    async def _row(self, statement: str, values: Any, *, returns: bool = True) -> tuple[Any, ...] | None:
+    async def _store_all(self, source: KnownSource, batch: _Batch) -> dict[str, tuple[int, bool]]:
+        await asyncio.sleep(0)  # until the sockets were looked at once more
+        del self._gathering[source]
+        sent = batch.deliveries.values()
+        values: dict[str, Any] = {name: [getattr(one, name) for one in sent] for name in Received.__slots__}
+        values |= {"source": source.id, "name": source.name, "sealed_secret": source.sealed_secret}
+        found = {remote_id: (id, True) for remote_id, id in await self._rows(_STORE, values)}
+        if len(found) < len(sent):
+            found = {remote_id: (id, False) for remote_id, id in await self._rows(_STORED, values)} | found
+        return found
+
+    async def _rows(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
         """Asked twice, for connections that a restart of the server broke are found only by using them."""
         for last in (False, True):
             try:
                 async with self._pool.connection() as connection:
                     answer = await connection.execute(statement, values)
-                    return await answer.fetchone() if returns else None
+                    return await answer.fetchall() if answer.description else []
             except psycopg.errors.ForeignKeyViolation:
-                return None  # the source was deleted at this very moment
+                return []  # the source was deleted at this very moment
             except (psycopg.Error, PoolTimeout) as error:
                 if last:
                     log.warning("webhook not stored", reason=type(error).__name__)
                     raise DatabaseAway from error
                 await self._pool.check()
-        return None
+        return []
 
     # --- what anybody may cause is told and written seldom ----------------------------------------
 
@@ -224,10 +254,10 @@ class Intake:
         refused, self._refused = self._refused, {}
         try:
             for key, count in list(counts.items()):
-                await self._row(_COUNT, [*key, count], returns=False)
+                await self._rows(_COUNT, [*key, count])
                 del counts[key]
             for source_id, at in refused.items():
-                await self._row(_REFUSED, [at, source_id], returns=False)
+                await self._rows(_REFUSED, [at, source_id])
         except DatabaseAway:
             self._counts.update(counts)  # for the next time
             self._refused = {**refused, **self._refused}

@@ -56,6 +56,7 @@ class Metrics:
             buckets=HTTP_BOUNDS,
             registry=self._registry,
         )
+        self._series = cache(self._http.labels)  # there are never more than routes, for each class of status
         self._asking = asyncio.Lock()
         self._of: Runtime | None = None
         self._asked_at = self._totals_at = -math.inf
@@ -64,7 +65,7 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         known = method if method in METHODS else "other"
-        self._http.labels(known, route, f"{status // 100}xx").observe(seconds)
+        self._series(known, route, f"{status // 100}xx").observe(seconds)
 
     async def scrape(self, runtime: Runtime) -> str:
         """All metrics in Prometheus' text format; without those of the database while it is away."""

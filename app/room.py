@@ -7,9 +7,8 @@ for those that grow large, so that a few large ones, or slow ones, shut the door
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 MB = 1024 * 1024
 SMALL = 256 * 1024
@@ -27,15 +26,9 @@ class Room:
     small: int = 64 * MB
     large: int = 100 * MB
 
-    @contextmanager
-    def place(self) -> Iterator[Place]:
-        """Room for one body, free again at the end. Raises `Full`."""
-        place = Place(self)
-        place.hold(0)
-        try:
-            yield place
-        finally:
-            place.leave()
+    def place(self) -> Place:
+        """Room for one body in a `with` block, free again at its end. To enter it raises `Full`."""
+        return Place(self)
 
 
 @dataclass
@@ -52,7 +45,11 @@ class Place:
             raise Full
         self._settle(small, large)
 
-    def leave(self) -> None:
+    def __enter__(self) -> Self:
+        self.hold(0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._settle(0, 0)
 
     def _settle(self, small: int, large: int) -> None:
