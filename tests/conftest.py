@@ -40,13 +40,14 @@ from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
+from tests.sides import ALL, Side, dealt, side_of
 from tests.world import World
 
 ROOMY = 2 * 1024**3
 ADMIN_TOKEN = "a-token-for-the-tests"
 
 # Timings are the bench's business, and a busy machine must not fail a property.
-hypothesis_settings.register_profile("northing", deadline=None)
+hypothesis_settings.register_profile("northing", deadline=None, max_examples=100 if ALL else 50)
 hypothesis_settings.load_profile("northing")
 logs.configure("json")
 
@@ -80,6 +81,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return item.get_closest_marker("timeout") is None, item.path.stem not in REAL_PROCESSES
 
     items.sort(key=turn)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test on one side of the two, where it does not say which."""
+    named = [str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")]
+    if "side" in metafunc.fixturenames and not any("side" in names for names in named):
+        metafunc.parametrize("side", dealt(metafunc.function.__name__), indirect=True)
 
 
 class Clock:
@@ -241,3 +249,12 @@ async def world(
     github.host.add_repository("acme/shop")
     async with serve(jira) as jira_url, serve(github) as github_url:
         yield World(api, drain, jira, github, jira_url, github_url)
+
+
+@pytest.fixture
+async def side(request: pytest.FixtureRequest, world: World) -> Side:
+    """A live source of either kind, and one live key result, KR-1."""
+    made = side_of(world, request.param)
+    await world.goal("KR-1", "Checkout conversion")
+    await made.connect()
+    return made

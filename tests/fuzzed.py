@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 # Of each operation and of each kind, valid and invalid. The long form also takes every case at the
 # bounds of the document.
-EXAMPLES = int(os.environ.get("NORTHING_TEST_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("NORTHING_TEST_EXAMPLES", "3"))
 IS_LONG = EXAMPLES > 50
 SECRET = "a secret of the tracker's"
 HOST = "http://northing"

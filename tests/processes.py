@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+from app.cli import main
 from app.settings import Settings
 
+FORKS = multiprocessing.get_context("forkserver")
+# The commands import what they need when they run.
+FORKS.set_forkserver_preload(
+    ["tests.processes", "tests.soak.process", "app.check", "app.demo.stage", "app.replay", "app.sync"]
+)
 LONGEST = 100  # seconds, on a machine that is busy with other tests
 
 
@@ -36,29 +46,30 @@ def environment_of(settings: Settings, **more: str) -> dict[str, str]:
     )
 
 
-def northing(*arguments: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+def northing(
+    *arguments: str, env: dict[str, str], cwd: Path, fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end. `cwd` keeps it away from any `.env`."""
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        env=env,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST,
-    )
+    with started(*arguments, env=env, cwd=cwd, fresh=fresh) as process:
+        output, errors = process.communicate(timeout=LONGEST)
+        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
 @contextmanager
-def started(*arguments: str, env: dict[str, str], cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    """A command that goes on until it is told to stop; at the latest at the end of the block."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app", *arguments],
-        env=env,
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def started(
+    *arguments: str, env: dict[str, str], cwd: Path, fresh: bool = False
+) -> Iterator[subprocess.Popen[str] | Forked]:
+    """A command that goes on until it is told to stop; at the latest at the end of the block.
+
+    `fresh`: in an interpreter that starts with nothing, as a person's does.
+    """
+    process: subprocess.Popen[str] | Forked
+    if fresh:
+        command = [sys.executable, "-m", "app", *arguments]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, env=env, cwd=cwd, stdout=pipe, stderr=pipe, text=True)
+    else:
+        process = Forked(arguments, env, cwd)
     with process:
         try:
             yield process
@@ -67,7 +78,89 @@ def started(*arguments: str, env: dict[str, str], cwd: Path) -> Iterator[subproc
                 process.kill()
 
 
-def said(process: subprocess.Popen[str], words: str) -> list[str]:
+class Forked:
+    """A command in a process of its own, with the members of `subprocess.Popen` that the tests use.
+
+    It is forked from one process that has imported everything and runs nothing, for to import takes more of a
+    core than most tests. It is that process's child, so a kill of it leaves nothing to reap here.
+    """
+
+    def __init__(self, arguments: Sequence[str], env: dict[str, str], cwd: Path) -> None:
+        pipes = [FORKS.Pipe(duplex=False) for _ in range(2)]
+        given = (arguments, env, cwd, *(writer for _, writer in pipes))
+        self._process = FORKS.Process(target=_command, args=given)
+        self._process.start()
+        for _, writer in pipes:
+            writer.close()
+        self.stdout, self.stderr = (os.fdopen(os.dup(reader.fileno())) for reader, _ in pipes)
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stdout.close()
+        self.stderr.close()
+        self._process.join()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("northing", timeout or 0)
+        return self._process.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What is left of both outputs. Where it does not end in time it is killed."""
+        with ThreadPoolExecutor(2) as readers:
+            output, errors = (readers.submit(stream.read) for stream in (self.stdout, self.stderr))
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+            return output.result(), errors.result()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+def _command(
+    arguments: Sequence[str], env: dict[str, str], cwd: Path, output: Connection, errors: Connection
+) -> None:
+    """What `python -m app` does, after its imports."""
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    os.dup2(output.fileno(), 1)
+    os.dup2(errors.fileno(), 2)
+    output.close()
+    errors.close()
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", 1, closefd=False)
+    sys.argv = ["northing", *arguments]
+    try:
+        main()
+    finally:
+        atexit._run_exitfuncs()  # which the end of a forked process leaves out
+
+
+def said(process: subprocess.Popen[str] | Forked, words: str) -> list[str]:
     """The lines printed up to the one with these words, which is the last."""
     assert process.stdout is not None
     lines: list[str] = []

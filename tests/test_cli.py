@@ -19,7 +19,7 @@ COMMANDS = (("demo",), ("serve",), ("worker",), ("sync",), ("db", "upgrade"))
 
 @pytest.mark.parametrize("command", [(), ("db",), *COMMANDS], ids=" ".join)
 def test_help_gives_an_example(command: tuple[str, ...], tmp_path: Path) -> None:
-    shown = northing(*command, "--help", env=environment(columns="100"), cwd=tmp_path)
+    shown = northing(*command, "--help", env=environment(columns="100"), cwd=tmp_path, fresh=True)
     assert shown.returncode == 0
     assert "Example: " in shown.stdout
     assert f"northing {' '.join(command)}".strip() in shown.stdout.split("Example: ")[1]
@@ -27,7 +27,7 @@ def test_help_gives_an_example(command: tuple[str, ...], tmp_path: Path) -> None
 
 
 def test_help_lists_what_there_is(tmp_path: Path) -> None:
-    shown = northing("--help", env=environment(), cwd=tmp_path).stdout
+    shown = northing("--help", env=environment(), cwd=tmp_path, fresh=True).stdout
     listed = shown.split("Commands")[1].split("Example")[0]
     first_words = [line.strip("│ ").split(" ")[0] for line in listed.splitlines()]
     assert [word for word in first_words if word in ("demo", "serve", "sync", "db", "worker", "apply")] == [
@@ -36,13 +36,13 @@ def test_help_lists_what_there_is(tmp_path: Path) -> None:
 
 
 def test_version(tmp_path: Path) -> None:
-    shown = northing("--version", env=environment(), cwd=tmp_path)
+    shown = northing("--version", env=environment(), cwd=tmp_path, fresh=True)
     assert (shown.returncode, shown.stdout) == (0, "northing 0.1.0\n")
 
 
 @pytest.mark.parametrize("wrong", [("walk",), ("sync",), ("serve", "--fast"), ("db",), ()], ids=" ".join)
 def test_wrong_usage_ends_with_two(wrong: tuple[str, ...], tmp_path: Path) -> None:
-    assert northing(*wrong, env=environment(), cwd=tmp_path).returncode == 2
+    assert northing(*wrong, env=environment(), cwd=tmp_path, fresh=True).returncode == 2
 
 
 def test_db_upgrade_may_be_repeated(settings: Settings, tmp_path: Path) -> None:
@@ -73,6 +73,19 @@ async def test_sync_reads_and_writes_without_a_server(
     assert len(warned.comments) == 1
     (run,) = (await world.send("GET", "/runs?source=jira"))["items"]
     assert (run["mode"], run["writes"]["posted"], run["writes"]["pending"]) == ("full", 1, 0)
+
+
+async def test_sync_does_not_wait_for_what_waits_a_day(
+    world: World, settings: Settings, tmp_path: Path
+) -> None:
+    for number in range(7):
+        world.site.create("SHOP", f"Epic {number}")
+    world.site.denied.add(("ADD_COMMENTS", "SHOP"))
+    await world.no_grace()
+    await world.connect_jira(notices={"mode": "live", "max_share": 1})
+    code, output, errors = await sync(settings, tmp_path, "jira")
+    assert (code, "5 failed" in output) == (0, True)
+    assert errors == "2 comments have to wait; a server or worker writes them when they are due.\n"
 
 
 async def test_sync_that_fails_says_what_to_do(world: World, settings: Settings, tmp_path: Path) -> None:
@@ -107,11 +120,12 @@ async def test_sync_that_is_stopped_loses_nothing(world: World, settings: Settin
     assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "waiting"
 
 
-async def test_sync_of_an_unknown_source_names_those_there_are(
-    world: World, settings: Settings, tmp_path: Path
+@pytest.mark.parametrize("command", ["sync", "check"])
+async def test_an_unknown_source_fails_and_names_those_there_are(
+    world: World, settings: Settings, tmp_path: Path, command: str
 ) -> None:
-    await world.connect_jira()
+    await world.connect_jira("Jira")
     await world.connect_github(scope={"repositories": ["acme/shop"]})
-    code, output, errors = await sync(settings, tmp_path, "jirra")
-    assert (code, output) == (1, "")
-    assert errors == "northing: There is no source 'jirra': there are github, jira\n"
+    ended = await asyncio.to_thread(northing, command, "jirra", env=environment_of(settings), cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "northing: There is no source 'jirra': there are github, Jira\n"

@@ -34,7 +34,7 @@ def test_it_tells_the_whole_story_and_ends(folder: Path, tmp_path: Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         env = environment(data_dir=str(folder), port=str(port), **other)
-        ended = northing("demo", "--exit", env=env, cwd=tmp_path)
+        ended = northing("demo", "--exit", env=env, cwd=tmp_path, fresh=True)
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
     story = ended.stdout
     assert "\x1b" not in story

@@ -97,12 +97,12 @@ ENDLESS: dict[str, tuple[str, dict[str, tuple[str, bytes]], Call]] = {
     ),
     "projects": (
         "jira",
-        {"search": ("", b'{"values": [{"id": "1", "key": "SHOP"}]}')},
+        {"search": ("", b'{"values": [{"id": "NNNN", "key": "PNNNN"}]}')},
         lambda on, kind: on.projects(),
     ),
     "comments of Jira": (
         "jira",
-        {"myself": ("", b'{"accountId": "7"}'), "comment": ("", b'{"comments": [{"id": "1"}]}')},
+        {"myself": ("", b'{"accountId": "7"}'), "comment": ("", b'{"comments": [{"id": "NNNN"}]}')},
         lambda on, kind: on.find_comments(EpicRef("1", KEYS[kind]), MARKER),
     ),
     "epics of GitHub": ("github", {"issues": (LINK % "issues", b"[]")}, walk),

@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base import BadPayload, Document, Link, Paragraph, Project, Text
+from connectors.base import BadPayload, Project
+from connectors.document import Document, Link, Paragraph, Text
 from connectors.github.text import lines_of as github_lines
 from connectors.jira.payloads import ticket_of
 from connectors.jira.text import lines_of as jira_lines
@@ -198,7 +199,6 @@ NODES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
 @given(HOSTILE)
 def test_any_description_gives_lines_that_can_be_stored_and_only_keys(text: str) -> None:
     for lines in (github_lines(text), jira_lines(text), jira_lines(_adf(text))):
@@ -211,7 +211,6 @@ def test_any_description_gives_lines_that_can_be_stored_and_only_keys(text: str)
             assert said is None or len(said) <= 2_000
 
 
-@settings(max_examples=60)
 @given(NODES | JSON)
 def test_any_adf_at_all_gives_lines(document: Any) -> None:
     assert all(isinstance(line, str) and line for line in jira_lines(document))
@@ -230,7 +229,6 @@ TICKET: dict[str, Any] = {
 }  # fmt: skip
 
 
-@settings(max_examples=100)
 @given(st.sampled_from(sorted(TICKET["fields"])), JSON | NODES)
 def test_a_field_of_any_shape_is_read_or_refused_by_name(name: str, value: Any) -> None:
     raw = TICKET | {"fields": TICKET["fields"] | {name: value}}

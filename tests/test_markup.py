@@ -10,13 +10,13 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from connectors import markup
-from connectors.base import Block, Bullets, Document, Inline, Link, Paragraph, Text
+from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
 
 SCHEMA = Path(__file__).parents[2] / "shared" / "fixtures" / "adf" / "adf-schema-full.json"
 # HTML on: what the renderer lets through shows as a token here.
@@ -178,13 +178,11 @@ def _without_code(document: Document) -> Document:
     )
 
 
-@settings(max_examples=100, deadline=None)
 @given(documents)
 def test_any_document_parses_to_its_own_words_only(document: Document) -> None:
     check_markdown(_without_code(document))
 
 
-@settings(max_examples=100, deadline=None)
 @given(words.filter(lambda s: markup.clean(s).strip()))
 def test_code_spans_stay_exactly_copyable(code: str) -> None:
     rendered = markup.to_markdown(paragraph(Text("Type "), Text(code, "code"), Text(" there.")))
@@ -256,7 +254,6 @@ def test_hostile_words_in_adf(adf_schema: Any, text: str) -> None:
     json.dumps(adf).encode()
 
 
-@settings(max_examples=100, deadline=None)
 @given(documents)
 def test_any_document_passes_the_adf_schema(document: Document) -> None:
     adf = markup.to_adf(document)

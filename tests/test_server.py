@@ -54,7 +54,7 @@ def taken_port() -> Iterator[int]:
 def test_serves_on_its_own_database_and_leaves_nothing_running(tmp_path: Path) -> None:
     with data_folder() as folder:
         env = environment(data_dir=str(folder), port="0")
-        with started("serve", env=env, cwd=tmp_path) as process:
+        with started("serve", env=env, cwd=tmp_path, fresh=True) as process:
             *before, line = said(process, "serves http://")
             (token,) = [text.split(": ")[1] for text in before if text.startswith("Admin token")]
             assert httpx.get(f"{url_in(line)}/readyz").status_code == 200

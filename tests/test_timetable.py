@@ -42,6 +42,9 @@ def at(words: str) -> datetime:
         ("PT1S", "2026-11-22T12:07:30", "2026-11-22T12:07:31"),
         ("PT1S", "2026-11-22T12:07:30.000001", "2026-11-22T12:07:31"),
         ("PT24H", "2026-11-22T12:07:30", "2026-11-23T00:00:00"),
+        ("P1D", "2026-11-22T12:07:30", "2026-11-23T00:00:00"),
+        ("P1DT12H", "1970-01-01T00:00:00", "1970-01-02T12:00:00"),
+        ("P1W", "1970-01-01T00:00:00", "1970-01-08T00:00:00"),
         # Seven hours do not go into a day: 1970-01-01 is where they are counted from.
         ("PT7H", "1970-01-01T00:00:00", "1970-01-01T07:00:00"),
         ("PT7H", "2026-11-22T12:07:30", "2026-11-22T19:00:00"),
@@ -125,7 +128,10 @@ def test_moments_of_an_interval_are_multiples_and_the_latest_is_found(
     [
         ({"every": "PT0S"}, "schedule.every", "at least PT1S"),
         ({"every": "PT0.5S"}, "schedule.every", "ISO 8601"),
-        ({"every": "P1D"}, "schedule.every", "hours, minutes and seconds"),
+        ({"every": "P0D"}, "schedule.every", "at least PT1S"),
+        ({"every": "P367D"}, "schedule.every", "longer than 366 days"),
+        ({"every": "P366DT1S"}, "schedule.every", "longer than 366 days"),
+        ({"every": "P1M"}, "schedule.every", "no fixed length"),
         ({"every": "0 3 * * *"}, "schedule.every", "ISO 8601"),
         ({"full": "PT24H"}, "schedule.full", "duration"),
         ({"full": "0 3 * *"}, "schedule.full", "five parts"),

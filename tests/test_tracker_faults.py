@@ -17,7 +17,7 @@ from connectors.sandbox import faults
 from connectors.sandbox.limits import limit
 from connectors.sandbox.tricks import empty_last_page, in_zone
 from tests.conftest import Clock
-from tests.sides import KINDS, JiraSide, Side, side_of
+from tests.sides import ALL, KINDS, JiraSide, Side, side_of
 from tests.synced import keys
 from tests.test_tracker_faults_calls import target
 from tests.troubled import MISSING, Bench
@@ -141,7 +141,11 @@ async def test_a_user_far_from_utc_misses_nothing(bench: Bench) -> None:
     await bench.truth()
 
 
-@pytest.mark.parametrize("hours", [-7, 7])
+@pytest.mark.parametrize(
+    ("bench", "hours"),
+    [(kind, hours) for kind in KINDS for hours in (-7, 7) if ALL or (hours < 0) == (kind == "jira")],
+    indirect=["bench"],
+)
 async def test_a_tracker_whose_clock_is_hours_from_ours(bench: Bench, hours: int) -> None:
     """Nothing is missed, nothing read again for ever, and a limit lasts as long as was meant."""
     side = bench.side

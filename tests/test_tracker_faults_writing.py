@@ -1,4 +1,5 @@
-"""Every fault of a tracker at every request that writes a ticket, or that makes sure before one."""
+"""Every fault of a tracker at a request that writes a ticket, or that makes sure before one; at each of these
+one of each meaning."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from connectors.sandbox import faults
 from tests.conftest import Clock
 from tests.sides import KINDS, side_of
 from tests.troubled import ALIGNED, MISSING, Bench
-from tests.troubles import DRIPS, HANGS, HANGS_AFTER, Trouble, troubles_at
+from tests.troubles import DRIPS, HANGS, HANGS_AFTER, Trouble, before_a_write, dealt
 from tests.world import World
 
 
@@ -170,7 +171,7 @@ SINGLY = {
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_strikes_the_write_itself(bench: Bench, kind: str, place: str) -> None:
     """What holds up all tickets strikes alone, what concerns one of them strikes many at once."""
-    troubles = troubles_at(kind, place)
+    troubles = dealt(kind, list(TOGETHER), write=True)[place]
     await TOGETHER[place](bench, *(trouble for trouble in troubles if not trouble.lone))
     for trouble in troubles:
         if trouble.lone:
@@ -182,10 +183,10 @@ async def test_what_strikes_the_write_itself(bench: Bench, kind: str, place: str
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_strikes_before_a_write(bench: Bench, kind: str) -> None:
     for place, story in SINGLY[kind].items():
-        for trouble in troubles_at(kind, place):
+        for trouble in before_a_write(kind, place):
             await story(bench, trouble)
     await bench.truth()
-    assert bench.struck == sum(len(troubles_at(kind, place)) for place in SINGLY[kind])
+    assert bench.struck == sum(len(before_a_write(kind, place)) for place in SINGLY[kind])
 
 
 class TestSlow:

@@ -26,14 +26,14 @@ from app.settings import Settings
 from app.worker import until_ready
 from mappings.tables import Run
 from tests.conftest import ADMIN_TOKEN, Clock
-from tests.processes import data_folder, environment, environment_of, northing, said, started
+from tests.processes import Forked, data_folder, environment, environment_of, northing, said, started
 from tests.synced import OFF
 from tests.world import World
 
 STOP_SECONDS = 20  # ten are promised; a busy machine gets twice as many
 PATIENCE = 60
 
-Process = subprocess.Popen[str]
+Process = subprocess.Popen[str] | Forked
 
 
 async def until(holds: Callable[[], Awaitable[Any]]) -> Any:

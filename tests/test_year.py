@@ -85,16 +85,16 @@ class Year:
             for ticket in list(self.tickets.values()):
                 await self._work_on(ticket)
             self._something_happens_meanwhile()
-            if weekday in (0, 3):
-                side = (self.jira, self.github)[self.day % 2]
-                await side.sync("full" if self.day % 28 > 21 else "incremental")
             if weekday == 0:
+                side = (self.jira, self.github)[self.day % 2]
+                await side.sync("full" if self.day % 35 > 27 else "incremental")
                 await self._approve()
             if weekday == 1:
                 await sweep(self.runtime)
                 await self.world.drain()
             self._count_doubles()
         for side in (self.jira, self.github):
+            side.tracker.faults.clear()
             await side.sync("full")
 
     # --- the goals ------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from connectors.sandbox.limits import limit
 from connectors.sandbox.tracker import Tracker
+from tests.sides import ALL
 
 # What a tracker's answer means for us: come back later, it cannot be read, we are nobody, it is not there
 # or not here, and, of a write, that it may have been carried out.
@@ -20,13 +21,18 @@ Meaning = Literal["later", "unreadable", "nobody", "nothing"]
 
 @dataclass(frozen=True)
 class Trouble:
-    """`wait`: seconds after which we are to come back. `limit`: the tracker has done nothing, and said so."""
+    """`wait`: seconds after which we are to come back, at the latest where it is not `named`. `limit`: the
+    tracker has done nothing, and said so."""
 
     name: str
     strike: Callable[[Tracker], Action]
     meaning: Meaning
     wait: int = 60
     limit: bool = False
+
+    @property
+    def named(self) -> bool:
+        return self.limit or self.name == "503"
 
     @property
     def lone(self) -> bool:
@@ -89,36 +95,52 @@ _LIMITS = {
 }
 
 
-# One of each meaning. Looks before a write are fewer: each of theirs takes the whole way of a comment.
-_TELLING = ("truncated", "200 page of a proxy", "credentials die", "404")
+# Unless all is asked for, each trouble strikes somewhere and each place is struck by one of each meaning, for
+# what an answer means is told in one place for all calls (`test_tracker_faults_calls`).
+#
+# Looks before a write are dealt fewer: each of theirs takes the whole way of a comment.
 _BEFORE_A_WRITE = {
     "fetch": ("200 page of a proxy", "404"),
     "find": ("200 page of a proxy", "credentials die"),
     "marks": ("truncated", "credentials die"),
 }
+# There it is the truth, that the issue was deleted, or there is another way to the same.
+_TRUE = {("github", "lookup"): "404", ("jira", "lookup"): "404", ("jira", "fetch"): "404"}
 
 
 def all_troubles(kind: str) -> list[Trouble]:
     return [*_LIMITS[kind], *_ANY]
 
 
-def troubles_at(kind: str, place: str) -> list[Trouble]:
-    """All of them strike a listing and, but for some limits, the making of a comment. Elsewhere it is one of
-    each meaning, for what an answer means is told in one place for all calls (`test_tracker_faults_calls`);
-    and what may happen to a write, where there is one."""
-    limits = _LIMITS[kind]
-    if place == "first page":
-        return all_troubles(kind)
-    if place == "create":
-        return [limits[0], limits[-1], *_ANY, *_AFTER_THE_WORK]
-    if place in _BEFORE_A_WRITE:
-        return [limits[0], *(one for one in _ANY if one.name in _BEFORE_A_WRITE[place])]
-    telling = [limits[0], *(one for one in _ANY if one.name in _TELLING)]
-    if place in ("edit", "delete"):
-        return [*telling, *(one for one in _ANY if not one.lone and one not in telling), *_AFTER_THE_WORK]
-    if (kind, place) == ("github", "lookup"):
-        telling = [one for one in telling if one.name != "404"]  # the truth there: the issue was deleted
-    return telling
+def dealt(kind: str, places: Sequence[str], *, write: bool = False) -> dict[str, list[Trouble]]:
+    """What strikes at each of these places, all of which read or all of which write."""
+    troubles = all_troubles(kind)
+    if write:
+        limits = _LIMITS[kind] if ALL else [_LIMITS[kind][0], _LIMITS[kind][-1]]
+        troubles = [*limits, *_ANY, *_AFTER_THE_WORK]
+    fitting = {place: [one for one in troubles if one.name != _TRUE.get((kind, place))] for place in places}
+    if ALL:
+        return fitting
+    given: dict[str, list[Trouble]] = {place: [] for place in places}
+    for alike in _alike(troubles):
+        for number in range(max(len(alike), len(places))):
+            place = places[number % len(places)]
+            here = [one for one in alike if one in fitting[place]]
+            given[place].append(here[number % len(here)])
+    return given
+
+
+def _alike(troubles: Sequence[Trouble]) -> list[list[Trouble]]:
+    """By what they mean for us, and whether the work was done."""
+    found: dict[tuple[str, bool], list[Trouble]] = {}
+    for one in troubles:
+        found.setdefault((one.meaning, one in _AFTER_THE_WORK), []).append(one)
+    return list(found.values())
+
+
+def before_a_write(kind: str, place: str) -> list[Trouble]:
+    fitting = [one for one in _ANY if one.name != _TRUE.get((kind, place))]
+    return [_LIMITS[kind][0], *(one for one in fitting if ALL or one.name in _BEFORE_A_WRITE[place])]
 
 
 HANGS = _plain("hangs", faults.hang, "later")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -11,6 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from time import monotonic
 
+from tests.processes import FORKS
 from tests.soak.process import Given
 
 Target = Callable[[Given, Connection], None]
@@ -18,14 +18,11 @@ Target = Callable[[Given, Connection], None]
 PATIENCE = 90  # seconds for a start, on a machine that is busy with other tests
 STOP_SECONDS = 20  # ten are promised; a busy machine gets twice as many
 
-# Each is forked from one process that has imported everything and runs nothing, for to import takes two
-# seconds of a core. It is that process's child, so a kill of it leaves nothing to reap here.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.soak.process"])
-
 
 class Kept:
-    """One of them. `pause` gives the seconds until the next start; `broken` collects what never may be.
+    """One of them, forked as the tests' commands are.
+
+    `pause` gives the seconds until the next start; `broken` collects what never may be.
 
     A start may fail where the database is away. One that has said that it works goes on, whatever happens.
     """
@@ -85,9 +82,9 @@ class Kept:
 
     async def _keep(self) -> None:
         while True:
-            hears, says = _CONTEXT.Pipe(duplex=False)
+            hears, says = FORKS.Pipe(duplex=False)
             self._expected = False
-            self._process = _CONTEXT.Process(target=self._target, args=(self._given, says), name=self.name)
+            self._process = FORKS.Process(target=self._target, args=(self._given, says), name=self.name)
             self._process.start()
             says.close()
             with hears:
