@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from connectors.base import Block, Bullets, Document, Inline, Link, Paragraph, Text
+from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
 
 # GitHub cuts at 65,536 characters; the rest is room for the two marker lines above the text.
 MARKDOWN_LIMIT = 65_000

@@ -13,7 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel
 
-from connectors.base import Connector, Document, Marker
+from connectors.base import Connector, Marker
+from connectors.document import Document
 from connectors.facts import Clock, Patience
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope

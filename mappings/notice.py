@@ -1,6 +1,6 @@
 """What Northing says on a ticket: the full text and the one-line texts. Pure.
 
-Texts are `connectors.base.Document`s; escaping is the renderers' work, naming a goal only as
+Texts are `connectors.document.Document`s; escaping is the renderers' work, naming a goal only as
 its visibility allows is done here.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from connectors.base import Block, Bullets, Document, Inline, Link, Paragraph, Text
+from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
 from mappings.commands import HELP, LINK, SNOOZE
 from mappings.goals import KeyResult, may_name, name_on_ticket
 from mappings.linking import Linked

@@ -8,18 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.base import (
-    BadPayload,
-    Document,
-    Gone,
-    Marker,
-    Paragraph,
-    Rejected,
-    Text,
-    Unanswered,
-    Unauthorized,
-    Unavailable,
-)
+from connectors.base import BadPayload, Gone, Marker, Rejected, Unanswered, Unauthorized, Unavailable
+from connectors.document import Document, Paragraph, Text
 from connectors.jira import payloads
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.errors import error_of, messages_of
@@ -302,7 +292,7 @@ def test_trap_8_a_comment_is_adf_with_its_marker_in_the_same_request() -> None:
 )  # fmt: skip
 def test_the_marker_is_this_installations(properties: Any, carried: bool) -> None:
     found = payloads.marker_of({"id": "1", "properties": properties})
-    assert Marker("inst", 5).fits(found) is carried
+    assert Marker("inst", 5).fits(found, ours=True) is carried
 
 
 # --- errors ---------------------------------------------------------------------------------
@@ -351,7 +341,9 @@ def test_what_an_answer_stands_for(
         ({"retry-after": "7.5"}, 7.5),
         ({"retry-after": "0"}, 1),
         ({"retry-after": "Fri, 20 Nov 2026 12:02:00 GMT"}, 120),
+        ({"retry-after": "Fri, 20 Nov 2026 11:00:00 GMT"}, 1),  # over: at once
         ({"x-ratelimit-reset": "2026-11-20T12:01:30Z"}, 90),
+        ({"x-ratelimit-reset": "2026-11-20T11:59:59Z"}, 1),
         ({"retry-after": "soon"}, 60),
         ({"retry-after": "nan"}, 60),
         ({"retry-after": "inf"}, 60),

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from connectors.base import (
     Account,
-    BadPayload,
     Comment,
     CommentRef,
-    Document,
     Epic,
     EpicRef,
     Gone,
@@ -29,11 +27,13 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.budget import told
+from connectors.document import Document
 from connectors.facts import PATIENCE, Clock, Inspection, Patience, Told, utc_now
-from connectors.jira import comments, payloads
+from connectors.jira import payloads, persons
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
-from connectors.jira.errors import NEW_TOKEN, Forbidden, Unsuited
+from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
+from connectors.jira.lists import listed, markers_one_by_one, whole_list
 from connectors.jira.wire import Wire
 
 _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call takes
@@ -65,6 +65,7 @@ class JiraConnector:
         self._epics = epics
         self._types: list[str] | None = None
         self._account: Account | None = None
+        self._in_bulk = True  # until the site says that it does not know that call
 
     @property
     def requests(self) -> int:
@@ -73,6 +74,9 @@ class JiraConnector:
     @property
     def told(self) -> Told:
         return told(self._wire.heard, self._wire.heard_at)
+
+    def heed(self, told: Told, heard_at: datetime) -> None:
+        """Nothing: Jira names several limits of different calls, and says 429 where one of them is spent."""
 
     async def aclose(self) -> None:
         await self._wire.aclose()
@@ -93,21 +97,23 @@ class JiraConnector:
     async def projects(self) -> list[Project]:
         self._types = None  # types come with projects; each run resolves them anew
         if self._scope.projects is None:
-            listed = await self._project_pages({})
-            await self._is_known(listed)
-            return [payloads.project_of(p) for p in listed]
+            shown = await self._project_pages({}, ())
+            await self._is_known(shown)
+            return [payloads.project_of(p) for p in shown]
         found: dict[str, Project] = {}
         wanted = list(dict.fromkeys(self._scope.projects))
         for start in range(0, len(wanted), _KEYS):
-            for raw in await self._project_pages({"keys": wanted[start : start + _KEYS]}):
+            keys = wanted[start : start + _KEYS]
+            for raw in await self._project_pages({"keys": keys}, keys):
                 project = payloads.project_of(raw)
                 found[project.key.upper()] = project
         await self._is_known(found)
         lost = "Jira has no project with this key, or the account may not browse it."
         return [found.get(key) or Project(key, problem=lost) for key in wanted]
 
-    async def _project_pages(self, params: dict[str, Any]) -> list[Any]:
-        return await self._whole_list("project/search", "values", params | {"maxResults": _KEYS})
+    async def _project_pages(self, params: dict[str, Any], keys: Sequence[str]) -> list[Any]:
+        params = params | {"maxResults": _KEYS}
+        return await whole_list(self._wire, "project/search", "values", params, keys=keys)
 
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         jql = payloads.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
@@ -137,18 +143,14 @@ class JiraConnector:
 
     def _found(self, answer: Any) -> _Found:
         issues = payloads.issues_of(answer)
-        return _Found([payloads.ticket_of(i, self._site, self._epics.fields) for i in issues], answer)
+        return _Found([self._ticket(issue) for issue in issues], answer)
 
     async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
         types = set(await self._type_ids() if refs else [])
         tickets: dict[str, payloads.Ticket] = {}
         for start in range(0, len(refs), _FETCH):
-            body = {
-                "issueIdsOrKeys": [ref.remote_id for ref in refs[start : start + _FETCH]],
-                "fields": [*payloads.FIELDS, *self._epics.fields],
-            }
-            found = await self._wire.call("POST", "issue/bulkfetch", body=body, read=self._found)
-            tickets |= {ticket.epic.remote_id: ticket for ticket in found.tickets}
+            found = await self._fetched([ref.remote_id for ref in refs[start : start + _FETCH]])
+            tickets |= {ticket.epic.remote_id: ticket for ticket in found}
         fitting = {i for i, t in tickets.items() if self._in_projects(t.epic) and t.type_id in types}
         members = await self._members(sorted(fitting))
 
@@ -162,6 +164,29 @@ class JiraConnector:
             return Missing(ticket.epic.ref, "not_an_epic" if here else "out_of_scope")
 
         return [present(ref) for ref in refs]
+
+    async def _fetched(self, ids: list[str]) -> list[payloads.Ticket]:
+        fields = [*payloads.FIELDS, *self._epics.fields]
+        if self._in_bulk:
+            body = {"issueIdsOrKeys": ids, "fields": fields}
+            try:
+                return (await self._wire.call("POST", "issue/bulkfetch", body=body, read=self._found)).tickets
+            except NoSuchCall:
+                self._in_bulk = False
+        found = [await self._one_fetched(i, {"fields": ",".join(fields)}) for i in ids]
+        await self._is_known(all(found))  # nobody is told of each issue that it is not there
+        return [ticket for ticket in found if ticket is not None]
+
+    async def _one_fetched(self, issue_id: str, params: dict[str, str]) -> payloads.Ticket | None:
+        try:
+            return await self._wire.call(
+                "GET", f"issue/{_part(issue_id)}", params, read=self._ticket, gone=True
+            )
+        except Gone:
+            return None
+
+    def _ticket(self, issue: Any) -> payloads.Ticket:
+        return payloads.ticket_of(issue, self._site, self._epics.fields)
 
     def _in_projects(self, epic: Epic) -> bool:
         return self._scope.projects is None or epic.project.upper() in self._scope.projects
@@ -185,9 +210,9 @@ class JiraConnector:
 
     async def _type_ids(self) -> list[str]:
         if self._types is None:
-            listed = await self._wire.call("GET", "issuetype")
-            await self._is_known(listed)
-            self._types = payloads.epic_type_ids(listed, self._epics.issue_types)
+            types = await self._wire.call("GET", "issuetype")
+            await self._is_known(types)
+            self._types = payloads.epic_type_ids(types, self._epics.issue_types)
         return self._types
 
     async def _is_known(self, found: Any) -> None:
@@ -204,41 +229,35 @@ class JiraConnector:
         """Comments are listed without their properties, so those are asked for by id."""
         account = self._account or await self.account()
         async with self._really_gone(ref, None):
-            listed = await self._comments(ref)
-        authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in listed}
+            shown = await self._comments(ref)
+        authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in shown}
         ids = sorted(filter(str.isdigit, authors), key=lambda i: (authors[i] != account.id, int(i)))
-        marked: set[str] = set()
-        for start in range(0, len(ids), _FETCH):
-            batch = [int(i) for i in ids[start : start + _FETCH]]
-            shown = await self._by_id(batch)
-            if len(shown) < len(batch):
-                # Not to be told from a ticket without our comment, and a second one would follow.
-                await self.account()
-                raise Unavailable("Jira did not show every comment that it had listed.")
-            marked |= {str(c["id"]) for c in shown if marker.fits(payloads.marker_of(c))}
-        return [self._comment(ref, i, ours=authors[i] == account.id) for i in ids if i in marked]
+        marks = await self._markers(ids, [i for i in ids if authors[i] == account.id])
+        found = [self._comment(ref, i, ours=authors[i] == account.id) for i in ids]
+        return [one for one in found if marker.fits(marks.get(one.id), ours=one.ours)]
 
-    async def _by_id(self, ids: list[int]) -> list[dict[str, Any]]:
-        answer = await self._wire.call("POST", "comment/list", {"expand": "properties"}, {"ids": ids})
-        return _list(answer, "values")
+    async def _markers(self, ids: list[str], own: list[str]) -> dict[str, str | None]:
+        marks: dict[str, str | None] = {}
+        try:
+            for start in range(0, len(ids), _FETCH):
+                batch = ids[start : start + _FETCH]
+                body = {"ids": [int(i) for i in batch]}
+                answer = await self._wire.call("POST", "comment/list", {"expand": "properties"}, body)
+                shown = {str(c.get("id")): payloads.marker_of(c) for c in listed(answer, "values")}
+                if not shown.keys() >= set(batch):
+                    # Not to be told from a ticket without our comment, and a second one would follow.
+                    await self.account()
+                    raise Unavailable("Jira did not show every comment that it had listed.")
+                marks |= shown
+        except NoSuchCall:
+            marks = await markers_one_by_one(self._wire, own)
+            await self._is_known(all(marks.values()))
+        return marks
 
     async def _comments(self, ref: EpicRef) -> list[dict[str, Any]]:
         path = f"issue/{_part(ref.remote_id)}/comment"
         params = {"maxResults": 100, "orderBy": "created"}
-        return await self._whole_list(path, "comments", params, gone=True)
-
-    async def _whole_list(
-        self, path: str, member: str, params: dict[str, Any], *, gone: bool = False
-    ) -> list[dict[str, Any]]:
-        """All pages of a list. Raises `BadPayload` where there are too many."""
-        found: list[dict[str, Any]] = []
-        for _ in range(payloads.MOST_PAGES):
-            answer = await self._wire.call("GET", path, params | {"startAt": len(found)}, gone=gone)
-            page = _list(answer, member)
-            found += page
-            if payloads.at_end(answer, page, found):
-                return found
-        raise BadPayload(f"Jira's list at {path} has more than {payloads.MOST_PAGES} pages.")
+        return await whole_list(self._wire, path, "comments", params, gone=True)
 
     async def put_comment(
         self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
@@ -279,62 +298,10 @@ class JiraConnector:
             ) from error
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
-        """Two requests: the comment, and its author's right unless no person wrote it; a third where Jira
-        does not answer the question of rights.
-
-        Before a comment counts as gone one more makes sure that the credentials hold, for Jira answers
-        those it does not know with an empty list.
-        """
-        ticket = comment.ticket.remote_id
-        listed = await self._by_id([comments.id_of(comment.id)])
-        raw = next((c for c in listed if str(c.get("id")) == comment.id), None)
-        if raw is None:
-            await self.account()
-            return None
-        if comments.elsewhere(raw, ticket):
-            return None
-        found = comments.ticket_comment(raw)
-        return found if found.ours else replace(found, may_steer=await self._may_edit(ticket, raw))
-
-    async def _may_edit(self, ticket: str, raw: dict[str, Any]) -> bool:
-        """Whether the comment's author may edit the ticket, as Jira says it.
-
-        To ask for somebody else takes Administer Jira, which Northing neither needs nor wants. Where Jira
-        refuses the question, those whom the ticket itself names may: reporter, creator and assignee.
-        """
-        author = raw.get("author") or {}
-        account = author.get("accountId")
-        if not isinstance(account, str):
-            return False
-        question = comments.permission_question(account, ticket)
-        try:
-            answer = await self._wire.call("POST", "permissions/check", body=question)
-        except Forbidden:
-            return await self._is_named(ticket, account)
-        except Unsuited as error:
-            if not comments.concerns_administrators(error.message):
-                raise
-            return await self._is_named(ticket, account)
-        except Unauthorized:
-            await self.account()  # raises if the credentials are no longer good
-            return await self._is_named(ticket, account)
-        return comments.is_permitted(answer, ticket)
-
-    async def _is_named(self, ticket: str, account: str) -> bool:
-        issue = await self._wire.call(
-            "GET", f"issue/{comments.id_of(ticket)}", params={"fields": ",".join(comments.NAMED)}
-        )
-        return comments.is_named(issue, account)
+        return await persons.read(self._wire, comment, self.account)
 
     def _comment(self, ref: EpicRef, comment_id: str, ours: bool = True) -> Comment:
         return Comment(comment_id, payloads.comment_url(self._site, ref.key, comment_id), ours)
-
-
-def _list(answer: Any, member: str) -> list[dict[str, Any]]:
-    found = answer.get(member) if isinstance(answer, dict) else None
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise BadPayload(f"Jira's answer has no list of {member}.")
-    return found
 
 
 def _part(value: str) -> str:

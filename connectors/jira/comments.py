@@ -10,14 +10,12 @@ import re
 from typing import Any
 
 from connectors.base import BadPayload, TicketComment
-from connectors.jira.payloads import PROPERTY
 from connectors.jira.text import lines_of
 from connectors.markup import storable
 
 EDIT = "EDIT_ISSUES"
 NAMED = ("reporter", "creator", "assignee")
 
-_OF_ISSUE = re.compile(r"/issue/([0-9]+)/comment/[0-9]+$")
 _ID = re.compile(r"[0-9]{1,19}")
 
 
@@ -28,27 +26,19 @@ def id_of(text: str) -> int:
     return int(text)
 
 
-def elsewhere(comment: dict[str, Any], issue_id: str) -> bool:
-    """Whether the comment says that it belongs to another issue."""
-    address = comment.get("self")
-    found = _OF_ISSUE.search(address) if isinstance(address, str) else None
-    return found is not None and found[1] != issue_id
+def ticket_comment(comment: Any) -> TicketComment:
+    """A comment, an app's being `ours`; its marker and its author's right are not settled yet.
 
-
-def ticket_comment(comment: dict[str, Any]) -> TicketComment:
-    """A comment listed with its properties; nobody's right is settled yet. Raises `BadPayload`.
-
-    A comment with the property of any installation's notice is no person's, nor is an app's.
+    Raises `BadPayload`.
     """
     try:
         author = comment.get("author") or {}
-        marked = any(known["key"] == PROPERTY for known in comment.get("properties") or ())
         shown = author.get("displayName") or author.get("accountId") or "anonymous"
         return TicketComment(
             id=str(comment["id"]),
             author=storable(str(shown)),
             lines=lines_of(comment.get("body")),
-            ours=marked or author.get("accountType") == "app",
+            ours=author.get("accountType") == "app",
             may_steer=False,
         )
     except (KeyError, TypeError, AttributeError) as error:

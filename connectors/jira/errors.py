@@ -11,8 +11,12 @@ from typing import Any
 from connectors.base import ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from connectors.markup import clean
 
+ADDRESS = "Set base_url to the Jira site, https://NAME.atlassian.net."
 NEW_TOKEN = "Make a new API token for this account and put it into the source's credentials."  # noqa: S105
 _LONGEST_WAIT = 24 * 3600.0
+
+# There is an address of this form, and it takes other requests.
+_NO_SUCH_CALL = {405, 501}
 
 # After these a write may have been carried out all the same.
 _TROUBLE = {408, 425, 500, 502, 503, 504}
@@ -20,6 +24,10 @@ _TROUBLE = {408, 425, 500, 502, 503, 504}
 
 class Forbidden(Rejected):
     """The account is known and may not do this."""
+
+
+class NoSuchCall(Rejected):
+    """The site has no such call at this address; there may be another way to the same."""
 
 
 class Unsuited(Rejected):
@@ -47,13 +55,14 @@ def error_of(
             "Set base_url to the site's present address; Northing follows no redirect with its token.",
         )
     if status == 429:
-        return Unavailable("Jira limits our requests.", retry_after(headers, now, 60.0))
+        return Unavailable("Jira limits our requests.", retry_after(headers, now) or 60.0)
     if status in _TROUBLE:
-        wait = retry_after(headers, now, 60.0)
         kind = Unanswered if write else Unavailable
-        return kind(f"Jira is in trouble: {said}", wait)
+        return kind(f"Jira is in trouble: {said}", retry_after(headers, now))
     if status in {404, 410}:
         return Gone(f"Jira does not have it, or does not show it to us: {said}")
+    if status in _NO_SUCH_CALL:
+        return NoSuchCall(f"Jira does not know the call: {said}", ADDRESS)
     if status == 403:
         return Forbidden(f"Jira forbids it: {said}", "Give the account the permission it lacks.")
     kind_of = Unsuited if status == 400 else Rejected
@@ -73,19 +82,19 @@ def _anonymous(status: int, headers: Mapping[str, str]) -> str | None:
     return None
 
 
-def retry_after(headers: Mapping[str, str], now: datetime, otherwise: float) -> float:
-    """Seconds to wait, never less than told: `Retry-After` (number or date), else `X-RateLimit-Reset`."""
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds to wait, never less than told: `Retry-After` (number or date), else `X-RateLimit-Reset`; None
+    where neither tells. A moment that has passed is at once."""
     told = headers.get("retry-after", "").strip()
     try:
         seconds = float(told)
     except ValueError:
         moment = _moment(told) or _moment(headers.get("x-ratelimit-reset", ""))
+        if moment is None:
+            return None
         # By the clock of who said it, which may be hours from ours.
-        there = _moment(headers.get("date", "")) or now
-        seconds = (moment - there).total_seconds() if moment else otherwise
-    if not 0 <= seconds < float("inf"):
-        seconds = otherwise
-    return min(max(seconds, 1.0), _LONGEST_WAIT)
+        seconds = max((moment - (_moment(headers.get("date", "")) or now)).total_seconds(), 0.0)
+    return min(max(seconds, 1.0), _LONGEST_WAIT) if 0 <= seconds < float("inf") else None
 
 
 def _moment(text: str) -> datetime | None:

@@ -10,17 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connectors.base import (
-    Account,
-    BadPayload,
-    Document,
-    Epic,
-    Marker,
-    Project,
-    Rejected,
-    StatusCategory,
-    Unauthorized,
-)
+from connectors.base import Account, BadPayload, Epic, Marker, Project, Rejected, StatusCategory, Unauthorized
+from connectors.document import Document
 from connectors.jira.text import lines_of
 from connectors.markup import storable, to_adf
 

@@ -26,7 +26,7 @@ from connectors.base import (
 )
 from connectors.bodies import ACCEPTED, Body, without
 from connectors.facts import Clock, Patience
-from connectors.jira.errors import error_of
+from connectors.jira.errors import ADDRESS, NoSuchCall, error_of
 from connectors.jira.sockets import Cuttable
 
 _THREADS = 4
@@ -86,7 +86,7 @@ class Wire:
     @overload
     async def call(
         self, method: str, path: str, params: Mapping[str, Any] | None = None,
-        body: Mapping[str, Any] | None = None, *, read: Callable[[Any], T],
+        body: Mapping[str, Any] | None = None, *, read: Callable[[Any], T], gone: bool = False,
     ) -> T: ...  # fmt: skip
 
     async def call(
@@ -102,7 +102,7 @@ class Wire:
         """A request that changes nothing; its JSON, or what `read` makes of it in the thread.
 
         `gone`: a 404 means that the ticket is not there. Elsewhere it means that the call itself
-        is not known at this address, which a person has to look at.
+        is not known at this address (`NoSuchCall`); where no other leads there, a person has to look at it.
         """
         return await self._call(method, path, params, body, read or _as_it_is, write=False, gone=gone)
 
@@ -127,13 +127,11 @@ class Wire:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except TimeoutError:
             raise self._silence(write, f"within {self._patience.total:g} s") from None
-        except Gone as error:
-            if gone:
+        except (Gone, NoSuchCall) as error:
+            if gone and isinstance(error, Gone):
                 raise
-            raise Rejected(
-                f"{self._site} does not know the call {path}. {error.message}",
-                "Set base_url to the Jira site, https://NAME.atlassian.net.",
-            ) from error
+            unknown = f"{self._site} does not know the call {path}. {error.message}"
+            raise NoSuchCall(unknown, ADDRESS) from error
 
     def _send(
         self,
@@ -178,7 +176,7 @@ class Wire:
         except ValueError:
             if write:
                 raise Unanswered("Jira took the request, but its answer could not be read.") from None
-            raise BadPayload(f"Jira's answer to {path} is not JSON.") from None
+            raise BadPayload(f"Jira's answer to {path} is not JSON, or breaks off.") from None
 
     def _session(self) -> requests.Session:
         client = getattr(self._local, "client", None)
