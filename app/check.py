@@ -6,7 +6,7 @@ Reads the database, asks the trackers and our own door, and writes nowhere. It w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.vault import CannotOpen
 from app.webhook_check import Heard, about_webhooks
 from connectors.facts import Fact
+from connectors.inspection import WRITING
 from mappings.tables import Delivery, Epic, NoticeWrite, Source, SourceProject
 
 APART_SECONDS = 60
@@ -36,8 +37,6 @@ SEND_AGAIN = (
 
 class NoSuchSource(Failed):
     """No source has this name; the message names those that there are."""
-
-    code = 2
 
 
 @dataclass(frozen=True)
@@ -119,16 +118,19 @@ async def _known(session: AsyncSession, source: Source) -> _Known:
     )
 
 
-def _about_writing(known: _Known) -> Iterator[Fact]:
+def _about_writing(known: _Known, told: Collection[str]) -> Iterator[Fact]:
+    """Of projects in `told` the tracker has said by itself that nobody writes there."""
     if known.written_at is not None:
         yield Fact(
             "ok", "last write", f"A ticket was last written to at {known.written_at:%Y-%m-%d %H:%M} UTC."
         )
     for project in known.stopped:
+        if project.key in told:
+            continue
         reason = project.writes_stopped_why or "it was refused again and again."
         why = f"Northing stopped writing there: {reason}"
         todo = "Give the right, or take the project out of the scope; see the source's health."
-        yield Fact("missing", "writing", why, todo, (project.key,), writing=True)
+        yield Fact("missing", WRITING, why, todo, (project.key,), writing=True)
 
 
 # --- from the tracker and the door -----------------------------------------------------------------
@@ -147,7 +149,8 @@ async def _look(runtime: Runtime, known: _Known) -> Checked:
     except ValidationError:
         why = "The stored credentials, scope or epics do not fit this version."
         facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
-    facts += _about_writing(known)
+    told = {key for fact in facts if fact.what == WRITING for key in fact.projects}
+    facts += _about_writing(known, told)
     facts += await about_webhooks(runtime, source, known.heard)
     shown = (fact for one in facts for fact in _in_mode(one, source.notices))
     return Checked(source.name, source.base_url, tuple(_without(secrets, fact) for fact in shown))

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from connectors.facts import Budget, Told
 
 _MOST = 2**31 - 1  # of a column; what is more is no limit
+_LONGEST_REST = timedelta(hours=24)
 _POLICY = re.compile(r'"([^"]{1,100})"((?:\s*;\s*[a-z]+=[0-9]{1,12})+)')
 _MEMBER = re.compile(r"([a-z]+)=([0-9]+)")
 
@@ -24,6 +25,19 @@ def told(headers: Mapping[str, str], heard_at: datetime) -> Told:
     # What a cache in between answers is dated by when it was made.
     ahead = None if "age" in headers else clock_ahead(headers, heard_at)
     return Told(_structured(headers, heard_at) or _plain(headers), ahead)
+
+
+def spent_until(told: Told, heard_at: datetime) -> datetime | None:
+    """Until when, by our clock, no request is to go out; None where some are left, or nobody says when.
+
+    The limit's end is taken for a moment of the tracker's clock, as GitHub's is.
+    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
+    """
+    budget = told.budget
+    if budget is None or budget.remaining > 0 or budget.resets_at is None:
+        return None
+    until = budget.resets_at - timedelta(seconds=told.clock_ahead or 0)
+    return min(until, heard_at + _LONGEST_REST)
 
 
 def clock_ahead(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -36,6 +50,8 @@ def clock_ahead(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _plain(headers: Mapping[str, str]) -> Budget | None:
+    if headers.get("x-ratelimit-resource", "core") != "core":
+        return None  # GitHub counts searches and some others apart; none of our calls are among them
     remaining = _number(headers.get("x-ratelimit-remaining"))
     if remaining is None:
         return None

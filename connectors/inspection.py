@@ -8,7 +8,7 @@ from connectors.base import Connector, ConnectorError, Project, Unauthorized, Un
 from connectors.facts import Fact, Inspection, Level
 
 MOST_PROJECTS = 100  # are looked at one by one; each costs a request or two
-SIGN_IN = "sign-in"
+SIGN_IN, WRITING = "sign-in", "writing"
 
 Step = tuple[str, Callable[[], Awaitable[None]]]
 
@@ -63,6 +63,9 @@ class Inspector:
             self.note("ok", "projects", f"{len(keys)} in scope can be read.", projects=keys)
         elif not found:
             self.note("missing", "projects", why_none, what_to_do)
+        for why in dict.fromkeys(project.read_only for project in self.readable if project.read_only):
+            keys = [project.key for project in self.readable if project.read_only == why]
+            self.note("warning", WRITING, f"Nothing can be written there: {why}", projects=keys, writing=True)
         if desks := [project.key for project in self.readable if project.service_desk]:
             why = "Service desk: it is read and never written to, for comments there reach customers."
             self.note("ok", "service desk", why, projects=desks)

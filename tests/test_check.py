@@ -248,7 +248,7 @@ async def test_a_source_that_is_not_there(world: World, checking: Checking) -> N
     for name in ("jirra", "a\x00b"):
         with pytest.raises(NoSuchSource, match=r"there are jira$") as refused:
             await checking(name)
-        assert _expected(refused.value) == 2  # wrong usage
+        assert _expected(refused.value) == 1  # as `northing sync` does
 
 
 # --- the door ------------------------------------------------------------------------------------

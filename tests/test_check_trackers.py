@@ -236,7 +236,7 @@ def ending(host: GitHubHost, days: float) -> None:
 GITHUB = [
     ("no issues", lambda h: h.no_issues.add("acme/core"), "missing", "Issues: Read-only", ("acme/core",)),
     ("not to be seen", lambda h: h.hidden.add("acme/core"), "missing", "project", ("acme/core",)),
-    ("archived", archive, "missing", "project", ("acme/core",)),
+    ("archived", archive, "warning", "writing", ("acme/core",)),
     ("ends soon", lambda h: ending(h, 3), "warning", "token expiry", ()),
     ("the organisation", lambda h: classic(h, "repo, admin:org"), "not_needed", "scope admin:org", ()),
     ("workflows", lambda h: classic(h, "repo, workflow"), "not_needed", "scope workflow", ()),
@@ -307,7 +307,9 @@ async def test_an_enterprise_server_tells_its_release() -> None:
 
 SELECTORS = [
     ({"labels": ["EPIC"]}, {"label EPIC": "ok"}),
-    ({"labels": ["initiative"]}, {"label initiative": "missing"}),
+    ({"labels": ["initiative"]}, {"label initiative": "warning"}),
+    ({"labels": ["initiative"], "issue_types": ["Saga"]},
+     {"label initiative": "warning", "issue type Saga": "missing"}),
     ({"labels": ["epic", "initiative"]}, {"label epic": "ok", "label initiative": "warning"}),
     ({"labels": ["a b/ä"], "issue_types": ["epic"]}, {"label a b/ä": "warning", "issue type epic": "ok"}),
     ({"issue_types": ["Saga"]}, {"issue type Saga": "missing"}),
@@ -318,6 +320,19 @@ SELECTORS = [
 async def test_a_selector_is_looked_for_in_github(epics: dict[str, Any], levels: dict[str, str]) -> None:
     found = await inspect_github(github_host(), epics=epics)
     assert {one.what: one.level for one in found.facts if one.what in levels} == levels
+
+
+async def test_a_host_without_meta_and_labels_lacks_nothing() -> None:
+    """An issue with the label tells that it is there; a release that is not told is no right."""
+
+    def bare(tracker: Tracker) -> None:
+        for route in ("GET /meta", "GET *labels/*"):
+            tracker.faults.add(route, faults.answer(404, {"message": "Not Found"}), times=None)
+
+    found = await inspect_github(github_host(), break_it=bare)
+    assert of_level(found, "missing") == of_level(found, "warning") == []
+    assert (fact(found, "server").level, fact(found, "label epic").level) == ("unknown", "ok")
+    assert "acme/shop" in fact(found, "label epic").why
 
 
 async def test_issue_types_that_are_not_shown_are_unknown() -> None:

@@ -15,21 +15,19 @@ from connectors.base import (
     BadPayload,
     Comment,
     Connector,
-    Document,
     Epic,
     EpicRef,
     Gone,
     Marker,
     Missing,
     Page,
-    Paragraph,
     Project,
     Rejected,
-    Text,
     Unanswered,
     Unauthorized,
     Unavailable,
 )
+from connectors.document import Document, Paragraph, Text
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.payloads import NOTICE as NOTICE_LINE

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from connectors.base import Document, Link, Marker, Paragraph, Text
+from connectors.base import Marker
+from connectors.document import Document, Link, Paragraph, Text
 from connectors.registry import KINDS, check_base_url, is_loopback, tracker_id
 
 JIRA, GITHUB = "https://acme.atlassian.net", "https://api.github.com"

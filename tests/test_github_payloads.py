@@ -8,19 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connectors.base import (
-    BadPayload,
-    Document,
-    EpicRef,
-    Gone,
-    Marker,
-    Paragraph,
-    Rejected,
-    Text,
-    Unanswered,
-    Unauthorized,
-    Unavailable,
-)
+from connectors.base import BadPayload, EpicRef, Gone, Marker, Rejected, Unanswered, Unauthorized, Unavailable
+from connectors.document import Document, Paragraph, Text
 from connectors.github import payloads
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.errors import error_of, message_of
@@ -197,7 +186,7 @@ def test_a_text_is_read_for_epics_only() -> None:
 def test_the_first_two_lines_are_the_marker() -> None:
     body = payloads.comment_body(Document((Paragraph((Text("No key result"),)),)), MARKER)["body"]
     assert body == "<!-- northing:notice -->\n<!-- northing:id inst/5 -->\n\nNo key result"
-    assert MARKER.fits(payloads.marker_of({"body": body}))
+    assert MARKER.fits(payloads.marker_of({"body": body}), ours=True)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +201,7 @@ def test_the_first_two_lines_are_the_marker() -> None:
     ],
 )  # fmt: skip
 def test_the_marker_stands_at_the_very_top(body: str | None, carried: bool) -> None:
-    assert MARKER.fits(payloads.marker_of({"body": body})) is carried
+    assert MARKER.fits(payloads.marker_of({"body": body}), ours=True) is carried
 
 
 @pytest.mark.parametrize(
@@ -240,7 +229,7 @@ def test_what_is_no_key_is_not_called(key: str) -> None:
     [
         ({"visibility": "public"}, True, None), ({"visibility": "internal", "private": False}, False, None),
         ({"private": False}, True, None), ({"private": True}, False, None), ({}, False, None),
-        ({"private": True, "archived": True}, False, "archived"),
+        ({"private": True, "archived": True, "has_issues": False}, False, "turned off"),
         ({"private": True, "has_issues": False}, False, "turned off"),
     ],
 )  # fmt: skip
@@ -298,7 +287,14 @@ def test_the_wait_is_never_shorter_than_told(status: int, headers: dict[str, str
 @pytest.mark.parametrize(
     ("body", "message"),
     [(b'{"message":"Not Found"}', "Not Found"), (b"[1]", ""), (b"null", ""), (b"<html>", ""), (b"", ""),
-     (b'{"message":5}', ""), (b"[" * 100_000, "")],
+     (b'{"message":5}', ""), (b"[" * 100_000, ""),
+     (b'{"message":"Validation Failed","errors":[{"resource":"IssueComment","code":"custom","field":"body",'
+      b'"message":"body is\\u0007 too\\nlong"}]}', "Validation Failed (body: custom: body is too long)"),
+     (b'{"message":"Validation Failed","errors":[{"resource":"Issue","code":"missing"},"Not \\u202eyou"]}',
+      "Validation Failed (Issue: missing; Not you)"),
+     (b'{"errors":[{"message":"body is spam"}]}', "(body is spam)"),
+     (b'{"message":"No","errors":[null,5,{},[],{"code":7}]}', "No"), (b'{"message":"No","errors":{}}', "No"),
+     (b'{"message":"No","errors":["%s","b","c","d"]}' % (b"a" * 999), f"No ({'a' * 200}; b; c)")],
 )  # fmt: skip
 def test_error_bodies_in_words(body: bytes, message: str) -> None:
     assert message_of(body) == message

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import CommentRef, EpicRef, Hint
@@ -301,13 +301,11 @@ def sound(hint: Hint) -> bool:
     return points
 
 
-@settings(max_examples=75, deadline=None)
 @given(EVENTS, JSON | SHAPED)
 def test_any_json_at_all_is_heard_without_an_error(event: str | None, payload: Any) -> None:
     sound(hear(event, payload))
 
 
-@settings(max_examples=75, deadline=None)
 @given(st.sampled_from(sorted(HANDLED)), ACTIONS, st.dictionaries(MEMBERS, SHAPED, max_size=8))
 def test_handled_events_with_anything_inside(event: str, action: str, payload: dict[str, Any]) -> None:
     sound(hear(event, payload | {"action": action}))
@@ -339,13 +337,14 @@ def examples() -> list[tuple[str, Any]]:
 def test_every_recorded_delivery_is_in_one_of_the_three_sets() -> None:
     found = [hear(event, payload) for event, payload in examples()]
     assert len(found) == 329
-    assert Counter(hint.kind for hint in found) == {"handled": 41, "ignored": 288}
+    assert Counter(hint.kind for hint in found) == {"handled": 43, "ignored": 286}
     handled = Counter((h.event, h.action) for h in found if h.kind == "handled")
     assert handled == {
         ("issue_comment", "created"): 5, ("issue_comment", "deleted"): 2, ("issue_comment", "edited"): 2,
         ("issues", "assigned"): 3, ("issues", "deleted"): 1, ("issues", "edited"): 3,
         ("issues", "labeled"): 2, ("issues", "opened"): 4, ("issues", "reopened"): 1,
         ("issues", "transferred"): 1, ("issues", "unassigned"): 2, ("issues", "unlabeled"): 2,
+        ("issues", "unlocked"): 2,
         ("label", "deleted"): 2, ("milestone", "deleted"): 1, ("organization", "renamed"): 1,
         ("repository", "privatized"): 2, ("repository", "publicized"): 3, ("repository", "renamed"): 1,
         ("repository", "transferred"): 3,
@@ -354,7 +353,7 @@ def test_every_recorded_delivery_is_in_one_of_the_three_sets() -> None:
         (h.event, h.reason) for h in found if h.kind == "ignored" and h.event in ("issues", "label")
     )
     assert of_handled_events == {
-        ("issues", "is about a pull request"): 4, ("issues", "changes nothing that is stored"): 6,
+        ("issues", "is about a pull request"): 4, ("issues", "changes nothing that is stored"): 4,
         ("label", "no issue has it yet"): 3, ("label", "only its name is stored"): 1,
     }  # fmt: skip
     assert {ref for h in found for ref in h.tickets} == {EpicRef("444500041", "Codertocat/Hello-World#1")}
@@ -370,7 +369,6 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @recorded
-@settings(max_examples=75, deadline=None)
 @given(st.data())
 def test_recorded_deliveries_with_something_else_in_one_place(data: st.DataObject) -> None:
     watched = [(event, payload) for event, payload in examples() if event in HANDLED]
@@ -437,7 +435,6 @@ ODD = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=75, deadline=None)
 @given(ODD, st.booleans())
 def test_whatever_an_issue_says_it_is_left_out_or_looked_at(
     issue: dict[str, Any], by_sub_issues: bool

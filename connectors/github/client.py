@@ -14,7 +14,6 @@ from connectors.base import (
     Account,
     Comment,
     CommentRef,
-    Document,
     Epic,
     EpicRef,
     Gone,
@@ -27,7 +26,8 @@ from connectors.base import (
     Unanswered,
     Unauthorized,
 )
-from connectors.budget import told
+from connectors.budget import spent_until
+from connectors.document import Document
 from connectors.facts import PATIENCE, Clock, Inspection, Patience, Told, utc_now
 from connectors.github import payloads
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
@@ -69,7 +69,10 @@ class GitHubConnector:
 
     @property
     def told(self) -> Told:
-        return told(self._wire.heard, self._wire.heard_at)
+        return self._wire.told
+
+    def heed(self, told: Told, heard_at: datetime) -> None:
+        self._wire.rest_until = spent_until(told, heard_at)
 
     async def aclose(self) -> None:
         await self._wire.aclose()
@@ -112,7 +115,11 @@ class GitHubConnector:
         return payloads.project_of(raw)
 
     async def _organization(self, organization: str) -> list[Project]:
-        """Its repositories; what is archived or has no issues is no concern of a whole organisation."""
+        """Its repositories; what is archived or has no issues is no concern of a whole organisation.
+
+        Each repository costs a request a sync, and in old organisations most are archived; who wants one of
+        these names it.
+        """
         url: str | None = f"/orgs/{{org}}/repos?sort=full_name&direction=asc&{_PAGE}"
         used: set[str] = set()
         found: list[Project] = []
@@ -120,7 +127,8 @@ class GitHubConnector:
             while url:
                 rows, url = await self._wire.page(url, {"org": organization})
                 payloads.once(url, used)
-                found += [p for p in map(payloads.project_of, rows) if p.problem is None]
+                projects = map(payloads.project_of, rows)
+                found += [p for p in projects if p.problem is None and p.read_only is None]
         except (Gone, Forbidden) as error:
             return [Project(f"{organization}/*", problem=error.message)]
         return found
@@ -195,8 +203,8 @@ class GitHubConnector:
                 rows, url = await self._wire.page(url, payloads.place_of(ref.key))
             payloads.once(url, used)
             for row in rows:
-                if marker.fits(payloads.marker_of(row)):
-                    ours = str((row.get("user") or {}).get("id")) == account.id
+                ours = str((row.get("user") or {}).get("id")) == account.id
+                if marker.fits(payloads.marker_of(row), ours=ours):
                     found.append(self._comment(ref, str(row["id"]), ours))
         return sorted(found, key=lambda comment: not comment.ours)
 

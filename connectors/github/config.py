@@ -58,7 +58,7 @@ class GitHubScope(BaseModel):
     organizations: list[Organization] = Field(
         default_factory=list,
         max_length=1_000,
-        description="Organisations, each with all its repositories not archived.",
+        description="Organisations, each with all its repositories not archived; one that is can be named.",
     )
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from connectors.base import ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from connectors.markup import clean
@@ -56,7 +57,7 @@ def error_of(
         return Forbidden(f"GitHub forbids it: {said}", _way_out(said))
     if status in {408, 425} or status >= 500:
         kind = Unanswered if write else Unavailable
-        return kind(f"GitHub is in trouble: {said}", _seconds(headers, now) or 60.0)
+        return kind(f"GitHub is in trouble: {said}", _seconds(headers, now))
     if status in {404, 410, 451}:
         return Gone(f"GitHub does not have it, or does not show it to us: {said}")
     return Rejected(f"GitHub refused: {said}", "See what GitHub says, and change the source or the ticket.")
@@ -113,5 +114,18 @@ def message_of(body: bytes) -> str:
         said = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    message = said.get("message") if isinstance(said, dict) else None
-    return clean(message[:500]) if isinstance(message, str) else ""
+    if not isinstance(said, dict):
+        return ""
+    message, errors = said.get("message"), said.get("errors")
+    words = [message[:500]] if isinstance(message, str) else []
+    if details := [*filter(None, map(_detail, errors[:3]))] if isinstance(errors, list) else []:
+        words.append(f"({'; '.join(details)})")
+    return clean(" ".join(words))
+
+
+def _detail(error: Any) -> str:
+    """https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api#validation-failed"""
+    if not isinstance(error, dict):
+        return error[:200] if isinstance(error, str) else ""
+    parts = error.get("field") or error.get("resource"), error.get("code"), error.get("message")
+    return ": ".join(part[:200] for part in parts if isinstance(part, str) and part)

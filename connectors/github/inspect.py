@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from connectors.base import BadPayload, Connector, Gone, Project
 from connectors.facts import Inspection
@@ -72,7 +73,11 @@ class GitHubInspector(Inspector):
 
     async def _server(self) -> None:
         version = self._wire.heard.get("x-github-api-version-selected", API_VERSION)
-        said = await self._wire.item("/meta", {})
+        try:
+            said = await self._wire.item("/meta", {})
+        except (Gone, Forbidden, BadPayload) as error:
+            self.note("unknown", "server", f"It does not tell its release. {error.message}")
+            return
         release = said.get("installed_version") if isinstance(said, dict) else None
         name = f"GitHub Enterprise Server {release}" if release else "GitHub's cloud"
         self.note("ok", "server", f"{name}, REST API version {version}.")
@@ -156,8 +161,8 @@ class GitHubInspector(Inspector):
     async def _find_epics(self) -> None:
         if not self.readable:
             return
-        found = [(f"label {name}", *await self._label(name)) for name in self._epics.labels]
-        found += await self._types()
+        labels = [(f"label {name}", *await self._label(name)) for name in self._epics.labels]
+        found = [*labels, *await self._types()]
         if self._epics.with_sub_issues:
             has = None if self._sample is None else "sub_issues_summary" in self._sample
             told = {
@@ -167,7 +172,7 @@ class GitHubInspector(Inspector):
             }
             found.append(("sub-issues", has, told[has]))
         all_absent = all(there is False for _, there, _ in found)
-        for what, there, why in found:
+        for number, (what, there, why) in enumerate(found):
             if there is not False:
                 self.note("ok" if there else "unknown", what, why)
             else:
@@ -176,18 +181,24 @@ class GitHubInspector(Inspector):
                     if all_absent
                     else "Make it, or change epics."
                 )
-                self.note("missing" if all_absent else "warning", what, why, todo)
+                # A label is made in a moment, and may be about to be.
+                lacking = all_absent and number >= len(labels)
+                self.note("missing" if lacking else "warning", what, why, todo)
 
     async def _label(self, name: str) -> tuple[bool | None, str]:
-        for project in self.looked_at:
-            try:
-                await self._wire.item(f"{_REPOSITORY}/labels/{{name}}", _place(project) | {"name": name})
-            except Gone:
-                continue
-            except Forbidden as error:
-                return None, error.message
-            return True, f"The label is there, in {project.key} at least."
-        return False, "No repository of the source has this label."
+        """Whether a repository has it or, where none says so, an issue does: some hosts serve no labels."""
+        by_label = urlencode({"labels": name, "state": "all", "per_page": 1})
+        for asked in (f"labels/{quote(name, safe='')}", f"issues?{by_label}"):
+            for project in self.looked_at:
+                try:
+                    found = await self._wire.item(f"{_REPOSITORY}/{asked}", _place(project))
+                except Gone:
+                    continue
+                except Forbidden as error:
+                    return None, error.message
+                if found:
+                    return True, f"The label is there, in {project.key} at least."
+        return False, "No repository of the source has this label, nor has an issue."
 
     async def _types(self) -> list[tuple[str, bool | None, str]]:
         """Each type asked for, by the organisations of the scope; a person's repositories have none."""

@@ -13,17 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from connectors.base import (
-    Account,
-    BadPayload,
-    Document,
-    Epic,
-    EpicRef,
-    Marker,
-    Project,
-    TicketComment,
-    Unauthorized,
-)
+from connectors.base import Account, BadPayload, Epic, EpicRef, Marker, Project, TicketComment, Unauthorized
+from connectors.document import Document
 from connectors.github.config import GitHubEpics
 from connectors.github.text import lines_of
 from connectors.markup import storable, to_markdown
@@ -169,13 +160,16 @@ def listing_query(since: datetime | None) -> dict[str, str]:
     return query
 
 
+ENDLESS = "Sync again; if it stays so, see whether a proxy changes the `Link` headers of GitHub's answers."
+
+
 def once(url: str | None, used: set[str]) -> None:
     """Raises `BadPayload` if the next page's address was followed before, or there were too many; adds it to
     `used`."""
     if url in used:
-        raise BadPayload("GitHub's listing leads back to a page already read; it has no end to read to.")
+        raise BadPayload("GitHub's listing leads back to a page already read.", ENDLESS)
     if len(used) >= MOST_PAGES:
-        raise BadPayload(f"GitHub's listing has more than {MOST_PAGES} pages; it is not read to its end.")
+        raise BadPayload(f"GitHub's listing has more than {MOST_PAGES} pages.", ENDLESS)
     if url:
         used.add(url)
 
@@ -200,17 +194,21 @@ def replaced(ref: EpicRef, epic: Epic) -> bool:
 # --- repositories, account ------------------------------------------------------------------
 
 
+ARCHIVED = "The repository is archived. Unarchive it, or take it out of the scope."
+
+
 def project_of(repository: Any) -> Project:
     """https://docs.github.com/rest/repos/repos#get-a-repository"""
     try:
         visibility = repository.get("visibility")
         public = visibility == "public" if visibility else repository.get("private") is False
-        problem = None
-        if repository.get("archived"):
-            problem = "The repository is archived; nobody can comment there. Take it out of the scope."
-        elif repository.get("has_issues") is False:
-            problem = "Issues are turned off in this repository."
-        return Project(str(repository["full_name"]), public=public, problem=problem)
+        off = repository.get("has_issues") is False
+        return Project(
+            str(repository["full_name"]),
+            public=public,
+            read_only=ARCHIVED if repository.get("archived") else None,
+            problem="Issues are turned off in this repository." if off else None,
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise BadPayload("A repository in GitHub's answer could not be read.") from error
 

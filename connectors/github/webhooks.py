@@ -18,7 +18,7 @@ from connectors.webhooks import Webhooks, ignored, name, number, part, unknown
 HANDLED: dict[str, frozenset[str]] = {
     "issues": frozenset({
         "opened", "edited", "deleted", "transferred", "closed", "reopened", "labeled", "unlabeled",
-        "milestoned", "demilestoned", "assigned", "unassigned", "typed", "untyped",
+        "milestoned", "demilestoned", "assigned", "unassigned", "typed", "untyped", "unlocked",
     }),
     "sub_issues": frozenset({
         "sub_issue_added", "sub_issue_removed", "parent_issue_added", "parent_issue_removed",
@@ -37,7 +37,7 @@ _LOOKS = "changes nothing that is stored"
 _RIGHTS = "bears on people and rights, which are asked for when they are needed"
 IGNORED_ACTIONS: dict[str, dict[str, str]] = {
     "issues": {
-        "locked": _LOOKS, "unlocked": _LOOKS, "pinned": _LOOKS, "unpinned": _LOOKS,
+        "locked": _LOOKS, "pinned": _LOOKS, "unpinned": _LOOKS,
         "field_added": "issue fields are not stored", "field_removed": "issue fields are not stored",
     },
     "issue_comment": {"pinned": _LOOKS, "unpinned": _LOOKS},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -22,7 +24,8 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.bodies import ACCEPTED, Body, without
-from connectors.facts import Clock, Patience
+from connectors.budget import spent_until, told
+from connectors.facts import Clock, Patience, Told
 from connectors.github.errors import Moved, error_of
 
 # The oldest version that is still served, which GHES knows too; 2026-03-10 takes members away.
@@ -32,6 +35,8 @@ API_VERSION = "2022-11-28"
 _ACCEPT = "application/vnd.github+json"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _HOPS = 3
+
+NOT_GITHUB = "See that base_url is the address of GitHub's API, and that no proxy answers in its place."
 
 # What gidgethub raises over a good status with a body it cannot take.
 _UNREADABLE = (ValueError, RecursionError, GitHubException)
@@ -48,15 +53,16 @@ class Wire(GitHubAPI):
 
     gidgethub's ready-made httpx adapter is not used: it takes another package where that is
     installed. `calls` counts the requests sent; `heard` has the headers of the latest answer, whatever it
-    was, and is looked up in any case; `heard_at` is when it came.
+    was, and is looked up in any case; `told` is what they tell. Nothing is sent before `rest_until`.
     """
 
     def __init__(self, base_url: str, token: str, patience: Patience, clock: Clock) -> None:
         super().__init__("northing", oauth_token=token, base_url=base_url)
         self.calls = 0
         self.heard: Mapping[str, str] = httpx.Headers()
+        self.told = Told()
+        self.rest_until: datetime | None = None
         self._clock = clock
-        self.heard_at = clock()
         self._host = urlsplit(base_url).netloc
         self._origin = _origin(base_url)
         self._token = token
@@ -79,7 +85,7 @@ class Wire(GitHubAPI):
         """One page of a list, and the address of the next as GitHub gave it, None at the end."""
         data, following = await self._read(url, place)
         if not isinstance(data, list):
-            raise BadPayload(f"GitHub's answer to {url} is no list.")
+            raise BadPayload(f"GitHub's answer to {url} is no list.", NOT_GITHUB)
         return data, following
 
     async def item(self, url: str, place: Mapping[str, str]) -> Any:
@@ -108,10 +114,10 @@ class Wire(GitHubAPI):
         try:
             data, following, _ = await self._make_request("GET", url, place, b"", _ACCEPT)
         except _UNREADABLE as error:
-            raise BadPayload(f"GitHub's answer to {url} could not be read.") from error
+            raise BadPayload(f"GitHub's answer to {url} could not be read.", NOT_GITHUB) from error
         if not isinstance(data, (dict, list)):
             # gidgethub hands on what is no JSON as it came, such as the page of a proxy.
-            raise BadPayload(f"GitHub's answer to {url} could not be read.")
+            raise BadPayload(f"GitHub's answer to {url} could not be read.", NOT_GITHUB)
         return data, following
 
     async def _request(
@@ -128,7 +134,7 @@ class Wire(GitHubAPI):
         said = answer.content if answer.status < 300 else without(answer.content, [self._token])
         wrong = error_of(answer.status, answer.headers, said, write=write, now=self._clock())
         if isinstance(wrong, Moved) and not write:
-            raise BadPayload("GitHub's redirect leads nowhere.")
+            raise BadPayload("GitHub's redirect leads nowhere.", NOT_GITHUB)
         if wrong is not None:
             raise wrong
         return answer
@@ -140,6 +146,10 @@ class Wire(GitHubAPI):
                 f"{self._host} leads to another host or login{f', {origin.host}' if origin else ''}.",
                 "Set base_url to the API's present address; the token is sent nowhere else.",
             )
+        now = self._clock()
+        if self.rest_until is not None and now < self.rest_until:
+            # GitHub bans who goes on though nothing is left.
+            raise Unavailable("GitHub limits our requests.", (self.rest_until - now).total_seconds())
         self.calls += 1
         ours = {**headers, "x-github-api-version": API_VERSION, "accept-encoding": ACCEPTED}
         try:
@@ -147,7 +157,7 @@ class Wire(GitHubAPI):
                 asyncio.timeout(self._patience.total),
                 self._http.stream(method, url, headers=ours, content=body) as response,
             ):
-                self.heard, self.heard_at = response.headers, self._clock()
+                self._hear(response)
                 return _Answer(response.status_code, response.headers, await _content(response))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Without the cause, whose words may repeat the request.
@@ -156,6 +166,13 @@ class Wire(GitHubAPI):
             if method == "GET":
                 raise
             raise Unanswered(error.message) from None
+
+    def _hear(self, response: httpx.Response) -> None:
+        now = self._clock()
+        self.heard, self.told = response.headers, told(response.headers, now)
+        if response.status_code == 401:  # what is left to strangers, not to our token
+            self.told = replace(self.told, budget=None)
+        self.rest_until = spent_until(self.told, now)
 
     def _no_answer(self, error: Exception, *, write: bool) -> ConnectorError:
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):

@@ -1,0 +1,76 @@
+"""An archived repository is read like any other; that nobody can write there is known before it is tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.runtime import Runtime
+from tests.conftest import Clock
+from tests.sides import GitHubSide
+from tests.synced import health, later
+from tests.world import World
+
+WHY = "The repository is archived."
+
+
+@pytest.fixture
+async def side(world: World) -> GitHubSide:
+    """One epic of which a comment stands on the ticket."""
+    made = GitHubSide(world)
+    await made.connect(scope={"repositories": ["acme/shop"]})
+    await world.goal("KR-1")
+    made.add("With a comment")
+    await made.sync()
+    assert len(made.comments("acme/shop#1")) == 1
+    return made
+
+
+def writes(side: GitHubSide) -> int:
+    return sum(seen.method != "GET" for seen in side.tracker.log.entries)
+
+
+@pytest.mark.parametrize("mode", ["incremental", "full"])
+async def test_it_is_read_and_nothing_is_tried_there_until_it_is_open_again(
+    world: World, side: GitHubSide, runtime: Runtime, clock: Clock, mode: str
+) -> None:
+    world.host.repository("acme/shop").archived = True
+    before = writes(side)
+    new = side.add("New")
+    side.describe("acme/shop#1", "Key-Result: KR-1")
+    for _ in range(2):
+        clock.advance(hours=20)
+        run = await side.sync(mode)
+        assert (run["state"], run["error"], run["writes"]["failed"]) == ("succeeded", None, 0)
+    assert {epic["key"] for epic in await epics(world)} == {"acme/shop#1", new}
+    assert (await side.epic("acme/shop#1"))["alignment"] == "aligned"
+    assert (writes(side) - before, side.comments(new)) == (0, [])
+    shown = await health(world, "github")
+    assert (shown["state"], WHY in shown["message"]) == ("degraded", True)
+    assert "acme/shop" in shown["message"]
+    world.host.repository("acme/shop").archived = False
+    clock.advance(minutes=1)
+    await side.sync(mode)
+    await later(world, runtime, clock, minutes=1)
+    assert "Aligned with KR-1" in side.comments("acme/shop#1")[0]
+    assert len(side.comments(new)) == 1
+    assert (await health(world, "github"))["state"] == "ok"
+
+
+async def test_a_stop_of_another_kind_outlasts_the_listing(
+    world: World, side: GitHubSide, clock: Clock
+) -> None:
+    """That a repository is not archived does not say that its tickets take comments."""
+    for _ in range(6):
+        world.host.lock(side.add())
+    for _ in range(2):
+        clock.advance(minutes=1)
+        await side.sync()
+        assert "is locked" in (await health(world, "github"))["message"]
+    assert writes(side) == 1 + 5
+
+
+async def epics(world: World) -> list[Any]:
+    found: list[Any] = (await world.send("GET", "/epics"))["items"]
+    return found

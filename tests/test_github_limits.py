@@ -1,0 +1,121 @@
+"""GitHub's limit is heeded before it is passed: nothing goes out once an answer says that nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from email.utils import format_datetime
+
+import pytest
+import respx
+
+from app.runtime import Runtime
+from connectors.base import ConnectorError, Unavailable
+from connectors.facts import PATIENCE, Budget, Told
+from connectors.github.client import GitHubConnector
+from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
+from tests.conftest import Clock
+from tests.sides import GitHubSide
+from tests.synced import later
+from tests.world import World
+
+API = "https://api.github.com"
+ME = {"id": 42, "login": "northing-bot"}
+
+
+@pytest.fixture
+async def connector(clock: Clock) -> AsyncIterator[GitHubConnector]:
+    made = GitHubConnector(
+        API,
+        GitHubCredentials.model_validate({"type": "token", "token": "ghp_s3cret"}),
+        GitHubScope(repositories=["acme/shop"]),
+        GitHubEpics(),
+        PATIENCE,
+        clock,
+    )
+    yield made
+    await made.aclose()
+
+
+RESTS = [
+    ("nothing left", 200, {}, 90),
+    ("nothing left, GitHub's clock 2 h ahead", 200, {"ahead": 7200}, 90),
+    ("of what is not there", 404, {}, 90),
+    ("nobody's, for the token is not good", 401, {}, None),
+    ("one left", 200, {"x-ratelimit-remaining": "1"}, None),
+    ("of searches", 200, {"x-ratelimit-resource": "search"}, None),
+    ("no end told", 200, {"x-ratelimit-reset": ""}, None),
+    ("over already", 200, {"reset": -5}, None),
+    ("nonsense", 200, {"reset": 10**8}, 86400),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "rest"), [row[1:] for row in RESTS], ids=[row[0] for row in RESTS]
+)
+async def test_after_an_answer_with_nothing_left_nothing_is_sent(
+    clock: Clock, connector: GitHubConnector, status: int, told: dict[str, str | int], rest: int | None
+) -> None:
+    theirs = clock() + timedelta(seconds=int(told.pop("ahead", 0)))
+    until = theirs + timedelta(seconds=int(told.pop("reset", 90)))
+    headers = {
+        "date": format_datetime(theirs, usegmt=True),
+        "x-ratelimit-remaining": "0",
+        "x-ratelimit-reset": str(int(until.timestamp())),
+    } | {name: str(value) for name, value in told.items()}
+    with respx.mock:
+        asked = respx.get(f"{API}/user").respond(status, json=ME, headers=headers)
+        try:
+            await connector.account()
+        except ConnectorError:
+            assert status != 200
+        asked.respond(json=ME)
+        if rest is not None:
+            with pytest.raises(Unavailable, match="limits our requests") as caught:
+                await connector.account()
+            assert (caught.value.retry_after, asked.call_count, connector.requests) == (rest, 1, 1)
+            clock.advance(seconds=rest)
+        await connector.account()
+        assert (asked.call_count, connector.requests) == (2, 2)
+
+
+async def test_what_another_connector_was_told_counts(clock: Clock, connector: GitHubConnector) -> None:
+    until = clock() + timedelta(seconds=60)
+    connector.heed(Told(Budget(0, 5000, until + timedelta(hours=1)), clock_ahead=3600), clock())
+    with respx.mock:
+        asked = respx.get(f"{API}/user").respond(json=ME)
+        with pytest.raises(Unavailable) as caught:
+            await connector.account()
+        assert (caught.value.retry_after, asked.call_count) == (60, 0)
+        connector.heed(Told(Budget(7, 5000, until)), clock())
+        await connector.account()
+
+
+@pytest.mark.parametrize("ends", ["with the hour", "by another token"])
+async def test_who_writes_heeds_what_the_reader_was_told(
+    world: World, runtime: Runtime, clock: Clock, ends: str
+) -> None:
+    """The hour's last request is the reader's: the comments wait for the next hour, and nobody is refused."""
+    side = GitHubSide(world)
+    await side.connect()
+    await side.sync()
+    before = side.tracker.log.count()
+    await side.sync()
+    key, cost = side.add(), side.tracker.log.count() - before
+    await later(world, runtime, clock, hours=2)
+    world.host.rate_limit = cost
+    run = await side.sync()
+    assert (run["state"], run["seen"], run["writes"]["pending"]) == ("succeeded", 1, 1)
+    assert side.tracker.log.count() == before + 2 * cost
+    notice = await side.notice(key)
+    assert "limits our requests" in notice["detail"]
+    world.host.rate_limit = 5000
+    await later(world, runtime, clock, minutes=30)
+    assert side.tracker.log.count() == before + 2 * cost
+    if ends == "with the hour":
+        await later(world, runtime, clock, minutes=31)
+    else:
+        credentials = {"type": "token", "token": world.host.bot.token}
+        await world.send("PATCH", "/sources/github", {"credentials": credentials})
+        await later(world, runtime, clock, seconds=1)
+    assert (len(side.comments(key)), {seen.status for seen in side.tracker.log.entries}) == (1, {200, 201})
