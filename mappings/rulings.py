@@ -223,14 +223,39 @@ def _notice(ruling: Ruling, wanted: Wanted, standard: Standard, run_id: int) -> 
         before is None or before.target != wanted.target or before.facts_hash != wanted.facts_hash
     )
     keeps_run = before is not None and before.run_id is not None and (not queued_anew or before.taking_back)
-    body = standard.render(wanted.compose().document, Marker(standard.installation, ruling.row.id))
     return {
         "epic_id": ruling.row.id,
         "state": wanted.state,
         "target": wanted.target,
         "reason": wanted.reason,
         "detail": wanted.detail,
-        "body": body,
+        "body": _text(ruling, wanted, standard),
         "facts_hash": wanted.facts_hash,
         "run_id": before.run_id if before is not None and keeps_run else run_id,
     }
+
+
+def _text(ruling: Ruling, wanted: Wanted, standard: Standard) -> str:
+    """As it is to stand on the tracker."""
+    return standard.render(wanted.compose().document, Marker(standard.installation, ruling.row.id))
+
+
+# --- what is shown before it is written -------------------------------------------------------
+
+
+def is_to_come(notice: tables.Notice) -> bool:
+    """Whether its text is still to be written: nothing of ours is on the ticket, or an edit is queued."""
+    nothing_sent = notice.claimed_by is None and notice.unanswered_at is None
+    return nothing_sent and (notice.remote_id is None or notice.target is not None)
+
+
+def text_to_come(ruling: Ruling, standard: Standard) -> str | None:
+    """The text that would be written now: other epics' links or the names of goals may have changed it since
+    the judgement. None where the stored one holds: it is on the ticket or may be, nothing would be written,
+    or the epic was read again and not judged yet, and the time shown is that of a judgement.
+    """
+    row, before, wanted = ruling.row, ruling.notice, ruling.decision.notice
+    if before is None or not is_to_come(before) or wanted is None:
+        return None
+    is_judged = row.judged_at is not None and row.read_at <= row.judged_at
+    return _text(ruling, wanted, standard) if is_judged else None

@@ -10,7 +10,8 @@ from typing import Any, cast
 from sqlalchemy import and_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.base import Document, Epic, Marker
+from connectors.base import Epic, Marker
+from connectors.document import Document
 from mappings import tables
 from mappings.conditions import parse
 from mappings.goals import KeyResult, State, Visibility
@@ -89,8 +90,22 @@ async def load_standard(
     page: Callable[[str], str | None],
     *,
     projects: Iterable[str] | None = None,
+    like: Standard | None = None,
 ) -> Standard:
-    """Read the standard; `projects` are those whose links help to suggest key results, None for all."""
+    """Read the standard; `projects` are those whose links help to suggest key results, None for all.
+
+    With `like`, another source's that was read a moment ago, goals, rules and policy are taken from there.
+    """
+    if like is not None:
+        return replace(
+            like,
+            source=source,
+            places=await load_places(session, source.id),
+            render=render,
+            page=page,
+            linked=await _linked(session, source.id, projects),
+            _effective={},
+        )
     installation = (await session.scalars(select(tables.Installation))).one()
     return Standard(
         source=source,

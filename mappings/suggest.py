@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from connectors.base import Epic
@@ -40,13 +39,6 @@ class Suggestion:
     reason: str
 
 
-@dataclass(slots=True)
-class _Fit:
-    shared: dict[str, list[str]] = field(default_factory=dict)
-    linked: int = 0
-    score: float = 0.0
-
-
 class Candidates:
     """The live key results at one moment by the words a kind of ticket may show; made once for many epics."""
 
@@ -68,34 +60,41 @@ class Candidates:
         divided by the number of key results that have it. The epics of the project already linked
         (`linked`: how many, by key result id) add up to one. Equals come in the order of their keys.
         """
-        fits: defaultdict[int, _Fit] = defaultdict(_Fit)
         title = _words([epic.title])
         marks = _words(value for value in (*epic.labels, *epic.components) if value[:3].lower() != "kr:")
         for stem in title:
             marks.pop(stem, None)
-        for place, words, weight in (("the title", title, 1.0), ("a label or component", marks, 0.5)):
-            for stem, word in words.items():
+        scores: dict[int, float] = {}
+        for words, weight in ((title, 1.0), (marks, 0.5)):
+            for stem in words:
                 having = self._by_word.get(stem, ())
                 for goal_id in having:
-                    fits[goal_id].shared.setdefault(place, []).append(word)
-                    fits[goal_id].score += weight / len(having)
+                    scores[goal_id] = scores.get(goal_id, 0.0) + weight / len(having)
         counts = {goal_id: n for goal_id, n in (linked or {}).items() if n > 0 and goal_id in self._live}
         most = max(counts.values(), default=1)
         for goal_id, n in counts.items():
-            fits[goal_id].linked = n
-            fits[goal_id].score += n / most
+            scores[goal_id] = scores.get(goal_id, 0.0) + n / most
         best = heapq.nsmallest(
-            limit, fits, key=lambda goal_id: (-fits[goal_id].score, self._live[goal_id].key, goal_id)
+            limit, scores, key=lambda goal_id: (-scores[goal_id], self._live[goal_id].key, goal_id)
         )
-        return tuple(Suggestion(self._live[goal_id], _reason(epic, fits[goal_id])) for goal_id in best)
+        return tuple(
+            Suggestion(self._live[goal_id], self._why(goal_id, epic, title, marks, counts.get(goal_id, 0)))
+            for goal_id in best
+        )
 
-
-def _reason(epic: Epic, fit: _Fit) -> str:
-    parts = [f"shares {_quoted(words)} with {place}" for place, words in fit.shared.items()]
-    if fit.linked:
-        epics = "1 other epic" if fit.linked == 1 else f"{fit.linked} other epics"
-        parts.append(f"{epics} of {epic.project} {'is' if fit.linked == 1 else 'are'} linked to it")
-    return "; ".join(parts)
+    def _why(
+        self, goal_id: int, epic: Epic, title: Mapping[str, str], marks: Mapping[str, str], linked: int
+    ) -> str:
+        """Asked of the few that fit best alone: hundreds may share a word."""
+        parts = []
+        for place, words in (("the title", title), ("a label or component", marks)):
+            shared = [word for stem, word in words.items() if goal_id in self._by_word.get(stem, ())]
+            if shared:
+                parts.append(f"shares {_quoted(shared)} with {place}")
+        if linked:
+            epics = "1 other epic" if linked == 1 else f"{linked} other epics"
+            parts.append(f"{epics} of {epic.project} {'is' if linked == 1 else 'are'} linked to it")
+        return "; ".join(parts)
 
 
 def _quoted(words: list[str]) -> str:

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.bodies import texts_to_come
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.lookups import find_epic, key_result_in, source_at, source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import Problem, answers, invalid, not_found
 from app.api.verdict_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
 from app.runtime import Runtime
-from mappings import cases
+from mappings import cases, rulings
 from mappings.explain import explain
 from mappings.standard import load_key_results
 from mappings.tables import Epic, Link, Source
@@ -55,7 +56,11 @@ async def list_epics(
     rows, following = await page_of(session, query, Epic.id, step)
     found = await cases.load_cases(session, [row for row, _ in rows])
     goals, now = await load_key_results(session), runtime.clock()
-    items = [show_epic(name, case, goals, now) for case, (_, name) in zip(found, rows, strict=True)]
+    texts = await texts_to_come(runtime, session, found, now)
+    items = [
+        show_epic(name, case, goals, now, texts.get(case.row.id))
+        for case, (_, name) in zip(found, rows, strict=True)
+    ]
     return Page(items=items, next=following)
 
 
@@ -106,6 +111,7 @@ async def whole_epic(runtime: Runtime, session: AsyncSession, source: Source, ke
     reasons = explain(
         source.name, cases.epic_of(row), ruling.resolution, ruling.decision, standard.goals, now
     )
-    shown = show_epic(source.name, case, standard.goals.key_results, now)
+    to_come = rulings.text_to_come(ruling, standard)
+    shown = show_epic(source.name, case, standard.goals.key_results, now, to_come)
     why = [Reason.model_validate(reason, from_attributes=True) for reason in reasons]
     return EpicWithWhy(**dict(shown), why=why)

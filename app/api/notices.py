@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import and_, or_, select
 
 from app import audit
+from app.api.bodies import texts_to_come
 from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, page_of, walk
 from app.api.problems import invalid
 from app.api.verdict_models import EpicName, NoticeOut, NoticeState, show_notice
-from mappings import guard
+from mappings import cases, guard
 from mappings.tables import Epic, Notice, Run, Source, among
 
 router = APIRouter(prefix="/notices", tags=["notices"])
@@ -22,6 +23,7 @@ router = APIRouter(prefix="/notices", tags=["notices"])
 
 @router.get("", summary="List notices")
 async def list_notices(
+    runtime: RuntimeDep,
     session: SessionDep,
     state: Annotated[NoticeState | None, Query(description="In this state.")] = None,
     source: Annotated[str | None, Query(description="On epics of this source.")] = None,
@@ -30,9 +32,10 @@ async def list_notices(
 ) -> Page[NoticeOut]:
     step = walk(cursor, limit, state=state, source=source)
     query: Any = (
-        select(Notice, Epic.key, Source.name)
+        select(Notice, Epic, Source.name)
         .join(Epic, Epic.id == Notice.epic_id)
         .join(Source, Source.id == Epic.source_id)
+        .where(Epic.gone_at.is_(None))
     )
     if step.filters["state"] is not None:
         query = query.where(Notice.state == step.filters["state"])
@@ -40,7 +43,11 @@ async def list_notices(
         held = await source_in(session, step.filters["source"], "source")
         query = query.where(Epic.source_id == held.id)
     rows, following = await page_of(session, query, Notice.id, step)
-    items = [show_notice(EpicName(source=name, key=key), row) for row, key, name in rows]
+    found = await cases.load_cases(session, [epic for _, epic, _ in rows])
+    texts = await texts_to_come(runtime, session, found, runtime.clock())
+    items = [
+        show_notice(EpicName(source=name, key=epic.key), row, texts.get(epic.id)) for row, epic, name in rows
+    ]
     return Page(items=items, next=following)
 
 

@@ -52,7 +52,9 @@ class NoticeOut(BaseModel):
     state: NoticeState = Field(description="What is on the ticket; `shadow`, `held` and `due`: nothing yet.")
     reason: str | None = Field(description="Why it is held or withdrawn.", examples=["grace"])
     detail: str | None = Field(description="The same in words, or why a write failed.")
-    body: str = Field(description="What is, or would be, on the ticket.")
+    body: str = Field(
+        description="What is on the ticket; while that is still to be written, what would be written now."
+    )
     url: str | None = Field(description="The comment, once there is one.")
     run: int | None = Field(description="The run it belongs to.")
     pending: bool = Field(description="A write is queued.")
@@ -112,17 +114,26 @@ def show_finding(name: EpicName, row: tables.Finding) -> FindingOut:
     return FindingOut.model_validate({**members, "epic": name, "goal": None})
 
 
-def show_notice(name: EpicName, row: tables.Notice) -> NoticeOut:
+def show_notice(name: EpicName, row: tables.Notice, to_come: str | None) -> NoticeOut:
+    """`to_come`: the text that would be written now, None where the stored one is shown."""
     members = {
-        member: getattr(row, member)
-        for member in ("id", "state", "reason", "detail", "body", "url", "updated_at")
+        member: getattr(row, member) for member in ("id", "state", "reason", "detail", "url", "updated_at")
     }
     return NoticeOut.model_validate(
-        {**members, "epic": name, "run": row.run_id, "pending": row.target is not None}
+        {
+            **members,
+            "epic": name,
+            "body": row.body if to_come is None else to_come,
+            "run": row.run_id,
+            "pending": row.target is not None,
+        }
     )
 
 
-def show_epic(source: str, case: Case, goals: dict[int, KeyResult], now: datetime) -> EpicOut:
+def show_epic(
+    source: str, case: Case, goals: dict[int, KeyResult], now: datetime, to_come: str | None
+) -> EpicOut:
+    """`to_come` as in `show_notice`."""
     row = case.row
     name = EpicName(source=source, key=row.key)
     members = {
@@ -138,7 +149,7 @@ def show_epic(source: str, case: Case, goals: dict[int, KeyResult], now: datetim
             "alignment": row.alignment,
             "links": show_links(name, case.links, goals, now),
             "findings": [show_finding(name, found) for found in case.findings],
-            "notice": None if case.notice is None else show_notice(name, case.notice),
+            "notice": None if case.notice is None else show_notice(name, case.notice, to_come),
             "created_at": row.tracker_created_at,
             "updated_at": row.tracker_updated_at,
         }
