@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.outcome import Outcome, error_of
 from app.runtime import Runtime
 from app.vault import CannotOpen
-from connectors.base import ConnectorError, Hint
-from mappings import inbox, ledger, store, tallies
+from connectors.base import ConnectorError, Hint, Unavailable
+from mappings import inbox, ledger, store, tallies, trouble
 from mappings.tables import Delivery, Source
 
 log = structlog.get_logger()
@@ -107,10 +107,22 @@ class Batch:
         async with self.runtime.sessions.begin() as session:
             await inbox.put_off(session, self.owner, [part.id for part in parts], until)
 
-    async def pause(self, until: datetime, error: ConnectorError) -> None:
+    async def wait(self, parts: Sequence[Part], error: Unavailable) -> None:
+        """The tracker says later; `parts` are what was worked on."""
+        now = self.runtime.clock()
+        rest = error.rest(trouble.of_deliveries((part.delivery for part in parts), now))
+        await self.pause(now + rest, error, call_after=None if error.named else rest)
+
+    async def pause(
+        self, until: datetime, error: ConnectorError, *, call_after: timedelta | None = None
+    ) -> None:
         shown = error_of(error.code, error.message, error.what_to_do)
         async with self.runtime.sessions.begin() as session:
             await inbox.pause(session, self.owner, until, shown)
+            if call_after is not None:
+                await self.runtime.wake(
+                    session, "take_deliveries", after=call_after, source_id=self.source.id
+                )
         log.warning("webhooks wait", reason=error.message, until=until.isoformat())
 
     async def fail(self, parts: Sequence[Part], error: Exception) -> None:

@@ -36,7 +36,7 @@ from connectors.base import (
 )
 from connectors.registry import KINDS, Kind
 from connectors.webhooks import payload_of
-from mappings import inbox, ledger, store, tables
+from mappings import inbox, ledger, reach, store, tables
 from mappings.tables import Delivery, Source
 
 log = structlog.get_logger()
@@ -118,7 +118,7 @@ class _Work(Comments):
             await self.put_off(parts, now)
             return True
         except Unavailable as error:
-            await self.pause(now + timedelta(seconds=error.retry_after), error)
+            await self.wait(parts, error)
             return False
         except Unauthorized as error:
             async with self.runtime.sessions.begin() as session:
@@ -193,7 +193,9 @@ class _Work(Comments):
     ) -> dict[int, int | None]:
         found = await self._store(session, seen, removed)
         run_id = None
-        if found.created or found.updated or found.deleted:
+        told = [item.remote_id for item in seen.values() if isinstance(item, Epic)]
+        again = await reach.try_again(session, self.source.id, told, self.runtime.clock())
+        if again or found.created or found.updated or found.deleted:
             run_id = await self.open_run(session, found, len(seen), requests)
         await self.ended(
             session, [part for part in parts if part.hint.comment is None], "done", run_id=run_id

@@ -95,12 +95,14 @@ async def work_until_idle(runtime: Runtime) -> None:
 
 
 # While nobody works the door goes on calling. Of calls for the same work the newest is enough: who hears that
-# one sees all that the others were to tell of.
+# one sees all that the others were to tell of. One for later stands for none that is due.
 _REPEATED_JOBS = text("""
     DELETE FROM procrastinate_jobs WHERE id = ANY(ARRAY(
-        SELECT id FROM procrastinate_jobs repeated WHERE status = 'todo' AND EXISTS (
+        SELECT id FROM procrastinate_jobs repeated
+        WHERE status = 'todo' AND coalesce(scheduled_at <= now(), true) AND EXISTS (
             SELECT FROM (SELECT max(id) AS newest, task_name, args FROM procrastinate_jobs
-                WHERE status = 'todo' GROUP BY task_name, args) AS calls
+                WHERE status = 'todo' AND coalesce(scheduled_at <= now(), true)
+                GROUP BY task_name, args) AS calls
             WHERE calls.task_name = repeated.task_name AND calls.args = repeated.args
                 AND calls.newest > repeated.id)
         LIMIT 10000 FOR UPDATE SKIP LOCKED))

@@ -22,12 +22,15 @@ class Found:
     taken_back: tuple[str, ...]
 
 
-async def find(connector: Connector, ref: EpicRef, marker: Marker) -> Found:
-    """Of several of ours the oldest stays, and the others are taken back, as far as we are allowed to."""
+async def find(connector: Connector, ref: EpicRef, marker: Marker, known: str | None) -> Found:
+    """Of several of ours the one whose id is `known` stays, or else the oldest, and the others are taken
+    back, as far as we are allowed to. Where the known one is gone none is found, and none taken back."""
     found = await connector.find_comments(ref, marker)
-    doubles = [comment for comment in found[1:] if comment.ours]
-    taken_back = await _take_back(connector, ref, marker, doubles)
-    return Found(found[0] if found else None, taken_back)
+    stays = next((comment for comment in found if known in (None, comment.id)), None)
+    if stays is None or not stays.ours:
+        return Found(stays, ())
+    doubles = [comment for comment in found if comment.ours and comment is not stays]
+    return Found(stays, await _take_back(connector, ref, marker, doubles))
 
 
 async def take_back_all(connector: Connector, ref: EpicRef, marker: Marker) -> None:

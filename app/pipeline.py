@@ -25,7 +25,7 @@ from app.outcome import Outcome, error_of, note_health, note_waiting
 from app.runtime import Runtime
 from app.vault import CannotOpen
 from connectors.base import ConnectorError, Unavailable
-from mappings import barrier, cases, inbox, ledger, rulings, tallies
+from mappings import barrier, cases, inbox, ledger, rulings, tallies, trouble
 from mappings.standard import Standard, load_places
 from mappings.tables import READING_MODES, Epic, Notice, Run, Source
 
@@ -169,13 +169,16 @@ async def _close(
 
 async def _wait(runtime: Runtime, run: Run, source: Source, error: Unavailable) -> None:
     now = runtime.clock()
-    until = now + timedelta(seconds=error.retry_after)
+    rest = error.rest(trouble.of_run(run, now))
+    until = now + rest
     async with runtime.sessions.begin() as session:
         error_shown = error_of(error.code, error.message, error.what_to_do)
         await ledger.let_run_wait(session, run, runtime.worker, until, error_shown)
         begun = run.started_at or now
         in_vain = run.seen == 0 and now - begun > IN_VAIN_AFTER
         await note_waiting(session, source.id, error, until, now, in_vain=in_vain)
+        if not error.named:
+            await runtime.wake(session, "read", after=rest, run_id=run.id)
     log.warning("run waits", until=until.isoformat(), reason=error.message)
 
 

@@ -6,20 +6,23 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from datetime import timedelta
+from typing import Any
 
 from app.heartbeat import beating
-from app.outcome import NAMED, Outcome, error_of
+from app.outcome import NAMED, REPORT, Outcome, error_of
 from app.removing import remove_missing
 from app.runtime import Runtime
 from app.usage import metered
 from app.vault import CannotOpen
 from app.walk import SourceChanged, Walk, storing, writing_for
 from connectors.base import ConnectorError, Epic, EpicRef, Page, Project, Unauthorized, Unavailable
-from mappings import ledger, reach, store
+from mappings import ledger, pauses, reach, store
 from mappings.tables import Run, Source
 
 # Trackers whose tickets get a new id when they are transferred.
 KINDS_THAT_TRANSFER = frozenset({"github"})
+
+NO_ACCESS = "Give the account access to what is named, or take it out of the source's scope."
 
 
 def claimed(
@@ -75,24 +78,20 @@ class _Reader(Walk):
         await self._note_projects(projects)
         for project in projects:
             if project.problem is not None:
-                self.problems.append(f"{project.key}: {project.problem}")
+                self.problems.append((f"{project.key}: {project.problem}", NO_ACCESS))
                 continue
             try:
                 await self._read_project(project)
             except (Unavailable, Unauthorized):
                 raise
             except ConnectorError as error:
-                self.problems.append(f"{project.key}: {error.message}")
+                self.problems.append((f"{project.key}: {error.message}", error.what_to_do))
                 await self._note_read(project.key, read_to_end=False, problem=error.message)
         held = await remove_missing(self, projects) if self.run.mode == "full" else None
         if held is not None:
             return Outcome("partial", held, self.overlaps)
         if self.problems:
-            shown = "; ".join(self.problems[:NAMED])
-            what_to_do = "Give the account access to what is named, or take it out of the source's scope."
-            return Outcome(
-                "partial", error_of("unread", f"Not all was read. {shown}", what_to_do), self.overlaps
-            )
+            return Outcome("partial", _unread(self.problems[:NAMED]), self.overlaps)
         return Outcome(overlaps=self.overlaps)
 
     # --- one project ------------------------------------------------------------------------
@@ -147,8 +146,10 @@ class _Reader(Walk):
 
     async def _note_projects(self, projects: Sequence[Project]) -> None:
         async with self.writing() as session:
-            await reach.note_projects(session, self.source.id, projects, self.runtime.clock())
-            await ledger.keep_run(session, self.run, self.runtime.worker, self.runtime.clock())
+            now = self.runtime.clock()
+            await reach.note_projects(session, self.source.id, projects, now)
+            await pauses.note_listed(session, self.source.id, projects, now)
+            await ledger.keep_run(session, self.run, self.runtime.worker, now)
 
     async def _note_read(self, key: str, *, read_to_end: bool, problem: str | None) -> None:
         now = self.runtime.clock()
@@ -157,6 +158,12 @@ class _Reader(Walk):
             if read_to_end:
                 await reach.mark_done(session, self.run.id, key)
             await ledger.keep_run(session, self.run, self.runtime.worker, now)
+
+
+def _unread(problems: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    shown = "; ".join(message for message, _ in problems)
+    ways_out = dict.fromkeys(what_to_do or REPORT for _, what_to_do in problems)
+    return error_of("unread", f"Not all was read. {shown}", " ".join(ways_out))
 
 
 async def _one_ahead(pages: AsyncGenerator[Page, None]) -> AsyncGenerator[Page, None]:

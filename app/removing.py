@@ -110,7 +110,7 @@ async def _look_up(walk: Walk, refs: Sequence[EpicRef]) -> Sequence[Epic | Missi
     except (Unavailable, Unauthorized):
         raise
     except ConnectorError as error:
-        walk.problems.append(error.message)
+        walk.problems.append((error.message, error.what_to_do))
         return ()
     now, source = walk.runtime.clock(), walk.source
     found = [item for item in items if isinstance(item, Epic)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -61,20 +61,32 @@ class Runtime:
         return lambda key: start + quote(key, safe="")
 
     async def standard(
-        self, session: AsyncSession, source: Source, projects: list[str] | None = None
+        self,
+        session: AsyncSession,
+        source: Source,
+        projects: list[str] | None = None,
+        *,
+        like: Standard | None = None,
     ) -> Standard:
-        """What epics of the source are judged by now; its mode may have changed since `source` was read."""
+        """What epics of the source are judged by now; its mode may have changed since `source` was read.
+        `projects` and `like` as in `load_standard`."""
         present = await session.get_one(Source, source.id, populate_existing=True)
         render, pages = KINDS[present.kind].render, self.pages_of(present)
-        return await load_standard(session, present, render, pages, projects=projects)
+        return await load_standard(session, present, render, pages, projects=projects, like=like)
 
     async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
         """Defer the job that carries out a run of this mode."""
         await self.wake(session, "read" if mode in READING_MODES else "carry_out", run_id=run_id)
 
-    async def wake(self, session: AsyncSession, task: str, **arguments: int) -> None:
-        """Defer a job in the transaction of the rows it is to see: neither is there without the other."""
+    async def wake(
+        self, session: AsyncSession, task: str, *, after: timedelta | None = None, **arguments: int
+    ) -> None:
+        """Defer a job in the transaction of the rows it is to see: neither is there without the other.
+
+        `after`: not before so long. The sweep finds what is due as well, but seldom; what a tracker puts off
+        for longer than a minute can wait for that.
+        """
         connection = await (await session.connection()).get_raw_connection()
-        await self.queue.configure_task(task, connection=connection.driver_connection).defer_async(
-            **arguments
-        )
+        schedule = None if after is None else {"seconds": after.total_seconds()}
+        task_ = self.queue.configure_task(task, connection=connection.driver_connection, schedule_in=schedule)
+        await task_.defer_async(**arguments)

@@ -15,7 +15,7 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from mappings.clock import parse_duration
+from mappings.clock import parse_span
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -58,10 +58,10 @@ def due_moment(line: str, since: datetime, now: datetime) -> datetime | None:
 
 
 def _interval(line: str) -> Any:
-    duration = parse_duration(line)
-    if duration.working_days or duration.span < SECOND:
-        raise ValueError("must be at least PT1S, in hours, minutes and seconds, such as PT15M")
-    return IntervalTrigger(seconds=int(duration.span.total_seconds()), start_date=EPOCH)
+    span = parse_span(line)
+    if span < SECOND:
+        raise ValueError("must be at least PT1S, such as PT15M or P1D")
+    return IntervalTrigger(seconds=int(span.total_seconds()), start_date=EPOCH)
 
 
 def _cron(line: str, until: datetime) -> Any:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.outcome import note_refusal
 from app.runtime import Runtime
 from connectors.base import Comment, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
-from mappings import claims, pauses
+from mappings import claims, pauses, trouble
 from mappings.claims import Claim
 from mappings.tables import Epic, Notice, Source
 from mappings.verdict import NoticeState
@@ -20,6 +20,7 @@ from mappings.verdict import NoticeState
 log = structlog.get_logger()
 
 TRY_AGAIN_AFTER = timedelta(hours=1)
+REREAD_AFTER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,21 @@ class Settling:
     async def later(self, error: Unavailable) -> None:
         """The tracker says later, and means all of the source's tickets."""
         now = self.runtime.clock()
-        until = now + timedelta(seconds=error.retry_after)
         async with self.runtime.sessions.begin() as session:
             row = await claims.claimed(session, self.claim)
+            until = now + error.rest(trouble.of_notice(row, now))
             claims.nothing_posted(row)
             if not self.fetched:
                 _stale(row, error.message)
             # Behind the others, so that one ticket in trouble does not hold up all of them.
-            claims.give_back(row, self.claim, until + timedelta(seconds=1))
+            behind = until + timedelta(seconds=1)
+            claims.give_back(row, self.claim, behind)
+            if not error.named:
+                await self.runtime.wake(
+                    session, "write_tickets", after=behind - now, source_id=self.source.id
+                )
             await session.flush()
-            await pauses.put_off(session, self.source.id, until)
+            await pauses.put_off(session, self.source.id, until, error.message)
         log.warning("tickets wait", reason=error.message, until=until.isoformat())
 
     async def unread(self, error: ConnectorError) -> None:
@@ -112,7 +118,9 @@ class Settling:
                 self.kind = "failed"
             else:
                 _stale(row, _in_words(error))
-                claims.give_back(row, self.claim)
+                # What stands there is to change, and waits for nothing else: soon, then less and less often.
+                pause = min(max(REREAD_AFTER, (now - row.updated_at) / 2), TRY_AGAIN_AFTER)
+                claims.give_back(row, self.claim, now + pause if row.remote_id is not None else None)
             await self._tell_health(session, error, now)
         log.warning("ticket not read", reason=error.message)
 
@@ -133,7 +141,8 @@ class Settling:
             row.taking_back = "edit"
             claims.give_back(row, self.claim, self.runtime.clock())
 
-    async def failed(self, error: ConnectorError) -> None:
+    async def failed(self, error: ConnectorError, *, here_only: bool = False) -> None:
+        """`here_only`: what is wrong lies with this ticket, and says nothing of others."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             await self._hold_source(session, error)
@@ -143,7 +152,7 @@ class Settling:
             self.fail(row, _in_words(error), now)
             claims.written(session, self.claim, "failed", row.remote_id, now)
             await self._tell_health(session, error, now)
-            if isinstance(error, Rejected) and not isinstance(error, Unauthorized):
+            if isinstance(error, Rejected) and not isinstance(error, Unauthorized) and not here_only:
                 await session.flush()
                 await pauses.refused(session, self.source.id, self.row.project, _in_words(error), now)
         self.kind = "failed"
@@ -159,7 +168,7 @@ class Settling:
             await note_refusal(session, self.source.id, self.row.key, error, now)
         if isinstance(error, Unauthorized):
             await session.flush()
-            await pauses.put_off(session, self.source.id, now + TRY_AGAIN_AFTER)
+            await pauses.put_off(session, self.source.id, now + TRY_AGAIN_AFTER, _in_words(error))
 
     async def mine(self, session: AsyncSession) -> Notice:
         """The claimed notice, locked after its epic: what is noted of a write refers to both, and whoever

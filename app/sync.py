@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.lookups import find_source
 from app.api.runs import RunOut, present_one
@@ -20,9 +21,10 @@ from app.server import attend, database, opened
 from app.settings import Settings
 from app.sweeper import working
 from mappings import ledger
-from mappings.tables import Epic, Run, Source
+from mappings.tables import Epic, Notice, Run, Source
 
 POLL_SECONDS = 0.2
+PATIENCE = timedelta(minutes=2)
 
 
 class NoSuchSource(Failed):
@@ -50,7 +52,7 @@ async def _open(runtime: Runtime, name: str, mode: str) -> tuple[Source, RunOut,
         acting(session, COMMAND_LINE)
         source = await find_source(session, name)
         if source is None:
-            names = list(await session.scalars(select(Source.name).order_by(Source.name)))
+            names = list(await session.scalars(select(Source.name).order_by(func.lower(Source.name))))
             there = (
                 f"there are {', '.join(names)}"
                 if names
@@ -68,10 +70,18 @@ async def _follow(runtime: Runtime, source: str, run_id: int, show: Callable[[Ru
     while True:
         async with runtime.sessions() as session:
             run = await present_one(session, await session.get_one(Run, run_id), source)
-        show(run)
-        if run.finished_at is not None and not run.writes.pending:
-            return run
+            show(run)
+            if run.finished_at is not None and not await _about_to_write(session, run_id, runtime.clock()):
+                return run
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def _about_to_write(session: AsyncSession, run_id: int, now: datetime) -> bool:
+    """Whether comments of a run are still being written. Those that a tracker's pause, the hour's edits or
+    a project's refusal puts off may take a day."""
+    left = select(Notice.id).where(Notice.run_id == run_id, Notice.target.is_not(None))
+    soon = or_(Notice.claimed_until > now, Notice.due_at <= now + PATIENCE)
+    return await session.scalar(left.where(soon).limit(1)) is not None
 
 
 def _progress() -> Progress:
@@ -124,6 +134,10 @@ def _report(run: RunOut) -> int:
             f"{writes.failed} failed. Requests: {run.requests}."
         )
     )
+    if writes.pending:
+        _tell_error(
+            f"{writes.pending} comments have to wait; a server or worker writes them when they are due."
+        )
     if run.error is not None:
         _tell_error(f"{run.error.message} {run.error.what_to_do}".strip())
     return 0 if run.state == "succeeded" else 1

@@ -1,4 +1,5 @@
-"""What a connector cost its tracker, noted while it is used, so that every process's calls are counted."""
+"""What a connector cost its tracker, noted while it is used, so that every process's calls are counted and
+each knows what is left."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ EVERY = timedelta(seconds=10)
 
 @asynccontextmanager
 async def metered(runtime: Runtime, source_id: int, connector: Connector) -> AsyncIterator[Connector]:
-    """Use a connector, its requests counted and its tracker's budget noted, and close it at the end."""
+    """Use a connector, its requests counted and its tracker's budget noted, and close it at the end.
+
+    It heeds what another process was told of the budget.
+    """
     counted = 0
 
     async def note() -> None:
@@ -34,6 +38,10 @@ async def metered(runtime: Runtime, source_id: int, connector: Connector) -> Asy
                 await tallies.add(session, source_id, "request", count=counted - before)
 
     async with aclosing(connector):
+        async with runtime.sessions() as session:
+            heard = await tallies.last_told(session, source_id)
+        if heard is not None:
+            connector.heed(*heard)
         try:
             async with beating(note, EVERY):
                 yield connector

@@ -62,7 +62,8 @@ def _is_too_large(error: OperationalError) -> bool:
 @dataclass
 class Walk:
     """`met` are the remote ids this process has seen. `went_on`: a run taken up again, so some that it met
-    before are not among them. `problems` are in words, `overlaps` keys that an older source holds."""
+    before are not among them. `problems` are in words, each with the way out; `overlaps` keys that an older
+    source holds."""
 
     runtime: Runtime
     run: Run
@@ -72,7 +73,7 @@ class Walk:
     went_on: bool = False
     met: set[str] = field(default_factory=set)
     overlaps: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
 
     def writing(self) -> AbstractAsyncContextManager[AsyncSession]:
         return writing_for(self.runtime, self.source)

@@ -141,7 +141,7 @@ class _Write(Settling):
 
     async def carry_out(self) -> None:
         try:
-            if not await self._look_for_comment():
+            if not await self._look():
                 return
             judged = await self._judge_again()
             if judged is not None:
@@ -184,47 +184,53 @@ class _Write(Settling):
 
     # --- look -------------------------------------------------------------------------------
 
-    async def _look_for_comment(self) -> bool:
-        """Does our comment stand there already? The answer to its request may have been lost, the database
-        may be an older copy, the source made anew. False: too early to say, or there it must not be written.
+    async def _look(self) -> bool:
+        """What of ours stands there? The answer to a request may have been lost, the database may be an older
+        copy, the source made anew. False: too early to say, or there must be no comment of ours.
         """
-        if not self.claim.look:
-            return True
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             row = await claims.claimed(session, self.claim)
-            if row.remote_id is not None:
-                return True
             rested = (row.unanswered_at or now) + claims.UNANSWERED_REST
             if row.lost and rested > now:
                 claims.give_back(row, self.claim, rested)
                 return False
             standard = await self.runtime.standard(session, self.source, [self.row.project])
         marker = Marker(standard.installation, self.row.id)
-        found = await ours.find(self.connector, self.ref, marker)
-        comment = found.comment
-        if comment is not None and not comment.ours:
-            await self.failed(Rejected(FOREIGN, FOREIGN_TO_DO))
+        try:
+            found = await ours.find(self.connector, self.ref, marker, row.remote_id)
+        except Gone:
+            if row.remote_id is None:
+                raise
+            return True  # to fetch the ticket tells better what became of it
+        if row.remote_id is None and found.comment is not None and not found.comment.ours:
+            await self.failed(Rejected(FOREIGN, FOREIGN_TO_DO), here_only=True)
             return False
         async with self.runtime.sessions.begin() as session:
-            row = await self.mine(session)
-            row.unanswered_at = None
-            if comment is None and row.state in ("posted", "resolved"):
-                # It stood there before the ticket was transferred, and somebody has deleted it.
-                claims.deleted_on_ticket(row, now)
-                claims.give_back(row, self.claim)
-                return False
-            if comment is None:
-                claims.nothing_posted(row)
-                return True
             for double in found.taken_back:
                 claims.written(session, self.claim, "withdrawn", double, now)
-            row.remote_id, row.url = comment.id, comment.url
-            if found.taken_back or row.posted_hash is None:
-                row.posted_hash = ""  # nobody knows which text stands there: it is written anew
-            if row.state not in ("posted", "resolved"):
-                row.state = "posted"
-                claims.written(session, self.claim, "posted", comment.id, now)
+            row = await self.mine(session)
+            if row.remote_id is None:
+                return self._now_known(session, row, found, now)
+        return True
+
+    def _now_known(self, session: AsyncSession, row: Notice, found: ours.Found, now: datetime) -> bool:
+        row.unanswered_at = None
+        comment = found.comment
+        if comment is None and row.state in ("posted", "resolved"):
+            # It stood there before the ticket was transferred, and somebody has deleted it.
+            claims.deleted_on_ticket(row, now)
+            claims.give_back(row, self.claim)
+            return False
+        if comment is None:
+            claims.nothing_posted(row)
+            return True
+        row.remote_id, row.url = comment.id, comment.url
+        if found.taken_back or row.posted_hash is None:
+            row.posted_hash = ""  # nobody knows which text stands there: it is written anew
+        if row.state not in ("posted", "resolved"):
+            row.state = "posted"
+            claims.written(session, self.claim, "posted", comment.id, now)
         return True
 
     # --- judge ------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from connectors.document import Document
 from connectors.facts import Inspection, Told
 
 StatusCategory = Literal["todo", "doing", "done"]
@@ -29,13 +30,14 @@ class Project:
     """A Jira project or a GitHub repository; a cursor belongs to one of these.
 
     `public`: anybody may read its tickets. `service_desk`: comments there reach customers,
-    so Northing never writes any. `problem`: why it cannot be read now, in words; None where
-    it can.
+    so Northing never writes any. `read_only`: why nobody can write there now, with the way out;
+    `problem`: why it cannot be read now. Both in words, and None where it can.
     """
 
     key: str
     public: bool = False
     service_desk: bool = False
+    read_only: str | None = None
     problem: str | None = None
 
 
@@ -116,13 +118,13 @@ class Marker:
     def __str__(self) -> str:
         return f"{self.installation}/{self.epic}"
 
-    def fits(self, found: str | None) -> bool:
-        """Whether a comment with the marker `found`, on this epic's ticket, is our installation's.
+    def fits(self, found: str | None, *, ours: bool) -> bool:
+        """Whether a comment on this epic's ticket with the marker `found` is its notice, or passes for it.
 
-        The ticket may have been another epic of ours then: it was transferred, or its source deleted and
-        made again.
+        In one that we wrote the ticket may be another epic of ours: it was transferred, or its source
+        deleted and made again. Anybody else may have copied that from another ticket.
         """
-        return found is not None and found.rpartition("/")[0] == self.installation
+        return found == str(self) or (ours and str(found).rpartition("/")[0] == self.installation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,45 +134,6 @@ class Comment:
     id: str
     url: str
     ours: bool = True
-
-
-# --- the text of a comment: one model, rendered by `connectors.markup` ---------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Words as a person wrote them; every renderer escapes them. `style` is plain type, strong or code."""
-
-    value: str
-    style: Literal["plain", "strong", "code"] = "plain"
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    label: str
-    url: str
-
-
-Inline = Text | Link
-
-
-@dataclass(frozen=True, slots=True)
-class Paragraph:
-    content: tuple[Inline, ...]
-    small: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Bullets:
-    items: tuple[tuple[Inline, ...], ...]
-
-
-Block = Paragraph | Bullets
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    blocks: tuple[Block, ...]
 
 
 # --- webhooks: hints, and what they hint at --------------------------------------------------
@@ -223,6 +186,8 @@ class TicketComment:
 
 # --- errors, each named by what the caller should do ---------------------------------------
 
+HICCUP, MINUTE = timedelta(seconds=5), timedelta(seconds=60)
+
 
 class ConnectorError(Exception):
     """Something between us and the tracker. `what_to_do` is for the person who runs Northing."""
@@ -236,16 +201,30 @@ class ConnectorError(Exception):
 
 
 class Unavailable(ConnectorError):
-    """Come back later, not before `retry_after` seconds; nothing was changed on the tracker."""
+    """Come back later; nothing was changed on the tracker.
+
+    `retry_after`: in how many seconds, as the tracker or its documentation says; where neither does, `named`
+    is False and it is `MINUTE`, the most that one waits then (`rest`).
+    """
 
     code = "unavailable"
 
-    def __init__(self, message: str, retry_after: float = 60.0, what_to_do: str = "") -> None:
+    def __init__(self, message: str, retry_after: float | None = None, what_to_do: str = "") -> None:
         super().__init__(message, what_to_do or "Nothing; Northing tries again by itself.")
-        self.retry_after = retry_after
+        self.named = retry_after is not None
+        self.retry_after = MINUTE.total_seconds() if retry_after is None else retry_after
+
+    def rest(self, lasted: timedelta) -> timedelta:
+        """How long to leave the tracker alone after trouble that has lasted so long: the time that was named,
+        else as long again, so that a hiccup costs seconds and an outage a request a minute."""
+        return timedelta(seconds=self.retry_after) if self.named else min(max(lasted, HICCUP), MINUTE)
 
 
 UNREACHABLE = "See that base_url is right and this machine reaches it; Northing tries again by itself."
+UNREADABLE = (
+    "Sync again. If it stays, see that base_url is the tracker's own address and that no proxy or sign-in"
+    " page answers in its place; else open an issue with this message."
+)
 
 
 class Unanswered(Unavailable):
@@ -277,6 +256,9 @@ class BadPayload(ConnectorError):
 
     code = "bad_payload"
 
+    def __init__(self, message: str, what_to_do: str = "") -> None:
+        super().__init__(message, what_to_do or UNREADABLE)
+
 
 # --- the contract ---------------------------------------------------------------------------
 
@@ -294,6 +276,10 @@ class Connector(Protocol):
     @property
     def told(self) -> Told:
         """What the latest answer told of the tracker's limit and clock."""
+        ...
+
+    def heed(self, told: Told, heard_at: datetime) -> None:
+        """Take over what another connector of the same login was told; before the first call."""
         ...
 
     async def account(self) -> Account:

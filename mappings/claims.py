@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, case, false, func, literal, or_, select, union_all, update
+from sqlalchemy import Select, and_, case, false, func, literal, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import pauses
@@ -32,14 +32,12 @@ async def take_turn(session: AsyncSession, source_id: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A ticket to be written, ours until the lease ends. `look`: no comment of ours is known there, and the
-    ticket is to be asked first."""
+    """A ticket to be written, ours until the lease ends."""
 
     notice_id: int
     epic_id: int
     run_id: int
     owner: str
-    look: bool
 
 
 async def claim_notice(
@@ -69,18 +67,21 @@ async def claim_notice(
         .with_for_update(skip_locked=True)
     )
     notice = await _notice(session, due)
-    if notice is not None and notice.remote_id is not None:
+    if notice is not None and notice.remote_id is not None and notice.taking_back != "delete":
         full_until = await _edits_full_until(session, source_id, now)
         if full_until is not None:
-            await pauses.put_off(session, source_id, full_until, Notice.remote_id.is_not(None))
-            notice = await _notice(session, due.where(Notice.remote_id.is_(None)))
+            why = (
+                f"{EDITS_AN_HOUR} comments were edited within the hour; it goes on at {full_until:%H:%M} UTC."
+            )
+            await pauses.put_off(session, source_id, full_until, why, _EDIT)
+            notice = await _notice(session, due.where(~_EDIT))
     if notice is None or notice.run_id is None:
         return None
     await pauses.others_wait(session, source_id, tried_again, notice, now + NOTICE_LEASE)
     if notice.claimed_by is not None and notice.claimed_until is not None and notice.unanswered_at is None:
         notice.unanswered_at = notice.claimed_until - NOTICE_LEASE
     notice.claimed_by, notice.claimed_until = owner, now + NOTICE_LEASE
-    return Claim(notice.id, notice.epic_id, notice.run_id, owner, notice.remote_id is None)
+    return Claim(notice.id, notice.epic_id, notice.run_id, owner)
 
 
 async def _notice(session: AsyncSession, which: Select[int]) -> Notice | None:
@@ -88,6 +89,8 @@ async def _notice(session: AsyncSession, which: Select[int]) -> Notice | None:
     return None if found is None else await session.get(Notice, found, populate_existing=True)
 
 
+# A deletion is a person's wish, and tells nobody anything.
+_EDIT = and_(Notice.remote_id.is_not(None), Notice.taking_back.is_distinct_from("delete"))
 _FIRST = case((Notice.target == "withdrawn", 0), (Notice.target == "resolved", 1), else_=2)
 
 

@@ -39,6 +39,22 @@ def parse_duration(text: str) -> Duration:
     A week is five working days, a day a working day, and the time part plain time: `P1D` is not
     `PT24H`, which is why the package isodate, for which they are the same, does not read it.
     """
+    numbers = _numbers(text)
+    days = 5 * numbers.pop("weeks", 0) + numbers.pop("days", 0)
+    span = timedelta(**numbers)
+    _check_length(max(timedelta(days=days), span))
+    return Duration(days, span)
+
+
+def parse_span(text: str) -> timedelta:
+    """Read an ISO 8601 duration as plain time: here P1D is PT24H. Raises `ValueError` with the way out."""
+    span = timedelta(**_numbers(text))
+    _check_length(span)
+    return span
+
+
+def _numbers(text: str) -> dict[str, int]:
+    """Of each unit that is named, in lower case and plural, how many."""
     parts = _DURATION.fullmatch(text) if len(text) <= 40 else None
     numbers = (
         {}
@@ -49,11 +65,12 @@ def parse_duration(text: str) -> Duration:
         if re.match(r"P\d+[YM]", text[:40], re.ASCII):
             raise ValueError("months and years have no fixed length; say it in weeks or days, such as P20D")
         raise ValueError("must be an ISO 8601 duration in whole numbers, such as P5D, P2W, PT4H or PT0S")
-    days = 5 * numbers.get("weeks", 0) + numbers.get("days", 0)
-    span = timedelta(**{unit: numbers.get(unit, 0) for unit in ("hours", "minutes", "seconds")})
-    if days > LONGEST_DAYS or span > timedelta(days=LONGEST_DAYS):
+    return numbers
+
+
+def _check_length(span: timedelta) -> None:
+    if span > timedelta(days=LONGEST_DAYS):
         raise ValueError(f"is longer than {LONGEST_DAYS} days; use a shorter one")
-    return Duration(days, span)
 
 
 def add_grace(start: datetime, grace: Duration) -> datetime:

@@ -126,8 +126,7 @@ def _stopped(facts: Facts) -> Concern | None:
     projects = _listed(project for project, _ in facts.stopped)
     return Concern(
         "degraded",
-        f"Nothing is written in {projects}, where the tracker refused one ticket after the other: "
-        f"{facts.stopped[0][1]}",
+        f"Nothing is written in {projects}, where the tracker takes no comments: {facts.stopped[0][1]}",
         "Mend what it names; Northing tries again a day after the last refusal, or at once when the source "
         "is changed with PATCH.",
     )

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, exists, func, not_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from connectors.base import Project
 from mappings.tables import UNSENT, Epic, Notice, SourceProject
 
 SAME_REFUSALS, REFUSED_REST = 5, timedelta(hours=24)
+_LISTED = "Its listing says: "
 
 
 async def put_off(
-    session: AsyncSession, source_id: int, until: datetime, *which: ColumnElement[bool]
+    session: AsyncSession, source_id: int, until: datetime, why: str, *which: ColumnElement[bool]
 ) -> None:
-    """Tickets that nobody is writing now, all of them or those that `which` selects, wait until then."""
-    await _set_due(session, source_id, until, Notice.due_at < until, *which)
+    """Tickets that nobody is writing now, all of them or those that `which` selects, wait until then; their
+    notices say why."""
+    await _set_due(session, source_id, until, Notice.due_at < until, *which, why=why)
 
 
 async def _set_due(
-    session: AsyncSession, source_id: int, moment: datetime | None, *which: ColumnElement[bool]
+    session: AsyncSession,
+    source_id: int,
+    moment: datetime | None,
+    *which: ColumnElement[bool],
+    why: str | None = None,
 ) -> None:
     tickets = (
         select(Notice.id)
@@ -30,7 +37,7 @@ async def _set_due(
         .order_by(Notice.id)
         .with_for_update(of=Notice, skip_locked=True)
     )
-    await session.execute(update(Notice).where(Notice.id.in_(tickets)).values(due_at=moment))
+    await session.execute(update(Notice).where(Notice.id.in_(tickets)).values(due_at=moment, detail=why))
 
 
 # --- projects that refuse -------------------------------------------------------------------
@@ -69,19 +76,40 @@ async def refused(session: AsyncSession, source_id: int, project: str, detail: s
         await _set_due(session, source_id, None, Notice.due_at.is_not(None), Epic.project == project, UNSENT)
 
 
+async def note_listed(
+    session: AsyncSession, source_id: int, projects: Iterable[Project], now: datetime
+) -> None:
+    """Of a project in which by the tracker's own list nobody can write, nothing is tried; where it could be
+    written again it is at once."""
+    listed = {project.key: project.read_only for project in projects}
+    of_source = SourceProject.source_id == source_id
+    for key, why in listed.items():
+        if why is not None:
+            stopped = {"writes_stopped_at": now, "writes_stopped_why": f"{_LISTED}{why}"}
+            await session.execute(
+                update(SourceProject).where(of_source, SourceProject.key == key).values(stopped)
+            )
+            await _set_due(session, source_id, None, Notice.due_at.is_not(None), Epic.project == key, UNSENT)
+    before = select(SourceProject.key).where(of_source, SourceProject.writes_stopped_why.startswith(_LISTED))
+    for key in (await session.scalars(before)).all():
+        if key in listed and listed[key] is None:
+            await accepts_writes(session, source_id, now, key)
+
+
 async def put_off_refused(session: AsyncSession, source_id: int, now: datetime) -> list[str]:
     """Edits in a project that refuses wait until it is tried again; the projects of which one ticket may be
     tried now."""
     stopped = await session.execute(
-        select(SourceProject.key, SourceProject.writes_stopped_at).where(
+        select(SourceProject.key, SourceProject.writes_stopped_at, SourceProject.writes_stopped_why).where(
             SourceProject.source_id == source_id, SourceProject.writes_stopped_at.is_not(None)
         )
     )
     tried_again = []
-    for project, since in stopped.all():
+    for project, since, why in stopped.all():
         assert since is not None
         if since + REFUSED_REST > now:
-            await put_off(session, source_id, since + REFUSED_REST, Epic.project == project)
+            refuses = f"Nothing is written in {project} for a while: {why}"
+            await put_off(session, source_id, since + REFUSED_REST, refuses, Epic.project == project)
         else:
             tried_again.append(project)
     return tried_again
@@ -105,8 +133,8 @@ async def others_wait(
 async def accepts_writes(
     session: AsyncSession, source_id: int, now: datetime, project: str | None = None
 ) -> None:
-    """The tracker took a comment, or a person changed the source: its tickets, or those of the project, are
-    tried again; new comments once the barrier has let them go."""
+    """The tracker took a comment there, or a person changed the source or withdrew a run: the tickets of the
+    project, or all, are tried again; new comments of one that refused once the barrier has let them go."""
     stopped = (
         update(SourceProject)
         .where(SourceProject.source_id == source_id, SourceProject.writes_stopped_at.is_not(None))
@@ -118,3 +146,5 @@ async def accepts_writes(
     for key in (await session.scalars(stopped)).all():
         await _set_due(session, source_id, None, Notice.due_at > now, Epic.project == key, UNSENT)
         await _set_due(session, source_id, now, Notice.due_at > now, Epic.project == key)
+    if project is None:
+        await _set_due(session, source_id, now, Notice.due_at > now)

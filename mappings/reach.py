@@ -6,12 +6,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Row, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Row, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Project
-from mappings.tables import UNFINISHED_STATES, Epic, HeldRemoval, Run, RunProject, Source, SourceProject
+from mappings.tables import (
+    UNFINISHED_STATES,
+    Epic,
+    HeldRemoval,
+    Notice,
+    Run,
+    RunProject,
+    Source,
+    SourceProject,
+)
 
 
 async def note_projects(
@@ -50,22 +59,31 @@ async def note_projects(
         .where(SourceProject.source_id == source_id, SourceProject.key.not_in(list(listed)))
         .values(cursor=None)
     )
-    await _judge_notices_anew(session, source_id, changed, now)
+    await _judge_anew(session, source_id, now, Epic.project.in_(changed))
     await doubt(session, source_id, [key for key, project in listed.items() if project.problem is None])
 
 
-async def _judge_notices_anew(
-    session: AsyncSession, source_id: int, keys: Collection[str], now: datetime
-) -> None:
-    await session.execute(
-        text(
-            "UPDATE epics SET look_again_at = :now FROM (SELECT epics.id FROM epics"
-            " JOIN notices ON notices.epic_id = epics.id"
-            " WHERE epics.source_id = :source AND epics.project = ANY(:keys)"
-            " ORDER BY epics.id FOR UPDATE OF epics) AS waiting WHERE epics.id = waiting.id"
-        ),
-        {"now": now, "source": source_id, "keys": list(keys)},
+_IN_TROUBLE = or_(Notice.state == "failed", Notice.reason == "stale")
+
+
+async def try_again(session: AsyncSession, source_id: int, remote_ids: Sequence[str], now: datetime) -> bool:
+    """Have the notices of these tickets that could not be written judged anew; whether there are any."""
+    return await _judge_anew(session, source_id, now, Epic.remote_id.in_(remote_ids), _IN_TROUBLE)
+
+
+async def _judge_anew(
+    session: AsyncSession, source_id: int, now: datetime, *which: ColumnElement[bool]
+) -> bool:
+    """Have these epics with a notice judged; whether there are any. Locked in the order that all keep."""
+    waiting = (
+        select(Epic.id)
+        .join(Notice, Notice.epic_id == Epic.id)
+        .where(Epic.source_id == source_id, *which)
+        .order_by(Epic.id)
+        .with_for_update(of=Epic)
     )
+    marked = update(Epic).where(Epic.id.in_(waiting)).values(look_again_at=now).returning(Epic.id)
+    return bool((await session.scalars(marked)).all())
 
 
 _ADVANCE = text(
@@ -100,19 +118,22 @@ async def mark_done(session: AsyncSession, run_id: int, key: str) -> None:
 async def note_read(
     session: AsyncSession, source_id: int, key: str, now: datetime, *, read_to_end: bool, problem: str | None
 ) -> None:
-    """How the reading of a project ended. One that can be believed again has its notices judged anew."""
-    believed = await session.scalar(
-        select(SourceProject.read_to_end)
+    """How the reading of a project ended. One that can be believed again has its notices judged anew, else
+    those that could not be written, unless nothing is written there for a while."""
+    before = await session.execute(
+        select(SourceProject.read_to_end, SourceProject.writes_stopped_at)
         .where(SourceProject.source_id == source_id, SourceProject.key == key)
         .with_for_update()
     )
+    believed, stopped_at = before.one_or_none() or (False, None)
     await session.execute(
         update(SourceProject)
         .where(SourceProject.source_id == source_id, SourceProject.key == key)
         .values(read_to_end=read_to_end, problem=problem)
     )
-    if read_to_end and not believed:
-        await _judge_notices_anew(session, source_id, [key], now)
+    if read_to_end and not (believed and stopped_at):
+        some = (_IN_TROUBLE,) if believed else ()
+        await _judge_anew(session, source_id, now, Epic.project == key, *some)
 
 
 async def doubt(session: AsyncSession, source_id: int, read: Collection[str]) -> None:

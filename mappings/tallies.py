@@ -15,8 +15,8 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.facts import Told
-from mappings.tables import Tally, TrackerReading
+from connectors.facts import Budget, Told
+from mappings.tables import Source, Tally, TrackerReading
 
 # Upper bounds in seconds; what takes longer than the last falls into one bucket more.
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -63,6 +63,20 @@ def _buckets(seconds: Sequence[float]) -> list[int]:
 
 async def all_of(session: AsyncSession) -> Sequence[Tally]:
     return (await session.scalars(select(Tally))).all()
+
+
+async def last_told(session: AsyncSession, source_id: int) -> tuple[Told, datetime] | None:
+    """What is remembered of a limit, and when it was heard; nothing of before the source was changed, for its
+    token may be another's now."""
+    reading = await session.scalar(
+        select(TrackerReading)
+        .join(Source, Source.id == TrackerReading.source_id)
+        .where(Source.id == source_id, TrackerReading.budget_at >= Source.updated_at)
+    )
+    if reading is None or reading.budget_remaining is None or reading.budget_at is None:
+        return None
+    budget = Budget(reading.budget_remaining, reading.budget_limit, reading.budget_resets_at)
+    return Told(budget, reading.clock_ahead), reading.budget_at
 
 
 async def keep_told(session: AsyncSession, source_id: int, told: Told, now: datetime) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mappings import pauses
 from mappings.tables import (
     BEHIND_THE_BARRIER,
     MAYBE_SENT,
@@ -58,6 +59,7 @@ async def withdraw(session: AsyncSession, run: Run, how: How, now: datetime) -> 
         session, or_(and_(Notice.epic_id.in_(made), maker == run.id), sent), withdrawal, how, now
     )
     await call_off(session, run.id, now)
+    await pauses.accepts_writes(session, run.source_id, now)
     return withdrawal
 
 

@@ -89,7 +89,7 @@ _TOTALS = """
     FROM epics WHERE gone_at IS NULL GROUP BY 1, 3
     UNION ALL
     SELECT epics.source_id, 'notices', notices.state, coalesce(notices.reason, ''), count(*), NULL
-    FROM notices JOIN epics ON epics.id = notices.epic_id GROUP BY 1, 3, 4
+    FROM notices JOIN epics ON epics.id = notices.epic_id WHERE epics.gone_at IS NULL GROUP BY 1, 3, 4
 """
 
 _LEFT = f"""

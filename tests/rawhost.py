@@ -8,15 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from connectors.base import (
-    Connector,
-    Document,
-    EpicRef,
-    Marker,
-    Paragraph,
-    Project,
-    Text,
-)
+from connectors.base import Connector, EpicRef, Marker, Project
+from connectors.document import Document, Paragraph, Text
 from connectors.facts import PATIENCE, utc_now
 from connectors.registry import KINDS
 

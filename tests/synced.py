@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.jobs import sweep
 from app.runtime import Runtime
 from connectors.sandbox.tracker import Seen, Tracker
+from mappings.tables import Epic, NoticeWrite, Run
 from tests.conftest import Clock
 from tests.world import World
 
@@ -83,3 +85,13 @@ def searches(tracker: Tracker) -> list[Seen]:
 
 def listings(tracker: Tracker) -> list[Seen]:
     return tracker.log.matching("GET */issues")
+
+
+async def spent(runtime: Runtime, edits: int, now: datetime) -> None:
+    """So many edits a moment ago, by the run before."""
+    async with runtime.sessions.begin() as session:
+        run, epic = (
+            await session.scalar(select(func.min(Run.id))),
+            await session.scalar(select(func.min(Epic.id))),
+        )
+        session.add_all(NoticeWrite(run_id=run, epic_id=epic, kind="edited", at=now) for _ in range(edits))

@@ -56,7 +56,7 @@ async def test_no_secret_is_ever_shown_stored_or_logged(
         {"credentials": {"type": "api_token", "email": TOKEN, "token": TOKEN}},
         {"credentials": {"type": "api_token", "email": "a@b", "token": f"{TOKEN} {TOKEN}"}},
         {"credentials": {"type": TOKEN}},
-        {"webhook_secret": SECRET[:15]},
+        {"webhook_secret": SECRET * 500},
         {"credentials": TOKEN},
     ):
         await world.refused("PATCH", "/sources/jira", wrong)
@@ -81,8 +81,9 @@ async def test_a_source_says_whether_it_has_a_webhook_secret(world: World) -> No
     assert changed["webhook_secret_set"] is True
     changed = await world.send("PATCH", "/sources/jira", {"webhook_secret": None})
     assert changed["webhook_secret_set"] is False
-    for empty in ("", "short"):
-        assert "webhook_secret" in await world.refused("PATCH", "/sources/jira", {"webhook_secret": empty})
+    assert "webhook_secret" in await world.refused("PATCH", "/sources/jira", {"webhook_secret": ""})
+    changed = await world.send("PATCH", "/sources/jira", {"webhook_secret": "s"})
+    assert changed["webhook_secret_set"] is True
 
 
 # --- keys -------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from connectors.base import TicketComment
 from mappings import ledger
 from mappings.tables import Epic, Source
 from tests.conftest import Clock
-from tests.sides import KINDS, Side, side_of
+from tests.sides import Side, both, side_of
 from tests.synced import all_of
 from tests.world import World
 
@@ -86,13 +86,10 @@ class Ticket:
         return await all_of(self.runtime, "SELECT commands, answer, author FROM command_comments ORDER BY id")
 
 
-BOTH = pytest.mark.parametrize("side", KINDS, indirect=True)
-
-
 @pytest.fixture
 def side(world: World, request: pytest.FixtureRequest) -> Side:
-    """GitHub, where a test does not ask for `BOTH`."""
-    return side_of(world, getattr(request, "param", "github"))
+    """Not connected yet."""
+    return side_of(world, request.param)
 
 
 @pytest.fixture
@@ -110,7 +107,7 @@ async def ticket(world: World, side: Side, runtime: Runtime, clock: Clock) -> Ti
 # --- what they do -----------------------------------------------------------------------------
 
 
-@BOTH
+@both
 async def test_link(world: World, ticket: Ticket) -> None:
     assert await ticket.tell("Thanks.", "/northing link kr-1")
     assert ticket.words == ["Aligned with KR-1 (Checkout conversion). Thank you."]
@@ -134,7 +131,6 @@ async def test_a_link_by_hand_that_stands_is_fine(world: World, ticket: Ticket) 
     assert (ticket.words[0], ticket.edits) == ("Aligned with KR-1 (Checkout conversion). Thank you.", edits)
 
 
-@BOTH
 async def test_snooze_and_its_end(world: World, ticket: Ticket, clock: Clock) -> None:
     assert await ticket.tell("/northing snooze 14d")
     day = (clock.now + timedelta(days=14)).date()
@@ -150,7 +146,7 @@ async def test_snooze_and_its_end(world: World, ticket: Ticket, clock: Clock) ->
     assert MISSING in ticket.words[0]
 
 
-@BOTH
+@both
 async def test_help_stands_before_the_warning_and_after_one_line(ticket: Ticket) -> None:
     assert await ticket.tell("/northing help")
     assert ticket.words[0] == HELP
@@ -167,7 +163,6 @@ async def test_help_stands_before_the_warning_and_after_one_line(ticket: Ticket)
     assert len(comments) == 1
 
 
-@BOTH
 async def test_a_closed_goal_is_linked_and_said_not_to_count(world: World, ticket: Ticket) -> None:
     await world.goal("KR-2", "Old goal")
     await world.send("PATCH", "/key-results/KR-2", {"state": "missed"})
@@ -193,7 +188,7 @@ async def test_nothing_to_snooze(world: World, ticket: Ticket) -> None:
     ]
 
 
-@BOTH
+@both
 async def test_one_comment_may_do_some_and_be_answered_on_the_rest(ticket: Ticket) -> None:
     lines = "/northing link KR-1, KR-99", "/northing unlink KR-1", "/northing dance"
     assert await ticket.tell(*lines)
@@ -206,7 +201,6 @@ async def test_one_comment_may_do_some_and_be_answered_on_the_rest(ticket: Ticke
 # --- who and how often ------------------------------------------------------------------------
 
 
-@BOTH
 async def test_without_the_right_nothing_is_done_and_nothing_said(ticket: Ticket) -> None:
     edits = ticket.edits
     assert not await ticket.tell("/northing link KR-1", "/northing help", may_steer=False)
@@ -275,7 +269,6 @@ async def test_it_is_written_down_as_that_persons_doing(ticket: Ticket) -> None:
 # --- how long an answer stands ----------------------------------------------------------------
 
 
-@BOTH
 async def test_an_answer_stands_until_the_next_command(ticket: Ticket) -> None:
     await ticket.tell("/northing link KR-99")
     assert ticket.words[0] == UNKNOWN
@@ -361,7 +354,6 @@ async def test_who_deleted_our_comment_gets_no_other(ticket: Ticket) -> None:
 # --- what the notice names --------------------------------------------------------------------
 
 
-@BOTH
 async def test_commands_are_named_where_the_source_hears_and_that_edits_nothing(
     world: World, side: Side, runtime: Runtime
 ) -> None:

@@ -16,21 +16,19 @@ import pytest
 from connectors.base import (
     Comment,
     Connector,
-    Document,
     Epic,
     EpicRef,
     Gone,
     Marker,
     Missing,
     Page,
-    Paragraph,
     Project,
     Rejected,
-    Text,
     Unanswered,
     Unauthorized,
     Unavailable,
 )
+from connectors.document import Document, Paragraph, Text
 from connectors.registry import KINDS
 from connectors.sandbox import faults
 from connectors.sandbox.github.host import GitHubHost

@@ -13,6 +13,7 @@ from connectors.sandbox import faults
 from mappings import ledger
 from tests.conftest import Clock
 from tests.locks import holding
+from tests.sides import dealt
 from tests.synced import OFF, all_of, gone, health, keys, later
 from tests.world import World
 
@@ -58,7 +59,7 @@ async def _accepted(world: World, run: Any) -> Any:
     return await world.send("GET", f"/runs/{opened['id']}")
 
 
-@pytest.mark.parametrize("kind", ["jira", "github"])
+@pytest.mark.parametrize("kind", dealt("test_a_word_lets_go_what_was_held"))
 async def test_a_word_lets_go_what_was_held(world: World, runtime: Runtime, clock: Clock, kind: str) -> None:
     if kind == "jira":
         made = [world.site.create("SHOP", "An epic").key for _ in range(10)]

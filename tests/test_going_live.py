@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from tests.conftest import Clock
-from tests.sides import JiraSide, Side, side_of
+from tests.sides import JiraSide, Side, dealt, side_of
 from tests.synced import all_of, later
 from tests.world import World
 
@@ -186,7 +186,7 @@ async def _set(world: World, side: Side, **notices: Any) -> list[int]:
     return [int(run) for run in answer.headers.get("Northing-Runs", "").split(",") if run]
 
 
-@pytest.mark.parametrize("kind", ["jira", "github"])
+@pytest.mark.parametrize("kind", dealt("test_live_goes_on_from_one_project_to_the_next"))
 async def test_live_goes_on_from_one_project_to_the_next(world: World, clock: Clock, kind: str) -> None:
     side, first, second = _two_projects(world, kind)
     home, away = ("SHOP", "CORE") if kind == "jira" else ("acme/shop", "acme/core")
@@ -210,7 +210,7 @@ async def test_live_goes_on_from_one_project_to_the_next(world: World, clock: Cl
     assert (await world.send("GET", f"/runs/{run}"))["writes"]["posted"] == 3
 
 
-@pytest.mark.parametrize("kind", ["jira", "github"])
+@pytest.mark.parametrize("kind", dealt("test_a_project_taken_out_is_as_in_shadow"))
 async def test_a_project_taken_out_is_as_in_shadow(
     world: World, runtime: Runtime, clock: Clock, kind: str
 ) -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from app import pipeline
 from app.runtime import Runtime
 from mappings import claims, ledger, touching
 from mappings.guard import objection
-from mappings.tables import Epic, NoticeWrite, Run, Source
+from mappings.tables import Epic, Source
 from tests.conftest import Clock
 from tests.heard import SECRET, doors, settle
 from tests.locks import holding
-from tests.sides import KINDS, JiraSide, Side, side_of
-from tests.synced import all_of, later
+from tests.sides import JiraSide, Side, dealt, side_of
+from tests.synced import all_of, later, spent
 from tests.world import World
 
 SUGGESTED = {"per_run": 10, "per_day": 25, "max_share": 0.2}  # the defaults
@@ -86,7 +85,7 @@ async def _last_run(world: World) -> Any:
     return (await world.send("GET", "/runs"))["items"][0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", dealt("test_a_sync_with_too_many_makes_none"))
 async def test_a_sync_with_too_many_makes_none(
     world: World, runtime: Runtime, clock: Clock, kind: str
 ) -> None:
@@ -267,7 +266,7 @@ async def _judge(runtime: Runtime, source_id: int, keys: list[str]) -> int:
 # --- a person's word ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", dealt("test_approved_by_run_all_are_written"))
 async def test_approved_by_run_all_are_written(world: World, kind: str) -> None:
     side = await _guarded(world, kind)
     keys = [side.add() for _ in range(12)]
@@ -367,7 +366,7 @@ async def test_sixty_edits_an_hour_and_resolutions_first(
         side.describe(key, "Key-Result: KR-99")
     for key in closed:
         side.label(key, "kr:KR-1")
-    await _spent(runtime, 56, clock.now)
+    await spent(runtime, 56, clock.now)
     run = await side.sync()
 
     def edited() -> tuple[int, int]:
@@ -387,13 +386,3 @@ async def test_sixty_edits_an_hour_and_resolutions_first(
     assert (edited(), side.tracker.log.count()) == ((1, 3), 0)
     await later(world, runtime, clock, minutes=5)
     assert edited() == (2, 3)
-
-
-async def _spent(runtime: Runtime, edits: int, now: datetime) -> None:
-    """So many edits a moment ago, by the run before."""
-    async with runtime.sessions.begin() as session:
-        run, epic = (
-            await session.scalar(select(func.min(Run.id))),
-            await session.scalar(select(func.min(Epic.id))),
-        )
-        session.add_all(NoticeWrite(run_id=run, epic_id=epic, kind="edited", at=now) for _ in range(edits))

@@ -48,7 +48,7 @@ CASES: list[tuple[str, Subject, Facts, str, str, str]] = [
     ("waiting", WELL, Facts(webhooks_wait=("GitHub limits us.", NOW)), "degraded",
      "wait until 2026-11-16 12:00 UTC: GitHub limits us.", "tried again"),
     ("stopped", WELL, Facts(stopped=(("SHOP", "It is archived."),)), "degraded",
-     "written in SHOP, where the tracker refused one ticket after the other: It is archived.", "PATCH"),
+     "written in SHOP, where the tracker takes no comments: It is archived.", "PATCH"),
     ("stopped in many", WELL, Facts(stopped=tuple((f"P{n}", "No.") for n in range(5))), "degraded",
      "P0, P1, P2 and 2 more", "a day"),
     ("guard", WELL, Facts(guarded=((12, 20), (13, 5))), "degraded",

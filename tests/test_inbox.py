@@ -16,17 +16,15 @@ from mappings import inbox
 from mappings.tables import Delivery
 from tests.conftest import Clock
 from tests.heard import SECRET, deliveries, doors, fetches, settle
-from tests.sides import KINDS, GitHubSide, JiraSide, Side, side_of
+from tests.sides import GitHubSide, JiraSide, Side, both, on_github, on_jira, side_of
 from tests.synced import gone, health, keys, later
 from tests.test_webhook_door import signature
 from tests.world import World
 
-on_github = pytest.mark.parametrize("side", ["github"], indirect=True)
-on_jira = pytest.mark.parametrize("side", ["jira"], indirect=True)
 ALIGNED = "Aligned with KR-1 (Checkout conversion). Thank you."
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture
 async def side(
     request: pytest.FixtureRequest, world: World, applications: list[FastAPI]
 ) -> AsyncIterator[Side]:
@@ -49,6 +47,7 @@ def first(side: Side) -> str:
 # --- what takes effect --------------------------------------------------------------------------
 
 
+@both
 async def test_a_line_in_the_description_closes_the_gap(side: Side, world: World) -> None:
     side.describe(first(side), "What it is.\n\nKey-Result: KR-1")
     await settle(world)
@@ -69,12 +68,29 @@ async def test_a_label_closes_it_and_its_removal_opens_it_again(side: Side, worl
     assert "not linked to a key result" in text
 
 
+@both
 async def test_a_new_epic_is_stored_and_warned_of(side: Side, world: World) -> None:
     key = side.add("Another epic")
     await settle(world)
     assert len(side.comments(key)) == 1
 
 
+async def test_what_was_refused_is_tried_again_at_the_next_word_of_the_ticket(
+    side: Side, world: World
+) -> None:
+    """Though nothing of it has changed that is stored: it was unlocked, say."""
+    side.forbid()
+    key = side.add("Another epic")
+    await settle(world)
+    assert (await side.notice(key))["state"] == "failed"
+    side.allow()
+    heard = (await deliveries(world, side.kind))[0]
+    await world.send("POST", f"/deliveries/{heard['id']}/replay", expect=202)
+    await settle(world)
+    assert ((await side.notice(key))["state"], len(side.comments(key))) == ("posted", 1)
+
+
+@both
 async def test_a_deleted_ticket_leaves_the_lists(side: Side, world: World, runtime: Runtime) -> None:
     side.delete(first(side))
     await settle(world)
@@ -119,6 +135,7 @@ async def test_a_transferred_issue_takes_its_links_and_its_comment_along(
     assert side.comments("acme/core#1") == [ALIGNED]
 
 
+@both
 async def test_what_is_no_epic_any_more_leaves_the_lists(side: Side, world: World, runtime: Runtime) -> None:
     if isinstance(side, JiraSide):
         side.site.edit("SHOP-1", type=side.site.type_named("Story"))
@@ -141,6 +158,7 @@ async def test_a_burst_on_one_epic_costs_one_fetch(side: Side, world: World) -> 
     assert fetches(side) == 1
 
 
+@both
 async def test_trap_20_our_own_comments_wake_nobody(side: Side, world: World) -> None:
     """New ones, edits and resolutions come back as webhooks and lead to no call at all."""
     key = side.add("Another epic")
@@ -156,6 +174,7 @@ async def test_trap_20_our_own_comments_wake_nobody(side: Side, world: World) ->
     assert side.tracker.log.count() == 0
 
 
+@both
 async def test_a_comment_without_a_command_costs_no_call(side: Side, world: World) -> None:
     side.say(first(side), "I will look into it.")
     await settle(world)
@@ -258,6 +277,7 @@ async def test_one_by_one_stops_where_the_tracker_asks_for_time(side: GitHubSide
     assert len(limited) == 1
 
 
+@both
 async def test_who_deletes_our_comment_has_said_no(side: Side, world: World) -> None:
     side.delete_comments(first(side))
     await settle(world)
@@ -268,6 +288,7 @@ async def test_who_deletes_our_comment_has_said_no(side: Side, world: World) -> 
     assert side.comments(first(side)) == []
 
 
+@both
 async def test_a_command_of_somebody_without_the_right_does_nothing(side: Side, world: World) -> None:
     before = side.comments(first(side))
     side.say(first(side), "/northing link KR-1", outsider=True)

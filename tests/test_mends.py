@@ -12,7 +12,7 @@ from connectors.sandbox import faults
 from mappings import ledger
 from tests.conftest import Clock
 from tests.locks import holding
-from tests.sides import KINDS, GitHubSide, JiraSide, side_of
+from tests.sides import GitHubSide, JiraSide, dealt, side_of
 from tests.synced import all_of, health
 from tests.world import World
 
@@ -44,7 +44,7 @@ async def test_a_repository_made_public_hides_what_its_readers_may_not_see(
         assert side.comments(aligned) == ["Aligned with KR-2. Thank you."]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", dealt("test_a_refused_write_shows_in_the_sources_health"))
 async def test_a_refused_write_shows_in_the_sources_health(world: World, clock: Clock, kind: str) -> None:
     side = side_of(world, kind)
     await side.connect()

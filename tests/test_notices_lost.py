@@ -16,25 +16,12 @@ from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from mappings import claims
 from tests.conftest import Clock
-from tests.sides import KINDS, GitHubSide, JiraSide, Side, side_of
+from tests.sides import GitHubSide, JiraSide, Side, both, on_github, on_jira
+from tests.synced import all_of
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
 FOREIGN = f"{writing.FOREIGN} {writing.FOREIGN_TO_DO}"
-
-
-# Where both trackers would only show the same once more.
-on_jira = pytest.mark.parametrize("side", ["jira"], indirect=True)
-on_github = pytest.mark.parametrize("side", ["github"], indirect=True)
-
-
-@pytest.fixture(params=KINDS)
-async def side(request: pytest.FixtureRequest, world: World) -> Side:
-    """A live source of either kind, and one live key result, KR-1."""
-    made = side_of(world, request.param)
-    await world.goal("KR-1", "Checkout conversion")
-    await made.connect()
-    return made
 
 
 async def work_later(world: World, runtime: Runtime, clock: Clock, **span: float) -> None:
@@ -75,6 +62,7 @@ async def kill(task: asyncio.Task[Any], held: Held) -> None:
 # --- the answer is lost -----------------------------------------------------------------------
 
 
+@both
 async def test_a_lost_answer_makes_no_second_comment(
     side: Side, world: World, runtime: Runtime, clock: Clock
 ) -> None:
@@ -137,12 +125,13 @@ async def test_a_lost_answer_to_an_edit_is_just_sent_again(
     assert MISSING in side.comments(key)[0]
     await work_later(world, runtime, clock, seconds=61)
     assert "Aligned with KR-1" in side.comments(key)[0]
-    assert side.tracker.log.count(side.looks) == 1
+    assert side.tracker.log.count(side.creates) == 1
 
 
 # --- the worker is killed ---------------------------------------------------------------------
 
 
+@both
 @pytest.mark.parametrize("after_post", [False, True], ids=["before the request", "after it"])
 async def test_a_killed_worker_leaves_one_comment(
     side: Side, world: World, runtime: Runtime, clock: Clock, after_post: bool
@@ -208,6 +197,7 @@ async def test_who_deletes_our_comment_has_said_no(side: Side, world: World, clo
 # --- whose comment it is ----------------------------------------------------------------------
 
 
+@both
 async def test_our_marker_on_a_strangers_comment_fails(
     side: Side, world: World, runtime: Runtime, clock: Clock
 ) -> None:
@@ -230,29 +220,20 @@ async def test_our_marker_on_a_strangers_comment_fails(
     assert len(side.comments(key)) == 1
 
 
-@pytest.mark.parametrize("ours", [True, False])
+@both
 async def test_a_comment_that_stood_there_before_is_never_joined_by_a_second(
-    side: Side, world: World, runtime: Runtime, clock: Clock, ours: bool
+    side: Side, world: World, clock: Clock
 ) -> None:
-    """The source was deleted and made again, and with it every epic: ours is taken over, and where the
-    credentials are another account's now, it is left alone and said so."""
+    """The source was deleted and made again, and with it every epic."""
     key = side.add()
     await side.sync()
     (comment,) = side.comment_ids(key)
     await world.send("DELETE", f"/sources/{side.kind}?comments=leave")
-    if not ours and isinstance(side, JiraSide):
-        side.site.issue(key).comments[0].author = side.site.account("dev-lead")
-    elif not ours and isinstance(side, GitHubSide):
-        side.host.issue(key).comments[0].author = side.host.account("dev-lead")
     await side.connect()
     side.describe(key, "Key-Result: KR-99")
     await side.sync()
     assert (side.comment_ids(key), side.tracker.log.count(side.creates)) == ([comment], 1)
     notice = await side.notice(key)
-    if not ours:
-        assert (notice["state"], notice["detail"]) == ("failed", FOREIGN)
-        assert "KR-99" not in side.comments(key)[0]
-        return
     assert (notice["state"], notice["url"].endswith(comment)) == ("posted", True)
     assert "KR-99" in side.comments(key)[0]
     side.describe(key, "Key-Result: KR-1")
@@ -261,6 +242,31 @@ async def test_a_comment_that_stood_there_before_is_never_joined_by_a_second(
     assert side.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
 
 
+@both
+async def test_strangers_who_copy_our_marker_silence_their_own_ticket_alone(
+    side: Side, runtime: Runtime
+) -> None:
+    """What looks like ours and may not be edited is never joined by a second; but it says nothing of the
+    project, and a marker copied from another ticket nothing at all."""
+    keys = [side.add() for _ in range(7)]
+    *own, elsewhere = [*range(1, 7), 1]
+    ((installation,),) = await all_of(runtime, "SELECT uuid FROM installation")
+    for key, epic in zip(keys, (*own, elsewhere), strict=True):
+        marker = f"{installation}/{epic}"
+        if isinstance(side, JiraSide):
+            somebody = side.site.account("somebody-else")
+            side.site.comment(key, "Copied.", somebody, {"northing": {"id": marker}})
+        elif isinstance(side, GitHubSide):
+            text = f"<!-- northing:notice -->\n<!-- northing:id {marker} -->\n\nCopied."
+            side.host.comment(key, text, side.host.account("somebody-else"))
+    run = await side.sync()
+    assert (run["writes"]["failed"], run["writes"]["posted"], run["writes"]["pending"]) == (6, 1, 0)
+    shown = [await side.notice(key) for key in keys]
+    assert {(one["state"], one["detail"]) for one in shown[:6]} == {("failed", FOREIGN)}
+    assert [len(side.comments(key)) for key in keys] == [1] * 6 + [2]
+
+
+@both
 async def test_another_installations_marker_is_not_ours(
     side: Side, world: World, runtime: Runtime, clock: Clock
 ) -> None:

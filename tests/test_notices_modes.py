@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Clock
-from tests.sides import GitHubSide, JiraSide, side_of
+from tests.sides import GitHubSide, JiraSide, dealt, side_of
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
@@ -31,7 +31,7 @@ async def test_shadow_is_the_default_and_shows_what_it_would_write(world: World)
     ] == text.splitlines()[:-1]
 
 
-@pytest.mark.parametrize("kind", ["jira", "github"])
+@pytest.mark.parametrize("kind", dealt("test_there_and_back"))
 async def test_there_and_back(world: World, kind: str, clock: Clock) -> None:
     await world.goal("KR-1", "Checkout conversion")
     side = side_of(world, kind)

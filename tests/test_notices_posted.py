@@ -9,7 +9,7 @@ import pytest
 from app.runtime import Runtime
 from mappings.tables import Installation
 from tests.conftest import Clock
-from tests.sides import KINDS, GitHubSide, JiraSide, Side, side_of
+from tests.sides import GitHubSide, JiraSide, Side, both, on_github, on_jira
 from tests.test_markup import PARSER, REFERENCE, plain_runs
 from tests.vendor_api import adf_problems
 from tests.world import World
@@ -17,25 +17,12 @@ from tests.world import World
 MISSING = "This epic is not linked to a key result."
 
 
-# Where both trackers would only show the same once more.
-on_jira = pytest.mark.parametrize("side", ["jira"], indirect=True)
-on_github = pytest.mark.parametrize("side", ["github"], indirect=True)
-
-
-@pytest.fixture(params=KINDS)
-async def side(request: pytest.FixtureRequest, world: World) -> Side:
-    """A live source of either kind, and one live key result, KR-1."""
-    made = side_of(world, request.param)
-    await world.goal("KR-1", "Checkout conversion")
-    await made.connect()
-    return made
-
-
 def writes(**counts: int) -> dict[str, int]:
     none = dict.fromkeys(("pending", "posted", "edited", "resolved", "withdrawn", "held", "failed"), 0)
     return {**none, **counts}
 
 
+@both
 async def test_it_is_posted_once(side: Side) -> None:
     key = side.add("Checkout in one step")
     run = await side.sync()
@@ -160,6 +147,7 @@ async def test_a_gap_that_returns_has_its_grace(side: Side, world: World, clock:
     assert MISSING in side.comments(key)[0]
 
 
+@both
 async def test_titles_mention_nobody_on_the_ticket(side: Side, world: World) -> None:
     hostile = "@octocat fixes #12 in acme/shop#1, https://evil.example [~accountid:5b10] <b>[x](http://y)"
     await world.goal("KR-3", f"Checkout {hostile}", visibility="public")

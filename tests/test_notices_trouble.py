@@ -12,24 +12,11 @@ from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from tests.conftest import Clock
-from tests.sides import KINDS, Side, side_of
+from tests.sides import Side, on_github, on_jira, side_of
+from tests.synced import later
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
-
-
-# Where both trackers would only show the same once more.
-on_jira = pytest.mark.parametrize("side", ["jira"], indirect=True)
-on_github = pytest.mark.parametrize("side", ["github"], indirect=True)
-
-
-@pytest.fixture(params=KINDS)
-async def side(request: pytest.FixtureRequest, world: World) -> Side:
-    """A live source of either kind, and one live key result, KR-1."""
-    made = side_of(world, request.param)
-    await world.goal("KR-1", "Checkout conversion")
-    await made.connect()
-    return made
 
 
 async def work_later(world: World, runtime: Runtime, clock: Clock, **span: float) -> None:
@@ -52,7 +39,10 @@ def meanwhile(call: Callable[[], Awaitable[object]]) -> Action:
 # --- refused ----------------------------------------------------------------------------------
 
 
-async def test_a_refusal_fails_and_is_tried_again_after_an_hour(side: Side, clock: Clock) -> None:
+@pytest.mark.parametrize("then", ["incremental", "full", "an hour"])
+async def test_a_refusal_fails_and_is_tried_again(
+    side: Side, runtime: Runtime, clock: Clock, then: str
+) -> None:
     key = side.add()
     side.forbid()
     run = await side.sync()
@@ -61,11 +51,12 @@ async def test_a_refusal_fails_and_is_tried_again_after_an_hour(side: Side, cloc
     assert (notice["state"], notice["pending"]) == ("failed", False)
     assert "permission" in notice["detail"] or "not accessible" in notice["detail"]
     side.allow()
-    clock.advance(minutes=59)
-    await side.sync()
-    assert side.comments(key) == []
-    clock.advance(minutes=1)
-    assert (await side.sync())["writes"]["posted"] == 1
+    if then == "an hour":
+        await later(side.world, runtime, clock, minutes=59)
+        assert side.comments(key) == []
+        await later(side.world, runtime, clock, minutes=1)
+    else:
+        assert (await side.sync(then))["writes"]["posted"] == 1
     notice = await side.notice(key)
     assert (notice["state"], notice["detail"]) == ("posted", None)
     assert len(side.comments(key)) == 1
@@ -142,18 +133,35 @@ async def test_credentials_that_died_are_not_tried_on_every_ticket(side: Side, c
     assert [len(side.comments(key)) for key in keys] == [1, 1, 1]
 
 
+async def test_a_new_token_sets_all_going_again(side: Side, runtime: Runtime) -> None:
+    """It dies between judging and writing, where everything of the source then rests."""
+    keys = [side.add() for _ in range(3)]
+    side.tracker.faults.add(side.reads, faults.answer(401), times=None)
+    await side.sync()
+    assert [side.comments(key) for key in keys] == [[], [], []]
+    side.tracker.faults.clear()
+    source = {"jira": {"type": "api_token", "email": "x@example.com"}, "github": {"type": "token"}}[side.kind]
+    if side.kind == "jira":
+        source["email"] = side.world.site.bot.email
+    token = side.world.site.bot.token if side.kind == "jira" else side.world.host.bot.token
+    await side.world.send("PATCH", f"/sources/{side.kind}", {"credentials": {**source, "token": token}})
+    await side.sync()
+    assert [len(side.comments(key)) for key in keys] == [1, 1, 1]
+
+
 @on_github
 async def test_an_edit_whose_ticket_cannot_be_fetched_leaves_the_text_and_says_so(
     side: Side, clock: Clock
 ) -> None:
     key = side.add()
     await side.sync()
-    before = await side.notice(key)
     side.describe(key, "Key-Result: KR-1")
     side.tracker.faults.add(side.reads, faults.answer(401))
     await side.sync()
     notice = await side.notice(key)
-    assert (notice["state"], notice["pending"], notice["body"]) == ("posted", False, before["body"])
+    assert (notice["state"], notice["pending"]) == ("posted", True)
+    assert MISSING in side.comments(key)[0]
+    assert "token" in notice["detail"]
     clock.advance(hours=1)
     await side.sync()
     assert "Aligned with KR-1" in side.comments(key)[0]

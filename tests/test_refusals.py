@@ -23,7 +23,7 @@ from mappings.pauses import REFUSED_REST
 from mappings.tables import Notice
 from tests.conftest import Clock
 from tests.heard import deliveries, doors
-from tests.sides import KINDS, GitHubSide, JiraSide, Side, side_of
+from tests.sides import GitHubSide, JiraSide, Side, on_jira, side_of
 from tests.synced import all_of, health, later
 from tests.world import World
 
@@ -33,17 +33,6 @@ WITHDRAWN = "Withdrawn. Sorry for the noise."
 DELETES = "DELETE *comment*"
 OTHER_ID = "0b9f4a34-0000-4000-8000-000000000000/1"
 FORBIDDEN = faults.answer(403, {"message": "Not you.", "errorMessages": ["Not you."]})
-
-on_jira = pytest.mark.parametrize("side", ["jira"], indirect=True)
-
-
-@pytest.fixture(params=KINDS)
-async def side(request: pytest.FixtureRequest, world: World) -> Side:
-    """A live source of either kind, and one live key result, KR-1."""
-    made = side_of(world, request.param)
-    await world.goal("KR-1", "Checkout conversion")
-    await made.connect()
-    return made
 
 
 async def link(side: Side, key: str) -> None:
@@ -213,6 +202,21 @@ async def test_of_two_comments_of_ours_the_oldest_stays(
     await link(side, key)
     assert side.comments(key)[: 1 + len(others)] == [ALIGNED, *looked_like]
     assert side.tracker.log.count(side.creates) == 2
+
+
+async def test_a_second_comment_goes_whenever_ours_is_edited(side: Side) -> None:
+    """However it came to stand there: the one that we know stays."""
+    key = side.add()
+    await side.sync()
+    (ours,) = side.comment_ids(key)
+    if isinstance(side, JiraSide):
+        first = side.site.issue(key).comments[0]
+        side.site.comment(key, copy.deepcopy(first.body), side.site.bot, dict(first.properties))
+    elif isinstance(side, GitHubSide):
+        side.host.comment(key, side.host.issue(key).comments[0].body, side.host.bot)
+    assert len(side.comments(key)) == 2
+    await link(side, key)
+    assert (side.comment_ids(key), side.comments(key)) == ([ours], [ALIGNED])
 
 
 # --- a comment of ours that we may not edit ------------------------------------------------------------

@@ -89,6 +89,28 @@ async def test_an_epic_comes_back_with_its_history(world: World, runtime: Runtim
     assert [found["id"] for found in after["findings"]] == [found["id"] for found in before["findings"]]
 
 
+async def test_the_notice_of_an_epic_leaves_and_comes_back_with_it(world: World, clock: Clock) -> None:
+    await world.no_grace()
+    issue = world.site.create("SHOP", "Leaves and returns")
+    await world.connect_jira(scope=SHOP, notices={"mode": "live"})
+    await world.sync("jira")
+    listed = (await world.send("GET", "/notices"))["items"]
+    assert [(one["epic"]["key"], one["state"]) for one in listed] == [("SHOP-1", "posted")]
+    world.site.delete("SHOP-1")
+    assert (await world.sync("jira", "full"))["deleted"] == 1
+    for query in ("", "?state=posted", "?source=jira"):
+        assert (await world.send("GET", f"/notices{query}"))["items"] == []
+    metrics = (await world.api.get("/metrics")).text
+    assert "northing_database_up 1" in metrics
+    assert "northing_notices{" not in metrics
+    clock.advance(hours=1)
+    world.site.issues[issue.id] = issue  # restored from the trash
+    world.site.edit("SHOP-1", summary="Returned")
+    await world.sync("jira")
+    assert [one["id"] for one in (await world.send("GET", "/notices"))["items"]] == [listed[0]["id"]]
+    assert len(issue.comments) == 1
+
+
 async def test_github_shows_a_lost_label_to_an_incremental_run(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:

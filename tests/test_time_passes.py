@@ -19,7 +19,7 @@ from connectors.sandbox import faults
 from mappings import ledger, moments
 from mappings.tables import Installation, Source
 from tests.conftest import Clock
-from tests.sides import KINDS, JiraSide, Side, side_of
+from tests.sides import JiraSide, Side
 from tests.synced import all_of, later
 from tests.world import World
 
@@ -32,15 +32,6 @@ STILL = 10  # sweeps with the clock standing still
 @pytest.fixture(autouse=True)
 def monday(clock: Clock) -> None:
     clock.now = MONDAY
-
-
-@pytest.fixture(params=KINDS)
-async def side(request: pytest.FixtureRequest, world: World) -> Side:
-    """A live source of either kind, and one live key result, KR-1."""
-    made = side_of(world, request.param)
-    await world.goal("KR-1", "Checkout conversion")
-    await made.connect()
-    return made
 
 
 async def _at(world: World, runtime: Runtime, clock: Clock, moment: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,24 +14,15 @@ from app.outcome import Outcome
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from mappings import claims, ledger
+from mappings.claims import EDITS_AN_HOUR
 from mappings.tables import Run, Source
 from tests.conftest import Clock
 from tests.locks import holding
-from tests.sides import KINDS, JiraSide, Side, side_of
-from tests.synced import Pause, all_of, later
+from tests.sides import JiraSide, Side, both, on_github, on_jira
+from tests.synced import Pause, all_of, later, spent
 from tests.world import World
 
 TAKEN_BACK = ["Withdrawn. Sorry for the noise."]
-both = pytest.mark.parametrize("side", KINDS, indirect=True)
-on_jira = pytest.mark.parametrize("side", ["jira"], indirect=True)
-
-
-@pytest.fixture
-async def side(request: pytest.FixtureRequest, world: World) -> Side:
-    made = side_of(world, request.param)
-    await world.goal("KR-1", "Checkout conversion")
-    await made.connect()
-    return made
 
 
 async def _withdraw(world: World, run: int, body: Any = None) -> Any:
@@ -40,7 +32,6 @@ async def _withdraw(world: World, run: int, body: Any = None) -> Any:
     return await world.send("GET", f"/runs/{asked['id']}")
 
 
-@both
 async def test_every_comment_of_the_run_becomes_one_line(world: World, side: Side, clock: Clock) -> None:
     older = side.add("Older")
     await side.sync()
@@ -64,6 +55,53 @@ async def test_every_comment_of_the_run_becomes_one_line(world: World, side: Sid
     for mode in ("incremental", "full"):
         await side.sync(mode)
     assert side.tracker.log.count(side.edits) + side.tracker.log.count(side.creates) == 0
+
+
+@both
+async def test_an_answer_nobody_can_read_delays_it_and_no_more(
+    world: World, side: Side, runtime: Runtime, clock: Clock
+) -> None:
+    keys = [side.add() for _ in range(2)]
+    run = await side.sync()
+    side.tracker.faults.add(side.reads, faults.proxy_page(200))
+    withdrawal = await _withdraw(world, run["id"])
+    assert (withdrawal["writes"]["withdrawn"], withdrawal["writes"]["pending"]) == (1, 1)
+    await later(world, runtime, clock, minutes=2)
+    assert [side.comments(key) for key in keys] == [TAKEN_BACK] * 2
+
+
+@on_github
+async def test_deletions_are_no_edits(world: World, side: Side, runtime: Runtime, clock: Clock) -> None:
+    """The hour's edits are spent: what is to be edited waits, and says so; what is to be deleted goes."""
+    edited, deleted = side.add(), side.add()
+    runs = {edited: (await side.sync())["id"]}
+    other = side.add()
+    runs[other] = (await side.sync())["id"]
+    await spent(runtime, EDITS_AN_HOUR, clock.now)
+    waiting = await _withdraw(world, runs[other])
+    assert waiting["writes"]["pending"] == 1
+    detail = (await side.notice(other))["detail"]
+    then = clock() + timedelta(hours=1)
+    assert detail == f"60 comments were edited within the hour; it goes on at {then:%H:%M} UTC."
+    gone = await _withdraw(world, runs[edited], {"delete": True})
+    assert (gone["writes"]["withdrawn"], gone["writes"]["pending"]) == (2, 0)
+    assert (side.comments(edited), side.comments(deleted)) == ([], [])
+    await later(world, runtime, clock, minutes=61)
+    assert side.comments(other) == TAKEN_BACK
+    assert (await side.notice(other))["detail"] != detail
+
+
+@on_jira
+async def test_who_asks_again_has_it_tried_again(world: World, side: JiraSide) -> None:
+    """The project refused five tickets alike, and was left alone for a day."""
+    keys = [side.add() for _ in range(6)]
+    run = await side.sync()
+    side.site.denied.add(("EDIT_OWN_COMMENTS", "SHOP"))
+    first = await _withdraw(world, run["id"])
+    assert first["writes"]["withdrawn"] == 0
+    side.site.denied.clear()
+    await _withdraw(world, run["id"])
+    assert [side.comments(key) for key in keys] == [TAKEN_BACK] * 6
 
 
 @on_jira
@@ -120,7 +158,6 @@ async def test_a_lost_answer_to_a_deletion(world: World, side: Side, runtime: Ru
     assert ((await side.notice(key))["state"], (await side.notice(key))["pending"]) == ("withdrawn", False)
 
 
-@both
 async def test_what_is_not_written_yet_never_is(
     world: World, side: Side, runtime: Runtime, clock: Clock
 ) -> None:
@@ -144,7 +181,6 @@ async def test_what_is_not_written_yet_never_is(
     assert [side.comments(key) for key in (*keys, waiting)] == [[]] * 4
 
 
-@both
 async def test_a_comment_on_its_way_is_taken_back_when_it_arrives(world: World, side: Side) -> None:
     key = side.add()
     pause = Pause()
@@ -160,7 +196,6 @@ async def test_a_comment_on_its_way_is_taken_back_when_it_arrives(world: World, 
     assert side.comments(key) == TAKEN_BACK
 
 
-@both
 async def test_a_comment_whose_answer_was_lost_is_found_and_taken_back(
     world: World, side: Side, runtime: Runtime, clock: Clock
 ) -> None:

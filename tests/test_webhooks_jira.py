@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import CommentRef, EpicRef, Hint
@@ -185,13 +185,11 @@ def sound(hint: Hint) -> bool:
     return points
 
 
-@settings(max_examples=75, deadline=None)
 @given(st.none() | st.text(max_size=9), JSON | SHAPED)
 def test_any_json_at_all_is_heard_without_an_error(event: str | None, payload: Any) -> None:
     sound(hear(event, payload))
 
 
-@settings(max_examples=75, deadline=None)
 @given(st.sampled_from(sorted(HANDLED)), st.dictionaries(MEMBERS, SHAPED, max_size=6))
 def test_handled_events_with_anything_inside(event: str, payload: dict[str, Any]) -> None:
     found = hear(None, payload | {"webhookEvent": event})
@@ -240,7 +238,6 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @recorded
-@settings(max_examples=75, deadline=None)
 @given(st.data())
 def test_recorded_deliveries_with_something_else_in_one_place(data: st.DataObject) -> None:
     mutant = copy.deepcopy(examples()[data.draw(st.sampled_from(sorted(examples())))])

@@ -7,13 +7,22 @@ from functools import partial, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, create_model, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    create_model,
+    field_validator,
+)
 
 from app.api.deps import Body, Key, Line
 from app.api.runs import RunOut
 from app.schedule import EPOCH, next_moment
 from connectors.registry import KINDS, check_base_url
-from mappings.clock import parse_duration
+from mappings.clock import parse_span
 
 
 class Schedule(Body):
@@ -21,8 +30,8 @@ class Schedule(Body):
 
     every: str | None = Field(
         None,
-        description="Time between incremental syncs, ISO 8601 in hours, minutes and seconds, at least a "
-        "second; counted from 1970-01-01T00:00:00Z, so PT15M is at 0, 15, 30 and 45 past. Null: none.",
+        description="Time between incremental syncs, ISO 8601, a second to 366 days of 24 hours; counted "
+        "from 1970-01-01T00:00:00Z, so PT15M is at 0, 15, 30 and 45 past, P1D at midnight UTC. Null: none.",
         examples=["PT15M"],
     )
     full: str | None = Field(
@@ -33,7 +42,7 @@ class Schedule(Body):
     @classmethod
     def _is_a_duration(cls, value: str | None) -> str | None:
         if value is not None:
-            parse_duration(value)
+            parse_span(value)
             next_moment(value, EPOCH)
         return value
 
@@ -92,6 +101,11 @@ class Notices(Body):
     )
 
 
+def _left_out(value: Any) -> Any:
+    """Null is as if it were not sent."""
+    return Schedule() if value is None else value
+
+
 class _SourceBody(Body):
     name: Key = Field(
         description="How the source is called here; unique in any case.", examples=["acme-jira"]
@@ -103,14 +117,14 @@ class _SourceBody(Body):
     )
     webhook_secret: SecretStr | None = Field(
         None,
-        min_length=16,
+        min_length=1,
         max_length=500,
         description="What the tracker signs its webhooks with; kept sealed, never returned. Without one none "
-        "is taken.",
+        "is taken. Who guesses it can send webhooks too: take 32 random characters or more.",
     )
-    schedule: Schedule = Field(
+    schedule: Annotated[Schedule, BeforeValidator(_left_out, json_schema_input_type=Schedule | None)] = Field(
         default_factory=Schedule,
-        description="When it is synced by itself; with any the first sync starts at once.",
+        description="When it is synced by itself; with any the first sync starts at once. Null: never.",
     )
     notices: Notices = Field(default_factory=Notices, description="What may be written on tickets.")
 
@@ -193,7 +207,9 @@ class CredentialsOut(BaseModel):
 class Health(BaseModel):
     state: Literal["unknown", "ok", "degraded", "failing"] = Field(
         description="The worst of all that is the matter; `unknown` before the first reading run, `degraded` "
-        "where a part does not work or waits for a person, `failing` where nothing is read or nobody works."
+        "where a part does not work, the tracker is away or a person is waited for, `failing` where the last "
+        "run failed, credentials are refused, the tracker has been away for 15 minutes since a run began and "
+        "nothing was read yet, or nobody works."
     )
     message: str = Field(description="What is the matter, the worst first.")
     what_to_do: str = Field(description="The way out, for a person, in the same order.")
