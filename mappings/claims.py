@@ -137,6 +137,8 @@ def give_back(notice: Notice, claim: Claim, due_at: datetime | None = None) -> N
         return
     if due_at is None:
         notice.target = None
+        if notice.state in ("posted", "resolved"):
+            notice.detail = None  # why it had to wait
         if notice.posted_body is not None and notice.posted_hash is not None:
             notice.body, notice.facts_hash = notice.posted_body, notice.posted_hash
     notice.due_at = due_at if notice.target is not None else None

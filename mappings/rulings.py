@@ -182,7 +182,9 @@ async def _record_notices(
     await _bulk(
         session,
         "UPDATE notices SET target = NULL, due_at = NULL, body = coalesce(posted_body, body),"
-        " facts_hash = coalesce(posted_hash, facts_hash) FROM rows WHERE notices.id = rows.id",
+        " facts_hash = coalesce(posted_hash, facts_hash),"
+        " detail = CASE WHEN state NOT IN ('posted', 'resolved') THEN detail END"  # why it had to wait
+        " FROM rows WHERE notices.id = rows.id",
         "id bigint",
         call_off,
     )

@@ -386,3 +386,19 @@ async def test_sixty_edits_an_hour_and_resolutions_first(
     assert (edited(), side.tracker.log.count()) == ((1, 3), 0)
     await later(world, runtime, clock, minutes=5)
     assert edited() == (2, 3)
+
+
+async def test_a_wait_that_is_over_is_told_of_no_more(world: World, runtime: Runtime, clock: Clock) -> None:
+    side = JiraSide(world)
+    await side.connect()
+    key = side.add()
+    await side.sync()
+    await spent(runtime, 60, clock.now)
+    told = []
+    for description in ("Key-Result: KR-99", "As it was."):
+        side.describe(key, description)
+        clock.advance(minutes=1)
+        await side.sync()
+        notice = await side.notice(key)
+        told.append((notice["state"], notice["pending"], (notice["detail"] or "")[:32]))
+    assert told == [("posted", True, "60 comments were edited within t"), ("posted", False, "")]
