@@ -179,9 +179,14 @@ class _Work(Comments):
         seen = dict(zip(refs, await connector.fetch(refs), strict=True))
         log.info("tickets fetched", epics=[ref.key for ref in refs[: logs.FOLLOWED]], tickets=len(refs))
         removed = {ref.remote_id for part in parts if part.hint.removed for ref in part.hint.tickets}
+        told = [item.remote_id for item in seen.values() if isinstance(item, Epic)]
+        async with self.runtime.sessions.begin() as session:
+            # Apart from what follows, for each locks its epics in the order of their ids.
+            again = await reach.try_again(session, self.source.id, told, self.runtime.clock())
+        requests = connector.requests - before
         with storing("A ticket"):
             async with writing_for(self.runtime, self.source) as session:
-                return await self._take_in(session, parts, seen, removed, connector.requests - before)
+                return await self._take_in(session, parts, seen, removed, requests, again=again)
 
     async def _take_in(
         self,
@@ -190,11 +195,12 @@ class _Work(Comments):
         seen: dict[EpicRef, Epic | Missing],
         removed: Collection[str],
         requests: int,
+        *,
+        again: bool,
     ) -> dict[int, int | None]:
+        """`again`: tickets whose notice could not be written wait to be judged."""
         found = await self._store(session, seen, removed)
         run_id = None
-        told = [item.remote_id for item in seen.values() if isinstance(item, Epic)]
-        again = await reach.try_again(session, self.source.id, told, self.runtime.clock())
         if again or found.created or found.updated or found.deleted:
             run_id = await self.open_run(session, found, len(seen), requests)
         await self.ended(

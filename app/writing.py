@@ -7,7 +7,7 @@ is lost the ticket is looked at before another, so that there is never a second 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +23,7 @@ from app.settling import NOTHING, Said, Settling
 from app.usage import metered
 from connectors import base
 from connectors.base import (
+    Comment,
     Connector,
     ConnectorError,
     EpicRef,
@@ -165,7 +166,21 @@ class _Write(Settling):
             await ours.take_back_all(self.connector, self.ref, judged.marker)
             await self.deleted_by_a_person()
             return
+        if self.comment_id is not None:
+            await self._take_others_back(comment, judged.marker)
         await self.done(judged.said(), comment, is_new=self.comment_id is None)
+
+    async def _take_others_back(self, comment: Comment, marker: Marker) -> None:
+        """Should a second one of ours stand there, however it came. Nothing else depends on it."""
+        try:
+            found = await ours.find(self.connector, self.ref, marker, comment.id)
+        except ConnectorError as error:
+            log.info("not looked whether a second comment of ours stands there", reason=error.message)
+            return
+        if found.taken_back:
+            async with self.runtime.sessions.begin() as session:
+                await self.mine(session)
+                self._note_taken_back(session, found.taken_back, self.runtime.clock())
 
     async def _delete(self, judged: _Judged) -> None:
         """Once it is gone, by us or by anybody, nothing is left to be taken back."""
@@ -191,28 +206,25 @@ class _Write(Settling):
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             row = await claims.claimed(session, self.claim)
+            if row.remote_id is not None:
+                return True
             rested = (row.unanswered_at or now) + claims.UNANSWERED_REST
             if row.lost and rested > now:
                 claims.give_back(row, self.claim, rested)
                 return False
             standard = await self.runtime.standard(session, self.source, [self.row.project])
-        marker = Marker(standard.installation, self.row.id)
-        try:
-            found = await ours.find(self.connector, self.ref, marker, row.remote_id)
-        except Gone:
-            if row.remote_id is None:
-                raise
-            return True  # to fetch the ticket tells better what became of it
-        if row.remote_id is None and found.comment is not None and not found.comment.ours:
+        found = await ours.find(self.connector, self.ref, Marker(standard.installation, self.row.id), None)
+        if found.comment is not None and not found.comment.ours:
             await self.failed(Rejected(FOREIGN, FOREIGN_TO_DO), here_only=True)
             return False
         async with self.runtime.sessions.begin() as session:
-            for double in found.taken_back:
-                claims.written(session, self.claim, "withdrawn", double, now)
             row = await self.mine(session)
-            if row.remote_id is None:
-                return self._now_known(session, row, found, now)
-        return True
+            self._note_taken_back(session, found.taken_back, now)
+            return self._now_known(session, row, found, now)
+
+    def _note_taken_back(self, session: AsyncSession, doubles: Sequence[str], now: datetime) -> None:
+        for double in doubles:
+            claims.written(session, self.claim, "withdrawn", double, now)
 
     def _now_known(self, session: AsyncSession, row: Notice, found: ours.Found, now: datetime) -> bool:
         row.unanswered_at = None

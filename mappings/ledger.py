@@ -201,6 +201,12 @@ async def next_reading(session: AsyncSession, source_id: int) -> int | None:
     return (await session.scalars(select(Run.id).where(Run.source_id == source_id, *queued))).one_or_none()
 
 
+async def end_wait(session: AsyncSession, source_id: int, now: datetime) -> None:
+    """Other credentials have limits of their own: what waits for the old ones' goes on at the next sweep."""
+    waiting = update(Run).where(Run.source_id == source_id, Run.state == "waiting", Run.due_at > now)
+    await session.execute(waiting.values(due_at=now))
+
+
 async def due_runs(session: AsyncSession, now: datetime) -> list[tuple[int, str]]:
     """Each with its mode."""
     rows = await session.execute(select(Run.id, Run.mode).where(_claimable(now)).order_by(Run.id))

@@ -73,7 +73,16 @@ async def refused(session: AsyncSession, source_id: int, project: str, detail: s
     )
     if stopped.all():
         # New comments go back behind the barrier, so that they take no slots of the day from other projects.
-        await _set_due(session, source_id, None, Notice.due_at.is_not(None), Epic.project == project, UNSENT)
+        await _behind_the_barrier(session, source_id, project, detail)
+
+
+async def _behind_the_barrier(session: AsyncSession, source_id: int, project: str, why: str) -> None:
+    queued = Notice.due_at.is_not(None), Epic.project == project, UNSENT
+    await _set_due(session, source_id, None, *queued, why=_for_a_while(project, why))
+
+
+def _for_a_while(project: str, why: str) -> str:
+    return f"Nothing is written in {project} for a while: {why}"
 
 
 async def note_listed(
@@ -89,7 +98,7 @@ async def note_listed(
             await session.execute(
                 update(SourceProject).where(of_source, SourceProject.key == key).values(stopped)
             )
-            await _set_due(session, source_id, None, Notice.due_at.is_not(None), Epic.project == key, UNSENT)
+            await _behind_the_barrier(session, source_id, key, f"{_LISTED}{why}")
     before = select(SourceProject.key).where(of_source, SourceProject.writes_stopped_why.startswith(_LISTED))
     for key in (await session.scalars(before)).all():
         if key in listed and listed[key] is None:
@@ -108,8 +117,8 @@ async def put_off_refused(session: AsyncSession, source_id: int, now: datetime) 
     for project, since, why in stopped.all():
         assert since is not None
         if since + REFUSED_REST > now:
-            refuses = f"Nothing is written in {project} for a while: {why}"
-            await put_off(session, source_id, since + REFUSED_REST, refuses, Epic.project == project)
+            until, told = since + REFUSED_REST, _for_a_while(project, str(why))
+            await put_off(session, source_id, until, told, Epic.project == project)
         else:
             tried_again.append(project)
     return tried_again

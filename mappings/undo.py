@@ -70,6 +70,7 @@ async def withdraw_all(session: AsyncSession, source_id: int, now: datetime) -> 
     await session.flush()
     of_source = Notice.epic_id.in_(select(Epic.id).where(Epic.source_id == source_id))
     await _take_back(session, of_source, withdrawal, "edit", now)
+    await pauses.accepts_writes(session, source_id, now)
     return withdrawal
 
 
@@ -112,7 +113,13 @@ async def _take_back(
     await session.execute(
         update(Notice)
         .where(among(Notice.id, ids))
-        .values(taking_back=how, target="withdrawn", run_id=withdrawal.id, due_at=due_at)
+        .values(
+            taking_back=how,
+            target="withdrawn",
+            run_id=withdrawal.id,
+            due_at=due_at,
+            updated_at=case((Notice.state == "withdrawn", Notice.updated_at), else_=now),
+        )
     )
 
 

@@ -192,12 +192,13 @@ async def change_source(
     if "credentials" in patch:
         _seal_credentials(runtime, row, new)
         await inbox.end_pause(session, row.id)
+        await ledger.end_wait(session, row.id, runtime.clock())
         await runtime.wake(session, "take_deliveries", source_id=row.id)
     if "webhook_secret" in patch or current["webhook_secret"] is None:  # none, or no key opens it
         _seal_secret(runtime, row, new)
     row.version, row.updated_at = row.version + 1, runtime.clock()
-    await pauses.accepts_writes(session, row.id, row.updated_at)
     opened = await follow_up(runtime, session, row, before)
+    await pauses.accepts_writes(session, row.id, row.updated_at)
     await announce(session)
     put_version(response, row.version)
     put_runs(response, opened)
