@@ -14,7 +14,7 @@ from datetime import datetime
 from uuid import uuid4
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import logs, ours
@@ -40,7 +40,7 @@ from mappings.claims import Claim
 from mappings.ledger import ClaimLost
 from mappings.rulings import Ruling
 from mappings.standard import Standard, as_it_stands
-from mappings.tables import Epic, Notice, Run, Source
+from mappings.tables import Epic, Installation, Notice, Run, Source
 from mappings.verdict import Wanted
 
 log = structlog.get_logger()
@@ -212,8 +212,8 @@ class _Write(Settling):
             if row.lost and rested > now:
                 claims.give_back(row, self.claim, rested)
                 return False
-            standard = await self.runtime.standard(session, self.source, [self.row.project])
-        found = await ours.find(self.connector, self.ref, Marker(standard.installation, self.row.id), None)
+            installation = (await session.scalars(select(Installation.uuid))).one()
+        found = await ours.find(self.connector, self.ref, Marker(installation, self.row.id), None)
         if found.comment is not None and not found.comment.ours:
             await self.failed(Rejected(FOREIGN, FOREIGN_TO_DO), here_only=True)
             return False
