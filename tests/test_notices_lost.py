@@ -10,25 +10,17 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import pipeline, writing
-from app.jobs import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from mappings import claims
 from tests.conftest import Clock
 from tests.sides import GitHubSide, JiraSide, Side, both, on_github, on_jira
-from tests.synced import all_of
+from tests.synced import all_of, later
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
 FOREIGN = f"{writing.FOREIGN} {writing.FOREIGN_TO_DO}"
-
-
-async def work_later(world: World, runtime: Runtime, clock: Clock, **span: float) -> None:
-    """Let time pass, then do what a sweep finds."""
-    clock.advance(**span)
-    await sweep(runtime)
-    await world.drain()
 
 
 class Held:
@@ -73,9 +65,9 @@ async def test_a_lost_answer_makes_no_second_comment(
     assert (await side.notice(key))["state"] == "due"
     for _ in range(2):
         # Before its rest is over the ticket is not looked at again.
-        await work_later(world, runtime, clock, seconds=29)
+        await later(world, runtime, clock, seconds=29)
         assert (len(side.comments(key)), side.tracker.log.count(side.looks)) == (1, 1)
-    await work_later(world, runtime, clock, seconds=3)
+    await later(world, runtime, clock, seconds=3)
     assert side.tracker.log.count(side.creates) == 1
     notice = await side.notice(key)
     assert (notice["state"], notice["pending"]) == ("posted", False)
@@ -91,9 +83,9 @@ async def test_a_request_that_never_arrived_is_sent_again(
     key = side.add()
     side.tracker.faults.add(side.creates, faults.drop())
     await side.sync()
-    await work_later(world, runtime, clock, seconds=59)
+    await later(world, runtime, clock, seconds=59)
     assert side.comments(key) == []
-    await work_later(world, runtime, clock, seconds=2)
+    await later(world, runtime, clock, seconds=2)
     assert len(side.comments(key)) == 1
     assert side.tracker.log.count(side.looks) == 2
 
@@ -108,7 +100,7 @@ async def test_a_gap_closed_after_a_lost_answer_settles_that_comment(
     side.describe(key, "Key-Result: KR-1")
     await side.sync()
     assert MISSING in side.comments(key)[0]
-    await work_later(world, runtime, clock, seconds=61)
+    await later(world, runtime, clock, seconds=61)
     assert side.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
     assert (await side.notice(key))["state"] == "resolved"
 
@@ -123,7 +115,7 @@ async def test_a_lost_answer_to_an_edit_is_just_sent_again(
     side.tracker.faults.add(side.edits, faults.drop())
     await side.sync()
     assert MISSING in side.comments(key)[0]
-    await work_later(world, runtime, clock, seconds=61)
+    await later(world, runtime, clock, seconds=61)
     assert "Aligned with KR-1" in side.comments(key)[0]
     assert side.tracker.log.count(side.creates) == 1
 
@@ -142,9 +134,9 @@ async def test_a_killed_worker_leaves_one_comment(
     side.tracker.faults.add(side.creates if after_post else side.reads, held)
     await kill(asyncio.create_task(pipeline.write_tickets(runtime, source_id)), held)
     assert len(side.comments(key)) == after_post
-    await work_later(world, runtime, clock, seconds=claims.NOTICE_LEASE.total_seconds() - 1)
+    await later(world, runtime, clock, seconds=claims.NOTICE_LEASE.total_seconds() - 1)
     assert len(side.comments(key)) == after_post
-    await work_later(world, runtime, clock, seconds=1)
+    await later(world, runtime, clock, seconds=1)
     assert len(side.comments(key)) == 1
     assert side.tracker.log.count(side.creates) == 1
     notice = await side.notice(key)
@@ -209,7 +201,7 @@ async def test_our_marker_on_a_strangers_comment_fails(
         side.site.issue(key).comments[0].author = side.site.account("dev-lead")
     elif isinstance(side, GitHubSide):
         side.host.issue(key).comments[0].author = side.host.account("dev-lead")
-    await work_later(world, runtime, clock, seconds=61)
+    await later(world, runtime, clock, seconds=61)
     for _ in range(2):
         notice = await side.notice(key)
         assert (notice["state"], notice["detail"]) == ("failed", FOREIGN)
@@ -279,7 +271,7 @@ async def test_another_installations_marker_is_not_ours(
         side.host.comment(key, text, side.host.bot)
     side.tracker.faults.add(side.creates, faults.drop())
     await side.sync()
-    await work_later(world, runtime, clock, seconds=61)
+    await later(world, runtime, clock, seconds=61)
     theirs, ours = side.comments(key)
     assert (theirs, MISSING in ours) == ("Theirs.", True)
 
@@ -300,7 +292,7 @@ async def test_a_transferred_tickets_comment_goes_with_it(
     link = {"epic": {"source": "github", "key": key}, "key_result": "KR-1"}
     await world.send("POST", "/links", link)
     await world.drain()
-    await work_later(world, runtime, clock, seconds=timedelta(minutes=2).total_seconds())
+    await later(world, runtime, clock, seconds=timedelta(minutes=2).total_seconds())
     after = await side.epic(key)
     assert (after["key"], after["id"] != before["id"]) == ("acme/other#1", True)
     assert side.comments("acme/other#1") == ["Aligned with KR-1 (Checkout conversion). Thank you."]

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.jobs import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
@@ -17,13 +16,6 @@ from tests.synced import later
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
-
-
-async def work_later(world: World, runtime: Runtime, clock: Clock, **span: float) -> None:
-    """Let time pass, then do what a sweep finds."""
-    clock.advance(**span)
-    await sweep(runtime)
-    await world.drain()
 
 
 def meanwhile(call: Callable[[], Awaitable[object]]) -> Action:
@@ -90,9 +82,9 @@ async def test_a_limit_holds_up_all_of_the_sources_tickets_until_it_ends(
     assert side.tracker.log.count(side.creates) == 1
     assert run["writes"]["pending"] == 3
     assert {(await side.notice(key))["state"] for key in keys} == {"due"}
-    await work_later(world, runtime, clock, seconds=119)
+    await later(world, runtime, clock, seconds=119)
     assert side.tracker.log.count(side.creates) == 1
-    await work_later(world, runtime, clock, seconds=2)
+    await later(world, runtime, clock, seconds=2)
     assert [len(side.comments(key)) for key in keys] == [1, 1, 1]
     assert (await world.send("GET", f"/runs/{run['id']}"))["writes"]["posted"] == 3
 
@@ -111,7 +103,7 @@ async def test_a_ticket_that_cannot_be_fetched_is_held_as_stale(
     assert (notice["state"], notice["reason"]) == ("held", "stale")
     assert notice["detail"]
     assert side.tracker.log.count(side.creates) == 0
-    await work_later(world, runtime, clock, seconds=62)
+    await later(world, runtime, clock, seconds=62)
     assert [len(side.comments(each)) for each in (key, other)] == [1, 1]
 
 

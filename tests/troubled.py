@@ -12,6 +12,7 @@ from connectors.sandbox.faults import Fault
 from connectors.sandbox.tracker import Seen, Tracker
 from tests.conftest import Clock
 from tests.sides import GitHubSide, JiraSide, Side
+from tests.synced import later
 from tests.troubles import Trouble
 from tests.world import World
 
@@ -154,9 +155,7 @@ class Bench:
         self.posts_are_not_repeated_blindly()
 
     async def later(self, **span: float) -> None:
-        self.clock.advance(**span)
-        await sweep(self.runtime)
-        await self.world.drain()
+        await later(self.world, self.runtime, self.clock, **span)
 
     async def sync_in_full(self) -> tuple[Any, Any]:
         """The run as it is then, and the source's health. A run that waits is woken if it is time."""
