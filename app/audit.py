@@ -16,21 +16,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, UOWTransaction
 
 from mappings.tables import (
-    AuditEntry,
+    AuditEntryRow,
     Base,
-    CheckIn,
-    Cycle,
-    Delivery,
-    Epic,
-    Finding,
-    Installation,
-    KeyResult,
-    Link,
-    Objective,
-    Rule,
-    Run,
-    Source,
-    Token,
+    CheckInRow,
+    CycleRow,
+    DeliveryRow,
+    EpicRow,
+    FindingRow,
+    InstallationRow,
+    KeyResultRow,
+    LinkRow,
+    ObjectiveRow,
+    RuleRow,
+    RunRow,
+    SourceRow,
+    TokenRow,
 )
 
 ACTOR = "actor"
@@ -38,7 +38,7 @@ COMMAND_LINE = "the command line"
 Values = dict[str, Any]
 
 
-def acting(session: AsyncSession, who: str) -> None:
+def set_actor(session: AsyncSession, who: str) -> None:
     """Changes of mapped rows that this session flushes from now on are `who`'s, and audited."""
     session.info[ACTOR] = who
 
@@ -60,45 +60,45 @@ class Audited:
 
 
 TABLES: dict[type[Base], Audited] = {
-    Cycle: Audited("cycle", itemgetter("key"), "key title starts ends review"),
-    Objective: Audited(
+    CycleRow: Audited("cycle", itemgetter("key"), "key title starts ends review"),
+    ObjectiveRow: Audited(
         "objective",
         itemgetter("key"),
         "key title description driver cycle_id parent_id owner sponsor weight visibility public_label state",
     ),
-    KeyResult: Audited(
+    KeyResultRow: Audited(
         "key_result",
         itemgetter("key"),
         "key objective_id title category unit baseline target direction due state",
     ),
-    CheckIn: Audited("check_in", itemgetter("key_result"), "key_result_id value confidence note at"),
-    Rule: Audited("rule", itemgetter("name"), "name when key_result_id priority enabled"),
-    Link: Audited(
+    CheckInRow: Audited("check_in", itemgetter("key_result"), "key_result_id value confidence note at"),
+    RuleRow: Audited("rule", itemgetter("name"), "name when key_result_id priority enabled"),
+    LinkRow: Audited(
         "link", "{epic} -> {key_result}".format_map, "epic_id key_result_id origin weight is_primary"
     ),
-    Finding: Audited("finding", "{epic} {check}".format_map, "epic_id check state until reason"),
-    Source: Audited(
+    FindingRow: Audited("finding", "{epic} {check}".format_map, "epic_id check state until reason"),
+    SourceRow: Audited(
         "source",
         itemgetter("name"),
         "name kind base_url credentials_type credentials webhook_secret scope epics schedule notices"
-        " leaving_at",
+        " disconnecting_at",
     ),
-    Installation: Audited("policy", "policy".format_map, "policy"),
-    Token: Audited("token", "{id} ({name})".format_map, "id name role expires_at hash"),
-    Run: Audited("run", "{id}".format_map, "id source_id mode accepts withdraws"),
-    Delivery: Audited(
+    InstallationRow: Audited("policy", "policy".format_map, "policy"),
+    TokenRow: Audited("token", "{id} ({name})".format_map, "id name role expires_at hash"),
+    RunRow: Audited("run", "{id}".format_map, "id source_id mode accepts_run_id withdraws"),
+    DeliveryRow: Audited(
         "delivery", "{source} {remote_id}".format_map, "source_id remote_id event state due_at"
     ),
 }
 
 
-def note(session: AsyncSession, action: str, what: str, key: str, after: Values) -> None:
+def record_action(session: AsyncSession, action: str, what: str, key: str, after: Values) -> None:
     """A row for what `session`'s actor did to many rows at once."""
-    session.add(AuditEntry(who=session.info[ACTOR], action=action, what=what, key=key, after=after))
+    session.add(AuditEntryRow(who=session.info[ACTOR], action=action, what=what, key=key, after=after))
 
 
 @event.listens_for(Session, "after_flush")
-def _write_down(session: Session, _: UOWTransaction) -> None:
+def _record_changes(session: Session, _: UOWTransaction) -> None:
     # The rows are written by now, so they have their ids; their histories are still those of before.
     who = session.info.get(ACTOR)
     if who is None:
@@ -110,13 +110,13 @@ def _write_down(session: Session, _: UOWTransaction) -> None:
             if entry is not None:
                 entries.append({"who": who, "action": action, **entry})
     if entries:
-        session.connection().execute(insert(AuditEntry), entries)
+        session.connection().execute(insert(AuditEntryRow), entries)
 
 
 def _entry(session: Session, action: str, row: Any) -> Values | None:
     table = TABLES.get(type(row))
     # A run that only judges is a consequence of the change, and stands beside it in the lists.
-    if table is None or (isinstance(row, Run) and row.mode == "judge"):
+    if table is None or (isinstance(row, RunRow) and row.mode == "evaluate"):
         return None
     connection = session.connection()
     present = {name: _shown(connection, name, row.__dict__.get(name)) for name in table.columns}
@@ -152,14 +152,16 @@ def _differences(connection: Connection, row: Any, table: Audited) -> tuple[Valu
 
 # --- values -----------------------------------------------------------------------------------
 
-_EPIC = select(Source.name + "/" + Epic.key).join_from(Epic, Source, Source.id == Epic.source_id)
+_EPIC = select(SourceRow.name + "/" + EpicRow.key).join_from(
+    EpicRow, SourceRow, SourceRow.id == EpicRow.source_id
+)
 REFERENCES: dict[str, Any] = {
-    "cycle_id": lambda id: select(Cycle.key).where(Cycle.id == id),
-    "parent_id": lambda id: select(Objective.key).where(Objective.id == id),
-    "objective_id": lambda id: select(Objective.key).where(Objective.id == id),
-    "key_result_id": lambda id: select(KeyResult.key).where(KeyResult.id == id),
-    "source_id": lambda id: select(Source.name).where(Source.id == id),
-    "epic_id": lambda id: _EPIC.where(Epic.id == id),
+    "cycle_id": lambda id: select(CycleRow.key).where(CycleRow.id == id),
+    "parent_id": lambda id: select(ObjectiveRow.key).where(ObjectiveRow.id == id),
+    "objective_id": lambda id: select(ObjectiveRow.key).where(ObjectiveRow.id == id),
+    "key_result_id": lambda id: select(KeyResultRow.key).where(KeyResultRow.id == id),
+    "source_id": lambda id: select(SourceRow.name).where(SourceRow.id == id),
+    "epic_id": lambda id: _EPIC.where(EpicRow.id == id),
 }
 
 

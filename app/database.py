@@ -85,8 +85,8 @@ def _readable_errors(url: str) -> Iterator[None]:
     try:
         yield
     except psycopg.OperationalError as error:
-        place = sqlalchemy_url(url)
-        where = f"{place.host or place.query.get('host', 'localhost')}/{place.database}"
+        parsed_url = sqlalchemy_url(url)
+        where = f"{parsed_url.host or parsed_url.query.get('host', 'localhost')}/{parsed_url.database}"
         reason = " ".join(str(error).split())
         raise DatabaseNotReady(
             f"PostgreSQL at {where} does not let us in: {reason} Check NORTHING_DATABASE_URL and the server."
@@ -97,7 +97,7 @@ def migrate(url: str) -> None:
     """Bring the schema to this version. Several servers may do so at once: one migrates, the others wait.
 
     Raises `DatabaseNotReady` where the server cannot be reached, is older than PostgreSQL 15, or
-    was migrated by a newer Northing.
+    was migrated by a newer Northing or made before the first release.
     """
     with _readable_errors(url), psycopg.connect(libpq_url(url), connect_timeout=10) as connection:
         if connection.info.server_version < OLDEST_POSTGRESQL * 10000:
@@ -107,6 +107,12 @@ def migrate(url: str) -> None:
             )
     current = applied_revision(url)
     known = {revision.revision for revision in ScriptDirectory.from_config(_alembic(url)).walk_revisions()}
+    if current is not None and current < min(known):
+        raise DatabaseNotReady(
+            f"The database was made by a Northing from before its first release (revision {current}) and "
+            "cannot be migrated; set NORTHING_DATABASE_URL to an empty database, or NORTHING_DATA_DIR to an "
+            "empty folder."
+        )
     if current is not None and current not in known:
         raise DatabaseNotReady(
             f"The database was migrated by a newer Northing (revision {current}); run that or a newer one."

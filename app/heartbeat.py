@@ -13,20 +13,20 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def beating(beat: Callable[[], Awaitable[None]], every: timedelta) -> AsyncIterator[None]:
+async def heartbeat(renew: Callable[[], Awaitable[None]], every: timedelta) -> AsyncIterator[None]:
     """Call `beat` every so often while the block works."""
 
-    async def go_on() -> None:
+    async def keep_renewing() -> None:
         while True:
             await asyncio.sleep(every.total_seconds())
             try:
-                await beat()
+                await renew()
             except Exception as error:  # a beat that is missed must not be the last
                 log.warning("no sign of life given", reason=type(error).__name__)
 
-    heart = asyncio.create_task(go_on(), name="sign of life")
+    renewing = asyncio.create_task(keep_renewing(), name="sign of life")
     try:
         yield
     finally:
-        heart.cancel()
-        await asyncio.gather(heart, return_exceptions=True)
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)

@@ -13,7 +13,7 @@ import structlog
 from structlog.typing import EventDict, ExcInfo
 
 # By name, for the database's own: to import it takes longer than all a short command does.
-_OUR_WORDS = {"AssertionError", "AttributeError", "OperationalError", "RuntimeError", "TypeError"}
+_SHOWN_MESSAGES = {"AssertionError", "AttributeError", "OperationalError", "RuntimeError", "TypeError"}
 
 _MOST_ERRORS = 20  # of one that came of another
 
@@ -29,7 +29,7 @@ def following(remote_ids: Sequence[str]) -> dict[str, list[str]]:
     return {"deliveries": [*remote_ids[:FOLLOWED]]} if remote_ids else {}
 
 
-def _told(exc_info: ExcInfo) -> str:
+def _error_text(exc_info: ExcInfo) -> str:
     """Where an error came from, without local variables, which hold tokens. Its own words are told only where
     they cannot be a ticket's: those of a wrong value or of the database repeat what they are about."""
     return "\nwhich came of\n".join(islice(_errors(exc_info[1]), _MOST_ERRORS))
@@ -37,7 +37,7 @@ def _told(exc_info: ExcInfo) -> str:
 
 def _errors(error: BaseException | None) -> Iterator[str]:
     while error is not None:
-        ours = isinstance(error, OSError) or type(error).__name__ in _OUR_WORDS
+        ours = isinstance(error, OSError) or type(error).__name__ in _SHOWN_MESSAGES
         words = f": {_printable(str(error))}" if ours else ""
         yield f"{''.join(format_tb(error.__traceback__))}{type(error).__qualname__}{words}"
         if isinstance(error, BaseExceptionGroup):
@@ -46,11 +46,11 @@ def _errors(error: BaseException | None) -> Iterator[str]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _tell(out: TextIO, exc_info: ExcInfo) -> None:
-    out.write(f"\n{_told(exc_info)}")
+def _write_error(out: TextIO, exc_info: ExcInfo) -> None:
+    out.write(f"\n{_error_text(exc_info)}")
 
 
-def _steer_nothing(_logger: object, _method: str, event: EventDict) -> EventDict:
+def _escape_event(_logger: object, _method: str, event: EventDict) -> EventDict:
     """A library's line may hold what a stranger sent; the values beside it are shown escaped anyway."""
     return {**event, "event": _printable(str(event["event"]))}
 
@@ -74,11 +74,11 @@ _PROCESSORS = [*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
 def configure(log_format: Literal["console", "json"]) -> None:
     """Send structlog's and the libraries' lines to standard error in one form. May be called again."""
     last: list[structlog.typing.Processor] = (
-        [structlog.processors.ExceptionRenderer(_told), structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_error_text), structlog.processors.JSONRenderer()]
         if log_format == "json"
         else [
-            _steer_nothing,
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_tell),
+            _escape_event,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_write_error),
         ]
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -20,73 +20,83 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import changes, logs, reading, writing
-from app.outcome import Outcome, error_of, note_health, note_waiting
+from app import logs
+from app.reevaluation import mark_matching
+from app.run_result import RunResult, error_of, record_health, record_waiting
 from app.runtime import Runtime
-from app.vault import CannotOpen
+from app.secrets import CannotDecrypt
+from app.sync.reader import read_source
+from app.writing.writer import open_writer
 from connectors.base import ConnectorError, Unavailable
-from mappings import barrier, cases, inbox, ledger, rulings, tallies, trouble
-from mappings.standard import Standard, load_places
-from mappings.tables import READING_MODES, Epic, Notice, Run, Source
+from mappings import backoff, counters
+from mappings.evaluation.context import EvaluationContext, load_project_infos
+from mappings.evaluation.load import evaluate_epic, load_records, lock_due_epics
+from mappings.evaluation.record import record_evaluations
+from mappings.leases import ClaimLost
+from mappings.locks import lock_epics, lock_goals_shared, without_synchronous_commit
+from mappings.notices.release import release_writes
+from mappings.runs.queue import claim_run, close_run, next_reading_run, postpone_run, renew_lease
+from mappings.tables import READING_MODES, EpicRow, NoticeRow, RunRow, SourceRow
+from mappings.webhooks.queue import delivery_ids_of_run
 
 log = structlog.get_logger()
 
-SLICE, AT_A_TIME = 400, 100
-IN_VAIN_AFTER = timedelta(minutes=15)
+SLICE_SIZE, EVALUATED_AT_A_TIME = 400, 100
+NOTHING_READ_FOR = timedelta(minutes=15)
 
 
-async def carry_out(runtime: Runtime, run_id: int) -> None:
+async def execute_run(runtime: Runtime, run_id: int) -> None:
     """Do a run that is due, or go on with one; nothing where it is done or somebody else's."""
-    runtime = _for_one_claim(runtime)
+    runtime = _with_claim_name(runtime)
     async with runtime.sessions.begin() as session:
-        run = await ledger.claim_run(session, run_id, runtime.worker, runtime.clock())
-        source = await session.get(Source, run.source_id) if run is not None else None
-        led_here = await inbox.remote_ids(session, run_id, logs.FOLLOWED) if run is not None else []
+        run = await claim_run(session, run_id, runtime.worker, runtime.clock())
+        source = await session.get(SourceRow, run.source_id) if run is not None else None
+        delivery_ids = await delivery_ids_of_run(session, run_id, logs.FOLLOWED) if run is not None else []
     if run is None or source is None:
         return
-    following = logs.following(led_here)
+    following = logs.following(delivery_ids)
     with structlog.contextvars.bound_contextvars(run=run.id, source=source.name, mode=run.mode, **following):
         try:
-            await _carry_out(runtime, run, source)
-        except ledger.ClaimLost as lost:
+            await _execute(runtime, run, source)
+        except ClaimLost as lost:
             log.warning("claim lost", reason=str(lost))
         except SQLAlchemyError:
             raise  # the database is in trouble: the run is taken up again once its lease is over
         except Exception as error:
             # A fault of ours would break the run down each time it is taken up; so it ends, and says so.
             log.exception("run broke down")
-            await _close(runtime, run, source, Outcome.broken(error), judged=False)
+            await _close(runtime, run, source, RunResult.broken(error), evaluated=False)
 
 
-def _for_one_claim(runtime: Runtime) -> Runtime:
+def _with_claim_name(runtime: Runtime) -> Runtime:
     """A name for this claim alone: who slept past the lease must not pass for the one who took over,
     though both be jobs of one process."""
     return replace(runtime, worker=f"{runtime.worker}/{uuid4().hex}")
 
 
-async def _carry_out(runtime: Runtime, run: Run, source: Source) -> None:
-    outcome = Outcome()
+async def _execute(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
+    outcome = RunResult()
     if run.mode in READING_MODES:
         try:
-            outcome = await reading.read(runtime, run, source)
+            outcome = await read_source(runtime, run, source)
         except Unavailable as error:
-            await _wait(runtime, run, source, error)
+            await _postpone(runtime, run, source, error)
             return
-        except (ConnectorError, CannotOpen) as error:
-            outcome = Outcome.failed(error)
-    await changes.mark_matching(runtime, run, source)
-    await judge_waiting(runtime, run, source)
+        except (ConnectorError, CannotDecrypt) as error:
+            outcome = RunResult.failed(error)
+    await mark_matching(runtime, run, source)
+    await evaluate_pending(runtime, run, source)
     await _close(runtime, run, source, outcome)
 
 
-async def judge_waiting(runtime: Runtime, run: Run, source: Source) -> None:
+async def evaluate_pending(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
     """Judge every epic of the source that waits for it, slice by slice, the event loop free between."""
     slices = _Slices(runtime, run, source)
     try:
         # Two at a time: while the database takes in one slice the next is judged.
-        async with asyncio.TaskGroup() as judging:
+        async with asyncio.TaskGroup() as evaluating:
             for _ in range(2):
-                judging.create_task(slices.judge())
+                evaluating.create_task(slices.evaluate())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None  # what it is decides what becomes of the run
 
@@ -94,69 +104,73 @@ async def judge_waiting(runtime: Runtime, run: Run, source: Source) -> None:
 @dataclass
 class _Slices:
     runtime: Runtime
-    run: Run
-    source: Source
-    standard: Standard | None = None
+    run: RunRow
+    source: SourceRow
+    context: EvaluationContext | None = None
     after: int = 0
     done: bool = False
-    taking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def judge(self) -> None:
+    async def evaluate(self) -> None:
         now = self.runtime.clock()
         while not self.done:
             async with self.runtime.sessions.begin() as session:
-                await ledger.may_be_repeated(session)
-                async with self.taking:
-                    standard, rows = await self._take(session, now)
-                held = await _judge(session, standard, rows, self.run.id, now)
-                await ledger.keep_run(session, self.run, self.runtime.worker, self.runtime.clock(), held=held)
+                await without_synchronous_commit(session)
+                async with self.lock:
+                    context, rows = await self._lock_slice(session, now)
+                held = await _evaluate_rows(session, context, rows, self.run.id, now)
+                await renew_lease(session, self.run, self.runtime.worker, self.runtime.clock(), held=held)
 
-    async def _take(self, session: AsyncSession, now: datetime) -> tuple[Standard, Sequence[Epic]]:
-        version = await ledger.share_goals(session)
-        if self.standard is None or self.standard.version != version:
-            self.standard = await self.runtime.standard(session, self.source)
-        standard = replace(self.standard, places=await load_places(session, self.source.id, hold=True))
-        rows = await cases.due_slice(session, self.source.id, now, self.after, SLICE)
-        self.done = self.done or len(rows) < SLICE
+    async def _lock_slice(
+        self, session: AsyncSession, now: datetime
+    ) -> tuple[EvaluationContext, Sequence[EpicRow]]:
+        version = await lock_goals_shared(session)
+        if self.context is None or self.context.version != version:
+            self.context = await self.runtime.evaluation_context(session, self.source)
+        context = replace(
+            self.context, project_infos=await load_project_infos(session, self.source.id, hold=True)
+        )
+        rows = await lock_due_epics(session, self.source.id, now, self.after, SLICE_SIZE)
+        self.done = self.done or len(rows) < SLICE_SIZE
         self.after = rows[-1].id if rows else self.after
-        return standard, rows
+        return context, rows
 
 
-async def _judge(
-    session: AsyncSession, standard: Standard, rows: Sequence[Epic], run_id: int, now: datetime
+async def _evaluate_rows(
+    session: AsyncSession, context: EvaluationContext, rows: Sequence[EpicRow], run_id: int, now: datetime
 ) -> int:
-    judged = []
-    for number, case in enumerate(await cases.load_cases(session, rows), 1):
-        judged.append(cases.judge(case, standard, now))
-        if not number % AT_A_TIME:
+    evaluated = []
+    for number, case in enumerate(await load_records(session, rows), 1):
+        evaluated.append(evaluate_epic(case, context, now))
+        if not number % EVALUATED_AT_A_TIME:
             await asyncio.sleep(0)  # others' turn
-    held = await rulings.record(session, judged, standard, run_id, now)
+    held = await record_evaluations(session, evaluated, context, run_id, now)
     if rows:
-        log.info("epics judged", epics=[row.key for row in rows[: logs.FOLLOWED]], judged=len(rows))
+        log.info("epics judged", epics=[row.key for row in rows[: logs.FOLLOWED]], evaluated=len(rows))
     return held
 
 
 async def _close(
-    runtime: Runtime, run: Run, source: Source, outcome: Outcome, *, judged: bool = True
+    runtime: Runtime, run: RunRow, source: SourceRow, outcome: RunResult, *, evaluated: bool = True
 ) -> None:
     """The barrier: all is judged, nothing of this run is written yet. Here its writes are let go."""
     now = runtime.clock()
-    if judged:
+    if evaluated:
         # A transaction of its own: it locks epics, and what follows the source, in no order others keep.
         async with runtime.sessions.begin() as session:
-            await ledger.may_be_repeated(session)
-            held = await barrier.release(session, run, now)
-            await ledger.keep_run(session, run, runtime.worker, now, held=held)
+            await without_synchronous_commit(session)
+            held = await release_writes(session, run, now)
+            await renew_lease(session, run, runtime.worker, now, held=held)
     async with runtime.sessions.begin() as session:
-        await ledger.close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
+        await close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
         if run.mode in READING_MODES:
-            await note_health(session, source.id, outcome, now, whole=run.mode == "full")
-            following = await ledger.next_reading(session, source.id)
+            await record_health(session, source.id, outcome, now, whole=run.mode == "full")
+            following = await next_reading_run(session, source.id)
             if following is not None:
                 await runtime.wake(session, "read", run_id=following)
         await runtime.wake(session, "write_tickets", source_id=source.id)
         took = (now - (run.started_at or now)).total_seconds()
-        await tallies.add(session, source.id, "run", f"{run.mode} {outcome.state}", took=[took])
+        await counters.add_count(session, source.id, "run", f"{run.mode} {outcome.state}", took=[took])
     log.info(
         "run ended",
         run=run.id,
@@ -167,59 +181,59 @@ async def _close(
     )
 
 
-async def _wait(runtime: Runtime, run: Run, source: Source, error: Unavailable) -> None:
+async def _postpone(runtime: Runtime, run: RunRow, source: SourceRow, error: Unavailable) -> None:
     now = runtime.clock()
-    rest = error.rest(trouble.of_run(run, now))
-    until = now + rest
+    pause = error.retry_delay(backoff.run_in_trouble_for(run, now))
+    until = now + pause
     async with runtime.sessions.begin() as session:
         error_shown = error_of(error.code, error.message, error.what_to_do)
-        await ledger.let_run_wait(session, run, runtime.worker, until, error_shown)
-        begun = run.started_at or now
-        in_vain = run.seen == 0 and now - begun > IN_VAIN_AFTER
-        await note_waiting(session, source.id, error, until, now, in_vain=in_vain)
-        if not error.named:
-            await runtime.wake(session, "read", after=rest, run_id=run.id)
+        await postpone_run(session, run, runtime.worker, until, error_shown)
+        started_at = run.started_at or now
+        nothing_read = run.seen == 0 and now - started_at > NOTHING_READ_FOR
+        await record_waiting(session, source.id, error, until, now, nothing_read=nothing_read)
+        if not error.has_retry_after:
+            await runtime.wake(session, "read", after=pause, run_id=run.id)
     log.warning("run waits", until=until.isoformat(), reason=error.message)
 
 
-async def judge_now(runtime: Runtime, source: Source, run_id: int, epic_ids: Sequence[int]) -> None:
+async def evaluate_now(runtime: Runtime, source: SourceRow, run_id: int, epic_ids: Sequence[int]) -> None:
     """Judge these epics before returning: a person changed their links or findings.
 
-    The caller has committed its change, the marks and the run (`changes.open_judging`); should we die
+    The caller has committed its change, the marks and the run (`reevaluation.open_evaluation`); should we die
     here, whoever takes the run up finds them.
     """
-    runtime, now = _for_one_claim(runtime), runtime.clock()
+    runtime, now = _with_claim_name(runtime), runtime.clock()
     async with runtime.sessions.begin() as session:
-        run = await ledger.claim_run(session, run_id, runtime.worker, now)
+        run = await claim_run(session, run_id, runtime.worker, now)
     async with runtime.sessions.begin() as session:
-        await ledger.share_goals(session)
-        await load_places(session, source.id, hold=True)
-        rows = await cases.these_epics(session, epic_ids)
-        standard = await runtime.standard(session, source, sorted({row.project for row in rows}))
-        held = await _judge(session, standard, rows, run_id, now)
+        await lock_goals_shared(session)
+        await load_project_infos(session, source.id, hold=True)
+        rows = await lock_epics(session, epic_ids)
+        context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
+        held = await _evaluate_rows(session, context, rows, run_id, now)
         if run is not None:
-            await ledger.keep_run(session, run, runtime.worker, now, held=held)
+            await renew_lease(session, run, runtime.worker, now, held=held)
     if run is not None:
-        await _close(runtime, run, source, Outcome())
+        await _close(runtime, run, source, RunResult())
 
 
 async def write_tickets(runtime: Runtime, source_id: int) -> None:
     """Write one due ticket of a source after the other until none is left or the tracker says later."""
     async with runtime.sessions.begin() as session:
-        source = await session.get(Source, source_id)
+        source = await session.get(SourceRow, source_id)
     if source is None:
         return
     with structlog.contextvars.bound_contextvars(source=source.name):
         try:
-            async with writing.writing(runtime, source) as writer:
+            async with open_writer(runtime, source) as writer:
                 while await writer.write_next():
                     pass
-        except CannotOpen as error:
+        except CannotDecrypt as error:
             log.error("tickets not written", reason=str(error))
 
 
-async def settled(session: AsyncSession, run_id: int) -> bool:
+async def all_writes_done(session: AsyncSession, run_id: int) -> bool:
     """Whether a run has ended and none of its writes is left."""
-    run = await session.get(Run, run_id)
-    left = select(Notice.id).where(Notice.run_id == run_id, Notice.target.is_not(None)).limit(1)
+    run = await session.get(RunRow, run_id)
+    left = select(NoticeRow.id).where(NoticeRow.run_id == run_id, NoticeRow.target.is_not(None)).limit(1)
     return run is not None and run.finished_at is not None and (await session.scalars(left)).first() is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -12,67 +12,62 @@ import procrastinate
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.database import Sessions
-from app.intake import Intake
+from app.secrets import SecretCipher
 from app.settings import Settings
-from app.vault import Vault
 from connectors.base import Connector
-from connectors.facts import PATIENCE, Patience
+from connectors.clock import Clock, utc_now
 from connectors.registry import KINDS, is_loopback
-from mappings.standard import Standard, load_standard
-from mappings.tables import READING_MODES, Source
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
+from connectors.timeouts import TIMEOUTS, Timeouts
+from mappings.evaluation.context import EvaluationContext, load_context
+from mappings.tables import READING_MODES, SourceRow
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """`worker` names this process in claims. `clock` is the only clock the pipeline reads; `intake`
-    stores webhooks. `patience` is what the connectors have with their trackers."""
+    """`worker` names this process in claims. `clock` is the only clock the pipeline reads.
+    `timeouts` are those of the connectors' calls."""
 
     settings: Settings
     engine: AsyncEngine
     sessions: Sessions
-    vault: Vault
+    cipher: SecretCipher
     queue: procrastinate.App
-    intake: Intake
-    clock: Callable[[], datetime] = utc_now
-    patience: Patience = PATIENCE
+    clock: Clock = utc_now
+    timeouts: Timeouts = TIMEOUTS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
 
-    def connect(self, source: Source) -> Connector:
-        """The connector of a source. Raises `vault.CannotOpen` where its credentials stay shut."""
+    def connect(self, source: SourceRow) -> Connector:
+        """The connector of a source. Raises `secrets.CannotDecrypt` where its credentials stay shut."""
         kind = KINDS[source.kind]
         return kind.connect(
             source.base_url,
-            kind.credentials.model_validate(self.vault.open(source.credentials)),
+            kind.credentials.model_validate(self.cipher.decrypt(source.credentials)),
             kind.scope.model_validate(source.scope),
             kind.epics.model_validate(source.epics),
-            self.patience,
+            self.timeouts,
             self.clock,
         )
 
-    def pages_of(self, source: Source) -> Callable[[str], str | None]:
+    def page_urls(self, source: SourceRow) -> Callable[[str], str | None]:
         """From an epic's key to its page's address; None where nobody who reads the ticket could open it."""
         if self.settings.links_are_loopback and not is_loopback(source.base_url):
             return lambda key: None
         start = f"{self.settings.links_base}/epics/{quote(source.name, safe='')}/"
         return lambda key: start + quote(key, safe="")
 
-    async def standard(
+    async def evaluation_context(
         self,
         session: AsyncSession,
-        source: Source,
+        source: SourceRow,
         projects: list[str] | None = None,
         *,
-        like: Standard | None = None,
-    ) -> Standard:
+        shared: EvaluationContext | None = None,
+    ) -> EvaluationContext:
         """What epics of the source are judged by now; its mode may have changed since `source` was read.
         `projects` and `like` as in `load_standard`."""
-        present = await session.get_one(Source, source.id, populate_existing=True)
-        render, pages = KINDS[present.kind].render, self.pages_of(present)
-        return await load_standard(session, present, render, pages, projects=projects, like=like)
+        present = await session.get_one(SourceRow, source.id, populate_existing=True)
+        render, pages = KINDS[present.kind].render, self.page_urls(present)
+        return await load_context(session, present, render, pages, projects=projects, shared=shared)
 
     async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
         """Defer the job that carries out a run of this mode."""

@@ -139,5 +139,5 @@ def load(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-        place = "_".join(str(part) for part in first["loc"][:1])
-        raise WrongSetting(f"NORTHING_{place.upper()} {message}" if place else message) from None
+        location = "_".join(str(part) for part in first["loc"][:1])
+        raise WrongSetting(f"NORTHING_{location.upper()} {message}" if location else message) from None

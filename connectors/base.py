@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+from connectors.diagnostics import Inspection
 from connectors.document import Document
-from connectors.facts import Inspection, Told
+from connectors.rate_limits import ResponseMeta
 
 StatusCategory = Literal["todo", "doing", "done"]
 
@@ -211,13 +212,15 @@ class Unavailable(ConnectorError):
 
     def __init__(self, message: str, retry_after: float | None = None, what_to_do: str = "") -> None:
         super().__init__(message, what_to_do or "Nothing; Northing tries again by itself.")
-        self.named = retry_after is not None
+        self.has_retry_after = retry_after is not None
         self.retry_after = MINUTE.total_seconds() if retry_after is None else retry_after
 
-    def rest(self, lasted: timedelta) -> timedelta:
+    def retry_delay(self, lasted: timedelta) -> timedelta:
         """How long to leave the tracker alone after trouble that has lasted so long: the time that was named,
         else as long again, so that a hiccup costs seconds and an outage a request a minute."""
-        return timedelta(seconds=self.retry_after) if self.named else min(max(lasted, HICCUP), MINUTE)
+        return (
+            timedelta(seconds=self.retry_after) if self.has_retry_after else min(max(lasted, HICCUP), MINUTE)
+        )
 
 
 UNREACHABLE = "See that base_url is right and this machine reaches it; Northing tries again by itself."
@@ -274,11 +277,11 @@ class Connector(Protocol):
     def requests(self) -> int: ...
 
     @property
-    def told(self) -> Told:
+    def response_meta(self) -> ResponseMeta:
         """What the latest answer told of the tracker's limit and clock."""
         ...
 
-    def heed(self, told: Told, heard_at: datetime) -> None:
+    def restore_budget(self, response_meta: ResponseMeta, received_at: datetime) -> None:
         """Take over what another connector of the same login was told; before the first call."""
         ...
 

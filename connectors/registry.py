@@ -14,8 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel
 
 from connectors.base import Connector, Marker
+from connectors.clock import Clock
 from connectors.document import Document
-from connectors.facts import Clock, Patience
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.payloads import comment_body
@@ -24,6 +24,7 @@ from connectors.jira.client import JiraConnector
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.webhooks import WEBHOOKS as JIRA_WEBHOOKS
 from connectors.markup import to_plain
+from connectors.timeouts import Timeouts
 from connectors.webhooks import Webhooks
 
 
@@ -41,7 +42,7 @@ class Kind:
     credentials: type[BaseModel]
     scope: type[BaseModel]
     epics: type[BaseModel]
-    connect: Callable[[str, Any, Any, Any, Patience, Clock], Connector]
+    connect: Callable[[str, Any, Any, Any, Timeouts, Clock], Connector]
     render: Callable[[Document, Marker], str]
     webhooks: Webhooks
 
@@ -77,17 +78,17 @@ def check_base_url(kind: str, base_url: str) -> str:
         raise ValueError("must not hold a user name or password; put them into credentials")
     if "?" in base_url or "#" in base_url:
         raise ValueError("must end with the path, without ? or #")
-    if _is_no_trackers(parts.hostname):
+    if _is_not_a_tracker(parts.hostname):
         raise ValueError("is an address that no tracker has")
     local = is_loopback(base_url)
     if parts.scheme == "http" and not local:
         raise ValueError("must begin with https://, so that the token does not travel in the open")
     if not local:
-        _check_place(kind, parts)
+        _check_address(kind, parts)
     return base_url.strip().rstrip("/")
 
 
-def _is_no_trackers(host: str) -> bool:
+def _is_not_a_tracker(host: str) -> bool:
     """Link-local, where clouds tell a machine its secrets; unspecified; multicast. By the letter.
 
     A company's own addresses are no others than its trackers'.
@@ -103,7 +104,7 @@ def _is_no_trackers(host: str) -> bool:
 _EXAMPLES = {"jira": "https://acme.atlassian.net", "github": "https://api.github.com"}
 
 
-def _check_place(kind: str, parts: SplitResult) -> None:
+def _check_address(kind: str, parts: SplitResult) -> None:
     """The mistakes people make with the vendors' own addresses."""
     host = (parts.hostname or "").lower()
     path = parts.path.rstrip("/")
@@ -138,8 +139,8 @@ def tracker_id(kind: str, base_url: str) -> str:
         return "api.github.com"
     if ":" in host:
         host = f"[{host}]"
-    standard = {"https": 443, "http": 80}.get(parts.scheme)
-    port = f":{parts.port}" if parts.port and parts.port != standard else ""
+    default_port = {"https": 443, "http": 80}.get(parts.scheme)
+    port = f":{parts.port}" if parts.port and parts.port != default_port else ""
     return f"{host}{port}{path}"
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from connectors import lenient
 from connectors.base import EpicRef, Hint
+from connectors.json import parse_json
 from connectors.markup import storable
 
 _SIGNATURE = re.compile(r"sha256=([0-9A-Fa-f]{64})")
@@ -52,8 +52,8 @@ class Webhooks:
     id_header: str
     event_header: str | None
     takes_forms: bool
-    hear: Callable[[str | None, object], Hint]
-    leave_out: Callable[[EpicRef, object, Any, Any], str | None]
+    parse_event: Callable[[str | None, object], Hint]
+    reason_to_ignore: Callable[[EpicRef, object, Any, Any], str | None]
 
 
 def payload_of(body: bytes, is_form: bool) -> Any:
@@ -61,7 +61,7 @@ def payload_of(body: bytes, is_form: bool) -> Any:
     if is_form:
         fields = parse_qs(body.decode(), strict_parsing=True, max_num_fields=20)
         body = fields.get("payload", [""])[0].encode()
-    return lenient.loads(body)
+    return parse_json(body)
 
 
 def ignored(event: str, action: str | None, reason: str) -> Hint:
@@ -72,14 +72,14 @@ def unknown(event: str, action: str | None) -> Hint:
     return Hint(event, action, "unknown", "unknown")
 
 
-def part(value: object, *names: str) -> Any:
+def member(value: object, *names: str) -> Any:
     """The member at the end of the path, None where there is no such path of objects."""
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
-def number(value: object) -> str | None:
+def remote_number(value: object) -> str | None:
     """An id as both trackers write them, a positive number of 64 bits or its digits; None for all else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if 0 < value <= _LARGEST else None
@@ -88,6 +88,6 @@ def number(value: object) -> str | None:
     return None
 
 
-def name(value: object) -> str | None:
+def event_name(value: object) -> str | None:
     """An event's or action's name, fit to be stored; None where there is none."""
     return storable(value[:_LONGEST_NAME]) if isinstance(value, str) and value else None

@@ -1,8 +1,25 @@
-"""Procrastinate's schema, from the files it ships. Each migration takes a pinned stretch of them."""
+"""Procrastinate's schema, from the files it ships. A migration takes a pinned stretch of them."""
 
 from importlib.resources import files
 
 from alembic import op
+from sqlalchemy import text
+
+ENUMS_GROW = "02.06.00_01_add_cancel_states.sql"
+NEWEST = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
+
+
+def create() -> None:
+    """Create the queue as procrastinate 3.10 has it.
+
+    PostgreSQL lets the values that an enum gained be used only once they are committed, so this commits on the
+    way; a start that was killed behind that goes on from there.
+    """
+    if op.get_bind().scalar(text("SELECT to_regclass('procrastinate_jobs') IS NULL")):
+        run_shipped_files(after="", newest=ENUMS_GROW)
+        with op.get_context().autocommit_block():
+            pass
+    run_shipped_files(after=ENUMS_GROW, newest=NEWEST)
 
 
 def run_shipped_files(*, after: str, newest: str) -> None:
@@ -19,7 +36,7 @@ def run_shipped_files(*, after: str, newest: str) -> None:
             connection.execute(folder.joinpath(name).read_text(encoding="utf-8"))
 
 
-def drop_everything() -> None:
+def drop() -> None:
     for catalog, kind, prefix, name, namespace, condition in (
         ("pg_class", "TABLE", "rel", "regclass", "relnamespace", "relkind = 'r'"),
         ("pg_proc", "FUNCTION", "pro", "regprocedure", "pronamespace", "true"),

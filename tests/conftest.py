@@ -25,22 +25,22 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import logs
-from app.access import Door, token_hash
-from app.application import create_app
+from app.auth.authenticator import Authenticator, token_hash
 from app.database import engine_for, libpq_url, migrate, sessions_for, sqlalchemy_url
 from app.embedded import acquire
-from app.installation import prepare
-from app.intake import Intake
-from app.jobs import queue_on, work_until_idle
+from app.jobs.queue import queue_for, run_worker_until_idle
 from app.runtime import Runtime
+from app.secrets import cipher_for
+from app.server.application import create_app
+from app.server.bootstrap import prepare_installation
 from app.settings import Settings
-from app.vault import vault_for
+from app.webhooks.door import Intake
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
-from tests.sides import ALL, Side, dealt, side_of
+from tests.tracker_drivers import ALL, TrackerDriver, dealt, driver_of
 from tests.world import World
 
 ROOMY = 2 * 1024**3
@@ -86,8 +86,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test on one side of the two, where it does not say which."""
     named = [str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")]
-    if "side" in metafunc.fixturenames and not any("side" in names for names in named):
-        metafunc.parametrize("side", dealt(metafunc.function.__name__), indirect=True)
+    if "driver" in metafunc.fixturenames and not any("driver" in names for names in named):
+        metafunc.parametrize("driver", dealt(metafunc.function.__name__), indirect=True)
 
 
 class Clock:
@@ -200,21 +200,26 @@ async def runtime(
     settings: Settings, database_url: str, engine: AsyncEngine, clock: Clock
 ) -> AsyncIterator[Runtime]:
     """A runtime whose worker runs only when the test says so, with `drain`."""
-    queue = queue_on(database_url)
-    intake = Intake(database_url, queue)
-    made = Runtime(settings, engine, sessions_for(engine), vault_for(settings), queue, intake, clock)
-    async with queue.open_async(), intake:
-        await prepare(made)
+    queue = queue_for(database_url)
+    made = Runtime(settings, engine, sessions_for(engine), cipher_for(settings), queue, clock)
+    async with queue.open_async():
+        await prepare_installation(made)
         yield made
 
 
 @pytest.fixture
-def drain(runtime: Runtime) -> Callable[[], Awaitable[None]]:
+async def intake(runtime: Runtime, database_url: str) -> AsyncIterator[Intake]:
+    async with Intake(database_url, runtime.queue) as opened:
+        yield opened
+
+
+@pytest.fixture
+def drain(runtime: Runtime, intake: Intake) -> Callable[[], Awaitable[None]]:
     """Do every job that is queued, and those that they queue, on the real queue."""
 
     async def until_idle() -> None:
-        await runtime.intake.rung()
-        await work_until_idle(runtime)
+        await intake.wait_for_wake_ups()
+        await run_worker_until_idle(runtime)
 
     return until_idle
 
@@ -226,13 +231,16 @@ def applications() -> list[FastAPI]:
 
 
 @pytest.fixture
-async def api(runtime: Runtime, applications: list[FastAPI]) -> AsyncIterator[httpx.AsyncClient]:
+async def api(
+    runtime: Runtime, intake: Intake, applications: list[FastAPI]
+) -> AsyncIterator[httpx.AsyncClient]:
     """The API with the admin token, called in process."""
     if not applications:
-        applications.append(create_app(runtime, token_hash(ADMIN_TOKEN)))
+        applications.append(create_app(runtime, intake, token_hash(ADMIN_TOKEN)))
     (app,) = applications
     app.state.runtime = runtime
-    app.state.door = Door(token_hash(ADMIN_TOKEN))  # which knows nobody yet
+    app.state.intake = intake
+    app.state.authenticator = Authenticator(token_hash(ADMIN_TOKEN))  # which knows nobody yet
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as client:
@@ -252,9 +260,9 @@ async def world(
 
 
 @pytest.fixture
-async def side(request: pytest.FixtureRequest, world: World) -> Side:
+async def driver(request: pytest.FixtureRequest, world: World) -> TrackerDriver:
     """A live source of either kind, and one live key result, KR-1."""
-    made = side_of(world, request.param)
+    made = driver_of(world, request.param)
     await world.goal("KR-1", "Checkout conversion")
     await made.connect()
     return made

@@ -15,13 +15,20 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from app.cli import main
+from app.cli.main import main
 from app.settings import Settings
 
 FORKS = multiprocessing.get_context("forkserver")
 # The commands import what they need when they run.
 FORKS.set_forkserver_preload(
-    ["tests.processes", "tests.soak.process", "app.check", "app.demo.stage", "app.replay", "app.sync"]
+    [
+        "tests.processes",
+        "tests.soak.process",
+        "app.diagnostics.check",
+        "app.demo.run",
+        "app.cli.replay",
+        "app.cli.sync",
+    ]
 )
 LONGEST = 100  # seconds, on a machine that is busy with other tests
 
@@ -160,7 +167,7 @@ def _command(
         atexit._run_exitfuncs()  # which the end of a forked process leaves out
 
 
-def said(process: subprocess.Popen[str] | Forked, words: str) -> list[str]:
+def wait_for_output(process: subprocess.Popen[str] | Forked, words: str) -> list[str]:
     """The lines printed up to the one with these words, which is the last."""
     assert process.stdout is not None
     lines: list[str] = []

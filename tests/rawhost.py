@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from connectors.base import Connector, EpicRef, Marker, Project
+from connectors.clock import utc_now
 from connectors.document import Document, Paragraph, Text
-from connectors.facts import PATIENCE, utc_now
 from connectors.registry import KINDS
+from connectors.timeouts import TIMEOUTS
 
 TOKEN = "tok-0c7d1e5b9a3f2468"
 EMAIL = "bot@acme.example"
@@ -93,7 +94,7 @@ def connector_on(kind: str, url: str, **scope: list[str]) -> Connector:
         made.credentials.model_validate(CREDENTIALS[kind]),
         made.scope.model_validate(scope),
         made.epics.model_validate({}),
-        PATIENCE,
+        TIMEOUTS,
         utc_now,
     )
 

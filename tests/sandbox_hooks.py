@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from connectors.sandbox.github.host import GitHubHost
-from connectors.sandbox.hook import Hook
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.tracker import Tracker
+from connectors.sandbox.webhook_sender import WebhookSender
 
 SECRET = "It's a Secret to Everybody"
 
@@ -43,7 +43,7 @@ class Receiver(Tracker):
     """Takes whatever is posted; being served like a tracker it knows all their faults."""
 
     def __init__(self) -> None:
-        super().__init__(Hook(headers=lambda delivery, signature: {}, new_id=lambda: ""))
+        super().__init__(WebhookSender(headers=lambda delivery, signature: {}, new_id=lambda: ""))
         self.inbox = Inbox()
         self.routes = self.inbox
 

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import func, select, text
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.jobs import sweep
+from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.sandbox.tracker import Seen, Tracker
-from mappings.tables import Epic, NoticeWrite, Run
+from mappings.tables import EpicRow, NoticeWriteRow, RunRow
 from tests.conftest import Clock
 from tests.world import World
 
@@ -63,7 +63,9 @@ async def versions(runtime: Runtime) -> dict[str, str]:
 async def gone(runtime: Runtime) -> dict[str, str]:
     """The epics in no list, each with the reason."""
     async with runtime.sessions() as session:
-        rows = await session.execute(text("SELECT key, gone_reason FROM epics WHERE gone_at IS NOT NULL"))
+        rows = await session.execute(
+            text("SELECT key, removal_reason FROM epics WHERE removed_at IS NOT NULL")
+        )
         return {key: reason for key, reason in rows}
 
 
@@ -91,7 +93,7 @@ async def spent(runtime: Runtime, edits: int, now: datetime) -> None:
     """So many edits a moment ago, by the run before."""
     async with runtime.sessions.begin() as session:
         run, epic = (
-            await session.scalar(select(func.min(Run.id))),
-            await session.scalar(select(func.min(Epic.id))),
+            await session.scalar(select(func.min(RunRow.id))),
+            await session.scalar(select(func.min(EpicRow.id))),
         )
-        session.add_all(NoticeWrite(run_id=run, epic_id=epic, kind="edited", at=now) for _ in range(edits))
+        session.add_all(NoticeWriteRow(run_id=run, epic_id=epic, kind="edited", at=now) for _ in range(edits))

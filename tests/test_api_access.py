@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.access import OPERATIONS
+from app.auth.roles import OPERATIONS
 from mappings.tables import ROLES
 from tests.conftest import ADMIN_TOKEN, Clock
 

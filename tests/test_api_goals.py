@@ -131,9 +131,9 @@ async def test_a_key_that_is_taken_is_409_in_any_case(api: httpx.AsyncClient) ->
     key = await a_key_result(api, key="Mine")
     await send(api, "POST", "/objectives", {"key": "o-1", "title": "Again"}, 409)
     other = await a_key_result(api)
-    for path, wanted in (("/objectives/O-2", "o-1"), (f"/key-results/{other}", key.upper())):
-        problem = await send(api, "PATCH", path, {"key": wanted}, 409)
-        assert wanted in problem["detail"]
+    for path, expected in (("/objectives/O-2", "o-1"), (f"/key-results/{other}", key.upper())):
+        problem = await send(api, "PATCH", path, {"key": expected}, 409)
+        assert expected in problem["detail"]
     assert (await send(api, "PATCH", f"/key-results/{key}", {"key": "MINE"}))["key"] == "MINE"
 
 
@@ -230,7 +230,7 @@ async def test_a_refused_change_is_rolled_back_whole(api: httpx.AsyncClient, run
 
     async def version() -> int:
         async with runtime.sessions() as session:
-            row = await session.get(tables.Installation, 1)
+            row = await session.get(tables.InstallationRow, 1)
             assert row is not None
             return row.goals_version
 

@@ -23,7 +23,7 @@ async def _world(world: World, *titles: str) -> None:
     await world.sync("jira")
 
 
-async def test_a_link_is_judged_before_the_answer(world: World) -> None:
+async def test_a_link_is_evaluated_before_the_answer(world: World) -> None:
     await _world(world)
     assert (await world.epic("jira", "SHOP-1"))["alignment"] == "unaligned"
     made = await world.send("POST", "/links", link("shop-1", "kr-1"), expect=201)
@@ -46,7 +46,7 @@ async def test_a_link_is_judged_before_the_answer(world: World) -> None:
     epic = await world.epic("jira", "SHOP-1")
     assert (epic["alignment"], epic["links"]) == ("unaligned", [])
     (run, *_) = (await world.send("GET", "/runs"))["items"]
-    assert (run["mode"], run["state"]) == ("judge", "succeeded")
+    assert (run["mode"], run["state"]) == ("evaluate", "succeeded")
 
 
 async def test_a_link_that_stands_answers_200_with_it(world: World) -> None:

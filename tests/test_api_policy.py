@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mappings.policy import Policy
+from mappings.policy.document import Policy
 from tests.world import World
 
 DEFAULT = Policy().model_dump(mode="json")
@@ -115,7 +115,7 @@ async def test_a_stale_version_is_412(world: World) -> None:
     assert (await world.send("GET", "/policy"))["grace"] == "P1D"
 
 
-async def test_what_it_changes_is_judged_anew(world: World) -> None:
+async def test_what_it_changes_is_evaluated_anew(world: World) -> None:
     """Exempt, no longer checked, checked again: each answered at once and then judged."""
     world.site.create("SHOP", "An epic", labels=["tech-debt"])
     await world.connect_jira()

@@ -12,11 +12,11 @@ import pytest
 from cryptography.fernet import Fernet
 from psycopg import sql
 
-from app.installation import prepare
 from app.runtime import Runtime
+from app.secrets import CannotDecrypt, cipher_for
+from app.server.bootstrap import prepare_installation
 from app.settings import Settings, WrongSetting
-from app.vault import CannotOpen, vault_for
-from mappings.tables import Source
+from mappings.tables import SourceRow
 from tests.world import World
 
 TOKEN, SECRET = "tok-3f1b6d0c9a", "hook-8e2a4c7d5b-secret"
@@ -93,12 +93,12 @@ def _restarted(runtime: Runtime, settings: Settings, *keys: str) -> Runtime:
     """The runtime of a next start, with other keys."""
     values = settings.model_dump() | {"secret_key": ",".join(keys), "_env_file": None}
     present = Settings(**values)
-    return replace(runtime, settings=present, vault=vault_for(present))
+    return replace(runtime, settings=present, cipher=cipher_for(present))
 
 
-async def _sealed(runtime: Runtime) -> tuple[bytes, bytes | None]:
+async def _encrypted(runtime: Runtime) -> tuple[bytes, bytes | None]:
     async with runtime.sessions() as session:
-        row = await session.get_one(Source, 1)
+        row = await session.get_one(SourceRow, 1)
         return row.credentials, row.webhook_secret
 
 
@@ -111,26 +111,26 @@ async def test_keys_are_rotated_at_the_start(world: World, runtime: Runtime, set
     await _connect(world)
     (old,) = (key.get_secret_value() for key in settings.secret_key)
     new = Fernet.generate_key().decode()
-    assert _opened(old, (await _sealed(runtime))[0])["token"] == TOKEN
+    assert _opened(old, (await _encrypted(runtime))[0])["token"] == TOKEN
 
-    await prepare(_restarted(runtime, settings, new, old))
-    credentials, secret = await _sealed(runtime)
+    await prepare_installation(_restarted(runtime, settings, new, old))
+    credentials, secret = await _encrypted(runtime)
     assert (_opened(new, credentials)["token"], _opened(new, secret)) == (TOKEN, SECRET)
 
     alone = _restarted(runtime, settings, new)
-    await prepare(alone)
-    assert await _sealed(runtime) == (credentials, secret)
-    assert alone.vault.open(credentials)["token"] == TOKEN
+    await prepare_installation(alone)
+    assert await _encrypted(runtime) == (credentials, secret)
+    assert alone.cipher.decrypt(credentials)["token"] == TOKEN
 
 
 async def test_a_key_that_opens_nothing_stops_the_start(
     world: World, runtime: Runtime, settings: Settings
 ) -> None:
     await _connect(world)
-    before = await _sealed(runtime)
+    before = await _encrypted(runtime)
     with pytest.raises(WrongSetting, match="NORTHING_SECRET_KEY opens none of the stored secrets"):
-        await prepare(_restarted(runtime, settings, Fernet.generate_key().decode()))
-    assert await _sealed(runtime) == before
+        await prepare_installation(_restarted(runtime, settings, Fernet.generate_key().decode()))
+    assert await _encrypted(runtime) == before
 
 
 async def test_one_source_that_no_key_opens_is_named_and_can_be_mended(
@@ -139,9 +139,11 @@ async def test_one_source_that_no_key_opens_is_named_and_can_be_mended(
     await _connect(world)
     await world.connect_github(scope={"repositories": ["acme/shop"]})
     async with runtime.sessions.begin() as session:
-        row = await session.get_one(Source, 1)
+        row = await session.get_one(SourceRow, 1)
         row.credentials = Fernet(Fernet.generate_key()).encrypt(b"{}")
-    await prepare(_restarted(runtime, settings, *(key.get_secret_value() for key in settings.secret_key)))
+    await prepare_installation(
+        _restarted(runtime, settings, *(key.get_secret_value() for key in settings.secret_key))
+    )
     health = (await world.send("GET", "/sources/jira"))["health"]
     assert (health["state"], "Send the credentials again" in health["what_to_do"]) == ("failing", True)
     run = await world.sync("jira")
@@ -154,6 +156,6 @@ async def test_one_source_that_no_key_opens_is_named_and_can_be_mended(
 
 async def test_a_changed_byte_does_not_open(world: World, runtime: Runtime) -> None:
     await _connect(world)
-    credentials, _ = await _sealed(runtime)
-    with pytest.raises(CannotOpen):
-        runtime.vault.open(credentials[:-2] + b"AA")
+    credentials, _ = await _encrypted(runtime)
+    with pytest.raises(CannotDecrypt):
+        runtime.cipher.decrypt(credentials[:-2] + b"AA")

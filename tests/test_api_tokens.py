@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from app.access import Caller, Door, NotKnown, token_hash
+from app.auth.authenticator import Authenticator, UnknownToken, token_hash
+from app.auth.roles import Caller
 from app.runtime import Runtime
 from tests.conftest import ADMIN_TOKEN, Clock
 from tests.locks import holding
@@ -111,14 +112,14 @@ async def test_a_deleted_token_is_refused_at_once_by_every_replica(
     api: httpx.AsyncClient, runtime: Runtime
 ) -> None:
     made = await make(api, "editor")
-    replicas = [Door(token_hash(ADMIN_TOKEN)) for _ in range(2)]
-    for door in replicas:
-        caller = await door.admit(runtime, made["token"], "192.0.2.1")
+    replicas = [Authenticator(token_hash(ADMIN_TOKEN)) for _ in range(2)]
+    for authenticator in replicas:
+        caller = await authenticator.authenticate(runtime, made["token"], "192.0.2.1")
         assert caller == Caller(f"token {made['id']} (ci)", "editor")
     assert (await api.delete(f"/api/v1/tokens/{made['id']}")).status_code == 204
-    for door in replicas:
-        with pytest.raises(NotKnown):
-            await door.admit(runtime, made["token"], "192.0.2.1")
+    for authenticator in replicas:
+        with pytest.raises(UnknownToken):
+            await authenticator.authenticate(runtime, made["token"], "192.0.2.1")
     assert await use(api, made["token"]) == 401
     assert await listed(api) == []
     assert (await api.delete(f"/api/v1/tokens/{made['id']}")).status_code == 404
@@ -140,14 +141,14 @@ async def test_the_bootstrap_token_stays_an_admin_and_another_admin_is_its_equal
 @pytest.fixture
 async def statements(runtime: Runtime) -> AsyncIterator[list[str]]:
     """What is said to the database about tokens."""
-    said: list[str] = []
+    message: list[str] = []
 
     def note(_c: Any, _u: Any, statement: str, *_: Any) -> None:
         if "tokens" in statement:
-            said.append(statement.split()[0])
+            message.append(statement.split()[0])
 
     event.listen(runtime.engine.sync_engine, "before_cursor_execute", note)
-    yield said
+    yield message
     event.remove(runtime.engine.sync_engine, "before_cursor_execute", note)
 
 
@@ -156,7 +157,7 @@ async def test_last_use_is_written_once_a_minute(
 ) -> None:
     made = await make(api)
     first = clock.now
-    for advance, said, last in (
+    for advance, message, last in (
         (0, ["SELECT", "UPDATE"], first),
         (0, ["SELECT"], first),
         (59, ["SELECT"], first),
@@ -165,7 +166,7 @@ async def test_last_use_is_written_once_a_minute(
         clock.advance(seconds=advance)
         statements.clear()
         assert await use(api, made["token"]) == 200
-        assert statements == said
+        assert statements == message
         (shown,) = await listed(api)
         assert datetime.fromisoformat(shown["last_used_at"]) == last
 

@@ -13,9 +13,17 @@ from psycopg import sql
 from sqlalchemy import select
 
 from app.api.audit_log import What
-from app.audit import TABLES, acting
+from app.audit import TABLES, set_actor
 from app.runtime import Runtime
-from mappings.tables import AuditEntry, Delivery, HeldRemoval, Notice, Objective, Run, Source
+from mappings.tables import (
+    AuditEntryRow,
+    DeliveryRow,
+    HeldRemovalRow,
+    NoticeRow,
+    ObjectiveRow,
+    RunRow,
+    SourceRow,
+)
 from tests.conftest import ADMIN_TOKEN, Clock
 from tests.goals_api import Q4
 from tests.world import World
@@ -131,28 +139,28 @@ async def an_epic_with_a_gap(world: World) -> None:
 
 async def a_held_notice(runtime: Runtime) -> None:
     async with runtime.sessions.begin() as session:
-        source = (await session.scalars(select(Source))).one()
+        source = (await session.scalars(select(SourceRow))).one()
         source.notices = {**source.notices, "mode": "live"}
-        notice = (await session.scalars(select(Notice))).one()
+        notice = (await session.scalars(select(NoticeRow))).one()
         notice.state, notice.reason, notice.guard = "held", "guard", "held"
 
 
 async def a_held_removal(runtime: Runtime) -> None:
     """By a run that is the second there is."""
     async with runtime.sessions.begin() as session:
-        source = (await session.scalars(select(Source))).one()
-        run = Run(source_id=source.id, mode="full", state="partial", tracker=source.tracker)
+        source = (await session.scalars(select(SourceRow))).one()
+        run = RunRow(source_id=source.id, mode="full", state="partial", tracker=source.tracker)
         run.error = {"code": "drop_guard", "message": "", "what_to_do": ""}
         session.add(run)
         await session.flush()
-        session.add(HeldRemoval(run_id=run.id, remote_id="1"))
+        session.add(HeldRemovalRow(run_id=run.id, remote_id="1"))
 
 
 async def a_delivery(runtime: Runtime) -> None:
     async with runtime.sessions.begin() as session:
-        source = (await session.scalars(select(Source))).one()
+        source = (await session.scalars(select(SourceRow))).one()
         session.add(
-            Delivery(
+            DeliveryRow(
                 source_id=source.id, remote_id="72d3162e", event="issue_updated", body=b"{}", state="failed"
             )
         )
@@ -189,18 +197,18 @@ async def test_every_change_is_written_down_with_who_and_what(prepared: World, d
     api = prepared.api
     who = await as_token(api)
     hashes = [token for (token,) in _rows(database_url, "SELECT encode(hash, 'hex') FROM tokens")]
-    for method, template, path, body, told in CHANGES:
+    for method, template, path, body, reported in CHANGES:
         assert re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path)
         before = await newest(api)
         answer = await api.request(method, f"/api/v1{path}", json=body)
         assert answer.is_success, (method, path, answer.text)
         fresh = [entry for entry in await entries(api) if entry["id"] > before]
         assert {entry["who"] for entry in fresh} == {who}, (method, path)
-        said = [(entry["action"], entry["what"], entry["key"]) for entry in reversed(fresh)]
-        assert said[0][:2] == told[:2], (method, path, said)
-        assert told[2] in (None, said[0][2]), (method, path, said)
+        message = [(entry["action"], entry["what"], entry["key"]) for entry in reversed(fresh)]
+        assert message[0][:2] == reported[:2], (method, path, message)
+        assert reported[2] in (None, message[0][2]), (method, path, message)
         # Runs that only judge what was changed are nobody's.
-        kinds = {what for _, what, _ in said}
+        kinds = {what for _, what, _ in message}
         assert path.startswith(("/sources", "/runs")) or "run" not in kinds, (method, path)
         for entry in fresh:
             assert (entry["before"] is None) == (entry["action"] in ("created", "approved"))
@@ -277,16 +285,16 @@ async def test_an_entry_says_what_was_and_what_is_by_public_names(prepared: Worl
     api = prepared.api
     for method, _, path, body, _ in CHANGES[:6]:
         assert (await api.request(method, f"/api/v1{path}", json=body)).is_success
-    told = {(entry["action"], entry["key"]): entry for entry in await entries(api)}
-    made = told["created", "2026-Q4"]
+    reported = {(entry["action"], entry["key"]): entry for entry in await entries(api)}
+    made = reported["created", "2026-Q4"]
     assert (made["who"], made["before"], made["after"]) == ("admin token", None, Q4)
-    assert told["changed", "2026-Q4"]["before"] == {"title": "Fourth quarter"}
-    assert told["changed", "2026-Q4"]["after"] == {"title": "Q4"}
-    assert told["changed", "O-1"]["before"] == {"cycle": None}
-    assert told["changed", "O-1"]["after"] == {"cycle": "2026-Q4"}
-    assert told["created", "KR-1"]["after"]["objective"] == "O-1"
-    assert told["changed", "KR-1"]["before"] == {"baseline": None, "target": None}
-    assert told["changed", "KR-1"]["after"] == {"baseline": 1.0, "target": 9.0}
+    assert reported["changed", "2026-Q4"]["before"] == {"title": "Fourth quarter"}
+    assert reported["changed", "2026-Q4"]["after"] == {"title": "Q4"}
+    assert reported["changed", "O-1"]["before"] == {"cycle": None}
+    assert reported["changed", "O-1"]["after"] == {"cycle": "2026-Q4"}
+    assert reported["created", "KR-1"]["after"]["objective"] == "O-1"
+    assert reported["changed", "KR-1"]["before"] == {"baseline": None, "target": None}
+    assert reported["changed", "KR-1"]["after"] == {"baseline": 1.0, "target": 9.0}
     assert (await api.delete("/api/v1/key-results/KR-1")).is_success
     gone = (await entries(api, what="key_result"))[0]
     assert gone["before"]["title"] == "Conversion"
@@ -318,8 +326,8 @@ async def test_a_primary_link_says_which_one_it_replaced(prepared: World) -> Non
     for key in ("KR-1", "KR-2"):
         await prepared.send("POST", "/links", {"epic": SHOP_1, "key_result": key, "primary": True})
     log = await entries(prepared.api, what="link")
-    told = [(entry["action"], entry["key"], entry["after"]["is_primary"]) for entry in log]
-    assert told == [
+    reported = [(entry["action"], entry["key"], entry["after"]["is_primary"]) for entry in log]
+    assert reported == [
         ("created", "jira/SHOP-1 -> KR-2", True),
         ("changed", "jira/SHOP-1 -> KR-1", False),
         ("created", "jira/SHOP-1 -> KR-1", True),
@@ -359,12 +367,12 @@ async def test_a_request_that_changes_nothing_is_no_change(prepared: World) -> N
 async def test_a_session_acts_for_whom_it_is_told(runtime: Runtime) -> None:
     who = "jira: Ann (5b10a2) on acme-jira/SHOP-1"
     async with runtime.sessions.begin() as session:
-        session.add(Objective(key="O-1", title="Nobody's"))
+        session.add(ObjectiveRow(key="O-1", title="Nobody's"))
         await session.flush()
-        acting(session, who)
-        session.add(Objective(key="O-2", title="Ann's"))
+        set_actor(session, who)
+        session.add(ObjectiveRow(key="O-2", title="Ann's"))
     async with runtime.sessions() as session:
-        found = list(await session.scalars(select(AuditEntry)))
+        found = list(await session.scalars(select(AuditEntryRow)))
     assert [(entry.who, entry.key) for entry in found] == [(who, "O-2")]
     assert found[0].after == {
         **dict.fromkeys(("description", "driver", "cycle", "parent", "owner", "sponsor", "public_label")),
@@ -388,7 +396,7 @@ LEFT_OUT = {
     *("action", "is_form", "body", "received_at", "attempts", "error", "claimed_by", "claimed_until"),
     *("run_id", "reason", "until"),
 }
-NEITHER = {"accepts": None, "withdraws": None}
+NEITHER = {"accepts_run_id": None, "withdraws": None}
 OF_RUNS_ALONE = {"id", "source_id", "mode", *NEITHER}
 
 

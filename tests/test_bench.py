@@ -10,9 +10,9 @@ from itertools import islice
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from app.server import Web, listen
+from app.server.server import WebServer, open_listener
 from connectors.webhooks import signed
-from tests.bench.intake import _bodies, _requests
+from tests.bench.door import _bodies, _requests
 from tests.bench.load import Line as Connection
 from tests.bench.load import drive, request
 from tests.bench.northing import SECRET
@@ -59,8 +59,8 @@ async def _server(received: list[bytes]) -> AsyncIterator[str]:
     async def page() -> str:
         return "a page"
 
-    with closing(listen("127.0.0.1", 0)) as listener:
-        async with Web(app).serving(listener):
+    with closing(open_listener("127.0.0.1", 0)) as listener:
+        async with WebServer(app).serving(listener):
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 

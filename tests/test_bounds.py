@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy import text
 
 from app.api import webhooks
-from app.jobs import sweep
-from app.room import LEAST, SMALL, Full, Room
+from app.jobs.sweep import sweep
 from app.runtime import Runtime
+from app.webhooks.body_budget import SMALL, SMALLEST_RESERVATION, BodyBudget, BudgetExhausted
+from app.webhooks.door import Intake
 from mappings.tables import Base
 from tests.conftest import Clock
 from tests.synced import all_of
@@ -46,27 +47,27 @@ def test_every_test_that_is_named_is_there() -> None:
 
 
 def test_a_place_holds_what_a_body_has_grown_to() -> None:
-    room = Room(small=3 * SMALL, large=4 * SMALL)
-    with room.place() as place:
-        assert (room.small, room.large) == (3 * SMALL - LEAST, 4 * SMALL)
-        place.hold(SMALL)
-        assert (room.small, room.large) == (2 * SMALL, 4 * SMALL)
-        place.hold(SMALL + 1)
-        assert (room.small, room.large) == (3 * SMALL, 3 * SMALL - 1)
-        place.hold(4 * SMALL)
-        assert room.large == 0
-        with pytest.raises(Full):
-            place.hold(4 * SMALL + 1)
-    assert (room.small, room.large) == (3 * SMALL, 4 * SMALL)
+    body_budget = BodyBudget(small=3 * SMALL, large=4 * SMALL)
+    with body_budget.reserve() as reservation:
+        assert (body_budget.small, body_budget.large) == (3 * SMALL - SMALLEST_RESERVATION, 4 * SMALL)
+        reservation.grow(SMALL)
+        assert (body_budget.small, body_budget.large) == (2 * SMALL, 4 * SMALL)
+        reservation.grow(SMALL + 1)
+        assert (body_budget.small, body_budget.large) == (3 * SMALL, 3 * SMALL - 1)
+        reservation.grow(4 * SMALL)
+        assert body_budget.large == 0
+        with pytest.raises(BudgetExhausted):
+            reservation.grow(4 * SMALL + 1)
+    assert (body_budget.small, body_budget.large) == (3 * SMALL, 4 * SMALL)
 
 
 def test_large_bodies_leave_room_for_small_ones() -> None:
-    room = Room(small=2 * LEAST, large=SMALL)
-    with room.place(), pytest.raises(Full), room.place() as large:
-        large.hold(2 * SMALL)
-    with room.place(), room.place(), pytest.raises(Full), room.place():
+    body_budget = BodyBudget(small=2 * SMALLEST_RESERVATION, large=SMALL)
+    with body_budget.reserve(), pytest.raises(BudgetExhausted), body_budget.reserve() as large:
+        large.grow(2 * SMALL)
+    with body_budget.reserve(), body_budget.reserve(), pytest.raises(BudgetExhausted), body_budget.reserve():
         pass
-    assert (room.small, room.large) == (2 * LEAST, SMALL)
+    assert (body_budget.small, body_budget.large) == (2 * SMALLEST_RESERVATION, SMALL)
 
 
 class Slow:
@@ -83,10 +84,10 @@ class Slow:
 
 
 async def test_a_full_door_asks_to_come_again_and_takes_small_ones_still(
-    world: World, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    world: World, intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connect(world)
-    monkeypatch.setattr(runtime.intake, "room", Room(small=3 * LEAST, large=2 * SMALL))
+    monkeypatch.setattr(intake, "body_budget", BodyBudget(small=3 * SMALLEST_RESERVATION, large=2 * SMALL))
     slow = Slow(SMALL + 1)
     sending = asyncio.create_task(
         world.api.post("/webhooks/github", content=slow.body(), headers=headers(b""))
@@ -99,18 +100,18 @@ async def test_a_full_door_asks_to_come_again_and_takes_small_ones_still(
     slow.go_on.set()
     assert (await sending).status_code == 401
     assert (await post(world, body=b" " * SMALL + b" " * (SMALL - 9))).status_code == 400
-    assert runtime.intake.room == Room(small=3 * LEAST, large=2 * SMALL)
+    assert intake.body_budget == BodyBudget(small=3 * SMALLEST_RESERVATION, large=2 * SMALL)
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(
-    world: World, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    world: World, intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await connect(world)
     monkeypatch.setattr(webhooks, "BODY_SECONDS", 0.05)
     slow = Slow(10)
     answer = await world.api.post("/webhooks/github", content=slow.body(), headers=headers(b""))
     assert (answer.status_code, answer.headers["connection"]) == (408, "close")
-    assert runtime.intake.room == Room()
+    assert intake.body_budget == BodyBudget()
 
 
 # --- what is cleaned up -----------------------------------------------------------------------
@@ -131,13 +132,13 @@ async def test_where_an_ended_run_stood_is_forgotten_within_the_hour(
     world.site.create("SHOP", "One")
     await world.connect_jira(scope={"projects": ["SHOP"]})
     await world.sync("jira", "full")
-    assert await count(runtime, "run_projects") == 1
+    assert await count(runtime, "run_cursors") == 1
     clock.advance(minutes=59)
     await sweep(runtime)
-    assert await count(runtime, "run_projects") == 1
+    assert await count(runtime, "run_cursors") == 1
     clock.advance(minutes=2)
     await sweep(runtime)
-    assert await count(runtime, "run_projects") == 0
+    assert await count(runtime, "run_cursors") == 0
     clock.advance(hours=1)
     assert (await world.sync("jira"))["state"] == "succeeded"
 
@@ -157,7 +158,7 @@ async def test_old_runs_go_but_for_the_newest_reading_ones(
     clock.advance(days=2)
     await sweep(runtime)
     assert await runs(runtime) == [(4, "full", "succeeded"), (5, "incremental", "succeeded")]
-    assert await count(runtime, "run_projects") == 0
+    assert await count(runtime, "run_cursors") == 0
     await world.sync("jira", "full")
     await sweep(runtime)
     assert [id for id, *_ in await runs(runtime)] == [5, 6]
@@ -211,10 +212,10 @@ async def test_epics_long_gone_go_but_for_what_a_person_or_a_comment_of_ours_hol
     async with runtime.sessions.begin() as session:
         long_ago = {"at": clock(), "there": keys["There"], "lately": keys["Of late"]}
         await session.execute(
-            text("UPDATE epics SET gone_at = :at WHERE key NOT IN (:there, :lately)"), long_ago
+            text("UPDATE epics SET removed_at = :at WHERE key NOT IN (:there, :lately)"), long_ago
         )
         await session.execute(
-            text("UPDATE epics SET gone_at = :at + interval '2 days' WHERE key = :lately"), long_ago
+            text("UPDATE epics SET removed_at = :at + interval '2 days' WHERE key = :lately"), long_ago
         )
         await session.execute(
             text(

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connectors.budget import told
-from connectors.facts import Budget, Told
+from connectors.rate_limits import Budget, ResponseMeta, response_meta
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RESET = datetime(2026, 11, 20, 12, 1, 30, tzinfo=UTC)
@@ -42,7 +41,7 @@ CASES: list[tuple[dict[str, str], Budget | None]] = [
 
 @pytest.mark.parametrize(("headers", "budget"), CASES)
 def test_a_budget_is_read_from_any_form_of_it(headers: dict[str, str], budget: Budget | None) -> None:
-    assert told(headers, NOW).budget == budget
+    assert response_meta(headers, NOW).budget == budget
 
 
 @pytest.mark.parametrize(
@@ -57,4 +56,4 @@ def test_a_budget_is_read_from_any_form_of_it(headers: dict[str, str], budget: B
     ],
 )
 def test_clocks_are_compared(headers: dict[str, str], ahead: float | None) -> None:
-    assert told(headers, NOW) == Told(None, ahead)
+    assert response_meta(headers, NOW) == ResponseMeta(None, ahead)

@@ -25,18 +25,19 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
-from app.check import NoSuchSource, _ready, check
-from app.check_shown import Checked, show
-from app.cli import _expected, cli
+from app.cli.main import _expected, cli
 from app.database import DatabaseNotReady
+from app.diagnostics.check import NoSuchSource, _ready, check
+from app.diagnostics.render import Checked, show
+from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, webhook_facts
 from app.runtime import Runtime
-from app.server import Web, listen
+from app.secrets import SecretCipher
+from app.server.server import WebServer, open_listener
 from app.settings import Settings
-from app.vault import Vault
-from app.webhook_check import Heard, _about_address, about_webhooks
-from connectors.facts import Fact
+from app.webhooks.door import Intake
+from connectors.diagnostics import Fact
 from connectors.sandbox import faults
-from mappings.tables import Source, SourceProject
+from mappings.tables import SourceProjectRow, SourceRow
 from tests.conftest import Clock
 from tests.processes import environment_of, northing
 from tests.world import World
@@ -47,8 +48,8 @@ SECRET = "the-secret-of-the-webhook"
 @asynccontextmanager
 async def answering(app: ASGIApp) -> AsyncIterator[str]:
     """`app` behind a real port; its address."""
-    listener = listen("127.0.0.1", 0)
-    async with Web(app).serving(listener):  # type: ignore[arg-type]
+    listener = open_listener("127.0.0.1", 0)
+    async with WebServer(app).serving(listener):  # type: ignore[arg-type]
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
@@ -93,18 +94,18 @@ async def everything(runtime: Runtime) -> dict[str, list[Any]]:
 
 
 async def test_all_is_well_and_nothing_is_written_anywhere(
-    world: World, checking: Checking, runtime: Runtime
+    world: World, checking: Checking, runtime: Runtime, intake: Intake
 ) -> None:
     world.site.create("SHOP", "One-page checkout")
     world.host.create("acme/shop", "Coupons", labels=["epic"])
     await world.connect_jira(scope={"projects": ["SHOP"]}, webhook_secret=SECRET)
     await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
-    await runtime.intake.counted()
+    await intake.write_counts_now()
     world.jira.log.clear()
     world.github.log.clear()
     before = await everything(runtime)
     code, lines = await checking()
-    await runtime.intake.counted()
+    await intake.write_counts_now()
     assert await everything(runtime) == before
     assert {seen.method for seen in world.github.log.entries} == {"GET"}
     assert {seen.line for seen in world.jira.log.entries if seen.method != "GET"} == {
@@ -124,14 +125,14 @@ async def test_all_is_well_and_nothing_is_written_anywhere(
 
 
 async def test_the_last_webhook_and_the_last_refusal_are_told(
-    world: World, checking: Checking, runtime: Runtime
+    world: World, checking: Checking, intake: Intake
 ) -> None:
     await world.connect_jira(scope={"projects": ["SHOP"]}, webhook_secret=SECRET)
     for secret in (SECRET, "another"):
-        world.jira.hook.set(f"{checking.settings.public_url}/webhooks/jira", secret)
+        world.jira.webhook_sender.set(f"{checking.settings.public_url}/webhooks/jira", secret)
         world.site.create("SHOP", "One-page checkout")
-        await world.jira.hook.idle()
-    await runtime.intake.counted()
+        await world.jira.webhook_sender.idle()
+    await intake.write_counts_now()
     code, lines = await checking("jira")
     assert code == 0
     assert lines_about(lines, "jira: ok: deliveries: The last webhook came at ")
@@ -158,8 +159,8 @@ async def test_a_right_to_write_is_missing_where_comments_are_written(
     await world.connect_jira(scope={"projects": ["SHOP", "CORE"]}, notices=notices)
     code, lines = await checking("jira")
     assert code == int("missing" in levels)
-    told = [line.split(": ")[1:3] for line in lines if ": Add Comments" in line]
-    assert told == [[level, f"Add Comments ({places})"] for level, places in levels.items()]
+    reported = [line.split(": ")[1:3] for line in lines if ": Add Comments" in line]
+    assert reported == [[level, f"Add Comments ({places})"] for level, places in levels.items()]
     assert all("permission scheme" in line for line in lines if ": Add Comments" in line)
 
 
@@ -174,8 +175,8 @@ async def test_the_last_write_is_told_and_where_writing_was_stopped(
     assert code == 0
     assert lines_about(lines, "github: ok: last write: A ticket was last written to at ")
     async with runtime.sessions.begin() as session:
-        stop = {"writes_stopped_at": clock(), "writes_stopped_why": "The repository is archived."}
-        await session.execute(update(SourceProject).values(stop))
+        stop = {"writes_paused_at": clock(), "writes_paused_reason": "The repository is archived."}
+        await session.execute(update(SourceProjectRow).values(stop))
     code, lines = await checking("github")
     assert code == 1
     [line] = lines_about(lines, "github: missing: ")
@@ -188,9 +189,9 @@ async def test_the_last_write_is_told_and_where_writing_was_stopped(
 
 async def test_what_is_stored_and_cannot_be_used(world: World, checking: Checking, runtime: Runtime) -> None:
     await world.connect_jira(webhook_secret=SECRET)
-    sealed = Vault([Fernet.generate_key().decode()]).seal({"type": "api_token"})
+    sealed = SecretCipher([Fernet.generate_key().decode()]).encrypt({"type": "api_token"})
     async with runtime.sessions.begin() as session:
-        await session.execute(update(Source).values(credentials=sealed, webhook_secret=sealed))
+        await session.execute(update(SourceRow).values(credentials=sealed, webhook_secret=sealed))
     code, lines = await checking("jira")
     assert code == 1
     assert [line.split(": ")[2] for line in lines_about(lines, "jira: missing: ")] == [
@@ -198,9 +199,9 @@ async def test_what_is_stored_and_cannot_be_used(world: World, checking: Checkin
         "webhook_secret",
     ]
     assert "NORTHING_SECRET_KEY" in lines_about(lines, "jira: missing: credentials")[0]
-    good = runtime.vault.seal({"type": "api_token", "email": "a@acme.example", "token": "t"})
+    good = runtime.cipher.encrypt({"type": "api_token", "email": "a@acme.example", "token": "t"})
     async with runtime.sessions.begin() as session:
-        await session.execute(update(Source).values(credentials=good, scope={"board": 7}))
+        await session.execute(update(SourceRow).values(credentials=good, scope={"board": 7}))
     code, lines = await checking("jira")
     assert code == 1
     assert "do not fit this version" in lines_about(lines, "jira: missing: credentials")[0]
@@ -224,8 +225,8 @@ async def test_a_tracker_that_repeats_the_token_or_paints_the_terminal(
     token = world.site.bot.token
     painted = faults.rewrite(lambda body: {**body, "displayName": "\x1b[2Jnobody\njira: ok: all"})
     world.jira.faults.add("GET */myself", painted, times=None)
-    told = faults.answer(403, {"errorMessages": [f"Not with {token}"], "errors": {}})
-    world.jira.faults.add("GET */mypermissions", told, times=None)
+    reported = faults.answer(403, {"errorMessages": [f"Not with {token}"], "errors": {}})
+    world.jira.faults.add("GET */mypermissions", reported, times=None)
     code, lines = await checking("jira")
     assert code == 1
     [refused] = lines_about(lines, "jira: missing: rights in projects: ")
@@ -270,10 +271,10 @@ DOORS = [
 ]
 
 
-async def the_source(world: World, runtime: Runtime, secret: str | None = SECRET) -> Source:
+async def the_source(world: World, runtime: Runtime, secret: str | None = SECRET) -> SourceRow:
     await world.connect_jira(webhook_secret=secret)
     async with runtime.sessions() as session:
-        return (await session.scalars(select(Source))).one()
+        return (await session.scalars(select(SourceRow))).one()
 
 
 def at(runtime: Runtime, url: str) -> Runtime:
@@ -282,25 +283,24 @@ def at(runtime: Runtime, url: str) -> Runtime:
         settings,
         runtime.engine,
         runtime.sessions,
-        runtime.vault,
+        runtime.cipher,
         runtime.queue,
-        runtime.intake,
         runtime.clock,
     )
 
 
-NOTHING_HEARD = Heard(None, None)
+NOTHING_HEARD = WebhookHistory(None, None)
 
 
 async def test_who_else_may_stand_behind_the_address(world: World, runtime: Runtime) -> None:
     source = await the_source(world, runtime)
     for who, response, words in DOORS:
         async with answering(response) as url:
-            first, *_ = await about_webhooks(at(runtime, url), source, NOTHING_HEARD)
+            first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD)
         assert (first.level, first.what) == ("missing", "webhook address"), who
         assert words in first.why, who
         assert first.what_to_do, who
-    first, *_ = await about_webhooks(at(runtime, url), source, NOTHING_HEARD)
+    first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD)
     assert "does not answer this machine (ConnectError)" in first.why
     assert "northing serve" in first.what_to_do
 
@@ -327,7 +327,7 @@ async def test_a_certificate_that_nobody_accepts_is_named(
 ) -> None:
     source = await the_source(world, runtime)
     async with with_a_certificate_of_its_own(tmp_path) as url:
-        first, *_ = await about_webhooks(at(runtime, url), source, NOTHING_HEARD)
+        first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD)
     assert first.level == "missing"
     assert "certificate that is not accepted" in first.why
 
@@ -340,22 +340,27 @@ async def test_what_an_address_tells_by_itself(world: World, runtime: Runtime, c
     cases = [
         (at(runtime, "http://127.0.0.1:1"), NOTHING_HEARD, "missing", "this machine's own"),
         (at(runtime, "http://[::1]:1"), NOTHING_HEARD, "missing", "this machine's own"),
-        (at(runtime, "http://localhost:1"), Heard(None, clock() - 50 * hour), "warning", "refused"),
-        (at(runtime, "http://localhost:1"), Heard(clock() - hour, clock() - 2 * hour), "warning", "refused"),
+        (at(runtime, "http://localhost:1"), WebhookHistory(None, clock() - 50 * hour), "warning", "refused"),
+        (
+            at(runtime, "http://localhost:1"),
+            WebhookHistory(clock() - hour, clock() - 2 * hour),
+            "warning",
+            "refused",
+        ),
     ]
-    for here, heard, level, words in cases:
-        found = await about_webhooks(here, source, heard)
+    for here, webhooks, level, words in cases:
+        found = await webhook_facts(here, source, webhooks)
         assert any(fact.level == level and words in fact.why for fact in found), words
     open_to_all = at(runtime, "http://northing.acme.example")
-    [plain] = _about_address(open_to_all, source, "http://northing.acme.example/webhooks/jira")
+    [plain] = _address_facts(open_to_all, source, "http://northing.acme.example/webhooks/jira")
     assert (plain.level, "not encrypted" in plain.why) == ("warning", True)
-    old = Heard(clock() - hour, clock() - 50 * hour)
-    found = await about_webhooks(at(runtime, "http://localhost:1"), source, old)
+    old = WebhookHistory(clock() - hour, clock() - 50 * hour)
+    found = await webhook_facts(at(runtime, "http://localhost:1"), source, old)
     assert not any("refused" in fact.why for fact in found)
 
 
 async def test_a_source_without_a_secret_takes_no_webhooks(world: World, runtime: Runtime) -> None:
-    [fact] = await about_webhooks(runtime, await the_source(world, runtime, None), NOTHING_HEARD)
+    [fact] = await webhook_facts(runtime, await the_source(world, runtime, None), NOTHING_HEARD)
     assert (fact.level, fact.what) == ("warning", "webhook_secret")
     assert "PATCH /api/v1/sources/jira" in fact.what_to_do
 
@@ -371,10 +376,10 @@ async def test_the_command_answers_in_json_and_ends_with_one(
     command = ("check", "JIRA", "--format", "json")
     ended = await asyncio.to_thread(northing, *command, env=environment_of(settings), cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (1, "")
-    told = json.loads(ended.stdout)
-    assert told["missing"] == 1
-    assert [one["name"] for one in told["checked"]] == ["northing", "jira"]
-    facts = {fact["what"]: fact for fact in told["checked"][1]["facts"]}
+    reported = json.loads(ended.stdout)
+    assert reported["missing"] == 1
+    assert [one["name"] for one in reported["checked"]] == ["northing", "jira"]
+    facts = {fact["what"]: fact for fact in reported["checked"][1]["facts"]}
     assert facts["sign-in"]["level"] == "missing"
     assert facts["sign-in"]["what_to_do"]
     assert world.site.bot.token not in ended.stdout

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connectors.facts import Fact, Inspection
+from connectors.diagnostics import Fact, Inspection
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.inspect import expiry_of, scopes_of
@@ -281,7 +281,7 @@ async def test_what_github_asks_for_is_told_where_it_refuses() -> None:
         ("public_repo", True, ["project", "project"], []),
     ],
 )
-async def test_a_classic_token_is_judged_by_its_scopes(
+async def test_a_classic_token_is_evaluated_by_its_scopes(
     scopes: str, private: bool, missing: list[str], not_needed: list[str]
 ) -> None:
     host = github_host()
@@ -494,7 +494,7 @@ def test_scopes_as_github_tells_them(headers: dict[str, str], scopes: set[str] |
 
 
 @pytest.mark.parametrize(
-    ("told", "ends"),
+    ("reported", "ends"),
     [
         ("2027-01-31 23:00:00 UTC", datetime(2027, 1, 31, 23, tzinfo=UTC)),
         ("2027-04-26 23:23:18 +0200", datetime(2027, 4, 26, 21, 23, 18, tzinfo=UTC)),
@@ -503,5 +503,5 @@ def test_scopes_as_github_tells_them(headers: dict[str, str], scopes: set[str] |
         ("0001-01-01 00:00:00 +2300", None),
     ],
 )
-def test_an_expiry_as_github_tells_it(told: str, ends: datetime | None) -> None:
-    assert expiry_of(told) == ends
+def test_an_expiry_as_github_tells_it(reported: str, ends: datetime | None) -> None:
+    assert expiry_of(reported) == ends

@@ -107,14 +107,14 @@ async def test_sync_that_is_stopped_loses_nothing(world: World, settings: Settin
     world.jira.faults.add("*", busy, times=None)
     with started("sync", "jira", env=environment_of(settings), cwd=tmp_path) as process:
         assert process.stderr is not None
-        told = await asyncio.to_thread(process.stderr.readline)
+        reported = await asyncio.to_thread(process.stderr.readline)
         waiting = (await world.send("GET", "/runs?state=waiting"))["items"]
         process.send_signal(signal.SIGINT)
         output, errors = await asyncio.to_thread(process.communicate, timeout=LONGEST)
     (run,) = waiting
     until = datetime.fromisoformat(run["waiting_until"])
-    assert told.startswith("jira: Jira limits our requests")
-    assert told.endswith(f" Going on at {until:%H:%M:%S} UTC.\n")
+    assert reported.startswith("jira: Jira limits our requests")
+    assert reported.endswith(f" Going on at {until:%H:%M:%S} UTC.\n")
     assert (process.returncode, output) == (1, "")
     assert errors.startswith(f"Stopped. Run {run['id']} goes on")
     assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "waiting"

@@ -10,58 +10,61 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.markup import to_adf, to_markdown, to_plain
-from mappings import notice
-from mappings.commands import (
+from mappings.commands.parse import (
     MOST_COMMANDS,
     Command,
-    Help,
-    LinkTo,
-    Mistake,
-    Snooze,
-    answer,
+    HelpCommand,
+    InvalidCommand,
+    LinkCommand,
+    SnoozeCommand,
+    command_text,
     help_text,
-    in_a_row,
-    in_words,
-    not_live,
-    nothing_to_snooze,
-    parse,
-    said,
-    unknown_keys,
+    joined,
+    joined_answer,
+    not_live_text,
+    nothing_to_snooze_text,
+    parse_commands,
+    quoted,
+    unknown_keys_text,
 )
-from tests.judged import NOW, on
+from mappings.notices.text import unchecked_text, with_answer
+from tests.evaluations import NOW, on
 from tests.test_markup import HOSTILE, PARSER, REFERENCE, plain_runs
 from tests.vendor_api import adf_problems
 
 
 def one(line: str) -> Command:
-    (command,) = parse([line], NOW)
+    (command,) = parse_commands([line], NOW)
     return command
 
 
 # --- what is a command ------------------------------------------------------------------------
 
 LINES: list[tuple[str, Command]] = [
-    ("/northing link KR-12", LinkTo(("KR-12",))),
-    ("  /northing   link\tKR-12  ", LinkTo(("KR-12",))),
-    ("\xa0/northing\xa0link\xa0KR-12", LinkTo(("KR-12",))),
-    ("/Northing LINK kr-12", LinkTo(("kr-12",))),
-    ("/northing link KR-1, KR-2,KR-3 KR-4", LinkTo(("KR-1", "KR-2", "KR-3", "KR-4"))),
-    ("/northing link KR-1, kr-1 , KR-1.", LinkTo(("KR-1",))),
-    ("/northing link " + " ".join(f"KR-{n}" for n in range(20)), LinkTo(tuple(f"KR-{n}" for n in range(20)))),
-    ("/northing help", Help()),
-    ("/northing Help!", Help()),
-    ("/northing help me please", Help()),
-    ("/northing", Help()),
-    ("/northing ", Help()),
-    ("/northing snooze 1d", Snooze(on(18))),
-    ("/northing snooze 14d", Snooze(on(1, month=12))),
-    ("/northing SNOOZE 2W", Snooze(on(1, month=12))),
-    ("/northing snooze for 14d", Snooze(on(1, month=12))),
-    ("/northing snooze until 2026-12-31", Snooze(datetime(2027, 1, 1, tzinfo=NOW.tzinfo))),
-    ("/northing snooze 2026-12-31", Snooze(datetime(2027, 1, 1, tzinfo=NOW.tzinfo))),
-    ("/northing snooze 2026-11-16", Snooze(on(17))),
-    ("/northing snooze 366d", Snooze(datetime(2027, 11, 18, tzinfo=NOW.tzinfo))),
-    ("/northing snooze 52w", Snooze(datetime(2027, 11, 16, tzinfo=NOW.tzinfo))),
+    ("/northing link KR-12", LinkCommand(("KR-12",))),
+    ("  /northing   link\tKR-12  ", LinkCommand(("KR-12",))),
+    ("\xa0/northing\xa0link\xa0KR-12", LinkCommand(("KR-12",))),
+    ("/Northing LINK kr-12", LinkCommand(("kr-12",))),
+    ("/northing link KR-1, KR-2,KR-3 KR-4", LinkCommand(("KR-1", "KR-2", "KR-3", "KR-4"))),
+    ("/northing link KR-1, kr-1 , KR-1.", LinkCommand(("KR-1",))),
+    (
+        "/northing link " + " ".join(f"KR-{n}" for n in range(20)),
+        LinkCommand(tuple(f"KR-{n}" for n in range(20))),
+    ),
+    ("/northing help", HelpCommand()),
+    ("/northing Help!", HelpCommand()),
+    ("/northing help me please", HelpCommand()),
+    ("/northing", HelpCommand()),
+    ("/northing ", HelpCommand()),
+    ("/northing snooze 1d", SnoozeCommand(on(18))),
+    ("/northing snooze 14d", SnoozeCommand(on(1, month=12))),
+    ("/northing SNOOZE 2W", SnoozeCommand(on(1, month=12))),
+    ("/northing snooze for 14d", SnoozeCommand(on(1, month=12))),
+    ("/northing snooze until 2026-12-31", SnoozeCommand(datetime(2027, 1, 1, tzinfo=NOW.tzinfo))),
+    ("/northing snooze 2026-12-31", SnoozeCommand(datetime(2027, 1, 1, tzinfo=NOW.tzinfo))),
+    ("/northing snooze 2026-11-16", SnoozeCommand(on(17))),
+    ("/northing snooze 366d", SnoozeCommand(datetime(2027, 11, 18, tzinfo=NOW.tzinfo))),
+    ("/northing snooze 52w", SnoozeCommand(datetime(2027, 11, 16, tzinfo=NOW.tzinfo))),
 ]
 
 
@@ -110,9 +113,9 @@ MISTAKES: list[tuple[str, str]] = [
 @pytest.mark.parametrize(("line", "start"), MISTAKES, ids=range(len(MISTAKES)))
 def test_mistakes_name_the_way_out(line: str, start: str) -> None:
     command = one(line)
-    assert isinstance(command, Mistake)
-    assert command.says.startswith(start)
-    assert len(command.says) < 300
+    assert isinstance(command, InvalidCommand)
+    assert command.reply.startswith(start)
+    assert len(command.reply) < 300
 
 
 NOT_COMMANDS = [
@@ -135,19 +138,19 @@ NOT_COMMANDS = [
 
 @pytest.mark.parametrize("line", NOT_COMMANDS)
 def test_what_is_no_command(line: str) -> None:
-    assert parse([line], NOW) == ()
+    assert parse_commands([line], NOW) == ()
 
 
 def test_several_in_order_and_at_most_ten() -> None:
     lines = ["Hello,", "/northing link KR-1", "", "/northing snooze 1d", "bye"]
-    assert parse(lines, NOW) == (LinkTo(("KR-1",)), Snooze(on(18)))
-    many = parse([f"/northing link KR-{n}" for n in range(1000)], NOW)
-    assert many == tuple(LinkTo((f"KR-{n}",)) for n in range(MOST_COMMANDS))
+    assert parse_commands(lines, NOW) == (LinkCommand(("KR-1",)), SnoozeCommand(on(18)))
+    many = parse_commands([f"/northing link KR-{n}" for n in range(1000)], NOW)
+    assert many == tuple(LinkCommand((f"KR-{n}",)) for n in range(MOST_COMMANDS))
 
 
 def test_the_day_is_that_of_utc() -> None:
     late = NOW.replace(hour=23, minute=59).astimezone(tz=None)
-    assert parse(["/northing snooze 1d"], late) == (Snooze(on(18)),)
+    assert parse_commands(["/northing snooze 1d"], late) == (SnoozeCommand(on(18)),)
 
 
 # --- hostile text -----------------------------------------------------------------------------
@@ -163,25 +166,28 @@ def answers_to(commands: Iterable[Command]) -> str | None:
     parts: list[str] = []
     for command in commands:
         match command:
-            case Mistake(says):
-                parts.append(says)
-            case LinkTo(keys):
-                parts += [unknown_keys(keys, keys[:3]), *(not_live(key, "it is missed") for key in keys)]
-            case Snooze():
-                parts.append(nothing_to_snooze("waived"))
-            case Help():
+            case InvalidCommand(reply):
+                parts.append(reply)
+            case LinkCommand(keys):
+                parts += [
+                    unknown_keys_text(keys, keys[:3]),
+                    *(not_live_text(key, "it is missed") for key in keys),
+                ]
+            case SnoozeCommand():
+                parts.append(nothing_to_snooze_text("waived"))
+            case HelpCommand():
                 parts.append(help_text())
-    return answer(parts)
+    return joined_answer(parts)
 
 
 @given(_lines)
 def test_whatever_is_typed_is_read_and_answered_in_a_few_harmless_words(lines: list[str]) -> None:
-    commands = parse(lines, NOW)
+    commands = parse_commands(lines, NOW)
     assert len(commands) <= MOST_COMMANDS
     for command in commands:
-        if isinstance(command, Snooze):
+        if isinstance(command, SnoozeCommand):
             assert NOW < command.until <= NOW + timedelta(days=367)
-        kept = in_words(command)
+        kept = command_text(command)
         assert kept.isprintable(), "fit to be stored"
         assert len(kept) < 1600
     text = answers_to(commands)
@@ -190,18 +196,18 @@ def test_whatever_is_typed_is_read_and_answered_in_a_few_harmless_words(lines: l
         return
     assert len(text) < 2500
     assert text.replace("\n", "").isprintable()
-    document = notice.answered(notice.unchecked(), text, first=False).document
+    document = with_answer(unchecked_text(), text, first=False).document
     tokens = PARSER.parse(to_markdown(document))
     assert not [run for run in plain_runs(tokens) if REFERENCE.search(run)]
     assert {child.type for token in tokens for child in token.children or ()} <= {"text", "code_inline"}
     assert adf_problems(to_adf(document)) == []
     prose = [line for line in to_plain(document).splitlines() if not line.startswith("- ")]
-    assert parse(prose, NOW) == ()
+    assert parse_commands(prose, NOW) == ()
 
 
 @pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
 def test_what_is_said_back_stays_one_piece_of_code(words: str) -> None:
-    shown = said(words)
+    shown = quoted(words)
     assert shown[0] == shown[-1] == "`"
     assert shown.count("`") == 2
     assert shown.isprintable()
@@ -212,34 +218,36 @@ def test_what_is_said_back_stays_one_piece_of_code(words: str) -> None:
 
 
 def test_answers() -> None:
-    assert unknown_keys(["KR-9"], []) == "There is no key result `KR-9`."
-    assert unknown_keys(["KR-8", "KR-9"], ["KR-1", "KR-2"]) == (
+    assert unknown_keys_text(["KR-9"], []) == "There is no key result `KR-9`."
+    assert unknown_keys_text(["KR-8", "KR-9"], ["KR-1", "KR-2"]) == (
         "There is no key result `KR-8` and `KR-9`. Perhaps `KR-1` or `KR-2`?"
     )
-    assert unknown_keys([f"KR-{n}" for n in range(5)], []) == (
+    assert unknown_keys_text([f"KR-{n}" for n in range(5)], []) == (
         "There is no key result `KR-0`, `KR-1`, `KR-2` and 2 more."
     )
-    assert not_live("KR-1", "it is missed") == "`KR-1` is linked, but does not count: it is missed."
-    assert nothing_to_snooze(None) == "There is nothing to snooze here."
-    assert nothing_to_snooze("waived") == "There is nothing to snooze: the gap is waived."
-    assert [in_a_row(items) for items in ([], ["a"], ["a", "b"])] == ["", "a", "a and b"]
+    assert not_live_text("KR-1", "it is missed") == "`KR-1` is linked, but does not count: it is missed."
+    assert nothing_to_snooze_text(None) == "There is nothing to snooze here."
+    assert nothing_to_snooze_text("waived") == "There is nothing to snooze: the gap is waived."
+    assert [joined(items) for items in ([], ["a"], ["a", "b"])] == ["", "a", "a and b"]
 
 
 def test_help_lists_what_works_and_nothing_else() -> None:
     shown = [line.split("`")[1] for line in help_text().splitlines()[1:]]
     assert shown == ["/northing link KR-12", "/northing snooze 14d", "/northing help"]
-    assert not [command for command in parse(shown, NOW) if isinstance(command, Mistake)]
+    assert not [command for command in parse_commands(shown, NOW) if isinstance(command, InvalidCommand)]
 
 
 def test_one_answer_says_each_thing_once_and_is_not_long() -> None:
-    assert answer([]) is None
-    assert answer(["a.", "b.", "a."]) == "a.\nb."
-    assert answer(["x" * 5000]) == "x" * 5000, "a part is whole or not there"
-    assert answer([f"{n} {'x' * 500}" for n in range(10)]) == "\n".join(f"{n} {'x' * 500}" for n in (0, 1))
+    assert joined_answer([]) is None
+    assert joined_answer(["a.", "b.", "a."]) == "a.\nb."
+    assert joined_answer(["x" * 5000]) == "x" * 5000, "a part is whole or not there"
+    assert joined_answer([f"{n} {'x' * 500}" for n in range(10)]) == "\n".join(
+        f"{n} {'x' * 500}" for n in (0, 1)
+    )
 
 
 def test_what_is_kept_for_the_record() -> None:
-    assert [in_words(command) for _, command in LINES[:1]] == ["link KR-12"]
-    assert in_words(Snooze(on(18))) == "snooze until 2026-11-18 00:00 UTC"
-    assert in_words(Help()) == "help"
-    assert in_words(Mistake("How long?")) == "not understood: How long?"
+    assert [command_text(command) for _, command in LINES[:1]] == ["link KR-12"]
+    assert command_text(SnoozeCommand(on(18))) == "snooze until 2026-11-18 00:00 UTC"
+    assert command_text(HelpCommand()) == "help"
+    assert command_text(InvalidCommand("How long?")) == "not understood: How long?"

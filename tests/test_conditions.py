@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base import Epic
-from mappings.conditions import BadCondition, Condition, fields, parse
-from mappings.patterns import Glob, Patterns, SearchSet, fold
-from mappings.rules import Rule, RuleBook
+from mappings.rules.condition import BadCondition, Condition, fields, parse_condition
+from mappings.rules.index import Rule, RuleIndex
+from mappings.rules.patterns import Glob, Patterns, SearchSet, fold
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 BARE = Epic("1", "SHOP-1", "SHOP", "Faster checkout", "https://t/1", "Epic", "Open", "todo", NOW, NOW)
@@ -30,7 +30,7 @@ SOURCE = "acme-jira"
 
 
 def says(when: object, epic: Epic = EPIC) -> bool:
-    return parse(when).matches(SOURCE, epic)
+    return parse_condition(when).matches(SOURCE, epic)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def nested(levels: int) -> object:
 )
 def test_what_is_refused_and_where(when: object, path: str, part: str) -> None:
     with pytest.raises(BadCondition) as refused:
-        parse(when)
+        parse_condition(when)
     assert refused.value.path == path
     assert part in refused.value.message
 
@@ -206,11 +206,13 @@ def test_the_bounds_themselves_are_taken() -> None:
 
 def test_fields_are_named() -> None:
     field = {"field": {"name": "Team", "is": "a"}}
-    assert fields(parse({"all": [field, {"not": {"any": [{"field": {"name": "Goal", "is": "b"}}]}}]})) == {
+    assert fields(
+        parse_condition({"all": [field, {"not": {"any": [{"field": {"name": "Goal", "is": "b"}}]}}]})
+    ) == {
         "Team",
         "Goal",
     }
-    assert fields(parse({"project": "A"})) == set()
+    assert fields(parse_condition({"project": "A"})) == set()
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_fields_are_named() -> None:
     ],
 )
 def test_words(when: object, words: str) -> None:
-    assert parse(when).words() == words
+    assert parse_condition(when).words() == words
 
 
 @pytest.mark.parametrize(
@@ -261,36 +263,36 @@ def test_words(when: object, words: str) -> None:
     ],
 )
 def test_explanations(when: object, words: str) -> None:
-    said = parse(when).explain(SOURCE, EPIC)
-    assert said == words or (words.startswith("; and") and said.endswith(words))
+    answer_text = parse_condition(when).explain(SOURCE, EPIC)
+    assert answer_text == words or (words.startswith("; and") and answer_text.endswith(words))
 
 
 def test_texts_of_tickets_stay_short_and_on_one_line() -> None:
     epic = replace(EPIC, title="a\n\n" + "b" * 5_000, labels=tuple(f"l{n}\n" for n in range(5_000)))
-    said = parse({"all": [{"title": "z"}, {"label": "z"}]}).explain(SOURCE, epic)
-    assert "\n" not in said
-    assert len(said) < 300
-    assert "and 4995 more" in said
+    answer_text = parse_condition({"all": [{"title": "z"}, {"label": "z"}]}).explain(SOURCE, epic)
+    assert "\n" not in answer_text
+    assert len(answer_text) < 300
+    assert "and 4995 more" in answer_text
 
 
 # --- the rule book ----------------------------------------------------------------------------
 
 
 def rule(number: int, when: object, priority: int = 0) -> Rule:
-    return Rule(number, f"rule {number}", parse(when), number, priority)
+    return Rule(number, f"rule {number}", parse_condition(when), number, priority)
 
 
 def test_the_lowest_priority_speaks_then_the_lowest_id() -> None:
     rules = [rule(1, {"project": "SHOP"}, 5), rule(3, {"label": "infra"}, 1), rule(2, {"type": "Epic"}, 1)]
-    found = RuleBook(rules).first_match(SOURCE, EPIC)
+    found = RuleIndex(rules).first_match(SOURCE, EPIC)
     assert found is not None
     assert found.id == 2
-    assert RuleBook([]).first_match(SOURCE, EPIC) is None
-    assert RuleBook([rule(1, {"any": []})]).first_match(SOURCE, EPIC) is None
+    assert RuleIndex([]).first_match(SOURCE, EPIC) is None
+    assert RuleIndex([rule(1, {"any": []})]).first_match(SOURCE, EPIC) is None
 
 
 def test_every_rule_explains_itself_in_the_order_asked() -> None:
-    book = RuleBook([rule(1, {"project": "A"}, 2), rule(2, {"project": "SHOP"}, 1)])
+    book = RuleIndex([rule(1, {"project": "A"}, 2), rule(2, {"project": "SHOP"}, 1)])
     assert [(asked.id, fits, why) for asked, fits, why in book.explain(SOURCE, EPIC)] == [
         (2, True, "project is SHOP"),
         (1, False, "project is SHOP, not A"),
@@ -349,7 +351,7 @@ def test_the_rule_book_agrees_with_asking_every_rule(
     written: list[tuple[dict[str, Any], int]], epics: list[Epic]
 ) -> None:
     rules = [rule(number, when, priority) for number, (when, priority) in enumerate(written)]
-    book = RuleBook(rules)
+    book = RuleIndex(rules)
     for epic in epics:
         slow = [
             one
@@ -363,7 +365,7 @@ def test_the_rule_book_agrees_with_asking_every_rule(
 @settings(deadline=None)
 @given(_conditions, _epics)
 def test_any_condition_speaks(when: dict[str, Any], epic: Epic) -> None:
-    condition: Condition = parse(when)
+    condition: Condition = parse_condition(when)
     assert condition.words()
     assert condition.explain("ab", epic)
 

@@ -201,7 +201,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         yield made
     assert guard.exchanges
     # The bodies of faults are the tests' own, in nobody's description.
-    assert [said for said in guard.found if not re.search(r" -> (429|503): ", said)] == []
+    assert [message for message in guard.found if not re.search(r" -> (429|503): ", message)] == []
 
 
 Connect = Callable[..., Any]

@@ -13,23 +13,25 @@ from fastapi import FastAPI
 from sqlalchemy import select, text, update
 
 from app import pipeline
-from app.batch import MOST_ATTEMPTS
-from app.jobs import sweep
+from app.jobs.sweep import sweep
 from app.runtime import Runtime
-from app.server import embedded
+from app.server.server import embedded_server
 from app.settings import Settings
+from app.webhooks.batch import MOST_ATTEMPTS
 from connectors.sandbox import faults
-from mappings import inbox, reach
-from mappings.tables import Epic, Run
+from mappings.leases import DELIVERY_LEASE
+from mappings.sources.projects import record_project_read
+from mappings.tables import EpicRow, RunRow
+from mappings.webhooks.queue import claim_deliveries, end_deliveries
 from tests.conftest import Clock
-from tests.heard import SECRET, deliveries, doors, settle
 from tests.locks import holding
 from tests.processes import data_folder
-from tests.sides import KINDS, JiraSide, side_of
 from tests.soak.chaos import KILLS, soak
 from tests.soak.database import kill_server
-from tests.soak.report import told
+from tests.soak.report import report_text
 from tests.synced import later
+from tests.tracker_drivers import KINDS, JiraDriver, driver_of
+from tests.webhook_deliveries import SECRET, deliveries, doors, process_everything
 from tests.world import World
 
 SEED = 20_261_122
@@ -37,9 +39,9 @@ SEED = 20_261_122
 
 @pytest.mark.timeout(300)  # it takes 45 s, and a busy machine more
 async def test_after_kills_and_outages_everything_is_as_if_nothing_had_happened() -> None:
-    """One spell, in which every kind of kill strikes twice; what is asked then is in `tests.soak.verdict`."""
+    """One spell, in which every kind of kill strikes twice; what is asked then is in `tests.soak.findings`."""
     outcome = await soak(SEED, epics=18, rounds=2, goes_on=lambda spells: spells == 0, say=print)
-    print(told(SEED, outcome))  # noqa: T201
+    print(report_text(SEED, outcome))  # noqa: T201
     counts = outcome.counts
     assert not outcome.found
     assert counts["duplicates"] == 0
@@ -50,39 +52,41 @@ async def test_after_kills_and_outages_everything_is_as_if_nothing_had_happened(
 
 
 @pytest.mark.parametrize("new", [False, True])
-async def test_a_project_read_to_its_end_while_it_is_judged_is_believed(
+async def test_a_project_read_to_its_end_while_it_is_evaluated_is_believed(
     world: World, runtime: Runtime, database_url: str, new: bool
 ) -> None:
     """Or its notices, there before or `new`, were held as stale by who had looked at it before, for good."""
-    side = JiraSide(world)
+    driver = JiraDriver(world)
     await world.goal()
-    linked, gap = side.add(labels=["kr:KR-1"]), side.add()
-    await side.connect("shadow")
-    await side.sync()
+    linked, gap = driver.add(labels=["kr:KR-1"]), driver.add()
+    await driver.connect("shadow")
+    await driver.sync()
     await world.send("PATCH", "/sources/jira", {"notices": {"mode": "live"}})
     async with runtime.sessions.begin() as session:
-        await session.execute(text("UPDATE source_projects SET read_to_end = false"))
-        await session.execute(update(Epic).values(look_again_at=runtime.clock()))
+        await session.execute(text("UPDATE source_projects SET fully_synced = false"))
+        await session.execute(update(EpicRow).values(evaluate_at=runtime.clock()))
         if new:
             await session.execute(text("DELETE FROM notices"))
-        run = (await session.scalars(select(Run).where(Run.state == "queued"))).one()
+        run = (await session.scalars(select(RunRow).where(RunRow.state == "queued"))).one()
     async with holding(database_url) as holder:
         await holder.hold("SELECT 1 FROM epics WHERE key = %s FOR UPDATE", linked)
-        judging = asyncio.create_task(pipeline.carry_out(runtime, run.id))
+        evaluating = asyncio.create_task(pipeline.execute_run(runtime, run.id))
         await holder.until_waiting(1)
         reading = asyncio.create_task(_read_to_its_end(runtime, run.source_id))
         while not reading.done() and await holder.waiting() < 2:
             await asyncio.sleep(0)
         await holder.let_go()
-        await asyncio.gather(judging, reading)
+        await asyncio.gather(evaluating, reading)
     await sweep(runtime)
     await world.drain()
-    assert (await side.notice(gap))["state"] == "posted"
+    assert (await driver.notice(gap))["state"] == "posted"
 
 
 async def _read_to_its_end(runtime: Runtime, source_id: int) -> None:
     async with runtime.sessions.begin() as session:
-        await reach.note_read(session, source_id, "SHOP", runtime.clock(), read_to_end=True, problem=None)
+        await record_project_read(
+            session, source_id, "SHOP", runtime.clock(), fully_synced=True, problem=None
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -90,26 +94,26 @@ async def test_an_edit_that_may_have_arrived_is_made_again(
     world: World, runtime: Runtime, clock: Clock, kind: str
 ) -> None:
     """Though what it said is not wanted any more: the ticket may say it, whatever we remember of it."""
-    side = side_of(world, kind)
+    driver = driver_of(world, kind)
     await world.goal()
-    key = side.add()
-    await side.connect()
-    await side.sync()
-    side.tracker.faults.add(side.edits, faults.lose_answer())
-    side.label(key, "kr:KR-1")
-    await side.sync()
-    assert side.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
-    side.label(key)
-    await side.sync()
+    key = driver.add()
+    await driver.connect()
+    await driver.sync()
+    driver.tracker.faults.add(driver.edits, faults.lose_answer())
+    driver.label(key, "kr:KR-1")
+    await driver.sync()
+    assert driver.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
+    driver.label(key)
+    await driver.sync()
     await later(world, runtime, clock, minutes=5)
-    (text,) = side.comments(key)
+    (text,) = driver.comments(key)
     assert "not linked to a key result" in text
 
 
 async def test_the_embedded_database_is_started_again(settings: Settings) -> None:
     """Where no PostgreSQL of somebody else's is configured nobody else would."""
     with data_folder() as folder:
-        async with embedded(settings.model_copy(update={"data_dir": folder})) as server:
+        async with embedded_server(settings.model_copy(update={"data_dir": folder})) as server:
             kill_server(folder)
             async with asyncio.timeout(60):
                 while not await asyncio.to_thread(_answers, server.url("postgres")):
@@ -130,19 +134,19 @@ async def test_a_delivery_that_kills_its_workers_takes_no_other_with_it(
     world: World, runtime: Runtime, clock: Clock, applications: list[FastAPI], deadly: int
 ) -> None:
     """Those of a batch were all given up where one of them had killed the worker often enough."""
-    side = JiraSide(world)
-    keys = [side.add(), side.add()]
-    await side.connect(webhook_secret=SECRET)
-    await side.sync("full")
+    driver = JiraDriver(world)
+    keys = [driver.add(), driver.add()]
+    await driver.connect(webhook_secret=SECRET)
+    await driver.sync("full")
     async with doors(applications[0], world):
         for key in keys:
-            side.label(key, "later")
-            await side.tracker.hook.idle()
+            driver.label(key, "later")
+            await driver.tracker.webhook_sender.idle()
         oldest = sorted(one["id"] for one in await deliveries(world, "jira") if one["state"] == "received")
         for _ in range(MOST_ATTEMPTS):
             await _until_it_dies(runtime, clock, oldest[deadly])
-        clock.advance(seconds=inbox.LEASE.total_seconds() + 1)
-        await settle(world)
+        clock.advance(seconds=DELIVERY_LEASE.total_seconds() + 1)
+        await process_everything(world)
         states = {one["id"]: one["state"] for one in await deliveries(world, "jira")}
     assert [states[id] for id in oldest] == (["failed", "done"] if deadly == 0 else ["done", "failed"])
 
@@ -151,10 +155,10 @@ async def _until_it_dies(runtime: Runtime, clock: Clock, deadly: int) -> None:
     """A worker that does its batches one after the other, and dies over the one with that delivery."""
     while True:
         async with runtime.sessions.begin() as session:
-            batch = [one.id for one in await inbox.claim(session, 1, "who dies", runtime.clock())]
+            batch = [one.id for one in await claim_deliveries(session, 1, "who dies", runtime.clock())]
             assert batch
             if deadly not in batch:
-                await inbox.end(session, "who dies", batch, "done")
+                await end_deliveries(session, "who dies", batch, "done")
                 continue
-        clock.advance(seconds=inbox.LEASE.total_seconds() + 1)
+        clock.advance(seconds=DELIVERY_LEASE.total_seconds() + 1)
         return

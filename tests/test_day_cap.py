@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from app import pipeline
-from app.jobs import sweep
+from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from mappings import cap, claims, ledger
-from mappings.tables import Epic, Run, Source
+from mappings.locks import LOCK_SOURCE_NOTICES
+from mappings.notices import daily_cap
+from mappings.runs.queue import open_run
+from mappings.tables import EpicRow, RunRow, SourceRow
 from tests.conftest import Clock
 from tests.locks import holding
-from tests.sides import KINDS, JiraSide, Side, dealt, side_of
 from tests.synced import all_of, later
+from tests.tracker_drivers import KINDS, JiraDriver, TrackerDriver, dealt, driver_of
 from tests.world import World
 
 MONDAY = datetime(2026, 11, 16, 12, tzinfo=UTC)
@@ -47,7 +49,7 @@ def _hours(*hours: float) -> list[datetime]:
     ],
 )
 def test_slots(spent: list[datetime], allowed: int, following: list[datetime]) -> None:
-    slots = cap.slots(spent, allowed, MONDAY)
+    slots = daily_cap.daily_slots(spent, allowed, MONDAY)
     assert [next(slots) for _ in following] == following
 
 
@@ -58,7 +60,7 @@ def test_slots(spent: list[datetime], allowed: int, following: list[datetime]) -
 )
 def test_no_24_hours_have_more_than_are_allowed(spent: list[int], allowed: int, asked: int) -> None:
     before = [MONDAY + timedelta(seconds=second) for second in spent]
-    slots = cap.slots(before, allowed, MONDAY)
+    slots = daily_cap.daily_slots(before, allowed, MONDAY)
     made = [next(slots) for _ in range(asked)]
     assert made == sorted(made)
     for moment in made:
@@ -80,16 +82,16 @@ def monday(clock: Clock) -> None:
     clock.now = MONDAY
 
 
-async def _capped(world: World, per_day: int, kind: str = "jira", mode: str = "live") -> Side:
-    side = side_of(world, kind)
+async def _capped(world: World, per_day: int, kind: str = "jira", mode: str = "live") -> TrackerDriver:
+    driver = driver_of(world, kind)
     await world.goal("KR-1" if kind == "jira" else "KR-2", "Checkout conversion")
-    await side.connect(mode=mode)
+    await driver.connect(mode=mode)
     await world.send("PATCH", f"/sources/{kind}", {"notices": {"per_day": per_day}})
-    return side
+    return driver
 
 
-def _posted(side: Side, keys: list[str]) -> list[int]:
-    return [len(side.comments(key)) for key in keys]
+def _posted(driver: TrackerDriver, keys: list[str]) -> list[int]:
+    return [len(driver.comments(key)) for key in keys]
 
 
 async def _runs(runtime: Runtime) -> list[tuple[Any, ...]]:
@@ -98,16 +100,16 @@ async def _runs(runtime: Runtime) -> list[tuple[Any, ...]]:
 
 async def test_thirty_shadow_notices_go_live(world: World, runtime: Runtime, clock: Clock) -> None:
     """25 a day is the default."""
-    side = JiraSide(world)
-    keys = [side.add(f"Epic {number}") for number in range(30)]
-    await side.connect(mode="shadow")
-    await side.sync()
-    await side.set_mode("live")
-    assert _posted(side, keys) == [1] * 25 + [0] * 5
+    driver = JiraDriver(world)
+    keys = [driver.add(f"Epic {number}") for number in range(30)]
+    await driver.connect(mode="shadow")
+    await driver.sync()
+    await driver.set_mode("live")
+    assert _posted(driver, keys) == [1] * 25 + [0] * 5
     run = (await world.send("GET", "/runs"))["items"][0]
-    assert (run["mode"], run["writes"]["posted"], run["writes"]["held"]) == ("judge", 25, 5)
+    assert (run["mode"], run["writes"]["posted"], run["writes"]["held"]) == ("evaluate", 25, 5)
     assert run["writes"]["pending"] == 0
-    held = await side.notice(keys[25])
+    held = await driver.notice(keys[25])
     assert (held["state"], held["reason"], held["pending"], held["run"]) == ("held", "cap", False, run["id"])
     assert held["detail"] == (
         "25 new comments in 24 hours are allowed; this one comes due at 2026-11-17 12:00 UTC."
@@ -116,85 +118,85 @@ async def test_thirty_shadow_notices_go_live(world: World, runtime: Runtime, clo
     before = await _runs(runtime)
     for _ in range(10):
         await later(world, runtime, clock, hours=2.39)
-    assert (_posted(side, keys)[25:], await _runs(runtime)) == ([0] * 5, before)
+    assert (_posted(driver, keys)[25:], await _runs(runtime)) == ([0] * 5, before)
     clock.now = MONDAY + DAY
     await later(world, runtime, clock)
-    assert _posted(side, keys) == [1] * 30
-    assert await _runs(runtime) == [*before, ("judge", "succeeded")]
+    assert _posted(driver, keys) == [1] * 30
+    assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
 
 
 @pytest.mark.parametrize("kind", dealt("test_the_oldest_go_first_whatever_is_judged_meanwhile"))
-async def test_the_oldest_go_first_whatever_is_judged_meanwhile(
+async def test_the_oldest_go_first_whatever_is_evaluated_meanwhile(
     world: World, runtime: Runtime, clock: Clock, kind: str
 ) -> None:
-    side = await _capped(world, 1, kind)
-    keys = [side.add(f"Epic {number}") for number in range(4)]
-    run = await side.sync()
+    driver = await _capped(world, 1, kind)
+    keys = [driver.add(f"Epic {number}") for number in range(4)]
+    run = await driver.sync()
     assert (run["writes"]["posted"], run["writes"]["held"]) == (1, 3)
     clock.advance(hours=1)
     # One in the middle changes, and one is new.
-    side.label(keys[2], "growth")
-    keys.append(side.add("New"))
-    await side.sync()
-    due = [(await side.notice(key))["detail"].split(" at ")[1] for key in keys[1:]]
+    driver.label(keys[2], "growth")
+    keys.append(driver.add("New"))
+    await driver.sync()
+    due = [(await driver.notice(key))["detail"].split(" at ")[1] for key in keys[1:]]
     assert due == [f"2026-11-{day} 12:00 UTC." for day in (17, 18, 19, 20)]
     for days in range(1, 5):
         clock.now = MONDAY + timedelta(days=days) - SECOND
         await later(world, runtime, clock)
-        assert _posted(side, keys) == [1] * days + [0] * (5 - days)
+        assert _posted(driver, keys) == [1] * days + [0] * (5 - days)
         await later(world, runtime, clock, seconds=1)
-        assert _posted(side, keys) == [1] * (days + 1) + [0] * (4 - days)
+        assert _posted(driver, keys) == [1] * (days + 1) + [0] * (4 - days)
 
 
 async def test_edits_and_resolutions_are_never_capped(world: World, clock: Clock) -> None:
-    side = await _capped(world, 2)
-    edited, resolved, held = side.add(), side.add(), side.add()
-    await side.sync()
+    driver = await _capped(world, 2)
+    edited, resolved, held = driver.add(), driver.add(), driver.add()
+    await driver.sync()
     clock.advance(minutes=1)
-    side.describe(edited, "Key-Result: KR-99")
-    side.describe(resolved, "Key-Result: KR-1")
-    run = await side.sync()
+    driver.describe(edited, "Key-Result: KR-99")
+    driver.describe(resolved, "Key-Result: KR-1")
+    run = await driver.sync()
     assert (run["writes"]["edited"], run["writes"]["resolved"]) == (1, 1)
-    assert "KR-99" in side.comments(edited)[0]
-    assert "Aligned with KR-1" in side.comments(resolved)[0]
-    assert side.comments(held) == []
+    assert "KR-99" in driver.comments(edited)[0]
+    assert "Aligned with KR-1" in driver.comments(resolved)[0]
+    assert driver.comments(held) == []
 
 
 async def test_each_source_has_its_own(world: World) -> None:
-    sides = [await _capped(world, 1, kind) for kind in KINDS]
-    keys = [[side.add(), side.add()] for side in sides]
-    for side in sides:
-        await side.sync()
-    assert [_posted(side, own) for side, own in zip(sides, keys, strict=True)] == [[1, 0], [1, 0]]
+    drivers = [await _capped(world, 1, kind) for kind in KINDS]
+    keys = [[driver.add(), driver.add()] for driver in drivers]
+    for driver in drivers:
+        await driver.sync()
+    assert [_posted(driver, own) for driver, own in zip(drivers, keys, strict=True)] == [[1, 0], [1, 0]]
 
 
 async def test_a_gap_closed_meanwhile_ends_the_waiting(world: World, runtime: Runtime, clock: Clock) -> None:
-    side = await _capped(world, 1)
-    _, closed, other = keys = [side.add() for _ in range(3)]
-    await side.sync()
+    driver = await _capped(world, 1)
+    _, closed, other = keys = [driver.add() for _ in range(3)]
+    await driver.sync()
     clock.advance(hours=1)
-    side.describe(closed, "Key-Result: KR-1")
-    await side.sync()
-    assert await side.notice(closed) is None
+    driver.describe(closed, "Key-Result: KR-1")
+    await driver.sync()
+    assert await driver.notice(closed) is None
     # The one behind it moves up.
-    detail = (await side.notice(other))["detail"]
+    detail = (await driver.notice(other))["detail"]
     assert detail == "1 new comment in 24 hours is allowed; this one comes due at 2026-11-17 12:00 UTC."
     clock.now = MONDAY + DAY
     await later(world, runtime, clock)
-    assert _posted(side, keys) == [1, 0, 1]
+    assert _posted(driver, keys) == [1, 0, 1]
 
 
 async def test_a_slot_given_back_goes_to_who_waits(world: World, runtime: Runtime, clock: Clock) -> None:
-    side = await _capped(world, 1)
-    first, second = side.add(), side.add()
-    side.tracker.faults.add(side.reads, faults.first(lambda: side.describe(first, "Key-Result: KR-1")))
-    await side.sync()
-    assert _posted(side, [first, second]) == [0, 0]
-    newest = side.add()
-    await side.sync()
-    assert (await side.notice(newest))["reason"] == "cap"
+    driver = await _capped(world, 1)
+    first, second = driver.add(), driver.add()
+    driver.tracker.faults.add(driver.reads, faults.first(lambda: driver.describe(first, "Key-Result: KR-1")))
+    await driver.sync()
+    assert _posted(driver, [first, second]) == [0, 0]
+    newest = driver.add()
+    await driver.sync()
+    assert (await driver.notice(newest))["reason"] == "cap"
     await later(world, runtime, clock)
-    assert _posted(side, [first, second, newest]) == [0, 1, 0]
+    assert _posted(driver, [first, second, newest]) == [0, 1, 0]
     before = await _runs(runtime)
     for _ in range(10):
         await later(world, runtime, clock)
@@ -202,25 +204,25 @@ async def test_a_slot_given_back_goes_to_who_waits(world: World, runtime: Runtim
 
 
 async def test_a_lost_answer_has_its_slot(world: World, runtime: Runtime, clock: Clock) -> None:
-    side = await _capped(world, 1)
-    lost = side.add()
-    side.tracker.faults.add(side.creates, faults.lose_answer())
-    await side.sync()
-    other = side.add()
-    await side.sync()
-    assert ((await side.notice(lost))["state"], (await side.notice(other))["reason"]) == ("due", "cap")
-    side.label(lost, "growth")  # judged again before it was looked for
-    await side.sync()
+    driver = await _capped(world, 1)
+    lost = driver.add()
+    driver.tracker.faults.add(driver.creates, faults.lose_answer())
+    await driver.sync()
+    other = driver.add()
+    await driver.sync()
+    assert ((await driver.notice(lost))["state"], (await driver.notice(other))["reason"]) == ("due", "cap")
+    driver.label(lost, "growth")  # judged again before it was looked for
+    await driver.sync()
     await later(world, runtime, clock, seconds=61)
-    assert _posted(side, [lost, other]) == [1, 0]
-    assert side.tracker.log.count(side.creates) == 1
+    assert _posted(driver, [lost, other]) == [1, 0]
+    assert driver.tracker.log.count(driver.creates) == 1
 
 
 async def test_none_are_allowed(world: World, runtime: Runtime, clock: Clock) -> None:
-    side = await _capped(world, 0)
-    keys = [side.add(), side.add()]
-    await side.sync()
-    detail = (await side.notice(keys[0]))["detail"]
+    driver = await _capped(world, 0)
+    keys = [driver.add(), driver.add()]
+    await driver.sync()
+    detail = (await driver.notice(keys[0]))["detail"]
     assert detail == "The source allows no new comments: its per_day is 0."
     before = await _runs(runtime)
     for _ in range(10):
@@ -228,44 +230,44 @@ async def test_none_are_allowed(world: World, runtime: Runtime, clock: Clock) ->
     await later(world, runtime, clock, hours=23.99)
     assert await _runs(runtime) == before
     await later(world, runtime, clock, hours=0.01)
-    assert await _runs(runtime) == [*before, ("judge", "succeeded")]
-    assert _posted(side, keys) == [0, 0]
+    assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
+    assert _posted(driver, keys) == [0, 0]
     await world.send("PATCH", "/sources/jira", {"notices": {"per_day": 5}})
     await world.drain()
-    assert _posted(side, keys) == [1, 1]
+    assert _posted(driver, keys) == [1, 1]
 
 
 @pytest.mark.parametrize(("mode", "state"), [("shadow", "shadow"), ("off", "held")])
 async def test_held_by_the_cap_and_no_longer_live(
     world: World, runtime: Runtime, clock: Clock, mode: str, state: str
 ) -> None:
-    side = await _capped(world, 1)
-    keys = [side.add(), side.add()]
-    await side.sync()
-    await side.set_mode(mode)
-    assert (await side.notice(keys[1]))["state"] == state
+    driver = await _capped(world, 1)
+    keys = [driver.add(), driver.add()]
+    await driver.sync()
+    await driver.set_mode(mode)
+    assert (await driver.notice(keys[1]))["state"] == state
     clock.now = MONDAY + timedelta(days=2)
     await later(world, runtime, clock)
     # A grace gives it a moment to come while the source may not speak.
     await world.send("PATCH", "/policy", {"grace": "P9D"})
-    await side.sync()
+    await driver.sync()
     before = await _runs(runtime)
     for _ in range(10):
         await later(world, runtime, clock)
-    assert (await _runs(runtime), _posted(side, keys)) == (before, [1, 0])
+    assert (await _runs(runtime), _posted(driver, keys)) == (before, [1, 0])
     await world.no_grace()
-    await side.set_mode("live")
-    assert _posted(side, keys) == [1, 1]
+    await driver.set_mode("live")
+    assert _posted(driver, keys) == [1, 1]
 
 
 async def test_who_is_in_grace_takes_no_slot(world: World) -> None:
     world.site.add_project("CORE", "Core")
-    side = await _capped(world, 1)
+    driver = await _capped(world, 1)
     await world.send("PATCH", "/policy", {"scopes": [{"project": "CORE", "grace": "P5D"}]})
-    young, other = side.add(project="CORE"), side.add()
-    run = await side.sync()
+    young, other = driver.add(project="CORE"), driver.add()
+    run = await driver.sync()
     assert (run["writes"]["posted"], run["writes"]["held"]) == (1, 1)
-    assert ((await side.notice(young))["reason"], _posted(side, [young, other])) == ("grace", [0, 1])
+    assert ((await driver.notice(young))["reason"], _posted(driver, [young, other])) == ("grace", [0, 1])
 
 
 # --- at once --------------------------------------------------------------------------------------
@@ -275,59 +277,59 @@ async def test_two_runs_at_the_barrier_do_not_both_spend_it(
     world: World, runtime: Runtime, clock: Clock, database_url: str
 ) -> None:
     """Each has judged three epics, and three slots are left for both."""
-    side = await _capped(world, 3, mode="shadow")
-    keys = [side.add(f"Epic {number}") for number in range(6)]
-    await side.sync()
+    driver = await _capped(world, 3, mode="shadow")
+    keys = [driver.add(f"Epic {number}") for number in range(6)]
+    await driver.sync()
     async with runtime.sessions.begin() as session:
-        (source_id,) = await session.scalars(select(Source.id))
+        (source_id,) = await session.scalars(select(SourceRow.id))
         limits = {"per_run": 9, "per_day": 3, "max_share": 1}
-        (await session.get_one(Source, source_id)).notices = {"mode": "live", "projects": None, **limits}
+        (await session.get_one(SourceRow, source_id)).notices = {"mode": "live", "projects": None, **limits}
     runs: list[int] = []
     async with holding(database_url) as holder:
-        await holder.hold("SELECT pg_advisory_xact_lock(%s, %s)", claims.LOCK_TURN, source_id)
+        await holder.hold("SELECT pg_advisory_xact_lock(%s, %s)", LOCK_SOURCE_NOTICES, source_id)
         closing: list[asyncio.Task[None]] = []
         for half in (keys[3:], keys[:3]):
             async with runtime.sessions.begin() as session:
-                for row in await session.scalars(select(Epic).where(Epic.key.in_(half))):
-                    row.look_again_at = clock()
-                run = await ledger.open_run(session, source_id, "judge", clock())
+                for row in await session.scalars(select(EpicRow).where(EpicRow.key.in_(half))):
+                    row.evaluate_at = clock()
+                run = await open_run(session, source_id, "evaluate", clock())
             runs.append(run.id)
-            closing.append(asyncio.create_task(pipeline.carry_out(runtime, run.id)))
+            closing.append(asyncio.create_task(pipeline.execute_run(runtime, run.id)))
             await holder.until_waiting(len(closing))
         await holder.let_go()
         await asyncio.gather(*closing)
     async with runtime.sessions() as session:
-        states = [*await session.scalars(select(Run.state).where(Run.id.in_(runs)))]
+        states = [*await session.scalars(select(RunRow.state).where(RunRow.id.in_(runs)))]
     assert states == ["succeeded", "succeeded"]
     shown = [await world.send("GET", f"/runs/{run}") for run in runs]
     assert sum(run["writes"]["pending"] for run in shown) == 3
     assert sum(run["writes"]["held"] for run in shown) == 3
     await world.drain()
-    assert sum(_posted(side, keys)) == 3
+    assert sum(_posted(driver, keys)) == 3
     clock.advance(days=1)
     await sweep(runtime)
     await world.drain()
-    assert _posted(side, keys) == [1] * 6
+    assert _posted(driver, keys) == [1] * 6
 
 
 async def test_a_barrier_takes_the_epics_before_their_notices(
     world: World, runtime: Runtime, clock: Clock, database_url: str
 ) -> None:
     """As a judge does, or the two would wait for each other."""
-    side = await _capped(world, 1)
-    key = side.add()
-    side.add()
+    driver = await _capped(world, 1)
+    key = driver.add()
+    driver.add()
     run = await world.send("POST", "/sources/jira/sync", {})
     async with runtime.sessions() as session:
-        (source_id,) = await session.scalars(select(Source.id))
-    async with holding(database_url) as barrier, holding(database_url) as judge:
-        await barrier.hold("SELECT pg_advisory_xact_lock(%s, %s)", claims.LOCK_TURN, source_id)
-        running = asyncio.create_task(pipeline.carry_out(runtime, run["id"]))
+        (source_id,) = await session.scalars(select(SourceRow.id))
+    async with holding(database_url) as barrier, holding(database_url) as evaluate:
+        await barrier.hold("SELECT pg_advisory_xact_lock(%s, %s)", LOCK_SOURCE_NOTICES, source_id)
+        running = asyncio.create_task(pipeline.execute_run(runtime, run["id"]))
         await barrier.until_waiting(1)
-        await judge.hold("SELECT 1 FROM epics WHERE key = %s FOR UPDATE", key)
+        await evaluate.hold("SELECT 1 FROM epics WHERE key = %s FOR UPDATE", key)
         await barrier.let_go()
-        await judge.until_waiting(1)
-        await judge.hold("UPDATE notices SET detail = detail")
-        await judge.let_go()
+        await evaluate.until_waiting(1)
+        await evaluate.hold("UPDATE notices SET detail = detail")
+        await evaluate.let_go()
         await running
     assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "succeeded"

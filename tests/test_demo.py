@@ -13,10 +13,10 @@ import httpx
 import psycopg
 import pytest
 
-from app.demo.northing import synced_sentence
+from app.demo.client import synced_sentence
 from app.demo.ticket import words
 from app.embedded import acquire
-from tests.processes import LONGEST, data_folder, environment, northing, said, started
+from tests.processes import LONGEST, data_folder, environment, northing, started, wait_for_output
 
 WARNING = "This epic is not linked to a key result."
 THANKS = "Aligned with KR-1 (Checkout conversion from 2.4 to 3.2 %). Thank you."
@@ -44,16 +44,16 @@ def test_it_tells_the_whole_story_and_ends(folder: Path, tmp_path: Path) -> None
     assert re.search(r"acme-github +acme/docs +5 +3 +1 +1\n", story)
     posted = int(re.search(r"(\d+) comments posted", story)[1])  # type: ignore[index]
     assert story.count("focusedCommentId=") + story.count("#issuecomment-") == posted
-    told = re.split(r"─ The (?:same )?comment .*?─+╮", story)[1:]
-    assert [WARNING in text for text in told] == [True, False, True, False]
-    assert THANKS in told[1]
-    assert "Aligned with KR-8" in told[3]
+    reported = re.split(r"─ The (?:same )?comment .*?─+╮", story)[1:]
+    assert [WARNING in text for text in reported] == [True, False, True, False]
+    assert THANKS in reported[1]
+    assert "Aligned with KR-8" in reported[3]
     assert left_behind(folder) == []
 
 
 def test_a_second_one_serves_until_told_to_stop(folder: Path, tmp_path: Path) -> None:
     with started("demo", env=environment(data_dir=str(folder), port="0"), cwd=tmp_path) as process:
-        lines = said(process, "Ctrl-C ends")
+        lines = wait_for_output(process, "Ctrl-C ends")
         place = {
             name: value
             for line in lines

@@ -19,11 +19,12 @@ from cryptography.fernet import Fernet
 from fastapi.routing import APIRoute
 from packaging.utils import canonicalize_name
 
-from app.application import create_app
-from app.cli import cli
+from app.cli.main import cli
 from app.runtime import Runtime
+from app.server.application import create_app
 from app.settings import Settings, default_data_dir
 from app.web import pages
+from app.webhooks.door import Intake
 from tests.world import World
 
 if TYPE_CHECKING:
@@ -110,13 +111,13 @@ def test_the_table_of_settings_is_complete_and_its_defaults_are_true(monkeypatch
     assert list(table) == [f"NORTHING_{name.upper()}" for name in Settings.model_fields]
     special = {"data_dir", "public_url", "log_format"}
     for name, field in Settings.model_fields.items():
-        told = table[f"NORTHING_{name.upper()}"]
+        reported = table[f"NORTHING_{name.upper()}"]
         if name in special:
             continue
         if field.default in (None, ()):
-            assert told.startswith("unset: "), name
+            assert reported.startswith("unset: "), name
         else:
-            assert told == f"`{field.default}`"
+            assert reported == f"`{field.default}`"
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert f"as root `{default_data_dir()}`, else " in table["NORTHING_DATA_DIR"]
     plain = Settings(_env_file=None, database_url=None, listen_url=None)
@@ -171,12 +172,12 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 def test_every_command_and_option_is_in_the_table_and_no_other() -> None:
     arguments = re.compile(r" \[?[A-Z]+\]?")
     table = {arguments.sub("", cells[0].strip("`")): cells[1] for cells in rows(section("Commands"))}
-    told = {name: text for name, text in table.items() if name.startswith("northing ")}
+    reported = {name: text for name, text in table.items() if name.startswith("northing ")}
     known = dict(commands())
-    assert told.keys() == known.keys()
+    assert reported.keys() == known.keys()
     for name, options in known.items():
         flags = {option for option in options if option.startswith("--")} - {"--help"}
-        assert {flag for flag in flags if f"`{flag}`" not in told[name]} == set(), name
+        assert {flag for flag in flags if f"`{flag}`" not in reported[name]} == set(), name
 
 
 def test_every_make_target_is_in_the_table_and_no_other() -> None:
@@ -191,7 +192,7 @@ def test_every_make_target_is_in_the_table_and_no_other() -> None:
 
 @cache
 def openapi() -> Json:
-    return create_app(cast(Runtime, None), b"").openapi()
+    return create_app(cast(Runtime, None), cast(Intake, None), b"").openapi()
 
 
 def operations() -> list[tuple[str, str, Json]]:
@@ -230,10 +231,10 @@ def test_every_operation_says_what_it_does_takes_and_answers() -> None:
 
 
 def _refuses_in_words(method: str, path: str, operation: Json) -> None:
-    wanted = {"401", "422"} | ({"404"} if "{" in path else set())
+    expected = {"401", "422"} | ({"404"} if "{" in path else set())
     if any(parameter["name"].lower() == "if-match" for parameter in operation.get("parameters", [])):
-        wanted.add("412")
-    assert wanted <= operation["responses"].keys(), (method, path)
+        expected.add("412")
+    assert expected <= operation["responses"].keys(), (method, path)
     for status, answer in operation["responses"].items():
         if int(status) >= 400:
             assert list(answer["content"]) == ["application/problem+json"], (method, path, status)
@@ -270,8 +271,8 @@ def test_every_field_is_described() -> None:
     silent = [
         (name, field)
         for name, schema in openapi()["components"]["schemas"].items()
-        for field, said in schema.get("properties", {}).items()
-        if not _is_described(said)
+        for field, message in schema.get("properties", {}).items()
+        if not _is_described(message)
     ]
     assert silent == []
 
@@ -321,22 +322,22 @@ async def test_the_set_up_of_the_readme_works_from_top_to_bottom(world: World, c
     answers: list[tuple[str, Json]] = []
     assert len(calls()) > 15
     for method, path, body in calls():
-        for said, meant in replaced.items():
-            body = body.replace(said, meant) if body else body
+        for message, meant in replaced.items():
+            body = body.replace(message, meant) if body else body
         answer = await world.api.request(
             method, f"/api/v1/{path}", content=body, headers={"Content-Type": "application/json"}
         )
         assert answer.is_success, (method, path, answer.text)
         answers.append((f"{method} {path}", answer.json()))
         await world.drain()
-    told = dict(answers)
-    assert [run["state"] for run in told["GET runs?source=acme-jira"]["items"]] == ["succeeded"]
-    assert [epic["key"] for epic in told["GET epics?source=acme-jira&alignment=unaligned"]["items"]] == [
+    reported = dict(answers)
+    assert [run["state"] for run in reported["GET runs?source=acme-jira"]["items"]] == ["succeeded"]
+    assert [epic["key"] for epic in reported["GET epics?source=acme-jira&alignment=unaligned"]["items"]] == [
         "SHOP-1"
     ]
     notices = [answer["items"] for call, answer in answers if call == "GET notices?state=shadow"]
     assert len(notices[-1]) == 2
-    assert told["GET epics/acme-jira/SHOP-1"]["alignment"] == "aligned"
+    assert reported["GET epics/acme-jira/SHOP-1"]["alignment"] == "aligned"
     assert world.site.issue("SHOP-1").comments == []
-    live = told["PATCH sources/acme-jira"]["notices"]
+    live = reported["PATCH sources/acme-jira"]["notices"]
     assert (live["mode"], live["projects"]) == ("live", ["SHOP"])

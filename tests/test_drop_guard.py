@@ -10,11 +10,11 @@ import pytest
 from app.api.removals import IN_FULL
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from mappings import ledger
+from mappings.runs.queue import claim_run, close_run, postpone_run
 from tests.conftest import Clock
 from tests.locks import holding
-from tests.sides import dealt
 from tests.synced import OFF, all_of, gone, health, keys, later
+from tests.tracker_drivers import dealt
 from tests.world import World
 
 SHOP = {"projects": ["SHOP"]}
@@ -90,10 +90,10 @@ async def test_a_word_lets_go_what_was_held(world: World, runtime: Runtime, cloc
     assert await _accept(world, held) == run  # and after
     assert len((await world.send("GET", f"/runs?source={kind}&mode=full"))["items"]) == 2
     assert await all_of(runtime, HELD) == []
-    said = (await world.send("GET", "/audit-log?what=run"))["items"][0]
-    assert (said["action"], said["after"], said["who"]) == (
+    message = (await world.send("GET", "/audit-log?what=run"))["items"][0]
+    assert (message["action"], message["after"], message["who"]) == (
         "changed",
-        {"accepts": held["id"]},
+        {"accepts_run_id": held["id"]},
         "admin token",
     )
 
@@ -267,15 +267,15 @@ async def test_who_ends_a_run_waits_for_its_source_before_it_has_the_run(
     await world.connect_jira(notices=OFF, scope=SHOP)
     run_id = (await world.send("POST", "/sources/jira/sync"))["id"]
     async with runtime.sessions.begin() as session:
-        run = await ledger.claim_run(session, run_id, "worker", clock())
+        run = await claim_run(session, run_id, "worker", clock())
     assert run is not None
 
     async def ends() -> None:
         async with runtime.sessions.begin() as session:
             if end == "close":
-                await ledger.close_run(session, run, "worker", "succeeded", clock(), None)
+                await close_run(session, run, "worker", "succeeded", clock(), None)
             else:
-                await ledger.let_run_wait(session, run, "worker", clock(), {})
+                await postpone_run(session, run, "worker", clock(), {})
 
     async with holding(database_url) as holder:
         await holder.hold("SELECT 1 FROM sources FOR NO KEY UPDATE")

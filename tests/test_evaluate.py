@@ -1,7 +1,7 @@
 """The table of `decide`: alignment, findings, and the notice of a ticket on which nothing of ours stands.
 
 What time does is in test_evaluate_time.py, what happens to a comment that stands in
-test_evaluate_standing.py. The rows are those of the public contract's section "Exactly".
+test_evaluate_current_notice.py. The rows are those of the public contract's section "Exactly".
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from typing import Any
 
 import pytest
 
-from mappings.linking import Resolution
-from mappings.policy import EffectivePolicy
-from mappings.verdict import Finding, Mode, Standing, Subject
-from tests.judged import (
+from mappings.evaluation.model import CurrentNotice, EvaluationInput, Finding
+from mappings.links.resolve import Resolution
+from mappings.policy.document import EffectivePolicy
+from mappings.sources.modes import NoticesMode
+from tests.evaluations import (
     CONNECTED,
     NOW,
     OPENED,
     an_epic,
     decision_on,
+    evaluation_input,
     found,
     goal,
     links_to,
     on,
     policy,
-    said,
-    subject,
+    text_lines,
 )
 
 LIVE = goal(1)
@@ -37,11 +38,11 @@ LABELLED = an_epic(labels=("tech-debt",))
 
 
 @dataclass(frozen=True)
-class Case:
+class AlignmentCase:
     """`findings` are what is known before; `opens` what is found now, by check, resolved ones too."""
 
     name: str
-    subject: Subject
+    evaluation_input: EvaluationInput
     alignment: str | None
     opens: dict[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
@@ -49,146 +50,177 @@ class Case:
 
 
 ALIGNMENTS = [
-    Case("a live link", subject(links_to(LIVE)), "aligned"),
-    Case("a live link beside dead ones", subject(links_to(CLOSED, LIVE, OVER)), "aligned"),
-    Case("aligned before exempt", subject(links_to(LIVE), epic=LABELLED), "aligned", rules=EXEMPT),
-    Case(
+    AlignmentCase("a live link", evaluation_input(links_to(LIVE)), "aligned"),
+    AlignmentCase("a live link beside dead ones", evaluation_input(links_to(CLOSED, LIVE, OVER)), "aligned"),
+    AlignmentCase(
+        "aligned before exempt", evaluation_input(links_to(LIVE), epic=LABELLED), "aligned", rules=EXEMPT
+    ),
+    AlignmentCase(
         "aligned before waived",
-        subject(links_to(LIVE)),
+        evaluation_input(links_to(LIVE)),
         "aligned",
         {"no-key-result": "resolved"},
         (found(state="waived", until=on(30)),),
     ),
-    Case(
+    AlignmentCase(
         "a finished epic with a live link",
-        subject(links_to(LIVE), epic=an_epic(status_category="done")),
+        evaluation_input(links_to(LIVE), epic=an_epic(status_category="done")),
         "aligned",
     ),
-    Case("a finished epic without", subject(epic=an_epic(status_category="done")), "exempt"),
-    Case("exempt by label", subject(epic=LABELLED), "exempt", rules=EXEMPT),
-    Case("exempt by type", subject(), "exempt", rules=policy(exempt={"types": ["epic"]})),
-    Case("exempt by project", subject(), "exempt", rules=policy(exempt={"projects": ["shop"]})),
-    Case("exempt by status", subject(), "exempt", rules=policy(exempt={"status_categories": ["todo"]})),
-    Case("exempt with dead links", subject(links_to(CLOSED), epic=LABELLED), "exempt", rules=EXEMPT),
-    Case(
+    AlignmentCase(
+        "a finished epic without", evaluation_input(epic=an_epic(status_category="done")), "exempt"
+    ),
+    AlignmentCase("exempt by label", evaluation_input(epic=LABELLED), "exempt", rules=EXEMPT),
+    AlignmentCase("exempt by type", evaluation_input(), "exempt", rules=policy(exempt={"types": ["epic"]})),
+    AlignmentCase(
+        "exempt by project", evaluation_input(), "exempt", rules=policy(exempt={"projects": ["shop"]})
+    ),
+    AlignmentCase(
+        "exempt by status", evaluation_input(), "exempt", rules=policy(exempt={"status_categories": ["todo"]})
+    ),
+    AlignmentCase(
+        "exempt with dead links", evaluation_input(links_to(CLOSED), epic=LABELLED), "exempt", rules=EXEMPT
+    ),
+    AlignmentCase(
         "exempt before waived",
-        subject(epic=LABELLED),
+        evaluation_input(epic=LABELLED),
         "exempt",
         {"no-key-result": "resolved"},
         (found(state="waived", until=on(30)),),
         EXEMPT,
     ),
-    Case(
+    AlignmentCase(
         "waived",
-        subject(),
+        evaluation_input(),
         "waived",
         {"no-key-result": "waived"},
         (found(state="waived", until=on(30), reason="agreed"),),
     ),
-    Case(
+    AlignmentCase(
         "waived for dead links",
-        subject(links_to(OVER)),
+        evaluation_input(links_to(OVER)),
         "waived",
         {"closed-goal": "waived"},
         (found("closed-goal", "waived", until=on(30)),),
     ),
-    Case(
+    AlignmentCase(
         "a waiver of the other gap does not count",
-        subject(links_to(CLOSED)),
+        evaluation_input(links_to(CLOSED)),
         "unaligned",
         {"closed-goal": "open", "no-key-result": "resolved"},
         (found(state="waived", until=on(30)),),
     ),
-    Case(
+    AlignmentCase(
         "a waiver that has ended",
-        subject(),
+        evaluation_input(),
         "unaligned",
         {"no-key-result": "open"},
         (found(state="waived", until=NOW),),
     ),
-    Case(
+    AlignmentCase(
         "a snooze does not bear on alignment",
-        subject(),
+        evaluation_input(),
         "unaligned",
         {"no-key-result": "snoozed"},
         (found(state="snoozed", until=on(30)),),
     ),
-    Case(
+    AlignmentCase(
         "nor does a dispute",
-        subject(),
+        evaluation_input(),
         "unaligned",
         {"no-key-result": "disputed"},
         (found(state="disputed"),),
     ),
-    Case("nor grace", subject(epic=an_epic(created_at=NOW)), "unaligned", {"no-key-result": "open"}),
-    Case(
+    AlignmentCase(
+        "nor grace", evaluation_input(epic=an_epic(created_at=NOW)), "unaligned", {"no-key-result": "open"}
+    ),
+    AlignmentCase(
         "nor since",
-        subject(epic=an_epic(created_at=on(1, month=1))),
+        evaluation_input(epic=an_epic(created_at=on(1, month=1))),
         "unaligned",
         {"no-key-result": "open"},
     ),
-    Case("no link", subject(), "unaligned", {"no-key-result": "open"}),
-    Case(
-        "a link to what was closed by hand", subject(links_to(CLOSED)), "unaligned", {"closed-goal": "open"}
-    ),
-    Case("a link whose cycle is over", subject(links_to(OVER)), "unaligned", {"closed-goal": "open"}),
-    Case(
-        "a link whose objective was archived",
-        subject(links_to(goal(objective_state="archived"))),
+    AlignmentCase("no link", evaluation_input(), "unaligned", {"no-key-result": "open"}),
+    AlignmentCase(
+        "a link to what was closed by hand",
+        evaluation_input(links_to(CLOSED)),
         "unaligned",
         {"closed-goal": "open"},
     ),
-    Case("a link to a draft", subject(links_to(goal(state="draft"))), "aligned"),
-    Case("the last day of a cycle", subject(links_to(goal(cycle_ends=NOW.date()))), "aligned"),
-    Case(
+    AlignmentCase(
+        "a link whose cycle is over", evaluation_input(links_to(OVER)), "unaligned", {"closed-goal": "open"}
+    ),
+    AlignmentCase(
+        "a link whose objective was archived",
+        evaluation_input(links_to(goal(objective_state="archived"))),
+        "unaligned",
+        {"closed-goal": "open"},
+    ),
+    AlignmentCase("a link to a draft", evaluation_input(links_to(goal(state="draft"))), "aligned"),
+    AlignmentCase(
+        "the last day of a cycle", evaluation_input(links_to(goal(cycle_ends=NOW.date()))), "aligned"
+    ),
+    AlignmentCase(
         "a key the ticket names that does not exist",
-        subject(Resolution(unknown=("KR-99",))),
+        evaluation_input(Resolution(unknown=("KR-99",))),
         "unaligned",
         {"no-key-result": "open"},
     ),
-    Case(
-        "a check that is off", subject(), "unaligned", rules=policy(checks={"no-key-result": {"on": False}})
+    AlignmentCase(
+        "a check that is off",
+        evaluation_input(),
+        "unaligned",
+        rules=policy(checks={"no-key-result": {"on": False}}),
     ),
-    Case(
+    AlignmentCase(
         "a check turned off after it found something",
-        subject(),
+        evaluation_input(),
         "unaligned",
         {"no-key-result": "resolved"},
         (found(),),
         policy(checks={"no-key-result": {"on": False}}),
     ),
-    Case("left every list", subject(gone="deleted"), None, {"no-key-result": "resolved"}, (found(),)),
+    AlignmentCase(
+        "left every list",
+        evaluation_input(removal_reason="deleted"),
+        None,
+        {"no-key-result": "resolved"},
+        (found(),),
+    ),
 ]
 
 
 @pytest.mark.parametrize("case", ALIGNMENTS, ids=lambda case: case.name)
-def test_alignment_is_the_first_that_is_true(case: Case) -> None:
-    decision = decision_on(case.subject, *case.findings, rules=case.rules)
+def test_alignment_is_the_first_that_is_true(case: AlignmentCase) -> None:
+    decision = decision_on(case.evaluation_input, *case.findings, rules=case.rules)
     assert decision.alignment == case.alignment
     assert {one.check: one.state for one in decision.findings} == case.opens
 
 
 @pytest.mark.parametrize("mode", ["off", "shadow", "live"])
-def test_the_mode_bears_on_notices_alone(mode: Mode) -> None:
-    decision = decision_on(subject(), found(), mode=mode)
-    assert (decision.alignment, decision.findings) == ("unaligned", decision_on(subject(), found()).findings)
+def test_the_mode_bears_on_notices_alone(mode: NoticesMode) -> None:
+    decision = decision_on(evaluation_input(), found(), mode=mode)
+    assert (decision.alignment, decision.findings) == (
+        "unaligned",
+        decision_on(evaluation_input(), found()).findings,
+    )
 
 
 # --- findings ---------------------------------------------------------------------------------
 
 
 def test_a_gap_that_stays_keeps_its_opening() -> None:
-    (one,) = decision_on(subject(), found()).findings
+    (one,) = decision_on(evaluation_input(), found()).findings
     assert (one.state, one.opened_at) == ("open", OPENED)
 
 
 def test_a_gap_that_returns_reopens_the_finding_now() -> None:
-    (one,) = decision_on(subject(), found(state="resolved")).findings
+    (one,) = decision_on(evaluation_input(), found(state="resolved")).findings
     assert (one.check, one.state, one.opened_at) == ("no-key-result", "open", NOW)
 
 
 def test_a_new_gap_closes_the_other_finding() -> None:
-    decision = decision_on(subject(links_to(CLOSED)), found())
+    decision = decision_on(evaluation_input(links_to(CLOSED)), found())
     assert {one.check: (one.state, one.opened_at) for one in decision.findings} == {
         "no-key-result": ("resolved", OPENED),
         "closed-goal": ("open", NOW),
@@ -197,25 +229,25 @@ def test_a_new_gap_closes_the_other_finding() -> None:
 
 def test_a_resolved_finding_keeps_nothing_of_its_waiver() -> None:
     waived = found(state="waived", until=on(30), reason="agreed")
-    (one,) = decision_on(subject(links_to(LIVE)), waived).findings
+    (one,) = decision_on(evaluation_input(links_to(LIVE)), waived).findings
     assert (one.state, one.until, one.reason) == ("resolved", None, None)
 
 
 def test_a_snooze_that_ended_leaves_the_opening_as_it_was() -> None:
-    (one,) = decision_on(subject(), found(state="snoozed", until=NOW, reason="later")).findings
+    (one,) = decision_on(evaluation_input(), found(state="snoozed", until=NOW, reason="later")).findings
     assert (one.state, one.opened_at, one.until, one.reason) == ("open", OPENED, None, None)
 
 
 def test_a_finding_says_what_is_wrong_and_how_severe() -> None:
     rules = policy(checks={"closed-goal": {"severity": "error"}})
     resolution = links_to(CLOSED, OVER, goal(4, objective_state="missed"))
-    (one,) = decision_on(subject(resolution), rules=rules).findings
+    (one,) = decision_on(evaluation_input(resolution), rules=rules).findings
     assert one.severity == "error"
     assert one.detail == (
         "No linked key result is live (KR-2: it is achieved; KR-3: its cycle ended on 2026-11-15;"
         " KR-4: its objective O-4 is missed)."
     )
-    (other,) = decision_on(subject(Resolution(unknown=("KR-99",)))).findings
+    (other,) = decision_on(evaluation_input(Resolution(unknown=("KR-99",)))).findings
     assert other.detail == "No key result is linked. The ticket names KR-99, which does not exist."
 
 
@@ -230,74 +262,98 @@ def held(reason: str) -> tuple[str, str, None]:
     return ("held", reason, None)
 
 
-NOTICES: list[tuple[str, Subject, tuple[Finding, ...], dict[str, Any], Any]] = [
-    ("live after grace", subject(), (found(),), {}, DUE),
-    ("shadow", subject(), (found(),), {"mode": "shadow"}, SHADOW),
-    ("shadow before grace is over", subject(), (), {"mode": "shadow"}, SHADOW),
-    ("shadow before stale", subject(fresh=False), (found(),), {"mode": "shadow"}, SHADOW),
-    ("shadow before disputed", subject(), (found(state="disputed"),), {"mode": "shadow"}, SHADOW),
-    ("grace", subject(), (), {}, held("grace")),
-    ("grace before stale", subject(fresh=False), (), {}, held("grace")),
-    ("stale", subject(fresh=False), (found(),), {}, held("stale")),
-    ("disputed before grace", subject(), (found(state="disputed", opened_at=NOW),), {}, held("disputed")),
-    ("disputed before stale", subject(fresh=False), (found(state="disputed"),), {}, held("disputed")),
-    ("aligned", subject(links_to(LIVE)), (found(),), {}, None),
-    ("exempt", subject(epic=LABELLED), (found(),), {"rules": EXEMPT}, None),
-    ("waived", subject(), (found(state="waived", until=on(30)),), {}, None),
-    ("snoozed", subject(), (found(state="snoozed", until=on(30)),), {}, None),
-    ("a waiver that has ended", subject(), (found(state="waived", until=NOW),), {}, DUE),
-    ("a snooze that has ended", subject(), (found(state="snoozed", until=NOW),), {}, DUE),
-    ("a check that is off", subject(), (), {"rules": policy(checks={"no-key-result": {"on": False}})}, None),
-    ("the channel is none", subject(), (found(),), {"rules": policy(channel="none")}, None),
-    ("a service desk", subject(service_desk=True), (found(),), {}, None),
-    ("a service desk in shadow", subject(service_desk=True), (found(),), {"mode": "shadow"}, None),
-    ("deleted", subject(gone="deleted"), (found(),), {}, None),
-    ("out of scope", subject(gone="out_of_scope"), (found(),), {}, None),
-    ("older than the source", subject(epic=an_epic(created_at=on(1, 7))), (found(),), {}, None),
-    ("as old as the source", subject(epic=an_epic(created_at=CONNECTED)), (found(),), {}, DUE),
-    ("older than a date", subject(), (found(),), {"rules": policy(since="2026-11-03")}, None),
-    ("of that date", subject(), (found(),), {"rules": policy(since="2026-11-02")}, DUE),
+NOTICES: list[tuple[str, EvaluationInput, tuple[Finding, ...], dict[str, Any], Any]] = [
+    ("live after grace", evaluation_input(), (found(),), {}, DUE),
+    ("shadow", evaluation_input(), (found(),), {"mode": "shadow"}, SHADOW),
+    ("shadow before grace is over", evaluation_input(), (), {"mode": "shadow"}, SHADOW),
+    ("shadow before stale", evaluation_input(fresh=False), (found(),), {"mode": "shadow"}, SHADOW),
+    ("shadow before disputed", evaluation_input(), (found(state="disputed"),), {"mode": "shadow"}, SHADOW),
+    ("grace", evaluation_input(), (), {}, held("grace")),
+    ("grace before stale", evaluation_input(fresh=False), (), {}, held("grace")),
+    ("stale", evaluation_input(fresh=False), (found(),), {}, held("stale")),
+    (
+        "disputed before grace",
+        evaluation_input(),
+        (found(state="disputed", opened_at=NOW),),
+        {},
+        held("disputed"),
+    ),
+    (
+        "disputed before stale",
+        evaluation_input(fresh=False),
+        (found(state="disputed"),),
+        {},
+        held("disputed"),
+    ),
+    ("aligned", evaluation_input(links_to(LIVE)), (found(),), {}, None),
+    ("exempt", evaluation_input(epic=LABELLED), (found(),), {"rules": EXEMPT}, None),
+    ("waived", evaluation_input(), (found(state="waived", until=on(30)),), {}, None),
+    ("snoozed", evaluation_input(), (found(state="snoozed", until=on(30)),), {}, None),
+    ("a waiver that has ended", evaluation_input(), (found(state="waived", until=NOW),), {}, DUE),
+    ("a snooze that has ended", evaluation_input(), (found(state="snoozed", until=NOW),), {}, DUE),
+    (
+        "a check that is off",
+        evaluation_input(),
+        (),
+        {"rules": policy(checks={"no-key-result": {"on": False}})},
+        None,
+    ),
+    ("the channel is none", evaluation_input(), (found(),), {"rules": policy(channel="none")}, None),
+    ("a service desk", evaluation_input(service_desk=True), (found(),), {}, None),
+    ("a service desk in shadow", evaluation_input(service_desk=True), (found(),), {"mode": "shadow"}, None),
+    ("deleted", evaluation_input(removal_reason="deleted"), (found(),), {}, None),
+    ("out of scope", evaluation_input(removal_reason="out_of_scope"), (found(),), {}, None),
+    ("older than the source", evaluation_input(epic=an_epic(created_at=on(1, 7))), (found(),), {}, None),
+    ("as old as the source", evaluation_input(epic=an_epic(created_at=CONNECTED)), (found(),), {}, DUE),
+    ("older than a date", evaluation_input(), (found(),), {"rules": policy(since="2026-11-03")}, None),
+    ("of that date", evaluation_input(), (found(),), {"rules": policy(since="2026-11-02")}, DUE),
     (
         "any age",
-        subject(epic=an_epic(created_at=on(1, month=1))),
+        evaluation_input(epic=an_epic(created_at=on(1, month=1))),
         (found(),),
         {"rules": policy(since=None)},
         DUE,
     ),
-    ("dead links after grace", subject(links_to(CLOSED)), (found("closed-goal"),), {}, DUE),
-    ("a cycle's end has a longer grace", subject(links_to(OVER)), (found("closed-goal"),), {}, held("grace")),
+    ("dead links after grace", evaluation_input(links_to(CLOSED)), (found("closed-goal"),), {}, DUE),
+    (
+        "a cycle's end has a longer grace",
+        evaluation_input(links_to(OVER)),
+        (found("closed-goal"),),
+        {},
+        held("grace"),
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("judged", "findings", "options", "expected"),
+    ("evaluated", "findings", "options", "expected"),
     [row[1:] for row in NOTICES],
     ids=[row[0] for row in NOTICES],
 )
 def test_the_first_reason_decides(
-    judged: Subject, findings: tuple[Finding, ...], options: dict[str, Any], expected: Any
+    evaluated: EvaluationInput, findings: tuple[Finding, ...], options: dict[str, Any], expected: Any
 ) -> None:
-    assert said(decision_on(judged, *findings, **options)) == expected
+    assert text_lines(decision_on(evaluated, *findings, **options)) == expected
 
 
 def test_off_makes_no_notice_and_keeps_what_there_is() -> None:
-    for standing in (None, Standing("due", NOW), Standing("posted", NOW, True, "facts")):
-        decision = decision_on(subject(), found(), mode="off", notice=standing)
+    for current in (None, CurrentNotice("due", NOW), CurrentNotice("posted", NOW, True, "facts")):
+        decision = decision_on(evaluation_input(), found(), mode="off", notice=current)
         assert (decision.notice, decision.keep_notice) == (None, True)
 
 
 @pytest.mark.parametrize("state", ["shadow", "held", "due", "failed"])
 def test_what_was_never_written_follows_the_mode(state: Any) -> None:
-    standing = Standing(state, NOW)
-    assert said(decision_on(subject(), found(), notice=standing)) == DUE
-    assert said(decision_on(subject(), found(), notice=standing, mode="shadow")) == SHADOW
-    assert said(decision_on(subject(links_to(LIVE)), found(), notice=standing)) is None
+    current = CurrentNotice(state, NOW)
+    assert text_lines(decision_on(evaluation_input(), found(), notice=current)) == DUE
+    assert text_lines(decision_on(evaluation_input(), found(), notice=current, mode="shadow")) == SHADOW
+    assert text_lines(decision_on(evaluation_input(links_to(LIVE)), found(), notice=current)) is None
 
 
 def test_a_held_notice_says_why_in_words() -> None:
-    wanted = decision_on(subject()).notice
-    assert wanted is not None
-    assert wanted.detail == "Grace ends at 2026-11-23 12:00 UTC."
+    desired = decision_on(evaluation_input()).notice
+    assert desired is not None
+    assert desired.detail == "Grace ends at 2026-11-23 12:00 UTC."
 
 
 # --- every combination ------------------------------------------------------------------------
@@ -311,9 +367,9 @@ STATES: tuple[Any, ...] = ("open", "snoozed", "waived", "disputed", "resolved")
 def test_never_both_gaps_and_aligned_only_by_a_live_link(first: Any, second: Any) -> None:
     before = (found("no-key-result", first, until=on(30)), found("closed-goal", second, until=on(30)))
     for resolution in RESOLUTIONS:
-        judged = subject(resolution)
+        evaluated = evaluation_input(resolution)
         for mode in ("off", "shadow", "live"):
-            decision = decision_on(judged, *before, mode=mode)
+            decision = decision_on(evaluated, *before, mode=mode)
             gaps = [one.check for one in decision.findings if one.state != "resolved"]
-            assert len(gaps) == (0 if judged.resolution.aligned else 1)
-            assert (decision.alignment == "aligned") == judged.resolution.aligned
+            assert len(gaps) == (0 if evaluated.resolution.aligned else 1)
+            assert (decision.alignment == "aligned") == evaluated.resolution.aligned

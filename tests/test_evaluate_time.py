@@ -7,20 +7,21 @@ from typing import Any
 
 import pytest
 
-from mappings.goals import KeyResult
-from mappings.verdict import Finding, Mode, Subject
-from tests.judged import (
+from mappings.evaluation.model import EvaluationInput, Finding
+from mappings.goals.key_results import KeyResult
+from mappings.sources.modes import NoticesMode
+from tests.evaluations import (
     CREATED,
     OPENED,
     an_epic,
     decision_on,
+    evaluation_input,
     found,
     goal,
     links_to,
     on,
     policy,
-    said,
-    subject,
+    text_lines,
 )
 
 LIVE = goal(1)
@@ -75,14 +76,14 @@ def test_grace_ends(
     ends: datetime,
 ) -> None:
     check = "no-key-result" if dead is None else "closed-goal"
-    judged = subject(
+    evaluated = evaluation_input(
         links_to(dead) if dead else None, epic=an_epic(created_at=created), connected_at=on(1, month=10)
     )
     options: dict[str, Any] = {"rules": policy(**document)}
     if ends > opened:
-        before = decision_on(judged, found(check, opened_at=opened), now=max(opened, created), **options)
-        assert (said(before), before.look_again_at) == (HELD, ends)
-    assert said(decision_on(judged, found(check, opened_at=opened), now=ends, **options)) == (
+        before = decision_on(evaluated, found(check, opened_at=opened), now=max(opened, created), **options)
+        assert (text_lines(before), before.evaluate_at) == (HELD, ends)
+    assert text_lines(decision_on(evaluated, found(check, opened_at=opened), now=ends, **options)) == (
         "due",
         None,
         "posted",
@@ -90,37 +91,42 @@ def test_grace_ends(
 
 
 def test_the_longest_grace_of_several_dead_links() -> None:
-    judged = subject(links_to(CLOSED, goal(5, cycle_ends=on(2).date())))
-    assert decision_on(judged, found("closed-goal")).look_again_at == on(1, 10, 12)
+    evaluated = evaluation_input(links_to(CLOSED, goal(5, cycle_ends=on(2).date())))
+    assert decision_on(evaluated, found("closed-goal")).evaluate_at == on(1, 10, 12)
     long = policy(grace="P40D")
-    assert decision_on(judged, found("closed-goal"), rules=long).look_again_at == on(29, 10, 12)
+    assert decision_on(evaluated, found("closed-goal"), rules=long).evaluate_at == on(29, 10, 12)
 
 
 # --- when to look again -----------------------------------------------------------------------
 
-CALENDAR: list[tuple[str, Subject, tuple[Finding, ...], datetime | None]] = [
-    ("nothing to wait for", subject(), (found(),), None),
-    ("the end of grace", subject(), (), on(23, 12)),
-    ("the end of a snooze", subject(), (found(state="snoozed", until=on(20)),), on(20)),
-    ("the end of a waiver", subject(), (found(state="waived", until=on(20)),), on(20)),
-    ("the end of a cycle", subject(links_to(goal(cycle_ends=on(30).date()))), (), on(1, month=12)),
+CALENDAR: list[tuple[str, EvaluationInput, tuple[Finding, ...], datetime | None]] = [
+    ("nothing to wait for", evaluation_input(), (found(),), None),
+    ("the end of grace", evaluation_input(), (), on(23, 12)),
+    ("the end of a snooze", evaluation_input(), (found(state="snoozed", until=on(20)),), on(20)),
+    ("the end of a waiver", evaluation_input(), (found(state="waived", until=on(20)),), on(20)),
+    ("the end of a cycle", evaluation_input(links_to(goal(cycle_ends=on(30).date()))), (), on(1, month=12)),
     (
         "the end of the first of two cycles",
-        subject(links_to(goal(1, cycle_ends=on(30).date()), goal(2, cycle_ends=on(25).date()))),
+        evaluation_input(links_to(goal(1, cycle_ends=on(30).date()), goal(2, cycle_ends=on(25).date()))),
         (),
         on(26),
     ),
-    ("aligned without a cycle", subject(links_to(LIVE)), (), None),
-    ("a cycle that is over already", subject(links_to(OVER)), (found("closed-goal"),), on(1, 10, 12)),
-    ("exempt", subject(epic=an_epic(status_category="done")), (), None),
+    ("aligned without a cycle", evaluation_input(links_to(LIVE)), (), None),
+    (
+        "a cycle that is over already",
+        evaluation_input(links_to(OVER)),
+        (found("closed-goal"),),
+        on(1, 10, 12),
+    ),
+    ("exempt", evaluation_input(epic=an_epic(status_category="done")), (), None),
 ]
 
 
 @pytest.mark.parametrize(
-    ("judged", "findings", "moment"), [row[1:] for row in CALENDAR], ids=[row[0] for row in CALENDAR]
+    ("evaluated", "findings", "moment"), [row[1:] for row in CALENDAR], ids=[row[0] for row in CALENDAR]
 )
 @pytest.mark.parametrize("mode", ["off", "shadow", "live"])
 def test_looks_again_when_time_alone_may_change_the_verdict(
-    judged: Subject, findings: tuple[Finding, ...], moment: datetime | None, mode: Mode
+    evaluated: EvaluationInput, findings: tuple[Finding, ...], moment: datetime | None, mode: NoticesMode
 ) -> None:
-    assert decision_on(judged, *findings, mode=mode).look_again_at == moment
+    assert decision_on(evaluated, *findings, mode=mode).evaluate_at == moment

@@ -8,17 +8,17 @@ import pytest
 
 from app.runtime import Runtime
 from tests.conftest import Clock
-from tests.sides import GitHubSide
 from tests.synced import health, later
+from tests.tracker_drivers import GitHubDriver
 from tests.world import World
 
 WHY = "The repository is archived."
 
 
 @pytest.fixture
-async def side(world: World) -> GitHubSide:
+async def driver(world: World) -> GitHubDriver:
     """One epic of which a comment stands on the ticket."""
-    made = GitHubSide(world)
+    made = GitHubDriver(world)
     await made.connect(scope={"repositories": ["acme/shop"]})
     await world.goal("KR-1")
     made.add("With a comment")
@@ -27,48 +27,48 @@ async def side(world: World) -> GitHubSide:
     return made
 
 
-def writes(side: GitHubSide) -> int:
-    return sum(seen.method != "GET" for seen in side.tracker.log.entries)
+def writes(driver: GitHubDriver) -> int:
+    return sum(seen.method != "GET" for seen in driver.tracker.log.entries)
 
 
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 async def test_it_is_read_and_nothing_is_tried_there_until_it_is_open_again(
-    world: World, side: GitHubSide, runtime: Runtime, clock: Clock, mode: str
+    world: World, driver: GitHubDriver, runtime: Runtime, clock: Clock, mode: str
 ) -> None:
     world.host.repository("acme/shop").archived = True
-    before = writes(side)
-    new = side.add("New")
-    side.describe("acme/shop#1", "Key-Result: KR-1")
+    before = writes(driver)
+    new = driver.add("New")
+    driver.describe("acme/shop#1", "Key-Result: KR-1")
     for _ in range(2):
         clock.advance(hours=20)
-        run = await side.sync(mode)
+        run = await driver.sync(mode)
         assert (run["state"], run["error"], run["writes"]["failed"]) == ("succeeded", None, 0)
     assert {epic["key"] for epic in await epics(world)} == {"acme/shop#1", new}
-    assert (await side.epic("acme/shop#1"))["alignment"] == "aligned"
-    assert (writes(side) - before, side.comments(new)) == (0, [])
+    assert (await driver.epic("acme/shop#1"))["alignment"] == "aligned"
+    assert (writes(driver) - before, driver.comments(new)) == (0, [])
     shown = await health(world, "github")
     assert (shown["state"], WHY in shown["message"]) == ("degraded", True)
     assert "acme/shop" in shown["message"]
     world.host.repository("acme/shop").archived = False
     clock.advance(minutes=1)
-    await side.sync(mode)
+    await driver.sync(mode)
     await later(world, runtime, clock, minutes=1)
-    assert "Aligned with KR-1" in side.comments("acme/shop#1")[0]
-    assert len(side.comments(new)) == 1
+    assert "Aligned with KR-1" in driver.comments("acme/shop#1")[0]
+    assert len(driver.comments(new)) == 1
     assert (await health(world, "github"))["state"] == "ok"
 
 
 async def test_a_stop_of_another_kind_outlasts_the_listing(
-    world: World, side: GitHubSide, clock: Clock
+    world: World, driver: GitHubDriver, clock: Clock
 ) -> None:
     """That a repository is not archived does not say that its tickets take comments."""
     for _ in range(6):
-        world.host.lock(side.add())
+        world.host.lock(driver.add())
     for _ in range(2):
         clock.advance(minutes=1)
-        await side.sync()
+        await driver.sync()
         assert "is locked" in (await health(world, "github"))["message"]
-    assert writes(side) == 1 + 5
+    assert writes(driver) == 1 + 5
 
 
 async def epics(world: World) -> list[Any]:

@@ -11,12 +11,13 @@ import respx
 
 from app.runtime import Runtime
 from connectors.base import ConnectorError, Unavailable
-from connectors.facts import PATIENCE, Budget, Told
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
+from connectors.rate_limits import Budget, ResponseMeta
+from connectors.timeouts import TIMEOUTS
 from tests.conftest import Clock
-from tests.sides import GitHubSide
 from tests.synced import later
+from tests.tracker_drivers import GitHubDriver
 from tests.world import World
 
 API = "https://api.github.com"
@@ -30,7 +31,7 @@ async def connector(clock: Clock) -> AsyncIterator[GitHubConnector]:
         GitHubCredentials.model_validate({"type": "token", "token": "ghp_s3cret"}),
         GitHubScope(repositories=["acme/shop"]),
         GitHubEpics(),
-        PATIENCE,
+        TIMEOUTS,
         clock,
     )
     yield made
@@ -51,18 +52,18 @@ RESTS = [
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "rest"), [row[1:] for row in RESTS], ids=[row[0] for row in RESTS]
+    ("status", "reported", "rest"), [row[1:] for row in RESTS], ids=[row[0] for row in RESTS]
 )
 async def test_after_an_answer_with_nothing_left_nothing_is_sent(
-    clock: Clock, connector: GitHubConnector, status: int, told: dict[str, str | int], rest: int | None
+    clock: Clock, connector: GitHubConnector, status: int, reported: dict[str, str | int], rest: int | None
 ) -> None:
-    theirs = clock() + timedelta(seconds=int(told.pop("ahead", 0)))
-    until = theirs + timedelta(seconds=int(told.pop("reset", 90)))
+    theirs = clock() + timedelta(seconds=int(reported.pop("ahead", 0)))
+    until = theirs + timedelta(seconds=int(reported.pop("reset", 90)))
     headers = {
         "date": format_datetime(theirs, usegmt=True),
         "x-ratelimit-remaining": "0",
         "x-ratelimit-reset": str(int(until.timestamp())),
-    } | {name: str(value) for name, value in told.items()}
+    } | {name: str(value) for name, value in reported.items()}
     with respx.mock:
         asked = respx.get(f"{API}/user").respond(status, json=ME, headers=headers)
         try:
@@ -81,41 +82,46 @@ async def test_after_an_answer_with_nothing_left_nothing_is_sent(
 
 async def test_what_another_connector_was_told_counts(clock: Clock, connector: GitHubConnector) -> None:
     until = clock() + timedelta(seconds=60)
-    connector.heed(Told(Budget(0, 5000, until + timedelta(hours=1)), clock_ahead=3600), clock())
+    connector.restore_budget(
+        ResponseMeta(Budget(0, 5000, until + timedelta(hours=1)), clock_ahead=3600), clock()
+    )
     with respx.mock:
         asked = respx.get(f"{API}/user").respond(json=ME)
         with pytest.raises(Unavailable) as caught:
             await connector.account()
         assert (caught.value.retry_after, asked.call_count) == (60, 0)
-        connector.heed(Told(Budget(7, 5000, until)), clock())
+        connector.restore_budget(ResponseMeta(Budget(7, 5000, until)), clock())
         await connector.account()
 
 
 @pytest.mark.parametrize("ends", ["with the hour", "by another token"])
-async def test_who_writes_heeds_what_the_reader_was_told(
+async def test_who_writes_respects_what_the_reader_was_told(
     world: World, runtime: Runtime, clock: Clock, ends: str
 ) -> None:
     """The hour's last request is the reader's: the comments wait for the next hour, and nobody is refused."""
-    side = GitHubSide(world)
-    await side.connect()
-    await side.sync()
-    before = side.tracker.log.count()
-    await side.sync()
-    key, cost = side.add(), side.tracker.log.count() - before
+    driver = GitHubDriver(world)
+    await driver.connect()
+    await driver.sync()
+    before = driver.tracker.log.count()
+    await driver.sync()
+    key, cost = driver.add(), driver.tracker.log.count() - before
     await later(world, runtime, clock, hours=2)
     world.host.rate_limit = cost
-    run = await side.sync()
+    run = await driver.sync()
     assert (run["state"], run["seen"], run["writes"]["pending"]) == ("succeeded", 1, 1)
-    assert side.tracker.log.count() == before + 2 * cost
-    notice = await side.notice(key)
+    assert driver.tracker.log.count() == before + 2 * cost
+    notice = await driver.notice(key)
     assert "limits our requests" in notice["detail"]
     world.host.rate_limit = 5000
     await later(world, runtime, clock, minutes=30)
-    assert side.tracker.log.count() == before + 2 * cost
+    assert driver.tracker.log.count() == before + 2 * cost
     if ends == "with the hour":
         await later(world, runtime, clock, minutes=31)
     else:
         credentials = {"type": "token", "token": world.host.bot.token}
         await world.send("PATCH", "/sources/github", {"credentials": credentials})
         await later(world, runtime, clock, seconds=1)
-    assert (len(side.comments(key)), {seen.status for seen in side.tracker.log.entries}) == (1, {200, 201})
+    assert (len(driver.comments(key)), {seen.status for seen in driver.tracker.log.entries}) == (
+        1,
+        {200, 201},
+    )

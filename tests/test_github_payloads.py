@@ -221,7 +221,7 @@ def test_trap_10_a_key_alone_is_no_identity(ref: EpicRef, epic_id: int, replaced
 @pytest.mark.parametrize("key", ["acme/shop", "acme#7", "a/b/c#7", "acme/shop#x", "../..#7x", ""])
 def test_what_is_no_key_is_not_called(key: str) -> None:
     with pytest.raises(BadPayload):
-        payloads.place_of(key)
+        payloads.repository_and_number(key)
 
 
 @pytest.mark.parametrize(

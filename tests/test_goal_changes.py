@@ -8,19 +8,19 @@ from typing import Any
 from sqlalchemy import select
 
 from app.runtime import Runtime
-from mappings.tables import Epic, Run
+from mappings.tables import EpicRow, RunRow
 from tests.world import World
 
 
 async def _waiting(runtime: Runtime) -> set[str]:
     """The keys of the epics that wait to be judged."""
     async with runtime.sessions() as session:
-        return set(await session.scalars(select(Epic.key).where(Epic.look_again_at <= runtime.clock())))
+        return set(await session.scalars(select(EpicRow.key).where(EpicRow.evaluate_at <= runtime.clock())))
 
 
 async def _runs(runtime: Runtime) -> dict[str, str]:
     async with runtime.sessions() as session:
-        return {str(run.id): run.mode for run in await session.scalars(select(Run))}
+        return {str(run.id): run.mode for run in await session.scalars(select(RunRow))}
 
 
 async def _three_epics(world: World) -> None:
@@ -76,7 +76,7 @@ async def test_a_change_touches_what_it_bears_on_and_nothing_else(world: World, 
         case = (method, path, body)
         assert await _waiting(runtime) == touched, case
         opened = {id: mode for id, mode in (await _runs(runtime)).items() if id not in before}
-        assert list(opened.values()) == (["judge"] if touched else []), case
+        assert list(opened.values()) == (["evaluate"] if touched else []), case
         assert answer.headers.get("Northing-Runs") == (next(iter(opened)) if touched else None), case
         await world.drain()
         assert await _waiting(runtime) == set(), case

@@ -9,18 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.goals import (
-    CheckIn,
+from mappings.goals.key_results import (
     KeyResult,
-    current_value,
     died_of_cycle,
     is_live,
     live_until,
     may_name,
     name_on_ticket,
-    progress,
     why_not_live,
 )
+from mappings.goals.progress import CheckIn, current_value, progress_of
 
 ENDS = date(2026, 12, 31)
 OVER = datetime(2027, 1, 1, tzinfo=UTC)
@@ -115,7 +113,7 @@ def test_the_verdicts_on_a_goal_agree(state: str, objective: str, ends: date | N
 def test_progress(
     baseline: float | None, target: float | None, current: float | None, expected: float | None
 ) -> None:
-    assert progress(baseline, target, current) == expected
+    assert progress_of(baseline, target, current) == expected
 
 
 _number = st.floats(allow_nan=False, allow_infinity=False)
@@ -124,13 +122,13 @@ _number = st.floats(allow_nan=False, allow_infinity=False)
 @settings(deadline=None)
 @given(_number, _number, _number)
 def test_progress_is_a_share_and_mirrors(baseline: float, target: float, current: float) -> None:
-    share = progress(baseline, target, current)
+    share = progress_of(baseline, target, current)
     assert (share is None) is (baseline == target)
     if share is not None:
         assert 0.0 <= share <= 1.0
-        assert progress(-baseline, -target, -current) == share
-        assert progress(baseline, target, baseline) == 0.0
-        assert progress(baseline, target, target) == 1.0
+        assert progress_of(-baseline, -target, -current) == share
+        assert progress_of(baseline, target, baseline) == 0.0
+        assert progress_of(baseline, target, target) == 1.0
 
 
 def test_current_is_the_latest_check_in_else_the_baseline() -> None:

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from tests.conftest import Clock
-from tests.sides import JiraSide, Side, dealt, side_of
 from tests.synced import all_of, later
+from tests.tracker_drivers import JiraDriver, TrackerDriver, dealt, driver_of
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
@@ -67,7 +67,7 @@ async def test_live_opens_with_a_full_run_in_shadow(world: World, runtime: Runti
     await world.send("POST", "/sources", FAR[kind])
     for members in (
         {"mode": "incremental"},
-        {"mode": "judge"},
+        {"mode": "evaluate"},
         {"state": "partial"},
         {"state": "failed"},
         {"notices_mode": "off"},  # nothing was worked out that a person could have looked at
@@ -161,26 +161,26 @@ async def test_a_run_that_a_change_of_address_met_says_nothing_of_the_new_tracke
 # --- project by project ---------------------------------------------------------------------------
 
 
-def _two_projects(world: World, kind: str) -> tuple[Side, str, str]:
+def _two_projects(world: World, kind: str) -> tuple[TrackerDriver, str, str]:
     """A tracker with two projects; the names of both, as a person may write them."""
     if kind == "jira":
         world.site.add_project("CORE", "Core")
-        return JiraSide(world), "shop", "Core"
+        return JiraDriver(world), "shop", "Core"
     world.host.add_repository("acme/core")
-    return side_of(world, kind), "Acme/Shop", "acme/CORE"
+    return driver_of(world, kind), "Acme/Shop", "acme/CORE"
 
 
-async def _connect(world: World, side: Side, **notices: Any) -> None:
+async def _connect(world: World, driver: TrackerDriver, **notices: Any) -> None:
     await world.no_grace()
-    if side.kind == "jira":
+    if driver.kind == "jira":
         await world.connect_jira(notices=notices)
     else:
         await world.connect_github(notices=notices, scope={"organizations": ["acme"]})
 
 
-async def _set(world: World, side: Side, **notices: Any) -> list[int]:
+async def _set(world: World, driver: TrackerDriver, **notices: Any) -> list[int]:
     """Change the source's notices and do what follows; the runs that judged."""
-    answer = await world.api.patch(f"/api/v1/sources/{side.kind}", json={"notices": notices})
+    answer = await world.api.patch(f"/api/v1/sources/{driver.kind}", json={"notices": notices})
     assert answer.status_code == 200, answer.text
     await world.drain()
     return [int(run) for run in answer.headers.get("Northing-Runs", "").split(",") if run]
@@ -188,25 +188,25 @@ async def _set(world: World, side: Side, **notices: Any) -> list[int]:
 
 @pytest.mark.parametrize("kind", dealt("test_live_goes_on_from_one_project_to_the_next"))
 async def test_live_goes_on_from_one_project_to_the_next(world: World, clock: Clock, kind: str) -> None:
-    side, first, second = _two_projects(world, kind)
+    driver, first, second = _two_projects(world, kind)
     home, away = ("SHOP", "CORE") if kind == "jira" else ("acme/shop", "acme/core")
-    shop, core, more = side.add(project=home), side.add(project=away), side.add(project=away)
-    await _connect(world, side, mode="shadow")
-    await side.sync("full")
-    [run] = await _set(world, side, mode="live", projects=[first])
-    assert [len(side.comments(key)) for key in (shop, core, more)] == [1, 0, 0]
-    assert (await side.notice(shop))["run"] == run
-    assert {(await side.notice(key))["state"] for key in (core, more)} == {"shadow"}
+    shop, core, more = driver.add(project=home), driver.add(project=away), driver.add(project=away)
+    await _connect(world, driver, mode="shadow")
+    await driver.sync("full")
+    [run] = await _set(world, driver, mode="live", projects=[first])
+    assert [len(driver.comments(key)) for key in (shop, core, more)] == [1, 0, 0]
+    assert (await driver.notice(shop))["run"] == run
+    assert {(await driver.notice(key))["state"] for key in (core, more)} == {"shadow"}
     # A new epic of the other project stays in shadow too.
-    third = side.add(project=away)
+    third = driver.add(project=away)
     clock.advance(minutes=1)
-    await side.sync()
-    assert (side.comments(third), (await side.notice(third))["state"]) == ([], "shadow")
+    await driver.sync()
+    assert (driver.comments(third), (await driver.notice(third))["state"]) == ([], "shadow")
 
-    [run] = await _set(world, side, projects=[first, second])
-    notices = [await side.notice(key) for key in (core, more, third)]
+    [run] = await _set(world, driver, projects=[first, second])
+    notices = [await driver.notice(key) for key in (core, more, third)]
     assert [(notice["state"], notice["run"]) for notice in notices] == [("posted", run)] * 3
-    assert [len(side.comments(key)) for key in (shop, core, more, third)] == [1, 1, 1, 1]
+    assert [len(driver.comments(key)) for key in (shop, core, more, third)] == [1, 1, 1, 1]
     assert (await world.send("GET", f"/runs/{run}"))["writes"]["posted"] == 3
 
 
@@ -216,38 +216,38 @@ async def test_a_project_taken_out_is_as_in_shadow(
 ) -> None:
     """Held and due become shadow; what is posted is resolved still, and nothing else."""
     await world.goal("KR-1", "Checkout conversion")
-    side, first, _ = _two_projects(world, kind)
+    driver, first, _ = _two_projects(world, kind)
     away = "CORE" if kind == "jira" else "acme/core"
-    fixed, changed = side.add(project=away), side.add(project=away)
-    await _connect(world, side, mode="live")
-    await side.sync()
-    side.tracker.faults.add(side.creates, faults.answer(429, headers={"Retry-After": "600"}), times=None)
-    due = side.add(project=away)
-    await side.sync()
+    fixed, changed = driver.add(project=away), driver.add(project=away)
+    await _connect(world, driver, mode="live")
+    await driver.sync()
+    driver.tracker.faults.add(driver.creates, faults.answer(429, headers={"Retry-After": "600"}), times=None)
+    due = driver.add(project=away)
+    await driver.sync()
     clock.advance(hours=2)
     await world.send("PATCH", "/policy", {"grace": "PT1H"})
-    held = side.add(project=away)
-    await side.sync()
-    states = [(await side.notice(key))["state"] for key in (fixed, changed, due, held)]
+    held = driver.add(project=away)
+    await driver.sync()
+    states = [(await driver.notice(key))["state"] for key in (fixed, changed, due, held)]
     assert states == ["posted", "posted", "due", "held"]
 
-    await _set(world, side, projects=[first])
-    side.tracker.faults.clear()
+    await _set(world, driver, projects=[first])
+    driver.tracker.faults.clear()
     for key in (held, due):
-        notice = await side.notice(key)
+        notice = await driver.notice(key)
         assert (notice["state"], notice["reason"], notice["url"]) == ("shadow", None, None)
-    side.tracker.log.clear()
+    driver.tracker.log.clear()
     clock.advance(minutes=30)
-    side.describe(fixed, "Key-Result: KR-1")
-    side.describe(changed, "Key-Result: KR-99")
-    await side.sync()
+    driver.describe(fixed, "Key-Result: KR-1")
+    driver.describe(changed, "Key-Result: KR-99")
+    await driver.sync()
     await later(world, runtime, clock, hours=1)
-    assert "Aligned with KR-1" in side.comments(fixed)[0]
-    assert MISSING in side.comments(changed)[0]
-    assert "KR-99" not in side.comments(changed)[0]
-    assert (side.comments(held), side.comments(due)) == ([], [])
-    assert side.tracker.log.count(side.creates) == 0
-    assert side.tracker.log.count(side.edits) == 1
+    assert "Aligned with KR-1" in driver.comments(fixed)[0]
+    assert MISSING in driver.comments(changed)[0]
+    assert "KR-99" not in driver.comments(changed)[0]
+    assert (driver.comments(held), driver.comments(due)) == ([], [])
+    assert driver.tracker.log.count(driver.creates) == 0
+    assert driver.tracker.log.count(driver.edits) == 1
 
 
 async def test_a_name_the_source_does_not_read_is_refused(world: World) -> None:

@@ -11,14 +11,16 @@ from sqlalchemy import select
 
 from app import pipeline
 from app.runtime import Runtime
-from mappings import claims, ledger, touching
-from mappings.guard import objection
-from mappings.tables import Epic, Source
+from mappings.evaluation import invalidate
+from mappings.locks import LOCK_SOURCE_NOTICES
+from mappings.notices.burst_guard import why_too_many
+from mappings.runs.queue import open_run
+from mappings.tables import EpicRow, SourceRow
 from tests.conftest import Clock
-from tests.heard import SECRET, doors, settle
 from tests.locks import holding
-from tests.sides import JiraSide, Side, dealt, side_of
 from tests.synced import all_of, later, spent
+from tests.tracker_drivers import JiraDriver, TrackerDriver, dealt, driver_of
+from tests.webhook_deliveries import SECRET, doors, process_everything
 from tests.world import World
 
 SUGGESTED = {"per_run": 10, "per_day": 25, "max_share": 0.2}  # the defaults
@@ -56,28 +58,28 @@ HIGH_DAY = {"per_run": 10, "per_day": 1000, "max_share": 1}
 def test_objection(
     new: dict[str, int], open_epics: dict[str, int], limits: tuple[int, float], why: str | None
 ) -> None:
-    said = objection(new, open_epics, *limits)
-    assert said == why if why is None else (said is not None and said.startswith(why))
+    message = why_too_many(new, open_epics, *limits)
+    assert message == why if why is None else (message is not None and message.startswith(why))
 
 
 # --- on the tickets -------------------------------------------------------------------------------
 
 
-async def _guarded(world: World, kind: str = "jira", limits: Any = HIGH_DAY, **members: Any) -> Side:
-    side = side_of(world, kind)
+async def _guarded(world: World, kind: str = "jira", limits: Any = HIGH_DAY, **members: Any) -> TrackerDriver:
+    driver = driver_of(world, kind)
     await world.goal("KR-1", "Checkout conversion")
-    await side.connect(notices=limits, **members)
-    return side
+    await driver.connect(notices=limits, **members)
+    return driver
 
 
-def _posted(side: Side, keys: list[str]) -> int:
-    counts = [len(side.comments(key)) for key in keys]
+def _posted(driver: TrackerDriver, keys: list[str]) -> int:
+    counts = [len(driver.comments(key)) for key in keys]
     assert set(counts) <= {0, 1}
     return sum(counts)
 
 
-async def _held(side: Side, reason: str = "guard") -> list[Any]:
-    page = await side.world.send("GET", f"/notices?state=held&source={side.kind}&limit=500")
+async def _held(driver: TrackerDriver, reason: str = "guard") -> list[Any]:
+    page = await driver.world.send("GET", f"/notices?state=held&source={driver.kind}&limit=500")
     return [item for item in page["items"] if item["reason"] == reason]
 
 
@@ -89,81 +91,81 @@ async def _last_run(world: World) -> Any:
 async def test_a_sync_with_too_many_makes_none(
     world: World, runtime: Runtime, clock: Clock, kind: str
 ) -> None:
-    side = await _guarded(world, kind)
-    keys = [side.add(f"Epic {number}") for number in range(11)]
-    run = await side.sync()
-    assert (run["writes"]["held"], run["writes"]["pending"], _posted(side, keys)) == (11, 0, 0)
-    assert side.tracker.log.count(side.creates) == 0
-    notice = await side.notice(keys[0])
+    driver = await _guarded(world, kind)
+    keys = [driver.add(f"Epic {number}") for number in range(11)]
+    run = await driver.sync()
+    assert (run["writes"]["held"], run["writes"]["pending"], _posted(driver, keys)) == (11, 0, 0)
+    assert driver.tracker.log.count(driver.creates) == 0
+    notice = await driver.notice(keys[0])
     assert (notice["state"], notice["reason"], notice["run"]) == ("held", "guard", run["id"])
     assert notice["detail"] == (
         f"Run {run['id']} asked for 11 new comments at once; per_run is 10. A person has to approve them."
     )
     assert "not linked to a key result" in notice["body"]
     # Later runs neither release nor repeat it, and count it no more.
-    side.label(keys[3], "growth")
-    newest = side.add("New")
-    run = await side.sync("full")
+    driver.label(keys[3], "growth")
+    newest = driver.add("New")
+    run = await driver.sync("full")
     await later(world, runtime, clock, hours=30)
     assert (run["writes"]["held"], run["writes"]["posted"]) == (0, 1)
-    assert _posted(side, keys) == 0
-    assert _posted(side, [newest]) == 1
-    held = await _held(side)
+    assert _posted(driver, keys) == 0
+    assert _posted(driver, [newest]) == 1
+    held = await _held(driver)
     assert ([item["run"] for item in held], len(held)) == ([notice["run"]] * 11, 11)
 
 
 async def test_what_closes_its_gap_is_held_no_more(world: World) -> None:
-    side = await _guarded(world)
-    keys = [side.add() for _ in range(11)]
-    await side.sync()
-    side.describe(keys[0], "Key-Result: KR-1")
-    await side.sync()
-    assert (await side.notice(keys[0]), len(await _held(side))) == (None, 10)
+    driver = await _guarded(world)
+    keys = [driver.add() for _ in range(11)]
+    await driver.sync()
+    driver.describe(keys[0], "Key-Result: KR-1")
+    await driver.sync()
+    assert (await driver.notice(keys[0]), len(await _held(driver))) == (None, 10)
 
 
 async def test_half_of_a_small_project_is_too_many(world: World) -> None:
-    side = await _guarded(world, limits=SUGGESTED)
-    linked = [side.add("Linked", labels=["kr:KR-1"]) for _ in range(4)]
-    keys = [side.add("New") for _ in range(4)]
-    await side.sync()
-    (first, *_) = await _held(side)
+    driver = await _guarded(world, limits=SUGGESTED)
+    linked = [driver.add("Linked", labels=["kr:KR-1"]) for _ in range(4)]
+    keys = [driver.add("New") for _ in range(4)]
+    await driver.sync()
+    (first, *_) = await _held(driver)
     assert "4 new comments on the 8 open epics of SHOP; max_share is 0.2" in first["detail"]
     # Finished epics are not open, and three at a time are never too many.
     for key in (*linked, *keys):
-        side.finish(key)
-    await side.sync()
-    few = [side.add("Few") for _ in range(3)]
-    await side.sync()
-    assert (_posted(side, keys), _posted(side, few)) == (0, 3)
+        driver.finish(key)
+    await driver.sync()
+    few = [driver.add("Few") for _ in range(3)]
+    await driver.sync()
+    assert (_posted(driver, keys), _posted(driver, few)) == (0, 3)
 
 
 async def test_a_storm_of_two_hundred_webhooks(
     world: World, runtime: Runtime, applications: list[FastAPI]
 ) -> None:
-    side = await _guarded(world, "jira", {**HIGH_DAY, "mode": "live"}, webhook_secret=SECRET)
-    keys = [side.add(f"Epic {number}", labels=["kr:KR-1"]) for number in range(200)]
-    await side.sync()
+    driver = await _guarded(world, "jira", {**HIGH_DAY, "mode": "live"}, webhook_secret=SECRET)
+    keys = [driver.add(f"Epic {number}", labels=["kr:KR-1"]) for number in range(200)]
+    await driver.sync()
     async with doors(applications[0], world):
         for number, key in enumerate(keys):
-            side.label(key)
+            driver.label(key)
             if number % 40 == 39:
-                await settle(world)  # in batches, each small enough to pass by itself
-        await settle(world)
-    posted, held = _posted(side, keys), len(await _held(side))
+                await process_everything(world)  # in batches, each small enough to pass by itself
+        await process_everything(world)
+    posted, held = _posted(driver, keys), len(await _held(driver))
     assert posted <= 10
     assert posted + held == 200
     modes = await all_of(runtime, "SELECT mode, count(*) FROM runs GROUP BY mode ORDER BY mode")
-    assert dict(modes)["judge"] > 1
+    assert dict(modes)["evaluate"] > 1
 
 
-async def test_judge_runs_count_together_over_an_hour(world: World, clock: Clock) -> None:
-    side = await _guarded(world)
-    keys = [side.add("Linked") for _ in range(18)]
-    await side.sync("full")
+async def test_evaluate_runs_count_together_over_an_hour(world: World, clock: Clock) -> None:
+    driver = await _guarded(world)
+    keys = [driver.add("Linked") for _ in range(18)]
+    await driver.sync("full")
     # All are held: that run asked for 18. What follows is asked for anew.
     for key in keys:
-        side.describe(key, "Key-Result: KR-1")
-    await side.sync()
+        driver.describe(key, "Key-Result: KR-1")
+    await driver.sync()
     rule = {"name": "R", "when": {"label": ["none"]}, "key_result": "KR-1", "priority": 1}
     await world.send("POST", "/rules", rule)
 
@@ -171,64 +173,64 @@ async def test_judge_runs_count_together_over_an_hour(world: World, clock: Clock
         """Each in a judge run of its own."""
         for key in some:
             await world.send("POST", "/links", {"epic": {"source": "jira", "key": key}, "key_result": "KR-1"})
-            side.describe(key, "")
-        await side.sync()
+            driver.describe(key, "")
+        await driver.sync()
         for item in (await world.send("GET", "/links?limit=500"))["items"]:
             if item["origin"] == "manual" and item["epic"]["key"] in some:
                 await world.send("DELETE", f"/links/{item['id']}")
         await world.drain()
 
     await unlink(keys[:10])
-    assert _posted(side, keys) == 10
+    assert _posted(driver, keys) == 10
     clock.advance(minutes=59)
     await unlink(keys[10:11])
-    (held,) = await _held(side)
+    (held,) = await _held(driver)
     assert "the judge runs of the hour before" in held["detail"]
     assert "asked for 11 new comments" in held["detail"]
     clock.advance(minutes=61)
     await unlink(keys[11:13])
-    assert _posted(side, keys[11:13]) == 2
-    assert _posted(side, keys[10:11]) == 0
+    assert _posted(driver, keys[11:13]) == 2
+    assert _posted(driver, keys[10:11]) == 0
 
 
 async def test_a_change_of_policy_and_the_switch_to_live_ask_too(world: World) -> None:
-    side = await _guarded(world, limits={**HIGH_DAY, "mode": "shadow"})
-    keys = [side.add(labels=["quiet"]) for _ in range(11)]
-    await side.sync()
-    await side.set_mode("live")
+    driver = await _guarded(world, limits={**HIGH_DAY, "mode": "shadow"})
+    keys = [driver.add(labels=["quiet"]) for _ in range(11)]
+    await driver.sync()
+    await driver.set_mode("live")
     run = await _last_run(world)
-    assert (run["mode"], run["writes"]["held"], _posted(side, keys)) == ("judge", 11, 0)
+    assert (run["mode"], run["writes"]["held"], _posted(driver, keys)) == ("evaluate", 11, 0)
     await world.send("PATCH", "/policy", {"exempt": {"labels": ["quiet"]}})
     await world.drain()
-    assert await _held(side) == []
+    assert await _held(driver) == []
     await world.send("PATCH", "/policy", {"exempt": {"labels": []}})
     await world.drain()
     run = await _last_run(world)
-    assert (run["mode"], run["writes"]["held"], _posted(side, keys)) == ("judge", 11, 0)
+    assert (run["mode"], run["writes"]["held"], _posted(driver, keys)) == ("evaluate", 11, 0)
     # Back in shadow nothing is held, and going live asks again.
-    await side.set_mode("shadow")
-    assert {(await side.notice(key))["state"] for key in keys} == {"shadow"}
+    await driver.set_mode("shadow")
+    assert {(await driver.notice(key))["state"] for key in keys} == {"shadow"}
     for key in keys[:2]:
-        side.finish(key)
-    await side.sync()
-    await side.set_mode("live")
-    held = await _held(side)
-    assert (len(held), _posted(side, keys)) == (9, 0)
+        driver.finish(key)
+    await driver.sync()
+    await driver.set_mode("live")
+    held = await _held(driver)
+    assert (len(held), _posted(driver, keys)) == (9, 0)
     assert {item["run"] for item in held} == {(await _last_run(world))["id"]}
 
 
 async def test_what_waits_for_other_reasons_is_still_the_guards_afterwards(
     world: World, clock: Clock
 ) -> None:
-    side = await _guarded(world)
-    keys = [side.add() for _ in range(11)]
-    run = await side.sync()
+    driver = await _guarded(world)
+    keys = [driver.add() for _ in range(11)]
+    run = await driver.sync()
     await world.send("PATCH", "/policy", {"grace": "PT2H"})
     await world.drain()
-    assert {(await side.notice(key))["reason"] for key in keys} == {"grace"}
+    assert {(await driver.notice(key))["reason"] for key in keys} == {"grace"}
     await world.send("PATCH", "/policy", {"grace": "PT0S"})
     await world.drain()
-    held = await _held(side)
+    held = await _held(driver)
     assert ({item["run"] for item in held}, len(held)) == ({run["id"]}, 11)
     assert f"Run {run['id']} asked for 11" in held[0]["detail"]
 
@@ -236,31 +238,33 @@ async def test_what_waits_for_other_reasons_is_still_the_guards_afterwards(
 async def test_two_runs_at_the_barrier_at_once_count_together(
     world: World, runtime: Runtime, clock: Clock, database_url: str
 ) -> None:
-    side = await _guarded(world, limits={**HIGH_DAY, "mode": "shadow"})
-    keys = [side.add() for _ in range(12)]
-    await side.sync()
+    driver = await _guarded(world, limits={**HIGH_DAY, "mode": "shadow"})
+    keys = [driver.add() for _ in range(12)]
+    await driver.sync()
     runs: list[int] = []
     closing: list[asyncio.Task[None]] = []
     async with runtime.sessions.begin() as session:
-        source = (await session.scalars(select(Source))).one()
+        source = (await session.scalars(select(SourceRow))).one()
         source.notices = {**source.notices, "mode": "live"}
         source_id = source.id
     async with holding(database_url) as holder:
-        await holder.hold("SELECT pg_advisory_xact_lock(%s, %s)", claims.LOCK_TURN, source_id)
+        await holder.hold("SELECT pg_advisory_xact_lock(%s, %s)", LOCK_SOURCE_NOTICES, source_id)
         for half in (keys[:6], keys[6:]):
-            runs.append(await _judge(runtime, source_id, half))
-            closing.append(asyncio.create_task(pipeline.carry_out(runtime, runs[-1])))
+            runs.append(await _evaluate(runtime, source_id, half))
+            closing.append(asyncio.create_task(pipeline.execute_run(runtime, runs[-1])))
             await holder.until_waiting(len(closing))
     await asyncio.gather(*closing)
     await world.drain()
-    assert (_posted(side, keys), len(await _held(side))) == (6, 6)
+    assert (_posted(driver, keys), len(await _held(driver))) == (6, 6)
 
 
-async def _judge(runtime: Runtime, source_id: int, keys: list[str]) -> int:
+async def _evaluate(runtime: Runtime, source_id: int, keys: list[str]) -> int:
     """A judge run for these epics; its id."""
     async with runtime.sessions.begin() as session:
-        await touching.mark(session, select(Epic.id).where(Epic.key.in_(keys)), runtime.clock())
-        return (await ledger.open_run(session, source_id, "judge", runtime.clock())).id
+        await invalidate.mark_for_evaluation(
+            session, select(EpicRow.id).where(EpicRow.key.in_(keys)), runtime.clock()
+        )
+        return (await open_run(session, source_id, "evaluate", runtime.clock())).id
 
 
 # --- a person's word ------------------------------------------------------------------------------
@@ -268,18 +272,18 @@ async def _judge(runtime: Runtime, source_id: int, keys: list[str]) -> int:
 
 @pytest.mark.parametrize("kind", dealt("test_approved_by_run_all_are_written"))
 async def test_approved_by_run_all_are_written(world: World, kind: str) -> None:
-    side = await _guarded(world, kind)
-    keys = [side.add() for _ in range(12)]
-    run = await side.sync()
-    side.describe(keys[0], "Key-Result: KR-1")  # nobody has synced it yet
-    side.tracker.log.clear()
+    driver = await _guarded(world, kind)
+    keys = [driver.add() for _ in range(12)]
+    run = await driver.sync()
+    driver.describe(keys[0], "Key-Result: KR-1")  # nobody has synced it yet
+    driver.tracker.log.clear()
     answer = await world.send("POST", "/notices/approve", {"run": run["id"]}, expect=202)
     assert answer == {"approved": 12, "skipped": []}
     await world.drain()
     # Each was fetched and judged again before it was written.
-    assert _posted(side, keys[1:]) == 11
-    assert _posted(side, keys[:1]) == 0
-    assert side.tracker.log.count(side.reads) == 12
+    assert _posted(driver, keys[1:]) == 11
+    assert _posted(driver, keys[:1]) == 0
+    assert driver.tracker.log.count(driver.reads) == 12
     after = await world.send("GET", f"/runs/{run['id']}")
     assert (after["writes"]["posted"], after["writes"]["pending"]) == (11, 0)
     again = await world.send("POST", "/notices/approve", {"run": run["id"]}, expect=202)
@@ -287,32 +291,32 @@ async def test_approved_by_run_all_are_written(world: World, kind: str) -> None:
 
 
 async def test_approved_past_the_cap_takes_its_slots(world: World, runtime: Runtime, clock: Clock) -> None:
-    side = await _guarded(world, limits={"per_run": 5, "per_day": 3, "max_share": 1})
-    keys = [side.add() for _ in range(6)]
-    run = await side.sync()
-    assert len(await _held(side)) == 6
+    driver = await _guarded(world, limits={"per_run": 5, "per_day": 3, "max_share": 1})
+    keys = [driver.add() for _ in range(6)]
+    run = await driver.sync()
+    assert len(await _held(driver)) == 6
     await world.send("POST", "/notices/approve", {"run": run["id"]})
     await world.drain()
-    assert _posted(side, keys) == 6
-    more = [side.add(), side.add()]
-    await side.sync()
-    held = await _held(side, "cap")
-    assert (len(held), _posted(side, more)) == (2, 0)
+    assert _posted(driver, keys) == 6
+    more = [driver.add(), driver.add()]
+    await driver.sync()
+    held = await _held(driver, "cap")
+    assert (len(held), _posted(driver, more)) == (2, 0)
     answer = await world.send("POST", "/notices/approve", {"ids": [held[0]["id"]]})
     assert answer["approved"] == 1
     await world.drain()
-    assert _posted(side, more) == 1
+    assert _posted(driver, more) == 1
     await later(world, runtime, clock, hours=24)
-    assert _posted(side, more) == 2
+    assert _posted(driver, more) == 2
 
 
 async def test_only_what_guard_or_cap_hold_is_approved(world: World) -> None:
-    side = await _guarded(world)
-    posted = side.add()
-    await side.sync()
-    keys = [side.add() for _ in range(11)]
-    run = await side.sync()
-    ids = [(await side.notice(key))["id"] for key in (posted, *keys[:2])]
+    driver = await _guarded(world)
+    posted = driver.add()
+    await driver.sync()
+    keys = [driver.add() for _ in range(11)]
+    run = await driver.sync()
+    ids = [(await driver.notice(key))["id"] for key in (posted, *keys[:2])]
     answer = await world.send("POST", "/notices/approve", {"ids": [*ids, 999]}, expect=202)
     assert answer["approved"] == 2
     assert answer["skipped"] == [
@@ -320,13 +324,13 @@ async def test_only_what_guard_or_cap_hold_is_approved(world: World) -> None:
         {"id": 999, "reason": "There is no such notice."},
     ]
     await world.drain()
-    assert _posted(side, keys) == 2
+    assert _posted(driver, keys) == 2
     await world.send("PATCH", "/sources/jira", {"notices": {"mode": "off"}})
     answer = await world.send("POST", "/notices/approve", {"run": run["id"]})
     assert (answer["approved"], len(answer["skipped"])) == (0, 9)
     assert answer["skipped"][0]["reason"] == "Its source is not live there but off; nothing new is written."
     await world.drain()
-    assert _posted(side, keys) == 2
+    assert _posted(driver, keys) == 2
 
 
 @pytest.mark.parametrize(
@@ -339,15 +343,15 @@ async def test_approving_takes_exactly_one_of_both(world: World, body: Any) -> N
 async def test_an_approved_one_that_has_to_wait_goes_by_itself_afterwards(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    side = await _guarded(world)
-    keys = [side.add() for _ in range(11)]
-    run = await side.sync()
+    driver = await _guarded(world)
+    keys = [driver.add() for _ in range(11)]
+    run = await driver.sync()
     await world.send("POST", "/notices/approve", {"run": run["id"]})
     await world.send("PATCH", "/policy", {"grace": "PT2H"})
     await world.drain()
-    assert _posted(side, keys) == 0
+    assert _posted(driver, keys) == 0
     await later(world, runtime, clock, hours=2)
-    assert _posted(side, keys) == 11
+    assert _posted(driver, keys) == 11
 
 
 # --- edits ----------------------------------------------------------------------------------------
@@ -356,49 +360,49 @@ async def test_an_approved_one_that_has_to_wait_goes_by_itself_afterwards(
 async def test_sixty_edits_an_hour_and_resolutions_first(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    side = JiraSide(world)
+    driver = JiraDriver(world)
     await world.goal("KR-1", "Checkout conversion")
-    await side.connect()
-    changed, closed = [side.add(), side.add()], [side.add() for _ in range(3)]
-    await side.sync()
+    await driver.connect()
+    changed, closed = [driver.add(), driver.add()], [driver.add() for _ in range(3)]
+    await driver.sync()
     clock.advance(minutes=1)
     for key in changed:
-        side.describe(key, "Key-Result: KR-99")
+        driver.describe(key, "Key-Result: KR-99")
     for key in closed:
-        side.label(key, "kr:KR-1")
+        driver.label(key, "kr:KR-1")
     await spent(runtime, 56, clock.now)
-    run = await side.sync()
+    run = await driver.sync()
 
     def edited() -> tuple[int, int]:
-        texts = [side.comments(key)[0] for key in (*changed, *closed)]
+        texts = [driver.comments(key)[0] for key in (*changed, *closed)]
         return sum("KR-99" in text for text in texts), sum("Aligned with" in text for text in texts)
 
     assert edited() == (1, 3)
     writes = (await world.send("GET", f"/runs/{run['id']}"))["writes"]
     assert (writes["resolved"], writes["pending"]) == (3, 1)
     # A new comment is no edit, and nobody asks the tracker in vain meanwhile.
-    newest = side.add()
-    await side.sync()
-    assert _posted(side, [newest]) == 1
-    side.tracker.log.clear()
+    newest = driver.add()
+    await driver.sync()
+    assert _posted(driver, [newest]) == 1
+    driver.tracker.log.clear()
     for _ in range(5):
         await later(world, runtime, clock, minutes=11)
-    assert (edited(), side.tracker.log.count()) == ((1, 3), 0)
+    assert (edited(), driver.tracker.log.count()) == ((1, 3), 0)
     await later(world, runtime, clock, minutes=5)
     assert edited() == (2, 3)
 
 
 async def test_a_wait_that_is_over_is_told_of_no_more(world: World, runtime: Runtime, clock: Clock) -> None:
-    side = JiraSide(world)
-    await side.connect()
-    key = side.add()
-    await side.sync()
+    driver = JiraDriver(world)
+    await driver.connect()
+    key = driver.add()
+    await driver.sync()
     await spent(runtime, 60, clock.now)
-    told = []
+    reported = []
     for description in ("Key-Result: KR-99", "As it was."):
-        side.describe(key, description)
+        driver.describe(key, description)
         clock.advance(minutes=1)
-        await side.sync()
-        notice = await side.notice(key)
-        told.append((notice["state"], notice["pending"], (notice["detail"] or "")[:32]))
-    assert told == [("posted", True, "60 comments were edited within t"), ("posted", False, "")]
+        await driver.sync()
+        notice = await driver.notice(key)
+        reported.append((notice["state"], notice["pending"], (notice["detail"] or "")[:32]))
+    assert reported == [("posted", True, "60 comments were edited within t"), ("posted", False, "")]

@@ -10,90 +10,98 @@ import psycopg
 import pytest
 
 from app.runtime import Runtime
-from mappings.health import Concern, Facts, Subject, health
+from app.webhooks.door import Intake
+from mappings.sources.health import HealthConcern, HealthFacts, HealthInput, assess_health
 from tests.conftest import Clock
-from tests.heard import SECRET
-from tests.judged import NOW
+from tests.evaluations import NOW
 from tests.synced import health as shown
 from tests.synced import later
 from tests.test_metrics import post_webhook
+from tests.webhook_deliveries import SECRET
 from tests.world import World
 
-READ = Concern("ok", "The last sync read everything.")
-DEAD = Concern("failing", "The token is dead.", "Make another.")
-HELD = Concern("degraded", "7 of 9 are gone.", "Or POST /api/v1/runs/4/accept-removals.")
-WELL = Subject("acme", has_secret=True, refused_at=None, last_run=READ)
+READ = HealthConcern("ok", "The last sync read everything.")
+DEAD = HealthConcern("failing", "The token is dead.", "Make another.")
+HELD = HealthConcern("degraded", "7 of 9 are gone.", "Or POST /api/v1/runs/4/accept-removals.")
+WELL = HealthInput("acme", has_secret=True, refused_at=None, last_run=READ)
 AGO = timedelta(minutes=10)
 
-CASES: list[tuple[str, Subject, Facts, str, str, str]] = [
-    ("all is well", WELL, Facts(), "ok", "read everything", ""),
-    ("never read", replace(WELL, last_run=Concern("unknown", "")), Facts(), "unknown", "", ""),
-    ("credentials", replace(WELL, last_run=DEAD), Facts(), "failing", "token is dead", "Make another"),
-    ("nobody works", WELL, Facts(somebody_works=False, due_since=NOW - AGO), "failing",
+CASES: list[tuple[str, HealthInput, HealthFacts, str, str, str]] = [
+    ("all is well", WELL, HealthFacts(), "ok", "read everything", ""),
+    ("never read", replace(WELL, last_run=HealthConcern("unknown", "")), HealthFacts(), "unknown", "", ""),
+    ("credentials", replace(WELL, last_run=DEAD), HealthFacts(), "failing", "token is dead", "Make another"),
+    ("nobody works", WELL, HealthFacts(has_worker=False, due_since=NOW - AGO), "failing",
      "due since 2026-11-16 11:50 UTC and no worker", "northing worker"),
-    ("nobody works, not long", WELL, Facts(somebody_works=False, due_since=NOW), "ok", "read everything", ""),
-    ("nothing to do", WELL, Facts(somebody_works=False), "ok", "read everything", ""),
-    ("late, and worked on", WELL, Facts(due_since=NOW - AGO), "ok", "read everything", ""),
-    ("signature", replace(WELL, refused_at=NOW - AGO), Facts(last_delivery_at=NOW - 2 * AGO), "degraded",
+    ("nobody works, not long", WELL, HealthFacts(has_worker=False, due_since=NOW), "ok", "read everything", ""),
+    ("nothing to do", WELL, HealthFacts(has_worker=False), "ok", "read everything", ""),
+    ("late, and worked on", WELL, HealthFacts(due_since=NOW - AGO), "ok", "read everything", ""),
+    ("signature", replace(WELL, refused_at=NOW - AGO), HealthFacts(last_delivery_at=NOW - 2 * AGO), "degraded",
      "refused, last at 2026-11-16 11:50 UTC, for their signature", "the same secret"),
-    ("signature, mended", replace(WELL, refused_at=NOW - AGO), Facts(last_delivery_at=NOW), "ok",
+    ("signature, mended", replace(WELL, refused_at=NOW - AGO), HealthFacts(last_delivery_at=NOW), "ok",
      "read everything", ""),
-    ("signature, long ago", replace(WELL, refused_at=NOW - 7 * AGO), Facts(), "ok", "read everything", ""),
-    ("no secret", replace(WELL, has_secret=False, refused_at=NOW - AGO), Facts(), "degraded",
+    ("signature, long ago", replace(WELL, refused_at=NOW - 7 * AGO), HealthFacts(), "ok", "read everything", ""),
+    ("no secret", replace(WELL, has_secret=False, refused_at=NOW - AGO), HealthFacts(), "degraded",
      "no webhook_secret", "PATCH of webhook_secret"),
-    ("unknown", WELL, Facts(unknown_deliveries=3), "ok", "of the past 90 days: 3 webhooks.",
+    ("unknown", WELL, HealthFacts(unknown_deliveries=3), "ok", "of the past 90 days: 3 webhooks.",
      "update Northing"),
-    ("failed", WELL, Facts(failed_deliveries=2), "degraded", "of the past 7 days: 2 webhooks.",
+    ("failed", WELL, HealthFacts(failed_deliveries=2), "degraded", "of the past 7 days: 2 webhooks.",
      "source=acme&state=failed"),
-    ("waiting", WELL, Facts(webhooks_wait=("GitHub limits us.", NOW)), "degraded",
+    ("waiting", WELL, HealthFacts(webhooks_wait=("GitHub limits us.", NOW)), "degraded",
      "wait until 2026-11-16 12:00 UTC: GitHub limits us.", "tried again"),
-    ("stopped", WELL, Facts(stopped=(("SHOP", "It is archived."),)), "degraded",
+    ("stopped", WELL, HealthFacts(paused_projects=(("SHOP", "It is archived."),)), "degraded",
      "written in SHOP, where the tracker takes no comments: It is archived.", "PATCH"),
-    ("stopped in many", WELL, Facts(stopped=tuple((f"P{n}", "No.") for n in range(5))), "degraded",
+    ("stopped in many", WELL, HealthFacts(paused_projects=tuple((f"P{n}", "No.") for n in range(5))), "degraded",
      "P0, P1, P2 and 2 more", "a day"),
-    ("guard", WELL, Facts(guarded=((12, 20), (13, 5))), "degraded",
+    ("guard", WELL, HealthFacts(held_by_guard=((12, 20), (13, 5))), "degraded",
      "Held by the guard until a person has looked at them: 25 new comments.",
      'approve {"run": 12}, {"run": 13}'),
-    ("removals", WELL, Facts(removals=((4, 7),)), "degraded",
+    ("removals", WELL, HealthFacts(removals=((4, 7),)), "degraded",
      "Kept, though a full run did not find them any more: 7 epics.",
      "POST /api/v1/runs/4/accept-removals"),
-    ("removals, said by the run", replace(WELL, last_run=HELD), Facts(removals=((4, 7),)), "degraded",
+    ("removals, said by the run", replace(WELL, last_run=HELD), HealthFacts(removals=((4, 7),)), "degraded",
      "7 of 9 are gone.", "runs/4/accept-removals"),
-    ("clock behind", WELL, Facts(clock_ahead=-7200.0), "degraded", "120 minutes behind ours", "NTP"),
-    ("clock ahead", WELL, Facts(clock_ahead=301.0), "degraded", "5 minutes ahead of ours", "NTP"),
-    ("clock well", WELL, Facts(clock_ahead=-299.0), "ok", "read everything", ""),
+    ("clock behind", WELL, HealthFacts(clock_ahead=-7200.0), "degraded", "120 minutes behind ours", "NTP"),
+    ("clock ahead", WELL, HealthFacts(clock_ahead=301.0), "degraded", "5 minutes ahead of ours", "NTP"),
+    ("clock well", WELL, HealthFacts(clock_ahead=-299.0), "ok", "read everything", ""),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("case", "subject", "facts", "state", "message", "what_to_do"), CASES)
+@pytest.mark.parametrize(("case", "source", "facts", "state", "message", "what_to_do"), CASES)
 def test_each_is_said_with_the_way_out(
-    case: str, subject: Subject, facts: Facts, state: str, message: str, what_to_do: str
+    case: str, source: HealthInput, facts: HealthFacts, state: str, message: str, what_to_do: str
 ) -> None:
-    said = health(subject, facts, NOW)
-    assert said.state == state, case
-    assert message in said.message
-    assert what_to_do in said.what_to_do
-    assert (said.what_to_do == "") == (what_to_do == "")
+    answer_text = assess_health(source, facts, NOW)
+    assert answer_text.state == state, case
+    assert message in answer_text.message
+    assert what_to_do in answer_text.what_to_do
+    assert (answer_text.what_to_do == "") == (what_to_do == "")
 
 
 def test_the_worst_comes_first_and_nothing_is_left_out() -> None:
-    facts = Facts(
-        unknown_deliveries=1, failed_deliveries=1, guarded=((1, 1),), clock_ahead=1000.0, removals=((2, 6),)
+    facts = HealthFacts(
+        unknown_deliveries=1,
+        failed_deliveries=1,
+        held_by_guard=((1, 1),),
+        clock_ahead=1000.0,
+        removals=((2, 6),),
     )
-    said = health(replace(WELL, last_run=DEAD), facts, NOW)
-    assert said.state == "failing"
-    assert said.message.startswith("The token is dead. Kept, though")
-    assert [one.state for one in said.concerns] == ["failing"] + ["degraded"] * 4 + ["ok"]
-    assert all(one.message in said.message and one.what_to_do in said.what_to_do for one in said.concerns)
+    answer_text = assess_health(replace(WELL, last_run=DEAD), facts, NOW)
+    assert answer_text.state == "failing"
+    assert answer_text.message.startswith("The token is dead. Kept, though")
+    assert [one.state for one in answer_text.concerns] == ["failing"] + ["degraded"] * 4 + ["ok"]
+    assert all(
+        one.message in answer_text.message and one.what_to_do in answer_text.what_to_do
+        for one in answer_text.concerns
+    )
     # That all was read is no answer to what is the matter.
-    assert READ.message not in health(WELL, facts, NOW).message
+    assert READ.message not in assess_health(WELL, facts, NOW).message
 
 
 # --- as it is stored ----------------------------------------------------------------------------
 
 
 async def test_a_wrong_signature_is_said_until_a_right_one_comes(
-    world: World, runtime: Runtime, clock: Clock
+    world: World, intake: Intake, clock: Clock
 ) -> None:
     issue = world.host.create("acme/shop", "One", labels=["epic"])
     await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
@@ -102,7 +110,7 @@ async def test_a_wrong_signature_is_said_until_a_right_one_comes(
                "repository": {"full_name": "acme/shop"}}  # fmt: skip
     for number in range(3):
         assert (await post_webhook(world.api, payload, f"w{number}", "issues", "wrong")).status_code == 401
-    await runtime.intake.counted()
+    await intake.write_counts_now()
     found = await shown(world, "github")
     assert (found["state"], "signature does not fit" in found["message"]) == ("degraded", True)
     clock.advance(seconds=5)
@@ -111,12 +119,12 @@ async def test_a_wrong_signature_is_said_until_a_right_one_comes(
 
 
 async def test_a_hostile_sender_costs_one_write_a_minute(
-    world: World, runtime: Runtime, database_url: str
+    world: World, intake: Intake, database_url: str
 ) -> None:
     await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
 
     async def row() -> Any:
-        await runtime.intake.counted()
+        await intake.write_counts_now()
         with psycopg.connect(database_url) as connection:
             return connection.execute("SELECT signature_refused_at, xmin FROM sources").fetchone()
 
@@ -160,7 +168,7 @@ async def test_what_waits_in_the_rows_is_said(
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("UPDATE notices SET state = 'held', reason = 'guard'")
         connection.execute(
-            "UPDATE source_projects SET writes_stopped_at = now(), writes_stopped_why = 'It is archived.'"
+            "UPDATE source_projects SET writes_paused_at = now(), writes_paused_reason = 'It is archived.'"
         )
         connection.execute("INSERT INTO held_removals SELECT id, 'x' FROM runs WHERE id = %s", [run["id"]])
         connection.execute(
@@ -171,7 +179,7 @@ async def test_what_waits_in_the_rows_is_said(
             " AS listed (state, reason, due_at, error)",
             [clock.now, clock.now + timedelta(minutes=5)],
         )
-        connection.execute("UPDATE tracker_readings SET clock_ahead = 900")
+        connection.execute("UPDATE rate_limits SET clock_ahead = 900")
     found = await shown(world)
     assert (found["state"], found["unknown_deliveries"]) == ("degraded", 1)
     for words in (

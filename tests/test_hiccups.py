@@ -10,18 +10,18 @@ from itertools import pairwise
 import pytest
 from fastapi import FastAPI
 
-from app.jobs import sweep
+from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.base import Unanswered, Unavailable
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
-from mappings import trouble
-from mappings.ledger import AT_ONCE
-from mappings.tables import Delivery, Notice, Run
+from mappings import backoff
+from mappings.leases import AT_ONCE
+from mappings.tables import DeliveryRow, NoticeRow, RunRow
 from tests.conftest import Clock
-from tests.heard import SECRET, doors, settle
-from tests.sides import Side, side_of
 from tests.synced import all_of, later
+from tests.tracker_drivers import TrackerDriver, driver_of
+from tests.webhook_deliveries import SECRET, doors, process_everything
 from tests.world import World
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -34,13 +34,13 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
     ("lasted", "seconds"), [(-7200, 5), (0, 5), (4, 5), (12.5, 12.5), (60, 60), (61, 60), (10**7, 60)]
 )
 def test_where_nobody_names_a_time_the_wait_grows_with_the_trouble(lasted: float, seconds: float) -> None:
-    assert Unavailable("Away.").rest(timedelta(seconds=lasted)) == timedelta(seconds=seconds)
+    assert Unavailable("Away.").retry_delay(timedelta(seconds=lasted)) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("lasted", [0, 3600])
 @pytest.mark.parametrize("named", [1.0, 60.0, 1800.0])
 def test_a_time_that_was_named_stands(named: float, lasted: int) -> None:
-    assert Unavailable("Limited.", named).rest(timedelta(seconds=lasted)) == timedelta(seconds=named)
+    assert Unavailable("Limited.", named).retry_delay(timedelta(seconds=lasted)) == timedelta(seconds=named)
 
 
 def test_who_does_not_know_what_became_of_a_write_waits_a_minute() -> None:
@@ -64,29 +64,29 @@ def test_trouble_goes_on_where_it_comes_back_soon_after_the_last_wait(
     due = AT_ONCE if went_on is None else NOON + timedelta(seconds=went_on)
     since = NOON + timedelta(seconds=began)
     expected = timedelta(seconds=lasted)
-    assert trouble.of_run(Run(started_at=since, due_at=due), NOON) == expected
-    assert trouble.of_notice(Notice(updated_at=since, due_at=due), NOON) == expected
-    assert trouble.of_deliveries([Delivery(received_at=since, due_at=due)], NOON) == expected
+    assert backoff.run_in_trouble_for(RunRow(started_at=since, due_at=due), NOON) == expected
+    assert backoff.notice_in_trouble_for(NoticeRow(updated_at=since, due_at=due), NOON) == expected
+    assert backoff.deliveries_in_trouble_for([DeliveryRow(received_at=since, due_at=due)], NOON) == expected
 
 
 def test_of_several_deliveries_the_one_that_waits_longest_tells() -> None:
-    def one(received: int, due: datetime) -> Delivery:
-        return Delivery(received_at=NOON - timedelta(seconds=received), due_at=due)
+    def one(received: int, due: datetime) -> DeliveryRow:
+        return DeliveryRow(received_at=NOON - timedelta(seconds=received), due_at=due)
 
     found = [one(0, AT_ONCE), one(30, NOON), one(20, NOON), one(9000, AT_ONCE)]
-    assert trouble.of_deliveries(found, NOON) == timedelta(seconds=30)
-    assert trouble.of_deliveries([], NOON) == timedelta(0)
+    assert backoff.deliveries_in_trouble_for(found, NOON) == timedelta(seconds=30)
+    assert backoff.deliveries_in_trouble_for([], NOON) == timedelta(0)
 
 
 # --- each kind of work ---------------------------------------------------------------------------
 
 
 @pytest.fixture
-async def side(
+async def driver(
     request: pytest.FixtureRequest, world: World, applications: list[FastAPI]
-) -> AsyncIterator[Side]:
+) -> AsyncIterator[TrackerDriver]:
     """A live source of either kind that hears of every change, and one live key result."""
-    made = side_of(world, request.param)
+    made = driver_of(world, request.param)
     await world.goal("KR-1")
     await made.connect(webhook_secret=SECRET)
     await made.sync("full")
@@ -100,36 +100,39 @@ class Work:
     """`begin` has it done as far as the tracker lets it; `waits` says until when it waits, None where it is
     done; `asks` is the request that fails."""
 
-    begin: Callable[[Side], Awaitable[object]]
+    begin: Callable[[TrackerDriver], Awaitable[object]]
     waits: str
-    asks: Callable[[Side], str]
+    asks: Callable[[TrackerDriver], str]
     job: str
 
 
-async def _sync(side: Side) -> None:
-    await side.sync()
+async def _sync(driver: TrackerDriver) -> None:
+    await driver.sync()
 
 
-async def _add(side: Side) -> None:
-    side.add("An epic without a key result")
-    await settle(side.world)
+async def _add(driver: TrackerDriver) -> None:
+    driver.add("An epic without a key result")
+    await process_everything(driver.world)
 
 
 WORK = {
     "run": Work(
         _sync,
         "SELECT due_at FROM runs WHERE state = 'waiting'",
-        lambda side: "GET */myself" if side.kind == "jira" else "GET */user",
+        lambda driver: "GET */myself" if driver.kind == "jira" else "GET */user",
         "read",
     ),
     "webhooks": Work(
         _add,
         "SELECT min(due_at) FROM deliveries WHERE due_at IS NOT NULL",
-        lambda side: side.reads,
+        lambda driver: driver.reads,
         "take_deliveries",
     ),
     "comment": Work(
-        _add, "SELECT due_at FROM notices WHERE due_at IS NOT NULL", lambda side: side.looks, "write_tickets"
+        _add,
+        "SELECT due_at FROM notices WHERE due_at IS NOT NULL",
+        lambda driver: driver.looks,
+        "write_tickets",
     ),
 }
 HICCUPS: list[Action] = [
@@ -148,12 +151,12 @@ async def until(runtime: Runtime, work: Work) -> datetime | None:
 
 @pytest.mark.parametrize("name", WORK)
 async def test_one_hiccup_costs_seconds(
-    side: Side, world: World, runtime: Runtime, clock: Clock, name: str
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock, name: str
 ) -> None:
     work = WORK[name]
     for number, hiccup in enumerate(HICCUPS):
-        fault = side.tracker.faults.add(work.asks(side), hiccup)
-        await work.begin(side)
+        fault = driver.tracker.faults.add(work.asks(driver), hiccup)
+        await work.begin(driver)
         waits = await until(runtime, work)
         assert fault.struck == 1
         assert waits is not None
@@ -162,11 +165,11 @@ async def test_one_hiccup_costs_seconds(
         await later(world, runtime, clock, seconds=4)
         assert await until(runtime, work) == waits
         await later(world, runtime, clock, seconds=2)
-        await settle(world)
+        await process_everything(world)
         assert await until(runtime, work) is None
         clock.advance(minutes=5)
-    keys = [item["key"] for item in (await world.send("GET", f"/epics?source={side.kind}"))["items"]]
-    assert [len(side.comments(key)) for key in keys] == [1] * (0 if name == "run" else len(HICCUPS))
+    keys = [item["key"] for item in (await world.send("GET", f"/epics?source={driver.kind}"))["items"]]
+    assert [len(driver.comments(key)) for key in keys] == [1] * (0 if name == "run" else len(HICCUPS))
 
 
 async def wakes_by_itself(runtime: Runtime, work: Work) -> None:
@@ -181,30 +184,30 @@ async def wakes_by_itself(runtime: Runtime, work: Work) -> None:
     assert 0 < seconds <= 6
 
 
-@pytest.mark.parametrize("side", ["github"], indirect=True)
+@pytest.mark.parametrize("driver", ["github"], indirect=True)
 @pytest.mark.parametrize("name", WORK)
 async def test_an_outage_is_asked_about_once_a_minute(
-    side: Side, world: World, runtime: Runtime, clock: Clock, name: str
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock, name: str
 ) -> None:
     work = WORK[name]
-    side.tracker.faults.add(work.asks(side), faults.proxy_page(502), times=None)
+    driver.tracker.faults.add(work.asks(driver), faults.proxy_page(502), times=None)
     began = clock()
-    await work.begin(side)
+    await work.begin(driver)
     asked = [clock()]
     while clock() - began < timedelta(minutes=30):
         waits = await until(runtime, work)
         assert waits is not None
         await later(world, runtime, clock, seconds=(waits - clock()).total_seconds())
         asked.append(clock())
-        assert side.tracker.log.count(work.asks(side)) == len(asked)
+        assert driver.tracker.log.count(work.asks(driver)) == len(asked)
     assert len(asked) <= 37
     gaps = [(after - before).total_seconds() for before, after in pairwise(asked)]
     assert gaps == sorted(gaps)
     assert 5 <= gaps[0] <= 6
     assert 60 <= gaps[-1] <= 61
-    side.tracker.faults.clear()
+    driver.tracker.faults.clear()
     await later(world, runtime, clock, seconds=61)
-    await settle(world)
+    await process_everything(world)
     assert await until(runtime, work) is None
 
 

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.sandbox.faults import Action, answer_of
-from tests.sides import KINDS, Side, side_of
 from tests.synced import keys
+from tests.tracker_drivers import KINDS, TrackerDriver, driver_of
 from tests.world import World
 
 LISTINGS = {"jira": "POST */search/jql", "github": "GET */repos/acme/shop/issues"}
@@ -71,14 +71,14 @@ HOSTILE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_no_answer_breaks_a_run_down(world: World, kind: str) -> None:
-    side: Side = side_of(world, kind)
-    key = side.add("An epic")
-    await side.connect(mode="off")
+    driver: TrackerDriver = driver_of(world, kind)
+    key = driver.add("An epic")
+    await driver.connect(mode="off")
     ended = {}
     for name, change in HOSTILE.items():
-        side.tracker.faults.add(LISTINGS[kind], answering(change), times=None)
-        run = await side.sync("full")
-        side.tracker.faults.clear()
+        driver.tracker.faults.add(LISTINGS[kind], answering(change), times=None)
+        run = await driver.sync("full")
+        driver.tracker.faults.clear()
         error = run["error"] or {"code": None, "message": "", "what_to_do": "x"}
         ended[name] = (run["state"], error["code"])
         assert run["state"] in ("succeeded", "partial", "failed"), name
@@ -87,7 +87,7 @@ async def test_no_answer_breaks_a_run_down(world: World, kind: str) -> None:
         assert error["what_to_do"]
     assert {state for state, _ in ended.values()} >= {"succeeded"}
     assert ended["nothing"][0] != "succeeded"
-    run = await side.sync("full")
+    run = await driver.sync("full")
     assert (run["state"], run["error"]) == ("succeeded", None)
     assert await keys(world, kind) == [key]
-    assert (await side.epic(key))["title"] == "An epic"
+    assert (await driver.epic(key))["title"] == "An epic"

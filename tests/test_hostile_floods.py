@@ -10,27 +10,13 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from connectors import bodies
-from connectors.base import (
-    BadPayload,
-    ConnectorError,
-    EpicRef,
-    Unanswered,
-)
-from connectors.bodies import Body
+from connectors import http_body
+from connectors.base import BadPayload, ConnectorError, EpicRef, Unanswered
 from connectors.github import payloads as github_payloads
+from connectors.http_body import BoundedBody
 from connectors.jira import payloads as jira_payloads
 from connectors.registry import KINDS
-from tests.rawhost import (
-    KEYS,
-    MARKER,
-    READING,
-    WRITING,
-    Call,
-    connector_on,
-    host,
-    walk,
-)
+from tests.rawhost import KEYS, MARKER, READING, WRITING, Call, connector_on, host, walk
 
 
 async def endless(first: bytes, piece: bytes) -> AsyncIterator[bytes]:
@@ -68,7 +54,7 @@ FLOODS: dict[str, Callable[[], tuple[bytes, bytes, int]]] = {
 async def test_an_answer_without_an_end_is_left(
     kind: str, flood: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "MOST", BOUND)
+    monkeypatch.setattr(http_body, "MOST_BYTES", BOUND)
     first, piece, most = FLOODS[flood]()
     async with host() as tracker:
         connector = connector_on(kind, tracker.url)
@@ -163,7 +149,7 @@ PACKED = gzip.compress(b'{"id": 1}')
 )
 def test_what_a_body_is_taken_for(encoding: str | None, pieces: list[bytes], whole: bytes | str) -> None:
     def taken() -> bytes:
-        body = Body(encoding, most=100)
+        body = BoundedBody(encoding, most=100)
         for piece in pieces:
             body.take(piece)
         return body.whole()

@@ -21,11 +21,11 @@ from connectors.document import Document, Link, Paragraph, Text
 from connectors.github.text import lines_of as github_lines
 from connectors.jira.payloads import ticket_of
 from connectors.jira.text import lines_of as jira_lines
-from connectors.lenient import loads
+from connectors.json import parse_json
 from connectors.markup import clean, storable, to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
-from mappings.commands import LinkTo, answer, in_words, parse
-from mappings.references import KEY, declared
+from mappings.commands.parse import LinkCommand, command_text, joined_answer, parse_commands
+from mappings.links.references import KEY, parse_references
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -54,8 +54,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "GitHub's Markdown": github_lines,
     "Jira's wiki": jira_lines,
     "Jira's ADF": lambda text: jira_lines(_adf(text)),
-    "references": lambda text: declared(text.split("\n"), [text]),
-    "commands": lambda text: parse(text.split("\n"), NOW),
+    "references": lambda text: parse_references(text.split("\n"), [text]),
+    "commands": lambda text: parse_commands(text.split("\n"), NOW),
     "one line": clean,
     "stored": storable,
     "said back": _said_back,
@@ -111,7 +111,7 @@ def test_a_deep_adf_document_is_walked_without_recursion() -> None:
 )
 def test_json_that_no_tracker_means_is_refused_and_never_a_breakdown(content: bytes) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011  (that it is no other is what counts)
-        loads(content)
+        parse_json(content)
     assert len(str(refused.value)) < 1_000
 
 
@@ -126,11 +126,11 @@ def test_json_that_no_tracker_means_is_refused_and_never_a_breakdown(content: by
     ],
 )
 def test_json_that_is_only_odd_is_read_and_heard(content: bytes) -> None:
-    payload = loads(content)
+    payload = parse_json(content)
     assert isinstance(payload, dict)
     for kind in KINDS.values():
         for event in (None, "issues", "issue_comment", *payload):
-            hint = kind.webhooks.hear(event, payload | {"action": payload, "issue": [payload]})
+            hint = kind.webhooks.parse_event(event, payload | {"action": payload, "issue": [payload]})
             assert hint.kind in ("ignored", "unknown")
 
 
@@ -203,12 +203,12 @@ NODES = st.recursive(
 def test_any_description_gives_lines_that_can_be_stored_and_only_keys(text: str) -> None:
     for lines in (github_lines(text), jira_lines(text), jira_lines(_adf(text))):
         assert all("\n" not in line and line == storable(line) and len(line) <= 1_000 for line in lines)
-        assert all(KEY.fullmatch(found.key) for found in declared(lines, [text]))
-        for command in parse(lines, NOW):
-            assert not isinstance(command, LinkTo) or all(map(KEY.fullmatch, command.keys))
-            assert in_words(command) == storable(in_words(command))
-            said = answer([in_words(command)])
-            assert said is None or len(said) <= 2_000
+        assert all(KEY.fullmatch(found.key) for found in parse_references(lines, [text]))
+        for command in parse_commands(lines, NOW):
+            assert not isinstance(command, LinkCommand) or all(map(KEY.fullmatch, command.keys))
+            assert command_text(command) == storable(command_text(command))
+            message = joined_answer([command_text(command)])
+            assert message is None or len(message) <= 2_000
 
 
 @given(NODES | JSON)

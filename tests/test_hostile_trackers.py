@@ -11,24 +11,10 @@ import pytest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from connectors.base import (
-    BadPayload,
-    ConnectorError,
-    Rejected,
-    Unauthorized,
-)
+from connectors.base import BadPayload, ConnectorError, Rejected, Unauthorized
 from connectors.registry import KINDS
 from connectors.sandbox.faults import Action, answer_of
-from tests.rawhost import (
-    AUTHORIZATION,
-    READING,
-    TOKEN,
-    WRITING,
-    Host,
-    connector_on,
-    host,
-    walk,
-)
+from tests.rawhost import AUTHORIZATION, READING, TOKEN, WRITING, Host, connector_on, host, walk
 from tests.test_tracker_faults_calls import READS, WRITES, target
 from tests.world import World
 
@@ -191,8 +177,8 @@ async def test_words_of_a_refusal_are_shown_as_harmless_words_without_our_login(
 ) -> None:
     """A NUL and half a surrogate pair in an error once broke the run down: PostgreSQL takes neither."""
     bot = world.site.bot if kind == "jira" else world.host.bot
-    said = r"no\u0000 \ud83d \u001b[2J \u202e<script>alert(1)</script> \nFAKE " + bot.token + "x" * 10_000
-    body = f'{{"message": "{said}", "errorMessages": ["{said}"], "errors": {{"\\u0000": "{said}"}}}}'
+    message = r"no\u0000 \ud83d \u001b[2J \u202e<script>alert(1)</script> \nFAKE " + bot.token + "x" * 10_000
+    body = f'{{"message": "{message}", "errorMessages": ["{message}"], "errors": {{"\\u0000": "{message}"}}}}'
     tracker = world.jira if kind == "jira" else world.github
 
     async def refuse(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

@@ -191,10 +191,10 @@ async def test_a_site_without_any_of_these_calls() -> None:
 
 def pages(*, items: int, size: int, member: str, **says: Any) -> Callable[[PreparedRequest], Answer]:
     """A list of so many items; `heeds`: whether it looks at `startAt`; what else it says goes with it."""
-    heeds = says.pop("heeds", True)
+    respects = says.pop("respects", True)
 
     def reply(request: PreparedRequest) -> Answer:
-        start = int(parse_qs(urlsplit(request.url or "").query)["startAt"][0]) if heeds else 0
+        start = int(parse_qs(urlsplit(request.url or "").query)["startAt"][0]) if respects else 0
         shown = range(start, min(start + size, items))
         return 200, {}, json.dumps({member: [{"id": str(n), "key": f"P{n}"} for n in shown]} | says)
 
@@ -202,10 +202,10 @@ def pages(*, items: int, size: int, member: str, **says: Any) -> Callable[[Prepa
 
 
 @pytest.mark.parametrize("says", [{}, {"isLast": False}, {"total": 9}, {"total": 9, "isLast": False}])
-async def test_a_list_that_does_not_heed_where_to_start_is_not_read_for_ever(
+async def test_a_list_that_does_not_respect_where_to_start_is_not_read_for_ever(
     jira: responses.RequestsMock, make: Make, says: dict[str, Any]
 ) -> None:
-    lists = pages(items=9, size=3, member="values", heeds=False, **says)
+    lists = pages(items=9, size=3, member="values", respects=False, **says)
     jira.add_callback("GET", f"{API}/project/search", lists)
     with pytest.raises(BadPayload, match="nothing new"):
         await make({"projects": None}).projects()
@@ -213,7 +213,7 @@ async def test_a_list_that_does_not_heed_where_to_start_is_not_read_for_ever(
 
 
 async def test_the_same_of_a_ticket_s_comments(jira: responses.RequestsMock, make: Make) -> None:
-    jira.add_callback("GET", COMMENTS, pages(items=9, size=3, member="comments", heeds=False))
+    jira.add_callback("GET", COMMENTS, pages(items=9, size=3, member="comments", respects=False))
     with pytest.raises(BadPayload, match="nothing new"):
         await make().find_comments(REF, MARKER)
 
@@ -238,7 +238,7 @@ async def test_what_moved_to_the_next_page_is_not_counted_twice(
 async def test_a_list_of_named_projects_ends_when_all_are_there(
     jira: responses.RequestsMock, make: Make
 ) -> None:
-    jira.add_callback("GET", f"{API}/project/search", pages(items=1, size=3, member="values", heeds=False))
+    jira.add_callback("GET", f"{API}/project/search", pages(items=1, size=3, member="values", respects=False))
     (project,) = await make({"projects": ["P0"]}).projects()
     assert (project.key, project.problem, len(jira.calls)) == ("P0", None, 1)
 

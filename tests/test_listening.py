@@ -23,12 +23,12 @@ from sqlalchemy import make_url
 from structlog.testing import capture_logs
 
 from app.database import DatabaseNotReady, engine_for, libpq_url, sessions_for
-from app.listening import checked, listen
+from app.jobs.listen import listen, notifications_checked
 from app.runtime import Runtime
-from app.server import opened
+from app.server.server import open_runtime
 from app.settings import Settings
 from tests.conftest import ADMIN_TOKEN
-from tests.processes import data_folder, environment_of, said, started
+from tests.processes import data_folder, environment_of, started, wait_for_output
 from tests.synced import OFF
 from tests.world import World
 
@@ -136,7 +136,7 @@ async def test_where_notifications_never_arrive_one_line_says_what_to_do(
             async with listening(deaf) as heard:
                 await warned(logs, "NORTHING_LISTEN_URL")
                 assert heard.times == 0
-            async with checked(deaf):
+            async with notifications_checked(deaf):
                 while len(logs) < 2:
                     await asyncio.sleep(0.01)
     first, second = logs
@@ -148,7 +148,7 @@ async def test_where_notifications_never_arrive_one_line_says_what_to_do(
 
 async def test_a_check_that_is_heard_says_nothing(runtime: Runtime) -> None:
     with capture_logs() as logs:
-        async with checked(runtime):
+        async with notifications_checked(runtime):
             others = asyncio.all_tasks() - {asyncio.current_task()}
             (check,) = [task for task in others if task.get_name() == "check of notifications"]
             await asyncio.wait({check}, timeout=30)
@@ -161,11 +161,11 @@ async def test_to_listen_elsewhere_is_refused_at_the_start(
 ) -> None:
     """Its jobs would be another database's."""
     same = settings.model_copy(update={"listen_url": SecretStr(database_url)})
-    async with opened(same, database_url):
+    async with open_runtime(same, database_url):
         pass
     other = settings.model_copy(update={"listen_url": SecretStr(postgresql("postgres"))})
     with pytest.raises(DatabaseNotReady, match="NORTHING_LISTEN_URL leads to another database"):
-        async with opened(other, database_url):
+        async with open_runtime(other, database_url):
             pass
 
 
@@ -234,7 +234,10 @@ async def test_through_a_pooler_a_direct_url_is_what_helps(
             await warned(logs, "NORTHING_LISTEN_URL")
             assert heard.times == 0
     with capture_logs() as logs:
-        async with on(runtime, pooler, database_url) as hears, listening(hears) as heard:
+        async with (
+            on(runtime, pooler, database_url) as accepts_commands,
+            listening(accepts_commands) as heard,
+        ):
             await heard.until(1)
             await execute(pooler, f"NOTIFY {CHANNEL}")
             await heard.until(2)
@@ -248,7 +251,11 @@ async def test_through_a_pooler_everything_still_works(
     world.site.create("SHOP", "One-page checkout")
     pooled = settings.model_copy(update={"database_url": SecretStr(pooler)})
     with started("serve", env=environment_of(pooled, port="0"), cwd=tmp_path) as process:
-        url = (await asyncio.to_thread(said, process, "serves http://"))[-1].split("serves ")[1].split(",")[0]
+        url = (
+            (await asyncio.to_thread(wait_for_output, process, "serves http://"))[-1]
+            .split("serves ")[1]
+            .split(",")[0]
+        )
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
             world.api = client

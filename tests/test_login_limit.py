@@ -13,7 +13,9 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import event
 
-from app.access import Caller, Door, Latest, NotKnown, TooManyFailures, token_hash
+from app.auth.authenticator import Authenticator, UnknownToken, token_hash
+from app.auth.rate_limit import LatestValues, TooManyFailures
+from app.auth.roles import Caller
 from app.runtime import Runtime
 from tests.conftest import ADMIN_TOKEN, Clock
 
@@ -21,113 +23,117 @@ ME, ANOTHER = "192.0.2.1", "192.0.2.2"
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door(token_hash(ADMIN_TOKEN))
+def authenticator() -> Authenticator:
+    return Authenticator(token_hash(ADMIN_TOKEN))
 
 
 @pytest.fixture
 async def asked(runtime: Runtime) -> AsyncIterator[list[str]]:
     """The look-ups of tokens."""
-    said: list[str] = []
+    message: list[str] = []
 
     def note(_c: Any, _u: Any, statement: str, *_: Any) -> None:
         if "FROM tokens" in statement:
-            said.append(statement)
+            message.append(statement)
 
     event.listen(runtime.engine.sync_engine, "before_cursor_execute", note)
-    yield said
+    yield message
     event.remove(runtime.engine.sync_engine, "before_cursor_execute", note)
 
 
-async def tried(door: Door, runtime: Runtime, token: str, host: str | None = ME) -> str | int:
+async def tried(
+    authenticator: Authenticator, runtime: Runtime, token: str, host: str | None = ME
+) -> str | int:
     """The role, `no`, or the seconds to wait."""
     try:
-        return (await door.admit(runtime, token, host)).role
-    except NotKnown:
+        return (await authenticator.authenticate(runtime, token, host)).role
+    except UnknownToken:
         return "no"
     except TooManyFailures as limit:
         return limit.seconds
 
 
-async def fail(door: Door, runtime: Runtime, times: int = 10, host: str | None = ME) -> None:
+async def fail(
+    authenticator: Authenticator, runtime: Runtime, times: int = 10, host: str | None = ME
+) -> None:
     for number in range(times):
-        assert await tried(door, runtime, f"guess {number}", host) == "no"
+        assert await tried(authenticator, runtime, f"guess {number}", host) == "no"
 
 
 async def test_the_eleventh_failure_within_a_minute_is_not_looked_up(
-    door: Door, runtime: Runtime, clock: Clock, asked: list[str]
+    authenticator: Authenticator, runtime: Runtime, clock: Clock, asked: list[str]
 ) -> None:
-    await fail(door, runtime, 9)
+    await fail(authenticator, runtime, 9)
     clock.advance(seconds=20)
-    await fail(door, runtime, 1)
+    await fail(authenticator, runtime, 1)
     assert len(asked) == 10
-    assert await tried(door, runtime, "one more") == 40
-    assert await tried(door, runtime, ADMIN_TOKEN) == 40  # or that one could be guessed on and on
+    assert await tried(authenticator, runtime, "one more") == 40
+    assert await tried(authenticator, runtime, ADMIN_TOKEN) == 40  # or that one could be guessed on and on
     assert len(asked) == 10
     clock.advance(seconds=39.5)
-    assert await tried(door, runtime, "one more") == 1
+    assert await tried(authenticator, runtime, "one more") == 1
     clock.advance(seconds=0.5)
-    await fail(door, runtime, 9)  # those of the first moment are forgotten, the one after stays
-    assert await tried(door, runtime, "one more") == 20
+    await fail(authenticator, runtime, 9)  # those of the first moment are forgotten, the one after stays
+    assert await tried(authenticator, runtime, "one more") == 20
     assert len(asked) == 19
 
 
-async def test_another_address_goes_on(door: Door, runtime: Runtime) -> None:
-    await fail(door, runtime)
-    assert await tried(door, runtime, ADMIN_TOKEN, ANOTHER) == "admin"
-    assert await tried(door, runtime, "guess", ANOTHER) == "no"
+async def test_another_address_goes_on(authenticator: Authenticator, runtime: Runtime) -> None:
+    await fail(authenticator, runtime)
+    assert await tried(authenticator, runtime, ADMIN_TOKEN, ANOTHER) == "admin"
+    assert await tried(authenticator, runtime, "guess", ANOTHER) == "no"
     # Who was let in elsewhere is known here too.
-    assert await tried(door, runtime, ADMIN_TOKEN) == "admin"
-    assert await tried(door, runtime, "guess") == 60
+    assert await tried(authenticator, runtime, ADMIN_TOKEN) == "admin"
+    assert await tried(authenticator, runtime, "guess") == 60
 
 
 async def test_who_was_let_in_within_the_hour_goes_on_from_a_limited_address(
-    door: Door, runtime: Runtime, clock: Clock
+    authenticator: Authenticator, runtime: Runtime, clock: Clock
 ) -> None:
-    assert await tried(door, runtime, ADMIN_TOKEN) == "admin"
+    assert await tried(authenticator, runtime, ADMIN_TOKEN) == "admin"
     for _ in range(5):
         clock.advance(minutes=59)
-        await fail(door, runtime)
-        assert await tried(door, runtime, "one more") == 60
-        assert await tried(door, runtime, ADMIN_TOKEN) == "admin"
+        await fail(authenticator, runtime)
+        assert await tried(authenticator, runtime, "one more") == 60
+        assert await tried(authenticator, runtime, ADMIN_TOKEN) == "admin"
     clock.advance(minutes=60)
-    await fail(door, runtime)
-    assert await tried(door, runtime, ADMIN_TOKEN) == 60
+    await fail(authenticator, runtime)
+    assert await tried(authenticator, runtime, ADMIN_TOKEN) == 60
     clock.advance(minutes=1)
-    assert await tried(door, runtime, ADMIN_TOKEN) == "admin"
+    assert await tried(authenticator, runtime, ADMIN_TOKEN) == "admin"
 
 
 async def test_a_token_once_known_and_deleted_is_a_guess_like_any_other(
-    api: httpx.AsyncClient, door: Door, runtime: Runtime
+    api: httpx.AsyncClient, authenticator: Authenticator, runtime: Runtime
 ) -> None:
     made = (await api.post("/api/v1/tokens", json={"name": "ci", "role": "viewer"})).json()
-    assert await tried(door, runtime, made["token"]) == "viewer"
+    assert await tried(authenticator, runtime, made["token"]) == "viewer"
     assert (await api.delete(f"/api/v1/tokens/{made['id']}")).status_code == 204
     for _ in range(10):
-        assert await tried(door, runtime, made["token"]) == "no"
-    assert await tried(door, runtime, made["token"]) == 60
+        assert await tried(authenticator, runtime, made["token"]) == "no"
+    assert await tried(authenticator, runtime, made["token"]) == 60
 
 
 async def test_a_burst_of_guesses_is_looked_up_ten_times(
-    door: Door, runtime: Runtime, asked: list[str]
+    authenticator: Authenticator, runtime: Runtime, asked: list[str]
 ) -> None:
-    results = await asyncio.gather(*(tried(door, runtime, f"guess {n}") for n in range(60)))
+    results = await asyncio.gather(*(tried(authenticator, runtime, f"guess {n}") for n in range(60)))
     assert (results.count("no"), results.count(60)) == (10, 50)
     assert len(asked) == 10
 
 
 async def test_a_burst_with_one_good_token_is_all_let_in(
-    api: httpx.AsyncClient, door: Door, runtime: Runtime
+    api: httpx.AsyncClient, authenticator: Authenticator, runtime: Runtime
 ) -> None:
     made = (await api.post("/api/v1/tokens", json={"name": "ci", "role": "editor"})).json()
-    results = await asyncio.gather(*(tried(door, runtime, made["token"]) for _ in range(30)))
+    results = await asyncio.gather(*(tried(authenticator, runtime, made["token"]) for _ in range(30)))
     assert set(results) == {"editor"}
 
 
-async def test_no_token_is_no_guess(door: Door, runtime: Runtime) -> None:
+async def test_no_token_is_no_guess(authenticator: Authenticator, runtime: Runtime) -> None:
     for _ in range(20):
-        assert await tried(door, runtime, "") == "no"
-    assert await tried(door, runtime, ADMIN_TOKEN) == "admin"
+        assert await tried(authenticator, runtime, "") == "no"
+    assert await tried(authenticator, runtime, ADMIN_TOKEN) == "admin"
 
 
 SAME = [
@@ -142,15 +148,15 @@ SAME = [
 
 @pytest.mark.parametrize(("hosts", "same"), SAME)
 async def test_an_address_is_what_one_machine_has(
-    door: Door, runtime: Runtime, hosts: tuple[str | None, str | None], same: bool
+    authenticator: Authenticator, runtime: Runtime, hosts: tuple[str | None, str | None], same: bool
 ) -> None:
     first, second = hosts
-    await fail(door, runtime, host=first)
-    assert await tried(door, runtime, "guess", second) == (60 if same else "no")
+    await fail(authenticator, runtime, host=first)
+    assert await tried(authenticator, runtime, "guess", second) == (60 if same else "no")
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    latest: Latest[int] = Latest(3)
+    latest: LatestValues[int] = LatestValues(3)
     for key in (1, 2, 3, 1, 4):
         latest.put(key, key)
     assert [latest.get(key) for key in (1, 2, 3, 4)] == [1, None, 3, 4]
@@ -196,5 +202,5 @@ async def test_api_and_pages_count_together_and_say_when_to_come_back(
     assert "guess" not in caplog.text
 
 
-async def test_names_of_callers(door: Door, runtime: Runtime) -> None:
-    assert await door.admit(runtime, ADMIN_TOKEN, ME) == Caller("admin token", "admin")
+async def test_names_of_callers(authenticator: Authenticator, runtime: Runtime) -> None:
+    assert await authenticator.authenticate(runtime, ADMIN_TOKEN, ME) == Caller("admin token", "admin")

@@ -47,8 +47,8 @@ def test_an_error_is_told_without_words_of_others(
     text = out.getvalue()
     if form == "json":
         text = json.loads(text)["exception"]
-    for told in ("in _fail", "ExceptionGroup", "KeyError", "OSError: disk full", "came of", "ValueError"):
-        assert told in text
+    for reported in ("in _fail", "ExceptionGroup", "KeyError", "OSError: disk full", "came of", "ValueError"):
+        assert reported in text
     # Of the code there are lines, as of any traceback.
     assert "Words of a ticket'" not in text
     assert "a local variable" not in text

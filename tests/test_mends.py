@@ -9,11 +9,11 @@ import pytest
 
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from mappings import ledger
+from mappings.runs.queue import open_run
 from tests.conftest import Clock
 from tests.locks import holding
-from tests.sides import GitHubSide, JiraSide, dealt, side_of
 from tests.synced import all_of, health
+from tests.tracker_drivers import GitHubDriver, JiraDriver, dealt, driver_of
 from tests.world import World
 
 GOAL = "Checkout conversion"
@@ -23,40 +23,40 @@ async def test_a_repository_made_public_hides_what_its_readers_may_not_see(
     world: World, clock: Clock
 ) -> None:
     """And one made private again shows it; the tickets themselves did not change."""
-    side = GitHubSide(world)
+    driver = GitHubDriver(world)
     await world.goal("KR-1", GOAL, visibility="internal")
     await world.send("PATCH", "/key-results/KR-1", {"state": "missed"})
-    await side.connect()
-    warned, aligned = side.add(description="Key-Result: KR-1"), side.add(description="Key-Result: KR-2")
-    await side.sync()
+    await driver.connect()
+    warned, aligned = driver.add(description="Key-Result: KR-1"), driver.add(description="Key-Result: KR-2")
+    await driver.sync()
     await world.goal("KR-2", GOAL, visibility="internal")
     await world.drain()
-    assert f"KR-1 ({GOAL}): it is missed" in side.comments(warned)[0]
-    assert side.comments(aligned) == [f"Aligned with KR-2 ({GOAL}). Thank you."]
-    repository = side.host.repository("acme/shop")
+    assert f"KR-1 ({GOAL}): it is missed" in driver.comments(warned)[0]
+    assert driver.comments(aligned) == [f"Aligned with KR-2 ({GOAL}). Thank you."]
+    repository = driver.host.repository("acme/shop")
     for private in (False, True):
         repository.private = private
         clock.advance(minutes=1)
-        run = await side.sync()
+        run = await driver.sync()
         assert run["updated"] == 0
-        assert (GOAL in side.comments(warned)[0]) == private
+        assert (GOAL in driver.comments(warned)[0]) == private
         # A line that says too little is left: only one that says too much is set right.
-        assert side.comments(aligned) == ["Aligned with KR-2. Thank you."]
+        assert driver.comments(aligned) == ["Aligned with KR-2. Thank you."]
 
 
 @pytest.mark.parametrize("kind", dealt("test_a_refused_write_shows_in_the_sources_health"))
 async def test_a_refused_write_shows_in_the_sources_health(world: World, clock: Clock, kind: str) -> None:
-    side = side_of(world, kind)
-    await side.connect()
-    key = side.add()
-    side.forbid()
-    assert (await side.sync())["writes"]["failed"] == 1
+    driver = driver_of(world, kind)
+    await driver.connect()
+    key = driver.add()
+    driver.forbid()
+    assert (await driver.sync())["writes"]["failed"] == 1
     shown = await health(world, kind)
     assert (shown["state"], shown["message"].startswith(f"{key}: ")) == ("degraded", True)
     assert shown["what_to_do"]
-    side.allow()
+    driver.allow()
     clock.advance(hours=1)
-    assert (await side.sync())["writes"]["posted"] == 1
+    assert (await driver.sync())["writes"]["posted"] == 1
     assert (await health(world, kind))["state"] == "ok"
 
 
@@ -76,10 +76,10 @@ async def test_two_who_ask_for_a_reading_run_at_once_get_one(
 
     async def ask(mode: str) -> int:
         async with runtime.sessions.begin() as session:
-            return (await ledger.open_run(session, source_id, mode, clock())).id
+            return (await open_run(session, source_id, mode, clock())).id
 
     async with holding(database_url) as holder, runtime.sessions.begin() as session:
-        opened = (await ledger.open_run(session, source_id, first, clock())).id
+        opened = (await open_run(session, source_id, first, clock())).id
         asking = asyncio.create_task(ask(second))
         await holder.until_waiting(1)
         await session.commit()
@@ -87,11 +87,11 @@ async def test_two_who_ask_for_a_reading_run_at_once_get_one(
     assert await all_of(runtime, "SELECT id, mode FROM runs") == [(opened, mode)]
 
 
-def _lost(side: JiraSide) -> faults.Action:
+def _lost(driver: JiraDriver) -> faults.Action:
     return faults.lose_answer()
 
 
-def _never_arrived(side: JiraSide) -> faults.Action:
+def _never_arrived(driver: JiraDriver) -> faults.Action:
     return faults.drop()
 
 
@@ -100,22 +100,24 @@ async def test_a_write_without_an_answer_counts_as_a_comment_that_stands(
     world: World, runtime: Runtime, trouble: Any
 ) -> None:
     """Whether it arrived nobody knows, so the source does not go without a word."""
-    side = JiraSide(world)
-    await side.connect()
-    key = side.add()
-    side.tracker.faults.add(side.creates, trouble(side))
-    await side.sync()
-    assert await all_of(runtime, "SELECT remote_id, unanswered_at IS NULL FROM notices") == [(None, False)]
+    driver = JiraDriver(world)
+    await driver.connect()
+    key = driver.add()
+    driver.tracker.faults.add(driver.creates, trouble(driver))
+    await driver.sync()
+    assert await all_of(runtime, "SELECT remote_id, write_unconfirmed_at IS NULL FROM notices") == [
+        (None, False)
+    ]
     problem = await world.send("DELETE", "/sources/jira", expect=409)
     assert "?comments=leave" in problem["detail"]
     await world.send("DELETE", "/sources/jira?comments=leave")
-    assert len(side.comments(key)) == (1 if trouble is _lost else 0)
+    assert len(driver.comments(key)) == (1 if trouble is _lost else 0)
 
 
 async def test_a_source_whose_writes_were_all_refused_goes_at_once(world: World) -> None:
-    side = JiraSide(world)
-    await side.connect()
-    side.add()
-    side.forbid()
-    await side.sync()
+    driver = JiraDriver(world)
+    await driver.connect()
+    driver.add()
+    driver.forbid()
+    await driver.sync()
     await world.send("DELETE", "/sources/jira")

@@ -18,20 +18,21 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
 
 from app.database import engine_for, sessions_for
-from app.metrics import FRESH_SECONDS, Metrics
+from app.metrics.collector import FRESH_SECONDS, Metrics
 from app.runtime import Runtime
+from app.webhooks.door import Intake
 from connectors.sandbox.faults import answer
 from tests.conftest import Clock
 from tests.sandbox_hooks import SECRET
-from tests.sides import KINDS, side_of
+from tests.tracker_drivers import KINDS, driver_of
 from tests.world import World
 
 OPERATIONS = Path(__file__).parents[1] / "docs/operations.md"
 
 
-async def scraped(runtime: Runtime) -> dict[str, float]:
+async def scraped(runtime: Runtime, intake: Intake) -> dict[str, float]:
     """Each sample as it is written, `name{label="value"}`, labels by name; nothing remembered."""
-    return samples(await Metrics().scrape(runtime))
+    return samples(await Metrics().scrape(runtime, intake))
 
 
 def samples(text: str) -> dict[str, float]:
@@ -45,15 +46,15 @@ def samples(text: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_main_job_is_seen_in_counts(
-    world: World, runtime: Runtime, clock: Clock, kind: str
+    world: World, runtime: Runtime, intake: Intake, clock: Clock, kind: str
 ) -> None:
-    side = side_of(world, kind)
+    driver = driver_of(world, kind)
     await world.goal()
     await world.no_grace()
-    key, _ = side.add("One"), side.add("Two", description="Key-Result: KR-1")
-    await side.connect(notices={"mode": "live"})
+    key, _ = driver.add("One"), driver.add("Two", description="Key-Result: KR-1")
+    await driver.connect(notices={"mode": "live"})
     await world.sync(kind, "full")
-    seen = await scraped(runtime)
+    seen = await scraped(runtime, intake)
 
     def of(name: str, **labels: str) -> float:
         every = {"source": kind, **labels}
@@ -65,24 +66,26 @@ async def test_the_main_job_is_seen_in_counts(
     assert of("runs_total", mode="full", state="succeeded") == 1
     assert of("run_duration_seconds_count", mode="full") == 1
     assert of("ticket_writes_total", kind="posted") == of("ticket_write_duration_seconds_count") == 1
-    assert of("tracker_requests_total") == side.tracker.log.count()
+    assert of("tracker_requests_total") == driver.tracker.log.count()
     assert of("source_health", state="ok") == 1
     assert {of("due", what=what) for what in ("run", "notice", "delivery")} == {0}
     assert abs(of("tracker_clock_ahead_seconds")) < 5
     if kind == "github":
         limit, remaining = of("tracker_budget_limit"), of("tracker_budget_remaining")
-        assert limit - remaining == side.tracker.log.count()
+        assert limit - remaining == driver.tracker.log.count()
         assert of("tracker_budget_reset_timestamp_seconds") > clock.now.timestamp()
     # Nothing of a ticket is a label.
     assert not [line for line in seen if key in line or "One" in line]
 
 
-async def test_work_that_is_late_is_seen_with_its_age(world: World, runtime: Runtime, clock: Clock) -> None:
+async def test_work_that_is_late_is_seen_with_its_age(
+    world: World, runtime: Runtime, intake: Intake, clock: Clock
+) -> None:
     world.site.create("SHOP", "One")
     await world.connect_jira()
     await world.send("POST", "/sources/jira/sync")
     clock.advance(seconds=90)
-    seen = await scraped(runtime)
+    seen = await scraped(runtime, intake)
     assert seen['northing_due{source="jira",what="run"}'] == 1
     assert seen['northing_due_oldest_seconds{source="jira",what="run"}'] == pytest.approx(90, abs=1)
     assert seen['northing_runs_unfinished{mode="incremental",source="jira",state="queued"}'] == 1
@@ -91,14 +94,14 @@ async def test_work_that_is_late_is_seen_with_its_age(world: World, runtime: Run
     assert seen["northing_workers{}"] == 0
     world.jira.faults.add("*", answer(503))
     await world.drain()
-    seen = await scraped(runtime)
+    seen = await scraped(runtime, intake)
     assert seen['northing_runs_unfinished{mode="incremental",source="jira",state="waiting"}'] == 1
     assert seen['northing_due{source="jira",what="run"}'] == 0
     assert seen['northing_source_health{source="jira",state="degraded"}'] == 1
 
 
 async def test_webhooks_are_counted_at_the_door_and_at_their_end(
-    world: World, runtime: Runtime, clock: Clock
+    world: World, runtime: Runtime, intake: Intake, clock: Clock
 ) -> None:
     issue = world.host.create("acme/shop", "One", labels=["epic"])
     await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
@@ -113,14 +116,14 @@ async def test_webhooks_are_counted_at_the_door_and_at_their_end(
         ("two", "issues", SECRET, 202), ("four", "issues", "another", 401),
     ):  # fmt: skip
         assert (await post_webhook(world.api, payload, id, name, secret)).status_code == status
-    seen = await scraped(runtime)
+    seen = await scraped(runtime, intake)
     assert seen['northing_webhooks_total{answer="received",source="github"}'] == 3
     assert seen['northing_webhooks_total{answer="refused",source="github"}'] == 1
     assert seen['northing_deliveries_total{source="github",state="ignored"}'] == 1
     assert seen['northing_deliveries_waiting{source="github"}'] == 2
     clock.advance(seconds=7)
     await world.drain()
-    seen = await scraped(runtime)
+    seen = await scraped(runtime, intake)
     assert seen['northing_deliveries_total{source="github",state="done"}'] == 2
     assert seen['northing_deliveries_waiting{source="github"}'] == 0
     assert seen['northing_delivery_duration_seconds_sum{source="github"}'] == pytest.approx(14, abs=0.5)
@@ -174,7 +177,7 @@ async def test_requests_are_timed_by_route_never_by_address(api: httpx.AsyncClie
 
 
 async def test_a_scrape_is_a_fixed_number_of_statements_and_asked_again_after_a_while(
-    world: World, runtime: Runtime
+    world: World, runtime: Runtime, intake: Intake
 ) -> None:
     asked: list[str] = []
 
@@ -190,14 +193,14 @@ async def test_a_scrape_is_a_fixed_number_of_statements_and_asked_again_after_a_
         await world.sync(f"jira-{number}")
         asked.clear()
         metrics = Metrics()
-        await metrics.scrape(runtime)
+        await metrics.scrape(runtime, intake)
         counts.append(len(asked))
     assert len(set(counts)) == 1, counts
     before = len(asked)
-    await metrics.scrape(runtime)
+    await metrics.scrape(runtime, intake)
     assert len(asked) == before
     metrics._asked_at -= FRESH_SECONDS
-    await metrics.scrape(runtime)
+    await metrics.scrape(runtime, intake)
     assert before < len(asked) < 2 * before  # all is asked again but the totals
     assert not [
         one for one in asked[before:] if "FROM notices JOIN epics ON epics.id = notices.epic_id GROUP" in one
@@ -221,14 +224,14 @@ async def test_a_database_that_is_away_leaves_the_metrics_of_the_process(
 
 
 async def test_a_database_that_hangs_is_not_waited_for(
-    runtime: Runtime, database_url: str, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, intake: Intake, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("PATIENCE", "TOTALS_PATIENCE"):
-        monkeypatch.setattr(f"app.metrics.{name}", 0.3)
+    for name in ("QUERY_SECONDS", "TOTALS_QUERY_SECONDS"):
+        monkeypatch.setattr(f"app.metrics.collector.{name}", 0.3)
     with psycopg.connect(database_url) as other:
         other.execute("LOCK TABLE sources, epics")
-        assert (await scraped(runtime))["northing_database_up{}"] == 0
-    assert (await scraped(runtime))["northing_database_up{}"] == 1
+        assert (await scraped(runtime, intake))["northing_database_up{}"] == 0
+    assert (await scraped(runtime, intake))["northing_database_up{}"] == 1
 
 
 # --- what is written of them --------------------------------------------------------------------
@@ -247,12 +250,12 @@ def everything(database_url: str) -> Callable[[], None]:
     def fill() -> None:
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("""
-                INSERT INTO tallies (source_id, what, label, count, seconds, buckets)
+                INSERT INTO counters (source_id, what, label, count, seconds, buckets)
                 SELECT sources.id, what, label, 1, 1, '{0,0,0,1,0,0,0,0,0,0,0,0}' FROM sources,
                     (VALUES ('run', 'full failed'), ('delivery', 'done'), ('write', 'posted'),
                         ('request', ''), ('door', 'refused')) AS listed (what, label)
                 ON CONFLICT DO NOTHING;
-                INSERT INTO tracker_readings (source_id, budget_limit, budget_remaining, budget_resets_at,
+                INSERT INTO rate_limits (source_id, budget_limit, budget_remaining, budget_resets_at,
                     clock_ahead) SELECT id, 10, 9, now() + interval '1 h', 0 FROM sources
                 ON CONFLICT (source_id) DO UPDATE SET budget_limit = 10, budget_remaining = 9,
                     budget_resets_at = now();

@@ -14,14 +14,22 @@ from connectors.base import Marker
 from connectors.document import Bullets, Document, Link, Paragraph, Text
 from connectors.markup import to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
-from mappings import notice
-from mappings.commands import Mistake, help_text, parse, said, unknown_keys
-from mappings.commands import answer as answer_of
-from mappings.goals import KeyResult
-from mappings.linking import Linked
-from mappings.notice import Notice
-from mappings.suggest import Suggestion
-from tests.judged import NOW, goal, links_to, on
+from mappings.commands.parse import InvalidCommand, help_text, parse_commands, quoted, unknown_keys_text
+from mappings.commands.parse import joined_answer as answer_of
+from mappings.goals.key_results import KeyResult
+from mappings.links.resolve import ResolvedLink
+from mappings.notices.text import (
+    NoticeText,
+    aligned_text,
+    disputed_text,
+    snoozed_text,
+    unchecked_text,
+    waived_text,
+    warning_text,
+    with_answer,
+)
+from mappings.suggestions.rank import Suggestion
+from tests.evaluations import NOW, goal, links_to, on
 from tests.test_markup import HOSTILE, PARSER, REFERENCE, plain_runs
 from tests.vendor_api import adf_problems
 
@@ -33,9 +41,9 @@ SECRET = goal(6, visibility="confidential", public_label="Platform work")
 UNLABELLED = goal(7, visibility="confidential")
 
 
-def warn(check: str = "no-key-result", links: Iterable[Linked] = (), **members: Any) -> Notice:
+def warn(check: str = "no-key-result", links: Iterable[ResolvedLink] = (), **members: Any) -> NoticeText:
     dead = list(links)
-    return notice.warning(
+    return warning_text(
         check,
         **{
             "project": "SHOP",
@@ -52,11 +60,11 @@ def warn(check: str = "no-key-result", links: Iterable[Linked] = (), **members: 
     )
 
 
-def lines(made: Notice) -> list[str]:
+def lines(made: NoticeText) -> list[str]:
     return [line for line in to_plain(made.document).splitlines() if line]
 
 
-def closed(*goals: KeyResult) -> list[Linked]:
+def closed(*goals: KeyResult) -> list[ResolvedLink]:
     return [replace(link, live=False) for link in links_to(*goals).links]
 
 
@@ -95,8 +103,8 @@ def test_dead_links_are_named_with_what_ended_them() -> None:
 
 
 def test_a_key_that_does_not_exist_is_named() -> None:
-    said = lines(warn(unknown=("KR-98", "KR-99")))
-    assert said[1:3] == [
+    message = lines(warn(unknown=("KR-98", "KR-99")))
+    assert message[1:3] == [
         "The ticket names KR-98, which does not exist.",
         "The ticket names KR-99, which does not exist.",
     ]
@@ -105,17 +113,17 @@ def test_a_key_that_does_not_exist_is_named() -> None:
 
 
 def test_without_anything_that_fits_nothing_is_suggested() -> None:
-    said = lines(warn(suggestions=[], example="KR-4"))
-    assert said[2:4] == [
+    message = lines(warn(suggestions=[], example="KR-4"))
+    assert message[2:4] == [
         "To fix it, do one of these; this comment then settles by itself:",
         "- add a line to the description: Key-Result: KR-4",
     ]
 
 
 def test_without_any_live_goal_there_is_no_line_to_type() -> None:
-    said = lines(warn(suggestions=[], example=None))
-    assert said[2] == "No key result is open yet; whoever keeps the goals here has to add one."
-    assert not any("Key-Result:" in line or "kr:" in line for line in said)
+    message = lines(warn(suggestions=[], example=None))
+    assert message[2] == "No key result is open yet; whoever keeps the goals here has to add one."
+    assert not any("Key-Result:" in line or "kr:" in line for line in message)
 
 
 def test_without_a_page_there_is_no_link() -> None:
@@ -129,7 +137,7 @@ def test_commands_are_offered_where_comments_reach_us_and_nowhere_else(check: st
     dead = closed(goal(8)) if check == "closed-goal" else []
     for example in ("KR-1", None):
         assert "/northing " not in to_plain(warn(check, dead, example=example).document)
-    ways = lines(warn(check, dead, hears=True))
+    ways = lines(warn(check, dead, accepts_commands=True))
     assert ways[ways.index("To fix it, do one of these; this comment then settles by itself:") + 1 : -1] == [
         "- comment /northing link KR-1",
         "- add a line to the description: Key-Result: KR-1",
@@ -137,25 +145,29 @@ def test_commands_are_offered_where_comments_reach_us_and_nowhere_else(check: st
         "- if it should wait, comment /northing snooze 14d; more: /northing help",
         "- if it needs no key result, ask whoever maps goals here to waive it",
     ]
-    without_goals = lines(warn(check, dead, suggestions=[], example=None, hears=True))
+    without_goals = lines(warn(check, dead, suggestions=[], example=None, accepts_commands=True))
     assert without_goals[-2].endswith("has to add one. To wait for that, comment /northing snooze 14d")
 
 
 def test_what_is_offered_works() -> None:
-    runs = [run for block in warn(hears=True).document.blocks for run in _runs(block)]
+    runs = [run for block in warn(accepts_commands=True).document.blocks for run in _runs(block)]
     offered = [run.value for run in runs if isinstance(run, Text) and run.value.startswith("/northing")]
-    assert not [command for command in parse(offered, NOW) if isinstance(command, Mistake)]
-    assert len(parse(offered, NOW)) == len(offered) == 3
+    assert not [command for command in parse_commands(offered, NOW) if isinstance(command, InvalidCommand)]
+    assert len(parse_commands(offered, NOW)) == len(offered) == 3
 
 
 @pytest.mark.parametrize("words", [None, "`/northing help`", "- x\n/northing help"])
 def test_our_own_words_hold_no_command(words: str | None) -> None:
     """Commands stand in code, and a comment's code is not read."""
-    made = warn(hears=True) if words is None else notice.answered(warn(hears=True), help_text(), first=True)
+    made = (
+        warn(accepts_commands=True)
+        if words is None
+        else with_answer(warn(accepts_commands=True), help_text(), first=True)
+    )
     for block in made.document.blocks:
         for item in [block.content] if isinstance(block, Paragraph) else block.items:
             prose = "".join(run.value for run in item if isinstance(run, Text) and not _is_code(run))
-            assert parse([prose], NOW) == ()
+            assert parse_commands([prose], NOW) == ()
 
 
 def _is_code(run: Text | Link) -> bool:
@@ -168,17 +180,17 @@ def _is_code(run: Text | Link) -> bool:
 def test_an_answer_comes_before_a_full_text_and_after_one_line() -> None:
     answer = "There is no key result `KR-9`.\n- `a` one\n- two\nEnd."
     shown = ["There is no key result KR-9.", "- a one", "- two", "End."]
-    assert lines(notice.answered(warn(), answer, first=True)) == shown + lines(warn())
-    snoozed = notice.snoozed(YEAR_END)
-    assert lines(notice.answered(snoozed, answer, first=False)) == ["Snoozed until 2026-12-31.", *shown]
-    assert notice.answered(warn(), answer, first=True).named == warn().named
+    assert lines(with_answer(warn(), answer, first=True)) == shown + lines(warn())
+    snoozed = snoozed_text(YEAR_END)
+    assert lines(with_answer(snoozed, answer, first=False)) == ["Snoozed until 2026-12-31.", *shown]
+    assert with_answer(warn(), answer, first=True).mentioned_key_result_ids == warn().mentioned_key_result_ids
 
 
 @pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
 def test_an_answer_says_hostile_words_back_as_words(words: str) -> None:
-    answer = answer_of([unknown_keys([words, words], [words]), f"There is no command {said(words)}."])
+    answer = answer_of([unknown_keys_text([words, words], [words]), f"There is no command {quoted(words)}."])
     assert answer is not None
-    document = notice.answered(notice.unchecked(), answer, first=False).document
+    document = with_answer(unchecked_text(), answer, first=False).document
     for run in plain_runs(PARSER.parse(to_markdown(document))):
         assert not REFERENCE.search(run), run
     assert adf_problems(to_adf(document)) == []
@@ -207,27 +219,27 @@ def _runs(block: Paragraph | Bullets) -> list[Text | Link]:
 # --- the one-line texts -----------------------------------------------------------------------
 
 YEAR_END = datetime(2027, 1, 1, tzinfo=UTC)  # the exclusive end of 2026-12-31
-ONE_LINE: list[tuple[Notice, str]] = [
-    (notice.aligned(links_to(INTERNAL).links, False), "Aligned with KR-4 (Title 4). Thank you."),
+ONE_LINE: list[tuple[NoticeText, str]] = [
+    (aligned_text(links_to(INTERNAL).links, False), "Aligned with KR-4 (Title 4). Thank you."),
     (
-        notice.aligned(links_to(INTERNAL, PUBLIC).links, False),
+        aligned_text(links_to(INTERNAL, PUBLIC).links, False),
         "Aligned with KR-4 (Title 4) … and 1 more. Thank you.",
     ),
     (
-        notice.aligned(links_to(goal(8, state="missed"), PUBLIC, INTERNAL, SECRET).links, False),
+        aligned_text(links_to(goal(8, state="missed"), PUBLIC, INTERNAL, SECRET).links, False),
         "Aligned with KR-5 (Title 5) … and 2 more. Thank you.",
     ),
-    (notice.waived(YEAR_END, "reason"), "Waived until 2026-12-31: reason."),
-    (notice.waived(YEAR_END, "reason."), "Waived until 2026-12-31: reason."),
-    (notice.waived(YEAR_END + timedelta(hours=12), "reason"), "Waived until 2027-01-01: reason."),
-    (notice.snoozed(YEAR_END), "Snoozed until 2026-12-31."),
-    (notice.disputed(), "Disputed; waiting for a decision."),
-    (notice.unchecked(), "No longer checked."),
+    (waived_text(YEAR_END, "reason"), "Waived until 2026-12-31: reason."),
+    (waived_text(YEAR_END, "reason."), "Waived until 2026-12-31: reason."),
+    (waived_text(YEAR_END + timedelta(hours=12), "reason"), "Waived until 2027-01-01: reason."),
+    (snoozed_text(YEAR_END), "Snoozed until 2026-12-31."),
+    (disputed_text(), "Disputed; waiting for a decision."),
+    (unchecked_text(), "No longer checked."),
 ]
 
 
 @pytest.mark.parametrize(("made", "line"), ONE_LINE, ids=[line for _, line in ONE_LINE])
-def test_one_line_texts(made: Notice, line: str) -> None:
+def test_one_line_texts(made: NoticeText, line: str) -> None:
     assert to_plain(made.document) == line
     assert len(made.document.blocks) == 1
 
@@ -245,17 +257,19 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize(("known", "public", "name", "named"), NAMES)
+@pytest.mark.parametrize(("known", "public", "name", "mentioned_key_result_ids"), NAMES)
 def test_a_goal_is_named_as_its_visibility_allows(
-    known: KeyResult, public: bool, name: str, named: tuple[int, ...]
+    known: KeyResult, public: bool, name: str, mentioned_key_result_ids: tuple[int, ...]
 ) -> None:
-    aligned = notice.aligned(links_to(known).links, public)
+    aligned = aligned_text(links_to(known).links, public)
     assert to_plain(aligned.document) == f"Aligned with {name}. Thank you."
     suggested = warn(suggestions=[Suggestion(known, "fits")], public=public)
     assert f"- {name}: fits" in lines(suggested)
     dead = warn("closed-goal", closed(known), suggestions=[], public=public)
     assert f"- {name}: it is achieved" in lines(dead)
-    assert [made.named for made in (aligned, suggested, dead)] == [named] * 3
+    assert [made.mentioned_key_result_ids for made in (aligned, suggested, dead)] == [
+        mentioned_key_result_ids
+    ] * 3
 
 
 # --- nobody is mentioned, nothing is referred to ----------------------------------------------
@@ -272,9 +286,9 @@ def _hostile(words: str) -> list[Document]:
             unknown=(words,),
             suggestions=[Suggestion(known, words)],
         ).document,
-        notice.aligned(links_to(known).links, True).document,
-        notice.aligned(links_to(secret).links, True).document,
-        notice.waived(on(30), words).document,
+        aligned_text(links_to(known).links, True).document,
+        aligned_text(links_to(secret).links, True).document,
+        waived_text(on(30), words).document,
     ]
 
 

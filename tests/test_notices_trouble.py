@@ -11,8 +11,8 @@ from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from tests.conftest import Clock
-from tests.sides import Side, on_github, on_jira, side_of
 from tests.synced import later
+from tests.tracker_drivers import TrackerDriver, driver_of, on_github, on_jira
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
@@ -33,59 +33,59 @@ def meanwhile(call: Callable[[], Awaitable[object]]) -> Action:
 
 @pytest.mark.parametrize("then", ["incremental", "full", "an hour"])
 async def test_a_refusal_fails_and_is_tried_again(
-    side: Side, runtime: Runtime, clock: Clock, then: str
+    driver: TrackerDriver, runtime: Runtime, clock: Clock, then: str
 ) -> None:
-    key = side.add()
-    side.forbid()
-    run = await side.sync()
+    key = driver.add()
+    driver.forbid()
+    run = await driver.sync()
     assert (run["state"], run["writes"]["failed"], run["writes"]["pending"]) == ("succeeded", 1, 0)
-    notice = await side.notice(key)
+    notice = await driver.notice(key)
     assert (notice["state"], notice["pending"]) == ("failed", False)
     assert "permission" in notice["detail"] or "not accessible" in notice["detail"]
-    side.allow()
+    driver.allow()
     if then == "an hour":
-        await later(side.world, runtime, clock, minutes=59)
-        assert side.comments(key) == []
-        await later(side.world, runtime, clock, minutes=1)
+        await later(driver.world, runtime, clock, minutes=59)
+        assert driver.comments(key) == []
+        await later(driver.world, runtime, clock, minutes=1)
     else:
-        assert (await side.sync(then))["writes"]["posted"] == 1
-    notice = await side.notice(key)
+        assert (await driver.sync(then))["writes"]["posted"] == 1
+    notice = await driver.notice(key)
     assert (notice["state"], notice["detail"]) == ("posted", None)
-    assert len(side.comments(key)) == 1
+    assert len(driver.comments(key)) == 1
 
 
 @on_github
-async def test_a_refused_edit_leaves_the_older_text(side: Side, clock: Clock) -> None:
-    key = side.add()
-    await side.sync()
-    side.forbid()
-    side.describe(key, "Key-Result: KR-1")
-    await side.sync()
-    assert (await side.notice(key))["state"] == "failed"
-    assert MISSING in side.comments(key)[0]
-    side.allow()
+async def test_a_refused_edit_leaves_the_older_text(driver: TrackerDriver, clock: Clock) -> None:
+    key = driver.add()
+    await driver.sync()
+    driver.forbid()
+    driver.describe(key, "Key-Result: KR-1")
+    await driver.sync()
+    assert (await driver.notice(key))["state"] == "failed"
+    assert MISSING in driver.comments(key)[0]
+    driver.allow()
     clock.advance(hours=1)
-    await side.sync()
-    assert "Aligned with KR-1" in side.comments(key)[0]
-    assert (await side.notice(key))["state"] == "resolved"
+    await driver.sync()
+    assert "Aligned with KR-1" in driver.comments(key)[0]
+    assert (await driver.notice(key))["state"] == "resolved"
 
 
 # --- limited ----------------------------------------------------------------------------------
 
 
 async def test_a_limit_holds_up_all_of_the_sources_tickets_until_it_ends(
-    side: Side, world: World, runtime: Runtime, clock: Clock
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    keys = [side.add() for _ in range(3)]
-    side.tracker.faults.add(side.creates, faults.answer(429, headers={"Retry-After": "120"}))
-    run = await side.sync()
-    assert side.tracker.log.count(side.creates) == 1
+    keys = [driver.add() for _ in range(3)]
+    driver.tracker.faults.add(driver.creates, faults.answer(429, headers={"Retry-After": "120"}))
+    run = await driver.sync()
+    assert driver.tracker.log.count(driver.creates) == 1
     assert run["writes"]["pending"] == 3
-    assert {(await side.notice(key))["state"] for key in keys} == {"due"}
+    assert {(await driver.notice(key))["state"] for key in keys} == {"due"}
     await later(world, runtime, clock, seconds=119)
-    assert side.tracker.log.count(side.creates) == 1
+    assert driver.tracker.log.count(driver.creates) == 1
     await later(world, runtime, clock, seconds=2)
-    assert [len(side.comments(key)) for key in keys] == [1, 1, 1]
+    assert [len(driver.comments(key)) for key in keys] == [1, 1, 1]
     assert (await world.send("GET", f"/runs/{run['id']}"))["writes"]["posted"] == 3
 
 
@@ -94,26 +94,28 @@ async def test_a_limit_holds_up_all_of_the_sources_tickets_until_it_ends(
 
 @on_github
 async def test_a_ticket_that_cannot_be_fetched_is_held_as_stale(
-    side: Side, world: World, runtime: Runtime, clock: Clock
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    key, other = side.add(), side.add()
-    side.tracker.faults.add(side.reads, faults.answer(502))
-    await side.sync()
-    notice = await side.notice(key)
+    key, other = driver.add(), driver.add()
+    driver.tracker.faults.add(driver.reads, faults.answer(502))
+    await driver.sync()
+    notice = await driver.notice(key)
     assert (notice["state"], notice["reason"]) == ("held", "stale")
     assert notice["detail"]
-    assert side.tracker.log.count(side.creates) == 0
+    assert driver.tracker.log.count(driver.creates) == 0
     await later(world, runtime, clock, seconds=62)
-    assert [len(side.comments(each)) for each in (key, other)] == [1, 1]
+    assert [len(driver.comments(each)) for each in (key, other)] == [1, 1]
 
 
 @on_jira
-async def test_credentials_that_died_are_not_tried_on_every_ticket(side: Side, clock: Clock) -> None:
-    keys = [side.add() for _ in range(3)]
-    side.tracker.faults.add(side.reads, faults.answer(401))
-    await side.sync()
-    assert side.tracker.log.count(side.reads) == 1
-    notices = [await side.notice(key) for key in keys]
+async def test_credentials_that_died_are_not_tried_on_every_ticket(
+    driver: TrackerDriver, clock: Clock
+) -> None:
+    keys = [driver.add() for _ in range(3)]
+    driver.tracker.faults.add(driver.reads, faults.answer(401))
+    await driver.sync()
+    assert driver.tracker.log.count(driver.reads) == 1
+    notices = [await driver.notice(key) for key in keys]
     assert [(one["state"], one["reason"]) for one in notices] == [
         ("held", "stale"),
         ("due", None),
@@ -121,85 +123,87 @@ async def test_credentials_that_died_are_not_tried_on_every_ticket(side: Side, c
     ]
     assert "new" in notices[0]["detail"].lower()
     clock.advance(hours=1)
-    await side.sync()
-    assert [len(side.comments(key)) for key in keys] == [1, 1, 1]
+    await driver.sync()
+    assert [len(driver.comments(key)) for key in keys] == [1, 1, 1]
 
 
-async def test_a_new_token_sets_all_going_again(side: Side, runtime: Runtime) -> None:
+async def test_a_new_token_sets_all_going_again(driver: TrackerDriver, runtime: Runtime) -> None:
     """It dies between judging and writing, where everything of the source then rests."""
-    keys = [side.add() for _ in range(3)]
-    side.tracker.faults.add(side.reads, faults.answer(401), times=None)
-    await side.sync()
-    assert [side.comments(key) for key in keys] == [[], [], []]
-    side.tracker.faults.clear()
-    source = {"jira": {"type": "api_token", "email": "x@example.com"}, "github": {"type": "token"}}[side.kind]
-    if side.kind == "jira":
-        source["email"] = side.world.site.bot.email
-    token = side.world.site.bot.token if side.kind == "jira" else side.world.host.bot.token
-    await side.world.send("PATCH", f"/sources/{side.kind}", {"credentials": {**source, "token": token}})
-    await side.sync()
-    assert [len(side.comments(key)) for key in keys] == [1, 1, 1]
+    keys = [driver.add() for _ in range(3)]
+    driver.tracker.faults.add(driver.reads, faults.answer(401), times=None)
+    await driver.sync()
+    assert [driver.comments(key) for key in keys] == [[], [], []]
+    driver.tracker.faults.clear()
+    source = {"jira": {"type": "api_token", "email": "x@example.com"}, "github": {"type": "token"}}[
+        driver.kind
+    ]
+    if driver.kind == "jira":
+        source["email"] = driver.world.site.bot.email
+    token = driver.world.site.bot.token if driver.kind == "jira" else driver.world.host.bot.token
+    await driver.world.send("PATCH", f"/sources/{driver.kind}", {"credentials": {**source, "token": token}})
+    await driver.sync()
+    assert [len(driver.comments(key)) for key in keys] == [1, 1, 1]
 
 
 @on_github
 async def test_an_edit_whose_ticket_cannot_be_fetched_leaves_the_text_and_says_so(
-    side: Side, clock: Clock
+    driver: TrackerDriver, clock: Clock
 ) -> None:
-    key = side.add()
-    await side.sync()
-    side.describe(key, "Key-Result: KR-1")
-    side.tracker.faults.add(side.reads, faults.answer(401))
-    await side.sync()
-    notice = await side.notice(key)
+    key = driver.add()
+    await driver.sync()
+    driver.describe(key, "Key-Result: KR-1")
+    driver.tracker.faults.add(driver.reads, faults.answer(401))
+    await driver.sync()
+    notice = await driver.notice(key)
     assert (notice["state"], notice["pending"]) == ("posted", True)
-    assert MISSING in side.comments(key)[0]
+    assert MISSING in driver.comments(key)[0]
     assert "token" in notice["detail"]
     clock.advance(hours=1)
-    await side.sync()
-    assert "Aligned with KR-1" in side.comments(key)[0]
+    await driver.sync()
+    assert "Aligned with KR-1" in driver.comments(key)[0]
 
 
 async def test_a_project_that_was_not_read_to_its_end_is_stale(world: World, clock: Clock) -> None:
-    side = side_of(world, "jira")
+    driver = driver_of(world, "jira")
     await world.goal("KR-1", "Checkout conversion")
-    await side.connect(mode="shadow")
-    key = side.add()
-    await side.sync()
-    listing = side.tracker.faults.add("POST */search/jql", faults.answer(400), times=None)
+    await driver.connect(mode="shadow")
+    key = driver.add()
+    await driver.sync()
+    listing = driver.tracker.faults.add("POST */search/jql", faults.answer(400), times=None)
     clock.advance(minutes=1)
-    assert (await side.sync())["state"] == "partial"
-    await side.set_mode("live")
-    notice = await side.notice(key)
-    assert (notice["state"], notice["reason"], side.comments(key)) == ("held", "stale", [])
+    assert (await driver.sync())["state"] == "partial"
+    await driver.set_mode("live")
+    notice = await driver.notice(key)
+    assert (notice["state"], notice["reason"], driver.comments(key)) == ("held", "stale", [])
     listing.left = 0
-    await side.sync()
-    assert len(side.comments(key)) == 1
+    await driver.sync()
+    assert len(driver.comments(key)) == 1
 
 
 # --- changed meanwhile ------------------------------------------------------------------------
 
 
-async def test_a_ticket_fixed_between_judging_and_writing_gets_no_comment(side: Side) -> None:
-    key = side.add()
-    side.tracker.faults.add(side.reads, faults.first(lambda: side.describe(key, "Key-Result: KR-1")))
-    run = await side.sync()
+async def test_a_ticket_fixed_between_evaluating_and_writing_gets_no_comment(driver: TrackerDriver) -> None:
+    key = driver.add()
+    driver.tracker.faults.add(driver.reads, faults.first(lambda: driver.describe(key, "Key-Result: KR-1")))
+    run = await driver.sync()
     assert sum(run["writes"].values()) == 0
-    assert (side.comments(key), await side.notice(key)) == ([], None)
-    assert (await side.epic(key))["alignment"] == "aligned"
+    assert (driver.comments(key), await driver.notice(key)) == ([], None)
+    assert (await driver.epic(key))["alignment"] == "aligned"
 
 
 @on_github
-async def test_a_ticket_deleted_between_judging_and_writing(side: Side) -> None:
+async def test_a_ticket_deleted_between_evaluating_and_writing(driver: TrackerDriver) -> None:
     """It may only be hidden from us, so the full run is to say, which has a guard."""
-    key = side.add()
-    side.tracker.faults.add(side.reads, faults.first(lambda: side.delete(key)))
-    run = await side.sync()
+    key = driver.add()
+    driver.tracker.faults.add(driver.reads, faults.first(lambda: driver.delete(key)))
+    run = await driver.sync()
     assert sum(run["writes"].values()) == 0
-    assert side.tracker.log.count(side.creates) == 0
-    notice = await side.notice(key)
+    assert driver.tracker.log.count(driver.creates) == 0
+    notice = await driver.notice(key)
     assert (notice["state"], notice["reason"], notice["pending"]) == ("held", "stale", False)
-    assert (await side.sync("full"))["deleted"] == 1
-    assert (await side.world.send("GET", "/epics"))["items"] == []
+    assert (await driver.sync("full"))["deleted"] == 1
+    assert (await driver.world.send("GET", "/epics"))["items"] == []
 
 
 @pytest.mark.parametrize(
@@ -214,57 +218,59 @@ async def test_what_may_no_longer_be_written_is_not(
     world: World, path: str, change: dict[str, object], state: str
 ) -> None:
     """The change comes while the ticket is fetched; its own run is still to come."""
-    side = side_of(world, "jira")
-    await side.connect()
-    key = side.add()
-    strike = side.tracker.faults.add(side.reads, meanwhile(lambda: world.send("PATCH", path, change)))
-    await side.sync()
-    assert (strike.struck, side.comments(key)) == (1, [])
-    notice = await side.notice(key)
+    driver = driver_of(world, "jira")
+    await driver.connect()
+    key = driver.add()
+    strike = driver.tracker.faults.add(driver.reads, meanwhile(lambda: world.send("PATCH", path, change)))
+    await driver.sync()
+    assert (strike.struck, driver.comments(key)) == (1, [])
+    notice = await driver.notice(key)
     assert (notice["state"], notice["pending"]) == (state, False)
 
 
-async def test_a_link_made_while_the_comment_is_written_settles_it(side: Side, world: World) -> None:
-    key = side.add()
-    link = {"epic": {"source": side.kind, "key": key}, "key_result": "KR-1"}
-    strike = side.tracker.faults.add(side.creates, meanwhile(lambda: world.send("POST", "/links", link)))
-    await side.sync()
+async def test_a_link_made_while_the_comment_is_written_settles_it(
+    driver: TrackerDriver, world: World
+) -> None:
+    key = driver.add()
+    link = {"epic": {"source": driver.kind, "key": key}, "key_result": "KR-1"}
+    strike = driver.tracker.faults.add(driver.creates, meanwhile(lambda: world.send("POST", "/links", link)))
+    await driver.sync()
     assert strike.struck == 1
-    assert side.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
-    notice = await side.notice(key)
+    assert driver.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
+    notice = await driver.notice(key)
     assert (notice["state"], notice["pending"]) == ("resolved", False)
 
 
 @on_jira
-async def test_switched_off_while_the_comment_is_written(side: Side, world: World) -> None:
-    key = side.add()
+async def test_switched_off_while_the_comment_is_written(driver: TrackerDriver, world: World) -> None:
+    key = driver.add()
     off = {"notices": {"mode": "off"}}
-    side.tracker.faults.add(
-        side.creates, meanwhile(lambda: world.send("PATCH", f"/sources/{side.kind}", off))
+    driver.tracker.faults.add(
+        driver.creates, meanwhile(lambda: world.send("PATCH", f"/sources/{driver.kind}", off))
     )
-    await side.sync()
-    notice = await side.notice(key)
+    await driver.sync()
+    notice = await driver.notice(key)
     assert (notice["state"], notice["pending"]) == ("posted", False)
-    side.describe(key, "Key-Result: KR-1")
-    await side.sync()
-    assert MISSING in side.comments(key)[0]
+    driver.describe(key, "Key-Result: KR-1")
+    await driver.sync()
+    assert MISSING in driver.comments(key)[0]
 
 
 @on_github
 async def test_a_link_taken_back_before_the_edit_leaves_the_text_and_says_so(
-    side: Side, world: World
+    driver: TrackerDriver, world: World
 ) -> None:
-    key = side.add()
-    await side.sync()
-    (text,) = side.comments(key)
-    before = await side.notice(key)
-    link = {"epic": {"source": side.kind, "key": key}, "key_result": "KR-1"}
+    key = driver.add()
+    await driver.sync()
+    (text,) = driver.comments(key)
+    before = await driver.notice(key)
+    link = {"epic": {"source": driver.kind, "key": key}, "key_result": "KR-1"}
     made = await world.send("POST", "/links", link)
-    queued = await side.notice(key)
+    queued = await driver.notice(key)
     assert (queued["state"], queued["pending"], "Aligned with" in queued["body"]) == ("posted", True, True)
     await world.send("DELETE", f"/links/{made['id']}")
     await world.drain()
-    assert side.comments(key) == [text]
-    after = await side.notice(key)
+    assert driver.comments(key) == [text]
+    after = await driver.notice(key)
     assert (after["pending"], after["body"]) == (False, before["body"])
-    assert side.tracker.log.count(side.edits) == 0
+    assert driver.tracker.log.count(driver.edits) == 0

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from connectors.base import Epic
-from mappings.clock import Duration, add_grace, end_of_day, parse_duration, parse_until
-from mappings.policy import CYCLE_GRACE, Policy, effective, exemption, grace_for, is_since
+from mappings.policy.document import CYCLE_GRACE, Policy, effective, exemption, grace_for, is_since
+from mappings.policy.durations import Duration, add_grace, end_of_day, parse_duration, parse_until
 
 NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)  # a Wednesday
 EPIC = Epic("1", "SHOP-1", "SHOP", "t", "u", "Epic", "Open", "todo", NOW, NOW, labels=("Ops-1", "x"))

@@ -10,23 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mappings.policy import Policy, effective
-from mappings.quiet import WEEKDAYS, QuietHours
-from mappings.verdict import Mode
+from mappings.policy.document import Policy, effective
+from mappings.policy.quiet_hours import WEEKDAYS, QuietHours
+from mappings.sources.modes import NoticesMode
 from tests.conftest import Clock
-from tests.judged import (
+from tests.evaluations import (
     OPENED,
     decision_on,
+    evaluation_input,
     found,
     goal,
     links_to,
     on,
     policy,
-    said,
-    subject,
+    text_lines,
     written,
 )
-from tests.sides import dealt, side_of
+from tests.tracker_drivers import dealt, driver_of
 from tests.world import World
 
 NIGHTS = {"from": "18:00", "to": "08:00"}
@@ -212,8 +212,8 @@ def test_what_is_refused(document: Any, where: str, part: str) -> None:
         with pytest.raises(ValidationError) as refused:
             Policy.model_validate(whole)
         (error,) = refused.value.errors()
-        wanted = ".".join(map(str, (*place, "quiet_hours", *filter(None, [where]))))
-        assert ".".join(map(str, error["loc"])) == wanted
+        expected_value = ".".join(map(str, (*place, "quiet_hours", *filter(None, [where]))))
+        assert ".".join(map(str, error["loc"])) == expected_value
         assert part in error["msg"]
 
 
@@ -257,23 +257,23 @@ RULES = policy(quiet_hours=NIGHTS)
     ],
 )
 def test_their_place_among_the_reasons(
-    mode: Mode, members: dict[str, Any], grace: str, now: datetime, expected: Any
+    mode: NoticesMode, members: dict[str, Any], grace: str, now: datetime, expected: Any
 ) -> None:
     rules = policy(quiet_hours=NIGHTS, grace=grace)
-    decision = decision_on(subject(**members), found(), mode=mode, rules=rules, now=now)
-    assert said(decision) == expected
+    decision = decision_on(evaluation_input(**members), found(), mode=mode, rules=rules, now=now)
+    assert text_lines(decision) == expected
 
 
 def test_a_dispute_comes_first_and_off_says_nothing() -> None:
-    disputed = decision_on(subject(), found(state="disputed"), rules=RULES, now=EVENING)
-    assert said(disputed) == ("held", "disputed", None)
-    off = decision_on(subject(), found(), mode="off", rules=RULES, now=EVENING)
-    assert (off.keep_notice, off.look_again_at) == (True, None)
+    disputed = decision_on(evaluation_input(), found(state="disputed"), rules=RULES, now=EVENING)
+    assert text_lines(disputed) == ("held", "disputed", None)
+    off = decision_on(evaluation_input(), found(), mode="off", rules=RULES, now=EVENING)
+    assert (off.keep_notice, off.evaluate_at) == (True, None)
 
 
 def test_it_is_looked_at_again_when_they_end() -> None:
-    decision = decision_on(subject(), found(), rules=RULES, now=EVENING)
-    assert decision.look_again_at == MORNING
+    decision = decision_on(evaluation_input(), found(), rules=RULES, now=EVENING)
+    assert decision.evaluate_at == MORNING
     assert decision.notice is not None
     assert decision.notice.detail == "Quiet hours end at 2026-11-17 08:00 UTC."
 
@@ -281,70 +281,72 @@ def test_it_is_looked_at_again_when_they_end() -> None:
 def test_grace_that_ends_at_night_ends_again_in_the_morning() -> None:
     rules = policy(quiet_hours=NIGHTS, grace="PT12H")
     opened = on(16, 12)
-    before = decision_on(subject(), found(opened_at=opened), rules=rules, now=EVENING)
-    assert (said(before), before.look_again_at) == (("held", "grace", None), on(17))
-    after = decision_on(subject(), found(opened_at=opened), rules=rules, now=on(17))
-    assert (said(after), after.look_again_at) == (("held", "quiet_hours", None), MORNING)
+    before = decision_on(evaluation_input(), found(opened_at=opened), rules=rules, now=EVENING)
+    assert (text_lines(before), before.evaluate_at) == (("held", "grace", None), on(17))
+    after = decision_on(evaluation_input(), found(opened_at=opened), rules=rules, now=on(17))
+    assert (text_lines(after), after.evaluate_at) == (("held", "quiet_hours", None), MORNING)
 
 
 def test_no_time_to_look_again_where_nothing_waits() -> None:
-    aligned, waived = subject(links_to(goal(1))), found(state="waived", until=on(30))
-    assert decision_on(subject(), found(), mode="shadow", rules=RULES, now=EVENING).look_again_at is None
-    assert decision_on(aligned, found(), rules=RULES, now=EVENING).look_again_at is None
-    assert decision_on(subject(), waived, rules=RULES, now=EVENING).look_again_at == on(30)
+    aligned, waived = evaluation_input(links_to(goal(1))), found(state="waived", until=on(30))
+    assert (
+        decision_on(evaluation_input(), found(), mode="shadow", rules=RULES, now=EVENING).evaluate_at is None
+    )
+    assert decision_on(aligned, found(), rules=RULES, now=EVENING).evaluate_at is None
+    assert decision_on(evaluation_input(), waived, rules=RULES, now=EVENING).evaluate_at == on(30)
 
 
 def test_edits_and_resolutions_are_not_held_back() -> None:
-    posted = written(decision_on(subject(), found()))
-    resolved = written(decision_on(subject(links_to(goal(1))), notice=posted), "resolved")
+    posted = written(decision_on(evaluation_input(), found()))
+    resolved = written(decision_on(evaluation_input(links_to(goal(1))), notice=posted), "resolved")
     gap = found(opened_at=OPENED)
-    dead = subject(links_to(goal(2, state="missed")))
+    dead = evaluation_input(links_to(goal(2, state="missed")))
     edited = decision_on(dead, found("closed-goal"), notice=posted, rules=RULES, now=EVENING)
-    assert said(edited) == ("posted", None, "posted")
-    closed = decision_on(subject(links_to(goal(1))), gap, notice=posted, rules=RULES, now=EVENING)
-    assert said(closed) == ("posted", None, "resolved")
-    returned = decision_on(subject(), gap, notice=resolved, rules=RULES, now=EVENING)
-    assert said(returned) == ("resolved", None, "posted")
+    assert text_lines(edited) == ("posted", None, "posted")
+    closed = decision_on(evaluation_input(links_to(goal(1))), gap, notice=posted, rules=RULES, now=EVENING)
+    assert text_lines(closed) == ("posted", None, "resolved")
+    returned = decision_on(evaluation_input(), gap, notice=resolved, rules=RULES, now=EVENING)
+    assert text_lines(returned) == ("resolved", None, "posted")
 
 
 @pytest.mark.parametrize("kind", dealt("test_a_ticket_is_left_in_peace_until_they_end"))
 async def test_a_ticket_is_left_in_peace_until_they_end(world: World, kind: str, clock: Clock) -> None:
     clock.now = at("2026-11-16T18:30")
-    side = side_of(world, kind)
-    first, second = side.add("First"), side.add("Second")
-    await side.connect()
+    driver = driver_of(world, kind)
+    first, second = driver.add("First"), driver.add("Second")
+    await driver.connect()
     await world.goal("KR-1")
     await world.send("PATCH", "/policy", {"quiet_hours": NIGHTS | BERLIN})
-    await side.sync()
+    await driver.sync()
     for key in (first, second):
-        notice = await side.notice(key)
+        notice = await driver.notice(key)
         assert (notice["state"], notice["reason"]) == ("held", "quiet_hours")
         assert notice["detail"] == "Quiet hours end at 2026-11-17 08:00 Europe/Berlin."
-        assert side.comments(key) == []
+        assert driver.comments(key) == []
     clock.now = at("2026-11-17T06:59")
-    await side.sync()
-    assert side.comments(first) == []
+    await driver.sync()
+    assert driver.comments(first) == []
     clock.now = at("2026-11-17T07:00")
-    await side.sync()
-    assert [len(side.comments(key)) for key in (first, second)] == [1, 1]
+    await driver.sync()
+    assert [len(driver.comments(key)) for key in (first, second)] == [1, 1]
     # What stands is set right at any hour.
     clock.now = at("2026-11-17T23:00")
-    side.describe(first, "Key-Result: KR-1")
-    await side.sync()
-    assert side.comments(first)[0].startswith("Aligned with KR-1")
+    driver.describe(first, "Key-Result: KR-1")
+    await driver.sync()
+    assert driver.comments(first)[0].startswith("Aligned with KR-1")
 
 
-async def test_a_change_of_them_is_judged_at_once(world: World, clock: Clock) -> None:
+async def test_a_change_of_them_is_evaluated_at_once(world: World, clock: Clock) -> None:
     clock.now = at("2026-11-16T18:30")
-    side = side_of(world, "jira")
-    key = side.add("First")
-    await side.connect()
+    driver = driver_of(world, "jira")
+    key = driver.add("First")
+    await driver.connect()
     await world.send("PATCH", "/policy", {"quiet_hours": NIGHTS})
-    await side.sync()
+    await driver.sync()
     merged = await world.send("PATCH", "/policy", {"quiet_hours": {"zone": "Europe/Berlin"}})
     assert merged["quiet_hours"] == {**NIGHTS, "days": [], "zone": "Europe/Berlin"}
     await world.drain()
-    assert (await side.notice(key))["detail"] == "Quiet hours end at 2026-11-17 08:00 Europe/Berlin."
+    assert (await driver.notice(key))["detail"] == "Quiet hours end at 2026-11-17 08:00 Europe/Berlin."
     assert (await world.send("PATCH", "/policy", {"quiet_hours": None}))["quiet_hours"] is None
     await world.drain()
-    assert (await side.notice(key))["state"] == "posted"
+    assert (await driver.notice(key))["state"] == "posted"

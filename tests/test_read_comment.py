@@ -55,7 +55,7 @@ def user(number: int, login: str, kind: str = "User") -> dict[str, Any]:
 DEV = user(5, "dev-lead")
 
 
-def said(**members: Any) -> dict[str, Any]:
+def message(**members: Any) -> dict[str, Any]:
     return {
         "id": 900, "node_id": "C900", "url": ON_GITHUB, "issue_url": ISSUE, "user": DEV,
         "html_url": "https://github.com/acme/shop/issues/7#issuecomment-900",
@@ -84,7 +84,7 @@ async def octo() -> AsyncIterator[Connector]:
 
 
 async def test_a_comment_on_github_is_read_in_one_request(github: respx.MockRouter, octo: Connector) -> None:
-    github.get(ON_GITHUB).respond(json=said())
+    github.get(ON_GITHUB).respond(json=message())
     assert await octo.read_comment(ASKED) == TicketComment(
         "900", "dev-lead", ("/northing link KR-3",), ours=False, may_steer=True
     )
@@ -98,7 +98,7 @@ async def test_commands_stand_outside_code_quotes_and_html(github: respx.MockRou
         "```\n/northing d\n```\n\n    /northing e\n"
         "\n<!-- \n/northing f\n-->\n\n<div>\n/northing g\n</div>\n\n<b>x</b>/northing h\n\n- /northing i\n"
     )
-    github.get(ON_GITHUB).respond(json=said(body=body))
+    github.get(ON_GITHUB).respond(json=message(body=body))
     found = await octo.read_comment(ASKED)
     assert found is not None
     commands = [line for line in found.lines if line.startswith("/northing")]
@@ -126,7 +126,7 @@ async def test_a_programs_comment_on_github(
     github: respx.MockRouter, octo: Connector, members: dict[str, Any], ours: bool
 ) -> None:
     """Whoever else wrote it is a person, the token's owner too: no account is asked for."""
-    github.get(ON_GITHUB).respond(json=said(**members))
+    github.get(ON_GITHUB).respond(json=message(**members))
     found = await octo.read_comment(ASKED)
     assert found is not None
     assert (found.ours, found.may_steer) == (ours, not ours)
@@ -140,7 +140,7 @@ MANNEQUIN = ["CONTRIBUTOR", "FIRST_TIMER", "FIRST_TIME_CONTRIBUTOR", "MANNEQUIN"
 async def test_the_right_by_association(
     github: respx.MockRouter, octo: Connector, association: str | None
 ) -> None:
-    github.get(ON_GITHUB).respond(json=said(author_association=association))
+    github.get(ON_GITHUB).respond(json=message(author_association=association))
     github.get(ISSUE).respond(json={"user": user(9, "other"), "assignees": []})
     found = await octo.read_comment(ASKED)
     assert found is not None
@@ -163,7 +163,7 @@ async def test_the_right_by_association(
 async def test_who_takes_part_in_the_issue_may_steer_it(
     github: respx.MockRouter, octo: Connector, author: Any, issue: dict[str, Any], may: bool
 ) -> None:
-    github.get(ON_GITHUB).respond(json=said(author_association="NONE", user=author))
+    github.get(ON_GITHUB).respond(json=message(author_association="NONE", user=author))
     github.get(ISSUE).respond(json=issue)
     found = await octo.read_comment(ASKED)
     assert found is not None
@@ -175,8 +175,8 @@ async def test_who_takes_part_in_the_issue_may_steer_it(
     [
         {"status_code": 404, "json": {"message": "Not Found"}},
         {"status_code": 410},
-        {"json": said(issue_url=f"{API}/repos/acme/shop/issues/17")},
-        {"json": said(issue_url=f"{API}/repos/acme/shop/issues/71")},
+        {"json": message(issue_url=f"{API}/repos/acme/shop/issues/17")},
+        {"json": message(issue_url=f"{API}/repos/acme/shop/issues/71")},
     ],
 )
 async def test_a_comment_gone_or_of_another_issue(
@@ -187,7 +187,7 @@ async def test_a_comment_gone_or_of_another_issue(
 
 
 async def test_the_issue_may_go_between_the_two_requests(github: respx.MockRouter, octo: Connector) -> None:
-    github.get(ON_GITHUB).respond(json=said(author_association="NONE"))
+    github.get(ON_GITHUB).respond(json=message(author_association="NONE"))
     github.get(ISSUE).respond(410, json={"message": "This issue was deleted"})
     assert await octo.read_comment(ASKED) is None
 
@@ -195,7 +195,7 @@ async def test_the_issue_may_go_between_the_two_requests(github: respx.MockRoute
 async def test_a_comment_in_a_renamed_repository(github: respx.MockRouter, octo: Connector) -> None:
     there = f"{API}/repositories/1/issues/comments/900"
     github.get(ON_GITHUB).respond(301, headers={"location": there})
-    github.get(there).respond(json=said(issue_url=f"{API}/repos/acme/store/issues/7"))
+    github.get(there).respond(json=message(issue_url=f"{API}/repos/acme/store/issues/7"))
     found = await octo.read_comment(ASKED)
     assert found is not None
     assert found.may_steer
@@ -215,9 +215,9 @@ BROKEN = {"content": b"[" * 9, "headers": {"content-type": "application/json"}}
         (BROKEN, BadPayload),
         ({"json": []}, BadPayload),
         ({"json": {}}, BadPayload),
-        ({"json": said(issue_url=None)}, BadPayload),
-        ({"json": said(user=5)}, BadPayload),
-        ({"json": said(body=["x"])}, BadPayload),
+        ({"json": message(issue_url=None)}, BadPayload),
+        ({"json": message(user=5)}, BadPayload),
+        ({"json": message(body=["x"])}, BadPayload),
     ],
 )
 @pytest.mark.parametrize("second", [False, True])
@@ -225,7 +225,7 @@ async def test_trouble_while_reading_on_github(
     github: respx.MockRouter, octo: Connector, fault: Any, error: type[Exception], second: bool
 ) -> None:
     if second:
-        github.get(ON_GITHUB).respond(json=said(author_association="NONE"))
+        github.get(ON_GITHUB).respond(json=message(author_association="NONE"))
         fault = {"json": {"user": 5}} if error is BadPayload and "json" in fault else fault
     route = github.get(ISSUE if second else ON_GITHUB)
     route.respond(**fault) if isinstance(fault, dict) else route.mock(side_effect=fault)
@@ -257,7 +257,7 @@ def words(text: str, *marks: str) -> dict[str, Any]:
     return {"type": "paragraph", "content": [marked]}
 
 
-def told(**members: Any) -> dict[str, Any]:
+def reported(**members: Any) -> dict[str, Any]:
     return {
         "id": "10019", "self": f"{REST}/issue/10040/comment/10019", "author": PERSON_ON_JIRA,
         "body": adf(words("/northing link KR-3")),
@@ -308,7 +308,7 @@ def answer(
 async def test_a_comment_on_jira_is_read_in_three_requests(
     jira: responses.RequestsMock, atlas: Connector
 ) -> None:
-    answer(jira, told())
+    answer(jira, reported())
     assert await atlas.read_comment(TICKET) == TicketComment(
         "10019", "Dev Lead", ("/northing link KR-3",), ours=False, may_steer=True
     )
@@ -332,7 +332,7 @@ async def test_commands_stand_outside_code_and_quotes_of_adf(
         {"type": "blockquote", "content": [words("/northing e")]},
         {"type": "bulletList", "content": [{"type": "listItem", "content": [words("/northing f")]}]},
     )  # fmt: skip
-    answer(jira, told(body=body))
+    answer(jira, reported(body=body))
     found = await atlas.read_comment(TICKET)
     assert found is not None
     commands = [line for line in found.lines if line.startswith("/northing")]
@@ -354,7 +354,7 @@ async def test_a_programs_comment_on_jira(
     marked: dict[str, Any],
     asked: int,
 ) -> None:
-    answer(jira, told(**members), marked=marked)
+    answer(jira, reported(**members), marked=marked)
     found = await atlas.read_comment(TICKET)
     assert found is not None
     assert (found.ours, found.may_steer, atlas.requests) == (True, False, asked)
@@ -371,7 +371,7 @@ async def test_a_programs_comment_on_jira(
 async def test_a_persons_comment_on_jira(
     jira: responses.RequestsMock, atlas: Connector, members: dict[str, Any]
 ) -> None:
-    answer(jira, told(**members))
+    answer(jira, reported(**members))
     found = await atlas.read_comment(TICKET)
     assert found is not None
     assert (found.ours, found.may_steer, atlas.requests) == (False, True, 3)
@@ -391,7 +391,7 @@ async def test_a_persons_comment_on_jira(
 async def test_the_right_as_jira_says_it(
     jira: responses.RequestsMock, atlas: Connector, check: dict[str, Any], may: bool
 ) -> None:
-    answer(jira, told(author=PERSON_ON_JIRA | {"accountType": "customer"}), {"json": check})
+    answer(jira, reported(author=PERSON_ON_JIRA | {"accountType": "customer"}), {"json": check})
     found = await atlas.read_comment(TICKET)
     assert found is not None
     assert found.may_steer is may
@@ -420,7 +420,7 @@ async def test_the_right_as_jira_says_it(
 async def test_where_jira_does_not_let_us_ask_the_ticket_names_its_people(
     jira: responses.RequestsMock, atlas: Connector, refusal: dict[str, Any], fields: dict[str, Any], may: bool
 ) -> None:
-    answer(jira, told(author=PERSON_ON_JIRA), refusal)
+    answer(jira, reported(author=PERSON_ON_JIRA), refusal)
     jira.get(f"{REST}/issue/10040", json={"id": "10040", "key": "SHOP-1", "fields": fields})
     found = await atlas.read_comment(TICKET)
     assert found is not None
@@ -431,7 +431,7 @@ async def test_where_jira_does_not_let_us_ask_the_ticket_names_its_people(
 async def test_anonymous_steers_nothing_and_is_not_asked_about(
     jira: responses.RequestsMock, atlas: Connector, author: Any
 ) -> None:
-    answer(jira, told(author=author))
+    answer(jira, reported(author=author))
     found = await atlas.read_comment(TICKET)
     assert found is not None
     assert found.may_steer is False
@@ -447,7 +447,7 @@ async def test_a_comment_gone_or_of_another_ticket(jira: responses.RequestsMock,
 async def test_the_ticket_may_go_while_its_people_are_asked_for(
     jira: responses.RequestsMock, atlas: Connector
 ) -> None:
-    answer(jira, told(), {"status": 403, "json": ADMINS_ONLY})
+    answer(jira, reported(), {"status": 403, "json": ADMINS_ONLY})
     jira.get(f"{REST}/issue/10040", **NOT_THERE)
     assert await atlas.read_comment(TICKET) is None
 
@@ -464,7 +464,7 @@ async def test_trap_21_nothing_shown_to_nobody_is_no_comment_gone(
 async def test_trap_21_a_401_to_the_question_may_mean_that_the_token_died(
     jira: responses.RequestsMock, atlas: Connector
 ) -> None:
-    answer(jira, told(), {"status": 401})
+    answer(jira, reported(), {"status": 401})
     jira.replace("GET", f"{REST}/myself", status=401)
     with pytest.raises(Unauthorized):
         await atlas.read_comment(TICKET)
@@ -487,7 +487,7 @@ async def test_trap_21_a_401_to_the_question_may_mean_that_the_token_died(
 async def test_trouble_while_reading_on_jira(
     jira: responses.RequestsMock, atlas: Connector, fault: Any, error: type[Exception], second: bool
 ) -> None:
-    answer(jira, told() if second else fault, fault)
+    answer(jira, reported() if second else fault, fault)
     with pytest.raises(error) as caught:
         await atlas.read_comment(TICKET)
     assert not isinstance(caught.value, Unanswered)
@@ -498,7 +498,7 @@ async def test_trouble_while_reading_on_jira(
 async def test_a_comment_that_cannot_be_read(
     jira: responses.RequestsMock, atlas: Connector, members: dict[str, Any]
 ) -> None:
-    answer(jira, told(**members))
+    answer(jira, reported(**members))
     with pytest.raises(BadPayload):
         await atlas.read_comment(TICKET)
 
@@ -507,7 +507,7 @@ async def test_a_comment_that_cannot_be_read(
 async def test_ids_that_are_none_of_jiras_are_not_sent(
     jira: responses.RequestsMock, atlas: Connector, ref: CommentRef
 ) -> None:
-    answer(jira, told(self="https://acme.atlassian.net"))
+    answer(jira, reported(self="https://acme.atlassian.net"))
     with pytest.raises(BadPayload):
         await atlas.read_comment(ref)
 

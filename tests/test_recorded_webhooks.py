@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.heard import SECRET, deliveries
 from tests.synced import OFF
 from tests.test_recorded_payloads import FIXTURES
 from tests.test_webhook_door import JSON, signature
+from tests.webhook_deliveries import SECRET, deliveries
 from tests.world import World
 
 pytestmark = pytest.mark.skipif(

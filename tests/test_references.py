@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.references import KEY, Reference, declared
+from mappings.links.references import KEY, Reference, parse_references
 
 
 def keys(*lines: str, labels: tuple[str, ...] = ()) -> list[str]:
-    return [reference.key for reference in declared(lines, labels)]
+    return [reference.key for reference in parse_references(lines, labels)]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_labels(label: str, expected: list[str]) -> None:
 
 
 def test_several_lines_hold_and_the_first_naming_stays() -> None:
-    found = declared(["Key-Result: KR-1", "text", "key-result: KR-2, kr-1"], ["kr:kr-2", "kr:KR-3"])
+    found = parse_references(["Key-Result: KR-1", "text", "key-result: KR-2, kr-1"], ["kr:kr-2", "kr:KR-3"])
     assert found == (Reference("KR-1", "line"), Reference("KR-2", "line"), Reference("KR-3", "label"))
 
 
@@ -99,15 +99,15 @@ _keys = st.from_regex(re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", re.ASCII), f
 @settings(deadline=None)
 @given(st.lists(_keys, max_size=30), st.lists(_keys, max_size=30))
 def test_what_is_written_is_found(lines: list[str], labels: list[str]) -> None:
-    found = declared([f" key-Result: {', '.join(lines)}"], [f"Kr:{label}" for label in labels])
-    wanted = list(dict.fromkeys(key.lower() for key in lines + labels))[:20]
-    assert [reference.key.lower() for reference in found] == wanted
+    found = parse_references([f" key-Result: {', '.join(lines)}"], [f"Kr:{label}" for label in labels])
+    expected_value = list(dict.fromkeys(key.lower() for key in lines + labels))[:20]
+    assert [reference.key.lower() for reference in found] == expected_value
 
 
 @settings(deadline=None)
 @given(st.lists(st.text() | st.text().map(lambda rest: f"Key-Result:{rest}")), st.lists(st.text()))
 def test_any_text_gives_only_keys(lines: list[str], labels: list[str]) -> None:
-    found = declared(lines, labels)
+    found = parse_references(lines, labels)
     assert len(found) <= 20
     assert all(KEY.fullmatch(reference.key) for reference in found)
     assert len({reference.key.lower() for reference in found}) == len(found)

@@ -150,11 +150,11 @@ def test_the_locks_hold_what_pyproject_asks_for_and_agree() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     runtime, dev = _locked("requirements.lock"), _locked("requirements-dev.lock")
     groups = project["dependency-groups"]
-    wanted = {
+    expected = {
         "requirements.lock": [*project["project"]["dependencies"], *groups["build"]],
         "requirements-dev.lock": groups["dev"],
     }
-    for name, requirements in wanted.items():
+    for name, requirements in expected.items():
         packages = _locked(name)
         for requirement in map(Requirement, requirements):
             version, _ = packages[canonicalize_name(requirement.name)]
@@ -173,10 +173,10 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_licence(tmp_path: Pa
     [wheel] = tmp_path.glob("northing-*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
     ours = {path.relative_to(ROOT) for path in _files()}
-    wanted = {path.as_posix() for path in ours if path.parts[0] in CODE}
-    assert any(name.endswith(".html") for name in wanted)
-    assert wanted <= packed
-    assert {name for name in packed if not name.startswith("northing-")} == wanted
+    expected = {path.as_posix() for path in ours if path.parts[0] in CODE}
+    assert any(name.endswith(".html") for name in expected)
+    assert expected <= packed
+    assert {name for name in packed if not name.startswith("northing-")} == expected
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in packed)
 
 

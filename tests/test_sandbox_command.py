@@ -23,10 +23,10 @@ def test_a_tracker_in_a_process_of_its_own(arguments: list[str], path: str) -> N
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            said = json.loads(process.stdout.readline())
-            auth = (said["email"], said["token"]) if "email" in said else None
-            headers = {} if auth else {"Authorization": f"Bearer {said['token']}"}
-            answer = httpx.get(said["url"] + path, auth=auth, headers=headers, timeout=10)
+            message = json.loads(process.stdout.readline())
+            auth = (message["email"], message["token"]) if "email" in message else None
+            headers = {} if auth else {"Authorization": f"Bearer {message['token']}"}
+            answer = httpx.get(message["url"] + path, auth=auth, headers=headers, timeout=10)
             assert answer.status_code == 200
         finally:
             process.terminate()
@@ -37,11 +37,11 @@ async def test_a_slow_tracker_and_a_repository_full_of_epics() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            said = json.loads(process.stdout.readline())
-            assert set(said) == {"url", "token"}
-            headers = {"Authorization": f"Bearer {said['token']}"}
+            message = json.loads(process.stdout.readline())
+            assert set(message) == {"url", "token"}
+            headers = {"Authorization": f"Bearer {message['token']}"}
             query = {"state": "all", "labels": "epic", "per_page": 100}
-            async with httpx.AsyncClient(base_url=said["url"], headers=headers, timeout=10) as http:
+            async with httpx.AsyncClient(base_url=message["url"], headers=headers, timeout=10) as http:
                 begun = time.perf_counter()
                 answer = await http.get("/repos/acme/crowd/issues", params=query)
                 took = time.perf_counter() - begun

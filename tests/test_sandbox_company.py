@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 import pytest
 
 from connectors.sandbox.company import Goals, github_epics, github_host, goals, jira_epics, jira_site
-from connectors.sandbox.company.crowd import add_crowd
+from connectors.sandbox.company.bulk import add_epics
 from connectors.sandbox.company.goals import CLOSED
 from connectors.sandbox.company.work import Epic
 from connectors.sandbox.jira import adf
@@ -134,7 +134,7 @@ def test_the_goals_hang_together() -> None:
 
 def test_a_crowd_is_as_large_as_asked() -> None:
     site = JiraSite(lambda: NOW)
-    add_crowd(site, "CROWD", 50)
+    add_epics(site, "CROWD", 50)
     assert len(site.issues) == 50
     assert max(issue.updated for issue in site.issues.values()) <= NOW
     assert len({issue.updated for issue in site.issues.values()}) == 50

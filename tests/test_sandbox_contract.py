@@ -102,8 +102,8 @@ async def list_with_properties(http: httpx.AsyncClient, comment: int, author: st
     )
     [value] = listed.json()["values"]
     assert {one["key"] for one in value["properties"]} == {"northing", "other"}
-    said = {name: value["author"][name] for name in ("accountId", "accountType", "active")}
-    assert said == {"accountId": author, "accountType": "atlassian", "active": True}
+    message = {name: value["author"][name] for name in ("accountId", "accountType", "active")}
+    assert message == {"accountId": author, "accountType": "atlassian", "active": True}
 
 
 async def test_every_jira_route_fits_the_description() -> None:
@@ -227,10 +227,10 @@ async def test_what_is_closed_to_us_on_jira_refuses_as_described() -> None:
         assert not found & {"SHOP-1", "PAY-1"}
         fetched = await http.post(f"{api}/issue/bulkfetch", json={"issueIdsOrKeys": ["SHOP-1", "PAY-1"]})
         assert [one["key"] for one in fetched.json()["issues"]] == ["SHOP-1"]
-        said = [
+        message = [
             await http.post(f"{api}/issue/{key}/comment", json={"body": WORDS}) for key in ("SHOP-1", "PAY-1")
         ]
-        assert [one.status_code for one in said] == [400, 404]
+        assert [one.status_code for one in message] == [400, 404]
     assert guard.found == []
 
 
@@ -241,14 +241,14 @@ async def test_what_is_closed_to_us_on_github_refuses_as_described() -> None:
     headers = {"Authorization": f"Bearer {tracker.host.bot.token}"}
     async with guarded(tracker, "github", headers=headers) as (http, guard):
         assert (await http.get("/repos/acme/mobile/issues/1")).json()["locked"] is True
-        said = await http.post("/repos/acme/mobile/issues/1/comments", json={"body": "x"})
-        assert (said.status_code, said.json()["message"]) == (403, LOCKED)
+        message = await http.post("/repos/acme/mobile/issues/1/comments", json={"body": "x"})
+        assert (message.status_code, message.json()["message"]) == (403, LOCKED)
         assert (await http.get("/repos/acme/docs")).json()["archived"] is True
-        said = await http.post("/repos/acme/docs/issues/1/comments", json={"body": "x"})
-        assert (said.status_code, said.json()["message"]) == (403, ARCHIVED)
+        message = await http.post("/repos/acme/docs/issues/1/comments", json={"body": "x"})
+        assert (message.status_code, message.json()["message"]) == (403, ARCHIVED)
         tracker.host.repository("acme/mobile").role = "push"
-        said = await http.post("/repos/acme/mobile/issues/1/comments", json={"body": "x"})
-        assert said.status_code == 201
+        message = await http.post("/repos/acme/mobile/issues/1/comments", json={"body": "x"})
+        assert message.status_code == 201
     assert guard.found == []
 
 

@@ -7,11 +7,11 @@ import httpx
 import pytest
 
 from connectors.sandbox import faults
+from connectors.sandbox.fault_names import NAMED
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.tracker import JiraTracker
-from connectors.sandbox.named import NAMED
 from connectors.sandbox.server import serve, serve_in_thread
 
 ME = "/rest/api/3/myself"
@@ -181,8 +181,13 @@ def test_a_tracker_serves_from_a_thread_and_stops(tracker: JiraTracker) -> None:
 
 async def test_a_fault_is_set_by_name_and_counted_and_ended(tracker: JiraTracker) -> None:
     async with serve(tracker) as url, client(tracker, url) as http:
-        wish = {"fault": "limit", "match": f"GET {ME}", "with": {"form": "jira", "seconds": 30}, "skip": 1}
-        answer = await http.put("/-/faults", json=wish | {"times": 2})
+        asked_for = {
+            "fault": "limit",
+            "match": f"GET {ME}",
+            "with": {"form": "jira", "seconds": 30},
+            "skip": 1,
+        }
+        answer = await http.put("/-/faults", json=asked_for | {"times": 2})
         assert (answer.status_code, answer.json()["left"]) == (201, 2)
         statuses = [(await http.get(ME)).status_code for _ in range(4)]
         assert statuses == [200, 429, 429, 200]
@@ -221,19 +226,19 @@ MEMBERS = {
 @pytest.mark.parametrize("name", NAMED)
 async def test_every_fault_has_a_name(tracker: JiraTracker, name: str) -> None:
     async with serve(tracker) as url, client(tracker, url) as http:
-        wish = {"fault": name, "match": f"GET {SEARCH}", "with": MEMBERS.get(name, {})}
-        assert (await http.put("/-/faults", json=wish)).status_code == 201
+        asked_for = {"fault": name, "match": f"GET {SEARCH}", "with": MEMBERS.get(name, {})}
+        assert (await http.put("/-/faults", json=asked_for)).status_code == 201
         params = {"jql": "project = SHOP", "fields": "created", "maxResults": 3}
         try:
             async with asyncio.timeout(0.5):  # the client's own begins anew with every byte
                 answer = await http.get(SEARCH, params=params)
-            said = (answer.status_code, answer.text)
+            message = (answer.status_code, answer.text)
         except (httpx.TransportError, TimeoutError) as error:
-            said = (0, type(error).__name__)
+            message = (0, type(error).__name__)
         assert (await http.get("/-/faults")).json()[0]["struck"] == 1
         healthy = await http.get(SEARCH, params=params)
     if name not in ("repeat_token", "is_last", "empty_last_page"):
-        assert said != (200, healthy.text), "nothing was disturbed"
+        assert message != (200, healthy.text), "nothing was disturbed"
 
 
 REFUSED = [
@@ -258,12 +263,12 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("wish", "words"), REFUSED)
+@pytest.mark.parametrize(("asked_for", "words"), REFUSED)
 async def test_a_fault_that_is_not_known_is_refused_in_words(
-    tracker: JiraTracker, wish: object, words: str
+    tracker: JiraTracker, asked_for: object, words: str
 ) -> None:
     async with serve(tracker) as url, client(tracker, url) as http:
-        answer = await http.put("/-/faults", json=wish)
+        answer = await http.put("/-/faults", json=asked_for)
         assert (answer.status_code, words in answer.json()["message"]) == (422, True), answer.text
         assert (await http.get("/-/faults")).json() == []
 

@@ -84,7 +84,7 @@ def test_jql_finds(site: JiraSite, text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "Unbounded"),
         ("ORDER BY updated ASC", "Unbounded"),
@@ -103,8 +103,8 @@ def test_jql_finds(site: JiraSite, text: str, count: int) -> None:
         ('project = "SHOP', "reserved"),
     ],
 )
-def test_jql_refuses(site: JiraSite, text: str, said: str) -> None:
-    with pytest.raises(JqlError, match=said):
+def test_jql_refuses(site: JiraSite, text: str, message: str) -> None:
+    with pytest.raises(JqlError, match=message):
         parse(text, site, "UTC")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from connectors.sandbox.company import github_host, jira_site
 from connectors.sandbox.faults import first
-from connectors.sandbox.github.desk import markdown
+from connectors.sandbox.github.page_backend import markdown
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.site import JiraSite

@@ -93,8 +93,8 @@ async def test_the_administrator_is_known_as_one(site: JiraSite) -> None:
         for held in (False, True):
             mine = (await http.get("/rest/api/3/mypermissions", params=rights)).json()["permissions"]
             assert mine["ADMINISTER"]["havePermission"] is held
-            said = (await http.post(CHECK, json=asked)).json()
-            assert said == {"globalPermissions": ["ADMINISTER"] if held else [], "projectPermissions": []}
+            message = (await http.post(CHECK, json=asked)).json()
+            assert message == {"globalPermissions": ["ADMINISTER"] if held else [], "projectPermissions": []}
             site.administrators.add(site.bot.account_id)
 
 

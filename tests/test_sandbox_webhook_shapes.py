@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from connectors.sandbox.github.tracker import GitHubTracker
-from connectors.sandbox.hook import Delivery
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
+from connectors.sandbox.webhook_sender import Delivery
 from tests.sandbox_hooks import SECRET, Receiver, change_everything_at, change_everything_on
 from tests.vendor_api import FIXTURES
 
@@ -52,12 +52,12 @@ JIRA_TOLD = [
 ]
 
 
-async def told(tracker: Tracker, change: Any) -> list[tuple[Delivery, Any]]:
+async def reported(tracker: Tracker, change: Any) -> list[tuple[Delivery, Any]]:
     async with serve(Receiver()) as there, serve(tracker):
-        tracker.hook.set(there, SECRET)
+        tracker.webhook_sender.set(there, SECRET)
         change()
-        await tracker.hook.idle()
-        return [(one, json.loads(one.body)) for one in tracker.hook.sent]
+        await tracker.webhook_sender.idle()
+        return [(one, json.loads(one.body)) for one in tracker.webhook_sender.sent]
 
 
 def members(node: Any, at: str = "") -> Iterator[str]:
@@ -86,7 +86,7 @@ async def test_github_webhooks_look_like_the_recorded_ones() -> None:
     deep = {path for name in ("issues", "issue_comment") for path in members(recorded[name])}
     issue = [path.removeprefix(".issue") for path in deep if path.startswith(".issue.")]
     deep |= {f".changes.{which}_issue{path}" for which in ("old", "new") for path in issue}
-    sent = await told(tracker, lambda: change_everything_on(tracker.host))
+    sent = await reported(tracker, lambda: change_everything_on(tracker.host))
     assert [(one.event, one.action) for one, _ in sent] == GITHUB_TOLD
     for one, payload in sent:
         assert unheard_of(payload, deep, GITHUB_NAMED) == [], f"{one.event} {one.action}"
@@ -99,7 +99,7 @@ async def test_github_webhooks_look_like_the_recorded_ones() -> None:
 async def test_jira_webhooks_look_like_the_recorded_ones() -> None:
     tracker = JiraTracker()
     recorded = [json.loads(path.read_text()) for path in (FIXTURES / "jira-webhooks").glob("*.json")]
-    sent = await told(tracker, lambda: change_everything_at(tracker.site))
+    sent = await reported(tracker, lambda: change_everything_at(tracker.site))
     assert [(one.event, one.action) for one, _ in sent] == JIRA_TOLD
     for one, payload in sent:
         family = one.event.rpartition("_")[0]
@@ -116,7 +116,7 @@ def test_what_is_younger_than_the_recordings_is_documented() -> None:
 
 async def test_what_github_says_of_a_change() -> None:
     tracker = GitHubTracker()
-    sent = [payload for _, payload in await told(tracker, lambda: change_everything_on(tracker.host))]
+    sent = [payload for _, payload in await reported(tracker, lambda: change_everything_on(tracker.host))]
     by_action = {payload["action"]: payload for payload in sent}
     edited = by_action["edited"]
     assert edited["changes"] == {"body": {"from": "/northing help"}}
@@ -147,7 +147,7 @@ async def test_what_github_says_of_a_change() -> None:
 
 async def test_what_jira_says_of_a_change() -> None:
     tracker = JiraTracker()
-    sent = [payload for _, payload in await told(tracker, lambda: change_everything_at(tracker.site))]
+    sent = [payload for _, payload in await reported(tracker, lambda: change_everything_at(tracker.site))]
     created, edited, replaced, assigned, done, reopened = sent[1:7]
     assert created["issue"]["fields"]["description"] == "Fewer steps\nKey-Result: KR-1"
     assert created["issue"]["self"].startswith("https://acme.atlassian.example/rest/api/2/issue/")

@@ -54,7 +54,7 @@ async def test_jira_signs_and_names_its_webhooks() -> None:
         await http.put("/rest/api/3/issue/SHOP-1", json={"fields": {"labels": ["a"]}})
         await http.delete(f"/rest/api/3/issue/SHOP-1/comment/{made.json()['id']}")
         await http.delete("/rest/api/3/issue/SHOP-1")
-        await tracker.hook.idle()
+        await tracker.webhook_sender.idle()
     events = [one.payload["webhookEvent"] for one in receiver.got]
     assert events == ["comment_created", "jira:issue_updated", "comment_deleted", "jira:issue_deleted"]
     assert receiver.got[0].payload["comment"]["author"]["accountId"] == tracker.site.bot.account_id
@@ -76,8 +76,8 @@ async def test_github_signs_and_names_its_webhooks() -> None:
         await http.patch(f"/repos/acme/docs/issues/comments/{made['id']}", json={"body": "Aligned"})
         await http.patch(issue, json={"state": "closed", "labels": ["epic", "search", "new"]})
         await http.post("/repos/acme/docs/issues", json={"title": "New", "type": "Epic"})
-        await tracker.hook.idle()
-    assert [(one.event, one.action, one.status) for one in tracker.hook.sent] == [
+        await tracker.webhook_sender.idle()
+    assert [(one.event, one.action, one.status) for one in tracker.webhook_sender.sent] == [
         ("issue_comment", "created", 202),
         ("issue_comment", "edited", 202),
         ("issues", "labeled", 202),
@@ -107,7 +107,7 @@ async def test_pull_requests_tell_of_their_comments_alone() -> None:
         tracker.host.edit(pull.key, title="New words", labels=["epic"], state="closed")
         tracker.host.comment(pull.key, "Merged")
         tracker.host.create("acme/docs", "Another", pull_request=True)
-        await tracker.hook.idle()
+        await tracker.webhook_sender.idle()
     assert [one.headers["x-github-event"] for one in receiver.got] == ["issue_comment"]
     assert "pull_request" in receiver.got[0].payload["issue"]
 
@@ -119,8 +119,8 @@ async def test_an_older_server_knows_no_types() -> None:
     async with connected(tracker, Receiver()):
         issue = host.create("acme/shop", "An issue", type="Epic")
         host.edit(issue.key, type=None)
-        await tracker.hook.idle()
-    assert [one.action for one in tracker.hook.sent] == ["opened"]
+        await tracker.webhook_sender.idle()
+    assert [one.action for one in tracker.webhook_sender.sent] == ["opened"]
 
 
 async def test_an_edit_that_changes_nothing_tells_nothing() -> None:
@@ -130,9 +130,9 @@ async def test_an_edit_that_changes_nothing_tells_nothing() -> None:
         issue = github.host.issue("acme/docs#1")
         assert not issue.body
         github.host.edit(issue.key, title=issue.title, body="", labels=list(issue.labels), state=issue.state)
-        await jira.hook.idle()
-        await github.hook.idle()
-    assert (jira.hook.sent, github.hook.sent) == ([], [])
+        await jira.webhook_sender.idle()
+        await github.webhook_sender.idle()
+    assert (jira.webhook_sender.sent, github.webhook_sender.sent) == ([], [])
 
 
 async def test_webhooks_of_one_ticket_keep_their_order_and_do_not_hold_up_others() -> None:
@@ -156,7 +156,7 @@ async def test_webhooks_of_one_ticket_keep_their_order_and_do_not_hold_up_others
                 await asyncio.sleep(0)
         assert receiver.got[0].payload["issue"]["key"] == "SHOP-2"
         release.set()
-        await tracker.hook.idle()
+        await tracker.webhook_sender.idle()
     words = [one.payload["issue"]["fields"]["summary"] for one in receiver.got]
     assert words == ["other", "first", "second", "second"]
     assert receiver.got[3].payload["webhookEvent"] == "comment_created"
@@ -175,20 +175,20 @@ async def test_a_refused_webhook_is_logged_and_can_be_sent_again(trouble: faults
     receiver.faults.add("POST *", trouble)
     async with connected(tracker, receiver) as http:
         tracker.site.comment("SHOP-1", "x")
-        await tracker.hook.idle()
+        await tracker.webhook_sender.idle()
         [logged] = (await http.get("/-/deliveries")).json()
         assert logged == {
-            "id": tracker.hook.sent[0].id, "event": "comment_created", "action": None, "attempts": 1,
+            "id": tracker.webhook_sender.sent[0].id, "event": "comment_created", "action": None, "attempts": 1,
             "status": status, "error": "",
         }  # fmt: skip
         assert receiver.got == []  # nobody comes back by himself
         again = await http.post(f"/-/deliveries/{logged['id']}")
         assert (again.status_code, again.json()["id"]) == (202, logged["id"])
-        await tracker.hook.idle()
+        await tracker.webhook_sender.idle()
         [logged] = (await http.get("/-/deliveries")).json()
         assert (logged["attempts"], logged["status"]) == (2, 202)
         assert (await http.post("/-/deliveries/none")).status_code == 404
-    assert receiver.got[0].body == tracker.hook.sent[0].body
+    assert receiver.got[0].body == tracker.webhook_sender.sent[0].body
     assert receiver.got[0].headers["x-atlassian-webhook-retry"] == "1"
     assert receiver.got[0].headers["x-atlassian-webhook-identifier"] == logged["id"]
 
@@ -198,11 +198,11 @@ async def test_a_receiver_that_drops_the_line_is_logged() -> None:
     receiver.faults.add("POST *", faults.drop())
     async with connected(tracker, receiver):
         tracker.host.comment("acme/docs#1", "x")
-        await tracker.hook.idle()
-        assert tracker.hook.sent[0].status is None
-        assert tracker.hook.sent[0].error != ""
-        delivered = tracker.hook.send_again(tracker.hook.sent[0].id)
-        await tracker.hook.idle()
+        await tracker.webhook_sender.idle()
+        assert tracker.webhook_sender.sent[0].status is None
+        assert tracker.webhook_sender.sent[0].error != ""
+        delivered = tracker.webhook_sender.send_again(tracker.webhook_sender.sent[0].id)
+        await tracker.webhook_sender.idle()
         assert delivered is not None
         assert (delivered.status, delivered.error) == (202, "")
     assert receiver.got[0].headers["x-github-delivery"] == delivered.id
@@ -211,25 +211,25 @@ async def test_a_receiver_that_drops_the_line_is_logged() -> None:
 async def test_a_muted_hook_loses_webhooks_and_a_stopped_one_has_none() -> None:
     tracker, receiver = GitHubTracker(github_host()), Receiver()
     async with connected(tracker, receiver) as http:
-        tracker.hook.muted = True
+        tracker.webhook_sender.muted = True
         tracker.host.comment("acme/docs#1", "lost")
-        tracker.hook.muted = False
+        tracker.webhook_sender.muted = False
         tracker.host.comment("acme/docs#1", "heard")
-        await tracker.hook.idle()
+        await tracker.webhook_sender.idle()
         assert (await http.delete("/-/webhook")).status_code == 204
         tracker.host.comment("acme/docs#1", "after")
-        assert (await http.post(f"/-/deliveries/{tracker.hook.sent[0].id}")).status_code == 404
-        await tracker.hook.idle()
+        assert (await http.post(f"/-/deliveries/{tracker.webhook_sender.sent[0].id}")).status_code == 404
+        await tracker.webhook_sender.idle()
     assert [one.payload["comment"]["body"] for one in receiver.got] == ["heard"]
 
 
 async def test_a_hook_without_a_secret_does_not_sign() -> None:
     tracker, receiver = GitHubTracker(github_host()), Receiver()
     async with connected(tracker, receiver):
-        assert tracker.hook.url is not None
-        tracker.hook.set(tracker.hook.url, "")
+        assert tracker.webhook_sender.url is not None
+        tracker.webhook_sender.set(tracker.webhook_sender.url, "")
         tracker.host.comment("acme/docs#1", "x")
-        await tracker.hook.idle()
+        await tracker.webhook_sender.idle()
     assert not any("signature" in name for name in receiver.got[0].headers)
 
 
@@ -258,7 +258,7 @@ async def test_a_webhook_goes_to_this_machine_only(body: object, status: int) ->
     tracker = JiraTracker()
     async with serve(tracker) as url, httpx.AsyncClient(base_url=url) as http:
         assert (await http.put("/-/webhook", json=body)).status_code == status
-    assert (tracker.hook.url is not None) == (status == 204)
+    assert (tracker.webhook_sender.url is not None) == (status == 204)
 
 
 Send = Callable[[httpx.AsyncClient, dict[str, str]], Awaitable[httpx.Response]]
@@ -298,22 +298,22 @@ async def test_a_server_that_stops_lets_go_of_a_receiver_that_hangs() -> None:
     receiver.faults.add("POST *", faults.hang(), times=None)
     async with serve(receiver) as there:
         async with serve(tracker):
-            tracker.hook.set(there, SECRET)
+            tracker.webhook_sender.set(there, SECRET)
             tracker.site.comment("SHOP-1", "x")
             async with asyncio.timeout(30):
                 while not receiver.log.count("POST *"):
                     await asyncio.sleep(0)
-        await tracker.hook.idle()
-        assert (tracker.hook.sent[0].status, tracker.hook.sent[0].error) == (
+        await tracker.webhook_sender.idle()
+        assert (tracker.webhook_sender.sent[0].status, tracker.webhook_sender.sent[0].error) == (
             None,
             "",
         )
         tracker.site.comment("SHOP-1", "nobody listens")
-        assert len(tracker.hook.sent) == 1
+        assert len(tracker.webhook_sender.sent) == 1
         receiver.faults.clear()
         async with serve(tracker):  # a tracker that comes back keeps its webhook
             tracker.site.comment("SHOP-1", "again")
-            await tracker.hook.idle()
+            await tracker.webhook_sender.idle()
     assert [one.payload["comment"]["body"] for one in receiver.got] == ["again"]
 
 
@@ -340,6 +340,6 @@ async def test_a_page_tells_too() -> None:
         page = "/acme/docs/issues/1?as=passer-by"
         data = {"do": "comment", "text": "/northing link KR-3"}
         assert (await http.post(page, data=data, headers=origin)).status_code == 303
-        await tracker.hook.idle()
+        await tracker.webhook_sender.idle()
     payload = receiver.got[0].payload
     assert (payload["sender"]["login"], payload["comment"]["author_association"]) == ("passer-by", "NONE")

@@ -17,12 +17,20 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from app.database import DatabaseNotReady, applied_revision, libpq_url, migrate, newest_revision
-from app.jobs import QUEUES
-from app.process import Failed
-from app.server import BrokeDown, CannotListen, attend, database, listen, opened, running
+from app.jobs.queue import QUEUES
+from app.server.server import (
+    CannotListen,
+    TaskEnded,
+    database_url,
+    open_listener,
+    open_runtime,
+    run_server,
+    run_until_exit,
+)
+from app.server.signals import CommandFailed
 from app.settings import Settings, WrongSetting
 from tests.conftest import ADMIN_TOKEN
-from tests.processes import data_folder, environment, environment_of, northing, said, started
+from tests.processes import data_folder, environment, environment_of, northing, started, wait_for_output
 from tests.world import World
 
 STOP_SECONDS = 20  # ten are promised; a busy machine gets twice as many, and the silent tracker has more
@@ -55,7 +63,7 @@ def test_serves_on_its_own_database_and_leaves_nothing_running(tmp_path: Path) -
     with data_folder() as folder:
         env = environment(data_dir=str(folder), port="0")
         with started("serve", env=env, cwd=tmp_path, fresh=True) as process:
-            *before, line = said(process, "serves http://")
+            *before, line = wait_for_output(process, "serves http://")
             (token,) = [text.split(": ")[1] for text in before if text.startswith("Admin token")]
             assert httpx.get(f"{url_in(line)}/readyz").status_code == 200
             listed = httpx.get(f"{url_in(line)}/api/v1/sources", headers=bearer(token))
@@ -68,7 +76,7 @@ def test_serves_on_its_own_database_and_leaves_nothing_running(tmp_path: Path) -
         assert not (folder / "postgresql/cluster/postmaster.pid").exists()
 
         with started("serve", env=env, cwd=tmp_path) as again:
-            lines = said(again, "serves http://")
+            lines = wait_for_output(again, "serves http://")
             assert not [text for text in lines if "token" in text]
             answer = httpx.get(f"{url_in(lines[-1])}/api/v1/sources", headers=bearer(token))
             assert answer.status_code == 200
@@ -114,7 +122,7 @@ async def test_stops_in_time_while_a_tracker_is_silent_and_the_run_goes_on(
     world.jira.latency = 29  # still within the connector's patience
     env = environment_of(settings, port="0")
     with started("serve", env=env, cwd=tmp_path) as process:
-        line = (await asyncio.to_thread(said, process, "serves http://"))[-1]
+        line = (await asyncio.to_thread(wait_for_output, process, "serves http://"))[-1]
         async with httpx.AsyncClient(base_url=url_in(line), headers=bearer(ADMIN_TOKEN)) as client:
             run = (await client.post("/api/v1/sources/jira/sync")).json()
         await until(world.jira.log.count)
@@ -139,7 +147,7 @@ async def test_a_database_that_is_not_there_is_named(settings: Settings, name: s
     nowhere = SecretStr("postgresql://northing:short-secret@127.0.0.1:1/northing")
     changed = settings.model_copy(update={name: nowhere})
     with pytest.raises(DatabaseNotReady) as refused:
-        async with database(changed) as url, opened(changed, url):
+        async with database_url(changed) as url, open_runtime(changed, url):
             pass
     assert f"NORTHING_{name.upper()}" in str(refused.value)
     assert "short-secret" not in str(refused.value)
@@ -150,14 +158,14 @@ async def test_without_a_worker_it_does_no_jobs(world: World, settings: Settings
     world.site.create("SHOP", "One-page checkout")
     await world.connect_jira()
     async with (
-        running(settings, database_url, listen("127.0.0.1", 0), worker=False) as only_api,
+        run_server(settings, database_url, open_listener("127.0.0.1", 0), worker=False) as only_api,
         httpx.AsyncClient(base_url=only_api.url, headers=bearer(ADMIN_TOKEN)) as client,
     ):
         run = (await client.post("/api/v1/sources/jira/sync")).json()
-        assert [part.get_name() for part in only_api.parts] == ["web server", "timetable"]
+        assert [part.get_name() for part in only_api.tasks] == ["web server", "timetable"]
     assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "queued"
 
-    async with running(settings, database_url, listen("127.0.0.1", 0)) as whole:
+    async with run_server(settings, database_url, open_listener("127.0.0.1", 0)) as whole:
 
         async def ended() -> str:
             while (found := await world.send("GET", f"/runs/{run['id']}"))["finished_at"] is None:
@@ -165,21 +173,21 @@ async def test_without_a_worker_it_does_no_jobs(world: World, settings: Settings
             return str(found["state"])
 
         async with asyncio.timeout(30):
-            assert await attend(whole.parts, ended()) == "succeeded"
+            assert await run_until_exit(whole.tasks, ended()) == "succeeded"
 
 
 async def test_a_worker_that_breaks_down_takes_the_server_with_it(
     world: World, settings: Settings, database_url: str
 ) -> None:
     await world.connect_jira()
-    async with running(settings, database_url, listen("127.0.0.1", 0)) as northing:
+    async with run_server(settings, database_url, open_listener("127.0.0.1", 0)) as northing:
         with psycopg.connect(libpq_url(database_url), autocommit=True) as connection:
             connection.execute("ALTER TABLE procrastinate_workers RENAME TO somewhere_else")
             connection.execute("ALTER TABLE procrastinate_jobs RENAME COLUMN worker_id TO nobody")
         await world.send("POST", "/sources/jira/sync")
-        with pytest.raises(BrokeDown, match="worker"):
+        with pytest.raises(TaskEnded, match="worker"):
             async with asyncio.timeout(30):
-                await attend(northing.parts, asyncio.Event().wait())
+                await run_until_exit(northing.tasks, asyncio.Event().wait())
 
 
 @pytest.mark.timeout(240)  # most of it is waiting for connection pools to give up
@@ -191,7 +199,7 @@ async def test_a_database_that_was_away_is_worked_on_again(
     name = database_url.rsplit("/")[-1].split("?")[0]
     listeners = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'LISTEN %%'"
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-    async with running(settings, database_url, listen("127.0.0.1", 0)) as northing:
+    async with run_server(settings, database_url, open_listener("127.0.0.1", 0)) as northing:
         with psycopg.connect(postgresql("postgres"), autocommit=True) as server, capture_logs() as logs:
             # Each of the worker's queues listens, and the timetable.
             await until(lambda: server.execute(listeners, (name,)).fetchone() == (len(QUEUES) + 1,))
@@ -199,7 +207,7 @@ async def test_a_database_that_was_away_is_worked_on_again(
             server.execute(cut, (name,))
             await until(lambda: [entry for entry in logs if "starts again" in entry["event"]], 80)
             server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')  # type: ignore[call-overload]
-        assert not [part for part in northing.parts if part.done()]
+        assert not [part for part in northing.tasks if part.done()]
         run = await world.send("POST", "/sources/jira/sync")
 
         async def ended() -> str:
@@ -208,7 +216,7 @@ async def test_a_database_that_was_away_is_worked_on_again(
             return str(found["state"])
 
         async with asyncio.timeout(60):
-            assert await attend(northing.parts, ended()) == "succeeded"
+            assert await run_until_exit(northing.tasks, ended()) == "succeeded"
 
 
 async def test_two_databases_are_migrated_at_once_in_one_process(postgresql: Callable[[str], str]) -> None:
@@ -225,9 +233,9 @@ async def test_two_databases_are_migrated_at_once_in_one_process(postgresql: Cal
 
 async def test_attend_gives_what_the_work_gives() -> None:
     part = asyncio.create_task(_forever(), name="part")
-    assert await attend([part], asyncio.sleep(0, "done")) == "done"
+    assert await run_until_exit([part], asyncio.sleep(0, "done")) == "done"
     with pytest.raises(LookupError):
-        await attend([part], _fails())
+        await run_until_exit([part], _fails())
     part.cancel()
 
 
@@ -241,19 +249,19 @@ async def _fails() -> None:
 
 @pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("localhost", socket.AF_INET)])
 def test_listens_where_it_is_told(host: str, family: int) -> None:
-    with listen(host, 0) as listener:
+    with open_listener(host, 0) as listener:
         assert listener.family == family
         address = listener.getsockname()
         with socket.create_connection(address[:2]), pytest.raises(CannotListen, match=str(address[1])):
-            listen(host, address[1])
+            open_listener(host, address[1])
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host", "x" * 300])
 def test_a_host_that_is_not_this_machine(host: str) -> None:
     with pytest.raises(WrongSetting, match="NORTHING_HOST"):
-        listen(host, 0)
+        open_listener(host, 0)
 
 
 def test_failures_are_what_the_command_line_shows() -> None:
-    assert issubclass(CannotListen, Failed)
-    assert issubclass(BrokeDown, Failed)
+    assert issubclass(CannotListen, CommandFailed)
+    assert issubclass(TaskEnded, CommandFailed)

@@ -15,11 +15,11 @@ import httpx
 from app.runtime import Runtime
 from app.settings import Settings
 from tests.conftest import Clock
-from tests.heard import SECRET
 from tests.processes import environment_of
 from tests.synced import Pause, all_of, later
 from tests.test_metrics import post_webhook
 from tests.test_workers import api_of, running, until
+from tests.webhook_deliveries import SECRET
 from tests.world import World
 
 PROMISED = 10.0
@@ -68,7 +68,9 @@ async def test_stops_within_ten_seconds_whatever_is_under_way(
     unfinished = "SELECT id, claimed_by FROM runs WHERE finished_at IS NULL"
     assert (sync["id"], None) in await all_of(runtime, unfinished)
     # The request may have arrived, as this one did.
-    assert await all_of(runtime, "SELECT claimed_by, unanswered_at IS NULL FROM notices") == [(None, False)]
+    assert await all_of(runtime, "SELECT claimed_by, write_unconfirmed_at IS NULL FROM notices") == [
+        (None, False)
+    ]
 
     # Whoever comes next goes on at once, and looks at the ticket before it writes.
     write.go_on.set()

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base import Epic
-from mappings.goals import KeyResult
-from mappings.suggest import Candidates
+from mappings.goals.key_results import KeyResult
+from mappings.suggestions.rank import Candidates
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 EPIC = Epic("1", "SHOP-1", "SHOP", "Faster checkouts on mobile", "u", "Epic", "Open", "todo", NOW, NOW)

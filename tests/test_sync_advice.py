@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from connectors.sandbox import faults
-from tests.sides import GitHubSide
 from tests.synced import health
+from tests.tracker_drivers import GitHubDriver
 from tests.world import World
 
 ISSUES = "GET *acme/shop/issues"
@@ -27,12 +27,12 @@ CASES = [
 async def test_the_way_out_fits_the_trouble(
     world: World, route: str, fault: faults.Action, says: str, to_do: str
 ) -> None:
-    side = GitHubSide(world)
-    await side.connect("shadow", scope={"repositories": ["acme/shop"]})
+    driver = GitHubDriver(world)
+    await driver.connect("shadow", scope={"repositories": ["acme/shop"]})
     for number in range(101):
-        side.add(f"Epic {number}")
-    side.tracker.faults.add(route, fault, times=None)
-    run = await side.sync("full")
+        driver.add(f"Epic {number}")
+    driver.tracker.faults.add(route, fault, times=None)
+    run = await driver.sync("full")
     assert (run["state"], run["error"]["code"]) == ("partial", "unread")
     assert says in run["error"]["message"]
     assert to_do in run["error"]["what_to_do"]

@@ -10,12 +10,14 @@ from datetime import timedelta
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import pipeline, reading
-from app.jobs import sweep
+from app import pipeline
+from app.jobs.sweep import sweep
 from app.runtime import Runtime
+from app.sync.reader import keep_claim
 from connectors.sandbox import faults
-from mappings import ledger
-from mappings.tables import Run
+from mappings.leases import RUN_LEASE, ClaimLost
+from mappings.runs.queue import claim_run, mark_stalled, renew_lease
+from mappings.tables import RunRow
 from tests.conftest import Clock
 from tests.synced import OFF, Pause, all_of, gone, health, keys, later, searches
 from tests.world import World
@@ -38,7 +40,7 @@ async def _killed(world: World, runtime: Runtime, run_id: int, pages: int) -> No
     """A worker that takes the run and is killed after so many pages."""
     pause = Pause()
     world.jira.faults.add("POST */search/jql", pause, skip=pages)
-    worker = asyncio.create_task(pipeline.carry_out(runtime, run_id))
+    worker = asyncio.create_task(pipeline.execute_run(runtime, run_id))
     await pause.reached.wait()
     await _stored(runtime, 2 * pages)
     worker.cancel()
@@ -66,7 +68,7 @@ async def test_a_killed_run_is_taken_up_from_its_cursor(world: World, runtime: R
 
     clock.advance(minutes=2)
     async with runtime.sessions.begin() as session:
-        await ledger.mark_stalled(session, clock())
+        await mark_stalled(session, clock())
     assert (await world.send("GET", f"/runs/{run_id}"))["state"] == "stalled"
     await later(world, runtime, clock)
     run = await world.send("GET", f"/runs/{run_id}")
@@ -88,7 +90,7 @@ async def test_a_late_page_writes_nothing(
     pause = Pause()
     world.jira.faults.add("POST */search/jql", pause, skip=1)
     first = runtime if same_process else replace(runtime, worker="another")
-    late = asyncio.create_task(pipeline.carry_out(first, run_id))
+    late = asyncio.create_task(pipeline.execute_run(first, run_id))
     await pause.reached.wait()
     await _stored(runtime, 2)
 
@@ -132,11 +134,11 @@ async def test_a_late_answer_of_any_kind_changes_nothing(
         await pause(troubled, scope, receive, send)
 
     world.jira.faults.add(request_, act)
-    late = asyncio.create_task(pipeline.carry_out(runtime, run_id))
+    late = asyncio.create_task(pipeline.execute_run(runtime, run_id))
     await pause.reached.wait()
     await later(world, runtime, clock, minutes=6)
     assert (await world.send("GET", f"/runs/{run_id}"))["state"] == "succeeded"
-    tables = ("runs", "sources", "source_projects", "run_projects", "epics")
+    tables = ("runs", "sources", "source_projects", "run_cursors", "epics")
     query = " UNION ALL ".join(f"SELECT '{name}', xmin::text FROM {name}" for name in tables)
     before = await all_of(runtime, query)
     pause.go_on.set()
@@ -149,31 +151,31 @@ async def test_a_claim_lives_as_long_as_the_work(world: World, runtime: Runtime,
     """Many short calls may together outlast the lease; a sign of life comes beside them."""
     run_id = await _six(world)
     async with runtime.sessions.begin() as session:
-        run = await ledger.claim_run(session, run_id, "a", clock())
+        run = await claim_run(session, run_id, "a", clock())
     assert run is not None
     clock.advance(minutes=4)
     every = timedelta(milliseconds=1)
-    async with reading.claimed(replace(runtime, worker="a"), run, every):
-        await _until(runtime, lambda row: row.claimed_until == clock() + ledger.RUN_LEASE)
+    async with keep_claim(replace(runtime, worker="a"), run, every):
+        await _until(runtime, lambda row: row.claimed_until == clock() + RUN_LEASE)
         clock.advance(minutes=4)
-        await _until(runtime, lambda row: row.claimed_until == clock() + ledger.RUN_LEASE)
+        await _until(runtime, lambda row: row.claimed_until == clock() + RUN_LEASE)
         await sweep(runtime)
     clock.advance(minutes=6)
     async with runtime.sessions.begin() as session:
-        assert await ledger.claim_run(session, run_id, "b", clock()) is not None
+        assert await claim_run(session, run_id, "b", clock()) is not None
     # The one who lost it has no say any more.
-    async with reading.claimed(replace(runtime, worker="a"), run, every):
+    async with keep_claim(replace(runtime, worker="a"), run, every):
         pass
-    with pytest.raises(ledger.ClaimLost):
+    with pytest.raises(ClaimLost):
         async with runtime.sessions.begin() as session:
-            await ledger.keep_run(session, run, "a", clock())
+            await renew_lease(session, run, "a", clock())
 
 
-async def _until(runtime: Runtime, true: Callable[[Run], bool]) -> None:
+async def _until(runtime: Runtime, true: Callable[[RunRow], bool]) -> None:
     async with asyncio.timeout(10):
         while True:
             async with runtime.sessions() as session:
-                if true(await session.get_one(Run, 1)):
+                if true(await session.get_one(RunRow, 1)):
                     return
 
 
@@ -181,7 +183,7 @@ async def test_a_removed_source_ends_its_run(world: World, runtime: Runtime) -> 
     run_id = await _six(world)
     pause = Pause()
     world.jira.faults.add("POST */search/jql", pause, skip=1)
-    worker = asyncio.create_task(pipeline.carry_out(runtime, run_id))
+    worker = asyncio.create_task(pipeline.execute_run(runtime, run_id))
     await pause.reached.wait()
     await _stored(runtime, 2)
     await world.send("DELETE", "/sources/jira")

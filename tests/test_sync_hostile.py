@@ -135,7 +135,7 @@ async def test_a_fault_of_ours_ends_the_run_and_says_so(
             raise ZeroDivisionError("what a tracker sent")
         return clock()
 
-    await pipeline.carry_out(replace(runtime, clock=failing), run_id)
+    await pipeline.execute_run(replace(runtime, clock=failing), run_id)
     run = await world.send("GET", f"/runs/{run_id}")
     assert (run["state"], run["error"]["code"]) == ("failed", "internal")
     assert "ZeroDivisionError" in run["error"]["message"]

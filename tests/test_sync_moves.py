@@ -8,8 +8,8 @@ import pytest
 
 from app.runtime import Runtime
 from tests.conftest import Clock
-from tests.sides import GitHubSide
 from tests.synced import OFF, all_of, counts, gone, keys, later
+from tests.tracker_drivers import GitHubDriver
 from tests.world import World
 
 LIVE = {"mode": "live"}
@@ -196,39 +196,39 @@ async def test_a_transferred_and_retitled_ticket_comes_to_one_comment(
 ) -> None:
     """Nobody knows it under its new name, so it is taken for a new epic until a full run asks where the old
     one leads. The comment that it brought is found before a second is written."""
-    side = GitHubSide(world)
+    driver = GitHubDriver(world)
     world.host.add_repository("acme/other")
-    await side.connect(scope={"repositories": ["acme/shop", "acme/other"]})
-    key = side.add("Old title")
-    await side.sync()
-    assert len(side.comments(key)) == 1
+    await driver.connect(scope={"repositories": ["acme/shop", "acme/other"]})
+    key = driver.add("Old title")
+    await driver.sync()
+    assert len(driver.comments(key)) == 1
     clock.advance(minutes=5)
     world.host.transfer(key, "acme/other")
     world.host.edit("acme/other#1", title="New title")
     clock.advance(minutes=5)
-    await side.sync()
-    assert len(side.comments("acme/other#1")) == 1
-    await side.sync("full")
+    await driver.sync()
+    assert len(driver.comments("acme/other#1")) == 1
+    await driver.sync("full")
     await later(world, runtime, clock, minutes=2)
-    assert len(side.comments("acme/other#1")) == 1
-    notice = await side.notice("acme/other#1")
+    assert len(driver.comments("acme/other#1")) == 1
+    notice = await driver.notice("acme/other#1")
     assert (notice["state"], notice["pending"]) == ("posted", False)
-    assert notice["url"].endswith(side.comment_ids("acme/other#1")[0])
+    assert notice["url"].endswith(driver.comment_ids("acme/other#1")[0])
 
 
 async def test_a_comment_deleted_after_a_transfer_is_not_made_again(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    side = GitHubSide(world)
+    driver = GitHubDriver(world)
     world.host.add_repository("acme/other")
-    await side.connect(scope={"repositories": ["acme/shop", "acme/other"]})
-    key = side.add()
-    await side.sync()
+    await driver.connect(scope={"repositories": ["acme/shop", "acme/other"]})
+    key = driver.add()
+    await driver.sync()
     clock.advance(minutes=5)
     world.host.transfer(key, "acme/other")
-    side.delete_comments("acme/other#1")
-    await side.sync()
+    driver.delete_comments("acme/other#1")
+    await driver.sync()
     await later(world, runtime, clock, minutes=2)
-    assert side.comments("acme/other#1") == []
-    notice = await side.notice("acme/other#1")
+    assert driver.comments("acme/other#1") == []
+    notice = await driver.notice("acme/other#1")
     assert (notice["state"], notice["reason"]) == ("withdrawn", "deleted_on_ticket")

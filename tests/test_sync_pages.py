@@ -14,8 +14,8 @@ from sqlalchemy import event, text
 from app.runtime import Runtime
 from connectors import base
 from connectors.sandbox import faults
-from mappings import store
-from mappings.tables import Source
+from mappings.epics.upsert import UpsertResult, upsert_epics
+from mappings.tables import SourceRow
 from tests.synced import OFF, all_of, counts, health, keys, listings, searches
 from tests.world import World
 
@@ -104,15 +104,15 @@ def epic(number: int, title: str = "An epic", at: datetime = START, **more: Any)
     return base.Epic(**{**facts, **more})
 
 
-async def _source(world: World, runtime: Runtime) -> Source:
+async def _source(world: World, runtime: Runtime) -> SourceRow:
     await world.connect_jira(notices=OFF, scope=SHOP)
     async with runtime.sessions() as session:
-        return await session.get_one(Source, 1)
+        return await session.get_one(SourceRow, 1)
 
 
-async def _observe(runtime: Runtime, source: Source, *epics: base.Epic, gone: Any = ()) -> store.Observed:
+async def _observe(runtime: Runtime, source: SourceRow, *epics: base.Epic, gone: Any = ()) -> UpsertResult:
     async with runtime.sessions.begin() as session:
-        return await store.observe(session, source.id, source.tracker, epics, gone, runtime.clock())
+        return await upsert_epics(session, source.id, source.tracker, epics, gone, runtime.clock())
 
 
 @contextmanager
@@ -197,7 +197,7 @@ async def test_two_pages_that_race_leave_the_newest(world: World, runtime: Runti
         await _observe(runtime, source, epic(1, "First", START - timedelta(minutes=1)))
     async with runtime.sessions.begin() as session:
         newer = epic(1, "New", START + timedelta(minutes=1))
-        await store.observe(session, source.id, source.tracker, [newer], (), runtime.clock())
+        await upsert_epics(session, source.id, source.tracker, [newer], (), runtime.clock())
         late = asyncio.create_task(_observe(runtime, source, epic(1, "Old", START)))
         await _waits_for_a_lock(runtime)
     await late
@@ -211,9 +211,9 @@ async def test_of_two_sources_that_race_the_older_holds(
     source = await _source(world, runtime)
     await world.connect_jira("newer", notices=OFF, scope=SHOP)
     async with runtime.sessions.begin() as session:
-        await store.observe(session, first, source.tracker, [epic(1)], (), runtime.clock())
+        await upsert_epics(session, first, source.tracker, [epic(1)], (), runtime.clock())
         async with runtime.sessions.begin() as other:
-            look = store.observe(other, second, source.tracker, [epic(1)], (), runtime.clock())
+            look = upsert_epics(other, second, source.tracker, [epic(1)], (), runtime.clock())
             late = asyncio.create_task(look)
             await _waits_for_a_lock(runtime)
             await session.commit()
@@ -221,16 +221,16 @@ async def test_of_two_sources_that_race_the_older_holds(
     assert await all_of(runtime, "SELECT source_id FROM epics") == [(1,)]
 
 
-async def test_a_page_locks_its_rows_in_the_order_of_the_judge(world: World, runtime: Runtime) -> None:
+async def test_a_page_locks_its_rows_in_the_order_of_the_evaluator(world: World, runtime: Runtime) -> None:
     """A page that changes one epic and removes an older one waits for both before it writes either."""
     source = await _source(world, runtime)
     await _observe(runtime, source, epic(1), epic(2))
     lock = "SELECT id FROM epics WHERE remote_id = :remote_id FOR UPDATE NOWAIT"
-    async with runtime.sessions.begin() as judge:
-        await judge.execute(text(lock), {"remote_id": "1"})
+    async with runtime.sessions.begin() as evaluate:
+        await evaluate.execute(text(lock), {"remote_id": "1"})
         gone = [base.Missing(epic(1).ref, "not_an_epic")]
         page = asyncio.create_task(_observe(runtime, source, epic(2, "Changed"), gone=gone))
         await _waits_for_a_lock(runtime)
-        await judge.execute(text(lock), {"remote_id": "2"})
+        await evaluate.execute(text(lock), {"remote_id": "2"})
     found = await page
     assert (found.updated, found.deleted) == (1, 1)

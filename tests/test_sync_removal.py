@@ -227,5 +227,5 @@ async def test_an_organization_that_cannot_be_listed_loses_nothing(
     assert (run["state"], run["deleted"], run["error"]["code"]) == ("partial", 0, "unread")
     assert "acme/*" in run["error"]["message"]
     assert len(await keys(world, "github")) == 3
-    fresh = await all_of(runtime, "SELECT read_to_end FROM source_projects WHERE key = 'acme/shop'")
+    fresh = await all_of(runtime, "SELECT fully_synced FROM source_projects WHERE key = 'acme/shop'")
     assert fresh == [(False,)]

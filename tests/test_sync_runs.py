@@ -86,13 +86,13 @@ async def test_a_queued_run_waits_for_the_one_before_it_and_follows_at_once(
     first = await _running(world, "incremental")
     second = (await _ask(world, "full"))["id"]
     await world.drain()
-    await pipeline.carry_out(runtime, second)
+    await pipeline.execute_run(runtime, second)
     states = {run["id"]: run["state"] for run in (await world.send("GET", "/runs"))["items"]}
     assert states == {first: "waiting", second: "queued"}
     # An incremental sync asked for now is served by the one that is under way.
     assert (await _ask(world))["id"] == first
     clock.advance(seconds=30)
-    await pipeline.carry_out(runtime, first)
+    await pipeline.execute_run(runtime, first)
     # No sweep: the end of the first has woken the second.
     await world.drain()
     states = {run["id"]: run["state"] for run in (await world.send("GET", "/runs"))["items"]}
@@ -105,7 +105,7 @@ async def test_many_who_ask_at_once_get_one_run(world: World, runtime: Runtime) 
     modes = ["incremental", "full"] * 4
     runs = await asyncio.gather(*(_ask(world, mode) for mode in modes))
     assert len({run["id"] for run in runs}) == 1
-    await asyncio.gather(*(pipeline.carry_out(runtime, runs[0]["id"]) for _ in range(4)))
+    await asyncio.gather(*(pipeline.execute_run(runtime, runs[0]["id"]) for _ in range(4)))
     (run,) = (await world.send("GET", "/runs"))["items"]
     assert (run["state"], run["mode"], counts(run)) == ("succeeded", "full", (1, 1, 0, 0, 0))
     assert world.jira.log.count("GET */myself") == 1
@@ -155,7 +155,7 @@ async def test_an_unknown_filter_is_refused(world: World) -> None:
 async def test_a_sync_that_cannot_be_asked_for_is_refused(world: World) -> None:
     await world.send("POST", "/sources/nobody/sync", {"mode": "full"}, expect=404)
     await world.connect_jira(notices=OFF, scope=SHOP)
-    for body in ({"mode": "half"}, {"mode": "judge"}, {"mode": "full", "force": True}):
+    for body in ({"mode": "half"}, {"mode": "evaluate"}, {"mode": "full", "force": True}):
         await world.send("POST", "/sources/jira/sync", body, expect=422)
     await world.send("GET", "/runs/999", expect=404)
     assert (await health(world))["state"] == "unknown"

@@ -131,7 +131,7 @@ async def test_another_scope_or_selector_starts_a_full_run(world: World) -> None
         answer = await world.api.patch(f"/api/v1/sources/{name}", json=change)
         assert answer.status_code == 200, answer.text
         runs = (await world.send("GET", f"/runs?source={name}&state=queued"))["items"]
-        assert [run["mode"] for run in runs if run["mode"] != "judge"] == opened, change
+        assert [run["mode"] for run in runs if run["mode"] != "evaluate"] == opened, change
         named = filter(None, answer.headers.get("Northing-Runs", "").split(","))
         assert {int(run_id) for run_id in named} == {run["id"] for run in runs}
 
@@ -167,7 +167,7 @@ async def test_a_change_of_scope_is_not_undone_by_a_run_under_way(
     run_id = (await world.send("POST", "/sources/jira/sync", {"mode": under_way}))["id"]
     pause = Pause()
     world.jira.faults.add("POST */search/jql", pause)
-    worker = asyncio.create_task(pipeline.carry_out(runtime, run_id))
+    worker = asyncio.create_task(pipeline.execute_run(runtime, run_id))
     await pause.reached.wait()
 
     clock.advance(seconds=1)

@@ -67,14 +67,14 @@ async def test_credentials_that_die_never_mean_that_all_is_deleted(
         clock.advance(hours=1)
         # One is truly gone, so that there is something to look up and to remove.
         site.delete(f"SHOP-{number}" if kind == "jira" else f"acme/shop#{number}")
-        said = (request, skip)
+        message = (request, skip)
         dies = faults.first(site.revoke_credentials)
         death = tracker.faults.add(request.format(number=number), dies, skip=skip)
         run = await world.sync("source", "full")
-        assert death.struck == 1, said
-        assert (run["state"], run["error"]["code"], run["deleted"]) == ("failed", "unauthorized", 0), said
+        assert death.struck == 1, message
+        assert (run["state"], run["error"]["code"], run["deleted"]) == ("failed", "unauthorized", 0), message
         assert "token" in run["error"]["what_to_do"]
-        assert len(await keys(world, "source")) == 13 - number, said
+        assert len(await keys(world, "source")) == 13 - number, message
         shown = await health(world, "source")
         assert (shown["state"], shown["message"]) == ("failing", run["error"]["message"])
         assert (shown["what_to_do"], shown["checked_at"]) == (run["error"]["what_to_do"], run["finished_at"])
@@ -85,7 +85,7 @@ async def test_credentials_that_die_never_mean_that_all_is_deleted(
             "succeeded",
             1,
             {**shown, "state": "ok", "message": "The last sync read everything.", "what_to_do": ""},
-        ), said
+        ), message
 
 
 async def test_a_site_that_answers_strangers_with_nothing_and_does_not_say_so(
@@ -109,13 +109,13 @@ async def test_credentials_that_no_key_opens_fail_the_run(world: World, runtime:
     run = await world.sync("source")
     assert (run["state"], run["error"]["code"], run["requests"]) == ("failed", "sealed", 0)
     assert "PATCH" in (await health(world, "source"))["what_to_do"]
-    assert await all_of(runtime, "SELECT read_to_end FROM source_projects") == [(False,)]
+    assert await all_of(runtime, "SELECT fully_synced FROM source_projects") == [(False,)]
 
 
 # --- one project in trouble ---------------------------------------------------------------------
 
 
-async def test_one_project_in_trouble_is_not_judged_as_fresh_and_the_others_are(
+async def test_one_project_in_trouble_is_not_evaluated_as_fresh_and_the_others_are(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
     world.site.add_project("CORE", "Core")

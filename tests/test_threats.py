@@ -20,16 +20,16 @@ from psycopg import sql
 
 from app import logs
 from app.runtime import Runtime
+from app.secrets import cipher_for
 from app.settings import Settings
-from app.vault import vault_for
 from connectors.registry import check_base_url
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from tests.conftest import ADMIN_TOKEN, Clock
 from tests.fuzzed import SECRET
-from tests.sides import side_of
 from tests.test_hostile_openapi import a_company
+from tests.tracker_drivers import driver_of
 from tests.world import World
 
 ROOT = Path(__file__).parents[1]
@@ -85,9 +85,9 @@ def test_everything_here_holds_a_threat() -> None:
 
 _SECRET = re.compile(r"(hash|hashed|digest|signature|secret|token|password|hmac)s?$", re.IGNORECASE)
 _NO_SECRETS = {
-    "Token.hash == hashed",  # in an index: SHA-256 of 256 random bits, of which a part opens nothing
-    "facts_hash == standing.posted_hash",  # of what stands on tickets
-    "before.facts_hash != wanted.facts_hash",
+    "TokenRow.hash == hashed",  # in an index: SHA-256 of 256 random bits, of which a part opens nothing
+    "facts_hash == current.posted_hash",  # of what stands on tickets
+    "before.facts_hash != desired.facts_hash",
     "before.content_hash == bytes.fromhex(row['content_hash'][2:])",
 }
 
@@ -113,7 +113,7 @@ def comparisons() -> list[tuple[str, str]]:
 
 def test_secrets_are_compared_in_constant_time() -> None:
     assert [one for one in comparisons() if one[1] not in _NO_SECRETS] == []
-    for file in ("app/access.py", "connectors/webhooks.py"):
+    for file in ("app/auth/authenticator.py", "connectors/webhooks.py"):
         assert "hmac.compare_digest(" in (ROOT / file).read_text(encoding="utf-8")
 
 
@@ -136,7 +136,7 @@ def test_the_key_on_disk_is_its_owners_alone(settings: Settings, tmp_path: Path)
     folder = tmp_path / "data"
     before = os.umask(0)
     try:
-        vault_for(settings.model_copy(update={"data_dir": folder, "secret_key": ()}))
+        cipher_for(settings.model_copy(update={"data_dir": folder, "secret_key": ()}))
     finally:
         os.umask(before)
     assert [path.name for path in folder.iterdir()] == ["secret.key"]
@@ -210,11 +210,11 @@ def test_no_stranger_forges_a_line_of_the_log(
         except OSError:
             structlog.get_logger().exception("lost", address=evil)
     finally:
-        told = capsys.readouterr().err
+        reported = capsys.readouterr().err
         logs.configure("json")
-    assert told.count("FAKE") == 4
-    assert not re.search("[\x1b\r\u202e]", told)
-    assert not re.search("^FAKE", told, re.MULTILINE)
+    assert reported.count("FAKE") == 4
+    assert not re.search("[\x1b\r\u202e]", reported)
+    assert not re.search("^FAKE", reported, re.MULTILINE)
 
 
 # --- browsers -------------------------------------------------------------------------------------
@@ -306,11 +306,11 @@ async def test_a_tracker_that_claims_anothers_tickets_reaches_none_of_them(
     """The same ids, keys and comments, and then it says that all are gone."""
     evil = JiraTracker(JiraSite(clock))
     evil.site.add_project("SHOP", "Shop")
-    side = side_of(world, "jira")
+    driver = driver_of(world, "jira")
     ours, theirs = world.site.create("SHOP", "Ours"), evil.site.create("SHOP", "Theirs")
     assert (ours.id, ours.key) == (theirs.id, theirs.key)
-    await side.connect()
-    await side.sync("full")
+    await driver.connect()
+    await driver.sync("full")
     async with serve(evil) as url:
         await world.connect_jira("evil", base_url=url, credentials=evil_login(evil), notices={"mode": "off"})
         assert (await world.sync("evil", "full"))["created"] == 1
@@ -318,7 +318,7 @@ async def test_a_tracker_that_claims_anothers_tickets_reaches_none_of_them(
         assert (await world.sync("evil", "full"))["deleted"] == 1
     epics = (await world.send("GET", "/epics"))["items"]
     assert [(epic["source"], epic["title"]) for epic in epics] == [("jira", "Ours")]
-    assert len(side.comments(ours.key)) == 1
+    assert len(driver.comments(ours.key)) == 1
 
 
 def evil_login(tracker: JiraTracker) -> dict[str, str]:

@@ -13,14 +13,15 @@ import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.dialects import postgresql
 
-from app.jobs import SWEEP_SECONDS, sweep
+from app.jobs.sweep import SWEEP_SECONDS, sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from mappings import ledger, moments
-from mappings.tables import Installation, Source
+from mappings.runs.queue import open_run
+from mappings.runs.timed import open_runs, sources_due
+from mappings.tables import InstallationRow, SourceRow
 from tests.conftest import Clock
-from tests.sides import JiraSide, Side
 from tests.synced import all_of, later
+from tests.tracker_drivers import JiraDriver, TrackerDriver
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
@@ -47,22 +48,22 @@ async def _runs(runtime: Runtime) -> list[tuple[Any, ...]]:
 # --- what ends ----------------------------------------------------------------------------------
 
 
-async def test_the_end_of_grace(side: Side, world: World, runtime: Runtime, clock: Clock) -> None:
+async def test_the_end_of_grace(driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock) -> None:
     await world.send("PATCH", "/policy", {"grace": "P5D"})
-    key = side.add()
-    await side.sync()
+    key = driver.add()
+    await driver.sync()
     before = await _runs(runtime)
-    assert (await side.notice(key))["detail"] == "Grace ends at 2026-11-23 12:00 UTC."
+    assert (await driver.notice(key))["detail"] == "Grace ends at 2026-11-23 12:00 UTC."
     end = MONDAY + timedelta(days=7)
     await _at(world, runtime, clock, end - SECOND)
-    assert (side.comments(key), await _runs(runtime)) == ([], before)
+    assert (driver.comments(key), await _runs(runtime)) == ([], before)
     # The latest that a sweep can come: the one before it was a moment too early.
     await _at(world, runtime, clock, end - SECOND + timedelta(seconds=SWEEP_SECONDS))
-    assert MISSING in side.comments(key)[0]
+    assert MISSING in driver.comments(key)[0]
     assert timedelta(seconds=SWEEP_SECONDS) < MINUTE
-    assert await _runs(runtime) == [*before, ("judge", "succeeded")]
+    assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
     run = (await world.send("GET", "/runs"))["items"][0]
-    assert (run["mode"], run["writes"]["posted"]) == ("judge", 1)
+    assert (run["mode"], run["writes"]["posted"]) == ("evaluate", 1)
 
 
 @pytest.mark.parametrize(
@@ -73,38 +74,46 @@ async def test_the_end_of_grace(side: Side, world: World, runtime: Runtime, cloc
     ],
 )
 async def test_the_end_of_a_snooze_and_of_a_waiver(
-    side: Side, world: World, runtime: Runtime, clock: Clock, verb: str, body: dict[str, str], words: str
+    driver: TrackerDriver,
+    world: World,
+    runtime: Runtime,
+    clock: Clock,
+    verb: str,
+    body: dict[str, str],
+    words: str,
 ) -> None:
-    key = side.add()
-    await side.sync()
-    ids = side.comment_ids(key)
-    found = (await side.epic(key))["findings"][0]
+    key = driver.add()
+    await driver.sync()
+    ids = driver.comment_ids(key)
+    found = (await driver.epic(key))["findings"][0]
     await world.send("POST", f"/findings/{found['id']}/{verb}", {**body, "until": "2026-12-31"})
     await world.drain()
-    assert side.comments(key) == [words]
+    assert driver.comments(key) == [words]
     before = await _runs(runtime)
     end = datetime(2027, 1, 1, tzinfo=UTC)
     await _at(world, runtime, clock, end - SECOND)
-    assert (side.comments(key), await _runs(runtime)) == ([words], before)
+    assert (driver.comments(key), await _runs(runtime)) == ([words], before)
     await _at(world, runtime, clock, end)
-    assert MISSING in side.comments(key)[0]
-    assert side.comment_ids(key) == ids
-    epic = await side.epic(key)
+    assert MISSING in driver.comments(key)[0]
+    assert driver.comment_ids(key) == ids
+    epic = await driver.epic(key)
     assert (epic["alignment"], epic["findings"][0]["state"]) == ("unaligned", "open")
-    assert await _runs(runtime) == [*before, ("judge", "succeeded")]
+    assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
 
 
-async def test_the_end_of_a_cycle(side: Side, world: World, runtime: Runtime, clock: Clock) -> None:
+async def test_the_end_of_a_cycle(
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
+) -> None:
     cycle = {"key": "Q4", "title": "Q4", "starts": "2026-10-01", "ends": "2026-12-31", "review": "monthly"}
     await world.send("POST", "/cycles", cycle)
     await world.send("PATCH", "/objectives/O-1", {"cycle": "Q4"})
-    key = side.add(description="Key-Result: KR-1")
-    await side.sync()
+    key = driver.add(description="Key-Result: KR-1")
+    await driver.sync()
     end = datetime(2027, 1, 1, tzinfo=UTC)
     await _at(world, runtime, clock, end - SECOND)
-    assert (await side.epic(key))["alignment"] == "aligned"
+    assert (await driver.epic(key))["alignment"] == "aligned"
     await _at(world, runtime, clock, end)
-    epic = await side.epic(key)
+    epic = await driver.epic(key)
     assert (epic["alignment"], epic["findings"][0]["check"]) == ("unaligned", "closed-goal")
     # Twenty working days from a Friday, though the policy's own grace is none.
     assert (epic["notice"]["reason"], epic["notice"]["detail"]) == (
@@ -112,96 +121,96 @@ async def test_the_end_of_a_cycle(side: Side, world: World, runtime: Runtime, cl
         "Grace ends at 2027-01-29 00:00 UTC.",
     )
     await _at(world, runtime, clock, datetime(2027, 1, 29, tzinfo=UTC) - SECOND)
-    assert side.comments(key) == []
+    assert driver.comments(key) == []
     await _at(world, runtime, clock, datetime(2027, 1, 29, tzinfo=UTC))
-    assert "KR-1" in side.comments(key)[0]
+    assert "KR-1" in driver.comments(key)[0]
 
 
 async def test_finished_and_exempt_epics_are_left_alone(world: World, runtime: Runtime, clock: Clock) -> None:
-    side = JiraSide(world)
-    await side.connect()
+    driver = JiraDriver(world)
+    await driver.connect()
     await world.send("PATCH", "/policy", {"grace": "P5D", "exempt": {"labels": ["later"]}})
-    finished, exempt, other = side.add(), side.add(), side.add()
-    await side.sync()
+    finished, exempt, other = driver.add(), driver.add(), driver.add()
+    await driver.sync()
     clock.advance(hours=1)
-    side.finish(finished)
-    side.label(exempt, "later")
-    await side.sync()
-    judged = "SELECT key FROM epics WHERE judged_at = '{}'"
+    driver.finish(finished)
+    driver.label(exempt, "later")
+    await driver.sync()
+    evaluated = "SELECT key FROM epics WHERE evaluated_at = '{}'"
     await _at(world, runtime, clock, MONDAY + timedelta(days=7))
-    assert await all_of(runtime, judged.format(clock())) == [(other,)]
-    assert [len(side.comments(key)) for key in (finished, exempt, other)] == [0, 0, 1]
+    assert await all_of(runtime, evaluated.format(clock())) == [(other,)]
+    assert [len(driver.comments(key)) for key in (finished, exempt, other)] == [0, 0, 1]
 
 
 # --- runs for it ----------------------------------------------------------------------------------
 
 
-async def _in_grace(world: World, runtime: Runtime, clock: Clock) -> JiraSide:
+async def _in_grace(world: World, runtime: Runtime, clock: Clock) -> JiraDriver:
     """SHOP-1, whose grace is over at the clock's moment, and nobody has noticed."""
-    side = JiraSide(world)
-    await side.connect()
+    driver = JiraDriver(world)
+    await driver.connect()
     await world.send("PATCH", "/policy", {"grace": "P5D"})
-    side.add()
-    await side.sync()
+    driver.add()
+    await driver.sync()
     clock.now = MONDAY + timedelta(days=7)
-    return side
+    return driver
 
 
 async def test_a_reading_run_that_waits_holds_no_time_back(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    side = await _in_grace(world, runtime, clock)
+    driver = await _in_grace(world, runtime, clock)
     clock.now -= timedelta(hours=1)
     limit = faults.answer(429, headers={"Retry-After": str(6 * 3600)})
-    side.tracker.faults.add("POST */search/jql", limit)
-    assert (await side.sync())["state"] == "waiting"
+    driver.tracker.faults.add("POST */search/jql", limit)
+    assert (await driver.sync())["state"] == "waiting"
     await later(world, runtime, clock, hours=1)
-    assert len(side.comments("SHOP-1")) == 1
-    assert (await _runs(runtime))[-2:] == [("incremental", "waiting"), ("judge", "succeeded")]
+    assert len(driver.comments("SHOP-1")) == 1
+    assert (await _runs(runtime))[-2:] == [("incremental", "waiting"), ("evaluate", "succeeded")]
 
 
 async def test_an_epic_read_again_by_a_run_that_waits_keeps_its_moment(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
     """SHOP-1 changed, was read and waits for the end of that run; its grace ends long before."""
-    side = await _in_grace(world, runtime, clock)
+    driver = await _in_grace(world, runtime, clock)
     clock.now -= timedelta(hours=1)
-    side.label("SHOP-1", "growth")
+    driver.label("SHOP-1", "growth")
     clock.advance(seconds=1)
-    side.add("Another")
-    side.site.page_cap = 1
+    driver.add("Another")
+    driver.site.page_cap = 1
     limit = faults.answer(429, headers={"Retry-After": str(6 * 3600)})
-    side.tracker.faults.add("POST */search/jql", limit, skip=1)
-    run = await side.sync()
+    driver.tracker.faults.add("POST */search/jql", limit, skip=1)
+    run = await driver.sync()
     assert (run["state"], run["updated"]) == ("waiting", 1)
     await later(world, runtime, clock, hours=1)
-    assert len(side.comments("SHOP-1")) == 1
+    assert len(driver.comments("SHOP-1")) == 1
 
 
-async def test_epics_never_judged_are_left_to_the_run_that_reads_them(
+async def test_epics_never_evaluated_are_left_to_the_run_that_reads_them(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    side = JiraSide(world)
-    await side.connect(mode="shadow")
-    side.add()
-    side.add()
-    side.site.page_cap = 1
-    side.tracker.faults.add("POST */search/jql", faults.answer(429, headers={"Retry-After": "60"}), skip=1)
-    run = await side.sync()
+    driver = JiraDriver(world)
+    await driver.connect(mode="shadow")
+    driver.add()
+    driver.add()
+    driver.site.page_cap = 1
+    driver.tracker.faults.add("POST */search/jql", faults.answer(429, headers={"Retry-After": "60"}), skip=1)
+    run = await driver.sync()
     assert (run["state"], run["created"]) == ("waiting", 1)
     await later(world, runtime, clock, seconds=59)
     assert await _runs(runtime) == [("incremental", "waiting")]
     # Its end judges them; should it never come, so does the next sweep.
     await later(world, runtime, clock, seconds=1)
     assert await _runs(runtime) == [("incremental", "succeeded")]
-    assert await all_of(runtime, "SELECT count(*) FROM epics WHERE judged_at IS NULL") == [(0,)]
+    assert await all_of(runtime, "SELECT count(*) FROM epics WHERE evaluated_at IS NULL") == [(0,)]
 
 
 async def test_replicas_that_sweep_at_once_open_one_run(world: World, runtime: Runtime, clock: Clock) -> None:
     await _in_grace(world, runtime, clock)
     before = await _runs(runtime)
     await asyncio.gather(*(sweep(runtime) for _ in range(5)))
-    assert await _runs(runtime) == [*before, ("judge", "queued")]
+    assert await _runs(runtime) == [*before, ("evaluate", "queued")]
 
 
 async def test_a_run_that_is_just_being_opened_is_not_opened_again(
@@ -210,106 +219,106 @@ async def test_a_run_that_is_just_being_opened_is_not_opened_again(
     await _in_grace(world, runtime, clock)
     before = await _runs(runtime)
     async with runtime.sessions.begin() as session:
-        await moments.open_runs(session, clock())
+        await open_runs(session, clock())
         await asyncio.wait_for(sweep(runtime), 20)  # nor does it wait
         assert await _runs(runtime) == before
     await sweep(runtime)
-    assert await _runs(runtime) == [*before, ("judge", "queued")]
+    assert await _runs(runtime) == [*before, ("evaluate", "queued")]
 
 
-@pytest.mark.parametrize(("touch", "opened"), [(None, 1), ({"when": {"project": ["NONE"]}}, 2)])
+@pytest.mark.parametrize(("rule_condition", "opened"), [(None, 1), ({"when": {"project": ["NONE"]}}, 2)])
 async def test_a_queued_run_does_unless_it_has_to_look_at_every_epic_first(
-    world: World, runtime: Runtime, clock: Clock, touch: dict[str, Any] | None, opened: int
+    world: World, runtime: Runtime, clock: Clock, rule_condition: dict[str, Any] | None, opened: int
 ) -> None:
     await _in_grace(world, runtime, clock)
     before = await _runs(runtime)
     async with runtime.sessions.begin() as session:
-        (source_id,) = await session.scalars(select(Source.id))
-        (await ledger.open_run(session, source_id, "judge", clock())).touch = touch
+        (source_id,) = await session.scalars(select(SourceRow.id))
+        (await open_run(session, source_id, "evaluate", clock())).rule_condition = rule_condition
     for _ in range(STILL):
         await sweep(runtime)
-    assert (await _runs(runtime))[len(before) :] == [("judge", "queued")] * opened
+    assert (await _runs(runtime))[len(before) :] == [("evaluate", "queued")] * opened
 
 
 # --- no end of runs -------------------------------------------------------------------------------
 
 
-def _refused(side: Side, key: str) -> None:
-    side.forbid()
+def _refused(driver: TrackerDriver, key: str) -> None:
+    driver.forbid()
 
 
-def _unread(side: Side, key: str) -> None:
-    side.tracker.faults.add(side.reads, faults.answer(401), times=None)
+def _unread(driver: TrackerDriver, key: str) -> None:
+    driver.tracker.faults.add(driver.reads, faults.answer(401), times=None)
 
 
-def _unanswered(side: Side, key: str) -> None:
-    side.tracker.faults.add(side.creates, faults.lose_answer(), times=None)
+def _unanswered(driver: TrackerDriver, key: str) -> None:
+    driver.tracker.faults.add(driver.creates, faults.lose_answer(), times=None)
 
 
-def _limited(side: Side, key: str) -> None:
-    side.tracker.faults.add(side.creates, faults.answer(429, headers={"Retry-After": "9"}), times=None)
+def _limited(driver: TrackerDriver, key: str) -> None:
+    driver.tracker.faults.add(driver.creates, faults.answer(429, headers={"Retry-After": "9"}), times=None)
 
 
-def _hidden(side: Side, key: str) -> None:
-    side.delete(key)
+def _hidden(driver: TrackerDriver, key: str) -> None:
+    driver.delete(key)
 
 
 @pytest.mark.parametrize("trouble", [_refused, _unread, _unanswered, _limited, _hidden])
 async def test_a_ticket_in_trouble_makes_no_run_while_the_clock_stands_still(
-    side: Side, world: World, runtime: Runtime, clock: Clock, trouble: Any
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock, trouble: Any
 ) -> None:
     await world.send("PATCH", "/policy", {"grace": "P5D"})
-    key = side.add()
-    await side.sync()
+    key = driver.add()
+    await driver.sync()
     before = await _runs(runtime)
-    trouble(side, key)
+    trouble(driver, key)
     clock.now = MONDAY + timedelta(days=7)
     for _ in range(STILL):
         await sweep(runtime)
         await world.drain()
-    assert await _runs(runtime) == [*before, ("judge", "succeeded")]
+    assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
 
 
 async def test_a_ticket_that_stays_refused_is_tried_once_an_hour(
-    side: Side, world: World, runtime: Runtime, clock: Clock
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    key = side.add()
-    side.forbid()
-    await side.sync()
+    key = driver.add()
+    driver.forbid()
+    await driver.sync()
     before = await _runs(runtime)
     for _ in range(3 * 12):
         await later(world, runtime, clock, minutes=5)
-    assert await _runs(runtime) == [*before, *[("judge", "succeeded")] * 3]
-    side.allow()
+    assert await _runs(runtime) == [*before, *[("evaluate", "succeeded")] * 3]
+    driver.allow()
     await later(world, runtime, clock, hours=1)
-    assert len(side.comments(key)) == 1
+    assert len(driver.comments(key)) == 1
 
 
 async def test_a_run_that_breaks_down_is_not_opened_again_by_each_sweep(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    side = await _in_grace(world, runtime, clock)
+    driver = await _in_grace(world, runtime, clock)
     before = await _runs(runtime)
     async with runtime.sessions.begin() as session:
-        (installation,) = await session.scalars(select(Installation))
+        (installation,) = await session.scalars(select(InstallationRow))
         good, installation.policy = installation.policy, {"grace": 5}
     for _ in range(STILL):
         await sweep(runtime)
         await world.drain()
-    assert await _runs(runtime) == [*before, ("judge", "failed")]
+    assert await _runs(runtime) == [*before, ("evaluate", "failed")]
     async with runtime.sessions.begin() as session:
-        await session.execute(update(Installation).values(policy=good))
+        await session.execute(update(InstallationRow).values(policy=good))
     await later(world, runtime, clock, minutes=15)
-    assert await _runs(runtime) == [*before, ("judge", "failed"), ("judge", "succeeded")]
-    assert len(side.comments("SHOP-1")) == 1
+    assert await _runs(runtime) == [*before, ("evaluate", "failed"), ("evaluate", "succeeded")]
+    assert len(driver.comments("SHOP-1")) == 1
 
 
 # --- cheap ----------------------------------------------------------------------------------------
 
-_CROWD = """
+_BULK = """
     INSERT INTO epics (source_id, tracker, remote_id, key, project, title, url, type, status,
-        status_category, labels, assignees, components, declared, fields, tracker_created_at,
-        tracker_updated_at, content_hash, read_at, judged_at, look_again_at)
+        status_category, labels, assignees, components, ticket_references, fields, tracker_created_at,
+        tracker_updated_at, content_hash, read_at, evaluated_at, evaluate_at)
     SELECT :source, 'crowd', n::text, 'SHOP-' || n, 'SHOP', 'An epic', 'http://127.0.0.1', 'Epic', 'Open',
         'todo', '{}', '{}', '{}', '{}', '{}', now(), now(), '', now(), now(),
         CASE WHEN n % 2 = 0 THEN CAST(:now AS timestamptz) + n * interval '1 second' END
@@ -321,15 +330,15 @@ async def test_looking_for_what_is_due_scans_no_epics(world: World, runtime: Run
     await world.connect_jira("one")
     await world.connect_jira("two", scope={"projects": ["SHOP"]})
     async with runtime.sessions.begin() as session:
-        one, two = await session.scalars(select(Source.id).order_by(Source.id))
-        await session.execute(text(_CROWD), {"source": two, "now": clock()})
+        one, two = await session.scalars(select(SourceRow.id).order_by(SourceRow.id))
+        await session.execute(text(_BULK), {"source": two, "now": clock()})
     async with runtime.engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text("ANALYZE epics"))
     # A moment with none due, one with a few, one with half of the table.
     for now, due in ((clock(), []), (clock() + MINUTE, [two]), (clock() + timedelta(days=9), [two])):
         for reading in ([], [one, two]):
-            query = moments.sources_due(reading, now)
+            query = sources_due(reading, now)
             async with runtime.sessions() as session:
                 assert list(await session.scalars(query)) == due
                 words = query.compile(
@@ -338,7 +347,7 @@ async def test_looking_for_what_is_due_scans_no_epics(world: World, runtime: Run
                 )
                 lines = await session.execute(text(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) {words}"))
                 plan = "\n".join(line for (line,) in lines)
-            assert "using ix_epics_look_again_at on epics" in plan, plan
+            assert "using ix_epics_evaluate_at on epics" in plan, plan
             assert "Seq Scan on epics" not in plan, plan
             # A probe for each of the two sources, whatever is due.
             buffers = int(plan.split("Buffers: shared hit=")[1].split()[0])

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
+from app.jobs.schedule import due_moment, next_moment
+from app.jobs.scheduler import REREAD_SECONDS, ScheduleEntry, Scheduler, open_scheduled_run, read_entries
 from app.runtime import Runtime
-from app.schedule import due_moment, next_moment
-from app.timetable import REREAD_SECONDS, Entry, Timetable, read_entries, tick
-from mappings.tables import Run, Source, Tick
+from mappings.tables import RunRow, ScheduleTickRow, SourceRow
 from tests.conftest import Clock
 from tests.locks import holding
 from tests.synced import OFF
@@ -124,7 +124,7 @@ def test_moments_of_an_interval_are_multiples_and_the_latest_is_found(
 
 
 @pytest.mark.parametrize(
-    ("schedule", "field", "told"),
+    ("schedule", "field", "reported"),
     [
         ({"every": "PT0S"}, "schedule.every", "at least PT1S"),
         ({"every": "PT0.5S"}, "schedule.every", "ISO 8601"),
@@ -144,11 +144,11 @@ def test_moments_of_an_interval_are_multiples_and_the_latest_is_found(
     ],
 )
 async def test_a_schedule_that_means_nothing_is_refused(
-    world: World, schedule: dict[str, str], field: str, told: str
+    world: World, schedule: dict[str, str], field: str, reported: str
 ) -> None:
     await world.connect_jira()
     refused = await world.refused("PATCH", "/sources/jira", {"schedule": schedule})
-    assert told in refused[field], refused
+    assert reported in refused[field], refused
 
 
 # --- a tick -------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def hourly(world: World, runtime: Runtime, clock: Clock) -> Entry:
+async def hourly(world: World, runtime: Runtime, clock: Clock) -> ScheduleEntry:
     """An hourly source, connected at 12:07:30, whose first run is done."""
     world.site.create("SHOP", "One-page checkout")
     await world.connect_jira(schedule=HOURLY, notices=OFF)
@@ -171,7 +171,7 @@ async def hourly(world: World, runtime: Runtime, clock: Clock) -> Entry:
     return entry
 
 
-async def entries(runtime: Runtime) -> dict[Entry, datetime]:
+async def entries(runtime: Runtime) -> dict[ScheduleEntry, datetime]:
     async with runtime.sessions() as session:
         return await read_entries(session)
 
@@ -184,39 +184,43 @@ async def runs(world: World) -> list[tuple[str, str]]:
 
 async def due_times(runtime: Runtime) -> list[datetime]:
     async with runtime.sessions() as session:
-        rows = await session.scalars(select(Run.due_at).where(Run.mode == "incremental").order_by(Run.id))
+        rows = await session.scalars(
+            select(RunRow.due_at).where(RunRow.mode == "incremental").order_by(RunRow.id)
+        )
         return list(rows)
 
 
 async def test_any_number_of_replicas_makes_one_run_of_a_tick(
-    world: World, runtime: Runtime, clock: Clock, hourly: Entry
+    world: World, runtime: Runtime, clock: Clock, hourly: ScheduleEntry
 ) -> None:
     for hour in (13, 14, 15):
         clock.now = SUNDAY.replace(hour=hour, minute=0)
         moment = SUNDAY.replace(hour=hour, minute=0, second=0)
-        opened = await asyncio.gather(*(tick(runtime, hourly, moment) for _ in range(8)))
+        opened = await asyncio.gather(*(open_scheduled_run(runtime, hourly, moment) for _ in range(8)))
         assert len([run for run in opened if run is not None]) == 1
         await world.drain()
         # One that was slow finds the run already done.
-        assert await tick(runtime, hourly, moment) is None
+        assert await open_scheduled_run(runtime, hourly, moment) is None
     assert await runs(world) == [("full", "succeeded")] + 3 * [("incremental", "succeeded")]
     assert await due_times(runtime) == [SUNDAY.replace(hour=h, minute=0, second=0) for h in (13, 14, 15)]
 
 
-async def test_a_tick_joins_the_run_that_is_queued(world: World, runtime: Runtime, hourly: Entry) -> None:
+async def test_a_tick_joins_the_run_that_is_queued(
+    world: World, runtime: Runtime, hourly: ScheduleEntry
+) -> None:
     run = await world.send("POST", "/sources/jira/sync")
-    assert await tick(runtime, hourly, SUNDAY + timedelta(hours=1)) == run["id"]
-    assert await tick(runtime, hourly, SUNDAY + timedelta(hours=1)) is None
+    assert await open_scheduled_run(runtime, hourly, SUNDAY + timedelta(hours=1)) == run["id"]
+    assert await open_scheduled_run(runtime, hourly, SUNDAY + timedelta(hours=1)) is None
 
 
 async def test_the_full_sync_has_ticks_of_its_own(
-    world: World, runtime: Runtime, clock: Clock, hourly: Entry
+    world: World, runtime: Runtime, clock: Clock, hourly: ScheduleEntry
 ) -> None:
     await world.send("PATCH", "/sources/jira", {"schedule": {"full": "0 3 * * *"}})
     clock.now = at("2026-11-23T03:00:01")
     moment = at("2026-11-23T03:00:00")
     for entry in await entries(runtime):
-        assert await tick(runtime, entry, moment) is not None
+        assert await open_scheduled_run(runtime, entry, moment) is not None
         await world.drain()
     assert sorted(await runs(world)) == [
         ("full", "succeeded"),
@@ -237,24 +241,27 @@ async def test_the_full_sync_has_ticks_of_its_own(
     ],
 )
 async def test_a_source_changed_or_gone_meanwhile(
-    world: World, runtime: Runtime, hourly: Entry, change: Any, moment: str, opens: bool
+    world: World, runtime: Runtime, hourly: ScheduleEntry, change: Any, moment: str, opens: bool
 ) -> None:
     if change is None:
         await world.send("DELETE", "/sources/jira")
     else:
         await world.send("PATCH", "/sources/jira", change)
         await world.drain()
-    opened = await tick(runtime, hourly, at(f"2026-11-22T{moment}"))
+    opened = await open_scheduled_run(runtime, hourly, at(f"2026-11-22T{moment}"))
     assert (opened is not None) == opens
 
 
 async def test_a_tick_and_the_removal_of_its_source_do_not_wait_for_each_other(
-    world: World, runtime: Runtime, hourly: Entry, database_url: str
+    world: World, runtime: Runtime, hourly: ScheduleEntry, database_url: str
 ) -> None:
-    assert await tick(runtime, hourly, at("2026-11-22T13:00:00")) is not None
+    assert await open_scheduled_run(runtime, hourly, at("2026-11-22T13:00:00")) is not None
     async with holding(database_url) as holder:
         await holder.hold("SELECT id FROM sources FOR UPDATE")
-        ticks = [asyncio.create_task(tick(runtime, hourly, at("2026-11-22T14:00:00"))) for _ in range(2)]
+        ticks = [
+            asyncio.create_task(open_scheduled_run(runtime, hourly, at("2026-11-22T14:00:00")))
+            for _ in range(2)
+        ]
         await holder.until_waiting(2)
         await holder.hold("DELETE FROM sources")
         await holder.let_go()
@@ -280,28 +287,30 @@ async def test_a_tick_and_the_removal_of_its_source_do_not_wait_for_each_other(
 async def test_what_a_replica_that_starts_plans(
     runtime: Runtime,
     clock: Clock,
-    hourly: Entry,
+    hourly: ScheduleEntry,
     ticked_at: str | None,
     changed_at: str,
     now: str,
     planned: str,
 ) -> None:
     async with runtime.sessions.begin() as session:
-        await session.execute(update(Source).values(updated_at=at(f"2026-11-22T{changed_at}")))
+        await session.execute(update(SourceRow).values(updated_at=at(f"2026-11-22T{changed_at}")))
         if ticked_at is not None:
             session.add(
-                Tick(source_id=hourly.source_id, mode="incremental", at=at(f"2026-11-22T{ticked_at}"))
+                ScheduleTickRow(
+                    source_id=hourly.source_id, mode="incremental", at=at(f"2026-11-22T{ticked_at}")
+                )
             )
     clock.now = at(f"2026-11-22T{now}")
-    timetable = Timetable(runtime)
+    timetable = Scheduler(runtime)
     await timetable.read()
     assert timetable.planned == {hourly: at(f"2026-11-22T{planned}")}
 
 
 async def test_schedules_that_change_are_planned_anew(
-    world: World, runtime: Runtime, clock: Clock, hourly: Entry
+    world: World, runtime: Runtime, clock: Clock, hourly: ScheduleEntry
 ) -> None:
-    timetable = Timetable(runtime)
+    timetable = Scheduler(runtime)
     await timetable.read()
     await timetable.read()
     assert timetable.planned == {hourly: at("2026-11-22T13:00:00")}
@@ -316,9 +325,11 @@ async def test_schedules_that_change_are_planned_anew(
     assert timetable.planned == {}
 
 
-async def test_a_tick_that_was_lost_is_found_again(runtime: Runtime, clock: Clock, hourly: Entry) -> None:
+async def test_a_tick_that_was_lost_is_found_again(
+    runtime: Runtime, clock: Clock, hourly: ScheduleEntry
+) -> None:
     """Its transaction failed here, and no other replica did it."""
-    timetable = Timetable(runtime)
+    timetable = Scheduler(runtime)
     await timetable.read()
     timetable.planned[hourly] = at("2026-11-22T14:00:00")  # as after the failure
     clock.now = at("2026-11-22T13:00:20")
@@ -327,7 +338,7 @@ async def test_a_tick_that_was_lost_is_found_again(runtime: Runtime, clock: Cloc
 
 
 @pytest.fixture
-async def told(database_url: str) -> Any:
+async def reported(database_url: str) -> Any:
     """A function that counts what replicas have been told since it was last called."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute("LISTEN northing_sources")
@@ -347,16 +358,16 @@ async def told(database_url: str) -> Any:
 
 
 async def test_every_change_of_a_source_is_told_once_it_is_committed(
-    world: World, runtime: Runtime, told: Callable[[], Awaitable[int]]
+    world: World, runtime: Runtime, reported: Callable[[], Awaitable[int]]
 ) -> None:
     await world.connect_jira()
-    assert await told() == 1
+    assert await reported() == 1
     await world.send("PATCH", "/sources/jira", {"schedule": HOURLY})
-    assert await told() == 1
+    assert await reported() == 1
     await world.refused("PATCH", "/sources/jira", {"schedule": {"every": "soon"}})
-    assert await told() == 0
+    assert await reported() == 0
     await world.send("DELETE", "/sources/jira")
-    assert await told() == 1
+    assert await reported() == 1
 
 
 async def test_a_timetable_given_later_starts_the_first_run(world: World) -> None:
@@ -372,9 +383,11 @@ async def test_a_timetable_given_later_starts_the_first_run(world: World) -> Non
     assert await runs(world) == [("full", "succeeded")]
 
 
-async def test_a_replica_that_is_told_reads_at_once(world: World, runtime: Runtime, hourly: Entry) -> None:
+async def test_a_replica_that_is_told_reads_at_once(
+    world: World, runtime: Runtime, hourly: ScheduleEntry
+) -> None:
     """And not only when the half minute is over."""
-    timetable = Timetable(runtime)
+    timetable = Scheduler(runtime)
     keeping = asyncio.create_task(timetable.keep())
 
     async def until(*lines: str) -> None:
@@ -418,16 +431,16 @@ async def test_a_database_in_trouble_costs_a_tick_and_not_the_timetable(
                         return
                 await asyncio.sleep(0.02)
 
-    keeping = asyncio.create_task(Timetable(runtime).keep())
-    await until("SELECT count(*) FROM ticks")
+    keeping = asyncio.create_task(Scheduler(runtime).keep())
+    await until("SELECT count(*) FROM schedule_ticks")
     async with runtime.sessions.begin() as session:
-        await session.execute(text("ALTER TABLE ticks RENAME TO elsewhere"))
+        await session.execute(text("ALTER TABLE schedule_ticks RENAME TO elsewhere"))
     last = "(SELECT at FROM elsewhere)"
     await until(f"SELECT now() > {last} + interval '1500 milliseconds'")  # so that one has failed
     async with runtime.sessions.begin() as session:
         await session.execute(text("CREATE TABLE ticks_before AS SELECT * FROM elsewhere"))
-        await session.execute(text("ALTER TABLE elsewhere RENAME TO ticks"))
-    await until("SELECT t.at > b.at FROM ticks t, ticks_before b")
+        await session.execute(text("ALTER TABLE elsewhere RENAME TO schedule_ticks"))
+    await until("SELECT t.at > b.at FROM schedule_ticks t, ticks_before b")
     assert not keeping.done()
     keeping.cancel()
     await asyncio.wait({keeping})

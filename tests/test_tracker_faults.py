@@ -12,15 +12,15 @@ import pytest
 from app import pipeline
 from app.runtime import Runtime
 from connectors.base import Project, Unavailable
-from connectors.facts import Patience
 from connectors.sandbox import faults
 from connectors.sandbox.limits import limit
-from connectors.sandbox.tricks import empty_last_page, in_zone
+from connectors.sandbox.vendor_faults import empty_last_page, in_zone
+from connectors.timeouts import Timeouts
 from tests.conftest import Clock
-from tests.sides import ALL, KINDS, JiraSide, Side, side_of
+from tests.fault_bench import MISSING, Bench
 from tests.synced import keys
 from tests.test_tracker_faults_calls import target
-from tests.troubled import MISSING, Bench
+from tests.tracker_drivers import ALL, KINDS, JiraDriver, TrackerDriver, driver_of
 from tests.world import World
 
 FAR = "Pacific/Kiritimati"  # 14 hours ahead of UTC
@@ -28,7 +28,7 @@ FAR = "Pacific/Kiritimati"  # 14 hours ahead of UTC
 
 @pytest.fixture(params=KINDS)
 async def bench(request: pytest.FixtureRequest, world: World, runtime: Runtime, clock: Clock) -> Bench:
-    made = Bench(world, runtime, clock, side_of(world, request.param))
+    made = Bench(world, runtime, clock, driver_of(world, request.param))
     await made.begin()
     return made
 
@@ -37,8 +37,8 @@ on_jira = pytest.mark.parametrize("bench", ["jira"], indirect=True)
 on_github = pytest.mark.parametrize("bench", ["github"], indirect=True)
 
 
-def listing(side: Side) -> str:
-    return "POST */search/jql" if side.kind == "jira" else "GET */issues"
+def listing(driver: TrackerDriver) -> str:
+    return "POST */search/jql" if driver.kind == "jira" else "GET */issues"
 
 
 # --- pages ----------------------------------------------------------------------------------------
@@ -47,28 +47,28 @@ def listing(side: Side) -> str:
 async def test_a_last_page_with_nothing_on_it_ends_the_list(bench: Bench) -> None:
     made = [bench.add() for _ in range(3)]
     bench.tracker.faults.clear()
-    odd = bench.tracker.faults.add(listing(bench.side), empty_last_page(), times=None)
-    run = await bench.side.sync("full")
+    odd = bench.tracker.faults.add(listing(bench.driver), empty_last_page(), times=None)
+    run = await bench.driver.sync("full")
     assert (run["state"], run["seen"], odd.struck >= 2) == ("succeeded", 3, True)
-    assert (run["deleted"], sorted(await keys(bench.world, bench.side.kind))) == (0, sorted(made))
+    assert (run["deleted"], sorted(await keys(bench.world, bench.driver.kind))) == (0, sorted(made))
     await bench.truth()
 
 
 async def test_a_next_page_that_repeats_itself_is_an_error_and_loses_nothing(bench: Bench) -> None:
     for _ in range(3):
         bench.add()
-    await bench.side.sync()
+    await bench.driver.sync()
     bench.clock.advance(hours=1)
     born = bench.add()
     bench.tracker.faults.clear()
-    odd = bench.tracker.faults.add(listing(bench.side), faults.repeat_token(), times=None)
-    run = await bench.side.sync("full")
+    odd = bench.tracker.faults.add(listing(bench.driver), faults.repeat_token(), times=None)
+    run = await bench.driver.sync("full")
     assert (run["state"], run["error"]["code"], run["deleted"]) == ("partial", "unread", 0)
     assert (odd.struck, (await bench.health())["state"]) == (2, "degraded")
     # Of what was not read to its end nobody is told.
-    assert bench.side.comments(born) == []
+    assert bench.driver.comments(born) == []
     bench.tracker.faults.clear()
-    assert (await bench.side.sync("full"))["state"] == "succeeded"
+    assert (await bench.driver.sync("full"))["state"] == "succeeded"
     await bench.truth()
 
 
@@ -78,41 +78,41 @@ async def test_a_next_page_that_repeats_itself_is_an_error_and_loses_nothing(ben
 @on_jira
 async def test_the_search_index_lags_behind_what_was_written(bench: Bench) -> None:
     """What it does not show yet is read once it does; what it shows still is not believed against newer."""
-    side = bench.side
-    assert isinstance(side, JiraSide)
+    driver = bench.driver
+    assert isinstance(driver, JiraDriver)
     fixed, gone = bench.add(), bench.add()
-    await side.sync()
+    await driver.sync()
     bench.clock.advance(minutes=10)
-    side.site.hold_index()
+    driver.site.hold_index()
     late = bench.add()
-    side.describe(fixed, "Key-Result: KR-1")
-    side.delete(gone)
-    run = await side.sync("full")
+    driver.describe(fixed, "Key-Result: KR-1")
+    driver.delete(gone)
+    run = await driver.sync("full")
     assert (run["state"], run["deleted"]) == ("succeeded", 0)
     # Another epic is up to date in the index, and the cursor goes on with it.
     bench.clock.advance(minutes=4)
-    side.site.release_index()
+    driver.site.release_index()
     bench.add()
-    run = await side.sync()
+    run = await driver.sync()
     assert (run["state"], run["created"]) == ("succeeded", 2)
-    assert [MISSING in text for text in side.comments(late)] == [True]
-    assert "Aligned with KR-1" in side.comments(fixed)[0]
-    assert (await side.sync("full"))["deleted"] == 1
+    assert [MISSING in text for text in driver.comments(late)] == [True]
+    assert "Aligned with KR-1" in driver.comments(fixed)[0]
+    assert (await driver.sync("full"))["deleted"] == 1
     await bench.truth()
 
 
 @on_jira
 async def test_the_index_still_shows_what_was_fixed_before_the_comment(bench: Bench) -> None:
     """The ticket itself is fetched before it is written, past the index."""
-    side = bench.side
-    assert isinstance(side, JiraSide)
+    driver = bench.driver
+    assert isinstance(driver, JiraDriver)
     key = bench.add()
-    side.site.hold_index()
-    side.describe(key, "Key-Result: KR-1")
-    run = await side.sync()
-    assert (run["state"], run["created"], side.comments(key)) == ("succeeded", 1, [])
-    side.site.release_index()
-    await side.sync()
+    driver.site.hold_index()
+    driver.describe(key, "Key-Result: KR-1")
+    run = await driver.sync()
+    assert (run["state"], run["created"], driver.comments(key)) == ("succeeded", 1, [])
+    driver.site.release_index()
+    await driver.sync()
     bench.quiet.add(key)
     await bench.truth()
 
@@ -120,24 +120,24 @@ async def test_the_index_still_shows_what_was_fixed_before_the_comment(bench: Be
 @on_jira
 async def test_a_user_far_from_utc_misses_nothing(bench: Bench) -> None:
     """JQL reads a date in the zone of who asks, and Jira shows times in it."""
-    side = bench.side
-    assert isinstance(side, JiraSide)
-    side.site.bot = replace(side.site.bot, time_zone=FAR)
-    side.site.restore_credentials()
+    driver = bench.driver
+    assert isinstance(driver, JiraDriver)
+    driver.site.bot = replace(driver.site.bot, time_zone=FAR)
+    driver.site.restore_credentials()
     shown = [bench.tracker.faults.add(call, in_zone(FAR), times=None) for call in ("*search*", "*fetch")]
-    side.site.page_cap = 100
+    driver.site.page_cap = 100
     first = bench.add()
-    await side.sync()
-    before = (await side.epic(first))["updated_at"]
+    await driver.sync()
+    before = (await driver.epic(first))["updated_at"]
     for hours in (1, 13, 15):
         bench.clock.advance(hours=hours)
         bench.add()
-        run = await side.sync()
+        run = await driver.sync()
         assert (run["state"], run["created"]) == ("succeeded", 1)
         assert run["seen"] <= 2, "everything was read again"
     assert all(one.struck for one in shown)
-    assert abs(side.site.issue(first).created - bench.clock()) > timedelta(hours=28)
-    assert (await side.epic(first))["updated_at"] >= before
+    assert abs(driver.site.issue(first).created - bench.clock()) > timedelta(hours=28)
+    assert (await driver.epic(first))["updated_at"] >= before
     await bench.truth()
 
 
@@ -148,22 +148,22 @@ async def test_a_user_far_from_utc_misses_nothing(bench: Bench) -> None:
 )
 async def test_a_tracker_whose_clock_is_hours_from_ours(bench: Bench, hours: int) -> None:
     """Nothing is missed, nothing read again for ever, and a limit lasts as long as was meant."""
-    side = bench.side
-    site: Any = side.site if isinstance(side, JiraSide) else bench.world.host
+    driver = bench.driver
+    site: Any = driver.site if isinstance(driver, JiraDriver) else bench.world.host
     site.now = lambda: bench.clock() + timedelta(hours=hours)
     key = bench.add()
-    await side.sync()
-    side.describe(key, "Key-Result: KR-1")
+    await driver.sync()
+    driver.describe(key, "Key-Result: KR-1")
     for _ in range(2):
         bench.clock.advance(minutes=30)
         bench.add()
-        assert (await side.sync())["created"] == 1
-    form = "jira_date" if side.kind == "jira" else "github_primary"
+        assert (await driver.sync())["created"] == 1
+    form = "jira_date" if driver.kind == "jira" else "github_primary"
     bench.tracker.faults.clear()
-    fault = bench.tracker.faults.add(listing(side), limit(form, 600, bench.tracker.clock))
+    fault = bench.tracker.faults.add(listing(driver), limit(form, 600, bench.tracker.clock))
     bench.clock.advance(minutes=30)
     bench.add()
-    run = await side.sync("full")
+    run = await driver.sync("full")
     assert (run["state"], fault.struck) == ("waiting", 1)
     shown = await bench.health()
     assert f"{abs(hours) * 60} minutes" in str(shown), shown
@@ -179,10 +179,10 @@ async def test_a_tracker_whose_clock_is_hours_from_ours(bench: Bench, hours: int
 @on_github
 async def test_replicas_whose_clocks_are_hours_apart_write_one_comment(bench: Bench, hours: int) -> None:
     """One sends a comment and its answer is lost; the other, hours from it, looks before it writes."""
-    side = bench.side
+    driver = bench.driver
     key = bench.add()
-    side.tracker.faults.add(side.creates, faults.lose_answer())
-    await side.sync()
+    driver.tracker.faults.add(driver.creates, faults.lose_answer())
+    await driver.sync()
     other = replace(bench.runtime, clock=lambda: bench.clock() + timedelta(hours=hours), worker="other")
     source_id = 1
     for _ in range(2):
@@ -192,8 +192,8 @@ async def test_replicas_whose_clocks_are_hours_apart_write_one_comment(bench: Be
         bench.clock.advance(minutes=2)
     bench.clock.advance(hours=abs(hours))
     await bench.later(minutes=2)
-    assert (len(side.comments(key)), side.tracker.log.count(side.creates)) == (1, 1)
-    assert (await side.notice(key))["state"] == "posted"
+    assert (len(driver.comments(key)), driver.tracker.log.count(driver.creates)) == (1, 1)
+    assert (await driver.notice(key))["state"] == "posted"
     bench.posts_are_not_repeated_blindly()
     await bench.truth()
 
@@ -205,9 +205,9 @@ async def test_replicas_whose_clocks_are_hours_apart_write_one_comment(bench: Be
 async def test_a_tracker_that_drips_for_ever_holds_nobody(kind: str) -> None:
     """The connector closes at once; the library's own time limit would start anew with every byte."""
     async with target(kind) as on:
-        short = Patience(connect=5, read=5, total=0.5)
+        short = Timeouts(connect=5, read=5, total=0.5)
         wire: Any = on.connector
-        wire._wire._patience = short
+        wire._transport._timeouts = short
         on.tracker.faults.add("*", faults.drip(), times=None)
         pages = on.connector.changed_since(Project(on.project), None)
         with pytest.raises(Unavailable):

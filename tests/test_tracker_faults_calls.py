@@ -20,8 +20,9 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
+from connectors.clock import utc_now
 from connectors.document import Document, Paragraph, Text
-from connectors.facts import Told, utc_now
+from connectors.rate_limits import ResponseMeta
 from connectors.registry import KINDS
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
@@ -29,8 +30,8 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
-from tests.troubled import READING
-from tests.troubles import Trouble, all_troubles, dealt
+from tests.fault_bench import READING
+from tests.faults import Trouble, all_troubles, dealt
 
 MARKER = Marker("0b9f4a34-0000-4000-8000-000000000000", 1)
 WORDS = Document((Paragraph((Text("Words."),)),))
@@ -158,17 +159,17 @@ async def test_each_answer_has_one_meaning(kind: str, call: str, request_: str) 
             fault = on.tracker.faults.add(request_, trouble.strike(on.tracker))
             fresh = on.connector.__dict__
             fresh["_account"] = fresh["_types"] = None  # a run's connector is new
-            on.connector.heed(Told(), utc_now())
+            on.connector.restore_budget(ResponseMeta(), utc_now())
             with pytest.raises(expected(trouble, write=write)) as caught:
                 await (WRITES if write else READS)[call](on)
-            said = (trouble.name, caught.value)
-            assert type(caught.value) is expected(trouble, write=write), said
-            assert (fault.struck, on.tracker.log.count(request_)) == (1, 1), said
-            assert caught.value.message, said
+            answer_text = (trouble.name, caught.value)
+            assert type(caught.value) is expected(trouble, write=write), answer_text
+            assert (fault.struck, on.tracker.log.count(request_)) == (1, 1), answer_text
+            assert caught.value.message, answer_text
             if isinstance(caught.value, Unavailable):
-                assert abs(caught.value.retry_after - trouble.wait) <= 1, said
-                assert caught.value.named == trouble.named, said
-                assert caught.value.what_to_do, said
+                assert abs(caught.value.retry_after - trouble.wait) <= 1, answer_text
+                assert caught.value.has_retry_after == trouble.named, answer_text
+                assert caught.value.what_to_do, answer_text
     assert len(troubles) >= 10
 
 
@@ -178,8 +179,8 @@ def test_what_is_dealt_leaves_no_trouble_out_and_no_meaning_at_any_place(kind: s
     for places, write in ((list(READING[kind]), False), (["create", "edit", "delete"], True)):
         struck = dealt(kind, places, write=write)
         # The answers that limit us are told apart where we read.
-        wanted = {one.name for one in all_troubles(kind) if not (write and one.limit)}
-        assert wanted <= {one.name for troubles in struck.values() for one in troubles}
+        expected_value = {one.name for one in all_troubles(kind) if not (write and one.limit)}
+        assert expected_value <= {one.name for troubles in struck.values() for one in troubles}
         for place, troubles in struck.items():
             assert {one.meaning for one in troubles} == {"later", "unreadable", "nobody", "nothing"}, place
             assert any("after the work" in one.name for one in troubles) is write, place

@@ -8,28 +8,28 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.runtime import Runtime
-from connectors.facts import Patience
+from connectors.timeouts import Timeouts
 from tests.conftest import Clock
-from tests.sides import ALL, KINDS, side_of
+from tests.fault_bench import READING, Bench
+from tests.faults import DRIPS, HANGS, Trouble, dealt
 from tests.synced import keys
-from tests.troubled import READING, Bench
-from tests.troubles import DRIPS, HANGS, Trouble, dealt
+from tests.tracker_drivers import ALL, KINDS, driver_of
 from tests.world import World
 
 
 @pytest.fixture
 async def bench(request: pytest.FixtureRequest, world: World, runtime: Runtime, clock: Clock) -> Bench:
     """Five epics are known, and since then one was born, one renamed and one deleted."""
-    made = Bench(world, runtime, clock, side_of(world, request.getfixturevalue("kind")))
+    made = Bench(world, runtime, clock, driver_of(world, request.getfixturevalue("kind")))
     await made.begin()
     first, second, _ = made.add(), made.add(), made.add()
     made.add_quiet()
-    await made.side.sync()
+    await made.driver.sync()
     await made.truth()
     clock.advance(hours=1)
     made.add()
     made.rename(first)
-    made.side.delete(second)
+    made.driver.delete(second)
     return made
 
 
@@ -64,31 +64,31 @@ async def test_what_strikes_where_we_read(bench: Bench, kind: str) -> None:
 
 async def meet(bench: Bench, trouble: Trouble, place: str) -> None:
     """A full run strikes upon it and says so, and nothing is removed."""
-    said = (trouble.name, place)
-    fault = bench.strike(trouble, READING[bench.side.kind][place])
+    message = (trouble.name, place)
+    fault = bench.strike(trouble, READING[bench.driver.kind][place])
     run, health = await bench.sync_in_full()
     bench.over(fault)
-    state, code = expected(trouble, bench.side.kind, place)
-    assert (run["state"], run["error"] and run["error"]["code"]) == (state, code), (said, run["error"])
-    assert run["deleted"] == 0, said
+    state, code = expected(trouble, bench.driver.kind, place)
+    assert (run["state"], run["error"] and run["error"]["code"]) == (state, code), (message, run["error"])
+    assert run["deleted"] == 0, message
     # The latter once it has waited long.
     worst = {"failing"} if state == "failed" else {"degraded", "failing"}
-    assert health["state"] in worst, said
-    assert run["error"]["message"] in health["message"], said
-    assert run["error"]["what_to_do"] == health["what_to_do"] != "", said
+    assert health["state"] in worst, message
+    assert run["error"]["message"] in health["message"], message
+    assert run["error"]["what_to_do"] == health["what_to_do"] != "", message
     if state == "waiting":
-        told = datetime.fromisoformat(run["waiting_until"])
-        wait = told - bench.clock()
+        reported = datetime.fromisoformat(run["waiting_until"])
+        wait = reported - bench.clock()
         # Where the tracker names no time, it depends on how long there has been trouble.
         least = trouble.wait if trouble.named else 5
-        assert timedelta(seconds=least - 2) < wait < timedelta(seconds=trouble.wait + 2), (said, wait)
-        assert f"{told:%H:%M:%S} UTC" in health["message"], said
+        assert timedelta(seconds=least - 2) < wait < timedelta(seconds=trouble.wait + 2), (message, wait)
+        assert f"{reported:%H:%M:%S} UTC" in health["message"], message
         bench.clock.advance(seconds=trouble.wait + 2)
 
 
 async def heal(bench: Bench) -> None:
     """The tracker is well again: the one that is gone goes, and the truth is ours."""
-    assert len(await keys(bench.world, bench.side.kind)) in (5, 6)
+    assert len(await keys(bench.world, bench.driver.kind)) in (5, 6)
     run, health = await bench.sync_in_full()
     assert (run["state"], run["deleted"], run["error"]) == ("succeeded", 1, None)
     assert (health["state"], health["what_to_do"]) == ("ok", "")
@@ -100,7 +100,7 @@ class TestSlow:
 
     @pytest.fixture
     def runtime(self, runtime: Runtime) -> Runtime:
-        return replace(runtime, patience=Patience(connect=5, read=1.5, total=3))
+        return replace(runtime, timeouts=Timeouts(connect=5, read=1.5, total=3))
 
     @pytest.mark.parametrize("kind", KINDS)
     async def test_who_hangs_or_drips(self, bench: Bench, kind: str) -> None:

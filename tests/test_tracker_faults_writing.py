@@ -9,25 +9,25 @@ from typing import Any
 import pytest
 
 from app.runtime import Runtime
-from connectors.facts import Patience
 from connectors.sandbox import faults
+from connectors.timeouts import Timeouts
 from tests.conftest import Clock
-from tests.sides import KINDS, side_of
-from tests.troubled import ALIGNED, MISSING, Bench
-from tests.troubles import DRIPS, HANGS, HANGS_AFTER, Trouble, before_a_write, dealt
+from tests.fault_bench import ALIGNED, MISSING, Bench
+from tests.faults import DRIPS, HANGS, HANGS_AFTER, Trouble, before_a_write, dealt
+from tests.tracker_drivers import KINDS, driver_of
 from tests.world import World
 
 
 @pytest.fixture
 async def bench(request: pytest.FixtureRequest, world: World, runtime: Runtime, clock: Clock) -> Bench:
-    made = Bench(world, runtime, clock, side_of(world, request.getfixturevalue("kind")), small=False)
+    made = Bench(world, runtime, clock, driver_of(world, request.getfixturevalue("kind")), small=False)
     await made.begin()
     made.add_quiet()
     return made
 
 
 async def notice(bench: Bench, key: str) -> dict[str, Any]:
-    found: dict[str, Any] = await bench.side.notice(key)
+    found: dict[str, Any] = await bench.driver.notice(key)
     return found
 
 
@@ -53,25 +53,25 @@ async def is_failing(bench: Bench, trouble: Trouble) -> None:
 
 async def create(bench: Bench, *troubles: Trouble) -> None:
     """However it ends, there is one comment, and not a second request before the ticket was looked at."""
-    side = bench.side
+    driver = bench.driver
     tickets = {bench.add(): trouble for trouble in troubles}
     struck = bench.strike_all([(trouble, bench.on(key, "create")) for key, trouble in tickets.items()])
-    run = await side.sync()
+    run = await driver.sync()
     assert (run["state"], run["writes"]["posted"]) == ("succeeded", 0)
-    sent = side.tracker.log.count(side.creates)
+    sent = driver.tracker.log.count(driver.creates)
     assert sent == len(troubles)
     for key, trouble in tickets.items():
-        assert len(side.comments(key)) <= 1, trouble.name
+        assert len(driver.comments(key)) <= 1, trouble.name
         await is_said(bench, trouble, key)
     await is_failing(bench, troubles[0])
     if troubles[0].limit:
         await bench.later(seconds=troubles[0].wait - 2)
-        assert side.tracker.log.count(side.creates) == sent, troubles[0].name
+        assert driver.tracker.log.count(driver.creates) == sent, troubles[0].name
     bench.over(*struck)
     await bench.later(minutes=62)
     bench.posts_are_not_repeated_blindly()
     for key, trouble in tickets.items():
-        assert [MISSING in text for text in side.comments(key)] == [True], trouble.name
+        assert [MISSING in text for text in driver.comments(key)] == [True], trouble.name
         found = await notice(bench, key)
         assert (found["state"], found["pending"], found["detail"]) == ("posted", False, None), trouble.name
 
@@ -80,38 +80,38 @@ async def create(bench: Bench, *troubles: Trouble) -> None:
 
 
 async def fetch(bench: Bench, trouble: Trouble) -> None:
-    side = bench.side
+    driver = bench.driver
     key = bench.add()
     fault = bench.strike(trouble, bench.on(key, "fetch"))
-    await side.sync()
-    assert (side.comments(key), side.tracker.log.count(side.creates)) == ([], 0), trouble.name
+    await driver.sync()
+    assert (driver.comments(key), driver.tracker.log.count(driver.creates)) == ([], 0), trouble.name
     await is_said(bench, trouble, key)
     bench.over(fault)
-    await side.sync()  # which finds out whether it was deleted, where that was said
+    await driver.sync()  # which finds out whether it was deleted, where that was said
     await bench.later(minutes=62)
-    assert [MISSING in text for text in side.comments(key)] == [True], trouble.name
+    assert [MISSING in text for text in driver.comments(key)] == [True], trouble.name
 
 
 async def find(bench: Bench, trouble: Trouble, place: str = "find") -> None:
-    side = bench.side
+    driver = bench.driver
     key = bench.add()
     # The ticket is looked at before its first comment too; then there is nothing whose marks to ask for.
     fault = bench.strike(trouble, replace(bench.on(key, place), skip=int(place == "find")))
-    side.tracker.faults.add(side.creates, faults.lose_answer())
-    await side.sync()
-    assert (len(side.comments(key)), fault.struck) == (1, 0)
+    driver.tracker.faults.add(driver.creates, faults.lose_answer())
+    await driver.sync()
+    assert (len(driver.comments(key)), fault.struck) == (1, 0)
     await bench.later(seconds=62)
     assert fault.struck == 1, trouble.name
-    assert len(side.comments(key)) == 1, trouble.name
+    assert len(driver.comments(key)) == 1, trouble.name
     await is_said(bench, trouble, key)
     await is_failing(bench, trouble)
     bench.over(fault)
     await bench.later(minutes=62)
     found = await notice(bench, key)
     assert (found["state"], found["pending"]) == ("posted", False), (trouble.name, found)
-    assert side.tracker.log.count(side.creates) == 1, trouble.name
+    assert driver.tracker.log.count(driver.creates) == 1, trouble.name
     bench.posts_are_not_repeated_blindly()
-    assert [MISSING in text for text in side.comments(key)] == [True], trouble.name
+    assert [MISSING in text for text in driver.comments(key)] == [True], trouble.name
 
 
 async def marks(bench: Bench, trouble: Trouble) -> None:
@@ -124,29 +124,29 @@ async def marks(bench: Bench, trouble: Trouble) -> None:
 
 async def edit(bench: Bench, *troubles: Trouble) -> None:
     """Sent again it changes nothing, so nobody has to look first."""
-    side = bench.side
+    driver = bench.driver
     tickets = {bench.add(): trouble for trouble in troubles}
-    await side.sync()
-    before = {key: side.comment_ids(key) for key in tickets}
+    await driver.sync()
+    before = {key: driver.comment_ids(key) for key in tickets}
     for key in tickets:
-        side.describe(key, "Key-Result: KR-1")
+        driver.describe(key, "Key-Result: KR-1")
     struck = bench.strike_all([(trouble, bench.on(key, "edit")) for key, trouble in tickets.items()])
-    await side.sync()
+    await driver.sync()
     await is_failing(bench, troubles[0])
     bench.over(*struck)
     await bench.later(minutes=62)
     for key, trouble in tickets.items():
-        assert side.comment_ids(key) == before[key], trouble.name
-        assert ALIGNED in side.comments(key)[0], trouble.name
+        assert driver.comment_ids(key) == before[key], trouble.name
+        assert ALIGNED in driver.comments(key)[0], trouble.name
         found = await notice(bench, key)
         assert (found["state"], found["pending"]) == ("resolved", False), (trouble.name, found)
 
 
 async def delete(bench: Bench, *troubles: Trouble) -> None:
     """Whatever comes between, the comment is gone, or one line where we may not delete it."""
-    side = bench.side
+    driver = bench.driver
     tickets = {bench.add(): trouble for trouble in troubles}
-    run = await side.sync()
+    run = await driver.sync()
     struck = bench.strike_all([(trouble, bench.on(key, "delete")) for key, trouble in tickets.items()])
     await bench.world.send("POST", f"/runs/{run['id']}/withdraw", {"delete": True})
     await bench.world.drain()
@@ -157,7 +157,7 @@ async def delete(bench: Bench, *troubles: Trouble) -> None:
     for key, trouble in tickets.items():
         found = await notice(bench, key)
         assert (found["state"], found["pending"]) == ("withdrawn", False), (trouble.name, found)
-        assert not any(MISSING in text for text in side.comments(key)), trouble.name
+        assert not any(MISSING in text for text in driver.comments(key)), trouble.name
 
 
 TOGETHER = {"create": create, "edit": edit, "delete": delete}
@@ -194,7 +194,7 @@ class TestSlow:
 
     @pytest.fixture
     def runtime(self, runtime: Runtime) -> Runtime:
-        return replace(runtime, patience=Patience(connect=5, read=1.5, total=3))
+        return replace(runtime, timeouts=Timeouts(connect=5, read=1.5, total=3))
 
     @pytest.mark.parametrize("kind", KINDS)
     async def test_who_hangs_or_drips(self, bench: Bench, kind: str) -> None:

@@ -44,8 +44,8 @@ async def test_repeats_within_a_burst_are_one_delivery(world: World, runtime: Ru
         answers = [answer.json() for answer in await burst(world, ["new", "old", "new", "other", "new"])]
     first, again, *others = answers
     assert (again, others[0], others[2]) == (old, first, first)
-    told = Counter((line["event"], line["remote_id"]) for line in lines if "remote_id" in line)
-    assert told == {
+    reported = Counter((line["event"], line["remote_id"]) for line in lines if "remote_id" in line)
+    assert reported == {
         ("webhook received", "new"): 1,
         ("webhook repeated", "new"): 2,
         ("webhook repeated", "old"): 1,

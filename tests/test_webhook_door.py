@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,9 +16,9 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from app.api import webhooks
-from app.intake import Intake
 from app.runtime import Runtime
-from mappings.tables import Delivery
+from app.webhooks.door import Intake
+from mappings.tables import DeliveryRow
 from tests.conftest import Clock
 from tests.synced import OFF, later
 from tests.world import World
@@ -209,7 +208,7 @@ async def test_trap_18_a_failed_delivery_is_received_again(
     await connect(world)
     first = await post(world)
     async with runtime.sessions.begin() as session:
-        row = await session.get_one(Delivery, first.json()["delivery"])
+        row = await session.get_one(DeliveryRow, first.json()["delivery"])
         row.state, row.due_at, row.error = "failed", None, {"code": "x", "message": "m", "what_to_do": "w"}
     again = await delivery(world, await post(world))
     assert (again["id"], again["state"], again["error"]) == (first.json()["delivery"], "received", None)
@@ -286,7 +285,7 @@ async def test_without_a_database_it_says_come_back(
 ) -> None:
     await connect(world)
     away = Intake("postgresql://nobody@127.0.0.1:1/nothing", runtime.queue)
-    applications[0].state.runtime = replace(runtime, intake=away)
+    applications[0].state.intake = away
     async with away:
         answers = await asyncio.gather(*(post(world, x_github_delivery=id) for id in ("one", "other")))
     assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(503, "30")] * 2

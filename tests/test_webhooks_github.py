@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from connectors.base import CommentRef, EpicRef, Hint
 from connectors.github.payloads import NOTICE
-from connectors.github.webhooks import HANDLED, IGNORED_ACTIONS, IGNORED_EVENTS, hear
+from connectors.github.webhooks import HANDLED, IGNORED_ACTIONS, IGNORED_EVENTS, parse_event
 from connectors.registry import KINDS
-from connectors.webhooks import number, signed
+from connectors.webhooks import remote_number, signed
 
 FIXTURES = Path(__file__).parents[2] / "shared" / "fixtures"
 recorded = pytest.mark.skipif(
@@ -76,18 +76,18 @@ def test_no_other_header_is_a_signature(secret: str, body: bytes, header: str | 
 
 
 def test_the_headers() -> None:
-    said = KINDS["github"].webhooks
-    assert (said.signature_header, said.id_header, said.event_header, said.takes_forms) == (
+    message = KINDS["github"].webhooks
+    assert (message.signature_header, message.id_header, message.event_header, message.takes_forms) == (
         "X-Hub-Signature-256", "X-GitHub-Delivery", "X-GitHub-Event", True,
     )  # fmt: skip
-    assert said.hear is hear
+    assert message.parse_event is parse_event
 
 
 # --- what a delivery points at --------------------------------------------------------------
 
 
 def issues(action: str, **members: Any) -> Hint:
-    return hear("issues", {"action": action, "issue": ISSUE, "repository": SHOP} | members)
+    return parse_event("issues", {"action": action, "issue": ISSUE, "repository": SHOP} | members)
 
 
 @pytest.mark.parametrize("action", sorted(HANDLED["issues"]))
@@ -121,20 +121,22 @@ def test_parent_and_child_each_in_its_own_repository(
     """Neither is looked for in the other's, where its number is somebody else's."""
     bare = [{k: v for k, v in one.items() if k != "repository_url"} for one in (ISSUE, OTHER)]
     payload = {"action": action, "repository": repository, "parent_issue": bare[0], "sub_issue": bare[1]}
-    assert hear("sub_issues", payload | more) == Hint("sub_issues", action, tickets=tickets)
+    assert parse_event("sub_issues", payload | more) == Hint("sub_issues", action, tickets=tickets)
     full = payload | {"parent_issue": ISSUE, "sub_issue": OTHER}
-    assert hear("sub_issues", full).tickets == (REF, OTHER_REF)
+    assert parse_event("sub_issues", full).tickets == (REF, OTHER_REF)
 
 
-def comment(action: str, said: Any = PEOPLES, issue: Any = ISSUE) -> Hint:
-    return hear("issue_comment", {"action": action, "issue": issue, "comment": said, "repository": SHOP})
+def comment(action: str, message: Any = PEOPLES, issue: Any = ISSUE) -> Hint:
+    return parse_event(
+        "issue_comment", {"action": action, "issue": issue, "comment": message, "repository": SHOP}
+    )
 
 
 OURS = {"id": 900, "body": f"{NOTICE}\r\n<!-- northing:id inst/5 -->\r\n\r\nNo key result."}
 
 
 @pytest.mark.parametrize(
-    ("action", "said", "found"),
+    ("action", "message", "found"),
     [
         ("created", PEOPLES, CommentRef(REF, "900")),
         ("edited", PEOPLES, CommentRef(REF, "900")),
@@ -148,12 +150,12 @@ OURS = {"id": 900, "body": f"{NOTICE}\r\n<!-- northing:id inst/5 -->\r\n\r\nNo k
         ("created", {"id": "x"}, "names no comment"),
     ],
 )
-def test_a_comment(action: str, said: Any, found: CommentRef | str) -> None:
+def test_a_comment(action: str, message: Any, found: CommentRef | str) -> None:
     """It costs no fetch of the issue. A notice's echo wakes nobody, its deletion does."""
     if isinstance(found, str):
-        assert comment(action, said) == Hint("issue_comment", action, "ignored", found)
+        assert comment(action, message) == Hint("issue_comment", action, "ignored", found)
     else:
-        assert comment(action, said) == Hint("issue_comment", action, comment=found)
+        assert comment(action, message) == Hint("issue_comment", action, comment=found)
 
 
 @pytest.mark.parametrize("issue", [PULL, ISSUE | {"html_url": "https://github.com/acme/shop/pull/7"}])
@@ -192,7 +194,7 @@ def test_a_repository_named_pull_has_issues() -> None:
 def test_what_changes_names_or_visibility_of_many(
     event: str, action: str, changes: Any, reread: bool
 ) -> None:
-    found = hear(event, {"action": action, "repository": SHOP, "changes": changes})
+    found = parse_event(event, {"action": action, "repository": SHOP, "changes": changes})
     assert (found.kind, found.reread, found.tickets) == ("handled" if reread else "ignored", reread, ())
 
 
@@ -213,7 +215,7 @@ def test_what_changes_names_or_visibility_of_many(
     ],
 )
 def test_the_other_two_sets(event: str | None, action: str | None, kind: str) -> None:
-    found = hear(event, {"action": action, "issue": ISSUE, "repository": SHOP})
+    found = parse_event(event, {"action": action, "issue": ISSUE, "repository": SHOP})
     assert (found.kind, found.tickets, found.action) == (kind, (), action)
     assert (found.reason == "unknown") is (kind == "unknown")
 
@@ -261,11 +263,11 @@ def test_the_repository_is_taken_from_beside_the_issue_where_it_says_none() -> N
     ("value", "found"), [(1, "1"), ("1", "1"), (2**63 - 1, str(2**63 - 1)), ("01", None)]
 )
 def test_a_number(value: object, found: str | None) -> None:
-    assert number(value) == found
+    assert remote_number(value) == found
 
 
 def test_names_are_fit_to_be_stored() -> None:
-    found = hear("iss\x00ues" + "x" * 300, {"action": "\ud800" + "y" * 300})
+    found = parse_event("iss\x00ues" + "x" * 300, {"action": "\ud800" + "y" * 300})
     assert found.kind == "unknown"
     assert "\x00" not in found.event
     assert len(found.event) <= 100
@@ -295,7 +297,7 @@ ACTIONS = st.sampled_from(sorted(action for actions in HANDLED.values() for acti
 def sound(hint: Hint) -> bool:
     """Refs that a connector can call, and a reason wherever nothing is done."""
     refs = [*hint.tickets, *([hint.comment.ticket] if hint.comment else [])]
-    assert all(number(ref.remote_id) and len(ref.key) <= 222 and ref.key.isascii() for ref in refs)
+    assert all(remote_number(ref.remote_id) and len(ref.key) <= 222 and ref.key.isascii() for ref in refs)
     points = bool(refs) or hint.reread
     assert points is (hint.kind == "handled") is (hint.reason is None)
     return points
@@ -303,12 +305,12 @@ def sound(hint: Hint) -> bool:
 
 @given(EVENTS, JSON | SHAPED)
 def test_any_json_at_all_is_heard_without_an_error(event: str | None, payload: Any) -> None:
-    sound(hear(event, payload))
+    sound(parse_event(event, payload))
 
 
 @given(st.sampled_from(sorted(HANDLED)), ACTIONS, st.dictionaries(MEMBERS, SHAPED, max_size=8))
 def test_handled_events_with_anything_inside(event: str, action: str, payload: dict[str, Any]) -> None:
-    sound(hear(event, payload | {"action": action}))
+    sound(parse_event(event, payload | {"action": action}))
 
 
 def test_a_payload_as_deep_as_the_parser_goes() -> None:
@@ -316,7 +318,7 @@ def test_a_payload_as_deep_as_the_parser_goes() -> None:
     for _ in range(900):
         deep = [deep]
     found = {
-        member: hear("issues", {"action": "opened", "issue": ISSUE | {"html_url": deep}, member: deep})
+        member: parse_event("issues", {"action": "opened", "issue": ISSUE | {"html_url": deep}, member: deep})
         for member in ("issue", "repository", "changes", "action")
     }
     assert {member: hint.kind for member, hint in found.items()} == {
@@ -335,7 +337,7 @@ def examples() -> list[tuple[str, Any]]:
 
 @recorded
 def test_every_recorded_delivery_is_in_one_of_the_three_sets() -> None:
-    found = [hear(event, payload) for event, payload in examples()]
+    found = [parse_event(event, payload) for event, payload in examples()]
     assert len(found) == 329
     assert Counter(hint.kind for hint in found) == {"handled": 43, "ignored": 286}
     handled = Counter((h.event, h.action) for h in found if h.kind == "handled")
@@ -382,7 +384,7 @@ def test_recorded_deliveries_with_something_else_in_one_place(data: st.DataObjec
         del at[path[-1]]
     else:
         at[path[-1]] = data.draw(JSON)
-    sound(hear(event, mutant))
+    sound(parse_event(event, mutant))
 
 
 # --- what costs no look ---------------------------------------------------------------------
@@ -392,7 +394,7 @@ def left_out(
     issue: Any, epics: dict[str, Any] | None = None, scope: dict[str, Any] | None = None
 ) -> str | None:
     kind = KINDS["github"]
-    return kind.webhooks.leave_out(
+    return kind.webhooks.reason_to_ignore(
         REF,
         {"action": "edited", "issue": issue, "repository": SHOP},
         kind.scope.model_validate(scope or {"repositories": ["acme/shop"]}),

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.base import CommentRef, EpicRef, Hint
-from connectors.jira.webhooks import COMMENTS, HANDLED, IGNORED, ISSUES, REREADS, hear
+from connectors.jira.webhooks import COMMENTS, HANDLED, IGNORED, ISSUES, REREADS, parse_event
 from connectors.registry import KINDS
-from connectors.webhooks import number
+from connectors.webhooks import remote_number
 
 FIXTURES = Path(__file__).parents[2] / "shared" / "fixtures" / "jira-webhooks"
 recorded = pytest.mark.skipif(
@@ -32,26 +32,26 @@ CHANGE = {"items": [{"field": "summary", "from": None, "toString": "x"}]}
 
 
 def test_the_headers() -> None:
-    said = KINDS["jira"].webhooks
-    assert (said.signature_header, said.id_header, said.event_header, said.takes_forms) == (
+    message = KINDS["jira"].webhooks
+    assert (message.signature_header, message.id_header, message.event_header, message.takes_forms) == (
         "X-Hub-Signature", "X-Atlassian-Webhook-Identifier", None, False,
     )  # fmt: skip
-    assert said.hear is hear
+    assert message.parse_event is parse_event
 
 
 @pytest.mark.parametrize("event", sorted(ISSUES))
 def test_a_change_of_an_issue_names_it(event: str) -> None:
-    found = hear(None, {"webhookEvent": event, "issue": ISSUE, "changelog": CHANGE})
+    found = parse_event(None, {"webhookEvent": event, "issue": ISSUE, "changelog": CHANGE})
     assert found == Hint(event, tickets=(REF,), removed=event == "jira:issue_deleted")
 
 
 @pytest.mark.parametrize("event", sorted(COMMENTS))
-@pytest.mark.parametrize("told", [True, False])
-def test_trap_23_a_comment_with_or_without_its_issue(event: str, told: bool) -> None:
-    payload = {"webhookEvent": event, "comment": COMMENT} | ({"issue": ISSUE} if told else {})
-    ticket = REF if told else EpicRef("10040", "")
+@pytest.mark.parametrize("reported", [True, False])
+def test_trap_23_a_comment_with_or_without_its_issue(event: str, reported: bool) -> None:
+    payload = {"webhookEvent": event, "comment": COMMENT} | ({"issue": ISSUE} if reported else {})
+    ticket = REF if reported else EpicRef("10040", "")
     comment = CommentRef(ticket, "10019", removed=event == "comment_deleted")
-    assert hear("ignored", payload) == Hint(event, comment=comment)
+    assert parse_event("ignored", payload) == Hint(event, comment=comment)
 
 
 @pytest.mark.parametrize(
@@ -78,36 +78,42 @@ def test_an_update_that_may_only_carry_a_comment(
     action: str | None, more: dict[str, Any], tickets: tuple[EpicRef, ...], comment: CommentRef | None
 ) -> None:
     payload = {"webhookEvent": "jira:issue_updated", "issue_event_type_name": action, "issue": ISSUE} | more
-    assert hear(None, payload) == Hint("jira:issue_updated", action, tickets=tickets, comment=comment)
+    assert parse_event(None, payload) == Hint("jira:issue_updated", action, tickets=tickets, comment=comment)
 
 
 def test_a_workflow_names_no_event_but_its_issue() -> None:
-    assert hear(None, {"issue": ISSUE, "transition": {"to_status": "Done"}}) == Hint("", tickets=(REF,))
-    assert hear(None, {"transition": {}}) == Hint("", None, "unknown", "unknown")
-    assert hear(None, {"webhookEvent": 5, "issue": {}}) == Hint("", None, "ignored", "names no ticket")
+    assert parse_event(None, {"issue": ISSUE, "transition": {"to_status": "Done"}}) == Hint(
+        "", tickets=(REF,)
+    )
+    assert parse_event(None, {"transition": {}}) == Hint("", None, "unknown", "unknown")
+    assert parse_event(None, {"webhookEvent": 5, "issue": {}}) == Hint("", None, "ignored", "names no ticket")
 
 
 @pytest.mark.parametrize("kind", [{"subtask": True, "hierarchyLevel": -1}, {"subtask": False}])
 def test_trap_7_no_parent_is_taken_for_an_epic(kind: dict[str, Any]) -> None:
     parent = {"id": "1", "key": "SHOP-1", "fields": {"issuetype": {"hierarchyLevel": 0}}}
     issue = ISSUE | {"fields": {"issuetype": kind, "parent": parent, "customfield_10014": "SHOP-1"}}
-    found = hear(None, {"webhookEvent": "jira:issue_updated", "issue": issue, "changelog": CHANGE})
+    found = parse_event(None, {"webhookEvent": "jira:issue_updated", "issue": issue, "changelog": CHANGE})
     assert found.tickets == (REF,)
 
 
 @pytest.mark.parametrize("event", sorted(REREADS))
 def test_what_changes_names_or_visibility_of_many(event: str) -> None:
-    assert hear(None, {"webhookEvent": event, "project": {"key": "SHOP"}}) == Hint(event, reread=True)
+    assert parse_event(None, {"webhookEvent": event, "project": {"key": "SHOP"}}) == Hint(event, reread=True)
 
 
 @pytest.mark.parametrize("event", sorted(IGNORED))
 def test_what_is_ignored_knowingly(event: str) -> None:
-    assert hear(None, {"webhookEvent": event, "issue": ISSUE}) == Hint(event, None, "ignored", IGNORED[event])
+    assert parse_event(None, {"webhookEvent": event, "issue": ISSUE}) == Hint(
+        event, None, "ignored", IGNORED[event]
+    )
 
 
 @pytest.mark.parametrize("event", ["jira:issue_invented", "sprint", "issues"])
 def test_what_is_unknown(event: str) -> None:
-    assert hear(None, {"webhookEvent": event, "issue": ISSUE}) == Hint(event, None, "unknown", "unknown")
+    assert parse_event(None, {"webhookEvent": event, "issue": ISSUE}) == Hint(
+        event, None, "unknown", "unknown"
+    )
 
 
 def test_the_sets_do_not_meet() -> None:
@@ -129,7 +135,7 @@ def test_the_sets_do_not_meet() -> None:
 )  # fmt: skip
 def test_an_issue_that_names_nothing_usable(issue: Any) -> None:
     payload = {"webhookEvent": "jira:issue_updated", "issue": issue}
-    assert hear(None, payload) == Hint("jira:issue_updated", None, "ignored", "names no ticket")
+    assert parse_event(None, payload) == Hint("jira:issue_updated", None, "ignored", "names no ticket")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +146,7 @@ def test_an_issue_that_names_nothing_usable(issue: Any) -> None:
     ],
 )  # fmt: skip
 def test_where_the_key_is_not_sound_the_id_is_enough(key: Any) -> None:
-    found = hear(None, {"webhookEvent": "jira:issue_updated", "issue": ISSUE | {"key": key}})
+    found = parse_event(None, {"webhookEvent": "jira:issue_updated", "issue": ISSUE | {"key": key}})
     assert found.tickets == (EpicRef("10040", ""),)
 
 
@@ -158,7 +164,7 @@ def test_where_the_key_is_not_sound_the_id_is_enough(key: Any) -> None:
 )
 def test_a_comment_that_names_nothing_usable(comment: Any, reason: str) -> None:
     payload = {"webhookEvent": "comment_created", "comment": comment}
-    assert hear(None, payload) == Hint("comment_created", None, "ignored", reason)
+    assert parse_event(None, payload) == Hint("comment_created", None, "ignored", reason)
 
 
 JSON = st.recursive(
@@ -179,7 +185,7 @@ SHAPED = st.recursive(
 def sound(hint: Hint) -> bool:
     """Refs that a connector can call, and a reason wherever nothing is done."""
     refs = [*hint.tickets, *([hint.comment.ticket] if hint.comment else [])]
-    assert all(number(ref.remote_id) and len(ref.key) <= 255 and ref.key.isascii() for ref in refs)
+    assert all(remote_number(ref.remote_id) and len(ref.key) <= 255 and ref.key.isascii() for ref in refs)
     points = bool(refs) or hint.reread
     assert points is (hint.kind == "handled") is (hint.reason is None)
     return points
@@ -187,12 +193,12 @@ def sound(hint: Hint) -> bool:
 
 @given(st.none() | st.text(max_size=9), JSON | SHAPED)
 def test_any_json_at_all_is_heard_without_an_error(event: str | None, payload: Any) -> None:
-    sound(hear(event, payload))
+    sound(parse_event(event, payload))
 
 
 @given(st.sampled_from(sorted(HANDLED)), st.dictionaries(MEMBERS, SHAPED, max_size=6))
 def test_handled_events_with_anything_inside(event: str, payload: dict[str, Any]) -> None:
-    found = hear(None, payload | {"webhookEvent": event})
+    found = parse_event(None, payload | {"webhookEvent": event})
     assert found.event == event
     sound(found)
 
@@ -209,7 +215,7 @@ def examples() -> dict[str, Any]:
 
 @recorded
 def test_every_recorded_delivery_is_in_one_of_the_three_sets() -> None:
-    found = {name: hear(None, payload) for name, payload in examples().items()}
+    found = {name: parse_event(None, payload) for name, payload in examples().items()}
     assert len(found) == 28
     assert Counter(hint.kind for hint in found.values()) == {"handled": 28}
     assert all(sound(hint) for hint in found.values())
@@ -249,7 +255,7 @@ def test_recorded_deliveries_with_something_else_in_one_place(data: st.DataObjec
         del at[path[-1]]
     else:
         at[path[-1]] = data.draw(JSON)
-    sound(hear(None, mutant))
+    sound(parse_event(None, mutant))
 
 
 # --- what costs no look ---------------------------------------------------------------------
@@ -271,4 +277,4 @@ def test_an_issue_not_known_is_left_out_by_its_project(
     kind = KINDS["jira"]
     scope = kind.scope.model_validate({"projects": projects})
     epics = kind.epics.model_validate({})
-    assert kind.webhooks.leave_out(EpicRef("10040", key), {"issue": ISSUE}, scope, epics) == reason
+    assert kind.webhooks.reason_to_ignore(EpicRef("10040", key), {"issue": ISSUE}, scope, epics) == reason

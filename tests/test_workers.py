@@ -22,11 +22,19 @@ from sqlalchemy import select, text
 
 from app.database import DatabaseNotReady, migrate
 from app.runtime import Runtime
+from app.server.worker_process import wait_until_ready
 from app.settings import Settings
-from app.worker import until_ready
-from mappings.tables import Run
+from mappings.tables import RunRow
 from tests.conftest import ADMIN_TOKEN, Clock
-from tests.processes import Forked, data_folder, environment, environment_of, northing, said, started
+from tests.processes import (
+    Forked,
+    data_folder,
+    environment,
+    environment_of,
+    northing,
+    started,
+    wait_for_output,
+)
 from tests.synced import OFF
 from tests.world import World
 
@@ -51,7 +59,7 @@ async def running(
     """So many processes of one command, each with the line in which it said that it is ready."""
     async with AsyncExitStack() as exits:
         processes = [exits.enter_context(started(*command, env=env, cwd=cwd)) for _ in range(count)]
-        lines = [(await asyncio.to_thread(said, process, words))[-1] for process in processes]
+        lines = [(await asyncio.to_thread(wait_for_output, process, words))[-1] for process in processes]
         yield list(zip(processes, lines, strict=True))
 
 
@@ -71,9 +79,9 @@ def api_of(line: str) -> httpx.AsyncClient:
 
 async def moments(runtime: Runtime, *, after: datetime | None = None) -> list[datetime]:
     """When the ticks were that made the incremental runs which have ended; oldest first."""
-    ended = select(Run.due_at).where(Run.mode == "incremental", Run.finished_at.is_not(None))
+    ended = select(RunRow.due_at).where(RunRow.mode == "incremental", RunRow.finished_at.is_not(None))
     async with runtime.sessions() as session:
-        found = list(await session.scalars(ended.order_by(Run.due_at, Run.id)))
+        found = list(await session.scalars(ended.order_by(RunRow.due_at, RunRow.id)))
     return [moment for moment in found if after is None or moment > after]
 
 
@@ -232,7 +240,7 @@ async def test_a_worker_stops_in_time_and_gives_back_what_it_has_begun(
         await until(asked)
         await stopped(one)
     async with runtime.sessions() as session:
-        row = await session.get_one(Run, run["id"])
+        row = await session.get_one(RunRow, run["id"])
     assert (row.state, row.claimed_by, row.claimed_until) == ("running", None, None)
 
 
@@ -253,19 +261,19 @@ async def test_a_worker_waits_for_the_server_that_migrates(
 ) -> None:
     fresh = settings.model_copy(update={"database_url": SecretStr(empty_database)})
     with started("worker", env=environment_of(fresh), cwd=tmp_path) as process:
-        await asyncio.to_thread(said, process, "Waiting for the database: ")
+        await asyncio.to_thread(wait_for_output, process, "Waiting for the database: ")
         await asyncio.to_thread(migrate, empty_database)
-        await asyncio.to_thread(said, process, "does jobs on")
+        await asyncio.to_thread(wait_for_output, process, "does jobs on")
         await stopped(process)
 
 
 async def test_a_worker_gives_up_in_words(empty_database: str) -> None:
     lines: list[str] = []
     with pytest.raises(DatabaseNotReady, match=r"After 1 s still .* start `northing serve`"):
-        await until_ready(empty_database, lines.append, seconds=1)
+        await wait_until_ready(empty_database, lines.append, seconds=1)
     assert len(lines) == 1
     with pytest.raises(DatabaseNotReady, match="does not answer"):
-        await until_ready("postgresql://northing@127.0.0.1:1/northing", lines.append, seconds=0)
+        await wait_until_ready("postgresql://northing@127.0.0.1:1/northing", lines.append, seconds=0)
 
 
 async def test_a_worker_with_the_wrong_key_does_not_start(
@@ -283,10 +291,10 @@ async def test_workers_share_the_embedded_database(tmp_path: Path) -> None:
     with data_folder() as folder:
         env = environment(data_dir=str(folder), port="0", log_format="json")
         with started("worker", env=env, cwd=tmp_path) as worker:
-            await asyncio.to_thread(said, worker, "Waiting for the database: ")
+            await asyncio.to_thread(wait_for_output, worker, "Waiting for the database: ")
             with started("serve", "--no-worker", env=env, cwd=tmp_path) as server:
-                await asyncio.to_thread(said, server, "serves http://")
-                await asyncio.to_thread(said, worker, "does jobs on")
+                await asyncio.to_thread(wait_for_output, server, "serves http://")
+                await asyncio.to_thread(wait_for_output, worker, "does jobs on")
                 await stopped(server)
             assert (folder / "postgresql/cluster/postmaster.pid").exists()
             await stopped(worker)

@@ -11,54 +11,56 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import pipeline
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from mappings.tables import Run, Source
+from mappings.tables import RunRow, SourceRow
 from tests.locks import Holder, holding
-from tests.sides import GitHubSide, JiraSide, Side, side_of
+from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, driver_of
 from tests.world import World
 
 ROW = "SELECT 1 FROM epics WHERE key = %s FOR UPDATE"
 
 
-async def _queued(runtime: Runtime) -> Run:
+async def _queued(runtime: Runtime) -> RunRow:
     async with runtime.sessions() as session:
-        return (await session.scalars(select(Run).where(Run.state == "queued"))).one()
+        return (await session.scalars(select(RunRow).where(RunRow.state == "queued"))).one()
 
 
-def _crowd(side: JiraSide, **members: str) -> str:
+def _bulk(driver: JiraDriver, **members: str) -> str:
     """So many exempt epics that judging takes two slices; the last of them."""
-    return [side.add(f"Epic {n}", labels=["later"], **members) for n in range(pipeline.SLICE)][-1]
+    return [driver.add(f"Epic {n}", labels=["later"], **members) for n in range(pipeline.SLICE_SIZE)][-1]
 
 
-async def _until(side: Side, key: str, member: str, value: object) -> None:
+async def _until(driver: TrackerDriver, key: str, member: str, value: object) -> None:
     """The slice before the one that waits is judged beside it, and ends when it ends."""
     async with asyncio.timeout(20):
-        while ((await side.notice(key)) or {}).get(member) != value:
+        while ((await driver.notice(key)) or {}).get(member) != value:
             await asyncio.sleep(0)
 
 
-async def test_judging_ends_before_the_first_write(world: World, runtime: Runtime, database_url: str) -> None:
+async def test_evaluating_ends_before_the_first_write(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
     """The barrier: with one slice judged and the next under way, nothing is let go."""
-    side = JiraSide(world)
-    keys = [side.add(), side.add()]
-    last = _crowd(side)
-    await side.connect()
+    driver = JiraDriver(world)
+    keys = [driver.add(), driver.add()]
+    last = _bulk(driver)
+    await driver.connect()
     await world.send("PATCH", "/policy", {"channel": "none", "exempt": {"labels": ["later"]}})
-    await side.sync()
+    await driver.sync()
     await world.send("PATCH", "/policy", {"channel": "comment"})
     run = await _queued(runtime)
     async with holding(database_url) as holder:
         await holder.hold(ROW, last)
-        judging = asyncio.create_task(pipeline.carry_out(runtime, run.id))
+        evaluating = asyncio.create_task(pipeline.execute_run(runtime, run.id))
         await holder.until_waiting(1)
         for key in keys:
-            await _until(side, key, "state", "due")
+            await _until(driver, key, "state", "due")
         await pipeline.write_tickets(runtime, run.source_id)
-        assert side.tracker.log.count(side.creates) == 0
+        assert driver.tracker.log.count(driver.creates) == 0
         await holder.let_go()
-        await judging
-    assert side.tracker.log.count(side.creates) == 0
+        await evaluating
+    assert driver.tracker.log.count(driver.creates) == 0
     await pipeline.write_tickets(runtime, run.source_id)
-    assert [len(side.comments(key)) for key in keys] == [1, 1]
+    assert [len(driver.comments(key)) for key in keys] == [1, 1]
     shown = await world.send("GET", f"/runs/{run.id}")
     assert (shown["writes"]["posted"], shown["writes"]["pending"]) == (2, 0)
 
@@ -67,30 +69,30 @@ async def test_what_was_let_go_waits_again_where_a_newer_run_changes_it(
     world: World, runtime: Runtime, database_url: str
 ) -> None:
     """Otherwise the newer run would write before its own judging has ended."""
-    side = JiraSide(world)
+    driver = JiraDriver(world)
     await world.goal("KR-1", "Checkout conversion")
     await world.send("PATCH", "/key-results/KR-1", {"state": "missed"})
-    key = side.add(description="Key-Result: KR-1")
-    last = _crowd(side, description="Key-Result: KR-1")
-    await side.connect()
+    key = driver.add(description="Key-Result: KR-1")
+    last = _bulk(driver, description="Key-Result: KR-1")
+    await driver.connect()
     await world.send("PATCH", "/policy", {"exempt": {"labels": ["later"]}})
     first = await world.send("POST", "/sources/jira/sync", {})
-    await pipeline.carry_out(runtime, first["id"])
-    assert (await side.notice(key))["run"] == first["id"]
+    await pipeline.execute_run(runtime, first["id"])
+    assert (await driver.notice(key))["run"] == first["id"]
     hidden = {"visibility": "confidential", "public_label": "Plan"}
     await world.send("PATCH", "/objectives/O-1", hidden)
     run = await _queued(runtime)
     async with holding(database_url) as holder:
         await holder.hold(ROW, last)
-        judging = asyncio.create_task(pipeline.carry_out(runtime, run.id))
+        evaluating = asyncio.create_task(pipeline.execute_run(runtime, run.id))
         await holder.until_waiting(1)
-        await _until(side, key, "run", run.id)
+        await _until(driver, key, "run", run.id)
         await pipeline.write_tickets(runtime, run.source_id)
-        assert side.comments(key) == []
+        assert driver.comments(key) == []
         await holder.let_go()
-        await judging
+        await evaluating
     await pipeline.write_tickets(runtime, run.source_id)
-    (text,) = side.comments(key)
+    (text,) = driver.comments(key)
     assert "KR-1 (Plan): it is missed" in text
 
 
@@ -98,13 +100,13 @@ async def test_what_was_let_go_waits_again_where_a_newer_run_changes_it(
 async def test_github_is_written_to_one_ticket_at_a_time(
     world: World, runtime: Runtime, kind: str, at_once: int
 ) -> None:
-    side = side_of(world, kind)
-    keys = [side.add(), side.add()]
-    await side.connect()
+    driver = driver_of(world, kind)
+    keys = [driver.add(), driver.add()]
+    await driver.connect()
     run = await world.send("POST", f"/sources/{kind}/sync", {})
-    await pipeline.carry_out(runtime, run["id"])
+    await pipeline.execute_run(runtime, run["id"])
     async with runtime.sessions() as session:
-        (source_id,) = await session.scalars(select(Source.id))
+        (source_id,) = await session.scalars(select(SourceRow.id))
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,26 +114,26 @@ async def test_github_is_written_to_one_ticket_at_a_time(
         await go_on.wait()
         await app(scope, receive, send)
 
-    side.tracker.faults.add(side.creates, hold)
+    driver.tracker.faults.add(driver.creates, hold)
     writer = asyncio.create_task(pipeline.write_tickets(runtime, source_id))
     await asyncio.wait_for(reached.wait(), 20)
     await pipeline.write_tickets(runtime, source_id)  # another worker, while the first waits
-    assert side.tracker.log.count(side.creates) == at_once
+    assert driver.tracker.log.count(driver.creates) == at_once
     go_on.set()
     await writer
-    assert [len(side.comments(key)) for key in keys] == [1, 1]
-    assert side.tracker.log.count(side.creates) == 2
-    assert isinstance(side, GitHubSide) == (at_once == 1)
+    assert [len(driver.comments(key)) for key in keys] == [1, 1]
+    assert driver.tracker.log.count(driver.creates) == 2
+    assert isinstance(driver, GitHubDriver) == (at_once == 1)
 
 
 async def test_a_refused_write_takes_the_epic_before_its_notice(world: World, database_url: str) -> None:
     """As a judge does: one that had the notice and then wanted the epic would deadlock with a judge."""
-    side = JiraSide(world)
-    key = side.add()
-    await side.connect()
-    judges: list[asyncio.Task[None]] = []
+    driver = JiraDriver(world)
+    key = driver.add()
+    await driver.connect()
+    evaluates: list[asyncio.Task[None]] = []
 
-    async def like_a_judge(holder: Holder) -> None:
+    async def like_an_evaluator(holder: Holder) -> None:
         await holder.until_waiting(1)
         await holder.hold("SELECT 1 FROM notices FOR UPDATE")
         await holder.let_go()
@@ -140,41 +142,41 @@ async def test_a_refused_write_takes_the_epic_before_its_notice(world: World, da
 
         async def refuse(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
             await holder.hold(ROW, key)
-            judges.append(asyncio.create_task(like_a_judge(holder)))
+            evaluates.append(asyncio.create_task(like_an_evaluator(holder)))
             await faults.answer(403)(app, scope, receive, send)
 
-        side.tracker.faults.add(side.creates, refuse)
-        await side.sync()
-        await asyncio.gather(*judges)
-    assert len(judges) == 1
-    notice = await side.notice(key)
+        driver.tracker.faults.add(driver.creates, refuse)
+        await driver.sync()
+        await asyncio.gather(*evaluates)
+    assert len(evaluates) == 1
+    notice = await driver.notice(key)
     assert (notice["state"], "forbids" in notice["detail"]) == ("failed", True)
 
 
 async def test_a_write_that_is_done_takes_the_epic_before_its_notice(world: World, database_url: str) -> None:
     """What is noted of it refers to the epic, and so locks it."""
-    side = JiraSide(world)
-    key = side.add()
-    await side.connect()
+    driver = JiraDriver(world)
+    key = driver.add()
+    await driver.connect()
     async with holding(database_url) as holder:
 
-        async def judge_meanwhile(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        async def evaluate_meanwhile(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
             await holder.hold(ROW, key)
-            judges.append(asyncio.create_task(_then_hold(holder, "SELECT 1 FROM notices FOR UPDATE")))
+            evaluates.append(asyncio.create_task(_then_hold(holder, "SELECT 1 FROM notices FOR UPDATE")))
             await app(scope, receive, send)
 
-        judges: list[asyncio.Task[None]] = []
-        side.tracker.faults.add(side.creates, judge_meanwhile)
-        await side.sync()
-        await asyncio.gather(*judges)
-    assert (len(judges), (await side.notice(key))["state"]) == (1, "posted")
+        evaluates: list[asyncio.Task[None]] = []
+        driver.tracker.faults.add(driver.creates, evaluate_meanwhile)
+        await driver.sync()
+        await asyncio.gather(*evaluates)
+    assert (len(evaluates), (await driver.notice(key))["state"]) == (1, "posted")
 
 
 async def test_a_refused_write_takes_the_source_before_the_epic(world: World, database_url: str) -> None:
     """As whoever stores a page or changes the source does."""
-    side = JiraSide(world)
-    key = side.add()
-    await side.connect()
+    driver = JiraDriver(world)
+    key = driver.add()
+    await driver.connect()
     async with holding(database_url) as holder:
 
         async def change_meanwhile(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -183,10 +185,10 @@ async def test_a_refused_write_takes_the_source_before_the_epic(world: World, da
             await faults.answer(403)(app, scope, receive, send)
 
         changes: list[asyncio.Task[None]] = []
-        side.tracker.faults.add(side.creates, change_meanwhile)
-        await side.sync()
+        driver.tracker.faults.add(driver.creates, change_meanwhile)
+        await driver.sync()
         await asyncio.gather(*changes)
-    assert (len(changes), (await side.notice(key))["state"]) == (1, "failed")
+    assert (len(changes), (await driver.notice(key))["state"]) == (1, "failed")
 
 
 async def _then_hold(holder: Holder, statement: str, *values: str) -> None:

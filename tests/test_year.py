@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from app.jobs import sweep
+from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from tests.conftest import Clock
-from tests.sides import GitHubSide, JiraSide, Side
 from tests.synced import all_of
+from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver
 from tests.world import World
 
 BEGIN = datetime(2026, 1, 5, 6, tzinfo=UTC)  # a Monday
@@ -33,7 +33,7 @@ ALIGNED = "Aligned with"
 class Ticket:
     """An epic as its people mean it: `link` is the key result its text names, `remote_id` the tracker's."""
 
-    side: Side
+    driver: TrackerDriver
     remote_id: str
     key: str
     temper: str
@@ -45,16 +45,16 @@ class Ticket:
 
     def name(self, key_result: str) -> None:
         self.link = key_result
-        self.side.describe(self.key, f"What we do.\n\nKey-Result: {key_result}")
+        self.driver.describe(self.key, f"What we do.\n\nKey-Result: {key_result}")
 
     def finish(self) -> None:
         self.done = True
-        self.side.finish(self.key)
+        self.driver.finish(self.key)
 
     @property
     def says(self) -> str:
         """Our comment; an empty one where there is none."""
-        return next((text for text in self.side.comments(self.key)), "")
+        return next((text for text in self.driver.comments(self.key)), "")
 
 
 @dataclass
@@ -62,11 +62,11 @@ class Year:
     world: World
     runtime: Runtime
     clock: Clock
-    jira: JiraSide
-    github: GitHubSide
+    jira: JiraDriver
+    github: GitHubDriver
     dice: random.Random = field(default_factory=lambda: random.Random(SEED))
     tickets: dict[tuple[str, str], Ticket] = field(default_factory=dict)
-    told: Counter[str] = field(default_factory=Counter)
+    reported: Counter[str] = field(default_factory=Counter)
     false: list[str] = field(default_factory=list)
     approved: set[int] = field(default_factory=set)
     day: int = 0
@@ -86,16 +86,16 @@ class Year:
                 await self._work_on(ticket)
             self._something_happens_meanwhile()
             if weekday == 0:
-                side = (self.jira, self.github)[self.day % 2]
-                await side.sync("full" if self.day % 35 > 27 else "incremental")
+                driver = (self.jira, self.github)[self.day % 2]
+                await driver.sync("full" if self.day % 35 > 27 else "incremental")
                 await self._approve()
             if weekday == 1:
                 await sweep(self.runtime)
                 await self.world.drain()
             self._count_doubles()
-        for side in (self.jira, self.github):
-            side.tracker.faults.clear()
-            await side.sync("full")
+        for driver in (self.jira, self.github):
+            driver.tracker.faults.clear()
+            await driver.sync("full")
 
     # --- the goals ------------------------------------------------------------------------------
 
@@ -125,15 +125,15 @@ class Year:
     # --- the people -----------------------------------------------------------------------------
 
     def _bear(self) -> None:
-        side: Side = self.dice.choice([self.jira, self.jira, self.github])
-        project = self.dice.choice(["SHOP", "CORE"]) if side is self.jira else "acme/shop"
-        key = side.add(f"{self.dice.choice(THEMES)} {len(self.tickets)}", project=project)
-        issue = self.jira.site.issue(key) if side is self.jira else self.github.host.issue(key)
+        driver: TrackerDriver = self.dice.choice([self.jira, self.jira, self.github])
+        project = self.dice.choice(["SHOP", "CORE"]) if driver is self.jira else "acme/shop"
+        key = driver.add(f"{self.dice.choice(THEMES)} {len(self.tickets)}", project=project)
+        issue = self.jira.site.issue(key) if driver is self.jira else self.github.host.issue(key)
         ticket = Ticket(
-            *(side, str(issue.id), key, self.dice.choice(TEMPERS), self.day),
+            *(driver, str(issue.id), key, self.dice.choice(TEMPERS), self.day),
             ends=self.day + self.dice.randint(20, 150),
         )
-        self.tickets[side.kind, ticket.remote_id] = ticket
+        self.tickets[driver.kind, ticket.remote_id] = ticket
         if self.dice.random() < 0.6:
             ticket.name(self._goal())
 
@@ -141,13 +141,13 @@ class Year:
         if ticket.done:
             return
         if self.day >= ticket.ends:
-            self.told["finished"] += 1
+            self.reported["finished"] += 1
             ticket.finish()
         elif self.dice.random() < 0.02:
-            self.told["edited"] += 1
-            ticket.side.label(ticket.key, self.dice.choice(THEMES))
-        elif ticket.side is self.jira and self.dice.random() < 0.003:
-            self.told["moved"] += 1
+            self.reported["edited"] += 1
+            ticket.driver.label(ticket.key, self.dice.choice(THEMES))
+        elif ticket.driver is self.jira and self.dice.random() < 0.003:
+            self.reported["moved"] += 1
             ticket.key = self.jira.site.move(ticket.key, "GROW").key
         elif not self._is_aligned(ticket):
             await self._see_to(ticket)
@@ -159,40 +159,40 @@ class Year:
             ticket.snoozed = True
             await self._snooze(ticket)
         elif ticket.temper == "deletes" and warned and chance < 0.3:
-            self.told["deleted our comment"] += 1
-            ticket.side.delete_comments(ticket.key)
+            self.reported["deleted our comment"] += 1
+            ticket.driver.delete_comments(ticket.key)
         elif chance < {"fixes": 0.3, "fixes late": 0.06}.get(ticket.temper, 0.01) * (1 if warned else 0.1):
-            self.told["fixed"] += 1
+            self.reported["fixed"] += 1
             ticket.name(self._goal())
 
     async def _snooze(self, ticket: Ticket) -> None:
-        epic = await ticket.side.epic(ticket.key)
+        epic = await ticket.driver.epic(ticket.key)
         (gap,) = [found for found in epic["findings"] if found["state"] == "open"]
         until = (self.clock.now + timedelta(days=14)).date().isoformat()
         await self.world.send("POST", f"/findings/{gap['id']}/snooze", {"until": until})
-        self.told["snoozed"] += 1
+        self.reported["snoozed"] += 1
 
     def _something_happens_meanwhile(self) -> None:
         """On some days people act, or the tracker fails, between our reading of a ticket and our writing."""
-        side: Side = self.dice.choice([self.jira, self.github])
+        driver: TrackerDriver = self.dice.choice([self.jira, self.github])
         chance = self.dice.random()
         if chance < 0.3:
-            side.tracker.faults.add(side.reads, faults.first(lambda: self._act_on_what_is_due(side)))
+            driver.tracker.faults.add(driver.reads, faults.first(lambda: self._act_on_what_is_due(driver)))
         elif chance < 0.36:
             trouble = [faults.lose_answer(), faults.drop(), faults.answer(503)]
-            side.tracker.faults.add(side.creates, self.dice.choice(trouble))
+            driver.tracker.faults.add(driver.creates, self.dice.choice(trouble))
         elif chance < 0.4:
-            side.tracker.faults.add(
-                "GET */rest/api/3/myself" if side is self.jira else "GET */user", faults.drop()
+            driver.tracker.faults.add(
+                "GET */rest/api/3/myself" if driver is self.jira else "GET */user", faults.drop()
             )
 
-    def _act_on_what_is_due(self, side: Side) -> None:
+    def _act_on_what_is_due(self, driver: TrackerDriver) -> None:
         """Our reader has passed by, and we are about to write."""
         finish = self.dice.random() < 0.5
         for ticket in self.tickets.values():
             ripe = 4 < self.day - ticket.born < 15 and not ticket.done and not ticket.says
-            if ticket.side is side and ticket.link is None and ripe:
-                self.told["changed under our hands"] += 1
+            if ticket.driver is driver and ticket.link is None and ripe:
+                self.reported["changed under our hands"] += 1
                 ticket.finish() if finish else ticket.name(self._goal())
 
     async def _approve(self) -> None:
@@ -210,7 +210,7 @@ class Year:
         ticket = self.tickets[kind, remote_id]
         aligned = self._is_aligned(ticket)
         if any(words in text for words in WARNING):
-            self.told["warnings written"] += 1
+            self.reported["warnings written"] += 1
             if ticket.done:
                 self.false.append(f"day {self.day}: a warning on finished {ticket.key}")
             elif aligned:
@@ -220,7 +220,7 @@ class Year:
 
     def _count_doubles(self) -> None:
         for ticket in self.tickets.values():
-            if len(ticket.side.comment_ids(ticket.key)) > 1:
+            if len(ticket.driver.comment_ids(ticket.key)) > 1:
                 self.false.append(f"day {self.day}: two comments on {ticket.key}")
 
 
@@ -233,7 +233,7 @@ async def year(world: World, runtime: Runtime, clock: Clock) -> Year:
     clock.now = BEGIN
     for key in ("CORE", "GROW"):
         world.site.add_project(key, key.title())
-    made = Year(world, runtime, clock, JiraSide(world), GitHubSide(world))
+    made = Year(world, runtime, clock, JiraDriver(world), GitHubDriver(world))
     limits = {"mode": "live", **LIMITS}
     await world.connect_jira("jira", notices=limits)
     await world.connect_github("github", scope={"repositories": ["acme/shop"]}, notices=limits)
@@ -274,7 +274,7 @@ async def test_a_year(year: Year, runtime: Runtime, capsys: pytest.CaptureFixtur
             f"\nA year, {len(year.tickets)} epics: {len(made)} comments, {len(made) / EPICS:.2f} an epic,"
             f" at most {max(of_each.values())}; {kinds['edited']} edited, {kinds['resolved']} resolved,"
             f" {max(weeks.values())} edits in the busiest week; {len(year.approved)} approved;"
-            f" bursts {len(bursts)}, untrue or double {len(year.false)}; runs {states}; {dict(year.told)}"
+            f" bursts {len(bursts)}, untrue or double {len(year.false)}; runs {states}; {dict(year.reported)}"
         )
     assert year.false == []
     assert bursts == []
@@ -282,7 +282,10 @@ async def test_a_year(year: Year, runtime: Runtime, capsys: pytest.CaptureFixtur
     assert len(year.tickets) == EPICS
     assert len(made) > 40
     assert kinds["resolved"] > 20
-    assert min(year.told[act] for act in ("moved", "snoozed", "deleted our comment", "fixed", "finished")) > 0
+    assert (
+        min(year.reported[act] for act in ("moved", "snoozed", "deleted our comment", "fixed", "finished"))
+        > 0
+    )
     assert set(states) <= {"succeeded", "failed", "partial"}
     # What is left says what is so.
     for ticket in year.tickets.values():

@@ -145,9 +145,9 @@ def check_request(request: httpx.Request, description: Description | None = None
     if found is None:
         return [f"{request.method} {request.url.path}: not in the description"]
     operation, path = found
-    said = [*_path_problems(api, operation, path), *_query_problems(api, operation, request)]
-    said += _body_problems(api, operation, request)
-    return [f"{request.method} {request.url.path}: {one}" for one in said]
+    answer_text = [*_path_problems(api, operation, path), *_query_problems(api, operation, request)]
+    answer_text += _body_problems(api, operation, request)
+    return [f"{request.method} {request.url.path}: {one}" for one in answer_text]
 
 
 def check_response(
@@ -157,8 +157,8 @@ def check_response(
     found = api.operation(request.method, _path(request, api))
     if found is None:
         return [f"{request.method} {request.url.path}: not in the description"]
-    said = _answer_problems(api, found[0], response)
-    return [f"{request.method} {request.url.path} -> {response.status_code}: {one}" for one in said]
+    answer_text = _answer_problems(api, found[0], response)
+    return [f"{request.method} {request.url.path} -> {response.status_code}: {one}" for one in answer_text]
 
 
 def from_requests(response: Any) -> tuple[httpx.Request, httpx.Response]:
@@ -266,13 +266,13 @@ def _query_problems(api: Description, operation: Operation, request: httpx.Reque
     given: dict[str, list[str]] = {}
     for name, value in parse_qsl(request.url.query.decode(), keep_blank_values=True):
         given.setdefault(name, []).append(value)
-    said = [
+    answer_text = [
         f"query {name}: missing" for name, one in known.items() if one.get("required") and name not in given
     ]
     for name, values in given.items():
         if name not in known:
             if api.name == "jira-cloud-v3" or name not in CURSORS:
-                said.append(f"query {name}: unknown")
+                answer_text.append(f"query {name}: unknown")
             continue
         schema = known[name]["schema"]
         is_list = api.resolve(schema).get("type") == "array"
@@ -281,8 +281,8 @@ def _query_problems(api: Description, operation: Operation, request: httpx.Reque
             if is_list
             else _typed(api, schema, values[-1])
         )
-        said += [f"query {name}: {problem}" for problem in api.problems(schema, decoded)]
-    return said
+        answer_text += [f"query {name}: {problem}" for problem in api.problems(schema, decoded)]
+    return answer_text
 
 
 def _typed(api: Description, schema: Json, text: str) -> Any:
@@ -308,8 +308,8 @@ def _body_problems(api: Description, operation: Operation, request: httpx.Reques
     except ValueError:
         return ["body: not JSON"]
     properties = api.resolve(schema).get("properties", {})
-    said = [f"body {name}: unknown" for name in value if properties and name not in properties]
-    return said + api.problems(schema, value) + _document_problems(operation, value)
+    answer_text = [f"body {name}: unknown" for name in value if properties and name not in properties]
+    return answer_text + api.problems(schema, value) + _document_problems(operation, value)
 
 
 def _document_problems(operation: Operation, value: Json) -> list[str]:

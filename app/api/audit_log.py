@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 
 from app.api.deps import Moment, SessionDep
 from app.api.goal_models import SentMoment
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
-from mappings.tables import AuditEntry
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
+from mappings.tables import AuditEntryRow
 
 router = APIRouter(prefix="/audit-log", tags=["access"])
 
@@ -64,18 +64,18 @@ async def list_audit_log(
 ) -> Page[AuditEntryOut]:
     times = {"since": since, "until": until}
     spelled = {name: None if at is None else at.isoformat() for name, at in times.items()}
-    step = walk(cursor, limit, who=who, what=what, key=key, **spelled)
-    query, filters = select(AuditEntry), step.filters
+    step = list_query(cursor, limit, who=who, what=what, key=key, **spelled)
+    query, filters = select(AuditEntryRow), step.filters
     if filters["who"] is not None:
-        query = query.where(AuditEntry.who == filters["who"])
+        query = query.where(AuditEntryRow.who == filters["who"])
     if filters["what"] is not None:
-        query = query.where(AuditEntry.what == filters["what"])
+        query = query.where(AuditEntryRow.what == filters["what"])
     if filters["key"] is not None:
-        query = query.where(func.lower(AuditEntry.key) == filters["key"].lower())
+        query = query.where(func.lower(AuditEntryRow.key) == filters["key"].lower())
     if filters["since"] is not None:
-        query = query.where(AuditEntry.at >= datetime.fromisoformat(filters["since"]))
+        query = query.where(AuditEntryRow.at >= datetime.fromisoformat(filters["since"]))
     if filters["until"] is not None:
-        query = query.where(AuditEntry.at < datetime.fromisoformat(filters["until"]))
-    rows, following = await page_of(session, query, AuditEntry.id, step, newest_first=True)
+        query = query.where(AuditEntryRow.at < datetime.fromisoformat(filters["until"]))
+    rows, following = await page_of(session, query, AuditEntryRow.id, step, newest_first=True)
     items = [AuditEntryOut.model_validate(row, from_attributes=True) for (row,) in rows]
     return Page(items=items, next=following)

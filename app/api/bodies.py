@@ -9,35 +9,35 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
-from mappings import cases, rulings
-from mappings.cases import Case
-from mappings.tables import Source
+from mappings.evaluation.load import EpicRecords, evaluate_epic
+from mappings.evaluation.record import is_unwritten, unwritten_text
+from mappings.tables import SourceRow
 
-AT_A_TIME = 100
+EVALUATED_AT_A_TIME = 100
 
 
-async def texts_to_come(
-    runtime: Runtime, session: AsyncSession, found: Sequence[Case], now: datetime
+async def unwritten_texts(
+    runtime: Runtime, session: AsyncSession, found: Sequence[EpicRecords], now: datetime
 ) -> dict[int, str]:
     """By the ids of the epics; those are left out whose stored text is to be shown.
 
     Judged again, as whoever writes does: key results are suggested by the links of other epics, and these
     change while nobody judges this one.
     """
-    by_source: dict[int, list[Case]] = {}
-    for case in found:
-        if case.notice is not None and rulings.is_to_come(case.notice):
-            by_source.setdefault(case.row.source_id, []).append(case)
+    by_source: dict[int, list[EpicRecords]] = {}
+    for records in found:
+        if records.notice is not None and is_unwritten(records.notice):
+            by_source.setdefault(records.row.source_id, []).append(records)
     texts: dict[int, str] = {}
-    standard = None
+    context = None
     for source_id, waiting in sorted(by_source.items()):
-        source = await session.get_one(Source, source_id)
-        projects = sorted({case.row.project for case in waiting})
-        standard = await runtime.standard(session, source, projects, like=standard)
-        for number, case in enumerate(waiting, 1):
-            text = rulings.text_to_come(cases.judge(case, standard, now), standard)
+        source = await session.get_one(SourceRow, source_id)
+        projects = sorted({records.row.project for records in waiting})
+        context = await runtime.evaluation_context(session, source, projects, shared=context)
+        for number, records in enumerate(waiting, 1):
+            text = unwritten_text(evaluate_epic(records, context, now), context)
             if text is not None:
-                texts[case.row.id] = text
-            if not number % AT_A_TIME:
+                texts[records.row.id] = text
+            if not number % EVALUATED_AT_A_TIME:
                 await asyncio.sleep(0)  # others' turn
     return texts

@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.goal_models import CheckInIn, CheckInOut
 from app.api.goals import KeyInPath, goal_at
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import answers, invalid, not_found
-from mappings.tables import CheckIn, KeyResult
+from mappings.tables import CheckInRow, KeyResultRow
 
 router = APIRouter(prefix="/key-results/{key}/check-ins", tags=["goals"])
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/key-results/{key}/check-ins", tags=["goals"])
 AHEAD_AT_MOST = timedelta(days=1)
 
 
-def _show(row: CheckIn, key_result: KeyResult) -> CheckInOut:
+def _show(row: CheckInRow, key_result: KeyResultRow) -> CheckInOut:
     own = {name: getattr(row, name) for name in CheckInOut.model_fields if name != "key_result"}
     return CheckInOut(**own, key_result=key_result.key)
 
@@ -33,11 +33,11 @@ async def create_check_in(
     if body.at is not None and body.at > now + AHEAD_AT_MOST:
         raise invalid("at", "lies more than a day ahead; a check-in tells what was measured")
     # Held, so that the key result cannot be deleted between the look and the insert.
-    query = select(KeyResult).where(func.lower(KeyResult.key) == key.lower())
+    query = select(KeyResultRow).where(func.lower(KeyResultRow.key) == key.lower())
     held = (await session.scalars(query.with_for_update(read=True, key_share=True))).one_or_none()
     if held is None:
         raise not_found("key result", key)
-    row = CheckIn(
+    row = CheckInRow(
         key_result_id=held.id,
         value=body.value,
         confidence=body.confidence,
@@ -54,8 +54,8 @@ async def create_check_in(
 async def list_check_ins(
     key: KeyInPath, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[CheckInOut]:
-    held = await goal_at(session, KeyResult, key)
-    step = walk(cursor, limit, key_result=held.key)
-    query = select(CheckIn).where(CheckIn.key_result_id == held.id)
-    rows, following = await page_of(session, query, CheckIn.id, step, newest_first=True)
+    held = await goal_at(session, KeyResultRow, key)
+    step = list_query(cursor, limit, key_result=held.key)
+    query = select(CheckInRow).where(CheckInRow.key_result_id == held.id)
+    rows, following = await page_of(session, query, CheckInRow.id, step, newest_first=True)
     return Page(items=[_show(row, held) for (row,) in rows], next=following)

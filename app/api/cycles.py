@@ -21,12 +21,13 @@ from app.api.deps import (
     validated,
 )
 from app.api.goal_models import CycleIn, CycleOut, Review
-from app.api.goals import KeyInPath, apply, check_unused, goal_at, key_for, named
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.goals import KeyInPath, apply, check_unused, goal_at, key_for, named_users
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import answers
-from app.changes import rejudge
-from mappings import ledger, touching
-from mappings.tables import Cycle, Objective
+from app.reevaluation import reevaluate
+from mappings.evaluation import invalidate
+from mappings.locks import lock_goals_exclusive
+from mappings.tables import CycleRow, ObjectiveRow
 
 router = APIRouter(prefix="/cycles", tags=["goals"])
 
@@ -37,27 +38,29 @@ CyclePatch = Annotated[
 
 
 def _selected() -> Any:
-    objectives = select(func.count(Objective.id)).where(Objective.cycle_id == Cycle.id).scalar_subquery()
-    return select(Cycle, objectives.label("objectives"))
+    objectives = (
+        select(func.count(ObjectiveRow.id)).where(ObjectiveRow.cycle_id == CycleRow.id).scalar_subquery()
+    )
+    return select(CycleRow, objectives.label("objectives"))
 
 
-def _show(row: Cycle, objectives: int) -> CycleOut:
+def _show(row: CycleRow, objectives: int) -> CycleOut:
     kept = {name: getattr(row, name) for name in CycleOut.model_fields if name != "objectives"}
     return CycleOut(**kept, objectives=objectives)
 
 
-async def _present(session: AsyncSession, row: Cycle, response: Response) -> CycleOut:
+async def _present(session: AsyncSession, row: CycleRow, response: Response) -> CycleOut:
     put_version(response, row.version)
-    return _show(*(await session.execute(_selected().where(Cycle.id == row.id))).one())
+    return _show(*(await session.execute(_selected().where(CycleRow.id == row.id))).one())
 
 
 @router.post("", status_code=201, summary="Make a cycle", responses={**carries(201, "ETag"), **answers(409)})
 async def create_cycle(
     body: CycleIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> CycleOut:
-    await ledger.change_goals(session)
-    key = await key_for(session, Cycle, body.key)
-    row = Cycle(**{**body.model_dump(), "key": key, "created_at": runtime.clock()})
+    await lock_goals_exclusive(session)
+    key = await key_for(session, CycleRow, body.key)
+    row = CycleRow(**{**body.model_dump(), "key": key, "created_at": runtime.clock()})
     session.add(row)
     await session.flush()
     return await _present(session, row, response)
@@ -70,17 +73,17 @@ async def list_cycles(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[CycleOut]:
-    step = walk(cursor, limit, review=review)
+    step = list_query(cursor, limit, review=review)
     query = _selected()
     if step.filters["review"] is not None:
-        query = query.where(Cycle.review == step.filters["review"])
-    rows, following = await page_of(session, query, Cycle.id, step)
+        query = query.where(CycleRow.review == step.filters["review"])
+    rows, following = await page_of(session, query, CycleRow.id, step)
     return Page(items=[_show(row, objectives) for row, objectives in rows], next=following)
 
 
 @router.get("/{key}", summary="Show a cycle", responses={**carries(200, "ETag"), **answers(404)})
 async def get_cycle(key: KeyInPath, response: Response, session: SessionDep) -> CycleOut:
-    return await _present(session, await goal_at(session, Cycle, key), response)
+    return await _present(session, await goal_at(session, CycleRow, key), response)
 
 
 @router.patch(
@@ -97,26 +100,26 @@ async def change_cycle(
     if_match: IfMatch = None,
 ) -> CycleOut:
     """Another last day has the epics of its goals judged again."""
-    await ledger.change_goals(session)
-    row = await goal_at(session, Cycle, key)
+    await lock_goals_exclusive(session)
+    row = await goal_at(session, CycleRow, key)
     check_version(row.version, if_match)
     current = {name: getattr(row, name) for name in CycleIn.model_fields}
     body = validated(CycleIn, merged(current, patch))
-    await key_for(session, Cycle, body.key, of=row)
+    await key_for(session, CycleRow, body.key, of=row)
     changed = apply(row, body.model_dump())
     if "ends" in changed:
-        objectives = list(await session.scalars(touching.of_cycle(row.id)))
-        goals = list(await session.scalars(touching.of_objectives(objectives)))
-        put_runs(response, await rejudge(runtime, session, touching.by_key_results(goals)))
+        objectives = list(await session.scalars(invalidate.objectives_of_cycle(row.id)))
+        goals = list(await session.scalars(invalidate.key_results_of_objectives(objectives)))
+        put_runs(response, await reevaluate(runtime, session, invalidate.by_key_results(goals)))
     return await _present(session, row, response)
 
 
 @router.delete("/{key}", status_code=204, summary="Delete a cycle", responses=answers(404, 409))
 async def delete_cycle(key: KeyInPath, session: SessionDep) -> None:
     """409 while objectives are in it."""
-    await ledger.change_goals(session)
-    row = await goal_at(session, Cycle, key)
-    inside = select(Objective.key).where(Objective.cycle_id == row.id).order_by(Objective.id)
-    users = await named(session, "objective", "objectives", inside)
+    await lock_goals_exclusive(session)
+    row = await goal_at(session, CycleRow, key)
+    inside = select(ObjectiveRow.key).where(ObjectiveRow.cycle_id == row.id).order_by(ObjectiveRow.id)
+    users = await named_users(session, "objective", "objectives", inside)
     check_unused(row, users, "Give them another cycle first; one that is over can stay and be `archived`.")
     await session.delete(row)

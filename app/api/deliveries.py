@@ -13,15 +13,15 @@ from sqlalchemy.orm import undefer
 
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.lookups import source_in
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, answers, not_found
 from app.api.runs import RowId, RunError
-from mappings import inbox
-from mappings.tables import Delivery, Source
+from mappings.tables import DeliveryRow, SourceRow
+from mappings.webhooks.queue import receive_again, why_no_replay
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 
-State = Literal["received", "done", "ignored", "failed"]
+DeliveryState = Literal["received", "done", "ignored", "failed"]
 
 
 class DeliveryOut(BaseModel):
@@ -34,7 +34,9 @@ class DeliveryOut(BaseModel):
     event: str = Field(description="What the tracker calls the event.", examples=["issues"])
     action: str | None = Field(description="GitHub's action, where there is one.", examples=["edited"])
     received_at: datetime = Field(description="When it was last received.")
-    state: State = Field(description="`received`: waits to be worked on. A `failed` one may be sent again.")
+    state: DeliveryState = Field(
+        description="`received`: waits to be worked on. A `failed` one may be sent again."
+    )
     reason: str | None = Field(
         description="Why it was ignored, such as `unknown`, `own`, `not_an_epic` or `out_of_scope`.",
         examples=["own"],
@@ -51,11 +53,11 @@ class DeliveryWithBody(DeliveryOut):
     )
 
 
-def _show(delivery: Delivery, source: str) -> DeliveryOut:
+def _show(delivery: DeliveryRow, source: str) -> DeliveryOut:
     return DeliveryOut.model_validate(_members(delivery, source))
 
 
-def _members(delivery: Delivery, source: str) -> dict[str, Any]:
+def _members(delivery: DeliveryRow, source: str) -> dict[str, Any]:
     shown = {name: getattr(delivery, name, None) for name in DeliveryOut.model_fields}
     return {**shown, "source": source, "run": delivery.run_id}
 
@@ -64,18 +66,18 @@ def _members(delivery: Delivery, source: str) -> dict[str, Any]:
 async def list_deliveries(
     session: SessionDep,
     source: Annotated[str | None, Query(description="To this source.")] = None,
-    state: Annotated[State | None, Query(description="In this state.")] = None,
+    state: Annotated[DeliveryState | None, Query(description="In this state.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[DeliveryOut]:
-    step = walk(cursor, limit, source=source, state=state)
-    query: Any = select(Delivery, Source.name).join(Source, Source.id == Delivery.source_id)
+    step = list_query(cursor, limit, source=source, state=state)
+    query: Any = select(DeliveryRow, SourceRow.name).join(SourceRow, SourceRow.id == DeliveryRow.source_id)
     if step.filters["source"] is not None:
         held = await source_in(session, step.filters["source"], "source")
-        query = query.where(Delivery.source_id == held.id)
+        query = query.where(DeliveryRow.source_id == held.id)
     if step.filters["state"] is not None:
-        query = query.where(Delivery.state == step.filters["state"])
-    rows, following = await page_of(session, query, Delivery.id, step, newest_first=True)
+        query = query.where(DeliveryRow.state == step.filters["state"])
+    rows, following = await page_of(session, query, DeliveryRow.id, step, newest_first=True)
     return Page(items=[_show(delivery, name) for delivery, name in rows], next=following)
 
 
@@ -93,19 +95,19 @@ async def replay_delivery(session: SessionDep, runtime: RuntimeDep, id: RowId) -
     """As if it had just arrived. Commands in a comment are not carried out a second time. 409 while it is
     being worked on, and once its body is deleted."""
     delivery, source = await _found(session, id, lock=True)
-    refused = inbox.why_no_replay(delivery, runtime.clock())
+    refused = why_no_replay(delivery, runtime.clock())
     if refused is not None:
         raise Problem(409, refused)
-    inbox.receive_again(delivery)
+    receive_again(delivery)
     await runtime.wake(session, "take_deliveries", source_id=delivery.source_id)
     return _show(delivery, source)
 
 
-async def _found(session: AsyncSession, id: int, *, lock: bool = False) -> tuple[Delivery, str]:
-    query = select(Delivery, Source.name).join(Source, Source.id == Delivery.source_id)
-    query = query.where(Delivery.id == id).options(undefer(Delivery.body))
+async def _found(session: AsyncSession, id: int, *, lock: bool = False) -> tuple[DeliveryRow, str]:
+    query = select(DeliveryRow, SourceRow.name).join(SourceRow, SourceRow.id == DeliveryRow.source_id)
+    query = query.where(DeliveryRow.id == id).options(undefer(DeliveryRow.body))
     if lock:
-        query = query.with_for_update(of=Delivery)
+        query = query.with_for_update(of=DeliveryRow)
     row = (await session.execute(query)).one_or_none()
     if row is None:
         raise not_found("delivery", id)

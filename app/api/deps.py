@@ -26,9 +26,11 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from app.access import Caller, Door, NotKnown, TooManyFailures, role_for
 from app.api.problems import KEY_PATTERN, NO_NUL_PATTERN, Problem, field_errors
-from app.audit import acting
+from app.audit import set_actor
+from app.auth.authenticator import Authenticator, UnknownToken
+from app.auth.rate_limit import TooManyFailures
+from app.auth.roles import Caller, role_for
 from app.runtime import Runtime
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -59,14 +61,14 @@ RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 # --- who is calling ---------------------------------------------------------------------------
 
 
-async def admit(request: Request, token: str | None, way_in: str, scheme: str) -> None:
+async def authenticate(request: Request, token: str | None, what_to_do: str, scheme: str) -> None:
     """Let the owner of the token in, or raise 401, which tells the way in, or 429."""
-    door: Door = request.app.state.door
+    authenticator: Authenticator = request.app.state.authenticator
     host = request.client.host if request.client is not None else None
     try:
-        request.state.caller = await door.admit(get_runtime(request), token, host)
-    except NotKnown:
-        raise Problem(401, way_in, headers={"WWW-Authenticate": scheme}) from None
+        request.state.caller = await authenticator.authenticate(get_runtime(request), token, host)
+    except UnknownToken:
+        raise Problem(401, what_to_do, headers={"WWW-Authenticate": scheme}) from None
     except TooManyFailures as limit:
         raise Problem(
             429,
@@ -88,7 +90,7 @@ class GuardedRouter(APIRouter):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
-        await admit(
+        await authenticate(
             request,
             token if scheme.lower() == "bearer" else None,
             "Send a token that holds as `Authorization: Bearer …`: one that an admin made at "
@@ -154,7 +156,7 @@ async def get_session(request: Request, runtime: RuntimeDep) -> AsyncIterator[As
     async with runtime.sessions.begin() as session:
         caller: Caller | None = getattr(request.state, "caller", None)
         if caller is not None:
-            acting(session, caller.who)
+            set_actor(session, caller.who)
         yield session
 
 

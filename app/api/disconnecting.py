@@ -13,9 +13,10 @@ from app.api.deps import RuntimeDep, SessionDep
 from app.api.lookups import SourceName, source_at
 from app.api.problems import Problem, answers
 from app.api.runs import RunOut
-from app.timetable import announce
-from mappings import claims, ledger, undo
-from mappings.tables import Source
+from app.jobs.scheduler import announce_schedules
+from mappings.locks import lock_goals_exclusive, lock_notices_of_source
+from mappings.notices.withdrawal import any_comment_stands, request_withdrawal_of_all
+from mappings.tables import SourceRow
 
 router = APIRouter(prefix="/sources", tags=["sources"])
 
@@ -44,36 +45,36 @@ async def delete_source(
     ] = None,
 ) -> Response:
     """409 while comments of ours stand on its tickets, unless `comments` says what is to become of them."""
-    await ledger.change_goals(session)
+    await lock_goals_exclusive(session)
     # The turn before the source's row, as whoever withdraws a run takes them.
-    await claims.take_turn(session, (await source_at(session, name)).id)
+    await lock_notices_of_source(session, (await source_at(session, name)).id)
     session.expire_all()
     row = await source_at(session, name, lock=True)
-    standing = comments != "leave" and await undo.any_stands(session, row.id)
-    if standing and comments is None:
+    comment_stands = comments != "leave" and await any_comment_stands(session, row.id)
+    if comment_stands and comments is None:
         raise Problem(
             409,
             "Comments of ours stand on its tickets; delete with ?comments=withdraw to take them back first, "
             "or with ?comments=leave to leave them.",
         )
-    if not standing:
+    if not comment_stands:
         await session.delete(row)
-        await announce(session)
+        await announce_schedules(session)
         return Response(status_code=204)
-    run = await undo.withdraw_all(session, row.id, runtime.clock())
-    row.leaving_at = row.leaving_at or runtime.clock()
+    run = await request_withdrawal_of_all(session, row.id, runtime.clock())
+    row.disconnecting_at = row.disconnecting_at or runtime.clock()
     row.notices, row.schedule = {**row.notices, "mode": "off"}, NO_TIMETABLE
     row.version += 1
-    await announce(session)
+    await announce_schedules(session)
     await runtime.wake(session, "write_tickets", source_id=row.id)
     return JSONResponse(jsonable_encoder(await runs.present_one(session, run, row.name)), 202)
 
 
-def check_stays(row: Source) -> None:
+def check_stays(row: SourceRow) -> None:
     """409 for a change of a source that is going."""
-    if row.leaving_at is not None:
+    if row.disconnecting_at is not None:
         raise Problem(
             409,
-            f"{row.name} is being disconnected since {row.leaving_at:%Y-%m-%d %H:%M} UTC, as soon as our "
+            f"{row.name} is being disconnected since {row.disconnecting_at:%Y-%m-%d %H:%M} UTC, as soon as our "
             "comments on its tickets are taken back. To leave them there, DELETE it with ?comments=leave.",
         )

@@ -8,17 +8,18 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.bodies import texts_to_come
+from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
+from app.api.epic_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
 from app.api.lookups import find_epic, key_result_in, source_at, source_in
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, answers, invalid, not_found
-from app.api.verdict_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
 from app.runtime import Runtime
-from mappings import cases, rulings
-from mappings.explain import explain
-from mappings.standard import load_key_results
-from mappings.tables import Epic, Link, Source
+from mappings.evaluation.context import load_key_results
+from mappings.evaluation.explain import explain
+from mappings.evaluation.load import epic_of, evaluate_epic, load_records
+from mappings.evaluation.record import unwritten_text
+from mappings.tables import EpicRow, LinkRow, SourceRow
 
 router = APIRouter(prefix="/epics", tags=["epics"])
 
@@ -49,38 +50,40 @@ async def list_epics(
             raise invalid("source", "is needed with key")
         held = await source_in(session, source, "source")
         return Page(items=[await whole_epic(runtime, session, held, key)], next=None)
-    step = walk(
+    step = list_query(
         cursor, limit, source=source, alignment=alignment, key_result=key_result, project=project, q=q
     )
     query = await _filtered(session, step.filters)
-    rows, following = await page_of(session, query, Epic.id, step)
-    found = await cases.load_cases(session, [row for row, _ in rows])
+    rows, following = await page_of(session, query, EpicRow.id, step)
+    found = await load_records(session, [row for row, _ in rows])
     goals, now = await load_key_results(session), runtime.clock()
-    texts = await texts_to_come(runtime, session, found, now)
+    texts = await unwritten_texts(runtime, session, found, now)
     items = [
-        show_epic(name, case, goals, now, texts.get(case.row.id))
-        for case, (_, name) in zip(found, rows, strict=True)
+        show_epic(name, records, goals, now, texts.get(records.row.id))
+        for records, (_, name) in zip(found, rows, strict=True)
     ]
     return Page(items=items, next=following)
 
 
 async def _filtered(session: AsyncSession, filters: dict[str, Any]) -> Any:
     query: Any = (
-        select(Epic, Source.name).join(Source, Source.id == Epic.source_id).where(Epic.gone_at.is_(None))
+        select(EpicRow, SourceRow.name)
+        .join(SourceRow, SourceRow.id == EpicRow.source_id)
+        .where(EpicRow.removed_at.is_(None))
     )
     if filters["source"] is not None:
-        query = query.where(Epic.source_id == (await source_in(session, filters["source"], "source")).id)
+        query = query.where(EpicRow.source_id == (await source_in(session, filters["source"], "source")).id)
     if filters["alignment"] is not None:
-        query = query.where(Epic.alignment == filters["alignment"])
+        query = query.where(EpicRow.alignment == filters["alignment"])
     if filters["key_result"] is not None:
         goal = await key_result_in(session, filters["key_result"], "key_result")
-        query = query.where(Epic.id.in_(select(Link.epic_id).where(Link.key_result_id == goal.id)))
+        query = query.where(EpicRow.id.in_(select(LinkRow.epic_id).where(LinkRow.key_result_id == goal.id)))
     if filters["project"] is not None:
-        query = query.where(func.lower(Epic.project) == filters["project"].lower())
+        query = query.where(func.lower(EpicRow.project) == filters["project"].lower())
     if filters["q"] is not None:
         part = filters["q"]
         query = query.where(
-            or_(Epic.title.icontains(part, autoescape=True), Epic.key.icontains(part, autoescape=True))
+            or_(EpicRow.title.icontains(part, autoescape=True), EpicRow.key.icontains(part, autoescape=True))
         )
     return query
 
@@ -96,22 +99,22 @@ async def get_epic(
     return await whole_epic(runtime, session, await source_at(session, source), key)
 
 
-async def whole_epic(runtime: Runtime, session: AsyncSession, source: Source, key: str) -> EpicWithWhy:
+async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow, key: str) -> EpicWithWhy:
     """An epic of a source with its `why`; 404 with the reason for one that has left every list."""
     row = await find_epic(session, source, key)
     if row is None:
         raise not_found(f"epic in {source.name} with the key", key)
-    if row.gone_at is not None:
-        reason = GONE_IN_WORDS[row.gone_reason or "deleted"]
-        raise Problem(404, f"{row.key} {reason}, seen {row.gone_at:%Y-%m-%d %H:%M} UTC.")
+    if row.removed_at is not None:
+        reason = GONE_IN_WORDS[row.removal_reason or "deleted"]
+        raise Problem(404, f"{row.key} {reason}, seen {row.removed_at:%Y-%m-%d %H:%M} UTC.")
     now = runtime.clock()
-    (case,) = await cases.load_cases(session, [row])
-    standard = await runtime.standard(session, source, [row.project])
-    ruling = cases.judge(case, standard, now)
+    (records,) = await load_records(session, [row])
+    context = await runtime.evaluation_context(session, source, [row.project])
+    evaluation = evaluate_epic(records, context, now)
     reasons = explain(
-        source.name, cases.epic_of(row), ruling.resolution, ruling.decision, standard.goals, now
+        source.name, epic_of(row), evaluation.resolution, evaluation.decision, context.goals, now
     )
-    to_come = rulings.text_to_come(ruling, standard)
-    shown = show_epic(source.name, case, standard.goals.key_results, now, to_come)
+    unwritten = unwritten_text(evaluation, context)
+    shown = show_epic(source.name, records, context.goals.key_results, now, unwritten)
     why = [Reason.model_validate(reason, from_attributes=True) for reason in reasons]
     return EpicWithWhy(**dict(shown), why=why)

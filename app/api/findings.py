@@ -9,21 +9,21 @@ from pydantic import Field
 from sqlalchemy import select
 
 from app import pipeline
-from app.access import Caller
 from app.api.deps import Body, CallerDep, Line, RuntimeDep, SessionDep
+from app.api.epic_models import EpicName, FindingOut, FindingState, show_finding
 from app.api.lookups import source_in
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, answers, invalid, not_found
 from app.api.runs import RowId
-from app.api.verdict_models import EpicName, FindingOut, FindingState, show_finding
-from app.audit import acting
-from app.changes import open_judging
+from app.audit import set_actor
+from app.auth.roles import Caller
+from app.reevaluation import open_evaluation
 from app.runtime import Runtime
-from mappings import cases
-from mappings.clock import parse_until
-from mappings.policy import CheckName
-from mappings.steering import set_finding
-from mappings.tables import Epic, Finding, Source
+from mappings.evaluation.operations import set_finding
+from mappings.locks import lock_epics
+from mappings.policy.document import CheckName
+from mappings.policy.durations import parse_until
+from mappings.tables import EpicRow, FindingRow, SourceRow
 
 router = APIRouter(prefix="/findings", tags=["findings"])
 
@@ -59,20 +59,22 @@ async def list_findings(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[FindingOut]:
-    step = walk(cursor, limit, check=check, state=state, source=source)
+    step = list_query(cursor, limit, check=check, state=state, source=source)
     query: Any = (
-        select(Finding, Epic.key, Source.name)
-        .join(Epic, Epic.id == Finding.epic_id)
-        .join(Source, Source.id == Epic.source_id)
-        .where(Epic.gone_at.is_(None))
+        select(FindingRow, EpicRow.key, SourceRow.name)
+        .join(EpicRow, EpicRow.id == FindingRow.epic_id)
+        .join(SourceRow, SourceRow.id == EpicRow.source_id)
+        .where(EpicRow.removed_at.is_(None))
     )
     if step.filters["check"] is not None:
-        query = query.where(Finding.check == step.filters["check"])
+        query = query.where(FindingRow.check == step.filters["check"])
     if step.filters["state"] is not None:
-        query = query.where(Finding.state == step.filters["state"])
+        query = query.where(FindingRow.state == step.filters["state"])
     if step.filters["source"] is not None:
-        query = query.where(Epic.source_id == (await source_in(session, step.filters["source"], "source")).id)
-    rows, following = await page_of(session, query, Finding.id, step)
+        query = query.where(
+            EpicRow.source_id == (await source_in(session, step.filters["source"], "source")).id
+        )
+    rows, following = await page_of(session, query, FindingRow.id, step)
     items = [show_finding(EpicName(source=name, key=key), row) for row, key, name in rows]
     return Page(items=items, next=following)
 
@@ -100,18 +102,18 @@ async def _set(
     except ValueError as error:
         raise invalid("until", str(error)) from None
     async with runtime.sessions.begin() as session:
-        acting(session, caller.who)
-        row = await session.get(Finding, id)
+        set_actor(session, caller.who)
+        row = await session.get(FindingRow, id)
         if row is None:
             raise not_found("finding", id)
         # The epic's row first, as the judge does, so that neither undoes the other.
-        (epic,) = await cases.these_epics(session, [row.epic_id])
+        (epic,) = await lock_epics(session, [row.epic_id])
         await session.refresh(row)
         if row.state == "resolved":
             raise Problem(409, "The finding is resolved; there is nothing to waive, snooze or reopen.")
         await set_finding(session, row, state, end, reason)
-        source = await session.get_one(Source, epic.source_id)
-        run_id = await open_judging(runtime, session, source.id, epic.id)
-    await pipeline.judge_now(runtime, source, run_id, [epic.id])
+        source = await session.get_one(SourceRow, epic.source_id)
+        run_id = await open_evaluation(runtime, session, source.id, epic.id)
+    await pipeline.evaluate_now(runtime, source, run_id, [epic.id])
     async with runtime.sessions() as session:
-        return show_finding(EpicName(source=source.name, key=epic.key), await session.get_one(Finding, id))
+        return show_finding(EpicName(source=source.name, key=epic.key), await session.get_one(FindingRow, id))

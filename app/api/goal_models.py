@@ -49,7 +49,7 @@ Day = Annotated[date, BeforeValidator(_day)]
 SentMoment = Annotated[datetime, BeforeValidator(_time), AfterValidator(_in_utc)]
 
 Review = Literal["monthly", "quarterly"]
-State = Literal["draft", "active", "achieved", "missed", "archived"]
+GoalState = Literal["draft", "active", "achieved", "missed", "archived"]
 Driver = Literal["growth", "cost", "experience", "risk"]
 Visibility = Literal["public", "internal", "confidential"]
 Category = Literal["roi", "customer", "revenue", "productivity", "quality", "risk"]
@@ -134,7 +134,7 @@ class ObjectiveIn(Body):
     )
     visibility: Visibility | None = Field("internal", description=f"{VISIBILITY} Null is `internal`.")
     public_label: Line | None = Field(None, validate_default=True, description=PUBLIC_LABEL)
-    state: State | None = Field("active", description=STATE)
+    state: GoalState | None = Field("active", description=STATE)
 
     @field_validator("public_label")
     @classmethod
@@ -156,7 +156,7 @@ class ObjectiveOut(BaseModel):
     weight: float = Field(description="How much it counts beside others.")
     visibility: Visibility = Field(description=VISIBILITY)
     public_label: str | None = Field(description=PUBLIC_LABEL)
-    state: State = Field(description="Where it stands.")
+    state: GoalState = Field(description="Where it stands.")
     key_results: int = Field(description="How many key results it has.")
     created_at: Moment = Field(description="When it was made here.")
 
@@ -204,7 +204,7 @@ class KeyResultIn(Body):
     category: Category | None = Field(None, description="What kind of result it is.")
     metric: Metric | None = Field(None, description="How it is measured.")
     due: Day | None = Field(None, description="The day it is to be reached by.")
-    state: State | None = Field("active", description=STATE)
+    state: GoalState | None = Field("active", description=STATE)
 
 
 class KeyResultOut(BaseModel):
@@ -214,7 +214,7 @@ class KeyResultOut(BaseModel):
     category: Category | None = Field(description="What kind of result it is.")
     metric: Metric = Field(description="How it is measured.")
     due: date | None = Field(description="The day it is to be reached by.")
-    state: State = Field(description="Where it stands.")
+    state: GoalState = Field(description="Where it stands.")
     live: bool = Field(description="Whether a link to it aligns an epic: not closed, its cycle not over.")
     current: float | None = Field(description="The value checked in for the latest time, else the baseline.")
     progress: float | None = Field(

@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import Key
 from app.api.problems import Problem, invalid, not_found, taken
-from mappings.tables import Cycle, KeyResult, Objective
+from mappings.tables import CycleRow, KeyResultRow, ObjectiveRow
 
-Goal = TypeVar("Goal", Cycle, Objective, KeyResult)
-WORDS: dict[type[Any], str] = {Cycle: "cycle", Objective: "objective", KeyResult: "key result"}
-PREFIXES: dict[type[Any], str] = {Objective: "O-", KeyResult: "KR-"}
+Goal = TypeVar("Goal", CycleRow, ObjectiveRow, KeyResultRow)
+WORDS: dict[type[Any], str] = {CycleRow: "cycle", ObjectiveRow: "objective", KeyResultRow: "key result"}
+PREFIXES: dict[type[Any], str] = {ObjectiveRow: "O-", KeyResultRow: "KR-"}
 NAMED_AT_MOST = 5
 KeyInPath = Annotated[Key, Path(description="A key, in any case.")]
 
@@ -47,20 +47,20 @@ async def goal_in(session: AsyncSession, table: type[Goal], key: str, field: str
 
 
 async def key_for(
-    session: AsyncSession, table: type[Goal], wanted: str | None, *, of: Goal | None = None
+    session: AsyncSession, table: type[Goal], key: str | None, *, of: Goal | None = None
 ) -> str:
     """The key to store, `wanted` or, for a new goal, the next one.
 
     409 where another goal has it in any case, 422 where it is to be taken away from `of`.
     """
-    if wanted is None:
+    if key is None:
         if of is not None:
             raise invalid("key", "cannot be taken away; leave it out, or send another")
         return await _next_key(session, table)
-    other = await find_goal(session, table, wanted)
+    other = await find_goal(session, table, key)
     if other is not None and (of is None or other.id != of.id):
-        raise taken("key", wanted)
-    return wanted
+        raise taken("key", key)
+    return key
 
 
 async def _next_key(session: AsyncSession, table: type[Goal]) -> str:
@@ -86,7 +86,7 @@ def apply(row: Goal, values: dict[str, Any]) -> set[str]:
 # --- what refers to a goal --------------------------------------------------------------------
 
 
-async def named(session: AsyncSession, one: str, many: str, query: Select[str]) -> list[str]:
+async def named_users(session: AsyncSession, one: str, many: str, query: Select[str]) -> list[str]:
     """What `query` finds, as one phrase of its first few names; empty where it finds nothing."""
     names = (await session.scalars(query.limit(NAMED_AT_MOST + 1))).all()
     if not names:
@@ -95,7 +95,7 @@ async def named(session: AsyncSession, one: str, many: str, query: Select[str]) 
     return [f"the {one if len(names) == 1 else many} {', '.join(names[:NAMED_AT_MOST])}{more}"]
 
 
-def check_unused(row: Cycle | Objective | KeyResult, users: Iterable[str], way_out: str) -> None:
+def check_unused(row: CycleRow | ObjectiveRow | KeyResultRow, users: Iterable[str], way_out: str) -> None:
     """409 that names the users, where there are any."""
     phrases = list(users)
     if phrases:

@@ -10,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.problems import Problem, invalid
 from connectors.registry import is_loopback, tracker_id
-from mappings.tables import Run, Source, SourceProject
+from mappings.tables import RunRow, SourceProjectRow, SourceRow
 
 NAMED = 10
 
 
-async def check_notices(session: AsyncSession, body: Any, row: Source | None) -> None:
+async def check_notices(session: AsyncSession, body: Any, row: SourceRow | None) -> None:
     """409 for a `live` that is not open yet, 422 for projects that the source does not read.
 
     `body` is the source as it is to be, `row` as it is, None for a new one.
@@ -25,7 +25,7 @@ async def check_notices(session: AsyncSession, body: Any, row: Source | None) ->
     await _check_projects(session, body, row)
 
 
-async def _check_live(session: AsyncSession, body: Any, row: Source | None) -> None:
+async def _check_live(session: AsyncSession, body: Any, row: SourceRow | None) -> None:
     """Beyond this machine a full run has to have succeeded in shadow, on the same tracker."""
     if is_loopback(body.base_url):
         return
@@ -35,11 +35,11 @@ async def _check_live(session: AsyncSession, body: Any, row: Source | None) -> N
         if was_live and row.tracker == tracker:
             return
         in_shadow = exists().where(
-            Run.source_id == row.id,
-            Run.mode == "full",
-            Run.state == "succeeded",
-            Run.notices_mode == "shadow",
-            Run.tracker == tracker,
+            RunRow.source_id == row.id,
+            RunRow.mode == "full",
+            RunRow.state == "succeeded",
+            RunRow.notices_mode == "shadow",
+            RunRow.tracker == tracker,
         )
         if await session.scalar(select(in_shadow)):
             return
@@ -58,16 +58,16 @@ def _way_to_live(name: str, tracker: str) -> str:
 # --- projects -------------------------------------------------------------------------------------
 
 
-async def _check_projects(session: AsyncSession, body: Any, row: Source | None) -> None:
+async def _check_projects(session: AsyncSession, body: Any, row: SourceRow | None) -> None:
     """Names that are new in the list, and all when it becomes `live`, are of projects the source reads."""
     asked: Sequence[str] = body.notices.projects or ()
     before = () if row is None else row.notices.get("projects") or ()
     becomes_live = body.notices.mode == "live" and (row is None or row.notices["mode"] != "live")
     stood = set() if becomes_live else {name.lower() for name in before}
-    rows: Sequence[SourceProject] = ()
+    rows: Sequence[SourceProjectRow] = ()
     if row is not None:
-        of_source = select(SourceProject).where(SourceProject.source_id == row.id)
-        rows = (await session.scalars(of_source.order_by(SourceProject.key))).all()
+        of_source = select(SourceProjectRow).where(SourceProjectRow.source_id == row.id)
+        rows = (await session.scalars(of_source.order_by(SourceProjectRow.key))).all()
     known = {project.key.lower() for project in rows}
     # Only a whole listing, of what the source is to read, tells that a project is not there.
     whole = row is not None and bool(rows) and all(project.problem is None for project in rows)

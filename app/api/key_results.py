@@ -23,21 +23,23 @@ from app.api.deps import (
     put_version,
     validated,
 )
-from app.api.goal_models import Category, KeyResultIn, KeyResultOut, Metric, State
-from app.api.goals import KeyInPath, apply, check_unused, goal_at, goal_in, key_for, named
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.goal_models import Category, GoalState, KeyResultIn, KeyResultOut, Metric
+from app.api.goals import KeyInPath, apply, check_unused, goal_at, goal_in, key_for, named_users
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import answers
-from app.changes import rejudge
+from app.reevaluation import reevaluate
 from app.runtime import Runtime
-from mappings import ledger, touching
-from mappings.goals import is_live, progress
-from mappings.standard import goal_of
-from mappings.tables import CheckIn, Cycle, Epic, KeyResult, Link, Objective, Rule
+from mappings.evaluation import invalidate
+from mappings.evaluation.context import key_result_of
+from mappings.goals.key_results import is_live
+from mappings.goals.progress import progress_of
+from mappings.locks import lock_goals_exclusive
+from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow
 
 router = APIRouter(tags=["goals"])
 
 # Verdicts and findings rest on these; a title or a metric changes neither.
-JUDGED_BY = {"key", "state"}
+EVALUATION_FIELDS = {"key", "state"}
 
 KeyResultPatch = Annotated[
     dict[str, Any],
@@ -51,19 +53,19 @@ KeyResultPatch = Annotated[
 def _selected() -> Any:
     """Each key result with its objective, its cycle's last day, and its latest check-in."""
     latest = (
-        select(CheckIn.value, CheckIn.confidence)
-        .where(CheckIn.key_result_id == KeyResult.id)
-        .order_by(CheckIn.at.desc(), CheckIn.id.desc())
+        select(CheckInRow.value, CheckInRow.confidence)
+        .where(CheckInRow.key_result_id == KeyResultRow.id)
+        .order_by(CheckInRow.at.desc(), CheckInRow.id.desc())
         .limit(1)
-        .correlate(KeyResult)
+        .correlate(KeyResultRow)
         .lateral("latest")
     )
     return (
-        select(KeyResult, Objective, Cycle.ends, latest.c.value, latest.c.confidence)
-        .join(Objective, Objective.id == KeyResult.objective_id)
-        .outerjoin(Cycle, Cycle.id == Objective.cycle_id)
+        select(KeyResultRow, ObjectiveRow, CycleRow.ends, latest.c.value, latest.c.confidence)
+        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
+        .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
         .outerjoin(latest, true())
-        .options(defer(Objective.description))
+        .options(defer(ObjectiveRow.description))
     )
 
 
@@ -83,9 +85,9 @@ async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]
                 ),
                 due=row.due,
                 state=row.state,
-                live=is_live(goal_of(row, objective, ends), runtime.clock()),
+                live=is_live(key_result_of(row, objective, ends), runtime.clock()),
                 current=current,
-                progress=progress(row.baseline, row.target, current),
+                progress=progress_of(row.baseline, row.target, current),
                 confidence=confidence,
                 links=links.get(row.id, 0),
                 created_at=row.created_at,
@@ -97,16 +99,16 @@ async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]
 async def _links(session: AsyncSession, ids: Sequence[int]) -> dict[int, int]:
     """How many links of epics that are in the lists lead to each."""
     counts = await session.execute(
-        select(Link.key_result_id, func.count())
-        .join(Epic, Epic.id == Link.epic_id)
-        .where(Link.key_result_id.in_(ids), Epic.gone_at.is_(None))
-        .group_by(Link.key_result_id)
+        select(LinkRow.key_result_id, func.count())
+        .join(EpicRow, EpicRow.id == LinkRow.epic_id)
+        .where(LinkRow.key_result_id.in_(ids), EpicRow.removed_at.is_(None))
+        .group_by(LinkRow.key_result_id)
     )
     return {key_result_id: count for key_result_id, count in counts}
 
 
-async def _read(runtime: Runtime, session: AsyncSession, row: KeyResult) -> KeyResultOut:
-    found = (await session.execute(_selected().where(KeyResult.id == row.id))).all()
+async def _read(runtime: Runtime, session: AsyncSession, row: KeyResultRow) -> KeyResultOut:
+    found = (await session.execute(_selected().where(KeyResultRow.id == row.id))).all()
     return (await _present(runtime, session, found))[0]
 
 
@@ -123,13 +125,13 @@ async def create_key_result(
     key: KeyInPath, body: KeyResultIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> KeyResultOut:
     """Where tickets name its key already, their epics are judged again."""
-    await ledger.change_goals(session)
-    objective = await goal_at(session, Objective, key)
-    own_key = await key_for(session, KeyResult, body.key)
-    row = KeyResult(**_columns(body, own_key), objective_id=objective.id, created_at=runtime.clock())
+    await lock_goals_exclusive(session)
+    objective = await goal_at(session, ObjectiveRow, key)
+    own_key = await key_for(session, KeyResultRow, body.key)
+    row = KeyResultRow(**_columns(body, own_key), objective_id=objective.id, created_at=runtime.clock())
     session.add(row)
     await session.flush()
-    put_runs(response, await rejudge(runtime, session, touching.by_key_results([], [own_key])))
+    put_runs(response, await reevaluate(runtime, session, invalidate.by_key_results([], [own_key])))
     put_version(response, row.version)
     return await _read(runtime, session, row)
 
@@ -139,20 +141,20 @@ async def list_key_results(
     runtime: RuntimeDep,
     session: SessionDep,
     objective: Annotated[Key | None, Query(description="The key of an objective.")] = None,
-    state: Annotated[State | None, Query(description="In this state.")] = None,
+    state: Annotated[GoalState | None, Query(description="In this state.")] = None,
     category: Annotated[Category | None, Query(description="Of this kind.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[KeyResultOut]:
-    step = walk(cursor, limit, objective=objective, state=state, category=category)
+    step = list_query(cursor, limit, objective=objective, state=state, category=category)
     query, filters = _selected(), step.filters
     if filters["objective"] is not None:
-        held = await goal_in(session, Objective, filters["objective"], "objective")
-        query = query.where(KeyResult.objective_id == held.id)
+        held = await goal_in(session, ObjectiveRow, filters["objective"], "objective")
+        query = query.where(KeyResultRow.objective_id == held.id)
     for name in ("state", "category"):
         if filters[name] is not None:
-            query = query.where(getattr(KeyResult, name) == filters[name])
-    rows, following = await page_of(session, query, KeyResult.id, step)
+            query = query.where(getattr(KeyResultRow, name) == filters[name])
+    rows, following = await page_of(session, query, KeyResultRow.id, step)
     return Page(items=await _present(runtime, session, rows), next=following)
 
 
@@ -162,7 +164,7 @@ async def list_key_results(
 async def get_key_result(
     key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> KeyResultOut:
-    row = await goal_at(session, KeyResult, key)
+    row = await goal_at(session, KeyResultRow, key)
     put_version(response, row.version)
     return await _read(runtime, session, row)
 
@@ -183,16 +185,16 @@ async def change_key_result(
     """A change of key or state has judged again the epics linked to it or naming the old key or the new,
     in the runs that `Northing-Runs` names; any other change judges nothing.
     """
-    await ledger.change_goals(session)
-    row = await goal_at(session, KeyResult, key)
+    await lock_goals_exclusive(session)
+    row = await goal_at(session, KeyResultRow, key)
     check_version(row.version, if_match)
     current = (await _read(runtime, session, row)).model_dump(include=set(KeyResultIn.model_fields))
     body = validated(KeyResultIn, merged(current, patch))
     before = row.key
-    changed = apply(row, _columns(body, await key_for(session, KeyResult, body.key, of=row)))
-    if changed & JUDGED_BY:
-        touched = touching.by_key_results([row.id], {before, row.key})
-        put_runs(response, await rejudge(runtime, session, touched))
+    changed = apply(row, _columns(body, await key_for(session, KeyResultRow, body.key, of=row)))
+    if changed & EVALUATION_FIELDS:
+        evaluation_changed = invalidate.by_key_results([row.id], {before, row.key})
+        put_runs(response, await reevaluate(runtime, session, evaluation_changed))
     put_version(response, row.version)
     return await _read(runtime, session, row)
 
@@ -207,21 +209,21 @@ async def delete_key_result(
     key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> None:
     """Its check-ins go with it. 409 while links or rules lead to it."""
-    await ledger.change_goals(session)
-    row = await goal_at(session, KeyResult, key)
-    mapping = select(Rule.name).where(Rule.key_result_id == row.id).order_by(Rule.id)
-    users = [*await _linked(session, row), *await named(session, "rule", "rules", mapping)]
+    await lock_goals_exclusive(session)
+    row = await goal_at(session, KeyResultRow, key)
+    mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
+    users = [*await _linked(session, row), *await named_users(session, "rule", "rules", mapping)]
     check_unused(row, users, "Set its state to `archived` instead.")
-    touched = touching.by_key_results([row.id], [row.key])
-    put_runs(response, await rejudge(runtime, session, touched))
+    evaluation_changed = invalidate.by_key_results([row.id], [row.key])
+    put_runs(response, await reevaluate(runtime, session, evaluation_changed))
     await session.delete(row)
 
 
 # --- parts ------------------------------------------------------------------------------------
 
 
-async def _linked(session: AsyncSession, row: KeyResult) -> list[str]:
-    count = await session.scalar(select(func.count()).where(Link.key_result_id == row.id))
+async def _linked(session: AsyncSession, row: KeyResultRow) -> list[str]:
+    count = await session.scalar(select(func.count()).where(LinkRow.key_result_id == row.id))
     if not count:
         return []
     listed = (await _links(session, [row.id])).get(row.id, 0)

@@ -11,19 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import pipeline
 from app.api.deps import Body, CallerDep, Key, RuntimeDep, SessionDep
+from app.api.epic_models import EpicName, LinkOut, show_links
 from app.api.goal_models import Number
 from app.api.lookups import epic_in, find_epic, key_result_in, source_in
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, answers, invalid, not_found
 from app.api.runs import RowId
-from app.api.verdict_models import EpicName, LinkOut, show_links
-from app.audit import acting
-from app.changes import open_judging
+from app.audit import set_actor
+from app.reevaluation import open_evaluation
 from app.runtime import Runtime
-from mappings import ledger
-from mappings.standard import load_key_results
-from mappings.steering import BY_HAND, link_by_hand
-from mappings.tables import Epic, Link, Rule, Source
+from mappings.evaluation.context import load_key_results
+from mappings.links.operations import MANUAL_ORIGINS, link_manually
+from mappings.locks import lock_goals_exclusive
+from mappings.tables import EpicRow, LinkRow, RuleRow, SourceRow
 
 router = APIRouter(prefix="/links", tags=["links"])
 
@@ -55,13 +55,13 @@ async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[Link
     """The links `rows` names as they stand among those of their epics."""
     ids = [row.id for row in rows]
     all_of_epics = await session.execute(
-        select(Link, Epic.key, Source.name)
-        .join(Epic, Epic.id == Link.epic_id)
-        .join(Source, Source.id == Epic.source_id)
-        .where(Link.epic_id.in_({row.epic_id for row in rows}))
-        .order_by(Link.id)
+        select(LinkRow, EpicRow.key, SourceRow.name)
+        .join(EpicRow, EpicRow.id == LinkRow.epic_id)
+        .join(SourceRow, SourceRow.id == EpicRow.source_id)
+        .where(LinkRow.epic_id.in_({row.epic_id for row in rows}))
+        .order_by(LinkRow.id)
     )
-    by_epic: dict[int, tuple[EpicName, list[Link]]] = {}
+    by_epic: dict[int, tuple[EpicName, list[LinkRow]]] = {}
     for link, key, source in all_of_epics:
         by_epic.setdefault(link.epic_id, (EpicName(source=source, key=key), []))[1].append(link)
     goals, now = await load_key_results(session), runtime.clock()
@@ -77,11 +77,11 @@ async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[Link
 )
 async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, caller: CallerDep) -> LinkOut:
     async with runtime.sessions.begin() as session:
-        acting(session, caller.who)
-        await ledger.change_goals(session)
+        set_actor(session, caller.who)
+        await lock_goals_exclusive(session)
         source, epic = await epic_in(session, body.epic.source, body.epic.key, "epic")
         goal = await key_result_in(session, body.key_result, "key_result")
-        row, is_new = await link_by_hand(
+        row, is_new = await link_manually(
             session,
             epic.id,
             goal.id,
@@ -94,8 +94,8 @@ async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, cal
         if not is_new:
             response.status_code = 200
             return (await _show(runtime, session, [row]))[0]
-        run_id = await open_judging(runtime, session, source.id, epic.id)
-    await pipeline.judge_now(runtime, source, run_id, [epic.id])
+        run_id = await open_evaluation(runtime, session, source.id, epic.id)
+    await pipeline.evaluate_now(runtime, source, run_id, [epic.id])
     async with runtime.sessions.begin() as session:
         return (await _show(runtime, session, [row]))[0]
 
@@ -110,20 +110,22 @@ async def list_links(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[LinkOut]:
-    step = walk(cursor, limit, epic_source=epic_source, epic_key=epic_key, key_result=key_result)
-    query: Any = select(Link).join(Epic, Epic.id == Link.epic_id).where(Epic.gone_at.is_(None))
+    step = list_query(cursor, limit, epic_source=epic_source, epic_key=epic_key, key_result=key_result)
+    query: Any = (
+        select(LinkRow).join(EpicRow, EpicRow.id == LinkRow.epic_id).where(EpicRow.removed_at.is_(None))
+    )
     if step.filters["epic_source"] is not None or step.filters["epic_key"] is not None:
         if step.filters["epic_source"] is None:
             raise invalid("epic_source", "is needed with epic_key")
         source = await source_in(session, step.filters["epic_source"], "epic_source")
-        query = query.where(Epic.source_id == source.id)
+        query = query.where(EpicRow.source_id == source.id)
         if step.filters["epic_key"] is not None:
             epic = await find_epic(session, source, step.filters["epic_key"])
-            query = query.where(Epic.id == (epic.id if epic is not None else 0))
+            query = query.where(EpicRow.id == (epic.id if epic is not None else 0))
     if step.filters["key_result"] is not None:
         goal = await key_result_in(session, step.filters["key_result"], "key_result")
-        query = query.where(Link.key_result_id == goal.id)
-    rows, following = await page_of(session, query, Link.id, step)
+        query = query.where(LinkRow.key_result_id == goal.id)
+    rows, following = await page_of(session, query, LinkRow.id, step)
     return Page(items=await _show(runtime, session, [row for (row,) in rows]), next=following)
 
 
@@ -131,24 +133,24 @@ async def list_links(
 async def delete_link(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> Response:
     """409 for a link that a rule or the ticket makes, saying where to change it."""
     async with runtime.sessions.begin() as session:
-        acting(session, caller.who)
-        await ledger.change_goals(session)
-        row = await session.get(Link, id)
+        set_actor(session, caller.who)
+        await lock_goals_exclusive(session)
+        row = await session.get(LinkRow, id)
         if row is None:
             raise not_found("link", id)
-        if row.origin not in BY_HAND:
+        if row.origin not in MANUAL_ORIGINS:
             raise Problem(409, await _where_to_change(session, row))
-        epic = await session.get_one(Epic, row.epic_id)
-        source = await session.get_one(Source, epic.source_id)
+        epic = await session.get_one(EpicRow, row.epic_id)
+        source = await session.get_one(SourceRow, epic.source_id)
         await session.delete(row)
-        run_id = await open_judging(runtime, session, source.id, epic.id)
-    await pipeline.judge_now(runtime, source, run_id, [epic.id])
+        run_id = await open_evaluation(runtime, session, source.id, epic.id)
+    await pipeline.evaluate_now(runtime, source, run_id, [epic.id])
     return Response(status_code=204)
 
 
-async def _where_to_change(session: AsyncSession, row: Link) -> str:
+async def _where_to_change(session: AsyncSession, row: LinkRow) -> str:
     if row.origin == "rule":
-        rule = None if row.rule_id is None else await session.get(Rule, row.rule_id)
+        rule = None if row.rule_id is None else await session.get(RuleRow, row.rule_id)
         name = f" {rule.name!r} (/api/v1/rules/{rule.id})" if rule is not None else ""
         return f"The rule{name} makes this link; change the rule, or link the epic by hand."
     if row.origin == "ticket":

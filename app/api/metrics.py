@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 
 from app.api.deps import RuntimeDep
-from app.metrics import Metrics
+from app.metrics.collector import Metrics
 
 router = APIRouter(tags=["operation"])
 
@@ -28,4 +28,4 @@ async def metrics(request: Request, runtime: RuntimeDep) -> PlainTextResponse:
     """Prometheus' text format. While the database is away only this process's own metrics are there, and
     `northing_database_up` is 0. Figures of the database may be five seconds old."""
     found: Metrics = request.app.state.metrics
-    return PlainTextResponse(await found.scrape(runtime))
+    return PlainTextResponse(await found.scrape(runtime, request.app.state.intake))

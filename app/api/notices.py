@@ -9,14 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import and_, or_, select
 
 from app import audit
-from app.api.bodies import texts_to_come
+from app.api.bodies import unwritten_texts
 from app.api.deps import Body, RuntimeDep, SessionDep
+from app.api.epic_models import EpicName, NoticeOut, NoticeState, show_notice
 from app.api.lookups import source_in
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import invalid
-from app.api.verdict_models import EpicName, NoticeOut, NoticeState, show_notice
-from mappings import cases, guard
-from mappings.tables import Epic, Notice, Run, Source, among
+from mappings.evaluation.load import load_records
+from mappings.notices import burst_guard
+from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow, among
 
 router = APIRouter(prefix="/notices", tags=["notices"])
 
@@ -30,21 +31,21 @@ async def list_notices(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[NoticeOut]:
-    step = walk(cursor, limit, state=state, source=source)
+    step = list_query(cursor, limit, state=state, source=source)
     query: Any = (
-        select(Notice, Epic, Source.name)
-        .join(Epic, Epic.id == Notice.epic_id)
-        .join(Source, Source.id == Epic.source_id)
-        .where(Epic.gone_at.is_(None))
+        select(NoticeRow, EpicRow, SourceRow.name)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .join(SourceRow, SourceRow.id == EpicRow.source_id)
+        .where(EpicRow.removed_at.is_(None))
     )
     if step.filters["state"] is not None:
-        query = query.where(Notice.state == step.filters["state"])
+        query = query.where(NoticeRow.state == step.filters["state"])
     if step.filters["source"] is not None:
         held = await source_in(session, step.filters["source"], "source")
-        query = query.where(Epic.source_id == held.id)
-    rows, following = await page_of(session, query, Notice.id, step)
-    found = await cases.load_cases(session, [epic for _, epic, _ in rows])
-    texts = await texts_to_come(runtime, session, found, runtime.clock())
+        query = query.where(EpicRow.source_id == held.id)
+    rows, following = await page_of(session, query, NoticeRow.id, step)
+    found = await load_records(session, [epic for _, epic, _ in rows])
+    texts = await unwritten_texts(runtime, session, found, runtime.clock())
     items = [
         show_notice(EpicName(source=name, key=epic.key), row, texts.get(epic.id)) for row, epic, name in rows
     ]
@@ -86,19 +87,19 @@ class ApprovedOut(BaseModel):
 async def approve_notices(body: ApproveIn, runtime: RuntimeDep, session: SessionDep) -> ApprovedOut:
     """Past the guard and the day's cap, never past the tracker's limits; only what these two hold."""
     if body.run is not None:
-        if await session.get(Run, body.run) is None:
+        if await session.get(RunRow, body.run) is None:
             raise invalid("run", f"there is no run {body.run}")
-        held = or_(Notice.guard == "held", and_(Notice.state == "held", Notice.reason == "cap"))
-        which, asked = and_(Notice.run_id == body.run, held), f"run {body.run}"
+        held = or_(NoticeRow.guard == "held", and_(NoticeRow.state == "held", NoticeRow.reason == "cap"))
+        which, asked = and_(NoticeRow.run_id == body.run, held), f"run {body.run}"
     else:
-        which, asked = among(Notice.id, body.ids or ()), "by id"
-    approved, skipped = await guard.approve(session, which, runtime.clock())
+        which, asked = among(NoticeRow.id, body.ids or ()), "by id"
+    approved, skipped = await burst_guard.approve(session, which, runtime.clock())
     for missing in sorted({*(body.ids or ())} - {*approved, *skipped}):
         skipped[missing] = "There is no such notice."
-    sources = select(Epic.source_id).join(Notice, Notice.epic_id == Epic.id)
-    for source_id in await session.scalars(sources.where(among(Notice.id, approved)).distinct()):
+    sources = select(EpicRow.source_id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
+    for source_id in await session.scalars(sources.where(among(NoticeRow.id, approved)).distinct()):
         await runtime.wake(session, "write_tickets", source_id=source_id)
     if approved:
-        audit.note(session, "approved", "notices", asked, {"ids": approved})
+        audit.record_action(session, "approved", "notices", asked, {"ids": approved})
     shown = [Skipped(id=id, reason=reason) for id, reason in sorted(skipped.items())]
     return ApprovedOut(approved=len(approved), skipped=shown)

@@ -22,19 +22,20 @@ from app.api.deps import (
     put_version,
     validated,
 )
-from app.api.goal_models import Driver, ObjectiveIn, ObjectiveOut, State, Visibility
-from app.api.goals import KeyInPath, apply, check_unused, goal_at, goal_in, key_for, named
-from app.api.paging import CursorParameter, Limit, Page, Walk, page_of, walk
+from app.api.goal_models import Driver, GoalState, ObjectiveIn, ObjectiveOut, Visibility
+from app.api.goals import KeyInPath, apply, check_unused, goal_at, goal_in, key_for, named_users
+from app.api.paging import CursorParameter, Limit, ListQuery, Page, list_query, page_of
 from app.api.problems import answers, invalid
-from app.changes import rejudge
-from mappings import ledger, touching
-from mappings.tables import Cycle, KeyResult, Objective
+from app.reevaluation import reevaluate
+from mappings.evaluation import invalidate
+from mappings.locks import lock_goals_exclusive
+from mappings.tables import CycleRow, KeyResultRow, ObjectiveRow
 
 router = APIRouter(prefix="/objectives", tags=["goals"])
-Parent = aliased(Objective, name="parent")
+Parent = aliased(ObjectiveRow, name="parent")
 
 # Verdicts and findings rest on these; titles, people and weights change neither.
-JUDGED_BY = {"key", "state", "visibility", "public_label", "cycle_id"}
+EVALUATION_FIELDS = {"key", "state", "visibility", "public_label", "cycle_id"}
 
 ObjectivePatch = Annotated[
     dict[str, Any],
@@ -47,23 +48,25 @@ ObjectivePatch = Annotated[
 
 def _selected() -> Any:
     key_results = (
-        select(func.count(KeyResult.id)).where(KeyResult.objective_id == Objective.id).scalar_subquery()
+        select(func.count(KeyResultRow.id))
+        .where(KeyResultRow.objective_id == ObjectiveRow.id)
+        .scalar_subquery()
     )
     return (
-        select(Objective, Cycle.key, Parent.key, key_results)
-        .outerjoin(Cycle, Cycle.id == Objective.cycle_id)
-        .outerjoin(Parent, Parent.id == Objective.parent_id)
+        select(ObjectiveRow, CycleRow.key, Parent.key, key_results)
+        .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
+        .outerjoin(Parent, Parent.id == ObjectiveRow.parent_id)
     )
 
 
-def _show(row: Objective, cycle: str | None, parent: str | None, key_results: int) -> ObjectiveOut:
+def _show(row: ObjectiveRow, cycle: str | None, parent: str | None, key_results: int) -> ObjectiveOut:
     elsewhere = {"cycle": cycle, "parent": parent, "key_results": key_results}
     own = {name: getattr(row, name) for name in ObjectiveOut.model_fields if name not in elsewhere}
     return ObjectiveOut.model_validate({**own, **elsewhere})
 
 
-async def _read(session: AsyncSession, row: Objective) -> ObjectiveOut:
-    return _show(*(await session.execute(_selected().where(Objective.id == row.id))).one())
+async def _read(session: AsyncSession, row: ObjectiveRow) -> ObjectiveOut:
+    return _show(*(await session.execute(_selected().where(ObjectiveRow.id == row.id))).one())
 
 
 # --- operations -------------------------------------------------------------------------------
@@ -78,9 +81,9 @@ async def _read(session: AsyncSession, row: Objective) -> ObjectiveOut:
 async def create_objective(
     body: ObjectiveIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> ObjectiveOut:
-    await ledger.change_goals(session)
-    key = await key_for(session, Objective, body.key)
-    row = Objective(**await _columns(session, body, key), created_at=runtime.clock())
+    await lock_goals_exclusive(session)
+    key = await key_for(session, ObjectiveRow, body.key)
+    row = ObjectiveRow(**await _columns(session, body, key), created_at=runtime.clock())
     session.add(row)
     await session.flush()
     put_version(response, row.version)
@@ -92,34 +95,36 @@ async def list_objectives(
     session: SessionDep,
     cycle: Annotated[Key | None, Query(description="The key of a cycle.")] = None,
     parent: Annotated[Key | None, Query(description="The key of the objective they serve.")] = None,
-    state: Annotated[State | None, Query(description="In this state.")] = None,
+    state: Annotated[GoalState | None, Query(description="In this state.")] = None,
     driver: Annotated[Driver | None, Query(description="That help the business so.")] = None,
     visibility: Annotated[Visibility | None, Query(description="With this visibility.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[ObjectiveOut]:
-    step = walk(cursor, limit, cycle=cycle, parent=parent, state=state, driver=driver, visibility=visibility)
-    rows, following = await page_of(session, await _filtered(session, step), Objective.id, step)
+    step = list_query(
+        cursor, limit, cycle=cycle, parent=parent, state=state, driver=driver, visibility=visibility
+    )
+    rows, following = await page_of(session, await _filtered(session, step), ObjectiveRow.id, step)
     return Page(items=[_show(*row) for row in rows], next=following)
 
 
-async def _filtered(session: AsyncSession, step: Walk) -> Any:
+async def _filtered(session: AsyncSession, step: ListQuery) -> Any:
     query, filters = _selected(), step.filters
     if filters["cycle"] is not None:
-        held = await goal_in(session, Cycle, filters["cycle"], "cycle")
-        query = query.where(Objective.cycle_id == held.id)
+        held = await goal_in(session, CycleRow, filters["cycle"], "cycle")
+        query = query.where(ObjectiveRow.cycle_id == held.id)
     if filters["parent"] is not None:
-        above = await goal_in(session, Objective, filters["parent"], "parent")
-        query = query.where(Objective.parent_id == above.id)
+        above = await goal_in(session, ObjectiveRow, filters["parent"], "parent")
+        query = query.where(ObjectiveRow.parent_id == above.id)
     for name in ("state", "driver", "visibility"):
         if filters[name] is not None:
-            query = query.where(getattr(Objective, name) == filters[name])
+            query = query.where(getattr(ObjectiveRow, name) == filters[name])
     return query
 
 
 @router.get("/{key}", summary="Show an objective", responses={**carries(200, "ETag"), **answers(404)})
 async def get_objective(key: KeyInPath, response: Response, session: SessionDep) -> ObjectiveOut:
-    row = await goal_at(session, Objective, key)
+    row = await goal_at(session, ObjectiveRow, key)
     put_version(response, row.version)
     return await _read(session, row)
 
@@ -140,16 +145,16 @@ async def change_objective(
     """A change of key, state, visibility, public label or cycle has the epics of its key results judged
     again, in the runs that `Northing-Runs` names; any other change judges nothing.
     """
-    await ledger.change_goals(session)
-    row = await goal_at(session, Objective, key)
+    await lock_goals_exclusive(session)
+    row = await goal_at(session, ObjectiveRow, key)
     check_version(row.version, if_match)
     current = (await _read(session, row)).model_dump(include=set(ObjectiveIn.model_fields))
     body = validated(ObjectiveIn, merged(current, patch))
-    new_key = await key_for(session, Objective, body.key, of=row)
+    new_key = await key_for(session, ObjectiveRow, body.key, of=row)
     changed = apply(row, await _columns(session, body, new_key, row))
-    if changed & JUDGED_BY:
-        goals = list(await session.scalars(touching.of_objectives([row.id])))
-        put_runs(response, await rejudge(runtime, session, touching.by_key_results(goals)))
+    if changed & EVALUATION_FIELDS:
+        goals = list(await session.scalars(invalidate.key_results_of_objectives([row.id])))
+        put_runs(response, await reevaluate(runtime, session, invalidate.by_key_results(goals)))
     put_version(response, row.version)
     return await _read(session, row)
 
@@ -157,13 +162,13 @@ async def change_objective(
 @router.delete("/{key}", status_code=204, summary="Delete an objective", responses=answers(404, 409))
 async def delete_objective(key: KeyInPath, session: SessionDep) -> None:
     """409 while it has key results or objectives under it; nothing is linked to it otherwise."""
-    await ledger.change_goals(session)
-    row = await goal_at(session, Objective, key)
-    below = select(Objective.key).where(Objective.parent_id == row.id).order_by(Objective.id)
-    measured = select(KeyResult.key).where(KeyResult.objective_id == row.id).order_by(KeyResult.id)
+    await lock_goals_exclusive(session)
+    row = await goal_at(session, ObjectiveRow, key)
+    below = select(ObjectiveRow.key).where(ObjectiveRow.parent_id == row.id).order_by(ObjectiveRow.id)
+    measured = select(KeyResultRow.key).where(KeyResultRow.objective_id == row.id).order_by(KeyResultRow.id)
     users = [
-        *await named(session, "objective", "objectives", below),
-        *await named(session, "key result", "key results", measured),
+        *await named_users(session, "objective", "objectives", below),
+        *await named_users(session, "key result", "key results", measured),
     ]
     check_unused(row, users, "Set its state to `archived` instead.")
     await session.delete(row)
@@ -173,10 +178,10 @@ async def delete_objective(key: KeyInPath, session: SessionDep) -> None:
 
 
 async def _columns(
-    session: AsyncSession, body: ObjectiveIn, key: str, row: Objective | None = None
+    session: AsyncSession, body: ObjectiveIn, key: str, row: ObjectiveRow | None = None
 ) -> dict[str, Any]:
-    cycle = None if body.cycle is None else await goal_in(session, Cycle, body.cycle, "cycle")
-    parent = None if body.parent is None else await goal_in(session, Objective, body.parent, "parent")
+    cycle = None if body.cycle is None else await goal_in(session, CycleRow, body.cycle, "cycle")
+    parent = None if body.parent is None else await goal_in(session, ObjectiveRow, body.parent, "parent")
     if row is not None and parent is not None and await _is_above(session, row.id, parent.id):
         raise invalid("parent", f"{parent.key} is {row.key} or lies under it; choose one that does not")
     return {
@@ -192,7 +197,11 @@ async def _columns(
 
 async def _is_above(session: AsyncSession, upper: int, lower: int) -> bool:
     """Whether `upper` is `lower` or an ancestor of it."""
-    line = select(Objective.id, Objective.parent_id).where(Objective.id == lower).cte("line", recursive=True)
+    line = (
+        select(ObjectiveRow.id, ObjectiveRow.parent_id)
+        .where(ObjectiveRow.id == lower)
+        .cte("line", recursive=True)
+    )
     line = line.union(select(Parent.id, Parent.parent_id).join(line, Parent.id == line.c.parent_id))
     found = await session.scalars(select(line.c.id).where(line.c.id == upper))
     return found.one_or_none() is not None

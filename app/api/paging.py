@@ -46,7 +46,7 @@ def _encode(after: int, filters: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class ListQuery:
     """One step of a list: the `filters` in force are those of the cursor, where there is one."""
 
     limit: int
@@ -54,12 +54,12 @@ class Walk:
     filters: dict[str, Any]
 
 
-def walk(cursor: str | None, limit: int, **filters: str | int | bool | None) -> Walk:
+def list_query(cursor: str | None, limit: int, **filters: str | int | bool | None) -> ListQuery:
     """Raises 422 for a cursor that is not ours, belongs to another list or contradicts `filters`."""
     if cursor is None:
-        return Walk(limit, 0, filters)
+        return ListQuery(limit, 0, filters)
     after, held = _decode(cursor, filters)
-    return Walk(limit, after, held)
+    return ListQuery(limit, after, held)
 
 
 def _decode(cursor: str, filters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -85,7 +85,7 @@ async def page_of(
     session: AsyncSession,
     query: Select[Any],
     id_column: Any,
-    step: Walk,
+    step: ListQuery,
     *,
     newest_first: bool = False,
 ) -> tuple[Sequence[Any], str | None]:

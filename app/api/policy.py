@@ -19,22 +19,23 @@ from app.api.deps import (
     validated,
 )
 from app.api.problems import answers
-from app.changes import rejudge
+from app.reevaluation import reevaluate
 from app.runtime import Runtime
-from mappings import ledger, touching
-from mappings.policy import Policy, effective
-from mappings.tables import Installation, Source
+from mappings.evaluation import invalidate
+from mappings.locks import lock_goals_exclusive
+from mappings.policy.document import Policy, effective
+from mappings.tables import InstallationRow, SourceRow
 
 router = APIRouter(prefix="/policy", tags=["policy"])
 
 
-async def _row(session: AsyncSession) -> Installation:
-    return (await session.scalars(select(Installation).with_for_update())).one()
+async def _row(session: AsyncSession) -> InstallationRow:
+    return (await session.scalars(select(InstallationRow).with_for_update())).one()
 
 
 @router.get("", summary="Show the policy")
 async def get_policy(response: Response, session: SessionDep) -> Policy:
-    row = (await session.scalars(select(Installation))).one()
+    row = (await session.scalars(select(InstallationRow))).one()
     put_version(response, row.policy_version)
     return Policy.model_validate(row.policy)
 
@@ -44,7 +45,7 @@ async def replace_policy(
     body: Policy, response: Response, runtime: RuntimeDep, session: SessionDep, if_match: IfMatch = None
 ) -> Policy:
     """Answered at once; the header `Northing-Runs` names the runs that judge the projects it changes."""
-    await ledger.change_goals(session)
+    await lock_goals_exclusive(session)
     row = await _row(session)
     check_version(row.policy_version, if_match)
     await _put(runtime, session, row, body, response)
@@ -60,7 +61,7 @@ async def change_policy(
     if_match: IfMatch = None,
 ) -> Policy:
     """JSON merge patch: what is left out stays, null takes back."""
-    await ledger.change_goals(session)
+    await lock_goals_exclusive(session)
     row = await _row(session)
     check_version(row.policy_version, if_match)
     # `since` may be null on purpose, which a merge patch alone could not say.
@@ -77,18 +78,18 @@ def _merged(current: dict[str, Any], patch: dict[str, Any]) -> Any:
 
 
 async def _put(
-    runtime: Runtime, session: AsyncSession, row: Installation, new: Policy, response: Response
+    runtime: Runtime, session: AsyncSession, row: InstallationRow, new: Policy, response: Response
 ) -> None:
     old = Policy.model_validate(row.policy)
     row.policy, row.policy_version = new.model_dump(mode="json"), row.policy_version + 1
     await session.flush()
-    names = {id: name for id, name in await session.execute(select(Source.id, Source.name))}
+    names = {id: name for id, name in await session.execute(select(SourceRow.id, SourceRow.name))}
     changed = [
         (source_id, project)
-        for source_id, project in await touching.projects_of(session)
+        for source_id, project in await invalidate.all_projects(session)
         if effective(old, names[source_id], project) != effective(new, names[source_id], project)
     ]
     if changed:
-        opened = await rejudge(runtime, session, touching.by_projects(changed))
+        opened = await reevaluate(runtime, session, invalidate.by_projects(changed))
         put_runs(response, opened)
     put_version(response, row.policy_version)

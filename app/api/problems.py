@@ -112,24 +112,24 @@ def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[
     """Pydantic's findings as pairs of a dotted field and a message, without what was sent."""
     found: list[tuple[str, str]] = []
     for item in error.errors():
-        place = [str(part) for part in item["loc"]]
-        if place and place[0] in ("body", "query", "path", "header"):
-            place = place[1:]
-        if place and place[0] in KINDS:
+        location = [str(part) for part in item["loc"]]
+        if location and location[0] in ("body", "query", "path", "header"):
+            location = location[1:]
+        if location and location[0] in KINDS:
             # Which of the bodies was taken, by its `kind`; no member of it.
-            place = place[1:]
+            location = location[1:]
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "json_invalid":
-            place, message = [], NOT_JSON
-        if item["type"] == "model_attributes_type" and not place:
+            location, message = [], NOT_JSON
+        if item["type"] == "model_attributes_type" and not location:
             message = "must be a JSON object, sent with Content-Type: application/json"
         if item["type"] == "string_pattern_mismatch":
             message = _pattern_in_words(item.get("ctx", {}).get("pattern", "")) or message
         if item["type"].startswith("union_tag_"):
-            place.append(item["ctx"]["discriminator"].strip("'"))
+            location.append(item["ctx"]["discriminator"].strip("'"))
         if item["type"] == "extra_forbidden":
             message = "is not known here; leave it out"
-        found.append((".".join(place) or "body", message))
+        found.append((".".join(location) or "body", message))
     return found
 
 

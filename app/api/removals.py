@@ -11,8 +11,8 @@ from app.api.deps import RuntimeDep, SessionDep
 from app.api.disconnecting import check_stays
 from app.api.problems import Problem, answers, not_found
 from app.api.runs import RowId, RunOut
-from mappings import ledger
-from mappings.tables import UNFINISHED_STATES, HeldRemoval, Run, Source
+from mappings.runs.queue import open_run
+from mappings.tables import UNFINISHED_STATES, HeldRemovalRow, RunRow, SourceRow
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -32,29 +32,29 @@ async def accept_removals(id: RowId, runtime: RuntimeDep, session: SessionDep) -
     beyond those passes the drop guard anew. 409 for a run the guard held nothing in, and once a later run
     has read the source in full. Where the run that was to do it failed, asking again opens another.
     """
-    run = await session.get(Run, id)
+    run = await session.get(RunRow, id)
     # Locked as whoever opens or ends a run of this source locks it: what we see of its runs stays so.
-    gate = select(Source).where(Source.id == (None if run is None else run.source_id))
+    gate = select(SourceRow).where(SourceRow.id == (None if run is None else run.source_id))
     source = (await session.scalars(gate.with_for_update(key_share=True))).one_or_none()
     if run is None or source is None:
         raise not_found("run", id)
     check_stays(source)
-    done = (await session.scalars(select(Run).where(Run.accepts == run.id))).one_or_none()
+    done = (await session.scalars(select(RunRow).where(RunRow.accepts_run_id == run.id))).one_or_none()
     if done is not None and done.state in ("queued", *UNFINISHED_STATES, "succeeded"):
         return await runs.present_one(session, done, source.name)
     await _check_held(session, run, source)
     if done is not None:
-        done.accepts = None
+        done.accepts_run_id = None
         await session.flush()
     # Not a run that reads already: it may have come to its findings without this word.
-    opened = await ledger.open_run(session, source.id, "full", runtime.clock(), afresh=True)
-    opened.accepts = run.id
+    opened = await open_run(session, source.id, "full", runtime.clock(), afresh=True)
+    opened.accepts_run_id = run.id
     await session.flush()
     await runtime.wake_run(session, opened.id, opened.mode)
     return await runs.present_one(session, opened, source.name)
 
 
-async def _check_held(session: AsyncSession, run: Run, source: Source) -> None:
+async def _check_held(session: AsyncSession, run: RunRow, source: SourceRow) -> None:
     if (run.mode, run.state, _code(run)) != ("full", "partial", "drop_guard"):
         raise Problem(
             409,
@@ -62,24 +62,24 @@ async def _check_held(session: AsyncSession, run: Run, source: Source) -> None:
             f"`drop_guard` does, and this one is `{run.mode}` and `{run.state}`.",
         )
     later = (
-        select(Run)
-        .where(Run.source_id == source.id, Run.mode == "full", Run.id > run.id)
+        select(RunRow)
+        .where(RunRow.source_id == source.id, RunRow.mode == "full", RunRow.id > run.id)
         # One that failed or was broken off says nothing of what is gone.
-        .where(Run.state.in_(("succeeded", "partial")))
-        .where(func.coalesce(Run.error["code"].astext, "") != "changed")
-        .order_by(Run.id.desc())
+        .where(RunRow.state.in_(("succeeded", "partial")))
+        .where(func.coalesce(RunRow.error["code"].astext, "") != "changed")
+        .order_by(RunRow.id.desc())
         .limit(1)
     )
     newer = (await session.scalars(later)).one_or_none()
     if newer is not None:
-        way = f"Accept run {newer.id}." if _code(newer) == "drop_guard" else IN_FULL
+        remedy = f"Accept run {newer.id}." if _code(newer) == "drop_guard" else IN_FULL
         raise Problem(
-            409, f"Run {newer.id} has read the source in full since; run {run.id} is out of date. {way}"
+            409, f"Run {newer.id} has read the source in full since; run {run.id} is out of date. {remedy}"
         )
-    held = select(HeldRemoval.remote_id).where(HeldRemoval.run_id == run.id).limit(1)
+    held = select(HeldRemovalRow.remote_id).where(HeldRemovalRow.run_id == run.id).limit(1)
     if run.tracker != source.tracker or (await session.scalars(held)).first() is None:
         raise Problem(409, f"What run {run.id} held is not known for the source's present tracker. {IN_FULL}")
 
 
-def _code(run: Run) -> str | None:
+def _code(run: RunRow) -> str | None:
     return None if run.error is None else run.error["code"]

@@ -24,13 +24,13 @@ from app.api.deps import (
     validated,
 )
 from app.api.lookups import key_result_in
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, answers, invalid, not_found, taken
 from app.api.runs import RowId
-from app.changes import rejudge_rule
-from mappings import ledger
-from mappings.conditions import BadCondition, fields, parse
-from mappings.tables import KeyResult, Rule, Source
+from app.reevaluation import reevaluate_rule
+from mappings.locks import lock_goals_exclusive
+from mappings.rules.condition import BadCondition, fields, parse_condition
+from mappings.tables import KeyResultRow, RuleRow, SourceRow
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 
@@ -75,12 +75,12 @@ class RuleOut(BaseModel):
     enabled: bool = Field(description="A disabled rule links nothing.")
 
 
-async def _present(session: AsyncSession, rows: Sequence[Rule]) -> list[RuleOut]:
-    wanted = {row.key_result_id for row in rows}
+async def _present(session: AsyncSession, rows: Sequence[RuleRow]) -> list[RuleOut]:
+    expected = {row.key_result_id for row in rows}
     keys = {
         id: key
         for id, key in await session.execute(
-            select(KeyResult.id, KeyResult.key).where(KeyResult.id.in_(wanted))
+            select(KeyResultRow.id, KeyResultRow.key).where(KeyResultRow.id.in_(expected))
         )
     }
     return [
@@ -88,7 +88,7 @@ async def _present(session: AsyncSession, rows: Sequence[Rule]) -> list[RuleOut]
             id=row.id,
             name=row.name,
             when=row.when,
-            says=parse(row.when).words(),
+            says=parse_condition(row.when).words(),
             key_result=keys[row.key_result_id],
             priority=row.priority,
             enabled=row.enabled,
@@ -99,15 +99,17 @@ async def _present(session: AsyncSession, rows: Sequence[Rule]) -> list[RuleOut]
 
 async def _checked(session: AsyncSession, body: RuleIn, itself: int | None) -> int:
     """The id of the key result; 409 for a name that is taken, 422 for a condition that cannot work."""
-    other = select(Rule.id).where(func.lower(Rule.name) == body.name.lower(), Rule.id != (itself or 0))
+    other = select(RuleRow.id).where(
+        func.lower(RuleRow.name) == body.name.lower(), RuleRow.id != (itself or 0)
+    )
     if (await session.scalars(other)).first() is not None:
         raise taken("name", body.name)
     try:
-        condition = parse(body.when)
+        condition = parse_condition(body.when)
     except BadCondition as error:
         raise invalid(error.path, error.message) from None
     asked: set[str] = set()
-    for epics in await session.scalars(select(Source.epics)):
+    for epics in await session.scalars(select(SourceRow.epics)):
         asked.update(epics.get("fields") or ())
     for name in sorted(fields(condition) - asked):
         raise invalid("when", f"asks for field {name!r}, which no source reads; add it to its epics.fields")
@@ -117,11 +119,11 @@ async def _checked(session: AsyncSession, body: RuleIn, itself: int | None) -> i
 @router.post("", status_code=201, summary="Add a rule", responses=answers(409))
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
     """Answered at once; the header `Northing-Runs` names the runs that judge what it matches."""
-    await ledger.change_goals(session)
-    if (await session.scalars(select(func.count()).select_from(Rule))).one() >= MOST_RULES:
+    await lock_goals_exclusive(session)
+    if (await session.scalars(select(func.count()).select_from(RuleRow))).one() >= MOST_RULES:
         raise Problem(409, f"There are {MOST_RULES} rules; delete one, or let one rule list more values.")
     goal_id = await _checked(session, body, None)
-    row = Rule(
+    row = RuleRow(
         name=body.name,
         when=body.when,
         key_result_id=goal_id,
@@ -131,7 +133,7 @@ async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, ses
     )
     session.add(row)
     await session.flush()
-    put_runs(response, await rejudge_rule(runtime, session, row.id, row.when if row.enabled else None))
+    put_runs(response, await reevaluate_rule(runtime, session, row.id, row.when if row.enabled else None))
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
@@ -144,19 +146,19 @@ async def list_rules(
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[RuleOut]:
-    step = walk(cursor, limit, key_result=key_result, enabled=enabled)
-    query: Any = select(Rule)
+    step = list_query(cursor, limit, key_result=key_result, enabled=enabled)
+    query: Any = select(RuleRow)
     if step.filters["key_result"] is not None:
         goal = await key_result_in(session, step.filters["key_result"], "key_result")
-        query = query.where(Rule.key_result_id == goal.id)
+        query = query.where(RuleRow.key_result_id == goal.id)
     if step.filters["enabled"] is not None:
-        query = query.where(Rule.enabled == step.filters["enabled"])
-    rows, following = await page_of(session, query, Rule.id, step)
+        query = query.where(RuleRow.enabled == step.filters["enabled"])
+    rows, following = await page_of(session, query, RuleRow.id, step)
     return Page(items=await _present(session, [row for (row,) in rows]), next=following)
 
 
-async def _at(session: AsyncSession, id: int) -> Rule:
-    row = await session.get(Rule, id)
+async def _at(session: AsyncSession, id: int) -> RuleRow:
+    row = await session.get(RuleRow, id)
     if row is None:
         raise not_found("rule", id)
     return row
@@ -178,7 +180,7 @@ async def change_rule(
     session: SessionDep,
     if_match: IfMatch = None,
 ) -> RuleOut:
-    await ledger.change_goals(session)
+    await lock_goals_exclusive(session)
     row = await _at(session, id)
     check_version(row.version, if_match)
     (shown,) = await _present(session, [row])
@@ -193,16 +195,16 @@ async def change_rule(
     row.priority, row.enabled, row.version = new.priority, new.enabled, row.version + 1
     await session.flush()
     if before != (row.when, row.key_result_id, row.priority, row.enabled) or new.name != shown.name:
-        put_runs(response, await rejudge_rule(runtime, session, row.id, row.when if row.enabled else None))
+        put_runs(response, await reevaluate_rule(runtime, session, row.id, row.when if row.enabled else None))
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
 
 @router.delete("/{id}", status_code=204, summary="Remove a rule", responses=answers(404))
 async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Response:
-    await ledger.change_goals(session)
+    await lock_goals_exclusive(session)
     row = await _at(session, id)
-    opened = await rejudge_rule(runtime, session, row.id, None)
+    opened = await reevaluate_rule(runtime, session, row.id, None)
     await session.delete(row)
     response = Response(status_code=204)
     put_runs(response, opened)

@@ -13,15 +13,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.lookups import source_in
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, answers, not_found
-from mappings import claims, undo
-from mappings.tables import Run, Source
+from mappings.locks import lock_notices_of_source
+from mappings.notices import claims
+from mappings.notices.withdrawal import WithdrawAction, request_withdrawal
+from mappings.tables import RunRow, SourceRow
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
-Mode = Literal["incremental", "full", "judge", "withdraw"]
-State = Literal["queued", "running", "waiting", "stalled", "succeeded", "partial", "failed"]
+RunMode = Literal["incremental", "full", "evaluate", "withdraw"]
+RunState = Literal["queued", "running", "waiting", "stalled", "succeeded", "partial", "failed"]
 RowId = Annotated[int, Path(ge=1, lt=2**63, description="The id, as lists show it.")]
 
 
@@ -60,8 +62,8 @@ class RunOut(BaseModel):
 
     id: int = Field(description="Rises with every run.")
     source: str = Field(description="The source's name.")
-    mode: Mode = Field(description="`judge`: opened by a change of goals, rules, links, policy or mode.")
-    state: State = Field(
+    mode: RunMode = Field(description="`judge`: opened by a change of goals, rules, links, policy or mode.")
+    state: RunState = Field(
         description="`waiting`: a limit of the tracker; `stalled`: no sign of life, will be taken up."
     )
     seen: int = Field(description="Epics met in the tracker.")
@@ -77,9 +79,9 @@ class RunOut(BaseModel):
     error: RunError | None = Field(description="Why it did not, or not wholly, succeed.")
 
 
-async def present(session: AsyncSession, rows: Sequence[tuple[Run, str]]) -> list[RunOut]:
+async def present(session: AsyncSession, rows: Sequence[tuple[RunRow, str]]) -> list[RunOut]:
     """The runs with their writes counted: two statements for all."""
-    writes = await claims.writes_of(session, [run.id for run, _ in rows])
+    writes = await claims.count_writes(session, [run.id for run, _ in rows])
     return [
         RunOut.model_validate(
             {
@@ -96,7 +98,7 @@ async def present(session: AsyncSession, rows: Sequence[tuple[Run, str]]) -> lis
     ]
 
 
-async def present_one(session: AsyncSession, run: Run, source: str) -> RunOut:
+async def present_one(session: AsyncSession, run: RunRow, source: str) -> RunOut:
     return (await present(session, [(run, source)]))[0]
 
 
@@ -104,20 +106,20 @@ async def present_one(session: AsyncSession, run: Run, source: str) -> RunOut:
 async def list_runs(
     session: SessionDep,
     source: Annotated[str | None, Query(description="Of this source.")] = None,
-    state: Annotated[State | None, Query(description="In this state.")] = None,
-    mode: Annotated[Mode | None, Query(description="Of this mode.")] = None,
+    state: Annotated[RunState | None, Query(description="In this state.")] = None,
+    mode: Annotated[RunMode | None, Query(description="Of this mode.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[RunOut]:
-    step = walk(cursor, limit, source=source, state=state, mode=mode)
-    query: Any = select(Run, Source.name).join(Source, Source.id == Run.source_id)
+    step = list_query(cursor, limit, source=source, state=state, mode=mode)
+    query: Any = select(RunRow, SourceRow.name).join(SourceRow, SourceRow.id == RunRow.source_id)
     if step.filters["source"] is not None:
         held = await source_in(session, step.filters["source"], "source")
-        query = query.where(Run.source_id == held.id)
+        query = query.where(RunRow.source_id == held.id)
     for name in ("state", "mode"):
         if step.filters[name] is not None:
-            query = query.where(getattr(Run, name) == step.filters[name])
-    rows, following = await page_of(session, query, Run.id, step, newest_first=True)
+            query = query.where(getattr(RunRow, name) == step.filters[name])
+    rows, following = await page_of(session, query, RunRow.id, step, newest_first=True)
     return Page(items=await present(session, [(run, name) for run, name in rows]), next=following)
 
 
@@ -126,10 +128,10 @@ async def get_run(session: SessionDep, id: RowId) -> RunOut:
     return await present_one(session, *await _run_at(session, id))
 
 
-async def _run_at(session: AsyncSession, id: int) -> tuple[Run, str]:
+async def _run_at(session: AsyncSession, id: int) -> tuple[RunRow, str]:
     """The run and its source's name; 404 where there is none."""
-    named = select(Run, Source.name).join(Source, Source.id == Run.source_id)
-    found = (await session.execute(named.where(Run.id == id))).one_or_none()
+    named = select(RunRow, SourceRow.name).join(SourceRow, SourceRow.id == RunRow.source_id)
+    found = (await session.execute(named.where(RunRow.id == id))).one_or_none()
     if found is None:
         raise not_found("run", id)
     return found[0], found[1]
@@ -148,8 +150,8 @@ async def withdraw_run(
     run, source = await _run_at(session, id)
     if run.mode == "withdraw":
         raise Problem(409, "A withdrawal makes no comments, so there is nothing to take back.")
-    await claims.take_turn(session, run.source_id)
-    how: undo.How = "delete" if body is not None and body.delete else "edit"
-    withdrawal = await undo.withdraw(session, run, how, runtime.clock())
+    await lock_notices_of_source(session, run.source_id)
+    how: WithdrawAction = "delete" if body is not None and body.delete else "edit"
+    withdrawal = await request_withdrawal(session, run, how, runtime.clock())
     await runtime.wake(session, "write_tickets", source_id=run.source_id)
     return await present_one(session, withdrawal, source)

@@ -20,9 +20,9 @@ from pydantic import (
 
 from app.api.deps import Body, Key, Line
 from app.api.runs import RunOut
-from app.schedule import EPOCH, next_moment
+from app.jobs.schedule import EPOCH, next_moment
 from connectors.registry import KINDS, check_base_url
-from mappings.clock import parse_span
+from mappings.policy.durations import parse_span
 
 
 class Schedule(Body):
@@ -234,7 +234,7 @@ class SourceOut(BaseModel):
     notices: Notices = Field(description="What may be written on its tickets.")
     health: Health = Field(description="Whether it can be read, and what to do if not.")
     last_run: RunOut | None = Field(description="The newest run, whatever its mode.")
-    leaving_at: datetime | None = Field(
+    disconnecting_at: datetime | None = Field(
         description="Since when it is being disconnected: it goes once our comments are taken back."
     )
     created_at: datetime = Field(description="Epics created before this get no notice by default.")

@@ -27,10 +27,10 @@ from app.api.deps import (
 from app.api.disconnecting import check_stays
 from app.api.going_live import check_notices
 from app.api.lookups import SourceName, find_source, source_at
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import answers, invalid, taken
 from app.api.runs import RunOut
-from app.api.source_changes import MATTERS, follow_up, has_timetable, start_run
+from app.api.source_changes import NEEDS_FULL_RUN, follow_up, has_timetable, start_run
 from app.api.source_models import (
     BODIES,
     EXAMPLES,
@@ -43,14 +43,18 @@ from app.api.source_models import (
     SourcePatch,
     plain_secrets,
 )
+from app.jobs.scheduler import announce_schedules
 from app.runtime import Runtime
-from app.timetable import announce
-from app.vault import CannotOpen
+from app.secrets import CannotDecrypt
 from connectors.registry import tracker_id
-from mappings import inbox, ledger, pauses, vitals
-from mappings.health import Facts
-from mappings.health import Health as SourceHealth
-from mappings.tables import Run, Source
+from mappings.locks import lock_goals_exclusive
+from mappings.notices import pauses
+from mappings.runs.queue import resume_waiting_runs
+from mappings.sources.health import Health as SourceHealth
+from mappings.sources.health import HealthFacts
+from mappings.sources.health_facts import health_of_sources
+from mappings.tables import RunRow, SourceRow
+from mappings.webhooks.queue import resume_deliveries
 
 router = APIRouter(prefix="/sources", tags=["sources"])
 
@@ -68,22 +72,22 @@ class SyncIn(Body):
 # --- showing ----------------------------------------------------------------------------------
 
 
-async def _present(runtime: Runtime, session: AsyncSession, rows: Sequence[Source]) -> list[SourceOut]:
+async def _present(runtime: Runtime, session: AsyncSession, rows: Sequence[SourceRow]) -> list[SourceOut]:
     latest = (
-        select(Run)
-        .ext(distinct_on(Run.source_id))
-        .where(Run.source_id.in_([row.id for row in rows]))
-        .order_by(Run.source_id, Run.id.desc())
+        select(RunRow)
+        .ext(distinct_on(RunRow.source_id))
+        .where(RunRow.source_id.in_([row.id for row in rows]))
+        .order_by(RunRow.source_id, RunRow.id.desc())
     )
     names = {row.id: row.name for row in rows}
     found = [(run, names[run.source_id]) for run in await session.scalars(latest)]
     shown = dict(zip((run.source_id for run, _ in found), await runs.present(session, found), strict=True))
-    fares = await vitals.health_of(session, rows, runtime.clock())
+    fares = await health_of_sources(session, rows, runtime.clock())
     return [_show(runtime, row, shown.get(row.id), *fares[row.id]) for row in rows]
 
 
 def _show(
-    runtime: Runtime, row: Source, last_run: RunOut | None, facts: Facts, health: SourceHealth
+    runtime: Runtime, row: SourceRow, last_run: RunOut | None, facts: HealthFacts, health: SourceHealth
 ) -> SourceOut:
     return SourceOut(
         name=row.name,
@@ -104,7 +108,7 @@ def _show(
             unknown_deliveries=facts.unknown_deliveries,
         ),
         last_run=last_run,
-        leaving_at=row.leaving_at,
+        disconnecting_at=row.disconnecting_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
@@ -124,16 +128,16 @@ async def create_source(
         raise taken("name", body.name)
     await check_notices(session, body, None)
     now = runtime.clock()
-    row = Source(name=body.name, kind=body.kind, created_at=now, updated_at=now)
+    row = SourceRow(name=body.name, kind=body.kind, created_at=now, updated_at=now)
     _fill(runtime, row, body)
-    _seal_credentials(runtime, row, body)
-    _seal_secret(runtime, row, body)
+    _encrypt_credentials(runtime, row, body)
+    _encrypt_secret(runtime, row, body)
     session.add(row)
     await session.flush()
     await session.refresh(row)
     if has_timetable(row.schedule):
         await start_run(runtime, session, row, "full")
-    await announce(session)
+    await announce_schedules(session)
     put_version(response, row.version)
     return (await _present(runtime, session, [row]))[0]
 
@@ -142,8 +146,8 @@ async def create_source(
 async def list_sources(
     runtime: RuntimeDep, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[SourceOut]:
-    step = walk(cursor, limit)
-    rows, following = await page_of(session, select(Source), Source.id, step)
+    step = list_query(cursor, limit)
+    rows, following = await page_of(session, select(SourceRow), SourceRow.id, step)
     return Page(items=await _present(runtime, session, [row for (row,) in rows]), next=following)
 
 
@@ -169,7 +173,7 @@ async def change_source(
 
     `live` beyond this machine is 409 until a full run of the same tracker has succeeded in shadow.
     """
-    await ledger.change_goals(session)
+    await lock_goals_exclusive(session)
     row = await source_at(session, name, lock=True)
     check_version(row.version, if_match)
     check_stays(row)
@@ -185,21 +189,21 @@ async def change_source(
     if new.name.lower() != row.name.lower() and await find_source(session, new.name) is not None:
         raise taken("name", new.name)
     await check_notices(session, new, row)
-    before = {name: getattr(row, name) for name in MATTERS}
+    before = {name: getattr(row, name) for name in NEEDS_FULL_RUN}
     row.name = new.name
     _fill(runtime, row, new)
     # Sealed anew a secret looks changed, and the audit log would say so.
     if "credentials" in patch:
-        _seal_credentials(runtime, row, new)
-        await inbox.end_pause(session, row.id)
-        await ledger.end_wait(session, row.id, runtime.clock())
+        _encrypt_credentials(runtime, row, new)
+        await resume_deliveries(session, row.id)
+        await resume_waiting_runs(session, row.id, runtime.clock())
         await runtime.wake(session, "take_deliveries", source_id=row.id)
     if "webhook_secret" in patch or current["webhook_secret"] is None:  # none, or no key opens it
-        _seal_secret(runtime, row, new)
+        _encrypt_secret(runtime, row, new)
     row.version, row.updated_at = row.version + 1, runtime.clock()
     opened = await follow_up(runtime, session, row, before)
-    await pauses.accepts_writes(session, row.id, row.updated_at)
-    await announce(session)
+    await pauses.resume_writes(session, row.id, row.updated_at)
+    await announce_schedules(session)
     put_version(response, row.version)
     put_runs(response, opened)
     return (await _present(runtime, session, [row]))[0]
@@ -219,7 +223,7 @@ async def sync_source(
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _fill(runtime: Runtime, row: Source, body: Any) -> None:
+def _fill(runtime: Runtime, row: SourceRow, body: Any) -> None:
     row.base_url = body.base_url
     row.tracker = tracker_id(body.kind, body.base_url)
     row.scope = body.scope.model_dump(mode="json")
@@ -228,22 +232,22 @@ def _fill(runtime: Runtime, row: Source, body: Any) -> None:
     row.notices = body.notices.model_dump(mode="json")
 
 
-def _seal_credentials(runtime: Runtime, row: Source, body: Any) -> None:
-    row.credentials = runtime.vault.seal(plain_secrets(body.credentials))
+def _encrypt_credentials(runtime: Runtime, row: SourceRow, body: Any) -> None:
+    row.credentials = runtime.cipher.encrypt(plain_secrets(body.credentials))
     row.credentials_type = body.credentials.type
 
 
-def _seal_secret(runtime: Runtime, row: Source, body: Any) -> None:
+def _encrypt_secret(runtime: Runtime, row: SourceRow, body: Any) -> None:
     secret = body.webhook_secret
-    row.webhook_secret = None if secret is None else runtime.vault.seal(secret.get_secret_value())
+    row.webhook_secret = None if secret is None else runtime.cipher.encrypt(secret.get_secret_value())
 
 
-def _current(runtime: Runtime, row: Source) -> dict[str, Any]:
+def _current(runtime: Runtime, row: SourceRow) -> dict[str, Any]:
     """The source as it was sent, for a merge patch. Credentials that no key opens must be in the patch."""
     try:
-        credentials = runtime.vault.open(row.credentials)
-        secret = None if row.webhook_secret is None else runtime.vault.open(row.webhook_secret)
-    except CannotOpen:
+        credentials = runtime.cipher.decrypt(row.credentials)
+        secret = None if row.webhook_secret is None else runtime.cipher.decrypt(row.webhook_secret)
+    except CannotDecrypt:
         credentials, secret = None, None
     return {
         "name": row.name,

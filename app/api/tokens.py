@@ -9,13 +9,14 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import select
 
-from app.access import Role, token_hash
 from app.api.deps import Body, Moment, RuntimeDep, SessionDep
 from app.api.goal_models import SentMoment
-from app.api.paging import CursorParameter, Limit, Page, page_of, walk
+from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import NO_NUL_PATTERN, answers, invalid, not_found
 from app.api.runs import RowId
-from mappings.tables import Token
+from app.auth.authenticator import token_hash
+from app.auth.roles import Role
+from mappings.tables import TokenRow
 
 router = APIRouter(prefix="/tokens", tags=["access"])
 
@@ -66,7 +67,7 @@ async def create_token(
     if body.expires_at is not None and body.expires_at <= now:
         raise invalid("expires_at", "is in the past; such a token would never work")
     value = "nt_" + secrets.token_urlsafe(32)
-    row = Token(
+    row = TokenRow(
         name=body.name,
         role=body.role,
         hash=token_hash(value),
@@ -92,7 +93,7 @@ async def list_tokens(
     session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[TokenOut]:
     """Those that have expired too, until they are deleted."""
-    rows, following = await page_of(session, select(Token), Token.id, walk(cursor, limit))
+    rows, following = await page_of(session, select(TokenRow), TokenRow.id, list_query(cursor, limit))
     items = [TokenOut.model_validate(row, from_attributes=True) for (row,) in rows]
     return Page(items=items, next=following)
 
@@ -100,7 +101,7 @@ async def list_tokens(
 @router.delete("/{id}", status_code=204, summary="Delete an API token", responses=answers(404))
 async def delete_token(id: RowId, session: SessionDep) -> None:
     """It is refused from the next request on, whichever server that reaches."""
-    row = await session.get(Token, id)
+    row = await session.get(TokenRow, id)
     if row is None:
         raise not_found("token", id)
     await session.delete(row)

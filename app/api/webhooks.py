@@ -17,14 +17,14 @@ from starlette.requests import ClientDisconnect
 
 from app.api.deps import declared_length
 from app.api.problems import Problem, answers, not_found
-from app.intake import DatabaseAway, KnownSource, Received
-from app.room import Full, Place
 from app.runtime import Runtime
-from app.vault import CannotOpen, Vault
+from app.secrets import CannotDecrypt, SecretCipher
+from app.webhooks.body_budget import BodyReservation, BudgetExhausted
+from app.webhooks.door import DatabaseAway, Intake, KnownSource, ReceivedDelivery
 from connectors.markup import storable
 from connectors.registry import KINDS
 from connectors.webhooks import Webhooks, payload_of, signed
-from mappings.ledger import AT_ONCE
+from mappings.leases import AT_ONCE
 
 T = TypeVar("T")
 
@@ -84,11 +84,11 @@ class Accepted(BaseModel):
 async def receive(request: Request) -> Response:
     """Needs no token: the signature says who sends. A repeat answers the same and does nothing, unless
     the delivery had failed."""
-    runtime: Runtime = request.app.state.runtime
+    intake: Intake = request.app.state.intake
     try:
-        with runtime.intake.room.place() as place:
-            return await _receive(runtime, request, place)
-    except Full:
+        with intake.body_budget.reserve() as reservation:
+            return await _receive(intake, request, reservation)
+    except BudgetExhausted:
         raise Problem(
             503,
             "Too many webhooks come at once; send it again.",
@@ -96,40 +96,41 @@ async def receive(request: Request) -> Response:
         ) from None
 
 
-async def _receive(runtime: Runtime, request: Request, place: Place) -> Response:
+async def _receive(intake: Intake, request: Request, reservation: BodyReservation) -> Response:
+    runtime: Runtime = request.app.state.runtime
     name: str = request.path_params["source"]
     body: bytes | None = None
     try:
         for afresh in (False, True):
-            source = await runtime.intake.source(name, afresh=afresh) if "\x00" not in name else None
+            source = await intake.source(name, afresh=afresh) if "\x00" not in name else None
             if source is None:
                 raise not_found("source", name)
-            body = await _body(request, place) if body is None else body
-            refused = await _quick(body, _why_not_from_there, runtime.vault, source, body, request)
+            body = await _body(request, reservation) if body is None else body
+            refused = await _quick(body, _why_not_authentic, runtime.cipher, source, body, request)
             if refused is None:
                 delivery = await _read(source, body, request, runtime.clock())
-                id = await runtime.intake.store(source, delivery)
+                id = await intake.store(source, delivery)
                 if id is not None:
                     return JSONResponse({"delivery": id}, 202)
             elif afresh:
                 if body:  # an empty one is no tracker's: `northing check` asks whether the door is shut
-                    runtime.intake.tell_refusal(source, refused, runtime.clock())
+                    intake.record_refused(source, refused, runtime.clock())
                 raise Problem(401, refused)
     except DatabaseAway:
         pass
     raise Problem(503, "Northing cannot store anything now; send it again.", headers={"Retry-After": "30"})
 
 
-async def _read(source: KnownSource, body: bytes, request: Request, now: datetime) -> Received:
+async def _read(source: KnownSource, body: bytes, request: Request, now: datetime) -> ReceivedDelivery:
     """415 and 400 where it cannot be understood."""
     kind = KINDS[source.kind].webhooks
     is_form = _is_form(kind, request)
     payload = await _payload(body, is_form)
     event_header = request.headers.get(kind.event_header) if kind.event_header else None
-    hint = kind.hear(event_header, payload)
+    hint = kind.parse_event(event_header, payload)
     sent_id = request.headers.get(kind.id_header, "")
     handled = hint.kind == "handled"
-    return Received(
+    return ReceivedDelivery(
         remote_id=sent_id if _ID.fullmatch(sent_id) else await _quick(body, _hash, body),
         event=storable(hint.event)[:NAME],
         action=None if hint.action is None else storable(hint.action)[:NAME],
@@ -147,23 +148,23 @@ async def _quick(body: bytes, call: Callable[..., T], *values: Any) -> T:
     return await asyncio.to_thread(call, *values) if len(body) > LARGE else call(*values)
 
 
-async def _body(request: Request, place: Place) -> bytes:
+async def _body(request: Request, reservation: BodyReservation) -> bytes:
     """413 as soon as it is too long, whatever the sender said of its length; 408 where it takes too long."""
     too_long = Problem(
         413, f"A webhook may have {LARGEST // 1024**2} MB at most.", headers={"Connection": "close"}
     )
     if declared_length(request.headers) > LARGEST:
         raise too_long
-    parts: list[bytes] = []
+    chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                size += len(part)
+            async for chunk in request.stream():
+                size += len(chunk)
                 if size > LARGEST:
                     raise too_long
-                place.hold(size)
-                parts.append(part)
+                reservation.grow(size)
+                chunks.append(chunk)
     except ClientDisconnect:
         raise Problem(400, "The body ended before it was whole.") from None
     except TimeoutError:
@@ -172,16 +173,18 @@ async def _body(request: Request, place: Place) -> bytes:
             f"The body was not whole after {BODY_SECONDS:g} seconds; send it again.",
             headers={"Connection": "close"},
         ) from None
-    return b"".join(parts)
+    return b"".join(chunks)
 
 
-def _why_not_from_there(vault: Vault, source: KnownSource, body: bytes, request: Request) -> str | None:
+def _why_not_authentic(
+    cipher: SecretCipher, source: KnownSource, body: bytes, request: Request
+) -> str | None:
     """Why this is not believed to come from the source's tracker; None where it is."""
-    if source.sealed_secret is None:
+    if source.encrypted_secret is None:
         return "This source takes no webhooks: it has no webhook_secret. Give it one with PATCH."
     try:
-        secret = _opened(vault, source.sealed_secret)
-    except CannotOpen:
+        secret = _decrypted(cipher, source.encrypted_secret)
+    except CannotDecrypt:
         return "The source's webhook_secret cannot be opened with the present key; send it again."
     header = KINDS[source.kind].webhooks.signature_header
     if signed(secret, body, request.headers.get(header)):
@@ -190,8 +193,8 @@ def _why_not_from_there(vault: Vault, source: KnownSource, body: bytes, request:
 
 
 @lru_cache(maxsize=256)
-def _opened(vault: Vault, sealed: bytes) -> str:
-    secret: str = vault.open(sealed)
+def _decrypted(cipher: SecretCipher, encrypted: bytes) -> str:
+    secret: str = cipher.decrypt(encrypted)
     return secret
 
 
@@ -201,8 +204,8 @@ def _is_form(kind: Webhooks, request: Request) -> bool:
         return False
     if given == "application/x-www-form-urlencoded" and kind.takes_forms:
         return True
-    wanted = "application/json" + (" or application/x-www-form-urlencoded" if kind.takes_forms else "")
-    raise Problem(415, f"Send the webhook as {wanted}.")
+    accepted = "application/json" + (" or application/x-www-form-urlencoded" if kind.takes_forms else "")
+    raise Problem(415, f"Send the webhook as {accepted}.")
 
 
 async def _payload(body: bytes, is_form: bool) -> dict[str, Any]:

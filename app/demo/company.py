@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from app.demo.northing import Api, StoryFailed, synced_sentence
+from app.demo.client import Api, DemoFailed, synced_sentence
 from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE, github_host, goals, jira_site
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
@@ -36,7 +36,7 @@ class Trackers:
         return self.jira_url if source == JIRA_SOURCE else self.github_url
 
 
-class Buttons:
+class SyncButtons:
     """What `Sync now` on the trackers' pages does; there is a Northing to ask only once it runs."""
 
     def __init__(self) -> None:
@@ -48,14 +48,14 @@ class Buttons:
                 return "Northing is still starting."
             try:
                 return synced_sentence(await self.api.sync(source))
-            except StoryFailed as error:
+            except DemoFailed as error:
                 return f"{error}."
 
         return sync_now
 
 
 @asynccontextmanager
-async def open_for_business(buttons: Buttons) -> AsyncIterator[Trackers]:
+async def trackers_running(buttons: SyncButtons) -> AsyncIterator[Trackers]:
     """Both trackers on free ports of this machine, until the block ends."""
     site, host = jira_site(), github_host()
     # So that Jira answers who may edit a ticket; elsewhere the account that Northing uses should be none.
@@ -68,17 +68,17 @@ async def open_for_business(buttons: Buttons) -> AsyncIterator[Trackers]:
         yield Trackers(site, host, jira_url, github_url)
 
 
-async def introduce(api: Api, trackers: Trackers, now: datetime) -> dict[str, int]:
+async def set_up(api: Api, trackers: Trackers, now: datetime) -> dict[str, int]:
     """Tell Northing the goals, rules, policy and sources; how many of each."""
-    told = goals(now)
-    await api.post("cycles", told.cycle)
-    for objective in told.objectives:
+    goals_of_company = goals(now)
+    await api.post("cycles", goals_of_company.cycle)
+    for objective in goals_of_company.objectives:
         await api.post("objectives", objective)
-    for key, body in told.key_results:
+    for key, body in goals_of_company.key_results:
         await api.post(f"objectives/{key}/key-results", body)
-    for key, body in told.check_ins:
+    for key, body in goals_of_company.check_ins:
         await api.post(f"key-results/{key}/check-ins", body)
-    for rule in told.rules:
+    for rule in goals_of_company.rules:
         await api.post("rules", rule)
     # A real team has five working days, and nothing is said of epics older than the connection.
     await api.patch("policy", {"grace": "PT0S", "since": None})
@@ -87,9 +87,9 @@ async def introduce(api: Api, trackers: Trackers, now: datetime) -> dict[str, in
         made = await api.post("sources", {**source, "webhook_secret": secret})
         await _send_webhooks(trackers.url_of(source["name"]), made["webhook_url"], secret)
     return {
-        "objectives": len(told.objectives),
-        "key results": len(told.key_results),
-        "rules": len(told.rules),
+        "objectives": len(goals_of_company.objectives),
+        "key results": len(goals_of_company.key_results),
+        "rules": len(goals_of_company.rules),
     }
 
 
@@ -98,7 +98,7 @@ async def _send_webhooks(tracker_url: str, webhook_url: str, secret: str) -> Non
     async with httpx.AsyncClient(timeout=30) as http:
         answer = await http.put(f"{tracker_url}/-/webhook", json={"url": webhook_url, "secret": secret})
     if answer.is_error:
-        raise StoryFailed(f"{tracker_url} does not take the webhook: {answer.text}")
+        raise DemoFailed(f"{tracker_url} does not take the webhook: {answer.text}")
 
 
 def _sources(trackers: Trackers) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from app.demo.northing import StoryFailed
+from app.demo.client import DemoFailed
 
 Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ class _Person:
     async def call(self, method: str, path: str, **more: Any) -> Any:
         response = await self._http.request(method, path, **more)
         if response.is_error:
-            raise StoryFailed(f"The tracker answered {response.status_code} to {method} {path}")
+            raise DemoFailed(f"The tracker answered {response.status_code} to {method} {path}")
         return response.json() if response.content else {}
 
 

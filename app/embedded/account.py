@@ -16,7 +16,7 @@ class EmbeddedDatabaseError(Exception):
 
 
 @dataclass(frozen=True)
-class Account:
+class SystemUser:
     name: str
     uid: int
     gid: int
@@ -69,13 +69,13 @@ def name_of(uid: int) -> str:
         return str(uid)
 
 
-def server_account(cluster: Path) -> Account:
+def server_user(cluster: Path) -> SystemUser:
     """Ourselves; as root the owner of `cluster`, or before it exists the first unprivileged user there is.
 
     Raises EmbeddedDatabaseError.
     """
     if os.geteuid() != 0:
-        return _account(os.geteuid(), switch=False)
+        return _system_user(os.geteuid(), switch=False)
     if cluster.exists():
         uid = cluster.lstat().st_uid
         if uid == 0:
@@ -83,10 +83,10 @@ def server_account(cluster: Path) -> Account:
                 f"{cluster} belongs to root, as whom PostgreSQL does not run: "
                 f"give it back to the user that had it, for example chown -R nobody {cluster}"
             )
-        return _account(uid, switch=True)
+        return _system_user(uid, switch=True)
     for name in UNPRIVILEGED:
         try:
-            return _account(pwd.getpwnam(name).pw_uid, switch=True)
+            return _system_user(pwd.getpwnam(name).pw_uid, switch=True)
         except KeyError:
             continue
     raise EmbeddedDatabaseError(
@@ -95,7 +95,7 @@ def server_account(cluster: Path) -> Account:
     )
 
 
-def _account(uid: int, *, switch: bool) -> Account:
+def _system_user(uid: int, *, switch: bool) -> SystemUser:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
@@ -103,4 +103,4 @@ def _account(uid: int, *, switch: bool) -> Account:
             f"PostgreSQL needs a user with a name, and user id {uid} has none: "
             "add it to the passwd database, or set NORTHING_DATABASE_URL"
         ) from None
-    return Account(entry.pw_name, uid, entry.pw_gid, switch)
+    return SystemUser(entry.pw_name, uid, entry.pw_gid, switch)

@@ -50,7 +50,7 @@ def ensure_running(folder: Folder, sockets: Path, lock: int, *, durable: bool) -
         return
     pid = _server_pid(folder)
     if pid is not None:  # starting, recovering or stopping for an owner that died meanwhile
-        _wait(lambda: _ready(folder, sockets) or not _settling(folder, sockets, pid), START_SECONDS)
+        _wait(lambda: _ready(folder, sockets) or not _still_starting(folder, sockets, pid), START_SECONDS)
         if _ready(folder, sockets):
             return
         stop(folder)
@@ -65,9 +65,9 @@ def stop(folder: Folder) -> None:
     """Stop the server, if one runs, ending its connections. Raises EmbeddedDatabaseError."""
     pid = _server_pid(folder)
     if pid is not None:
-        for request, patience in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 15)):  # fast, then at once
+        for request, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 15)):  # fast, then at once
             os.kill(pid, request)
-            if _wait(lambda: not processes.is_server(pid, folder.cluster), patience):
+            if _wait(lambda: not processes.is_server(pid, folder.cluster), seconds):
                 break
         else:
             raise EmbeddedDatabaseError(
@@ -95,7 +95,7 @@ def _ready(folder: Folder, sockets: Path) -> bool:
     return _pid_file(folder)[1] == "ready" and answers(sockets / SOCKET_NAME)
 
 
-def _settling(folder: Folder, sockets: Path, pid: int) -> bool:
+def _still_starting(folder: Folder, sockets: Path, pid: int) -> bool:
     """Is waiting for this server of any use? Not if it is gone, or its socket was deleted under it."""
     lost = _pid_file(folder)[1] == "ready" and not (sockets / SOCKET_NAME).exists()
     return not lost and processes.is_server(pid, folder.cluster)

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.embedded.account import Account, EmbeddedDatabaseError, name_of, server_account
+from app.embedded.account import EmbeddedDatabaseError, SystemUser, name_of, server_user
 
 PORT = 5432  # only part of the socket's name: nothing listens on TCP
 SOCKET_NAME = f".s.PGSQL.{PORT}"
@@ -21,7 +21,7 @@ class Folder:
     """The files of one embedded database. `account` is the user its server runs as."""
 
     path: Path
-    account: Account
+    account: SystemUser
 
     @property
     def cluster(self) -> Path:
@@ -51,7 +51,7 @@ def open_folder(data_dir: Path) -> Folder:
     try:
         _check_owned(data_dir)
         _check_owned(base)
-        account = server_account(base / "cluster")
+        account = server_user(base / "cluster")
         if account.switch:
             _check_way(account, data_dir)
         # the server's user only passes through root's folders, it cannot list them
@@ -103,7 +103,7 @@ def _check_owned(path: Path) -> None:
         )
 
 
-def _check_way(account: Account, data_dir: Path) -> None:
+def _check_way(account: SystemUser, data_dir: Path) -> None:
     there = data_dir
     while not there.exists():
         there = there.parent
@@ -151,7 +151,7 @@ def _recorded(folder: Folder) -> Path:
     return Path("/", folder.elsewhere.read_text())  # absolute even if the writer was killed before writing
 
 
-def _near(path: Path, account: Account) -> Path:
+def _near(path: Path, account: SystemUser) -> Path:
     make_folder(path, 0o700)
     if not _is_private(path, account.uid):
         # just made; or its maker was killed before giving it away; or its mode was loosened by hand
@@ -162,7 +162,7 @@ def _near(path: Path, account: Account) -> Path:
     return path
 
 
-def _give(path: Path, account: Account) -> None:
+def _give(path: Path, account: SystemUser) -> None:
     if account.switch:
         os.chown(path, account.uid, account.gid)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from app.embedded import processes
 from app.embedded.account import EmbeddedDatabaseError
 
-PATIENCE = 180  # seconds; longer than a start or a stop may take
+ACQUIRE_SECONDS = 180  # seconds; longer than a start or a stop may take
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def locked(path: Path) -> Iterator[int]:
     """Hold the data folder's lock and give its file descriptor. Raises EmbeddedDatabaseError."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + ACQUIRE_SECONDS
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -27,7 +27,7 @@ def locked(path: Path) -> Iterator[int]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise EmbeddedDatabaseError(
-                        f"Another process has held {path} for {PATIENCE} seconds: "
+                        f"Another process has held {path} for {ACQUIRE_SECONDS} seconds: "
                         f"find it with fuser {path}, end it and start again"
                     ) from None
                 time.sleep(0.01)

@@ -31,8 +31,8 @@ class Headers:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = {name.lower() for name, _ in message["headers"]}
-                wanted = (_DOCS, *_EVERY[1:]) if scope["path"].startswith("/docs") else _EVERY
-                more = [header for header in wanted if header[0] not in own]
+                expected = (_DOCS, *_EVERY[1:]) if scope["path"].startswith("/docs") else _EVERY
+                more = [header for header in expected if header[0] not in own]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 

@@ -12,7 +12,7 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
-from app.api.deps import RuntimeDep, SessionDep, admit
+from app.api.deps import RuntimeDep, SessionDep, authenticate
 from app.api.epics import whole_epic
 from app.api.lookups import source_at
 
@@ -35,7 +35,7 @@ async def require_token(
     request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(_basic)]
 ) -> None:
     """The browser asks for a name, which is free, and a password, which is a token of any role."""
-    await admit(
+    await authenticate(
         request,
         None if given is None else given.password,
         "Reload the page and give any name, and a token of Northing's as the password.",

@@ -26,14 +26,16 @@ from connectors.base import (
     Unanswered,
     Unauthorized,
 )
-from connectors.budget import spent_until
+from connectors.clock import Clock, utc_now
+from connectors.diagnostics import Inspection
 from connectors.document import Document
-from connectors.facts import PATIENCE, Clock, Inspection, Patience, Told, utc_now
 from connectors.github import payloads
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.errors import NEW_TOKEN, Forbidden
 from connectors.github.inspect import GitHubInspector
-from connectors.github.wire import Wire
+from connectors.github.transport import GitHubTransport
+from connectors.rate_limits import ResponseMeta, budget_spent_until
+from connectors.timeouts import TIMEOUTS, Timeouts
 
 _PAGE = f"per_page={payloads.PAGE_SIZE}"
 _ISSUE = "/repos/{owner}/{repo}/issues/{number}"
@@ -53,10 +55,12 @@ class GitHubConnector:
         credentials: GitHubCredentials,
         scope: GitHubScope,
         epics: GitHubEpics,
-        patience: Patience = PATIENCE,
+        timeouts: Timeouts = TIMEOUTS,
         clock: Clock = utc_now,
     ) -> None:
-        self._wire = Wire(base_url.rstrip("/"), credentials.token.get_secret_value(), patience, clock)
+        self._transport = GitHubTransport(
+            base_url.rstrip("/"), credentials.token.get_secret_value(), timeouts, clock
+        )
         self._web = payloads.web_base(base_url)
         self._scope = scope
         self._epics = epics
@@ -65,26 +69,26 @@ class GitHubConnector:
 
     @property
     def requests(self) -> int:
-        return self._wire.calls
+        return self._transport.calls
 
     @property
-    def told(self) -> Told:
-        return self._wire.told
+    def response_meta(self) -> ResponseMeta:
+        return self._transport.response_meta
 
-    def heed(self, told: Told, heard_at: datetime) -> None:
-        self._wire.rest_until = spent_until(told, heard_at)
+    def restore_budget(self, response_meta: ResponseMeta, received_at: datetime) -> None:
+        self._transport.paused_until = budget_spent_until(response_meta, received_at)
 
     async def aclose(self) -> None:
-        await self._wire.aclose()
+        await self._transport.aclose()
 
     async def inspect(self) -> Inspection:
-        return await GitHubInspector(self, self._wire, self._epics).look()
+        return await GitHubInspector(self, self._transport, self._epics).inspect()
 
     # --- reading ---
 
     async def account(self) -> Account:
         try:
-            user = await self._wire.item("/user", {})
+            user = await self._transport.item("/user", {})
         except Forbidden as error:
             raise Unauthorized(error.message, NEW_TOKEN) from error
         except Gone as error:
@@ -109,7 +113,7 @@ class GitHubConnector:
     async def _repository(self, name: str) -> Project:
         owner, _, repo = name.partition("/")
         try:
-            raw = await self._wire.item("/repos/{owner}/{repo}", {"owner": owner, "repo": repo})
+            raw = await self._transport.item("/repos/{owner}/{repo}", {"owner": owner, "repo": repo})
         except (Gone, Forbidden) as error:
             return Project(name, problem=error.message)
         return payloads.project_of(raw)
@@ -125,8 +129,8 @@ class GitHubConnector:
         found: list[Project] = []
         try:
             while url:
-                rows, url = await self._wire.page(url, {"org": organization})
-                payloads.once(url, used)
+                rows, url = await self._transport.page(url, {"org": organization})
+                payloads.unused_url(url, used)
                 projects = map(payloads.project_of, rows)
                 found += [p for p in projects if p.problem is None and p.read_only is None]
         except (Gone, Forbidden) as error:
@@ -135,19 +139,19 @@ class GitHubConnector:
 
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         owner, _, repo = project.key.partition("/")
-        place = {"owner": owner, "repo": repo}
+        url_vars = {"owner": owner, "repo": repo}
         url: str | None = f"/repos/{{owner}}/{{repo}}/issues?{urlencode(payloads.listing_query(since))}"
         used: set[str] = set()
         cursor: datetime | None = None
         while url:
             try:
-                rows, url = await self._wire.page(url, place)
+                rows, url = await self._transport.page(url, url_vars)
             except Gone as error:
                 raise Rejected(
                     f"The issues of {project.key} cannot be read. {error.message}",
                     "Give the token access to it, or take it out of the scope.",
                 ) from error
-            payloads.once(url, used)
+            payloads.unused_url(url, used)
             issues = await asyncio.to_thread(self._met, rows, project.key)
             cursor = max([i.epic.updated_at for i in issues] + ([cursor] if cursor else []), default=None)
             yield Page(
@@ -168,10 +172,10 @@ class GitHubConnector:
     async def _one(self, ref: EpicRef) -> Epic | Missing:
         """The issue under `ref`'s key, or where it was transferred to: then with its new id."""
         try:
-            raw = await self._wire.item(_ISSUE, place := payloads.place_of(ref.key))
+            raw = await self._transport.item(_ISSUE, url_vars := payloads.repository_and_number(ref.key))
         except Gone:
             return Missing(ref, "deleted")
-        found = await asyncio.to_thread(self._met, [raw], f"{place['owner']}/{place['repo']}")
+        found = await asyncio.to_thread(self._met, [raw], f"{url_vars['owner']}/{url_vars['repo']}")
         if not found:
             return Missing(ref, "not_an_epic")
         [issue] = found
@@ -200,8 +204,8 @@ class GitHubConnector:
         found: list[Comment] = []
         while url:
             async with self._really_gone(ref, None):
-                rows, url = await self._wire.page(url, payloads.place_of(ref.key))
-            payloads.once(url, used)
+                rows, url = await self._transport.page(url, payloads.repository_and_number(ref.key))
+            payloads.unused_url(url, used)
             for row in rows:
                 ours = str((row.get("user") or {}).get("id")) == account.id
                 if marker.fits(payloads.marker_of(row), ours=ours):
@@ -211,20 +215,22 @@ class GitHubConnector:
     async def put_comment(
         self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
     ) -> Comment:
-        place = payloads.place_of(ref.key)
+        url_vars = payloads.repository_and_number(ref.key)
         body = payloads.comment_body(text, marker)
         async with self._really_gone(ref, comment_id):
             if comment_id is None:
-                sent = await self._wire.send("POST", f"{_ISSUE}/comments", place, body)
+                sent = await self._transport.send("POST", f"{_ISSUE}/comments", url_vars, body)
             else:
-                sent = await self._wire.send("PATCH", _COMMENT, place | {"comment": comment_id}, body)
+                sent = await self._transport.send("PATCH", _COMMENT, url_vars | {"comment": comment_id}, body)
         if not sent.get("id"):
             raise Unanswered("GitHub took the comment but did not say its id.")
         return self._comment(ref, str(sent["id"]))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         async with self._really_gone(ref, comment_id):
-            await self._wire.remove(_COMMENT, payloads.place_of(ref.key) | {"comment": comment_id})
+            await self._transport.remove(
+                _COMMENT, payloads.repository_and_number(ref.key) | {"comment": comment_id}
+            )
 
     @asynccontextmanager
     async def _really_gone(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
@@ -239,7 +245,9 @@ class GitHubConnector:
             await self.account()
             if comment_id is None:
                 raise
-            await self._wire.item(_COMMENT, payloads.place_of(ref.key) | {"comment": comment_id})
+            await self._transport.item(
+                _COMMENT, payloads.repository_and_number(ref.key) | {"comment": comment_id}
+            )
             raise Forbidden(
                 f"GitHub shows our comment and does not let us change it. {error.message}",
                 "The token needs Issues read and write on this repository.",
@@ -247,16 +255,16 @@ class GitHubConnector:
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
         """One request where the author's association settles their right, else a second for the issue."""
-        place = payloads.place_of(comment.ticket.key)
+        url_vars = payloads.repository_and_number(comment.ticket.key)
         try:
-            raw = await self._wire.item(_COMMENT, place | {"comment": comment.id})
+            raw = await self._transport.item(_COMMENT, url_vars | {"comment": comment.id})
         except Gone:
             return None
-        found = await asyncio.to_thread(payloads.ticket_comment, raw, place["number"])
+        found = await asyncio.to_thread(payloads.ticket_comment, raw, url_vars["number"])
         if found is None or found.ours or found.may_steer:
             return found
         try:
-            issue = await self._wire.item(_ISSUE, place)
+            issue = await self._transport.item(_ISSUE, url_vars)
         except Gone:
             return None
         return replace(found, may_steer=payloads.takes_part(issue, raw))

@@ -18,7 +18,7 @@ _SECONDARY_WORDS = "secondary rate limit"
 # No token mends these, only write access to the repository the first of them.
 # https://docs.github.com/communities/moderating-comments-and-conversations/locking-conversations and
 # https://docs.github.com/repositories/archiving-a-github-repository/archiving-repositories
-_WAYS_OUT = {
+_WHAT_TO_DO = {
     "is locked": "Unlock the conversation, or give the account write access to the repository.",
     "archived": "Unarchive the repository, or take it out of the scope.",
 }
@@ -44,28 +44,30 @@ def error_of(
     """
     if status < 300:
         return None
-    said = message_of(body) or f"HTTP {status}"
+    vendor_message = message_of(body) or f"HTTP {status}"
     if status < 400:
         return Moved("The repository or issue has moved; its present address is looked up first.")
     if status == 401:
         return Unauthorized("GitHub does not accept the token.", NEW_TOKEN)
     now = _moment(headers.get("date", "")) or now  # by the clock of who says until when
-    limited = status == 429 or _SECONDARY_WORDS in said.casefold()
+    limited = status == 429 or _SECONDARY_WORDS in vendor_message.casefold()
     if status in {403, 429} and (wait := _limit(limited, headers, now)) is not None:
         return Unavailable("GitHub limits our requests.", wait)
     if status == 403:
-        return Forbidden(f"GitHub forbids it: {said}", _way_out(said))
+        return Forbidden(f"GitHub forbids it: {vendor_message}", _what_to_do(vendor_message))
     if status in {408, 425} or status >= 500:
         kind = Unanswered if write else Unavailable
-        return kind(f"GitHub is in trouble: {said}", _seconds(headers, now))
+        return kind(f"GitHub is in trouble: {vendor_message}", _seconds(headers, now))
     if status in {404, 410, 451}:
-        return Gone(f"GitHub does not have it, or does not show it to us: {said}")
-    return Rejected(f"GitHub refused: {said}", "See what GitHub says, and change the source or the ticket.")
+        return Gone(f"GitHub does not have it, or does not show it to us: {vendor_message}")
+    return Rejected(
+        f"GitHub refused: {vendor_message}", "See what GitHub says, and change the source or the ticket."
+    )
 
 
-def _way_out(said: str) -> str:
-    for word, what_to_do in _WAYS_OUT.items():
-        if word in said.casefold():
+def _what_to_do(vendor_message: str) -> str:
+    for word, what_to_do in _WHAT_TO_DO.items():
+        if word in vendor_message.casefold():
             return what_to_do
     return "The token needs Issues read and write and Metadata read on this repository."
 
@@ -85,14 +87,14 @@ def _limit(limited: bool, headers: Mapping[str, str], now: datetime) -> float | 
 
 
 def _seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    told = headers.get("retry-after", "").strip()
-    if not told:
+    retry_after_header = headers.get("retry-after", "").strip()
+    if not retry_after_header:
         return None
     try:
-        return _clamped(float(told))
+        return _clamped(float(retry_after_header))
     except ValueError:
         pass
-    moment = _moment(told)
+    moment = _moment(retry_after_header)
     return _SECONDARY if moment is None else _clamped((moment - now).total_seconds())
 
 
@@ -111,12 +113,12 @@ def _clamped(seconds: float) -> float:
 def message_of(body: bytes) -> str:
     """What an error body says, in one line that can be stored and shown; nothing for HTML and other noise."""
     try:
-        said = json.loads(body)
+        vendor_message = json.loads(body)
     except (ValueError, RecursionError):
         return ""
-    if not isinstance(said, dict):
+    if not isinstance(vendor_message, dict):
         return ""
-    message, errors = said.get("message"), said.get("errors")
+    message, errors = vendor_message.get("message"), vendor_message.get("errors")
     words = [message[:500]] if isinstance(message, str) else []
     if details := [*filter(None, map(_detail, errors[:3]))] if isinstance(errors, list) else []:
         words.append(f"({'; '.join(details)})")

@@ -13,11 +13,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from connectors.base import BadPayload, Connector, Gone, Project
-from connectors.facts import Inspection
+from connectors.diagnostics import Inspection
 from connectors.github.config import GitHubEpics
 from connectors.github.errors import NEW_TOKEN, Forbidden
-from connectors.github.wire import API_VERSION, Wire
-from connectors.inspection import SIGN_IN, Inspector
+from connectors.github.transport import API_VERSION, GitHubTransport
+from connectors.inspector import SIGN_IN, Inspector
 
 SOON = timedelta(days=14)
 CLASSIC = "GitHub, Settings, Developer settings, Tokens (classic)"
@@ -31,13 +31,13 @@ _WIDER_ROLES = ("admin", "maintain", "push")
 class GitHubInspector(Inspector):
     """`connector` is the one whose wire and configuration these are."""
 
-    def __init__(self, connector: Connector, wire: Wire, epics: GitHubEpics) -> None:
+    def __init__(self, connector: Connector, transport: GitHubTransport, epics: GitHubEpics) -> None:
         super().__init__(connector)
-        self._wire, self._epics = wire, epics
+        self._transport, self._epics = transport, epics
         self._scopes: frozenset[str] | None = None
         self._sample: dict[str, Any] | None = None  # an issue, any
 
-    async def look(self) -> Inspection:
+    async def inspect(self) -> Inspection:
         return await self.go(
             [
                 (SIGN_IN, self._sign_in),
@@ -54,31 +54,31 @@ class GitHubInspector(Inspector):
 
     async def _sign_in(self) -> None:
         account = await self.connector.account()
-        heard = self._wire.heard
-        self._scopes = scopes_of(heard)
+        headers = self._transport.headers
+        self._scopes = scopes_of(headers)
         token = "a fine-grained token" if self._scopes is None else "a classic token"
         self.note("ok", SIGN_IN, f"GitHub knows us as {account.name}, by {token}.")
-        self._note_expiry(heard.get("github-authentication-token-expiration"), datetime.now(UTC))
+        self._note_expiry(headers.get("github-authentication-token-expiration"), datetime.now(UTC))
 
-    def _note_expiry(self, told: str | None, now: datetime) -> None:
-        ends = expiry_of(told or "")
-        if told is None:
+    def _note_expiry(self, features: str | None, now: datetime) -> None:
+        ends = expiry_of(features or "")
+        if features is None:
             self.note("ok", "token expiry", "GitHub names no end of this token.")
         elif ends is None:
-            self.note("unknown", "token expiry", f"GitHub says {told!r}, which could not be read.")
+            self.note("unknown", "token expiry", f"GitHub says {features!r}, which could not be read.")
         elif ends - now < SOON:
             self.note("warning", "token expiry", f"The token ends {ends:%Y-%m-%d %H:%M} UTC.", NEW_TOKEN)
         else:
             self.note("ok", "token expiry", f"The token ends {ends:%Y-%m-%d %H:%M} UTC.")
 
     async def _server(self) -> None:
-        version = self._wire.heard.get("x-github-api-version-selected", API_VERSION)
+        version = self._transport.headers.get("x-github-api-version-selected", API_VERSION)
         try:
-            said = await self._wire.item("/meta", {})
+            meta = await self._transport.item("/meta", {})
         except (Gone, Forbidden, BadPayload) as error:
             self.note("unknown", "server", f"It does not tell its release. {error.message}")
             return
-        release = said.get("installed_version") if isinstance(said, dict) else None
+        release = meta.get("installed_version") if isinstance(meta, dict) else None
         name = f"GitHub Enterprise Server {release}" if release else "GitHub's cloud"
         self.note("ok", "server", f"{name}, REST API version {version}.")
 
@@ -91,12 +91,14 @@ class GitHubInspector(Inspector):
     async def _read_issues(self) -> None:
         unread: dict[str, list[str]] = {}
         read: list[str] = []
-        for project in self.looked_at:
+        for project in self.inspected:
             try:
-                rows, _ = await self._wire.page(f"{_REPOSITORY}/issues?state=all&per_page=1", _place(project))
+                rows, _ = await self._transport.page(
+                    f"{_REPOSITORY}/issues?state=all&per_page=1", _url_vars(project)
+                )
             except (Gone, Forbidden) as error:
-                wanted = self._wire.heard.get("x-accepted-github-permissions")
-                asks = f" It asks for {wanted}." if wanted else ""
+                accepted = self._transport.headers.get("x-accepted-github-permissions")
+                asks = f" It asks for {accepted}." if accepted else ""
                 unread.setdefault(f"{error.message}.{asks}", []).append(project.key)
             else:
                 read.append(project.key)
@@ -145,8 +147,8 @@ class GitHubInspector(Inspector):
     async def _roles(self) -> None:
         """Only a classic token has all that its account's role allows."""
         wide: dict[str, list[str]] = {}
-        for project in self.looked_at if self._scopes is not None else ():
-            raw = await self._wire.item(_REPOSITORY, _place(project))
+        for project in self.inspected if self._scopes is not None else ():
+            raw = await self._transport.item(_REPOSITORY, _url_vars(project))
             held = raw.get("permissions") if isinstance(raw, dict) else None
             role = next((name for name in _WIDER_ROLES if isinstance(held, dict) and held.get(name)), None)
             if role is not None:
@@ -165,12 +167,12 @@ class GitHubInspector(Inspector):
         found = [*labels, *await self._types()]
         if self._epics.with_sub_issues:
             has = None if self._sample is None else "sub_issues_summary" in self._sample
-            told = {
+            features = {
                 None: "There is no issue yet to see it by.",
                 True: "This host has sub-issues.",
                 False: "This host has no sub-issues.",
             }
-            found.append(("sub-issues", has, told[has]))
+            found.append(("sub-issues", has, features[has]))
         all_absent = all(there is False for _, there, _ in found)
         for number, (what, there, why) in enumerate(found):
             if there is not False:
@@ -189,9 +191,9 @@ class GitHubInspector(Inspector):
         """Whether a repository has it or, where none says so, an issue does: some hosts serve no labels."""
         by_label = urlencode({"labels": name, "state": "all", "per_page": 1})
         for asked in (f"labels/{quote(name, safe='')}", f"issues?{by_label}"):
-            for project in self.looked_at:
+            for project in self.inspected:
                 try:
-                    found = await self._wire.item(f"{_REPOSITORY}/{asked}", _place(project))
+                    found = await self._transport.item(f"{_REPOSITORY}/{asked}", _url_vars(project))
                 except Gone:
                     continue
                 except Forbidden as error:
@@ -204,26 +206,26 @@ class GitHubInspector(Inspector):
         """Each type asked for, by the organisations of the scope; a person's repositories have none."""
         known: set[str] = set()
         unseen = False
-        owners = {project.key.partition("/")[0] for project in self.looked_at}
+        owners = {project.key.partition("/")[0] for project in self.inspected}
         for owner in sorted(owners) if self._epics.issue_types else ():
             try:
-                rows = await self._wire.item("/orgs/{org}/issue-types", {"org": owner})
+                rows = await self._transport.item("/orgs/{org}/issue-types", {"org": owner})
             except (Gone, Forbidden):
                 unseen = True
                 continue
             if not isinstance(rows, list):
                 raise BadPayload("GitHub's list of issue types could not be read.")
             known |= {str(row.get("name")).casefold() for row in rows if isinstance(row, dict)}
-        told: list[tuple[str, bool | None, str]] = []
+        features: list[tuple[str, bool | None, str]] = []
         for name in self._epics.issue_types:
             if name.casefold() in known:
-                told.append((f"issue type {name}", True, "The organisation has this type."))
+                features.append((f"issue type {name}", True, "The organisation has this type."))
             elif unseen:
                 why = "GitHub shows this token no issue types: there are none, or it may not see them."
-                told.append((f"issue type {name}", None, why))
+                features.append((f"issue type {name}", None, why))
             else:
-                told.append((f"issue type {name}", False, "No organisation of the source has this type."))
-        return told
+                features.append((f"issue type {name}", False, "No organisation of the source has this type."))
+        return features
 
 
 def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:
@@ -231,22 +233,22 @@ def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:
 
     Those are told the permissions an answer took; the scopes they are told are empty, or not there.
     """
-    told = headers.get("x-oauth-scopes")
-    scopes = frozenset(part.strip() for part in (told or "").split(",")) - {""}
-    if scopes or (told is not None and "x-accepted-github-permissions" not in headers):
+    features = headers.get("x-oauth-scopes")
+    scopes = frozenset(part.strip() for part in (features or "").split(",")) - {""}
+    if scopes or (features is not None and "x-accepted-github-permissions" not in headers):
         return scopes
     return None
 
 
-def expiry_of(told: str) -> datetime | None:
+def expiry_of(features: str) -> datetime | None:
     """`2023-01-31 23:00:00 UTC` or `2023-04-26 23:23:18 +0200`; both are sent.
 
     https://github.blog/changelog/2021-07-26-expiration-options-for-personal-access-tokens/
     """
     try:
-        return datetime.strptime(told.strip().replace(" UTC", " +0000"), "%Y-%m-%d %H:%M:%S %z").astimezone(
-            UTC
-        )
+        return datetime.strptime(
+            features.strip().replace(" UTC", " +0000"), "%Y-%m-%d %H:%M:%S %z"
+        ).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -255,6 +257,6 @@ def _scopes_for(project: Project) -> set[str]:
     return {"repo", "public_repo"} if project.public else {"repo"}
 
 
-def _place(project: Project) -> dict[str, str]:
+def _url_vars(project: Project) -> dict[str, str]:
     owner, _, repo = project.key.partition("/")
     return {"owner": owner, "repo": repo}

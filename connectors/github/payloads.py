@@ -98,8 +98,8 @@ def _with_text(epic: Epic, body: str | None) -> Epic:
 
 
 def _fits(selector: GitHubEpics, labels: Iterable[str], kind: str | None, sub_issues: Any) -> bool:
-    wanted = {label.casefold() for label in selector.labels}
-    if any(label.casefold() in wanted for label in labels):
+    selected = {label.casefold() for label in selector.labels}
+    if any(label.casefold() in selected for label in labels):
         return True
     if kind and kind.casefold() in {name.casefold() for name in selector.issue_types}:
         return True
@@ -163,7 +163,7 @@ def listing_query(since: datetime | None) -> dict[str, str]:
 ENDLESS = "Sync again; if it stays so, see whether a proxy changes the `Link` headers of GitHub's answers."
 
 
-def once(url: str | None, used: set[str]) -> None:
+def unused_url(url: str | None, used: set[str]) -> None:
     """Raises `BadPayload` if the next page's address was followed before, or there were too many; adds it to
     `used`."""
     if url in used:
@@ -174,7 +174,7 @@ def once(url: str | None, used: set[str]) -> None:
         used.add(url)
 
 
-def place_of(key: str) -> dict[str, str]:
+def repository_and_number(key: str) -> dict[str, str]:
     """`acme/shop#7` as the parts of its address. Raises `BadPayload`."""
     found = _KEY.fullmatch(key)
     if not found:
@@ -202,12 +202,12 @@ def project_of(repository: Any) -> Project:
     try:
         visibility = repository.get("visibility")
         public = visibility == "public" if visibility else repository.get("private") is False
-        off = repository.get("has_issues") is False
+        issues_disabled = repository.get("has_issues") is False
         return Project(
             str(repository["full_name"]),
             public=public,
             read_only=ARCHIVED if repository.get("archived") else None,
-            problem="Issues are turned off in this repository." if off else None,
+            problem="Issues are turned off in this repository." if issues_disabled else None,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BadPayload("A repository in GitHub's answer could not be read.") from error
@@ -287,5 +287,7 @@ def takes_part(issue: Any, comment: Any) -> bool:
 
 
 def comment_url(web: str, key: str, comment_id: str) -> str:
-    place = place_of(key)
-    return f"{web}/{place['owner']}/{place['repo']}/issues/{place['number']}#issuecomment-{comment_id}"
+    url_vars = repository_and_number(key)
+    return (
+        f"{web}/{url_vars['owner']}/{url_vars['repo']}/issues/{url_vars['number']}#issuecomment-{comment_id}"
+    )

@@ -11,7 +11,7 @@ import re
 from connectors.base import CommentRef, EpicRef, Hint
 from connectors.github.config import FULL_NAME, GitHubEpics, GitHubScope
 from connectors.github.payloads import is_notice, is_pull_request, may_fit, repository_of
-from connectors.webhooks import Webhooks, ignored, name, number, part, unknown
+from connectors.webhooks import Webhooks, event_name, ignored, member, remote_number, unknown
 
 # --- three sets: handled, ignored knowingly, and whatever stands in neither is unknown ------------------
 
@@ -33,15 +33,15 @@ HANDLED: dict[str, frozenset[str]] = {
 }  # fmt: skip
 
 # Of the events above: what else they tell, and why it does not matter.
-_LOOKS = "changes nothing that is stored"
+_REFETCH = "changes nothing that is stored"
 _RIGHTS = "bears on people and rights, which are asked for when they are needed"
 IGNORED_ACTIONS: dict[str, dict[str, str]] = {
     "issues": {
-        "locked": _LOOKS, "pinned": _LOOKS, "unpinned": _LOOKS,
+        "locked": _REFETCH, "pinned": _REFETCH, "unpinned": _REFETCH,
         "field_added": "issue fields are not stored", "field_removed": "issue fields are not stored",
     },
-    "issue_comment": {"pinned": _LOOKS, "unpinned": _LOOKS},
-    "repository": {"created": "has no issues yet", "edited": _LOOKS},
+    "issue_comment": {"pinned": _REFETCH, "unpinned": _REFETCH},
+    "repository": {"created": "has no issues yet", "edited": _REFETCH},
     "organization": {
         "deleted": "the next run says so", "member_added": _RIGHTS, "member_invited": _RIGHTS,
         "member_removed": _RIGHTS,
@@ -56,7 +56,7 @@ IGNORED_ACTIONS: dict[str, dict[str, str]] = {
 _CODE = "is about code"
 _APP = "is about the installation of an app"
 _BOARD = "is about a project board"
-_TALK = "is about discussions"
+_DISCUSSION_EVENTS = "is about discussions"
 _ALARM = "is about security alerts"
 IGNORED_EVENTS: dict[str, str] = {
     "ping": "only tries the address",
@@ -65,10 +65,10 @@ IGNORED_EVENTS: dict[str, str] = {
     "issue_dependencies": "what blocks an issue is not stored",
     "branch_protection_configuration": _CODE, "branch_protection_rule": _CODE, "check_run": _CODE,
     "check_suite": _CODE, "code_scanning_alert": _ALARM, "commit_comment": _CODE, "create": _CODE,
-    "custom_property": _LOOKS, "custom_property_values": _LOOKS, "delete": _CODE,
+    "custom_property": _REFETCH, "custom_property_values": _REFETCH, "delete": _CODE,
     "dependabot_alert": _ALARM, "deploy_key": _CODE, "deployment": _CODE,
     "deployment_protection_rule": _CODE, "deployment_review": _CODE, "deployment_status": _CODE,
-    "discussion": _TALK, "discussion_comment": _TALK, "fork": _CODE, "github_app_authorization": _APP,
+    "discussion": _DISCUSSION_EVENTS, "discussion_comment": _DISCUSSION_EVENTS, "fork": _CODE, "github_app_authorization": _APP,
     "gollum": "is about the wiki", "installation": _APP, "installation_repositories": _APP,
     "installation_target": _APP, "marketplace_purchase": "is about purchases", "member": _RIGHTS,
     "membership": _RIGHTS, "merge_group": _CODE, "org_block": _RIGHTS, "package": _CODE,
@@ -80,17 +80,17 @@ IGNORED_EVENTS: dict[str, str] = {
     "repository_dispatch": _CODE, "repository_import": _CODE, "repository_ruleset": _CODE,
     "repository_vulnerability_alert": _ALARM, "secret_scanning_alert": _ALARM,
     "secret_scanning_alert_location": _ALARM, "secret_scanning_scan": _ALARM, "security_advisory": _ALARM,
-    "security_and_analysis": _ALARM, "sponsorship": "is about purchases", "star": _LOOKS, "status": _CODE,
-    "team": _RIGHTS, "team_add": _RIGHTS, "watch": _LOOKS, "workflow_dispatch": _CODE,
+    "security_and_analysis": _ALARM, "sponsorship": "is about purchases", "star": _REFETCH, "status": _CODE,
+    "team": _RIGHTS, "team_add": _RIGHTS, "watch": _REFETCH, "workflow_dispatch": _CODE,
     "workflow_job": _CODE, "workflow_run": _CODE,
 }  # fmt: skip
 
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def hear(event: str | None, payload: object) -> Hint:
+def parse_event(event: str | None, payload: object) -> Hint:
     """What a delivery points at; see `connectors.webhooks.Webhooks`. Any JSON value, raises nothing."""
-    kind, action = name(event) or "", name(part(payload, "action"))
+    kind, action = event_name(event) or "", event_name(member(payload, "action"))
     if kind in IGNORED_EVENTS:
         return ignored(kind, action, IGNORED_EVENTS[kind])
     reason = IGNORED_ACTIONS.get(kind, {}).get(action or "")
@@ -105,7 +105,7 @@ def hear(event: str | None, payload: object) -> Hint:
     if kind == "issue_comment":
         return _comment(action, payload)
     if kind in {"label", "milestone"}:
-        return _named(kind, action, payload)
+        return _renamed(kind, action, payload)
     # A repository that was renamed or transferred is known here by the name it had.
     moved = kind == "organization" or action in {"renamed", "transferred"}
     return Hint(kind, action, reread=True, project=None if moved else _repository(payload))
@@ -113,13 +113,13 @@ def hear(event: str | None, payload: object) -> Hint:
 
 def _issue(action: str, payload: object) -> Hint:
     """The issue; of a transfer, which tells both repositories, the issue it was and the one it became."""
-    here = part(payload, "repository")
-    found = [(part(payload, "issue"), here)]
-    changes = part(payload, "changes")
+    here = member(payload, "repository")
+    found = [(member(payload, "issue"), here)]
+    changes = member(payload, "changes")
     if action == "transferred":
-        found.append((part(changes, "new_issue"), part(changes, "new_repository")))
+        found.append((member(changes, "new_issue"), member(changes, "new_repository")))
     elif action == "opened":
-        found.append((part(changes, "old_issue"), part(changes, "old_repository")))
+        found.append((member(changes, "old_issue"), member(changes, "old_repository")))
     return _tickets("issues", action, found)
 
 
@@ -127,11 +127,11 @@ def _sub_issue(action: str, payload: object) -> Hint:
     """Parent and child. Each side's repository gets an event of its own, named for what it tells of the
     other; `repository` is that side's, so it says nothing of where the other one is.
     """
-    here = part(payload, "repository")
+    here = member(payload, "repository")
     of_parent = action.startswith("sub_issue_")
-    parents = part(payload, "parent_issue_repo") or (here if of_parent else None)
-    childs = part(payload, "sub_issue_repo") or (None if of_parent else here)
-    found = [(part(payload, "parent_issue"), parents), (part(payload, "sub_issue"), childs)]
+    parents = member(payload, "parent_issue_repo") or (here if of_parent else None)
+    childs = member(payload, "sub_issue_repo") or (None if of_parent else here)
+    found = [(member(payload, "parent_issue"), parents), (member(payload, "sub_issue"), childs)]
     return _tickets("sub_issues", action, found)
 
 
@@ -146,47 +146,47 @@ def _tickets(event: str, action: str, found: list[tuple[object, object]]) -> Hin
 
 def _comment(action: str, payload: object) -> Hint:
     """A notice's own echo wakes nobody, but its deletion is somebody's word and is told."""
-    issue, comment = part(payload, "issue"), part(payload, "comment")
+    issue, comment = member(payload, "issue"), member(payload, "comment")
     if is_pull_request(issue):
         return ignored("issue_comment", action, "is about a pull request")
-    if action != "deleted" and is_notice(part(comment, "body")):
+    if action != "deleted" and is_notice(member(comment, "body")):
         return ignored("issue_comment", action, "own")
-    ticket, comment_id = _ref(issue, part(payload, "repository")), number(part(comment, "id"))
+    ticket, comment_id = _ref(issue, member(payload, "repository")), remote_number(member(comment, "id"))
     if ticket is None or comment_id is None:
         return ignored("issue_comment", action, "names no ticket" if ticket is None else "names no comment")
     return Hint("issue_comment", action, comment=CommentRef(ticket, comment_id, action == "deleted"))
 
 
-def _named(kind: str, action: str, payload: object) -> Hint:
+def _renamed(kind: str, action: str, payload: object) -> Hint:
     """A label or milestone by another name, or gone, may concern many issues, and none of them is told of."""
-    changes = part(payload, "changes")
+    changes = member(payload, "changes")
     if action == "edited" and isinstance(changes, dict) and not {"name", "title"} & changes.keys():
         return ignored(kind, action, "only its name is stored")
     return Hint(kind, action, reread=True, project=_repository(payload))
 
 
 def _repository(payload: object) -> str | None:
-    name = part(payload, "repository", "full_name")
+    name = member(payload, "repository", "full_name")
     return name if isinstance(name, str) and re.fullmatch(FULL_NAME, name) else None
 
 
 def _ref(issue: object, repository: object) -> EpicRef | None:
     """None where the issue's id, number or repository is missing or is not such as GitHub makes."""
-    remote_id, count = number(part(issue, "id")), number(part(issue, "number"))
-    place = (repository_of(issue) if isinstance(issue, dict) else None) or part(repository, "full_name")
-    if remote_id is None or count is None or not isinstance(place, str):
+    remote_id, count = remote_number(member(issue, "id")), remote_number(member(issue, "number"))
+    name = (repository_of(issue) if isinstance(issue, dict) else None) or member(repository, "full_name")
+    if remote_id is None or count is None or not isinstance(name, str):
         return None
-    if not re.fullmatch(FULL_NAME, place) or place.endswith(("/.", "/..")):
+    if not re.fullmatch(FULL_NAME, name) or name.endswith(("/.", "/..")):
         return None
-    return EpicRef(remote_id, f"{place}#{count}")
+    return EpicRef(remote_id, f"{name}#{count}")
 
 
-def leave_out(ticket: EpicRef, payload: object, scope: GitHubScope, epics: GitHubEpics) -> str | None:
+def reason_to_ignore(ticket: EpicRef, payload: object, scope: GitHubScope, epics: GitHubEpics) -> str | None:
     """See `connectors.webhooks.Webhooks`. A look costs a request for each issue, and most are no epics."""
     if not scope.covers(ticket.key.partition("#")[0]):
         return "out_of_scope"
-    issue = part(payload, "issue")
-    if number(part(issue, "id")) == ticket.remote_id and not may_fit(issue, epics):
+    issue = member(payload, "issue")
+    if remote_number(member(issue, "id")) == ticket.remote_id and not may_fit(issue, epics):
         return "not_an_epic"
     return None
 
@@ -196,6 +196,6 @@ WEBHOOKS = Webhooks(
     "X-GitHub-Delivery",
     "X-GitHub-Event",
     takes_forms=True,
-    hear=hear,
-    leave_out=leave_out,
+    parse_event=parse_event,
+    reason_to_ignore=reason_to_ignore,
 )

@@ -26,15 +26,17 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
-from connectors.budget import told
+from connectors.clock import Clock, utc_now
+from connectors.diagnostics import Inspection
 from connectors.document import Document
-from connectors.facts import PATIENCE, Clock, Inspection, Patience, Told, utc_now
-from connectors.jira import payloads, persons
+from connectors.jira import commenters, payloads
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
-from connectors.jira.lists import listed, markers_one_by_one, whole_list
-from connectors.jira.wire import Wire
+from connectors.jira.paging import listed, markers_one_by_one, whole_list
+from connectors.jira.transport import JiraTransport
+from connectors.rate_limits import ResponseMeta, response_meta
+from connectors.timeouts import TIMEOUTS, Timeouts
 
 _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call takes
 
@@ -54,12 +56,12 @@ class JiraConnector:
         credentials: JiraCredentials,
         scope: JiraScope,
         epics: JiraEpics,
-        patience: Patience = PATIENCE,
+        timeouts: Timeouts = TIMEOUTS,
         clock: Clock = utc_now,
     ) -> None:
         self._site = base_url.rstrip("/")
-        self._wire = Wire(
-            self._site, credentials.email, credentials.token.get_secret_value(), patience, clock
+        self._transport = JiraTransport(
+            self._site, credentials.email, credentials.token.get_secret_value(), timeouts, clock
         )
         self._scope = scope
         self._epics = epics
@@ -69,26 +71,26 @@ class JiraConnector:
 
     @property
     def requests(self) -> int:
-        return self._wire.requests
+        return self._transport.requests
 
     @property
-    def told(self) -> Told:
-        return told(self._wire.heard, self._wire.heard_at)
+    def response_meta(self) -> ResponseMeta:
+        return response_meta(self._transport.headers, self._transport.received_at)
 
-    def heed(self, told: Told, heard_at: datetime) -> None:
+    def restore_budget(self, response_meta: ResponseMeta, received_at: datetime) -> None:
         """Nothing: Jira names several limits of different calls, and says 429 where one of them is spent."""
 
     async def aclose(self) -> None:
-        await self._wire.aclose()
+        await self._transport.aclose()
 
     async def inspect(self) -> Inspection:
-        return await JiraInspector(self, self._wire, self._scope, self._epics).look()
+        return await JiraInspector(self, self._transport, self._scope, self._epics).inspect()
 
     # --- reading ---
 
     async def account(self) -> Account:
         try:
-            myself = await self._wire.call("GET", "myself")
+            myself = await self._transport.call("GET", "myself")
         except Forbidden as error:
             raise Unauthorized(error.message, NEW_TOKEN) from error
         self._account = payloads.account_of(myself)
@@ -101,19 +103,19 @@ class JiraConnector:
             await self._is_known(shown)
             return [payloads.project_of(p) for p in shown]
         found: dict[str, Project] = {}
-        wanted = list(dict.fromkeys(self._scope.projects))
-        for start in range(0, len(wanted), _KEYS):
-            keys = wanted[start : start + _KEYS]
+        keys_in_scope = list(dict.fromkeys(self._scope.projects))
+        for start in range(0, len(keys_in_scope), _KEYS):
+            keys = keys_in_scope[start : start + _KEYS]
             for raw in await self._project_pages({"keys": keys}, keys):
                 project = payloads.project_of(raw)
                 found[project.key.upper()] = project
         await self._is_known(found)
-        lost = "Jira has no project with this key, or the account may not browse it."
-        return [found.get(key) or Project(key, problem=lost) for key in wanted]
+        problem = "Jira has no project with this key, or the account may not browse it."
+        return [found.get(key) or Project(key, problem=problem) for key in keys_in_scope]
 
     async def _project_pages(self, params: dict[str, Any], keys: Sequence[str]) -> list[Any]:
         params = params | {"maxResults": _KEYS}
-        return await whole_list(self._wire, "project/search", "values", params, keys=keys)
+        return await whole_list(self._transport, "project/search", "values", params, keys=keys)
 
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         jql = payloads.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
@@ -121,25 +123,25 @@ class JiraConnector:
         cursor: datetime | None = None
         # One page is on its way while the caller stores the one before. A fault of the later
         # page is raised only after the earlier one was handed over.
-        coming: asyncio.Task[_Found] | None = asyncio.create_task(self._search(jql, None))
+        next_page: asyncio.Task[_Found] | None = asyncio.create_task(self._search(jql, None))
         try:
-            while coming is not None:
-                found = await coming
+            while next_page is not None:
+                found = await next_page
                 token = payloads.next_token(found.answer, used)
                 if token is None:
                     await self._is_known(found.tickets)
-                coming = asyncio.create_task(self._search(jql, token)) if token else None
+                next_page = asyncio.create_task(self._search(jql, token)) if token else None
                 epics = tuple(ticket.epic for ticket in found.tickets)
                 cursor = max((e.updated_at for e in epics), default=cursor)
                 yield Page(epics, cursor=cursor)
         finally:
-            if coming is not None:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
+            if next_page is not None:
+                next_page.cancel()
+                await asyncio.gather(next_page, return_exceptions=True)
 
     async def _search(self, jql: str, token: str | None) -> _Found:
         body = payloads.search_body(jql, self._epics.fields, token)
-        return await self._wire.call("POST", "search/jql", body=body, read=self._found)
+        return await self._transport.call("POST", "search/jql", body=body, read=self._found)
 
     def _found(self, answer: Any) -> _Found:
         issues = payloads.issues_of(answer)
@@ -170,7 +172,9 @@ class JiraConnector:
         if self._in_bulk:
             body = {"issueIdsOrKeys": ids, "fields": fields}
             try:
-                return (await self._wire.call("POST", "issue/bulkfetch", body=body, read=self._found)).tickets
+                return (
+                    await self._transport.call("POST", "issue/bulkfetch", body=body, read=self._found)
+                ).tickets
             except NoSuchCall:
                 self._in_bulk = False
         found = [await self._one_fetched(i, {"fields": ",".join(fields)}) for i in ids]
@@ -179,8 +183,8 @@ class JiraConnector:
 
     async def _one_fetched(self, issue_id: str, params: dict[str, str]) -> payloads.Ticket | None:
         try:
-            return await self._wire.call(
-                "GET", f"issue/{_part(issue_id)}", params, read=self._ticket, gone=True
+            return await self._transport.call(
+                "GET", f"issue/{_quoted(issue_id)}", params, read=self._ticket, not_found_is_gone=True
             )
         except Gone:
             return None
@@ -200,7 +204,7 @@ class JiraConnector:
             body = payloads.membership_body(self._scope.jql, ids[start : start + _RECONCILE])
             used: set[str] = set()
             while True:
-                answer = await self._wire.call("POST", "search/jql", body=body)
+                answer = await self._transport.call("POST", "search/jql", body=body)
                 found |= {str(issue.get("id")) for issue in payloads.issues_of(answer)}
                 token = payloads.next_token(answer, used)
                 if token is None:
@@ -210,7 +214,7 @@ class JiraConnector:
 
     async def _type_ids(self) -> list[str]:
         if self._types is None:
-            types = await self._wire.call("GET", "issuetype")
+            types = await self._transport.call("GET", "issuetype")
             await self._is_known(types)
             self._types = payloads.epic_type_ids(types, self._epics.issue_types)
         return self._types
@@ -242,7 +246,7 @@ class JiraConnector:
             for start in range(0, len(ids), _FETCH):
                 batch = ids[start : start + _FETCH]
                 body = {"ids": [int(i) for i in batch]}
-                answer = await self._wire.call("POST", "comment/list", {"expand": "properties"}, body)
+                answer = await self._transport.call("POST", "comment/list", {"expand": "properties"}, body)
                 shown = {str(c.get("id")): payloads.marker_of(c) for c in listed(answer, "values")}
                 if not shown.keys() >= set(batch):
                     # Not to be told from a ticket without our comment, and a second one would follow.
@@ -250,32 +254,32 @@ class JiraConnector:
                     raise Unavailable("Jira did not show every comment that it had listed.")
                 marks |= shown
         except NoSuchCall:
-            marks = await markers_one_by_one(self._wire, own)
+            marks = await markers_one_by_one(self._transport, own)
             await self._is_known(all(marks.values()))
         return marks
 
     async def _comments(self, ref: EpicRef) -> list[dict[str, Any]]:
-        path = f"issue/{_part(ref.remote_id)}/comment"
+        path = f"issue/{_quoted(ref.remote_id)}/comment"
         params = {"maxResults": 100, "orderBy": "created"}
-        return await whole_list(self._wire, path, "comments", params, gone=True)
+        return await whole_list(self._transport, path, "comments", params, not_found_is_gone=True)
 
     async def put_comment(
         self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
     ) -> Comment:
-        path = f"issue/{_part(ref.remote_id)}/comment"
+        path = f"issue/{_quoted(ref.remote_id)}/comment"
         async with self._really_gone(ref, comment_id):
             if comment_id is None:
-                sent = await self._wire.write("POST", path, payloads.new_comment(text, marker))
+                sent = await self._transport.write("POST", path, payloads.new_comment(text, marker))
             else:
-                path += f"/{_part(comment_id)}"
-                sent = await self._wire.write("PUT", path, payloads.edited_comment(text))
+                path += f"/{_quoted(comment_id)}"
+                sent = await self._transport.write("PUT", path, payloads.edited_comment(text))
         if not isinstance(sent, dict) or not sent.get("id"):
             raise Unanswered("Jira took the comment but did not say its id.")
         return self._comment(ref, str(sent["id"]))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         async with self._really_gone(ref, comment_id):
-            await self._wire.remove(f"issue/{_part(ref.remote_id)}/comment/{_part(comment_id)}")
+            await self._transport.remove(f"issue/{_quoted(ref.remote_id)}/comment/{_quoted(comment_id)}")
 
     @asynccontextmanager
     async def _really_gone(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
@@ -289,8 +293,8 @@ class JiraConnector:
             await self.account()
             if comment_id is None:
                 raise
-            await self._wire.call(
-                "GET", f"issue/{_part(ref.remote_id)}/comment/{_part(comment_id)}", gone=True
+            await self._transport.call(
+                "GET", f"issue/{_quoted(ref.remote_id)}/comment/{_quoted(comment_id)}", not_found_is_gone=True
             )
             raise Forbidden(
                 f"Jira shows our comment and does not let us change it. {error.message}",
@@ -298,11 +302,11 @@ class JiraConnector:
             ) from error
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
-        return await persons.read(self._wire, comment, self.account)
+        return await commenters.read_comment(self._transport, comment, self.account)
 
     def _comment(self, ref: EpicRef, comment_id: str, ours: bool = True) -> Comment:
         return Comment(comment_id, payloads.comment_url(self._site, ref.key, comment_id), ours)
 
 
-def _part(value: str) -> str:
+def _quoted(value: str) -> str:
     return quote(value, safe="")

@@ -14,7 +14,7 @@ from connectors.jira.text import lines_of
 from connectors.markup import storable
 
 EDIT = "EDIT_ISSUES"
-NAMED = ("reporter", "creator", "assignee")
+PERSON_FIELDS = ("reporter", "creator", "assignee")
 
 _ID = re.compile(r"[0-9]{1,19}")
 
@@ -66,10 +66,10 @@ def is_permitted(answer: Any, issue_id: str) -> bool:
         raise BadPayload(f"Jira's answer about permissions could not be read: {error!r}") from error
 
 
-def is_named(issue: Any, account_id: str) -> bool:
+def is_a_person_of(issue: Any, account_id: str) -> bool:
     """Whether the ticket names this account as its reporter, creator or assignee. Raises `BadPayload`."""
     try:
-        people = [issue["fields"].get(name) or {} for name in NAMED]
+        people = [issue["fields"].get(name) or {} for name in PERSON_FIELDS]
         return any(
             person.get("accountId") == account_id and person.get("active") is True for person in people
         )

@@ -48,7 +48,7 @@ def error_of(
         return Unauthorized(why, NEW_TOKEN)
     if status < 300:
         return None
-    said = "; ".join(messages_of(body)) or f"HTTP {status}"
+    vendor_message = "; ".join(messages_of(body)) or f"HTTP {status}"
     if status < 400:
         return Rejected(
             f"Jira sends us to another address (HTTP {status}).",
@@ -58,15 +58,17 @@ def error_of(
         return Unavailable("Jira limits our requests.", retry_after(headers, now) or 60.0)
     if status in _TROUBLE:
         kind = Unanswered if write else Unavailable
-        return kind(f"Jira is in trouble: {said}", retry_after(headers, now))
+        return kind(f"Jira is in trouble: {vendor_message}", retry_after(headers, now))
     if status in {404, 410}:
-        return Gone(f"Jira does not have it, or does not show it to us: {said}")
+        return Gone(f"Jira does not have it, or does not show it to us: {vendor_message}")
     if status in _NO_SUCH_CALL:
-        return NoSuchCall(f"Jira does not know the call: {said}", ADDRESS)
+        return NoSuchCall(f"Jira does not know the call: {vendor_message}", ADDRESS)
     if status == 403:
-        return Forbidden(f"Jira forbids it: {said}", "Give the account the permission it lacks.")
+        return Forbidden(f"Jira forbids it: {vendor_message}", "Give the account the permission it lacks.")
     kind_of = Unsuited if status == 400 else Rejected
-    return kind_of(f"Jira refused: {said}", "See what Jira says, and change the source or the ticket.")
+    return kind_of(
+        f"Jira refused: {vendor_message}", "See what Jira says, and change the source or the ticket."
+    )
 
 
 def _anonymous(status: int, headers: Mapping[str, str]) -> str | None:
@@ -85,11 +87,11 @@ def _anonymous(status: int, headers: Mapping[str, str]) -> str | None:
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds to wait, never less than told: `Retry-After` (number or date), else `X-RateLimit-Reset`; None
     where neither tells. A moment that has passed is at once."""
-    told = headers.get("retry-after", "").strip()
+    retry_after_header = headers.get("retry-after", "").strip()
     try:
-        seconds = float(told)
+        seconds = float(retry_after_header)
     except ValueError:
-        moment = _moment(told) or _moment(headers.get("x-ratelimit-reset", ""))
+        moment = _moment(retry_after_header) or _moment(headers.get("x-ratelimit-reset", ""))
         if moment is None:
             return None
         # By the clock of who said it, which may be hours from ours.
@@ -110,15 +112,15 @@ def _moment(text: str) -> datetime | None:
 def messages_of(body: bytes) -> list[str]:
     """What an error body says, in lines that can be stored and shown; nothing for HTML and other noise."""
     try:
-        said: Any = json.loads(body)
+        vendor_message: Any = json.loads(body)
     except (ValueError, RecursionError):
         return []
-    if not isinstance(said, dict):
+    if not isinstance(vendor_message, dict):
         return []
-    found = [said.get("message"), said.get("errorMessage")]
-    listed = said.get("errorMessages")
+    found = [vendor_message.get("message"), vendor_message.get("errorMessage")]
+    listed = vendor_message.get("errorMessages")
     found += listed if isinstance(listed, list) else [listed]
-    fields = said.get("errors")
+    fields = vendor_message.get("errors")
     if isinstance(fields, dict):
         found += [f"{field}: {text}" for field, text in fields.items()]
     return [clean(text[:500]) for text in found if isinstance(text, str) and text][:5]

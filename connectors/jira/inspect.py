@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Mapping
 
 from connectors.base import BadPayload, Connector
-from connectors.facts import Inspection
-from connectors.inspection import SIGN_IN, Inspector
+from connectors.diagnostics import Inspection
+from connectors.inspector import SIGN_IN, Inspector
 from connectors.jira import payloads
 from connectors.jira.config import JiraEpics, JiraScope
-from connectors.jira.wire import Wire
+from connectors.jira.transport import JiraTransport
 
 # By key, as Jira's own screens name them.
 NEEDED = {
@@ -44,11 +44,13 @@ _SEE = (
 class JiraInspector(Inspector):
     """`connector` is the one whose wire and configuration these are."""
 
-    def __init__(self, connector: Connector, wire: Wire, scope: JiraScope, epics: JiraEpics) -> None:
+    def __init__(
+        self, connector: Connector, transport: JiraTransport, scope: JiraScope, epics: JiraEpics
+    ) -> None:
         super().__init__(connector)
-        self._wire, self._scope, self._epics = wire, scope, epics
+        self._transport, self._scope, self._epics = transport, scope, epics
 
-    async def look(self) -> Inspection:
+    async def inspect(self) -> Inspection:
         return await self.go(
             [
                 (SIGN_IN, self._sign_in),
@@ -73,9 +75,9 @@ class JiraInspector(Inspector):
         )
 
     async def _server(self) -> None:
-        said = await self._wire.call("GET", "serverInfo")
-        said = said if isinstance(said, dict) else {}
-        kind, version = said.get("deploymentType"), said.get("version")
+        server_info = await self._transport.call("GET", "serverInfo")
+        server_info = server_info if isinstance(server_info, dict) else {}
+        kind, version = server_info.get("deploymentType"), server_info.get("version")
         if kind == "Cloud":
             self.note("ok", "server", f"Jira Cloud {version}, REST API version 3.")
         elif kind is None:
@@ -93,9 +95,9 @@ class JiraInspector(Inspector):
     # --- rights ---
 
     async def _rights(self) -> None:
-        desks = {project.key for project in self.readable if project.service_desk}
+        service_desks = {project.key for project in self.readable if project.service_desk}
         answers: list[tuple[str, Mapping[str, bool]]] = []
-        keys = [project.key for project in self.looked_at]
+        keys = [project.key for project in self.inspected]
         for start in range(0, len(keys), _SIDE_BY_SIDE):
             batch = keys[start : start + _SIDE_BY_SIDE]
             asked = (self._held(list(ASKED), {"projectKey": key}) for key in batch)
@@ -104,23 +106,27 @@ class JiraInspector(Inspector):
                 if isinstance(held, BaseException):
                     raise held
                 answers.append((key, held))
-        self._note_needed(answers, desks)
+        self._note_needed(answers, service_desks)
         for right, name in NOT_NEEDED.items():
-            if places := [key for key, held in answers if held[right]]:
+            if projects_with_it := [key for key, held in answers if held[right]]:
                 todo = f"Take it from the account in {_WHERE}"
-                self.note("not_needed", name, "Northing never uses this right.", todo, projects=places)
+                self.note(
+                    "not_needed", name, "Northing never uses this right.", todo, projects=projects_with_it
+                )
 
-    def _note_needed(self, answers: list[tuple[str, Mapping[str, bool]]], desks: set[str]) -> None:
+    def _note_needed(self, answers: list[tuple[str, Mapping[str, bool]]], service_desks: set[str]) -> None:
         for right, name in NEEDED.items():
             writing = right != "BROWSE_PROJECTS"
-            told = [(key, held[right]) for key, held in answers if not (writing and key in desks)]
-            if lacking := [key for key, has in told if not has]:
+            granted = [(key, held[right]) for key, held in answers if not (writing and key in service_desks)]
+            if lacking := [key for key, has in granted if not has]:
                 why = "The account does not have this right."
                 todo = f"Give it to the account in {_WHERE}"
                 self.note("missing", name, why, todo, projects=lacking, writing=writing)
-            if having := [key for key, has in told if has]:
+            if having := [key for key, has in granted if has]:
                 self.note("ok", name, "The account has this right.", projects=having, writing=writing)
-        lacking = [key for key, held in answers if not held["DELETE_OWN_COMMENTS"] and key not in desks]
+        lacking = [
+            key for key, held in answers if not held["DELETE_OWN_COMMENTS"] and key not in service_desks
+        ]
         if lacking:
             why = "Not there. Where a run is withdrawn its comments become one line; they cannot be deleted."
             self.note("ok", OPTIONAL["DELETE_OWN_COMMENTS"], why, projects=lacking, writing=True)
@@ -130,9 +136,11 @@ class JiraInspector(Inspector):
             todo = "Take it out of the groups that administer Jira (Settings, System, Global permissions)."
             self.note("not_needed", "Administer Jira", "The account administers the whole site.", todo)
 
-    async def _held(self, rights: list[str], place: Mapping[str, str]) -> dict[str, bool]:
+    async def _held(self, rights: list[str], scope: Mapping[str, str]) -> dict[str, bool]:
         """Which of `rights` we hold. Raises `BadPayload` where an answer leaves one out."""
-        answer = await self._wire.call("GET", "mypermissions", {"permissions": ",".join(rights), **place})
+        answer = await self._transport.call(
+            "GET", "mypermissions", {"permissions": ",".join(rights), **scope}
+        )
         try:
             return {right: answer["permissions"][right]["havePermission"] is True for right in rights}
         except (KeyError, TypeError) as error:
@@ -141,13 +149,13 @@ class JiraInspector(Inspector):
     # --- epics ---
 
     async def _find_epics(self) -> None:
-        types = await self._wire.call("GET", "issuetype")
+        types = await self._transport.call("GET", "issuetype")
         ids = payloads.epic_type_ids(types, self._epics.issue_types)
         names = sorted({str(kind.get("name")) for kind in types if str(kind["id"]) in ids})
         if not self.readable:
             return
         body = {"jql": self._jql(ids), "fields": ["id"], "maxResults": 1}
-        answer = await self._wire.call("POST", "search/jql", body=body)
+        answer = await self._transport.call("POST", "search/jql", body=body)
         if payloads.issues_of(answer):
             self.note("ok", "epics", f"There are some, of the types {', '.join(names)}.")
             return
@@ -157,14 +165,14 @@ class JiraInspector(Inspector):
     def _jql(self, ids: list[str]) -> str:
         parts = [f"issuetype in ({', '.join(ids)})"]
         if self._scope.projects is not None:
-            keys = ", ".join(f'"{project.key}"' for project in self.looked_at)
+            keys = ", ".join(f'"{project.key}"' for project in self.inspected)
             parts.append(f"project in ({keys})")
         return " AND ".join(parts + ([f"({self._scope.jql})"] if self._scope.jql else []))
 
     async def _fields(self) -> None:
         if not self._epics.fields:
             return
-        answer = await self._wire.call("GET", "field")
+        answer = await self._transport.call("GET", "field")
         known = (
             {str(one.get("id")) for one in answer if isinstance(one, dict)}
             if isinstance(answer, list)

@@ -11,7 +11,7 @@ import re
 
 from connectors.base import CommentRef, EpicRef, Hint
 from connectors.jira.config import PROJECT_KEY, JiraEpics, JiraScope
-from connectors.webhooks import Webhooks, ignored, name, number, part, unknown
+from connectors.webhooks import Webhooks, event_name, ignored, member, remote_number, unknown
 
 # --- three sets: handled, ignored knowingly, and whatever stands in neither is unknown ------------------
 
@@ -23,26 +23,26 @@ REREADS = frozenset({
 })  # fmt: skip
 HANDLED = ISSUES | COMMENTS | REREADS
 
-_LOOKS = "changes nothing that is stored"
+_REFETCH = "changes nothing that is stored"
 _SELF = "the issue's own event tells what is stored"
 _BOARD = "is about boards and sprints"
 _VERSION = "fix versions are read with the issue, and all by the full run"
 _OPTION = "is about the site's settings"
 _PEOPLE = "bears on people and rights, which are asked for when they are needed"
 IGNORED: dict[str, str] = {
-    "attachment_created": _LOOKS, "attachment_deleted": _LOOKS,
+    "attachment_created": _REFETCH, "attachment_deleted": _REFETCH,
     "board_configuration_changed": _BOARD, "board_created": _BOARD, "board_deleted": _BOARD,
     "board_updated": _BOARD, "sprint_closed": _BOARD, "sprint_created": _BOARD, "sprint_deleted": _BOARD,
     "sprint_started": _BOARD, "sprint_updated": _BOARD,
-    "filter_created": _LOOKS, "filter_deleted": _LOOKS, "filter_updated": _LOOKS,
-    "issue_property_deleted": _LOOKS, "issue_property_set": _LOOKS,
+    "filter_created": _REFETCH, "filter_deleted": _REFETCH, "filter_updated": _REFETCH,
+    "issue_property_deleted": _REFETCH, "issue_property_set": _REFETCH,
     "issuelink_created": _SELF, "issuelink_deleted": _SELF,
     "issuetype_created": "no issue has it yet", "project_created": "has no issues yet",
     "jira:version_created": _VERSION, "jira:version_deleted": _VERSION, "jira:version_merged": _VERSION,
     "jira:version_moved": _VERSION, "jira:version_released": _VERSION,
     "jira:version_unreleased": _VERSION, "jira:version_updated": _VERSION,
-    "jira:worklog_updated": _LOOKS, "worklog_created": _LOOKS, "worklog_deleted": _LOOKS,
-    "worklog_updated": _LOOKS,
+    "jira:worklog_updated": _REFETCH, "worklog_created": _REFETCH, "worklog_deleted": _REFETCH,
+    "worklog_updated": _REFETCH,
     "jira_expression_evaluation_failed": _OPTION, "option_attachments_changed": _OPTION,
     "option_issuelinks_changed": _OPTION, "option_subtasks_changed": _OPTION,
     "option_timetracking_changed": _OPTION, "option_timetracking_provider_changed": _OPTION,
@@ -57,14 +57,17 @@ _COMMENT_PATH = re.compile(r"/issue/([0-9]{1,19})/comment/[0-9]{1,19}$")
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def hear(event: str | None, payload: object) -> Hint:
+def parse_event(event: str | None, payload: object) -> Hint:
     """What a delivery points at; see `connectors.webhooks.Webhooks`. Any JSON value, raises nothing.
 
     `event` is not looked at, the body names it; `action` is Jira's `issue_event_type_name`. A ticket whose
     key is not told has an empty one: the id is enough.
     """
-    kind, action = name(part(payload, "webhookEvent")), name(part(payload, "issue_event_type_name"))
-    if kind is None and isinstance(part(payload, "issue"), dict):
+    kind, action = (
+        event_name(member(payload, "webhookEvent")),
+        event_name(member(payload, "issue_event_type_name")),
+    )
+    if kind is None and isinstance(member(payload, "issue"), dict):
         return _issue("", action, payload)  # a workflow's own call holds the issue and names no event
     kind = kind or ""
     if kind in IGNORED:
@@ -82,23 +85,23 @@ def _issue(kind: str, action: str | None, payload: object) -> Hint:
     Only what the event names: the parent of a sub-task is a story and no epic, so no parent is taken
     for one.
     """
-    ticket = _ref(part(payload, "issue"))
+    ticket = _ref(member(payload, "issue"))
     if ticket is None:
         return ignored(kind, action, "names no ticket")
     comment = _comment_of(ticket, payload, removed=action == "issue_comment_deleted")
-    only = comment is not None and not part(payload, "changelog", "items") and _tells_of_comment(action)
+    only = comment is not None and not member(payload, "changelog", "items") and _concerns_comment(action)
     removed = kind == "jira:issue_deleted"
     return Hint(kind, action, tickets=() if only else (ticket,), removed=removed, comment=comment)
 
 
-def _tells_of_comment(action: str | None) -> bool:
+def _concerns_comment(action: str | None) -> bool:
     """Old servers name no type of event; what comes with a comment and no change is about the comment."""
     return action in {None, "issue_commented", "issue_comment_edited", "issue_comment_deleted"}
 
 
 def _comment(kind: str, action: str | None, payload: object) -> Hint:
     """Whatever else it says, the event has to name a comment, and the issue, if only in its address."""
-    ticket = _ref(part(payload, "issue")) or _ref_of_comment(part(payload, "comment", "self"))
+    ticket = _ref(member(payload, "issue")) or _ref_of_comment(member(payload, "comment", "self"))
     if ticket is None:
         return ignored(kind, action, "names no ticket")
     comment = _comment_of(ticket, payload, removed=kind == "comment_deleted")
@@ -108,12 +111,12 @@ def _comment(kind: str, action: str | None, payload: object) -> Hint:
 
 
 def _comment_of(ticket: EpicRef, payload: object, *, removed: bool) -> CommentRef | None:
-    comment_id = number(part(payload, "comment", "id"))
+    comment_id = remote_number(member(payload, "comment", "id"))
     return CommentRef(ticket, comment_id, removed) if comment_id else None
 
 
 def _ref(issue: object) -> EpicRef | None:
-    remote_id, key = number(part(issue, "id")), part(issue, "key")
+    remote_id, key = remote_number(member(issue, "id")), member(issue, "key")
     if remote_id is None:
         return None
     sound = isinstance(key, str) and len(key) <= 255 and _KEY.fullmatch(key)
@@ -123,11 +126,11 @@ def _ref(issue: object) -> EpicRef | None:
 def _ref_of_comment(address: object) -> EpicRef | None:
     """The issue's id out of a comment's own address, which is never called."""
     found = _COMMENT_PATH.search(address) if isinstance(address, str) else None
-    remote_id = number(found[1]) if found else None
+    remote_id = remote_number(found[1]) if found else None
     return EpicRef(remote_id, "") if remote_id else None
 
 
-def leave_out(ticket: EpicRef, payload: object, scope: JiraScope, epics: JiraEpics) -> str | None:
+def reason_to_ignore(ticket: EpicRef, payload: object, scope: JiraScope, epics: JiraEpics) -> str | None:
     """See `connectors.webhooks.Webhooks`. Which types are epics is the site's to say, so a type is not
     judged here; a look costs one request for a hundred issues."""
     project = ticket.key.rpartition("-")[0]
@@ -139,6 +142,6 @@ WEBHOOKS = Webhooks(
     "X-Atlassian-Webhook-Identifier",
     None,
     takes_forms=False,
-    hear=hear,
-    leave_out=leave_out,
+    parse_event=parse_event,
+    reason_to_ignore=reason_to_ignore,
 )

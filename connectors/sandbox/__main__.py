@@ -14,7 +14,7 @@ import math
 import sys
 
 from connectors.sandbox.company import github_host, jira_site
-from connectors.sandbox.company.crowd import add_crowd, add_issues
+from connectors.sandbox.company.bulk import add_epics, add_issues
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.site import JiraSite
@@ -58,7 +58,7 @@ def _tracker(kind: str, epics: int | None) -> tuple[Tracker, dict[str, str]]:
         site = jira_site()
     else:
         site = JiraSite()
-        add_crowd(site, "CROWD", epics)
+        add_epics(site, "CROWD", epics)
     return JiraTracker(site), {"email": site.bot.email, "token": site.bot.token}
 
 

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from connectors.sandbox.fault_names import add_named
 from connectors.sandbox.faults import Fault
-from connectors.sandbox.hook import Delivery, is_loopback
-from connectors.sandbox.named import add_named
 from connectors.sandbox.tracker import CONTROL, Tracker
+from connectors.sandbox.webhook_sender import Delivery, is_loopback
 
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -72,30 +72,30 @@ class _Controls:
     async def set_webhook(self, request: Request) -> Response:
         """`{"url", "secret"}`; an empty secret sends unsigned webhooks, as both vendors do."""
         try:
-            wish = await request.json()
+            change = await request.json()
         except ValueError:
             return JSONResponse({"message": "The body is not JSON."}, 400)
-        members = wish if isinstance(wish, dict) else {}
+        members = change if isinstance(change, dict) else {}
         url, secret = members.get("url"), members.get("secret")
         if set(members) != {"url", "secret"} or not isinstance(url, str) or not isinstance(secret, str):
             return JSONResponse({"message": 'Needed is {"url": "…", "secret": "…"}.'}, 400)
         try:
-            self.tracker.hook.set(url, secret)
+            self.tracker.webhook_sender.set(url, secret)
         except ValueError as error:
             return JSONResponse({"message": str(error)}, 422)
         return Response(None, 204)
 
     async def stop_webhook(self, request: Request) -> Response:
-        self.tracker.hook.clear()
+        self.tracker.webhook_sender.clear()
         return Response(None, 204)
 
     async def deliveries(self, request: Request) -> Response:
         """What was sent, oldest first; `status` is null while there is no answer."""
-        return JSONResponse([_shown(one) for one in self.tracker.hook.sent], headers=NO_STORE)
+        return JSONResponse([_shown(one) for one in self.tracker.webhook_sender.sent], headers=NO_STORE)
 
     async def send_again(self, request: Request) -> Response:
         """Under the same id. 202: the answer comes later, look for it in the list."""
-        found = self.tracker.hook.send_again(request.path_params["id"])
+        found = self.tracker.webhook_sender.send_again(request.path_params["id"])
         if found is None:
             return JSONResponse({"message": "There is no such delivery, or no webhook any more."}, 404)
         return JSONResponse(_shown(found), 202)
@@ -106,11 +106,11 @@ class _Controls:
 
     async def add_fault(self, request: Request) -> Response:
         try:
-            wish = await request.json()
+            change = await request.json()
         except ValueError:
             return JSONResponse({"message": "The body is not JSON."}, 400)
         try:
-            return JSONResponse(_shown_fault(add_named(self.tracker, wish)), 201)
+            return JSONResponse(_shown_fault(add_named(self.tracker, change)), 201)
         except ValueError as error:
             return JSONResponse({"message": str(error)}, 422)
 

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from connectors.sandbox.controls import control_routes, is_from_here
-from connectors.sandbox.desk import Desk, Ticket, Wish
+from connectors.sandbox.page_backend import PageBackend, Ticket, TicketChange
 from connectors.sandbox.tracker import CONTROL, Tracker
 
 SyncNow = Callable[[], Awaitable[str]]
@@ -35,30 +35,30 @@ TEMPLATES = Environment(
 STATIC = {"style.css": "text/css", "ticket.js": "text/javascript"}
 
 
-def page_routes(tracker: Tracker, desk: Desk, sync_now: SyncNow | None) -> list[Route]:
+def page_routes(tracker: Tracker, backend: PageBackend, sync_now: SyncNow | None) -> list[Route]:
     """`sync_now` does one sync and answers with a sentence to show; without it there is no button."""
-    pages = _Pages(desk, sync_now)
+    pages = _Pages(backend, sync_now)
     return [
         Route("/", pages.index),
         *(Route(CONTROL + name, _static(name, kind)) for name, kind in STATIC.items()),
         Route(f"{CONTROL}sync", pages.sync, methods=["POST"]),
         *control_routes(tracker),
-        Route(desk.ticket_route, pages.ticket, methods=["GET"]),
-        Route(desk.ticket_route, pages.change, methods=["POST"]),
+        Route(backend.ticket_route, pages.ticket, methods=["GET"]),
+        Route(backend.ticket_route, pages.change, methods=["POST"]),
     ]
 
 
 class _Pages:
-    def __init__(self, desk: Desk, sync_now: SyncNow | None) -> None:
-        self.desk, self.sync_now = desk, sync_now
+    def __init__(self, backend: PageBackend, sync_now: SyncNow | None) -> None:
+        self.backend, self.sync_now = backend, sync_now
         self.last_answer = ""
 
     async def index(self, request: Request) -> Response:
-        return self._page("index.html", request, groups=self.desk.groups())
+        return self._page("index.html", request, groups=self.backend.groups())
 
     async def ticket(self, request: Request) -> Response:
         """With `?as=` as that person sees it, with `?part=comments` the comments alone."""
-        found = self.desk.find(self.desk.ref(request.path_params), request.query_params.get("as"))
+        found = self.backend.find(self.backend.ref(request.path_params), request.query_params.get("as"))
         if found is None:
             return _refusal(404, "No such ticket.")
         if found.path != request.url.path:  # an earlier key
@@ -72,17 +72,17 @@ class _Pages:
     async def change(self, request: Request) -> Response:
         if not is_from_here(request, by_browser=True):
             return _refusal(403, "This form was not sent from this page.")
-        ref, asked = self.desk.ref(request.path_params), request.query_params.get("as")
-        found = self.desk.find(ref, asked)
+        ref, asked = self.backend.ref(request.path_params), request.query_params.get("as")
+        found = self.backend.find(ref, asked)
         if found is None:
             return _refusal(404, "No such ticket.")
         person = found.people[0] if asked is None else asked
         if person not in found.people:
             return _refusal(403, f"{person} does not see this ticket.")
         form = await request.form()
-        wish = Wish(*(str(form.get(name, "")) for name in ("do", "text", "comment")))
+        change = TicketChange(*(str(form.get(name, "")) for name in ("do", "text", "comment")))
         try:
-            self.desk.act(found, ref, person, wish)
+            self.backend.act(found, ref, person, change)
         except ValueError as error:
             return _refusal(400, str(error))
         except PermissionError as error:
@@ -109,7 +109,7 @@ class _Pages:
         answer = self.last_answer if "synced" in request.query_params else ""
         ticket, person = values.get("ticket"), values.get("person")
         html = TEMPLATES.get_template(name).render(
-            site=self.desk.title,
+            site=self.backend.title,
             path=_address(ticket, person) if ticket and person else request.url.path,
             can_sync=self.sync_now is not None,
             answer=answer,

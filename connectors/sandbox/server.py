@@ -68,11 +68,11 @@ async def serve(tracker: Tracker, port: int = 0, *, through: Through | None = No
     server = await loop.create_server(
         lambda: Connection(config=config, server_state=state, app_state={}), sock=listener
     )
-    tracker.hook.start()
+    tracker.webhook_sender.start()
     try:
         yield url
     finally:
-        await tracker.hook.stop()
+        await tracker.webhook_sender.stop()
         server.close()
         for connection in list(state.connections):
             if connection.transport is not None:

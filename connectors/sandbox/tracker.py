@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from connectors.sandbox.faults import Faults
-from connectors.sandbox.hook import Hook
+from connectors.sandbox.webhook_sender import WebhookSender
 
 Clock = Callable[[], datetime]
 
@@ -72,10 +72,10 @@ class Tracker:
     another program of every change.
     """
 
-    def __init__(self, hook: Hook) -> None:
+    def __init__(self, webhook_sender: WebhookSender) -> None:
         self.base_url = "http://127.0.0.1"
         self.latency = 0.0
-        self.hook = hook
+        self.webhook_sender = webhook_sender
         self.log = RequestLog()
         self.faults = Faults()
         self.routes: ASGIApp | None = None

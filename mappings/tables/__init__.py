@@ -1,64 +1,51 @@
 """The tables. One row class a table; judging never sees these, only the frozen values made of them."""
 
-from mappings.tables.access import ROLES, AuditEntry, Token
+from mappings.tables.access import ROLES, AuditEntryRow, TokenRow
 from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, among
-from mappings.tables.goals import CheckIn, Cycle, KeyResult, Objective, Rule
-from mappings.tables.inbox import CommandComment, Delivery, Tick
-from mappings.tables.trackers import (
-    Epic,
-    EpicKey,
-    HeldRemoval,
-    Installation,
-    Run,
-    RunProject,
-    Source,
-    SourceProject,
-)
-from mappings.tables.usage import Tally, TrackerReading
-from mappings.tables.verdicts import (
-    BEHIND_THE_BARRIER,
-    MAYBE_SENT,
-    ON_TICKET,
-    UNSENT,
-    Finding,
-    Link,
-    Notice,
-    NoticeWrite,
-)
+from mappings.tables.counters import CounterRow, RateLimitRow
+from mappings.tables.epics import EpicKeyHistoryRow, EpicRow
+from mappings.tables.findings import FindingRow
+from mappings.tables.goals import CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
+from mappings.tables.links import LinkRow
+from mappings.tables.notices import MAYBE_SENT, NOT_RELEASED, ON_TICKET, UNSENT, NoticeRow, NoticeWriteRow
+from mappings.tables.policy import InstallationRow
+from mappings.tables.runs import HeldRemovalRow, RunCursorRow, RunRow
+from mappings.tables.sources import ScheduleTickRow, SourceProjectRow, SourceRow
+from mappings.tables.webhooks import CommandCommentRow, DeliveryRow
 
 __all__ = [
-    "BEHIND_THE_BARRIER",
     "GOAL_STATES",
     "MAYBE_SENT",
+    "NOT_RELEASED",
     "ON_TICKET",
     "READING_MODES",
     "ROLES",
     "UNFINISHED_STATES",
     "UNSENT",
-    "AuditEntry",
+    "AuditEntryRow",
     "Base",
-    "CheckIn",
-    "CommandComment",
-    "Cycle",
-    "Delivery",
-    "Epic",
-    "EpicKey",
-    "Finding",
-    "HeldRemoval",
-    "Installation",
-    "KeyResult",
-    "Link",
-    "Notice",
-    "NoticeWrite",
-    "Objective",
-    "Rule",
-    "Run",
-    "RunProject",
-    "Source",
-    "SourceProject",
-    "Tally",
-    "Tick",
-    "Token",
-    "TrackerReading",
+    "CheckInRow",
+    "CommandCommentRow",
+    "CounterRow",
+    "CycleRow",
+    "DeliveryRow",
+    "EpicKeyHistoryRow",
+    "EpicRow",
+    "FindingRow",
+    "HeldRemovalRow",
+    "InstallationRow",
+    "KeyResultRow",
+    "LinkRow",
+    "NoticeRow",
+    "NoticeWriteRow",
+    "ObjectiveRow",
+    "RateLimitRow",
+    "RuleRow",
+    "RunCursorRow",
+    "RunRow",
+    "ScheduleTickRow",
+    "SourceProjectRow",
+    "SourceRow",
+    "TokenRow",
     "among",
 ]

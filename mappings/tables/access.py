@@ -13,7 +13,7 @@ from mappings.tables.base import Base, identity, one_of, stamped
 ROLES = ("viewer", "editor", "admin")
 
 
-class Token(Base):
+class TokenRow(Base):
     """An API token; only its hash is kept. `expires_at` null: until it is deleted."""
 
     __tablename__ = "tokens"
@@ -28,7 +28,7 @@ class Token(Base):
     created_at: Mapped[datetime] = stamped()
 
 
-class AuditEntry(Base):
+class AuditEntryRow(Base):
     """One change by somebody. The database itself refuses to change or delete these rows."""
 
     __tablename__ = "audit_log"

@@ -13,17 +13,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mappings.tables.base import (
-    GOAL_STATES,
-    Base,
-    belongs_to,
-    identity,
-    one_of,
-    stamped,
-)
+from mappings.tables.base import GOAL_STATES, Base, belongs_to, identity, one_of, stamped
 
 
-class Cycle(Base):
+class CycleRow(Base):
     __tablename__ = "cycles"
     __table_args__ = (Index("uq_cycles_key", text("lower(key)"), unique=True),)
 
@@ -37,7 +30,7 @@ class Cycle(Base):
     created_at: Mapped[datetime] = stamped()
 
 
-class Objective(Base):
+class ObjectiveRow(Base):
     __tablename__ = "objectives"
     __table_args__ = (
         Index("uq_objectives_key", text("lower(key)"), unique=True),
@@ -63,7 +56,7 @@ class Objective(Base):
     created_at: Mapped[datetime] = stamped()
 
 
-class KeyResult(Base):
+class KeyResultRow(Base):
     __tablename__ = "key_results"
     __table_args__ = (
         Index("uq_key_results_key", text("lower(key)"), unique=True),
@@ -85,7 +78,7 @@ class KeyResult(Base):
     created_at: Mapped[datetime] = stamped()
 
 
-class CheckIn(Base):
+class CheckInRow(Base):
     __tablename__ = "check_ins"
     __table_args__ = (Index("ix_check_ins_latest", "key_result_id", text("at DESC"), text("id DESC")),)
 
@@ -98,7 +91,7 @@ class CheckIn(Base):
     created_at: Mapped[datetime] = stamped()
 
 
-class Rule(Base):
+class RuleRow(Base):
     __tablename__ = "rules"
     __table_args__ = (Index("uq_rules_name", text("lower(name)"), unique=True),)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from uvicorn.loops.auto import auto_loop_factory
 
 from app import logs
-from tests.bench import incremental, intake, memory, reaction, speed, workers
+from tests.bench import door, incremental, memory, reaction, speed, workers
 from tests.bench.report import Report
 from tests.bench.servers import Databases, databases, tracker
 
@@ -57,24 +57,24 @@ def _at_least(least: int) -> Callable[[str], int]:
     return number
 
 
-def _bench(wish: argparse.Namespace) -> int:
+def _bench(options: argparse.Namespace) -> int:
     report = Report()
     with databases() as server, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-        if "sync" in wish.only:
-            _sync(report, runner, server, wish)
-        if "intake" in wish.only:
-            intake.measure(report, runner, server, wish.rounds, wish.seconds)
-        if "reaction" in wish.only:
-            reaction.measure(report, runner, server, wish.edits)
-        if "workers" in wish.only:
-            workers.measure(report, runner, server, wish.notices, wish.worker_rounds)
+        if "sync" in options.only:
+            _sync(report, runner, server, options)
+        if "intake" in options.only:
+            door.measure(report, runner, server, options.rounds, options.seconds)
+        if "reaction" in options.only:
+            reaction.measure(report, runner, server, options.edits)
+        if "workers" in options.only:
+            workers.measure(report, runner, server, options.notices, options.worker_rounds)
     return report.close()
 
 
-def _sync(report: Report, runner: asyncio.Runner, server: Databases, wish: argparse.Namespace) -> None:
-    with tracker(wish.epics) as many, tracker(wish.epics // FEWER) as few:
-        speed.measure(report, runner, server, many, wish.rounds)
-        memory.measure(report, server, few, many, wish.rounds)
+def _sync(report: Report, runner: asyncio.Runner, server: Databases, options: argparse.Namespace) -> None:
+    with tracker(options.epics) as many, tracker(options.epics // FEWER) as few:
+        speed.measure(report, runner, server, many, options.rounds)
+        memory.measure(report, server, few, many, options.rounds)
         incremental.measure(report, runner, server, many)
 
 

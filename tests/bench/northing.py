@@ -16,18 +16,18 @@ import httpx
 from cryptography.fernet import Fernet
 from sqlalchemy import CursorResult, select, update
 
-from app.access import token_hash
-from app.application import create_app
+from app.auth.authenticator import token_hash
 from app.database import engine_for, sessions_for
-from app.installation import prepare
-from app.intake import Intake
-from app.jobs import queue_on, work_until_idle
-from app.pipeline import carry_out
+from app.jobs.queue import queue_for, run_worker_until_idle
+from app.pipeline import execute_run
 from app.runtime import Runtime
+from app.secrets import cipher_for
+from app.server.application import create_app
+from app.server.bootstrap import prepare_installation
 from app.settings import Settings
-from app.vault import vault_for
+from app.webhooks.door import Intake
 from connectors.sandbox.company.goals import goals
-from mappings.tables import Notice, Source
+from mappings.tables import NoticeRow, SourceRow
 from tests.bench.servers import Tracker, program
 
 SOURCE, REPOSITORY = "crowd", "acme/crowd"
@@ -77,7 +77,7 @@ class Northing:
         for name, key, when in RULES:
             await self.send("POST", "/rules", {"name": name, "key_result": key, "when": when})
         await self.connect(SOURCE, tracker)
-        await work_until_idle(self._runtime)
+        await run_worker_until_idle(self._runtime)
 
     async def set_up_goals(self) -> None:
         company = goals(datetime.now(UTC))
@@ -105,7 +105,7 @@ class Northing:
     async def warn_all(self) -> None:
         """Have a notice worked out for every epic with a gap, also for those older than the source."""
         await self.send("PATCH", "/policy", {"since": None})
-        await work_until_idle(self._runtime)
+        await run_worker_until_idle(self._runtime)
 
     async def sync(self, mode: str, source: str = SOURCE) -> Synced:
         """From asking for the run until the worker has nothing left to do."""
@@ -113,17 +113,17 @@ class Northing:
         start = perf_counter()
         async with asyncio.timeout(SYNC_SECONDS):
             run = await self.send("POST", f"/sources/{source}/sync", {"mode": mode})
-            await work_until_idle(self._runtime)
+            await run_worker_until_idle(self._runtime)
         seconds = perf_counter() - start
         run = await self.send("GET", f"/runs/{run['id']}")
         if run["state"] != "succeeded":
             raise RuntimeError(f"the run ended {run['state']}: {run['error']}")
         return Synced(run, seconds)
 
-    async def judge(self, source: str) -> None:
+    async def evaluate(self, source: str) -> None:
         """Read all and judge it. What is to be written is due then, and nobody writes it."""
         run = await self.send("POST", f"/sources/{source}/sync", {"mode": "full"})
-        await carry_out(self._runtime, run["id"])
+        await execute_run(self._runtime, run["id"])
 
     async def hold_back(self) -> int:
         """Put off what is due, for as long as any bench takes; how many tickets that is."""
@@ -135,12 +135,16 @@ class Northing:
         """What is held back is due now, and every worker is woken, as at the end of a run."""
         async with self._runtime.sessions.begin() as session:
             await session.execute(_NOW)
-            for source_id in await session.scalars(select(Source.id).order_by(Source.id)):
+            for source_id in await session.scalars(select(SourceRow.id).order_by(SourceRow.id)):
                 await self._runtime.wake(session, "write_tickets", source_id=source_id)
 
 
-_LATER = update(Notice).where(Notice.due_at.is_not(None)).values(due_at=Notice.due_at + timedelta(days=1))
-_NOW = update(Notice).where(Notice.due_at.is_not(None)).values(due_at=Notice.due_at - timedelta(days=1))
+_LATER = (
+    update(NoticeRow).where(NoticeRow.due_at.is_not(None)).values(due_at=NoticeRow.due_at + timedelta(days=1))
+)
+_NOW = (
+    update(NoticeRow).where(NoticeRow.due_at.is_not(None)).values(due_at=NoticeRow.due_at - timedelta(days=1))
+)
 
 
 @contextmanager
@@ -181,10 +185,10 @@ async def northing(database: str) -> AsyncIterator[Northing]:
         public_url=PUBLIC_URL,
         log_format="json",
     )
-    engine, queue = engine_for(database), queue_on(database)
+    engine, queue = engine_for(database), queue_for(database)
     intake = Intake(database, queue)
-    runtime = Runtime(settings, engine, sessions_for(engine), vault_for(settings), queue, intake)
-    transport = httpx.ASGITransport(create_app(runtime, token_hash(TOKEN)))
+    runtime = Runtime(settings, engine, sessions_for(engine), cipher_for(settings), queue)
+    transport = httpx.ASGITransport(create_app(runtime, intake, token_hash(TOKEN)))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:
         async with (
@@ -192,7 +196,7 @@ async def northing(database: str) -> AsyncIterator[Northing]:
             intake,
             httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as api,
         ):
-            await prepare(runtime)
+            await prepare_installation(runtime)
             yield Northing(runtime, api)
     finally:
         await engine.dispose()

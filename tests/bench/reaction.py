@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from connectors.sandbox.company.crowd import add_crowd, add_issues
+from connectors.sandbox.company.bulk import add_epics, add_issues
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.site import JiraSite
@@ -48,7 +48,7 @@ _LEFT = """
 
 
 @dataclass
-class _Side:
+class _Tracker:
     """A tracker, how to edit the ticket on it, and how to ask for the ticket bare."""
 
     name: str
@@ -79,46 +79,46 @@ class _Side:
 def measure(report: Report, runner: asyncio.Runner, databases: Databases, edits: int) -> None:
     """So many edits, in turn on both trackers; each adds or removes the label of a key result."""
     with databases.fresh("reaction") as database:
-        sides = runner.run(_measure(report, database, edits))
+        drivers = runner.run(_measure(report, database, edits))
     report.section(f"From an edit on a ticket until the tracker has our comment: {edits} times")
-    for side in sides:
-        took, trip = side.took, median(side.trips)
+    for driver in drivers:
+        took, trip = driver.took, median(driver.trips)
         last = quantiles(took, n=20, method="inclusive")[-1]
-        report.add(Line(f"{side.name}: one GET of the ticket", f"{trip * 1000:.2f} ms"))
-        report.add(Line(f"{side.name}: median", _in_words(median(took), trip)))
-        report.add(Line(f"{side.name}: 95th percentile", _in_words(last, trip)))
-        calls = f"{median(side.requests):.0f}"
-        report.add(Line(f"{side.name}: requests to the tracker for one comment", calls))
+        report.add(Line(f"{driver.name}: one GET of the ticket", f"{trip * 1000:.2f} ms"))
+        report.add(Line(f"{driver.name}: median", _in_words(median(took), trip)))
+        report.add(Line(f"{driver.name}: 95th percentile", _in_words(last, trip)))
+        calls = f"{median(driver.requests):.0f}"
+        report.add(Line(f"{driver.name}: requests to the tracker for one comment", calls))
 
 
 def _in_words(seconds: float, trip: float) -> str:
     return f"{seconds * 1000:.0f} ms, {seconds / trip:,.0f} round trips"
 
 
-async def _measure(report: Report, database: str, edits: int) -> list[_Side]:
-    sides = [_jira(), _github()]
+async def _measure(report: Report, database: str, edits: int) -> list[_Tracker]:
+    drivers = [_jira(), _github()]
     async with AsyncExitStack() as stack:
-        for side in sides:
-            side.url = await stack.enter_async_context(serve(side.sandbox, through=side.watched))
-        await _set_up(database, [side.account(side.url) for side in sides])
+        for driver in drivers:
+            driver.url = await stack.enter_async_context(serve(driver.sandbox, through=driver.watched))
+        await _set_up(database, [driver.account(driver.url) for driver in drivers])
         ours = await stack.enter_async_context(_serving(database))
         rows = await stack.enter_async_context(
             await psycopg.AsyncConnection.connect(database, autocommit=True, connect_timeout=10)
         )
         lines = []
-        for side in sides:
-            side.sandbox.hook.set(f"{ours}/webhooks/{side.name}", SECRET)
-            lines.append(await Connection.to(side.url))
+        for driver in drivers:
+            driver.sandbox.webhook_sender.set(f"{ours}/webhooks/{driver.name}", SECRET)
+            lines.append(await Connection.to(driver.url))
             stack.push_async_callback(lines[-1].close)
         for number in range(edits):
             if number % 25 == 0:
                 report.progress(f"webhook to comment, edit {number + 1} of {edits}")
-            side, line = sides[number % 2], lines[number % 2]
-            await _settled(sides, rows)
-            side.trips.append(await line.ask(request("GET", side.url + side.path, side.headers)))
-            await _time(side, OTHERS if len(side.took) % 2 else [*OTHERS, LABEL])
-        await _settled(sides, rows)
-    return sides
+            driver, line = drivers[number % 2], lines[number % 2]
+            await _all_arrived(drivers, rows)
+            driver.trips.append(await line.ask(request("GET", driver.url + driver.path, driver.headers)))
+            await _time(driver, OTHERS if len(driver.took) % 2 else [*OTHERS, LABEL])
+        await _all_arrived(drivers, rows)
+    return drivers
 
 
 @asynccontextmanager
@@ -132,23 +132,23 @@ async def _serving(database: str) -> AsyncIterator[str]:
         await asyncio.to_thread(server.__exit__, None, None, None)
 
 
-async def _time(side: _Side, labels: list[str]) -> None:
-    side.arrived.clear()
-    before = side.sandbox.log.count()
+async def _time(driver: _Tracker, labels: list[str]) -> None:
+    driver.arrived.clear()
+    before = driver.sandbox.log.count()
     start = perf_counter()
-    side.edit(labels)
+    driver.edit(labels)
     async with asyncio.timeout(PATIENCE):
-        await side.arrived.wait()
-    side.took.append(side.at - start)
-    side.requests.append(side.sandbox.log.count() - before)
+        await driver.arrived.wait()
+    driver.took.append(driver.at - start)
+    driver.requests.append(driver.sandbox.log.count() - before)
 
 
-async def _settled(sides: list[_Side], rows: psycopg.AsyncConnection[Any]) -> None:
+async def _all_arrived(drivers: list[_Tracker], rows: psycopg.AsyncConnection[Any]) -> None:
     """Until the trackers have told all, our own echo among it, and Northing has nothing left to do."""
     async with asyncio.timeout(PATIENCE):
         while True:
-            for side in sides:
-                await side.sandbox.hook.idle()
+            for driver in drivers:
+                await driver.sandbox.webhook_sender.idle()
             if await (await rows.execute(_LEFT)).fetchone() == (False,):
                 return
             await asyncio.sleep(POLL_SECONDS)
@@ -165,11 +165,11 @@ async def _set_up(database: str, trackers: list[Tracker]) -> None:
             await instance.sync("full", tracker.kind)
 
 
-def _jira() -> _Side:
+def _jira() -> _Tracker:
     site = JiraSite()
-    add_crowd(site, PROJECT, EPICS)
+    add_epics(site, PROJECT, EPICS)
     basic = base64.b64encode(f"{site.bot.email}:{site.bot.token}".encode()).decode()
-    return _Side(
+    return _Tracker(
         "jira",
         JiraTracker(site),
         lambda labels: site.edit(f"{PROJECT}-{NUMBER}", labels=labels),
@@ -179,10 +179,10 @@ def _jira() -> _Side:
     )
 
 
-def _github() -> _Side:
+def _github() -> _Tracker:
     host = GitHubHost()
     add_issues(host, REPOSITORY, EPICS)
-    return _Side(
+    return _Tracker(
         "github",
         GitHubTracker(host),
         lambda labels: host.edit(f"{REPOSITORY}#{NUMBER}", labels=labels),

@@ -56,7 +56,7 @@ def measure(report: Report, runner: asyncio.Runner, databases: Databases, notice
 async def _write_all(database: str, trackers: list[Tracker], notices: int, workers: int) -> float:
     """Seconds from the moment all comments are due until the last is posted."""
     async with northing(database) as instance:
-        await _judge(instance, trackers, notices)
+        await _evaluate_all(instance, trackers, notices)
         with ExitStack() as stack:
             for _ in range(workers):
                 stack.enter_context(working(database))
@@ -71,7 +71,7 @@ async def _write_all(database: str, trackers: list[Tracker], notices: int, worke
             return perf_counter() - start
 
 
-async def _judge(instance: Northing, trackers: list[Tracker], notices: int) -> None:
+async def _evaluate_all(instance: Northing, trackers: list[Tracker], notices: int) -> None:
     """Everything but the writing; the day's cap makes the comments as many as wanted."""
     await instance.set_up_goals()
     await instance.send("PATCH", "/policy", {"since": None, "grace": "PT0S"})
@@ -79,7 +79,7 @@ async def _judge(instance: Northing, trackers: list[Tracker], notices: int) -> N
         name = f"{each.kind}-{number}"
         share = {"mode": "live", "per_day": notices // len(trackers)}
         await instance.connect(name, each, notices=share)
-        await instance.judge(name)
+        await instance.evaluate(name)
     held = await instance.hold_back()
     if held != notices:
         raise RuntimeError(f"{held} comments are due, not {notices}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app import logs
 from tests.soak.chaos import soak
-from tests.soak.report import told
+from tests.soak.report import report_text
 
 ROUNDS = 2
 
@@ -25,25 +25,25 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of all that is random")
     parser.add_argument("--epics", type=int, default=24, help="of each tracker, at the start")
     parser.add_argument("--logs", type=Path, help="a folder for the logs of the processes")
-    wish = parser.parse_args()
-    if wish.minutes <= 0 or not 16 <= wish.epics <= 60:
+    options = parser.parse_args()
+    if options.minutes <= 0 or not 16 <= options.epics <= 60:
         parser.error("--minutes is more than 0, --epics is 16 to 60")
-    if wish.logs is not None:
-        wish.logs.mkdir(parents=True, exist_ok=True)
+    if options.logs is not None:
+        options.logs.mkdir(parents=True, exist_ok=True)
     logs.configure("console")
     logging.getLogger().setLevel(logging.WARNING)
-    until = time.monotonic() + 60 * wish.minutes
+    until = time.monotonic() + 60 * options.minutes
     outcome = asyncio.run(
         soak(
-            wish.seed,
-            epics=wish.epics,
+            options.seed,
+            epics=options.epics,
             rounds=ROUNDS,
             goes_on=lambda spells: time.monotonic() < until,
             say=lambda words: print(words, flush=True),  # noqa: T201
-            keep=wish.logs,
+            keep=options.logs,
         )
     )
-    print(told(wish.seed, outcome))  # noqa: T201
+    print(report_text(options.seed, outcome))  # noqa: T201
     sys.exit(1 if outcome.found else 0)
 
 

@@ -25,13 +25,13 @@ from cryptography.fernet import Fernet
 from app.settings import Settings
 from tests.soak.clock import Clock
 from tests.soak.database import Database, database
-from tests.soak.keeper import Kept
-from tests.soak.place import LATENCY, SECRET, Place
+from tests.soak.findings import SoakFindings, broken, left
 from tests.soak.ports import free_port
 from tests.soak.process import Given, serve, work
 from tests.soak.setup import TOKEN, api_at, set_up
+from tests.soak.sources import LATENCY, SECRET, SoakSource
+from tests.soak.supervisor import Supervised
 from tests.soak.tickets import GitHubTickets, JiraTickets
-from tests.soak.verdict import Verdict, broken, left
 
 SPEED = 15.0  # a lease of three minutes is twelve seconds
 LEAPS, BETWEEN_LEAPS = 6, 0.5  # an hour without trackers, and the seconds after each part of it
@@ -63,9 +63,9 @@ class Soak:
     database: Database
     clock: Clock
     outcome: Outcome
-    places: list[Place] = field(default_factory=list)
-    server: Kept = field(init=False)
-    workers: list[Kept] = field(init=False)
+    soak_sources: list[SoakSource] = field(default_factory=list)
+    server: Supervised = field(init=False)
+    workers: list[Supervised] = field(init=False)
     port: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,11 +75,13 @@ class Soak:
         self.server = self._kept(serve, "server")
         self.workers = [self._kept(work, f"worker-{number}") for number in (1, 2)]
 
-    def _kept(self, target: Any, name: str) -> Kept:
+    def _kept(self, target: Any, name: str) -> Supervised:
         given = Given(name, self.settings, self.folder, self.folder / "clock", SPEED)
         # A chance of its own: when a process starts again must not depend on who died first.
         chance = random.Random(f"{self.seed} {name}")
-        return Kept(target, given, lambda: chance.uniform(0, 1), self.outcome.counts, self.outcome.found)
+        return Supervised(
+            target, given, lambda: chance.uniform(0, 1), self.outcome.counts, self.outcome.found
+        )
 
     @property
     def settings(self) -> Settings:
@@ -95,7 +97,7 @@ class Soak:
         )
 
     @property
-    def processes(self) -> list[Kept]:
+    def processes(self) -> list[Supervised]:
         return [self.server, *self.workers]
 
     # --- the set-up -----------------------------------------------------------------------------
@@ -106,16 +108,18 @@ class Soak:
         counts, found = self.outcome.counts, self.outcome.found
         async with AsyncExitStack() as stack:
             for tickets in (JiraTickets(self.clock), GitHubTickets(self.clock)):
-                place = await stack.enter_async_context(Place(tickets, counts, found, self.write_came))
-                place.fill(self.chance, epics)
-                self.places.append(place)
+                soak_source = await stack.enter_async_context(
+                    SoakSource(tickets, counts, found, self.write_came)
+                )
+                soak_source.fill(self.chance, epics)
+                self.soak_sources.append(soak_source)
             for process in self.processes:
                 await stack.enter_async_context(process.kept())
             await self.server.up()
-            await asyncio.to_thread(set_up, self.port, self.places)
-            for place in self.places:
-                url = f"http://127.0.0.1:{self.port}/webhooks/{place.tickets.kind}"
-                place.tracker.hook.set(url, SECRET)
+            await asyncio.to_thread(set_up, self.port, self.soak_sources)
+            for soak_source in self.soak_sources:
+                url = f"http://127.0.0.1:{self.port}/webhooks/{soak_source.tickets.kind}"
+                soak_source.tracker.webhook_sender.set(url, SECRET)
             yield
 
     # --- the trouble ----------------------------------------------------------------------------
@@ -135,19 +139,19 @@ class Soak:
     async def _people(self, chance: random.Random, over: asyncio.Event) -> None:
         while not over.is_set():
             await asyncio.sleep(chance.uniform(0.05, 0.5))
-            place = chance.choice(self.places)
-            place.edit(chance)
+            soak_source = chance.choice(self.soak_sources)
+            soak_source.edit(chance)
             if chance.random() < 0.1:
-                place.send_again(chance)
+                soak_source.send_again(chance)
 
     async def _outages(self, chance: random.Random, over: asyncio.Event) -> None:
         """One tracker at a time is in trouble, for up to half a minute of Northing's."""
         while not over.is_set():
             await asyncio.sleep(chance.uniform(1, 3))
-            place, how = chance.choice(self.places), chance.choice(["refused", "503"])
+            soak_source, how = chance.choice(self.soak_sources), chance.choice(["refused", "503"])
             seconds = chance.uniform(0.5, 2)
             self.outcome.counts[f"outages, {how}"] += 1
-            async with place.away() if how == "refused" else place.in_trouble():
+            async with soak_source.away() if how == "refused" else soak_source.in_trouble():
                 await asyncio.sleep(seconds)
 
     async def an_hour(self) -> None:
@@ -155,8 +159,8 @@ class Soak:
         has to outlast. Between two of them whatever is due is tried once, and refused."""
         self.outcome.counts["outages of an hour"] += 1
         async with AsyncExitStack() as stack:
-            for place in self.places:
-                await stack.enter_async_context(place.away())
+            for soak_source in self.soak_sources:
+                await stack.enter_async_context(soak_source.away())
             for _ in range(LEAPS):
                 await asyncio.sleep(BETWEEN_LEAPS)
                 self.clock.leap(timedelta(hours=1) / LEAPS)
@@ -207,8 +211,8 @@ class Soak:
         """Leave it alone until all is quiet, and judge it."""
         for process in self.processes:
             await process.up()
-        for place in self.places:
-            await place.tracker.hook.idle()
+        for soak_source in self.soak_sources:
+            await soak_source.tracker.webhook_sender.idle()
         with psycopg.connect(self.database.url, autocommit=True, connect_timeout=10) as connection:
             for _ in range(HOURS):
                 waits = await self._quiet(connection)
@@ -219,8 +223,8 @@ class Soak:
                 self.outcome.found += [f"after {HOURS} hours still {what}" for what in waits]
             self.outcome.found += broken(connection)
             with api_at(self.port) as api:
-                for place in self.places:
-                    verdict = Verdict(place, api, connection)
+                for soak_source in self.soak_sources:
+                    verdict = SoakFindings(soak_source, api, connection)
                     self.outcome.found += await asyncio.to_thread(list, verdict.found())
 
     async def _quiet(self, connection: psycopg.Connection[Any]) -> list[str]:
@@ -234,14 +238,14 @@ class Soak:
 
     def count_webhooks(self) -> None:
         counts = self.outcome.counts
-        for place in self.places:
-            place.note_accepted()
-            counts["webhooks sent"] += len(place.tracker.hook.sent)
-            counts["webhooks accepted"] += len(place.accepted)
+        for soak_source in self.soak_sources:
+            soak_source.note_accepted()
+            counts["webhooks sent"] += len(soak_source.tracker.webhook_sender.sent)
+            counts["webhooks accepted"] += len(soak_source.accepted)
             counts["webhooks lost"] += sum(
-                1 for one in place.tracker.hook.sent if one.id not in place.accepted
+                1 for one in soak_source.tracker.webhook_sender.sent if one.id not in soak_source.accepted
             )
-            counts["comments and edits asked for"] += place.writes
+            counts["comments and edits asked for"] += soak_source.writes
 
 
 _KEY = Fernet.generate_key().decode()

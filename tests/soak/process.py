@@ -23,19 +23,20 @@ from procrastinate.exceptions import ConnectorException
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
-from app.application import create_app
 from app.database import DatabaseNotReady
-from app.installation import prepare
-from app.jobs import SWEEP_SECONDS, sweep
-from app.listening import checked
-from app.process import run
+from app.jobs.listen import notifications_checked
+from app.jobs.schedule import due_moment
+from app.jobs.scheduler import open_scheduled_run, read_entries, scheduler_running
+from app.jobs.sweep import SWEEP_SECONDS, sweep
+from app.jobs.worker import worker_running
 from app.runtime import Runtime
-from app.schedule import due_moment
-from app.server import Web, attend, listen, opened
+from app.server.application import create_app
+from app.server.bootstrap import prepare_installation
+from app.server.server import WebServer, open_listener, open_runtime, run_until_exit
+from app.server.signals import run_command
+from app.server.worker_process import wait_until_ready
 from app.settings import Settings
-from app.sweeper import working
-from app.timetable import read_entries, tick, ticking
-from app.worker import until_ready
+from app.webhooks.door import Intake
 from tests.soak.clock import Clock
 
 log = structlog.get_logger()
@@ -86,35 +87,39 @@ def _live(given: Given, main: Awaitable[int]) -> None:
             log.warning("not started", reason=str(error))
             return 1
 
-    run(until_told())
+    run_command(until_told())
 
 
 async def _serve(given: Given, ready: Connection) -> int:
-    with closing(listen(given.settings.host, given.settings.port)) as listener:
-        async with opened(given.settings, given.url) as opened_runtime, AsyncExitStack() as parts:
+    with closing(open_listener(given.settings.host, given.settings.port)) as listener:
+        async with (
+            open_runtime(given.settings, given.url) as opened_runtime,
+            Intake(given.url, opened_runtime.queue) as intake,
+            AsyncExitStack() as parts,
+        ):
             runtime = replace(opened_runtime, clock=Clock(given.clock))
-            token_hash, _ = await prepare(runtime)
-            web = Web(create_app(runtime, token_hash))
+            token_hash, _ = await prepare_installation(runtime)
+            web = WebServer(create_app(runtime, intake, token_hash))
             tasks = [
                 await parts.enter_async_context(web.serving(listener)),
-                await parts.enter_async_context(ticking(runtime)),
+                await parts.enter_async_context(scheduler_running(runtime)),
                 await parts.enter_async_context(_again(TICK_SECONDS / given.speed, partial(_tick, runtime))),
             ]
             parts.callback(web.stop)
             ready.send(True)
-            await attend(tasks, asyncio.Event().wait())
+            await run_until_exit(tasks, asyncio.Event().wait())
     return 0
 
 
 async def _work(given: Given, ready: Connection) -> int:
-    say = partial(log.info, "said")
-    waits = partial(until_ready, say=lambda words: say(words=words))
-    async with opened(given.settings, given.url, ready=waits) as opened_runtime:
+    print_line = partial(log.info, "said")
+    waits = partial(wait_until_ready, print_line=lambda words: print_line(words=words))
+    async with open_runtime(given.settings, given.url, ready=waits) as opened_runtime:
         runtime = replace(opened_runtime, clock=Clock(given.clock))
         sweeping = _again(SWEEP_SECONDS / given.speed, partial(sweep, runtime))
-        async with checked(runtime), working(runtime) as worker, sweeping as sweeper:
+        async with notifications_checked(runtime), worker_running(runtime) as worker, sweeping as sweeper:
             ready.send(True)
-            await attend([worker, sweeper], asyncio.Event().wait())
+            await run_until_exit([worker, sweeper], asyncio.Event().wait())
     return 0
 
 
@@ -125,7 +130,7 @@ async def _tick(runtime: Runtime) -> None:
     for entry, done in entries.items():
         moment = due_moment(entry.line, done, runtime.clock())
         if moment is not None and moment <= runtime.clock():
-            await tick(runtime, entry, moment)
+            await open_scheduled_run(runtime, entry, moment)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.soak.chaos import Outcome
 
 
-def told(seed: int, outcome: Outcome) -> str:
+def report_text(seed: int, outcome: Outcome) -> str:
     lines = [f"Seed {seed}."]
     lines += [f"{outcome.counts[name]:6d}  {name}" for name in sorted({*outcome.counts, "duplicates"})]
     lines.append(f"{len(outcome.found):6d}  violations")

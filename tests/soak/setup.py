@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.soak.place import KEYS, SECRET, Place
+from tests.soak.sources import KEYS, SECRET, SoakSource
 
 TOKEN = "a-token-for-the-soak"
 
@@ -17,7 +17,7 @@ def api_at(port: int) -> httpx.Client:
     return httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30, trust_env=False)
 
 
-def set_up(port: int, places: Sequence[Place]) -> None:
+def set_up(port: int, soak_sources: Sequence[SoakSource]) -> None:
     """Sources are named as their kind."""
     with api_at(port) as api:
 
@@ -28,17 +28,17 @@ def set_up(port: int, places: Sequence[Place]) -> None:
         for key in KEYS:
             send("POST", f"/objectives/{goal['key']}/key-results", {"key": key, "title": f"Measure {key}"})
         send("PATCH", "/policy", {"grace": "PT0S", "since": None})
-        for place in places:
-            send("POST", "/sources", _source(place))
+        for soak_source in soak_sources:
+            send("POST", "/sources", _source(soak_source))
 
 
-def _source(place: Place) -> dict[str, Any]:
+def _source(soak_source: SoakSource) -> dict[str, Any]:
     return {
-        "name": place.tickets.kind,
-        "kind": place.tickets.kind,
-        "base_url": place.tracker.base_url,
-        "credentials": place.tickets.credentials,
-        "scope": place.tickets.scope,
+        "name": soak_source.tickets.kind,
+        "kind": soak_source.tickets.kind,
+        "base_url": soak_source.tracker.base_url,
+        "credentials": soak_source.tickets.credentials,
+        "scope": soak_source.tickets.scope,
         "webhook_secret": SECRET,
         "schedule": {"every": "PT30S", "full": "* * * * *"},
         # Guard and caps as far open as they go, for they have tests of their own: here all is to be written.

@@ -49,7 +49,7 @@ class Tickets(ABC):
     def all(self) -> list[Ticket]: ...
 
     @abstractmethod
-    def watch(self, told: Callable[[str, int], None]) -> None: ...
+    def watch(self, reported: Callable[[str, int], None]) -> None: ...
 
     @abstractmethod
     def add(self, project: str, title: str) -> str: ...
@@ -98,10 +98,10 @@ class JiraTickets(Tickets):
         is_open = issue.status.category != "done"
         return Ticket(issue.id, issue.key, issue.summary, text, tuple(issue.labels), is_open, ours)
 
-    def watch(self, told: Callable[[str, int], None]) -> None:
+    def watch(self, reported: Callable[[str, int], None]) -> None:
         def heard(change: JiraChange) -> None:
             if change.event == "comment_created" and change.by == self.site.bot:
-                told(change.issue.key, len(self._shown(change.issue).ours))
+                reported(change.issue.key, len(self._shown(change.issue).ours))
 
         self.site.watchers.append(heard)
 
@@ -151,10 +151,10 @@ class GitHubTickets(Tickets):
         labels, is_open = tuple(issue.labels), issue.state == "open"
         return Ticket(str(issue.id), issue.key, issue.title, issue.body or "", labels, is_open, ours)
 
-    def watch(self, told: Callable[[str, int], None]) -> None:
+    def watch(self, reported: Callable[[str, int], None]) -> None:
         def heard(change: GitHubChange) -> None:
             if (change.event, change.action) == ("issue_comment", "created") and change.by == self.host.bot:
-                told(change.issue.key, len(self._shown(change.issue).ours))
+                reported(change.issue.key, len(self._shown(change.issue).ours))
 
         self.host.watchers.append(heard)
 

@@ -103,8 +103,8 @@ class Call:
 
     def scopes(self) -> set[str] | None:
         """A classic token's; None for a fine-grained one and for nobody."""
-        told = self.host.scopes.get(self.viewer.login) if self.viewer else None
-        return None if told is None else {part.strip() for part in told.split(",")}
+        changes = self.host.scopes.get(self.viewer.login) if self.viewer else None
+        return None if changes is None else {part.strip() for part in changes.split(",")}
 
     def sees(self, repository: Repository) -> bool:
         """Of a classic token's scopes only `repo` opens what is private."""
@@ -246,12 +246,12 @@ class Call:
         if self.viewer is None:
             return {}
         login = self.viewer.login
-        told = {"X-Accepted-GitHub-Permissions": self.accepted}
+        changes = {"X-Accepted-GitHub-Permissions": self.accepted}
         if (scopes := self.host.scopes.get(login)) is not None:
-            told = {"X-OAuth-Scopes": scopes}
+            changes = {"X-OAuth-Scopes": scopes}
         if (ends := self.host.expires.get(login)) is not None:
-            told["GitHub-Authentication-Token-Expiration"] = ends
-        return told
+            changes["GitHub-Authentication-Token-Expiration"] = ends
+        return changes
 
     def refuse(self, error: GitHubError) -> Response:
         body: Json = {

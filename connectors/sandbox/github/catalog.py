@@ -52,11 +52,11 @@ async def rate_limit(call: Call) -> Response:
 async def repositories(call: Call) -> Response:
     owner = _organization(call)
     kind = call.choice("type", "all", {"all", "public", "private", "forks", "sources", "member"})
-    wanted = {"public": (False,), "private": (True,), "forks": ()}.get(kind, (False, True))
+    has_target = {"public": (False,), "private": (True,), "forks": ()}.get(kind, (False, True))
     found = [
         one
         for one in call.host.repositories.values()
-        if one.owner.login == owner and one.private in wanted and call.sees(one)
+        if one.owner.login == owner and one.private in has_target and call.sees(one)
     ]
     sort = call.choice("sort", "created", set(SORTS))
     direction = call.choice("direction", "asc" if sort == "full_name" else "desc", {"asc", "desc"})

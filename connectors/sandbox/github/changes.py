@@ -30,7 +30,7 @@ class Change:
     more: dict[str, Any] = field(default_factory=dict)
 
 
-def birth(issue: Issue, by: Account) -> Iterator[Change]:
+def creation(issue: Issue, by: Account) -> Iterator[Change]:
     yield from () if issue.pull_request else (Change("issues", "opened", issue, by),)
     yield from _parts(_Blank, issue, by)
 
@@ -84,7 +84,9 @@ def transfer(before: Issue, issue: Issue, by: Account) -> Iterator[Change]:
     yield Change("issues", "opened", issue, by, {"was": before})
 
 
-def talk(action: str, issue: Issue, comment: Comment, by: Account, was: str | None = None) -> Change:
+def comment_change(
+    action: str, issue: Issue, comment: Comment, by: Account, was: str | None = None
+) -> Change:
     """`was` is the text of the comment before an edit."""
     more: dict[str, Any] = {"comment": comment}
     if was is not None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from connectors.sandbox.github import changes as told
+from connectors.sandbox.github import changes as changes_of
 from connectors.sandbox.github.records import Account, Comment, Issue, IssueType, Milestone, Repository
 from connectors.sandbox.tracker import Clock, utc_now
 
@@ -50,7 +50,7 @@ class GitHubHost:
         self.release: str | None = None  # of an Enterprise Server
         self.rate_limit = 5000
         self.associations = {OUTSIDER: "NONE"}  # logins that are not simply members, or owners
-        self.watchers: list[Callable[[told.Change], None]] = []
+        self.watchers: list[Callable[[changes_of.Change], None]] = []
         for name, color in (("Epic", "purple"), ("Feature", "blue"), ("Bug", "red"), ("Task", "yellow")):
             self.types[name] = IssueType(self.new_id(), name, color)
 
@@ -78,7 +78,7 @@ class GitHubHost:
     def may_edit(self, repository: Repository, account: Account) -> bool:
         return self.association(repository, account) != "NONE"
 
-    def _tell(self, changes: Iterable[told.Change]) -> None:
+    def _tell(self, changes: Iterable[changes_of.Change]) -> None:
         if self.watchers:
             for change in changes:
                 for watcher in self.watchers:
@@ -157,7 +157,7 @@ class GitHubHost:
         repository.issues[issue.number] = issue
         if parent:
             self.add_sub_issue(parent, issue)
-        self._tell(told.birth(issue, issue.author))
+        self._tell(changes_of.creation(issue, issue.author))
         return issue
 
     def find(self, key: str) -> Issue | None:
@@ -182,7 +182,7 @@ class GitHubHost:
         before = copy.copy(issue)
         self._set(issue, changes)
         self.touch(issue)
-        self._tell(told.edits(before, issue, by or self._somebody()))
+        self._tell(changes_of.edits(before, issue, by or self._somebody()))
         return issue
 
     def _set(self, issue: Issue, changes: dict[str, Any]) -> None:
@@ -228,7 +228,7 @@ class GitHubHost:
         target.issues[issue.number] = issue
         left.gone[number] = issue
         self.touch(issue)
-        self._tell(told.transfer(before, issue, by or self._somebody()))
+        self._tell(changes_of.transfer(before, issue, by or self._somebody()))
         return issue
 
     def delete(self, key: str, *, by: Account | None = None) -> None:
@@ -244,7 +244,7 @@ class GitHubHost:
             child.rendered.clear()
         for comment in issue.comments:
             del self.comments[comment.id]
-        self._tell(told.removal(issue, by or self._somebody()))
+        self._tell(changes_of.removal(issue, by or self._somebody()))
 
     def _somebody(self) -> Account:
         return self.account("dev-lead")
@@ -265,7 +265,7 @@ class GitHubHost:
         issue.recorded.pop("comments", None)
         self.comments[made.id] = (issue, made)
         self.touch(issue)
-        self._tell([told.talk("created", issue, made, made.author)])
+        self._tell([changes_of.comment_change("created", issue, made, made.author)])
         return made
 
     def edit_comment(self, comment_id: int, body: str, *, by: Account | None = None) -> Comment:
@@ -274,7 +274,7 @@ class GitHubHost:
         was = comment.body
         comment.body, comment.updated = body, self.clock()
         self.touch(issue)
-        self._tell([told.talk("edited", issue, comment, by or comment.author, was)])
+        self._tell([changes_of.comment_change("edited", issue, comment, by or comment.author, was)])
         return comment
 
     def delete_comment(self, comment_id: int, *, by: Account | None = None) -> None:
@@ -282,4 +282,4 @@ class GitHubHost:
         issue.comments.remove(comment)
         issue.recorded.pop("comments", None)
         self.touch(issue)
-        self._tell([told.talk("deleted", issue, comment, by or comment.author)])
+        self._tell([changes_of.comment_change("deleted", issue, comment, by or comment.author)])

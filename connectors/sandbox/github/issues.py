@@ -53,7 +53,7 @@ def _filtered(call: Call, repository: Repository) -> list[Issue]:
     kind = query.get("type") if "issue_types" in call.host.features else None
     creator, assignee, milestone = query.get("creator"), query.get("assignee"), query.get("milestone")
 
-    def wanted(issue: Issue) -> bool:
+    def has_target(issue: Issue) -> bool:
         return (
             (state == "all" or issue.state == state)
             and (since is None or issue.updated >= since)
@@ -64,7 +64,7 @@ def _filtered(call: Call, repository: Repository) -> list[Issue]:
             and _named(milestone, str(issue.milestone.number) if issue.milestone else None)
         )
 
-    return [issue for issue in repository.issues.values() if wanted(issue)]
+    return [issue for issue in repository.issues.values() if has_target(issue)]
 
 
 def _named(asked: str | None, value: str | None) -> bool:

@@ -13,10 +13,10 @@ from starlette.routing import Route
 
 from connectors.sandbox.github import catalog, comments, issues
 from connectors.sandbox.github.answers import Call, GitHubError, Handler, Moved, RateLimit
-from connectors.sandbox.github.desk import GitHubDesk
 from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.github.page_backend import GitHubPageBackend
 from connectors.sandbox.github.views import Views
-from connectors.sandbox.github.webhooks import Webhooks, new_hook
+from connectors.sandbox.github.webhooks import Webhooks, new_sender
 from connectors.sandbox.pages import SyncNow, page_routes
 from connectors.sandbox.tracker import Tracker
 
@@ -30,9 +30,9 @@ class GitHubTracker(Tracker):
     """Serve it with `server.serve`; change its tickets through `host`, over REST, or on its pages."""
 
     def __init__(self, host: GitHubHost | None = None, *, sync_now: SyncNow | None = None) -> None:
-        super().__init__(new_hook())
+        super().__init__(new_sender())
         self.host = host or GitHubHost()
-        self.host.watchers.append(Webhooks(self.hook, lambda: self._views_at("")).tell)
+        self.host.watchers.append(Webhooks(self.webhook_sender, lambda: self._views_at("")).tell)
         self._rate = RateLimit(self.host)
         self._views: dict[str, Views] = {}
         rest = [*catalog.handlers(), *issues.handlers(), *comments.handlers()]
@@ -42,7 +42,7 @@ class GitHubTracker(Tracker):
             for method, path, handler in rest
             for route in self._at(prefix, method, path, handler)
         ]
-        pages = page_routes(self, GitHubDesk(self.host), sync_now)
+        pages = page_routes(self, GitHubPageBackend(self.host), sync_now)
         self.routes = Starlette(routes=[*api, *pages], exception_handlers={HTTPException: _unknown})
 
     def clock(self) -> datetime:

@@ -12,14 +12,14 @@ from typing import Any
 from connectors.sandbox.github.changes import Change
 from connectors.sandbox.github.records import Issue, Json
 from connectors.sandbox.github.views import Views, dump
-from connectors.sandbox.hook import Delivery, Hook
+from connectors.sandbox.webhook_sender import Delivery, WebhookSender
 
 HOOK_ID = 109_948_940
 UNSAID = frozenset({"permissions", "has_discussions"})  # of a repository: the first are those of a token
 
 
-def new_hook() -> Hook:
-    return Hook(headers=_headers, new_id=lambda: str(uuid.uuid4()))
+def new_sender() -> WebhookSender:
+    return WebhookSender(headers=_headers, new_id=lambda: str(uuid.uuid4()))
 
 
 def _headers(delivery: Delivery, signature: str | None) -> dict[str, str]:
@@ -36,27 +36,27 @@ def _headers(delivery: Delivery, signature: str | None) -> dict[str, str]:
 class Webhooks:
     """Tells the hook of every change of a host. `views` are those of the address in force."""
 
-    def __init__(self, hook: Hook, views: Callable[[], Views]) -> None:
-        self.hook, self.views = hook, views
+    def __init__(self, webhook_sender: WebhookSender, views: Callable[[], Views]) -> None:
+        self.webhook_sender, self.views = webhook_sender, views
 
     def tell(self, change: Change) -> None:
         known = "type" not in change.more or "issue_types" in self.views().features
-        if self.hook.wanted and known:
+        if self.webhook_sender.has_target and known:
             body = dump(payload(self.views(), change))
-            self.hook.send(str(change.issue.id), change.event, change.action, body)
+            self.webhook_sender.send(str(change.issue.id), change.event, change.action, body)
 
 
 def payload(views: Views, change: Change) -> Json:
     """The body GitHub would send for a change."""
     home = change.issue.repository
-    said: Json = {"action": change.action, "issue": _issue(views, change.issue)}
+    message: Json = {"action": change.action, "issue": _issue(views, change.issue)}
     for name, value in change.more.items():
-        said |= MEMBERS[name](views, change.issue, value)
-    said["repository"] = _repository(views, change.issue)
+        message |= MEMBERS[name](views, change.issue, value)
+    message["repository"] = _repository(views, change.issue)
     if home.owner.kind == "Organization":
-        said["organization"] = views.organization(home.owner)
-    said["sender"] = views.user(change.by)
-    return said
+        message["organization"] = views.organization(home.owner)
+    message["sender"] = views.user(change.by)
+    return message
 
 
 def _issue(views: Views, issue: Issue) -> Json:

@@ -93,9 +93,11 @@ def _labels(site: JiraSite, value: Any) -> Json:
 
 
 def _type(site: JiraSite, value: Any) -> Json:
-    wanted = value if isinstance(value, dict) else {}
+    has_target = value if isinstance(value, dict) else {}
     kinds: list[IssueType] = [
-        kind for kind in site.types.values() if kind.id == wanted.get("id") or kind.name == wanted.get("name")
+        kind
+        for kind in site.types.values()
+        if kind.id == has_target.get("id") or kind.name == has_target.get("name")
     ]
     if not kinds:
         raise JiraError(400, issuetype="Specify a valid issue type")
@@ -105,8 +107,8 @@ def _type(site: JiraSite, value: Any) -> Json:
 def _assignee(site: JiraSite, value: Any) -> Json:
     if value is None:
         return {"assignee": None}
-    wanted = value.get("accountId", value.get("id")) if isinstance(value, dict) else None
-    people = [account for account in site.accounts.values() if account.account_id == wanted]
+    has_target = value.get("accountId", value.get("id")) if isinstance(value, dict) else None
+    people = [account for account in site.accounts.values() if account.account_id == has_target]
     if not people:
         raise JiraError(400, assignee="Specify a valid value for assignee")
     return {"assignee": people[0]}

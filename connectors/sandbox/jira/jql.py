@@ -143,11 +143,11 @@ class _Parser:
             raise JqlError(
                 f"Field '{_bare(written)}' does not exist or you do not have permission to view it."
             )
-        negative, wanted = self._values(name, _bare(written))
+        negative, has_target = self._values(name, _bare(written))
         read = SETS[name]
-        if wanted is None:
+        if has_target is None:
             return lambda issue: bool(read(issue)) == negative
-        return lambda issue: read(issue).isdisjoint(wanted) == negative
+        return lambda issue: read(issue).isdisjoint(has_target) == negative
 
     def _values(self, name: str, written: str) -> tuple[bool, set[str] | None]:
         """Whether the operator negates, and the resolved values; None stands for EMPTY."""

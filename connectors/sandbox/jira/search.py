@@ -60,7 +60,7 @@ FETCH_MEMBERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SearchRequest:
     jql: str
     names: tuple[str, ...]
     limit: int
@@ -105,7 +105,7 @@ class Search:
     async def by_body(self, call: Call) -> Response:
         return self._answer(call, self._asked(await call.body(SEARCH_MEMBERS)))
 
-    def _asked(self, body: Json) -> Asked:
+    def _asked(self, body: Json) -> SearchRequest:
         reconcile = body.get("reconcileIssues", [])
         if len(reconcile) > MOST_RECONCILED:
             raise JiraError(400, f"The maximum number of issues to reconcile is {MOST_RECONCILED}.")
@@ -114,7 +114,7 @@ class Search:
             raise JiraError(400, "The value of 'maxResults' must be greater than 0.")
         names = selection(body.get("fields", ["id"]))
         cap = self.site.id_page_cap if set(names) <= {"id", "key"} else self.site.page_cap
-        return Asked(
+        return SearchRequest(
             body.get("jql", ""),
             names,
             min(limit, cap),
@@ -122,7 +122,7 @@ class Search:
             frozenset(map(str, reconcile)),
         )
 
-    def _answer(self, call: Call, asked: Asked) -> Response:
+    def _answer(self, call: Call, asked: SearchRequest) -> Response:
         if call.viewer is None:
             return call.reply({"issues": [], "isLast": True})  # a stranger sees nothing, and is not told why
         query, rows = self._rows(call, asked)
@@ -134,7 +134,7 @@ class Search:
         token = self._token(asked.jql, query.place(rows[end - 1]) if end else None)
         return call.reply(b'{"issues":[' + page + b'],"nextPageToken":' + dump(token) + b',"isLast":false}')
 
-    def _rows(self, call: Call, asked: Asked) -> tuple[Query, list[Issue]]:
+    def _rows(self, call: Call, asked: SearchRequest) -> tuple[Query, list[Issue]]:
         viewer = call.known()
         denied = frozenset(self.site.denied)
         found = (asked.jql, viewer.account_id, asked.reconcile, denied, self.site.version)
@@ -149,7 +149,7 @@ class Search:
                 self._results.popitem(last=False)
         return self._results[found]
 
-    def _start(self, asked: Asked, query: Query, rows: list[Issue]) -> int:
+    def _start(self, asked: SearchRequest, query: Query, rows: list[Issue]) -> int:
         if asked.token is None:
             return 0
         jql, place = self._tokens.get(asked.token, (None, None))
@@ -166,12 +166,12 @@ class Search:
 
     async def bulk_fetch(self, call: Call) -> Response:
         body = await call.body(FETCH_MEMBERS)
-        wanted = list(dict.fromkeys(body.get("issueIdsOrKeys", [])))
-        if not 0 < len(wanted) <= MOST_FETCHED:
+        has_target = list(dict.fromkeys(body.get("issueIdsOrKeys", [])))
+        if not 0 < len(has_target) <= MOST_FETCHED:
             raise JiraError(400, f"Between 1 and {MOST_FETCHED} issue ids or keys are needed.")
         names = selection(body.get("fields", ["*navigable"]))
         found, missing = [], []
-        for name in wanted:
+        for name in has_target:
             issue = self.site.find(name)
             if issue is not None and call.sees(issue):
                 found.append(issue_bytes(self.site, issue, names))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors.sandbox.jira import adf
-from connectors.sandbox.jira import changes as told
+from connectors.sandbox.jira import changes as changes_of
 from connectors.sandbox.jira.index import SearchIndex
 from connectors.sandbox.jira.records import (
     STATUSES,
@@ -56,7 +56,7 @@ class JiraSite(SearchIndex):
         self.page_cap = 100
         self.id_page_cap = 5000
         self._last_id = 20000  # above the ids of types and statuses
-        self.watchers: list[Callable[[told.Change], None]] = []
+        self.watchers: list[Callable[[changes_of.Change], None]] = []
 
     def clock(self) -> datetime:
         now = self.now()
@@ -144,7 +144,7 @@ class JiraSite(SearchIndex):
             **more,
         )
         self.admit(issue)
-        self._tell(told.Change("jira:issue_created", "issue_created", issue, issue.reporter))
+        self._tell(changes_of.Change("jira:issue_created", "issue_created", issue, issue.reporter))
         return issue
 
     def admit(self, issue: Issue) -> None:
@@ -191,7 +191,7 @@ class JiraSite(SearchIndex):
             setattr(issue, name, value)
             issue.recorded.pop(RECORDED_NAMES.get(name, name), None)
         self.touch(issue)
-        self._tell(told.edit(before, issue, by or self._somebody()))
+        self._tell(changes_of.edit(before, issue, by or self._somebody()))
         return issue
 
     def move(self, id_or_key: str, project: str, *, by: Account | None = None) -> Issue:
@@ -208,7 +208,7 @@ class JiraSite(SearchIndex):
             issue.recorded.pop(name, None)
         self.keys[issue.key.upper()] = issue.id
         self.touch(issue)
-        self._tell(told.move(before, issue, by or self._somebody()))
+        self._tell(changes_of.move(before, issue, by or self._somebody()))
         return issue
 
     def delete(self, id_or_key: str, *, by: Account | None = None) -> None:
@@ -222,7 +222,7 @@ class JiraSite(SearchIndex):
         for comment in issue.comments:
             del self.comments[comment.id]
         self.version += 1
-        self._tell(told.Change("jira:issue_deleted", "issue_deleted", issue, by or self._somebody()))
+        self._tell(changes_of.Change("jira:issue_deleted", "issue_deleted", issue, by or self._somebody()))
 
     def close_to_bot(self, id_or_key: str, *, closed: bool = True) -> None:
         """Its security level is for others now. Its time of update stays, as when a level changes."""
@@ -255,23 +255,23 @@ class JiraSite(SearchIndex):
         issue.comments.append(made)
         self.comments[made.id] = (issue, made)
         self.touch(issue)
-        self._tell(told.Change("comment_created", "", issue, made.author, made))
+        self._tell(changes_of.Change("comment_created", "", issue, made.author, made))
         return made
 
     def edit_comment(self, comment_id: str, body: str | Json) -> Comment:
         issue, comment = self.comments[comment_id]
         comment.body, comment.updated = _document(body) or {}, self.clock()
         self.touch(issue)
-        self._tell(told.Change("comment_updated", "", issue, comment.author, comment))
+        self._tell(changes_of.Change("comment_updated", "", issue, comment.author, comment))
         return comment
 
     def delete_comment(self, comment_id: str) -> None:
         issue, comment = self.comments.pop(comment_id)
         issue.comments.remove(comment)
         self.touch(issue)
-        self._tell(told.Change("comment_deleted", "", issue, comment.author, comment))
+        self._tell(changes_of.Change("comment_deleted", "", issue, comment.author, comment))
 
-    def _tell(self, change: told.Change | None) -> None:
+    def _tell(self, change: changes_of.Change | None) -> None:
         if change is not None:
             for watcher in self.watchers:
                 watcher(change)

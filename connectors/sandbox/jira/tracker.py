@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, Response
 
 from connectors.sandbox.jira import catalog, comments, issues, permissions
 from connectors.sandbox.jira.answers import route
-from connectors.sandbox.jira.desk import JiraDesk
+from connectors.sandbox.jira.page_backend import JiraPageBackend
 from connectors.sandbox.jira.search import Search
 from connectors.sandbox.jira.site import JiraSite
-from connectors.sandbox.jira.webhooks import Webhooks, new_hook
+from connectors.sandbox.jira.webhooks import Webhooks, new_sender
 from connectors.sandbox.pages import SyncNow, page_routes
 from connectors.sandbox.tracker import Tracker
 
@@ -23,9 +23,9 @@ class JiraTracker(Tracker):
     """Serve it with `server.serve`; change its tickets through `site`, over REST, or on its pages."""
 
     def __init__(self, site: JiraSite | None = None, *, sync_now: SyncNow | None = None) -> None:
-        super().__init__(new_hook())
+        super().__init__(new_sender())
         self.site = site or JiraSite()
-        self.site.watchers.append(Webhooks(self.hook, self.site).tell)
+        self.site.watchers.append(Webhooks(self.webhook_sender, self.site).tell)
         rest = [
             *catalog.handlers(),
             *permissions.handlers(),
@@ -33,7 +33,7 @@ class JiraTracker(Tracker):
             *issues.handlers(),
             *comments.handlers(),
         ]
-        pages = page_routes(self, JiraDesk(self.site), sync_now)
+        pages = page_routes(self, JiraPageBackend(self.site), sync_now)
         self.routes = Starlette(
             routes=[*(route(self.site, *entry) for entry in rest), *pages],
             exception_handlers={HTTPException: _unknown},

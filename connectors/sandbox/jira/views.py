@@ -181,15 +181,15 @@ ABSENT_IF_NONE = frozenset({"parent"})
 
 def selection(names: Iterable[str]) -> tuple[str, ...]:
     """The fields meant by names as a request gives them: `*all`, `*navigable`, `-summary`, `summary`."""
-    wanted = [name.strip() for entry in names for name in entry.split(",") if name.strip()]
+    has_target = [name.strip() for entry in names for name in entry.split(",") if name.strip()]
     every = [*FIELDS, *CUSTOM_FIELDS]
     chosen: list[str] = []
-    if "*all" in wanted:
+    if "*all" in has_target:
         chosen = every
-    elif "*navigable" in wanted or (wanted and all(name.startswith("-") for name in wanted)):
+    elif "*navigable" in has_target or (has_target and all(name.startswith("-") for name in has_target)):
         chosen = [name for name in every if name != "comment"]
-    chosen = chosen + [name for name in wanted if not name.startswith(("*", "-")) and name not in chosen]
-    dropped = {name[1:] for name in wanted if name.startswith("-")}
+    chosen = chosen + [name for name in has_target if not name.startswith(("*", "-")) and name not in chosen]
+    dropped = {name[1:] for name in has_target if name.startswith("-")}
     return tuple(name for name in chosen if name not in dropped)
 
 

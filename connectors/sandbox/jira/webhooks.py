@@ -10,13 +10,13 @@ import json
 import secrets
 from typing import Any
 
-from connectors.sandbox.hook import Delivery, Hook
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.changes import Change
 from connectors.sandbox.jira.records import Comment, Issue, Json
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.views import CUSTOM_FIELDS, FIELDS, SITE, dump, issue_bytes, link, user
 from connectors.sandbox.jira.views import comment as comment_view
+from connectors.sandbox.webhook_sender import Delivery, WebhookSender
 
 LATER = frozenset({"comment", "statusCategory"})  # fields of the REST API that webhooks do not carry
 WHOLE = tuple(name for name in (*FIELDS, *CUSTOM_FIELDS) if name not in LATER)
@@ -24,8 +24,8 @@ CUT_DOWN = ("summary", "issuetype", "project", "assignee", "priority", "status")
 UNSAID = frozenset({"style", "isPrivate", "scope"})  # of projects and types
 
 
-def new_hook() -> Hook:
-    return Hook(headers=_headers, new_id=lambda: secrets.token_hex(16))
+def new_sender() -> WebhookSender:
+    return WebhookSender(headers=_headers, new_id=lambda: secrets.token_hex(16))
 
 
 def _headers(delivery: Delivery, signature: str | None) -> dict[str, str]:
@@ -42,32 +42,32 @@ def _headers(delivery: Delivery, signature: str | None) -> dict[str, str]:
 class Webhooks:
     """Tells the hook of every change of a site."""
 
-    def __init__(self, hook: Hook, site: JiraSite) -> None:
-        self.hook, self.site = hook, site
+    def __init__(self, webhook_sender: WebhookSender, site: JiraSite) -> None:
+        self.webhook_sender, self.site = webhook_sender, site
 
     def tell(self, change: Change) -> None:
-        if self.hook.wanted:
-            self.hook.send(
+        if self.webhook_sender.has_target:
+            self.webhook_sender.send(
                 change.issue.id, change.event, change.kind or None, dump(payload(self.site, change))
             )
 
 
 def payload(site: JiraSite, change: Change) -> Json:
     """The body Jira Cloud would send. Of a comment it names the author, not who edited or deleted it."""
-    said: Json = {"timestamp": int(site.now().timestamp() * 1000), "webhookEvent": change.event}
+    message: Json = {"timestamp": int(site.now().timestamp() * 1000), "webhookEvent": change.event}
     if change.comment is not None:
-        said["comment"] = _comment(site, change.issue, change.comment)
-        said["issue"] = _issue(site, change.issue, CUT_DOWN)
-        return said
-    said |= {
+        message["comment"] = _comment(site, change.issue, change.comment)
+        message["issue"] = _issue(site, change.issue, CUT_DOWN)
+        return message
+    message |= {
         "issue_event_type_name": change.kind,
         "user": _as_v2(site, user(site, change.by)),
         "issue": _issue(site, change.issue, WHOLE),
     }
     if change.items:
         items = [{**item, "field": _custom_name(item["field"])} for item in change.items]
-        said["changelog"] = {"id": site.new_id(), "items": items}
-    return said
+        message["changelog"] = {"id": site.new_id(), "items": items}
+    return message
 
 
 def _custom_name(name: str) -> str:

@@ -1,0 +1,108 @@
+"""Authenticates the callers of the API by their tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.auth.rate_limit import FailedLogins, LatestValues, TooManyFailures, network_of
+from app.auth.roles import Caller
+from app.runtime import Runtime
+from mappings.tables import TokenRow
+
+log = structlog.get_logger()
+
+
+def token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+ACCEPTED_FOR = timedelta(hours=1)
+TOKENS_KEPT, ADDRESSES_KEPT = 1_000, 10_000
+USE_RECORDED_EVERY = timedelta(minutes=1)
+
+
+class UnknownToken(Exception):
+    """No token, or one that is wrong, deleted or expired."""
+
+
+class Authenticator:
+    """Lets in who has a token, and wears out who guesses one.
+
+    An address that failed ten times within a minute waits, with every token this process has not let
+    in within the past hour. People behind the attacker's proxy go on with theirs; guesses are not
+    even looked up. Deleted and expired tokens are refused at once: the database is asked each time.
+    """
+
+    def __init__(self, admin_token_hash: bytes) -> None:
+        self._admin = admin_token_hash
+        self._accepted: LatestValues[datetime] = LatestValues(TOKENS_KEPT)
+        self._addresses: LatestValues[FailedLogins] = LatestValues(ADDRESSES_KEPT)
+
+    async def authenticate(self, runtime: Runtime, token: str | None, host: str | None) -> Caller:
+        """Who has this token. Raises `NotKnown`, `TooManyFailures`."""
+        if not token:
+            raise UnknownToken  # nothing was guessed, so nothing is counted
+        hashed, name = token_hash(token), network_of(host)
+        address = self._addresses.get(name) or FailedLogins()
+        self._addresses.put(name, address)
+        if self._is_known(hashed, runtime.clock()):
+            return await self._check(runtime, hashed, address, name)
+        # One at a time, or all guesses of a burst would be looked up before the first has failed.
+        async with address.turn:
+            now = runtime.clock()
+            wait = address.wait(now)
+            if wait and not self._is_known(hashed, now):
+                raise TooManyFailures(wait)
+            return await self._check(runtime, hashed, address, name)
+
+    def _is_known(self, hashed: bytes, now: datetime) -> bool:
+        at = self._accepted.get(hashed)
+        return at is not None and now - at < ACCEPTED_FOR
+
+    async def _check(self, runtime: Runtime, hashed: bytes, address: FailedLogins, name: str) -> Caller:
+        now = runtime.clock()
+        if hmac.compare_digest(hashed, self._admin):
+            caller: Caller | None = Caller("admin token", "admin")
+        else:
+            caller = await _token_owner(runtime, hashed, now)
+        if caller is None:
+            self._accepted.drop(hashed)
+            log.warning("login failed", address=name, within_a_minute=address.failed(now))
+            raise UnknownToken
+        self._accepted.put(hashed, now)
+        return caller
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+async def _token_owner(runtime: Runtime, hashed: bytes, now: datetime) -> Caller | None:
+    # Each statement its own transaction: one round trip, and no other for BEGIN and COMMIT.
+    async with runtime.engine.connect() as plain:
+        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+        columns = select(
+            TokenRow.id, TokenRow.name, TokenRow.role, TokenRow.expires_at, TokenRow.last_used_at
+        )
+        row = (await connection.execute(columns.where(TokenRow.hash == hashed))).one_or_none()
+        if row is None or (row.expires_at is not None and row.expires_at <= now):
+            return None
+        if row.last_used_at is None or now - row.last_used_at >= USE_RECORDED_EVERY:
+            await _record_use(connection, row.id, now)
+        return Caller(f"token {row.id} ({row.name})", row.role)
+
+
+async def _record_use(connection: AsyncConnection, id: int, now: datetime) -> None:
+    unwritten = or_(TokenRow.last_used_at.is_(None), TokenRow.last_used_at <= now - USE_RECORDED_EVERY)
+    try:
+        await connection.execute(
+            update(TokenRow).where(TokenRow.id == id, unwritten).values(last_used_at=now)
+        )
+    except SQLAlchemyError as error:  # a read-only database still answers
+        log.warning("last use of a token not written", token=id, reason=type(error).__name__)

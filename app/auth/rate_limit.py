@@ -1,0 +1,83 @@
+"""Failed logins counted by network address."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import OrderedDict, deque
+from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+# --- the door ---------------------------------------------------------------------------------
+
+MOST_FAILURES, WINDOW = 10, timedelta(minutes=1)
+
+
+class TooManyFailures(Exception):
+    """The address has to wait for `seconds`; its token was not looked at."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"too many failed logins, next try in {seconds} s")
+        self.seconds = seconds
+
+
+class FailedLogins:
+    """When the latest logins from an address failed, oldest first."""
+
+    def __init__(self) -> None:
+        self._failures: deque[datetime] = deque(maxlen=MOST_FAILURES)
+        self.turn = asyncio.Lock()
+
+    def failed(self, now: datetime) -> int:
+        """One more; how many that makes within the window."""
+        self._forget(now)
+        self._failures.append(now)
+        return len(self._failures)
+
+    def wait(self, now: datetime) -> int:
+        """Seconds until the next try, 0 if it may be now."""
+        self._forget(now)
+        if len(self._failures) < MOST_FAILURES:
+            return 0
+        return math.ceil((self._failures[0] + WINDOW - now).total_seconds())
+
+    def _forget(self, now: datetime) -> None:
+        while self._failures and now - self._failures[0] >= WINDOW:
+            self._failures.popleft()
+
+
+class LatestValues(Generic[Value]):
+    """The values used last, at most so many."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[object, Value] = OrderedDict()
+
+    def get(self, key: object) -> Value | None:
+        return self._values.get(key)
+
+    def put(self, key: object, value: Value) -> None:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        if len(self._values) > self._most:
+            self._values.popitem(last=False)
+
+    def drop(self, key: object) -> None:
+        self._values.pop(key, None)
+
+
+def network_of(host: str | None) -> str:
+    """The address to count for: of IPv6 its /64, which one machine has for itself."""
+    try:
+        address = ip_address(host or "")
+    except ValueError:
+        return host or "unknown"
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"

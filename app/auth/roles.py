@@ -1,0 +1,68 @@
+"""Roles, and the least role for each operation of the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from mappings.tables import ROLES
+
+log = structlog.get_logger()
+
+Role = Literal["viewer", "editor", "admin"]
+
+# Each operation of /api/v1, by its path below that and its method, with the least role that may do it.
+OPERATIONS: dict[str, dict[str, Role]] = {
+    "/sources": {"GET": "viewer", "POST": "admin"},
+    "/sources/{name}": {"GET": "viewer", "PATCH": "admin", "DELETE": "admin"},
+    "/sources/{name}/sync": {"POST": "admin"},
+    "/runs": {"GET": "viewer"},
+    "/runs/{id}": {"GET": "viewer"},
+    "/runs/{id}/accept-removals": {"POST": "admin"},
+    "/runs/{id}/withdraw": {"POST": "editor"},
+    "/cycles": {"GET": "viewer", "POST": "editor"},
+    "/cycles/{key}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
+    "/objectives": {"GET": "viewer", "POST": "editor"},
+    "/objectives/{key}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
+    "/objectives/{key}/key-results": {"POST": "editor"},
+    "/key-results": {"GET": "viewer"},
+    "/key-results/{key}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
+    "/key-results/{key}/check-ins": {"GET": "viewer", "POST": "editor"},
+    "/rules": {"GET": "viewer", "POST": "editor"},
+    "/rules/{id}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
+    "/links": {"GET": "viewer", "POST": "editor"},
+    "/links/{id}": {"DELETE": "editor"},
+    "/epics": {"GET": "viewer"},
+    "/epics/{source}/{key}": {"GET": "viewer"},
+    "/findings": {"GET": "viewer"},
+    "/findings/{id}/waive": {"POST": "editor"},
+    "/findings/{id}/snooze": {"POST": "editor"},
+    "/findings/{id}/reopen": {"POST": "editor"},
+    "/notices": {"GET": "viewer"},
+    "/notices/approve": {"POST": "editor"},
+    "/policy": {"GET": "viewer", "PUT": "editor", "PATCH": "editor"},
+    "/deliveries": {"GET": "viewer"},
+    "/deliveries/{id}": {"GET": "admin"},
+    "/deliveries/{id}/replay": {"POST": "admin"},
+    "/tokens": {"GET": "admin", "POST": "admin"},
+    "/tokens/{id}": {"DELETE": "admin"},
+    "/audit-log": {"GET": "admin"},
+}
+
+
+def role_for(method: str, path: str) -> Role:
+    """The least role for an operation; one that nobody has thought of is the admin's."""
+    return OPERATIONS.get(path, {}).get(method, "admin")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`who` is how the audit log names them."""
+
+    who: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        return ROLES.index(self.role) >= ROLES.index(role)

@@ -1,0 +1,195 @@
+"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, a wrong setting among it.
+
+What a command needs is imported when it runs, so that `northing --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+cli = typer.Typer(
+    name="northing",
+    help="Ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when the tie "
+    "is missing.",
+    epilog="Example: northing demo --exit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+db = typer.Typer(help="Look after the database.", no_args_is_help=True)
+cli.add_typer(db, name="db", epilog="Example: northing db upgrade")
+
+
+def main() -> None:
+    """The program `northing`: an error that a person can mend is one line, not a traceback."""
+    try:
+        cli()
+    except Exception as error:
+        code = _expected(error)
+        if code is None:
+            raise
+        typer.echo(f"northing: {error}", err=True)
+        sys.exit(code)
+
+
+def _expected(error: Exception) -> int | None:
+    from app.settings import WrongSetting
+
+    if isinstance(error, WrongSetting):
+        return 2
+    from app.database import DatabaseNotReady
+    from app.embedded import EmbeddedDatabaseError
+    from app.server.signals import CommandFailed
+
+    if isinstance(error, CommandFailed):
+        return error.code
+    return 1 if isinstance(error, (DatabaseNotReady, EmbeddedDatabaseError)) else None
+
+
+def _show_version(expected: bool) -> None:
+    if expected:
+        from importlib.metadata import version
+
+        typer.echo(f"northing {version('northing')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def northing(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+@cli.command(epilog="Example: northing demo --exit")
+def demo(
+    exit_after: Annotated[bool, typer.Option("--exit", help="End after the summary.")] = False,
+) -> None:
+    """Show the main job on this machine: simulated trackers, an embedded database, no account needed.
+
+    Serves on NORTHING_PORT or the next free port, and keeps serving until Ctrl-C.
+    """
+    from app.demo.run import demo_settings, run_demo
+    from app.server.signals import run_command
+
+    run_command(run_demo(demo_settings(), exit_after=exit_after))
+
+
+@cli.command(epilog="Example: NORTHING_PORT=8080 northing serve")
+def serve(
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Leave the jobs to `northing worker`.")
+    ] = False,
+) -> None:
+    """Migrate the database, then serve the API, do the jobs and keep the timetable, until Ctrl-C."""
+    settings = _start()
+    from app.server.server import serve
+    from app.server.signals import run_command
+
+    async def until_stopped() -> int:
+        await serve(settings, typer.echo, worker=not no_worker)
+        return 0
+
+    run_command(until_stopped())
+
+
+@cli.command(epilog="Example: NORTHING_DATABASE_URL=postgresql://… northing worker")
+def worker() -> None:
+    """Do jobs and nothing else, beside `northing serve`: any number of these, on any machines, until Ctrl-C.
+
+    Waits up to a minute for the database that `northing serve` migrates. Without NORTHING_DATABASE_URL it
+    works on the embedded one, with servers that share its folder.
+    """
+    settings = _start()
+    from app.server.signals import run_command
+    from app.server.worker_process import run_worker_process
+
+    run_command(run_worker_process(settings, typer.echo))
+
+
+@cli.command(epilog="Example: northing sync acme-jira --full")
+def sync(
+    source: Annotated[str, typer.Argument(help="The source's name.")],
+    full: Annotated[
+        bool, typer.Option("--full", help="Read every epic whole, and take out what is gone.")
+    ] = False,
+) -> None:
+    """Sync one source now, and wait until its comments are written.
+
+    A server on the same database shares the work. After Ctrl-C the run goes on where it stopped.
+    """
+    settings = _start(quiet=True)
+    from app.cli.sync import sync
+    from app.server.signals import run_command
+
+    run_command(sync(settings, source, "full" if full else "incremental"), stopped=1)
+
+
+class Form(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+@cli.command(epilog="Example: northing check acme-jira")
+def check(
+    source: Annotated[str | None, typer.Argument(help="The source's name; without it every source.")] = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="A table or, where nobody looks, lines; or one JSON object.")
+    ] = Form.TEXT,
+) -> None:
+    """Say what each login may do at its tracker, what it lacks, what it has and does not need, and whether
+    webhooks arrive.
+
+    Writes nothing, neither to the tracker nor to the database. Ends with 1 where something is missing.
+    """
+    settings = _start(quiet=True)
+    from app.diagnostics.check import check
+    from app.server.signals import run_command
+
+    run_command(check(settings, source, as_json=form is Form.JSON), stopped=1)
+
+
+@cli.command(epilog="Example: northing replay 4711")
+def replay(
+    delivery: Annotated[int, typer.Argument(min=1, help="The delivery's id, from /api/v1/deliveries.")],
+) -> None:
+    """Work on a stored webhook once more, and say what became of it.
+
+    Commands in a comment are not carried out a second time.
+    """
+    settings = _start(quiet=True)
+    from app.cli.replay import replay
+    from app.server.signals import run_command
+
+    run_command(replay(settings, delivery, typer.echo), stopped=1)
+
+
+@db.command(epilog="Example: NORTHING_DATABASE_URL=postgresql://… northing db upgrade")
+def upgrade() -> None:
+    """Bring the database to this version. `northing serve` does the same when it starts."""
+    settings = _start(quiet=True)
+    from app.server.server import upgrade
+    from app.server.signals import run_command
+
+    run_command(upgrade(settings, typer.echo))
+
+
+def _start(*, quiet: bool = False) -> Any:
+    """The settings, with logging set up; `quiet` leaves only errors, for commands that speak themselves."""
+    import logging
+
+    from app import logs
+    from app.settings import load
+
+    settings = load()
+    logs.configure(settings.log_format)
+    if quiet:
+        logging.getLogger().setLevel(logging.ERROR)
+    return settings

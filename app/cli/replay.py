@@ -1,0 +1,66 @@
+"""`northing replay`: one stored delivery, once more, in this process or by a server's worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from app.audit import COMMAND_LINE, set_actor
+from app.jobs.worker import worker_running
+from app.runtime import Runtime
+from app.server.server import database_url, open_runtime, run_until_exit
+from app.server.signals import CommandFailed
+from app.settings import Settings
+from mappings.tables import DeliveryRow
+from mappings.webhooks.queue import receive_again, why_no_replay
+
+POLL_SECONDS = 0.2
+
+
+class CannotReplay(CommandFailed):
+    """There is no such delivery, or its body is gone."""
+
+
+async def replay(settings: Settings, delivery_id: int, print_line: Callable[[str], None]) -> int:
+    """0 where it ends `done` or `ignored`, else 1. Raises `CannotReplay` and what `server.open_runtime` raises."""
+    async with database_url(settings) as url, open_runtime(settings, url) as runtime:
+        await _receive_again(runtime, delivery_id)
+        async with worker_running(runtime) as worker:
+            delivery = await run_until_exit([worker], _ended(runtime, delivery_id))
+    about = f"Delivery {delivery_id} ({delivery.event}"
+    about += f", {delivery.action})" if delivery.action else ")"
+    error = delivery.error or {}
+    if delivery.state == "received":
+        again = f"A server tries again at {delivery.due_at:%H:%M:%S} UTC."
+        print_line(f"{about} waits: {error.get('message', '')} {again}")
+    elif delivery.state == "failed":
+        print_line(f"{about} failed: {error.get('message', '')} {error.get('what_to_do', '')}".rstrip())
+    else:
+        why = f": {delivery.reason}" if delivery.reason else ""
+        print_line(f"{about} is {delivery.state}{why}.")
+    return 0 if delivery.state in ("done", "ignored") else 1
+
+
+async def _receive_again(runtime: Runtime, delivery_id: int) -> None:
+    async with runtime.sessions.begin() as session:
+        set_actor(session, COMMAND_LINE)
+        delivery = await session.get(DeliveryRow, delivery_id, with_for_update=True)
+        if delivery is None:
+            raise CannotReplay(f"There is no delivery {delivery_id}; GET /api/v1/deliveries lists them")
+        await session.refresh(delivery, ["body"])
+        refused = why_no_replay(delivery, runtime.clock())
+        if refused is not None:
+            raise CannotReplay(refused)
+        receive_again(delivery)
+        await runtime.wake(session, "take_deliveries", source_id=delivery.source_id)
+
+
+async def _ended(runtime: Runtime, delivery_id: int) -> DeliveryRow:
+    """The delivery once nobody works on it any more; it may have to wait for its tracker."""
+    while True:
+        async with runtime.sessions() as session:
+            delivery = await session.get_one(DeliveryRow, delivery_id)
+        waits = delivery.due_at is not None and delivery.error is not None
+        if delivery.due_at is None or waits:
+            return delivery
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,149 @@
+"""`northing sync`: one source, now, in this process; a server's worker may well be the one who does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.lookups import find_source
+from app.api.runs import RunOut, present_one
+from app.audit import COMMAND_LINE, set_actor
+from app.jobs.worker import worker_running
+from app.runtime import Runtime
+from app.server.server import database_url, open_runtime, run_until_exit
+from app.server.signals import CommandFailed
+from app.settings import Settings
+from mappings.runs.queue import open_run
+from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
+
+POLL_SECONDS = 0.2
+WRITES_SOON = timedelta(minutes=2)
+
+
+class NoSuchSource(CommandFailed):
+    """No source has this name; the message names those that there are."""
+
+
+async def sync(settings: Settings, name: str, mode: str) -> int:
+    """0 for a run that succeeded, else 1. Raises `NoSuchSource` and what `server.open_runtime` raises."""
+    async with database_url(settings) as url, open_runtime(settings, url) as runtime:
+        source, run, known = await _open(runtime, name, mode)
+        try:
+            async with worker_running(runtime) as worker:
+                with _progress() as progress:
+                    show = _ProgressBar(progress, source.name, known)
+                    run = await run_until_exit([worker], _follow(runtime, source.name, run.id, show))
+        except asyncio.CancelledError:
+            _print_error(
+                f"Stopped. Run {run.id} goes on where it stopped, with the next sync or by a server."
+            )
+            raise
+    return _report(run)
+
+
+async def _open(runtime: Runtime, name: str, mode: str) -> tuple[SourceRow, RunOut, int | None]:
+    """The source, its run as the API would open it, and about how many epics that will meet, if known."""
+    async with runtime.sessions.begin() as session:
+        set_actor(session, COMMAND_LINE)
+        source = await find_source(session, name)
+        if source is None:
+            names = list(await session.scalars(select(SourceRow.name).order_by(func.lower(SourceRow.name))))
+            known_sources = (
+                f"there are {', '.join(names)}"
+                if names
+                else "none is there yet; POST /api/v1/sources makes one"
+            )
+            raise NoSuchSource(f"There is no source {name!r}: {known_sources}")
+        run = await open_run(session, source.id, mode, runtime.clock())
+        await runtime.wake_run(session, run.id, run.mode)
+        live = select(func.count()).where(EpicRow.source_id == source.id, EpicRow.removed_at.is_(None))
+        known = await session.scalar(live) if run.mode == "full" else None
+        return source, await present_one(session, run, source.name), known or None
+
+
+async def _follow(runtime: Runtime, source: str, run_id: int, show: Callable[[RunOut], None]) -> RunOut:
+    while True:
+        async with runtime.sessions() as session:
+            run = await present_one(session, await session.get_one(RunRow, run_id), source)
+            show(run)
+            if run.finished_at is not None and not await _still_writing(session, run_id, runtime.clock()):
+                return run
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _still_writing(session: AsyncSession, run_id: int, now: datetime) -> bool:
+    """Whether comments of a run are still being written. Those that a tracker's pause, the hour's edits or
+    a project's refusal puts off may take a day."""
+    left = select(NoticeRow.id).where(NoticeRow.run_id == run_id, NoticeRow.target.is_not(None))
+    soon = or_(NoticeRow.claimed_until > now, NoticeRow.due_at <= now + WRITES_SOON)
+    return await session.scalar(left.where(soon).limit(1)) is not None
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} epics seen"),
+        TextColumn("{task.fields[state]}", markup=False),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+class _ProgressBar:
+    """The bar of one run. Where there is no terminal for it, a line for each wait, with its reason."""
+
+    def __init__(self, progress: Progress, source: str, known: int | None) -> None:
+        self._progress = progress
+        self._bar = progress.add_task(source, total=known, state="waiting its turn")
+        self._printed_until: datetime | None = None
+
+    def __call__(self, run: RunOut) -> None:
+        self._progress.update(self._bar, completed=run.seen, state=_state_text(run))
+        if self._progress.disable and run.state == "waiting" and run.waiting_until != self._printed_until:
+            self._printed_until = run.waiting_until
+            _print_error(f"{run.source}: {_state_text(run)}.")
+
+
+def _state_text(run: RunOut) -> str:
+    if run.finished_at is not None:
+        return f"writing comments, {run.writes.pending} to go" if run.writes.pending else "done"
+    if run.state == "waiting" and run.waiting_until is not None:
+        why = "" if run.error is None else f"{run.error.message} "
+        return f"{why}Going on at {run.waiting_until:%H:%M:%S} UTC"
+    return {"queued": "waiting its turn", "stalled": "waiting to be taken up again"}.get(
+        run.state, "reading and judging"
+    )
+
+
+def _report(run: RunOut) -> int:
+    writes = run.writes
+    Console(soft_wrap=True, highlight=False).print(
+        Text(
+            f"{run.source}: {run.state}. Epics: {run.seen} seen, {run.created} new, {run.updated} changed, "
+            f"{run.deleted} gone, {run.skipped} skipped. Comments: {writes.posted} posted, "
+            f"{writes.edited} edited, {writes.resolved} resolved, {writes.held} held, "
+            f"{writes.failed} failed. Requests: {run.requests}."
+        )
+    )
+    if writes.pending:
+        _print_error(
+            f"{writes.pending} comments have to wait; a server or worker writes them when they are due."
+        )
+    if run.error is not None:
+        _print_error(f"{run.error.message} {run.error.what_to_do}".strip())
+    return 0 if run.state == "succeeded" else 1
+
+
+def _print_error(line: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(line))

@@ -1,0 +1,52 @@
+"""What a connector cost its tracker, noted while it is used, so that every process's calls are counted and
+each knows what is left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.heartbeat import heartbeat
+from app.runtime import Runtime
+from connectors.base import Connector
+from mappings import counters
+
+log = structlog.get_logger()
+
+# Who is killed loses the count of this long.
+RECORD_EVERY = timedelta(seconds=10)
+
+
+@asynccontextmanager
+async def track_usage(runtime: Runtime, source_id: int, connector: Connector) -> AsyncIterator[Connector]:
+    """Use a connector, its requests counted and its tracker's budget noted, and close it at the end.
+
+    It heeds what another process was told of the budget.
+    """
+    counted = 0
+
+    async def note() -> None:
+        nonlocal counted
+        before, counted = counted, connector.requests
+        if counted > before:
+            async with runtime.sessions.begin() as session:
+                await counters.store_rate_limit(session, source_id, connector.response_meta, runtime.clock())
+                await counters.add_count(session, source_id, "request", count=counted - before)
+
+    async with aclosing(connector):
+        async with runtime.sessions() as session:
+            known = await counters.load_rate_limit(session, source_id)
+        if known is not None:
+            connector.restore_budget(*known)
+        try:
+            async with heartbeat(note, RECORD_EVERY):
+                yield connector
+        finally:
+            try:
+                await note()
+            except SQLAlchemyError as error:  # the work itself is what counts; the source may be gone by now
+                log.warning("requests not counted", reason=type(error).__name__)

@@ -1,0 +1,88 @@
+"""Northing as anybody's program sees it: its HTTP API and a token."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+
+from app.server.signals import CommandFailed
+
+Json = dict[str, Any]
+
+POLL_SECONDS = 0.05
+WAIT_SECONDS = 90
+
+
+class DemoFailed(CommandFailed):
+    """What the demo asked for, and what it was answered instead."""
+
+
+class Api:
+    """Calls below `/api/v1`; anything but success raises `StoryFailed`."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=f"{url}/api/v1/", headers={"Authorization": f"Bearer {token}"}, timeout=30
+        )
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str, **query: str | int) -> Json:
+        return await self._call("GET", path, params=query)
+
+    async def post(self, path: str, body: Json) -> Json:
+        return await self._call("POST", path, json=body)
+
+    async def patch(self, path: str, body: Json) -> Json:
+        return await self._call("PATCH", path, json=body)
+
+    async def every(self, path: str, **query: str | int) -> list[Json]:
+        """The items of a list, page after page to its end."""
+        items: list[Json] = []
+        while True:
+            page = await self.get(path, limit=500, **query)
+            items += page["items"]
+            if page["next"] is None:
+                return items
+            query = {"cursor": page["next"]}
+
+    async def sync(self, source: str, mode: str = "incremental") -> Json:
+        """The run, once it has ended and everything it has to write is written."""
+        run = await self.post(f"sources/{source}/sync", {"mode": mode})
+        deadline = time.monotonic() + WAIT_SECONDS
+        while run["finished_at"] is None or run["writes"]["pending"]:
+            if time.monotonic() > deadline:
+                raise DemoFailed(
+                    f"Run {run['id']} of {source} is still {run['state']} after {WAIT_SECONDS} s"
+                )
+            await asyncio.sleep(POLL_SECONDS)
+            run = await self.get(f"runs/{run['id']}")
+        if run["state"] != "succeeded":
+            error = run["error"] or {}
+            raise DemoFailed(f"The sync of {source} ended {run['state']}: {error.get('message', '')}")
+        return run
+
+    async def _call(self, method: str, path: str, **more: Any) -> Json:
+        try:
+            response = await self._http.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise DemoFailed(f"{method} {path} got no answer ({type(error).__name__})") from None
+        document: Json = response.json()
+        if response.is_error:
+            raise DemoFailed(f"{method} {path} answered {response.status_code}: {document.get('detail')}")
+        return document
+
+
+def synced_sentence(run: Json) -> str:
+    """What a run wrote, for the person who pressed the button."""
+    writes = run["writes"]
+    done = [
+        f"{writes[kind]} {'comment' if writes[kind] == 1 else 'comments'} {kind}"
+        for kind in ("posted", "edited", "resolved", "held", "failed")
+        if writes[kind]
+    ]
+    return f"Synced: {', '.join(done) or 'no comment had to change'}."

@@ -1,0 +1,83 @@
+"""What the demo prints, read from the API and the trackers just before."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from app.demo.client import Json
+
+ALIGNMENTS = ("aligned", "unaligned", "exempt")
+WIDTH = 100
+
+
+def console_for_demo() -> Console:
+    """As wide as the terminal up to `WIDTH`; where the output is no terminal, plain text of that width."""
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    return console
+
+
+def print_heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))
+
+
+def print_projects(console: Console, epics: list[Json]) -> None:
+    """Epics seen, and how many of each project serve a goal."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table.add_column("source")
+    table.add_column("project")
+    for name in ("epics", *ALIGNMENTS):
+        table.add_column(name, justify="right")
+    projects = sorted({(epic["source"], epic["project"]) for epic in epics}, reverse=True)
+    counts = Counter((epic["source"], epic["project"], epic["alignment"]) for epic in epics)
+    for source, project in projects:
+        table.add_row(source, project, *_figures([counts[source, project, name] for name in ALIGNMENTS]))
+    sums = [sum(epic["alignment"] == name for epic in epics) for name in ALIGNMENTS]
+    table.add_row("", "together", *_figures(sums), style="bold")
+    console.print(table)
+
+
+def _figures(counts: list[int]) -> list[str]:
+    return [str(sum(counts)), *map(str, counts)]
+
+
+def print_comments(console: Console, notices: list[Json], epics: list[Json]) -> None:
+    """Each comment: its ticket, how it begins, and where it stands; then the tickets without one."""
+    titles = {(epic["source"], epic["key"]): epic["title"] for epic in epics}
+    for notice in notices:
+        name = notice["epic"]
+        _print_ticket(console, name["key"], titles.pop((name["source"], name["key"])))
+        for detail, style in ((first_line(notice["body"]), ""), (notice["url"], "dim")):
+            console.print(Text(f"    {detail}", style=style), soft_wrap=True)
+    for epic in epics:
+        if epic["alignment"] == "unaligned" and (epic["source"], epic["key"]) in titles:
+            _print_ticket(console, epic["key"], epic["title"])
+            console.print("    No comment: customers read along in a service desk.")
+
+
+def _print_ticket(console: Console, key: str, title: str) -> None:
+    line = Text.assemble((key, "bold"), f"  {title}")
+    line.truncate(console.width, overflow="ellipsis")
+    console.print(line)
+
+
+def first_line(body: str) -> str:
+    """How a comment begins for a person: without what GitHub does not show, and without Markdown's stars."""
+    line = next(line for line in body.splitlines() if line.strip() and not line.startswith("<!--"))
+    return line.replace("*", "").replace("\u2060", "")
+
+
+def print_comment(console: Console, title: str, text: str) -> None:
+    console.print(Panel(Text(text.strip()), title=Text(title), title_align="left", width=console.width))
+
+
+def print_addresses(console: Console, rows: list[tuple[str, str]]) -> None:
+    wide = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.print(Text.assemble((f"  {name:<{wide}}  ", "dim"), value), soft_wrap=True)

@@ -1,0 +1,224 @@
+"""The demo from its first process to its last: everything is started here, shown, and taken down again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, closing
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+from cryptography.fernet import Fernet
+from rich.console import Console
+
+from app import logs
+from app.demo.client import POLL_SECONDS, WAIT_SECONDS, Api, DemoFailed, Json
+from app.demo.company import SOURCES, SyncButtons, Trackers, set_up, trackers_running
+from app.demo.output import (
+    console_for_demo,
+    print_addresses,
+    print_comment,
+    print_comments,
+    print_heading,
+    print_projects,
+)
+from app.demo.ticket import github_person, jira_person
+from app.server.server import (
+    CannotListen,
+    RunningServer,
+    embedded_server,
+    open_listener,
+    run_server,
+    run_until_exit,
+)
+from app.settings import Settings, load
+from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE
+
+HOST = "127.0.0.1"
+PERSON = "dev-lead"
+JIRA_KEY_RESULT = "KR-1"
+GITHUB_PROJECT, GITHUB_KEY_RESULT = "acme/docs", "KR-8"
+
+
+def demo_settings() -> Settings:
+    """The settings in force, but for what belongs to a real installation: database, keys and addresses."""
+    return load(
+        database_url=None,
+        listen_url=None,
+        admin_token=None,
+        secret_key=Fernet.generate_key().decode(),
+        host=HOST,
+        public_url="",
+        log_format="json",
+    )
+
+
+async def run_demo(settings: Settings, *, exit_after: bool) -> int:
+    """`northing demo`. Leaves no process and no database behind, however it ends."""
+    console = console_for_demo()
+    buttons = SyncButtons()
+    with closing(_next_free(settings.port)) as listener:
+        async with (
+            _running(settings, listener, console) as northing,
+            trackers_running(buttons) as trackers,
+            _api_of(northing) as api,
+        ):
+            buttons.api = api
+            linked = await run_until_exit(northing.tasks, _tell_story(console, api, trackers))
+            if exit_after:
+                return 0
+            _print_addresses(console, northing, trackers, linked, settings)
+            await run_until_exit(northing.tasks, asyncio.Event().wait())
+    return 0
+
+
+# --- starting --------------------------------------------------------------------------------------
+
+
+def _next_free(port: int) -> socket.socket:
+    for candidate in range(port, min(port + 100, 65536)):
+        try:
+            return open_listener(HOST, candidate)
+        except CannotListen:
+            continue
+    return open_listener(HOST, 0)
+
+
+@asynccontextmanager
+async def _running(
+    settings: Settings, listener: socket.socket, console: Console
+) -> AsyncIterator[RunningServer]:
+    """Northing on a database made anew. The port is in its name: no other demo alive has the same."""
+    name = f"northing_demo_{listener.getsockname()[1]}"
+    with console.status("Starting PostgreSQL and Northing …") as waiting:
+        async with embedded_server(settings) as server:
+            with _log_file(settings.data_dir).open("a", encoding="utf-8") as file:
+                _log_to(file)
+                await asyncio.to_thread(server.drop_database, name)
+                await asyncio.to_thread(server.create_database, name)
+                try:
+                    async with run_server(settings, server.url(name), listener) as northing:
+                        waiting.stop()
+                        yield northing
+                finally:
+                    await asyncio.to_thread(server.drop_database, name)
+
+
+def _log_file(data_dir: Path) -> Path:
+    return data_dir / "demo.log"
+
+
+def _log_to(file: TextIO) -> None:
+    logs.configure("json")
+    for handler in logging.getLogger().handlers:
+        assert isinstance(handler, logging.StreamHandler)
+        handler.setStream(file)
+
+
+@asynccontextmanager
+async def _api_of(northing: RunningServer) -> AsyncIterator[Api]:
+    assert northing.made_token is not None, "a new database has no admin token yet"
+    api = Api(northing.url, northing.made_token)
+    try:
+        yield api
+    finally:
+        await api.aclose()
+
+
+# --- the story -------------------------------------------------------------------------------------
+
+
+async def _tell_story(console: Console, api: Api, trackers: Trackers) -> str:
+    """The whole account; the address of the ticket that was mended in it."""
+    counts = await set_up(api, trackers, datetime.now(UTC))
+    known = ", ".join(f"{count} {name}" for name, count in counts.items())
+    console.print(f"Northing was told {known}, and two trackers: {' and '.join(SOURCES)}.")
+    with console.status("Syncing both …"):
+        runs = await asyncio.gather(*(api.sync(source, "full") for source in SOURCES))
+    epics = [epic for source in SOURCES for epic in await api.every("epics", source=source)]
+    notices = [
+        notice for source in SOURCES for notice in await api.every("notices", source=source, state="posted")
+    ]
+    print_heading(console, f"{sum(run['seen'] for run in runs)} epics seen")
+    print_projects(console, epics)
+    print_heading(console, f"{len(notices)} comments posted, one on each ticket without a tie to a goal")
+    print_comments(console, notices, epics)
+    linked = await _link_in_jira(console, api, trackers, notices)
+    await _link_in_github(console, api, trackers, notices)
+    return linked
+
+
+async def _link_in_jira(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> str:
+    """A person ties one ticket to a key result in its text; its warning becomes one line of thanks."""
+    ticket = await _ticket_with_warning(api, JIRA_SOURCE, "SHOP", notices)
+    account, line = trackers.jira.account(PERSON), f"Key-Result: {JIRA_KEY_RESULT}"
+    print_heading(console, f"Now {PERSON} adds “{line}” to the description of {ticket['key']} in Jira")
+    async with jira_person(trackers.jira_url, account.email, account.token) as person:
+        read = partial(person.comments_of, ticket["key"], trackers.jira.bot.account_id)
+        await _show_answer(console, ticket["key"], read, person.add_line(ticket["key"], line))
+    return str(ticket["url"])
+
+
+async def _link_in_github(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> None:
+    """The same by a command in a comment."""
+    ticket = await _ticket_with_warning(api, GITHUB_SOURCE, GITHUB_PROJECT, notices)
+    command = f"/northing link {GITHUB_KEY_RESULT}"
+    print_heading(console, f"Now {PERSON} comments “{command}” on {ticket['key']} in GitHub")
+    async with github_person(trackers.github_url, trackers.github.account(PERSON).token) as person:
+        read = partial(person.comments_of, ticket["key"], trackers.github.bot.login)
+        await _show_answer(console, ticket["key"], read, person.say(ticket["key"], command))
+
+
+async def _ticket_with_warning(api: Api, source: str, project: str, notices: list[Json]) -> Json:
+    warned = [notice["epic"]["key"] for notice in notices if notice["epic"]["source"] == source]
+    epics = await api.every("epics", source=source, project=project, alignment="unaligned")
+    fitting = [epic for epic in epics if epic["key"] in warned and not epic["links"]]
+    if not fitting:
+        raise DemoFailed(f"No ticket of {project} was warned")
+    return fitting[-1]
+
+
+async def _show_answer(
+    console: Console, key: str, read: Callable[[], Awaitable[list[str]]], change: Coroutine[Any, Any, None]
+) -> None:
+    """Show our comment before the change, and after its webhook has led to another text."""
+    before = await read()
+    await change
+    began = time.monotonic()
+    after = before
+    while after == before:
+        if time.monotonic() - began > WAIT_SECONDS:
+            raise DemoFailed(f"The comment on {key} did not change within {WAIT_SECONDS} s")
+        await asyncio.sleep(POLL_SECONDS)
+        after = await read()
+    seconds = time.monotonic() - began
+    if len(before) != 1 or len(after) != 1:
+        raise DemoFailed(f"{key} has {len(before)} comments of Northing's, then {len(after)}, not one")
+    print_comment(console, f"The comment on {key} before", before[0])
+    print_comment(console, f"The same comment {seconds:.1f} s later", after[0])
+
+
+def _print_addresses(
+    console: Console, northing: RunningServer, trackers: Trackers, linked: str, settings: Settings
+) -> None:
+    print_heading(
+        console,
+        "Look around: edit a warned ticket, label it or comment “/northing help”; our comment answers",
+    )
+    print_addresses(
+        console,
+        [
+            ("that ticket", linked),
+            ("Jira, simulated", f"{trackers.jira_url}/"),
+            ("GitHub, simulated", f"{trackers.github_url}/"),
+            ("Northing's API", f"{northing.url}/docs"),
+            ("its admin token", northing.made_token or ""),
+            ("its log", str(_log_file(settings.data_dir))),
+        ],
+    )
+    console.print("\nCtrl-C ends the demo and leaves nothing running.")

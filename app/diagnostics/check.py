@@ -1,0 +1,207 @@
+"""`northing check`: what each login may do, what it lacks and need not have, and whether webhooks arrive.
+
+Reads the database, asks the trackers and our own door, and writes nowhere. It works beside servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.lookups import find_source
+from app.database import DatabaseNotReady, engine_for, newest_revision, why_not_ready
+from app.diagnostics.render import Checked, show
+from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
+from app.runtime import Runtime
+from app.secrets import CannotDecrypt
+from app.server.server import database_url, open_runtime
+from app.server.signals import CommandFailed
+from app.settings import Settings
+from connectors.diagnostics import Fact
+from connectors.inspector import WRITING
+from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
+
+APART_SECONDS = 60
+SHORTEST_SECRET = 8
+SEND_AGAIN = (
+    "Send them again with PATCH /api/v1/sources/{name}, or add the key used before to NORTHING_SECRET_KEY."
+)
+
+
+class NoSuchSource(CommandFailed):
+    """No source has this name; the message names those that there are."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A source, and what our own rows tell of it."""
+
+    source: SourceRow
+    webhooks: WebhookHistory
+    written_at: datetime | None
+    stopped: list[SourceProjectRow]
+
+
+async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
+    """0 where nothing is missing, else 1. Raises `NoSuchSource` and what `server.open_runtime` raises."""
+    async with database_url(settings) as url, open_runtime(settings, url, ready=_ready) as runtime:
+        async with runtime.sessions() as session:
+            await session.execute(text("SET TRANSACTION READ ONLY"))
+            northing = Checked("northing", None, await _about_database(session, runtime.clock()))
+            known = [await _load_known(session, source) for source in await _sources(session, name)]
+        found = [northing, *await asyncio.gather(*(_check_source(runtime, one) for one in known))]
+    show(found, as_json=as_json)
+    return 1 if any(fact.level == "missing" for one in found for fact in one.facts) else 0
+
+
+async def _ready(url: str) -> None:
+    """Raises `DatabaseNotReady`: a check migrates nothing."""
+    engine = engine_for(url)
+    try:
+        reason = await why_not_ready(engine)
+    finally:
+        await engine.dispose()
+    if reason is not None:
+        raise DatabaseNotReady(
+            f"Nothing can be checked: {reason}. `northing serve` migrates; else see NORTHING_DATABASE_URL"
+        )
+
+
+# --- from our own rows --------------------------------------------------------------------------
+
+
+async def _about_database(session: AsyncSession, now: datetime) -> tuple[Fact, ...]:
+    version = await session.scalar(text("SHOW server_version"))
+    its_now = await session.scalar(select(func.clock_timestamp()))
+    about = Fact("ok", "database", f"PostgreSQL {version}, schema {newest_revision()}.")
+    return about, _clocks("The database", None if its_now is None else (its_now - now).total_seconds())
+
+
+async def _sources(session: AsyncSession, name: str | None) -> list[SourceRow]:
+    if name is None:
+        return list(await session.scalars(select(SourceRow).order_by(func.lower(SourceRow.name))))
+    source = await find_source(session, name) if "\x00" not in name else None
+    if source is None:
+        names = list(await session.scalars(select(SourceRow.name).order_by(func.lower(SourceRow.name))))
+        known_sources = (
+            f"there are {', '.join(names)}" if names else "none is there yet; POST /api/v1/sources makes one"
+        )
+        raise NoSuchSource(f"There is no source {name!r}: {known_sources}")
+    return [source]
+
+
+async def _load_known(session: AsyncSession, source: SourceRow) -> _Known:
+    of_source = DeliveryRow.source_id == source.id
+    last = select(DeliveryRow.received_at).where(of_source).order_by(DeliveryRow.id.desc()).limit(1)
+    written = (
+        select(NoticeWriteRow.at)
+        .join(EpicRow, EpicRow.id == NoticeWriteRow.epic_id)
+        .where(EpicRow.source_id == source.id, NoticeWriteRow.kind != "failed")
+        .order_by(NoticeWriteRow.id.desc())
+        .limit(1)
+    )
+    stopped = select(SourceProjectRow).where(
+        SourceProjectRow.source_id == source.id, SourceProjectRow.writes_paused_at.is_not(None)
+    )
+    return _Known(
+        source,
+        WebhookHistory(await session.scalar(last), source.signature_refused_at),
+        await session.scalar(written),
+        list(await session.scalars(stopped.order_by(SourceProjectRow.key))),
+    )
+
+
+def _about_writing(known: _Known, refused_by_tracker: Collection[str]) -> Iterator[Fact]:
+    """Of projects in `told` the tracker has said by itself that nobody writes there."""
+    if known.written_at is not None:
+        yield Fact(
+            "ok", "last write", f"A ticket was last written to at {known.written_at:%Y-%m-%d %H:%M} UTC."
+        )
+    for project in known.stopped:
+        if project.key in refused_by_tracker:
+            continue
+        reason = project.writes_paused_reason or "it was refused again and again."
+        why = f"Northing stopped writing there: {reason}"
+        todo = "Give the right, or take the project out of the scope; see the source's health."
+        yield Fact("missing", WRITING, why, todo, (project.key,), writing=True)
+
+
+# --- from the tracker and the door -----------------------------------------------------------------
+
+
+async def _check_source(runtime: Runtime, known: _Known) -> Checked:
+    source = known.source
+    facts: list[Fact] = []
+    secrets: list[str] = []
+    try:
+        secrets += _secrets(runtime.cipher.decrypt(source.credentials))
+        facts += await _about_tracker(runtime, source)
+    except CannotDecrypt:
+        why = "No key of NORTHING_SECRET_KEY opens the stored credentials."
+        facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
+    except ValidationError:
+        why = "The stored credentials, scope or epics do not fit this version."
+        facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
+    refused_by_tracker = {key for fact in facts if fact.what == WRITING for key in fact.projects}
+    facts += _about_writing(known, refused_by_tracker)
+    facts += await webhook_facts(runtime, source, known.webhooks)
+    shown = (fact for one in facts for fact in _in_mode(one, source.notices))
+    return Checked(source.name, source.base_url, tuple(_without(secrets, fact) for fact in shown))
+
+
+async def _about_tracker(runtime: Runtime, source: SourceRow) -> list[Fact]:
+    connector = runtime.connect(source)
+    try:
+        found = await connector.inspect()
+    finally:
+        await connector.aclose()
+    return [*found.facts, _clocks("The tracker", found.clock_ahead)]
+
+
+def _clocks(whose: str, ahead: float | None) -> Fact:
+    if ahead is None:
+        return Fact("unknown", "clock", f"{whose} did not tell the time.")
+    if abs(ahead) <= APART_SECONDS:
+        return Fact("ok", "clock", f"{whose} and this machine agree on the time.")
+    minutes, seconds = divmod(round(abs(ahead)), 60)
+    where = "ahead of" if ahead > 0 else "behind"
+    why = f"{whose}'s clock is {minutes} min {seconds} s {where} this machine's."
+    return Fact("warning", "clock", why, "Keep this machine's clock by NTP; see whose is wrong.")
+
+
+def _in_mode(fact: Fact, notices: dict[str, Any]) -> Iterator[Fact]:
+    """What is missing for writing alone is missing only where comments are written."""
+    if not fact.writing or fact.level != "missing":
+        yield fact
+        return
+    live, only = notices.get("mode") == "live", notices.get("projects")
+    chosen = {str(key).casefold() for key in only or ()}
+    needed = tuple(key for key in fact.projects if live and (only is None or key.casefold() in chosen))
+    if needed:
+        yield replace(fact, projects=needed)
+    if spared := tuple(key for key in fact.projects if key not in needed):
+        why = f"{fact.why} Nothing is written there until notices.mode is live for it."
+        yield replace(fact, level="warning", why=why, projects=spared)
+
+
+def _secrets(credentials: Any) -> list[str]:
+    """Those long enough to be one; a short word would blacken half of what is said."""
+    held = credentials if isinstance(credentials, dict) else {}
+    values = (value for name, value in held.items() if name not in {"type", "email"})
+    return [value for value in values if isinstance(value, str) and len(value) >= SHORTEST_SECRET]
+
+
+def _without(secrets: list[str], fact: Fact) -> Fact:
+    """A tracker that repeats what it was sent must not put it on the screen."""
+    for secret in secrets:
+        fact = replace(
+            fact, why=fact.why.replace(secret, "…"), what_to_do=fact.what_to_do.replace(secret, "…")
+        )
+    return fact

@@ -1,0 +1,179 @@
+"""The timetable: what each source's `schedule` asks for is done at its moments, once in all replicas.
+
+It is kept wherever `northing serve` runs, with or without a worker. Every replica acts on every
+moment; the row in `schedule_ticks` decides who was first, and only that one opens the run. Replicas read the
+schedules when told that one has changed, and every 30 seconds, which also finds the ticks that were
+missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from apscheduler.job import Job
+from apscheduler.jobstores.base import JobLookupError
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy import and_, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.jobs.listen import listen
+from app.jobs.schedule import due_moment
+from app.runtime import Runtime
+from mappings.runs.queue import open_run
+from mappings.tables import ScheduleTickRow, SourceRow
+
+log = structlog.get_logger()
+
+CHANNEL = "northing_sources"
+REREAD_SECONDS = 30
+MODES = {"every": "incremental", "full": "full"}
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleEntry:
+    """One line of a source's schedule: its member (`every` or `full`) and what that says."""
+
+    source_id: int
+    member: str
+    line: str
+
+    @property
+    def mode(self) -> str:
+        """Of the runs it opens."""
+        return MODES[self.member]
+
+
+async def announce_schedules(session: AsyncSession) -> None:
+    """Tell every replica, once this transaction is committed, that a source was made, changed or taken."""
+    await session.execute(select(func.pg_notify(CHANNEL, "")))
+
+
+async def read_entries(session: AsyncSession) -> dict[ScheduleEntry, datetime]:
+    """Every line of every schedule, and until when it is done: its last tick, or the source's last change
+    where that is later, for nothing is made up for from before a change."""
+    entries: dict[ScheduleEntry, datetime] = {}
+    for member, mode in MODES.items():
+        rows = await session.execute(
+            select(SourceRow.id, SourceRow.schedule, SourceRow.updated_at, ScheduleTickRow.at)
+            .outerjoin(
+                ScheduleTickRow, and_(ScheduleTickRow.source_id == SourceRow.id, ScheduleTickRow.mode == mode)
+            )
+            .where(SourceRow.schedule[member].astext.is_not(None))
+        )
+        for source_id, schedule, changed_at, ticked_at in rows:
+            done = changed_at if ticked_at is None else max(changed_at, ticked_at)
+            entries[ScheduleEntry(source_id, member, schedule[member])] = done
+    return entries
+
+
+async def open_scheduled_run(runtime: Runtime, entry: ScheduleEntry, moment: datetime) -> int | None:
+    """Open the run of one moment and wake a worker for it; the run's id, or None.
+
+    None where another replica has done so, and where the source is gone or was changed meanwhile. A run
+    that is queued or under way and does as much is the one.
+    """
+    async with runtime.sessions.begin() as session:
+        # Locked first, as whoever deletes a source does, or the two could wait for each other.
+        gate = select(SourceRow.schedule, SourceRow.updated_at).where(SourceRow.id == entry.source_id)
+        source = (await session.execute(gate.with_for_update(key_share=True))).one_or_none()
+        if source is None or source.schedule[entry.member] != entry.line or moment <= source.updated_at:
+            return None
+        row = insert(ScheduleTickRow).values(source_id=entry.source_id, mode=entry.mode, at=moment)
+        first = row.on_conflict_do_update(
+            index_elements=[ScheduleTickRow.source_id, ScheduleTickRow.mode],
+            set_={"at": row.excluded.at},
+            where=ScheduleTickRow.at < row.excluded.at,
+        ).returning(ScheduleTickRow.at)
+        if (await session.execute(first)).one_or_none() is None:
+            return None
+        run = await open_run(session, entry.source_id, entry.mode, moment, due_at=moment)
+        await runtime.wake_run(session, run.id, run.mode)
+        return run.id
+
+
+@asynccontextmanager
+async def scheduler_running(runtime: Runtime) -> AsyncIterator[asyncio.Task[None]]:
+    """Keep the timetable until the block ends. The task yielded ends earlier only where it broke down."""
+    timetable = asyncio.create_task(Scheduler(runtime).keep(), name="timetable")
+    try:
+        yield timetable
+    finally:
+        timetable.cancel()
+        await asyncio.wait({timetable})
+
+
+class Scheduler:
+    """One replica's: `planned` is the next moment of each entry."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.planned: dict[ScheduleEntry, datetime] = {}
+        self._jobs: dict[ScheduleEntry, Job] = {}
+        self._runtime = runtime
+        self._changed = asyncio.Event()
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True}
+        )
+
+    async def keep(self) -> None:
+        """Until cancelled."""
+        self._scheduler.start()
+        try:
+            async with asyncio.TaskGroup() as together:
+                together.create_task(listen(self._runtime, {CHANNEL: self._changed.set}))
+                together.create_task(self._keep_reading_schedules())
+        finally:
+            self._scheduler.shutdown(wait=False)
+
+    async def _keep_reading_schedules(self) -> None:
+        while True:
+            self._changed.clear()
+            try:
+                await self.read()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("schedules not read, they stay as they were", reason=type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), REREAD_SECONDS)
+
+    async def read(self) -> None:
+        """Plan what the schedules say now, with the ticks that were missed, and forget what they no longer
+        say."""
+        async with self._runtime.sessions() as session:
+            entries = await read_entries(session)
+        now = self._runtime.clock()
+        for entry in self.planned.keys() - entries.keys():
+            self._forget(entry)
+        for entry, done in entries.items():
+            moment = due_moment(entry.line, done, now)
+            if moment is not None and (entry not in self.planned or moment < self.planned[entry]):
+                self._plan(entry, moment)
+
+    def _plan(self, entry: ScheduleEntry, moment: datetime) -> None:
+        self._forget(entry)
+        self.planned[entry] = moment
+        # A job of its own for each moment, which knows it, and which no other one keeps from running.
+        self._jobs[entry] = self._scheduler.add_job(self._open_run, "date", (entry, moment), run_date=moment)
+
+    def _forget(self, entry: ScheduleEntry) -> None:
+        if self.planned.pop(entry, None) is not None:
+            with suppress(JobLookupError):  # it has run, or runs just now
+                self._jobs.pop(entry).remove()
+
+    async def _open_run(self, entry: ScheduleEntry, moment: datetime) -> None:
+        # APScheduler cancels it when it stops, and would report that as an error.
+        with suppress(asyncio.CancelledError):
+            try:
+                run_id = await open_scheduled_run(self._runtime, entry, moment)
+                if run_id is not None:
+                    log.info("tick", source_id=entry.source_id, mode=entry.mode, run=run_id)
+            except Exception as error:  # whatever it was, the next tick goes on
+                log.error("tick failed", source_id=entry.source_id, mode=entry.mode, exc_info=error)
+            following = due_moment(entry.line, moment, self._runtime.clock())
+            if following is not None and self.planned.get(entry) == moment:
+                self._plan(entry, following)

@@ -1,0 +1,63 @@
+"""The sweep: finds due work that no job was deferred for, and deletes what is no longer needed."""
+
+from __future__ import annotations
+
+from procrastinate.jobs import Status
+from sqlalchemy import text
+
+from app.jobs.scheduler import announce_schedules
+from app.runtime import Runtime
+from mappings import retention
+from mappings.notices import claims
+from mappings.notices.withdrawal import delete_disconnected_sources
+from mappings.runs.queue import due_runs, mark_stalled
+from mappings.runs.timed import open_runs
+from mappings.webhooks.queue import delete_old_deliveries, sources_with_due_deliveries
+
+WORKER_DEAD_SECONDS = 60.0
+SWEEP_SECONDS = 15
+
+
+# While nobody works the door goes on calling. Of calls for the same work the newest is enough: who hears that
+# one sees all that the others were to tell of. One for later stands for none that is due.
+_REPEATED_JOBS = text("""
+    DELETE FROM procrastinate_jobs WHERE id = ANY(ARRAY(
+        SELECT id FROM procrastinate_jobs repeated
+        WHERE status = 'todo' AND coalesce(scheduled_at <= now(), true) AND EXISTS (
+            SELECT FROM (SELECT max(id) AS newest, task_name, args FROM procrastinate_jobs
+                WHERE status = 'todo' AND coalesce(scheduled_at <= now(), true)
+                GROUP BY task_name, args) AS calls
+            WHERE calls.task_name = repeated.task_name AND calls.args = repeated.args
+                AND calls.newest > repeated.id)
+        LIMIT 10000 FOR UPDATE SKIP LOCKED))
+""")
+
+
+async def sweep(runtime: Runtime) -> None:
+    """Wake what is due and nobody's, so that a lost wake-up costs seconds and a dead worker one lease."""
+    now = runtime.clock()
+    async with runtime.sessions.begin() as session:
+        await mark_stalled(session, now)
+        await open_runs(session, now)
+        for run_id, mode in await due_runs(session, now):
+            await runtime.wake_run(session, run_id, mode)
+        for source_id in await claims.sources_with_due_notices(session, now):
+            await runtime.wake(session, "write_tickets", source_id=source_id)
+        for source_id in await sources_with_due_deliveries(session, now):
+            await runtime.wake(session, "take_deliveries", source_id=source_id)
+    async with runtime.sessions.begin() as session:
+        if await delete_disconnected_sources(session):
+            await announce_schedules(session)
+    async with runtime.sessions.begin() as session:
+        await delete_old_deliveries(session, now)
+    async with runtime.sessions.begin() as session:
+        await retention.delete_expired(session, now)
+        await session.execute(_REPEATED_JOBS)
+    await _delete_dead_jobs(runtime)
+
+
+async def _delete_dead_jobs(runtime: Runtime) -> None:
+    """Jobs whose worker died stay `doing` for ever; what they were to do stands in our rows."""
+    jobs = runtime.queue.job_manager
+    for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=WORKER_DEAD_SECONDS):
+        await jobs.finish_job(job, Status.FAILED, delete_job=True)

@@ -1,0 +1,184 @@
+"""Metrics: what processes share is asked of the database, what one process alone knows it counts itself.
+
+So every server of an installation says the same of runs, epics, notices and trackers, whoever did the work,
+and it survives restarts. Labels are names of sources, words of our own and templates of routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, partial
+from importlib.metadata import version
+from typing import TypeVar
+
+import structlog
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import Metric
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.metrics.prometheus import Found, families
+from app.runtime import Runtime
+from app.webhooks.door import Intake
+from mappings import counters
+from mappings.sources.health_facts import (
+    LabelledCount,
+    alive_workers,
+    health_of_sources,
+    load_backlog,
+    load_job_counts,
+    load_totals,
+)
+from mappings.tables import RateLimitRow, SourceRow
+
+log = structlog.get_logger()
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each histogram that nobody reads
+
+FRESH_SECONDS = 5.0  # anybody may ask, as often as they like
+TOTALS_SECONDS = 30.0
+# Seconds for the database: then it counts as away, or the totals are left out. Prometheus gives us ten.
+QUERY_SECONDS, TOTALS_QUERY_SECONDS = 3.0, 6.0
+HTTP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+T = TypeVar("T")
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """One for each application."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._http = Histogram(
+            "northing_http_request_duration_seconds",
+            "How long this process took to answer, by method, route and class of status.",
+            ["method", "route", "status"],
+            buckets=HTTP_BOUNDS,
+            registry=self._registry,
+        )
+        self._series = cache(self._http.labels)  # there are never more than routes, for each class of status
+        self._asking = asyncio.Lock()
+        self._of: Runtime | None = None
+        self._asked_at = self._totals_at = -math.inf
+        self._totals: list[LabelledCount] = []
+        self._shared: list[Metric] = []
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        known = method if method in METHODS else "other"
+        self._series(known, route, f"{status // 100}xx").observe(seconds)
+
+    async def scrape(self, runtime: Runtime, intake: Intake) -> str:
+        """All metrics in Prometheus' text format; without those of the database while it is away."""
+        shared = await self._from_database(runtime, intake)
+        return (generate_latest(_Samples(shared)) + generate_latest(self._registry)).decode()
+
+    async def _from_database(self, runtime: Runtime, intake: Intake) -> list[Metric]:
+        async with self._asking:  # one at a time; whoever waits gets what the one before was told
+            if self._of is not runtime:
+                self._of, self._asked_at, self._totals_at = runtime, -math.inf, -math.inf
+            now = time.monotonic()
+            if now - self._asked_at >= FRESH_SECONDS:
+                if now - self._totals_at >= TOTALS_SECONDS:
+                    self._totals = await _answer(runtime, TOTALS_QUERY_SECONDS, load_totals) or []
+                    self._totals_at = time.monotonic()
+                found = await _answer(runtime, QUERY_SECONDS, partial(_found, runtime, intake, self._totals))
+                self._shared = families(found, version("northing"))
+                self._asked_at = time.monotonic()
+            return self._shared
+
+
+class _Samples:
+    """A collector of what is known already."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+async def _answer(runtime: Runtime, seconds: float, ask: Callable[[AsyncSession], Awaitable[T]]) -> T | None:
+    """None where the database does not answer in time."""
+    try:
+        async with asyncio.timeout(seconds), runtime.sessions() as session:
+            # What we have given up must not go on over there.
+            await session.execute(text(f"SET LOCAL statement_timeout = '{seconds:g}s'"))
+            return await ask(session)
+    except Exception as error:  # whatever it is, the other metrics are to be seen
+        log.warning("no metrics of the database", reason=type(error).__name__)
+        return None
+
+
+async def _found(
+    runtime: Runtime, intake: Intake, totals: Sequence[LabelledCount], session: AsyncSession
+) -> Found:
+    await intake.write_counts_now()
+    rows = (await session.scalars(select(SourceRow))).all()
+    now = runtime.clock()
+    fares = await health_of_sources(session, rows, now)
+    return Found(
+        now=now,
+        wall_time=datetime.now(UTC),
+        sources={row.id: row.name for row in rows},
+        health={row.id: fares[row.id][1].state for row in rows},
+        counts=[*totals, *await load_backlog(session, now)],
+        counters=await counters.all_counters(session),
+        rate_limits=(await session.scalars(select(RateLimitRow))).all(),
+        jobs=await load_job_counts(session),
+        workers=await alive_workers(session),
+    )
+
+
+class Timed:
+    """Counts how long each request took, by the template of its route: an address itself may be anything."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, templates: Callable[[], Templates]) -> None:
+        self.app, self.metrics = app, metrics
+        self._templates = cache(templates)  # asked when all routes are there
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        finally:
+            route = self._templates().of(scope)
+            self.metrics.answered(scope["method"], route, status, time.perf_counter() - begun)
+
+
+def templates_of(app: FastAPI) -> Templates:
+    """The routes of an application that is whole, and what is mounted in it."""
+    contexts = [(one.original_route, one.path or "/", one.methods) for one in iter_route_contexts(app.routes)]
+    return Templates(
+        {id(route): path for route, path, _ in contexts},
+        frozenset(path for _, path, methods in contexts if methods is None),
+    )
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Names for what answered a request; there are never more of them than routes."""
+
+    of_routes: Mapping[int, str]
+    mounts: frozenset[str]
+
+    def of(self, scope: Scope) -> str:
+        mount = scope.get("root_path")
+        return self.of_routes.get(id(scope.get("route")), mount if mount in self.mounts else "unmatched")

@@ -1,0 +1,110 @@
+"""How a run ended, and what that says of its source's health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.secrets import CannotDecrypt
+from connectors.base import ConnectorError, Unauthorized, Unavailable
+from mappings.tables import SourceRow
+
+MOST_NAMED = 3
+REPORT = "See whether the tracker itself is well; if it is, open an issue with this message."
+HELD_BY_OLDER_SOURCE = "held by an older source"
+
+
+@dataclass
+class RunResult:
+    """How a run ended: `state` and, where it is not `succeeded`, the error as the API shows it."""
+
+    state: str = "succeeded"
+    error: dict[str, Any] | None = None
+    overlaps: list[str] = field(default_factory=list)
+
+    @classmethod
+    def failed(cls, error: ConnectorError | CannotDecrypt) -> Self:
+        if isinstance(error, ConnectorError):
+            return cls("failed", error_of(error.code, error.message, error.what_to_do or REPORT))
+        message = "The stored credentials cannot be opened with the present key."
+        what_to_do = "Send the credentials again with PATCH, or add the old key to NORTHING_SECRET_KEY."
+        return cls("failed", error_of("sealed", message, what_to_do))
+
+    @classmethod
+    def broken(cls, error: Exception) -> Self:
+        """A fault of our own. Its words may repeat what a tracker sent, so they are for the log alone."""
+        message = f"Northing broke down over this run ({type(error).__name__})."
+        return cls(
+            "failed", error_of("internal", message, "Open an issue with what the log says of the run.")
+        )
+
+
+def error_of(code: str, message: str, what_to_do: str) -> dict[str, Any]:
+    return {"code": code, "message": message, "what_to_do": what_to_do}
+
+
+async def record_health(
+    session: AsyncSession, source_id: int, outcome: RunResult, now: datetime, *, whole: bool
+) -> None:
+    """What a run's end says of its source, for the person who runs Northing.
+
+    Only a run that read the whole knows all overlaps; any other leaves standing what such a one found.
+    """
+    state = {"succeeded": "ok", "partial": "degraded"}.get(outcome.state, "failing")
+    error = outcome.error or {}
+    message, what_to_do = error.get("message", ""), error.get("what_to_do", "")
+    if state == "ok" and (overlap := await _overlap(session, source_id, outcome, whole=whole)):
+        state, message = "degraded", overlap
+        what_to_do = "Narrow the scope of one of the two sources."
+    await _set_health(session, source_id, state, message or "The last sync read everything.", what_to_do, now)
+
+
+async def _overlap(session: AsyncSession, source_id: int, outcome: RunResult, *, whole: bool) -> str | None:
+    previous = select(SourceRow.health_message).where(
+        SourceRow.id == source_id, SourceRow.health_message.contains(HELD_BY_OLDER_SOURCE)
+    )
+    if not whole and (message := await session.scalar(previous)) is not None:
+        return message
+    if not outcome.overlaps:
+        return None
+    shown = ", ".join(outcome.overlaps[:MOST_NAMED])
+    return f"{len(outcome.overlaps)} of its epics: {HELD_BY_OLDER_SOURCE} ({shown})."
+
+
+async def record_waiting(
+    session: AsyncSession,
+    source_id: int,
+    error: Unavailable,
+    until: datetime,
+    now: datetime,
+    *,
+    nothing_read: bool,
+) -> None:
+    """`in_vain`: it has waited for long and not read a single epic."""
+    state = "failing" if nothing_read else "degraded"
+    message = f"{error.message} Going on at {until:%Y-%m-%d %H:%M:%S} UTC."
+    await _set_health(session, source_id, state, message, error.what_to_do, now)
+
+
+async def record_refusal_in_health(
+    session: AsyncSession, source_id: int, key: str, error: ConnectorError, now: datetime
+) -> None:
+    """A ticket that the tracker would not let us fetch or write."""
+    state = "failing" if isinstance(error, Unauthorized) else "degraded"
+    await _set_health(session, source_id, state, f"{key}: {error.message}", error.what_to_do or REPORT, now)
+
+
+async def _set_health(
+    session: AsyncSession, source_id: int, state: str, message: str, what_to_do: str, now: datetime
+) -> None:
+    await session.execute(
+        update(SourceRow)
+        .where(SourceRow.id == source_id)
+        .values(
+            health_state=state, health_message=message, health_what_to_do=what_to_do, health_checked_at=now
+        )
+    )

@@ -1,0 +1,107 @@
+"""Stored secrets: sealed with Fernet, opened only where a tracker is called."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.settings import Settings, WrongSetting
+from mappings.tables import SourceRow
+
+
+class CannotDecrypt(Exception):
+    """A stored secret that none of the keys opens; the source's credentials must be sent again."""
+
+
+class SecretCipher:
+    """Seals with the first key, opens with any of them."""
+
+    def __init__(self, keys: list[str]) -> None:
+        self._first = Fernet(keys[0])
+        self._all = MultiFernet([Fernet(key) for key in keys])
+
+    def encrypt(self, secret: Any) -> bytes:
+        return self._all.encrypt(json.dumps(secret).encode())
+
+    def decrypt(self, encrypted: bytes) -> Any:
+        """Raises `CannotOpen`."""
+        try:
+            return json.loads(self._all.decrypt(encrypted))
+        except InvalidToken:
+            raise CannotDecrypt("no key opens this secret") from None
+
+    def reencrypted(self, encrypted: bytes) -> bytes | None:
+        """The same secret under the first key; None if it is already. Raises `CannotOpen`."""
+        try:
+            self._first.decrypt(encrypted)
+            return None
+        except InvalidToken:
+            pass
+        try:
+            return self._all.rotate(encrypted)
+        except InvalidToken:
+            raise CannotDecrypt("no key opens this secret") from None
+
+
+def cipher_for(settings: Settings) -> SecretCipher:
+    """The vault with the keys of the settings, else with the key kept in the data folder."""
+    keys = [key.get_secret_value() for key in settings.secret_key]
+    return SecretCipher(keys or [_kept_key(settings.data_dir / "secret.key")])
+
+
+def _kept_key(path: Path) -> str:
+    """Made once, readable by its owner alone, and never half written whoever else starts now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    if not path.exists():
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(Fernet.generate_key())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            pass  # another process was first: its key stands
+        finally:
+            fresh.unlink()
+    key = path.read_text().strip()
+    try:
+        Fernet(key)
+    except ValueError:
+        raise WrongSetting(f"{path} does not hold a Fernet key; restore it from a backup") from None
+    return key
+
+
+async def reencrypt_secrets(session: AsyncSession, cipher: SecretCipher) -> list[str]:
+    """Seal every stored secret with the first key; the names of sources that no key opens.
+
+    Raises `WrongSetting` if the keys open none of the stored secrets at all.
+    """
+    opened, unopened = 0, []
+    for source in await session.scalars(select(SourceRow).order_by(SourceRow.id).with_for_update()):
+        try:
+            reencrypted = cipher.reencrypted(source.credentials)
+            source.credentials = reencrypted or source.credentials
+            if source.webhook_secret is not None:
+                reencrypted = cipher.reencrypted(source.webhook_secret)
+                source.webhook_secret = reencrypted or source.webhook_secret
+            opened += 1
+        except CannotDecrypt:
+            unopened.append(source.name)
+            source.health_state = "failing"
+            source.health_message = "The stored credentials cannot be opened with the present key."
+            source.health_what_to_do = (
+                "Send the credentials again, or add the old key to NORTHING_SECRET_KEY."
+            )
+    if unopened and not opened:
+        raise WrongSetting(
+            "NORTHING_SECRET_KEY opens none of the stored secrets; add the key that was used before"
+        )
+    return unopened

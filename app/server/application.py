@@ -1,0 +1,127 @@
+"""The web application: routes, errors, and what OpenAPI says of them."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.metadata import version
+from types import ModuleType
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi_offline import FastAPIOffline
+
+from app.api import (
+    audit_log,
+    check_ins,
+    cycles,
+    deliveries,
+    disconnecting,
+    epics,
+    findings,
+    health,
+    key_results,
+    links,
+    metrics,
+    notices,
+    objectives,
+    policy,
+    problems,
+    removals,
+    rules,
+    runs,
+    sources,
+    tokens,
+    webhooks,
+)
+from app.api.deps import GuardedRouter, carries, check_role, refuse_strange_parameters
+from app.api.problems import answers
+from app.auth.authenticator import Authenticator
+from app.metrics.collector import Metrics, Timed, templates_of
+from app.runtime import Runtime
+from app.web import pages
+from app.web.headers import Headers
+from app.webhooks.door import Intake
+
+DESCRIPTION = """
+Northing ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when
+the tie is missing.
+
+Every call of `/api/v1` needs `Authorization: Bearer …`; what a token may do is its role's: `viewer`,
+`editor` or `admin`. Errors are RFC 9457 problem documents.
+Times are RFC 3339 in UTC. Lists answer `items` and `next`; send `next` as `cursor` for more.
+"""
+
+
+def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> FastAPI:
+    """The application around a runtime that is ready to use."""
+    # Its documentation page takes the script from an installed package, not from a CDN.
+    app = FastAPIOffline(
+        title="Northing",
+        version=version("northing"),
+        description=DESCRIPTION,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.runtime = runtime
+    app.state.intake = intake
+    app.state.authenticator = Authenticator(admin_token_hash)
+    app.state.metrics = Metrics()
+    app.add_middleware(Headers)
+    app.add_middleware(Timed, metrics=app.state.metrics, templates=partial(templates_of, app))
+    problems.install(app)
+    _describe_problems(app)
+    # First and without a router around it, for routes are tried in turn and this one is in a hurry.
+    app.router.routes[:0] = webhooks.router.routes
+    app.include_router(health.router)
+    app.include_router(metrics.router)
+    app.include_router(_api())
+    app.include_router(pages.router)
+    app.mount("/static", pages.static)
+    return app
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """FastAPI knows models of `application/json` only, so the schema of the other is put in by hand."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schema = problems.ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(schema.pop("$defs"))
+        schemas["ProblemDocument"] = schema
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _api() -> APIRouter:
+    refusals = answers(401, 403, 413, 422, 429)
+    refusals[429] |= carries(429, "Retry-After")[429]
+    api = GuardedRouter(
+        prefix="/api/v1",
+        dependencies=[Depends(check_role), Depends(refuse_strange_parameters)],
+        responses=refusals,
+    )
+    modules: tuple[ModuleType, ...] = (
+        sources,
+        disconnecting,
+        runs,
+        removals,
+        cycles,
+        objectives,
+        key_results,
+        check_ins,
+        rules,
+        links,
+        epics,
+        findings,
+        notices,
+        policy,
+        deliveries,
+        tokens,
+        audit_log,
+    )
+    for module in modules:
+        api.include_router(module.router)
+    return api

@@ -1,0 +1,299 @@
+"""The server process: HTTP, worker and timetable around one runtime, started and stopped as one."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+import structlog
+import uvicorn
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, newest_revision, sessions_for
+from app.embedded import Server as EmbeddedServer
+from app.embedded import acquire
+from app.embedded.watch import watched
+from app.jobs.queue import queue_for
+from app.jobs.scheduler import scheduler_running
+from app.jobs.worker import worker_running
+from app.runtime import Runtime
+from app.secrets import cipher_for
+from app.server.bootstrap import prepare_installation
+from app.server.signals import CommandFailed
+from app.settings import Settings, WrongSetting
+from app.webhooks.door import Intake
+from mappings.notices import claims
+from mappings.tables import RunRow
+from mappings.webhooks.queue import release_deliveries
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+log = structlog.get_logger()
+
+DATABASE = "northing"
+BACKLOG = 2048
+# For requests to end by themselves. A stop takes ten seconds at most: five for these and, side by side, for
+# jobs (`sweeper`), and what follows is short, or cut short.
+STOP_SECONDS = 5
+RELEASE_SECONDS = 1.5
+
+T = TypeVar("T")
+
+
+class CannotListen(CommandFailed):
+    """The address is not to be had."""
+
+
+class TaskEnded(CommandFailed):
+    """A part of the server ended by itself; the log says why."""
+
+
+# --- the address --------------------------------------------------------------------------------
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """A socket that listens from now on, so that a port in use is known before anything else is started.
+
+    Port 0 is any free one. Raises `CannotListen`, or `WrongSetting` where the host is not this machine.
+    """
+    try:
+        found = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError):
+        raise WrongSetting(f"NORTHING_HOST {host!r} is not an address of this machine") from None
+    # `localhost` has two: everybody tries 127.0.0.1, not everybody ::1.
+    family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _listen_error(error, host, port) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _listen_error(error: OSError, host: str, port: int) -> Exception:
+    if error.errno == errno.EADDRINUSE:
+        return CannotListen(f"Port {port} on {host} is in use; end what uses it, or set NORTHING_PORT")
+    if error.errno == errno.EACCES:
+        return CannotListen(f"Port {port} is closed to this user; set NORTHING_PORT to 1024 or above")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return WrongSetting(f"NORTHING_HOST {host!r} is not an address of this machine")
+    return CannotListen(f"Cannot listen on {host} port {port}: {error.strerror}")
+
+
+# --- the database and the runtime on it -----------------------------------------------------------
+
+
+@asynccontextmanager
+async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
+    """A handle on the data folder's PostgreSQL. Raises `EmbeddedDatabaseError`."""
+    starting = asyncio.ensure_future(asyncio.to_thread(acquire, settings.data_dir))
+    try:
+        server = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # A thread cannot be stopped on its way, and what it starts must not outlive us.
+        await asyncio.to_thread((await starting).release)
+        raise
+    try:
+        async with watched(server):
+            yield server
+    finally:
+        await asyncio.to_thread(server.release)
+
+
+@asynccontextmanager
+async def database_url(settings: Settings) -> AsyncIterator[str]:
+    """The URL of the database in force: the one of the settings, else Northing's own in the data folder."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    async with embedded_server(settings) as server:
+        await asyncio.to_thread(server.create_database, DATABASE)
+        yield server.url(DATABASE)
+
+
+@asynccontextmanager
+async def open_runtime(
+    settings: Settings, url: str, *, ready: Callable[[str], Awaitable[None]] | None = None
+) -> AsyncIterator[Runtime]:
+    """A runtime on the database at `url`, which is migrated first; or `ready` sees to it that it is.
+
+    Raises `DatabaseNotReady`, `WrongSetting`.
+    """
+    cipher = cipher_for(settings)
+    await (asyncio.to_thread(migrate, url) if ready is None else ready(url))
+    listen_url = url
+    if settings.listen_url is not None:
+        listen_url = settings.listen_url.get_secret_value()
+        await asyncio.to_thread(_check_listen_url, listen_url, url)
+    async with AsyncExitStack() as exits:
+        engine, queue = engine_for(url), queue_for(listen_url)
+        exits.push_async_callback(engine.dispose)
+        await exits.enter_async_context(queue.open_async())
+        runtime = Runtime(settings, engine, sessions_for(engine), cipher, queue)
+        exits.push_async_callback(_release_claims, runtime)
+        yield runtime
+
+
+def _check_listen_url(listen_url: str, url: str) -> None:
+    """Both have to lead to one database, for jobs are fetched where they are listened for."""
+    try:
+        direct = psycopg.connect(libpq_url(listen_url), connect_timeout=10)
+    except psycopg.OperationalError as error:
+        reason = " ".join(str(error).split())
+        raise DatabaseNotReady(f"NORTHING_LISTEN_URL leads to no database we may use: {reason}") from None
+    # Advisory locks belong to a database, and anybody may take them, through any pooler.
+    lock, key = "SELECT pg_try_advisory_xact_lock(%s)", (secrets.randbits(62),)
+    with closing(direct), psycopg.connect(libpq_url(url), connect_timeout=10) as ordinary:
+        ordinary.execute(lock, key)
+        if direct.execute(lock, key).fetchone() == (True,):
+            raise DatabaseNotReady(
+                "NORTHING_LISTEN_URL leads to another database than NORTHING_DATABASE_URL; "
+                "set it to a direct connection to the same one"
+            )
+
+
+async def _release_claims(runtime: Runtime) -> None:
+    """What our stop cuts short is anybody's at once, not only when its lease ends."""
+    claimed_here = RunRow.claimed_by.startswith(runtime.worker, autoescape=True)
+    unfinished = update(RunRow).where(claimed_here, RunRow.finished_at.is_(None))
+    try:
+        async with asyncio.timeout(RELEASE_SECONDS), runtime.sessions.begin() as session:
+            await session.execute(unfinished.values(claimed_by=None, claimed_until=None))
+            await release_deliveries(session, runtime.worker)
+            await claims.release_claims_of_worker(session, runtime.worker, runtime.clock())
+    except (SQLAlchemyError, TimeoutError) as error:
+        log.warning("nothing given back, the leases have to end", reason=type(error).__name__)
+
+
+# --- everything together --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that runs. `made_token` is the admin token if this start made it, to be shown once."""
+
+    url: str
+    made_token: str | None
+    tasks: Collection[asyncio.Task[None]]
+
+
+@asynccontextmanager
+async def run_server(
+    settings: Settings, url: str, listener: socket.socket, *, worker: bool = True
+) -> AsyncIterator[RunningServer]:
+    """Northing on the database at `url`, answering on `listener`, until the block ends.
+
+    Without `worker` it answers and keeps the timetable, and leaves every job to other processes. Errors are
+    those of `opened`.
+    """
+    from app.server.application import (
+        create_app,  # half a second to import, which no other command has to pay
+    )
+
+    host, port = listener.getsockname()[:2]
+    settings = settings.model_copy(update={"port": port})
+    async with open_runtime(settings, url) as runtime, Intake(url, runtime.queue) as intake:
+        token_hash, made = await prepare_installation(runtime)
+        web = WebServer(create_app(runtime, intake, token_hash))
+        async with AsyncExitStack() as stopping:
+            tasks = [await stopping.enter_async_context(web.serving(listener))]
+            tasks.append(await stopping.enter_async_context(scheduler_running(runtime)))
+            if worker:
+                tasks.append(await stopping.enter_async_context(worker_running(runtime)))
+            # Runs first of all: the last requests and the last jobs end side by side.
+            stopping.callback(web.stop)
+            yield RunningServer(f"http://{f'[{host}]' if ':' in host else host}:{port}", made, tasks)
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn that leaves signals to us and says when it is ready."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+        self._ready = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready.set()
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    @asynccontextmanager
+    async def serving(self, listener: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.serve(sockets=[listener]), name="web server")
+        try:
+            await run_until_exit([task], self._ready.wait())
+            yield task
+        finally:
+            self.stop()
+            await asyncio.wait({task})
+
+
+async def run_until_exit(tasks: Collection[asyncio.Task[None]], work: Coroutine[Any, Any, T]) -> T:
+    """Do `work` while every part lives. Raises `BrokeDown` as soon as one ends, which none should."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for ended in tasks:
+            if ended.done():
+                log.error("a part of the server ended", ended=ended.get_name(), exc_info=ended.exception())
+                raise TaskEnded(f"The {ended.get_name()} broke down; the log says why")
+        return await task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def serve(settings: Settings, print_line: Callable[[str], None], *, worker: bool = True) -> None:
+    """`northing serve`, until cancelled. `say` gets what is for the person at the terminal."""
+    listener = open_listener(settings.host, settings.port)
+    with closing(listener):
+        async with (
+            database_url(settings) as url,
+            run_server(settings, url, listener, worker=worker) as northing,
+        ):
+            if northing.made_token is not None:
+                print_line(f"Admin token, shown this once: {northing.made_token}")
+            print_line(f"Northing serves {northing.url}, its API is described at {northing.url}/docs")
+            await run_until_exit(northing.tasks, asyncio.Event().wait())
+
+
+async def upgrade(settings: Settings, print_line: Callable[[str], None]) -> int:
+    """`northing db upgrade`."""
+    async with database_url(settings) as url:
+        await asyncio.to_thread(migrate, url)
+    print_line(f"The database is at {newest_revision()}.")
+    return 0

@@ -1,0 +1,82 @@
+"""The process around the event loop: told to stop by a signal, it stops in order, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
+
+from uvicorn.loops.auto import auto_loop_factory
+
+THREADS_SECONDS = 0.5
+# A stop that takes longer, whatever hangs, is cut: what is not given back comes free with its lease.
+LONGEST_STOP_SECONDS = 9.5
+
+
+class CommandFailed(Exception):
+    """A command cannot go on. The message is one line: what is wrong, and what to do.
+
+    `code`: how the process ends.
+    """
+
+    code = 1
+
+
+def run_command(main: Coroutine[Any, Any, int], *, stopped: int = 0) -> NoReturn:
+    """Run `main` and end the process with its exit code.
+
+    SIGINT or SIGTERM cancels it; then the code is `stopped`. Signals that follow change nothing: the first
+    one is being obeyed. A request to a tracker may hold a thread for half a minute, and Python waits for
+    its threads; after a signal such a thread is left behind.
+    """
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        signalled, code = runner.run(_until_signalled(main, stopped))
+        if signalled and not _threads_end():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)
+
+
+async def _until_signalled(main: Coroutine[Any, Any, int], stopped: int) -> tuple[bool, int]:
+    loop = asyncio.get_running_loop()
+    threads = ThreadPoolExecutor(thread_name_prefix="northing")
+    loop.set_default_executor(threads)
+    task = asyncio.ensure_future(main)
+    signalled = False
+    last = threading.Timer(LONGEST_STOP_SECONDS, os._exit, [stopped])
+    last.daemon = True
+
+    def stop() -> None:
+        nonlocal signalled
+        if not signalled:
+            signalled = True
+            last.start()
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        code = await task
+        return signalled, code
+    except asyncio.CancelledError:
+        if not signalled:
+            raise
+        return signalled, stopped
+    finally:
+        last.cancel()
+        threads.shutdown(wait=False)
+
+
+def _threads_end() -> bool:
+    deadline = time.monotonic() + THREADS_SECONDS
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    return all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate())

@@ -1,0 +1,72 @@
+"""`northing worker`: a process that does jobs and nothing else, beside `northing serve`.
+
+Jobs and the sweep, without HTTP and timetable. It migrates nothing: the servers do, and it waits for
+them, so that the order in which processes are started does not matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from app.database import DatabaseNotReady, engine_for, why_not_ready
+from app.jobs.listen import notifications_checked
+from app.jobs.worker import worker_running
+from app.runtime import Runtime
+from app.secrets import reencrypt_secrets
+from app.server.server import database_url, open_runtime, run_until_exit
+from app.settings import Settings
+
+log = structlog.get_logger()
+
+READY_SECONDS = 60
+POLL_SECONDS = 0.5
+
+Print = Callable[[str], None]
+
+
+async def run_worker_process(settings: Settings, print_line: Print) -> int:
+    """Until cancelled. `say` gets what is for the person at the terminal.
+
+    Raises `DatabaseNotReady` where no server has migrated the database within a minute, `WrongSetting`
+    where the keys open none of the stored secrets, `BrokeDown` where the worker ends by itself.
+    """
+    async with (
+        database_url(settings) as url,
+        open_runtime(settings, url, ready=partial(wait_until_ready, print_line=print_line)) as runtime,
+    ):
+        await _check_keys(runtime)
+        async with notifications_checked(runtime), worker_running(runtime) as worker:
+            print_line(f"Northing does jobs on database {runtime.engine.url.database} as {runtime.worker}")
+            await run_until_exit([worker], asyncio.Event().wait())
+    return 0
+
+
+async def wait_until_ready(url: str, print_line: Print, seconds: float = READY_SECONDS) -> None:
+    """Wait for a schema of this version; `say` what is missing. Raises `DatabaseNotReady`."""
+    engine = engine_for(url)
+    deadline, printed = time.monotonic() + seconds, None
+    try:
+        while (reason := await why_not_ready(engine)) is not None:
+            if time.monotonic() > deadline:
+                raise DatabaseNotReady(
+                    f"After {seconds:g} s still {reason}; start `northing serve`, which migrates the "
+                    "database, or check NORTHING_DATABASE_URL"
+                )
+            if reason != printed:
+                print_line(f"Waiting for the database: {reason}")
+                printed = reason
+            await asyncio.sleep(POLL_SECONDS)
+    finally:
+        await engine.dispose()
+
+
+async def _check_keys(runtime: Runtime) -> None:
+    """With a key that opens nothing every run taken up here would fail."""
+    async with runtime.sessions.begin() as session:
+        for name in await reencrypt_secrets(session, runtime.cipher):
+            log.error("no key opens the credentials of a source", source=name)

@@ -1,0 +1,150 @@
+"""One claim's deliveries, and the ways they end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.run_result import RunResult, error_of
+from app.runtime import Runtime
+from app.secrets import CannotDecrypt
+from connectors.base import ConnectorError, Hint, Unavailable
+from mappings import backoff, counters
+from mappings.epics.upsert import UpsertResult
+from mappings.runs.queue import open_run
+from mappings.tables import DeliveryRow, SourceRow
+from mappings.webhooks.queue import end_deliveries, pause_deliveries, postpone_deliveries
+
+log = structlog.get_logger()
+
+# A delivery that was claimed so often and never ended takes its worker down with it.
+# Begun twice in vain it is claimed alone (`queue.SUSPECT_ATTEMPTS`), so that a deadly one gives up itself only.
+MOST_ATTEMPTS = 10
+
+
+class GivenUp(Exception):
+    """A delivery that was begun again and again and never ended."""
+
+
+@dataclass(slots=True)
+class ParsedDelivery:
+    """One delivery and what it hints at."""
+
+    delivery: DeliveryRow
+    hint: Hint
+    payload: object = None
+
+    @property
+    def id(self) -> int:
+        return self.delivery.id
+
+
+@dataclass
+class Batch:
+    """What `owner` has claimed of a source's deliveries."""
+
+    runtime: Runtime
+    source: SourceRow
+    owner: str
+
+    async def open_run(
+        self, session: AsyncSession, found: UpsertResult | None = None, seen: int = 0, requests: int = 0
+    ) -> int:
+        """The run that judges what was found, its job woken in the same transaction."""
+        run = await open_run(session, self.source.id, "evaluate", self.runtime.clock())
+        run.seen, run.requests = seen, requests
+        if found is not None:
+            run.created, run.updated = found.created, found.updated
+            run.deleted, run.skipped = found.deleted, found.skipped
+        await session.flush()
+        await self.runtime.wake_run(session, run.id, run.mode)
+        return run.id
+
+    async def end(
+        self,
+        all_parsed: Sequence[ParsedDelivery],
+        state: str,
+        reason: str | None = None,
+        *,
+        run_id: int | None = None,
+    ) -> None:
+        if all_parsed:
+            async with self.runtime.sessions.begin() as session:
+                await self.record_end(session, all_parsed, state, reason=reason, run_id=run_id)
+
+    async def record_end(
+        self,
+        session: AsyncSession,
+        all_parsed: Sequence[ParsedDelivery],
+        state: str,
+        *,
+        reason: str | None = None,
+        error: dict[str, Any] | None = None,
+        run_id: int | None = None,
+    ) -> None:
+        """The last step of the caller's transaction: what became of each. It is logged once that is true."""
+        ids = [parsed.id for parsed in all_parsed]
+        ended_ids = await end_deliveries(
+            session, self.owner, ids, state, reason=reason, error=error, run_id=run_id
+        )
+        ended = [parsed.delivery for parsed in all_parsed if parsed.id in ended_ids]
+        now = self.runtime.clock()
+        took = [(now - delivery.received_at).total_seconds() for delivery in ended]
+        await counters.add_count(session, self.source.id, "delivery", state, took=took)
+
+        def log_ended(_: object) -> None:
+            for delivery in ended:
+                log.info(
+                    "webhook worked on",
+                    delivery=delivery.id,
+                    remote_id=delivery.remote_id,
+                    deliveries=[delivery.remote_id],  # of those it came with nothing is said here
+                    state=state,
+                    reason=reason,
+                    error=error and error["code"],
+                    opened_run=run_id,
+                )
+
+        event.listen(session.sync_session, "after_commit", log_ended, once=True)
+
+    async def postpone(self, all_parsed: Sequence[ParsedDelivery], until: datetime) -> None:
+        async with self.runtime.sessions.begin() as session:
+            await postpone_deliveries(session, self.owner, [parsed.id for parsed in all_parsed], until)
+
+    async def wait(self, all_parsed: Sequence[ParsedDelivery], error: Unavailable) -> None:
+        """The tracker says later; `parts` are what was worked on."""
+        now = self.runtime.clock()
+        pause = error.retry_delay(
+            backoff.deliveries_in_trouble_for((parsed.delivery for parsed in all_parsed), now)
+        )
+        await self.pause(now + pause, error, call_after=None if error.has_retry_after else pause)
+
+    async def pause(
+        self, until: datetime, error: ConnectorError, *, call_after: timedelta | None = None
+    ) -> None:
+        shown = error_of(error.code, error.message, error.what_to_do)
+        async with self.runtime.sessions.begin() as session:
+            await pause_deliveries(session, self.owner, until, shown)
+            if call_after is not None:
+                await self.runtime.wake(
+                    session, "take_deliveries", after=call_after, source_id=self.source.id
+                )
+        log.warning("webhooks wait", reason=error.message, until=until.isoformat())
+
+    async def fail(self, all_parsed: Sequence[ParsedDelivery], error: Exception) -> None:
+        if isinstance(error, (ConnectorError, CannotDecrypt)):
+            shown = RunResult.failed(error).error
+        elif isinstance(error, GivenUp):
+            what = f"Given up: it was begun {MOST_ATTEMPTS} times and never ended."
+            shown = error_of("given_up", what, "See in the log what happened; then replay it.")
+        else:
+            what = f"Northing broke down over this webhook ({type(error).__name__})."
+            shown = error_of("internal", what, "Open an issue with what the log says of it.")
+        async with self.runtime.sessions.begin() as session:
+            await self.record_end(session, all_parsed, "failed", error=shown)

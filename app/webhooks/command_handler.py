@@ -1,0 +1,182 @@
+"""Doing what a comment on a ticket asks for. Reading it is `mappings.commands.parse`; the answer is the notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.audit import set_actor
+from app.runtime import Runtime
+from connectors.base import TicketComment
+from mappings.commands.parse import (
+    Command,
+    HelpCommand,
+    InvalidCommand,
+    LinkCommand,
+    SnoozeCommand,
+    command_text,
+    help_text,
+    joined_answer,
+    not_live_text,
+    nothing_to_snooze_text,
+    parse_commands,
+    unknown_keys_text,
+)
+from mappings.evaluation import invalidate
+from mappings.evaluation.context import EvaluationContext
+from mappings.evaluation.load import epic_of, may_be_on_ticket
+from mappings.evaluation.operations import clear_answer, set_finding
+from mappings.goals.key_results import KeyResult, is_live, why_not_live
+from mappings.links.operations import link_manually
+from mappings.locks import lock_epics, lock_goals_exclusive
+from mappings.tables import CommandCommentRow, EpicRow, FindingRow, NoticeRow, SourceRow
+
+log = structlog.get_logger()
+
+_AUTHOR_SHOWN = 100
+SNOOZABLE = ("open", "snoozed")
+
+
+async def execute_commands(
+    runtime: Runtime, session: AsyncSession, source: SourceRow, epic: EpicRow, comment: TicketComment
+) -> bool:
+    """Do what `comment` on the ticket of `epic` asks for, once; whether the epic is to be judged now.
+
+    The transaction is the caller's and must not hold rows of epics yet: the goals' lock comes first.
+    True means that the epic is marked, and that the caller has to open a run that judges it.
+    """
+    now = runtime.clock()
+    allowed = comment.may_steer and not comment.ours
+    asked = parse_commands(comment.lines, now) if allowed else ()
+    if not asked:
+        return False
+    await lock_goals_exclusive(session)
+    present = await lock_epics(session, [epic.id])
+    if not present or present[0].removed_at is not None:
+        return False
+    row = present[0]
+    author = _author_name(comment.author)
+    # Later than any judgement so far: what the next one changes is this command's own doing.
+    at = now if row.evaluated_at is None else max(now, row.evaluated_at)
+    command_row = await _claim_comment(session, row.id, comment, author, asked, at)
+    if command_row is None:
+        return False
+    set_actor(session, f"{source.name}: {author} on {row.key}")
+    answer = await _CommandRun(runtime, session, source, row, author, now).execute(asked)
+    await clear_answer(session, row.id)
+    command_row.answer = answer if await _has_comment(session, row.id) else None
+    await invalidate.mark_for_evaluation(session, select(EpicRow.id).where(EpicRow.id == row.id), now)
+    log.info(
+        "command on a ticket", epic=row.key, commands=len(command_row.commands), answered=answer is not None
+    )
+    return True
+
+
+def _author_name(author: str) -> str:
+    """As it may be stored and shown: one line, not long."""
+    return "".join(char for char in author if char.isprintable())[:_AUTHOR_SHOWN] or "somebody"
+
+
+async def _claim_comment(
+    session: AsyncSession,
+    epic_id: int,
+    comment: TicketComment,
+    author: str,
+    asked: tuple[Command, ...],
+    at: datetime,
+) -> CommandCommentRow | None:
+    """This comment's row, None where it was obeyed before: a comment is told of by many deliveries."""
+    made = insert(CommandCommentRow)
+    first = await session.scalars(
+        made.values(
+            epic_id=epic_id,
+            remote_id=comment.id,
+            author=author,
+            commands=[command_text(command) for command in asked if not isinstance(command, InvalidCommand)],
+            at=at,
+        )
+        # A comment of mistakes alone did nothing yet, and may be corrected.
+        .on_conflict_do_update(
+            index_elements=[CommandCommentRow.epic_id, CommandCommentRow.remote_id],
+            set_={"commands": made.excluded.commands, "author": made.excluded.author, "at": at},
+            where=func.cardinality(CommandCommentRow.commands) == 0,
+        )
+        .returning(CommandCommentRow)
+    )
+    return first.one_or_none()
+
+
+async def _has_comment(session: AsyncSession, epic_id: int) -> bool:
+    """Where nothing of ours stands on the ticket nothing is answered."""
+    notice = (await session.scalars(select(NoticeRow).where(NoticeRow.epic_id == epic_id))).one_or_none()
+    return notice is not None and may_be_on_ticket(notice)
+
+
+@dataclass
+class _CommandRun:
+    """One comment's commands on one epic. What cannot be done is said, the rest speaks for itself."""
+
+    runtime: Runtime
+    session: AsyncSession
+    source: SourceRow
+    epic: EpicRow
+    author: str
+    now: datetime
+
+    async def execute(self, asked: tuple[Command, ...]) -> str | None:
+        answers: list[str] = []
+        for command in asked:
+            match command:
+                case LinkCommand(keys):
+                    answers += await self._link(keys)
+                case SnoozeCommand(until):
+                    answers += await self._snooze(until)
+                case HelpCommand():
+                    answers.append(help_text())
+                case InvalidCommand(answer):
+                    answers.append(answer)
+        return joined_answer(answers)
+
+    async def _link(self, keys: tuple[str, ...]) -> list[str]:
+        context = await self.runtime.evaluation_context(self.session, self.source, [self.epic.project])
+        unknown: list[str] = []
+        answer: list[str] = []
+        for key in keys:
+            goal = context.goals.by_key.get(key.lower())
+            if goal is None:
+                unknown.append(key)
+                continue
+            why = f"linked by {self.author} in a comment"
+            await link_manually(self.session, self.epic.id, goal.id, "command", why, self.now)
+            reason = why_not_live(goal, self.now)
+            if reason is not None:
+                answer.append(not_live_text(goal.key, reason))
+        if unknown:
+            answer.append(unknown_keys_text(unknown, self._fitting(context)))
+        return answer
+
+    def _fitting(self, context: EvaluationContext) -> list[str]:
+        """Keys of live key results that fit the epic, else of the first there is."""
+        fitting: list[KeyResult] = [one.key_result for one in context.suggest(epic_of(self.epic), self.now)]
+        live = (goal for goal in context.goals.key_results.values() if is_live(goal, self.now))
+        return [goal.key for goal in fitting or [*live][:1]]
+
+    async def _snooze(self, until: datetime) -> list[str]:
+        rows = await self.session.scalars(
+            select(FindingRow)
+            .where(FindingRow.epic_id == self.epic.id, FindingRow.state != "resolved")
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        row = rows.first()
+        if row is None:
+            return [nothing_to_snooze_text(None)]
+        if row.state not in SNOOZABLE:
+            return [nothing_to_snooze_text(row.state)]
+        await set_finding(self.session, row, "snoozed", until, f"snoozed by {self.author} in a comment")
+        return []

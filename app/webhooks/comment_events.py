@@ -1,0 +1,87 @@
+"""Comments on tickets that a webhook tells of: commands are obeyed, a notice that was deleted stays away."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from app.webhooks.batch import Batch, ParsedDelivery
+from app.webhooks.command_handler import execute_commands
+from connectors.base import CommentRef, Connector, TicketComment
+from mappings import tables
+from mappings.locks import lock_epics
+from mappings.notices import claims
+from mappings.tables import NoticeRow
+from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment, postpone_deliveries
+
+# A comment on a ticket that we are writing at this moment may be the one we write.
+WAIT_FOR_OUR_WRITE = timedelta(seconds=2)
+# Without this in its body, whatever the escapes, a comment holds no command.
+COMMAND = b"northing"
+
+
+class CommentEvents(Batch):
+    async def process_comment(
+        self, parsed: ParsedDelivery, ref: CommentRef, connector: Connector, run_id: int | None
+    ) -> None:
+        """Only a comment that may hold a command costs a call. Ours never does, unless it was deleted."""
+        now, ticket = self.runtime.clock(), ref.ticket.remote_id
+        async with self.runtime.sessions() as session:
+            epic = (await epics_by_remote_id(session, self.source, [ticket])).get(ticket)
+            is_ours = await is_our_comment(session, self.source.id, ref.id)
+            writing = epic is not None and await is_being_written(session, epic.id, now)
+        if epic is None or epic.removed_at is not None:
+            await self.end([parsed], "ignored", "not_an_epic")
+        elif is_ours and ref.removed:
+            await self._deleted(parsed, epic, ref, connector)
+        elif is_ours:
+            await self.end([parsed], "ignored", "own")
+        elif not ref.removed and COMMAND not in (parsed.delivery.body or b"").lower():
+            await self.end([parsed], "done", run_id=run_id)
+        elif writing:
+            await self.postpone([parsed], now + WAIT_FOR_OUR_WRITE)
+        elif ref.removed:
+            await self.end([parsed], "done", run_id=run_id)
+        else:
+            await self._execute(parsed, epic, await connector.read_comment(ref), run_id)
+
+    async def _deleted(
+        self, parsed: ParsedDelivery, epic: tables.EpicRow, ref: CommentRef, connector: Connector
+    ) -> None:
+        """Who deletes our comment has said no, and that is how it stays for this opening of the finding."""
+        if await connector.read_comment(ref) is not None:
+            await self.end([parsed], "ignored", "own")
+            return
+        now = self.runtime.clock()
+        async with self.runtime.sessions.begin() as session:
+            # Whoever judges takes an epic first and then its notice, and so does whoever changes the notice.
+            await lock_epics(session, [epic.id])
+            notice = await session.scalar(
+                select(NoticeRow)
+                .where(NoticeRow.epic_id == epic.id, NoticeRow.remote_id == ref.id)
+                .with_for_update()
+            )
+            if notice is not None and notice.claimed_by is not None:
+                # Whoever writes it may yet note that it stands there.
+                await postpone_deliveries(session, self.owner, [parsed.id], now + WAIT_FOR_OUR_WRITE)
+                return
+            if notice is not None:
+                claims.mark_deleted_on_ticket(notice, now)
+            await self.record_end(session, [parsed], "done")
+
+    async def _execute(
+        self, parsed: ParsedDelivery, epic: tables.EpicRow, comment: TicketComment | None, run_id: int | None
+    ) -> None:
+        if comment is not None and comment.ours:
+            await self.end([parsed], "ignored", "own")
+            return
+        if comment is not None and not comment.may_steer:
+            await self.end([parsed], "ignored", "not_allowed")
+            return
+        async with self.runtime.sessions.begin() as session:
+            if comment is not None and await execute_commands(
+                self.runtime, session, self.source, epic, comment
+            ):
+                run_id = await self.open_run(session)
+            await self.record_end(session, [parsed], "done", run_id=run_id)

@@ -1,0 +1,290 @@
+"""The door for webhooks: what it asks of the database, and the bell that wakes whoever works on them.
+
+A delivery costs one statement on a connection of a pool of its own, committed by itself: through the
+session of the API it would cost twice as much, and a tracker waits for no answer longer than seconds.
+Those of a source that are ready at the same moment share one, for its commit costs more than all else.
+Sources are remembered; the statement stores nothing where one is not as remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+import procrastinate
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from app.database import libpq_url
+from app.webhooks.body_budget import BodyBudget
+
+log = structlog.get_logger()
+
+CONNECTIONS = 8
+REMEMBERED = 1000  # sources; more names than that are somebody's guesses
+LOG_SECONDS = 60
+COUNT_SECONDS = 5  # who is killed loses the counts of this long
+CONNECTION_SECONDS = 5.0  # seconds to wait for a connection
+# One wake-up serves what arrives within this time, so that a burst on one epic costs one fetch.
+GATHER_SECONDS = 0.1
+STOP_SECONDS = 1.0  # of a stop, to wake those who are to be woken
+
+_SOURCE = "SELECT id, kind, webhook_secret FROM sources WHERE lower(name) = lower(%s)"
+_AS_KNOWN = """
+    sources.id = %(source)s AND lower(sources.name) = lower(%(name)s)
+        AND sources.webhook_secret = %(sealed_secret)s
+"""
+_STORE = f"""
+    INSERT INTO deliveries
+        (source_id, remote_id, event, action, is_form, body, received_at, state, reason, due_at)
+    SELECT sources.id, sent.* FROM sources, unnest(
+        %(remote_id)b::text[], %(event)b::text[], %(action)b::text[], %(is_form)b::boolean[],
+        %(body)b::bytea[], %(now)b::timestamptz[], %(state)b::text[], %(reason)b::text[],
+        %(due_at)b::timestamptz[]
+    ) AS sent WHERE {_AS_KNOWN}
+    ON CONFLICT (source_id, remote_id) DO UPDATE SET
+        event = excluded.event, action = excluded.action, body = excluded.body,
+        is_form = excluded.is_form, received_at = excluded.received_at, run_id = NULL,
+        state = excluded.state, reason = excluded.reason, due_at = excluded.due_at,
+        attempts = 0, error = NULL, claimed_by = NULL, claimed_until = NULL
+    WHERE deliveries.state = 'failed'
+    RETURNING remote_id, id
+"""  # noqa: S608  (of this module's own parts)
+_STORED = f"""
+    SELECT remote_id, id FROM deliveries WHERE source_id = %(source)s AND remote_id = ANY(%(remote_id)s)
+        AND EXISTS (SELECT FROM sources WHERE {_AS_KNOWN})
+"""  # noqa: S608  (of this module's own parts)
+_COUNT = """
+    INSERT INTO counters (source_id, what, label, count) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (source_id, what, label) DO UPDATE SET count = counters.count + excluded.count
+"""
+_REFUSED = "UPDATE sources SET signature_refused_at = %s WHERE id = %s"
+
+
+class DatabaseAway(Exception):
+    """Nothing can be stored now."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """`name` is as it was asked for."""
+
+    name: str
+    id: int
+    kind: str
+    encrypted_secret: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedDelivery:
+    """A delivery to be stored. `due_at` None: there is nothing to do for it."""
+
+    remote_id: str
+    event: str
+    action: str | None
+    is_form: bool
+    body: bytes
+    now: datetime
+    state: str
+    reason: str | None
+    due_at: datetime | None
+
+
+@dataclass(eq=False, slots=True)
+class _StoreBatch:
+    """Deliveries of a source that one statement stores, by remote id: of two under the same id the first.
+
+    `stored` tells for each the id in the database, and whether it is new there.
+    """
+
+    deliveries: dict[str, ReceivedDelivery] = field(default_factory=dict)
+    stored: asyncio.Task[dict[str, tuple[int, bool]]] = field(init=False)
+
+
+class Intake:
+    """Open while the process serves; `queue` is the one the workers listen on."""
+
+    def __init__(self, url: str, queue: procrastinate.App) -> None:
+        self._pool = AsyncConnectionPool(
+            libpq_url(url),
+            open=False,
+            min_size=0,
+            max_size=CONNECTIONS,
+            timeout=CONNECTION_SECONDS,
+            kwargs={
+                "autocommit": True,
+                "connect_timeout": 5,
+                "prepare_threshold": None,
+                "application_name": "northing intake",
+            },
+        )
+        self.body_budget = BodyBudget()
+        self._queue = queue
+        self._known: dict[str, KnownSource] = {}
+        self._gathering: dict[KnownSource, _StoreBatch] = {}
+        self._logged_at: dict[int, float] = {}
+        self._waiting: set[int] = set()
+        self._sending_wake_ups: asyncio.Task[None] | None = None
+        self._counts: Counter[tuple[int, str, str]] = Counter()
+        self._refused: dict[int, datetime] = {}
+        self._count_timer: asyncio.TimerHandle | None = None
+        self._writing_counts: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._pool.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.wait_for_wake_ups()
+                await self.write_counts_now()
+        except TimeoutError:
+            log.warning("nobody woken for the last webhooks, the sweep will")
+        await self._pool.close()
+
+    async def source(self, name: str, *, afresh: bool) -> KnownSource | None:
+        """The source of that name, in any case; as remembered unless `afresh`. Raises `DatabaseAway`."""
+        known = None if afresh else self._known.get(name)
+        if known is None:
+            rows = await self._rows(_SOURCE, [name])
+            if not rows:
+                self._known.pop(name, None)
+                return None
+            known = KnownSource(name, *rows[0])
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[name] = known
+        return known
+
+    async def store(self, source: KnownSource, delivery: ReceivedDelivery) -> int | None:
+        """The id of the delivery, stored now or before; one that failed is received again.
+
+        None where the source is not as known any more. Raises `DatabaseAway`.
+        """
+        batch = self._gathering.get(source)
+        if batch is None:
+            batch = self._gathering[source] = _StoreBatch()
+            batch.stored = asyncio.create_task(self._store_all(source, batch), name="webhooks")
+        first = batch.deliveries.setdefault(delivery.remote_id, delivery) is delivery
+        # Who is called off, at a stop, takes nobody along.
+        found = (await asyncio.shield(batch.stored)).get(delivery.remote_id)
+        if found is None:
+            return None
+        id, new = found[0], found[1] and first
+        if new:
+            self._count(source.id, "door", "received")
+            if delivery.due_at is None:
+                self._count(source.id, "delivery", delivery.state)
+            else:
+                self.schedule_wake_up(source.id)
+        log.info(
+            "webhook received" if new else "webhook repeated",
+            delivery=id,
+            remote_id=delivery.remote_id,
+            source=source.name,
+            state=delivery.state,
+            reason=delivery.reason,
+        )
+        return id
+
+    async def _store_all(self, source: KnownSource, batch: _StoreBatch) -> dict[str, tuple[int, bool]]:
+        await asyncio.sleep(0)  # until the sockets were looked at once more
+        del self._gathering[source]
+        sent = batch.deliveries.values()
+        values: dict[str, Any] = {
+            name: [getattr(one, name) for one in sent] for name in ReceivedDelivery.__slots__
+        }
+        values |= {"source": source.id, "name": source.name, "sealed_secret": source.encrypted_secret}
+        found = {remote_id: (id, True) for remote_id, id in await self._rows(_STORE, values)}
+        if len(found) < len(sent):
+            found = {remote_id: (id, False) for remote_id, id in await self._rows(_STORED, values)} | found
+        return found
+
+    async def _rows(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
+        """Asked twice, for connections that a restart of the server broke are found only by using them."""
+        for last in (False, True):
+            try:
+                async with self._pool.connection() as connection:
+                    answer = await connection.execute(statement, values)
+                    return await answer.fetchall() if answer.description else []
+            except psycopg.errors.ForeignKeyViolation:
+                return []  # the source was deleted at this very moment
+            except (psycopg.Error, PoolTimeout) as error:
+                if last:
+                    log.warning("webhook not stored", reason=type(error).__name__)
+                    raise DatabaseAway from error
+                await self._pool.check()
+        return []
+
+    # --- what anybody may cause is told and written seldom ----------------------------------------
+
+    def record_refused(self, source: KnownSource, why: str, at: datetime) -> None:
+        """Say in the log and in the source's row that a webhook was refused: once a minute for each source,
+        for anybody may send."""
+        self._count(source.id, "door", "refused")
+        now = time.monotonic()
+        if now - self._logged_at.get(source.id, -LOG_SECONDS) >= LOG_SECONDS:
+            self._logged_at[source.id] = now
+            self._refused[source.id] = at
+            log.warning("webhook refused", source=source.name, reason=why)
+
+    def _count(self, source_id: int, what: str, label: str) -> None:
+        self._counts[source_id, what, label] += 1
+        if self._count_timer is None:
+            self._count_timer = asyncio.get_running_loop().call_later(
+                COUNT_SECONDS, self._start_writing_counts
+            )
+
+    def _start_writing_counts(self) -> None:
+        self._count_timer = None
+        self._writing_counts = asyncio.create_task(self._write_counts(), name="counts of the door")
+
+    async def write_counts_now(self) -> None:
+        """Write what was counted since the last time."""
+        if self._count_timer is not None:
+            self._count_timer.cancel()
+            self._start_writing_counts()
+        if self._writing_counts is not None:
+            await asyncio.wait({self._writing_counts})
+
+    async def _write_counts(self) -> None:
+        counts, self._counts = self._counts, Counter()
+        refused, self._refused = self._refused, {}
+        try:
+            for key, count in list(counts.items()):
+                await self._rows(_COUNT, [*key, count])
+                del counts[key]
+            for source_id, at in refused.items():
+                await self._rows(_REFUSED, [at, source_id])
+        except DatabaseAway:
+            self._counts.update(counts)  # for the next time
+            self._refused = {**refused, **self._refused}
+
+    # --- the bell -----------------------------------------------------------------------------
+
+    def schedule_wake_up(self, source_id: int) -> None:
+        """Have somebody woken for the deliveries of a source. Should we die first, the sweep does it."""
+        self._waiting.add(source_id)
+        if self._sending_wake_ups is None or self._sending_wake_ups.done():
+            self._sending_wake_ups = asyncio.create_task(self._send_wake_ups(), name="bell")
+
+    async def _send_wake_ups(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(GATHER_SECONDS)
+            waiting, self._waiting = self._waiting, set()
+            for source_id in waiting:
+                try:
+                    await self._queue.configure_task("take_deliveries").defer_async(source_id=source_id)
+                except Exception as error:  # whatever it is, the others are to be woken
+                    log.warning("nobody woken for webhooks, the sweep will", reason=type(error).__name__)
+
+    async def wait_for_wake_ups(self) -> None:
+        """Wait until everybody is woken who is to be."""
+        if self._sending_wake_ups is not None:
+            await asyncio.wait({self._sending_wake_ups})

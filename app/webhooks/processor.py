@@ -1,0 +1,275 @@
+"""Working on webhooks: what they hint at is fetched afresh, stored, judged, and its comment written.
+
+Deliveries of a source are taken in batches; a ticket that ten of them name is fetched once. One that
+cannot be worked on ends `failed` with its error and holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import logs
+from app.connector_usage import track_usage
+from app.heartbeat import heartbeat
+from app.run_result import record_refusal_in_health
+from app.runtime import Runtime
+from app.secrets import CannotDecrypt
+from app.sync.session import SourceChanged, bad_payload_if_refused, source_transaction
+from app.webhooks.batch import MOST_ATTEMPTS, GivenUp, ParsedDelivery
+from app.webhooks.comment_events import CommentEvents
+from connectors.base import Connector, Epic, EpicRef, Hint, Missing, Unauthorized, Unavailable
+from connectors.registry import KINDS, Kind
+from connectors.webhooks import payload_of
+from mappings import tables
+from mappings.epics.transfers import merge_transferred
+from mappings.epics.upsert import UpsertResult, upsert_epics
+from mappings.leases import DELIVERY_LEASE
+from mappings.runs.queue import open_run
+from mappings.sources.projects import retry_notices
+from mappings.tables import DeliveryRow, SourceRow
+from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id, renew_delivery_leases
+
+log = structlog.get_logger()
+
+
+# Dead credentials are for a person to mend, who by that ends the pause; a database in trouble is not.
+UNAUTHORIZED_PAUSE, DATABASE_PAUSE = timedelta(hours=1), timedelta(seconds=15)
+
+
+async def process_deliveries(runtime: Runtime, source_id: int) -> None:
+    """Work on a source's deliveries until none is due, or somebody else is at it."""
+    while await _process_batch(runtime, source_id):
+        pass
+
+
+async def _process_batch(runtime: Runtime, source_id: int) -> bool:
+    owner = f"{runtime.worker}/{uuid4().hex}"
+    async with runtime.sessions.begin() as session:
+        source = await session.get(SourceRow, source_id)
+        deliveries = (
+            [] if source is None else await claim_deliveries(session, source_id, owner, runtime.clock())
+        )
+    if source is None or not deliveries:
+        return False
+
+    async def renew() -> None:
+        async with runtime.sessions.begin() as session:
+            await renew_delivery_leases(session, owner, runtime.clock())
+
+    following = logs.following([delivery.remote_id for delivery in deliveries])
+    with structlog.contextvars.bound_contextvars(source=source.name, **following):
+        async with heartbeat(renew, DELIVERY_LEASE / 5):
+            return await _BatchProcessor(runtime, source, owner).process(deliveries)
+
+
+class _BatchProcessor(CommentEvents):
+    """One claim's work."""
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.source.kind]
+
+    async def process(self, deliveries: Sequence[DeliveryRow]) -> bool:
+        """False where there is no sense in taking the next batch now."""
+        all_parsed = await self._parse(deliveries)
+        try:
+            connector = self.runtime.connect(self.source)
+        except CannotDecrypt as error:
+            await self.fail(all_parsed, error)
+            return True
+        async with track_usage(self.runtime, self.source.id, connector):
+            return await self._process_or_split(all_parsed, connector)
+
+    async def _parse(self, deliveries: Sequence[DeliveryRow]) -> list[ParsedDelivery]:
+        all_parsed: list[ParsedDelivery] = []
+        for delivery in deliveries:
+            try:
+                if delivery.attempts > MOST_ATTEMPTS:
+                    raise GivenUp
+                payload = await asyncio.to_thread(payload_of, delivery.body or b"", delivery.is_form)
+                parsed = ParsedDelivery(
+                    delivery, self.kind.webhooks.parse_event(delivery.event, payload), payload
+                )
+            except Exception as error:  # whatever it is, only this delivery has it
+                log.exception("webhook not understood", delivery=delivery.id)
+                await self.fail([ParsedDelivery(delivery, Hint(delivery.event))], error)
+                continue
+            if parsed.hint.kind == "handled":
+                all_parsed.append(parsed)
+            else:
+                await self.end([parsed], "ignored", reason=parsed.hint.reason)
+        return all_parsed
+
+    async def _process_or_split(self, all_parsed: list[ParsedDelivery], connector: Connector) -> bool:
+        """The whole batch at once; where that fails, each delivery alone, so that only the bad one does."""
+        if not all_parsed:
+            return True
+        now = self.runtime.clock()
+        try:
+            await self._process_parsed(all_parsed, connector)
+            return True
+        except SourceChanged:
+            await self.postpone(all_parsed, now)
+            return True
+        except Unavailable as error:
+            await self.wait(all_parsed, error)
+            return False
+        except Unauthorized as error:
+            async with self.runtime.sessions.begin() as session:
+                await record_refusal_in_health(session, self.source.id, "webhooks", error, now)
+            await self.pause(now + UNAUTHORIZED_PAUSE, error)
+            return False
+        except SQLAlchemyError as error:
+            log.exception("webhooks not stored", reason=type(error).__name__)
+            await self.postpone(all_parsed, now + DATABASE_PAUSE)
+            return False
+        except Exception as error:
+            if len(all_parsed) == 1:
+                log.exception("webhook failed", delivery=all_parsed[0].id)
+                await self.fail(all_parsed, error)
+                return True
+        for parsed in all_parsed:
+            if not await self._process_or_split([parsed], connector):
+                return False
+        return True
+
+    async def _process_parsed(self, all_parsed: list[ParsedDelivery], connector: Connector) -> None:
+        all_parsed = await self._open_full_run(all_parsed)
+        runs_by_delivery = await self._fetch_tickets(
+            [parsed for parsed in all_parsed if parsed.hint.tickets], connector
+        )
+        for parsed in all_parsed:
+            if parsed.hint.comment is not None:
+                await self.process_comment(
+                    parsed, parsed.hint.comment, connector, runs_by_delivery.get(parsed.id)
+                )
+
+    # --- whole projects -------------------------------------------------------------------------
+
+    async def _open_full_run(self, all_parsed: list[ParsedDelivery]) -> list[ParsedDelivery]:
+        """Have all read where names or visibility changed. A run under way may have passed by already."""
+        asking_for_full = [parsed for parsed in all_parsed if parsed.hint.reread]
+        concerned = [
+            parsed
+            for parsed in asking_for_full
+            if parsed.hint.project is None or self._covers(parsed.hint.project)
+        ]
+        await self.end(
+            [parsed for parsed in asking_for_full if parsed not in concerned], "ignored", "out_of_scope"
+        )
+        if concerned:
+            async with self.runtime.sessions.begin() as session:
+                now = self.runtime.clock()
+                run = await open_run(session, self.source.id, "full", now, afresh=True)
+                await self.runtime.wake_run(session, run.id, run.mode)
+                await self.record_end(session, concerned, "done", run_id=run.id)
+        return [parsed for parsed in all_parsed if not parsed.hint.reread]
+
+    def _covers(self, project: str) -> bool:
+        scope: Any = self.kind.scope.model_validate(self.source.scope)
+        return bool(scope.covers(project))
+
+    # --- tickets --------------------------------------------------------------------------------
+
+    async def _fetch_tickets(
+        self, all_parsed: list[ParsedDelivery], connector: Connector
+    ) -> dict[int, int | None]:
+        """Fetch what they name, once each, and store it; the run each delivery led to, by its id."""
+        all_parsed, known = await self._concerning_source(all_parsed)
+        refs_by_id = {ref.remote_id: ref for parsed in all_parsed for ref in parsed.hint.tickets}
+        # A webhook may come after a rename; what is stored leads on, also to a ticket that moved.
+        refs = [EpicRef(id, known[id].key) if id in known else ref for id, ref in refs_by_id.items()]
+        if not refs:
+            return {}
+        before = connector.requests
+        seen = dict(zip(refs, await connector.fetch(refs), strict=True))
+        log.info("tickets fetched", epics=[ref.key for ref in refs[: logs.FOLLOWED]], tickets=len(refs))
+        removed = {
+            ref.remote_id for parsed in all_parsed if parsed.hint.removed for ref in parsed.hint.tickets
+        }
+        runs_by_delivery = [item.remote_id for item in seen.values() if isinstance(item, Epic)]
+        async with self.runtime.sessions.begin() as session:
+            # Apart from what follows, for each locks its epics in the order of their ids.
+            retried = await retry_notices(session, self.source.id, runs_by_delivery, self.runtime.clock())
+        requests = connector.requests - before
+        with bad_payload_if_refused("A ticket"):
+            async with source_transaction(self.runtime, self.source) as session:
+                return await self._store_fetched(
+                    session, all_parsed, seen, removed, requests, retried=retried
+                )
+
+    async def _store_fetched(
+        self,
+        session: AsyncSession,
+        all_parsed: Sequence[ParsedDelivery],
+        seen: dict[EpicRef, Epic | Missing],
+        removed: Collection[str],
+        requests: int,
+        *,
+        retried: bool,
+    ) -> dict[int, int | None]:
+        """`again`: tickets whose notice could not be written wait to be judged."""
+        found = await self._store(session, seen, removed)
+        run_id = None
+        if retried or found.created or found.updated or found.deleted:
+            run_id = await self.open_run(session, found, len(seen), requests)
+        await self.record_end(
+            session, [parsed for parsed in all_parsed if parsed.hint.comment is None], "done", run_id=run_id
+        )
+        return {parsed.id: run_id for parsed in all_parsed}
+
+    async def _concerning_source(
+        self, all_parsed: list[ParsedDelivery]
+    ) -> tuple[list[ParsedDelivery], dict[str, tables.EpicRow]]:
+        """Those about tickets we know, which come too, or that may be epics of ours; others cost no call."""
+        refs_by_id = {ref.remote_id for parsed in all_parsed for ref in parsed.hint.tickets}
+        async with self.runtime.sessions() as session:
+            known = await epics_by_remote_id(session, self.source, refs_by_id)
+        scope: Any = self.kind.scope.model_validate(self.source.scope)
+        epics: Any = self.kind.epics.model_validate(self.source.epics)
+        reason_to_ignore = self.kind.webhooks.reason_to_ignore
+        concerned: list[ParsedDelivery] = []
+        for parsed in all_parsed:
+            reasons = [
+                None if ref.remote_id in known else reason_to_ignore(ref, parsed.payload, scope, epics)
+                for ref in parsed.hint.tickets
+            ]
+            if None in reasons:
+                concerned.append(parsed)
+            elif parsed.hint.comment is None:
+                await self.end([parsed], "ignored", reasons[0])
+        return concerned, known
+
+    async def _store(
+        self, session: AsyncSession, seen: dict[EpicRef, Epic | Missing], removed: Collection[str]
+    ) -> UpsertResult:
+        now, total = self.runtime.clock(), UpsertResult()
+        source_id, tracker = self.source.id, self.source.tracker
+        found = [(ref, item) for ref, item in seen.items() if isinstance(item, Epic)]
+        for ref, item in found:
+            if item.remote_id != ref.remote_id:
+                _add(total, await merge_transferred(session, source_id, tracker, ref.remote_id, item, now))
+        # Not found may also mean that we lost access; only where the tracker says so was it deleted.
+        missing = [
+            item
+            for ref, item in seen.items()
+            if isinstance(item, Missing) and (item.reason != "deleted" or ref.remote_id in removed)
+        ]
+        same = [item for ref, item in found if item.remote_id == ref.remote_id]
+        _add(total, await upsert_epics(session, source_id, tracker, same, missing, now))
+        return total
+
+
+def _add(total: UpsertResult, found: UpsertResult) -> None:
+    total.created += found.created
+    total.updated += found.updated
+    total.deleted += found.deleted
+    total.skipped += found.skipped

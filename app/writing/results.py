@@ -1,0 +1,207 @@
+"""What becomes of a ticket's write, noted under its claim: done, later, refused, gone, or nobody knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.run_result import record_refusal_in_health
+from app.runtime import Runtime
+from connectors.base import Comment, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
+from mappings import backoff
+from mappings.evaluation.model import NoticeState
+from mappings.leases import UNCONFIRMED_WAIT
+from mappings.notices import claims, pauses
+from mappings.notices.claims import Claim
+from mappings.tables import EpicRow, NoticeRow, SourceRow
+
+log = structlog.get_logger()
+
+RETRY_AFTER = timedelta(hours=1)
+REREAD_AFTER = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PostedText:
+    """What stands on the ticket now, and the facts it stands on. `named` are ids of key results."""
+
+    state: NoticeState
+    facts_hash: str
+    body: str
+    mentioned_key_result_ids: tuple[int, ...] = ()
+
+
+NO_TEXT = PostedText("withdrawn", "", "")
+
+
+class WriteResults:
+    """One claim. `fetched`: the ticket was there and could be read. `go_on`: there is sense in trying the
+    next ticket of the source. `kind`: what was written, None where nothing was or nobody knows."""
+
+    def __init__(self, runtime: Runtime, source: SourceRow, claim: Claim, row: EpicRow) -> None:
+        self.runtime, self.source, self.claim, self.row = runtime, source, claim, row
+        self.fetched = False
+        self.go_on = True
+        self.kind: str | None = None
+
+    async def posted(self, posted_text: PostedText, comment: Comment | None, *, is_new: bool) -> None:
+        """The ticket says it; with `comment` None nothing of ours stands there any more."""
+        now = self.runtime.clock()
+        kind = posted_text.state if posted_text.state != "posted" or is_new else "edited"
+        async with self.runtime.sessions.begin() as session:
+            row = await self.lock_notice(session)
+            before = row.remote_id
+            row.remote_id, row.url = (None, None) if comment is None else (comment.id, comment.url)
+            row.write_unconfirmed_at = None
+            row.state, row.reason, row.detail = posted_text.state, None, None
+            row.posted_hash, row.posted_body, row.mentioned_key_result_ids = (
+                posted_text.facts_hash,
+                posted_text.body,
+                [*posted_text.mentioned_key_result_ids],
+            )
+            claims.clear_posted_text(row)
+            row.guard = row.guard_reason = None
+            row.updated_at = now
+            if row.target is None or row.run_id == self.claim.run_id:
+                # Not judged anew while we wrote, or called off meanwhile.
+                row.facts_hash, row.body = posted_text.facts_hash, posted_text.body
+            # A person may have asked for its deletion while it was edited.
+            still_to_go = (
+                row.withdraw_action == "delete" and comment is not None and posted_text.state == "withdrawn"
+            )
+            claims.release_claim(row, self.claim, now if still_to_go else None)
+            if posted_text.state == "withdrawn" and not still_to_go:
+                claims.mark_withdrawn(row)
+            claims.record_write(session, self.claim, kind, row.remote_id or before, now)
+            await pauses.resume_writes(session, self.source.id, now, self.row.project)
+        self.kind = kind
+        log.info("ticket written", kind=kind, comment=None if comment is None else comment.url)
+
+    async def unconfirmed(self, error: Unanswered) -> None:
+        """It may have been carried out. Only this ticket rests, for others may be answered."""
+        now = self.runtime.clock()
+        pause = max(timedelta(seconds=error.retry_after), UNCONFIRMED_WAIT)
+        async with self.runtime.sessions.begin() as session:
+            row = await claims.lock_claimed_notice(session, self.claim)
+            if row.remote_id is None:
+                row.write_unconfirmed_at = now
+            claims.release_claim(row, self.claim, now + pause)
+        log.warning("ticket waits", reason=error.message)
+
+    async def postponed(self, error: Unavailable) -> None:
+        """The tracker says later, and means all of the source's tickets."""
+        now = self.runtime.clock()
+        async with self.runtime.sessions.begin() as session:
+            row = await claims.lock_claimed_notice(session, self.claim)
+            until = now + error.retry_delay(backoff.notice_in_trouble_for(row, now))
+            claims.clear_posted_text(row)
+            if not self.fetched:
+                _mark_stale(row, error.message)
+            # Behind the others, so that one ticket in trouble does not hold up all of them.
+            behind = until + timedelta(seconds=1)
+            claims.release_claim(row, self.claim, behind)
+            if not error.has_retry_after:
+                await self.runtime.wake(
+                    session, "write_tickets", after=behind - now, source_id=self.source.id
+                )
+            await session.flush()
+            await pauses.postpone_notices(session, self.source.id, until, error.message)
+        log.warning("tickets wait", reason=error.message, until=until.isoformat())
+
+    async def unreadable(self, error: ConnectorError) -> None:
+        """The ticket could not be fetched, and not because of the moment."""
+        now = self.runtime.clock()
+        async with self.runtime.sessions.begin() as session:
+            await self._lock_source(session, error)
+            await self._evaluate_epic_at(session, now + RETRY_AFTER)
+            row = await claims.lock_claimed_notice(session, self.claim)
+            if isinstance(error, Gone) and row.remote_id is not None:
+                # Our comment stands where we cannot see it, and says what it said.
+                self.fail(row, _error_text(error), now)
+                claims.record_write(session, self.claim, "failed", row.remote_id, now)
+                self.kind = "failed"
+            else:
+                _mark_stale(row, _error_text(error))
+                # What stands there is to change, and waits for nothing else: soon, then less and less often.
+                pause = min(max(REREAD_AFTER, (now - row.updated_at) / 2), RETRY_AFTER)
+                claims.release_claim(row, self.claim, now + pause if row.remote_id is not None else None)
+            await self._record_in_health(session, error, now)
+        log.warning("ticket not read", reason=error.message)
+
+    async def gone(self) -> None:
+        """Who deletes our comment has said no."""
+        now = self.runtime.clock()
+        async with self.runtime.sessions.begin() as session:
+            await self._evaluate_epic_at(session, now)
+            row = await claims.lock_claimed_notice(session, self.claim)
+            claims.mark_deleted_on_ticket(row, now)
+            claims.release_claim(row, self.claim)
+        log.info("comment deleted on the ticket")
+
+    async def edit_instead(self) -> None:
+        """We may not delete our comment: it becomes one line."""
+        async with self.runtime.sessions.begin() as session:
+            row = await claims.lock_claimed_notice(session, self.claim)
+            row.withdraw_action = "edit"
+            claims.release_claim(row, self.claim, self.runtime.clock())
+
+    async def refused(self, error: ConnectorError, *, here_only: bool = False) -> None:
+        """`here_only`: what is wrong lies with this ticket, and says nothing of others."""
+        now = self.runtime.clock()
+        async with self.runtime.sessions.begin() as session:
+            await self._lock_source(session, error)
+            await self._evaluate_epic_at(session, now + RETRY_AFTER)
+            row = await claims.lock_claimed_notice(session, self.claim)
+            claims.clear_posted_text(row)
+            self.fail(row, _error_text(error), now)
+            claims.record_write(session, self.claim, "failed", row.remote_id, now)
+            await self._record_in_health(session, error, now)
+            if isinstance(error, Rejected) and not isinstance(error, Unauthorized) and not here_only:
+                await session.flush()
+                await pauses.record_refusal(
+                    session, self.source.id, self.row.project, _error_text(error), now
+                )
+        self.kind = "failed"
+        log.warning("ticket not written", reason=error.message)
+
+    def fail(self, row: NoticeRow, detail: str, now: datetime) -> None:
+        row.state, row.reason, row.detail, row.updated_at = "failed", None, detail, now
+        claims.release_claim(row, self.claim)
+
+    async def _record_in_health(self, session: AsyncSession, error: ConnectorError, now: datetime) -> None:
+        """A refusal is for a person to mend. Dead credentials are refused on every ticket: all rest."""
+        if isinstance(error, Rejected):
+            await record_refusal_in_health(session, self.source.id, self.row.key, error, now)
+        if isinstance(error, Unauthorized):
+            await session.flush()
+            await pauses.postpone_notices(session, self.source.id, now + RETRY_AFTER, _error_text(error))
+
+    async def lock_notice(self, session: AsyncSession) -> NoticeRow:
+        """The claimed notice, locked after its epic: what is noted of a write refers to both, and whoever
+        judges takes the epic first. Raises `ClaimLost`."""
+        epic = select(EpicRow.id).where(EpicRow.id == self.row.id)
+        await session.execute(epic.with_for_update(key_share=True))
+        return await claims.lock_claimed_notice(session, self.claim)
+
+    async def _lock_source(self, session: AsyncSession, error: ConnectorError) -> None:
+        """Before the epic: whoever changes a source, or stores what was read of it, locks it first."""
+        if isinstance(error, Rejected):
+            source = select(SourceRow.id).where(SourceRow.id == self.source.id)
+            await session.execute(source.with_for_update(key_share=True))
+
+    async def _evaluate_epic_at(self, session: AsyncSession, when: datetime) -> None:
+        """Before the notice is locked: whoever judges takes an epic first and then its notice."""
+        await session.execute(update(EpicRow).where(EpicRow.id == self.row.id).values(evaluate_at=when))
+
+
+def _mark_stale(row: NoticeRow, detail: str) -> None:
+    if row.state in ("due", "held"):
+        row.state, row.reason, row.detail = "held", "stale", detail
+
+
+def _error_text(error: ConnectorError) -> str:
+    return " ".join((error.message, error.what_to_do)).strip()

@@ -1,0 +1,336 @@
+"""Making one ticket match its notice, under a claim.
+
+A ticket is fetched and judged again just before it is written. One request is sent; where its answer
+is lost the ticket is looked at before another, so that there is never a second comment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import uuid4
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import logs
+from app.connector_usage import track_usage
+from app.runtime import Runtime
+from app.writing.adoption import FoundComments, find_our_comment, withdraw_all_comments
+from app.writing.results import NO_TEXT, PostedText, WriteResults
+from connectors import base
+from connectors.base import (
+    Comment,
+    Connector,
+    ConnectorError,
+    EpicRef,
+    Gone,
+    Marker,
+    Missing,
+    Rejected,
+    Unanswered,
+    Unauthorized,
+    Unavailable,
+)
+from mappings import counters
+from mappings.epics.transfers import merge_transferred
+from mappings.epics.upsert import upsert_epics
+from mappings.evaluation.context import EvaluationContext, refresh_context
+from mappings.evaluation.load import evaluate_epic, load_records
+from mappings.evaluation.model import DesiredNotice
+from mappings.evaluation.record import Evaluation, record_evaluations
+from mappings.leases import NOTICE_LEASE, UNCONFIRMED_WAIT, ClaimLost
+from mappings.locks import lock_epics, lock_goals_shared
+from mappings.notices import claims
+from mappings.notices.claims import Claim
+from mappings.notices.text import NoticeText
+from mappings.tables import EpicRow, InstallationRow, NoticeRow, RunRow, SourceRow
+from mappings.webhooks.queue import delivery_ids_of_run
+
+log = structlog.get_logger()
+
+FOREIGN_COMMENT = "A comment with our marker stands on the ticket that we may not edit."
+FOREIGN_COMMENT_TO_DO = "Use the account again that wrote it, or delete that comment."
+FULL_SYNC_FINDS_OUT = "A full sync finds out which."
+# Trackers that ask for writes one after the other.
+SERIAL_KINDS = frozenset({"github"})
+
+
+@asynccontextmanager
+async def open_writer(runtime: Runtime, source: SourceRow) -> AsyncIterator[Writer]:
+    """Raises `secrets.CannotDecrypt`."""
+    async with track_usage(runtime, source.id, runtime.connect(source)) as connector:
+        yield Writer(runtime, source, connector)
+
+
+@dataclass
+class Writer:
+    """Writes tickets of one source, one after the other."""
+
+    runtime: Runtime
+    source: SourceRow
+    connector: Connector
+    _contexts: dict[str, EvaluationContext] = field(default_factory=dict)
+    _delivery_ids: dict[int, list[str]] = field(default_factory=dict)
+
+    async def write_next(self) -> bool:
+        """Write the next due ticket; False when there is none, or no sense in trying another."""
+        async with self.runtime.sessions.begin() as session:
+            claim = await claims.claim_notice(
+                session,
+                self.source.id,
+                f"{self.runtime.worker}/{uuid4().hex}",
+                self.runtime.clock(),
+                one_at_a_time=self.source.kind in SERIAL_KINDS,
+            )
+            row = None if claim is None else await session.get(EpicRow, claim.epic_id)
+            if claim is not None and claim.run_id not in self._delivery_ids:
+                self._delivery_ids = {
+                    claim.run_id: await delivery_ids_of_run(session, claim.run_id, logs.FOLLOWED)
+                }
+        if claim is None or row is None:
+            return False
+        before, begun = self.connector.requests, time.monotonic()
+        write = _Write(self, claim, row)
+        following = logs.following(self._delivery_ids[claim.run_id])
+        with structlog.contextvars.bound_contextvars(run=claim.run_id, epic=row.key, **following):
+            try:
+                await write.execute()
+            except ClaimLost as lost:
+                log.warning("claim lost", reason=str(lost))
+            finally:
+                took = time.monotonic() - begun
+                await self._count(claim.run_id, self.connector.requests - before, write.kind, took)
+        return write.go_on
+
+    async def context(self, session: AsyncSession, project: str) -> EvaluationContext:
+        """What an epic of the project is judged by at this moment."""
+        kept = self._contexts.get(project)
+        context = None if kept is None else await refresh_context(session, kept, project)
+        if context is None:
+            context = await self.runtime.evaluation_context(session, self.source, [project])
+        self._contexts[project] = context
+        return context
+
+    async def _count(self, run_id: int, requests: int, kind: str | None, took: float) -> None:
+        async with self.runtime.sessions.begin() as session:
+            counted = update(RunRow).where(RunRow.id == run_id)
+            await session.execute(counted.values(requests=RunRow.requests + requests))
+            if kind is not None:
+                await counters.add_count(session, self.source.id, "write", kind, took=[took])
+
+
+@dataclass(frozen=True)
+class _PlannedWrite:
+    """What is to be sent: the judge's wish, its text, and that text as people will read it. `delete`: the
+    comment is to go instead."""
+
+    desired: DesiredNotice
+    text: NoticeText
+    body: str
+    marker: Marker
+    delete: bool
+
+    def posted_text(self) -> PostedText:
+        return PostedText(
+            self.desired.target or self.desired.state,
+            self.desired.facts_hash,
+            self.body,
+            self.text.mentioned_key_result_ids,
+        )
+
+
+class _Write(WriteResults):
+    """One claim's work: look, judge, send, and note what became of it."""
+
+    def __init__(self, writer: Writer, claim: Claim, row: EpicRow) -> None:
+        super().__init__(writer.runtime, writer.source, claim, row)
+        self.writer, self.connector = writer, writer.connector
+        self.ref = EpicRef(row.remote_id, row.key)
+        self.comment_id: str | None = None
+
+    async def execute(self) -> None:
+        try:
+            if not await self._find_comment():
+                return
+            planned = await self._evaluate_again()
+            if planned is not None:
+                await (self._delete(planned) if planned.delete else self._put(planned))
+        except Unanswered as error:
+            await self.unconfirmed(error)
+        except Unavailable as error:
+            await self.postponed(error)
+        except ConnectorError as error:
+            self.go_on = not isinstance(error, Unauthorized)
+            await (self.refused(error) if self.fetched else self.unreadable(error))
+
+    async def _put(self, planned: _PlannedWrite) -> None:
+        try:
+            comment = await self.connector.put_comment(
+                self.ref, self.comment_id, planned.text.document, planned.marker
+            )
+        except Gone as error:
+            if self.comment_id is None:
+                raise _forbidden(error) from error
+            await withdraw_all_comments(self.connector, self.ref, planned.marker)
+            await self.gone()
+            return
+        if self.comment_id is not None:
+            await self._withdraw_duplicates(comment, planned.marker)
+        await self.posted(planned.posted_text(), comment, is_new=self.comment_id is None)
+
+    async def _withdraw_duplicates(self, comment: Comment, marker: Marker) -> None:
+        """Should a second one of ours stand there, however it came. Nothing else depends on it."""
+        try:
+            found = await find_our_comment(self.connector, self.ref, marker, comment.id)
+        except ConnectorError as error:
+            log.info("not looked whether a second comment of ours stands there", reason=error.message)
+            return
+        if found.withdrawn_ids:
+            async with self.runtime.sessions.begin() as session:
+                await self.lock_notice(session)
+                self._record_withdrawn(session, found.withdrawn_ids, self.runtime.clock())
+
+    async def _delete(self, planned: _PlannedWrite) -> None:
+        """Once it is gone, by us or by anybody, nothing is left to be taken back."""
+        assert self.comment_id is not None
+        try:
+            await self.connector.delete_comment(self.ref, self.comment_id)
+        except Gone:
+            await withdraw_all_comments(self.connector, self.ref, planned.marker)
+            log.info("comment was gone already")
+        except Unauthorized:
+            raise
+        except Rejected:
+            await self.edit_instead()
+            return
+        await self.posted(NO_TEXT, None, is_new=False)
+
+    # --- look -------------------------------------------------------------------------------
+
+    async def _find_comment(self) -> bool:
+        """What of ours stands there? The answer to a request may have been lost, the database may be an older
+        copy, the source made anew. False: too early to say, or there must be no comment of ours.
+        """
+        now = self.runtime.clock()
+        async with self.runtime.sessions.begin() as session:
+            row = await claims.lock_claimed_notice(session, self.claim)
+            if row.remote_id is not None:
+                return True
+            ready_at = (row.write_unconfirmed_at or now) + UNCONFIRMED_WAIT
+            if row.comment_id_unknown and ready_at > now:
+                claims.release_claim(row, self.claim, ready_at)
+                return False
+            installation = (await session.scalars(select(InstallationRow.uuid))).one()
+        found = await find_our_comment(self.connector, self.ref, Marker(installation, self.row.id), None)
+        if found.comment is not None and not found.comment.ours:
+            await self.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), here_only=True)
+            return False
+        async with self.runtime.sessions.begin() as session:
+            row = await self.lock_notice(session)
+            self._record_withdrawn(session, found.withdrawn_ids, now)
+            return self._adopt(session, row, found, now)
+
+    def _record_withdrawn(self, session: AsyncSession, duplicates: Sequence[str], now: datetime) -> None:
+        for duplicate in duplicates:
+            claims.record_write(session, self.claim, "withdrawn", duplicate, now)
+
+    def _adopt(self, session: AsyncSession, row: NoticeRow, found: FoundComments, now: datetime) -> bool:
+        row.write_unconfirmed_at = None
+        comment = found.comment
+        if comment is None and row.state in ("posted", "resolved"):
+            # It stood there before the ticket was transferred, and somebody has deleted it.
+            claims.mark_deleted_on_ticket(row, now)
+            claims.release_claim(row, self.claim)
+            return False
+        if comment is None:
+            claims.clear_posted_text(row)
+            return True
+        row.remote_id, row.url = comment.id, comment.url
+        if found.withdrawn_ids or row.posted_hash is None:
+            row.posted_hash = ""  # nobody knows which text stands there: it is written anew
+        if row.state not in ("posted", "resolved"):
+            row.state = "posted"
+            claims.record_write(session, self.claim, "posted", comment.id, now)
+        return True
+
+    # --- judge ------------------------------------------------------------------------------
+
+    async def _evaluate_again(self) -> _PlannedWrite | None:
+        """Fetch the ticket, store what it says, judge it; None where there is nothing to write any more."""
+        (fetched_epic,) = await self.connector.fetch([self.ref])
+        if isinstance(fetched_epic, Missing) and fetched_epic.reason == "deleted":
+            # Or no longer visible to us, which looks the same: only a full run, with its guard, may remove.
+            raise Gone(f"{self.ref.key} was deleted, or Northing may no longer see it.", FULL_SYNC_FINDS_OUT)
+        self.fetched = True
+        now = self.runtime.clock()
+        async with self.runtime.sessions.begin() as session:
+            await lock_goals_shared(session)
+            await self._store(session, fetched_epic, now)
+            (row,) = await lock_epics(session, [self.row.id])
+            row.read_at = now
+            await session.flush()
+            context = await self.writer.context(session, row.project)
+            evaluation = await self._evaluate(session, context, row, now)
+            notice_row = await self._claimed_notice(session)
+            desired = evaluation.decision.notice
+            if notice_row is None:
+                return None
+            if notice_row.comment_id_unknown:
+                # The ticket was transferred: our comment went with it and has another id now.
+                claims.release_claim(notice_row, self.claim, now)
+                return None
+            if desired is None or desired.target is None or notice_row.run_id != self.claim.run_id:
+                claims.release_claim(notice_row, self.claim)
+                return None
+            text = desired.compose()
+            if notice_row.remote_id is None:
+                # Should the answer be lost, this is what may stand on the ticket.
+                notice_row.posted_hash, notice_row.posted_body = desired.facts_hash, notice_row.body
+                notice_row.mentioned_key_result_ids = [*text.mentioned_key_result_ids]
+            else:
+                # Until the answer is here nobody knows which of two texts stands there: none is believed.
+                notice_row.posted_hash = ""
+            notice_row.claimed_until = now + NOTICE_LEASE
+            self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
+            delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
+            return _PlannedWrite(desired, text, notice_row.body, Marker(context.installation, row.id), delete)
+
+    async def _store(self, session: AsyncSession, fetched_epic: base.Epic | Missing, now: datetime) -> None:
+        if isinstance(fetched_epic, Missing):
+            await upsert_epics(session, self.source.id, self.source.tracker, [], [fetched_epic], now)
+        elif fetched_epic.remote_id == self.row.remote_id:
+            await upsert_epics(session, self.source.id, self.source.tracker, [fetched_epic], [], now)
+        else:
+            await merge_transferred(
+                session, self.source.id, self.source.tracker, self.row.remote_id, fetched_epic, now
+            )
+
+    async def _evaluate(
+        self, session: AsyncSession, context: EvaluationContext, row: EpicRow, now: datetime
+    ) -> Evaluation:
+        (case,) = await load_records(session, [row])
+        evaluation = evaluate_epic(case, context, now, claim=self.claim.owner)
+        await record_evaluations(session, [evaluation], context, self.claim.run_id, now)
+        return evaluation
+
+    async def _claimed_notice(self, session: AsyncSession) -> NoticeRow | None:
+        """The notice under our claim; None where judging has just removed it."""
+        try:
+            return await claims.lock_claimed_notice(session, self.claim)
+        except ClaimLost:
+            if await session.get(NoticeRow, self.claim.notice_id, populate_existing=True) is None:
+                return None
+            raise
+
+
+def _forbidden(error: Gone) -> Rejected:
+    """The ticket was read a moment ago."""
+    return Rejected(
+        f"The ticket can be read, and no comment written there. {error.message}",
+        "Give the account or its token the right to write comments.",
+    )

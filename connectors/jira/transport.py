@@ -1,0 +1,235 @@
+"""One request to Jira: threads, time limits, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, overload
+from urllib.parse import urlsplit
+
+import requests
+from jira import JIRA
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
+from connectors.clock import Clock
+from connectors.http_body import ACCEPTED, BoundedBody, without
+from connectors.jira.errors import ADDRESS, NoSuchCall, error_of
+from connectors.jira.http_adapter import AbortableAdapter
+from connectors.json import parse_json
+from connectors.timeouts import Timeouts
+
+_THREADS = 4
+_PIECE = 64 * 1024
+
+T = TypeVar("T")
+
+
+class JiraTransport:
+    """An authenticated way to one site's REST API v3.
+
+    `jira.JIRA` serves as the authenticated session. It is not safe across threads, so each of
+    our few threads has its own. JSON is decoded and read into values in those threads too, which
+    leaves the event loop free. `requests` counts the calls made; `heard` has the headers of the latest
+    answer, whatever it was, with names in lower case, which came at `heard_at`.
+    """
+
+    def __init__(self, site: str, email: str, token: str, timeouts: Timeouts, clock: Clock) -> None:
+        self.requests = 0
+        self.headers: Mapping[str, str] = {}
+        self._clock = clock
+        self.received_at = clock()
+        self._site = site
+        self._host = urlsplit(site).netloc
+        self._auth = (email, token)
+        self._secrets = (token, base64.b64encode(f"{email}:{token}".encode()).decode())
+        self._timeouts = timeouts
+        self._timeout = (timeouts.connect, timeouts.read)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jira")
+        self._local = threading.local()
+        self._clients: list[JIRA] = []
+        self._connections: list[AbortableAdapter] = []
+
+    async def aclose(self) -> None:
+        """Ends every call still under way."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for connections in self._connections:
+            connections.cut()
+        await asyncio.to_thread(self._threads.shutdown)
+        for client in self._clients:
+            client.close()  # type: ignore[no-untyped-call]
+
+    async def write(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """A request that changes the ticket. A lost answer is `Unanswered`, a 404 `Gone`."""
+        return await self._call(method, path, None, body, _as_it_is, write=True, not_found_is_gone=True)
+
+    async def remove(self, path: str) -> None:
+        """A request that deletes; it has no answer to be read."""
+        await self._call("DELETE", path, None, None, _as_it_is, write=True, not_found_is_gone=True)
+
+    @overload
+    async def call(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None, *, not_found_is_gone: bool = False,
+    ) -> Any: ...  # fmt: skip
+
+    @overload
+    async def call(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None, *, read: Callable[[Any], T], not_found_is_gone: bool = False,
+    ) -> T: ...  # fmt: skip
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        read: Callable[[Any], Any] | None = None,
+        not_found_is_gone: bool = False,
+    ) -> Any:
+        """A request that changes nothing; its JSON, or what `read` makes of it in the thread.
+
+        `gone`: a 404 means that the ticket is not there. Elsewhere it means that the call itself
+        is not known at this address (`NoSuchCall`); where no other leads there, a person has to look at it.
+        """
+        return await self._call(
+            method, path, params, body, read or _as_it_is, write=False, not_found_is_gone=not_found_is_gone
+        )
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        read: Callable[[Any], Any],
+        *,
+        write: bool,
+        not_found_is_gone: bool,
+    ) -> Any:
+        self.requests += 1
+
+        def work() -> Any:
+            return read(self._send(method, path, params, body, write))
+
+        try:
+            async with asyncio.timeout(self._timeouts.total):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except TimeoutError:
+            raise self._silence(write, f"within {self._timeouts.total:g} s") from None
+        except (Gone, NoSuchCall) as error:
+            if not_found_is_gone and isinstance(error, Gone):
+                raise
+            unknown = f"{self._site} does not know the call {path}. {error.message}"
+            raise NoSuchCall(unknown, ADDRESS) from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        write: bool,
+    ) -> Any:
+        try:
+            # The base class's method on purpose: the library's own repeats a POST after a lost
+            # connection and fails over error bodies that are not objects.
+            response = requests.Session.request(
+                self._session(),
+                method,
+                f"{self._site}/rest/api/3/{path}",
+                params=params,
+                json=body,
+                headers={"Accept-Encoding": ACCEPTED},
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            )
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            self.headers, self.received_at = headers, self._clock()
+            raw = _content(response)
+        except (requests.RequestException, HTTPError) as error:
+            # Without the cause, whose words may repeat the request.
+            raise self._no_answer(error, write) from None
+        except BadPayload as error:
+            if write:
+                raise Unanswered(error.message) from None
+            raise
+        content = raw if response.status_code < 300 else without(raw, self._secrets)
+        wrong = error_of(response.status_code, headers, content, write=write, now=self._clock())
+        if wrong is not None:
+            raise wrong
+        if response.status_code == requests.codes.no_content:
+            return None
+        try:
+            return parse_json(raw)
+        except ValueError:
+            if write:
+                raise Unanswered("Jira took the request, but its answer could not be read.") from None
+            raise BadPayload(f"Jira's answer to {path} is not JSON, or breaks off.") from None
+
+    def _session(self) -> requests.Session:
+        client = getattr(self._local, "client", None)
+        if client is None:
+            client = JIRA(
+                self._site,
+                options={"rest_api_version": "3"},
+                basic_auth=self._auth,
+                get_server_info=False,
+                max_retries=0,
+                timeout=self._timeout,
+            )
+            connections = AbortableAdapter()
+            for scheme in ("https://", "http://"):
+                client._session.mount(scheme, connections)
+            # The environment's proxy carries what is encrypted; plain http, on this machine alone, it would
+            # read. A .netrc is not looked at, for the session has a login of its own.
+            client._session.trust_env = self._site.lower().startswith("https:")
+            client._session.get_redirect_target = _nowhere  # type: ignore[method-assign]
+            self._local.client = client
+            self._clients.append(client)
+            self._connections.append(connections)
+        session: requests.Session = client._session
+        return session
+
+    def _no_answer(self, error: Exception, write: bool) -> ConnectorError:
+        if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
+            return Rejected(f"{self._site} is not an address that can be called.", "Set base_url right.")
+        # urllib3 gives a reason where no request was sent: no route, no name, no handshake.
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
+            return Unavailable(f"{self._host} cannot be reached.", what_to_do=UNREACHABLE)
+        if isinstance(error, requests.exceptions.SSLError) and reason is not None:
+            return Unavailable(
+                f"The certificate of {self._host} was not accepted.",
+                300,
+                "Check its certificate and our clock.",
+            )
+        return self._silence(write, "before the connection broke")
+
+    def _silence(self, write: bool, when: str) -> Unavailable:
+        kind = Unanswered if write else Unavailable
+        return kind(f"{self._host} did not answer {when}.")
+
+
+def _nowhere(resp: requests.Response) -> None:
+    """Where a redirect leads. Though none is followed, `requests` would read all of its body and its address,
+    whatever that may be, to prepare the next request."""
+
+
+def _content(response: requests.Response) -> bytes:
+    """Raises `BadPayload` where it is too large."""
+    with response:
+        body = BoundedBody(response.headers.get("content-encoding"))
+        for piece in response.raw.stream(_PIECE, decode_content=False):
+            body.take(piece)
+        return body.whole()
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer

@@ -1,0 +1,37 @@
+"""For how long a tracker has been in trouble, as the rows tell of the work that waits for it.
+
+Work that was put off keeps, in `due_at`, the moment it went on at; trouble that comes back within a minute of
+that has not ended. It has lasted as long as that work is there. Work that never waited meets it for the first
+time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from connectors.base import MINUTE
+from mappings.tables import DeliveryRow, NoticeRow, RunRow
+
+NO_TIME = timedelta(0)
+
+
+def run_in_trouble_for(run: RunRow, now: datetime) -> timedelta:
+    return _in_trouble_for(run.started_at, run.due_at, now)
+
+
+def deliveries_in_trouble_for(deliveries: Iterable[DeliveryRow], now: datetime) -> timedelta:
+    """What the one says that waits longest."""
+    each = (_in_trouble_for(delivery.received_at, delivery.due_at, now) for delivery in deliveries)
+    return max(each, default=NO_TIME)
+
+
+def notice_in_trouble_for(notice: NoticeRow, now: datetime) -> timedelta:
+    return _in_trouble_for(notice.updated_at, notice.due_at, now)
+
+
+def _in_trouble_for(waiting_since: datetime | None, resumed_at: datetime | None, now: datetime) -> timedelta:
+    if waiting_since is None or resumed_at is None:
+        return NO_TIME
+    continues = waiting_since < resumed_at and now - resumed_at <= MINUTE
+    return now - waiting_since if continues else NO_TIME

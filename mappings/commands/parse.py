@@ -1,0 +1,196 @@
+"""Commands people leave in comments on tickets, read and answered in words. Pure.
+
+The text is anybody's: little of a long line is looked at, and of what was typed only what could be a
+word is ever said back, as code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from mappings.links.references import KEY
+from mappings.policy.durations import LONGEST_DAYS, parse_until
+
+MOST_COMMANDS = 10
+MOST_KEYS = 20
+_LONGEST_LINE = 1_000
+_LONGEST_QUOTE = 64
+_LONGEST_ANSWER = 1_500
+_START = re.compile(r"(?ai:/northing)(?:\s+|$)")
+_BETWEEN = re.compile(r"[,\s]+")
+_SPAN = re.compile(r"(?P<number>\d{1,4})(?P<unit>[dw])", re.IGNORECASE | re.ASCII)
+_TRAILING = ".;:!?"
+_NOT_IN_THIS_BUILD = ("unlink", "waive", "dispute", "suggest")
+
+# What works, each with what it does; the first is told with a key that fits the ticket.
+LINK = "/northing link {key}"
+SNOOZE = "/northing snooze 14d"
+HELP = "/northing help"
+_USAGES = (
+    (LINK.format(key="KR-12"), "links this epic to that key result; several keys may stand there"),
+    (SNOOZE, "keeps this comment silent for 14 days; `2w` or a date such as `2026-12-31` will do too"),
+    (HELP, "shows this list"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCommand:
+    """`keys` as typed, each once whatever its case, and each of a key's form."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnoozeCommand:
+    """`until` is exclusive, UTC: the end of the day named."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class HelpCommand:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidCommand:
+    """A command that cannot be done; `says` is the answer."""
+
+    reply: str
+
+
+Command = LinkCommand | SnoozeCommand | HelpCommand | InvalidCommand
+_TOO_LONG = InvalidCommand(f"A command of more than {_LONGEST_LINE:,} characters is not read; write several.")
+
+
+def parse_commands(lines: Iterable[str], now: datetime) -> tuple[Command, ...]:
+    """The commands in a comment's lines outside code, quotes and HTML, in order, at most ten.
+
+    A line is one when it begins with `/northing`, in any case, blanks before it allowed.
+    """
+    found: list[Command] = []
+    for line in lines:
+        text = line.strip()
+        start = _START.match(text)
+        if start is not None:
+            found.append(_command(text[start.end() :], now) if len(text) <= _LONGEST_LINE else _TOO_LONG)
+            if len(found) == MOST_COMMANDS:
+                break
+    return tuple(found)
+
+
+def _command(rest: str, now: datetime) -> Command:
+    name, *words = rest.split() or ["help"]
+    match name.lower().rstrip(_TRAILING):
+        case "link":
+            return _link(rest[len(name) :])
+        case "snooze":
+            return _snooze(words, now)
+        case "help":
+            return HelpCommand()
+        case later if later in _NOT_IN_THIS_BUILD:
+            return InvalidCommand(f"`{later}` is not in this build. {_known_commands()}")
+    return InvalidCommand(f"There is no command {quoted(name)}. {_known_commands()}")
+
+
+def _known_commands() -> str:
+    return f"There is {joined([f'`{usage}`' for usage, _ in _USAGES])}."
+
+
+def _link(rest: str) -> Command:
+    keys: dict[str, str] = {}
+    for word in _BETWEEN.split(rest):
+        key = word.rstrip(_TRAILING)
+        if key and not KEY.fullmatch(key):
+            return InvalidCommand(
+                f"{quoted(word)} is no key of a key result; write `{LINK.format(key='KR-12')}`."
+            )
+        if key:
+            keys.setdefault(key.lower(), key)
+    if not keys:
+        return InvalidCommand(f"Which key result? Write `{LINK.format(key='KR-12')}`.")
+    if len(keys) > MOST_KEYS:
+        return InvalidCommand(f"At most {MOST_KEYS} key results can be linked at once.")
+    return LinkCommand(tuple(keys.values()))
+
+
+def _snooze(words: Sequence[str], now: datetime) -> Command:
+    how = f"write `{SNOOZE}`, `2w` for weeks, or a date such as `2026-12-31`"
+    if words and words[0].lower() in ("for", "until"):
+        words = words[1:]
+    if len(words) != 1:
+        return InvalidCommand(f"How long? {how.capitalize()}.")
+    word, today = words[0], now.astimezone(UTC).date()
+    span = _SPAN.fullmatch(word)
+    if span is not None:
+        days = int(span["number"]) * (7 if span["unit"] in "wW" else 1)
+        if not 1 <= days <= LONGEST_DAYS:
+            return InvalidCommand(f"A snooze lasts 1 to {LONGEST_DAYS} days; {how}.")
+        return SnoozeCommand(parse_until(today + timedelta(days=days), now))
+    try:
+        if len(word) == len("2026-12-31"):
+            return SnoozeCommand(parse_until(word, now))
+    except ValueError as error:
+        return InvalidCommand(f"{quoted(word)} {error}.")
+    return InvalidCommand(f"{quoted(word)} is no span of time; {how}.")
+
+
+# --- answers: lines of words, `code` between backticks, "- " before a list's items ------------------
+
+
+def quoted(word: str) -> str:
+    """What somebody typed, as code: one line, short, nothing that could end the code."""
+    shown = "".join(char for char in word[:_LONGEST_QUOTE] if char.isprintable() and char != "`").strip()
+    return f"`{shown or '?'}`"
+
+
+def joined(items: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
+
+
+def unknown_keys_text(keys: Sequence[str], fitting: Sequence[str]) -> str:
+    """That these key results do not exist, and which may be meant. Keys only: a title may be confidential."""
+    shown = [quoted(key) for key in keys[:3]] + ([f"{len(keys) - 3} more"] if len(keys) > 3 else [])
+    meant = f" Perhaps {' or '.join(quoted(key) for key in fitting)}?" if fitting else ""
+    return f"There is no key result {joined(shown)}.{meant}"
+
+
+def not_live_text(key: str, why: str) -> str:
+    return f"{quoted(key)} is linked, but does not count: {why}."
+
+
+def nothing_to_snooze_text(state: str | None) -> str:
+    """`state` is that of the finding there is, None where there is none open."""
+    return f"There is nothing to snooze: the gap is {state}." if state else "There is nothing to snooze here."
+
+
+def help_text() -> str:
+    usages = [f"- `{usage}` {does}" for usage, does in _USAGES]
+    return "\n".join(("Start a line of a comment with one of these:", *usages))
+
+
+def joined_answer(parts: Iterable[str]) -> str | None:
+    """One answer of all parts, each said once, cut between two of them; None where nothing is to be said."""
+    whole, length = list[str](), 0
+    for part in dict.fromkeys(parts):
+        length += len(part)
+        if whole and length > _LONGEST_ANSWER:
+            break
+        whole.append(part)
+    return "\n".join(whole) or None
+
+
+def command_text(command: Command) -> str:
+    """For the record."""
+    match command:
+        case LinkCommand(keys):
+            return f"link {', '.join(keys)}"
+        case SnoozeCommand(until):
+            return f"snooze until {until:%Y-%m-%d %H:%M} UTC"
+        case HelpCommand():
+            return "help"
+        case InvalidCommand(reply):
+            return f"not understood: {reply}"

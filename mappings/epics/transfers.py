@@ -1,0 +1,93 @@
+"""Tickets that a tracker gave a new id (a GitHub transfer): found, and merged with what was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors import base
+from mappings.epics.upsert import (
+    UpsertResult,
+    load_stored_epics,
+    lock_stored_epics,
+    upsert_epics,
+    without_nul,
+)
+
+
+async def transfer_candidates(
+    session: AsyncSession, source_id: int, tracker: str, epics: Sequence[base.Epic]
+) -> list[base.EpicRef]:
+    """Stored epics that some of `epics`, new to us by their ids, may have been before a transfer.
+
+    Of the same title and moment of creation, in another project: where they lead is to be asked. Those
+    that left the scope are among them.
+    """
+    rows = await session.execute(
+        text(
+            "SELECT epics.remote_id, epics.key FROM epics"
+            " JOIN unnest(CAST(:ids AS text[]), CAST(:titles AS text[]), CAST(:moments AS timestamptz[]),"
+            "   CAST(:projects AS text[])) AS seen(remote_id, title, at, project)"
+            " ON epics.tracker_created_at = seen.at AND epics.title = seen.title"
+            "   AND epics.project <> seen.project"
+            " WHERE epics.source_id = :source_id AND NOT EXISTS"
+            "   (SELECT FROM epics WHERE tracker = :tracker AND remote_id = seen.remote_id)"
+            " ORDER BY epics.id"
+        ),
+        {
+            "source_id": source_id,
+            "tracker": tracker,
+            "ids": [epic.remote_id for epic in epics],
+            "titles": [without_nul(epic.title) for epic in epics],
+            "moments": [epic.created_at for epic in epics],
+            "projects": [epic.project for epic in epics],
+        },
+    )
+    return [base.EpicRef(remote_id, key) for remote_id, key in rows]
+
+
+async def merge_transferred(
+    session: AsyncSession, source_id: int, tracker: str, old_remote_id: str, epic: base.Epic, now: datetime
+) -> UpsertResult:
+    """A ticket came back under a new id (a GitHub transfer): the epic goes on under it, its history kept.
+
+    What was stored under the new id meanwhile leaves its links by hand to it and goes. Its comment got a
+    new id as well, so it is looked for by marker before anything is written.
+    """
+    await lock_stored_epics(session, tracker, [], (old_remote_id, epic.remote_id))
+    stored = await load_stored_epics(session, tracker, [old_remote_id, epic.remote_id])
+    kept, double = stored.get(old_remote_id), stored.get(epic.remote_id)
+    if kept is not None:
+        ids = {"kept": kept.id, "double": None if double is None else double.id}
+        for statement in _MERGE:
+            await session.execute(statement, {**ids, "remote_id": epic.remote_id})
+    return await upsert_epics(session, source_id, tracker, [epic], (), now)
+
+
+_MERGE = (
+    text(
+        "UPDATE links SET epic_id = :kept, is_primary = false WHERE epic_id = :double"
+        " AND origin IN ('manual', 'command') AND NOT EXISTS (SELECT FROM links AS held WHERE"
+        " held.epic_id = :kept AND held.key_result_id = links.key_result_id AND held.origin = links.origin)"
+    ),
+    # A comment that the double has made goes on as the epic's own, where that has none.
+    text(
+        "DELETE FROM notices WHERE epic_id = :kept AND remote_id IS NULL AND write_unconfirmed_at IS NULL"
+        " AND claimed_by IS NULL AND EXISTS (SELECT FROM notices AS other WHERE other.epic_id = :double"
+        " AND other.remote_id IS NOT NULL)"
+    ),
+    text(
+        "UPDATE notices SET epic_id = :kept WHERE epic_id = :double AND remote_id IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM notices AS other WHERE other.epic_id = :kept)"
+    ),
+    text("UPDATE notice_writes SET epic_id = :kept WHERE epic_id = :double"),
+    text("DELETE FROM epics WHERE id = :double"),
+    text(
+        "UPDATE notices SET write_unconfirmed_at = TIMESTAMPTZ 'epoch', remote_id = NULL, url = NULL"
+        " WHERE remote_id IS NOT NULL AND epic_id = :kept"
+    ),
+    text("UPDATE epics SET remote_id = :remote_id WHERE id = :kept"),
+)

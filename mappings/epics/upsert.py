@@ -1,0 +1,279 @@
+"""Epics as observed: stored in bulk, never twice, never backwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors import base
+from mappings.links.references import parse_references
+
+# The facts of an epic that are stored and compared, with their SQL types.
+FACT_COLUMNS = {
+    "key": "text",
+    "project": "text",
+    "title": "text",
+    "url": "text",
+    "type": "text",
+    "status": "text",
+    "status_category": "text",
+    "labels": "text[]",
+    "assignees": "text[]",
+    "components": "text[]",
+    "milestone": "text",
+    "parent_key": "text",
+    "ticket_references": "text[]",
+    "fields": "jsonb",
+    "tracker_created_at": "timestamptz",
+}
+# Sorts behind every id there is.
+NOT_STORED = 2**63 - 1
+COLUMNS = {"remote_id": "text", **FACT_COLUMNS, "tracker_updated_at": "timestamptz", "content_hash": "bytea"}
+
+
+@dataclass
+class UpsertResult:
+    """What one page came to. `overlaps`: keys held by an older source that sees the same tracker."""
+
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    skipped: int = 0
+    overlaps: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEpic:
+    id: int
+    source_id: int
+    key: str
+    content_hash: bytes
+    tracker_updated_at: datetime
+    removed_at: datetime | None
+
+
+def row_of(epic: base.Epic) -> dict[str, Any]:
+    """The row of an epic, ready for JSON, its content hash included."""
+    row: dict[str, Any] = {
+        "key": epic.key,
+        "project": epic.project,
+        "title": epic.title,
+        "url": epic.url,
+        "type": epic.type,
+        "status": epic.status,
+        "status_category": epic.status_category,
+        "labels": epic.labels,
+        "assignees": epic.assignees,
+        "components": epic.components,
+        "milestone": epic.milestone,
+        "parent_key": epic.parent_key,
+        "ticket_references": [
+            f"{found.how}:{found.key}" for found in parse_references(epic.text, epic.labels)
+        ],
+        "fields": epic.fields,
+        "tracker_created_at": epic.created_at.isoformat(),
+    }
+    try:
+        dumped = orjson.dumps(row)
+        clean = b"\\u0000" not in dumped
+    except orjson.JSONEncodeError:  # half of a surrogate pair
+        clean = False
+    if not clean:
+        row = without_nul(row)
+        dumped = orjson.dumps(row)
+    row["remote_id"] = epic.remote_id
+    row["tracker_updated_at"] = epic.updated_at.isoformat()
+    row["content_hash"] = "\\x" + hashlib.blake2b(dumped, digest_size=16).hexdigest()
+    return row
+
+
+def without_nul(value: Any) -> Any:
+    """Without what PostgreSQL's text refuses: U+0000 and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.replace("\x00", "").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {without_nul(name): without_nul(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nul(item) for item in value]
+    return value
+
+
+async def upsert_epics(
+    session: AsyncSession,
+    source_id: int,
+    tracker: str,
+    epics: Sequence[base.Epic],
+    missing: Iterable[base.Missing],
+    now: datetime,
+) -> UpsertResult:
+    """Store what a page or a fetch showed; what changed waits to be judged at `now`.
+
+    A fixed number of statements whatever the number of epics. A state older than the stored one is
+    left out. Of two sources that see the same ticket the older one holds it.
+    """
+    result = UpsertResult()
+    stored = await load_stored_epics(session, tracker, [epic.remote_id for epic in epics])
+    fresh: list[tuple[int, dict[str, Any]]] = []
+    moved: list[tuple[int, str]] = []
+    taken_over: list[int] = []
+    for epic in _newest_of_each(epics):
+        before = stored.get(epic.remote_id)
+        if before is not None and before.source_id < source_id and before.removed_at is None:
+            result.skipped += 1
+            result.overlaps.append(epic.key)
+            continue
+        row = row_of(epic)
+        if before is not None and not _is_newer(before, epic, row, source_id):
+            continue
+        if before is not None and before.key.lower() != epic.key.lower():
+            moved.append((before.id, before.key.lower()))
+        if before is not None and before.source_id != source_id:
+            taken_over.append(before.id)
+        result.created += before is None
+        result.updated += before is not None
+        fresh.append((before.id if before is not None else NOT_STORED, row))
+    removed = {item.ref.remote_id: item.reason for item in missing}
+    if fresh and removed:
+        await lock_stored_epics(session, tracker, [id for id, _ in fresh], removed)
+    if fresh:
+        # Ordered as every bulk write is, by epic id, so that two of them cannot deadlock.
+        fresh.sort(key=lambda pair: (pair[0], pair[1]["remote_id"]))
+        await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
+    await _record_old_keys(session, source_id, taken_over, moved)
+    if removed:
+        result.deleted = await _mark_removed(session, source_id, tracker, removed, now)
+    return result
+
+
+def _newest_of_each(epics: Sequence[base.Epic]) -> Iterable[base.Epic]:
+    """The newest state of each ticket: one statement cannot write a row twice."""
+    return {epic.remote_id: epic for epic in sorted(epics, key=lambda epic: epic.updated_at)}.values()
+
+
+async def lock_stored_epics(
+    session: AsyncSession, tracker: str, ids: list[int], remote_ids: Iterable[str]
+) -> None:
+    """Rows that several statements will write, in the one order that each of them keeps for itself."""
+    await session.execute(
+        text(
+            "SELECT id FROM epics WHERE id = ANY(:ids) OR (tracker = :tracker AND remote_id = ANY(:others))"
+            " ORDER BY id FOR NO KEY UPDATE"
+        ),
+        {"ids": ids, "tracker": tracker, "others": list(remote_ids)},
+    )
+
+
+def _is_newer(before: StoredEpic, epic: base.Epic, row: dict[str, Any], source_id: int) -> bool:
+    if epic.updated_at < before.tracker_updated_at:
+        return False
+    same = before.content_hash == bytes.fromhex(row["content_hash"][2:])
+    return not same or before.removed_at is not None or before.source_id != source_id
+
+
+async def load_stored_epics(
+    session: AsyncSession, tracker: str, remote_ids: list[str]
+) -> dict[str, StoredEpic]:
+    rows = await session.execute(
+        text(
+            "SELECT remote_id, id, source_id, key, content_hash, tracker_updated_at, removed_at"
+            " FROM epics WHERE tracker = :tracker AND remote_id = ANY(:ids)"
+        ),
+        {"tracker": tracker, "ids": remote_ids},
+    )
+    return {row[0]: StoredEpic(*row[1:]) for row in rows}
+
+
+# Nothing was created in the future, whatever a tracker's clock says; grace could never be counted from there.
+_CLAMPED = {"tracker_created_at": "least(tracker_created_at, :now)"}
+# Who inserted a ticket between our look and this statement is asked again: a newer state stays,
+# and so does an older source.
+_UPSERT = text(
+    f"""
+    INSERT INTO epics (source_id, tracker, read_at, evaluate_at, {", ".join(COLUMNS)})
+    SELECT :source_id, :tracker, :now, :now, {", ".join(_CLAMPED.get(name, name) for name in COLUMNS)}
+    FROM json_to_recordset(CAST(:rows AS json))
+        AS fresh({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})
+    ON CONFLICT (tracker, remote_id) DO UPDATE SET
+        source_id = excluded.source_id, read_at = excluded.read_at,
+        evaluate_at = excluded.evaluate_at, removed_at = NULL, removal_reason = NULL,
+        {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "remote_id")}
+    WHERE epics.tracker_updated_at <= excluded.tracker_updated_at
+        AND (epics.source_id >= excluded.source_id OR epics.removed_at IS NOT NULL)
+    """  # noqa: S608  (only the column names above are put in)
+)
+
+
+async def _upsert(
+    session: AsyncSession, source_id: int, tracker: str, rows: list[dict[str, Any]], now: datetime
+) -> None:
+    parameters = {"source_id": source_id, "tracker": tracker, "now": now, "rows": orjson.dumps(rows).decode()}
+    await session.execute(_UPSERT, parameters)
+
+
+async def _record_old_keys(
+    session: AsyncSession, source_id: int, taken_over: list[int], moved: list[tuple[int, str]]
+) -> None:
+    """Former keys: of epics that another source held they go with them, of moved ones there is one more."""
+    if taken_over:
+        await session.execute(
+            text(
+                "UPDATE epic_key_history SET source_id = :source_id WHERE epic_id = ANY(:ids) AND NOT EXISTS (SELECT"
+                " FROM epic_key_history AS held WHERE held.source_id = :source_id AND held.key = epic_key_history.key)"
+            ),
+            {"source_id": source_id, "ids": taken_over},
+        )
+    if moved:
+        await session.execute(
+            text(
+                "INSERT INTO epic_key_history (source_id, key, epic_id)"
+                " SELECT :source_id, key, epic_id FROM unnest(CAST(:keys AS text[]), CAST(:ids AS bigint[]))"
+                " AS old(key, epic_id) ON CONFLICT (source_id, key) DO UPDATE SET epic_id = excluded.epic_id"
+            ),
+            {"source_id": source_id, "keys": [key for _, key in moved], "ids": [id for id, _ in moved]},
+        )
+
+
+async def _mark_removed(
+    session: AsyncSession, source_id: int, tracker: str, reasons: Mapping[str, str], now: datetime
+) -> int:
+    """Take tickets that are no longer epics here out of every list; how many were in one."""
+    marked = await session.execute(
+        text(
+            "UPDATE epics SET removed_at = :now, removal_reason = gone.reason, evaluate_at = :now"
+            " FROM (SELECT epics.id, left_.reason FROM epics"
+            "   JOIN unnest(CAST(:ids AS text[]), CAST(:reasons AS text[])) AS left_(remote_id, reason)"
+            "   ON left_.remote_id = epics.remote_id"
+            "   WHERE epics.tracker = :tracker AND epics.source_id = :source_id AND epics.removed_at IS NULL"
+            "   ORDER BY epics.id FOR UPDATE OF epics) AS gone"
+            " WHERE epics.id = gone.id RETURNING epics.id"
+        ),
+        {
+            "now": now,
+            "source_id": source_id,
+            "tracker": tracker,
+            "ids": list(reasons),
+            "reasons": list(reasons.values()),
+        },
+    )
+    return len(marked.all())
+
+
+async def remove_projects(
+    session: AsyncSession, source_id: int, projects: Sequence[str], now: datetime
+) -> None:
+    """Take every epic of these projects out of the lists: a person narrowed the scope."""
+    await session.execute(
+        text(
+            "UPDATE epics SET removed_at = :now, removal_reason = 'out_of_scope', evaluate_at = :now"
+            " FROM (SELECT id FROM epics WHERE source_id = :source AND project = ANY(:projects)"
+            "   AND removed_at IS NULL ORDER BY id FOR UPDATE) AS outside WHERE epics.id = outside.id"
+        ),
+        {"now": now, "source": source_id, "projects": list(projects)},
+    )

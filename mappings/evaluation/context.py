@@ -1,0 +1,215 @@
+"""What the epics of one source are judged by, read in one go and used for many epics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import cast
+
+from sqlalchemy import and_, func, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.base import Epic, Marker
+from connectors.document import Document
+from mappings import tables
+from mappings.goals.key_results import GoalState, KeyResult, Visibility
+from mappings.links.resolve import Goals
+from mappings.policy.document import EffectivePolicy, Policy, effective
+from mappings.rules.condition import parse_condition
+from mappings.rules.index import Rule, RuleIndex
+from mappings.sources.modes import NoticesMode, mode_in
+from mappings.suggestions.rank import Candidates, Suggestion
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectInfo:
+    """What the judge must know of a project. A project not read yet is neither public nor fresh."""
+
+    public: bool = False
+    service_desk: bool = False
+    fresh: bool = False
+
+
+@dataclass
+class EvaluationContext:
+    """Goals, rules, policy and modes in force for one source at one moment.
+
+    `version` is that of goals, rules and policy together: who finds it unchanged may go on with
+    this. `render` gives a notice's text as it stands on the tracker, `page` an epic's page.
+    """
+
+    source: tables.SourceRow
+    installation: str
+    version: int
+    goals: Goals
+    policy: Policy
+    project_infos: Mapping[str, ProjectInfo]
+    render: Callable[[Document, Marker], str]
+    page: Callable[[str], str | None]
+    linked: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    _candidates: dict[bool, Candidates] = field(default_factory=dict)
+    _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
+
+    @property
+    def accepts_commands(self) -> bool:
+        """Whether comments on the source's tickets reach us, so that commands there work."""
+        return self.source.webhook_secret is not None
+
+    def policy_for(self, project: str) -> EffectivePolicy:
+        if project not in self._effective:
+            self._effective[project] = effective(self.policy, self.source.name, project)
+        return self._effective[project]
+
+    def mode_for(self, project: str) -> NoticesMode:
+        return mode_in(self.source.notices, project)
+
+    def project_info(self, project: str) -> ProjectInfo:
+        return self.project_infos.get(project, ProjectInfo())
+
+    def suggest(self, epic: Epic, now: datetime) -> Sequence[Suggestion]:
+        public = self.project_info(epic.project).public
+        if public not in self._candidates:
+            self._candidates[public] = Candidates(list(self.goals.key_results.values()), now, public)
+        return self._candidates[public].fitting(epic, self.linked.get(epic.project))
+
+
+async def load_context(
+    session: AsyncSession,
+    source: tables.SourceRow,
+    render: Callable[[Document, Marker], str],
+    page: Callable[[str], str | None],
+    *,
+    projects: Iterable[str] | None = None,
+    shared: EvaluationContext | None = None,
+) -> EvaluationContext:
+    """Read the standard; `projects` are those whose links help to suggest key results, None for all.
+
+    With `like`, another source's that was read a moment ago, goals, rules and policy are taken from there.
+    """
+    if shared is not None:
+        return replace(
+            shared,
+            source=source,
+            project_infos=await load_project_infos(session, source.id),
+            render=render,
+            page=page,
+            linked=await _linked(session, source.id, projects),
+            _effective={},
+        )
+    installation = (await session.scalars(select(tables.InstallationRow))).one()
+    return EvaluationContext(
+        source=source,
+        installation=installation.uuid,
+        version=installation.goals_version,
+        goals=await load_goals(session),
+        policy=Policy.model_validate(installation.policy),
+        project_infos=await load_project_infos(session, source.id),
+        render=render,
+        page=page,
+        linked=await _linked(session, source.id, projects),
+    )
+
+
+async def load_project_infos(
+    session: AsyncSession, source_id: int, *, hold: bool = False
+) -> dict[str, ProjectInfo]:
+    """The projects of a source as they are now, by their keys.
+
+    With `hold` none comes to be believed until this transaction ends: who has read one to its end waits
+    (`projects.record_project_read`), and then finds our notices too and has them judged anew. Held before any epic is.
+    """
+    project_infos = select(tables.SourceProjectRow).where(tables.SourceProjectRow.source_id == source_id)
+    if hold:
+        # The weakest lock: a page that is stored goes on, and may move the project's cursor.
+        project_infos = project_infos.order_by(tables.SourceProjectRow.key).with_for_update(
+            read=True, key_share=True
+        )
+    rows = await session.scalars(project_infos.execution_options(populate_existing=True))
+    return {row.key: _project_info(row) for row in rows}
+
+
+async def refresh_context(
+    session: AsyncSession, context: EvaluationContext, project: str
+) -> EvaluationContext | None:
+    """`standard` with the place of `project` as it is now; None where goals, rules, policy or the source
+    have changed since it was read. One statement, where reading it anew takes six."""
+    query = (
+        select(tables.InstallationRow.goals_version, tables.SourceRow.version, tables.SourceProjectRow)
+        .select_from(tables.SourceRow)
+        .join(tables.InstallationRow, true())
+        .outerjoin(
+            tables.SourceProjectRow,
+            and_(
+                tables.SourceProjectRow.source_id == tables.SourceRow.id,
+                tables.SourceProjectRow.key == project,
+            ),
+        )
+        .where(tables.SourceRow.id == context.source.id)
+        .execution_options(populate_existing=True)
+    )
+    row = (await session.execute(query)).one_or_none()
+    if row is None or (row[0], row[1]) != (context.version, context.source.version):
+        return None
+    return replace(context, project_infos={project: _project_info(row[2])} if row[2] is not None else {})
+
+
+def _project_info(row: tables.SourceProjectRow) -> ProjectInfo:
+    return ProjectInfo(row.public, row.service_desk, row.fully_synced)
+
+
+async def load_goals(session: AsyncSession) -> Goals:
+    rules = await session.scalars(select(tables.RuleRow).where(tables.RuleRow.enabled))
+    book = RuleIndex(
+        Rule(rule.id, rule.name, parse_condition(rule.when), rule.key_result_id, rule.priority)
+        for rule in rules
+    )
+    return Goals(await load_key_results(session), book)
+
+
+async def load_key_results(session: AsyncSession) -> dict[int, KeyResult]:
+    """Every key result by id, with what its objective and cycle say of it."""
+    rows = await session.execute(
+        select(tables.KeyResultRow, tables.ObjectiveRow, tables.CycleRow.ends)
+        .join(tables.ObjectiveRow, tables.ObjectiveRow.id == tables.KeyResultRow.objective_id)
+        .outerjoin(tables.CycleRow, tables.CycleRow.id == tables.ObjectiveRow.cycle_id)
+        .order_by(tables.KeyResultRow.id)
+    )
+    return {row.id: key_result_of(row, objective, ends) for row, objective, ends in rows}
+
+
+def key_result_of(
+    row: tables.KeyResultRow, objective: tables.ObjectiveRow, cycle_ends: date | None
+) -> KeyResult:
+    """The judge's value of a key result with what its objective and cycle say of it."""
+    return KeyResult(
+        id=row.id,
+        key=row.key,
+        title=row.title,
+        objective_key=objective.key,
+        objective_title=objective.title,
+        driver=objective.driver,
+        visibility=cast("Visibility", objective.visibility),
+        public_label=objective.public_label,
+        state=cast("GoalState", row.state),
+        objective_state=cast("GoalState", objective.state),
+        cycle_ends=cycle_ends,
+    )
+
+
+async def _linked(
+    session: AsyncSession, source_id: int, projects: Iterable[str] | None
+) -> dict[str, dict[int, int]]:
+    """How many epics of each project are linked to each key result."""
+    query = (
+        select(tables.EpicRow.project, tables.LinkRow.key_result_id, func.count())
+        .join(tables.LinkRow, tables.LinkRow.epic_id == tables.EpicRow.id)
+        .where(tables.EpicRow.source_id == source_id, tables.EpicRow.removed_at.is_(None))
+        .group_by(tables.EpicRow.project, tables.LinkRow.key_result_id)
+    )
+    if projects is not None:
+        query = query.where(tables.EpicRow.project.in_(list(projects)))
+    counts: dict[str, dict[int, int]] = {}
+    for project, key_result_id, count in await session.execute(query):
+        counts.setdefault(project, {})[key_result_id] = count
+    return counts

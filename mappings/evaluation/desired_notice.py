@@ -1,0 +1,136 @@
+"""What a ticket should say of an epic, whatever stands there now. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from mappings.evaluation.model import Alignment, EvaluationInput, Finding
+from mappings.goals.key_results import KeyResult, died_of_cycle, is_live, may_name, why_not_live
+from mappings.notices.text import (
+    NoticeText,
+    aligned_text,
+    disputed_text,
+    snoozed_text,
+    unchecked_text,
+    waived_text,
+    warning_text,
+    with_answer,
+    withdrawn_text,
+)
+from mappings.policy.document import CYCLE_GRACE, EffectivePolicy, grace_for, is_since
+from mappings.policy.durations import add_grace
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredText:
+    """`kind` `warning` asks for the full text; any other is a one-line text for a comment that
+    already stands. `facts` are hashed, never the words."""
+
+    kind: str
+    compose: Callable[[], NoticeText]
+    facts: Mapping[str, object]
+    grace_ends: datetime | None = None
+
+    @property
+    def facts_hash(self) -> str:
+        facts = json.dumps({"kind": self.kind, **self.facts}, sort_keys=True)
+        return hashlib.sha256(facts.encode()).hexdigest()
+
+    def with_answer(self, answer: str) -> DesiredText:
+        """The same with the answer to a command, which is a fact of its own."""
+        compose = self.compose
+        return replace(
+            self,
+            compose=lambda: with_answer(compose(), answer, first=self.kind == "warning"),
+            facts={**self.facts, "answer": answer},
+        )
+
+
+RUN_WITHDRAWN = "run_withdrawn"
+WITHDRAWN = DesiredText(RUN_WITHDRAWN, withdrawn_text, {})
+
+
+def desired_text(
+    epic: EvaluationInput,
+    goals: Mapping[int, KeyResult],
+    policy: EffectivePolicy,
+    alignment: Alignment | None,
+    unresolved: Finding | None,
+    now: datetime,
+) -> DesiredText:
+    """`concern` is the finding that is not resolved, if there is one."""
+    resolution = epic.resolution
+    if alignment == "aligned":
+        keys = sorted(link.key_result.id for link in resolution.links if link.live)
+        return DesiredText("aligned", partial(aligned_text, resolution.links, epic.public), {"links": keys})
+    if unresolved is None or not _may_carry_warning(epic, policy):
+        return DesiredText("unchecked", unchecked_text, {})
+    if unresolved.state == "waived" and unresolved.until is not None:
+        reason = unresolved.reason or ""
+        facts = {"until": unresolved.until.isoformat(), "reason": reason}
+        return DesiredText("waived", partial(waived_text, unresolved.until, reason), facts)
+    if unresolved.state == "snoozed" and unresolved.until is not None:
+        facts = {"until": unresolved.until.isoformat()}
+        return DesiredText("snoozed", partial(snoozed_text, unresolved.until), facts)
+    if unresolved.state == "disputed":
+        return DesiredText("disputed", disputed_text, {})
+    return DesiredText(
+        "warning",
+        partial(_warning, epic, goals, unresolved, now),
+        {
+            "check": unresolved.check,
+            "unknown": sorted(resolution.unknown),
+            "links": sorted(_shown_as(link.key_result, epic) for link in resolution.links),
+        },
+        grace_ends=_grace_ends(epic, policy, unresolved, now),
+    )
+
+
+def _shown_as(goal: KeyResult, epic: EvaluationInput) -> str:
+    shown = "title" if may_name(goal, epic.public) else "label"
+    return f"{goal.id}:{shown}"
+
+
+def _may_carry_warning(epic: EvaluationInput, policy: EffectivePolicy) -> bool:
+    """Whether this epic may carry a warning at all: the channel, the kind of project, and its age."""
+    if epic.service_desk or policy.channel == "none":
+        return False
+    return is_since(policy, epic.epic.created_at, epic.connected_at)
+
+
+def _grace_ends(
+    epic: EvaluationInput, policy: EffectivePolicy, unresolved: Finding, now: datetime
+) -> datetime:
+    """Each dead link has its own grace, and the epic that of the link that has the longest."""
+    start = max(epic.epic.created_at, unresolved.opened_at)
+    of_policy = grace_for(policy, unresolved.check)
+    graces = {
+        CYCLE_GRACE if died_of_cycle(link.key_result, now) else of_policy for link in epic.resolution.links
+    }
+    return max(add_grace(start, grace) for grace in graces or {of_policy})
+
+
+def _warning(
+    epic: EvaluationInput, goals: Mapping[int, KeyResult], unresolved: Finding, now: datetime
+) -> NoticeText:
+    links = epic.resolution.links
+    suggestions = epic.suggest()
+    some_live = next((goal.key for goal in goals.values() if is_live(goal, now)), None)
+    return warning_text(
+        unresolved.check,
+        project=epic.epic.project,
+        links=links,
+        reasons=[why_not_live(link.key_result, now) or "" for link in links],
+        unknown=epic.resolution.unknown,
+        suggestions=suggestions,
+        example=suggestions[0].key_result.key if suggestions else some_live,
+        public=epic.public,
+        read_at=epic.read_at,
+        page=epic.page,
+        accepts_commands=epic.accepts_commands,
+    )

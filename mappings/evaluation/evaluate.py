@@ -1,0 +1,262 @@
+"""The one judge: `decide` gives an epic's alignment, its findings, and what its ticket should say. Pure.
+
+Nothing else in Northing sets these. The table of its cases is the section "Exactly" of the
+public contract, and `tests/test_evaluate.py` is that table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from mappings.evaluation.desired_notice import RUN_WITHDRAWN, WITHDRAWN, DesiredText, desired_text
+from mappings.evaluation.model import (
+    Alignment,
+    CommandAnswer,
+    CurrentNotice,
+    Decision,
+    DesiredNotice,
+    EvaluationInput,
+    Finding,
+    History,
+    NoticeState,
+)
+from mappings.goals.key_results import KeyResult, is_live, live_until, may_name, why_not_live
+from mappings.links.resolve import Resolution
+from mappings.policy.document import CHECKS, EffectivePolicy, exemption
+from mappings.sources.modes import NoticesMode
+
+
+def decide(
+    epic: EvaluationInput,
+    goals: Mapping[int, KeyResult],
+    policy: EffectivePolicy,
+    mode: NoticesMode,
+    history: History,
+    now: datetime,
+) -> Decision:
+    """Judge one epic at the moment `now`.
+
+    `goals` are all key results by id, `policy` and `mode` those in force for the epic's project.
+    """
+    exempt_reason = None if epic.removal_reason else exemption(policy, epic.epic)
+    gap = None if epic.removal_reason or exempt_reason else _gap(epic.resolution)
+    findings = _findings(gap, epic, policy, history, now)
+    unresolved = next((found for found in findings if found.check == gap and found.state != "resolved"), None)
+    alignment = None if epic.removal_reason else _alignment(epic.resolution, exempt_reason, unresolved)
+    desired = desired_text(epic, goals, policy, alignment, unresolved, now)
+    moments = _moments_of_change(epic, goals, findings, now)
+    if desired.grace_ends is not None:
+        moments.append(desired.grace_ends)
+    again = min((moment for moment in moments if moment > now), default=None)
+    answer, current = history.answer, history.notice
+    answer_expired = answer is not None and _answer_expired(answer, history.findings, findings)
+    decision = Decision(
+        alignment, findings, evaluate_at=again, exempt_reason=exempt_reason, answer_expired=answer_expired
+    )
+    if current is not None and current.withdrawing:
+        return _withdraw(decision, epic, current)
+    if mode == "off":
+        return replace(decision, keep_notice=True)
+    if answer is not None and not answer_expired and current is not None and current.on_ticket:
+        desired = desired.with_answer(answer.text)
+    return _decide_notice(decision, desired, epic, goals, policy, mode, current, now)
+
+
+def _answer_expired(answer: CommandAnswer, before: Mapping[str, Finding], now: Sequence[Finding]) -> bool:
+    """The answer to a command stands until a finding changes its state, the command's own change apart."""
+    states = {check: found.state for check, found in before.items()}
+    return not answer.is_new and states != {found.check: found.state for found in now}
+
+
+# --- gaps, findings, alignment --------------------------------------------------------------
+
+
+def _gap(resolution: Resolution) -> str | None:
+    if resolution.aligned:
+        return None
+    return "closed-goal" if resolution.links else "no-key-result"
+
+
+def _findings(
+    gap: str | None, epic: EvaluationInput, policy: EffectivePolicy, history: History, now: datetime
+) -> tuple[Finding, ...]:
+    found: list[Finding] = []
+    for check in CHECKS:
+        before = history.findings.get(check)
+        if gap == check and policy.checks[check].on:
+            found.append(_open_finding(check, before, epic, policy, now))
+        elif before is not None:
+            found.append(replace(before, state="resolved", until=None, reason=None))
+    return tuple(found)
+
+
+def _open_finding(
+    check: str, before: Finding | None, epic: EvaluationInput, policy: EffectivePolicy, now: datetime
+) -> Finding:
+    detail, severity = _detail(check, epic, now), policy.checks[check].severity
+    if before is None or before.state == "resolved":
+        return Finding(check, "open", now, detail=detail, severity=severity)
+    if before.until is not None and before.until <= now:
+        before = replace(before, state="open", until=None, reason=None)
+    return replace(before, detail=detail, severity=severity)
+
+
+def _detail(check: str, epic: EvaluationInput, now: datetime) -> str:
+    unknown = "".join(f" The ticket names {key}, which does not exist." for key in epic.resolution.unknown)
+    if check == "no-key-result":
+        return f"No key result is linked.{unknown}"
+    dead = "; ".join(
+        f"{link.key_result.key}: {why_not_live(link.key_result, now)}" for link in epic.resolution.links
+    )
+    return f"No linked key result is live ({dead}).{unknown}"
+
+
+def _alignment(resolution: Resolution, exempt_reason: str | None, unresolved: Finding | None) -> Alignment:
+    if resolution.aligned:
+        return "aligned"
+    if exempt_reason:
+        return "exempt"
+    return "waived" if unresolved is not None and unresolved.state == "waived" else "unaligned"
+
+
+# --- from the wish to the notice ------------------------------------------------------------
+
+
+def _decide_notice(
+    decision: Decision,
+    desired: DesiredText,
+    epic: EvaluationInput,
+    goals: Mapping[int, KeyResult],
+    policy: EffectivePolicy,
+    mode: NoticesMode,
+    current: CurrentNotice | None,
+    now: datetime,
+) -> Decision:
+    if current is not None and current.state == "withdrawn" and not _reopened(decision, current):
+        return replace(decision, keep_notice=True)
+    if current is None or not current.on_ticket:
+        return _new_notice(decision, desired, epic, policy, mode, current, now)
+    if epic.removal_reason == "deleted":
+        return replace(decision, keep_notice=True)
+    return _edited_notice(decision, desired, epic, goals, mode, current, now)
+
+
+def _reopened(decision: Decision, current: CurrentNotice) -> bool:
+    return any(found.state != "resolved" and found.opened_at > current.since for found in decision.findings)
+
+
+def _withdraw(decision: Decision, epic: EvaluationInput, current: CurrentNotice) -> Decision:
+    """A person withdraws the run that made the comment, whatever the mode and whatever became true since."""
+    if epic.removal_reason == "deleted":
+        return replace(decision, keep_notice=True)
+    desired = WITHDRAWN
+    if not current.on_ticket:
+        return replace(
+            decision, notice=DesiredNotice("withdrawn", desired.compose, desired.facts_hash, RUN_WITHDRAWN)
+        )
+    return replace(
+        decision, notice=DesiredNotice(current.state, desired.compose, desired.facts_hash, target="withdrawn")
+    )
+
+
+def _new_notice(
+    decision: Decision,
+    desired: DesiredText,
+    epic: EvaluationInput,
+    policy: EffectivePolicy,
+    mode: NoticesMode,
+    current: CurrentNotice | None,
+    now: datetime,
+) -> Decision:
+    """Nothing of ours is on the ticket: only an open or disputed finding makes a notice."""
+    if desired.kind not in ("warning", "disputed"):
+        return decision
+    new_notice = DesiredNotice("shadow", desired.compose, desired.facts_hash)
+    if mode == "shadow":
+        return replace(decision, notice=new_notice)
+    held = _held_reason(desired, epic, now)
+    if held is not None:
+        return replace(decision, notice=replace(new_notice, state="held", reason=held[0], detail=held[1]))
+    quiet = policy.quiet_hours
+    if quiet is not None and (end := quiet.end(now)) is not None:
+        held_notice = replace(new_notice, state="held", reason="quiet_hours", detail=quiet.words(end))
+        return replace(decision, notice=held_notice, evaluate_at=min(decision.evaluate_at or end, end))
+    if current is not None and current.guard_reason is not None:
+        held_notice = replace(new_notice, state="held", reason="guard", detail=current.guard_reason)
+        return replace(decision, notice=held_notice)
+    return replace(decision, notice=replace(new_notice, state="due", target="posted"))
+
+
+def _held_reason(desired: DesiredText, epic: EvaluationInput, now: datetime) -> tuple[str, str] | None:
+    """Why a warning has to wait, the first reason that applies, in the contract's order."""
+    if desired.kind == "disputed":
+        return "disputed", "Somebody disputes the finding; a person has to decide."
+    if desired.grace_ends is not None and desired.grace_ends > now:
+        return "grace", f"Grace ends at {desired.grace_ends:%Y-%m-%d %H:%M} UTC."
+    if not epic.fresh:
+        return (
+            "stale",
+            f"{epic.epic.project} was not read to its end, or the ticket could not be fetched again.",
+        )
+    return None
+
+
+def _edited_notice(
+    decision: Decision,
+    desired: DesiredText,
+    epic: EvaluationInput,
+    goals: Mapping[int, KeyResult],
+    mode: NoticesMode,
+    current: CurrentNotice,
+    now: datetime,
+) -> Decision:
+    """Our comment is on the ticket: bring it to the wish, or leave it as it is."""
+    target: NoticeState = "posted" if desired.kind == "warning" else "resolved"
+    facts_hash = desired.facts_hash
+    if not any(
+        _may_not_be_named(goals.get(mentioned_key_result_ids), epic.public)
+        for mentioned_key_result_ids in current.mentioned_key_result_ids
+    ):
+        done = (
+            facts_hash == current.posted_hash and current.state == target and not current.comment_id_unknown
+        )
+        if done or _must_wait(desired, target, epic, mode, current, now):
+            return replace(decision, keep_notice=True)
+    return replace(decision, notice=DesiredNotice(current.state, desired.compose, facts_hash, target=target))
+
+
+def _must_wait(
+    desired: DesiredText,
+    target: NoticeState,
+    epic: EvaluationInput,
+    mode: NoticesMode,
+    current: CurrentNotice,
+    now: datetime,
+) -> bool:
+    """Shadow only resolves. A gap that returns has its grace; a standing warning is set right at once."""
+    if mode == "shadow":
+        return target == "posted" or current.state == "resolved"
+    if target == "resolved":
+        return False
+    held = _held_reason(desired, epic, now)
+    return held is not None and not (held[0] == "grace" and current.state == "posted")
+
+
+def _may_not_be_named(goal: KeyResult | None, public: bool) -> bool:
+    return goal is not None and not may_name(goal, public)
+
+
+# --- when to look again ---------------------------------------------------------------------
+
+
+def _moments_of_change(
+    epic: EvaluationInput, goals: Mapping[int, KeyResult], findings: Sequence[Finding], now: datetime
+) -> list[datetime]:
+    """The moments at which time alone may change the verdict."""
+    moments = [found.until for found in findings if found.until is not None]
+    for link in epic.resolution.links:
+        if is_live(link.key_result, now) and (end := live_until(link.key_result)) is not None:
+            moments.append(end)
+    return moments

@@ -1,0 +1,85 @@
+"""Which epics a change bears on: they, and only they, are marked to be judged again.
+
+The caller holds the goals' exclusive lock (`locks.lock_goals_exclusive`), and marks in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, or_, select, text, union
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.tables import EpicRow, KeyResultRow, LinkRow, NoticeRow, ObjectiveRow, SourceProjectRow
+
+MARK = text(
+    "UPDATE epics SET evaluate_at = :now FROM"
+    " (SELECT id FROM epics WHERE id = ANY(:ids) ORDER BY id FOR UPDATE) AS touched"
+    " WHERE epics.id = touched.id RETURNING epics.source_id"
+)
+
+
+def by_key_results(ids: Collection[int], keys: Iterable[str] = ()) -> Select[Any]:
+    """Epics linked to these key results, naming one of `keys` on the ticket, or named by it in a comment."""
+    references = [f"{how}:{key}" for key in keys for how in ("line", "label")]
+    linked = select(LinkRow.epic_id.label("id")).where(LinkRow.key_result_id.in_(ids))
+    shown = select(NoticeRow.epic_id).where(NoticeRow.mentioned_key_result_ids.overlap(list(ids)))
+    referred = select(EpicRow.id).where(
+        text(
+            "EXISTS (SELECT FROM unnest(epics.ticket_references) AS d WHERE lower(d) = ANY(:references))"
+        ).bindparams(references=[name.lower() for name in references])
+    )
+    parts = union(linked, shown, referred) if references else union(linked, shown)
+    return select(parts.subquery().c.id)
+
+
+def key_results_of_objectives(ids: Collection[int]) -> Select[Any]:
+    """The ids of their key results."""
+    return select(KeyResultRow.id).where(KeyResultRow.objective_id.in_(ids))
+
+
+def objectives_of_cycle(cycle_id: int) -> Select[Any]:
+    """The ids of its objectives."""
+    return select(ObjectiveRow.id).where(ObjectiveRow.cycle_id == cycle_id)
+
+
+def by_rule(rule_id: int) -> Select[Any]:
+    """Epics the rule links now."""
+    return select(LinkRow.epic_id).where(LinkRow.rule_id == rule_id)
+
+
+def by_projects(projects: Collection[tuple[int, str]]) -> Select[Any]:
+    """Epics of these projects, each a source's id and a project's key."""
+    pairs = [
+        (EpicRow.source_id == source_id) & (EpicRow.project == project) for source_id, project in projects
+    ]
+    return select(EpicRow.id).where(or_(*pairs), EpicRow.removed_at.is_(None))
+
+
+def by_source(source_id: int) -> Select[Any]:
+    """Every epic of a source."""
+    return select(EpicRow.id).where(EpicRow.source_id == source_id)
+
+
+def with_gap_or_notice(source_id: int) -> Select[Any]:
+    """Epics whose notice may come, go or change with the source's mode."""
+    noticed = select(NoticeRow.epic_id)
+    return select(EpicRow.id).where(
+        EpicRow.source_id == source_id,
+        or_(EpicRow.alignment.in_(("unaligned", "waived")), EpicRow.id.in_(noticed)),
+    )
+
+
+async def all_projects(session: AsyncSession) -> list[tuple[int, str]]:
+    rows = await session.execute(select(SourceProjectRow.source_id, SourceProjectRow.key))
+    return [(source_id, key) for source_id, key in rows]
+
+
+async def mark_for_evaluation(session: AsyncSession, which: Select[Any], now: datetime) -> set[int]:
+    """Mark the epics `which` selects by id; the ids of the sources they belong to."""
+    ids = list(await session.scalars(which))
+    if not ids:
+        return set()
+    return set(await session.scalars(MARK, {"ids": ids, "now": now}))

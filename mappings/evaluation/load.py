@@ -1,0 +1,222 @@
+"""Cases for the judge: epics with their links, findings and notice, read in bulk and written back in bulk.
+
+A slice of epics costs a fixed number of statements, whatever its length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, cast
+
+from sqlalchemy import BigInteger, Label, any_, literal, literal_column, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.base import Epic, MissingReason, StatusCategory
+from mappings import tables
+from mappings.evaluation.context import EvaluationContext
+from mappings.evaluation.evaluate import decide
+from mappings.evaluation.model import (
+    CommandAnswer,
+    CurrentNotice,
+    EvaluationInput,
+    Finding,
+    FindingState,
+    History,
+    NoticeState,
+)
+from mappings.evaluation.record import Evaluation
+from mappings.links.resolve import ManualLink, Resolution, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class EpicRecords:
+    row: tables.EpicRow
+    links: Sequence[tables.LinkRow]
+    findings: Sequence[tables.FindingRow]
+    notice: tables.NoticeRow | None
+    answer: CommandAnswer | None = None
+
+
+def epic_of(row: tables.EpicRow) -> Epic:
+    """The stored epic as a value; its description is not stored."""
+    return Epic(
+        remote_id=row.remote_id,
+        key=row.key,
+        project=row.project,
+        title=row.title,
+        url=row.url,
+        type=row.type,
+        status=row.status,
+        status_category=cast("StatusCategory", row.status_category),
+        created_at=row.tracker_created_at,
+        updated_at=row.tracker_updated_at,
+        labels=tuple(row.labels),
+        assignees=tuple(row.assignees),
+        components=tuple(row.components),
+        milestone=row.milestone,
+        parent_key=row.parent_key,
+        fields={name: tuple(values) for name, values in row.fields.items()},
+    )
+
+
+# What judging reads of an epic, as plain rows with the driver's own values: nothing is written through
+# them, and as objects under the session's watch they would cost twice.
+_EVALUATED_COLUMNS: list[Label[Any]] = [
+    literal_column(f"epics.{column.name}").label(column.name)
+    for column in tables.EpicRow.__table__.columns
+    if column.name not in ("tracker", "content_hash", "removed_at", "alignment", "evaluate_at")
+]
+
+
+async def lock_due_epics(
+    session: AsyncSession, source_id: int, now: datetime, after: int, limit: int
+) -> list[tables.EpicRow]:
+    """Epics of a source that wait to be judged, by id, locked so that one judge at a time has each."""
+    due = (
+        select(*_EVALUATED_COLUMNS)
+        .select_from(tables.EpicRow)
+        .where(
+            tables.EpicRow.source_id == source_id,
+            tables.EpicRow.evaluate_at <= now,
+            tables.EpicRow.id > after,
+        )
+        .order_by(tables.EpicRow.id)
+        .limit(limit)
+        .with_for_update()
+    )
+    return cast("list[tables.EpicRow]", (await session.execute(due)).all())
+
+
+async def load_records(session: AsyncSession, rows: Sequence[tables.EpicRow]) -> list[EpicRecords]:
+    """What bears on judging each of `rows`: at most three statements for all."""
+    ids = literal([row.id for row in rows], ARRAY(BigInteger))
+    links: dict[int, list[tables.LinkRow]] = {}
+    for link in await session.scalars(
+        select(tables.LinkRow).where(tables.LinkRow.epic_id == any_(ids)).order_by(tables.LinkRow.id)
+    ):
+        links.setdefault(link.epic_id, []).append(link)
+    findings: dict[int, list[tables.FindingRow]] = {}
+    if all(row.evaluated_at is None for row in rows):  # only judging leaves findings and notices
+        return [EpicRecords(row, links.get(row.id, ()), (), None) for row in rows]
+    for finding in await session.scalars(
+        select(tables.FindingRow).where(tables.FindingRow.epic_id == any_(ids))
+    ):
+        findings.setdefault(finding.epic_id, []).append(finding)
+    notices: dict[int, tuple[tables.NoticeRow, str | None, datetime | None]] = {}
+    for notice, answer, at in await session.execute(
+        _WITH_ANSWERS.where(tables.NoticeRow.epic_id == any_(ids))
+    ):
+        notices[notice.epic_id] = notice, answer, at
+    return [
+        _records(
+            row, links.get(row.id, ()), findings.get(row.id, ()), *notices.get(row.id, (None, None, None))
+        )
+        for row in rows
+    ]
+
+
+# An answer to a command stands in our comment, so it is looked for with the notice and nowhere else.
+_WITH_ANSWERS = select(
+    tables.NoticeRow, tables.CommandCommentRow.answer, tables.CommandCommentRow.at
+).outerjoin_from(
+    tables.NoticeRow,
+    tables.CommandCommentRow,
+    (tables.CommandCommentRow.epic_id == tables.NoticeRow.epic_id)
+    & tables.CommandCommentRow.answer.is_not(None),
+)
+
+
+def _records(
+    row: tables.EpicRow,
+    links: Sequence[tables.LinkRow],
+    findings: Sequence[tables.FindingRow],
+    notice: tables.NoticeRow | None,
+    answer: str | None,
+    at: datetime | None,
+) -> EpicRecords:
+    if answer is None or at is None:
+        return EpicRecords(row, links, findings, notice)
+    is_new = row.evaluated_at is None or row.evaluated_at <= at
+    return EpicRecords(row, links, findings, notice, CommandAnswer(answer, is_new))
+
+
+def resolve_links(records: EpicRecords, epic: Epic, context: EvaluationContext, now: datetime) -> Resolution:
+    manual_links = [
+        ManualLink(link.key_result_id, link.origin, link.why)
+        for link in records.links
+        if link.origin in ("manual", "command")
+    ]
+    return resolve(context.source.name, epic, records.row.ticket_references, manual_links, context.goals, now)
+
+
+def evaluate_epic(
+    records: EpicRecords, context: EvaluationContext, now: datetime, *, claim: str | None = None
+) -> Evaluation:
+    """Judge one case. `claim` is the writer's own, whose request is not sent yet; any other claim may
+    have put a comment on the ticket."""
+    epic, project_info = epic_of(records.row), context.project_info(records.row.project)
+    resolution = resolve_links(records, epic, context, now)
+    evaluation_input = EvaluationInput(
+        epic=epic,
+        resolution=resolution,
+        connected_at=context.source.created_at,
+        read_at=records.row.read_at,
+        public=project_info.public,
+        service_desk=project_info.service_desk,
+        fresh=project_info.fresh,
+        removal_reason=cast("MissingReason | None", records.row.removal_reason),
+        page=context.page(epic.key),
+        accepts_commands=context.accepts_commands,
+        suggest=partial(context.suggest, epic, now),
+    )
+    decision = decide(
+        evaluation_input,
+        context.goals.key_results,
+        context.policy_for(epic.project),
+        context.mode_for(epic.project),
+        History(
+            {found.check: _finding(found) for found in records.findings},
+            _current_notice(records.notice, claim) if records.notice is not None else None,
+            records.answer,
+        ),
+        now,
+    )
+    return Evaluation(records.row, records.links, records.findings, records.notice, resolution, decision)
+
+
+def _finding(row: tables.FindingRow) -> Finding:
+    return Finding(
+        row.check,
+        cast("FindingState", row.state),
+        row.opened_at,
+        row.until,
+        row.reason,
+        row.detail,
+        row.severity,
+    )
+
+
+def _current_notice(row: tables.NoticeRow, claim: str | None) -> CurrentNotice:
+    return CurrentNotice(
+        state=cast("NoticeState", row.state),
+        since=row.updated_at,
+        on_ticket=may_be_on_ticket(row, claim),
+        posted_hash=row.posted_hash,
+        mentioned_key_result_ids=tuple(row.mentioned_key_result_ids),
+        guard_reason=row.guard_reason if row.guard == "held" else None,
+        withdrawing=row.withdraw_action is not None,
+        comment_id_unknown=row.comment_id_unknown,
+    )
+
+
+def may_be_on_ticket(row: tables.NoticeRow, claim: str | None = None) -> bool:
+    """Whether a comment of ours is there, or an answer is missing that would say so."""
+    return (
+        row.remote_id is not None
+        or row.write_unconfirmed_at is not None
+        or row.claimed_by not in (None, claim)
+    )

@@ -1,0 +1,32 @@
+"""What a person may do to a finding: snooze, waive, reopen.
+
+The caller holds the goals' exclusive lock (`mappings.locks.lock_goals_exclusive`) and the epic's row, and has
+the epic evaluated again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.evaluation.model import FindingState
+from mappings.tables import CommandCommentRow, FindingRow
+
+
+async def set_finding(
+    session: AsyncSession, row: FindingRow, state: FindingState, until: datetime | None, reason: str | None
+) -> None:
+    """A person's word on a finding that is not resolved; an answer to an earlier command has had its time."""
+    row.state, row.until, row.reason = state, until, reason
+    await clear_answer(session, row.epic_id)
+
+
+async def clear_answer(session: AsyncSession, epic_id: int) -> None:
+    """No answer to a command stands in the epic's notice any more."""
+    await session.execute(
+        update(CommandCommentRow)
+        .where(CommandCommentRow.epic_id == epic_id, CommandCommentRow.answer.is_not(None))
+        .values(answer=None)
+    )

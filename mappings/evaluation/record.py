@@ -1,0 +1,284 @@
+"""What the judge decided, written back: links, findings, notices, alignment. Only what changed is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import orjson
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.base import Marker
+from mappings import tables
+from mappings.evaluation.context import EvaluationContext
+from mappings.evaluation.model import Decision, DesiredNotice
+from mappings.links.resolve import Resolution, ResolvedLink
+
+DERIVED_ORIGINS = ("rule", "ticket", "inherited")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    row: tables.EpicRow
+    links: Sequence[tables.LinkRow]
+    findings: Sequence[tables.FindingRow]
+    notice: tables.NoticeRow | None
+    resolution: Resolution
+    decision: Decision
+
+
+async def record_evaluations(
+    session: AsyncSession,
+    evaluations: Sequence[Evaluation],
+    context: EvaluationContext,
+    run_id: int,
+    now: datetime,
+) -> int:
+    """Write the rulings of one slice, in the order of epic ids; how many notices became held.
+
+    A notice that is to be written is queued for `run_id` but not yet released: that happens once
+    the whole run is judged.
+    """
+    await _record_links(session, evaluations)
+    await _record_findings(session, evaluations)
+    held = await _record_notices(session, evaluations, context, run_id, now)
+    answered = [{"id": evaluation.row.id} for evaluation in evaluations if evaluation.decision.answer_expired]
+    await _bulk(
+        session,
+        "UPDATE command_comments SET answer = NULL FROM rows"
+        " WHERE command_comments.epic_id = rows.id AND command_comments.answer IS NOT NULL",
+        "id bigint",
+        answered,
+    )
+    verdicts = [
+        {
+            "id": evaluation.row.id,
+            "alignment": evaluation.decision.alignment,
+            "evaluate_at": _iso(evaluation.decision.evaluate_at),
+        }
+        for evaluation in evaluations
+    ]
+    await _bulk(
+        session,
+        "UPDATE epics SET alignment = new.alignment, evaluate_at = new.evaluate_at, evaluated_at = :now"
+        " FROM rows AS new WHERE epics.id = new.id",
+        "id bigint, alignment text, evaluate_at timestamptz",
+        verdicts,
+        now=now,
+    )
+    return held
+
+
+def _iso(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
+
+
+async def _bulk(
+    session: AsyncSession, statement: str, columns: str, rows: list[dict[str, Any]], **parameters: Any
+) -> None:
+    """Run `statement` once over `rows`, which it sees as the table of that name."""
+    if not rows:
+        return
+    await session.execute(
+        _statement_over(columns, statement), {"rows": orjson.dumps(rows).decode(), **parameters}
+    )
+
+
+@cache
+def _statement_over(columns: str, statement: str) -> TextClause:
+    """One clause for each statement of this module, so that it is taken apart once."""
+    source = f"WITH rows AS (SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r({columns})) "  # noqa: S608  (the column lists of this module)
+    return text(source + statement)
+
+
+async def _record_links(session: AsyncSession, evaluations: Sequence[Evaluation]) -> None:
+    drop: list[dict[str, Any]] = []
+    put: list[dict[str, Any]] = []
+    for evaluation in evaluations:
+        existing = {
+            (link.key_result_id, link.origin): link
+            for link in evaluation.links
+            if link.origin in DERIVED_ORIGINS
+        }
+        resolved = {
+            _name(link): link for link in evaluation.resolution.links if link.origin in DERIVED_ORIGINS
+        }
+        drop += [{"id": link.id} for name, link in existing.items() if name not in resolved]
+        put += [
+            {
+                "epic_id": evaluation.row.id,
+                "key_result_id": link.key_result.id,
+                "origin": link.origin,
+                "rule_id": link.rule_id,
+                "why": link.why,
+            }
+            for name, link in resolved.items()
+            if name not in existing
+            or (existing[name].why, existing[name].rule_id) != (link.why, link.rule_id)
+        ]
+    await _bulk(session, "DELETE FROM links USING rows WHERE links.id = rows.id", "id bigint", drop)
+    await _bulk(
+        session,
+        "INSERT INTO links (epic_id, key_result_id, origin, rule_id, why)"
+        " SELECT epic_id, key_result_id, origin, rule_id, why FROM rows"
+        " ON CONFLICT (epic_id, key_result_id, origin)"
+        " DO UPDATE SET rule_id = excluded.rule_id, why = excluded.why",
+        "epic_id bigint, key_result_id bigint, origin text, rule_id bigint, why text",
+        put,
+    )
+
+
+def _name(link: ResolvedLink) -> tuple[int, str]:
+    return link.key_result.id, link.origin
+
+
+async def _record_findings(session: AsyncSession, evaluations: Sequence[Evaluation]) -> None:
+    put: list[dict[str, Any]] = []
+    for evaluation in evaluations:
+        existing = {found.check: found for found in evaluation.findings}
+        for found in evaluation.decision.findings:
+            row = {
+                "epic_id": evaluation.row.id,
+                "check": found.check,
+                "state": found.state,
+                "severity": found.severity,
+                "detail": found.detail,
+                "opened_at": _iso(found.opened_at),
+                "until": _iso(found.until),
+                "reason": found.reason,
+            }
+            before = existing.get(found.check)
+            if before is None or any(_plain(getattr(before, name)) != row[name] for name in row):
+                put.append(row)
+    await _bulk(
+        session,
+        'INSERT INTO findings (epic_id, "check", state, severity, detail, opened_at, until, reason)'
+        ' SELECT epic_id, "check", state, severity, detail, opened_at, until, reason FROM rows'
+        ' ON CONFLICT (epic_id, "check") DO UPDATE SET state = excluded.state,'
+        " severity = excluded.severity, detail = excluded.detail, opened_at = excluded.opened_at,"
+        " until = excluded.until, reason = excluded.reason",
+        'epic_id bigint, "check" text, state text, severity text, detail text,'
+        " opened_at timestamptz, until timestamptz, reason text",
+        put,
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+async def _record_notices(
+    session: AsyncSession,
+    evaluations: Sequence[Evaluation],
+    context: EvaluationContext,
+    run_id: int,
+    now: datetime,
+) -> int:
+    drop: list[dict[str, Any]] = []
+    cancelled: list[dict[str, Any]] = []
+    put: list[dict[str, Any]] = []
+    held = 0
+    for evaluation in evaluations:
+        desired, before = evaluation.decision.notice, evaluation.notice
+        if evaluation.decision.keep_notice:
+            if before is not None and before.target is not None:
+                cancelled.append({"id": before.id})
+        elif desired is None:
+            if before is not None:
+                drop.append({"id": before.id})
+        else:
+            row = _notice(evaluation, desired, context, run_id)
+            if before is None or any(getattr(before, name) != value for name, value in row.items()):
+                put.append(row)
+                held += desired.state == "held" and (before is None or before.state != "held")
+    await _bulk(session, "DELETE FROM notices USING rows WHERE notices.id = rows.id", "id bigint", drop)
+    await _bulk(
+        session,
+        "UPDATE notices SET target = NULL, due_at = NULL, body = coalesce(posted_body, body),"
+        " facts_hash = coalesce(posted_hash, facts_hash),"
+        " detail = CASE WHEN state NOT IN ('posted', 'resolved') THEN detail END"  # why it had to wait
+        " FROM rows WHERE notices.id = rows.id",
+        "id bigint",
+        cancelled,
+    )
+    await _bulk(session, _PUT_NOTICES, _NOTICE_COLUMNS, put, now=now)
+    return held
+
+
+_NOTICE_COLUMNS = (
+    "epic_id bigint, state text, target text, reason text, detail text, body text,"
+    " facts_hash text, run_id bigint"
+)
+# A write that is queued already keeps its place; one that is new, or another run's now, waits for the
+# release of its run. What is withdrawn is so since it was, for only a later finding ends that. The guard's
+# word holds until its reason is gone: who passed it long ago would come due with others, who is in
+# shadow is asked for when the source goes live, and who is withdrawn when the finding opens anew.
+_PUT_NOTICES = """
+    INSERT INTO notices (epic_id, state, target, reason, detail, body, facts_hash, run_id, updated_at)
+    SELECT epic_id, state, target, reason, detail, body, facts_hash, run_id, :now FROM rows
+    ON CONFLICT (epic_id) DO UPDATE SET
+        state = excluded.state, target = excluded.target, reason = excluded.reason,
+        detail = excluded.detail, body = excluded.body, facts_hash = excluded.facts_hash,
+        run_id = excluded.run_id,
+        updated_at = CASE WHEN excluded.state = 'withdrawn' AND notices.state = 'withdrawn'
+            THEN notices.updated_at ELSE excluded.updated_at END,
+        guard = CASE WHEN excluded.state IN ('shadow', 'withdrawn') THEN NULL
+            WHEN notices.guard = 'passed' AND excluded.reason IN ('grace', 'disputed') THEN NULL
+            ELSE notices.guard END,
+        withdraw_action = CASE WHEN excluded.target IS NOT NULL OR excluded.state <> 'withdrawn'
+            THEN notices.withdraw_action END,
+        due_at = CASE WHEN excluded.target IS NOT NULL AND notices.target IS NOT NULL
+            AND notices.run_id = excluded.run_id THEN notices.due_at END
+"""
+
+
+def _notice(
+    evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, run_id: int
+) -> dict[str, Any]:
+    before = evaluation.notice
+    queued_anew = desired.target is not None and (
+        before is None or before.target != desired.target or before.facts_hash != desired.facts_hash
+    )
+    keeps_run = (
+        before is not None and before.run_id is not None and (not queued_anew or before.withdraw_action)
+    )
+    return {
+        "epic_id": evaluation.row.id,
+        "state": desired.state,
+        "target": desired.target,
+        "reason": desired.reason,
+        "detail": desired.detail,
+        "body": _text(evaluation, desired, context),
+        "facts_hash": desired.facts_hash,
+        "run_id": before.run_id if before is not None and keeps_run else run_id,
+    }
+
+
+def _text(evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext) -> str:
+    """As it is to stand on the tracker."""
+    return context.render(desired.compose().document, Marker(context.installation, evaluation.row.id))
+
+
+# --- what is shown before it is written -------------------------------------------------------
+
+
+def is_unwritten(notice: tables.NoticeRow) -> bool:
+    """Whether its text is still to be written: nothing of ours is on the ticket, or an edit is queued."""
+    nothing_sent = notice.claimed_by is None and notice.write_unconfirmed_at is None
+    return nothing_sent and (notice.remote_id is None or notice.target is not None)
+
+
+def unwritten_text(evaluation: Evaluation, context: EvaluationContext) -> str | None:
+    """The text that would be written now: other epics' links or the names of goals may have changed it since
+    the judgement. None where the stored one holds: it is on the ticket or may be, nothing would be written,
+    or the epic was read again and not judged yet, and the time shown is that of a judgement.
+    """
+    row, before, desired = evaluation.row, evaluation.notice, evaluation.decision.notice
+    if before is None or not is_unwritten(before) or desired is None:
+        return None
+    is_evaluated = row.evaluated_at is not None and row.read_at <= row.evaluated_at
+    return _text(evaluation, desired, context) if is_evaluated else None

@@ -1,0 +1,77 @@
+"""Key results a ticket's own text names: a `Key-Result:` line or a `kr:` label. Pure.
+
+The text is anybody's: the work is linear in it, and little of a very long line is looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+MOST_REFERENCES = 20
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LINE = re.compile(r"key-result[ \t]*:", re.IGNORECASE | re.ASCII)
+_LABEL = re.compile(r"kr:", re.IGNORECASE | re.ASCII)
+_LOOKED_AT = 4_000
+_TRAILING = ".;:!?)]}>\"'”’»"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A key as written on the ticket, and whether a line or a label names it."""
+
+    key: str
+    how: Literal["line", "label"]
+
+
+def parse_references(lines: Iterable[str], labels: Iterable[str]) -> tuple[Reference, ...]:
+    """The key results named, lines before labels, each once whatever its case, at most 20.
+
+    `lines` are the description's lines outside code and quotes. A line counts when it starts with
+    `Key-Result:` (any case, spaces before it allowed); its keys stand between commas. Punctuation
+    after a key is dropped, so a key that ends in a full stop cannot be named. What is not a key
+    ends the list, and so do words after one: `Key-Result: KR-1, KR-2 (see wiki), KR-3` names KR-1
+    and KR-2. A label names one key.
+    """
+    found: dict[str, Reference] = {}
+    for reference in _references(lines, labels):
+        found.setdefault(reference.key.lower(), reference)
+        if len(found) == MOST_REFERENCES:
+            break
+    return tuple(found.values())
+
+
+def _references(lines: Iterable[str], labels: Iterable[str]) -> Iterator[Reference]:
+    for line in lines:
+        for key in _of_line(line):
+            yield Reference(key, "line")
+    for label in labels:
+        text = label[:_LOOKED_AT].strip()
+        prefix = _LABEL.match(text)
+        if prefix is not None:
+            key = text[prefix.end() :].strip()
+            if KEY.fullmatch(key):
+                yield Reference(key, "label")
+
+
+def _of_line(line: str) -> Iterator[str]:
+    text = line[:_LOOKED_AT].lstrip()
+    start = _LINE.match(text)
+    if start is None:
+        return
+    rest = text[start.end() :]
+    if len(line) > _LOOKED_AT:
+        # The last key may have been cut in two, and half a key is another key.
+        rest = rest[: max(rest.rfind(","), 0)]
+    for part in rest.split(","):
+        words = part.split()
+        if not words:
+            continue
+        key = words[0].rstrip(_TRAILING)
+        if not KEY.fullmatch(key):
+            return
+        yield key
+        if len(words) > 1:
+            return

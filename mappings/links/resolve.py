@@ -1,0 +1,103 @@
+"""From an epic to its key results: which links hold, where each came from, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from connectors.base import Epic
+from mappings.goals.key_results import KeyResult, is_live, why_not_live
+from mappings.rules.index import RuleIndex
+
+REFERENCE_TEXTS = {
+    "line": "the description says `Key-Result: {key}`",
+    "label": "the ticket has the label `kr:{key}`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ManualLink:
+    """A link a person made, by the API (`manual`) or by a command on the ticket (`command`)."""
+
+    key_result_id: int
+    origin: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedLink:
+    """An epic's link to one key result. `live`: it counts towards alignment at this moment."""
+
+    key_result: KeyResult
+    origin: str
+    why: str
+    live: bool
+    rule_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """`unknown` are key results the ticket names that do not exist, as written there."""
+
+    links: tuple[ResolvedLink, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def aligned(self) -> bool:
+        return any(link.live for link in self.links)
+
+
+@dataclass(frozen=True)
+class Goals:
+    """All goals and rules at one moment, made once and used for many epics."""
+
+    key_results: dict[int, KeyResult]
+    rules: RuleIndex
+    by_key: dict[str, KeyResult] = field(init=False)
+
+    def __post_init__(self) -> None:
+        keys = {known.key.lower(): known for known in self.key_results.values()}
+        object.__setattr__(self, "by_key", keys)
+
+    def live(self, now: datetime) -> list[KeyResult]:
+        return [known for known in self.key_results.values() if is_live(known, now)]
+
+
+def resolve(
+    source: str,
+    epic: Epic,
+    ticket_references: Iterable[str],
+    manual_links: Sequence[ManualLink],
+    goals: Goals,
+    now: datetime,
+) -> Resolution:
+    """The links of `epic`: by hand and by ticket text together; a rule only where none of them is live.
+
+    `declared` are the references of the ticket's text as stored: `line:KR-1` or `label:KR-1`.
+    """
+    links: list[ResolvedLink] = []
+    unknown: list[str] = []
+    for manual in manual_links:
+        goal = goals.key_results[manual.key_result_id]
+        links.append(ResolvedLink(goal, manual.origin, manual.why, is_live(goal, now)))
+    for reference in ticket_references:
+        how, _, key = reference.partition(":")
+        found = goals.by_key.get(key.lower())
+        if found is None:
+            unknown.append(key)
+        elif not any(link.origin == "ticket" and link.key_result.id == found.id for link in links):
+            why = REFERENCE_TEXTS[how].format(key=found.key)
+            links.append(ResolvedLink(found, "ticket", why, is_live(found, now)))
+    if not any(link.live for link in links):
+        rule = goals.rules.first_match(source, epic)
+        if rule is not None:
+            goal = goals.key_results[rule.key_result_id]
+            links.append(ResolvedLink(goal, "rule", goals.rules.why(rule), is_live(goal, now), rule.id))
+    return Resolution(tuple(links), tuple(unknown))
+
+
+def link_text(link: ResolvedLink, now: datetime) -> str:
+    """Why the link stands and, if it does not count, why not."""
+    dead = why_not_live(link.key_result, now)
+    return link.why if dead is None else f"{link.why}; it does not align the epic, {dead}"

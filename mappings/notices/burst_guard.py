@@ -1,0 +1,166 @@
+"""The guard: a run that would make too many new comments makes none of them until a person says so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.locks import lock_notices_of_source
+from mappings.sources.modes import mode_in
+from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow, among
+
+HOUR = timedelta(hours=1)
+NO_BURST_UP_TO = 3  # so many in one project are no burst, however small it is
+
+
+def why_too_many(
+    new: Mapping[str, int], open_epics: Mapping[str, int], per_run: int, max_share: float
+) -> str | None:
+    """Why these new comments, counted by project, are too many to be made at once; None where they are not.
+
+    `open_epics` counts the epics of each project that are neither finished nor gone.
+    """
+    total = sum(new.values())
+    if total > per_run:
+        return f"{total} new comments at once; per_run is {per_run}"
+    for project, count in sorted(new.items()):
+        open_count = open_epics.get(project, 0)
+        # The whole share is no bound, though runs that count together may ask twice for one epic. Rounded, or
+        # 0.29 of 100 would be a little less than 29.
+        if max_share < 1 and count > NO_BURST_UP_TO and count > round(max_share * open_count, 9):
+            return f"{count} new comments on the {open_count} open epics of {project}; max_share is {max_share:g}"
+    return None
+
+
+async def check_new_comments(
+    session: AsyncSession, run: RunRow, new: ColumnElement[bool], now: datetime
+) -> int:
+    """Ask for the new comments of a judged run: all of them pass, or all are held; how many are held.
+
+    `new` selects the notices. Judge runs of one source count together over an hour.
+    """
+    rows = await session.execute(
+        select(NoticeRow.id, EpicRow.project).join(EpicRow, EpicRow.id == NoticeRow.epic_id).where(new)
+    )
+    projects = {notice_id: project for notice_id, project in rows}
+    if not projects:
+        return 0
+    own, together = await _counted_before(session, run, now)
+    own.update(projects.values())
+    together.update(projects.values())
+    await session.execute(
+        update(RunRow).where(RunRow.id == run.id).values(new_comments=dict(own), guard_checked_at=now)
+    )
+    why = await _why_too_many(session, run.source_id, together)
+    asked = update(NoticeRow).where(among(NoticeRow.id, projects))
+    if why is None:
+        await session.execute(asked.values(guard="passed"))
+        return 0
+    detail = _detail(run, why, now)
+    await session.execute(
+        asked.values(
+            state="held",
+            reason="guard",
+            detail=detail,
+            guard="held",
+            guard_reason=detail,
+            target=None,
+            due_at=None,
+            updated_at=now,
+        )
+    )
+    return len(projects)
+
+
+async def _counted_before(
+    session: AsyncSession, run: RunRow, now: datetime
+) -> tuple[Counter[str], Counter[str]]:
+    """What the run itself has asked for, and what counts with it."""
+    counts = RunRow.id == run.id
+    if run.mode == "evaluate":
+        lately = and_(
+            RunRow.source_id == run.source_id, RunRow.mode == "evaluate", RunRow.guard_checked_at > now - HOUR
+        )
+        counts = or_(counts, lately)
+    own: Counter[str] = Counter()
+    together: Counter[str] = Counter()
+    for run_id, new_comments in await session.execute(select(RunRow.id, RunRow.new_comments).where(counts)):
+        together.update(new_comments)
+        if run_id == run.id:
+            own.update(new_comments)
+    return own, together
+
+
+async def _why_too_many(session: AsyncSession, source_id: int, new: Mapping[str, int]) -> str | None:
+    notices = (await session.scalars(select(SourceRow.notices).where(SourceRow.id == source_id))).one()
+    open_epics = await session.execute(
+        select(EpicRow.project, func.count())
+        .where(EpicRow.source_id == source_id, EpicRow.project.in_(new))
+        .where(EpicRow.removed_at.is_(None), EpicRow.status_category != "done")
+        .group_by(EpicRow.project)
+    )
+    counts = {project: count for project, count in open_epics}
+    return why_too_many(new, counts, notices["per_run"], notices["max_share"])
+
+
+def _detail(run: RunRow, why: str, now: datetime) -> str:
+    subject_text = f"Run {run.id} asked for"
+    if run.mode == "evaluate":
+        subject_text = (
+            f"Run {run.id} and the judge runs of the hour before {now:%Y-%m-%d %H:%M} UTC asked for"
+        )
+    return f"{subject_text} {why}. A person has to approve them."
+
+
+async def approve(
+    session: AsyncSession, which: ColumnElement[bool], now: datetime
+) -> tuple[list[int], dict[int, str]]:
+    """A person lets go what `which` selects of the held notices: past the guard and the day's cap.
+
+    The ids of those let go, and why each other one was not. Each is fetched and judged again before it is
+    written.
+    """
+    of_source = (
+        select(EpicRow.source_id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id).where(which).distinct()
+    )
+    for source_id in sorted(await session.scalars(of_source)):
+        await lock_notices_of_source(session, source_id)
+    # Epics before their notices, as whoever judges takes them; what stands there is seen afterwards.
+    epics = (
+        select(EpicRow.id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id).where(which).order_by(EpicRow.id)
+    )
+    locked = (await session.scalars(epics.with_for_update(of=EpicRow))).all()
+    rows = await session.execute(
+        select(NoticeRow, EpicRow.project, SourceRow.notices)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .join(SourceRow, SourceRow.id == EpicRow.source_id)
+        .where(which, among(NoticeRow.epic_id, locked))
+        .order_by(NoticeRow.id)
+    )
+    approved, skipped = [], {}
+    for notice, project, notices in rows.all():
+        why = _why_not(notice, mode_in(notices, project))
+        if why is None:
+            approved.append(notice.id)
+        else:
+            skipped[notice.id] = why
+    released = {"state": "due", "target": "posted", "reason": None, "detail": None, "due_at": now}
+    await session.execute(
+        update(NoticeRow)
+        .where(among(NoticeRow.id, approved))
+        .values(**released, guard="approved", guard_reason=None, updated_at=now)
+    )
+    return approved, skipped
+
+
+def _why_not(notice: NoticeRow, mode: str) -> str | None:
+    if notice.state != "held" or notice.reason not in ("guard", "cap"):
+        reason = f" ({notice.reason})" if notice.reason else ""
+        return f"It is {notice.state}{reason}, and not held by the guard or the cap."
+    if mode != "live":
+        return f"Its source is not live there but {mode}; nothing new is written."
+    return None

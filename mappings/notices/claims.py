@@ -1,0 +1,228 @@
+"""Tickets to be written: who may write which now, and what became of it.
+
+A claim is taken by compare-and-set and ends by itself, so whoever dies holding one costs one lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, and_, case, false, func, literal, or_, select, union_all, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.leases import NOTICE_LEASE, UNCONFIRMED_WAIT, ClaimLost
+from mappings.notices import pauses
+from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow
+
+HOUR = timedelta(hours=1)
+EDITS_PER_HOUR = 60  # of one source, whatever they edit for
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A ticket to be written, ours until the lease ends."""
+
+    notice_id: int
+    epic_id: int
+    run_id: int
+    owner: str
+
+
+async def claim_notice(
+    session: AsyncSession, source_id: int, owner: str, now: datetime, *, one_at_a_time: bool
+) -> Claim | None:
+    """The next ticket of a source that is due and nobody's: what takes a warning away goes first. `owner` is
+    new for each claim. What may not be written yet is put off.
+
+    Where the claim before ended without an answer its request may have arrived, so the notice is
+    marked for a rest before the look at the ticket.
+    """
+    await session.execute(select(SourceRow.id).where(SourceRow.id == source_id).with_for_update())
+    of_source = select(EpicRow.id).where(EpicRow.source_id == source_id)
+    if one_at_a_time:
+        busy = (
+            select(NoticeRow.id)
+            .where(NoticeRow.epic_id.in_(of_source), NoticeRow.claimed_until > now)
+            .limit(1)
+        )
+        if (await session.scalars(busy)).one_or_none() is not None:
+            return None
+    tried_again = await pauses.postpone_paused_projects(session, source_id, now)
+    # Ids alone: thousands of texts would be sorted on disk.
+    due = (
+        select(NoticeRow.id)
+        .where(NoticeRow.epic_id.in_(of_source), NoticeRow.due_at <= now, NoticeRow.target.is_not(None))
+        .where(
+            NoticeRow.run_id.is_not(None)
+        )  # else its run went with another source: who judges takes it over
+        .where(or_(NoticeRow.claimed_until.is_(None), NoticeRow.claimed_until <= now))
+        .order_by(_URGENCY, NoticeRow.due_at, NoticeRow.updated_at, NoticeRow.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    notice = await _load_notice(session, due)
+    if notice is not None and notice.remote_id is not None and notice.withdraw_action != "delete":
+        full_until = await _hourly_edits_used_until(session, source_id, now)
+        if full_until is not None:
+            why = f"{EDITS_PER_HOUR} comments were edited within the hour; it goes on at {full_until:%H:%M} UTC."
+            await pauses.postpone_notices(session, source_id, full_until, why, _EDIT)
+            notice = await _load_notice(session, due.where(~_EDIT))
+    if notice is None or notice.run_id is None:
+        return None
+    await pauses.allow_one_attempt(session, source_id, tried_again, notice, now + NOTICE_LEASE)
+    if (
+        notice.claimed_by is not None
+        and notice.claimed_until is not None
+        and notice.write_unconfirmed_at is None
+    ):
+        notice.write_unconfirmed_at = notice.claimed_until - NOTICE_LEASE
+    notice.claimed_by, notice.claimed_until = owner, now + NOTICE_LEASE
+    return Claim(notice.id, notice.epic_id, notice.run_id, owner)
+
+
+async def _load_notice(session: AsyncSession, which: Select[int]) -> NoticeRow | None:
+    found = await session.scalar(which)
+    return None if found is None else await session.get(NoticeRow, found, populate_existing=True)
+
+
+# A deletion is a person's wish, and tells nobody anything.
+_EDIT = and_(NoticeRow.remote_id.is_not(None), NoticeRow.withdraw_action.is_distinct_from("delete"))
+_URGENCY = case((NoticeRow.target == "withdrawn", 0), (NoticeRow.target == "resolved", 1), else_=2)
+
+
+async def _hourly_edits_used_until(session: AsyncSession, source_id: int, now: datetime) -> datetime | None:
+    """The moment until which the hour's edits are spent, those under way counted; None where they are not."""
+    made = (
+        select(NoticeWriteRow.at)
+        .join(RunRow, RunRow.id == NoticeWriteRow.run_id)
+        .where(RunRow.source_id == source_id, NoticeWriteRow.kind.in_(("edited", "resolved", "withdrawn")))
+        .where(NoticeWriteRow.at > now - HOUR)
+    )
+    under_way = (
+        select(literal(now))
+        .join_from(NoticeRow, EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(
+            EpicRow.source_id == source_id, NoticeRow.remote_id.is_not(None), NoticeRow.claimed_until > now
+        )
+    )
+    used = sorted(await session.scalars(union_all(made, under_way)))
+    return used[-EDITS_PER_HOUR] + HOUR if len(used) >= EDITS_PER_HOUR else None
+
+
+async def lock_claimed_notice(session: AsyncSession, claim: Claim) -> NoticeRow:
+    """The claimed notice's row, locked. Raises `ClaimLost`."""
+    notice = (
+        await session.scalars(
+            select(NoticeRow)
+            .where(NoticeRow.id == claim.notice_id, NoticeRow.claimed_by == claim.owner)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+    ).one_or_none()
+    if notice is None:
+        raise ClaimLost(f"notice {claim.notice_id} was taken over")
+    return notice
+
+
+def release_claim(notice: NoticeRow, claim: Claim, due_at: datetime | None = None) -> None:
+    """End the claim; with `due_at` the write stays queued until then, without it is called off, and the
+    body is again what stands on the ticket.
+
+    Where a newer run has queued another text meanwhile, its release lets that one go, not we.
+    """
+    notice.claimed_by = notice.claimed_until = None
+    if notice.run_id != claim.run_id:
+        return
+    if due_at is None:
+        notice.target = None
+        if notice.state in ("posted", "resolved"):
+            notice.detail = None  # why it had to wait
+        if notice.posted_body is not None and notice.posted_hash is not None:
+            notice.body, notice.facts_hash = notice.posted_body, notice.posted_hash
+    notice.due_at = due_at if notice.target is not None else None
+
+
+def clear_posted_text(notice: NoticeRow) -> None:
+    """Nothing of ours is on the ticket, unless an answer is still missing."""
+    if notice.remote_id is None and notice.write_unconfirmed_at is None:
+        notice.posted_hash, notice.posted_body, notice.mentioned_key_result_ids = None, None, []
+
+
+def mark_deleted_on_ticket(notice: NoticeRow, now: datetime) -> None:
+    """Somebody has deleted our comment."""
+    notice.state, notice.reason = "withdrawn", "deleted_on_ticket"
+    notice.detail = "Our comment was deleted on the ticket."
+    notice.remote_id = notice.url = notice.target = notice.due_at = notice.write_unconfirmed_at = None
+    notice.guard = notice.guard_reason = notice.withdraw_action = None
+    notice.updated_at = now
+    clear_posted_text(notice)
+
+
+def mark_withdrawn(notice: NoticeRow) -> None:
+    """A person withdrew the run that made the comment, and it is done."""
+    notice.withdraw_action = None
+    notice.reason, notice.detail = "run_withdrawn", "The run that made it was withdrawn."
+
+
+async def release_claims_of_worker(session: AsyncSession, worker: str, now: datetime) -> None:
+    """What a worker that stops was writing is anybody's, after a rest: its request may still arrive, so where
+    it would make a comment the ticket is looked at first."""
+    of_source = NoticeRow.claimed_by.startswith(worker, autoescape=True)
+    rested = now + UNCONFIRMED_WAIT
+    await session.execute(
+        update(NoticeRow)
+        .where(of_source)
+        .values(
+            write_unconfirmed_at=case(
+                (NoticeRow.remote_id.is_(None), func.coalesce(NoticeRow.write_unconfirmed_at, now)),
+                else_=NoticeRow.write_unconfirmed_at,
+            ),
+            due_at=case((NoticeRow.due_at.is_not(None), func.greatest(NoticeRow.due_at, rested)), else_=None),
+            claimed_by=None,
+            claimed_until=None,
+        )
+    )
+
+
+def record_write(
+    session: AsyncSession, claim: Claim, kind: str, remote_id: str | None, now: datetime
+) -> None:
+    session.add(
+        NoticeWriteRow(run_id=claim.run_id, epic_id=claim.epic_id, kind=kind, remote_id=remote_id, at=now)
+    )
+
+
+async def sources_with_due_notices(session: AsyncSession, now: datetime) -> Sequence[int]:
+    """Sources with tickets to write, of which nobody writes any."""
+    due = (
+        select(EpicRow.source_id)
+        .join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
+        .where(NoticeRow.due_at <= now)
+        .group_by(EpicRow.source_id)
+        .having(~func.coalesce(func.bool_or(NoticeRow.claimed_until > now), false()))
+    )
+    return (await session.scalars(due)).all()
+
+
+async def count_writes(session: AsyncSession, run_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """What each run wrote, and what it still has to write, by kind."""
+    counts: dict[int, dict[str, int]] = {run_id: {} for run_id in run_ids}
+    # What is left first: one that is written between the two looks is then seen twice, never missed.
+    pending = await session.execute(
+        select(NoticeRow.run_id, func.count())
+        .where(NoticeRow.run_id.in_(run_ids), NoticeRow.target.is_not(None))
+        .group_by(NoticeRow.run_id)
+    )
+    for waiting_for, count in pending:
+        if waiting_for is not None:
+            counts[waiting_for]["pending"] = count
+    done = await session.execute(
+        select(NoticeWriteRow.run_id, NoticeWriteRow.kind, func.count())
+        .where(NoticeWriteRow.run_id.in_(run_ids))
+        .group_by(NoticeWriteRow.run_id, NoticeWriteRow.kind)
+    )
+    for run_id, kind, count in done:
+        counts[run_id][kind] = count
+    return counts

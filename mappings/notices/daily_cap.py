@@ -1,0 +1,166 @@
+"""The day's cap: how many new comments a source makes in 24 hours.
+
+Comments beyond `per_day` are held and come due by themselves, the oldest notice first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    any_,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.tables import MAYBE_SENT, ON_TICKET, EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow
+
+DAY = timedelta(hours=24)
+_HELD = and_(NoticeRow.state == "held", NoticeRow.reason == "cap")
+
+
+def daily_slots(used: Iterable[datetime], allowed: int, now: datetime) -> Iterator[datetime]:
+    """The moments at which one new comment after the other may be made, without end.
+
+    `spent` are the moments of those made before. Each takes one of `allowed` slots for 24 hours, and so
+    does each that is yielded: `now` while a slot is free, then the moment at which the next one frees.
+    """
+    while allowed == 0:
+        yield now + DAY
+    used_slots = deque(sorted(moment for moment in used if moment > now - DAY)[-allowed:])
+    while True:
+        moment = now if len(used_slots) < allowed else used_slots.popleft() + DAY
+        used_slots.append(moment)
+        yield moment
+
+
+@dataclass(frozen=True, slots=True)
+class _Comment:
+    """A comment not made yet: one that this run would make, or one held before, until `until`."""
+
+    notice_id: int
+    epic_id: int
+    until: datetime | None = None
+
+
+async def hold_over_cap(
+    session: AsyncSession, source_id: int, new: ColumnElement[bool], now: datetime
+) -> int:
+    """Hold what is more than the day allows of the new comments that `new` selects; how many.
+
+    The caller has the source's turn (`locks.lock_notices_of_source`) and the locks of their epics.
+    """
+    notices = (await session.scalars(select(SourceRow.notices).where(SourceRow.id == source_id))).one()
+    per_day: int = notices["per_day"]
+    queue = await _queue(session, source_id, new, per_day)
+    if not queue:
+        return 0
+    used = await _used_slots(session, source_id, now)
+    later: list[_Comment] = []
+    sooner: list[_Comment] = []
+    for comment, moment in zip(queue, daily_slots(used, per_day, now), strict=False):
+        placed = replace(comment, until=moment)
+        if comment.until is None and moment > now:
+            later.append(placed)
+        elif comment.until is not None and moment < comment.until:
+            sooner.append(placed)
+    await _hold(session, later, per_day, now)
+    if notices["mode"] == "live":  # else judging leaves them held, and they would be woken again and again
+        await _hold(session, await _still_held(session, sooner), per_day, now)
+    return len(later)
+
+
+async def _queue(
+    session: AsyncSession, source_id: int, new: ColumnElement[bool], per_day: int
+) -> list[_Comment]:
+    """The oldest first. Who was held before keeps its place ahead of what is new."""
+    coming = await session.execute(select(NoticeRow.id, NoticeRow.epic_id).where(new).with_for_update())
+    queue = [_Comment(*row) for row in coming]
+    waiting = (
+        select(NoticeRow.id, NoticeRow.epic_id, EpicRow.evaluate_at)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(EpicRow.source_id == source_id, _HELD, EpicRow.evaluate_at.is_not(None))
+        .order_by(NoticeRow.id)
+    )
+    if not queue:  # then all there is to see is whether those next in line may go sooner
+        waiting = waiting.limit(per_day)
+    queue += [_Comment(*row) for row in await session.execute(waiting)]
+    return sorted(queue, key=lambda comment: comment.notice_id)
+
+
+async def _used_slots(session: AsyncSession, source_id: int, now: datetime) -> Sequence[datetime]:
+    """When the slots of the past 24 hours were taken: comments made, and those let go and still to be made.
+
+    One statement, so that a comment made meanwhile is seen as the one or the other.
+    """
+    made = (
+        select(NoticeWriteRow.at)
+        .join(RunRow, RunRow.id == NoticeWriteRow.run_id)
+        .where(RunRow.source_id == source_id, NoticeWriteRow.kind == "posted", NoticeWriteRow.at > now - DAY)
+    )
+    let_go = and_(NoticeRow.due_at.is_not(None), NoticeRow.target == "posted")
+    reserved = (
+        select(func.coalesce(NoticeRow.write_unconfirmed_at, now))
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(EpicRow.source_id == source_id, ~ON_TICKET, or_(let_go, MAYBE_SENT))
+    )
+    return (await session.scalars(union_all(made, reserved))).all()
+
+
+_HOLD = text(
+    "UPDATE notices SET state = 'held', reason = 'cap', detail = held.detail, target = NULL, due_at = NULL,"
+    " updated_at = :now FROM unnest(CAST(:ids AS bigint[]), CAST(:details AS text[])) AS held(id, detail)"
+    " WHERE notices.id = held.id"
+)
+_EVALUATE_AT = text(
+    "UPDATE epics SET evaluate_at = least(evaluate_at, held.moment)"
+    " FROM unnest(CAST(:ids AS bigint[]), CAST(:moments AS timestamptz[])) AS held(id, moment)"
+    " WHERE epics.id = held.id"
+)
+
+
+async def _still_held(session: AsyncSession, comments: Sequence[_Comment]) -> list[_Comment]:
+    """Those of `comments` that are held and nobody's now, locked."""
+    if not comments:
+        return []
+    ids = literal([comment.notice_id for comment in comments], ARRAY(BigInteger))
+    # Who is locked is being judged anyhow, and to wait for one out of turn might be to wait for each other.
+    free = await session.scalars(
+        select(NoticeRow.id)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(NoticeRow.id == any_(ids), _HELD)
+        .with_for_update(of=[EpicRow, NoticeRow], skip_locked=True)
+    )
+    locked = set(free)
+    return [comment for comment in comments if comment.notice_id in locked]
+
+
+async def _hold(session: AsyncSession, comments: Sequence[_Comment], per_day: int, now: datetime) -> None:
+    """Each is judged again when its slot frees, or at once where something else bears on it before."""
+    if not comments:
+        return
+    moments = [comment.until or now for comment in comments]
+    ids = [comment.notice_id for comment in comments]
+    details = [_detail(per_day, moment) for moment in moments]
+    await session.execute(_HOLD, {"ids": ids, "details": details, "now": now})
+    epics = [comment.epic_id for comment in comments]
+    await session.execute(_EVALUATE_AT, {"ids": epics, "moments": moments})
+
+
+def _detail(per_day: int, moment: datetime) -> str:
+    if per_day == 0:
+        return "The source allows no new comments: its per_day is 0."
+    allowed = "1 new comment in 24 hours is" if per_day == 1 else f"{per_day} new comments in 24 hours are"
+    return f"{allowed} allowed; this one comes due at {moment:%Y-%m-%d %H:%M} UTC."

@@ -1,0 +1,188 @@
+"""What Northing says on a ticket: the full text and the one-line texts. Pure.
+
+Texts are `connectors.document.Document`s; escaping is the renderers' work, naming a goal only as
+its visibility allows is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
+from mappings.commands.parse import HELP, LINK, SNOOZE
+from mappings.goals.key_results import KeyResult, may_name, name_on_ticket
+from mappings.links.resolve import ResolvedLink
+from mappings.suggestions.rank import Suggestion
+
+UNKNOWN_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeText:
+    """A text to stand on a ticket; `named` are the ids of the key results whose titles it shows."""
+
+    document: Document
+    mentioned_key_result_ids: tuple[int, ...] = ()
+
+
+def _line(text: str) -> Document:
+    return Document((Paragraph((Text(text),)),))
+
+
+def _day(moment: datetime) -> str:
+    """The last day before an exclusive end: a waiver until 31 December ends at 1 January 00:00."""
+    return (moment - timedelta(microseconds=1)).date().isoformat()
+
+
+def _titled(goals: Sequence[KeyResult], public: bool) -> tuple[int, ...]:
+    return tuple(goal.id for goal in goals if may_name(goal, public))
+
+
+def aligned_text(links: Sequence[ResolvedLink], public: bool) -> NoticeText:
+    """`Aligned with KR-12 (title). Thank you.`, naming the first live link and counting the others."""
+    live = [link.key_result for link in links if link.live]
+    more = f" … and {len(live) - 1} more" if len(live) > 1 else ""
+    text = f"Aligned with {name_on_ticket(live[0], public)}{more}. Thank you."
+    return NoticeText(_line(text), _titled(live[:1], public))
+
+
+def waived_text(until: datetime, reason: str) -> NoticeText:
+    return NoticeText(_line(f"Waived until {_day(until)}: {reason.rstrip('.')}."))
+
+
+def snoozed_text(until: datetime) -> NoticeText:
+    return NoticeText(_line(f"Snoozed until {_day(until)}."))
+
+
+def disputed_text() -> NoticeText:
+    return NoticeText(_line("Disputed; waiting for a decision."))
+
+
+def unchecked_text() -> NoticeText:
+    return NoticeText(_line("No longer checked."))
+
+
+def withdrawn_text() -> NoticeText:
+    return NoticeText(_line("Withdrawn. Sorry for the noise."))
+
+
+def _what_is_missing(
+    check: str, links: Sequence[ResolvedLink], unknown: Sequence[str], reasons: Sequence[str], public: bool
+) -> list[Block]:
+    if check == "no-key-result":
+        blocks: list[Block] = [
+            Paragraph((Text("This epic is not linked to a key result.", "strong"),)),
+        ]
+    else:
+        blocks = [
+            Paragraph((Text("The key results this epic is linked to no longer count.", "strong"),)),
+            Bullets(
+                tuple(
+                    (Text(f"{name_on_ticket(link.key_result, public)}: {reason}"),)
+                    for link, reason in zip(links, reasons, strict=True)
+                )
+            ),
+        ]
+    for key in unknown[:UNKNOWN_SHOWN]:
+        blocks.append(
+            Paragraph((Text("The ticket names "), Text(key, "code"), Text(", which does not exist.")))
+        )
+    return blocks
+
+
+def _suggestions(suggestions: Sequence[Suggestion], public: bool) -> list[Block]:
+    if not suggestions:
+        return []
+    items: list[tuple[Inline, ...]] = [
+        (Text(f"{name_on_ticket(item.key_result, public)}: {item.reason}"),) for item in suggestions
+    ]
+    return [Paragraph((Text("Key results that may fit:"),)), Bullets(tuple(items))]
+
+
+def _ways_to_fix(example: str | None, accepts_commands: bool) -> list[Block]:
+    """Only ways that work: commands where comments reach us (`hears`), links where a goal is live."""
+    snooze = Text(SNOOZE, "code")
+    if example is None:
+        none = [Text("No key result is open yet; whoever keeps the goals here has to add one.")]
+        return [
+            Paragraph((*none, *((Text(" To wait for that, comment "), snooze) if accepts_commands else ())))
+        ]
+    ways: list[tuple[Inline, ...]] = [
+        (Text("add a line to the description: "), Text(f"Key-Result: {example}", "code")),
+        (Text("add a label: "), Text(f"kr:{example}", "code")),
+    ]
+    if accepts_commands:
+        ways.insert(0, (Text("comment "), Text(LINK.format(key=example), "code")))
+        ways.append((Text("if it should wait, comment "), snooze, Text("; more: "), Text(HELP, "code")))
+        ways.append((Text("if it needs no key result, ask whoever maps goals here to waive it"),))
+    else:
+        ask = "if it should wait, or needs no key result, ask whoever maps goals here to snooze or waive it"
+        ways.append((Text(ask),))
+    return [
+        Paragraph((Text("To fix it, do one of these; this comment then settles by itself:"),)),
+        Bullets(tuple(ways)),
+    ]
+
+
+def warning_text(
+    check: str,
+    *,
+    project: str,
+    links: Sequence[ResolvedLink],
+    reasons: Sequence[str],
+    unknown: Sequence[str],
+    suggestions: Sequence[Suggestion],
+    example: str | None,
+    public: bool,
+    read_at: datetime,
+    page: str | None,
+    accepts_commands: bool = False,
+) -> NoticeText:
+    """The full text: what is missing, why it matters, what fits, how to fix it, and on what data it stands.
+
+    `reasons` say of each of `links` why it is not live. `example` is the key of a live key result
+    to show in the lines to type, None where there is none. `page` is the epic's page at Northing,
+    None where a link to it would lead nowhere. `hears`: commands in comments reach us.
+    """
+    why = (
+        f"Without one, nobody can tell whether this work in {project} helps the business grow, "
+        "cuts cost, serves customers better or manages risk."
+    )
+    footer: list[Inline] = [Text(f"Check {check} on data of {read_at:%Y-%m-%d %H:%M} UTC.")]
+    if page is not None:
+        footer += [Text(" "), Link("Why?", page)]
+    blocks: list[Block] = [
+        *_what_is_missing(check, links, unknown, reasons, public),
+        Paragraph((Text(why),)),
+        *_suggestions(suggestions, public),
+        *_ways_to_fix(example, accepts_commands),
+        Paragraph(tuple(footer), small=True),
+    ]
+    shown = [item.key_result for item in suggestions] + (
+        [link.key_result for link in links] if check == "closed-goal" else []
+    )
+    return NoticeText(Document(tuple(blocks)), _titled(shown, public))
+
+
+def with_answer(notice: NoticeText, answer: str, *, first: bool) -> NoticeText:
+    """The notice with the answer to a command, before its own words (`first`) or after them.
+
+    `answer` is lines as `mappings.commands.parse` writes them: code between backticks, a list's items after "- ".
+    """
+    blocks: list[Block] = []
+    for line in answer.split("\n"):
+        if not line.startswith("- "):
+            blocks.append(Paragraph(_words(line)))
+        elif blocks and isinstance(before := blocks[-1], Bullets):
+            blocks[-1] = Bullets((*before.items, _words(line[2:])))
+        else:
+            blocks.append(Bullets((_words(line[2:]),)))
+    own = notice.document.blocks
+    return replace(notice, document=Document((*blocks, *own) if first else (*own, *blocks)))
+
+
+def _words(line: str) -> tuple[Inline, ...]:
+    parts = line.split("`")
+    return tuple(Text(part, "code" if at % 2 else "plain") for at, part in enumerate(parts) if part)

@@ -1,0 +1,203 @@
+"""Taking back what a run wrote: every comment it made, and all that it has not written yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.notices import pauses
+from mappings.tables import (
+    MAYBE_SENT,
+    NOT_RELEASED,
+    ON_TICKET,
+    UNSENT,
+    EpicRow,
+    NoticeRow,
+    NoticeWriteRow,
+    RunRow,
+    SourceRow,
+    among,
+)
+
+WithdrawAction = Literal["edit", "delete"]
+CANCELLED = "The run it belongs to was withdrawn before it was written."
+# A comment that says anything, or may; a ticket that was deleted took ours with it.
+_MAY_STAND = and_(
+    or_(ON_TICKET, MAYBE_SENT),
+    or_(NoticeRow.state != "withdrawn", NoticeRow.withdraw_action.is_not(None)),
+    EpicRow.removal_reason.is_distinct_from("deleted"),
+)
+
+
+async def request_withdrawal(
+    session: AsyncSession, run: RunRow, action: WithdrawAction, now: datetime
+) -> RunRow:
+    """Have every comment that `run` made edited to one line or deleted, by a run of its own; the same run
+    where that was asked for before. The caller has the source's turn (`locks.lock_notices_of_source`)."""
+    withdrawal = (await session.scalars(select(RunRow).where(RunRow.withdraws == run.id))).one_or_none()
+    if withdrawal is None:
+        withdrawal = _withdraw_run(run.source_id, now)
+        withdrawal.withdraws = run.id
+        session.add(withdrawal)
+        await session.flush()
+        await session.refresh(withdrawal)
+    made = select(NoticeWriteRow.epic_id).where(
+        NoticeWriteRow.run_id == run.id, NoticeWriteRow.kind == "posted"
+    )
+    maker = (
+        select(NoticeWriteRow.run_id)
+        .where(NoticeWriteRow.epic_id == NoticeRow.epic_id, NoticeWriteRow.kind == "posted")
+        .order_by(NoticeWriteRow.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    # All at once: who locks some epics and then others meets a judge that has them in the order of their ids.
+    await _lock_notices(session, or_(NoticeRow.run_id == run.id, NoticeRow.epic_id.in_(made)))
+    # A first request on its way leaves no trace but its claim.
+    sent = and_(NoticeRow.run_id == run.id, ~ON_TICKET, MAYBE_SENT)
+    await _request_withdrawal(
+        session, or_(and_(NoticeRow.epic_id.in_(made), maker == run.id), sent), withdrawal, action, now
+    )
+    await cancel_unwritten(session, run.id, now)
+    await pauses.resume_writes(session, run.source_id, now)
+    return withdrawal
+
+
+async def request_withdrawal_of_all(session: AsyncSession, source_id: int, now: datetime) -> RunRow:
+    """Have every comment of ours on a source's tickets edited to one line, by a run of its own."""
+    withdrawal = _withdraw_run(source_id, now)
+    session.add(withdrawal)
+    await session.flush()
+    of_source = NoticeRow.epic_id.in_(select(EpicRow.id).where(EpicRow.source_id == source_id))
+    await _request_withdrawal(session, of_source, withdrawal, "edit", now)
+    await pauses.resume_writes(session, source_id, now)
+    return withdrawal
+
+
+async def any_comment_stands(session: AsyncSession, source_id: int) -> bool:
+    """Whether a comment of ours that says anything stands on a ticket of the source, or may stand there."""
+    of_source = (
+        select(NoticeRow.id)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(EpicRow.source_id == source_id)
+    )
+    may_stand = of_source.where(_MAY_STAND).limit(1)
+    return (await session.scalars(may_stand)).first() is not None
+
+
+async def delete_disconnected_sources(session: AsyncSession) -> bool:
+    """Remove the sources that are being disconnected and have no comment of ours left; whether any was."""
+    may_stand = exists().where(NoticeRow.epic_id == EpicRow.id, EpicRow.source_id == SourceRow.id, _MAY_STAND)
+    gone = await session.execute(
+        delete(SourceRow).where(SourceRow.disconnecting_at.is_not(None), ~may_stand).returning(SourceRow.id)
+    )
+    return bool(gone.all())
+
+
+def _withdraw_run(source_id: int, now: datetime) -> RunRow:
+    """Nothing is to be read or judged for it, so it has ended; its writes follow."""
+    return RunRow(
+        source_id=source_id,
+        mode="withdraw",
+        state="succeeded",
+        due_at=now,
+        created_at=now,
+        started_at=now,
+        finished_at=now,
+    )
+
+
+async def _request_withdrawal(
+    session: AsyncSession,
+    which: ColumnElement[bool],
+    withdrawal: RunRow,
+    action: WithdrawAction,
+    now: datetime,
+) -> None:
+    may_stand = or_(NoticeRow.state != "withdrawn", MAYBE_SENT, ON_TICKET if action == "delete" else false())
+    ids = await _lock_notices(session, and_(which, or_(ON_TICKET, MAYBE_SENT), may_stand))
+    # Who waits to see whether its request arrived waits on.
+    due_at = case((MAYBE_SENT, func.greatest(NoticeRow.due_at, now)), else_=now)
+    await session.execute(
+        update(NoticeRow)
+        .where(among(NoticeRow.id, ids))
+        .values(
+            withdraw_action=action,
+            target="withdrawn",
+            run_id=withdrawal.id,
+            due_at=due_at,
+            updated_at=case((NoticeRow.state == "withdrawn", NoticeRow.updated_at), else_=now),
+        )
+    )
+
+
+async def cancel_withdrawn_runs(session: AsyncSession, source_id: int, now: datetime) -> None:
+    """A run that was withdrawn while it was still judging writes nothing, and leaves nothing to others."""
+    withdrawn = select(RunRow.withdraws).where(RunRow.source_id == source_id, RunRow.withdraws.is_not(None))
+    waiting = select(NoticeRow.run_id).where(NoticeRow.run_id.in_(withdrawn), NOT_RELEASED)
+    for run_id in (await session.scalars(waiting.distinct())).all():
+        assert run_id is not None
+        await cancel_unwritten(session, run_id, now)
+
+
+async def cancel_unwritten(session: AsyncSession, run_id: int, now: datetime) -> None:
+    """What a run has not written yet it never writes.
+
+    A new comment it was to make is withdrawn for this opening of the finding. A comment that stands and was
+    to say something else is judged again, so that another run sets it right.
+    """
+    # Whatever the guard was asked for: also what was let go, and refused or made to wait since.
+    waiting = or_(
+        NoticeRow.target == "posted",
+        NoticeRow.guard.is_not(None),
+        and_(NoticeRow.state == "held", NoticeRow.reason == "cap"),
+    )
+    new = and_(NoticeRow.run_id == run_id, UNSENT, waiting)
+    await session.execute(
+        update(NoticeRow)
+        .where(among(NoticeRow.id, await _lock_notices(session, new)))
+        .values(
+            state="withdrawn",
+            reason="run_withdrawn",
+            detail=CANCELLED,
+            target=None,
+            due_at=None,
+            guard=None,
+            guard_reason=None,
+            updated_at=now,
+        )
+    )
+    change = and_(
+        NoticeRow.run_id == run_id, ON_TICKET, NoticeRow.claimed_by.is_(None), NoticeRow.target.is_not(None)
+    )
+    stopped = await session.scalars(
+        update(NoticeRow)
+        .where(among(NoticeRow.id, await _lock_notices(session, change)), NoticeRow.withdraw_action.is_(None))
+        .values(
+            target=None,
+            due_at=None,
+            body=func.coalesce(NoticeRow.posted_body, NoticeRow.body),
+            facts_hash=func.coalesce(NoticeRow.posted_hash, NoticeRow.facts_hash),
+        )
+        .returning(NoticeRow.epic_id)
+    )
+    await session.execute(update(EpicRow).where(among(EpicRow.id, stopped.all())).values(evaluate_at=now))
+
+
+async def _lock_notices(session: AsyncSession, which: ColumnElement[bool]) -> Sequence[int]:
+    """The notices, their epics locked before them and in the order that whoever judges keeps."""
+    epics = (
+        select(EpicRow.id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id).where(which).order_by(EpicRow.id)
+    )
+    ids = (await session.scalars(epics.with_for_update(of=EpicRow))).all()
+    notices = (
+        select(NoticeRow.id)
+        .where(among(NoticeRow.epic_id, ids), which)
+        .order_by(NoticeRow.id)
+        .with_for_update()
+    )
+    return (await session.scalars(notices)).all()

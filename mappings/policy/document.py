@@ -1,0 +1,278 @@
+"""The policy: its document as people write it, and what of it holds for one project. Pure.
+
+In a scope, a member that is named takes the place of that member of the top, `exempt` as a whole.
+`checks` is the exception: each check named in it takes the place of that check alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import MISSING, AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from connectors.base import Epic, StatusCategory
+from mappings.policy.durations import Duration, parse_duration, start_of_day
+from mappings.policy.quiet_hours import QuietHours
+from mappings.rules.patterns import LENGTH, Patterns, fold
+
+CheckName = Literal["no-key-result", "closed-goal"]
+Severity = Literal["info", "warning", "error"]
+Channel = Literal["comment", "none"]
+CHECKS: tuple[CheckName, ...] = get_args(CheckName)
+# A goal that only ran out of time has not been given up by anybody: its epics have longer to move on.
+CYCLE_GRACE = parse_duration("P20D")
+
+
+def _refuse(message: str) -> PydanticCustomError:
+    return PydanticCustomError("policy", "{message}", {"message": message})
+
+
+def _grace(value: str) -> str:
+    try:
+        parse_duration(value)
+    except ValueError as error:
+        raise _refuse(str(error)) from None
+    return value
+
+
+def _since(value: object) -> object:
+    if value is None or value == "connected" or (isinstance(value, date) and not isinstance(value, datetime)):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        with suppress(ValueError):
+            return date.fromisoformat(value)
+    raise _refuse('must be "connected", a date such as 2026-01-31, or null for every epic')
+
+
+def _channel(value: object) -> object:
+    if value in ("label", "digest"):
+        raise _refuse(f'channel "{value}" is not in this build; use "comment" or "none"')
+    return value
+
+
+def _escalation(value: object) -> object:
+    if isinstance(value, list) and value:
+        raise _refuse("escalation is not in this build; leave the list empty")
+    return value
+
+
+def _checks(value: object) -> object:
+    if isinstance(value, Mapping):
+        for name in value:
+            if name not in CHECKS:
+                raise _refuse(
+                    f"there is no check {str(name)[:64]!r} in this build; it has {', '.join(CHECKS)}"
+                )
+    return value
+
+
+# PostgreSQL holds no NUL.
+ShortText = Annotated[str, Field(min_length=1, max_length=LENGTH, pattern=r"^[^\x00]+$")]
+ShortTexts = Annotated[list[ShortText], Field(max_length=1_000)]
+Grace = Annotated[
+    str,
+    AfterValidator(_grace),
+    Field(
+        description="ISO 8601. Days are working days (a week is five), hours are plain hours.",
+        examples=["P5D", "PT4H"],
+    ),
+]
+Since = Annotated[
+    Literal["connected"] | date | None,
+    BeforeValidator(_since),
+    Field(
+        description="Epics created in the tracker before this get a finding and no notice; null is no limit."
+    ),
+]
+ChannelField = Annotated[
+    Channel,
+    BeforeValidator(_channel),
+    Field(description="`none` finds and reports, and writes on no ticket."),
+]
+Quiet = Annotated[
+    QuietHours | None,
+    Field(description="When no new comment is written; it is held until they end. Null is never."),
+]
+Escalation = Annotated[
+    list[dict[str, Any]],
+    BeforeValidator(_escalation),
+    Field(max_length=0, description="Not in this build."),
+]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckSetting(_Document):
+    on: bool = Field(default=True, strict=True, description="Whether the check runs.")
+    severity: Severity = Field(
+        default="warning", description="How a finding is shown; it changes nothing else."
+    )
+    grace: Grace | None = Field(default=None, description="This check's own grace; null is the policy's.")
+
+
+class Exempt(_Document):
+    """Epics nobody need link. Names are compared in any case and may be globs; finished epics always are."""
+
+    labels: ShortTexts = Field(default=[], description="Labels, or globs of labels.", examples=[["ktlo"]])
+    types: ShortTexts = Field(default=[], description="The tracker's names of types.")
+    status_categories: list[StatusCategory] = Field(default=[], description="`done` always is.")
+    projects: ShortTexts = Field(default=[], description="Project keys or owner/repository.")
+
+
+def _every_check(value: dict[CheckName, CheckSetting]) -> dict[CheckName, CheckSetting]:
+    # So that whoever reads the policy sees all of it.
+    return {name: value.get(name, CheckSetting()) for name in CHECKS}
+
+
+Checks = Annotated[dict[CheckName, CheckSetting], BeforeValidator(_checks)]
+EveryCheck = Annotated[Checks, AfterValidator(_every_check)]
+
+
+class Scope(_Document):
+    """What is different in one source, one project, or one project of one source.
+
+    A member left out is as at the top. Without `source` and `project` it fits everything.
+    """
+
+    source: ShortText | MISSING = Field(default=MISSING, description="Only epics of this source.")
+    project: ShortText | MISSING = Field(default=MISSING, description="Only epics of this project.")
+    grace: Grace | MISSING = MISSING
+    since: Since | MISSING = MISSING
+    checks: Checks | MISSING = Field(default=MISSING, description="Each check named here, by its name.")
+    exempt: Exempt | MISSING = Field(
+        default=MISSING, description="Epics nobody need link here, in the place of the top's."
+    )
+    quiet_hours: Quiet | MISSING = MISSING
+    channel: ChannelField | MISSING = MISSING
+    escalation: Escalation | MISSING = MISSING
+
+    def fits(self, source: str, project: str) -> bool:
+        known = ((self.source, source), (self.project, project))
+        return all(name is MISSING or fold(name) == fold(value) for name, value in known)
+
+
+class Policy(_Document):
+    """Which checks run, where, and what comes of them. The first scope that fits overrides the top."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "grace": "P5D",
+                    "since": "connected",
+                    "exempt": {"labels": ["ktlo"]},
+                    "quiet_hours": {"from": "18:00", "to": "08:00", "zone": "Europe/Berlin"},
+                    "scopes": [{"project": "CORE", "grace": "P10D"}],
+                }
+            ]
+        }
+    )
+
+    grace: Grace = "P5D"
+    since: Since = "connected"
+    checks: EveryCheck = Field(default={}, validate_default=True, description="Each check, by its name.")
+    exempt: Exempt = Field(default=Exempt(), description="Epics nobody need link.")
+    quiet_hours: Quiet = None
+    channel: ChannelField = "comment"
+    escalation: Escalation = []
+    scopes: Annotated[
+        list[Scope],
+        Field(
+            max_length=500, description="What is different in a source or project; the first that fits holds."
+        ),
+    ] = []
+
+
+# --- what holds for one project ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPolicy:
+    """`grace` is the check's own, else the policy's."""
+
+    on: bool
+    severity: Severity
+    grace: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class EffectivePolicy:
+    """The policy of one project. `since_moment` is a date's first moment, UTC, and None where `since`
+    is no date. `scope` is the position of the scope that fitted."""
+
+    grace: Duration
+    since: Literal["connected"] | date | None
+    since_moment: datetime | None
+    checks: Mapping[str, CheckPolicy]
+    quiet_hours: QuietHours | None
+    channel: Channel
+    labels: Patterns
+    types: Patterns
+    projects: Patterns
+    status_categories: frozenset[StatusCategory]
+    scope: int | None = field(default=None, compare=False)
+
+
+def effective(policy: Policy, source: str, project: str) -> EffectivePolicy:
+    """What holds for `project` of `source`. Work for each project, not for each epic."""
+    position, scope = next(
+        ((index, scope) for index, scope in enumerate(policy.scopes) if scope.fits(source, project)),
+        (None, Scope()),
+    )
+    grace = parse_duration(policy.grace if scope.grace is MISSING else scope.grace)
+    since = policy.since if scope.since is MISSING else scope.since
+    exempt = policy.exempt if scope.exempt is MISSING else scope.exempt
+    settings = dict(policy.checks) if scope.checks is MISSING else {**policy.checks, **scope.checks}
+    return EffectivePolicy(
+        grace=grace,
+        since=since,
+        since_moment=start_of_day(since) if isinstance(since, date) else None,
+        checks={name: _check(setting, grace) for name, setting in settings.items()},
+        quiet_hours=policy.quiet_hours if scope.quiet_hours is MISSING else scope.quiet_hours,
+        channel=policy.channel if scope.channel is MISSING else scope.channel,
+        labels=Patterns(exempt.labels),
+        types=Patterns(exempt.types),
+        projects=Patterns(exempt.projects),
+        status_categories=frozenset(exempt.status_categories),
+        scope=position,
+    )
+
+
+def _check(setting: CheckSetting, grace: Duration) -> CheckPolicy:
+    own = grace if setting.grace is None else parse_duration(setting.grace)
+    return CheckPolicy(setting.on, setting.severity, own)
+
+
+def grace_for(policy: EffectivePolicy, check: str) -> Duration:
+    return policy.checks[check].grace
+
+
+def is_since(policy: EffectivePolicy, created_at: datetime, connected_at: datetime) -> bool:
+    """Whether an epic is young enough for a notice: created at or after `since`, which may be its
+    source's creation here."""
+    floor = connected_at if policy.since == "connected" else policy.since_moment
+    return floor is None or created_at >= floor
+
+
+def exemption(policy: EffectivePolicy, epic: Epic) -> str | None:
+    """Why the epic need not be linked, in words; None where it must."""
+    if epic.status_category == "done":
+        return "finished"
+    if epic.status_category in policy.status_categories:
+        return f"exempt by policy: status category {epic.status_category}"
+    for kind, patterns, values in (
+        ("label", policy.labels, epic.labels),
+        ("type", policy.types, (epic.type,)),
+        ("project", policy.projects, (epic.project,)),
+    ):
+        if any(map(patterns.matches, values)):
+            return f"exempt by policy: {patterns.comparison(kind, f'{kind}s', values)}"
+    return None

@@ -1,0 +1,183 @@
+"""Many rules over many epics: which rule speaks first, found without asking each one.
+
+Every rule is filed under something an epic must have for the rule to match: one of a few values
+of one kind, or an expression in its title. An epic asks only the rules filed under what it has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from connectors.base import Epic
+from mappings.rules.condition import (
+    ATTRIBUTES,
+    All,
+    AnyOf,
+    Condition,
+    FieldTest,
+    TitleTest,
+    ValueTest,
+    walk_tests,
+)
+from mappings.rules.patterns import Glob, SearchSet, fold, is_glob
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An enabled rule. The lowest `priority` speaks first, then the lowest `id`."""
+
+    id: int
+    name: str
+    condition: Condition
+    key_result_id: int
+    priority: int = 0
+
+
+# What an epic may have: a kind (`field:` and a name for a custom field) and a pattern, folded
+# unless it is an expression.
+_Trait = tuple[str, str]
+_Traits = frozenset[_Trait]
+
+
+def _traits(test: Condition) -> _Traits | None:
+    """The traits of which a test asks for at least one."""
+    if isinstance(test, ValueTest):
+        return frozenset((test.kind, fold(text)) for text in test.patterns.texts)
+    if isinstance(test, FieldTest):
+        return frozenset((f"field:{test.name}", fold(text)) for text in test.patterns.texts)
+    if isinstance(test, TitleTest):
+        return frozenset([("title", test.search.text)])
+    return None
+
+
+class _TraitIndex:
+    """Chooses for each rule the traits that the fewest other rules share."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = len(rules)
+        self._users = Counter(
+            trait for rule in rules for node in walk_tests(rule.condition) for trait in _traits(node) or ()
+        )
+
+    def _cost(self, traits: _Traits) -> float:
+        # A glob fits more epics than a word does, and an expression is looked for in every title.
+        cost = 0.0
+        for kind, text in traits:
+            cost += self._users[kind, text]
+            if kind == "title":
+                cost += 0.2 * self._rules
+            elif is_glob(text):
+                cost += (0.1 if text.strip("*") else 1.0) * self._rules
+        return cost
+
+    def traits(self, condition: Condition) -> _Traits | None:
+        """Traits of which every epic that matches has at least one; None where there are none such."""
+        own = _traits(condition)
+        if own is not None:
+            return own
+        below = [self.traits(child) for child in condition.children]
+        if isinstance(condition, All):
+            return min((traits for traits in below if traits is not None), key=self._cost, default=None)
+        if isinstance(condition, AnyOf):
+            known = [traits for traits in below if traits is not None]
+            return frozenset[_Trait]().union(*known) if len(known) == len(below) else None
+        return None
+
+
+class _TraitBucket:
+    """The rules filed under values of one kind, by position in the book."""
+
+    _REMEMBERED = 20_000
+
+    def __init__(self, filed: dict[str, list[int]]) -> None:
+        self._words = {text: positions for text, positions in filed.items() if not is_glob(text)}
+        self._globs = [(Glob(text), positions) for text, positions in filed.items() if is_glob(text)]
+        self._seen: dict[str, frozenset[int]] = {}
+
+    def under(self, value: str) -> frozenset[int]:
+        known = self._seen.get(value)
+        if known is not None:
+            return known
+        folded = fold(value)
+        found = set(self._words.get(folded, ()))
+        for glob, positions in self._globs:
+            if glob.matches(folded):
+                found.update(positions)
+        if len(self._seen) >= self._REMEMBERED:
+            self._seen.clear()
+        if len(value) <= 256:
+            self._seen[value] = frozenset(found)
+        return frozenset(found)
+
+
+class _TitleBucket:
+    """The rules filed under expressions, by position in the book."""
+
+    def __init__(self, filed: dict[str, list[int]]) -> None:
+        self._set = SearchSet(list(filed))
+        self._positions = list(filed.values())
+
+    def under(self, title: str) -> frozenset[int]:
+        found = self._set.possible(title)
+        return frozenset(position for index in found for position in self._positions[index])
+
+
+class RuleIndex:
+    """The enabled rules at one moment, made once and asked for many epics."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules: tuple[Rule, ...] = tuple(sorted(rules, key=lambda rule: (rule.priority, rule.id)))
+        trait_index = _TraitIndex(self.rules)
+        filed: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        unfiled: list[int] = []
+        for position, rule in enumerate(self.rules):
+            traits = trait_index.traits(rule.condition)
+            if traits is None:
+                unfiled.append(position)
+                continue
+            for kind, text in traits:
+                filed[kind][text].append(position)
+        titles = filed.pop("title", None)
+        self._titles = _TitleBucket(titles) if titles else None
+        self._buckets = [
+            (ATTRIBUTES[kind].of, _TraitBucket(by)) for kind, by in filed.items() if kind in ATTRIBUTES
+        ]
+        self._fields = [
+            (kind.removeprefix("field:"), _TraitBucket(by))
+            for kind, by in filed.items()
+            if kind not in ATTRIBUTES
+        ]
+        self._unfiled = frozenset(unfiled)
+        self._why: dict[int, str] = {}
+
+    def _possible(self, source: str, epic: Epic) -> list[int]:
+        found = [self._unfiled] if self._unfiled else []
+        for values_of, bucket in self._buckets:
+            found.extend(map(bucket.under, values_of(source, epic)))
+        for name, bucket in self._fields:
+            found.extend(map(bucket.under, epic.fields.get(name, ())))
+        if self._titles is not None:
+            found.append(self._titles.under(epic.title))
+        return sorted(frozenset().union(*found))
+
+    def first_match(self, source: str, epic: Epic) -> Rule | None:
+        for position in self._possible(source, epic):
+            rule = self.rules[position]
+            if rule.condition.matches(source, epic):
+                return rule
+        return None
+
+    def why(self, rule: Rule) -> str:
+        """What a link of the rule says of its origin; the same for every epic."""
+        if rule.id not in self._why:
+            self._why[rule.id] = f"rule {rule.name!r} matches: {rule.condition.words()}"
+        return self._why[rule.id]
+
+    def explain(self, source: str, epic: Epic) -> list[tuple[Rule, bool, str]]:
+        """Every rule in the order it is asked, whether it matches, and what decided that."""
+        return [
+            (rule, rule.condition.matches(source, epic), rule.condition.explain(source, epic))
+            for rule in self.rules
+        ]

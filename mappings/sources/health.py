@@ -1,0 +1,223 @@
+"""How a source fares, in words with what to do. All that may be the matter is put together here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+HealthState = Literal["ok", "unknown", "degraded", "failing"]
+ORDER: tuple[HealthState, ...] = ("ok", "unknown", "degraded", "failing")
+
+RECENTLY = timedelta(hours=1)
+LATE = timedelta(minutes=2)
+CLOCKS_APART = 300.0  # seconds
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class HealthConcern:
+    """One thing that is the matter, or a word on what is not."""
+
+    state: HealthState
+    message: str
+    what_to_do: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthFacts:
+    """What is known of a source beside what its last run said. Moments are UTC.
+
+    `due_since`: the oldest work that nobody has taken. `webhooks_wait`: why, and until when. `stopped`:
+    projects in which nothing is written, each with the tracker's words. `guarded`: notices that wait for a
+    person, by run. `removals`: epics that a full run did not meet and that wait for a person, by run.
+    `clock_ahead`: seconds by which the tracker's clock is ahead of ours.
+    """
+
+    has_worker: bool = True
+    due_since: datetime | None = None
+    unknown_deliveries: int = 0
+    failed_deliveries: int = 0
+    last_delivery_at: datetime | None = None
+    webhooks_wait: tuple[str, datetime] | None = None
+    paused_projects: tuple[tuple[str, str], ...] = ()
+    held_by_guard: tuple[tuple[int | None, int], ...] = ()
+    removals: tuple[tuple[int, int], ...] = ()
+    clock_ahead: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthInput:
+    """A source: its name, whether it has a webhook secret, and when a signature was last refused."""
+
+    name: str
+    has_secret: bool
+    refused_at: datetime | None
+    last_run: HealthConcern
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`state` is the worst of the concerns, `message` and `what_to_do` are theirs, the worst first."""
+
+    state: HealthState
+    message: str
+    what_to_do: str
+    concerns: tuple[HealthConcern, ...]
+
+
+def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Health:
+    """What is the matter with a source at `now`, the worst first, and the way out of each."""
+    parts = (
+        _no_worker(facts, now),
+        source.last_run,
+        _removals(facts, source.last_run),
+        _paused_projects(facts),
+        _held_by_guard(source.name, facts),
+        _webhooks_wait(facts),
+        _refused(source, facts, now),
+        _failed(source.name, facts),
+        _clock(facts),
+        _unknown(facts),
+    )
+    found = [concern for concern in parts if concern is not None]
+    found.sort(key=lambda concern: -ORDER.index(concern.state))
+    worst = found[0].state
+    if worst != "ok" and source.last_run.state == "ok":
+        found.remove(source.last_run)  # that all was read is no answer to what is the matter
+    found = [concern for concern in found if concern.message]
+    message, what_to_do = (one.message for one in found), (one.what_to_do for one in found)
+    return Health(worst, _joined(message), _joined(what_to_do), tuple(found))
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """Each once, in their order."""
+    return " ".join(text for text in dict.fromkeys(texts) if text)
+
+
+def _no_worker(facts: HealthFacts, now: datetime) -> HealthConcern | None:
+    if facts.has_worker or facts.due_since is None or now - facts.due_since < LATE:
+        return None
+    return HealthConcern(
+        "failing",
+        f"Work is due since {_utc(facts.due_since)} and no worker is alive to do it.",
+        "Start `northing worker`, or `northing serve` without --no-worker.",
+    )
+
+
+def _removals(facts: HealthFacts, last_run: HealthConcern) -> HealthConcern | None:
+    """Not where the last run says so itself, as it does until another run has read something."""
+    paths = [(f"/api/v1/runs/{run}/accept-removals", count) for run, count in facts.removals]
+    held = [(path, count) for path, count in paths if path not in last_run.what_to_do]
+    if not held:
+        return None
+    return HealthConcern(
+        "degraded",
+        f"Kept, though a full run did not find them any more: {_counted(held, 'epic')}.",
+        "See whether the account lost access or the scope is wrong, then sync in full. If they are to go, an "
+        f"admin says so with {_listed(f'POST {path}' for path, _ in held)}.",
+    )
+
+
+def _paused_projects(facts: HealthFacts) -> HealthConcern | None:
+    if not facts.paused_projects:
+        return None
+    projects = _listed(project for project, _ in facts.paused_projects)
+    return HealthConcern(
+        "degraded",
+        f"Nothing is written in {projects}, where the tracker takes no comments: {facts.paused_projects[0][1]}",
+        "Mend what it names; Northing tries again a day after the last refusal, or at once when the source "
+        "is changed with PATCH.",
+    )
+
+
+def _held_by_guard(name: str, facts: HealthFacts) -> HealthConcern | None:
+    if not facts.held_by_guard:
+        return None
+    runs = [f'{{"run": {run}}}' for run, _ in facts.held_by_guard if run is not None]
+    return HealthConcern(
+        "degraded",
+        f"Held by the guard until a person has looked at them: {_counted(facts.held_by_guard, 'new comment')}.",
+        f"Read them with GET /api/v1/notices?source={name}&state=held; POST /api/v1/notices/approve "
+        f"{_listed(runs)} lets them go.",
+    )
+
+
+def _webhooks_wait(facts: HealthFacts) -> HealthConcern | None:
+    if facts.webhooks_wait is None:
+        return None
+    why, until = facts.webhooks_wait
+    return HealthConcern(
+        "degraded", f"Webhooks wait until {_utc(until)}: {why}", "Nothing; they are tried again then."
+    )
+
+
+def _refused(source: HealthInput, facts: HealthFacts, now: datetime) -> HealthConcern | None:
+    """Lately, and none came since that was in order."""
+    at, last = source.refused_at, facts.last_delivery_at
+    if at is None or now - at > RECENTLY or (last is not None and last > at):
+        return None
+    if not source.has_secret:
+        return HealthConcern(
+            "degraded",
+            f"Webhooks arrive and are refused, last at {_utc(at)}, for the source has no webhook_secret.",
+            "Give it the secret that the tracker signs with, by PATCH of webhook_secret.",
+        )
+    return HealthConcern(
+        "degraded",
+        f"Webhooks are refused, last at {_utc(at)}, for their signature does not fit the webhook_secret.",
+        "Set the same secret in the tracker and, by PATCH of webhook_secret, here; the next webhook in order "
+        "ends this message. If the tracker's are in order, somebody else sends to this address.",
+    )
+
+
+def _failed(name: str, facts: HealthFacts) -> HealthConcern | None:
+    if not facts.failed_deliveries:
+        return None
+    return HealthConcern(
+        "degraded",
+        f"Not worked on, of the past 7 days: {_counted([(0, facts.failed_deliveries)], 'webhook')}.",
+        f"GET /api/v1/deliveries?source={name}&state=failed says why of each; once that is mended, "
+        "POST /api/v1/deliveries/ID/replay.",
+    )
+
+
+def _clock(facts: HealthFacts) -> HealthConcern | None:
+    ahead = facts.clock_ahead
+    if ahead is None or abs(ahead) <= CLOCKS_APART:
+        return None
+    which = "ahead of" if ahead > 0 else "behind"
+    return HealthConcern(
+        "degraded",
+        f"The tracker's clock is {abs(ahead) / 60:.0f} minutes {which} ours.",
+        "Set this machine's clock by NTP; if it is right, tell who runs the tracker.",
+    )
+
+
+def _unknown(facts: HealthFacts) -> HealthConcern | None:
+    """No harm is done by what nobody waits for, so this alone leaves a source well."""
+    if not facts.unknown_deliveries:
+        return None
+    return HealthConcern(
+        "ok",
+        "With an event this version does not know, of the past 90 days: "
+        f"{_counted([(0, facts.unknown_deliveries)], 'webhook')}.",
+        "Choose only the events that README names in the tracker's webhook, or update Northing.",
+    )
+
+
+def _listed(words: Iterable[str]) -> str:
+    """The first of them."""
+    shown = [*words]
+    more = f" and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else ""
+    return ", ".join(shown[:MOST_NAMED]) + more
+
+
+def _counted(counted: Iterable[tuple[object, int]], what: str) -> str:
+    count = sum(number for _, number in counted)
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

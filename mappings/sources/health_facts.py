@@ -1,0 +1,200 @@
+"""How sources fare and what waits, asked of our rows: a fixed number of statements, whatever the sources.
+
+Big tables are counted in indexes that hold all that is asked for; the other parts are small or bounded by an
+index on what is still to be done.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.sources.health import (
+    Health,
+    HealthConcern,
+    HealthFacts,
+    HealthInput,
+    HealthState,
+    assess_health,
+)
+from mappings.tables import SourceRow
+
+FAILED_WITHIN = timedelta(days=7)
+WORKER_DEAD_SECONDS = 60
+
+# What is due and nobody's, since when. A reading run that waits for another of its source is not late.
+_DUE = """
+    SELECT runs.source_id, 'run' AS what, NULL AS label, count(*) AS n,
+        min(greatest(due_at, runs.created_at, coalesce(claimed_until, due_at))) AS at, NULL AS words
+    FROM runs
+    WHERE state IN ('queued', 'running', 'waiting', 'stalled') AND due_at <= :now
+        AND (claimed_until IS NULL OR claimed_until <= :now)
+        AND NOT (state = 'queued' AND mode IN ('incremental', 'full') AND EXISTS (
+            SELECT FROM runs other WHERE other.source_id = runs.source_id
+                AND other.mode IN ('incremental', 'full')
+                AND other.state IN ('running', 'waiting', 'stalled')))
+    GROUP BY 1
+    UNION ALL
+    SELECT epics.source_id, 'notice', NULL, count(*),
+        min(greatest(due_at, coalesce(claimed_until, due_at))), NULL
+    FROM notices JOIN epics ON epics.id = notices.epic_id
+    WHERE due_at <= :now AND target IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= :now)
+    GROUP BY 1
+    UNION ALL
+    SELECT source_id, 'delivery', NULL, count(*),
+        min(greatest(due_at, received_at, coalesce(claimed_until, due_at))), NULL
+    FROM deliveries
+    WHERE due_at <= :now AND (claimed_until IS NULL OR claimed_until <= :now)
+    GROUP BY 1
+"""
+
+_FACTS = f"""
+    SELECT * FROM ({_DUE}) AS due WHERE source_id = ANY(:sources)
+    UNION ALL
+    SELECT source_id, 'unknown', NULL, count(*), NULL, NULL
+    FROM deliveries WHERE reason = 'unknown' AND source_id = ANY(:sources) GROUP BY 1
+    UNION ALL
+    SELECT source_id, 'failed', NULL, count(*), NULL, NULL FROM deliveries
+    WHERE state = 'failed' AND received_at > :recently AND source_id = ANY(:sources) GROUP BY 1
+    UNION ALL
+    SELECT id, 'heard', NULL, 0,
+        (SELECT received_at FROM deliveries WHERE source_id = sources.id ORDER BY id DESC LIMIT 1), NULL
+    FROM sources WHERE id = ANY(:sources)
+    UNION ALL
+    SELECT id, 'paused', NULL, 0, waiting.due_at, waiting.error ->> 'message'
+    FROM sources CROSS JOIN LATERAL (SELECT due_at, error FROM deliveries
+        WHERE source_id = sources.id AND due_at > :now AND error IS NOT NULL LIMIT 1) AS waiting
+    WHERE id = ANY(:sources)
+    UNION ALL
+    SELECT source_id, 'stopped', key, 0, writes_paused_at, writes_paused_reason FROM source_projects
+    WHERE writes_paused_at IS NOT NULL AND source_id = ANY(:sources)
+    UNION ALL
+    SELECT epics.source_id, 'guard', notices.run_id::text, count(*), NULL, NULL
+    FROM notices JOIN epics ON epics.id = notices.epic_id
+    WHERE notices.reason = 'guard' AND notices.state = 'held' AND epics.source_id = ANY(:sources)
+    GROUP BY 1, 3
+    UNION ALL
+    SELECT runs.source_id, 'removals', runs.id::text, count(*), NULL, NULL
+    FROM held_removals JOIN runs ON runs.id = held_removals.run_id
+    WHERE runs.source_id = ANY(:sources) GROUP BY 1, 3
+    UNION ALL
+    SELECT source_id, 'clock', NULL, 0, clock_at, clock_ahead::text FROM rate_limits
+    WHERE clock_ahead IS NOT NULL AND source_id = ANY(:sources)
+"""  # noqa: S608  (of this module's own parts)
+
+_WORKERS = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - :dead * interval '1 s'"
+
+# Every epic and notice is looked at, though only in the index.
+_TOTALS = """
+    SELECT source_id, 'epics' AS what, coalesce(alignment, 'unjudged') AS a, '' AS b, count(*) AS n,
+        NULL::timestamptz AS at
+    FROM epics WHERE removed_at IS NULL GROUP BY 1, 3
+    UNION ALL
+    SELECT epics.source_id, 'notices', notices.state, coalesce(notices.reason, ''), count(*), NULL
+    FROM notices JOIN epics ON epics.id = notices.epic_id WHERE epics.removed_at IS NULL GROUP BY 1, 3, 4
+"""
+
+_BACKLOG = f"""
+    SELECT source_id, 'runs' AS what, mode AS a, state AS b, count(*) AS n, NULL::timestamptz AS at
+    FROM runs WHERE state IN ('queued', 'running', 'waiting', 'stalled') GROUP BY 1, 3, 4
+    UNION ALL
+    SELECT source_id, 'waiting', '', '', count(*), NULL FROM deliveries WHERE due_at IS NOT NULL GROUP BY 1
+    UNION ALL
+    SELECT source_id, 'due', what, '', n, at FROM ({_DUE}) AS due
+"""  # noqa: S608
+
+# `deferred` stands in the queue's own diary, which goes with its job.
+_JOBS = """
+    SELECT jobs.queue_name, jobs.status::text, count(*), min(events.at)
+    FROM procrastinate_jobs jobs
+    LEFT JOIN procrastinate_events events ON events.job_id = jobs.id AND events.type = 'deferred'
+    WHERE jobs.status IN ('todo', 'doing') GROUP BY 1, 2
+"""
+
+
+class LabelledCount(NamedTuple):
+    """`a` and `b` are the labels; `at` since when the oldest waits."""
+
+    source_id: int
+    what: str
+    a: str
+    b: str
+    n: int
+    at: datetime | None
+
+
+class JobCount(NamedTuple):
+    queue: str
+    state: str
+    n: int
+    since: datetime | None
+
+
+async def load_health_facts(
+    session: AsyncSession, source_ids: Collection[int], now: datetime
+) -> dict[int, HealthFacts]:
+    """What bears on each source's health beside what its last run left in its row."""
+    workers = await alive_workers(session)
+    parameters = {"sources": list(source_ids), "now": now, "recently": now - FAILED_WITHIN}
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in await session.execute(text(_FACTS), parameters):
+        found[row.source_id].append(row)
+    return {source_id: _facts(found[source_id], workers) for source_id in source_ids}
+
+
+def _facts(rows: Sequence[Any], workers: int) -> HealthFacts:
+    by: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        by[row.what].append(row)
+    due = [row.at for what in ("run", "notice", "delivery") for row in by[what]]
+    return HealthFacts(
+        has_worker=workers > 0,
+        due_since=min(due, default=None),
+        unknown_deliveries=sum(row.n for row in by["unknown"]),
+        failed_deliveries=sum(row.n for row in by["failed"]),
+        last_delivery_at=next((row.at for row in by["heard"]), None),
+        webhooks_wait=next(((row.words or "", row.at) for row in by["paused"]), None),
+        paused_projects=tuple((row.label, row.words or "") for row in by["stopped"]),
+        held_by_guard=tuple((None if row.label is None else int(row.label), row.n) for row in by["guard"]),
+        removals=tuple((int(row.label), row.n) for row in by["removals"]),
+        clock_ahead=next((float(row.words) for row in by["clock"]), None),
+    )
+
+
+async def health_of_sources(
+    session: AsyncSession, rows: Sequence[SourceRow], now: datetime
+) -> dict[int, tuple[HealthFacts, Health]]:
+    """How each of these sources fares at `now` (UTC), by its id, and the facts that this is said of."""
+    known = await load_health_facts(session, [row.id for row in rows], now)
+    return {row.id: (known[row.id], assess_health(_health_input(row), known[row.id], now)) for row in rows}
+
+
+def _health_input(row: SourceRow) -> HealthInput:
+    state = cast(HealthState, row.health_state)
+    last_run = HealthConcern(state, row.health_message, row.health_what_to_do)
+    return HealthInput(row.name, row.webhook_secret is not None, row.signature_refused_at, last_run)
+
+
+async def alive_workers(session: AsyncSession) -> int:
+    """Workers of the queue, of which a process has several, that gave a sign of life lately."""
+    alive: int = (await session.execute(text(_WORKERS), {"dead": WORKER_DEAD_SECONDS})).scalar_one()
+    return alive
+
+
+async def load_totals(session: AsyncSession) -> list[LabelledCount]:
+    """Epics by alignment, notices by state and reason."""
+    return [LabelledCount(*row) for row in await session.execute(text(_TOTALS))]
+
+
+async def load_backlog(session: AsyncSession, now: datetime) -> list[LabelledCount]:
+    """Runs and deliveries that are not done, and what is due at `now` (UTC)."""
+    return [LabelledCount(*row) for row in await session.execute(text(_BACKLOG), {"now": now})]
+
+
+async def load_job_counts(session: AsyncSession) -> list[JobCount]:
+    return [JobCount(*row) for row in await session.execute(text(_JOBS))]

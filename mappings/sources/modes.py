@@ -1,0 +1,17 @@
+"""The mode in which notices of a project are written. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+NoticesMode = Literal["off", "shadow", "live"]
+
+
+def mode_in(notices: Mapping[str, Any], project: str) -> NoticesMode:
+    """`live` only where the source is, and only in the projects it is limited to."""
+    mode: NoticesMode = notices["mode"]
+    only = notices.get("projects")
+    if mode == "live" and only is not None and project.lower() not in {name.lower() for name in only}:
+        return "shadow"
+    return mode

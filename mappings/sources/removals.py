@@ -1,0 +1,86 @@
+"""Epics that a full run did not meet: which there are, which are held, and which a person has allowed to remove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Row, delete, func, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.tables import (
+    UNFINISHED_STATES,
+    EpicRow,
+    HeldRemovalRow,
+    RunRow,
+    SourceRow,
+)
+
+
+async def listed_epics(session: AsyncSession, source_id: int) -> Sequence[Row[str, str, str]]:
+    """The project, remote id and key of every epic in a list of this source, in the order of our ids."""
+    rows = await session.execute(
+        select(EpicRow.project, EpicRow.remote_id, EpicRow.key)
+        .where(EpicRow.source_id == source_id, EpicRow.removed_at.is_(None))
+        .order_by(EpicRow.id)
+    )
+    return rows.all()
+
+
+async def changed_since_full_run(session: AsyncSession, source: SourceRow) -> bool:
+    """Whether a source was changed since the last full run that could act on it."""
+    if source.version == 1:
+        return False
+    code = func.coalesce(RunRow.error["code"].astext, "")
+    ended = await session.scalar(
+        select(func.max(RunRow.finished_at))
+        .where(
+            RunRow.source_id == source.id, RunRow.mode == "full", RunRow.state.in_(("succeeded", "partial"))
+        )
+        .where(code.not_in(("drop_guard", "changed")))
+    )
+    return ended is None or ended <= source.updated_at
+
+
+# --- removals that wait for a person's word -----------------------------------------------------
+
+
+async def hold_removals(session: AsyncSession, run_id: int, remote_ids: Sequence[str]) -> None:
+    """What a full run did not meet and the drop guard kept."""
+    await session.execute(
+        text(
+            "INSERT INTO held_removals (run_id, remote_id) SELECT :run, unnest(CAST(:ids AS text[]))"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"run": run_id, "ids": list(remote_ids)},
+    )
+
+
+async def allowed_removals(session: AsyncSession, run: RunRow, tracker: str) -> set[str]:
+    """The remote ids that a person allowed `run` to remove, held by an earlier run of the same `tracker`."""
+    if run.accepts_run_id is None:
+        return set()
+    held = (
+        select(HeldRemovalRow.remote_id)
+        .join(RunRow, RunRow.id == HeldRemovalRow.run_id)
+        .where(RunRow.id == run.accepts_run_id, RunRow.tracker == tracker)
+    )
+    return set(await session.scalars(held))
+
+
+async def delete_held_removals(session: AsyncSession, source_id: int, run_id: int) -> None:
+    """A full run has come to its own findings: what it and those before it held is of no use any more.
+
+    What another run, still to do its work, was allowed to remove stays until then.
+    """
+    awaited = select(RunRow.accepts_run_id).where(
+        RunRow.source_id == source_id,
+        RunRow.id != run_id,
+        RunRow.accepts_run_id.is_not(None),
+        RunRow.state.in_(("queued", *UNFINISHED_STATES)),
+    )
+    of_source = select(RunRow.id).where(RunRow.source_id == source_id)
+    await session.execute(
+        delete(HeldRemovalRow).where(
+            HeldRemovalRow.run_id.in_(of_source), HeldRemovalRow.run_id.not_in(awaited)
+        )
+    )

@@ -1,0 +1,39 @@
+"""Links from epics to key results."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mappings.tables.base import Base, belongs_to, identity, one_of, stamped
+
+
+class LinkRow(Base):
+    __tablename__ = "links"
+    __table_args__ = (
+        UniqueConstraint("epic_id", "key_result_id", "origin"),
+        Index(
+            "uq_links_primary", "epic_id", unique=True, postgresql_where=text("is_primary")
+        ),  # one link an epic may be marked primary
+        one_of("origin", ("manual", "rule", "ticket", "command", "inherited")),
+    )
+
+    id: Mapped[int] = identity()
+    epic_id: Mapped[int] = belongs_to("epics.id")
+    key_result_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("key_results.id"), index=True)
+    origin: Mapped[str]
+    weight: Mapped[float] = mapped_column(server_default="1")
+    is_primary: Mapped[bool] = mapped_column(server_default=text("false"))
+    rule_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("rules.id", ondelete="SET NULL"), index=True
+    )
+    why: Mapped[str]
+    created_at: Mapped[datetime] = stamped()

@@ -1,0 +1,113 @@
+"""Notices, and every write to a tracker."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    and_,
+    or_,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mappings.tables.base import Base, belongs_to, identity, one_of, stamped
+
+
+class NoticeRow(Base):
+    """The one comment an epic may have.
+
+    `state` says what is on the ticket; `due_at` set means that a write is queued which leads to
+    `target`. `remote_id` is the truth about our comment; `posted_body` is its text, `posted_hash` the
+    hash of the facts it stands on, `named` the key results whose titles stand in it. `write_unconfirmed_at`:
+    a write was sent whose answer never came, so the ticket must be looked at before the next one.
+    `guard`: what the guard said of it, null before it was asked, and `guard_reason` it held it. `withdraw_action`:
+    a person withdraws the run that made the comment, which is to be edited to one line or deleted.
+    """
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        UniqueConstraint("epic_id"),
+        Index("ix_notices_state_id", "state", "id", postgresql_include=["reason", "epic_id"]),
+        Index("ix_notices_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_notices_run_id", "run_id"),
+        Index("ix_notices_guard", "run_id", postgresql_where=text("reason = 'guard'")),
+        # Asked before each ticket is written, and after each run is judged; few rows are in either.
+        Index(
+            "ix_notices_claimed_until", "claimed_until", postgresql_where=text("claimed_until IS NOT NULL")
+        ),
+        Index("ix_notices_ready", "run_id", postgresql_where=text("target IS NOT NULL AND due_at IS NULL")),
+        Index("ix_notices_remote_id", "remote_id", postgresql_where=text("remote_id IS NOT NULL")),
+        one_of("state", ("shadow", "held", "due", "posted", "resolved", "withdrawn", "failed")),
+        one_of("guard", ("held", "passed", "approved")),
+        one_of("withdraw_action", ("edit", "delete")),
+    )
+
+    id: Mapped[int] = identity()
+    epic_id: Mapped[int] = belongs_to("epics.id")
+    state: Mapped[str]
+    target: Mapped[str | None]
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    body: Mapped[str]
+    facts_hash: Mapped[str]
+    posted_hash: Mapped[str | None]
+    posted_body: Mapped[str | None]
+    mentioned_key_result_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()), server_default="{}")
+    remote_id: Mapped[str | None]
+    url: Mapped[str | None]
+    run_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("runs.id", ondelete="SET NULL"))
+    guard: Mapped[str | None]
+    guard_reason: Mapped[str | None]
+    withdraw_action: Mapped[str | None]
+    due_at: Mapped[datetime | None]
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[datetime | None]
+    write_unconfirmed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = stamped()
+    updated_at: Mapped[datetime] = stamped()
+
+    @property
+    def comment_id_unknown(self) -> bool:
+        """Our comment is there, or may be, under an id that we do not know."""
+        return self.write_unconfirmed_at is not None and self.remote_id is None
+
+
+ON_TICKET = NoticeRow.remote_id.is_not(None)
+# A request of ours is on its way, or its answer is missing.
+MAYBE_SENT = or_(NoticeRow.write_unconfirmed_at.is_not(None), NoticeRow.claimed_by.is_not(None))
+# A comment not made yet, of which no request is on its way.
+UNSENT = and_(
+    NoticeRow.remote_id.is_(None), NoticeRow.write_unconfirmed_at.is_(None), NoticeRow.claimed_by.is_(None)
+)
+# Judged, and not let go yet.
+NOT_RELEASED = and_(NoticeRow.target.is_not(None), NoticeRow.due_at.is_(None))
+
+
+class NoticeWriteRow(Base):
+    """Every write to a tracker, with the run it belongs to; kept when the notice goes."""
+
+    __tablename__ = "notice_writes"
+    __table_args__ = (
+        Index("ix_notice_writes_run_id", "run_id"),
+        Index("ix_notice_writes_epic_id", "epic_id"),
+        Index("ix_notice_writes_posted_at", "at", postgresql_where=text("kind = 'posted'")),
+        Index(
+            "ix_notice_writes_edited_at",
+            "at",
+            postgresql_where=text("kind IN ('edited', 'resolved', 'withdrawn')"),
+        ),
+        one_of("kind", ("posted", "edited", "resolved", "failed", "withdrawn")),
+    )
+
+    id: Mapped[int] = identity()
+    run_id: Mapped[int] = belongs_to("runs.id")
+    epic_id: Mapped[int] = belongs_to("epics.id")
+    kind: Mapped[str]
+    remote_id: Mapped[str | None]
+    at: Mapped[datetime] = stamped()

@@ -1,0 +1,30 @@
+"""The installation: its id, its admin token and the policy in force."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mappings.tables.base import Base, stamped
+
+
+class InstallationRow(Base):
+    """One row. `uuid` marks our comments; `goals_version` rises with every change that bears on judging."""
+
+    __tablename__ = "installation"
+    __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, server_default="1")
+    uuid: Mapped[str]
+    admin_token_hash: Mapped[bytes | None]
+    goals_version: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    policy_version: Mapped[int] = mapped_column(server_default="1")
+    created_at: Mapped[datetime] = stamped()

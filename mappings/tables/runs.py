@@ -1,0 +1,108 @@
+"""Runs, how far each has read, and the removals it held back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mappings.tables.base import READING_MODES, UNFINISHED_STATES, Base, belongs_to, identity, one_of, stamped
+
+
+class RunRow(Base):
+    """`touch`: which epics a judge run has to mark before it judges, where that takes a look at each.
+
+    `new_comments`: how many it asked the guard for, by project, the last time at `guard_checked_at`. `notices_mode`
+    and `tracker`: its source's when it ended. `withdraws`: the run whose comments it takes back; `accepts`:
+    the run whose held removals a person has allowed.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        one_of("mode", (*READING_MODES, "evaluate", "withdraw")),
+        one_of("state", ("queued", *UNFINISHED_STATES, "succeeded", "partial", "failed")),
+        # One source never has two reading runs at once, and never two waiting their turn.
+        Index(
+            "uq_runs_reading_queued",
+            "source_id",
+            unique=True,
+            postgresql_where=text("state = 'queued' AND mode IN ('incremental', 'full')"),
+        ),
+        Index(
+            "uq_runs_reading_active",
+            "source_id",
+            unique=True,
+            postgresql_where=text(
+                "state IN ('running', 'waiting', 'stalled') AND mode IN ('incremental', 'full')"
+            ),
+        ),
+        Index(
+            "ix_runs_due",
+            "due_at",
+            postgresql_where=text("state IN ('queued', 'running', 'waiting', 'stalled')"),
+        ),
+        Index("ix_runs_source_id_id", "source_id", "id"),
+        Index("ix_runs_finished_at", "finished_at"),
+        Index(
+            "ix_runs_guard_checked_at",
+            "source_id",
+            "guard_checked_at",
+            postgresql_where=text("guard_checked_at IS NOT NULL AND mode = 'evaluate'"),
+        ),
+        Index("uq_runs_withdraws", "withdraws", unique=True),
+        Index("uq_runs_accepts_run_id", "accepts_run_id", unique=True),
+    )
+
+    id: Mapped[int] = identity()
+    source_id: Mapped[int] = belongs_to("sources.id")
+    mode: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="queued")
+    due_at: Mapped[datetime] = stamped()
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[datetime | None]
+    seen: Mapped[int] = mapped_column(server_default="0")
+    created: Mapped[int] = mapped_column(server_default="0")
+    updated: Mapped[int] = mapped_column(server_default="0")
+    deleted: Mapped[int] = mapped_column(server_default="0")
+    skipped: Mapped[int] = mapped_column(server_default="0")
+    requests: Mapped[int] = mapped_column(server_default="0")
+    held: Mapped[int] = mapped_column(server_default="0")
+    rule_condition: Mapped[dict[str, Any] | None]
+    new_comments: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    guard_checked_at: Mapped[datetime | None]
+    notices_mode: Mapped[str | None]
+    tracker: Mapped[str | None]
+    withdraws: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("runs.id", ondelete="CASCADE"))
+    accepts_run_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("runs.id", ondelete="CASCADE"))
+    waiting_until: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = stamped()
+
+
+class RunCursorRow(Base):
+    """How far one run has read one project, so that a killed run goes on where it stopped."""
+
+    __tablename__ = "run_cursors"
+
+    run_id: Mapped[int] = belongs_to("runs.id", primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    cursor: Mapped[datetime | None]
+    done: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class HeldRemovalRow(Base):
+    """An epic that a full run did not meet and the drop guard kept; a person may allow that it goes."""
+
+    __tablename__ = "held_removals"
+
+    run_id: Mapped[int] = belongs_to("runs.id", primary_key=True)
+    remote_id: Mapped[str] = mapped_column(primary_key=True)

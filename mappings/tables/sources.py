@@ -1,0 +1,69 @@
+"""Sources, their projects, and the moments of their timetables."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Index,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mappings.tables.base import Base, belongs_to, identity, stamped
+
+
+class SourceRow(Base):
+    """`credentials` and `webhook_secret` are Fernet tokens. `tracker` is its identity."""
+
+    __tablename__ = "sources"
+    __table_args__ = (Index("uq_sources_name", text("lower(name)"), unique=True),)
+
+    id: Mapped[int] = identity()
+    name: Mapped[str]
+    kind: Mapped[str]
+    base_url: Mapped[str]
+    tracker: Mapped[str]
+    credentials: Mapped[bytes]
+    credentials_type: Mapped[str]
+    webhook_secret: Mapped[bytes | None]
+    scope: Mapped[dict[str, Any]]
+    epics: Mapped[dict[str, Any]]
+    schedule: Mapped[dict[str, Any]]
+    notices: Mapped[dict[str, Any]]
+    health_state: Mapped[str] = mapped_column(server_default="unknown")
+    health_message: Mapped[str] = mapped_column(server_default="")
+    health_what_to_do: Mapped[str] = mapped_column(server_default="")
+    health_checked_at: Mapped[datetime | None]
+    signature_refused_at: Mapped[datetime | None]
+    disconnecting_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(server_default="1")
+    created_at: Mapped[datetime] = stamped()
+    updated_at: Mapped[datetime] = stamped()
+
+
+class SourceProjectRow(Base):
+    """A project of a source: how far it is read, and whether the last run read it to its end."""
+
+    __tablename__ = "source_projects"
+
+    source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    cursor: Mapped[datetime | None]
+    public: Mapped[bool] = mapped_column(server_default=text("false"))
+    service_desk: Mapped[bool] = mapped_column(server_default=text("false"))
+    fully_synced: Mapped[bool] = mapped_column(server_default=text("false"))
+    problem: Mapped[str | None]
+    writes_paused_at: Mapped[datetime | None]
+    writes_paused_reason: Mapped[str | None]
+
+
+class ScheduleTickRow(Base):
+    """The last moment of a source's timetable that made a run, whichever replica saw it first."""
+
+    __tablename__ = "schedule_ticks"
+
+    source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
+    mode: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[datetime]

@@ -1,0 +1,65 @@
+"""Received webhooks, and the comments whose commands were executed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mappings.tables.base import Base, belongs_to, identity, one_of, stamped
+
+
+class DeliveryRow(Base):
+    """One received webhook. `body` is what was signed, raw, and goes after 14 days; `due_at` set means
+    that it waits to be worked on."""
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("source_id", "remote_id"),
+        Index("ix_deliveries_source_id_id", "source_id", "id"),
+        Index("ix_deliveries_due_at", "source_id", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("ix_deliveries_received_at", "received_at"),
+        Index("ix_deliveries_body", "received_at", postgresql_where=text("body IS NOT NULL")),
+        Index("ix_deliveries_state_id", "state", "id"),
+        Index("ix_deliveries_unknown", "source_id", postgresql_where=text("reason = 'unknown'")),
+        one_of("state", ("received", "done", "ignored", "failed")),
+    )
+
+    id: Mapped[int] = identity()
+    source_id: Mapped[int] = belongs_to("sources.id")
+    remote_id: Mapped[str]
+    event: Mapped[str]
+    action: Mapped[str | None]
+    is_form: Mapped[bool] = mapped_column(server_default=text("false"))
+    body: Mapped[bytes | None] = mapped_column(deferred=True)
+    received_at: Mapped[datetime] = stamped()
+    state: Mapped[str] = mapped_column(server_default="received")
+    reason: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    error: Mapped[dict[str, Any] | None]
+    run_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("runs.id", ondelete="SET NULL"), index=True
+    )
+    due_at: Mapped[datetime | None]
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[datetime | None]
+
+
+class CommandCommentRow(Base):
+    """A comment whose commands were acted on, so that it is done once whatever the deliveries.
+
+    `answer` is what the notice says of it; null where its effect speaks for itself.
+    """
+
+    __tablename__ = "command_comments"
+    __table_args__ = (UniqueConstraint("epic_id", "remote_id"),)
+
+    id: Mapped[int] = identity()
+    epic_id: Mapped[int] = belongs_to("epics.id")
+    remote_id: Mapped[str]
+    author: Mapped[str]
+    commands: Mapped[list[str]]
+    answer: Mapped[str | None]
+    at: Mapped[datetime] = stamped()

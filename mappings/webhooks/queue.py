@@ -1,0 +1,226 @@
+"""Deliveries as a ledger of work: who may work on which, until when, and what became of each.
+
+Those of one source are worked on by one worker at a time, batch by batch, so that what arrives
+meanwhile gathers, and ten webhooks about one epic cost one look at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, and_, delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import undefer
+
+from mappings.leases import AT_ONCE, DELIVERY_LEASE
+from mappings.tables import DeliveryRow, EpicRow, NoticeRow, SourceRow
+
+BATCH_SIZE, BATCH_BYTES = 100, 32 * 1024 * 1024
+SUSPECT_ATTEMPTS = 2  # attempts that were begun and never ended
+BODY_DAYS, ROW_DAYS = timedelta(days=14), timedelta(days=90)
+DELETED_AT_ONCE = 1000
+
+
+def _claimable(now: datetime) -> Any:
+    return and_(
+        DeliveryRow.due_at <= now, or_(DeliveryRow.claimed_until.is_(None), DeliveryRow.claimed_until <= now)
+    )
+
+
+async def claim_deliveries(
+    session: AsyncSession, source_id: int, owner: str, now: datetime
+) -> list[DeliveryRow]:
+    """The oldest due deliveries of a source, `owner`'s until the lease ends, as many as fit into memory.
+
+    None while another has some, and none while the tracker has asked for a pause.
+    """
+    await session.execute(
+        select(SourceRow.id).where(SourceRow.id == source_id).with_for_update(key_share=True)
+    )
+    waiting = DeliveryRow.source_id == source_id, DeliveryRow.due_at.is_not(None)
+    paused = and_(DeliveryRow.due_at > now, DeliveryRow.error.is_not(None))
+    stop = select(DeliveryRow.id).where(*waiting, or_(DeliveryRow.claimed_until > now, paused)).limit(1)
+    if (await session.scalars(stop)).one_or_none() is not None:
+        return []
+    oldest = (
+        select(DeliveryRow.id, func.octet_length(DeliveryRow.body), DeliveryRow.attempts)
+        .where(DeliveryRow.source_id == source_id, _claimable(now))
+        .order_by(DeliveryRow.id)
+        .limit(BATCH_SIZE)
+    )
+    ids: list[int] = []
+    size = 0
+    for id, length, attempts in (await session.execute(oldest)).all():
+        size += length or 0
+        # What was begun before and not ended may take its worker down, and is not to take others with it.
+        alone = attempts >= SUSPECT_ATTEMPTS
+        if ids and (alone or size > BATCH_BYTES):
+            break
+        ids.append(id)
+        if alone:
+            break
+    claimed = await session.scalars(
+        update(DeliveryRow)
+        .where(DeliveryRow.id.in_(ids))
+        .values(claimed_by=owner, claimed_until=now + DELIVERY_LEASE, attempts=DeliveryRow.attempts + 1)
+        .returning(DeliveryRow)
+        .options(undefer(DeliveryRow.body))
+    )
+    return sorted(claimed, key=lambda delivery: delivery.id)
+
+
+async def renew_delivery_leases(session: AsyncSession, owner: str, now: datetime) -> None:
+    """A sign of life for what `owner` has claimed. What is just being ended is left alone: to wait for it
+    while holding others would be a deadlock."""
+    claimed = (
+        select(DeliveryRow.id)
+        .where(DeliveryRow.claimed_by == owner, DeliveryRow.due_at.is_not(None))
+        .with_for_update(skip_locked=True)
+    )
+    await session.execute(
+        update(DeliveryRow)
+        .where(DeliveryRow.id.in_(claimed.scalar_subquery()))
+        .values(claimed_until=now + DELIVERY_LEASE)
+    )
+
+
+# Nobody's any more, and an attempt that could not be made counts for nothing.
+_RELEASED: dict[str, Any] = {
+    "attempts": DeliveryRow.attempts - 1,
+    "claimed_by": None,
+    "claimed_until": None,
+}
+
+
+async def release_deliveries(session: AsyncSession, worker: str) -> None:
+    """What a worker that stops had claimed is anybody's at once."""
+    claimed = DeliveryRow.claimed_by.startswith(worker, autoescape=True), DeliveryRow.due_at.is_not(None)
+    await session.execute(update(DeliveryRow).where(*claimed).values(_RELEASED))
+
+
+async def end_deliveries(
+    session: AsyncSession,
+    owner: str,
+    ids: Collection[int],
+    state: str,
+    *,
+    reason: str | None = None,
+    error: dict[str, Any] | None = None,
+    run_id: int | None = None,
+) -> list[int]:
+    """What became of those of `ids` that are still `owner`'s, which are returned."""
+    ended = await session.scalars(
+        _update_claimed(owner, ids)
+        .values(
+            state=state,
+            reason=reason,
+            error=error,
+            run_id=run_id,
+            due_at=None,
+            claimed_by=None,
+            claimed_until=None,
+        )
+        .returning(DeliveryRow.id)
+    )
+    return list(ended)
+
+
+async def postpone_deliveries(
+    session: AsyncSession, owner: str, ids: Collection[int], until: datetime
+) -> None:
+    """Give them back, to be worked on at `until`."""
+    await session.execute(_update_claimed(owner, ids).values({**_RELEASED, "due_at": until}))
+
+
+async def pause_deliveries(session: AsyncSession, owner: str, until: datetime, error: dict[str, Any]) -> None:
+    """The tracker asks for a pause: whatever of `owner`'s is not done waits with its error until then, and
+    so does, by that, whatever else arrives."""
+    waiting = update(DeliveryRow).where(DeliveryRow.claimed_by == owner, DeliveryRow.due_at.is_not(None))
+    await session.execute(waiting.values({**_RELEASED, "due_at": until, "error": error}))
+
+
+async def resume_deliveries(session: AsyncSession, source_id: int) -> None:
+    """A person changed how the source is called: what waited for that is tried at once."""
+    waiting = update(DeliveryRow).where(
+        DeliveryRow.source_id == source_id, DeliveryRow.due_at.is_not(None), DeliveryRow.claimed_by.is_(None)
+    )
+    await session.execute(waiting.values(due_at=AT_ONCE, error=None))
+
+
+def _update_claimed(owner: str, ids: Collection[int]) -> Any:
+    return update(DeliveryRow).where(DeliveryRow.id.in_(ids), DeliveryRow.claimed_by == owner)
+
+
+def why_no_replay(delivery: DeliveryRow, now: datetime) -> str | None:
+    """What stands against working on a delivery once more, in words; None where nothing does."""
+    if delivery.body is None:
+        return "Its body was deleted after 14 days; sync the source instead."
+    if delivery.claimed_until is not None and delivery.claimed_until > now:
+        return "It is being worked on at this moment; look again in a few minutes."
+    return None
+
+
+def receive_again(delivery: DeliveryRow) -> None:
+    """A replay: worked on as if it had just arrived."""
+    delivery.state, delivery.reason, delivery.error = "received", None, None
+    delivery.attempts, delivery.due_at = 0, AT_ONCE
+    delivery.claimed_by = delivery.claimed_until = None
+
+
+async def delivery_ids_of_run(session: AsyncSession, run_id: int, most: int) -> list[str]:
+    """The tracker's ids of the deliveries that a run was opened for, the oldest first."""
+    led_to = (
+        select(DeliveryRow.remote_id).where(DeliveryRow.run_id == run_id).order_by(DeliveryRow.id).limit(most)
+    )
+    return list(await session.scalars(led_to))
+
+
+async def sources_with_due_deliveries(session: AsyncSession, now: datetime) -> Sequence[int]:
+    """Sources with deliveries that wait and nobody works on: one look into the index for each source."""
+    waiting = select(DeliveryRow.id).where(DeliveryRow.source_id == SourceRow.id, _claimable(now)).exists()
+    return (await session.scalars(select(SourceRow.id).where(waiting))).all()
+
+
+async def delete_old_deliveries(session: AsyncSession, now: datetime) -> None:
+    """Take away bodies after 14 days and rows after 90, some at a time."""
+    old = (
+        select(DeliveryRow.id)
+        .where(DeliveryRow.received_at < now - BODY_DAYS, DeliveryRow.body.is_not(None))
+        .where(DeliveryRow.due_at.is_(None))
+    )
+    await session.execute(update(DeliveryRow).where(DeliveryRow.id.in_(_some_of(old))).values(body=None))
+    oldest = select(DeliveryRow.id).where(
+        DeliveryRow.received_at < now - ROW_DAYS, DeliveryRow.due_at.is_(None)
+    )
+    await session.execute(delete(DeliveryRow).where(DeliveryRow.id.in_(_some_of(oldest))))
+
+
+def _some_of(which: Select[Any]) -> Any:
+    return which.limit(DELETED_AT_ONCE).with_for_update(skip_locked=True).scalar_subquery()
+
+
+async def epics_by_remote_id(
+    session: AsyncSession, source: SourceRow, remote_ids: Collection[str]
+) -> dict[str, EpicRow]:
+    """The epics of a source with these ids in the tracker, those that left the lists among them."""
+    held = EpicRow.tracker == source.tracker, EpicRow.source_id == source.id
+    rows = await session.scalars(select(EpicRow).where(*held, EpicRow.remote_id.in_(remote_ids)))
+    return {row.remote_id: row for row in rows}
+
+
+async def is_our_comment(session: AsyncSession, source_id: int, comment_id: str) -> bool:
+    """Whether a comment is a notice's of this source, by its stored id."""
+    found = (
+        select(NoticeRow.id)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(EpicRow.source_id == source_id, NoticeRow.remote_id == comment_id)
+    )
+    return (await session.scalars(found.limit(1))).first() is not None
+
+
+async def is_being_written(session: AsyncSession, epic_id: int, now: datetime) -> bool:
+    """Whether we write on the ticket at this moment: a comment there may be ours, not stored yet."""
+    found = select(NoticeRow.id).where(NoticeRow.epic_id == epic_id, NoticeRow.claimed_until > now)
+    return (await session.scalars(found.limit(1))).first() is not None

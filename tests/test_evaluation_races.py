@@ -1,0 +1,164 @@
+"""Changes of goals and modes against judging under way, and judges against each other.
+
+Who comes first is decided by locks that the test holds on a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy import select
+
+from app import pipeline
+from app.runtime import Runtime
+from mappings.locks import LOCK_GOALS
+from mappings.runs.queue import open_run
+from mappings.tables import EpicRow, RunRow, SourceRow
+from tests.locks import holding
+from tests.tracker_drivers import JiraDriver
+from tests.world import World
+
+ROW = "SELECT 1 FROM epics WHERE key = %s FOR UPDATE"
+CLOSE = ("PATCH", "/key-results/KR-1", {"state": "missed"})
+
+
+async def _aligned_epics(world: World, count: int = 2) -> JiraDriver:
+    """Epics that name KR-1, read and judged."""
+    driver = JiraDriver(world)
+    for number in range(count):
+        driver.add(f"Epic {number}", description="Key-Result: KR-1")
+    await world.goal("KR-1", "Checkout conversion")
+    await driver.connect(mode="shadow")
+    await driver.sync()
+    return driver
+
+
+async def _mark_all(runtime: Runtime) -> int:
+    """As if every epic had changed: a judge run that is to judge them all; its id."""
+    async with runtime.sessions.begin() as session:
+        for row in await session.scalars(select(EpicRow)):
+            row.evaluate_at = runtime.clock()
+        (source_id,) = await session.scalars(select(SourceRow.id))
+        return (await open_run(session, source_id, "evaluate", runtime.clock())).id
+
+
+async def _alignments(world: World) -> list[str]:
+    return [epic["alignment"] for epic in (await world.send("GET", "/epics"))["items"]]
+
+
+async def test_a_goal_closed_while_a_sync_evaluates(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    """The judge holds on to the goals it reads, so the change waits and then marks what was just judged."""
+    await _aligned_epics(world)
+    run = await _mark_all(runtime)
+    async with holding(database_url) as holder:
+        await holder.hold(ROW, "SHOP-2")
+        evaluating = asyncio.create_task(pipeline.execute_run(runtime, run))
+        await holder.until_waiting(1)
+        closing = asyncio.create_task(world.send(*CLOSE))
+        await holder.until_waiting(2)
+        assert not closing.done()
+        await holder.let_go()
+        await asyncio.gather(evaluating, closing)
+    await world.drain()
+    assert await _alignments(world) == ["unaligned", "unaligned"]
+
+
+async def test_a_goal_closed_just_before_a_sync_evaluates(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    """The change has the goals; the judge waits for it and sees them as they are then."""
+    await _aligned_epics(world)
+    run = await _mark_all(runtime)
+    async with holding(database_url) as holder:
+        await holder.hold(ROW, "SHOP-2")
+        closing = asyncio.create_task(world.send(*CLOSE))
+        await holder.until_waiting(1)
+        evaluating = asyncio.create_task(pipeline.execute_run(runtime, run))
+        await holder.until_waiting(2)
+        await holder.let_go()
+        await asyncio.gather(evaluating, closing)
+    await world.drain()
+    assert await _alignments(world) == ["unaligned", "unaligned"]
+
+
+async def test_a_goal_closed_between_two_slices(world: World, runtime: Runtime, database_url: str) -> None:
+    """The standard of the first slice is not that of the second."""
+    count = pipeline.SLICE_SIZE + 1
+    await _aligned_epics(world, count)
+    run = await _mark_all(runtime)
+    async with holding(database_url) as holder:
+        await holder.hold(ROW, f"SHOP-{pipeline.SLICE_SIZE}")
+        evaluating = asyncio.create_task(pipeline.execute_run(runtime, run))
+        await holder.until_waiting(1)
+        closing = asyncio.create_task(world.send(*CLOSE))
+        await holder.until_waiting(2)
+        await holder.let_go()
+        await asyncio.gather(evaluating, closing)
+    await world.drain()
+    unaligned = await world.send("GET", "/epics?alignment=unaligned&limit=500")
+    assert len(unaligned["items"]) == count
+
+
+async def test_two_evaluates_at_once_do_not_deadlock_and_evaluation_each_epic_once(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    driver = JiraDriver(world)
+    for _ in range(4):
+        driver.add()
+    await driver.connect(mode="live")
+    await world.send("PATCH", "/policy", {"grace": "P5D", "channel": "none"})
+    await driver.sync()
+    await world.send("PATCH", "/policy", {"channel": "comment"})
+    async with runtime.sessions() as session:
+        runs = [*await session.scalars(select(RunRow.id).where(RunRow.state == "queued"))]
+    runs.append(await _mark_all(runtime))
+    async with holding(database_url) as holder:
+        await holder.hold(ROW, "SHOP-1")
+        evaluates = [asyncio.create_task(pipeline.execute_run(runtime, run)) for run in runs]
+        await holder.until_waiting(2)
+        await holder.let_go()
+        await asyncio.gather(*evaluates)
+    shown = [await world.send("GET", f"/runs/{run}") for run in runs]
+    assert [run["state"] for run in shown] == ["succeeded", "succeeded"]
+    assert sorted(run["writes"]["held"] for run in shown) == [0, 4]
+
+
+async def test_a_mode_switched_while_a_sync_evaluates(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    """A run begun in shadow does not judge in shadow what comes after the switch."""
+    driver = JiraDriver(world)
+    key = driver.add()
+    await driver.connect(mode="shadow")
+    await driver.sync()
+    run = await _mark_all(runtime)
+    async with holding(database_url) as holder:
+        # The goals are held as by a change, so the run has its source and no standard yet.
+        await holder.hold("SELECT pg_advisory_xact_lock(%s)", LOCK_GOALS)
+        evaluating = asyncio.create_task(pipeline.execute_run(runtime, run))
+        await holder.until_waiting(1)
+        await holder.hold("UPDATE sources SET notices = jsonb_set(notices, '{mode}', '\"live\"')")
+        await holder.let_go()
+        await evaluating
+    notice = await driver.notice(key)
+    assert (notice["state"], notice["pending"]) == ("due", True)
+
+
+async def test_who_lost_the_run_while_evaluating_does_not_close_it(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    await _aligned_epics(world)
+    run_id = await _mark_all(runtime)
+    async with holding(database_url) as holder:
+        await holder.hold(ROW, "SHOP-2")
+        evaluating = asyncio.create_task(pipeline.execute_run(runtime, run_id))
+        await holder.until_waiting(1)
+        async with runtime.sessions.begin() as session:
+            (await session.get_one(RunRow, run_id)).claimed_by = "another"
+        await holder.let_go()
+        await evaluating
+    async with runtime.sessions() as session:
+        run = await session.get_one(RunRow, run_id)
+    assert (run.claimed_by, run.state, run.finished_at, run.error) == ("another", "running", None, None)
