@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench soak lock
+.PHONY: help demo serve test lint bench house soak lock
 
 help: ## Show the targets (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: $(VENV)/.dev ## Check style, types and layers
 
 bench: $(VENV)/.dev ## Measure syncs, webhooks and workers against the bare minimum (ARGS="--only intake")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+house: $(VENV)/.dev ## Print how much of the code a stranger has to read
+	@$(BIN)/python -m tests.house
 
 soak: $(VENV)/.dev ## Kill servers, workers, PostgreSQL and trackers at random for ten minutes (ARGS="--minutes 60 --seed 7")
 	@$(BIN)/python -m tests.soak $(ARGS)

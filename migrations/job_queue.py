@@ -12,8 +12,8 @@ NEWEST = "03.04.00_50_post_add_retry_failed_job_procedure.sql"
 def create() -> None:
     """Create the queue as procrastinate 3.10 has it.
 
-    PostgreSQL lets the values that an enum gained be used only once they are committed, so this commits on the
-    way; a start that was killed behind that goes on from there.
+    PostgreSQL lets a transaction use the values that an enum gained only once they are committed, so this
+    commits half-way. After a start that was killed behind that commit, the next start goes on from there.
     """
     if op.get_bind().scalar(text("SELECT to_regclass('procrastinate_jobs') IS NULL")):
         run_shipped_files(after="", newest=ENUMS_GROW)

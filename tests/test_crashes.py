@@ -39,7 +39,7 @@ SEED = 20_261_122
 
 @pytest.mark.timeout(300)  # it takes 45 s, and a busy machine more
 async def test_after_kills_and_outages_everything_is_as_if_nothing_had_happened() -> None:
-    """One spell, in which every kind of kill strikes twice; what is asked then is in `tests.soak.findings`."""
+    """One spell, in which every kind of kill strikes twice; `tests.soak.findings` is what is asked then."""
     outcome = await soak(SEED, epics=18, rounds=2, goes_on=lambda spells: spells == 0, say=print)
     print(report_text(SEED, outcome))  # noqa: T201
     counts = outcome.counts

@@ -9,6 +9,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -36,6 +37,7 @@ from app.database import (
 )
 from app.settings import Settings
 from mappings.tables import Base
+from migrations.job_queue import ENUMS_GROW
 
 ROOT = Path(__file__).parents[1]
 CODE = ("app", "connectors", "mappings", "migrations")
@@ -314,6 +316,27 @@ def test_a_database_of_a_newer_northing_is_left_alone(empty: str) -> None:
     with pytest.raises(DatabaseNotReady, match="newer Northing"):
         migrate(empty)
     assert applied_revision(empty) == "2999_01_01_0001"
+
+
+def test_a_database_from_before_the_first_release_is_left_alone(empty: str) -> None:
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '2026_11_22_0006'")
+    with pytest.raises(DatabaseNotReady, match=r"before its first release.*NORTHING_DATABASE_URL") as caught:
+        migrate(empty)
+    assert "\n" not in str(caught.value)
+    assert applied_revision(empty) == "2026_11_22_0006"
+
+
+def test_a_first_start_that_was_killed_half_way_goes_on(empty: str) -> None:
+    """The first migration commits once on its way, behind the enums that grow."""
+    shipped = files("procrastinate.sql").joinpath("migrations")
+    with psycopg.connect(empty) as connection:
+        for name in sorted(file.name for file in shipped.iterdir() if file.name <= ENUMS_GROW):
+            connection.execute(shipped.joinpath(name).read_text(encoding="utf-8"))
+    migrate(empty)
+    assert applied_revision(empty) == newest_revision()
+    assert _drift(empty) == []
 
 
 def test_a_server_that_is_not_there_is_one_readable_line(tmp_path: Path) -> None:

@@ -178,8 +178,8 @@ async def test_a_refused_webhook_is_logged_and_can_be_sent_again(trouble: faults
         await tracker.webhook_sender.idle()
         [logged] = (await http.get("/-/deliveries")).json()
         assert logged == {
-            "id": tracker.webhook_sender.sent[0].id, "event": "comment_created", "action": None, "attempts": 1,
-            "status": status, "error": "",
+            "id": tracker.webhook_sender.sent[0].id, "event": "comment_created", "action": None,
+            "attempts": 1, "status": status, "error": "",
         }  # fmt: skip
         assert receiver.got == []  # nobody comes back by himself
         again = await http.post(f"/-/deliveries/{logged['id']}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hmac
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -61,8 +63,9 @@ class Synced:
 
 
 class Northing:
-    def __init__(self, runtime: Runtime, api: httpx.AsyncClient) -> None:
+    def __init__(self, runtime: Runtime, intake: Intake, api: httpx.AsyncClient) -> None:
         self._runtime = runtime
+        self._intake = intake
         self._api = api
 
     async def send(self, method: str, path: str, body: Any = None) -> Any:
@@ -119,6 +122,25 @@ class Northing:
         if run["state"] != "succeeded":
             raise RuntimeError(f"the run ended {run['state']}: {run['error']}")
         return Synced(run, seconds)
+
+    async def receive(self, source: str, payload: Any, event: str) -> None:
+        """A signed webhook of the tracker."""
+        body = json.dumps(payload).encode()
+        signature = f"sha256={hmac.new(SECRET.encode(), body, 'sha256').hexdigest()}"
+        headers = {
+            "Content-Type": "application/json",
+            "X-Hub-Signature": signature,  # Jira's
+            "X-Hub-Signature-256": signature,  # GitHub's
+            "X-GitHub-Event": event,
+            "X-GitHub-Delivery": signature[-36:],
+        }
+        answer = await self._api.post(f"/webhooks/{source}", content=body, headers=headers)
+        answer.raise_for_status()
+
+    async def work(self) -> None:
+        """Until nothing is left to do."""
+        await self._intake.wait_for_wake_ups()
+        await run_worker_until_idle(self._runtime)
 
     async def evaluate(self, source: str) -> None:
         """Read all and judge it. What is to be written is due then, and nobody writes it."""
@@ -197,6 +219,6 @@ async def northing(database: str) -> AsyncIterator[Northing]:
             httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as api,
         ):
             await prepare_installation(runtime)
-            yield Northing(runtime, api)
+            yield Northing(runtime, intake, api)
     finally:
         await engine.dispose()

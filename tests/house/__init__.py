@@ -1,0 +1,1 @@
+"""Measures how much of the code a stranger has to read: `make house`."""
