@@ -74,7 +74,8 @@ async def _follow(runtime: Runtime, source: str, run_id: int, show: Callable[[Ru
             run = await present_one(session, await session.get_one(RunRow, run_id), source)
             show(run)
             if run.finished_at is not None and not await _still_writing(session, run_id, runtime.clock()):
-                return run
+                # The last comment may have been written after `run` was read.
+                return await present_one(session, await session.get_one(RunRow, run_id), source)
         await asyncio.sleep(POLL_SECONDS)
 
 
