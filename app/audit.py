@@ -1,6 +1,6 @@
-"""Who changed what: a row for every change by somebody, written in the transaction of the change itself.
+"""The audit log: a row for every change by an actor, written in the transaction of the change itself.
 
-Only sessions that `acting` has given an actor are audited: what judging notes for itself nobody did.
+Only sessions that `set_actor` has given an actor are audited: what the evaluator records has no actor.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ Values = dict[str, Any]
 
 
 def set_actor(session: AsyncSession, who: str) -> None:
-    """Changes of mapped rows that this session flushes from now on are `who`'s, and audited."""
+    """Audit the changes of mapped rows that this session flushes from now on, with `who` as their actor."""
     session.info[ACTOR] = who
 
 
 @dataclass(frozen=True)
 class Audited:
-    """A table's changes: `key` makes the public name of a row, `fields` names the columns recorded.
+    """How a table's changes are recorded: `key` makes the public name of a row, `fields` names the columns.
 
-    A column of bytes holds a secret or a hash: of it is said only that it is set, or changed.
+    A column of bytes holds a secret or a hash: the entry says only that it is set or changed.
     """
 
     what: str
@@ -93,13 +93,13 @@ TABLES: dict[type[Base], Audited] = {
 
 
 def record_action(session: AsyncSession, action: str, what: str, key: str, after: Values) -> None:
-    """A row for what `session`'s actor did to many rows at once."""
+    """Add an entry for what the session's actor did to many rows at once."""
     session.add(AuditEntryRow(who=session.info[ACTOR], action=action, what=what, key=key, after=after))
 
 
 @event.listens_for(Session, "after_flush")
 def _record_changes(session: Session, _: UOWTransaction) -> None:
-    # The rows are written by now, so they have their ids; their histories are still those of before.
+    # After the flush the rows have their ids, and their histories still hold the old values.
     who = session.info.get(ACTOR)
     if who is None:
         return
@@ -115,7 +115,7 @@ def _record_changes(session: Session, _: UOWTransaction) -> None:
 
 def _entry(session: Session, action: str, row: Any) -> Values | None:
     table = TABLES.get(type(row))
-    # A run that only judges is a consequence of the change, and stands beside it in the lists.
+    # A run that only evaluates is a consequence of the change, which has its own entry.
     if table is None or (isinstance(row, RunRow) and row.mode == "evaluate"):
         return None
     connection = session.connection()

@@ -1,5 +1,5 @@
-"""What a connector cost its tracker, noted while it is used, so that every process's calls are counted and
-each knows what is left."""
+"""Counts a connector's requests while it is used and stores its tracker's rate limit, so that the calls of
+every process are counted and each process knows how many are left."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from mappings import counters
 
 log = structlog.get_logger()
 
-# Who is killed loses the count of this long.
+# A process that is killed loses the counts of this interval.
 RECORD_EVERY = timedelta(seconds=10)
 
 
 @asynccontextmanager
 async def track_usage(runtime: Runtime, source_id: int, connector: Connector) -> AsyncIterator[Connector]:
-    """Use a connector, its requests counted and its tracker's budget noted, and close it at the end.
+    """Yield the connector, count its requests, store its tracker's rate limit, and close it at the end.
 
-    It heeds what another process was told of the budget.
+    The connector starts with the rate limit that any process stored last.
     """
     counted = 0
 
@@ -48,5 +48,5 @@ async def track_usage(runtime: Runtime, source_id: int, connector: Connector) ->
         finally:
             try:
                 await note()
-            except SQLAlchemyError as error:  # the work itself is what counts; the source may be gone by now
+            except SQLAlchemyError as error:  # must not fail the work; the source may be deleted by now
                 log.warning("requests not counted", reason=type(error).__name__)

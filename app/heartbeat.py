@@ -1,4 +1,4 @@
-"""A sign of life while work goes on: many short calls may together outlast a lease."""
+"""Repeats a call while a block works: many short requests together may take longer than a lease."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def heartbeat(renew: Callable[[], Awaitable[None]], every: timedelta) -> AsyncIterator[None]:
-    """Call `beat` every so often while the block works."""
+    """Call `renew` once in every interval `every` while the block works."""
 
     async def keep_renewing() -> None:
         while True:
             await asyncio.sleep(every.total_seconds())
             try:
                 await renew()
-            except Exception as error:  # a beat that is missed must not be the last
-                log.warning("no sign of life given", reason=type(error).__name__)
+            except Exception as error:  # one failed call must not end the heartbeat
+                log.warning("heartbeat failed", reason=type(error).__name__)
 
-    renewing = asyncio.create_task(keep_renewing(), name="sign of life")
+    renewing = asyncio.create_task(keep_renewing(), name="heartbeat")
     try:
         yield
     finally:

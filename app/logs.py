@@ -12,26 +12,26 @@ from typing import Literal, TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo
 
-# By name, for the database's own: to import it takes longer than all a short command does.
+# By name, because of `OperationalError`: importing it takes longer than a short command runs.
 _SHOWN_MESSAGES = {"AssertionError", "AttributeError", "OperationalError", "RuntimeError", "TypeError"}
 
-_MOST_ERRORS = 20  # of one that came of another
+_MOST_ERRORS = 20  # in one chain of causes
 
-# How many deliveries or epics a line names that is about many at once.
+# How many deliveries or epics a line names at most.
 FOLLOWED = 10
 
 
 def following(remote_ids: Sequence[str]) -> dict[str, list[str]]:
-    """For the context of what is done for deliveries: the tracker's ids of the first of them, none for none.
+    """The log context of work on deliveries: the tracker's ids of the first of them, empty for none.
 
-    By such an id one delivery's story is found, from the door to the comment.
+    Such an id finds all lines about one delivery, from its receipt to the comment.
     """
     return {"deliveries": [*remote_ids[:FOLLOWED]]} if remote_ids else {}
 
 
 def _error_text(exc_info: ExcInfo) -> str:
-    """Where an error came from, without local variables, which hold tokens. Its own words are told only where
-    they cannot be a ticket's: those of a wrong value or of the database repeat what they are about."""
+    """Where an error came from, without local variables, which hold tokens. Its message is shown only if its
+    type cannot repeat a ticket's text: messages about wrong values or from the database quote the data."""
     return "\nwhich came of\n".join(islice(_errors(exc_info[1]), _MOST_ERRORS))
 
 
@@ -51,12 +51,12 @@ def _write_error(out: TextIO, exc_info: ExcInfo) -> None:
 
 
 def _escape_event(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """A library's line may hold what a stranger sent; the values beside it are shown escaped anyway."""
+    """Escape the event: a library's line may hold what a stranger sent. The renderer escapes the values."""
     return {**event, "event": _printable(str(event["event"]))}
 
 
 def _printable(text: str) -> str:
-    """In one line, with what would steer a terminal written out."""
+    """The text in one line, with control characters written as escapes."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
@@ -67,7 +67,7 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.stdlib.ExtraAdder(allow=()),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-# One list for good, for loggers keep the one they began with.
+# One list that is never replaced, because loggers keep the list they began with.
 _PROCESSORS = [*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
 
 
@@ -91,10 +91,10 @@ def configure(log_format: Literal["console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    # No line of ours tells where in the code it was said, or in which thread: so nobody need find it out.
+    # Our lines name no place in the code and no thread, so logging need not look them up.
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    # These say once per request or job what our own lines say with the run and epic.
+    # These log once per request or job what our own lines log with the run and epic.
     for noisy in ("httpx", "httpcore", "uvicorn.access", "procrastinate", "alembic", "apscheduler"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(

@@ -1,8 +1,9 @@
-"""The whole story: read the trackers, judge the epics, make the tickets match.
+"""The pipeline: read the trackers, evaluate the epics, write the comments on the tickets.
 
-`carry_out` does one run: it reads what changed, judges what waits, and releases the writes.
-`write_tickets` then does these one by one. Whoever is killed on the way is followed by somebody who
-goes on: all that is to be done stands in our rows, and every step may be repeated.
+A run is one unit of work on one source. `execute_run` reads what changed in the tracker, evaluates the
+epics that are due, and releases the writes. `write_tickets` then writes them, one ticket after the other.
+All work to be done is recorded in rows (`runs`, `epics`, `notices`); a job only wakes a worker. When a
+worker dies, another worker continues from the rows, so every step may be repeated.
 
 No transaction is open while a tracker is called.
 """
@@ -42,11 +43,15 @@ from mappings.webhooks.queue import delivery_ids_of_run
 log = structlog.get_logger()
 
 SLICE_SIZE, EVALUATED_AT_A_TIME = 400, 100
+# A run that has waited so long and has read no epic makes the health of its source `failing`.
 NOTHING_READ_FOR = timedelta(minutes=15)
 
 
 async def execute_run(runtime: Runtime, run_id: int) -> None:
-    """Do a run that is due, or go on with one; nothing where it is done or somebody else's."""
+    """Execute a run that is due, or continue it after an interruption.
+
+    Do nothing where the run has ended, is not due, or is claimed by another worker.
+    """
     runtime = _with_claim_name(runtime)
     async with runtime.sessions.begin() as session:
         run = await claim_run(session, run_id, runtime.worker, runtime.clock())
@@ -61,16 +66,16 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
         except ClaimLost as lost:
             log.warning("claim lost", reason=str(lost))
         except SQLAlchemyError:
-            raise  # the database is in trouble: the run is taken up again once its lease is over
+            raise  # the database failed: the sweep wakes a worker for this run once its lease has ended
         except Exception as error:
-            # A fault of ours would break the run down each time it is taken up; so it ends, and says so.
-            log.exception("run broke down")
+            # A bug of ours would raise again in every worker that continues the run, so the run ends here.
+            log.exception("run failed unexpectedly")
             await _close(runtime, run, source, RunResult.broken(error), evaluated=False)
 
 
 def _with_claim_name(runtime: Runtime) -> Runtime:
-    """A name for this claim alone: who slept past the lease must not pass for the one who took over,
-    though both be jobs of one process."""
+    """The runtime with a worker name for this claim alone: a job that continues after its lease has ended
+    must not pass for the job that took the run over, even where both are in one process."""
     return replace(runtime, worker=f"{runtime.worker}/{uuid4().hex}")
 
 
@@ -90,19 +95,22 @@ async def _execute(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
 
 
 async def evaluate_pending(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
-    """Judge every epic of the source that waits for it, slice by slice, the event loop free between."""
+    """Evaluate every due epic of the source, slice by slice. In between, other tasks can run."""
     slices = _Slices(runtime, run, source)
     try:
-        # Two at a time: while the database takes in one slice the next is judged.
+        # Two tasks: while the database stores the slice of one task, the other evaluates the next slice.
         async with asyncio.TaskGroup() as evaluating:
             for _ in range(2):
                 evaluating.create_task(slices.evaluate())
     except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None  # what it is decides what becomes of the run
+        raise errors.exceptions[0] from None  # `execute_run` decides by its type what becomes of the run
 
 
 @dataclass
 class _Slices:
+    """The due epics of a source in slices. Two tasks share this: `lock` lets one at a time take a slice,
+    `after` is the id of the last epic taken."""
+
     runtime: Runtime
     run: RunRow
     source: SourceRow
@@ -140,10 +148,10 @@ async def _evaluate_rows(
     session: AsyncSession, context: EvaluationContext, rows: Sequence[EpicRow], run_id: int, now: datetime
 ) -> int:
     evaluated = []
-    for number, case in enumerate(await load_records(session, rows), 1):
-        evaluated.append(evaluate_epic(case, context, now))
+    for number, records in enumerate(await load_records(session, rows), 1):
+        evaluated.append(evaluate_epic(records, context, now))
         if not number % EVALUATED_AT_A_TIME:
-            await asyncio.sleep(0)  # others' turn
+            await asyncio.sleep(0)  # let other tasks run
     held = await record_evaluations(session, evaluated, context, run_id, now)
     if rows:
         log.info("epics judged", epics=[row.key for row in rows[: logs.FOLLOWED]], evaluated=len(rows))
@@ -153,10 +161,10 @@ async def _evaluate_rows(
 async def _close(
     runtime: Runtime, run: RunRow, source: SourceRow, outcome: RunResult, *, evaluated: bool = True
 ) -> None:
-    """The barrier: all is judged, nothing of this run is written yet. Here its writes are let go."""
+    """End a run. If all its epics are evaluated, release its writes: none of them is written before this."""
     now = runtime.clock()
     if evaluated:
-        # A transaction of its own: it locks epics, and what follows the source, in no order others keep.
+        # Its own transaction: it locks epics, the next one locks the source. All others lock a source first.
         async with runtime.sessions.begin() as session:
             await without_synchronous_commit(session)
             held = await release_writes(session, run, now)
@@ -165,9 +173,9 @@ async def _close(
         await close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
         if run.mode in READING_MODES:
             await record_health(session, source.id, outcome, now, whole=run.mode == "full")
-            following = await next_reading_run(session, source.id)
-            if following is not None:
-                await runtime.wake(session, "read", run_id=following)
+            next_run_id = await next_reading_run(session, source.id)
+            if next_run_id is not None:
+                await runtime.wake(session, "read", run_id=next_run_id)
         await runtime.wake(session, "write_tickets", source_id=source.id)
         took = (now - (run.started_at or now)).total_seconds()
         await counters.add_count(session, source.id, "run", f"{run.mode} {outcome.state}", took=[took])
@@ -197,10 +205,10 @@ async def _postpone(runtime: Runtime, run: RunRow, source: SourceRow, error: Una
 
 
 async def evaluate_now(runtime: Runtime, source: SourceRow, run_id: int, epic_ids: Sequence[int]) -> None:
-    """Judge these epics before returning: a person changed their links or findings.
+    """Evaluate these epics before returning, because a person changed their links or findings.
 
-    The caller has committed its change, the marks and the run (`reevaluation.open_evaluation`); should we die
-    here, whoever takes the run up finds them.
+    The caller has committed the change, marked the epics and opened the run (`reevaluation.open_evaluation`).
+    If this process dies here, the worker that continues the run finds the marked epics.
     """
     runtime, now = _with_claim_name(runtime), runtime.clock()
     async with runtime.sessions.begin() as session:
@@ -218,7 +226,7 @@ async def evaluate_now(runtime: Runtime, source: SourceRow, run_id: int, epic_id
 
 
 async def write_tickets(runtime: Runtime, source_id: int) -> None:
-    """Write one due ticket of a source after the other until none is left or the tracker says later."""
+    """Write the due tickets of a source one by one, until none is left or the tracker asks for a pause."""
     async with runtime.sessions.begin() as session:
         source = await session.get(SourceRow, source_id)
     if source is None:
@@ -233,7 +241,7 @@ async def write_tickets(runtime: Runtime, source_id: int) -> None:
 
 
 async def all_writes_done(session: AsyncSession, run_id: int) -> bool:
-    """Whether a run has ended and none of its writes is left."""
+    """Whether a run has ended and all its writes are done."""
     run = await session.get(RunRow, run_id)
     left = select(NoticeRow.id).where(NoticeRow.run_id == run_id, NoticeRow.target.is_not(None)).limit(1)
     return run is not None and run.finished_at is not None and (await session.scalars(left)).first() is None

@@ -1,7 +1,7 @@
-"""A change of goals, rules or policy: answered at once, judged in runs of its own.
+"""Evaluating epics again after goals, rules or policy changed: the caller answers at once, runs do the work.
 
-Marking what a change touches and opening the runs that judge it happen in the transaction of the
-change itself, under the lock that keeps judging out meanwhile.
+The caller marks the affected epics and opens the runs in the transaction of the change itself, under the
+exclusive goals lock, so that no evaluation is under way meanwhile.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ MATCHED_AT_ONCE = 1000
 
 
 async def reevaluate(runtime: Runtime, session: AsyncSession, which: Select[Any]) -> list[int]:
-    """Have the epics `which` selects judged again; the ids of the runs, one a source touched."""
+    """Mark the epics that `which` selects, and open one run for each of their sources; the runs' ids."""
     sources = await invalidate.mark_for_evaluation(session, which, runtime.clock())
     return await _open_evaluate_runs(runtime, session, sorted(sources))
 
 
 async def open_evaluation(runtime: Runtime, session: AsyncSession, source_id: int, epic_id: int) -> int:
-    """Mark one epic and open the run that `pipeline.evaluate_now` is to do after the commit; its id."""
+    """Mark one epic and open the run that `pipeline.evaluate_now` executes after the commit; the run's id."""
     await invalidate.mark_for_evaluation(
         session, select(EpicRow.id).where(EpicRow.id == epic_id), runtime.clock()
     )
@@ -39,9 +39,10 @@ async def open_evaluation(runtime: Runtime, session: AsyncSession, source_id: in
 async def reevaluate_rule(
     runtime: Runtime, session: AsyncSession, rule_id: int, when: dict[str, Any] | None
 ) -> list[int]:
-    """Have judged again what a rule links now and what its new condition `when` (None: none) matches.
+    """Evaluate again the epics that a rule links now, and those that its new condition `when` matches.
 
-    The first is marked here; the second takes a look at every epic, so the runs do it.
+    `when` is None where the rule has no condition any more. The linked epics are marked here. To find the
+    matching ones, every epic must be read, so the runs do that. Returns the ids of the runs.
     """
     marked = await invalidate.mark_for_evaluation(session, invalidate.by_rule(rule_id), runtime.clock())
     if when is None:
@@ -67,7 +68,7 @@ async def _open_evaluate_runs(
 
 
 async def mark_matching(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
-    """Mark the epics that match the condition a judge run was opened for, page by page."""
+    """Mark the epics that match the condition an `evaluate` run was opened with, page by page."""
     if run.rule_condition is None:
         return
     condition = parse_condition(run.rule_condition["when"])

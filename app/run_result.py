@@ -1,4 +1,4 @@
-"""How a run ended, and what that says of its source's health."""
+"""How a run ended, and how that changes the health of its source."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from connectors.base import ConnectorError, Unauthorized, Unavailable
 from mappings.tables import SourceRow
 
 MOST_NAMED = 3
-REPORT = "See whether the tracker itself is well; if it is, open an issue with this message."
+REPORT = "Check whether the tracker itself works; if it does, open an issue with this message."
 HELD_BY_OLDER_SOURCE = "held by an older source"
 
 
 @dataclass
 class RunResult:
-    """How a run ended: `state` and, where it is not `succeeded`, the error as the API shows it."""
+    """How a run ended: `state` and, where it is not `succeeded`, the error as the API shows it.
+
+    `overlaps`: keys of epics that an older source holds.
+    """
 
     state: str = "succeeded"
     error: dict[str, Any] | None = None
@@ -36,11 +39,9 @@ class RunResult:
 
     @classmethod
     def broken(cls, error: Exception) -> Self:
-        """A fault of our own. Its words may repeat what a tracker sent, so they are for the log alone."""
-        message = f"Northing broke down over this run ({type(error).__name__})."
-        return cls(
-            "failed", error_of("internal", message, "Open an issue with what the log says of the run.")
-        )
+        """An error in Northing itself. Its text may repeat what a tracker sent, so only the log shows it."""
+        message = f"An error in Northing ended this run ({type(error).__name__})."
+        return cls("failed", error_of("internal", message, "Open an issue with the log lines of this run."))
 
 
 def error_of(code: str, message: str, what_to_do: str) -> dict[str, Any]:
@@ -50,9 +51,9 @@ def error_of(code: str, message: str, what_to_do: str) -> dict[str, Any]:
 async def record_health(
     session: AsyncSession, source_id: int, outcome: RunResult, now: datetime, *, whole: bool
 ) -> None:
-    """What a run's end says of its source, for the person who runs Northing.
+    """Store in the source's health how a run ended, for the person that operates Northing.
 
-    Only a run that read the whole knows all overlaps; any other leaves standing what such a one found.
+    Only a full run (`whole`) knows all overlaps; after any other run, the overlaps last found stay.
     """
     state = {"succeeded": "ok", "partial": "degraded"}.get(outcome.state, "failing")
     error = outcome.error or {}
@@ -84,7 +85,10 @@ async def record_waiting(
     *,
     nothing_read: bool,
 ) -> None:
-    """`in_vain`: it has waited for long and not read a single epic."""
+    """Store that a run waits for the tracker until `until` (shown in UTC).
+
+    `nothing_read`: the run has waited for long and has not read a single epic.
+    """
     state = "failing" if nothing_read else "degraded"
     message = f"{error.message} Going on at {until:%Y-%m-%d %H:%M:%S} UTC."
     await _set_health(session, source_id, state, message, error.what_to_do, now)
@@ -93,7 +97,7 @@ async def record_waiting(
 async def record_refusal_in_health(
     session: AsyncSession, source_id: int, key: str, error: ConnectorError, now: datetime
 ) -> None:
-    """A ticket that the tracker would not let us fetch or write."""
+    """Store that the tracker refused our request. `key`: the ticket's key, or `webhooks`."""
     state = "failing" if isinstance(error, Unauthorized) else "degraded"
     await _set_health(session, source_id, state, f"{key}: {error.message}", error.what_to_do or REPORT, now)
 

@@ -1,4 +1,4 @@
-"""What the pipeline works with: one value, made at start, the first argument of its functions."""
+"""What all parts of the process share: one value, made at start, the first argument of many functions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from mappings.tables import READING_MODES, SourceRow
 
 @dataclass(frozen=True)
 class Runtime:
-    """`worker` names this process in claims. `clock` is the only clock the pipeline reads.
-    `timeouts` are those of the connectors' calls."""
+    """`worker` names this process in claims. `clock` is the only clock that the pipeline reads.
+    `timeouts` apply to the connectors' calls."""
 
     settings: Settings
     engine: AsyncEngine
@@ -37,7 +37,8 @@ class Runtime:
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
 
     def connect(self, source: SourceRow) -> Connector:
-        """The connector of a source. Raises `secrets.CannotDecrypt` where its credentials stay shut."""
+        """The connector of a source. Raises `secrets.CannotDecrypt` where its credentials cannot
+        be decrypted."""
         kind = KINDS[source.kind]
         return kind.connect(
             source.base_url,
@@ -49,7 +50,7 @@ class Runtime:
         )
 
     def page_urls(self, source: SourceRow) -> Callable[[str], str | None]:
-        """From an epic's key to its page's address; None where nobody who reads the ticket could open it."""
+        """Maps an epic's key to its page's address, or to None where readers of the ticket cannot open it."""
         if self.settings.links_are_loopback and not is_loopback(source.base_url):
             return lambda key: None
         start = f"{self.settings.links_base}/epics/{quote(source.name, safe='')}/"
@@ -63,23 +64,23 @@ class Runtime:
         *,
         shared: EvaluationContext | None = None,
     ) -> EvaluationContext:
-        """What epics of the source are judged by now; its mode may have changed since `source` was read.
-        `projects` and `like` as in `load_standard`."""
+        """The source's evaluation context as it is now; its mode may have changed since `source` was read.
+        `projects` and `shared` as in `load_context`."""
         present = await session.get_one(SourceRow, source.id, populate_existing=True)
         render, pages = KINDS[present.kind].render, self.page_urls(present)
         return await load_context(session, present, render, pages, projects=projects, shared=shared)
 
     async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
-        """Defer the job that carries out a run of this mode."""
+        """Defer the job that executes a run of this mode."""
         await self.wake(session, "read" if mode in READING_MODES else "carry_out", run_id=run_id)
 
     async def wake(
         self, session: AsyncSession, task: str, *, after: timedelta | None = None, **arguments: int
     ) -> None:
-        """Defer a job in the transaction of the rows it is to see: neither is there without the other.
+        """Defer a job in the transaction of the rows that it needs: both are stored or neither.
 
-        `after`: not before so long. The sweep finds what is due as well, but seldom; what a tracker puts off
-        for longer than a minute can wait for that.
+        `after` is the shortest time until the job runs. The sweep finds due work too, but only every
+        15 seconds. Where a tracker names the time to wait, that is enough.
         """
         connection = await (await session.connection()).get_raw_connection()
         schedule = None if after is None else {"seconds": after.total_seconds()}

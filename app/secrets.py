@@ -1,4 +1,4 @@
-"""Stored secrets: sealed with Fernet, opened only where a tracker is called."""
+"""Stored secrets: encrypted with Fernet, decrypted only to call a tracker or to check a webhook."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mappings.tables import SourceRow
 
 
 class CannotDecrypt(Exception):
-    """A stored secret that none of the keys opens; the source's credentials must be sent again."""
+    """None of the keys decrypts a stored secret; the source's credentials must be sent again."""
 
 
 class SecretCipher:
-    """Seals with the first key, opens with any of them."""
+    """Encrypts with the first key, decrypts with any of them."""
 
     def __init__(self, keys: list[str]) -> None:
         self._first = Fernet(keys[0])
@@ -30,14 +30,14 @@ class SecretCipher:
         return self._all.encrypt(json.dumps(secret).encode())
 
     def decrypt(self, encrypted: bytes) -> Any:
-        """Raises `CannotOpen`."""
+        """Raises `CannotDecrypt`."""
         try:
             return json.loads(self._all.decrypt(encrypted))
         except InvalidToken:
             raise CannotDecrypt("no key opens this secret") from None
 
     def reencrypted(self, encrypted: bytes) -> bytes | None:
-        """The same secret under the first key; None if it is already. Raises `CannotOpen`."""
+        """The secret encrypted with the first key; None if it already is. Raises `CannotDecrypt`."""
         try:
             self._first.decrypt(encrypted)
             return None
@@ -50,13 +50,13 @@ class SecretCipher:
 
 
 def cipher_for(settings: Settings) -> SecretCipher:
-    """The vault with the keys of the settings, else with the key kept in the data folder."""
+    """The cipher with the keys of the settings, else with the key kept in the data folder."""
     keys = [key.get_secret_value() for key in settings.secret_key]
     return SecretCipher(keys or [_kept_key(settings.data_dir / "secret.key")])
 
 
 def _kept_key(path: Path) -> str:
-    """Made once, readable by its owner alone, and never half written whoever else starts now."""
+    """The key in `path`, made once, readable by its owner alone, and never half written in a race."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     if not path.exists():
@@ -68,7 +68,7 @@ def _kept_key(path: Path) -> str:
         try:
             os.link(fresh, path)
         except FileExistsError:
-            pass  # another process was first: its key stands
+            pass  # another process was first: its key is used
         finally:
             fresh.unlink()
     key = path.read_text().strip()
@@ -80,9 +80,9 @@ def _kept_key(path: Path) -> str:
 
 
 async def reencrypt_secrets(session: AsyncSession, cipher: SecretCipher) -> list[str]:
-    """Seal every stored secret with the first key; the names of sources that no key opens.
+    """Encrypt every stored secret with the first key; gives the names of sources that no key decrypts.
 
-    Raises `WrongSetting` if the keys open none of the stored secrets at all.
+    Raises `WrongSetting` if the keys decrypt none of the stored secrets.
     """
     opened, unopened = 0, []
     for source in await session.scalars(select(SourceRow).order_by(SourceRow.id).with_for_update()):

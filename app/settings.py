@@ -113,14 +113,14 @@ class Settings(BaseSettings):
                 "set it to a Fernet key and keep it safe, it opens the stored credentials"
             )
         if self.listen_url is not None and self.database_url is None:
-            raise ValueError("NORTHING_LISTEN_URL needs NORTHING_DATABASE_URL beside it")
+            raise ValueError("NORTHING_LISTEN_URL needs NORTHING_DATABASE_URL as well")
         return self
 
     @property
     def links_base(self) -> str:
         """The address that links in comments start with, without a slash at the end.
 
-        Listening everywhere is no address; without NORTHING_PUBLIC_URL only this machine knows one.
+        No link can lead to `0.0.0.0` or `::`: without NORTHING_PUBLIC_URL loopback addresses replace them.
         """
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         host = f"[{host}]" if ":" in host else host
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
 
 
 def load(**overrides: Any) -> Settings:
-    """The settings in force. Raises `WrongSetting` with one line a person can act on."""
+    """The settings in force. Raises `WrongSetting` with one line that says what to do."""
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -1,6 +1,6 @@
-"""What Northing knows of every tracker: values, errors, and the contract of a connector.
+"""The contract of a connector: the values it takes and returns, the errors it raises, and its members.
 
-This module is the lowest layer. It knows no vendor, no web framework and no database.
+This module is the lowest layer: it imports no vendor's code, no web framework and no database.
 All times are aware datetimes in UTC.
 """
 
@@ -20,7 +20,7 @@ StatusCategory = Literal["todo", "doing", "done"]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom the tracker takes us for; `id` is what its comments name as author."""
+    """The account that Northing is signed in as. The tracker names `id` as the author of its comments."""
 
     id: str
     name: str
@@ -28,11 +28,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A Jira project or a GitHub repository; a cursor belongs to one of these.
+    """A Jira project or a GitHub repository. Each project has its own cursor.
 
-    `public`: anybody may read its tickets. `service_desk`: comments there reach customers,
-    so Northing never writes any. `read_only`: why nobody can write there now, with the way out;
-    `problem`: why it cannot be read now. Both in words, and None where it can.
+    `public`: everyone may read its tickets. `service_desk`: comments there reach customers,
+    so Northing never writes any. `read_only`: a sentence that says why comments cannot be written there
+    now and what to do; None where they can. `problem`: a sentence that says why the project cannot be
+    read now; None where it can.
     """
 
     key: str
@@ -44,19 +45,19 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class EpicRef:
-    """The tracker's immutable id and the key last seen, which may have changed since."""
+    """A ticket: the tracker's immutable id, and the key last seen, which may have changed since."""
 
     remote_id: str
     key: str
 
 
-@dataclass(slots=True)  # not frozen: made twice for each epic of a sync, that would cost three times as much
+@dataclass(slots=True)  # not frozen: a sync makes two for each epic, and frozen ones take three times as long
 class Epic:
-    """One epic as the tracker showed it; nobody changes it.
+    """One epic as the tracker showed it. Treat it as immutable.
 
-    `text` is the description's lines outside code and quotes, where ticket text may link
-    to key results. `fields` holds the custom fields the source asks for, by name, each as
-    the strings a rule can compare.
+    `text` is the description's lines outside code and quotes: in these lines a ticket may link
+    to key results. `fields` holds the custom fields that the source asks for, by name, each as
+    the strings that a rule can compare.
     """
 
     remote_id: str
@@ -89,7 +90,7 @@ MissingReason = Literal["deleted", "out_of_scope", "not_an_epic"]
 class Missing:
     """A ticket that is not, or no longer, an epic of this source.
 
-    `deleted` also stands for "no longer visible to us": trackers answer both alike.
+    `deleted` also means "no longer visible to Northing": a tracker gives the same answer for both.
     """
 
     ref: EpicRef
@@ -100,8 +101,8 @@ class Missing:
 class Page:
     """One page of `changed_since`, oldest change first.
 
-    `missing` are tickets met on the way that do not fit the selector (they may have fitted
-    once). `cursor` is the newest `updated_at` met so far, never the clock's time.
+    `missing` holds the tickets on this page that do not fit the source's selector; they may have fitted
+    it earlier. `cursor` is the newest `updated_at` read so far, never the time of a clock.
     """
 
     epics: tuple[Epic, ...]
@@ -111,7 +112,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Tells our comment from all others: this installation, this epic."""
+    """Tells our comment from all others: it names the installation and the epic."""
 
     installation: str
     epic: int
@@ -120,29 +121,30 @@ class Marker:
         return f"{self.installation}/{self.epic}"
 
     def fits(self, found: str | None, *, ours: bool) -> bool:
-        """Whether a comment on this epic's ticket with the marker `found` is its notice, or passes for it.
+        """Whether a comment on this epic's ticket that has the marker `found` counts as the epic's notice.
 
-        In one that we wrote the ticket may be another epic of ours: it was transferred, or its source
-        deleted and made again. Anybody else may have copied that from another ticket.
+        The marker of a comment that Northing wrote may name another epic of the same installation: the
+        ticket was transferred, or its source was deleted and created again. Another author may have copied
+        such a marker from another ticket, so in another author's comment only this exact marker counts.
         """
         return found == str(self) or (ours and str(found).rpartition("/")[0] == self.installation)
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment of ours on a ticket. `ours` is False when its author is somebody else."""
+    """A comment on a ticket that has our marker. `ours` is False when another account wrote it."""
 
     id: str
     url: str
     ours: bool = True
 
 
-# --- webhooks: hints, and what they hint at --------------------------------------------------
+# --- webhooks: hints, and what they point at -------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class CommentRef:
-    """A comment on a ticket. `removed`: the tracker says that it was deleted."""
+    """A comment on a ticket. `removed`: the tracker says that the comment was deleted."""
 
     ticket: EpicRef
     id: str
@@ -151,12 +153,13 @@ class CommentRef:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What a webhook points at. It is never believed: what it names is fetched afresh.
+    """What a webhook points at. No ticket data is taken from the payload: the worker fetches the ticket.
 
-    `handled` is acted on, `ignored` left alone knowingly (`reason` says why), `unknown` is an event or
-    action this version never heard of. `tickets` may have changed, or with `removed` are said to be deleted;
-    `comment` was written; `reread` asks for a full run because names or visibility in a whole project
-    changed: in `project`, or, with None, in what may be one of the source's.
+    `kind`: `handled` is processed; `ignored` is known and needs nothing (`reason` says why); `unknown` is an
+    event or action that this version does not know. `tickets` may have changed; with `removed`, the tracker
+    says that they were deleted. `comment` was written, edited or deleted. `reread` asks for a full run: names
+    or visibility changed in a whole project: in `project`, or, where that is None, in one that may belong
+    to the source but that the payload does not name as the source knows it.
     """
 
     event: str
@@ -172,10 +175,10 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class TicketComment:
-    """A comment as it stands on its ticket.
+    """A comment as it is on its ticket now.
 
-    `lines` are its words outside code, quotes and HTML. `ours`: it carries a notice's marker, or is a
-    program's. `may_steer`: the tracker says that its author may edit the ticket.
+    `lines` are its lines of text outside code, quotes and HTML. `ours`: it has a notice's marker, or a
+    program wrote it. `may_steer`: the tracker says that the comment's author may edit the ticket.
     """
 
     id: str
@@ -185,13 +188,13 @@ class TicketComment:
     may_steer: bool
 
 
-# --- errors, each named by what the caller should do ---------------------------------------
+# --- errors: what went wrong, and what the caller should do ---------------------------------
 
 HICCUP, MINUTE = timedelta(seconds=5), timedelta(seconds=60)
 
 
 class ConnectorError(Exception):
-    """Something between us and the tracker. `what_to_do` is for the person who runs Northing."""
+    """A call to the tracker failed. `what_to_do` tells the operator of Northing how to repair it."""
 
     code = "tracker_error"
 
@@ -202,10 +205,10 @@ class ConnectorError(Exception):
 
 
 class Unavailable(ConnectorError):
-    """Come back later; nothing was changed on the tracker.
+    """The caller should try again later; the call changed nothing on the tracker.
 
-    `retry_after`: in how many seconds, as the tracker or its documentation says; where neither does, `named`
-    is False and it is `MINUTE`, the most that one waits then (`rest`).
+    `retry_after`: seconds to wait, as the tracker or its documentation says. Where neither says it,
+    `has_retry_after` is False and `retry_after` is `MINUTE`, the longest that `retry_delay` then waits.
     """
 
     code = "unavailable"
@@ -216,8 +219,11 @@ class Unavailable(ConnectorError):
         self.retry_after = MINUTE.total_seconds() if retry_after is None else retry_after
 
     def retry_delay(self, lasted: timedelta) -> timedelta:
-        """How long to leave the tracker alone after trouble that has lasted so long: the time that was named,
-        else as long again, so that a hiccup costs seconds and an outage a request a minute."""
+        """How long to wait before the next call, when the trouble has lasted for `lasted`.
+
+        The time that the tracker named; else as long as the trouble has lasted, from `HICCUP` to `MINUTE`:
+        after a short fault the next call comes within seconds, in an outage once a minute.
+        """
         return (
             timedelta(seconds=self.retry_after) if self.has_retry_after else min(max(lasted, HICCUP), MINUTE)
         )
@@ -231,31 +237,34 @@ UNREADABLE = (
 
 
 class Unanswered(Unavailable):
-    """A write was sent and its answer lost: look for its effect before sending it again."""
+    """A write was sent and its answer was lost. The caller looks for its effect before sending it again.
+
+    The write may have changed the tracker, unlike other `Unavailable` calls.
+    """
 
     code = "unanswered"
 
 
 class Rejected(ConnectorError):
-    """The tracker refused; the same call will be refused again until a person changes something."""
+    """The tracker refused the call and will refuse it again until a person changes something."""
 
     code = "rejected"
 
 
 class Unauthorized(Rejected):
-    """The credentials are not, or no longer, good. Nothing read with them may be believed."""
+    """The credentials are not, or no longer, valid. The caller must not use what it read with them."""
 
     code = "unauthorized"
 
 
 class Gone(ConnectorError):
-    """What was asked for is not there (deleted, or not visible to us)."""
+    """What the call asked for is not there: it was deleted, or Northing may not see it."""
 
     code = "gone"
 
 
 class BadPayload(ConnectorError):
-    """The tracker's answer could not be understood; nothing of it is to be used."""
+    """The connector could not understand the tracker's answer. Nothing of the answer is used."""
 
     code = "bad_payload"
 
@@ -267,10 +276,10 @@ class BadPayload(ConnectorError):
 
 
 class Connector(Protocol):
-    """One configured tracker. Neither sleeps nor retries; every call has a timeout.
+    """One configured tracker. A connector neither sleeps nor retries; every call has a timeout.
 
-    Any member may raise `Unavailable`, `Unauthorized`, `Rejected` or `BadPayload`.
-    `requests` counts the calls made to the tracker by this object.
+    Each method that calls the tracker may raise `Unavailable`, `Unauthorized`, `Rejected` or `BadPayload`,
+    except `inspect`. `requests` counts the requests that this object has made to the tracker.
     """
 
     @property
@@ -278,64 +287,68 @@ class Connector(Protocol):
 
     @property
     def response_meta(self) -> ResponseMeta:
-        """What the latest answer told of the tracker's limit and clock."""
+        """What the latest response said about the tracker's rate limit and clock."""
         ...
 
     def restore_budget(self, response_meta: ResponseMeta, received_at: datetime) -> None:
-        """Take over what another connector of the same login was told; before the first call."""
+        """Use the rate limit that another connector with the same login received at `received_at` (UTC).
+
+        Call this before any other method. While no requests are left, the connector then raises
+        `Unavailable` instead of calling the tracker, where the tracker's limit is one for all calls.
+        """
         ...
 
     async def account(self) -> Account:
-        """Who we are. Raises `Unauthorized` where the tracker takes us for nobody."""
+        """The account that Northing is signed in as. Raises `Unauthorized` if the tracker knows none."""
         ...
 
     async def projects(self) -> list[Project]:
-        """The projects in scope; one that cannot be read comes with its `problem`."""
+        """The projects in scope; one that cannot be read has a `problem`."""
         ...
 
     def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
-        """Every epic of `project` updated at or after `since` (all for None), oldest first.
+        """Every epic of `project` updated at or after `since` (all for None), the oldest change first.
 
-        Ends normally only when the tracker said there is no more.
+        The generator ends without an error only when the tracker said that there are no more pages.
         """
         ...
 
     async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
-        """The present state of each, in the order asked for, read past any search index."""
+        """The current state of each ticket, in the order of `refs`; it does not depend on a search index."""
         ...
 
     async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
-        """The comments on the ticket that `marker` fits, every page looked at: ours first, the oldest first.
+        """The comments on the ticket that `marker` fits, from all pages: ours first, each group oldest first.
 
-        One by another author has `ours` False. Raises `Gone` if the ticket is not there.
+        A comment by another author has `ours` False. Raises `Gone` if the ticket is not there.
         """
         ...
 
     async def put_comment(
         self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
     ) -> Comment:
-        """Create our comment (`comment_id` None) with its marker, or edit it: one request.
+        """Create our comment with its marker (`comment_id` None), or edit it, with one write request.
 
-        Raises `Gone` if the ticket or comment is not there, `Unanswered` if the request may
-        have been carried out.
+        Raises `Gone` if the ticket or comment is not there, `Unanswered` if the tracker may have
+        executed the request.
         """
         ...
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
-        """Delete a comment of ours: one request.
+        """Delete a comment of ours with one write request.
 
-        Raises `Gone` if it is not there, `Unanswered` if the request may have been carried out.
+        Raises `Gone` if it is not there, `Unanswered` if the tracker may have executed the request.
         """
         ...
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
-        """A comment as it stands now, its author's right asked of the tracker; None where it is gone."""
+        """The comment as it is now, with its author's right as the tracker states it; None if it is gone."""
         ...
 
     async def inspect(self) -> Inspection:
-        """What we may and may not do there, asked of the tracker; nothing is written.
+        """What Northing may do in the tracker, found out by requests that write nothing.
 
-        Raises none of these errors: what failed is a fact like any other.
+        Raises none of the errors above: a failed request becomes a fact.
         """
         ...
 

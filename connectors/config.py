@@ -15,15 +15,15 @@ def _header_safe(secret: SecretStr) -> SecretStr:
     return secret
 
 
-# A token that is sent in a header.
+# A token that a connector sends in a header.
 Token = Annotated[SecretStr, AfterValidator(_header_safe)]
 
 
 def refuse_type(model: str, data: Any, kind: str, why: str) -> Any:
-    """`data` as it came, unless its `type` is `kind`, which the contract names and this build has not.
+    """`data` unchanged, unless its `type` is `kind`, which the API names and this build does not support.
 
-    Called before other checks, so that the person reads `why` and not what is wrong with the rest.
-    Raises `ValidationError` of the model named, on the field `type`.
+    The models call this before their other checks, so that the person reads `why` and not the errors of the
+    other fields. Raises `ValidationError` of the model `model`, on the field `type`.
     """
     if isinstance(data, dict) and data.get("type") == kind:
         error = PydanticCustomError("not_in_this_build", "{why}", {"why": why})

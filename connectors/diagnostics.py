@@ -1,4 +1,4 @@
-"""What `northing check` finds out about a tracker: facts, each with its level and what to do."""
+"""What `northing check` finds out about a tracker: facts, each with its level and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ Level = Literal["ok", "missing", "not_needed", "unknown", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that was looked at, in words: `what`, `why` it counts as it does, and `what_to_do`.
+    """One thing that was checked, in words: `what` it is, `why` it has its level, and `what_to_do` about it.
 
-    `missing`: without it Northing cannot do its work. `not_needed`: a right it has and never uses.
-    `unknown`: the tracker does not show it. `warning`: it works, and a person should know. `projects`: those
-    it holds for, none for the whole source. `writing`: it bears on writing comments alone.
+    `missing`: without this Northing cannot do its work. `not_needed`: a right that Northing has and never
+    uses. `unknown`: the tracker does not show it. `warning`: Northing works, and a person should know this.
+    `projects`: the keys of the projects that the fact is about; empty for the whole source. `writing`: the
+    fact matters only for writing comments.
     """
 
     level: Level
@@ -27,7 +28,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """`clock_ahead`: seconds by which the tracker's clock is ahead of ours; None where it was not told."""
+    """The facts about one tracker.
+
+    `clock_ahead`: seconds by which the tracker's clock is ahead of ours; None if no response gave the time.
+    """
 
     facts: tuple[Fact, ...]
     clock_ahead: float | None = None

@@ -1,4 +1,4 @@
-"""The text of a comment: one model, which `connectors.markup` renders for each tracker."""
+"""The text of a comment: one model for all trackers. `connectors.markup` renders it for each of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words as a person wrote them; every renderer escapes them. `style` is plain type, strong or code."""
+    """Text as a person wrote it, without markup; every renderer escapes it."""
 
     value: str
     style: Literal["plain", "strong", "code"] = "plain"

@@ -1,4 +1,4 @@
-"""The body of a tracker's answer, taken in within bounds, and shown without our own login."""
+"""The body of a tracker's response: read up to a size limit, and shown without our login."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Iterable
 
 from connectors.base import BadPayload
 
-# A hundred issues with the longest texts that either tracker takes are some 40 MB of JSON.
+# A hundred issues with the longest texts that either tracker accepts are about 40 MB of JSON.
 MOST_BYTES = 64 * 1024 * 1024
 ACCEPTED = "gzip"
 
-_SHORTEST_SECRET = 8  # to blot out a shorter word would blacken half of what is said
+_SHORTEST_SECRET = 8  # a shorter one may be an ordinary word; replacing it would make the text unreadable
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 class BoundedBody:
-    """Gathers the pieces of an answer as they come off the network, and unpacks them.
+    """Collects the pieces of a response body as they arrive from the network, and decompresses them.
 
-    `encoding` is the answer's `Content-Encoding`: none, or gzip, which is all that is asked for. It is
-    unpacked here and not by the HTTP libraries, which unpack all that a piece holds and several layers of it,
-    so that a few kilobytes may become gigabytes.
+    `encoding` is the response's `Content-Encoding`: none, or gzip, the only one that connectors ask for.
+    This class decompresses because the HTTP libraries have no limit: they decompress a whole piece, and
+    several layers of compression, so that a few kilobytes may become gigabytes. `most` is in bytes.
     """
 
     def __init__(self, encoding: str | None, most: int | None = None) -> None:
         """Raises `BadPayload` for any other encoding."""
         name = (encoding or "identity").strip().lower()
         if name not in ("identity", "gzip", "x-gzip"):
-            raise BadPayload("The tracker packed its answer in a way that it was not asked for.")
+            raise BadPayload("The tracker compressed its answer in a way that was not asked for.")
         self._gzip = None if name == "identity" else zlib.decompressobj(_GZIP)
         self._most = MOST_BYTES if most is None else most
         self._data = bytearray()
         self._begun = False
 
     def take(self, piece: bytes) -> None:
-        """Raises `BadPayload` where it becomes too large, or cannot be unpacked."""
+        """Add the next piece. Raises `BadPayload` if the body becomes too large or cannot be decompressed."""
         self._begun = self._begun or bool(piece)
         if self._gzip is None:
             self._data += piece
@@ -47,7 +47,7 @@ class BoundedBody:
 
     def _unpack(self, gzip: zlib._Decompress, piece: bytes) -> None:
         try:
-            # One more than is allowed tells that there is more; 0 would mean any number.
+            # One byte more than the limit shows that there is more data; a limit of 0 would mean no limit.
             self._data += gzip.decompress(piece, self._most - len(self._data) + 1)
         except zlib.error:
             raise BadPayload("The tracker's answer cannot be unpacked.") from None
@@ -55,14 +55,14 @@ class BoundedBody:
             raise BadPayload("The tracker's answer goes on behind its end.")
 
     def whole(self) -> bytes:
-        """Raises `BadPayload` where what was packed does not end."""
+        """The whole body. Raises `BadPayload` if the compressed data has no end."""
         if self._gzip is not None and self._begun and not self._gzip.eof:
             raise BadPayload("The tracker's answer breaks off.")
         return bytes(self._data)
 
 
 def without(content: bytes, secrets: Iterable[str]) -> bytes:
-    """An answer whose words people may read, without what it repeats of our login."""
+    """`content` with each of `secrets` replaced, so that people may read what a response says."""
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
             content = content.replace(secret.encode(), "…".encode())

@@ -1,4 +1,4 @@
-"""What the looks at all trackers have in common: steps one after the other, each leaving facts."""
+"""What `northing check` does alike for all trackers: steps, one after the other, that record facts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from connectors.base import Connector, ConnectorError, Project, Unauthorized, Unavailable
 from connectors.diagnostics import Fact, Inspection, Level
 
-MOST_PROJECTS = 100  # are looked at one by one; each costs a request or two
+MOST_PROJECTS = 100  # that are inspected; each costs one or two requests
 SIGN_IN, WRITING = "sign-in", "writing"
 
 Step = tuple[str, Callable[[], Awaitable[None]]]
 
 
 class Inspector:
-    """Gathers facts. `readable`: the projects in scope that can be read, once they are known."""
+    """Collects facts. `readable`: the projects in scope that can be read, after `note_projects`."""
 
     def __init__(self, connector: Connector) -> None:
         self.connector = connector
@@ -34,9 +34,9 @@ class Inspector:
         self._facts.append(Fact(level, what, why, what_to_do, tuple(projects), writing))
 
     async def go(self, steps: Sequence[Step]) -> Inspection:
-        """Each step in turn; one that is refused leaves a fact of its name.
+        """Run the steps in order. A step that fails becomes a fact with the step's name.
 
-        Nothing is asked of a tracker that does not let us in or has stopped answering.
+        The inspector stops when the tracker refuses the login or no longer answers.
         """
         ahead: float | None = None
         for number, (what, step) in enumerate(steps, 1):
@@ -53,7 +53,7 @@ class Inspector:
         return Inspection(tuple(self._facts), ahead)
 
     def note_projects(self, found: Sequence[Project], why_none: str, what_to_do: str) -> None:
-        """What can be read, what cannot, and what is never written to."""
+        """Record which projects can be read, which cannot, and where Northing writes no comments."""
         for project in found:
             if project.problem is not None:
                 self.note("missing", "project", project.problem, what_to_do, projects=[project.key])
@@ -67,29 +67,25 @@ class Inspector:
             keys = [project.key for project in self.readable if project.read_only == why]
             self.note("warning", WRITING, f"Nothing can be written there: {why}", projects=keys, writing=True)
         if service_desks := [project.key for project in self.readable if project.service_desk]:
-            why = "Service desk: it is read and never written to, for comments there reach customers."
+            why = "Service desk: Northing reads it and never writes there, because comments reach customers."
             self.note("ok", "service desk", why, projects=service_desks)
         if len(self.readable) > MOST_PROJECTS:
             self.note(
                 "unknown",
                 "further projects",
-                f"Rights were asked in the first {MOST_PROJECTS} projects; "
+                f"Rights were checked in the first {MOST_PROJECTS} projects; "
                 f"{len(self.readable) - MOST_PROJECTS} more are in scope.",
             )
 
     async def requests_left(self) -> None:
-        """As the latest answer told it."""
-        response_meta = self.connector.response_meta.budget
-        if response_meta is None:
+        """Record how many requests are left, as the latest response says."""
+        budget = self.connector.response_meta.budget
+        if budget is None:
             self.note("unknown", "requests left", "The tracker does not say how many requests are left.")
             return
-        words = (
-            f"{response_meta.remaining}"
-            if response_meta.limit is None
-            else f"{response_meta.remaining} of {response_meta.limit}"
-        )
-        until = "" if response_meta.resets_at is None else f" until {response_meta.resets_at:%H:%M} UTC"
-        scarce = response_meta.limit is not None and response_meta.remaining * 10 < response_meta.limit
+        words = f"{budget.remaining}" if budget.limit is None else f"{budget.remaining} of {budget.limit}"
+        until = "" if budget.resets_at is None else f" until {budget.resets_at:%H:%M} UTC"
+        scarce = budget.limit is not None and budget.remaining * 10 < budget.limit
         self.note("warning" if scarce else "ok", "requests left", f"{words}{until}.")
 
     @property
@@ -98,7 +94,7 @@ class Inspector:
 
 
 def _remedy(error: ConnectorError) -> str:
-    """Here nobody tries again by himself."""
+    """What to do about `error`. `northing check` does not retry, unlike a sync, so a person has to."""
     if isinstance(error, Unavailable) and error.what_to_do.startswith("Nothing"):
         return f"Check again in {error.retry_after:.0f} s; the other lines may be incomplete."
     return error.what_to_do

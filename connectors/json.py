@@ -1,4 +1,4 @@
-"""JSON as others write it, decoded fast where it is strict and patiently where it is not."""
+"""JSON from trackers: a fast decoder for strict JSON, and a lenient one for the rest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import orjson
 
 
 def parse_json(content: bytes) -> Any:
-    """Raises `ValueError` for what is no JSON, or nested beyond reason."""
+    """The decoded JSON. Raises `ValueError` if `content` is not JSON or is nested too deeply."""
     try:
         return orjson.loads(content)
     except ValueError:
-        # orjson refuses half a surrogate pair, which trackers written in Java cut out of emoji.
+        # orjson refuses half a surrogate pair. Trackers written in Java send one when they cut an emoji.
         try:
             return json.loads(content)
         except RecursionError:

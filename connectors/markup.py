@@ -1,8 +1,8 @@
 """One text, three renderings: Markdown for GitHub, ADF for Jira Cloud, plain text for the API.
 
-The words in a document were often written by strangers (titles of tickets and goals). Whatever
-they typed is shown as typed: it never becomes markup, never leaves its line, mentions nobody and
-refers to nothing.
+Other people wrote many of the words in a document (titles of tickets and goals). The renderers show these
+words as they were typed: they never become markup, never leave their line, mention no user and make no
+reference.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from urllib.parse import quote
 
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
 
-# GitHub cuts at 65,536 characters; the rest is room for the two marker lines above the text.
+# GitHub accepts 65,536 characters; the difference is for the two marker lines above the text.
 MARKDOWN_LIMIT = 65_000
-# Jira counts 32,767 characters; whether of the text or of its JSON is not said, so of the longer.
+# Jira accepts 32,767 characters. It does not say whether of the text or its JSON; the longer one counts here.
 ADF_LIMIT = 32_767
 
-_JOINER = "\u2060"  # word joiner: no width, no line break, and the end of any reference
+_JOINER = "\u2060"  # word joiner: it has no width, allows no line break, and ends a reference
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ def to_adf(document: Document) -> dict[str, Any]:
 
 
 def to_plain(document: Document) -> str:
-    """What a reader sees, links as `label (url)`, blocks parted by an empty line."""
+    """What a reader sees: links as `label (url)`, and an empty line between blocks."""
     return "\n\n".join(
         "\n".join(f"- {_plain(item)}" for item in _lines(block))
         if isinstance(block, Bullets)
@@ -53,17 +53,17 @@ def to_plain(document: Document) -> str:
 
 
 def storable(text: str) -> str:
-    """`text` without what PostgreSQL and UTF-8 refuse: NUL and lone surrogates."""
+    """`text` without what PostgreSQL and UTF-8 refuse: NUL removed, lone surrogates replaced."""
     if text.isprintable():
         return text
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def clean(text: str) -> str:
-    """One line of visible characters: no controls, no direction overrides, blanks made single.
+    """One line of visible characters: no control characters, no direction overrides, no double blanks.
 
-    Blanks at either end stay, since words may follow on both sides. The joiners of emoji
-    sequences and of Persian or Indic words (U+200C, U+200D) stay too.
+    A blank at either end stays, because other words may be next to it. The joiners of emoji sequences and
+    of Persian or Indic words (U+200C, U+200D) stay too.
     """
     if not text.isprintable():
         text = "".join(map(_visible, text))
@@ -82,14 +82,14 @@ def _visible(char: str) -> str:
     return char
 
 
-# --- the model, made regular ----------------------------------------------------------------
+# --- the model, normalised ------------------------------------------------------------------
 
 
 def _runs(content: Iterable[Inline]) -> list[Inline]:
-    """The content of one line: cleaned, nothing empty, neighbours of one style made one.
+    """The content of one line: cleaned, without empty texts, with neighbours of the same style merged.
 
-    Merging is what keeps two harmless halves from making a reference between them, and two
-    code spans from making one.
+    Merging prevents two harmless texts from becoming a reference where they meet, and two code spans from
+    becoming one.
     """
     pieces = [piece for inline in content for piece in _pieces(inline)]
     runs: list[Inline] = []
@@ -120,7 +120,7 @@ def _pieces(inline: Inline) -> Iterator[Inline]:
     if not value.strip():
         yield Text(" ")
     elif inline.style == "strong":
-        # Blanks stand outside: `** a**` is two asterisks to Markdown.
+        # Blanks go outside the markers: Markdown shows `** a**` with its asterisks.
         yield from (Text(" "),) if value[0] == " " else ()
         yield Text(value.strip(), "strong")
         yield from (Text(" "),) if value[-1] == " " else ()
@@ -129,7 +129,7 @@ def _pieces(inline: Inline) -> Iterator[Inline]:
 
 
 def _safe_url(url: str) -> str | None:
-    """`url` in ASCII, `;` encoded so that no entity can stand in it; None unless http(s)."""
+    """`url` in ASCII, with `;` encoded so that it contains no HTML entity; None unless http(s)."""
     url = url.strip()
     if not re.match(r"(?i)https?://[^/\s]", url):
         return None
@@ -145,8 +145,8 @@ def _lines(block: Block) -> list[list[Inline]]:
 
 _MARKUP = re.compile(r"[\\`*_\[\]{}<>!|~$^&#]")
 
-# GitHub looks for references in the rendered text, where a backslash is gone already; a joiner
-# inside stays and ends the match. https://docs.github.com/get-started/writing-on-github
+# GitHub looks for references in the rendered text, from which a backslash is already removed. A joiner
+# remains there and ends the match. https://docs.github.com/get-started/writing-on-github
 _REFERENCES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[@#]"), r"\g<0>" + _JOINER),  # @user, @org/team, #12, owner/repo#12, a@b.c
     (re.compile(r"(?i)\bGH-(?=\d)"), r"\g<0>" + _JOINER),
@@ -171,7 +171,7 @@ def _markdown(document: Document) -> str:
 
 def _markdown_line(runs: list[Inline]) -> str:
     line = "".join(map(_markdown_run, runs))
-    # What opens a list, a rule or a heading does so at the start of a line only.
+    # These characters open a list, a rule or a heading, but only at the start of a line.
     return re.sub(r"^(?:(?=[-+])|(\d{1,9})(?=[.)]))", r"\1\\", line)
 
 
@@ -182,7 +182,7 @@ def _markdown_run(run: Inline) -> str:
         return _code_span(run.value)
     text = _escaped(run.value)
     if run.style == "strong":
-        # `a**(b)**` is not strong unless something that is no punctuation stands inside.
+        # Markdown does not make `a**(b)**` strong: the asterisks are next to punctuation. A joiner is none.
         opening = "" if run.value[0].isalnum() else _JOINER
         closing = "" if run.value[-1].isalnum() else _JOINER
         return f"**{opening}{text}{closing}**"
@@ -227,7 +227,7 @@ def _adf_text(run: Inline, small: bool) -> dict[str, Any]:
         marks.append({"type": "link", "attrs": {"href": run.url}})
     elif run.style != "plain":
         marks.append({"type": run.style})
-    if small and marks[:1] != [{"type": "code"}]:  # the code mark stands with links only
+    if small and marks[:1] != [{"type": "code"}]:  # Jira allows the code mark together with links only
         marks.append({"type": "subsup", "attrs": {"type": "sub"}})
     text = run.label if isinstance(run, Link) else run.value
     return {"type": "text", "text": text} | ({"marks": marks} if marks else {})
@@ -241,7 +241,7 @@ def _plain(runs: Iterable[Inline]) -> str:
 
 
 def _fit(document: Document, render: Callable[[Document], T], size: Callable[[T], int], limit: int) -> T:
-    """Rendered whole if it fits; else with long texts cut, at last with the later blocks left out."""
+    """The document rendered: whole if it fits, else with long texts cut, else without the last blocks."""
     made = render(document)
     for longest in (1000, 200, 60):
         if size(made) <= limit:
@@ -255,7 +255,10 @@ def _fit(document: Document, render: Callable[[Document], T], size: Callable[[T]
 
 
 def _shortened(document: Document, longest: int) -> Document:
-    """Texts and labels cut to `longest` characters, lists and lines to as many pieces; code stays whole."""
+    """The document with texts and labels cut to `longest` characters, and lists and lines to `longest` items.
+
+    Code stays whole.
+    """
 
     def cut(text: str) -> str:
         return text if len(text) <= longest else text[: longest - 1] + "…"

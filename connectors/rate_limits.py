@@ -1,4 +1,4 @@
-"""What the headers of a tracker's answer tell of its limit and its clock. Pure.
+"""What the headers of a tracker's response say about its rate limit and its clock. Pure.
 
 GitHub: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#checking-the-status-of-your-rate-limit
 Jira: https://developer.atlassian.com/cloud/jira/platform/rate-limiting/ (`X-RateLimit-*`, and the structured
@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How many requests a tracker still lets us make until `resets_at` (UTC), of `limit` where it says."""
+    """How many requests a tracker still accepts until `resets_at` (UTC), out of `limit` where it says so."""
 
     remaining: int
     limit: int | None = None
@@ -25,29 +25,33 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class ResponseMeta:
-    """`clock_ahead`: seconds by which the tracker's clock is ahead of ours. None: not told."""
+    """What a response says about the tracker.
+
+    `clock_ahead`: seconds by which the tracker's clock is ahead of ours. None: the response did not say.
+    """
 
     budget: Budget | None = None
     clock_ahead: float | None = None
 
 
-_MOST = 2**31 - 1  # of a column; what is more is no limit
+_MOST = 2**31 - 1  # the largest value of the database column; a larger number limits nothing
 _LONGEST_PAUSE = timedelta(hours=24)
 _POLICY = re.compile(r'"([^"]{1,100})"((?:\s*;\s*[a-z]+=[0-9]{1,12})+)')
 _MEMBER = re.compile(r"([a-z]+)=([0-9]+)")
 
 
 def response_meta(headers: Mapping[str, str], received_at: datetime) -> ResponseMeta:
-    """What an answer told, heard at that moment. `headers` are looked up in lower case."""
-    # What a cache in between answers is dated by when it was made.
+    """What a response received at `received_at` (UTC) says. `headers` are looked up in lower case."""
+    # A cache's response has `Age`, and its `Date` is the time at which the tracker made it.
     ahead = None if "age" in headers else clock_ahead(headers, received_at)
     return ResponseMeta(_structured(headers, received_at) or _plain(headers), ahead)
 
 
 def budget_spent_until(meta: ResponseMeta, received_at: datetime) -> datetime | None:
-    """Until when, by our clock, no request is to go out; None where some are left, or nobody says when.
+    """Until when (UTC, by our clock) the connector must not send a request.
 
-    The limit's end is taken for a moment of the tracker's clock, as GitHub's is.
+    None if requests are left, or if the tracker does not say when the limit ends. The end of the limit is
+    read as a time of the tracker's clock, as GitHub's is.
     https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
     """
     budget = meta.budget
@@ -58,7 +62,7 @@ def budget_spent_until(meta: ResponseMeta, received_at: datetime) -> datetime | 
 
 
 def clock_ahead(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds between the header `Date`, which has whole ones, and `now`; None where there is none."""
+    """Seconds from `now` to the header `Date`, which has whole seconds; None if there is no such header."""
     try:
         date = parsedate_to_datetime(headers.get("date", ""))
     except (ValueError, TypeError):
@@ -68,7 +72,7 @@ def clock_ahead(headers: Mapping[str, str], now: datetime) -> float | None:
 
 def _plain(headers: Mapping[str, str]) -> Budget | None:
     if headers.get("x-ratelimit-resource", "core") != "core":
-        return None  # GitHub counts searches and some others apart; none of our calls are among them
+        return None  # GitHub has separate limits for searches and some other calls that connectors never make
     remaining = _number(headers.get("x-ratelimit-remaining"))
     if remaining is None:
         return None
@@ -77,7 +81,7 @@ def _plain(headers: Mapping[str, str]) -> Budget | None:
 
 
 def _structured(headers: Mapping[str, str], now: datetime) -> Budget | None:
-    """Of several limits the one of which the least is left: that one stops us first."""
+    """Of several limits, the one with the smallest share left: that limit is reached first."""
     for prefix in ("", "beta-"):
         left = _policies(headers.get(f"{prefix}ratelimit", ""))
         limits = _policies(headers.get(f"{prefix}ratelimit-policy", ""))

@@ -1,6 +1,6 @@
-"""The kinds of tracker there are, each with its configuration and its connector.
+"""The kinds of tracker, each with its configuration and its connector.
 
-Only the application's wiring imports this; a new kind is a row in `KINDS`.
+Only `app` imports this module. A new kind of tracker is a row in `KINDS`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from connectors.webhooks import Webhooks
 class Kind:
     """One kind of tracker.
 
-    `connect(base_url, credentials, scope, epics, patience, clock)` takes values of the three models and
-    calls nobody yet. `render(document, marker)` is what a person finds on the ticket: on GitHub the
-    Markdown with its two marker lines, on Jira, where the comment is no text, its words.
-    `webhooks`: how it sends them, and what they point at.
+    `connect(base_url, credentials, scope, epics, timeouts, clock)` takes values of the three models and
+    sends no request yet. `render(document, marker)` is the comment as the API shows it: on GitHub the
+    Markdown with its two marker lines; on Jira, where a comment is not text, its words.
+    `webhooks`: how the tracker sends webhooks, and what they point at.
     """
 
     name: str
@@ -70,28 +70,29 @@ KINDS: dict[str, Kind] = {
 
 
 def check_base_url(kind: str, base_url: str) -> str:
-    """`base_url` without a slash at its end. Raises `ValueError` with words for the person."""
+    """`base_url` without a slash at its end. Raises `ValueError` with a text for the person."""
     parts = _split(base_url)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"must be an address such as {_EXAMPLES.get(kind, 'https://tracker.example')}")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user name or password; put them into credentials")
+        raise ValueError("must not contain a user name or password; put them into credentials")
     if "?" in base_url or "#" in base_url:
         raise ValueError("must end with the path, without ? or #")
     if _is_not_a_tracker(parts.hostname):
         raise ValueError("is an address that no tracker has")
     local = is_loopback(base_url)
     if parts.scheme == "http" and not local:
-        raise ValueError("must begin with https://, so that the token does not travel in the open")
+        raise ValueError("must begin with https://, so that the token is not sent unencrypted")
     if not local:
         _check_address(kind, parts)
     return base_url.strip().rstrip("/")
 
 
 def _is_not_a_tracker(host: str) -> bool:
-    """Link-local, where clouds tell a machine its secrets; unspecified; multicast. By the letter.
+    """Whether the host, as it is written, is an IP address that no tracker has.
 
-    A company's own addresses are no others than its trackers'.
+    These are link-local addresses, where a cloud gives a machine its secrets, unspecified ones and multicast.
+    Private addresses are allowed, because a company's own trackers have them.
     """
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -105,7 +106,7 @@ _EXAMPLES = {"jira": "https://acme.atlassian.net", "github": "https://api.github
 
 
 def _check_address(kind: str, parts: SplitResult) -> None:
-    """The mistakes people make with the vendors' own addresses."""
+    """Refuse the mistakes that people make with the vendors' addresses. Raises `ValueError`."""
     host = (parts.hostname or "").lower()
     path = parts.path.rstrip("/")
     if kind == "jira" and host == "api.atlassian.com":
@@ -128,11 +129,12 @@ def _check_address(kind: str, parts: SplitResult) -> None:
 def tracker_id(kind: str, base_url: str) -> str:
     """One name for one tracker, however its address is written: `host[:port][/path]`, lower-case host.
 
-    With it a ticket's own id is unique across sources.
+    A ticket's id is unique across sources together with this name. Raises `ValueError` for a text that is
+    no address.
     """
     parts = _split(base_url)
     if parts is None or not parts.hostname:
-        raise ValueError("is no address")
+        raise ValueError("is not an address")
     host = parts.hostname.lower().rstrip(".")
     path = parts.path.rstrip("/")
     if kind == "github" and host in {"github.com", "www.github.com", "api.github.com"}:
@@ -145,9 +147,9 @@ def tracker_id(kind: str, base_url: str) -> str:
 
 
 def is_loopback(base_url: str) -> bool:
-    """Whether the address names this machine: `localhost`, 127.0.0.0/8 or ::1, by the letter.
+    """Whether the address as it is written names this machine: `localhost`, 127.0.0.0/8 or ::1.
 
-    A name that merely resolves to such an address is not believed: what it resolves to can change.
+    A name that only resolves to such an address does not count: the address behind a name can change.
     """
     parts = _split(base_url)
     if parts is None or not parts.hostname:
@@ -161,7 +163,7 @@ def is_loopback(base_url: str) -> bool:
 
 
 def _split(url: str) -> SplitResult | None:
-    """None for what is no URL at all, a port out of range and blanks or controls inside it too."""
+    """The URL in parts; None for no URL, a port out of range, or blanks or control characters inside."""
     url = url.strip()
     if not url.isprintable() or " " in url or "\\" in url:
         return None

@@ -1,4 +1,4 @@
-"""Time limits of one call to a tracker."""
+"""The time limits of one call to a tracker."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds that a connector gives one call: to connect, between two pieces of the answer, and in all,
-    however slowly the tracker drips. `mappings.runs.queue` counts its leases by these."""
+    """Seconds that a connector waits in one call: to connect, between two pieces of the response, and in
+    total, however slowly the pieces arrive. The leases in `mappings.leases` are longer than these times."""
 
     connect: float = 5
     read: float = 30

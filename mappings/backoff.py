@@ -1,8 +1,8 @@
-"""For how long a tracker has been in trouble, as the rows tell of the work that waits for it.
+"""How long a tracker has been failing, computed from the rows of the work that waits for it.
 
-Work that was put off keeps, in `due_at`, the moment it went on at; trouble that comes back within a minute of
-that has not ended. It has lasted as long as that work is there. Work that never waited meets it for the first
-time.
+The `due_at` of postponed work is the moment at which it is tried again. If the tracker fails again within a
+minute of that moment, the trouble has continued since the work began. For work that was never postponed, the
+trouble begins now.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def run_in_trouble_for(run: RunRow, now: datetime) -> timedelta:
 
 
 def deliveries_in_trouble_for(deliveries: Iterable[DeliveryRow], now: datetime) -> timedelta:
-    """What the one says that waits longest."""
+    """The trouble of the delivery that has waited longest."""
     each = (_in_trouble_for(delivery.received_at, delivery.due_at, now) for delivery in deliveries)
     return max(each, default=NO_TIME)
 

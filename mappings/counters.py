@@ -1,7 +1,6 @@
-"""Counting what is done in the transaction that does it, for any number of processes.
+"""Counters, raised in the transaction that does the counted work, by any number of processes.
 
-A tally is the last row that its transaction locks, and the only one of its table, so that nobody waits in a
-circle.
+A transaction locks its counter row last, and only one row of that table, so that counting cannot deadlock.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.rate_limits import Budget, ResponseMeta
 from mappings.tables import CounterRow, RateLimitRow, SourceRow
 
-# Upper bounds in seconds; what takes longer than the last falls into one bucket more.
+# Upper bounds in seconds; one more bucket counts what takes longer than the last bound.
 BUCKET_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 CounterName = Literal["run", "delivery", "write", "request", "door"]
@@ -45,11 +44,11 @@ async def add_count(
     count: int | None = None,
     took: Sequence[float] = (),
 ) -> None:
-    """Count so many more of a source's; as many as `took` has seconds where `count` is not given."""
+    """Raise a source's counter by `count`, or by the number of durations in `took` (seconds) without it."""
     count = len(took) if count is None else count
     if not count:
         return
-    seconds = [max(one, 0.0) for one in took]  # the clocks of two machines are never quite together
+    seconds = [max(one, 0.0) for one in took]  # negative where the clocks of two machines differ
     values = {"source": source_id, "what": what, "label": label, "count": count}
     await session.execute(_ADD, {**values, "seconds": sum(seconds), "buckets": _buckets(seconds)})
 
@@ -66,8 +65,8 @@ async def all_counters(session: AsyncSession) -> Sequence[CounterRow]:
 
 
 async def load_rate_limit(session: AsyncSession, source_id: int) -> tuple[ResponseMeta, datetime] | None:
-    """What is remembered of a limit, and when it was heard; nothing of before the source was changed, for its
-    token may be another's now."""
+    """The last stored rate limit and when it was received (UTC). None if it is from before the last change of
+    the source, because the source may have another token now."""
     row = await session.scalar(
         select(RateLimitRow)
         .join(SourceRow, SourceRow.id == RateLimitRow.source_id)
@@ -80,7 +79,7 @@ async def load_rate_limit(session: AsyncSession, source_id: int) -> tuple[Respon
 
 
 async def store_rate_limit(session: AsyncSession, source_id: int, meta: ResponseMeta, now: datetime) -> None:
-    """Remember what a tracker said of its limit and clock; what it did not say stays as it is."""
+    """Store what a response said about the tracker's rate limit and clock; other stored values stay."""
     values: dict[str, object] = {}
     if (budget := meta.budget) is not None:
         values |= {

@@ -1,4 +1,4 @@
-"""The locks that keep transactions apart, and the commit that does not wait for the disk."""
+"""Locks between transactions, and the commit that does not wait for the disk."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ LOCK_GOALS = 7017280452178371
 
 
 async def lock_goals_shared(session: AsyncSession) -> int:
-    """Judging: goals, rules, links by hand and policy stay as they are until this transaction ends; their
-    version."""
+    """For evaluations: goals, rules, manual links and policy do not change until this transaction ends.
+    Returns their version."""
     await session.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": LOCK_GOALS})
     version: int = (await session.scalars(text("SELECT goals_version FROM installation"))).one()
     return version
 
 
 async def lock_goals_exclusive(session: AsyncSession) -> None:
-    """Changing them: waits for the judging under way, and lets the next see the change whole."""
+    """For changes to them: waits for running evaluations, and the next evaluation sees the whole change."""
     await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_GOALS})
     await session.execute(text("UPDATE installation SET goals_version = goals_version + 1"))
 
 
 async def without_synchronous_commit(session: AsyncSession) -> None:
-    """This transaction is answered before it is on disk: should the machine lose it, it is lost whole, its
-    cursor or marks with it, and the work is simply done again."""
+    """Let this transaction's commit return before it is on disk. If the machine crashes, the transaction is
+    lost as a whole, its cursor or marks included, and the work is done again."""
     await session.execute(select(SYNCHRONOUS_COMMIT_OFF))
 
 
@@ -41,13 +41,13 @@ LOCK_SOURCE_NOTICES = 701728  # the first half of a key whose second half is a s
 
 
 async def lock_notices_of_source(session: AsyncSession, source_id: int) -> None:
-    """One at a time counts a source's comments and says which may go, until its transaction ends."""
-    # Not the source's row: some take it before the epics, others after the notices.
+    """Only one transaction at a time counts a source's comments and releases, approves or withdraws them."""
+    # Not the lock of the source's row: some transactions take it before the epics, others after the notices.
     await session.execute(select(func.pg_advisory_xact_lock(LOCK_SOURCE_NOTICES, source_id)))
 
 
 async def lock_epics(session: AsyncSession, ids: Sequence[int]) -> list[tables.EpicRow]:
-    """The epics with these ids, locked in the order every bulk write keeps."""
+    """The epics with these ids, locked in the order that every bulk write keeps."""
     query = (
         select(tables.EpicRow).where(tables.EpicRow.id.in_(ids)).order_by(tables.EpicRow.id).with_for_update()
     )

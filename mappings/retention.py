@@ -1,7 +1,7 @@
-"""What is deleted by itself because nobody needs it any more; docs/bounds.md tells of all that can grow.
+"""Rows that are deleted after a time; docs/bounds.md describes all that can grow.
 
-Each call takes a few hundred rows at most and leaves alone what somebody else has locked, so it may be
-made by any number of processes at once, again and again. Deliveries are `mappings.webhooks.queue.delete_old_deliveries`'s.
+Each call deletes a few hundred rows at most and skips rows that another transaction has locked, so any number
+of processes may call it at once. `mappings.webhooks.queue.delete_old_deliveries` deletes deliveries.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 DELETED_AT_ONCE = 500
-# Where a run stood in each project matters to nobody once it has ended.
+# The cursors of a run are not used once it has ended.
 RUN_CURSORS_KEPT = timedelta(hours=1)
 RUNS_KEPT = REMOVED_EPICS_KEPT = timedelta(days=400)
 
-# Something of ours stands on the ticket, or may.
-_ON_TICKET = "(notices.remote_id IS NOT NULL OR notices.write_unconfirmed_at IS NOT NULL OR notices.claimed_by IS NOT NULL)"
+# Our comment is on the ticket, or may be.
+_POSSIBLY_ON_TICKET = (
+    "(notices.remote_id IS NOT NULL OR notices.write_unconfirmed_at IS NOT NULL"
+    " OR notices.claimed_by IS NOT NULL)"
+)
 
 _RUN_CURSORS = text("""
     DELETE FROM run_cursors WHERE ctid = ANY(ARRAY(
@@ -26,15 +29,15 @@ _RUN_CURSORS = text("""
         ORDER BY run_cursors.run_id LIMIT :most FOR UPDATE OF run_cursors SKIP LOCKED))
 """)
 
-# The newest run of each outcome stays: it says whether a source was ever read in full, since when, and in
-# which mode. A run that made a comment which stands may be withdrawn, however old.
+# The newest run of each outcome stays: it shows whether a source was ever read in full, when, and in which
+# mode. A run whose comment may still be on a ticket also stays, because a person may withdraw it.
 _RUNS = text(f"""
     DELETE FROM runs WHERE id = ANY(ARRAY(
         SELECT id FROM runs WHERE finished_at < :before
         AND NOT EXISTS (SELECT FROM notices WHERE notices.run_id = runs.id)
         AND NOT EXISTS (SELECT FROM notice_writes made JOIN notices ON notices.epic_id = made.epic_id
             WHERE made.run_id = runs.id AND made.kind = 'posted'
-                AND {_ON_TICKET})
+                AND {_POSSIBLY_ON_TICKET})
         AND NOT EXISTS (SELECT FROM held_removals WHERE held_removals.run_id = runs.id)
         AND NOT EXISTS (SELECT FROM runs other WHERE other.withdraws = runs.id)
         AND NOT EXISTS (SELECT FROM runs other WHERE other.accepts_run_id = runs.id)
@@ -46,12 +49,12 @@ _RUNS = text(f"""
         ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED))
 """)  # noqa: S608  (of this module's own parts)
 
-# Should it come back it is an epic like any new one, so what a person has said of it stays, and so do the
-# comments whose commands were carried out: an old one that is edited must not be obeyed again.
+# An epic that comes back after its deletion is stored as new. So epics with decisions of a person stay, and
+# those with executed command comments: the commands of an old comment that is edited must not run again.
 _REMOVED_EPICS = text(f"""
     DELETE FROM epics WHERE id = ANY(ARRAY(
         SELECT id FROM epics WHERE removed_at < :before
-        AND NOT EXISTS (SELECT FROM notices WHERE epic_id = epics.id AND {_ON_TICKET})
+        AND NOT EXISTS (SELECT FROM notices WHERE epic_id = epics.id AND {_POSSIBLY_ON_TICKET})
         AND NOT EXISTS (SELECT FROM links WHERE epic_id = epics.id AND origin IN ('manual', 'command'))
         AND NOT EXISTS (SELECT FROM findings WHERE epic_id = epics.id
             AND state IN ('snoozed', 'waived', 'disputed'))
@@ -61,8 +64,8 @@ _REMOVED_EPICS = text(f"""
 
 
 async def delete_expired(session: AsyncSession, now: datetime) -> None:
-    """Delete where ended runs stood after an hour; after 400 days runs of which nothing stands on a ticket,
-    with their writes, and epics as long gone that no person has touched."""
+    """Delete the cursors of ended runs after an hour; after 400 days also runs without a comment on a ticket,
+    with their writes, and removed epics without a decision of a person."""
     for statement, age in (
         (_RUN_CURSORS, RUN_CURSORS_KEPT),
         (_RUNS, RUNS_KEPT),

@@ -1,4 +1,4 @@
-"""The audit log: who changed what, and when. It only grows."""
+"""The audit log: who changed what, and when. Entries are only added."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ What = Literal[
     "source",
     "token",
 ]
-CHANGED = "Of a change only the fields that differ; a secret is `set` or `changed`."
+CHANGED = "For a change, only the fields that differ; a secret is shown as `set` or `changed`."
 
 
 class AuditEntryOut(BaseModel):
     id: int = Field(description="Rises with every entry.", examples=[7])
     at: Moment = Field(description="When the change began.", examples=["2026-11-22T09:00:00Z"])
     who: str = Field(
-        description="The token, or who typed a command on which ticket.", examples=["token 3 (ci)"]
+        description="The token, or the author of a command and its ticket.", examples=["token 3 (ci)"]
     )
     action: Literal["created", "changed", "deleted", "approved"] = Field(description="What was done.")
-    what: What = Field(description="The kind of thing.")
-    key: str = Field(description="Its public name then; of a link `SOURCE/EPIC -> KEY`.", examples=["KR-1"])
+    what: What = Field(description="The kind of object.")
+    key: str = Field(description="Its public name then; for a link `SOURCE/EPIC -> KEY`.", examples=["KR-1"])
     before: dict[str, Any] | None = Field(
-        description=f"As it was; null: there was none. {CHANGED}", examples=[{"target": 40.0}]
+        description=f"As it was before; null: it did not exist. {CHANGED}", examples=[{"target": 40.0}]
     )
     after: dict[str, Any] | None = Field(
-        description=f"As it is now; null: it is gone. {CHANGED}", examples=[{"target": 50.0}]
+        description=f"As it was afterwards; null: it was deleted. {CHANGED}", examples=[{"target": 50.0}]
     )
 
 
 @router.get("", summary="Show the audit log, newest first")
 async def list_audit_log(
     session: SessionDep,
-    who: Annotated[str | None, Query(description="By them, as `who` says it.")] = None,
-    what: Annotated[What | None, Query(description="Changes of this kind of thing.")] = None,
-    key: Annotated[str | None, Query(description="Of what had this public name, any case.")] = None,
-    since: Annotated[SentMoment | None, Query(description="Then or later; with a time zone.")] = None,
-    until: Annotated[SentMoment | None, Query(description="Before then; with a time zone.")] = None,
+    who: Annotated[str | None, Query(description="Changes by this actor, as `who` shows it.")] = None,
+    what: Annotated[What | None, Query(description="Changes of this kind of object.")] = None,
+    key: Annotated[str | None, Query(description="Changes of what had this public name, any case.")] = None,
+    since: Annotated[SentMoment | None, Query(description="At this time or later; with a time zone.")] = None,
+    until: Annotated[SentMoment | None, Query(description="Before this time; with a time zone.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[AuditEntryOut]:

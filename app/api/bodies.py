@@ -1,4 +1,4 @@
-"""The texts of notices that are not on their tickets yet, as they would be written now."""
+"""The texts of notices that are not on their tickets yet, as the writer would write them now."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ EVALUATED_AT_A_TIME = 100
 async def unwritten_texts(
     runtime: Runtime, session: AsyncSession, found: Sequence[EpicRecords], now: datetime
 ) -> dict[int, str]:
-    """By the ids of the epics; those are left out whose stored text is to be shown.
+    """The texts by the ids of the epics; an epic whose stored text is to be shown is left out.
 
-    Judged again, as whoever writes does: key results are suggested by the links of other epics, and these
-    change while nobody judges this one.
+    Each epic is evaluated again, as the writer does before it writes: key results are suggested from the
+    links of other epics, and these change without an evaluation of this one.
     """
     by_source: dict[int, list[EpicRecords]] = {}
     for records in found:
@@ -39,5 +39,5 @@ async def unwritten_texts(
             if text is not None:
                 texts[records.row.id] = text
             if not number % EVALUATED_AT_A_TIME:
-                await asyncio.sleep(0)  # others' turn
+                await asyncio.sleep(0)  # let other requests run
     return texts

@@ -1,4 +1,4 @@
-"""Check-ins: where a key result's metric stands, from time to time. No verdict rests on them."""
+"""Check-ins: the values of a key result's metric over time. No evaluation depends on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mappings.tables import CheckInRow, KeyResultRow
 
 router = APIRouter(prefix="/key-results/{key}/check-ins", tags=["goals"])
 
-# Clocks differ; a year typed wrong would hide every later check-in.
+# Not 0, because clocks differ; not more, because a mistyped year would hide every later check-in.
 AHEAD_AT_MOST = timedelta(days=1)
 
 
@@ -31,8 +31,8 @@ async def create_check_in(
 ) -> CheckInOut:
     now = runtime.clock()
     if body.at is not None and body.at > now + AHEAD_AT_MOST:
-        raise invalid("at", "lies more than a day ahead; a check-in tells what was measured")
-    # Held, so that the key result cannot be deleted between the look and the insert.
+        raise invalid("at", "lies more than a day ahead; a check-in says what was measured")
+    # Locked, so that the key result cannot be deleted between this read and the insert.
     query = select(KeyResultRow).where(func.lower(KeyResultRow.key) == key.lower())
     held = (await session.scalars(query.with_for_update(read=True, key_share=True))).one_or_none()
     if held is None:

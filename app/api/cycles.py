@@ -1,4 +1,4 @@
-"""Cycles: the spans of time goals are set for."""
+"""Cycles: the periods that goals are set for."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def create_cycle(
 @router.get("", summary="List cycles")
 async def list_cycles(
     session: SessionDep,
-    review: Annotated[Review | None, Query(description="Looked at this often.")] = None,
+    review: Annotated[Review | None, Query(description="Reviewed this often.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[CycleOut]:
@@ -99,7 +99,7 @@ async def change_cycle(
     session: SessionDep,
     if_match: IfMatch = None,
 ) -> CycleOut:
-    """Another last day has the epics of its goals judged again."""
+    """A change of `ends` has the epics of the cycle's key results evaluated again."""
     await lock_goals_exclusive(session)
     row = await goal_at(session, CycleRow, key)
     check_version(row.version, if_match)
@@ -116,10 +116,10 @@ async def change_cycle(
 
 @router.delete("/{key}", status_code=204, summary="Delete a cycle", responses=answers(404, 409))
 async def delete_cycle(key: KeyInPath, session: SessionDep) -> None:
-    """409 while objectives are in it."""
+    """409 while the cycle has objectives."""
     await lock_goals_exclusive(session)
     row = await goal_at(session, CycleRow, key)
     inside = select(ObjectiveRow.key).where(ObjectiveRow.cycle_id == row.id).order_by(ObjectiveRow.id)
     users = await named_users(session, "objective", "objectives", inside)
-    check_unused(row, users, "Give them another cycle first; one that is over can stay and be `archived`.")
+    check_unused(row, users, "Give them another cycle first; those that are over can stay and be `archived`.")
     await session.delete(row)

@@ -1,4 +1,4 @@
-"""Deliveries: the webhooks that came in, and what became of each."""
+"""Deliveries: the webhooks received, and the result of each."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class DeliveryOut(BaseModel):
     action: str | None = Field(description="GitHub's action, where there is one.", examples=["edited"])
     received_at: datetime = Field(description="When it was last received.")
     state: DeliveryState = Field(
-        description="`received`: waits to be worked on. A `failed` one may be sent again."
+        description="`received`: waits to be processed. The tracker may send a `failed` one again."
     )
     reason: str | None = Field(
-        description="Why it was ignored, such as `unknown`, `own`, `not_an_epic` or `out_of_scope`.",
+        description="Why it is ignored, such as `unknown`, `own`, `not_an_epic` or `out_of_scope`.",
         examples=["own"],
     )
-    attempts: int = Field(description="How often it was worked on.")
-    error: RunError | None = Field(description="Why it failed, or what it waits for.")
-    run: int | None = Field(description="The run that judged what it led to; null where nothing changed.")
+    attempts: int = Field(description="How often Northing tried to process it.")
+    error: RunError | None = Field(description="Why processing failed, or what it waits for.")
+    run: int | None = Field(description="The run that evaluated what it changed; null where nothing changed.")
 
 
 class DeliveryWithBody(DeliveryOut):
@@ -92,8 +92,8 @@ async def get_delivery(session: SessionDep, id: RowId) -> DeliveryWithBody:
     "/{id}/replay", status_code=202, summary="Work on a delivery once more", responses=answers(404, 409)
 )
 async def replay_delivery(session: SessionDep, runtime: RuntimeDep, id: RowId) -> DeliveryOut:
-    """As if it had just arrived. Commands in a comment are not carried out a second time. 409 while it is
-    being worked on, and once its body is deleted."""
+    """The delivery is processed as if it had just arrived; commands in a comment are not executed a second
+    time. 409 while the delivery is being processed, and once its body is deleted."""
     delivery, source = await _found(session, id, lock=True)
     refused = why_no_replay(delivery, runtime.clock())
     if refused is not None:

@@ -1,4 +1,4 @@
-"""What every operation shares: the runtime, who is calling, a session that commits before the answer,
+"""What every operation shares: the runtime, the caller, a session that commits before the answer,
 versions."""
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from app.runtime import Runtime
 
 Model = TypeVar("Model", bound=BaseModel)
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
-# PostgreSQL's text holds no U+0000.
+# PostgreSQL's text cannot hold U+0000.
 Line = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=NO_NUL_PATTERN, strip_whitespace=True)
 ]
 LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=NO_NUL_PATTERN)]
-# The database answers in the zone of its own settings.
+# The database returns times in the time zone of its own settings.
 Moment = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
 
 
@@ -58,11 +58,11 @@ def get_runtime(request: Request) -> Runtime:
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 
 
-# --- who is calling ---------------------------------------------------------------------------
+# --- the caller -------------------------------------------------------------------------------
 
 
 async def authenticate(request: Request, token: str | None, what_to_do: str, scheme: str) -> None:
-    """Let the owner of the token in, or raise 401, which tells the way in, or 429."""
+    """Store the token's owner as the caller, or raise 401, with `what_to_do` as its text, or 429."""
     authenticator: Authenticator = request.app.state.authenticator
     host = request.client.host if request.client is not None else None
     try:
@@ -81,10 +81,10 @@ LARGEST_BODY = 1024 * 1024
 
 
 class GuardedRouter(APIRouter):
-    """Asks for the token before anything else is looked at, the body above all; of that a megabyte is taken.
+    """Checks the token before anything else is read, above all the body, and accepts a body of one megabyte.
 
-    FastAPI reads and decodes the body before it asks the dependencies, so none of these can do it. Here,
-    unlike in a middleware, no path is compared, and a refusal becomes a problem document as any other.
+    FastAPI reads and decodes the body before it calls the dependencies, so none of these can do it. Here,
+    unlike in a middleware, no path is compared, and a refusal becomes a problem document like any other.
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +93,7 @@ class GuardedRouter(APIRouter):
         await authenticate(
             request,
             token if scheme.lower() == "bearer" else None,
-            "Send a token that holds as `Authorization: Bearer …`: one that an admin made at "
+            "Send a valid token as `Authorization: Bearer …`: one that an admin made at "
             "/api/v1/tokens, or the admin token (NORTHING_ADMIN_TOKEN, or printed at the first start).",
             "Bearer",
         )
@@ -101,7 +101,7 @@ class GuardedRouter(APIRouter):
 
 
 def bounded(headers: Headers, receive: Receive, most: int) -> Receive:
-    """`receive` for a body of `most` bytes; 413 as soon as there are more, whatever the sender said of them.
+    """`receive` for a body of `most` bytes; 413 as soon as there are more, whatever Content-Length says.
 
     FastAPI's own `max_body_size` answers in plain text, which is no problem document.
     """
@@ -124,7 +124,7 @@ def bounded(headers: Headers, receive: Receive, most: int) -> Receive:
 
 
 def declared_length(headers: Headers) -> int:
-    """What the sender says of the body's bytes; 0 where that is no number anybody would mean."""
+    """The bytes that the sender declares; 0 where it declares none, or no plausible number."""
     length = headers.get("content-length", "")
     return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0
 
@@ -160,14 +160,14 @@ async def get_session(request: Request, runtime: RuntimeDep) -> AsyncIterator[As
         yield session
 
 
-# Scope "function": committed before the answer goes out, so a failed commit is no 200.
+# Scope "function": committed before the answer is sent, so a failed commit is not answered with 200.
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 
 # --- parameters -------------------------------------------------------------------------------
 
 
 async def refuse_strange_parameters(request: Request) -> None:
-    """422 for a query parameter the operation does not have, and for U+0000, which no text here holds."""
+    """422 for a query parameter that the operation does not have, and for U+0000, which cannot be stored."""
     route = request.scope.get("route")
     if not isinstance(route, APIRoute):
         return
@@ -200,12 +200,12 @@ def _query_names(route: APIRoute) -> set[str]:
     return names
 
 
-# --- what answers carry in headers ------------------------------------------------------------
+# --- headers of answers -----------------------------------------------------------------------
 
 HEADERS = {
     "ETag": {"description": "The version of what is shown, for `If-Match`.", "schema": {"type": "string"}},
     "Northing-Runs": {
-        "description": "Ids of the runs that judge what this change touched, separated by commas; "
+        "description": "Ids of the runs that evaluate the epics this change affects, separated by commas; "
         "left out where there are none.",
         "schema": {"type": "string"},
     },
@@ -214,7 +214,7 @@ HEADERS = {
 
 
 def carries(status: int, *names: str) -> dict[int | str, dict[str, Any]]:
-    """The part of an operation's `responses` that tells of its headers."""
+    """The part of an operation's `responses` that describes its headers."""
     return {status: {"headers": {name: HEADERS[name] for name in names}}}
 
 
@@ -232,7 +232,7 @@ IfMatch = Annotated[
 
 
 def check_version(version: int, if_match: str | None) -> None:
-    """412 where the caller's copy is stale. `*` matches whatever is there."""
+    """412 where the caller's copy is stale. `*` matches any version."""
     if if_match is None or if_match.strip() == "*":
         return
     given = {tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")}
@@ -250,9 +250,9 @@ def put_version(response: Response, version: int) -> None:
 def patch_of(
     model: type[BaseModel], name: str, *, without: Iterable[str] = (), example: dict[str, Any] | None = None
 ) -> type[BaseModel]:
-    """The same members, each of which may be left out; what is sent replaces, null takes back.
+    """The members of `model`, each of which may be left out; a value that is sent replaces, null removes.
 
-    What `model` asks of members together is checked on the merged document, with `validated`.
+    What `model` requires of several members together is checked on the merged document, with `validated`.
     """
     fields: dict[str, Any] = {}
     for field, info in model.model_fields.items():
@@ -264,7 +264,7 @@ def patch_of(
 
 
 def patch_body(model: type[BaseModel], name: str, example: dict[str, Any]) -> Callable[..., dict[str, Any]]:
-    """A dependency that reads a merge patch for `model` and gives just what was sent."""
+    """A dependency that reads a merge patch for `model` and returns only the members that were sent."""
 
     def read(body: BaseModel) -> dict[str, Any]:
         return body.model_dump(mode="json", exclude_unset=True)

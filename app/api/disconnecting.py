@@ -1,4 +1,4 @@
-"""Disconnecting a tracker: our comments stay there at a person's word, or are taken back first."""
+"""Disconnecting a tracker: as a person decides, our comments stay there or are withdrawn first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NO_TIMETABLE = {"every": None, "full": None}
         **answers(404, 409),
         202: {
             "model": RunOut,
-            "description": "The run that takes our comments back; the source goes when that is done.",
+            "description": "The run that withdraws our comments; the source is deleted when that is done.",
         },
     },
 )
@@ -41,23 +41,25 @@ async def delete_source(
     session: SessionDep,
     comments: Annotated[
         Literal["leave", "withdraw"] | None,
-        Query(description="`leave`: ours stay on its tickets; `withdraw`: each becomes one line first."),
+        Query(
+            description="`leave`: our comments stay; `withdraw`: each becomes one line before the deletion."
+        ),
     ] = None,
 ) -> Response:
-    """409 while comments of ours stand on its tickets, unless `comments` says what is to become of them."""
+    """409 while our comments are on its tickets, unless `comments` says what to do with them."""
     await lock_goals_exclusive(session)
-    # The turn before the source's row, as whoever withdraws a run takes them.
+    # The lock on its notices before the source's row, the order in which a run is withdrawn too.
     await lock_notices_of_source(session, (await source_at(session, name)).id)
     session.expire_all()
     row = await source_at(session, name, lock=True)
-    comment_stands = comments != "leave" and await any_comment_stands(session, row.id)
-    if comment_stands and comments is None:
+    has_comments = comments != "leave" and await any_comment_stands(session, row.id)
+    if has_comments and comments is None:
         raise Problem(
             409,
-            "Comments of ours stand on its tickets; delete with ?comments=withdraw to take them back first, "
+            "Our comments are on its tickets; delete with ?comments=withdraw to withdraw them first, "
             "or with ?comments=leave to leave them.",
         )
-    if not comment_stands:
+    if not has_comments:
         await session.delete(row)
         await announce_schedules(session)
         return Response(status_code=204)
@@ -71,10 +73,10 @@ async def delete_source(
 
 
 def check_stays(row: SourceRow) -> None:
-    """409 for a change of a source that is going."""
+    """409 for a change of a source that is being disconnected."""
     if row.disconnecting_at is not None:
         raise Problem(
             409,
-            f"{row.name} is being disconnected since {row.disconnecting_at:%Y-%m-%d %H:%M} UTC, as soon as our "
-            "comments on its tickets are taken back. To leave them there, DELETE it with ?comments=leave.",
+            f"{row.name} is being disconnected since {row.disconnecting_at:%Y-%m-%d %H:%M} UTC: it is "
+            "deleted once our comments are withdrawn. To leave them there, DELETE it with ?comments=leave.",
         )

@@ -23,12 +23,15 @@ class EpicName(BaseModel):
 
 
 class LinkOut(BaseModel):
-    id: int = Field(description="For `DELETE`.")
+    id: int = Field(description="The id for `DELETE`.")
     epic: EpicName = Field(description="The epic.")
     key_result: str = Field(description="The key of the key result.", examples=["KR-12"])
-    origin: Origin = Field(description="`manual`: by the API; `ticket`: a line or label there; `rule`.")
+    origin: Origin = Field(
+        description="`manual`: through the API; `command`: by a comment; `ticket`: by a line or label there; "
+        "`rule`; `inherited`: from the parent."
+    )
     weight: float = Field(description="How much of the epic counts towards it, relative to its other links.")
-    primary: bool = Field(description="The one marked so, else the oldest.")
+    primary: bool = Field(description="True for the link that is marked so, else for the oldest.")
     live: bool = Field(description="False where the key result, its objective or its cycle is over.")
     why: str = Field(description="Where the link comes from, in words.")
 
@@ -37,59 +40,61 @@ class FindingOut(BaseModel):
     id: int = Field(description="Stays the same when the gap returns.")
     check: str = Field(description="The check that found it.", examples=["no-key-result"])
     state: FindingState = Field(description="`resolved`: the gap is closed.")
-    severity: Literal["info", "warning", "error"] = Field(description="As the policy has it.")
+    severity: Literal["info", "warning", "error"] = Field(description="As the policy sets it.")
     epic: EpicName | None = Field(description="The epic, for a check on epics.")
-    goal: str | None = Field(description="The goal, for a check on goals; none is in this build.")
+    goal: str | None = Field(description="The goal, for a check on goals; this version has none.")
     detail: str = Field(description="What is missing, in words.")
-    opened_at: datetime = Field(description="When the gap was seen, anew each time it returns.")
+    opened_at: datetime = Field(description="When the gap was found; set again each time it returns.")
     until: datetime | None = Field(description="When a snooze or waiver ends, exclusive.")
     reason: str | None = Field(description="The reason a person gave for a snooze or waiver.")
 
 
 class NoticeOut(BaseModel):
-    id: int = Field(description="One for each epic.")
-    epic: EpicName = Field(description="Whose ticket it is about.")
+    id: int = Field(description="Each epic has one notice at most.")
+    epic: EpicName = Field(description="The epic that it is about.")
     state: NoticeState = Field(description="What is on the ticket; `shadow`, `held` and `due`: nothing yet.")
     reason: str | None = Field(description="Why it is held or withdrawn.", examples=["grace"])
     detail: str | None = Field(description="The same in words, or why a write failed.")
     body: str = Field(
-        description="What is on the ticket; while that is still to be written, what would be written now."
+        description="The text on the ticket; while it is still to be written, the text as of now."
     )
-    url: str | None = Field(description="The comment, once there is one.")
+    url: str | None = Field(description="The address of the comment, once there is one.")
     run: int | None = Field(description="The run it belongs to.")
-    pending: bool = Field(description="A write is queued.")
+    pending: bool = Field(description="Whether a write is queued.")
     updated_at: datetime = Field(description="When it last changed.")
 
 
 class Reason(BaseModel):
-    kind: Literal["link", "ticket", "rule", "check", "policy", "notice"] = Field(description="What speaks.")
-    name: str = Field(description="The rule's or check's name, the link's origin, or the key named.")
-    says: str = Field(description="What it said, in a sentence.")
-    matched: bool | None = Field(description="Whether it held; null where that is no question.")
+    kind: Literal["link", "ticket", "rule", "check", "policy", "notice"] = Field(
+        description="Where it comes from."
+    )
+    name: str = Field(description="The rule's or check's name, the link's origin, or the key on the ticket.")
+    says: str = Field(description="Its result, in a sentence.")
+    matched: bool | None = Field(description="Whether it applied; null where that question makes no sense.")
 
 
 class EpicOut(BaseModel):
-    source: str = Field(description="The source that holds it.")
+    source: str = Field(description="The source that it belongs to.")
     key: str = Field(description="The tracker's present key.", examples=["SHOP-12"])
     id: str = Field(description="The tracker's own id; the key may change, this does not.")
-    title: str = Field(description="As in the tracker; hostile text is passed on as it is.")
+    title: str = Field(description="As in the tracker; not escaped, hostile text included.")
     url: str = Field(description="The ticket's page.")
     project: str = Field(description="Jira project key, or owner/repository.")
     type: str = Field(description="The tracker's name of its type.")
     status: str = Field(description="The tracker's name of its status.")
-    status_category: Literal["todo", "doing", "done"] = Field(description="The status in three words.")
+    status_category: Literal["todo", "doing", "done"] = Field(description="One of three kinds of status.")
     labels: list[str] = Field(description="Its labels.")
     assignees: list[str] = Field(description="Names or logins.")
-    alignment: Alignment | None = Field(description="Null until it is judged for the first time.")
-    links: list[LinkOut] = Field(description="To key results, live or not.")
+    alignment: Alignment | None = Field(description="Null until the first evaluation.")
+    links: list[LinkOut] = Field(description="Its links to key results, live or not.")
     findings: list[FindingOut] = Field(description="One for each check that ever found something.")
-    notice: NoticeOut | None = Field(description="The one comment, or what would be it; null for none.")
-    created_at: datetime = Field(description="In the tracker.")
-    updated_at: datetime = Field(description="In the tracker.")
+    notice: NoticeOut | None = Field(description="The one comment, written or not; null for none.")
+    created_at: datetime = Field(description="When it was created in the tracker.")
+    updated_at: datetime = Field(description="When it was last changed in the tracker.")
 
 
 class EpicWithWhy(EpicOut):
-    why: list[Reason] = Field(description="Each origin of links, rule and check, and what it said.")
+    why: list[Reason] = Field(description="Each origin of links, each rule and each check, with its result.")
 
 
 def show_links(name: EpicName, rows: Any, goals: dict[int, KeyResult], now: datetime) -> list[LinkOut]:
@@ -115,7 +120,7 @@ def show_finding(name: EpicName, row: tables.FindingRow) -> FindingOut:
 
 
 def show_notice(name: EpicName, row: tables.NoticeRow, unwritten: str | None) -> NoticeOut:
-    """`to_come`: the text that would be written now, None where the stored one is shown."""
+    """`unwritten`: the text that would be written now; None shows the stored text."""
     members = {
         member: getattr(row, member) for member in ("id", "state", "reason", "detail", "url", "updated_at")
     }
@@ -133,7 +138,7 @@ def show_notice(name: EpicName, row: tables.NoticeRow, unwritten: str | None) ->
 def show_epic(
     source: str, records: EpicRecords, goals: dict[int, KeyResult], now: datetime, unwritten: str | None
 ) -> EpicOut:
-    """`to_come` as in `show_notice`."""
+    """`unwritten` as in `show_notice`."""
     row = records.row
     name = EpicName(source=source, key=row.key)
     members = {

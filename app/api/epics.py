@@ -1,4 +1,4 @@
-"""Epics as synced and judged."""
+"""Epics as synced and evaluated."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ async def list_epics(
     runtime: RuntimeDep,
     session: SessionDep,
     source: Annotated[str | None, Query(description="Of this source.")] = None,
-    alignment: Annotated[Alignment | None, Query(description="With this verdict.")] = None,
+    alignment: Annotated[Alignment | None, Query(description="With this alignment.")] = None,
     key_result: Annotated[str | None, Query(description="Linked to this key result.")] = None,
     project: Annotated[str | None, Query(description="Project key or owner/repository, any case.")] = None,
     key: Annotated[
-        str | None, Query(description="This epic alone, with its `why`; needs `source`. Former keys count.")
+        str | None, Query(description="Only this epic, with its `why`; needs `source`. May be a former key.")
     ] = None,
     q: Annotated[str | None, Query(max_length=200, description="Part of the title or key, any case.")] = None,
     limit: Limit = 50,
@@ -48,8 +48,8 @@ async def list_epics(
     if key is not None:
         if source is None:
             raise invalid("source", "is needed with key")
-        held = await source_in(session, source, "source")
-        return Page(items=[await whole_epic(runtime, session, held, key)], next=None)
+        source_row = await source_in(session, source, "source")
+        return Page(items=[await whole_epic(runtime, session, source_row, key)], next=None)
     step = list_query(
         cursor, limit, source=source, alignment=alignment, key_result=key_result, project=project, q=q
     )
@@ -91,16 +91,16 @@ async def _filtered(session: AsyncSession, filters: dict[str, Any]) -> Any:
 @router.get("/{source}/{key:path}", summary="Show an epic and why it stands so", responses=answers(404))
 async def get_epic(
     source: Annotated[str, Path(description="The source's name.")],
-    key: Annotated[str, Path(description="The epic's key, percent-encoded; a former one will do.")],
+    key: Annotated[str, Path(description="The epic's key, or a former one, percent-encoded.")],
     runtime: RuntimeDep,
     session: SessionDep,
 ) -> EpicWithWhy:
-    """`key` is percent-encoded (`acme%2Fshop%237`); where a proxy spoils that, ask `?source=&key=`."""
+    """`key` is percent-encoded (`acme%2Fshop%237`); where a proxy decodes it, list `?source=&key=`."""
     return await whole_epic(runtime, session, await source_at(session, source), key)
 
 
 async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow, key: str) -> EpicWithWhy:
-    """An epic of a source with its `why`; 404 with the reason for one that has left every list."""
+    """An epic of a source with its `why`; 404 with the reason for one that is removed."""
     row = await find_epic(session, source, key)
     if row is None:
         raise not_found(f"epic in {source.name} with the key", key)

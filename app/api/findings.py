@@ -1,4 +1,4 @@
-"""Findings: what the checks found, and a person's word on it. A change is judged before the answer."""
+"""Findings: what the checks found, and what people decided. A change is evaluated before the answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Until = Annotated[
 
 class WaiveIn(Body):
     reason: Line = Field(
-        description="Why the gap is accepted; it stands on the ticket.",
+        description="Why the gap is accepted; the ticket shows it.",
         examples=["Compliance work, agreed with the steering committee"],
     )
     until: Until
@@ -47,7 +47,7 @@ class WaiveIn(Body):
 
 class SnoozeIn(Body):
     until: Until
-    reason: Line | None = Field(None, description="For the record.")
+    reason: Line | None = Field(None, description="Why it is snoozed.")
 
 
 @router.get("", summary="List findings")
@@ -106,7 +106,7 @@ async def _set(
         row = await session.get(FindingRow, id)
         if row is None:
             raise not_found("finding", id)
-        # The epic's row first, as the judge does, so that neither undoes the other.
+        # The epic's row first, as the evaluator does, so that neither undoes the other's change.
         (epic,) = await lock_epics(session, [row.epic_id])
         await session.refresh(row)
         if row.state == "resolved":

@@ -18,12 +18,12 @@ from pydantic import (
 
 from app.api.deps import Body, Key, Line, LongText, Moment
 
-# Strict: "3" and true are no numbers, nor is anything that JSON cannot write.
+# Strict: "3" and true are no numbers, nor are NaN and infinity, which JSON cannot write.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 def _day(value: object) -> object:
-    """Pydantic would take seconds since 1970 and midnights too."""
+    """Pydantic would also accept seconds since 1970, and times at midnight."""
     if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         raise ValueError("must be a day such as 2026-12-31")
     if not isinstance(value, str | date):
@@ -56,8 +56,8 @@ Category = Literal["roi", "customer", "revenue", "productivity", "quality", "ris
 Direction = Literal["increase", "decrease"]
 
 STATE = "`achieved`, `missed` and `archived` are closed: a link to it aligns no epic. Null is `active`."
-VISIBILITY = "Where its title may stand: `public` on any ticket, `internal` on those of private projects."
-PUBLIC_LABEL = "What a ticket says where the title may not stand; `confidential` needs one."
+VISIBILITY = "Which tickets may show its title: `public` any, `internal` those of private projects."
+PUBLIC_LABEL = "What a ticket shows where it may not show the title; `confidential` needs one."
 
 
 # --- cycles -----------------------------------------------------------------------------------
@@ -78,11 +78,11 @@ class CycleIn(Body):
         }
     )
 
-    key: Key = Field(description="How the cycle is called; unique in any case.")
-    title: Line = Field(description="What people read.")
+    key: Key = Field(description="The name of the cycle; unique in any case.")
+    title: Line = Field(description="The title for people.")
     starts: Day = Field(description="The first day, UTC.")
     ends: Day = Field(description="The last day, inclusive, UTC; its goals are live until it is past.")
-    review: Review = Field(description="How often the goals are looked at.")
+    review: Review = Field(description="How often the goals are reviewed.")
 
     @field_validator("ends")
     @classmethod
@@ -95,12 +95,12 @@ class CycleIn(Body):
 
 class CycleOut(BaseModel):
     key: str = Field(description="Its key, as it was given.")
-    title: str = Field(description="What people read.")
+    title: str = Field(description="The title for people.")
     starts: date = Field(description="The first day, UTC.")
     ends: date = Field(description="The last day, inclusive, UTC.")
-    review: Review = Field(description="How often the goals are looked at.")
+    review: Review = Field(description="How often the goals are reviewed.")
     objectives: int = Field(description="How many objectives are in it.")
-    created_at: Moment = Field(description="When it was made here.")
+    created_at: Moment = Field(description="When it was created in Northing.")
 
 
 # --- objectives -------------------------------------------------------------------------------
@@ -121,16 +121,16 @@ class ObjectiveIn(Body):
         }
     )
 
-    key: Key | None = Field(None, description="Unique in any case; made as `O-1` if left out.")
+    key: Key | None = Field(None, description="Unique in any case; generated as `O-1` if left out.")
     title: Line = Field(description="What is to be reached.")
     description: LongText | None = Field(None, description="More about it.")
     driver: Driver | None = Field(None, description="How it helps the business.")
     cycle: Key | None = Field(None, description="The key of its cycle, in any case.")
     parent: Key | None = Field(None, description="The key of the objective it serves, in any case.")
-    owner: Line | None = Field(None, description="Who answers for it.")
-    sponsor: Line | None = Field(None, description="Who wants it and pays for it.")
+    owner: Line | None = Field(None, description="The person responsible for it.")
+    sponsor: Line | None = Field(None, description="The person that wants it and pays for it.")
     weight: Annotated[Number, Field(ge=0)] | None = Field(
-        1, description="How much it counts beside others; null is 1."
+        1, description="How much it counts, compared with others; null is 1."
     )
     visibility: Visibility | None = Field("internal", description=f"{VISIBILITY} Null is `internal`.")
     public_label: Line | None = Field(None, validate_default=True, description=PUBLIC_LABEL)
@@ -145,27 +145,27 @@ class ObjectiveIn(Body):
 
 
 class ObjectiveOut(BaseModel):
-    key: str = Field(description="Its key, as it was given or made.")
+    key: str = Field(description="Its key, as it was given or generated.")
     title: str = Field(description="What is to be reached.")
     description: str | None = Field(description="More about it.")
     driver: Driver | None = Field(description="How it helps the business.")
     cycle: str | None = Field(description="The key of its cycle.")
     parent: str | None = Field(description="The key of the objective it serves.")
-    owner: str | None = Field(description="Who answers for it.")
-    sponsor: str | None = Field(description="Who wants it and pays for it.")
-    weight: float = Field(description="How much it counts beside others.")
+    owner: str | None = Field(description="The person responsible for it.")
+    sponsor: str | None = Field(description="The person that wants it and pays for it.")
+    weight: float = Field(description="How much it counts, compared with others.")
     visibility: Visibility = Field(description=VISIBILITY)
     public_label: str | None = Field(description=PUBLIC_LABEL)
-    state: GoalState = Field(description="Where it stands.")
+    state: GoalState = Field(description="Its state.")
     key_results: int = Field(description="How many key results it has.")
-    created_at: Moment = Field(description="When it was made here.")
+    created_at: Moment = Field(description="When it was created in Northing.")
 
 
 # --- key results ------------------------------------------------------------------------------
 
 
 class Metric(Body):
-    """The measure of success. A missing part is a finding later, never an error."""
+    """How success is measured. A missing member becomes a finding later, never an error."""
 
     unit: Line | None = Field(None, description="What the numbers count.", examples=["%"])
     baseline: Number | None = Field(None, description="The value at the start.")
@@ -199,7 +199,7 @@ class KeyResultIn(Body):
         }
     )
 
-    key: Key | None = Field(None, description="Unique in any case; made as `KR-1` if left out.")
+    key: Key | None = Field(None, description="Unique in any case; generated as `KR-1` if left out.")
     title: Line = Field(description="What will be true when it is reached.")
     category: Category | None = Field(None, description="What kind of result it is.")
     metric: Metric | None = Field(None, description="How it is measured.")
@@ -208,21 +208,23 @@ class KeyResultIn(Body):
 
 
 class KeyResultOut(BaseModel):
-    key: str = Field(description="Its key, as it was given or made.")
+    key: str = Field(description="Its key, as it was given or generated.")
     objective: str = Field(description="The key of its objective.")
     title: str = Field(description="What will be true when it is reached.")
     category: Category | None = Field(description="What kind of result it is.")
     metric: Metric = Field(description="How it is measured.")
     due: date | None = Field(description="The day it is to be reached by.")
-    state: GoalState = Field(description="Where it stands.")
+    state: GoalState = Field(description="Its state.")
     live: bool = Field(description="Whether a link to it aligns an epic: not closed, its cycle not over.")
-    current: float | None = Field(description="The value checked in for the latest time, else the baseline.")
-    progress: float | None = Field(
-        description="The way done from baseline to target, 0..1; null where there is no way to measure."
+    current: float | None = Field(
+        description="The value of the check-in with the latest `at`, else the baseline."
     )
-    confidence: float | None = Field(description="As of the same check-in, 0..1.")
-    links: int = Field(description="How many links of epics lead to it.")
-    created_at: Moment = Field(description="When it was made here.")
+    progress: float | None = Field(
+        description="The share of the way from baseline to target, 0..1; null where it cannot be measured."
+    )
+    confidence: float | None = Field(description="The confidence of the same check-in, 0..1.")
+    links: int = Field(description="How many links from epics it has.")
+    created_at: Moment = Field(description="When it was created in Northing.")
 
 
 # --- check-ins --------------------------------------------------------------------------------
@@ -233,9 +235,9 @@ class CheckInIn(Body):
         json_schema_extra={"examples": [{"value": 61.5, "confidence": 0.7, "note": "New basket is out"}]}
     )
 
-    value: Number = Field(description="Where the metric stands.")
+    value: Number = Field(description="The value of the metric.")
     confidence: Annotated[Number, Field(ge=0, le=1)] = Field(
-        description="How sure the team is to reach the target, 0..1."
+        description="How sure the team is that it will reach the target, 0..1."
     )
     note: LongText | None = Field(None, description="What happened.")
     at: SentMoment | None = Field(
@@ -246,8 +248,8 @@ class CheckInIn(Body):
 class CheckInOut(BaseModel):
     id: int = Field(description="Rises with every check-in.")
     key_result: str = Field(description="The key of its key result.")
-    value: float = Field(description="Where the metric stood.")
+    value: float = Field(description="The value of the metric then.")
     confidence: float = Field(description="How sure the team was, 0..1.")
     note: str | None = Field(description="What happened.")
     at: Moment = Field(description="When it was measured.")
-    created_at: Moment = Field(description="When it was written down here.")
+    created_at: Moment = Field(description="When it was entered in Northing.")

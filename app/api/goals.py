@@ -1,6 +1,6 @@
 """What cycles, objectives and key results share: keys, changes, and what refers to them.
 
-Whoever writes holds the goals' exclusive lock, so a key that is free here stays so until the commit.
+A caller that writes holds the goals' exclusive lock, so a key that is free here stays free until the commit.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ async def goal_in(session: AsyncSession, table: type[Goal], key: str, field: str
 async def key_for(
     session: AsyncSession, table: type[Goal], key: str | None, *, of: Goal | None = None
 ) -> str:
-    """The key to store, `wanted` or, for a new goal, the next one.
+    """The key to store: `key`, or for a new goal without one the next number.
 
-    409 where another goal has it in any case, 422 where it is to be taken away from `of`.
+    409 where another goal has the key in any case, 422 where `of` would lose its key.
     """
     if key is None:
         if of is not None:
-            raise invalid("key", "cannot be taken away; leave it out, or send another")
+            raise invalid("key", "cannot be removed; leave it out, or send another")
         return await _next_key(session, table)
     other = await find_goal(session, table, key)
     if other is not None and (of is None or other.id != of.id):
@@ -74,7 +74,7 @@ async def _next_key(session: AsyncSession, table: type[Goal]) -> str:
 
 
 def apply(row: Goal, values: dict[str, Any]) -> set[str]:
-    """Set the columns that differ; their names. The version rises where there are any."""
+    """Set the columns that differ, raise the version if there are any; the names of these columns."""
     changed = {name for name, value in values.items() if getattr(row, name) != value}
     for name in changed:
         setattr(row, name, values[name])
@@ -87,7 +87,7 @@ def apply(row: Goal, values: dict[str, Any]) -> set[str]:
 
 
 async def named_users(session: AsyncSession, one: str, many: str, query: Select[str]) -> list[str]:
-    """What `query` finds, as one phrase of its first few names; empty where it finds nothing."""
+    """The names that `query` finds, as one phrase of the first few; empty where it finds none."""
     names = (await session.scalars(query.limit(NAMED_AT_MOST + 1))).all()
     if not names:
         return []

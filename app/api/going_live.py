@@ -1,4 +1,4 @@
-"""Whether a source may be `live`, and in which of its projects: asked before a source is made or changed."""
+"""Whether a source may be `live`, and in which projects: checked before a source is created or changed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ NAMED = 10
 
 
 async def check_notices(session: AsyncSession, body: Any, row: SourceRow | None) -> None:
-    """409 for a `live` that is not open yet, 422 for projects that the source does not read.
+    """409 where `live` is not allowed yet, 422 for projects that the source does not read.
 
-    `body` is the source as it is to be, `row` as it is, None for a new one.
+    `body` is the source as it will be, `row` as it is, None for a new one.
     """
     if body.notices.mode == "live":
         await _check_live(session, body, row)
@@ -26,7 +26,7 @@ async def check_notices(session: AsyncSession, body: Any, row: SourceRow | None)
 
 
 async def _check_live(session: AsyncSession, body: Any, row: SourceRow | None) -> None:
-    """Beyond this machine a full run has to have succeeded in shadow, on the same tracker."""
+    """409 for a tracker beyond this machine, until a full run of it has succeeded in shadow."""
     if is_loopback(body.base_url):
         return
     tracker = tracker_id(body.kind, body.base_url)
@@ -48,9 +48,9 @@ async def _check_live(session: AsyncSession, body: Any, row: SourceRow | None) -
 
 def _way_to_live(name: str, tracker: str) -> str:
     return (
-        f"`live` is not open yet for {tracker}: first a sync in full has to succeed in shadow. Send "
+        f"`live` is not allowed yet for {tracker}: first a full sync has to succeed in shadow. Send "
         '{"notices": {"mode": "shadow"}}, then POST '
-        f'/api/v1/sources/{name}/sync with {{"mode": "full"}}, and look at what would be written with '
+        f'/api/v1/sources/{name}/sync with {{"mode": "full"}}, and see what would be written with '
         f"GET /api/v1/notices?source={name}. Then set `live`, with `projects` for some projects only."
     )
 
@@ -59,21 +59,21 @@ def _way_to_live(name: str, tracker: str) -> str:
 
 
 async def _check_projects(session: AsyncSession, body: Any, row: SourceRow | None) -> None:
-    """Names that are new in the list, and all when it becomes `live`, are of projects the source reads."""
+    """New names in the list, and all names when it becomes `live`, must be projects that the source reads."""
     asked: Sequence[str] = body.notices.projects or ()
     before = () if row is None else row.notices.get("projects") or ()
     becomes_live = body.notices.mode == "live" and (row is None or row.notices["mode"] != "live")
-    stood = set() if becomes_live else {name.lower() for name in before}
+    kept = set() if becomes_live else {name.lower() for name in before}
     rows: Sequence[SourceProjectRow] = ()
     if row is not None:
         of_source = select(SourceProjectRow).where(SourceProjectRow.source_id == row.id)
         rows = (await session.scalars(of_source.order_by(SourceProjectRow.key))).all()
     known = {project.key.lower() for project in rows}
-    # Only a whole listing, of what the source is to read, tells that a project is not there.
+    # Only a complete listing of what the source will read shows that a project does not exist.
     whole = row is not None and bool(rows) and all(project.problem is None for project in rows)
     whole = whole and row is not None and _reads(body) == (row.scope, row.tracker)
     for name in asked:
-        if name.lower() in known | stood or (body.scope.covers(name) and not whole):
+        if name.lower() in known | kept or (body.scope.covers(name) and not whole):
             continue
         raise invalid("notices.projects", _unknown(name, [project.key for project in rows]))
 

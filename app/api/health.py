@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can work. No token."""
+"""Whether the process is alive, and whether it can work. No token is needed."""
 
 from __future__ import annotations
 

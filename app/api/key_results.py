@@ -1,4 +1,4 @@
-"""Key results: how far an objective is reached, and what epics are linked to."""
+"""Key results: they measure how far an objective is reached, and epics are linked to them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow
 
 router = APIRouter(tags=["goals"])
 
-# Verdicts and findings rest on these; a title or a metric changes neither.
+# Alignments and findings depend on these; a title or a metric changes neither.
 EVALUATION_FIELDS = {"key", "state"}
 
 KeyResultPatch = Annotated[
@@ -97,7 +97,7 @@ async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]
 
 
 async def _links(session: AsyncSession, ids: Sequence[int]) -> dict[int, int]:
-    """How many links of epics that are in the lists lead to each."""
+    """How many links each has; the links of removed epics do not count."""
     counts = await session.execute(
         select(LinkRow.key_result_id, func.count())
         .join(EpicRow, EpicRow.id == LinkRow.epic_id)
@@ -124,7 +124,7 @@ async def _read(runtime: Runtime, session: AsyncSession, row: KeyResultRow) -> K
 async def create_key_result(
     key: KeyInPath, body: KeyResultIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> KeyResultOut:
-    """Where tickets name its key already, their epics are judged again."""
+    """Epics whose tickets name its key already are evaluated again."""
     await lock_goals_exclusive(session)
     objective = await goal_at(session, ObjectiveRow, key)
     own_key = await key_for(session, KeyResultRow, body.key)
@@ -182,8 +182,8 @@ async def change_key_result(
     session: SessionDep,
     if_match: IfMatch = None,
 ) -> KeyResultOut:
-    """A change of key or state has judged again the epics linked to it or naming the old key or the new,
-    in the runs that `Northing-Runs` names; any other change judges nothing.
+    """A change of key or state has the epics evaluated again that are linked to it or name its old or new
+    key, in the runs that `Northing-Runs` names; any other change has no effect on epics.
     """
     await lock_goals_exclusive(session)
     row = await goal_at(session, KeyResultRow, key)
@@ -208,7 +208,7 @@ async def change_key_result(
 async def delete_key_result(
     key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> None:
-    """Its check-ins go with it. 409 while links or rules lead to it."""
+    """Its check-ins are deleted too. 409 while links or rules refer to it."""
     await lock_goals_exclusive(session)
     row = await goal_at(session, KeyResultRow, key)
     mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)

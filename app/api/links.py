@@ -1,4 +1,4 @@
-"""Links by hand. A change is judged before the answer goes out."""
+"""Manual links. A change is evaluated before the answer is sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EpicRefIn(Body):
     key: str = Field(
         max_length=300,
         pattern=r"^[^\x00]*$",
-        description="The epic's key; a former one will do.",
+        description="The epic's key, or a former one.",
         examples=["SHOP-12"],
     )
 
@@ -52,7 +52,7 @@ class LinkIn(Body):
 
 
 async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[LinkOut]:
-    """The links `rows` names as they stand among those of their epics."""
+    """The links of `rows`. All links of their epics are read, because these decide which one is primary."""
     ids = [row.id for row in rows]
     all_of_epics = await session.execute(
         select(LinkRow, EpicRow.key, SourceRow.name)
@@ -73,7 +73,7 @@ async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[Link
     "",
     status_code=201,
     summary="Link an epic to a key result",
-    responses={200: {"model": LinkOut, "description": "It was linked already."}, **answers()},
+    responses={200: {"model": LinkOut, "description": "The link existed already."}, **answers()},
 )
 async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, caller: CallerDep) -> LinkOut:
     async with runtime.sessions.begin() as session:
@@ -131,7 +131,7 @@ async def list_links(
 
 @router.delete("/{id}", status_code=204, summary="Take a link by hand back", responses=answers(404, 409))
 async def delete_link(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> Response:
-    """409 for a link that a rule or the ticket makes, saying where to change it."""
+    """409 for a link that a rule, the ticket or a parent makes; the answer says where to change it."""
     async with runtime.sessions.begin() as session:
         set_actor(session, caller.who)
         await lock_goals_exclusive(session)
@@ -152,7 +152,7 @@ async def _where_to_change(session: AsyncSession, row: LinkRow) -> str:
     if row.origin == "rule":
         rule = None if row.rule_id is None else await session.get(RuleRow, row.rule_id)
         name = f" {rule.name!r} (/api/v1/rules/{rule.id})" if rule is not None else ""
-        return f"The rule{name} makes this link; change the rule, or link the epic by hand."
+        return f"The rule{name} makes this link; change the rule, or link the epic manually."
     if row.origin == "ticket":
         return "The ticket itself makes this link; remove its `Key-Result:` line or `kr:` label there."
     return "The parent's link is inherited; change it on the parent."

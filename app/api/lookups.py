@@ -1,4 +1,4 @@
-"""Rows by the names people use: a key in any case, an epic by a key it had before."""
+"""Rows found by the names that people use: keys in any case, epics also by their former keys."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def key_result_in(session: AsyncSession, key: str, field: str) -> KeyResul
 
 
 async def find_epic(session: AsyncSession, source: SourceRow, key: str) -> EpicRow | None:
-    """By its present key, else by one it had before; one that is in no list any more too."""
+    """The epic by its present key, else by a former one; it may be removed."""
     lower = key.lower()
     former = select(EpicKeyHistoryRow.epic_id).where(
         EpicKeyHistoryRow.source_id == source.id, EpicKeyHistoryRow.key == lower
@@ -61,7 +61,7 @@ async def find_epic(session: AsyncSession, source: SourceRow, key: str) -> EpicR
 
 
 async def epic_in(session: AsyncSession, source: str, key: str, field: str) -> tuple[SourceRow, EpicRow]:
-    """422 on `field.source` or `field.key` where there is no such epic in any list."""
+    """422 on `field.source` or `field.key` where there is no such epic, or it is removed."""
     held = await source_in(session, source, f"{field}.source")
     row = await find_epic(session, held, key)
     if row is None or row.removed_at is not None:

@@ -1,4 +1,4 @@
-"""What a monitoring system reads. No token: it holds counts and the names of sources, nothing of a ticket."""
+"""What a monitoring system reads. No token is needed: only counts and names of sources, no ticket content."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ northing_epics{alignment="unaligned",source="acme-jira"} 12.0
     },
 )
 async def metrics(request: Request, runtime: RuntimeDep) -> PlainTextResponse:
-    """Prometheus' text format. While the database is away only this process's own metrics are there, and
-    `northing_database_up` is 0. Figures of the database may be five seconds old."""
+    """Prometheus' text format. While the database is unreachable, only this process's own metrics are shown,
+    and `northing_database_up` is 0. Figures from the database may be five seconds old."""
     found: Metrics = request.app.state.metrics
     return PlainTextResponse(await found.scrape(runtime, request.app.state.intake))

@@ -1,4 +1,4 @@
-"""Notices: what Northing says, or would say, on each ticket."""
+"""Notices: the comment that Northing has, or would have, on each ticket."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ async def list_notices(
     if step.filters["state"] is not None:
         query = query.where(NoticeRow.state == step.filters["state"])
     if step.filters["source"] is not None:
-        held = await source_in(session, step.filters["source"], "source")
-        query = query.where(EpicRow.source_id == held.id)
+        source_row = await source_in(session, step.filters["source"], "source")
+        query = query.where(EpicRow.source_id == source_row.id)
     rows, following = await page_of(session, query, NoticeRow.id, step)
     found = await load_records(session, [epic for _, epic, _ in rows])
     texts = await unwritten_texts(runtime, session, found, runtime.clock())
@@ -53,12 +53,12 @@ async def list_notices(
 
 
 class ApproveIn(Body):
-    """Exactly one of both."""
+    """Exactly one of `run` and `ids`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"run": 12}, {"ids": [3, 4]}]})
 
     run: int | None = Field(
-        None, ge=1, lt=2**63, description="All that the guard or the cap holds of this run."
+        None, ge=1, lt=2**63, description="All that the burst guard or the daily cap holds of this run."
     )
     ids: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(
         None, min_length=1, max_length=500, description="These notices."
@@ -72,20 +72,20 @@ class ApproveIn(Body):
 
 
 class Skipped(BaseModel):
-    id: int = Field(description="The notice's.")
+    id: int = Field(description="The notice's id.")
     reason: str = Field(description="Why it was not approved.")
 
 
 class ApprovedOut(BaseModel):
     approved: int = Field(
-        description="Notices let go; each is fetched and judged again before it is written."
+        description="Notices released; each ticket is fetched and evaluated again before it is written."
     )
-    skipped: list[Skipped] = Field(description="Notices that were not, by id.")
+    skipped: list[Skipped] = Field(description="Notices that were not released, by id.")
 
 
 @router.post("/approve", status_code=202, summary="Let held notices go")
 async def approve_notices(body: ApproveIn, runtime: RuntimeDep, session: SessionDep) -> ApprovedOut:
-    """Past the guard and the day's cap, never past the tracker's limits; only what these two hold."""
+    """Releases only what the burst guard or the daily cap holds. The tracker's own limits still apply."""
     if body.run is not None:
         if await session.get(RunRow, body.run) is None:
             raise invalid("run", f"there is no run {body.run}")

@@ -34,7 +34,7 @@ from mappings.tables import CycleRow, KeyResultRow, ObjectiveRow
 router = APIRouter(prefix="/objectives", tags=["goals"])
 Parent = aliased(ObjectiveRow, name="parent")
 
-# Verdicts and findings rest on these; titles, people and weights change neither.
+# Alignments and findings depend on these; titles, people and weights change neither.
 EVALUATION_FIELDS = {"key", "state", "visibility", "public_label", "cycle_id"}
 
 ObjectivePatch = Annotated[
@@ -94,9 +94,9 @@ async def create_objective(
 async def list_objectives(
     session: SessionDep,
     cycle: Annotated[Key | None, Query(description="The key of a cycle.")] = None,
-    parent: Annotated[Key | None, Query(description="The key of the objective they serve.")] = None,
+    parent: Annotated[Key | None, Query(description="The key of the objective above them.")] = None,
     state: Annotated[GoalState | None, Query(description="In this state.")] = None,
-    driver: Annotated[Driver | None, Query(description="That help the business so.")] = None,
+    driver: Annotated[Driver | None, Query(description="With this driver.")] = None,
     visibility: Annotated[Visibility | None, Query(description="With this visibility.")] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
@@ -142,8 +142,8 @@ async def change_objective(
     session: SessionDep,
     if_match: IfMatch = None,
 ) -> ObjectiveOut:
-    """A change of key, state, visibility, public label or cycle has the epics of its key results judged
-    again, in the runs that `Northing-Runs` names; any other change judges nothing.
+    """A change of key, state, visibility, public label or cycle has the epics of its key results evaluated
+    again, in the runs that `Northing-Runs` names; any other change has no effect on epics.
     """
     await lock_goals_exclusive(session)
     row = await goal_at(session, ObjectiveRow, key)
@@ -161,7 +161,7 @@ async def change_objective(
 
 @router.delete("/{key}", status_code=204, summary="Delete an objective", responses=answers(404, 409))
 async def delete_objective(key: KeyInPath, session: SessionDep) -> None:
-    """409 while it has key results or objectives under it; nothing is linked to it otherwise."""
+    """409 while it has key results or objectives under it; nothing else refers to it."""
     await lock_goals_exclusive(session)
     row = await goal_at(session, ObjectiveRow, key)
     below = select(ObjectiveRow.key).where(ObjectiveRow.parent_id == row.id).order_by(ObjectiveRow.id)
@@ -183,7 +183,7 @@ async def _columns(
     cycle = None if body.cycle is None else await goal_in(session, CycleRow, body.cycle, "cycle")
     parent = None if body.parent is None else await goal_in(session, ObjectiveRow, body.parent, "parent")
     if row is not None and parent is not None and await _is_above(session, row.id, parent.id):
-        raise invalid("parent", f"{parent.key} is {row.key} or lies under it; choose one that does not")
+        raise invalid("parent", f"{parent.key} is {row.key} or is under it; choose one that is not")
     return {
         **body.model_dump(exclude={"cycle", "parent"}),
         "key": key,

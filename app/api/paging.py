@@ -1,6 +1,6 @@
 """Lists: `limit`, an opaque `cursor` that holds the filters, and `next`.
 
-A list goes by id, so a row that exists during the whole walk comes exactly once.
+A list is ordered by id, so a row that exists while all pages are read is returned exactly once.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ DIGEST = 6
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="How many items at most.")]
 CursorParameter = Annotated[
-    str | None, Query(max_length=4000, description="`next` of the page before; it holds the filters.")
+    str | None, Query(max_length=4000, description="`next` of the previous page; it holds the filters.")
 ]
 
 
 class Page(BaseModel, Generic[Item]):
     items: list[Item] = Field(description="The items of this page.")
-    next: str | None = Field(description="Send it as `cursor` for the page after; null on the last.")
+    next: str | None = Field(description="Send it as `cursor` to get the next page; null on the last.")
 
 
 def _digest(packed: bytes) -> bytes:
-    """No secret: it tells a cursor that was changed on its way or made by hand, so that the filters in
-    one need no second check."""
+    """Not a secret: it detects a cursor that was changed on its way or made up by a caller, so the filters
+    in a cursor need no second check."""
     return hashlib.blake2b(packed, digest_size=DIGEST).digest()
 
 
@@ -47,7 +47,7 @@ def _encode(after: int, filters: dict[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """One step of a list: the `filters` in force are those of the cursor, where there is one."""
+    """The query of one page: `filters` are those of the cursor, if there is one, else those of the call."""
 
     limit: int
     after: int
@@ -55,7 +55,7 @@ class ListQuery:
 
 
 def list_query(cursor: str | None, limit: int, **filters: str | int | bool | None) -> ListQuery:
-    """Raises 422 for a cursor that is not ours, belongs to another list or contradicts `filters`."""
+    """Raises 422 for a cursor that Northing did not make, of another list or against `filters`."""
     if cursor is None:
         return ListQuery(limit, 0, filters)
     after, held = _decode(cursor, filters)
@@ -63,7 +63,7 @@ def list_query(cursor: str | None, limit: int, **filters: str | int | bool | Non
 
 
 def _decode(cursor: str, filters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Where to go on and with which filters; 422 for a cursor that is not ours or contradicts the query."""
+    """The id to continue after, and the filters; 422 as in `list_query`."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         raw = base64.b64decode(padded, altchars=b"-_", validate=True)
@@ -71,7 +71,7 @@ def _decode(cursor: str, filters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         raw = b""
     packed = raw[DIGEST:]
     if not packed or _digest(packed) != raw[:DIGEST]:
-        raise invalid("cursor", "is not one of ours; start again without it")
+        raise invalid("cursor", "is not a cursor that Northing made; start again without it")
     after, held = json.loads(packed)
     if held.keys() != filters.keys():
         raise invalid("cursor", "belongs to another list; start again without it")
@@ -89,7 +89,7 @@ async def page_of(
     *,
     newest_first: bool = False,
 ) -> tuple[Sequence[Any], str | None]:
-    """The rows of one page and `next`. `query` is filtered already."""
+    """The rows of one page and the cursor of the next, None on the last. `query` is filtered already."""
     limit, after, filters = step.limit, step.after, step.filters
     if newest_first:
         query = query.order_by(id_column.desc())

@@ -44,7 +44,7 @@ async def get_policy(response: Response, session: SessionDep) -> Policy:
 async def replace_policy(
     body: Policy, response: Response, runtime: RuntimeDep, session: SessionDep, if_match: IfMatch = None
 ) -> Policy:
-    """Answered at once; the header `Northing-Runs` names the runs that judge the projects it changes."""
+    """Answers at once; the header `Northing-Runs` names the runs that evaluate the affected projects."""
     await lock_goals_exclusive(session)
     row = await _row(session)
     check_version(row.policy_version, if_match)
@@ -60,11 +60,11 @@ async def change_policy(
     session: SessionDep,
     if_match: IfMatch = None,
 ) -> Policy:
-    """JSON merge patch: what is left out stays, null takes back."""
+    """JSON merge patch: a member that is left out stays as it is, null restores its default."""
     await lock_goals_exclusive(session)
     row = await _row(session)
     check_version(row.policy_version, if_match)
-    # `since` may be null on purpose, which a merge patch alone could not say.
+    # `since` may be null on purpose, which a merge patch alone cannot express.
     new = validated(Policy, _merged(Policy.model_validate(row.policy).model_dump(mode="json"), body))
     await _put(runtime, session, row, new, response)
     return new

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: what is wrong, with which field, and the way out."""
+"""Errors as RFC 9457 problem documents: what is wrong, with which field, and what to do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ProblemDocument(BaseModel):
     """RFC 9457."""
 
     type: str = Field(
-        description="The kind of problem; `about:blank`: the status says it.", examples=["about:blank"]
+        description="The kind of problem; `about:blank`: see the status.", examples=["about:blank"]
     )
     title: str = Field(description="The status in words.", examples=["Unprocessable Content"])
     status: int = Field(description="The HTTP status.", examples=[422])
@@ -50,7 +50,7 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(Exception):
-    """An answer other than success. `errors` are pairs of a field and what is wrong with it."""
+    """Becomes an error answer. `errors` are pairs of a field and what is wrong with it."""
 
     def __init__(
         self,
@@ -104,19 +104,19 @@ def _answer(
 
 
 def _short(text: str, most: int) -> str:
-    """What was sent is said back, and must not come back manifold."""
+    """Cut off, because an error repeats what the caller sent, perhaps many times."""
     return storable(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[str, str]]:
-    """Pydantic's findings as pairs of a dotted field and a message, without what was sent."""
+    """Pydantic's errors as pairs of a dotted field and a message, without the values that were sent."""
     found: list[tuple[str, str]] = []
     for item in error.errors():
         location = [str(part) for part in item["loc"]]
         if location and location[0] in ("body", "query", "path", "header"):
             location = location[1:]
         if location and location[0] in KINDS:
-            # Which of the bodies was taken, by its `kind`; no member of it.
+            # The `kind` by which the model was chosen; it is not a member of the body.
             location = location[1:]
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "json_invalid":
@@ -140,10 +140,10 @@ def _pattern_in_words(pattern: str) -> str | None:
 
 
 def _methods_at(request: Request) -> set[str]:
-    """All that the address takes. The error itself knows those of the first of its routes only."""
+    """All methods of the address. The error itself knows only those of the first matching route."""
     routes = iter_route_contexts(request.app.routes)
     here = [route for route in routes if route.path_regex.match(request.scope["path"])]
-    # What is mounted there, files, names none.
+    # A mount, such as the static files, names no methods.
     return {method for route in here for method in route.methods or ("GET", "HEAD")}
 
 
@@ -159,7 +159,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        if error.status_code == 400:  # FastAPI's word for a body that it cannot even decode
+        if error.status_code == 400:  # FastAPI's answer to a body that it cannot decode
             return _answer(422, f"body: {NOT_JSON}", [("body", NOT_JSON)])
         headers = dict(error.headers) if error.headers else None
         if error.status_code == 405:

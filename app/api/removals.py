@@ -1,4 +1,4 @@
-"""A person's word for what the drop guard held."""
+"""A person allows the removals that the drop guard held."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mappings.tables import UNFINISHED_STATES, HeldRemovalRow, RunRow, SourceRow
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
-IN_FULL = "Sync in full again and look at how that ends."
+IN_FULL = "Run a full sync again and see how it ends."
 
 
 @router.post(
@@ -26,14 +26,14 @@ IN_FULL = "Sync in full again and look at how that ends."
     responses=answers(404, 409),
 )
 async def accept_removals(id: RowId, runtime: RuntimeDep, session: SessionDep) -> RunOut:
-    """A new full run takes out what run `id` did not meet; the same run when asked again.
+    """Opens a full run that removes the epics that run `id` did not meet; called again, returns the same run.
 
-    Each ticket is asked for by its id once more, so one that is there after all stays, and what is missing
-    beyond those passes the drop guard anew. 409 for a run the guard held nothing in, and once a later run
-    has read the source in full. Where the run that was to do it failed, asking again opens another.
+    The run asks for each ticket by its id once more, so an epic that is there after all stays. Other missing
+    epics pass the drop guard again. 409 for a run in which the guard held nothing, and once a later run has
+    read the source in full. If the run that was opened failed, the next call opens another.
     """
     run = await session.get(RunRow, id)
-    # Locked as whoever opens or ends a run of this source locks it: what we see of its runs stays so.
+    # The lock that opening and ending a run take too, so the runs of this source do not change meanwhile.
     gate = select(SourceRow).where(SourceRow.id == (None if run is None else run.source_id))
     source = (await session.scalars(gate.with_for_update(key_share=True))).one_or_none()
     if run is None or source is None:
@@ -46,7 +46,7 @@ async def accept_removals(id: RowId, runtime: RuntimeDep, session: SessionDep) -
     if done is not None:
         done.accepts_run_id = None
         await session.flush()
-    # Not a run that reads already: it may have come to its findings without this word.
+    # Not a run that reads already: it may have decided on removals before they were allowed.
     opened = await open_run(session, source.id, "full", runtime.clock(), afresh=True)
     opened.accepts_run_id = run.id
     await session.flush()
@@ -64,7 +64,7 @@ async def _check_held(session: AsyncSession, run: RunRow, source: SourceRow) -> 
     later = (
         select(RunRow)
         .where(RunRow.source_id == source.id, RunRow.mode == "full", RunRow.id > run.id)
-        # One that failed or was broken off says nothing of what is gone.
+        # A run that failed, or ended because the source was changed, does not tell what is gone.
         .where(RunRow.state.in_(("succeeded", "partial")))
         .where(func.coalesce(RunRow.error["code"].astext, "") != "changed")
         .order_by(RunRow.id.desc())
@@ -78,7 +78,7 @@ async def _check_held(session: AsyncSession, run: RunRow, source: SourceRow) -> 
         )
     held = select(HeldRemovalRow.remote_id).where(HeldRemovalRow.run_id == run.id).limit(1)
     if run.tracker != source.tracker or (await session.scalars(held)).first() is None:
-        raise Problem(409, f"What run {run.id} held is not known for the source's present tracker. {IN_FULL}")
+        raise Problem(409, f"Run {run.id} holds nothing for the source's present tracker. {IN_FULL}")
 
 
 def _code(run: RunRow) -> str | None:

@@ -1,4 +1,4 @@
-"""Rules: which epics count towards which key result without anybody linking them."""
+"""Rules: conditions that link epics to key results, so that a person need not link each one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ router = APIRouter(prefix="/rules", tags=["rules"])
 EXAMPLE = {"all": [{"project": ["SHOP"]}, {"any": [{"label": ["growth*"]}, {"title": "(?i)checkout"}]}]}
 
 
-MOST_RULES = 2_000  # each judging reads all of them
+MOST_RULES = 2_000  # each evaluation reads all of them
 Priority = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
 
 
@@ -49,38 +49,38 @@ class RuleIn(Body):
         examples=[EXAMPLE],
     )
     key_result: Key = Field(description="The key of the key result.", examples=["KR-3"])
-    priority: Priority = Field(100, description="The lowest is asked first, then the oldest.")
+    priority: Priority = Field(100, description="The lowest is tried first, then the oldest.")
     enabled: bool = Field(True, strict=True, description="A disabled rule links nothing.")
 
 
 class RulePatch(Body):
-    """JSON merge patch, but for `when`: a condition is replaced whole."""
+    """JSON merge patch, except for `when`: the condition is replaced as a whole."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"priority": 10, "enabled": True}]})
 
     name: Line | None = Field(None, description="Unique, in any case.")
     when: dict[str, Any] | None = Field(None, description="The whole condition.", examples=[EXAMPLE])
     key_result: str | None = Field(None, description="The key of the key result.")
-    priority: Priority | None = Field(None, description="The lowest is asked first.", examples=[10])
+    priority: Priority | None = Field(None, description="The lowest is tried first.", examples=[10])
     enabled: bool | None = Field(None, strict=True, description="A disabled rule links nothing.")
 
 
 class RuleOut(BaseModel):
-    id: int = Field(description="Of rules with one priority the lowest id is asked first.")
+    id: int = Field(description="Among rules of the same priority the lowest id is tried first.")
     name: str = Field(description="Unique, in any case.")
     when: dict[str, Any] = Field(description="The condition.")
     says: str = Field(description="The condition in words.")
     key_result: str = Field(description="The key of the key result.")
-    priority: int = Field(description="The lowest is asked first.")
+    priority: int = Field(description="The lowest is tried first.")
     enabled: bool = Field(description="A disabled rule links nothing.")
 
 
 async def _present(session: AsyncSession, rows: Sequence[RuleRow]) -> list[RuleOut]:
-    expected = {row.key_result_id for row in rows}
+    key_result_ids = {row.key_result_id for row in rows}
     keys = {
         id: key
         for id, key in await session.execute(
-            select(KeyResultRow.id, KeyResultRow.key).where(KeyResultRow.id.in_(expected))
+            select(KeyResultRow.id, KeyResultRow.key).where(KeyResultRow.id.in_(key_result_ids))
         )
     }
     return [
@@ -108,17 +108,17 @@ async def _checked(session: AsyncSession, body: RuleIn, itself: int | None) -> i
         condition = parse_condition(body.when)
     except BadCondition as error:
         raise invalid(error.path, error.message) from None
-    asked: set[str] = set()
+    read_fields: set[str] = set()
     for epics in await session.scalars(select(SourceRow.epics)):
-        asked.update(epics.get("fields") or ())
-    for name in sorted(fields(condition) - asked):
+        read_fields.update(epics.get("fields") or ())
+    for name in sorted(fields(condition) - read_fields):
         raise invalid("when", f"asks for field {name!r}, which no source reads; add it to its epics.fields")
     return (await key_result_in(session, body.key_result, "key_result")).id
 
 
 @router.post("", status_code=201, summary="Add a rule", responses=answers(409))
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
-    """Answered at once; the header `Northing-Runs` names the runs that judge what it matches."""
+    """Answers at once; the header `Northing-Runs` names the runs that evaluate the matching epics."""
     await lock_goals_exclusive(session)
     if (await session.scalars(select(func.count()).select_from(RuleRow))).one() >= MOST_RULES:
         raise Problem(409, f"There are {MOST_RULES} rules; delete one, or let one rule list more values.")

@@ -28,13 +28,13 @@ RowId = Annotated[int, Path(ge=1, lt=2**63, description="The id, as lists show i
 
 
 class Writes(BaseModel):
-    """Comments by what became of them; `pending` are still to be written."""
+    """Comments by the result of their write; `pending` are still to be written."""
 
     pending: int = Field(0, description="Still to be written.")
     posted: int = Field(0, description="New comments.")
-    edited: int = Field(0, description="Comments given another full text.")
+    edited: int = Field(0, description="Comments that got a new full text.")
     resolved: int = Field(0, description="Comments reduced to one line.")
-    withdrawn: int = Field(0, description="Comments taken back: one line, or deleted.")
+    withdrawn: int = Field(0, description="Comments withdrawn: reduced to one line, or deleted.")
     held: int = Field(
         0, description="Notices this run held back: grace, stale data, a dispute, quiet hours, guard, cap."
     )
@@ -42,9 +42,9 @@ class Writes(BaseModel):
 
 
 class RunError(BaseModel):
-    code: str = Field(description="For programs.", examples=["unauthorized"])
+    code: str = Field(description="A code for programs.", examples=["unauthorized"])
     message: str = Field(description="What happened.")
-    what_to_do: str = Field(description="The way out, for a person.")
+    what_to_do: str = Field(description="What a person can do about it.")
 
 
 class WithdrawIn(Body):
@@ -53,34 +53,37 @@ class WithdrawIn(Body):
     delete: bool = Field(
         False,
         strict=True,
-        description="Delete the comments; where the tracker forbids it they become one line all the same.",
+        description="Delete the comments; where the tracker forbids that, each becomes one line instead.",
     )
 
 
 class RunOut(BaseModel):
-    """One sync of one source, or one judging of what a change touched."""
+    """One sync of a source, one evaluation of the epics that a change affects, or one withdrawal."""
 
     id: int = Field(description="Rises with every run.")
     source: str = Field(description="The source's name.")
-    mode: RunMode = Field(description="`judge`: opened by a change of goals, rules, links, policy or mode.")
-    state: RunState = Field(
-        description="`waiting`: a limit of the tracker; `stalled`: no sign of life, will be taken up."
+    mode: RunMode = Field(
+        description="`evaluate`: opened by webhooks, by time, or by a change of goals, rules, links, policy "
+        "or mode."
     )
-    seen: int = Field(description="Epics met in the tracker.")
+    state: RunState = Field(
+        description="`waiting`: for a tracker's limit; `stalled`: no sign of life, a worker will resume it."
+    )
+    seen: int = Field(description="Epics found in the tracker.")
     created: int = Field(description="Epics stored for the first time.")
     updated: int = Field(description="Epics whose stored facts changed.")
-    deleted: int = Field(description="Epics taken out of every list.")
-    skipped: int = Field(description="Epics that an older source holds.")
+    deleted: int = Field(description="Epics removed from every list.")
+    skipped: int = Field(description="Epics that belong to an older source.")
     requests: int = Field(description="Calls made to the tracker.")
     writes: Writes = Field(description="What this run wrote on tickets, and has still to write.")
-    waiting_until: datetime | None = Field(description="When a waiting run goes on.")
+    waiting_until: datetime | None = Field(description="When a waiting run continues.")
     started_at: datetime | None = Field(description="Null while it is queued.")
-    finished_at: datetime | None = Field(description="The end of reading and judging; writes follow.")
-    error: RunError | None = Field(description="Why it did not, or not wholly, succeed.")
+    finished_at: datetime | None = Field(description="The end of reading and evaluating; writes follow.")
+    error: RunError | None = Field(description="Why it failed, or succeeded only in part.")
 
 
 async def present(session: AsyncSession, rows: Sequence[tuple[RunRow, str]]) -> list[RunOut]:
-    """The runs with their writes counted: two statements for all."""
+    """The runs with their writes counted, in two statements for all runs."""
     writes = await claims.count_writes(session, [run.id for run, _ in rows])
     return [
         RunOut.model_validate(
@@ -143,13 +146,13 @@ async def _run_at(session: AsyncSession, id: int) -> tuple[RunRow, str]:
 async def withdraw_run(
     id: RowId, runtime: RuntimeDep, session: SessionDep, body: WithdrawIn | None = None
 ) -> RunOut:
-    """Every comment that run created becomes one line, or is deleted; what it had not written it never does.
+    """Every comment that the run created becomes one line, or is deleted; its pending writes are cancelled.
 
-    By a run of its own, the same when asked again. It is done whatever the source's mode.
+    A run of mode `withdraw` does it, whatever the source's mode; called again, returns the same run.
     """
     run, source = await _run_at(session, id)
     if run.mode == "withdraw":
-        raise Problem(409, "A withdrawal makes no comments, so there is nothing to take back.")
+        raise Problem(409, "A withdrawal makes no comments, so there is nothing to withdraw.")
     await lock_notices_of_source(session, run.source_id)
     how: WithdrawAction = "delete" if body is not None and body.delete else "edit"
     withdrawal = await request_withdrawal(session, run, how, runtime.clock())

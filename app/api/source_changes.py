@@ -1,4 +1,4 @@
-"""What it entails to make or change a source: runs to do, epics to move or to leave out."""
+"""What follows when a source is created or changed: runs to open, epics to move or to remove."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ async def start_run(runtime: Runtime, session: AsyncSession, row: SourceRow, mod
 async def follow_up(
     runtime: Runtime, session: AsyncSession, row: SourceRow, before: dict[str, Any]
 ) -> list[int]:
-    """What a change of name, scope, selector, address or mode entails; the ids of the runs it opened."""
+    """Does what a change of name, scope, schedule, address or mode requires; the ids of the opened runs."""
     opened: list[int] = []
     if before["tracker"] != row.tracker:
         await _move_epics(session, row)
-        await _name_tracker(session, row, before["tracker"])
+        await _keep_old_tracker(session, row, before["tracker"])
     if before["scope"] != row.scope:
         await _remove_projects(runtime, session, row, before["scope"])
     if before["name"] != row.name:
-        # Rules and scopes of the policy may name it.
+        # Rules, and scopes of the policy, may name the source.
         opened += await reevaluate(runtime, session, invalidate.by_source(row.id))
     elif before["notices"] != row.notices or before["scope"] != row.scope:
         opened += await reevaluate(runtime, session, invalidate.with_gap_or_notice(row.id))
@@ -57,7 +57,7 @@ def has_timetable(schedule: dict[str, Any]) -> bool:
 
 
 async def _first_run(runtime: Runtime, session: AsyncSession, row: SourceRow) -> list[int]:
-    """The run that a source starts with as soon as it has a timetable; none where it has run before."""
+    """The first run of a source that just got a timetable; none if a run has read the source before."""
     before = select(RunRow.id).where(RunRow.source_id == row.id, RunRow.mode.in_(READING_MODES)).limit(1)
     if (await session.scalars(before)).first() is not None:
         return []
@@ -75,8 +75,8 @@ async def _move_epics(session: AsyncSession, row: SourceRow) -> None:
         raise Problem(409, "Another source already holds epics of the tracker at this base_url.") from None
 
 
-async def _name_tracker(session: AsyncSession, row: SourceRow, tracker: str) -> None:
-    """A run that has begun says nothing of the new tracker, though it should end as a success."""
+async def _keep_old_tracker(session: AsyncSession, row: SourceRow, tracker: str) -> None:
+    """A full run that has begun read the old tracker: its success says nothing of the new one."""
     await session.execute(
         update(RunRow)
         .where(RunRow.source_id == row.id, RunRow.mode == "full")
@@ -88,9 +88,9 @@ async def _name_tracker(session: AsyncSession, row: SourceRow, tracker: str) -> 
 async def _remove_projects(
     runtime: Runtime, session: AsyncSession, row: SourceRow, before: dict[str, Any]
 ) -> None:
-    """A narrower scope is a person's word for the removals: no guard asks again.
+    """A person that narrows the scope wants these removals, so no drop guard holds them.
 
-    A repository that was renamed is in the scope by a name it had before; the full run knows.
+    A renamed repository may be in the scope under a former name; it is left to the full run, which knows.
     """
     model: Any = KINDS[row.kind].scope
     was, now = model.model_validate(before), model.model_validate(row.scope)

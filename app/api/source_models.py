@@ -1,4 +1,4 @@
-"""A source as it is sent and shown. Each kind of tracker brings the models of its own members."""
+"""A source as it is sent and shown. Each kind of tracker defines the models of its own members."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class Notices(Body):
 
     mode: Literal["off", "shadow", "live"] = Field(
         "shadow",
-        description="`shadow` works out every comment and writes none. `live` writes them; beyond this "
-        "machine it is 409 until a full run of the same tracker has succeeded in shadow.",
+        description="`shadow` prepares every comment and writes none. `live` writes them; for a tracker "
+        "beyond this machine it is 409 until a full run of it has succeeded in shadow.",
     )
     projects: list[Line] | None = Field(
         None,
@@ -81,14 +81,15 @@ class Notices(Body):
         10,
         strict=True,
         ge=0,
-        description="The guard: a run that would make more new comments than these makes none; all are held "
-        "until a person approves them. Judge runs count together over an hour. 0 holds every new comment.",
+        description="The burst guard: a run that would make more new comments than this makes none; all are "
+        "held until a person approves them. Runs of mode `evaluate` count together over an hour. 0 holds "
+        "every new comment.",
     )
     per_day: int = Field(
         25,
         strict=True,
         ge=0,
-        description="New comments in any 24 hours; the rest are held (reason `cap`) and come due by "
+        description="New comments in any 24 hours; the rest are held (reason `cap`) and become due by "
         "themselves, oldest first. 0 allows none. Edits and resolutions are not counted.",
     )
     max_share: float = Field(
@@ -96,20 +97,18 @@ class Notices(Body):
         strict=True,
         ge=0,
         le=1,
-        description="The guard, by project: no more than this share of its open epics get a new comment from "
-        "one run, or three where that is more.",
+        description="The burst guard, by project: no more than this share of its open epics get a new "
+        "comment from one run, or three where that is more.",
     )
 
 
 def _left_out(value: Any) -> Any:
-    """Null is as if it were not sent."""
+    """Null means the same as leaving it out."""
     return Schedule() if value is None else value
 
 
 class _SourceBody(Body):
-    name: Key = Field(
-        description="How the source is called here; unique in any case.", examples=["acme-jira"]
-    )
+    name: Key = Field(description="The name of the source; unique in any case.", examples=["acme-jira"])
     base_url: str = Field(
         max_length=2000,
         description="Jira: the site. GitHub: https://api.github.com, or https://HOST/api/v3.",
@@ -119,12 +118,12 @@ class _SourceBody(Body):
         None,
         min_length=1,
         max_length=500,
-        description="What the tracker signs its webhooks with; kept sealed, never returned. Without one none "
-        "is taken. Who guesses it can send webhooks too: take 32 random characters or more.",
+        description="What the tracker signs its webhooks with; stored encrypted, never returned. Without one "
+        "no webhook is accepted. It must be hard to guess: use 32 random characters or more.",
     )
     schedule: Annotated[Schedule, BeforeValidator(_left_out, json_schema_input_type=Schedule | None)] = Field(
         default_factory=Schedule,
-        description="When it is synced by itself; with any the first sync starts at once. Null: never.",
+        description="When it is synced automatically; the first sync then starts at once. Null: never.",
     )
     notices: Notices = Field(default_factory=Notices, description="What may be written on tickets.")
 
@@ -137,7 +136,7 @@ def _member(model: type[BaseModel], description: str) -> Any:
 
 
 def _address(kind: str) -> Any:
-    """`base_url` as its kind wants it."""
+    """`base_url`, checked by the rules of its kind."""
     info = _SourceBody.model_fields["base_url"]
     return (Annotated[str, *info.metadata, AfterValidator(partial(check_base_url, kind))], info)
 
@@ -184,16 +183,16 @@ else:
 
 
 class SourcePatch(Body):
-    """JSON merge patch. `credentials` are replaced whole; a new `base_url` needs them beside it."""
+    """JSON merge patch. `credentials` are replaced whole; a new `base_url` needs them in the same patch."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"scope": {"projects": ["SHOP"]}}]})
 
     name: Key | None = Field(None, description="Another name.")
-    base_url: str | None = Field(None, description="Another address; needs `credentials` beside it.")
-    credentials: dict[str, Any] | None = Field(None, description="As on creation, whole.")
+    base_url: str | None = Field(None, description="Another address; needs `credentials` in the same patch.")
+    credentials: dict[str, Any] | None = Field(None, description="All members, as on creation.")
     scope: dict[str, Any] | None = Field(None, description="Members to change.")
     epics: dict[str, Any] | None = Field(None, description="Members to change.")
-    webhook_secret: str | None = Field(None, description="Null takes it away.")
+    webhook_secret: str | None = Field(None, description="Null removes it.")
     schedule: dict[str, Any] | None = Field(None, description="Members to change.")
     notices: dict[str, Any] | None = Field(
         None, description="Members to change.", examples=[{"mode": "live", "projects": ["SHOP"]}]
@@ -206,15 +205,15 @@ class CredentialsOut(BaseModel):
 
 class Health(BaseModel):
     state: Literal["unknown", "ok", "degraded", "failing"] = Field(
-        description="The worst of all that is the matter; `unknown` before the first reading run, `degraded` "
-        "where a part does not work, the tracker is away or a person is waited for, `failing` where the last "
-        "run failed, credentials are refused, the tracker has been away for 15 minutes since a run began and "
-        "nothing was read yet, or nobody works."
+        description="The worst of all problems; `unknown` before the first run that reads, `degraded` where "
+        "a part does not work, the tracker is unreachable or a person must act, `failing` where the last run "
+        "failed, credentials are refused, the tracker has been unreachable for 15 minutes since a run began "
+        "and nothing was read yet, or no worker runs."
     )
-    message: str = Field(description="What is the matter, the worst first.")
-    what_to_do: str = Field(description="The way out, for a person, in the same order.")
+    message: str = Field(description="The problems, the worst first.")
+    what_to_do: str = Field(description="What a person can do about them, in the same order.")
     checked_at: datetime | None = Field(
-        description="When the last run said how it fared; all else is as of now."
+        description="When the last run recorded its result; all else is as of now."
     )
     unknown_deliveries: int = Field(
         description="Webhooks of the past 90 days whose event or action this version does not know."
@@ -230,19 +229,19 @@ class SourceOut(BaseModel):
     epics: dict[str, Any] = Field(description="What counts as an epic.")
     webhook_url: str = Field(description="Where the tracker is to send its webhooks.")
     webhook_secret_set: bool = Field(description="Whether one is stored.")
-    schedule: Schedule = Field(description="When it is synced by itself.")
+    schedule: Schedule = Field(description="When it is synced automatically.")
     notices: Notices = Field(description="What may be written on its tickets.")
     health: Health = Field(description="Whether it can be read, and what to do if not.")
     last_run: RunOut | None = Field(description="The newest run, whatever its mode.")
     disconnecting_at: datetime | None = Field(
-        description="Since when it is being disconnected: it goes once our comments are taken back."
+        description="Since when it is being disconnected: it is deleted once our comments are withdrawn."
     )
     created_at: datetime = Field(description="Epics created before this get no notice by default.")
     updated_at: datetime = Field(description="When the source was last changed.")
 
 
 def plain_secrets(model: BaseModel) -> dict[str, Any]:
-    """The members with their secrets laid open, to be sealed at once."""
+    """The members with their secrets in plain text, for the caller to encrypt at once."""
     return {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in model
     }

@@ -64,7 +64,7 @@ class SyncIn(Body):
 
     mode: Literal["incremental", "full"] = Field(
         "incremental",
-        description="`full` reads every epic whole and takes out what is gone.",
+        description="`full` reads every epic and removes those that are gone.",
         examples=["full"],
     )
 
@@ -82,8 +82,8 @@ async def _present(runtime: Runtime, session: AsyncSession, rows: Sequence[Sourc
     names = {row.id: row.name for row in rows}
     found = [(run, names[run.source_id]) for run in await session.scalars(latest)]
     shown = dict(zip((run.source_id for run, _ in found), await runs.present(session, found), strict=True))
-    fares = await health_of_sources(session, rows, runtime.clock())
-    return [_show(runtime, row, shown.get(row.id), *fares[row.id]) for row in rows]
+    health = await health_of_sources(session, rows, runtime.clock())
+    return [_show(runtime, row, shown.get(row.id), *health[row.id]) for row in rows]
 
 
 def _show(
@@ -171,7 +171,7 @@ async def change_source(
 ) -> SourceOut:
     """A wider scope or another selector starts a full run; what a narrower scope leaves out goes at once.
 
-    `live` beyond this machine is 409 until a full run of the same tracker has succeeded in shadow.
+    `live` is 409 for a tracker beyond this machine until a full run of it has succeeded in shadow.
     """
     await lock_goals_exclusive(session)
     row = await source_at(session, name, lock=True)
@@ -192,13 +192,13 @@ async def change_source(
     before = {name: getattr(row, name) for name in NEEDS_FULL_RUN}
     row.name = new.name
     _fill(runtime, row, new)
-    # Sealed anew a secret looks changed, and the audit log would say so.
+    # A secret that is encrypted again looks changed, and the audit log would say so.
     if "credentials" in patch:
         _encrypt_credentials(runtime, row, new)
         await resume_deliveries(session, row.id)
         await resume_waiting_runs(session, row.id, runtime.clock())
         await runtime.wake(session, "take_deliveries", source_id=row.id)
-    if "webhook_secret" in patch or current["webhook_secret"] is None:  # none, or no key opens it
+    if "webhook_secret" in patch or current["webhook_secret"] is None:  # there is none, or no key decrypts it
         _encrypt_secret(runtime, row, new)
     row.version, row.updated_at = row.version + 1, runtime.clock()
     opened = await follow_up(runtime, session, row, before)
@@ -213,7 +213,7 @@ async def change_source(
 async def sync_source(
     name: SourceName, runtime: RuntimeDep, session: SessionDep, body: SyncIn | None = None
 ) -> RunOut:
-    """The run that does it; the one already queued or under way where that does as much."""
+    """Returns the run that syncs: a queued or running one if it does as much, else a new one."""
     row = await source_at(session, name)
     check_stays(row)
     run = await start_run(runtime, session, row, (body or SyncIn()).mode)
@@ -243,7 +243,7 @@ def _encrypt_secret(runtime: Runtime, row: SourceRow, body: Any) -> None:
 
 
 def _current(runtime: Runtime, row: SourceRow) -> dict[str, Any]:
-    """The source as it was sent, for a merge patch. Credentials that no key opens must be in the patch."""
+    """The source as it was sent, for a merge patch. Credentials that no key decrypts must be in the patch."""
     try:
         credentials = runtime.cipher.decrypt(row.credentials)
         secret = None if row.webhook_secret is None else runtime.cipher.decrypt(row.webhook_secret)

@@ -1,4 +1,4 @@
-"""API tokens: who may do what with the API. Only the hash of a token is kept."""
+"""API tokens: each allows its user what its role allows. Only the hash of a token is stored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Name = Annotated[
     str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL_PATTERN, strip_whitespace=True)
 ]
 ROLE = "`viewer` reads; `editor` also changes goals, links, rules, policy and findings; `admin` does all."
-EXPIRES = "From then on it is refused; null: it holds until it is deleted."
+EXPIRES = "The token is refused from then on; null: it is valid until it is deleted."
 
 
 class TokenIn(Body):
@@ -34,7 +34,7 @@ class TokenIn(Body):
         }
     )
 
-    name: Name = Field(description="Who uses it; the audit log says so.", examples=["ci"])
+    name: Name = Field(description="The person or program that uses it, for the audit log.", examples=["ci"])
     role: Role = Field(description=ROLE, examples=["editor"])
     expires_at: SentMoment | None = Field(
         None, description=f"With its time zone. {EXPIRES}", examples=["2027-06-30T00:00:00Z"]
@@ -43,19 +43,19 @@ class TokenIn(Body):
 
 class _Shown(BaseModel):
     id: int = Field(description="Rises with every token.", examples=[3])
-    name: str = Field(description="Who uses it.", examples=["ci"])
+    name: str = Field(description="The person or program that uses it.", examples=["ci"])
     role: Role = Field(description=ROLE, examples=["editor"])
     expires_at: Moment | None = Field(description=EXPIRES, examples=["2027-06-30T00:00:00Z"])
     created_at: Moment = Field(description="When it was made.", examples=["2026-11-22T09:00:00Z"])
 
 
 class TokenMade(_Shown):
-    token: str = Field(description="The token itself, shown this once.", examples=["nt_…"])
+    token: str = Field(description="The token itself; it is shown only this once.", examples=["nt_…"])
 
 
 class TokenOut(_Shown):
     last_used_at: Moment | None = Field(
-        description="To the minute; null: never.", examples=["2026-11-22T09:30:00Z"]
+        description="To the minute; null: never used.", examples=["2026-11-22T09:30:00Z"]
     )
 
 
@@ -92,7 +92,7 @@ async def create_token(
 async def list_tokens(
     session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[TokenOut]:
-    """Those that have expired too, until they are deleted."""
+    """Expired tokens are listed too, until they are deleted."""
     rows, following = await page_of(session, select(TokenRow), TokenRow.id, list_query(cursor, limit))
     items = [TokenOut.model_validate(row, from_attributes=True) for (row,) in rows]
     return Page(items=items, next=following)
@@ -100,7 +100,7 @@ async def list_tokens(
 
 @router.delete("/{id}", status_code=204, summary="Delete an API token", responses=answers(404))
 async def delete_token(id: RowId, session: SessionDep) -> None:
-    """It is refused from the next request on, whichever server that reaches."""
+    """Every server refuses the token from the next request on."""
     row = await session.get(TokenRow, id)
     if row is None:
         raise not_found("token", id)

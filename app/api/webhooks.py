@@ -1,4 +1,4 @@
-"""Where trackers send webhooks. A payload is a hint: verified, stored raw, answered, worked on later."""
+"""The endpoint for webhooks. A payload is a hint: verified, stored raw, answered, and processed later."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 LARGEST = 25 * 1024 * 1024
 LARGE = 256 * 1024
-BODY_SECONDS = 20.0  # GitHub itself waits ten for its answer
+BODY_SECONDS = 20.0  # GitHub itself waits ten seconds for the answer
 NAME = 100
 EXAMPLE = {
     "action": "labeled",
@@ -53,7 +53,7 @@ class Accepted(BaseModel):
     response_model=Accepted,
     summary="Receive a webhook",
     responses=answers(400, 401, 404, 408, 413, 415, 503),
-    # Told by hand: a parameter of the function would promise a 422 that never comes.
+    # Written out: a parameter of the function would announce a 422 that never occurs.
     openapi_extra={
         "parameters": [
             {
@@ -82,8 +82,8 @@ class Accepted(BaseModel):
     },
 )
 async def receive(request: Request) -> Response:
-    """Needs no token: the signature says who sends. A repeat answers the same and does nothing, unless
-    the delivery had failed."""
+    """Needs no token: the signature proves the sender. A repeated delivery gets the same answer and has no
+    effect, unless the delivery had failed."""
     intake: Intake = request.app.state.intake
     try:
         with intake.body_budget.reserve() as reservation:
@@ -91,7 +91,7 @@ async def receive(request: Request) -> Response:
     except BudgetExhausted:
         raise Problem(
             503,
-            "Too many webhooks come at once; send it again.",
+            "Too many webhooks arrive at once; send it again.",
             headers={"Retry-After": "10", "Connection": "close"},
         ) from None
 
@@ -113,7 +113,7 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
                 if id is not None:
                     return JSONResponse({"delivery": id}, 202)
             elif afresh:
-                if body:  # an empty one is no tracker's: `northing check` asks whether the door is shut
+                if body:  # an empty one is a probe by `northing check`, not a tracker's
                     intake.record_refused(source, refused, runtime.clock())
                 raise Problem(401, refused)
     except DatabaseAway:
@@ -122,7 +122,7 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
 
 
 async def _read(source: KnownSource, body: bytes, request: Request, now: datetime) -> ReceivedDelivery:
-    """415 and 400 where it cannot be understood."""
+    """The delivery to store; 415 or 400 where the request cannot be read."""
     kind = KINDS[source.kind].webhooks
     is_form = _is_form(kind, request)
     payload = await _payload(body, is_form)
@@ -144,12 +144,12 @@ async def _read(source: KnownSource, body: bytes, request: Request, now: datetim
 
 
 async def _quick(body: bytes, call: Callable[..., T], *values: Any) -> T:
-    """What takes long over a large body is done in a thread, so that nobody else waits."""
+    """The result of `call`; for a large body it runs in a thread, so that other requests do not wait."""
     return await asyncio.to_thread(call, *values) if len(body) > LARGE else call(*values)
 
 
 async def _body(request: Request, reservation: BodyReservation) -> bytes:
-    """413 as soon as it is too long, whatever the sender said of its length; 408 where it takes too long."""
+    """413 as soon as it is too long, whatever Content-Length says; 408 where it takes too long."""
     too_long = Problem(
         413, f"A webhook may have {LARGEST // 1024**2} MB at most.", headers={"Connection": "close"}
     )
@@ -166,11 +166,11 @@ async def _body(request: Request, reservation: BodyReservation) -> bytes:
                 reservation.grow(size)
                 chunks.append(chunk)
     except ClientDisconnect:
-        raise Problem(400, "The body ended before it was whole.") from None
+        raise Problem(400, "The body ended before it was complete.") from None
     except TimeoutError:
         raise Problem(
             408,
-            f"The body was not whole after {BODY_SECONDS:g} seconds; send it again.",
+            f"The body was not complete after {BODY_SECONDS:g} seconds; send it again.",
             headers={"Connection": "close"},
         ) from None
     return b"".join(chunks)
@@ -179,13 +179,13 @@ async def _body(request: Request, reservation: BodyReservation) -> bytes:
 def _why_not_authentic(
     cipher: SecretCipher, source: KnownSource, body: bytes, request: Request
 ) -> str | None:
-    """Why this is not believed to come from the source's tracker; None where it is."""
+    """Why the webhook does not prove that the source's tracker sent it; None where it does."""
     if source.encrypted_secret is None:
         return "This source takes no webhooks: it has no webhook_secret. Give it one with PATCH."
     try:
         secret = _decrypted(cipher, source.encrypted_secret)
     except CannotDecrypt:
-        return "The source's webhook_secret cannot be opened with the present key; send it again."
+        return "The source's webhook_secret cannot be decrypted with the present key; send it again."
     header = KINDS[source.kind].webhooks.signature_header
     if signed(secret, body, request.headers.get(header)):
         return None

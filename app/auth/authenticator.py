@@ -33,11 +33,11 @@ class UnknownToken(Exception):
 
 
 class Authenticator:
-    """Lets in who has a token, and wears out who guesses one.
+    """Finds the caller of a token, and limits how often an address may guess one.
 
-    An address that failed ten times within a minute waits, with every token this process has not let
-    in within the past hour. People behind the attacker's proxy go on with theirs; guesses are not
-    even looked up. Deleted and expired tokens are refused at once: the database is asked each time.
+    After ten failures within a minute an address has to wait, with every token that this process has not
+    accepted within the past hour. So people behind the attacker's proxy go on with their tokens, and guesses
+    are not even looked up. Deleted and expired tokens are refused at once: each call asks the database.
     """
 
     def __init__(self, admin_token_hash: bytes) -> None:
@@ -46,7 +46,7 @@ class Authenticator:
         self._addresses: LatestValues[FailedLogins] = LatestValues(ADDRESSES_KEPT)
 
     async def authenticate(self, runtime: Runtime, token: str | None, host: str | None) -> Caller:
-        """Who has this token. Raises `NotKnown`, `TooManyFailures`."""
+        """The caller that has this token. Raises `UnknownToken`, `TooManyFailures`."""
         if not token:
             raise UnknownToken  # nothing was guessed, so nothing is counted
         hashed, name = token_hash(token), network_of(host)
@@ -54,7 +54,7 @@ class Authenticator:
         self._addresses.put(name, address)
         if self._is_known(hashed, runtime.clock()):
             return await self._check(runtime, hashed, address, name)
-        # One at a time, or all guesses of a burst would be looked up before the first has failed.
+        # One call at a time, or all guesses of a burst would be looked up before the first has failed.
         async with address.turn:
             now = runtime.clock()
             wait = address.wait(now)
@@ -84,7 +84,7 @@ class Authenticator:
 
 
 async def _token_owner(runtime: Runtime, hashed: bytes, now: datetime) -> Caller | None:
-    # Each statement its own transaction: one round trip, and no other for BEGIN and COMMIT.
+    # Each statement is its own transaction: one round trip, and none for BEGIN and COMMIT.
     async with runtime.engine.connect() as plain:
         connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
         columns = select(

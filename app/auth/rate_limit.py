@@ -12,13 +12,13 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-# --- the door ---------------------------------------------------------------------------------
+# --- failed logins ----------------------------------------------------------------------------
 
 MOST_FAILURES, WINDOW = 10, timedelta(minutes=1)
 
 
 class TooManyFailures(Exception):
-    """The address has to wait for `seconds`; its token was not looked at."""
+    """The address has to wait for `seconds`; its token was not checked."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many failed logins, next try in {seconds} s")
@@ -26,20 +26,20 @@ class TooManyFailures(Exception):
 
 
 class FailedLogins:
-    """When the latest logins from an address failed, oldest first."""
+    """The times of the latest failed logins from one address, oldest first."""
 
     def __init__(self) -> None:
         self._failures: deque[datetime] = deque(maxlen=MOST_FAILURES)
         self.turn = asyncio.Lock()
 
     def failed(self, now: datetime) -> int:
-        """One more; how many that makes within the window."""
+        """Record a failure; how many there are now within the window."""
         self._forget(now)
         self._failures.append(now)
         return len(self._failures)
 
     def wait(self, now: datetime) -> int:
-        """Seconds until the next try, 0 if it may be now."""
+        """Seconds until the next try is allowed, 0 if it is allowed now."""
         self._forget(now)
         if len(self._failures) < MOST_FAILURES:
             return 0
@@ -51,7 +51,7 @@ class FailedLogins:
 
 
 class LatestValues(Generic[Value]):
-    """The values used last, at most so many."""
+    """The `most` values that were put last."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -71,7 +71,7 @@ class LatestValues(Generic[Value]):
 
 
 def network_of(host: str | None) -> str:
-    """The address to count for: of IPv6 its /64, which one machine has for itself."""
+    """The address that failures count for: for IPv6 its /64 network, all of which one machine may have."""
     try:
         address = ip_address(host or "")
     except ValueError:

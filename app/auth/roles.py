@@ -53,13 +53,13 @@ OPERATIONS: dict[str, dict[str, Role]] = {
 
 
 def role_for(method: str, path: str) -> Role:
-    """The least role for an operation; one that nobody has thought of is the admin's."""
+    """The least role for an operation; `admin` for one that `OPERATIONS` does not list."""
     return OPERATIONS.get(path, {}).get(method, "admin")
 
 
 @dataclass(frozen=True)
 class Caller:
-    """`who` is how the audit log names them."""
+    """The caller of the API. `who` is its name in the audit log."""
 
     who: str
     role: Role

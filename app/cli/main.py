@@ -1,6 +1,6 @@
-"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage, a wrong setting among it.
+"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong setting.
 
-What a command needs is imported when it runs, so that `northing --help` answers at once.
+A command imports what it needs when it runs, so that `northing --help` answers at once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-db = typer.Typer(help="Look after the database.", no_args_is_help=True)
+db = typer.Typer(help="Manage the database.", no_args_is_help=True)
 cli.add_typer(db, name="db", epilog="Example: northing db upgrade")
 
 
 def main() -> None:
-    """The program `northing`: an error that a person can mend is one line, not a traceback."""
+    """The program `northing`: an error that a person can fix is printed as one line, not as a traceback."""
     try:
         cli()
     except Exception as error:
@@ -50,8 +50,8 @@ def _expected(error: Exception) -> int | None:
     return 1 if isinstance(error, (DatabaseNotReady, EmbeddedDatabaseError)) else None
 
 
-def _show_version(expected: bool) -> None:
-    if expected:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"northing {version('northing')}")
@@ -72,7 +72,7 @@ def northing(
 def demo(
     exit_after: Annotated[bool, typer.Option("--exit", help="End after the summary.")] = False,
 ) -> None:
-    """Show the main job on this machine: simulated trackers, an embedded database, no account needed.
+    """Show what Northing does: simulated trackers, an embedded database on this machine, no account needed.
 
     Serves on NORTHING_PORT or the next free port, and keeps serving until Ctrl-C.
     """
@@ -88,7 +88,7 @@ def serve(
         bool, typer.Option("--no-worker", help="Leave the jobs to `northing worker`.")
     ] = False,
 ) -> None:
-    """Migrate the database, then serve the API, do the jobs and keep the timetable, until Ctrl-C."""
+    """Migrate the database, then serve the API, run the jobs and keep the timetable, until Ctrl-C."""
     settings = _start()
     from app.server.server import serve
     from app.server.signals import run_command
@@ -102,10 +102,10 @@ def serve(
 
 @cli.command(epilog="Example: NORTHING_DATABASE_URL=postgresql://… northing worker")
 def worker() -> None:
-    """Do jobs and nothing else, beside `northing serve`: any number of these, on any machines, until Ctrl-C.
+    """Run jobs only, beside `northing serve`, until Ctrl-C. Any number of workers may run, on any machines.
 
     Waits up to a minute for the database that `northing serve` migrates. Without NORTHING_DATABASE_URL it
-    works on the embedded one, with servers that share its folder.
+    uses the embedded database, together with servers that share its folder.
     """
     settings = _start()
     from app.server.signals import run_command
@@ -118,7 +118,7 @@ def worker() -> None:
 def sync(
     source: Annotated[str, typer.Argument(help="The source's name.")],
     full: Annotated[
-        bool, typer.Option("--full", help="Read every epic whole, and take out what is gone.")
+        bool, typer.Option("--full", help="Read every epic, and remove those that are gone.")
     ] = False,
 ) -> None:
     """Sync one source now, and wait until its comments are written.
@@ -141,13 +141,13 @@ class Form(StrEnum):
 def check(
     source: Annotated[str | None, typer.Argument(help="The source's name; without it every source.")] = None,
     form: Annotated[
-        Form, typer.Option("--format", help="A table or, where nobody looks, lines; or one JSON object.")
+        Form, typer.Option("--format", help="A table on a terminal, lines elsewhere; or one JSON object.")
     ] = Form.TEXT,
 ) -> None:
     """Say what each login may do at its tracker, what it lacks, what it has and does not need, and whether
     webhooks arrive.
 
-    Writes nothing, neither to the tracker nor to the database. Ends with 1 where something is missing.
+    Writes nothing, neither to the tracker nor to the database. Exits with 1 if something is missing.
     """
     settings = _start(quiet=True)
     from app.diagnostics.check import check
@@ -160,9 +160,9 @@ def check(
 def replay(
     delivery: Annotated[int, typer.Argument(min=1, help="The delivery's id, from /api/v1/deliveries.")],
 ) -> None:
-    """Work on a stored webhook once more, and say what became of it.
+    """Process a stored webhook once more, and print the result.
 
-    Commands in a comment are not carried out a second time.
+    Commands in a comment are not executed a second time.
     """
     settings = _start(quiet=True)
     from app.cli.replay import replay
@@ -182,7 +182,7 @@ def upgrade() -> None:
 
 
 def _start(*, quiet: bool = False) -> Any:
-    """The settings, with logging set up; `quiet` leaves only errors, for commands that speak themselves."""
+    """The settings, with logging set up; `quiet` logs errors alone, for commands that print lines."""
     import logging
 
     from app import logs

@@ -1,4 +1,4 @@
-"""`northing replay`: one stored delivery, once more, in this process or by a server's worker."""
+"""`northing replay`: processes one stored delivery again, in this process or in a server's worker."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ POLL_SECONDS = 0.2
 
 
 class CannotReplay(CommandFailed):
-    """There is no such delivery, or its body is gone."""
+    """There is no such delivery, or its body is deleted."""
 
 
 async def replay(settings: Settings, delivery_id: int, print_line: Callable[[str], None]) -> int:
-    """0 where it ends `done` or `ignored`, else 1. Raises `CannotReplay` and what `server.open_runtime` raises."""
+    """0 if it ends `done` or `ignored`, else 1. Raises `CannotReplay` and what `open_runtime` raises."""
     async with database_url(settings) as url, open_runtime(settings, url) as runtime:
         await _receive_again(runtime, delivery_id)
         async with worker_running(runtime) as worker:
@@ -56,7 +56,7 @@ async def _receive_again(runtime: Runtime, delivery_id: int) -> None:
 
 
 async def _ended(runtime: Runtime, delivery_id: int) -> DeliveryRow:
-    """The delivery once nobody works on it any more; it may have to wait for its tracker."""
+    """The delivery, once it has ended or has to wait for its tracker."""
     while True:
         async with runtime.sessions() as session:
             delivery = await session.get_one(DeliveryRow, delivery_id)

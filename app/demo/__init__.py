@@ -1,1 +1,1 @@
-"""`northing demo`: the main job shown from outside, over the public API and the trackers' HTTP alone."""
+"""`northing demo`: shows what Northing does, over the public API and the trackers' HTTP alone."""

@@ -1,4 +1,4 @@
-"""Northing as anybody's program sees it: its HTTP API and a token."""
+"""Northing as any other program sees it: its HTTP API and a token."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ WAIT_SECONDS = 90
 
 
 class DemoFailed(CommandFailed):
-    """What the demo asked for, and what it was answered instead."""
+    """A step of the demo failed; the message says what was asked for and what the answer was."""
 
 
 class Api:
-    """Calls below `/api/v1`; anything but success raises `StoryFailed`."""
+    """Calls below `/api/v1`; anything but success raises `DemoFailed`."""
 
     def __init__(self, url: str, token: str) -> None:
         self._http = httpx.AsyncClient(
@@ -51,7 +51,7 @@ class Api:
             query = {"cursor": page["next"]}
 
     async def sync(self, source: str, mode: str = "incremental") -> Json:
-        """The run, once it has ended and everything it has to write is written."""
+        """Sync a source; the run once it has ended and its comments are written. Raises `DemoFailed`."""
         run = await self.post(f"sources/{source}/sync", {"mode": mode})
         deadline = time.monotonic() + WAIT_SECONDS
         while run["finished_at"] is None or run["writes"]["pending"]:
@@ -78,7 +78,7 @@ class Api:
 
 
 def synced_sentence(run: Json) -> str:
-    """What a run wrote, for the person who pressed the button."""
+    """What a run wrote, for the person that pressed `Sync now`."""
     writes = run["writes"]
     done = [
         f"{writes[kind]} {'comment' if writes[kind] == 1 else 'comments'} {kind}"

@@ -1,4 +1,4 @@
-"""The company of the demo: two simulated trackers, and its goals told to Northing through the API."""
+"""The company of the demo: two simulated trackers, and its goals, sent to Northing through the API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Trackers:
 
 
 class SyncButtons:
-    """What `Sync now` on the trackers' pages does; there is a Northing to ask only once it runs."""
+    """What `Sync now` on the trackers' pages does; `api` is None until Northing runs."""
 
     def __init__(self) -> None:
         self.api: Api | None = None
@@ -58,7 +58,8 @@ class SyncButtons:
 async def trackers_running(buttons: SyncButtons) -> AsyncIterator[Trackers]:
     """Both trackers on free ports of this machine, until the block ends."""
     site, host = jira_site(), github_host()
-    # So that Jira answers who may edit a ticket; elsewhere the account that Northing uses should be none.
+    # Only an administrator may ask Jira which accounts may edit a ticket. On a real site Northing's account
+    # should be none.
     site.administrators.add(site.bot.account_id)
     async with AsyncExitStack() as stack:
         jira_url = await stack.enter_async_context(serve(JiraTracker(site, sync_now=buttons.of(JIRA_SOURCE))))
@@ -69,7 +70,7 @@ async def trackers_running(buttons: SyncButtons) -> AsyncIterator[Trackers]:
 
 
 async def set_up(api: Api, trackers: Trackers, now: datetime) -> dict[str, int]:
-    """Tell Northing the goals, rules, policy and sources; how many of each."""
+    """Send Northing the goals, rules, policy and sources; gives how many goals and rules there are."""
     goals_of_company = goals(now)
     await api.post("cycles", goals_of_company.cycle)
     for objective in goals_of_company.objectives:
@@ -80,7 +81,7 @@ async def set_up(api: Api, trackers: Trackers, now: datetime) -> dict[str, int]:
         await api.post(f"key-results/{key}/check-ins", body)
     for rule in goals_of_company.rules:
         await api.post("rules", rule)
-    # A real team has five working days, and nothing is said of epics older than the connection.
+    # By default an epic has five working days of grace, and epics older than the connection get no comment.
     await api.patch("policy", {"grace": "PT0S", "since": None})
     for source in _sources(trackers):
         secret = secrets.token_urlsafe(24)
@@ -94,15 +95,15 @@ async def set_up(api: Api, trackers: Trackers, now: datetime) -> dict[str, int]:
 
 
 async def _send_webhooks(tracker_url: str, webhook_url: str, secret: str) -> None:
-    """What an administrator does on the tracker's own page for webhooks."""
+    """Register the webhook, as an administrator does on the tracker's own page."""
     async with httpx.AsyncClient(timeout=30) as http:
         answer = await http.put(f"{tracker_url}/-/webhook", json={"url": webhook_url, "secret": secret})
     if answer.is_error:
-        raise DemoFailed(f"{tracker_url} does not take the webhook: {answer.text}")
+        raise DemoFailed(f"{tracker_url} does not accept the webhook: {answer.text}")
 
 
 def _sources(trackers: Trackers) -> list[dict[str, Any]]:
-    # The first sync of the demo is meant to speak on every ticket at once, so the guard has to be wide.
+    # The first sync of the demo has to comment on all tickets at once, so no guard may hold its comments.
     notices = {"mode": "live", "per_run": 100, "per_day": 100, "max_share": 1.0}
     bot = trackers.jira.bot
     jira = {

@@ -28,7 +28,7 @@ def print_heading(console: Console, text: str) -> None:
 
 
 def print_projects(console: Console, epics: list[Json]) -> None:
-    """Epics seen, and how many of each project serve a goal."""
+    """A table of the epics of each project, by alignment."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     table.add_column("source")
     table.add_column("project")
@@ -48,7 +48,7 @@ def _figures(counts: list[int]) -> list[str]:
 
 
 def print_comments(console: Console, notices: list[Json], epics: list[Json]) -> None:
-    """Each comment: its ticket, how it begins, and where it stands; then the tickets without one."""
+    """Each comment: its ticket, its first line and its URL; then the unaligned tickets without one."""
     titles = {(epic["source"], epic["key"]): epic["title"] for epic in epics}
     for notice in notices:
         name = notice["epic"]
@@ -58,7 +58,7 @@ def print_comments(console: Console, notices: list[Json], epics: list[Json]) -> 
     for epic in epics:
         if epic["alignment"] == "unaligned" and (epic["source"], epic["key"]) in titles:
             _print_ticket(console, epic["key"], epic["title"])
-            console.print("    No comment: customers read along in a service desk.")
+            console.print("    No comment: customers can read it in a service desk.")
 
 
 def _print_ticket(console: Console, key: str, title: str) -> None:
@@ -68,7 +68,7 @@ def _print_ticket(console: Console, key: str, title: str) -> None:
 
 
 def first_line(body: str) -> str:
-    """How a comment begins for a person: without what GitHub does not show, and without Markdown's stars."""
+    """The first line of a comment as a person sees it: without HTML comments and Markdown's asterisks."""
     line = next(line for line in body.splitlines() if line.strip() and not line.startswith("<!--"))
     return line.replace("*", "").replace("\u2060", "")
 

@@ -1,4 +1,4 @@
-"""The demo from its first process to its last: everything is started here, shown, and taken down again."""
+"""Runs the demo: starts every part, shows what Northing does, and stops every part again."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ GITHUB_PROJECT, GITHUB_KEY_RESULT = "acme/docs", "KR-8"
 
 
 def demo_settings() -> Settings:
-    """The settings in force, but for what belongs to a real installation: database, keys and addresses."""
+    """The settings in force, without those of a real installation: database, keys and addresses."""
     return load(
         database_url=None,
         listen_url=None,
@@ -93,7 +93,7 @@ def _next_free(port: int) -> socket.socket:
 async def _running(
     settings: Settings, listener: socket.socket, console: Console
 ) -> AsyncIterator[RunningServer]:
-    """Northing on a database made anew. The port is in its name: no other demo alive has the same."""
+    """Northing on a new database. Its name holds the port, so no other running demo uses the same one."""
     name = f"northing_demo_{listener.getsockname()[1]}"
     with console.status("Starting PostgreSQL and Northing …") as waiting:
         async with embedded_server(settings) as server:
@@ -134,10 +134,10 @@ async def _api_of(northing: RunningServer) -> AsyncIterator[Api]:
 
 
 async def _tell_story(console: Console, api: Api, trackers: Trackers) -> str:
-    """The whole account; the address of the ticket that was mended in it."""
+    """Print the whole story; gives the address of the ticket that is linked in it."""
     counts = await set_up(api, trackers, datetime.now(UTC))
     known = ", ".join(f"{count} {name}" for name, count in counts.items())
-    console.print(f"Northing was told {known}, and two trackers: {' and '.join(SOURCES)}.")
+    console.print(f"Northing knows {known}, and two trackers: {' and '.join(SOURCES)}.")
     with console.status("Syncing both …"):
         runs = await asyncio.gather(*(api.sync(source, "full") for source in SOURCES))
     epics = [epic for source in SOURCES for epic in await api.every("epics", source=source)]
@@ -154,7 +154,7 @@ async def _tell_story(console: Console, api: Api, trackers: Trackers) -> str:
 
 
 async def _link_in_jira(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> str:
-    """A person ties one ticket to a key result in its text; its warning becomes one line of thanks."""
+    """A person links a ticket to a key result in its description; the warning becomes one line of thanks."""
     ticket = await _ticket_with_warning(api, JIRA_SOURCE, "SHOP", notices)
     account, line = trackers.jira.account(PERSON), f"Key-Result: {JIRA_KEY_RESULT}"
     print_heading(console, f"Now {PERSON} adds “{line}” to the description of {ticket['key']} in Jira")
@@ -179,14 +179,14 @@ async def _ticket_with_warning(api: Api, source: str, project: str, notices: lis
     epics = await api.every("epics", source=source, project=project, alignment="unaligned")
     fitting = [epic for epic in epics if epic["key"] in warned and not epic["links"]]
     if not fitting:
-        raise DemoFailed(f"No ticket of {project} was warned")
+        raise DemoFailed(f"No ticket of {project} has a warning")
     return fitting[-1]
 
 
 async def _show_answer(
     console: Console, key: str, read: Callable[[], Awaitable[list[str]]], change: Coroutine[Any, Any, None]
 ) -> None:
-    """Show our comment before the change, and after its webhook has led to another text."""
+    """Show our comment before the change, and after the webhook of the change has led to another text."""
     before = await read()
     await change
     began = time.monotonic()

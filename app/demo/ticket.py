@@ -1,4 +1,4 @@
-"""A ticket over its tracker's own REST API, as a person with an account there.
+"""What a person does on a ticket, over the tracker's own REST API.
 
 https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/ and
 https://docs.github.com/rest/issues/comments
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class _Person:
-    """One tracker for one person."""
+    """One person's access to one tracker."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -40,7 +40,7 @@ class JiraPerson(_Person):
         await self.call("PUT", f"issue/{key}", json={"fields": {"description": document}})
 
     async def comments_of(self, key: str, author: str) -> list[str]:
-        """The words of this account's comments on the ticket."""
+        """The texts of this account's comments on the ticket."""
         page = await self.call("GET", f"issue/{key}/comment")
         return [
             words(comment["body"]) for comment in page["comments"] if comment["author"]["accountId"] == author
@@ -53,7 +53,7 @@ class GitHubPerson(_Person):
         await self.call("POST", _comments(key), json={"body": text})
 
     async def comments_of(self, key: str, author: str) -> list[str]:
-        """The texts of this login's comments on the issue, without what GitHub shows nobody."""
+        """The texts of this login's comments on the issue, without what GitHub does not show."""
         page = await self.call("GET", _comments(key))
         return [
             re.sub(r"(?m)^<!--.*-->\n+|\u2060", "", comment["body"])

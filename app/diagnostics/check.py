@@ -1,6 +1,7 @@
-"""`northing check`: what each login may do, what it lacks and need not have, and whether webhooks arrive.
+"""`northing check`: what each login may do, what it lacks and does not need, and whether webhooks arrive.
 
-Reads the database, asks the trackers and our own door, and writes nowhere. It works beside servers.
+It reads the database, asks the trackers and our own webhook endpoint, and writes nothing. Servers may run
+meanwhile.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ SEND_AGAIN = (
 
 
 class NoSuchSource(CommandFailed):
-    """No source has this name; the message names those that there are."""
+    """No source has this name; the message lists the sources that exist."""
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A source, and what our own rows tell of it."""
+    """A source, and what our own rows say about it."""
 
     source: SourceRow
     webhooks: WebhookHistory
@@ -50,7 +51,7 @@ class _Known:
 
 
 async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
-    """0 where nothing is missing, else 1. Raises `NoSuchSource` and what `server.open_runtime` raises."""
+    """0 if nothing is missing, else 1. Raises `NoSuchSource` and what `open_runtime` raises."""
     async with database_url(settings) as url, open_runtime(settings, url, ready=_ready) as runtime:
         async with runtime.sessions() as session:
             await session.execute(text("SET TRANSACTION READ ONLY"))
@@ -62,7 +63,7 @@ async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
 
 
 async def _ready(url: str) -> None:
-    """Raises `DatabaseNotReady`: a check migrates nothing."""
+    """Check the schema without migrating it. Raises `DatabaseNotReady`."""
     engine = engine_for(url)
     try:
         reason = await why_not_ready(engine)
@@ -119,7 +120,7 @@ async def _load_known(session: AsyncSession, source: SourceRow) -> _Known:
 
 
 def _about_writing(known: _Known, refused_by_tracker: Collection[str]) -> Iterator[Fact]:
-    """Of projects in `told` the tracker has said by itself that nobody writes there."""
+    """Facts about writes; projects in `refused_by_tracker` are left out, as the tracker's facts name them."""
     if known.written_at is not None:
         yield Fact(
             "ok", "last write", f"A ticket was last written to at {known.written_at:%Y-%m-%d %H:%M} UTC."
@@ -127,13 +128,13 @@ def _about_writing(known: _Known, refused_by_tracker: Collection[str]) -> Iterat
     for project in known.stopped:
         if project.key in refused_by_tracker:
             continue
-        reason = project.writes_paused_reason or "it was refused again and again."
+        reason = project.writes_paused_reason or "the tracker refused it again and again."
         why = f"Northing stopped writing there: {reason}"
-        todo = "Give the right, or take the project out of the scope; see the source's health."
+        todo = "Grant the right, or remove the project from the scope; see the source's health."
         yield Fact("missing", WRITING, why, todo, (project.key,), writing=True)
 
 
-# --- from the tracker and the door -----------------------------------------------------------------
+# --- from the tracker and the webhook endpoint -----------------------------------------------------
 
 
 async def _check_source(runtime: Runtime, known: _Known) -> Checked:
@@ -167,17 +168,17 @@ async def _about_tracker(runtime: Runtime, source: SourceRow) -> list[Fact]:
 
 def _clocks(whose: str, ahead: float | None) -> Fact:
     if ahead is None:
-        return Fact("unknown", "clock", f"{whose} did not tell the time.")
+        return Fact("unknown", "clock", f"{whose} did not send its time.")
     if abs(ahead) <= APART_SECONDS:
         return Fact("ok", "clock", f"{whose} and this machine agree on the time.")
     minutes, seconds = divmod(round(abs(ahead)), 60)
     where = "ahead of" if ahead > 0 else "behind"
     why = f"{whose}'s clock is {minutes} min {seconds} s {where} this machine's."
-    return Fact("warning", "clock", why, "Keep this machine's clock by NTP; see whose is wrong.")
+    return Fact("warning", "clock", why, "Set this machine's clock by NTP; check which clock is wrong.")
 
 
 def _in_mode(fact: Fact, notices: dict[str, Any]) -> Iterator[Fact]:
-    """What is missing for writing alone is missing only where comments are written."""
+    """The fact by mode: what is needed for writing alone is missing only where comments are written."""
     if not fact.writing or fact.level != "missing":
         yield fact
         return
@@ -186,20 +187,20 @@ def _in_mode(fact: Fact, notices: dict[str, Any]) -> Iterator[Fact]:
     needed = tuple(key for key in fact.projects if live and (only is None or key.casefold() in chosen))
     if needed:
         yield replace(fact, projects=needed)
-    if spared := tuple(key for key in fact.projects if key not in needed):
+    if not_written := tuple(key for key in fact.projects if key not in needed):
         why = f"{fact.why} Nothing is written there until notices.mode is live for it."
-        yield replace(fact, level="warning", why=why, projects=spared)
+        yield replace(fact, level="warning", why=why, projects=not_written)
 
 
 def _secrets(credentials: Any) -> list[str]:
-    """Those long enough to be one; a short word would blacken half of what is said."""
+    """Those long enough to be a secret; masking a short word would mask half of the output."""
     held = credentials if isinstance(credentials, dict) else {}
     values = (value for name, value in held.items() if name not in {"type", "email"})
     return [value for value in values if isinstance(value, str) and len(value) >= SHORTEST_SECRET]
 
 
 def _without(secrets: list[str], fact: Fact) -> Fact:
-    """A tracker that repeats what it was sent must not put it on the screen."""
+    """The fact with secrets masked: a tracker may repeat in its answer what Northing sent."""
     for secret in secrets:
         fact = replace(
             fact, why=fact.why.replace(secret, "…"), what_to_do=fact.what_to_do.replace(secret, "…")

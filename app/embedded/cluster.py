@@ -1,4 +1,4 @@
-"""Making, starting and stopping one PostgreSQL. Every function here wants the data folder's lock held."""
+"""Creates, starts and stops one PostgreSQL. Call all but `answers` with the data folder's lock held."""
 
 import os
 import shutil
@@ -42,14 +42,14 @@ NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": 
 
 
 def ensure_running(folder: Folder, sockets: Path, lock: int, *, durable: bool) -> None:
-    """Join the server that answers, or make one. `lock` is the held lock's file descriptor.
+    """Use the server that answers, or start one. `lock` is the held lock's file descriptor.
 
     Raises EmbeddedDatabaseError.
     """
     if _ready(folder, sockets):
         return
     pid = _server_pid(folder)
-    if pid is not None:  # starting, recovering or stopping for an owner that died meanwhile
+    if pid is not None:  # starting, recovering or stopping for a process that died meanwhile
         _wait(lambda: _ready(folder, sockets) or not _still_starting(folder, sockets, pid), START_SECONDS)
         if _ready(folder, sockets):
             return
@@ -77,7 +77,7 @@ def stop(folder: Folder) -> None:
 
 
 def answers(path: Path) -> bool:
-    """Does a PostgreSQL answer on this socket? Needs no login, so a server full of connections answers too.
+    """Does a PostgreSQL answer on this socket? It needs no login, so a full server answers too.
 
     https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
     """
@@ -96,13 +96,13 @@ def _ready(folder: Folder, sockets: Path) -> bool:
 
 
 def _still_starting(folder: Folder, sockets: Path, pid: int) -> bool:
-    """Is waiting for this server of any use? Not if it is gone, or its socket was deleted under it."""
+    """May this server still become ready? Not if it has ended, or its socket was deleted while it runs."""
     lost = _pid_file(folder)[1] == "ready" and not (sockets / SOCKET_NAME).exists()
     return not lost and processes.is_server(pid, folder.cluster)
 
 
 def _pid_file(folder: Folder) -> tuple[int | None, str]:
-    """What postmaster.pid claims: the process and its state. A claim only, the file outlives its writer."""
+    """The process id and state in postmaster.pid. They may be outdated: the file outlives a killed server."""
     try:
         lines = (folder.cluster / "postmaster.pid").read_text().splitlines()
         return int(lines[0]), lines[7].strip() if len(lines) > 7 else "starting"
@@ -116,7 +116,7 @@ def _server_pid(folder: Folder) -> int | None:
 
 
 def create(folder: Folder, programs: Path, major: int, lock: int, *, durable: bool) -> None:
-    """Make the cluster beside its place and move it in whole: a killed initdb leaves nothing half ready."""
+    """Create the cluster under another name, then rename it: a killed initdb leaves no incomplete cluster."""
     for leftover in folder.path.glob("new-*"):
         shutil.rmtree(leftover)
     fresh = Path(tempfile.mkdtemp(prefix="new-", dir=folder.path))
@@ -136,7 +136,7 @@ def create(folder: Folder, programs: Path, major: int, lock: int, *, durable: bo
             *unicode,
         ]
         command += ["--data-checksums", "--auth=reject", "--no-instructions"]
-        # initdb keeps the lock open, so if we are killed nobody else begins before it has ended
+        # initdb inherits the lock: if this process is killed, no other begins before initdb has ended
         done = folder.account.run(
             command if durable else [*command, "--no-sync"], timeout=START_SECONDS, keep=(lock,)
         )
@@ -155,7 +155,7 @@ def _sync(path: Path) -> None:
 
 
 def _start(folder: Folder, programs: Path, sockets: Path, *, durable: bool) -> None:
-    # Nothing of this cluster runs, so what a dead server left is worthless, and harmful once its number
+    # No server of this cluster runs, so files of a dead one are useless. They do harm once its process id
     # belongs to another process: PostgreSQL would refuse to start.
     for stale in (folder.cluster / "postmaster.pid", sockets / SOCKET_NAME, sockets / f"{SOCKET_NAME}.lock"):
         stale.unlink(missing_ok=True)
@@ -166,7 +166,7 @@ def _start(folder: Folder, programs: Path, sockets: Path, *, durable: bool) -> N
         if _wait_for_start(folder, sockets, pid, deadline):
             return
         reason = _reason(folder.log.read_bytes()[begin:])
-        # sessions of a killed server live on until their statement ends, and must not meet a new server
+        # sessions of a killed server run until their statement ends, and must not run beside a new server
         if "shared memory block" not in reason or time.monotonic() > deadline:
             raise _failure(folder, reason)
         time.sleep(0.2)
@@ -198,7 +198,7 @@ def _command(folder: Folder, programs: Path, sockets: Path, *, durable: bool) ->
 
 
 def _launch(folder: Folder, command: list[str]) -> tuple[int, int]:
-    """Start the server as nobody's child, so that any process may stop it and none has to reap it.
+    """Start the server as no child of ours, so that any process may stop it and none has to reap it.
 
     Returns its process id and the length of the log before it.
     """
@@ -212,7 +212,7 @@ def _launch(folder: Folder, command: list[str]) -> tuple[int, int]:
 
 
 def _write_access(folder: Folder) -> None:
-    """Only the user who runs Northing may log in; the kernel vouches for who is at the other end."""
+    """Allow logins of the user that runs Northing alone: `peer` asks the kernel which user connects."""
     user = name_of(os.geteuid()).replace('"', '""')
     for name, text in (
         ("pg_hba.conf", f"local all {ROLE} peer map=northing\n"),
@@ -220,7 +220,7 @@ def _write_access(folder: Folder) -> None:
     ):
         path = folder.path / name
         path.write_text(text)
-        path.chmod(0o644)  # no secret in it, and as root the server's user must read it
+        path.chmod(0o644)  # it holds no secret, and if we are root the server's user must read it
 
 
 def _wait(done: Callable[[], bool], seconds: float) -> bool:
@@ -237,11 +237,11 @@ def _reason(output: bytes) -> str:
     serious = [line for line in lines if "FATAL:" in line or "PANIC:" in line or "error:" in line]
     if serious:
         return serious[0]
-    return " ".join(lines[-3:]) or "it said nothing"
+    return " ".join(lines[-3:]) or "no output"
 
 
 def _failure(folder: Folder, reason: str) -> EmbeddedDatabaseError:
     return EmbeddedDatabaseError(
-        f"PostgreSQL did not start in {folder.path} ({reason}): mend that and start again, "
-        f"more stands in {folder.log}; NORTHING_DATABASE_URL takes another server"
+        f"PostgreSQL did not start in {folder.path} ({reason}): fix that and start again, "
+        f"see {folder.log}; or use another server with NORTHING_DATABASE_URL"
     )

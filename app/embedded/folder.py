@@ -1,6 +1,6 @@
-"""Where the embedded database keeps its files, checked before anything is believed or written there.
+"""Where the embedded database keeps its files; the folders are checked before anything is read or written.
 
-Mode and owner are only ever changed on what this module has just created, or on the socket folder it made.
+This module changes mode and owner only of what it has just created, and of the socket folder that it made.
 """
 
 import os
@@ -53,18 +53,18 @@ def open_folder(data_dir: Path) -> Folder:
         _check_owned(base)
         account = server_user(base / "cluster")
         if account.switch:
-            _check_way(account, data_dir)
+            _check_access(account, data_dir)
         # the server's user only passes through root's folders, it cannot list them
         mode = 0o711 if account.switch else 0o700
         for path in (*reversed(data_dir.parents), data_dir, base):
             make_folder(path, mode)
-        for path in (data_dir, base):  # again: another user may have been quicker
+        for path in (data_dir, base):  # again: another user may have created them first
             _check_owned(path)
         make_folder(base / "handles", 0o700)
     except OSError as error:
         raise EmbeddedDatabaseError(
             f"The data folder {data_dir} cannot be used ({error.strerror}: {error.filename}): "
-            "mend that, or choose another folder with NORTHING_DATA_DIR"
+            "fix that, or choose another folder with NORTHING_DATA_DIR"
         ) from error
     return Folder(base, account)
 
@@ -96,30 +96,30 @@ def _check_owned(path: Path) -> None:
             f"run it as {name_of(found.st_uid)}, or choose another folder with NORTHING_DATA_DIR"
         )
     if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-        # anybody could put a folder of their own in the place of ours
+        # any local user could replace our folder with one of their own
         raise EmbeddedDatabaseError(
             f"Every local user may write to {path}: close it with chmod o-w {path}, "
             "or choose another folder with NORTHING_DATA_DIR"
         )
 
 
-def _check_way(account: SystemUser, data_dir: Path) -> None:
+def _check_access(account: SystemUser, data_dir: Path) -> None:
     there = data_dir
     while not there.exists():
         there = there.parent
     closed = account.first_closed(there)
     if closed is not None:
         raise EmbeddedDatabaseError(
-            f"The database server runs as {account.name}, who may not enter {closed}: choose another folder "
-            f"with NORTHING_DATA_DIR, or allow passing through with chmod o+x {closed}"
+            f"The database server runs as {account.name}, which may not enter {closed}: choose another "
+            f"folder with NORTHING_DATA_DIR, or allow passing through with chmod o+x {closed}"
         )
 
 
 def socket_folder(folder: Folder) -> Path:
     """The private folder of the server's socket, created if need be. Call it with the lock held.
 
-    The mode keeps other users away from the socket, and `peer` in pg_hba.conf turns them down should the
-    mode ever be loosened. No password: whoever could read one owns the cluster's files anyway.
+    The mode keeps other users away from the socket, and `peer` in pg_hba.conf refuses them if the mode is
+    ever loosened. There is no password: a user that could read one owns the cluster's files anyway.
 
     Raises EmbeddedDatabaseError.
     """
@@ -131,15 +131,15 @@ def socket_folder(folder: Folder) -> Path:
         recorded = _recorded(folder)
         if _is_private(recorded, folder.account.uid):
             return recorded
-    # A new random name each time: a folder found under a name that others can guess may be theirs.
+    # A new random name each time: a folder under a name that other users can guess may be theirs.
     made = Path(tempfile.mkdtemp(prefix="northing-", dir=_short_parent()))
-    _give(made, folder.account)
+    _change_owner(made, folder.account)
     folder.elsewhere.write_text(str(made))
     return made
 
 
 def forget_socket_folder(folder: Folder) -> None:
-    """Take away the folder made outside the data folder, once its server is down."""
+    """Remove the socket folder made outside the data folder, once its server is down."""
     if folder.elsewhere.exists():
         made = _recorded(folder)
         if _is_private(made, folder.account.uid) and not any(made.iterdir()):
@@ -148,21 +148,21 @@ def forget_socket_folder(folder: Folder) -> None:
 
 
 def _recorded(folder: Folder) -> Path:
-    return Path("/", folder.elsewhere.read_text())  # absolute even if the writer was killed before writing
+    return Path("/", folder.elsewhere.read_text())  # absolute even if a kill left the file empty
 
 
 def _near(path: Path, account: SystemUser) -> Path:
     make_folder(path, 0o700)
     if not _is_private(path, account.uid):
-        # just made; or its maker was killed before giving it away; or its mode was loosened by hand
+        # just made; or its process was killed before it changed the owner; or a person loosened the mode
         if path.is_symlink() or path.lstat().st_uid not in (account.uid, os.geteuid()):
             raise EmbeddedDatabaseError(f"{path} is not Northing's own folder: remove it and start again")
         path.chmod(0o700)
-        _give(path, account)
+        _change_owner(path, account)
     return path
 
 
-def _give(path: Path, account: SystemUser) -> None:
+def _change_owner(path: Path, account: SystemUser) -> None:
     if account.switch:
         os.chown(path, account.uid, account.gid)
 
@@ -176,7 +176,7 @@ def _is_private(path: Path, uid: int) -> bool:
 
 
 def _short_parent() -> Path:
-    """A folder with a short name in which nobody else can rename or remove what we make."""
+    """A folder with a short name in which no other user can rename or remove what we make."""
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
     if os.geteuid() == 0:
         runtime = Path("/run")

@@ -1,4 +1,4 @@
-"""Who uses the server: the lock around coming and going, and the live handles."""
+"""Which processes use the server: the lock for joining and leaving it, and the live handles."""
 
 import fcntl
 import os
@@ -33,7 +33,7 @@ def locked(path: Path) -> Iterator[int]:
                 time.sleep(0.01)
         yield lock
     finally:
-        # closing alone would not do if another thread forked meanwhile: its child has the file open too
+        # closing alone does not unlock if another thread forked meanwhile: its child has the file open too
         fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
 
@@ -46,7 +46,7 @@ def add(folder: Path) -> Path:
 
 
 def any_live(folder: Path) -> bool:
-    """Does a live process hold a handle? Forgets the handles of dead ones. Call it with the lock held."""
+    """Does a live process hold a handle? Deletes the handles of dead ones. Call it with the lock held."""
     live = False
     for handle in folder.iterdir():
         pid, born, _ = handle.name.split("-")

@@ -1,4 +1,4 @@
-"""Telling one process from a later one that was given the same number."""
+"""Tells a process from a later one with the same process id."""
 
 import hashlib
 import os
@@ -9,9 +9,9 @@ PROC = Path("/proc")
 
 
 def birth(pid: int) -> str | None:
-    """A short word that is the same for a process's whole life and different for the next user of its number.
+    """A short string that is the same for a process's whole life and differs for the next one with its id.
 
-    None when there is no such process, or only its unreaped remains.
+    None when there is no such process, or only a zombie.
     """
     if (PROC / "self" / "stat").exists():
         try:
@@ -20,7 +20,7 @@ def birth(pid: int) -> str | None:
             return None
         # fields from the state on; the name before them may hold spaces and brackets
         fields = line[line.rindex(")") + 2 :].split()
-        # the start time counts from boot, so it needs the boot's own name beside it
+        # the start time counts from boot, so the boot's id is needed too
         boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
         return None if fields[0] in "ZX" else _word(boot + fields[19])
     answer = _ps(pid, "stat=,lstart=")

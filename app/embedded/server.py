@@ -1,4 +1,4 @@
-"""Holding the embedded server: `acquire` in, `release` out."""
+"""Sharing the embedded server: `acquire` gives a handle on it, `release` ends that handle."""
 
 import atexit
 import contextlib
@@ -18,11 +18,11 @@ from app.embedded.folder import PORT, SOCKET_NAME, Folder, open_folder, socket_f
 
 
 def acquire(data_dir: Path, *, durable: bool = True) -> "Server":
-    """Join the server of this data folder, or make and start it; safe from several processes at once.
+    """Join the server of this data folder, or create and start it; safe from several processes at once.
 
     The folder is created if need be. `durable=False` gives up safety against power loss for speed, for
-    tests; whoever starts the server decides it. Blocks, in the worst case for some minutes after a crash.
-    Raises EmbeddedDatabaseError.
+    tests; the process that starts the server decides. Blocks, in the worst case for some minutes after a
+    crash. Raises EmbeddedDatabaseError.
     """
     folder = open_folder(data_dir)
     try:
@@ -31,12 +31,12 @@ def acquire(data_dir: Path, *, durable: bool = True) -> "Server":
             try:
                 sockets = socket_folder(folder)
                 cluster.ensure_running(folder, sockets, lock, durable=durable)
-            except BaseException:  # Ctrl-C too must not leave a server that nobody stops
+            except BaseException:  # Ctrl-C too must not leave a server that no process stops
                 _leave(folder, handle)
                 raise
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EmbeddedDatabaseError(
-            f"The embedded database in {folder.path} did not start ({error}): mend that and start again, "
+            f"The embedded database in {folder.path} did not start ({error}): fix that and start again, "
             "or set NORTHING_DATABASE_URL"
         ) from error
     return Server(folder, sockets, handle, durable=durable)
@@ -45,7 +45,7 @@ def acquire(data_dir: Path, *, durable: bool = True) -> "Server":
 class Server:
     """One handle on the running server. The last handle to be released, of all processes, stops it.
 
-    A handle not released is released when the interpreter ends; one of a killed process counts no more.
+    An open handle is released when the interpreter ends; the handle of a killed process no longer counts.
     """
 
     def __init__(self, folder: Folder, sockets: Path, handle: Path, *, durable: bool) -> None:
@@ -88,7 +88,7 @@ class Server:
             )
 
     def revive(self) -> bool:
-        """Start the server again where it was killed; True if it was. Blocks as `acquire` does.
+        """Start the server again if it was killed; True if it was. Blocks as `acquire` does.
 
         Raises EmbeddedDatabaseError.
         """
@@ -106,11 +106,11 @@ class Server:
         return True
 
     def release(self) -> None:
-        """Leave; stop the server if nobody else is left. Repeating it does nothing.
+        """Release the handle; stop the server if no live handle is left. Repeating it does nothing.
 
         Raises EmbeddedDatabaseError when the server does not stop.
         """
-        # a forked child has the object but not the handle, which counts for its parent
+        # a forked child has the object but not the handle, which belongs to its parent
         if self._released or os.getpid() != self._owner:
             return
         with handles.locked(self._folder.lock):

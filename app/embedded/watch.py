@@ -1,4 +1,4 @@
-"""Keeping the embedded server up: where it is killed, for want of memory perhaps, nobody else starts it."""
+"""Keeps the embedded server up: if it is killed, perhaps for lack of memory, nothing else starts it again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WATCH_SECONDS = 2
 
 @asynccontextmanager
 async def watched(server: Server) -> AsyncIterator[None]:
-    """Start it again, as often as it takes, while the block lasts; the log says so, or why it cannot be."""
+    """Start it again whenever it is down, until the block ends; the log says so, or why it cannot start."""
     watching = asyncio.create_task(_watch(server), name="watch on the embedded database")
     try:
         yield

@@ -1,6 +1,6 @@
-"""Hearing at once what another process has done: LISTEN, on a connection of its own.
+"""LISTEN on a connection of its own: a process learns at once what another process has done.
 
-What is heard only saves waiting; everything is looked up without it too, some seconds later.
+A notification only saves waiting: without it the same change is found some seconds later.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ Callbacks = Mapping[str, Callable[[], object]]
 
 PROBE_CHANNEL = "northing_hello"
 PROBE_ANSWER_SECONDS = 5.0
-RECONNECT_PAUSES = (1, 2, 5, 10, 30)  # seconds before the next try, by how many have failed
-NOT_ARRIVING_PAUSE = 300  # where nothing gets through, somebody has to change a setting first
+RECONNECT_PAUSES = (1, 2, 5, 10, 30)  # seconds before the next try, by the number of failed tries
+NOT_ARRIVING_PAUSE = 300  # seconds; a person has to change a setting first
 PROBE_SECONDS = 30
 NOT_ARRIVING = (
-    "notifications do not arrive; a pooler seems to stand between. Jobs start up to 1 s late, changed "
-    "timetables count within 30 s. Set NORTHING_LISTEN_URL to a direct connection to the same database"
+    "notifications do not arrive; a pooler seems to block them. Jobs start up to 1 s late, changed "
+    "timetables take effect within 30 s. Set NORTHING_LISTEN_URL to a direct connection to the same database"
 )
 
 
 async def listen(runtime: Runtime, callbacks: Callbacks) -> None:
-    """Call back at each notification on a channel, until cancelled.
+    """Call a channel's callback at each notification on it, until cancelled.
 
-    Everyone is also called once after each time of deafness, for something may have been missed. A
-    connection that is lost is made again, after pauses that grow to half a minute; where notifications
-    do not arrive at all, one warning says so and what to do.
+    Every callback is also called once after each new connection, as notifications may have been missed. A
+    lost connection is opened again, after pauses that grow to half a minute. If notifications do not arrive
+    at all, one warning says so and what to do.
     """
     failed, warned = 0, False
     while True:
@@ -62,8 +62,8 @@ async def listen(runtime: Runtime, callbacks: Callbacks) -> None:
 
 @asynccontextmanager
 async def notifications_checked(runtime: Runtime) -> AsyncIterator[None]:
-    """Find out beside the block whether notifications arrive, for a process whose jobs listen by
-    themselves, and warn as `listen` does."""
+    """Check while the block runs whether notifications arrive, and warn as `listen` does. This is for a
+    process that does not call `listen`, where only the job queue listens."""
 
     async def check() -> None:
         try:
@@ -108,11 +108,11 @@ async def _listening_connection(
 
 
 async def _notifications_arrive(runtime: Runtime, connection: psycopg.AsyncConnection[Any]) -> bool:
-    """Whether a NOTIFY sent the ordinary way is heard on this connection."""
+    """Whether this connection receives a NOTIFY that is sent over the runtime's own engine."""
     token = uuid4().hex
     async with runtime.engine.begin() as ordinary:
         await ordinary.execute(select(func.pg_notify(PROBE_CHANNEL, token)))
-    # An async generator left half-way would keep the connection to itself.
+    # A generator that is not closed would keep the connection locked.
     async with aclosing(connection.notifies(timeout=PROBE_ANSWER_SECONDS)) as notifications:
         async for notification in notifications:
             if (notification.channel, notification.payload) == (PROBE_CHANNEL, token):
@@ -128,5 +128,5 @@ async def _dispatch(connection: psycopg.AsyncConnection[Any], callbacks: Callbac
             async for notification in notifications:
                 if notification.channel in callbacks:
                     callbacks[notification.channel]()
-        # A connection that a firewall dropped in silence says so only when asked.
+        # A connection that a firewall dropped silently fails only when a statement uses it.
         await connection.execute("SELECT 1")

@@ -1,4 +1,4 @@
-"""Jobs: wake-up calls on the database's own queue. What is to be done stands in our rows, not in them."""
+"""Jobs: wake-ups for workers, queued in the database. What is to be done is recorded in rows, not in jobs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from app.webhooks.processor import process_deliveries
 
 QUEUES = ("webhooks", "judging", "writing", "reading")
 WORKERS = 4  # of each queue
-CONNECTION_SECONDS = 5.0  # seconds for a connection; then the database counts as away
-# How late a job may be that nobody was told of: behind a pooler, or once procrastinate has lost its LISTEN
-# connection for good, which it does where it cannot make it anew at once.
+CONNECTION_SECONDS = 5.0  # seconds to wait for a connection; then the database counts as unreachable
+# How late a job may start without a notification: behind a pooler, or after procrastinate has lost its LISTEN
+# connection, which it gives up for good if it cannot connect again at once.
 POLL_SECONDS = 1.0
-STOP_SECONDS = 4  # for jobs to end by themselves
+STOP_SECONDS = 4  # how long jobs may take to end by themselves at a stop
 
 
 def queue_for(url: str) -> procrastinate.App:
@@ -56,9 +56,9 @@ async def _process_deliveries(context: JobContext, source_id: int) -> None:
 
 
 async def run_worker(runtime: Runtime) -> None:
-    """Work until cancelled. Finished jobs are deleted; a failed one too, for its row tells the story.
+    """Run jobs until cancelled. Ended jobs are deleted, failed ones too: the rows say what happened.
 
-    Each kind of work has workers of its own, so that slow trackers hold up nobody but themselves.
+    Each kind of work has workers of its own, so that slow reading does not delay the other kinds.
     """
     async with asyncio.TaskGroup() as workers:
         for queue in QUEUES:
@@ -77,7 +77,7 @@ async def run_worker(runtime: Runtime) -> None:
 
 
 async def run_worker_until_idle(runtime: Runtime) -> None:
-    """Do what is queued, and what that queues, then return."""
+    """Run the queued jobs and the jobs that these queue, then return."""
     await runtime.queue.run_worker_async(
         concurrency=1,
         wait=False,

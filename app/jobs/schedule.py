@@ -1,6 +1,6 @@
 """The moments of a timetable. Pure, all UTC; none depends on when a process was started.
 
-An interval counts from 1970-01-01T00:00:00Z, so every replica reckons with the same moments. Every
+An interval counts from 1970-01-01T00:00:00Z, so every replica computes the same moments. Every
 moment is a whole second.
 """
 
@@ -20,7 +20,7 @@ from mappings.policy.durations import parse_span
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MISSED_AFTER = timedelta(seconds=10)
-# 29 February comes at least once in eight years; what does not come in nine never does.
+# 29 February comes at least once in eight years; a moment that does not come in nine years never comes.
 HORIZON = timedelta(days=9 * 366)
 LONGEST_CRON = 200
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -29,8 +29,8 @@ DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 def next_moment(line: str, after: datetime) -> datetime | None:
     """The first moment strictly after `after`; None where none ever comes.
 
-    `line` is an ISO 8601 duration of whole seconds (`PT15M`) or a cron line. Raises `ValueError` with
-    what is wrong with it.
+    `line` is an ISO 8601 duration of whole seconds (`PT15M`) or a cron line. Raises `ValueError`, which
+    says what is wrong with it.
     """
     start = after.astimezone(UTC).replace(microsecond=0) + SECOND
     trigger = _interval(line) if line.startswith("P") else _cron(line, start + HORIZON)
@@ -39,14 +39,14 @@ def next_moment(line: str, after: datetime) -> datetime | None:
 
 
 def due_moment(line: str, since: datetime, now: datetime) -> datetime | None:
-    """The moment to act on next, when all up to `since` are done; None where none ever comes.
+    """The next moment to act on, if all up to `since` are done; None where none ever comes.
 
-    Moments that are missed by more than ten seconds are made up for together: their latest is the answer.
+    Of the moments missed by more than ten seconds only the latest is made up for.
     """
     first = next_moment(line, since)
     if first is None or first >= now - MISSED_AFTER:
         return first
-    low, high = first, now  # `low` is a moment, and none lies after `high` up to now
+    low, high = first, now  # `low` is a moment; there is none after `high` and up to `now`
     while high - low >= SECOND:
         middle = low + (high - low) / 2
         found = next_moment(line, middle)
@@ -65,10 +65,10 @@ def _interval(line: str) -> Any:
 
 
 def _cron(line: str, until: datetime) -> Any:
-    """APScheduler's trigger, made to mean what cron does.
+    """APScheduler's trigger with cron's meaning of the line.
 
-    Its own reading of a line counts weekdays from Monday, and wants day and weekday both to fit, where
-    cron takes either if both are given. https://man7.org/linux/man-pages/man5/crontab.5.html
+    APScheduler counts weekdays from Monday and requires that day and weekday both match; cron accepts either
+    if both are given. https://man7.org/linux/man-pages/man5/crontab.5.html
     """
     parts = line.split()
     if len(line) > LONGEST_CRON or len(parts) != 5:
@@ -82,7 +82,7 @@ def _cron(line: str, until: datetime) -> Any:
 
 
 def _weekdays(field: str) -> Iterator[str]:
-    """The days a weekday field names, each by itself; 0 and 7 are Sunday."""
+    """The name of each day that a weekday field covers; 0 and 7 are Sunday."""
     for part in field.lower().split(","):
         found = re.fullmatch(r"(?:\*|([0-7]|[a-z]+)(?:-([0-7]|[a-z]+))?)(?:/([1-7]))?", part)
         if found is None:

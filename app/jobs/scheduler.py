@@ -1,9 +1,9 @@
-"""The timetable: what each source's `schedule` asks for is done at its moments, once in all replicas.
+"""The timetable: opens the runs that each source's `schedule` asks for, once for all replicas.
 
-It is kept wherever `northing serve` runs, with or without a worker. Every replica acts on every
-moment; the row in `schedule_ticks` decides who was first, and only that one opens the run. Replicas read the
-schedules when told that one has changed, and every 30 seconds, which also finds the ticks that were
-missed.
+Every `northing serve` keeps the timetable, with or without a worker. Every replica tries to act on every
+moment; the row in `schedule_ticks` decides which replica was first, and only that one opens the run. A
+replica reads the schedules when a notification says that one has changed, and every 30 seconds, which also
+finds missed ticks.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MODES = {"every": "incremental", "full": "full"}
 
 @dataclass(frozen=True, slots=True)
 class ScheduleEntry:
-    """One line of a source's schedule: its member (`every` or `full`) and what that says."""
+    """One line of a source's schedule: its member (`every` or `full`) and the text of that member."""
 
     source_id: int
     member: str
@@ -46,18 +46,18 @@ class ScheduleEntry:
 
     @property
     def mode(self) -> str:
-        """Of the runs it opens."""
+        """The mode of the runs that this line opens."""
         return MODES[self.member]
 
 
 async def announce_schedules(session: AsyncSession) -> None:
-    """Tell every replica, once this transaction is committed, that a source was made, changed or taken."""
+    """Notify every replica, at the commit, that a source was created, changed or deleted."""
     await session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 async def read_entries(session: AsyncSession) -> dict[ScheduleEntry, datetime]:
-    """Every line of every schedule, and until when it is done: its last tick, or the source's last change
-    where that is later, for nothing is made up for from before a change."""
+    """Every line of every schedule, with the time up to which it is done: its last tick, or the source's last
+    change if that is later, since ticks missed before a change are not made up for."""
     entries: dict[ScheduleEntry, datetime] = {}
     for member, mode in MODES.items():
         rows = await session.execute(
@@ -76,13 +76,13 @@ async def read_entries(session: AsyncSession) -> dict[ScheduleEntry, datetime]:
 async def open_scheduled_run(runtime: Runtime, entry: ScheduleEntry, moment: datetime) -> int | None:
     """Open the run of one moment and wake a worker for it; the run's id, or None.
 
-    None where another replica has done so, and where the source is gone or was changed meanwhile. A run
-    that is queued or under way and does as much is the one.
+    None if another replica has done so, or if the source was deleted or changed meanwhile. A queued or
+    running run that does as much is used instead of a new one.
     """
     async with runtime.sessions.begin() as session:
-        # Locked first, as whoever deletes a source does, or the two could wait for each other.
-        gate = select(SourceRow.schedule, SourceRow.updated_at).where(SourceRow.id == entry.source_id)
-        source = (await session.execute(gate.with_for_update(key_share=True))).one_or_none()
+        # Locked first, as in the deletion of a source, or the two transactions could deadlock.
+        locked = select(SourceRow.schedule, SourceRow.updated_at).where(SourceRow.id == entry.source_id)
+        source = (await session.execute(locked.with_for_update(key_share=True))).one_or_none()
         if source is None or source.schedule[entry.member] != entry.line or moment <= source.updated_at:
             return None
         row = insert(ScheduleTickRow).values(source_id=entry.source_id, mode=entry.mode, at=moment)
@@ -100,7 +100,7 @@ async def open_scheduled_run(runtime: Runtime, entry: ScheduleEntry, moment: dat
 
 @asynccontextmanager
 async def scheduler_running(runtime: Runtime) -> AsyncIterator[asyncio.Task[None]]:
-    """Keep the timetable until the block ends. The task yielded ends earlier only where it broke down."""
+    """Keep the timetable until the block ends. The yielded task ends earlier only if the timetable fails."""
     timetable = asyncio.create_task(Scheduler(runtime).keep(), name="timetable")
     try:
         yield timetable
@@ -110,7 +110,7 @@ async def scheduler_running(runtime: Runtime) -> AsyncIterator[asyncio.Task[None
 
 
 class Scheduler:
-    """One replica's: `planned` is the next moment of each entry."""
+    """The timetable of one replica. `planned` is the next moment of each entry, in UTC."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.planned: dict[ScheduleEntry, datetime] = {}
@@ -122,7 +122,7 @@ class Scheduler:
         )
 
     async def keep(self) -> None:
-        """Until cancelled."""
+        """Keep the timetable until cancelled."""
         self._scheduler.start()
         try:
             async with asyncio.TaskGroup() as together:
@@ -142,8 +142,7 @@ class Scheduler:
                 await asyncio.wait_for(self._changed.wait(), REREAD_SECONDS)
 
     async def read(self) -> None:
-        """Plan what the schedules say now, with the ticks that were missed, and forget what they no longer
-        say."""
+        """Plan what the schedules say now, missed ticks included, and drop what they no longer say."""
         async with self._runtime.sessions() as session:
             entries = await read_entries(session)
         now = self._runtime.clock()
@@ -157,22 +156,22 @@ class Scheduler:
     def _plan(self, entry: ScheduleEntry, moment: datetime) -> None:
         self._forget(entry)
         self.planned[entry] = moment
-        # A job of its own for each moment, which knows it, and which no other one keeps from running.
+        # Each moment has its own job, with the moment as argument, so that no earlier job can delay it.
         self._jobs[entry] = self._scheduler.add_job(self._open_run, "date", (entry, moment), run_date=moment)
 
     def _forget(self, entry: ScheduleEntry) -> None:
         if self.planned.pop(entry, None) is not None:
-            with suppress(JobLookupError):  # it has run, or runs just now
+            with suppress(JobLookupError):  # the job has run, or runs now
                 self._jobs.pop(entry).remove()
 
     async def _open_run(self, entry: ScheduleEntry, moment: datetime) -> None:
-        # APScheduler cancels it when it stops, and would report that as an error.
+        # APScheduler cancels this job when it stops, and would report that as an error.
         with suppress(asyncio.CancelledError):
             try:
                 run_id = await open_scheduled_run(self._runtime, entry, moment)
                 if run_id is not None:
                     log.info("tick", source_id=entry.source_id, mode=entry.mode, run=run_id)
-            except Exception as error:  # whatever it was, the next tick goes on
+            except Exception as error:  # whatever the error, the next tick is planned
                 log.error("tick failed", source_id=entry.source_id, mode=entry.mode, exc_info=error)
             following = due_moment(entry.line, moment, self._runtime.clock())
             if following is not None and self.planned.get(entry) == moment:

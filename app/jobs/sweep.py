@@ -18,8 +18,8 @@ WORKER_DEAD_SECONDS = 60.0
 SWEEP_SECONDS = 15
 
 
-# While nobody works the door goes on calling. Of calls for the same work the newest is enough: who hears that
-# one sees all that the others were to tell of. One for later stands for none that is due.
+# While no worker runs, the webhook intake goes on deferring jobs. Of due jobs for the same work the newest is
+# enough: the worker that runs it sees the rows of all of them. A job for later replaces none that is due.
 _REPEATED_JOBS = text("""
     DELETE FROM procrastinate_jobs WHERE id = ANY(ARRAY(
         SELECT id FROM procrastinate_jobs repeated
@@ -34,7 +34,7 @@ _REPEATED_JOBS = text("""
 
 
 async def sweep(runtime: Runtime) -> None:
-    """Wake what is due and nobody's, so that a lost wake-up costs seconds and a dead worker one lease."""
+    """Defer jobs for due work that has no claim: a lost wake-up costs seconds, a dead worker one lease."""
     now = runtime.clock()
     async with runtime.sessions.begin() as session:
         await mark_stalled(session, now)
@@ -57,7 +57,7 @@ async def sweep(runtime: Runtime) -> None:
 
 
 async def _delete_dead_jobs(runtime: Runtime) -> None:
-    """Jobs whose worker died stay `doing` for ever; what they were to do stands in our rows."""
+    """Delete jobs whose worker died: they would stay `doing` for ever, and their work is recorded in rows."""
     jobs = runtime.queue.job_manager
     for job in await jobs.get_stalled_jobs(seconds_since_heartbeat=WORKER_DEAD_SECONDS):
         await jobs.finish_job(job, Status.FAILED, delete_job=True)

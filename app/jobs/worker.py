@@ -1,7 +1,7 @@
-"""The worker, and beside it the sweep that wakes what nobody was woken for.
+"""The worker, and beside it the sweep, which finds due work that has no job.
 
-Both run wherever jobs are done: in `northing serve`, `northing worker` and `northing sync`, but not in
-`northing serve --no-worker`. The timetable is another matter, and runs where `northing serve` does.
+Both run wherever jobs run: in `northing serve`, `northing worker`, `northing sync` and `northing replay`, but
+not in `northing serve --no-worker`. The timetable is separate: every `northing serve` keeps it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from app.runtime import Runtime
 log = structlog.get_logger()
 
 RESTART_SECONDS = 2
-# The worker itself cuts its jobs short after four seconds; one that hangs in a thread is left behind.
+# The worker itself cancels its jobs after four seconds; a job that hangs in a thread is not waited for.
 STOP_SECONDS = 5
 
 
 @asynccontextmanager
 async def worker_running(runtime: Runtime) -> AsyncIterator[asyncio.Task[None]]:
-    """Work until the block ends. The task yielded ends earlier only where the worker broke down."""
+    """Run jobs and the sweep until the block ends. The yielded task ends earlier only if the worker fails."""
     worker = asyncio.create_task(_run_worker(runtime), name="worker")
     sweeper = _sweep_scheduler(runtime)
     sweeper.start()
@@ -41,25 +41,25 @@ async def worker_running(runtime: Runtime) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def _run_worker(runtime: Runtime) -> None:
-    """Work, and again after a time without the database: it may be restarted without any of us."""
+    """Run the worker, and start it again after an outage: the database may restart while Northing runs."""
     while True:
-        reason = "it stopped"  # as it does, told or not, when one of its side tasks fails
+        reason = "it stopped"  # procrastinate returns without an error when one of its side tasks fails
         try:
             await run_worker(runtime)
         except Exception as error:
-            if not _database_was_away(error):
+            if not _database_was_unreachable(error):
                 raise
             reason = "no connection"
-        log.warning("worker starts again, the database was away", reason=reason)
+        log.warning("worker starts again, the database was unreachable", reason=reason)
         await asyncio.sleep(RESTART_SECONDS)
 
 
-def _database_was_away(error: BaseException | None) -> bool:
+def _database_was_unreachable(error: BaseException | None) -> bool:
     if isinstance(error, BaseExceptionGroup):
-        return all(_database_was_away(one) for one in error.exceptions)
+        return all(_database_was_unreachable(one) for one in error.exceptions)
     if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         return True
-    return error is not None and _database_was_away(error.__cause__)
+    return error is not None and _database_was_unreachable(error.__cause__)
 
 
 def _sweep_scheduler(runtime: Runtime) -> AsyncIOScheduler:
@@ -78,11 +78,11 @@ def _sweep_scheduler(runtime: Runtime) -> AsyncIOScheduler:
 
 
 async def _sweep(runtime: Runtime) -> None:
-    # APScheduler cancels it when it stops, and would report that as an error.
+    # APScheduler cancels this job when it stops, and would report that as an error.
     with suppress(asyncio.CancelledError):
         try:
             await sweep(runtime)
         except Exception as error:
-            if not _database_was_away(error):
+            if not _database_was_unreachable(error):
                 raise
-            log.warning("nothing swept, the database is away", reason=type(error).__name__)
+            log.warning("no sweep, the database is unreachable", reason=type(error).__name__)

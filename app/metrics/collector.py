@@ -1,7 +1,7 @@
-"""Metrics: what processes share is asked of the database, what one process alone knows it counts itself.
+"""Metrics: figures of the whole installation come from the database, each process counts its own requests.
 
-So every server of an installation says the same of runs, epics, notices and trackers, whoever did the work,
-and it survives restarts. Labels are names of sources, words of our own and templates of routes.
+So every server of an installation shows the same runs, epics, notices and trackers, whichever process did the
+work, and the figures survive restarts. Labels are names of sources, fixed words and templates of routes.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ from mappings.tables import RateLimitRow, SourceRow
 
 log = structlog.get_logger()
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a series beside each histogram that nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each histogram, of no use
 
-FRESH_SECONDS = 5.0  # anybody may ask, as often as they like
+FRESH_SECONDS = 5.0  # a scrape needs no token, so the database is asked no more often
 TOTALS_SECONDS = 30.0
-# Seconds for the database: then it counts as away, or the totals are left out. Prometheus gives us ten.
+# Seconds to wait for the database; then it counts as unreachable, or the totals are left out. Prometheus
+# waits ten.
 QUERY_SECONDS, TOTALS_QUERY_SECONDS = 3.0, 6.0
 HTTP_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 T = TypeVar("T")
@@ -53,7 +54,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Metrics:
-    """One for each application."""
+    """The metrics of one application."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -64,7 +65,7 @@ class Metrics:
             buckets=HTTP_BOUNDS,
             registry=self._registry,
         )
-        self._series = cache(self._http.labels)  # there are never more than routes, for each class of status
+        self._series = cache(self._http.labels)  # a bounded number: method, route and class of status
         self._asking = asyncio.Lock()
         self._of: Runtime | None = None
         self._asked_at = self._totals_at = -math.inf
@@ -76,12 +77,12 @@ class Metrics:
         self._series(known, route, f"{status // 100}xx").observe(seconds)
 
     async def scrape(self, runtime: Runtime, intake: Intake) -> str:
-        """All metrics in Prometheus' text format; without those of the database while it is away."""
+        """All metrics in Prometheus' text format; without those of the database while it is unreachable."""
         shared = await self._from_database(runtime, intake)
         return (generate_latest(_Samples(shared)) + generate_latest(self._registry)).decode()
 
     async def _from_database(self, runtime: Runtime, intake: Intake) -> list[Metric]:
-        async with self._asking:  # one at a time; whoever waits gets what the one before was told
+        async with self._asking:  # one scrape at a time; one that waited uses the answer of the one before
             if self._of is not runtime:
                 self._of, self._asked_at, self._totals_at = runtime, -math.inf, -math.inf
             now = time.monotonic()
@@ -96,7 +97,7 @@ class Metrics:
 
 
 class _Samples:
-    """A collector of what is known already."""
+    """A collector that returns metrics made before."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = metrics
@@ -109,10 +110,10 @@ async def _answer(runtime: Runtime, seconds: float, ask: Callable[[AsyncSession]
     """None where the database does not answer in time."""
     try:
         async with asyncio.timeout(seconds), runtime.sessions() as session:
-            # What we have given up must not go on over there.
+            # A query that is no longer waited for must not go on in the database.
             await session.execute(text(f"SET LOCAL statement_timeout = '{seconds:g}s'"))
             return await ask(session)
-    except Exception as error:  # whatever it is, the other metrics are to be seen
+    except Exception as error:  # whatever the error, the other metrics must be shown
         log.warning("no metrics of the database", reason=type(error).__name__)
         return None
 
@@ -123,12 +124,12 @@ async def _found(
     await intake.write_counts_now()
     rows = (await session.scalars(select(SourceRow))).all()
     now = runtime.clock()
-    fares = await health_of_sources(session, rows, now)
+    health = await health_of_sources(session, rows, now)
     return Found(
         now=now,
         wall_time=datetime.now(UTC),
         sources={row.id: row.name for row in rows},
-        health={row.id: fares[row.id][1].state for row in rows},
+        health={row.id: health[row.id][1].state for row in rows},
         counts=[*totals, *await load_backlog(session, now)],
         counters=await counters.all_counters(session),
         rate_limits=(await session.scalars(select(RateLimitRow))).all(),
@@ -138,11 +139,11 @@ async def _found(
 
 
 class Timed:
-    """Counts how long each request took, by the template of its route: an address itself may be anything."""
+    """Measures how long each request takes, by the template of its route: an address may hold any text."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, templates: Callable[[], Templates]) -> None:
         self.app, self.metrics = app, metrics
-        self._templates = cache(templates)  # asked when all routes are there
+        self._templates = cache(templates)  # called at the first request, when all routes exist
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -164,7 +165,7 @@ class Timed:
 
 
 def templates_of(app: FastAPI) -> Templates:
-    """The routes of an application that is whole, and what is mounted in it."""
+    """The templates of the routes and mounts of an application that has all its routes."""
     contexts = [(one.original_route, one.path or "/", one.methods) for one in iter_route_contexts(app.routes)]
     return Templates(
         {id(route): path for route, path, _ in contexts},
@@ -174,7 +175,7 @@ def templates_of(app: FastAPI) -> Templates:
 
 @dataclass(frozen=True)
 class Templates:
-    """Names for what answered a request; there are never more of them than routes."""
+    """Names for the route that answered a request; at most one for each route, and `unmatched`."""
 
     of_routes: Mapping[int, str]
     mounts: frozenset[str]

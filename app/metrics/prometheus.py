@@ -1,4 +1,4 @@
-"""What the database says, as families of metrics. Pure; docs/operations.md has the same list for people."""
+"""The figures from the database as families of metrics. Pure. docs/operations.md lists them for people."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ WORK = ("run", "notice", "delivery")
 
 @dataclass(frozen=True)
 class Found:
-    """What was found at `now`, which is the pipeline's clock; `wall_time` is the machine's (both UTC).
+    """What the database held at `now`, by the pipeline's clock; `wall_time` is by the machine's (both UTC).
 
-    `sources` are names by id; `workers` those of the queue, one for each of its queues in every process.
+    `sources` are names by id; `workers` counts the queue's workers: one for each of `QUEUES` a process.
     """
 
     now: datetime
@@ -43,7 +43,7 @@ class Found:
 
 
 def families(found: Found | None, version: str) -> list[Metric]:
-    """`found` None: the database is away."""
+    """The families; `found` is None while the database is unreachable."""
     up = GaugeMetricFamily(
         "northing_database_up", "1 where the database answered, else 0.", found is not None
     )
@@ -70,11 +70,11 @@ def _now(found: Found) -> Iterable[Metric]:
         "northing_runs_unfinished", "Runs that have not ended.", labels=["source", "mode", "state"]
     )
     waiting = GaugeMetricFamily(
-        "northing_deliveries_waiting", "Webhooks received and not worked on.", labels=["source"]
+        "northing_deliveries_waiting", "Webhooks received and not yet processed.", labels=["source"]
     )
-    due = GaugeMetricFamily("northing_due", "Work that is due and nobody's.", labels=["source", "what"])
+    due = GaugeMetricFamily("northing_due", "Work that is due and not claimed.", labels=["source", "what"])
     oldest = GaugeMetricFamily(
-        "northing_due_oldest_seconds", "For how long the oldest of it is due.", labels=["source", "what"]
+        "northing_due_oldest_seconds", "How long the oldest of it has been due.", labels=["source", "what"]
     )
     for source_id, name in found.sources.items():
         of_source = [count for count in found.counts if count.source_id == source_id]
@@ -105,7 +105,7 @@ def _health(found: Found) -> Iterable[Metric]:
 
 
 def _counter_families(found: Found) -> Iterable[Metric]:
-    """Counted as it was done, so each of these survives restarts and holds what every process did."""
+    """The counters kept in the database, which survive restarts and cover every process."""
     totals = {
         "run": CounterMetricFamily("northing_runs", "Runs that ended.", labels=["source", "mode", "state"]),
         "delivery": CounterMetricFamily(
@@ -123,19 +123,21 @@ def _counter_families(found: Found) -> Iterable[Metric]:
     }
     durations = {
         "run": HistogramMetricFamily(
-            "northing_run_duration_seconds", "From a run's begin to its end.", labels=["source", "mode"]
+            "northing_run_duration_seconds", "From a run's start to its end.", labels=["source", "mode"]
         ),
         "delivery": HistogramMetricFamily(
             "northing_delivery_duration_seconds", "From a webhook's receipt to its end.", labels=["source"]
         ),
         "write": HistogramMetricFamily(
-            "northing_ticket_write_duration_seconds", "To fetch, judge and write a ticket.", labels=["source"]
+            "northing_ticket_write_duration_seconds",
+            "To fetch, evaluate, write a ticket.",
+            labels=["source"],
         ),
     }
     timed: dict[tuple[str, tuple[str, ...]], list[CounterRow]] = {}
     for counter in found.counters:
         if (name := found.sources.get(counter.source_id)) is None:
-            continue  # it came while we asked
+            continue  # the source was created after the sources were read
         labels = counter.label.split()
         totals[counter.what].add_metric([name, *labels], counter.count)
         if counter.what in durations:
@@ -147,7 +149,7 @@ def _counter_families(found: Found) -> Iterable[Metric]:
 
 
 def _histogram(some: Sequence[CounterRow]) -> tuple[list[tuple[str, float]], float]:
-    """What is counted at the door itself took no time and has no buckets."""
+    """Buckets and the sum in seconds. A delivery counted at its receipt took no time and has no buckets."""
     bounds = [*(f"{bound:g}" for bound in BUCKET_BOUNDS), "+Inf"]
     counted = [counter.buckets for counter in some if counter.buckets]
     added = [float(sum(column)) for column in zip(*counted, strict=True)] or [0.0] * len(bounds)
@@ -159,9 +161,9 @@ def _trackers(found: Found) -> Iterable[Metric]:
         GaugeMetricFamily(f"northing_tracker_{name}", values, labels=["source"])
         for name, values in (
             ("budget_limit", "Requests the tracker allows us, where it says so."),
-            ("budget_remaining", "Requests it allows us still."),
-            ("budget_reset_timestamp_seconds", "When it allows us all of them again."),
-            ("clock_ahead_seconds", "By how much its clock is ahead of ours."),
+            ("budget_remaining", "Requests the tracker still allows us."),
+            ("budget_reset_timestamp_seconds", "When the tracker allows us all of them again."),
+            ("clock_ahead_seconds", "By how much the tracker's clock is ahead of ours."),
         )
     )
     for limit_row in found.rate_limits:
@@ -180,23 +182,23 @@ def _trackers(found: Found) -> Iterable[Metric]:
 
 
 def _requests_left(limit_row: RateLimitRow, now: datetime) -> int | None:
-    """What was left then is not what is left now, once the tracker began to count anew."""
+    """The whole limit once the tracker has begun to count anew, else what was left at the last response."""
     has_reset = limit_row.budget_resets_at is not None and limit_row.budget_resets_at <= now
     return limit_row.budget_limit if has_reset else limit_row.budget_remaining
 
 
 def _queue(found: Found) -> Iterable[Metric]:
-    jobs = GaugeMetricFamily("northing_jobs", "Jobs that wait or are done now.", labels=["queue", "state"])
+    jobs = GaugeMetricFamily("northing_jobs", "Jobs that wait or run now.", labels=["queue", "state"])
     oldest = GaugeMetricFamily(
-        "northing_jobs_oldest_seconds", "For how long the oldest waits.", labels=["queue"]
+        "northing_jobs_oldest_seconds", "How long the oldest job has waited.", labels=["queue"]
     )
     for queue in QUEUES:
         here = {one.state: one for one in found.jobs if one.queue == queue}
         for state, name in (("todo", "waiting"), ("doing", "doing")):
             jobs.add_metric([queue, name], here[state].n if state in here else 0)
-        # The queue stamps its jobs by the database's clock.
+        # The queue's timestamps come from the database's clock.
         oldest.add_metric([queue], _age(here["todo"].since, found.wall_time) if "todo" in here else 0.0)
-    processes = GaugeMetricFamily("northing_workers", "Processes that do jobs.", found.workers / len(QUEUES))
+    processes = GaugeMetricFamily("northing_workers", "Processes that run jobs.", found.workers / len(QUEUES))
     return jobs, oldest, processes
 
 

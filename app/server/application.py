@@ -46,7 +46,7 @@ DESCRIPTION = """
 Northing ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when
 the tie is missing.
 
-Every call of `/api/v1` needs `Authorization: Bearer …`; what a token may do is its role's: `viewer`,
+Every call of `/api/v1` needs `Authorization: Bearer …`. The token's role says what it may do: `viewer`,
 `editor` or `admin`. Errors are RFC 9457 problem documents.
 Times are RFC 3339 in UTC. Lists answer `items` and `next`; send `next` as `cursor` for more.
 """
@@ -54,7 +54,7 @@ Times are RFC 3339 in UTC. Lists answer `items` and `next`; send `next` as `curs
 
 def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> FastAPI:
     """The application around a runtime that is ready to use."""
-    # Its documentation page takes the script from an installed package, not from a CDN.
+    # FastAPIOffline serves the documentation page's script from an installed package, not from a CDN.
     app = FastAPIOffline(
         title="Northing",
         version=version("northing"),
@@ -70,7 +70,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.add_middleware(Timed, metrics=app.state.metrics, templates=partial(templates_of, app))
     problems.install(app)
     _describe_problems(app)
-    # First and without a router around it, for routes are tried in turn and this one is in a hurry.
+    # First, and outside any router: routes are tried in turn, and webhooks need the fastest answer.
     app.router.routes[:0] = webhooks.router.routes
     app.include_router(health.router)
     app.include_router(metrics.router)
@@ -81,7 +81,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
 
 
 def _describe_problems(app: FastAPI) -> None:
-    """FastAPI knows models of `application/json` only, so the schema of the other is put in by hand."""
+    """Add the schema of problem documents by hand: FastAPI knows models of `application/json` only."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""This installation: its id, its admin token, its secrets under the present key. Settled at every start."""
+"""Prepares the installation at every start: its id, its admin token, its secrets under the first key."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ log = structlog.get_logger()
 
 
 async def prepare_installation(runtime: Runtime) -> tuple[bytes, str | None]:
-    """The hash of the admin token, and the token itself if it was made just now.
+    """The hash of the admin token, and the token itself if this call made it.
 
-    Raises `WrongSetting` where the keys open none of the stored secrets.
+    Raises `WrongSetting` if the keys decrypt none of the stored secrets.
     """
     made: str | None = None
     given = runtime.settings.admin_token

@@ -41,8 +41,8 @@ log = structlog.get_logger()
 
 DATABASE = "northing"
 BACKLOG = 2048
-# For requests to end by themselves. A stop takes ten seconds at most: five for these and, side by side, for
-# jobs (`sweeper`), and what follows is short, or cut short.
+# How long open requests may take to end. A whole stop takes ten seconds at most: five for requests and, at
+# the same time, for jobs (`app.jobs.worker`); every later step is short or has a time limit.
 STOP_SECONDS = 5
 RELEASE_SECONDS = 1.5
 
@@ -50,20 +50,20 @@ T = TypeVar("T")
 
 
 class CannotListen(CommandFailed):
-    """The address is not to be had."""
+    """The server cannot listen on its address."""
 
 
 class TaskEnded(CommandFailed):
-    """A part of the server ended by itself; the log says why."""
+    """A task of the server ended by itself; the log says why."""
 
 
 # --- the address --------------------------------------------------------------------------------
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """A socket that listens from now on, so that a port in use is known before anything else is started.
+    """A listening socket. It is opened first, so that a port in use is found before anything else starts.
 
-    Port 0 is any free one. Raises `CannotListen`, or `WrongSetting` where the host is not this machine.
+    Port 0 means any free port. Raises `CannotListen`, or `WrongSetting` where the host is not this machine.
     """
     try:
         found = socket.getaddrinfo(
@@ -71,7 +71,7 @@ def open_listener(host: str, port: int) -> socket.socket:
         )
     except (OSError, UnicodeError):
         raise WrongSetting(f"NORTHING_HOST {host!r} is not an address of this machine") from None
-    # `localhost` has two: everybody tries 127.0.0.1, not everybody ::1.
+    # `localhost` has two addresses: every client tries 127.0.0.1, but some never try ::1.
     family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
     listener = socket.socket(family, kind, protocol)
     try:
@@ -87,9 +87,11 @@ def open_listener(host: str, port: int) -> socket.socket:
 
 def _listen_error(error: OSError, host: str, port: int) -> Exception:
     if error.errno == errno.EADDRINUSE:
-        return CannotListen(f"Port {port} on {host} is in use; end what uses it, or set NORTHING_PORT")
+        return CannotListen(
+            f"Port {port} on {host} is in use; stop the program that uses it, or set NORTHING_PORT"
+        )
     if error.errno == errno.EACCES:
-        return CannotListen(f"Port {port} is closed to this user; set NORTHING_PORT to 1024 or above")
+        return CannotListen(f"This user may not listen on port {port}; set NORTHING_PORT to 1024 or above")
     if error.errno == errno.EADDRNOTAVAIL:
         return WrongSetting(f"NORTHING_HOST {host!r} is not an address of this machine")
     return CannotListen(f"Cannot listen on {host} port {port}: {error.strerror}")
@@ -105,7 +107,7 @@ async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
     try:
         server = await asyncio.shield(starting)
     except asyncio.CancelledError:
-        # A thread cannot be stopped on its way, and what it starts must not outlive us.
+        # A running thread cannot be stopped, and the server that it starts must not outlive this process.
         await asyncio.to_thread((await starting).release)
         raise
     try:
@@ -117,7 +119,7 @@ async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
 
 @asynccontextmanager
 async def database_url(settings: Settings) -> AsyncIterator[str]:
-    """The URL of the database in force: the one of the settings, else Northing's own in the data folder."""
+    """The URL of the database to use: the one of the settings, else the embedded one in the data folder."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
@@ -130,7 +132,7 @@ async def database_url(settings: Settings) -> AsyncIterator[str]:
 async def open_runtime(
     settings: Settings, url: str, *, ready: Callable[[str], Awaitable[None]] | None = None
 ) -> AsyncIterator[Runtime]:
-    """A runtime on the database at `url`, which is migrated first; or `ready` sees to it that it is.
+    """A runtime on the database at `url`, which is migrated first; `ready`, if given, replaces the migration.
 
     Raises `DatabaseNotReady`, `WrongSetting`.
     """
@@ -150,13 +152,13 @@ async def open_runtime(
 
 
 def _check_listen_url(listen_url: str, url: str) -> None:
-    """Both have to lead to one database, for jobs are fetched where they are listened for."""
+    """Both URLs must lead to the same database: the queue listens and fetches its jobs over `listen_url`."""
     try:
         direct = psycopg.connect(libpq_url(listen_url), connect_timeout=10)
     except psycopg.OperationalError as error:
         reason = " ".join(str(error).split())
         raise DatabaseNotReady(f"NORTHING_LISTEN_URL leads to no database we may use: {reason}") from None
-    # Advisory locks belong to a database, and anybody may take them, through any pooler.
+    # An advisory lock belongs to one database, needs no privilege, and works through any pooler.
     lock, key = "SELECT pg_try_advisory_xact_lock(%s)", (secrets.randbits(62),)
     with closing(direct), psycopg.connect(libpq_url(url), connect_timeout=10) as ordinary:
         ordinary.execute(lock, key)
@@ -168,7 +170,7 @@ def _check_listen_url(listen_url: str, url: str) -> None:
 
 
 async def _release_claims(runtime: Runtime) -> None:
-    """What our stop cuts short is anybody's at once, not only when its lease ends."""
+    """Release this process's claims, so that other workers need not wait until the leases end."""
     claimed_here = RunRow.claimed_by.startswith(runtime.worker, autoescape=True)
     unfinished = update(RunRow).where(claimed_here, RunRow.finished_at.is_(None))
     try:
@@ -177,7 +179,7 @@ async def _release_claims(runtime: Runtime) -> None:
             await release_deliveries(session, runtime.worker)
             await claims.release_claims_of_worker(session, runtime.worker, runtime.clock())
     except (SQLAlchemyError, TimeoutError) as error:
-        log.warning("nothing given back, the leases have to end", reason=type(error).__name__)
+        log.warning("claims not released, they end with their leases", reason=type(error).__name__)
 
 
 # --- everything together --------------------------------------------------------------------------
@@ -185,7 +187,7 @@ async def _release_claims(runtime: Runtime) -> None:
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that runs. `made_token` is the admin token if this start made it, to be shown once."""
+    """A running server. `made_token` is the admin token if this start made it, to be shown once."""
 
     url: str
     made_token: str | None
@@ -196,13 +198,13 @@ class RunningServer:
 async def run_server(
     settings: Settings, url: str, listener: socket.socket, *, worker: bool = True
 ) -> AsyncIterator[RunningServer]:
-    """Northing on the database at `url`, answering on `listener`, until the block ends.
+    """Serve the database at `url` on `listener` until the block ends.
 
-    Without `worker` it answers and keeps the timetable, and leaves every job to other processes. Errors are
-    those of `opened`.
+    Without `worker` the server answers requests and keeps the timetable, and leaves every job to other
+    processes. Raises what `open_runtime` raises.
     """
     from app.server.application import (
-        create_app,  # half a second to import, which no other command has to pay
+        create_app,  # its import takes half a second, which the other commands do not need
     )
 
     host, port = listener.getsockname()[:2]
@@ -215,13 +217,13 @@ async def run_server(
             tasks.append(await stopping.enter_async_context(scheduler_running(runtime)))
             if worker:
                 tasks.append(await stopping.enter_async_context(worker_running(runtime)))
-            # Runs first of all: the last requests and the last jobs end side by side.
+            # This callback runs first, so that the last requests and the last jobs end at the same time.
             stopping.callback(web.stop)
             yield RunningServer(f"http://{f'[{host}]' if ':' in host else host}:{port}", made, tasks)
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn that leaves signals to us and says when it is ready."""
+    """uvicorn without its signal handling, and with an event for its being ready."""
 
     def __init__(self, app: FastAPI) -> None:
         super().__init__(
@@ -263,14 +265,14 @@ class WebServer(uvicorn.Server):
 
 
 async def run_until_exit(tasks: Collection[asyncio.Task[None]], work: Coroutine[Any, Any, T]) -> T:
-    """Do `work` while every part lives. Raises `BrokeDown` as soon as one ends, which none should."""
+    """Await `work` while all `tasks` run. Raises `TaskEnded` as soon as one of them ends; none should."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait({task, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for ended in tasks:
             if ended.done():
-                log.error("a part of the server ended", ended=ended.get_name(), exc_info=ended.exception())
-                raise TaskEnded(f"The {ended.get_name()} broke down; the log says why")
+                log.error("a task of the server ended", ended=ended.get_name(), exc_info=ended.exception())
+                raise TaskEnded(f"The {ended.get_name()} ended unexpectedly; the log says why")
         return await task
     finally:
         task.cancel()
@@ -278,7 +280,7 @@ async def run_until_exit(tasks: Collection[asyncio.Task[None]], work: Coroutine[
 
 
 async def serve(settings: Settings, print_line: Callable[[str], None], *, worker: bool = True) -> None:
-    """`northing serve`, until cancelled. `say` gets what is for the person at the terminal."""
+    """`northing serve`, until cancelled. `print_line` prints for the person at the terminal."""
     listener = open_listener(settings.host, settings.port)
     with closing(listener):
         async with (

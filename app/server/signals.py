@@ -1,4 +1,4 @@
-"""The process around the event loop: told to stop by a signal, it stops in order, and in time."""
+"""Runs a command in an event loop; after a signal the process stops in order and in time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any, NoReturn
 from uvicorn.loops.auto import auto_loop_factory
 
 THREADS_SECONDS = 0.5
-# A stop that takes longer, whatever hangs, is cut: what is not given back comes free with its lease.
+# A longer stop is cut short, whatever hangs: claims that are not released then end with their leases.
 LONGEST_STOP_SECONDS = 9.5
 
 
 class CommandFailed(Exception):
     """A command cannot go on. The message is one line: what is wrong, and what to do.
 
-    `code`: how the process ends.
+    `code` is the exit code of the process.
     """
 
     code = 1
@@ -31,9 +31,9 @@ class CommandFailed(Exception):
 def run_command(main: Coroutine[Any, Any, int], *, stopped: int = 0) -> NoReturn:
     """Run `main` and end the process with its exit code.
 
-    SIGINT or SIGTERM cancels it; then the code is `stopped`. Signals that follow change nothing: the first
-    one is being obeyed. A request to a tracker may hold a thread for half a minute, and Python waits for
-    its threads; after a signal such a thread is left behind.
+    SIGINT or SIGTERM cancels it; then the code is `stopped`. Later signals change nothing: the stop is under
+    way already. A request to a tracker may hold a thread for half a minute, and Python waits for its
+    threads; after a signal the process ends without waiting for such a thread.
     """
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         signalled, code = runner.run(_until_signalled(main, stopped))

@@ -1,7 +1,7 @@
-"""`northing worker`: a process that does jobs and nothing else, beside `northing serve`.
+"""`northing worker`: a process that only runs jobs, beside `northing serve`.
 
-Jobs and the sweep, without HTTP and timetable. It migrates nothing: the servers do, and it waits for
-them, so that the order in which processes are started does not matter.
+It runs the jobs and the sweep, without HTTP and timetable. It does not migrate the database: it waits until
+a server has done so, so that the processes may start in any order.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Print = Callable[[str], None]
 
 
 async def run_worker_process(settings: Settings, print_line: Print) -> int:
-    """Until cancelled. `say` gets what is for the person at the terminal.
+    """Run until cancelled. `print_line` prints for the person at the terminal.
 
-    Raises `DatabaseNotReady` where no server has migrated the database within a minute, `WrongSetting`
-    where the keys open none of the stored secrets, `BrokeDown` where the worker ends by itself.
+    Raises `DatabaseNotReady` if no server has migrated the database within a minute, `WrongSetting` if the
+    keys decrypt none of the stored secrets, `TaskEnded` if the worker ends by itself.
     """
     async with (
         database_url(settings) as url,
@@ -47,7 +47,7 @@ async def run_worker_process(settings: Settings, print_line: Print) -> int:
 
 
 async def wait_until_ready(url: str, print_line: Print, seconds: float = READY_SECONDS) -> None:
-    """Wait for a schema of this version; `say` what is missing. Raises `DatabaseNotReady`."""
+    """Wait for a schema of this version; print what is missing. Raises `DatabaseNotReady` after `seconds`."""
     engine = engine_for(url)
     deadline, printed = time.monotonic() + seconds, None
     try:
@@ -66,7 +66,7 @@ async def wait_until_ready(url: str, print_line: Print, seconds: float = READY_S
 
 
 async def _check_keys(runtime: Runtime) -> None:
-    """With a key that opens nothing every run taken up here would fail."""
+    """Check the keys at the start: with keys that decrypt nothing every run claimed here would fail."""
     async with runtime.sessions.begin() as session:
         for name in await reencrypt_secrets(session, runtime.cipher):
             log.error("no key opens the credentials of a source", source=name)

@@ -1,4 +1,5 @@
-"""Reading a tracker into our rows: page by page, resumable, and never believing an empty answer."""
+"""Reads a tracker into rows, page by page. An interrupted run continues from its cursor, and an empty answer
+is never treated as complete without a check of the account."""
 
 from __future__ import annotations
 
@@ -41,10 +42,10 @@ NO_ACCESS = "Give the account access to what is named, or take it out of the sou
 def keep_claim(
     runtime: Runtime, run: RunRow, every: timedelta = RUN_LEASE / 5
 ) -> AbstractAsyncContextManager[None]:
-    """Keep the claim on a run while the block works: many short calls may together outlast a lease."""
+    """Renew a run's lease while the block works: many short requests together may take longer than it."""
 
     async def renew() -> None:
-        # Who has lost it meets that at the work's own next step, and stops.
+        # A worker that has lost the claim finds out at the next step of its own work, and stops there.
         with suppress(ClaimLost):
             async with runtime.sessions.begin() as session:
                 await renew_lease(session, run, runtime.worker, runtime.clock())
@@ -53,7 +54,10 @@ def keep_claim(
 
 
 async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunResult:
-    """Read what a reading run is to read. Raises what the connector raises, all pages so far stored."""
+    """Read what a reading run has to read. Pages read so far stay stored whatever is raised.
+
+    Raises the connector's errors, `secrets.CannotDecrypt` and `leases.ClaimLost`.
+    """
     try:
         connector = runtime.connect(source)
     except CannotDecrypt:
@@ -65,8 +69,10 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
             return await reader.read()
         except SourceChanged:
             await _mark_unread_incomplete(runtime, run, source)
-            what_to_do = "Nothing; a sync in full follows by itself."
-            return RunResult("partial", error_of("changed", "The source was changed meanwhile.", what_to_do))
+            what_to_do = "Nothing; a full sync follows by itself."
+            return RunResult(
+                "partial", error_of("changed", "The source was changed during the run.", what_to_do)
+            )
         except (Unavailable, ClaimLost):
             raise
         except Exception:
@@ -77,7 +83,7 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
 
 
 async def _mark_unread_incomplete(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
-    """The run failed: what it did not read to its end must not be judged as if it had."""
+    """The run failed: projects that it did not read completely must not be evaluated as complete."""
     async with runtime.sessions.begin() as session:
         await mark_incomplete(session, source.id, await projects_read_by(session, run.id))
         await renew_lease(session, run, runtime.worker, runtime.clock())
@@ -85,7 +91,7 @@ async def _mark_unread_incomplete(runtime: Runtime, run: RunRow, source: SourceR
 
 class _Reader(ReadSession):
     async def read(self) -> RunResult:
-        # Wrong credentials make some trackers answer with nothing at all, so ask first who we are.
+        # Some trackers answer wrong credentials with an empty list, so ask for the account first.
         await self.connector.account()
         projects = await self.connector.projects()
         await self._note_projects(projects)
@@ -127,11 +133,11 @@ class _Reader(ReadSession):
         await self._note_read(project.key, fully_synced=True, problem=None)
 
     async def _store(self, key: str, page: Page) -> None:
-        """One page: one short transaction with the epics, the cursor and the sign of life."""
+        """Store one page in one short transaction: the epics, the cursors and the renewed lease."""
         transferred = await self._transferred(page.epics)
         now = self.runtime.clock()
         source_id, tracker = self.source.id, self.source.tracker
-        # What a full run removes passes the guard, so it counts as not met.
+        # A full run removes only what has passed the drop guard, so here these count as not met.
         missing = () if self.run.mode == "full" else page.missing
         with bad_payload_if_refused(f"A ticket of {key}"):
             async with source_transaction(self.runtime, self.source, repeatable=True) as session:
@@ -146,7 +152,7 @@ class _Reader(ReadSession):
         self.met_ids.update(epic.remote_id for epic in page.epics)
 
     async def _transferred(self, epics: Sequence[Epic]) -> list[tuple[EpicRef, Epic]]:
-        """Those of `epics` that we know under another id, by asking where the old one leads."""
+        """Those of `epics` that are stored under an old id; the tracker says which ticket that id is now."""
         if self.source.kind not in KINDS_THAT_TRANSFER or not epics:
             return []
         async with self.runtime.sessions() as session:
@@ -155,7 +161,7 @@ class _Reader(ReadSession):
         found = zip(refs, await self.connector.fetch(refs), strict=True)
         return [(ref, item) for ref, item in found if isinstance(item, Epic) and item.remote_id in shown]
 
-    # --- how far a project is read --------------------------------------------------------------
+    # --- what is recorded of projects -----------------------------------------------------------
 
     async def _note_projects(self, projects: Sequence[Project]) -> None:
         async with self.transaction() as session:
@@ -178,11 +184,11 @@ class _Reader(ReadSession):
 def _unread_error(problems: Sequence[tuple[str, str]]) -> dict[str, Any]:
     shown = "; ".join(message for message, _ in problems)
     remedies = dict.fromkeys(what_to_do or REPORT for _, what_to_do in problems)
-    return error_of("unread", f"Not all was read. {shown}", " ".join(remedies))
+    return error_of("unread", f"Not everything was read. {shown}", " ".join(remedies))
 
 
 async def _prefetch(pages: AsyncGenerator[Page, None]) -> AsyncGenerator[Page, None]:
-    """The pages, each next one on its way while the one before is stored."""
+    """The pages; the next page is fetched while the caller stores the one before."""
     next_page = asyncio.ensure_future(anext(pages, None))
     try:
         while (page := await next_page) is not None:

@@ -1,4 +1,5 @@
-"""What a full run did not meet: each ticket is asked for by its id; too many go only at a person's word."""
+"""What a full run did not meet: the tracker is asked for each ticket by its id. If too many are gone, none is
+removed until a person accepts it."""
 
 from __future__ import annotations
 
@@ -21,15 +22,15 @@ from mappings.sources.removals import (
     listed_epics,
 )
 
-# More than this share of a source's epics, and more than this many, go only at a person's word.
+# If more than this share of a source's epics, and more than this many, are gone, a person must accept it.
 DROP_SHARE, DROP_COUNT = 0.2, 5
 FETCHED_AT_ONCE = 100
 
 
 async def remove_missing(reading: ReadSession, projects: Sequence[Project]) -> dict[str, Any] | None:
-    """Take out what a full run did not meet; the error where that is too much and nobody has allowed it.
+    """Remove what a full run did not meet; the error where that is too much and no person has accepted it.
 
-    What was met before a kill is asked for again. `projects` are those the tracker lists now.
+    What the run met before an interruption is asked for again. `projects`: those that the tracker lists now.
     """
     async with reading.runtime.sessions() as session:
         stored = await listed_epics(session, reading.source.id)
@@ -42,12 +43,12 @@ async def remove_missing(reading: ReadSession, projects: Sequence[Project]) -> d
         for project, remote_id, key in stored
         if remote_id not in reading.met_ids and (project in read or out_of_reach(project))
     ]
-    # What a person has allowed comes last: the guard may break off before it.
+    # Accepted removals come last: the guard does not count them, and may stop the look-up before them.
     unmet.sort(key=lambda ref: ref.remote_id in allowed)
     lookup = _Lookup(reading, len(stored), allowed, source_changed)
     await lookup.look_up(unmet)
     if unmet:
-        # Asked again: credentials that died on the way would make everything look deleted.
+        # Asked again: with credentials that expired meanwhile, every ticket would look deleted.
         await reading.connector.account()
     now = reading.runtime.clock()
     async with reading.transaction() as session:
@@ -65,9 +66,9 @@ async def remove_missing(reading: ReadSession, projects: Sequence[Project]) -> d
 
 
 def _out_of_reach(reading: ReadSession, projects: Sequence[Project]) -> Callable[[str], bool]:
-    """Whether a project is out of reach, so that its epics may go though nothing of it was read.
+    """Whether a project is out of reach: then its epics may be removed although none of them was read.
 
-    A listing that is not whole says this only of what the configuration leaves out.
+    An incomplete listing says this only of projects that the source's scope does not cover.
     """
     listed, whole = {p.key for p in projects}, all(p.problem is None for p in projects)
     scope: Any = KINDS[reading.source.kind].scope.model_validate(reading.source.scope)
@@ -76,10 +77,11 @@ def _out_of_reach(reading: ReadSession, projects: Sequence[Project]) -> Callable
 
 @dataclass
 class _Lookup:
-    """`gone` are tickets no longer there, of which the guard counts `counted`; `answered` are there still.
+    """What the tracker answers. `missing`: tickets that are gone or do not fit any more, of which
+    `counted_requests` count for the guard. `answered`: ids of tickets that are still there.
 
-    The guard does not count what a person has `allowed`, nor, where the source was `worded` anew since the
-    last full run, tickets that answer and do not fit: somebody changed what fits.
+    The guard does not count what a person has `allowed`. With `source_changed` (since the last full run) it
+    does not count tickets that exist and do not fit either: a person changed what fits.
     """
 
     reading: ReadSession
@@ -96,9 +98,9 @@ class _Lookup:
         return self.counted_requests > DROP_COUNT and self.counted_requests > DROP_SHARE * self.stored
 
     async def look_up(self, refs: Sequence[EpicRef]) -> None:
-        """Ask for each, a hundred at once, until it is clear that they are too many.
+        """Ask for each ticket, `FETCHED_AT_ONCE` per call, until it is clear that too many are gone.
 
-        A run that went on has forgotten what it met before: it asks for all, or those would be held too.
+        A resumed run does not know what it met before, so it asks for all: else those would be held too.
         """
         for start in range(0, len(refs), FETCHED_AT_ONCE):
             if self.too_many and not self.reading.resumed:
@@ -115,7 +117,7 @@ class _Lookup:
 
 
 async def _fetch(reading: ReadSession, refs: Sequence[EpicRef]) -> Sequence[Epic | Missing]:
-    """The present state of each, stored where there is one; nothing where the tracker refuses to say."""
+    """The state of each ticket now; epics are stored. Empty where the tracker refuses the request."""
     try:
         items = await reading.connector.fetch(refs)
     except (Unavailable, Unauthorized):
@@ -145,6 +147,6 @@ def _drop_guard_error(lookup: _Lookup, reading: ReadSession) -> dict[str, Any]:
     return error_of(
         "drop_guard",
         f"{count} of {lookup.stored} epics are gone from the tracker{beyond}; none was removed.",
-        "See whether the account lost access or the scope is wrong, then sync in full again. If they are to "
-        f"go, an admin says so with POST /api/v1/runs/{reading.run.id}/accept-removals.",
+        "Check whether the account lost access or the scope is wrong, then run a full sync again. If they "
+        f"are to be removed, an admin accepts that with POST /api/v1/runs/{reading.run.id}/accept-removals.",
     )

@@ -1,4 +1,4 @@
-"""What a reading run carries along: its tracker, what it has met so far, and how it writes that down."""
+"""What a reading run keeps while it works: its tracker, what it has met so far, and how it records that."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ from mappings.tables import RunRow, SourceRow
 
 
 class SourceChanged(Exception):
-    """The source has another scope or selector by now: what is read by the old one would undo the change."""
+    """The source has another scope or selector now: to store what was read by the old one would undo that."""
 
 
 @asynccontextmanager
 async def source_transaction(
     runtime: Runtime, source: SourceRow, *, repeatable: bool = False
 ) -> AsyncIterator[AsyncSession]:
-    """A transaction in which the source stays as we know it. Raises `SourceChanged` where it is not.
+    """A transaction in which the source stays as `source` has it. Raises `SourceChanged` where it differs.
 
-    `repeatable` is said in the same statement, for a page is one of many; see `locks.without_synchronous_commit`.
+    `repeatable`: the commit does not wait for the disk (`locks.without_synchronous_commit`). This is set in
+    the same statement, because there are many pages.
     """
     known = (source.scope, source.epics, source.tracker)
     columns: list[Any] = [SourceRow.scope, SourceRow.epics, SourceRow.tracker]
@@ -47,7 +48,7 @@ async def source_transaction(
 
 @contextmanager
 def bad_payload_if_refused(what: str) -> Iterator[None]:
-    """Raises `BadPayload` for a ticket that the database refuses whatever we do."""
+    """Raises `BadPayload` for a ticket that the database can never store."""
     try:
         yield
     except (DataError, OperationalError, UnicodeError) as error:
@@ -63,8 +64,8 @@ def _is_too_large(error: OperationalError) -> bool:
 
 @dataclass
 class ReadSession:
-    """`met` are the remote ids this process has seen. `went_on`: a run taken up again, so some that it met
-    before are not among them. `problems` are in words, each with the way out; `overlaps` keys that an older
+    """`met_ids`: remote ids that this process has met. `resumed`: the run was interrupted, so what it met
+    before is not among them. `problems`: messages, each with what to do. `overlaps`: keys that an older
     source holds."""
 
     runtime: Runtime
@@ -81,7 +82,7 @@ class ReadSession:
         return source_transaction(self.runtime, self.source)
 
     async def renew_lease(self, session: AsyncSession, now: datetime, found: UpsertResult, seen: int) -> None:
-        """A sign of life with what was found since the last one. Raises `leases.ClaimLost`."""
+        """Renew the run's lease and add what was found since the last time. Raises `leases.ClaimLost`."""
         requests, self.counted_requests = (
             self.connector.requests - self.counted_requests,
             self.connector.requests,
@@ -101,6 +102,6 @@ class ReadSession:
         )
 
     async def count_requests(self) -> None:
-        """The calls since the last page, whatever came of them; nothing where the run is another's now."""
+        """Add the requests since the last page to the run, failed ones too. Raises `leases.ClaimLost`."""
         async with self.runtime.sessions.begin() as session:
             await self.renew_lease(session, self.runtime.clock(), UpsertResult(), seen=0)

@@ -1,4 +1,4 @@
-"""What every answer tells a browser: be what you are said to be, stand in no frame, run nothing."""
+"""Security headers of every answer: no guessed content types, no frames, no scripts, no referrer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _EVERY = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
-# The page of the API starts its script, a file of ours, by a line within; it shows nothing of a ticket.
+# The API's page starts its script, a file of ours, by an inline line; it shows no ticket content.
 _DOCS = (
     b"content-security-policy",
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -18,7 +18,7 @@ _DOCS = (
 
 
 class Headers:
-    """Puts them on answers that do not bring their own."""
+    """Adds the headers that an answer does not set itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -31,8 +31,8 @@ class Headers:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = {name.lower() for name, _ in message["headers"]}
-                expected = (_DOCS, *_EVERY[1:]) if scope["path"].startswith("/docs") else _EVERY
-                more = [header for header in expected if header[0] not in own]
+                defaults = (_DOCS, *_EVERY[1:]) if scope["path"].startswith("/docs") else _EVERY
+                more = [header for header in defaults if header[0] not in own]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 

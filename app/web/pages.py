@@ -1,4 +1,4 @@
-"""Pages for people. So far one: the epic's page, where the link in a comment leads."""
+"""Pages for people. So far one: the epic's page, which the link in a comment opens."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _basic = HTTPBasic(auto_error=False)
 async def require_token(
     request: Request, given: Annotated[HTTPBasicCredentials | None, Depends(_basic)]
 ) -> None:
-    """The browser asks for a name, which is free, and a password, which is a token of any role."""
+    """The browser asks for a name, which may be anything, and a password, which is a token of any role."""
     await authenticate(
         request,
         None if given is None else given.password,
-        "Reload the page and give any name, and a token of Northing's as the password.",
+        "Reload the page and give any name, and a token of Northing as the password.",
         'Basic realm="Northing: any name, then the token"',
     )
 

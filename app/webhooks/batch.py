@@ -1,4 +1,4 @@
-"""One claim's deliveries, and the ways they end."""
+"""The deliveries of one claim, and how each of them ends."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from mappings.webhooks.queue import end_deliveries, pause_deliveries, postpone_d
 
 log = structlog.get_logger()
 
-# A delivery that was claimed so often and never ended takes its worker down with it.
-# Begun twice in vain it is claimed alone (`queue.SUSPECT_ATTEMPTS`), so that a deadly one gives up itself only.
+# A delivery that was claimed so often and never ended probably kills its worker each time, so it fails.
+# After two such attempts it is claimed alone (`queue.SUSPECT_ATTEMPTS`), so that no other fails with it.
 MOST_ATTEMPTS = 10
 
 
 class GivenUp(Exception):
-    """A delivery that was begun again and again and never ended."""
+    """Work on a delivery began too often and never ended."""
 
 
 @dataclass(slots=True)
 class ParsedDelivery:
-    """One delivery and what it hints at."""
+    """A delivery, what its payload hints at, and the payload itself, decoded."""
 
     delivery: DeliveryRow
     hint: Hint
@@ -47,7 +47,7 @@ class ParsedDelivery:
 
 @dataclass
 class Batch:
-    """What `owner` has claimed of a source's deliveries."""
+    """The deliveries of a source that `owner` has claimed."""
 
     runtime: Runtime
     source: SourceRow
@@ -56,7 +56,7 @@ class Batch:
     async def open_run(
         self, session: AsyncSession, found: UpsertResult | None = None, seen: int = 0, requests: int = 0
     ) -> int:
-        """The run that judges what was found, its job woken in the same transaction."""
+        """Open the run that evaluates what was found, and defer its job in the same transaction; its id."""
         run = await open_run(session, self.source.id, "evaluate", self.runtime.clock())
         run.seen, run.requests = seen, requests
         if found is not None:
@@ -88,7 +88,7 @@ class Batch:
         error: dict[str, Any] | None = None,
         run_id: int | None = None,
     ) -> None:
-        """The last step of the caller's transaction: what became of each. It is logged once that is true."""
+        """The last step of the caller's transaction: store how each ended, to be logged after the commit."""
         ids = [parsed.id for parsed in all_parsed]
         ended_ids = await end_deliveries(
             session, self.owner, ids, state, reason=reason, error=error, run_id=run_id
@@ -104,7 +104,7 @@ class Batch:
                     "webhook worked on",
                     delivery=delivery.id,
                     remote_id=delivery.remote_id,
-                    deliveries=[delivery.remote_id],  # of those it came with nothing is said here
+                    deliveries=[delivery.remote_id],  # this one alone, not all of the batch
                     state=state,
                     reason=reason,
                     error=error and error["code"],
@@ -118,7 +118,7 @@ class Batch:
             await postpone_deliveries(session, self.owner, [parsed.id for parsed in all_parsed], until)
 
     async def wait(self, all_parsed: Sequence[ParsedDelivery], error: Unavailable) -> None:
-        """The tracker says later; `parts` are what was worked on."""
+        """The tracker asks for a pause; `all_parsed` are the deliveries that were being processed."""
         now = self.runtime.clock()
         pause = error.retry_delay(
             backoff.deliveries_in_trouble_for((parsed.delivery for parsed in all_parsed), now)
@@ -141,10 +141,10 @@ class Batch:
         if isinstance(error, (ConnectorError, CannotDecrypt)):
             shown = RunResult.failed(error).error
         elif isinstance(error, GivenUp):
-            what = f"Given up: it was begun {MOST_ATTEMPTS} times and never ended."
-            shown = error_of("given_up", what, "See in the log what happened; then replay it.")
+            what = f"Given up: work on it began {MOST_ATTEMPTS} times and never ended."
+            shown = error_of("given_up", what, "Check in the log what happened, then replay it.")
         else:
-            what = f"Northing broke down over this webhook ({type(error).__name__})."
-            shown = error_of("internal", what, "Open an issue with what the log says of it.")
+            what = f"An error in Northing ended the work on this webhook ({type(error).__name__})."
+            shown = error_of("internal", what, "Open an issue with the log lines of this webhook.")
         async with self.runtime.sessions.begin() as session:
             await self.record_end(session, all_parsed, "failed", error=shown)

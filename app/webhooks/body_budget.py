@@ -1,8 +1,8 @@
-"""Memory for bodies that strangers send, before anybody has vouched for them.
+"""Limits the memory for webhook bodies whose sender is not verified yet.
 
-Who sends a webhook is known only once its body is whole, so anybody may have us keep megabytes. Hence
-all bodies in the door together have so much room: one for the small ones, which nearly all are, and one
-for those that grow large, so that a few large ones, or slow ones, shut the door to no small one.
+A signature can be checked only once the body is complete, so any stranger can make us hold megabytes. Hence
+all bodies that are being received share one budget. It has a part for small bodies, which nearly all are,
+and a part for large ones, so that a few large or slow bodies do not keep out the small ones.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import Self
 
 MB = 1024 * 1024
 SMALL = 256 * 1024
-SMALLEST_RESERVATION = 16 * 1024  # what any request costs us, be its body empty
+SMALLEST_RESERVATION = 16 * 1024  # what any request costs us, even with an empty body
 
 
 class BudgetExhausted(Exception):
-    """There is no room now; the sender is to come again."""
+    """No memory is free now; the sender has to send again later."""
 
 
 @dataclass
 class BodyBudget:
-    """Bytes free for bodies up to `SMALL`, and for the larger ones: four thousand at once, or four."""
+    """Bytes free for bodies up to `SMALL` (4096 of the smallest at once) and for larger ones (4 of 25 MB)."""
 
     small: int = 64 * MB
     large: int = 100 * MB
 
     def reserve(self) -> BodyReservation:
-        """Room for one body in a `with` block, free again at its end. To enter it raises `Full`."""
+        """Memory for one body in a `with` block, freed at its end. Entering it raises `BudgetExhausted`."""
         return BodyReservation(self)
 
 
@@ -38,7 +38,7 @@ class BodyReservation:
     large: int = field(default=0, init=False)
 
     def grow(self, size: int) -> None:
-        """A body of `size` bytes so far. Raises `Full`."""
+        """The body has `size` bytes so far: reserve them. Raises `BudgetExhausted`."""
         large = size if size > SMALL else 0
         small = 0 if large else max(size, SMALLEST_RESERVATION)
         if small - self.small > self.budget.small or large - self.large > self.budget.large:

@@ -1,4 +1,4 @@
-"""Doing what a comment on a ticket asks for. Reading it is `mappings.commands.parse`; the answer is the notice."""
+"""Executes the commands in a comment. `mappings.commands.parse` reads them; the notice shows the answer."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ SNOOZABLE = ("open", "snoozed")
 async def execute_commands(
     runtime: Runtime, session: AsyncSession, source: SourceRow, epic: EpicRow, comment: TicketComment
 ) -> bool:
-    """Do what `comment` on the ticket of `epic` asks for, once; whether the epic is to be judged now.
+    """Execute the commands in `comment` on the ticket of `epic`, once; whether the epic is to be evaluated.
 
-    The transaction is the caller's and must not hold rows of epics yet: the goals' lock comes first.
-    True means that the epic is marked, and that the caller has to open a run that judges it.
+    The transaction is the caller's and must not have locked epics yet: the goals' lock comes first.
+    True means that the epic is marked, and that the caller has to open a run that evaluates it.
     """
     now = runtime.clock()
     allowed = comment.may_steer and not comment.ours
@@ -61,7 +61,7 @@ async def execute_commands(
         return False
     row = present[0]
     author = _author_name(comment.author)
-    # Later than any judgement so far: what the next one changes is this command's own doing.
+    # Not before the last evaluation: what the next one changes is the effect of this command.
     at = now if row.evaluated_at is None else max(now, row.evaluated_at)
     command_row = await _claim_comment(session, row.id, comment, author, asked, at)
     if command_row is None:
@@ -78,7 +78,7 @@ async def execute_commands(
 
 
 def _author_name(author: str) -> str:
-    """As it may be stored and shown: one line, not long."""
+    """The name as it may be stored and shown: in one line, at most `_AUTHOR_SHOWN` characters."""
     return "".join(char for char in author if char.isprintable())[:_AUTHOR_SHOWN] or "somebody"
 
 
@@ -90,7 +90,7 @@ async def _claim_comment(
     asked: tuple[Command, ...],
     at: datetime,
 ) -> CommandCommentRow | None:
-    """This comment's row, None where it was obeyed before: a comment is told of by many deliveries."""
+    """This comment's row; None where its commands were executed before, for another delivery about it."""
     made = insert(CommandCommentRow)
     first = await session.scalars(
         made.values(
@@ -100,7 +100,7 @@ async def _claim_comment(
             commands=[command_text(command) for command in asked if not isinstance(command, InvalidCommand)],
             at=at,
         )
-        # A comment of mistakes alone did nothing yet, and may be corrected.
+        # A comment with invalid commands alone has changed nothing yet, and may be corrected.
         .on_conflict_do_update(
             index_elements=[CommandCommentRow.epic_id, CommandCommentRow.remote_id],
             set_={"commands": made.excluded.commands, "author": made.excluded.author, "at": at},
@@ -112,14 +112,14 @@ async def _claim_comment(
 
 
 async def _has_comment(session: AsyncSession, epic_id: int) -> bool:
-    """Where nothing of ours stands on the ticket nothing is answered."""
+    """Whether a comment of ours may be on the ticket: without one, no answer can be shown."""
     notice = (await session.scalars(select(NoticeRow).where(NoticeRow.epic_id == epic_id))).one_or_none()
     return notice is not None and may_be_on_ticket(notice)
 
 
 @dataclass
 class _CommandRun:
-    """One comment's commands on one epic. What cannot be done is said, the rest speaks for itself."""
+    """One comment's commands on one epic. Only `help` and what cannot be done get an answer in words."""
 
     runtime: Runtime
     session: AsyncSession
@@ -161,7 +161,7 @@ class _CommandRun:
         return answer
 
     def _fitting(self, context: EvaluationContext) -> list[str]:
-        """Keys of live key results that fit the epic, else of the first there is."""
+        """Keys of live key results that fit the epic; where none fits, the key of the first live one."""
         fitting: list[KeyResult] = [one.key_result for one in context.suggest(epic_of(self.epic), self.now)]
         live = (goal for goal in context.goals.key_results.values() if is_live(goal, self.now))
         return [goal.key for goal in fitting or [*live][:1]]

@@ -1,4 +1,4 @@
-"""Comments on tickets that a webhook tells of: commands are obeyed, a notice that was deleted stays away."""
+"""Webhooks about comments: executes commands, and records where a person has deleted our comment."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mappings.notices import claims
 from mappings.tables import NoticeRow
 from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment, postpone_deliveries
 
-# A comment on a ticket that we are writing at this moment may be the one we write.
+# A comment on a ticket that the writer has claimed at this moment may be ours.
 WAIT_FOR_OUR_WRITE = timedelta(seconds=2)
-# Without this in its body, whatever the escapes, a comment holds no command.
+# Without this in its body, a comment holds no command, however the payload is escaped.
 COMMAND = b"northing"
 
 
@@ -25,7 +25,7 @@ class CommentEvents(Batch):
     async def process_comment(
         self, parsed: ParsedDelivery, ref: CommentRef, connector: Connector, run_id: int | None
     ) -> None:
-        """Only a comment that may hold a command costs a call. Ours never does, unless it was deleted."""
+        """Only a comment that may hold a command costs a request. Ours costs none, unless it was deleted."""
         now, ticket = self.runtime.clock(), ref.ticket.remote_id
         async with self.runtime.sessions() as session:
             epic = (await epics_by_remote_id(session, self.source, [ticket])).get(ticket)
@@ -49,13 +49,13 @@ class CommentEvents(Batch):
     async def _deleted(
         self, parsed: ParsedDelivery, epic: tables.EpicRow, ref: CommentRef, connector: Connector
     ) -> None:
-        """Who deletes our comment has said no, and that is how it stays for this opening of the finding."""
+        """A person has deleted our comment, so none is written again for this opening of the finding."""
         if await connector.read_comment(ref) is not None:
             await self.end([parsed], "ignored", "own")
             return
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
-            # Whoever judges takes an epic first and then its notice, and so does whoever changes the notice.
+            # The evaluator locks an epic first and then its notice, and so does every change of the notice.
             await lock_epics(session, [epic.id])
             notice = await session.scalar(
                 select(NoticeRow)
@@ -63,7 +63,7 @@ class CommentEvents(Batch):
                 .with_for_update()
             )
             if notice is not None and notice.claimed_by is not None:
-                # Whoever writes it may yet note that it stands there.
+                # The writer that has claimed it may still record that the comment is on the ticket.
                 await postpone_deliveries(session, self.owner, [parsed.id], now + WAIT_FOR_OUR_WRITE)
                 return
             if notice is not None:

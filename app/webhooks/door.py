@@ -1,9 +1,9 @@
-"""The door for webhooks: what it asks of the database, and the bell that wakes whoever works on them.
+"""The intake of webhooks: stores the deliveries and wakes the workers that process them.
 
-A delivery costs one statement on a connection of a pool of its own, committed by itself: through the
-session of the API it would cost twice as much, and a tracker waits for no answer longer than seconds.
-Those of a source that are ready at the same moment share one, for its commit costs more than all else.
-Sources are remembered; the statement stores nothing where one is not as remembered.
+A delivery costs one statement on a connection of the intake's own pool, committed by itself: through the
+API's session it would cost twice as much, and a tracker waits only seconds for an answer. Deliveries of a
+source that are ready at the same moment share one statement, because its commit costs more than all else.
+Sources are cached; the statement stores nothing where a source has changed since.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from app.webhooks.body_budget import BodyBudget
 log = structlog.get_logger()
 
 CONNECTIONS = 8
-REMEMBERED = 1000  # sources; more names than that are somebody's guesses
+REMEMBERED = 1000  # cached names; upper and lower case give one source many of them
 LOG_SECONDS = 60
-COUNT_SECONDS = 5  # who is killed loses the counts of this long
+COUNT_SECONDS = 5  # a process that is killed loses the counts of this interval
 CONNECTION_SECONDS = 5.0  # seconds to wait for a connection
 # One wake-up serves what arrives within this time, so that a burst on one epic costs one fetch.
 GATHER_SECONDS = 0.1
-STOP_SECONDS = 1.0  # of a stop, to wake those who are to be woken
+STOP_SECONDS = 1.0  # at a stop, for the last wake-ups and counts
 
 _SOURCE = "SELECT id, kind, webhook_secret FROM sources WHERE lower(name) = lower(%s)"
 _AS_KNOWN = """
@@ -67,12 +67,12 @@ _REFUSED = "UPDATE sources SET signature_refused_at = %s WHERE id = %s"
 
 
 class DatabaseAway(Exception):
-    """Nothing can be stored now."""
+    """The database cannot be reached now, so nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownSource:
-    """`name` is as it was asked for."""
+    """A source as it was last read. `name` is spelled as in the request."""
 
     name: str
     id: int
@@ -82,7 +82,7 @@ class KnownSource:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedDelivery:
-    """A delivery to be stored. `due_at` None: there is nothing to do for it."""
+    """A delivery to be stored, received at `now`. `due_at` None: there is nothing to do for it."""
 
     remote_id: str
     event: str
@@ -97,9 +97,9 @@ class ReceivedDelivery:
 
 @dataclass(eq=False, slots=True)
 class _StoreBatch:
-    """Deliveries of a source that one statement stores, by remote id: of two under the same id the first.
+    """Deliveries of a source that one statement stores, by remote id: of two with the same id, the first.
 
-    `stored` tells for each the id in the database, and whether it is new there.
+    `stored` gives for each the id in the database, and whether it is new there.
     """
 
     deliveries: dict[str, ReceivedDelivery] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class _StoreBatch:
 
 
 class Intake:
-    """Open while the process serves; `queue` is the one the workers listen on."""
+    """Stores webhooks while the process serves requests; `queue` is the one that the workers listen on."""
 
     def __init__(self, url: str, queue: procrastinate.App) -> None:
         self._pool = AsyncConnectionPool(
@@ -145,11 +145,11 @@ class Intake:
                 await self.wait_for_wake_ups()
                 await self.write_counts_now()
         except TimeoutError:
-            log.warning("nobody woken for the last webhooks, the sweep will")
+            log.warning("no worker woken for the last webhooks, the sweep will")
         await self._pool.close()
 
     async def source(self, name: str, *, afresh: bool) -> KnownSource | None:
-        """The source of that name, in any case; as remembered unless `afresh`. Raises `DatabaseAway`."""
+        """The source of that name, upper or lower case; cached unless `afresh`. Raises `DatabaseAway`."""
         known = None if afresh else self._known.get(name)
         if known is None:
             rows = await self._rows(_SOURCE, [name])
@@ -165,14 +165,14 @@ class Intake:
     async def store(self, source: KnownSource, delivery: ReceivedDelivery) -> int | None:
         """The id of the delivery, stored now or before; one that failed is received again.
 
-        None where the source is not as known any more. Raises `DatabaseAway`.
+        None where the source has changed since it was read. Raises `DatabaseAway`.
         """
         batch = self._gathering.get(source)
         if batch is None:
             batch = self._gathering[source] = _StoreBatch()
             batch.stored = asyncio.create_task(self._store_all(source, batch), name="webhooks")
         first = batch.deliveries.setdefault(delivery.remote_id, delivery) is delivery
-        # Who is called off, at a stop, takes nobody along.
+        # A request that is cancelled, at a stop, must not cancel the statement that others wait for.
         found = (await asyncio.shield(batch.stored)).get(delivery.remote_id)
         if found is None:
             return None
@@ -194,7 +194,7 @@ class Intake:
         return id
 
     async def _store_all(self, source: KnownSource, batch: _StoreBatch) -> dict[str, tuple[int, bool]]:
-        await asyncio.sleep(0)  # until the sockets were looked at once more
+        await asyncio.sleep(0)  # let the event loop read from the sockets once more
         del self._gathering[source]
         sent = batch.deliveries.values()
         values: dict[str, Any] = {
@@ -207,7 +207,7 @@ class Intake:
         return found
 
     async def _rows(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
-        """Asked twice, for connections that a restart of the server broke are found only by using them."""
+        """Tried twice: connections that a restart of the database broke are found only by using them."""
         for last in (False, True):
             try:
                 async with self._pool.connection() as connection:
@@ -222,11 +222,11 @@ class Intake:
                 await self._pool.check()
         return []
 
-    # --- what anybody may cause is told and written seldom ----------------------------------------
+    # --- what any stranger can cause is logged and stored seldom ----------------------------------
 
     def record_refused(self, source: KnownSource, why: str, at: datetime) -> None:
-        """Say in the log and in the source's row that a webhook was refused: once a minute for each source,
-        for anybody may send."""
+        """Record in the log and in the source's row that a webhook was refused: at most once a minute for a
+        source, because any stranger may send."""
         self._count(source.id, "door", "refused")
         now = time.monotonic()
         if now - self._logged_at.get(source.id, -LOG_SECONDS) >= LOG_SECONDS:
@@ -243,7 +243,7 @@ class Intake:
 
     def _start_writing_counts(self) -> None:
         self._count_timer = None
-        self._writing_counts = asyncio.create_task(self._write_counts(), name="counts of the door")
+        self._writing_counts = asyncio.create_task(self._write_counts(), name="webhook counts")
 
     async def write_counts_now(self) -> None:
         """Write what was counted since the last time."""
@@ -266,13 +266,13 @@ class Intake:
             self._counts.update(counts)  # for the next time
             self._refused = {**refused, **self._refused}
 
-    # --- the bell -----------------------------------------------------------------------------
+    # --- wake-ups -----------------------------------------------------------------------------
 
     def schedule_wake_up(self, source_id: int) -> None:
-        """Have somebody woken for the deliveries of a source. Should we die first, the sweep does it."""
+        """Wake a worker for the deliveries of a source. If this process dies first, the sweep does it."""
         self._waiting.add(source_id)
         if self._sending_wake_ups is None or self._sending_wake_ups.done():
-            self._sending_wake_ups = asyncio.create_task(self._send_wake_ups(), name="bell")
+            self._sending_wake_ups = asyncio.create_task(self._send_wake_ups(), name="wake-ups")
 
     async def _send_wake_ups(self) -> None:
         while self._waiting:
@@ -281,10 +281,10 @@ class Intake:
             for source_id in waiting:
                 try:
                     await self._queue.configure_task("take_deliveries").defer_async(source_id=source_id)
-                except Exception as error:  # whatever it is, the others are to be woken
-                    log.warning("nobody woken for webhooks, the sweep will", reason=type(error).__name__)
+                except Exception as error:  # any error, for the other sources still need their workers
+                    log.warning("no worker woken for webhooks, the sweep will", reason=type(error).__name__)
 
     async def wait_for_wake_ups(self) -> None:
-        """Wait until everybody is woken who is to be."""
+        """Wait until every scheduled wake-up is sent."""
         if self._sending_wake_ups is not None:
             await asyncio.wait({self._sending_wake_ups})

@@ -1,7 +1,7 @@
-"""Working on webhooks: what they hint at is fetched afresh, stored, judged, and its comment written.
+"""Processes webhooks: fetches the tickets that they name, stores them, and opens the run that evaluates them.
 
-Deliveries of a source are taken in batches; a ticket that ten of them name is fetched once. One that
-cannot be worked on ends `failed` with its error and holds nobody up.
+Deliveries of a source are processed in batches: a ticket that ten of them name is fetched once. A delivery
+that cannot be processed ends `failed` with its error and does not delay the others.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id, renew_
 log = structlog.get_logger()
 
 
-# Dead credentials are for a person to mend, who by that ends the pause; a database in trouble is not.
+# A person must replace refused credentials, which ends the pause; a database recovers without one.
 UNAUTHORIZED_PAUSE, DATABASE_PAUSE = timedelta(hours=1), timedelta(seconds=15)
 
 
 async def process_deliveries(runtime: Runtime, source_id: int) -> None:
-    """Work on a source's deliveries until none is due, or somebody else is at it."""
+    """Process a source's deliveries until none is due or another worker has claimed some."""
     while await _process_batch(runtime, source_id):
         pass
 
@@ -71,14 +71,14 @@ async def _process_batch(runtime: Runtime, source_id: int) -> bool:
 
 
 class _BatchProcessor(CommentEvents):
-    """One claim's work."""
+    """Processes the deliveries of one claim."""
 
     @property
     def kind(self) -> Kind:
         return KINDS[self.source.kind]
 
     async def process(self, deliveries: Sequence[DeliveryRow]) -> bool:
-        """False where there is no sense in taking the next batch now."""
+        """Process the deliveries; False where the next batch must not be claimed now."""
         all_parsed = await self._parse(deliveries)
         try:
             connector = self.runtime.connect(self.source)
@@ -98,7 +98,7 @@ class _BatchProcessor(CommentEvents):
                 parsed = ParsedDelivery(
                     delivery, self.kind.webhooks.parse_event(delivery.event, payload), payload
                 )
-            except Exception as error:  # whatever it is, only this delivery has it
+            except Exception as error:  # any error, for it concerns this delivery alone
                 log.exception("webhook not understood", delivery=delivery.id)
                 await self.fail([ParsedDelivery(delivery, Hint(delivery.event))], error)
                 continue
@@ -109,7 +109,7 @@ class _BatchProcessor(CommentEvents):
         return all_parsed
 
     async def _process_or_split(self, all_parsed: list[ParsedDelivery], connector: Connector) -> bool:
-        """The whole batch at once; where that fails, each delivery alone, so that only the bad one does."""
+        """Process all at once; where that fails, each delivery alone, so that only the bad one fails."""
         if not all_parsed:
             return True
         now = self.runtime.clock()
@@ -155,7 +155,7 @@ class _BatchProcessor(CommentEvents):
     # --- whole projects -------------------------------------------------------------------------
 
     async def _open_full_run(self, all_parsed: list[ParsedDelivery]) -> list[ParsedDelivery]:
-        """Have all read where names or visibility changed. A run under way may have passed by already."""
+        """Open a full run where names or visibility changed: a run under way may have missed the change."""
         asking_for_full = [parsed for parsed in all_parsed if parsed.hint.reread]
         concerned = [
             parsed
@@ -182,10 +182,10 @@ class _BatchProcessor(CommentEvents):
     async def _fetch_tickets(
         self, all_parsed: list[ParsedDelivery], connector: Connector
     ) -> dict[int, int | None]:
-        """Fetch what they name, once each, and store it; the run each delivery led to, by its id."""
+        """Fetch the tickets that they name, each once, and store them; each delivery's run, by its id."""
         all_parsed, known = await self._concerning_source(all_parsed)
         refs_by_id = {ref.remote_id: ref for parsed in all_parsed for ref in parsed.hint.tickets}
-        # A webhook may come after a rename; what is stored leads on, also to a ticket that moved.
+        # A webhook may arrive after a rename: the stored key leads to the ticket, also to one that moved.
         refs = [EpicRef(id, known[id].key) if id in known else ref for id, ref in refs_by_id.items()]
         if not refs:
             return {}
@@ -195,10 +195,10 @@ class _BatchProcessor(CommentEvents):
         removed = {
             ref.remote_id for parsed in all_parsed if parsed.hint.removed for ref in parsed.hint.tickets
         }
-        runs_by_delivery = [item.remote_id for item in seen.values() if isinstance(item, Epic)]
+        fetched_ids = [item.remote_id for item in seen.values() if isinstance(item, Epic)]
         async with self.runtime.sessions.begin() as session:
-            # Apart from what follows, for each locks its epics in the order of their ids.
-            retried = await retry_notices(session, self.source.id, runs_by_delivery, self.runtime.clock())
+            # Its own transaction: this one and the next each lock their epics in the order of the ids.
+            retried = await retry_notices(session, self.source.id, fetched_ids, self.runtime.clock())
         requests = connector.requests - before
         with bad_payload_if_refused("A ticket"):
             async with source_transaction(self.runtime, self.source) as session:
@@ -216,7 +216,7 @@ class _BatchProcessor(CommentEvents):
         *,
         retried: bool,
     ) -> dict[int, int | None]:
-        """`again`: tickets whose notice could not be written wait to be judged."""
+        """`retried`: tickets whose notice could not be written are marked for evaluation."""
         found = await self._store(session, seen, removed)
         run_id = None
         if retried or found.created or found.updated or found.deleted:
@@ -229,10 +229,13 @@ class _BatchProcessor(CommentEvents):
     async def _concerning_source(
         self, all_parsed: list[ParsedDelivery]
     ) -> tuple[list[ParsedDelivery], dict[str, tables.EpicRow]]:
-        """Those about tickets we know, which come too, or that may be epics of ours; others cost no call."""
-        refs_by_id = {ref.remote_id for parsed in all_parsed for ref in parsed.hint.tickets}
+        """The deliveries about stored epics, or tickets that may be epics; the others end without a request.
+
+        Also the stored epics, by their ids in the tracker.
+        """
+        remote_ids = {ref.remote_id for parsed in all_parsed for ref in parsed.hint.tickets}
         async with self.runtime.sessions() as session:
-            known = await epics_by_remote_id(session, self.source, refs_by_id)
+            known = await epics_by_remote_id(session, self.source, remote_ids)
         scope: Any = self.kind.scope.model_validate(self.source.scope)
         epics: Any = self.kind.epics.model_validate(self.source.epics)
         reason_to_ignore = self.kind.webhooks.reason_to_ignore
@@ -257,7 +260,7 @@ class _BatchProcessor(CommentEvents):
         for ref, item in found:
             if item.remote_id != ref.remote_id:
                 _add(total, await merge_transferred(session, source_id, tracker, ref.remote_id, item, now))
-        # Not found may also mean that we lost access; only where the tracker says so was it deleted.
+        # Not found may also mean that we lost access: it counts as deleted only where a webhook says so.
         missing = [
             item
             for ref, item in seen.items()

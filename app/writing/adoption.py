@@ -1,4 +1,4 @@
-"""Our comment on a ticket as the tracker shows it: which of several it is, and taking back the others."""
+"""Finds our comment on a ticket by its marker. If there are several, keeps one and withdraws the others."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class FoundComments:
-    """`comment` carries our marker; a stranger's only where there is none of ours. `taken_back`: ids of
-    others of ours, that were deleted or edited to one line."""
+    """`comment`: the one with our marker; by another account only where none of ours has it.
+    `withdrawn_ids`: ids of our other comments, which were deleted or edited to one line."""
 
     comment: Comment | None
     withdrawn_ids: tuple[str, ...]
@@ -25,8 +25,10 @@ class FoundComments:
 async def find_our_comment(
     connector: Connector, ref: EpicRef, marker: Marker, known: str | None
 ) -> FoundComments:
-    """Of several of ours the one whose id is `known` stays, or else the oldest, and the others are taken
-    back, as far as we are allowed to. Where the known one is gone none is found, and none taken back."""
+    """Of several comments of ours, keep the one whose id is `known`, or the oldest where `known` is None.
+
+    Withdraw the others as far as the tracker allows it. Where the known one is gone, find and withdraw none.
+    """
     found = await connector.find_comments(ref, marker)
     stays = next((comment for comment in found if known in (None, comment.id)), None)
     if stays is None or not stays.ours:
@@ -36,9 +38,9 @@ async def find_our_comment(
 
 
 async def withdraw_all_comments(connector: Connector, ref: EpicRef, marker: Marker) -> None:
-    """Somebody has deleted our comment: whatever else of ours stands there goes too.
+    """A person has deleted our comment: withdraw every other comment of ours on the ticket too.
 
-    Raises `Gone` where the ticket itself is hidden from us, of whose comments trackers say the same.
+    Raises `Gone` where the ticket itself is hidden from us: trackers answer the same for its comments.
     """
     found = await connector.find_comments(ref, marker)
     await _withdraw_comments(connector, ref, marker, [comment for comment in found if comment.ours])
@@ -56,15 +58,15 @@ async def _withdraw_comments(
         except Unauthorized:
             raise
         except Rejected as error:
-            log.warning("second comment of ours stays", comment=comment.url, reason=error.message)
+            log.warning("second comment not withdrawn", comment=comment.url, reason=error.message)
         else:
             withdrawn.append(comment.id)
-            log.warning("second comment of ours taken back", comment=comment.url)
+            log.warning("second comment withdrawn", comment=comment.url)
     return tuple(withdrawn)
 
 
 async def _withdraw_comment(connector: Connector, ref: EpicRef, marker: Marker, comment: Comment) -> None:
-    """We may edit our comments more often than delete them."""
+    """Delete the comment, or edit it to one line: more accounts may edit their comments than delete them."""
     try:
         await connector.delete_comment(ref, comment.id)
     except Unauthorized:

@@ -1,4 +1,4 @@
-"""What becomes of a ticket's write, noted under its claim: done, later, refused, gone, or nobody knows."""
+"""Records the result of a write, under its claim: posted, unconfirmed, postponed, refused or gone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REREAD_AFTER = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class PostedText:
-    """What stands on the ticket now, and the facts it stands on. `named` are ids of key results."""
+    """The text that is on the ticket now, and the hash of the facts that it was made from."""
 
     state: NoticeState
     facts_hash: str
@@ -39,8 +39,8 @@ NO_TEXT = PostedText("withdrawn", "", "")
 
 
 class WriteResults:
-    """One claim. `fetched`: the ticket was there and could be read. `go_on`: there is sense in trying the
-    next ticket of the source. `kind`: what was written, None where nothing was or nobody knows."""
+    """The result of one claim. `fetched`: the ticket could be read. `go_on`: the writer may try the source's
+    next ticket. `kind`: what was written; None where nothing was, or the result is unconfirmed."""
 
     def __init__(self, runtime: Runtime, source: SourceRow, claim: Claim, row: EpicRow) -> None:
         self.runtime, self.source, self.claim, self.row = runtime, source, claim, row
@@ -49,7 +49,7 @@ class WriteResults:
         self.kind: str | None = None
 
     async def posted(self, posted_text: PostedText, comment: Comment | None, *, is_new: bool) -> None:
-        """The ticket says it; with `comment` None nothing of ours stands there any more."""
+        """The ticket shows the text; where `comment` is None, no comment of ours is on it any more."""
         now = self.runtime.clock()
         kind = posted_text.state if posted_text.state != "posted" or is_new else "edited"
         async with self.runtime.sessions.begin() as session:
@@ -67,14 +67,14 @@ class WriteResults:
             row.guard = row.guard_reason = None
             row.updated_at = now
             if row.target is None or row.run_id == self.claim.run_id:
-                # Not judged anew while we wrote, or called off meanwhile.
+                # Cancelled during the write, or not evaluated by another run since the claim.
                 row.facts_hash, row.body = posted_text.facts_hash, posted_text.body
-            # A person may have asked for its deletion while it was edited.
-            still_to_go = (
+            # A person may have asked for its deletion while the writer edited it.
+            still_to_delete = (
                 row.withdraw_action == "delete" and comment is not None and posted_text.state == "withdrawn"
             )
-            claims.release_claim(row, self.claim, now if still_to_go else None)
-            if posted_text.state == "withdrawn" and not still_to_go:
+            claims.release_claim(row, self.claim, now if still_to_delete else None)
+            if posted_text.state == "withdrawn" and not still_to_delete:
                 claims.mark_withdrawn(row)
             claims.record_write(session, self.claim, kind, row.remote_id or before, now)
             await pauses.resume_writes(session, self.source.id, now, self.row.project)
@@ -82,7 +82,7 @@ class WriteResults:
         log.info("ticket written", kind=kind, comment=None if comment is None else comment.url)
 
     async def unconfirmed(self, error: Unanswered) -> None:
-        """It may have been carried out. Only this ticket rests, for others may be answered."""
+        """The tracker may have executed the request. Only this ticket waits: requests for others may work."""
         now = self.runtime.clock()
         pause = max(timedelta(seconds=error.retry_after), UNCONFIRMED_WAIT)
         async with self.runtime.sessions.begin() as session:
@@ -93,7 +93,7 @@ class WriteResults:
         log.warning("ticket waits", reason=error.message)
 
     async def postponed(self, error: Unavailable) -> None:
-        """The tracker says later, and means all of the source's tickets."""
+        """The tracker asks for a pause, which is for all tickets of the source."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             row = await claims.lock_claimed_notice(session, self.claim)
@@ -101,7 +101,7 @@ class WriteResults:
             claims.clear_posted_text(row)
             if not self.fetched:
                 _mark_stale(row, error.message)
-            # Behind the others, so that one ticket in trouble does not hold up all of them.
+            # Due after the others, so that one failing ticket does not delay all of them.
             behind = until + timedelta(seconds=1)
             claims.release_claim(row, self.claim, behind)
             if not error.has_retry_after:
@@ -113,27 +113,27 @@ class WriteResults:
         log.warning("tickets wait", reason=error.message, until=until.isoformat())
 
     async def unreadable(self, error: ConnectorError) -> None:
-        """The ticket could not be fetched, and not because of the moment."""
+        """The ticket could not be fetched, for a reason that does not pass by itself."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             await self._lock_source(session, error)
             await self._evaluate_epic_at(session, now + RETRY_AFTER)
             row = await claims.lock_claimed_notice(session, self.claim)
             if isinstance(error, Gone) and row.remote_id is not None:
-                # Our comment stands where we cannot see it, and says what it said.
+                # Our comment is where we cannot see it, and keeps its text.
                 self.fail(row, _error_text(error), now)
                 claims.record_write(session, self.claim, "failed", row.remote_id, now)
                 self.kind = "failed"
             else:
                 _mark_stale(row, _error_text(error))
-                # What stands there is to change, and waits for nothing else: soon, then less and less often.
+                # Nothing else triggers the change of our comment: try again soon, then less and less often.
                 pause = min(max(REREAD_AFTER, (now - row.updated_at) / 2), RETRY_AFTER)
                 claims.release_claim(row, self.claim, now + pause if row.remote_id is not None else None)
             await self._record_in_health(session, error, now)
         log.warning("ticket not read", reason=error.message)
 
     async def gone(self) -> None:
-        """Who deletes our comment has said no."""
+        """A person has deleted our comment, so none is written again for this opening of the finding."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             await self._evaluate_epic_at(session, now)
@@ -143,14 +143,14 @@ class WriteResults:
         log.info("comment deleted on the ticket")
 
     async def edit_instead(self) -> None:
-        """We may not delete our comment: it becomes one line."""
+        """We may not delete our comment, so the next write edits it to one line."""
         async with self.runtime.sessions.begin() as session:
             row = await claims.lock_claimed_notice(session, self.claim)
             row.withdraw_action = "edit"
             claims.release_claim(row, self.claim, self.runtime.clock())
 
     async def refused(self, error: ConnectorError, *, here_only: bool = False) -> None:
-        """`here_only`: what is wrong lies with this ticket, and says nothing of others."""
+        """The write was refused. `here_only`: the reason lies in this ticket and says nothing of others."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             await self._lock_source(session, error)
@@ -173,7 +173,7 @@ class WriteResults:
         claims.release_claim(row, self.claim)
 
     async def _record_in_health(self, session: AsyncSession, error: ConnectorError, now: datetime) -> None:
-        """A refusal is for a person to mend. Dead credentials are refused on every ticket: all rest."""
+        """A person must resolve a refusal. Bad credentials are refused for every ticket, so all wait."""
         if isinstance(error, Rejected):
             await record_refusal_in_health(session, self.source.id, self.row.key, error, now)
         if isinstance(error, Unauthorized):
@@ -181,20 +181,20 @@ class WriteResults:
             await pauses.postpone_notices(session, self.source.id, now + RETRY_AFTER, _error_text(error))
 
     async def lock_notice(self, session: AsyncSession) -> NoticeRow:
-        """The claimed notice, locked after its epic: what is noted of a write refers to both, and whoever
-        judges takes the epic first. Raises `ClaimLost`."""
+        """The claimed notice, locked after its epic: the record of a write refers to both, and the evaluator
+        locks the epic first. Raises `ClaimLost`."""
         epic = select(EpicRow.id).where(EpicRow.id == self.row.id)
         await session.execute(epic.with_for_update(key_share=True))
         return await claims.lock_claimed_notice(session, self.claim)
 
     async def _lock_source(self, session: AsyncSession, error: ConnectorError) -> None:
-        """Before the epic: whoever changes a source, or stores what was read of it, locks it first."""
+        """Called before the epic is locked: a change of a source, and the reader, lock the source first."""
         if isinstance(error, Rejected):
             source = select(SourceRow.id).where(SourceRow.id == self.source.id)
             await session.execute(source.with_for_update(key_share=True))
 
     async def _evaluate_epic_at(self, session: AsyncSession, when: datetime) -> None:
-        """Before the notice is locked: whoever judges takes an epic first and then its notice."""
+        """Called before the notice is locked: the evaluator locks an epic first and then its notice."""
         await session.execute(update(EpicRow).where(EpicRow.id == self.row.id).values(evaluate_at=when))
 
 

@@ -1,7 +1,7 @@
-"""Making one ticket match its notice, under a claim.
+"""Writes the comment on one ticket so that it matches the notice, under a claim.
 
-A ticket is fetched and judged again just before it is written. One request is sent; where its answer
-is lost the ticket is looked at before another, so that there is never a second comment.
+The writer fetches the ticket and evaluates it again just before it writes, then sends one request. If the
+answer is lost, it looks at the ticket before it sends another, so that there is never a second comment.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ from mappings.webhooks.queue import delivery_ids_of_run
 
 log = structlog.get_logger()
 
-FOREIGN_COMMENT = "A comment with our marker stands on the ticket that we may not edit."
-FOREIGN_COMMENT_TO_DO = "Use the account again that wrote it, or delete that comment."
+FOREIGN_COMMENT = "The ticket has a comment with our marker that we may not edit."
+FOREIGN_COMMENT_TO_DO = "Use again the account that wrote it, or delete that comment."
 FULL_SYNC_FINDS_OUT = "A full sync finds out which."
 # Trackers that ask for writes one after the other.
 SERIAL_KINDS = frozenset({"github"})
@@ -62,7 +62,7 @@ SERIAL_KINDS = frozenset({"github"})
 
 @asynccontextmanager
 async def open_writer(runtime: Runtime, source: SourceRow) -> AsyncIterator[Writer]:
-    """Raises `secrets.CannotDecrypt`."""
+    """A writer whose connector is closed at the end. Raises `secrets.CannotDecrypt`."""
     async with track_usage(runtime, source.id, runtime.connect(source)) as connector:
         yield Writer(runtime, source, connector)
 
@@ -78,7 +78,7 @@ class Writer:
     _delivery_ids: dict[int, list[str]] = field(default_factory=dict)
 
     async def write_next(self) -> bool:
-        """Write the next due ticket; False when there is none, or no sense in trying another."""
+        """Write the next due ticket; False where none is due, or where trying another makes no sense now."""
         async with self.runtime.sessions.begin() as session:
             claim = await claims.claim_notice(
                 session,
@@ -108,7 +108,7 @@ class Writer:
         return write.go_on
 
     async def context(self, session: AsyncSession, project: str) -> EvaluationContext:
-        """What an epic of the project is judged by at this moment."""
+        """The evaluation context of the project as it is now; read again only where it has changed."""
         kept = self._contexts.get(project)
         context = None if kept is None else await refresh_context(session, kept, project)
         if context is None:
@@ -126,8 +126,8 @@ class Writer:
 
 @dataclass(frozen=True)
 class _PlannedWrite:
-    """What is to be sent: the judge's wish, its text, and that text as people will read it. `delete`: the
-    comment is to go instead."""
+    """What the writer is to send: the desired notice, its text, and that text as the tracker shows it
+    (`body`). `delete`: the comment is to be deleted instead."""
 
     desired: DesiredNotice
     text: NoticeText
@@ -145,7 +145,7 @@ class _PlannedWrite:
 
 
 class _Write(WriteResults):
-    """One claim's work: look, judge, send, and note what became of it."""
+    """The work of one claim: find our comment, evaluate the epic again, send the write, record its result."""
 
     def __init__(self, writer: Writer, claim: Claim, row: EpicRow) -> None:
         super().__init__(writer.runtime, writer.source, claim, row)
@@ -184,11 +184,11 @@ class _Write(WriteResults):
         await self.posted(planned.posted_text(), comment, is_new=self.comment_id is None)
 
     async def _withdraw_duplicates(self, comment: Comment, marker: Marker) -> None:
-        """Should a second one of ours stand there, however it came. Nothing else depends on it."""
+        """Withdraw a second comment of ours, if there is one. The write itself does not depend on it."""
         try:
             found = await find_our_comment(self.connector, self.ref, marker, comment.id)
         except ConnectorError as error:
-            log.info("not looked whether a second comment of ours stands there", reason=error.message)
+            log.info("second comment not looked for", reason=error.message)
             return
         if found.withdrawn_ids:
             async with self.runtime.sessions.begin() as session:
@@ -196,7 +196,7 @@ class _Write(WriteResults):
                 self._record_withdrawn(session, found.withdrawn_ids, self.runtime.clock())
 
     async def _delete(self, planned: _PlannedWrite) -> None:
-        """Once it is gone, by us or by anybody, nothing is left to be taken back."""
+        """Delete our comment. Where a person has deleted it already, the withdrawal is done as well."""
         assert self.comment_id is not None
         try:
             await self.connector.delete_comment(self.ref, self.comment_id)
@@ -210,11 +210,11 @@ class _Write(WriteResults):
             return
         await self.posted(NO_TEXT, None, is_new=False)
 
-    # --- look -------------------------------------------------------------------------------
+    # --- find our comment -------------------------------------------------------------------
 
     async def _find_comment(self) -> bool:
-        """What of ours stands there? The answer to a request may have been lost, the database may be an older
-        copy, the source made anew. False: too early to say, or there must be no comment of ours.
+        """Find our comment where its id is not stored: the answer to a request may have been lost, the
+        database may be an older copy, or the source may be new. False: too early, or none may be written.
         """
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
@@ -243,7 +243,7 @@ class _Write(WriteResults):
         row.write_unconfirmed_at = None
         comment = found.comment
         if comment is None and row.state in ("posted", "resolved"):
-            # It stood there before the ticket was transferred, and somebody has deleted it.
+            # It was there before the ticket was transferred, and a person has deleted it.
             claims.mark_deleted_on_ticket(row, now)
             claims.release_claim(row, self.claim)
             return False
@@ -252,19 +252,19 @@ class _Write(WriteResults):
             return True
         row.remote_id, row.url = comment.id, comment.url
         if found.withdrawn_ids or row.posted_hash is None:
-            row.posted_hash = ""  # nobody knows which text stands there: it is written anew
+            row.posted_hash = ""  # the text on the ticket is unknown, so it is written again
         if row.state not in ("posted", "resolved"):
             row.state = "posted"
             claims.record_write(session, self.claim, "posted", comment.id, now)
         return True
 
-    # --- judge ------------------------------------------------------------------------------
+    # --- evaluate again ---------------------------------------------------------------------
 
     async def _evaluate_again(self) -> _PlannedWrite | None:
-        """Fetch the ticket, store what it says, judge it; None where there is nothing to write any more."""
+        """Fetch the ticket, store its state, evaluate it; None where nothing is to be written any more."""
         (fetched_epic,) = await self.connector.fetch([self.ref])
         if isinstance(fetched_epic, Missing) and fetched_epic.reason == "deleted":
-            # Or no longer visible to us, which looks the same: only a full run, with its guard, may remove.
+            # Or we can no longer see it, which looks the same: only a full run, with its drop guard, removes.
             raise Gone(f"{self.ref.key} was deleted, or Northing may no longer see it.", FULL_SYNC_FINDS_OUT)
         self.fetched = True
         now = self.runtime.clock()
@@ -289,11 +289,11 @@ class _Write(WriteResults):
                 return None
             text = desired.compose()
             if notice_row.remote_id is None:
-                # Should the answer be lost, this is what may stand on the ticket.
+                # If the answer is lost, this text may be on the ticket.
                 notice_row.posted_hash, notice_row.posted_body = desired.facts_hash, notice_row.body
                 notice_row.mentioned_key_result_ids = [*text.mentioned_key_result_ids]
             else:
-                # Until the answer is here nobody knows which of two texts stands there: none is believed.
+                # Until the answer arrives, the old or the new text may be there: store neither as posted.
                 notice_row.posted_hash = ""
             notice_row.claimed_until = now + NOTICE_LEASE
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
@@ -313,13 +313,13 @@ class _Write(WriteResults):
     async def _evaluate(
         self, session: AsyncSession, context: EvaluationContext, row: EpicRow, now: datetime
     ) -> Evaluation:
-        (case,) = await load_records(session, [row])
-        evaluation = evaluate_epic(case, context, now, claim=self.claim.owner)
+        (records,) = await load_records(session, [row])
+        evaluation = evaluate_epic(records, context, now, claim=self.claim.owner)
         await record_evaluations(session, [evaluation], context, self.claim.run_id, now)
         return evaluation
 
     async def _claimed_notice(self, session: AsyncSession) -> NoticeRow | None:
-        """The notice under our claim; None where judging has just removed it."""
+        """The notice under our claim; None where the evaluation has just removed it."""
         try:
             return await claims.lock_claimed_notice(session, self.claim)
         except ClaimLost:
@@ -329,7 +329,7 @@ class _Write(WriteResults):
 
 
 def _forbidden(error: Gone) -> Rejected:
-    """The ticket was read a moment ago."""
+    """The error where the ticket could be read a moment ago, but refuses a new comment."""
     return Rejected(
         f"The ticket can be read, and no comment written there. {error.message}",
         "Give the account or its token the right to write comments.",

@@ -1,4 +1,4 @@
-"""GitHub over the network: the calls, and nothing that can be decided without them."""
+"""GitHub over the network: this module makes the calls; all that needs no call is in the pure modules."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment}"
 class GitHubConnector:
     """Repositories of one GitHub host; see `connectors.base.Connector`.
 
-    Requests go out one after the other, as GitHub asks.
+    The connector sends its requests one after the other, as GitHub asks.
     https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
     """
 
@@ -65,7 +65,7 @@ class GitHubConnector:
         self._scope = scope
         self._epics = epics
         self._account: Account | None = None
-        self._present: set[str] | None = None  # the repositories by the names they have now
+        self._present: set[str] | None = None  # the current names of the repositories in scope, case-folded
 
     @property
     def requests(self) -> int:
@@ -119,10 +119,10 @@ class GitHubConnector:
         return payloads.project_of(raw)
 
     async def _organization(self, organization: str) -> list[Project]:
-        """Its repositories; what is archived or has no issues is no concern of a whole organisation.
+        """The organisation's repositories, without those that are archived or have no issues.
 
-        Each repository costs a request a sync, and in old organisations most are archived; who wants one of
-        these names it.
+        Each repository costs one request per sync, and in old organisations most are archived. A source that
+        needs one of these names it in `repositories`.
         """
         url: str | None = f"/orgs/{{org}}/repos?sort=full_name&direction=asc&{_PAGE}"
         used: set[str] = set()
@@ -152,7 +152,7 @@ class GitHubConnector:
                     "Give the token access to it, or take it out of the scope.",
                 ) from error
             payloads.unused_url(url, used)
-            issues = await asyncio.to_thread(self._met, rows, project.key)
+            issues = await asyncio.to_thread(self._issues_in, rows, project.key)
             cursor = max([i.epic.updated_at for i in issues] + ([cursor] if cursor else []), default=None)
             yield Page(
                 tuple(i.epic for i in issues if i.fits),
@@ -160,22 +160,22 @@ class GitHubConnector:
                 cursor,
             )
 
-    def _met(self, rows: Sequence[Any], repository: str) -> list[payloads.Issue]:
-        """The issues in an answer, without pull requests. Called in a thread: a stranger may write a text
-        that takes a second to read, and a page holds a hundred."""
-        met = [payloads.issue_of(row, repository, self._web, self._epics) for row in rows]
-        return [issue for issue in met if issue is not None]
+    def _issues_in(self, rows: Sequence[Any], repository: str) -> list[payloads.Issue]:
+        """The issues in an answer, without pull requests. Called in a thread: anyone may write a text that
+        takes a second to parse, and a page has a hundred issues."""
+        issues = [payloads.issue_of(row, repository, self._web, self._epics) for row in rows]
+        return [issue for issue in issues if issue is not None]
 
     async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
         return [await self._one(ref) for ref in refs]
 
     async def _one(self, ref: EpicRef) -> Epic | Missing:
-        """The issue under `ref`'s key, or where it was transferred to: then with its new id."""
+        """The issue at `ref`'s key or, after a transfer, at its new place, with the new id."""
         try:
             raw = await self._transport.item(_ISSUE, url_vars := payloads.repository_and_number(ref.key))
         except Gone:
             return Missing(ref, "deleted")
-        found = await asyncio.to_thread(self._met, [raw], f"{url_vars['owner']}/{url_vars['repo']}")
+        found = await asyncio.to_thread(self._issues_in, [raw], f"{url_vars['owner']}/{url_vars['repo']}")
         if not found:
             return Missing(ref, "not_an_epic")
         [issue] = found
@@ -186,7 +186,7 @@ class GitHubConnector:
         return issue.epic if issue.fits else Missing(ref, "not_an_epic")
 
     async def _in_scope(self, repository: str) -> bool:
-        """By the name configured, or by the one a configured repository has been given since."""
+        """Whether the repository is in scope, by its configured name or by the new name of a renamed one."""
         name = repository.casefold()
         owners = {organization.casefold() for organization in self._scope.organizations}
         if name.partition("/")[0] in owners or name in map(str.casefold, self._scope.repositories):
@@ -223,7 +223,7 @@ class GitHubConnector:
             else:
                 sent = await self._transport.send("PATCH", _COMMENT, url_vars | {"comment": comment_id}, body)
         if not sent.get("id"):
-            raise Unanswered("GitHub took the comment but did not say its id.")
+            raise Unanswered("GitHub accepted the comment but did not give its id.")
         return self._comment(ref, str(sent["id"]))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
@@ -234,9 +234,10 @@ class GitHubConnector:
 
     @asynccontextmanager
     async def _really_gone(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
-        """GitHub says also to who may not write, or is nobody to it, that what he writes is not there.
+        """Find out why GitHub answered "not found", which it also says when the account may not write.
 
-        A write so answered has changed nothing. Raises `Unauthorized` or `Forbidden` where that is why.
+        A write with this answer has changed nothing. Re-raises `Gone`, unless the token is not valid
+        (`Unauthorized`) or the comment is still there (`Forbidden`).
         https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api#404-not-found-for-an-existing-resource
         """
         try:
@@ -254,7 +255,7 @@ class GitHubConnector:
             ) from error
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
-        """One request where the author's association settles their right, else a second for the issue."""
+        """One request if the author's association shows the right to edit, else a second for the issue."""
         url_vars = payloads.repository_and_number(comment.ticket.key)
         try:
             raw = await self._transport.item(_COMMENT, url_vars | {"comment": comment.id})

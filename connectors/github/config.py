@@ -1,4 +1,4 @@
-"""What a GitHub source is configured with."""
+"""The configuration of a GitHub source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _real_repository(name: str) -> str:
 
 Repository = Annotated[str, Field(pattern=rf"^{FULL_NAME}$"), AfterValidator(_real_repository)]
 Organization = Annotated[str, Field(pattern=rf"^{_OWNER}$")]
-# PostgreSQL, which keeps the configuration, holds no NUL.
+# PostgreSQL, where the configuration is stored, accepts no NUL.
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 
 
@@ -48,7 +48,7 @@ class GitHubCredentials(BaseModel):
 
 
 class GitHubScope(BaseModel):
-    """Which repositories a source may see at all."""
+    """Which repositories a source reads."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,7 +58,7 @@ class GitHubScope(BaseModel):
     organizations: list[Organization] = Field(
         default_factory=list,
         max_length=1_000,
-        description="Organisations, each with all its repositories not archived; one that is can be named.",
+        description="Organisations with all repositories that are not archived; name others in repositories.",
     )
 
     @model_validator(mode="after")
@@ -68,7 +68,7 @@ class GitHubScope(BaseModel):
         return self
 
     def covers(self, project: str) -> bool:
-        """Whether the repository `owner/name` is in scope, by itself or with its organisation."""
+        """Whether the repository `owner/name` is in scope: by its name, or through its organisation."""
         name = project.lower()
         return name in map(str.lower, self.repositories) or name.partition("/")[0] in map(
             str.lower, self.organizations
@@ -76,9 +76,9 @@ class GitHubScope(BaseModel):
 
 
 class GitHubEpics(BaseModel):
-    """Which issues are epics: those that fit any of the selectors. Pull requests never are.
+    """Which issues are epics: those that fit any of the selectors. Pull requests are never epics.
 
-    Without any selector, issues with the label `epic` are.
+    If no selector is given, issues with the label `epic` are epics.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -94,7 +94,7 @@ class GitHubEpics(BaseModel):
     @model_validator(mode="after")
     def _any_selector(self) -> Self:
         if "labels" not in self.model_fields_set and (self.issue_types or self.with_sub_issues):
-            self.labels = []  # what was asked for, and not the default beside it
+            self.labels = []  # only the given selectors, without the default label
         if not (self.labels or self.issue_types or self.with_sub_issues):
             raise PydanticCustomError("epics", "give labels, issue_types or with_sub_issues")
         return self

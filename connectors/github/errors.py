@@ -1,4 +1,4 @@
-"""What GitHub's refusals mean, as data. Pure: the moment of the answer is passed in."""
+"""GitHub's error responses as errors of the contract. Pure: the caller passes the time of the response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEW_TOKEN = "Make a new token and put it into the source's credentials."  # noqa
 _LONGEST_WAIT = 24 * 3600.0
 _SECONDARY = 60.0  # "wait for at least one minute" where nothing else is said
 _SECONDARY_WORDS = "secondary rate limit"
-# No token mends these, only write access to the repository the first of them.
+# A new token does not help here; write access to the repository helps for a locked conversation only.
 # https://docs.github.com/communities/moderating-comments-and-conversations/locking-conversations and
 # https://docs.github.com/repositories/archiving-a-github-repository/archiving-repositories
 _WHAT_TO_DO = {
@@ -25,31 +25,31 @@ _WHAT_TO_DO = {
 
 
 class Forbidden(Rejected):
-    """The token is known and may not do this."""
+    """GitHub accepts the token, but the token may not do this."""
 
 
 class Moved(Unavailable):
-    """What was addressed lives elsewhere now; a write is not sent after it."""
+    """The repository or issue has a new address. The connector does not repeat a write there."""
 
 
 def error_of(
     status: int, headers: Mapping[str, str], body: bytes, *, write: bool, now: datetime
 ) -> ConnectorError | None:
-    """The error an answer stands for, None for a good one. `headers` are looked up in lower case.
+    """The error for a response; None for a successful one. `headers` are looked up in lower case.
 
-    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api: a 403 is a limit
-    only with `retry-after`, with nothing remaining, or where its words say so, which is all that some
-    secondary limits do; else a permission that is missing. `now` is our time, for where the answer does
-    not say its own.
+    https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api: a 403 is a rate limit
+    only if it has `retry-after`, if no requests remain, or if its message says so (some secondary limits
+    give only a message); else a permission is missing. `now` is our time in UTC, used if the response has
+    no `Date`.
     """
     if status < 300:
         return None
     vendor_message = message_of(body) or f"HTTP {status}"
     if status < 400:
-        return Moved("The repository or issue has moved; its present address is looked up first.")
+        return Moved("The repository or issue has moved; Northing looks up its new address first.")
     if status == 401:
         return Unauthorized("GitHub does not accept the token.", NEW_TOKEN)
-    now = _moment(headers.get("date", "")) or now  # by the clock of who says until when
+    now = _moment(headers.get("date", "")) or now  # GitHub's clock, because GitHub says until when to wait
     limited = status == 429 or _SECONDARY_WORDS in vendor_message.casefold()
     if status in {403, 429} and (wait := _limit(limited, headers, now)) is not None:
         return Unavailable("GitHub limits our requests.", wait)
@@ -57,7 +57,7 @@ def error_of(
         return Forbidden(f"GitHub forbids it: {vendor_message}", _what_to_do(vendor_message))
     if status in {408, 425} or status >= 500:
         kind = Unanswered if write else Unavailable
-        return kind(f"GitHub is in trouble: {vendor_message}", _seconds(headers, now))
+        return kind(f"GitHub has a problem: {vendor_message}", _seconds(headers, now))
     if status in {404, 410, 451}:
         return Gone(f"GitHub does not have it, or does not show it to us: {vendor_message}")
     return Rejected(
@@ -73,7 +73,7 @@ def _what_to_do(vendor_message: str) -> str:
 
 
 def _limit(limited: bool, headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds until the limit is over, never less than told; None where it is no limit."""
+    """Seconds until the limit ends, never fewer than GitHub says; None if the response is no rate limit."""
     seconds = _seconds(headers, now)
     if seconds is not None:
         return seconds
@@ -111,7 +111,7 @@ def _clamped(seconds: float) -> float:
 
 
 def message_of(body: bytes) -> str:
-    """What an error body says, in one line that can be stored and shown; nothing for HTML and other noise."""
+    """What an error body says, in one line that can be stored and shown; empty if it is not a JSON object."""
     try:
         vendor_message = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""What Northing may do on a GitHub host, and what it may do and need not. Nothing is written.
+"""What Northing may do on a GitHub host, and which of these rights it does not need. It writes nothing.
 
-Classic tokens show their scopes, fine-grained ones do not show their permissions:
+GitHub shows the scopes of classic tokens, but not the permissions of fine-grained ones:
 https://docs.github.com/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps and
 https://docs.github.com/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
 """
@@ -24,12 +24,12 @@ CLASSIC = "GitHub, Settings, Developer settings, Tokens (classic)"
 FINE_GRAINED = "GitHub, Settings, Developer settings, Fine-grained tokens"
 _RIGHT = "Issues: Read and write"
 _REPOSITORY = "/repos/{owner}/{repo}"
-# Roles above the ones with which one may comment, the widest first.
+# Roles with more rights than commenting needs, the widest first.
 _WIDER_ROLES = ("admin", "maintain", "push")
 
 
 class GitHubInspector(Inspector):
-    """`connector` is the one whose wire and configuration these are."""
+    """The check of a GitHub source. `transport` and `epics` are those of `connector`."""
 
     def __init__(self, connector: Connector, transport: GitHubTransport, epics: GitHubEpics) -> None:
         super().__init__(connector)
@@ -57,26 +57,28 @@ class GitHubInspector(Inspector):
         headers = self._transport.headers
         self._scopes = scopes_of(headers)
         token = "a fine-grained token" if self._scopes is None else "a classic token"
-        self.note("ok", SIGN_IN, f"GitHub knows us as {account.name}, by {token}.")
+        self.note("ok", SIGN_IN, f"Signed in as {account.name}, with {token}.")
         self._note_expiry(headers.get("github-authentication-token-expiration"), datetime.now(UTC))
 
-    def _note_expiry(self, features: str | None, now: datetime) -> None:
-        ends = expiry_of(features or "")
-        if features is None:
-            self.note("ok", "token expiry", "GitHub names no end of this token.")
-        elif ends is None:
-            self.note("unknown", "token expiry", f"GitHub says {features!r}, which could not be read.")
-        elif ends - now < SOON:
-            self.note("warning", "token expiry", f"The token ends {ends:%Y-%m-%d %H:%M} UTC.", NEW_TOKEN)
+    def _note_expiry(self, header: str | None, now: datetime) -> None:
+        expires = expiry_of(header or "")
+        if header is None:
+            self.note("ok", "token expiry", "GitHub names no expiry date of this token.")
+        elif expires is None:
+            self.note("unknown", "token expiry", f"GitHub says {header!r}, which could not be read.")
+        elif expires - now < SOON:
+            self.note(
+                "warning", "token expiry", f"The token expires {expires:%Y-%m-%d %H:%M} UTC.", NEW_TOKEN
+            )
         else:
-            self.note("ok", "token expiry", f"The token ends {ends:%Y-%m-%d %H:%M} UTC.")
+            self.note("ok", "token expiry", f"The token expires {expires:%Y-%m-%d %H:%M} UTC.")
 
     async def _server(self) -> None:
         version = self._transport.headers.get("x-github-api-version-selected", API_VERSION)
         try:
             meta = await self._transport.item("/meta", {})
         except (Gone, Forbidden, BadPayload) as error:
-            self.note("unknown", "server", f"It does not tell its release. {error.message}")
+            self.note("unknown", "server", f"The host does not show its release. {error.message}")
             return
         release = meta.get("installed_version") if isinstance(meta, dict) else None
         name = f"GitHub Enterprise Server {release}" if release else "GitHub's cloud"
@@ -115,12 +117,12 @@ class GitHubInspector(Inspector):
         return f"Give the token the scope repo, or public_repo for public repositories ({CLASSIC})."
 
     async def _comments(self) -> None:
-        """A classic token may comment where its scope reaches; of a fine-grained one GitHub says nothing."""
+        """Record where the token may comment. GitHub shows this for a classic token only, by its scopes."""
         keys = [project.key for project in self.readable]
         if not keys:
             return
         if self._scopes is None:
-            why = "GitHub does not show what a fine-grained token may write; nothing is written to find out."
+            why = "GitHub does not show what a fine-grained token may write, and the check writes nothing."
             todo = f"See that it has {_RIGHT} and Metadata: Read-only, and nothing else ({FINE_GRAINED})."
             self.note("unknown", _RIGHT, why, todo, projects=keys, writing=True)
             return
@@ -145,7 +147,7 @@ class GitHubInspector(Inspector):
             self.note("not_needed", f"scope {scope}", why, todo)
 
     async def _roles(self) -> None:
-        """Only a classic token has all that its account's role allows."""
+        """Record wider roles than needed; only a classic token has all rights of its account's role."""
         wide: dict[str, list[str]] = {}
         for project in self.inspected if self._scopes is not None else ():
             raw = await self._transport.item(_REPOSITORY, _url_vars(project))
@@ -167,43 +169,49 @@ class GitHubInspector(Inspector):
         found = [*labels, *await self._types()]
         if self._epics.with_sub_issues:
             has = None if self._sample is None else "sub_issues_summary" in self._sample
-            features = {
-                None: "There is no issue yet to see it by.",
+            reasons = {
+                None: "There is no issue yet that could show it.",
                 True: "This host has sub-issues.",
                 False: "This host has no sub-issues.",
             }
-            found.append(("sub-issues", has, features[has]))
+            found.append(("sub-issues", has, reasons[has]))
         all_absent = all(there is False for _, there, _ in found)
         for number, (what, there, why) in enumerate(found):
             if there is not False:
                 self.note("ok" if there else "unknown", what, why)
             else:
                 todo = (
-                    "Make it, or change epics; nothing else picks epics."
+                    "Create it, or change epics; no other selector finds epics."
                     if all_absent
-                    else "Make it, or change epics."
+                    else "Create it, or change epics."
                 )
-                # A label is made in a moment, and may be about to be.
+                # A missing label is only a warning: a person may create it at any moment.
                 lacking = all_absent and number >= len(labels)
                 self.note("missing" if lacking else "warning", what, why, todo)
 
     async def _label(self, name: str) -> tuple[bool | None, str]:
-        """Whether a repository has it or, where none says so, an issue does: some hosts serve no labels."""
+        """Whether a repository has the label; else whether an issue has it, as some hosts serve no labels.
+
+        None where GitHub does not say. The second value is the reason, in words.
+        """
         by_label = urlencode({"labels": name, "state": "all", "per_page": 1})
-        for asked in (f"labels/{quote(name, safe='')}", f"issues?{by_label}"):
+        for path in (f"labels/{quote(name, safe='')}", f"issues?{by_label}"):
             for project in self.inspected:
                 try:
-                    found = await self._transport.item(f"{_REPOSITORY}/{asked}", _url_vars(project))
+                    found = await self._transport.item(f"{_REPOSITORY}/{path}", _url_vars(project))
                 except Gone:
                     continue
                 except Forbidden as error:
                     return None, error.message
                 if found:
                     return True, f"The label is there, in {project.key} at least."
-        return False, "No repository of the source has this label, nor has an issue."
+        return False, "No repository and no issue of the source has this label."
 
     async def _types(self) -> list[tuple[str, bool | None, str]]:
-        """Each type asked for, by the organisations of the scope; a person's repositories have none."""
+        """Each configured issue type: what it is, whether an organisation of the scope has it, and why.
+
+        Repositories of a user account have no types.
+        """
         known: set[str] = set()
         unseen = False
         owners = {project.key.partition("/")[0] for project in self.inspected}
@@ -216,32 +224,32 @@ class GitHubInspector(Inspector):
             if not isinstance(rows, list):
                 raise BadPayload("GitHub's list of issue types could not be read.")
             known |= {str(row.get("name")).casefold() for row in rows if isinstance(row, dict)}
-        features: list[tuple[str, bool | None, str]] = []
+        found: list[tuple[str, bool | None, str]] = []
         for name in self._epics.issue_types:
             if name.casefold() in known:
-                features.append((f"issue type {name}", True, "The organisation has this type."))
+                found.append((f"issue type {name}", True, "The organisation has this type."))
             elif unseen:
                 why = "GitHub shows this token no issue types: there are none, or it may not see them."
-                features.append((f"issue type {name}", None, why))
+                found.append((f"issue type {name}", None, why))
             else:
-                features.append((f"issue type {name}", False, "No organisation of the source has this type."))
-        return features
+                found.append((f"issue type {name}", False, "No organisation of the source has this type."))
+        return found
 
 
 def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:
-    """A classic token's scopes, none of them perhaps; None for a token with fine-grained permissions.
+    """A classic token's scopes, which may be none; None for a token with fine-grained permissions.
 
-    Those are told the permissions an answer took; the scopes they are told are empty, or not there.
+    For the latter, a response names the permissions that the call needs, and its scopes are empty or absent.
     """
-    features = headers.get("x-oauth-scopes")
-    scopes = frozenset(part.strip() for part in (features or "").split(",")) - {""}
-    if scopes or (features is not None and "x-accepted-github-permissions" not in headers):
+    header = headers.get("x-oauth-scopes")
+    scopes = frozenset(part.strip() for part in (header or "").split(",")) - {""}
+    if scopes or (header is not None and "x-accepted-github-permissions" not in headers):
         return scopes
     return None
 
 
 def expiry_of(features: str) -> datetime | None:
-    """`2023-01-31 23:00:00 UTC` or `2023-04-26 23:23:18 +0200`; both are sent.
+    """The expiry of a token in UTC. GitHub sends `2023-01-31 23:00:00 UTC` or `2023-04-26 23:23:18 +0200`.
 
     https://github.blog/changelog/2021-07-26-expiration-options-for-personal-access-tokens/
     """

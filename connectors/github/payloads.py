@@ -1,7 +1,7 @@
-"""GitHub's JSON in, our values out, and back. Pure.
+"""From GitHub's JSON to our values, and back. Pure.
 
-https://docs.github.com/rest/issues. Read leniently: GHES has no sub-issues and no types, old
-answers lack members, and GitHub's own examples do not always fit GitHub's schemas.
+https://docs.github.com/rest/issues. Missing members are accepted: GHES has no sub-issues and no types,
+old responses lack members, and GitHub's own examples do not always fit GitHub's schemas.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from connectors.github.text import lines_of
 from connectors.markup import storable, to_markdown
 
 PAGE_SIZE = 100
-MOST_PAGES = 10_000  # a million tickets; a list without an end is none
-OVERLAP = timedelta(minutes=5)  # rows move between the pages of a listing by update
+MOST_PAGES = 10_000  # a million tickets; a longer list is taken for one without an end
+OVERLAP = timedelta(minutes=5)  # issues that change while a listing is read move between its pages
 NOTICE = "<!-- northing:notice -->"
 
 _ISSUE_PATH = re.compile(r"/([^/]+/[^/]+)/(?:issues|pull)/(\d+)$")
@@ -34,17 +34,17 @@ _KEY = re.compile(r"([^/#]+)/([^/#]+)#(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """An issue as an epic, and whether the selector picks it."""
+    """An issue as an epic, and whether it fits the source's selector."""
 
     epic: Epic
     fits: bool
 
 
 def web_base(api_url: str) -> str:
-    """The address people use for an API's address.
+    """The address that people use, from the API's address.
 
-    `https://api.github.com` is github.com, `https://api.SUB.ghe.com` is SUB.ghe.com,
-    `https://HOST/api/v3` is HOST; any other stands for itself.
+    `https://api.github.com` becomes github.com, `https://api.SUB.ghe.com` becomes SUB.ghe.com,
+    `https://HOST/api/v3` becomes HOST; any other address stays as it is.
     """
     url = api_url.rstrip("/").removesuffix("/api/v3")
     parts = urlsplit(url)
@@ -59,7 +59,8 @@ def web_base(api_url: str) -> str:
 def issue_of(issue: Any, repository: str, web: str, selector: GitHubEpics) -> Issue | None:
     """One issue of a listing, a fetch or a webhook; None for a pull request. Raises `BadPayload`.
 
-    `repository` is the one asked; the answer's own name wins, for its case and after a move.
+    `repository` is the one that was asked for. The name in the answer takes precedence: it has the right
+    case, and it is the current one after a transfer.
     """
     try:
         if is_pull_request(issue):
@@ -93,7 +94,7 @@ def issue_of(issue: Any, repository: str, web: str, selector: GitHubEpics) -> Is
 
 
 def _with_text(epic: Epic, body: str | None) -> Epic:
-    """Reading Markdown costs a hundred times the rest, so it is done for epics only."""
+    """`epic` with its text: for epics only, as parsing Markdown takes a hundred times as long as the rest."""
     return replace(epic, text=lines_of(body))
 
 
@@ -107,7 +108,7 @@ def _fits(selector: GitHubEpics, labels: Iterable[str], kind: str | None, sub_is
 
 
 def may_fit(issue: Any, selector: GitHubEpics) -> bool:
-    """Whether an issue as a webhook shows it may be an epic; what cannot be read may be one."""
+    """Whether an issue in a webhook may be an epic. True for an issue that cannot be read."""
     try:
         kind = (issue.get("type") or {}).get("name")
         return _fits(selector, _label_names(issue["labels"]), kind, issue.get("sub_issues_summary") or {})
@@ -121,14 +122,14 @@ def _label_names(labels: Iterable[Any]) -> tuple[str, ...]:
 
 
 def is_pull_request(issue: Any) -> bool:
-    """Issues and pull requests share their numbers and most of their events and listings."""
+    """Whether `issue` is a pull request. These share numbers, most events and listings with issues."""
     if not isinstance(issue, dict):
         return False
     return bool(issue.get("pull_request")) or bool(_PULL_PATH.search(_text(issue, "html_url")))
 
 
 def repository_of(issue: dict[str, Any]) -> str | None:
-    """`owner/repo` in its own case, from the answer itself."""
+    """The issue's `owner/repo` as GitHub writes it, from the issue's addresses."""
     tail = re.search(r"/repos/([^/]+/[^/]+)$", _text(issue, "repository_url"))
     tail = tail or _ISSUE_PATH.search(_text(issue, "html_url"))
     return tail[1] if tail else None
@@ -140,7 +141,7 @@ def _text(issue: dict[str, Any], member: str) -> str:
 
 
 def _key_in(url: Any) -> str | None:
-    """The key in an API address of an issue; None for one by repository id, which has no name."""
+    """The key in an issue's API address; None for an address with a repository id instead of its name."""
     found = re.search(r"/repos/([^/]+/[^/]+)/issues/(\d+)$", url) if isinstance(url, str) else None
     return f"{found[1]}#{found[2]}" if found else None
 
@@ -153,7 +154,10 @@ def _moment(text: str) -> datetime:
 
 
 def listing_query(since: datetime | None) -> dict[str, str]:
-    """Open and closed, oldest change first. https://docs.github.com/rest/issues/issues#list-repository-issues"""
+    """Open and closed issues, oldest change first.
+
+    https://docs.github.com/rest/issues/issues#list-repository-issues
+    """
     query = {"state": "all", "sort": "updated", "direction": "asc", "per_page": str(PAGE_SIZE)}
     if since is not None:
         query["since"] = (since - OVERLAP).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -164,8 +168,7 @@ ENDLESS = "Sync again; if it stays so, see whether a proxy changes the `Link` he
 
 
 def unused_url(url: str | None, used: set[str]) -> None:
-    """Raises `BadPayload` if the next page's address was followed before, or there were too many; adds it to
-    `used`."""
+    """Add the next page's address to `used`. Raises `BadPayload` if it is a repetition, or one too many."""
     if url in used:
         raise BadPayload("GitHub's listing leads back to a page already read.", ENDLESS)
     if len(used) >= MOST_PAGES:
@@ -175,18 +178,18 @@ def unused_url(url: str | None, used: set[str]) -> None:
 
 
 def repository_and_number(key: str) -> dict[str, str]:
-    """`acme/shop#7` as the parts of its address. Raises `BadPayload`."""
+    """The key `acme/shop#7` as the variables of an API address. Raises `BadPayload` for another form."""
     found = _KEY.fullmatch(key)
     if not found:
-        raise BadPayload(f"{key!r} is no issue's key.")
+        raise BadPayload(f"{key!r} is not the key of an issue.")
     return {"owner": found[1], "repo": found[2], "number": found[3]}
 
 
 def replaced(ref: EpicRef, epic: Epic) -> bool:
-    """Whether the issue found under `ref`'s key is another one that took its place.
+    """Whether the issue found under `ref`'s key is a different issue with the same key.
 
-    A transfer makes a new id and leads to a new key; a repository made anew under an old name
-    has other issues under the same keys.
+    A transferred issue gets a new id and a new key. But a repository that was created again under an old
+    name has other issues under the same keys.
     """
     return epic.remote_id != ref.remote_id and epic.key.casefold() == ref.key.casefold()
 
@@ -215,7 +218,7 @@ def project_of(repository: Any) -> Project:
 
 def account_of(user: Any) -> Account:
     if not isinstance(user, dict) or not user.get("id"):
-        raise Unauthorized("GitHub takes us for nobody.", "Give the source a valid token.")
+        raise Unauthorized("GitHub does not know the account of the token.", "Give the source a valid token.")
     return Account(str(user["id"]), str(user.get("login") or user["id"]))
 
 
@@ -234,7 +237,7 @@ def _head(marker: Marker) -> str:
 
 
 def marker_of(comment: Any) -> str | None:
-    """The marker that the first two lines are; a quotation of one stands elsewhere."""
+    """The marker in the first two lines of a comment; a marker on other lines is a quotation."""
     body = comment.get("body") if isinstance(comment, dict) else None
     lines = [line.strip() for line in str(body or "").splitlines()[:2]]
     if len(lines) < 2 or lines[0] != NOTICE:
@@ -244,20 +247,21 @@ def marker_of(comment: Any) -> str | None:
 
 
 def is_notice(body: Any) -> bool:
-    """Whether a comment's text begins as a notice does, whichever installation wrote it."""
+    """Whether a comment's text begins like a notice of any installation."""
     return isinstance(body, str) and body.lstrip().partition("\n")[0].rstrip() == NOTICE
 
 
-# Who may edit an issue by what GitHub says of an author; whoever has contributed code may not.
+# The author associations with which a person may edit an issue; CONTRIBUTOR (of code) is not one of them.
 # https://docs.github.com/graphql/reference/enums#commentauthorassociation
 _MAY_STEER = {"OWNER", "MEMBER", "COLLABORATOR"}
 
 
 def ticket_comment(comment: Any, number: str) -> TicketComment | None:
-    """`GET /repos/{owner}/{repo}/issues/comments/{id}`; None for one of another issue. Raises `BadPayload`.
+    """From `GET /repos/{owner}/{repo}/issues/comments/{id}`; None if it is on another issue than `number`.
 
-    A bot's comment and one that an app wrote count as a program's. Comments that the token's owner wrote
-    by hand are a person's. https://docs.github.com/rest/issues/comments#get-an-issue-comment
+    A comment by a bot or through an app counts as a program's. A comment that the token's owner wrote by
+    hand counts as a person's. Raises `BadPayload`.
+    https://docs.github.com/rest/issues/comments#get-an-issue-comment
     """
     try:
         if not comment["issue_url"].endswith(f"/issues/{number}"):
@@ -283,7 +287,7 @@ def takes_part(issue: Any, comment: Any) -> bool:
         people = [issue["user"], *(issue.get("assignees") or ())]
         return author is not None and author in [person.get("id") for person in people if person]
     except (KeyError, TypeError, AttributeError) as error:
-        raise BadPayload(f"The people of an issue could not be read: {error!r}") from error
+        raise BadPayload(f"The author and assignees of an issue could not be read: {error!r}") from error
 
 
 def comment_url(web: str, key: str, comment_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The lines of a GitHub issue's text where it may link: outside code, quotes and HTML."""
+"""The lines of a GitHub issue's text that may link to key results: those outside code, quotes and HTML."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from connectors.markup import storable
 
 MAX_LINES = 2_000
 MAX_LINE = 1_000
-_LONGEST = 65_536  # what GitHub takes; a longer text cannot come from it
+_LONGEST = 65_536  # the longest text that GitHub accepts
 
-# Stands for something that is not words at the start of a line, so that what follows it is
-# not taken for the start.
+# Replaces code, pictures and HTML at the start of a line, so that the text behind them does not count as
+# the start of the line.
 _NOT_WORDS = "\ufffc"
 
 _PARSER = MarkdownIt("commonmark")
 
 
 def lines_of(markdown: str | None) -> tuple[str, ...]:
-    """Paragraphs, headings, list items and line breaks start a line; blank ones are left out.
+    """The lines that are not empty. Paragraphs, headings, list items and line breaks start a line.
 
-    https://github.github.com/gfm/; GitHub shows a single line break in an issue as one.
+    https://github.github.com/gfm/; in an issue, GitHub shows a single line break as a line break.
     """
     if not markdown:
         return ()
@@ -54,5 +54,5 @@ def _inline(token: Token) -> str:
         return token.content
     if token.type in {"softbreak", "hardbreak"}:
         return "\n"
-    # Emphasis and links only wrap their words; code, pictures and HTML are no words.
+    # The words inside emphasis and links are tokens of their own; code, pictures and HTML count as no words.
     return _NOT_WORDS if token.type in {"code_inline", "image", "html_inline"} else ""

@@ -1,4 +1,4 @@
-"""One request to GitHub: gidgethub speaks the protocol, httpx carries it."""
+"""One request to GitHub: gidgethub knows the protocol, httpx sends the request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from connectors.http_body import ACCEPTED, BoundedBody, without
 from connectors.rate_limits import ResponseMeta, budget_spent_until, response_meta
 from connectors.timeouts import Timeouts
 
-# The oldest version that is still served, which GHES knows too; 2026-03-10 takes members away.
+# The oldest version that GitHub still serves; GHES knows it too. Version 2026-03-10 removes members.
 # https://docs.github.com/rest/about-the-rest-api/api-versions
 API_VERSION = "2022-11-28"
 
@@ -32,7 +32,7 @@ _HOPS = 3
 
 NOT_GITHUB = "See that base_url is the address of GitHub's API, and that no proxy answers in its place."
 
-# What gidgethub raises over a good status with a body it cannot take.
+# What gidgethub raises when the status is good and it cannot read the body.
 _UNREADABLE = (ValueError, RecursionError, GitHubException)
 
 
@@ -43,11 +43,11 @@ class _Answer(NamedTuple):
 
 
 class GitHubTransport(GitHubAPI):
-    """gidgethub over an httpx client of our own; errors come out as `connectors.base` names them.
+    """gidgethub with an httpx client of our own. Raises the errors of `connectors.base`.
 
-    gidgethub's ready-made httpx adapter is not used: it takes another package where that is
-    installed. `calls` counts the requests sent; `heard` has the headers of the latest answer, whatever it
-    was, and is looked up in any case; `told` is what they tell. Nothing is sent before `rest_until`.
+    gidgethub's own httpx adapter is not used: it uses another package where that is installed.
+    `calls` counts the requests sent. `headers` are those of the latest response, whatever its status, looked
+    up in any case; `response_meta` is what they say. No request is sent before `paused_until` (UTC).
     """
 
     def __init__(self, base_url: str, token: str, timeouts: Timeouts, clock: Clock) -> None:
@@ -62,7 +62,8 @@ class GitHubTransport(GitHubAPI):
         self._token = token
         self._timeouts = timeouts
         timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect)
-        # The environment's proxy carries what is encrypted; plain http, on this machine alone, it would read.
+        # The environment's proxy is used for https only. It could read plain http, which is allowed only for
+        # a tracker on this machine.
         proxied = base_url.lower().startswith("https:")
         self._http = httpx.AsyncClient(
             timeout=timeout, follow_redirects=False, verify=_trusted(), trust_env=proxied
@@ -72,11 +73,11 @@ class GitHubTransport(GitHubAPI):
         await self._http.aclose()
 
     async def sleep(self, seconds: float) -> None:
-        """Never called: waiting is the caller's to arrange."""
+        """Never called: a connector does not sleep, its caller decides when to wait."""
         raise RuntimeError(f"a connector does not sleep ({seconds} s)")
 
     async def page(self, url: str, url_vars: Mapping[str, str]) -> tuple[list[Any], str | None]:
-        """One page of a list, and the address of the next as GitHub gave it, None at the end."""
+        """One page of a list, and the next page's address as GitHub gave it; None at the end."""
         data, following = await self._read(url, url_vars)
         if not isinstance(data, list):
             raise BadPayload(f"GitHub's answer to {url} is no list.", NOT_GITHUB)
@@ -86,23 +87,23 @@ class GitHubTransport(GitHubAPI):
         return (await self._read(url, url_vars))[0]
 
     async def send(self, method: str, url: str, url_vars: Mapping[str, str], data: Any) -> dict[str, Any]:
-        """A request that changes the ticket. An answer lost or not understood is `Unanswered`."""
+        """A request that changes the ticket. Raises `Unanswered` if its answer is lost or unreadable."""
         try:
             answer, _, _ = await self._make_request(method, url, url_vars, data, _ACCEPT)
         except _UNREADABLE as error:
-            raise Unanswered("GitHub took the request, but its answer could not be read.") from error
+            raise Unanswered("GitHub accepted the request, but its answer could not be read.") from error
         if not isinstance(answer, dict):
-            raise Unanswered("GitHub took the request, but its answer could not be read.")
+            raise Unanswered("GitHub accepted the request, but its answer could not be read.")
         return answer
 
     async def remove(self, url: str, url_vars: Mapping[str, str]) -> None:
-        """A request that deletes. Only 204 says that it did; a proxy may answer anything else."""
+        """A request that deletes. Only 204 confirms the deletion; any other answer may come from a proxy."""
         try:
             _, _, status = await self._make_request("DELETE", url, url_vars, b"", _ACCEPT)
         except _UNREADABLE as error:
-            raise Unanswered("GitHub took the request, but its answer could not be read.") from error
+            raise Unanswered("GitHub accepted the request, but its answer could not be read.") from error
         if status != 204:
-            raise Unanswered("GitHub took the request, but its answer could not be read.")
+            raise Unanswered("GitHub accepted the request, but its answer could not be read.")
 
     async def _read(self, url: str, url_vars: Mapping[str, str]) -> tuple[Any, str | None]:
         try:
@@ -110,14 +111,14 @@ class GitHubTransport(GitHubAPI):
         except _UNREADABLE as error:
             raise BadPayload(f"GitHub's answer to {url} could not be read.", NOT_GITHUB) from error
         if not isinstance(data, (dict, list)):
-            # gidgethub hands on what is no JSON as it came, such as the page of a proxy.
+            # gidgethub returns a body that is not JSON as it is, such as the page of a proxy.
             raise BadPayload(f"GitHub's answer to {url} could not be read.", NOT_GITHUB)
         return data, following
 
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Called by gidgethub for each request; redirects of a GET are followed on this host."""
+        """gidgethub calls this for each request. It follows redirects of a GET on this host only."""
         for _ in range(_HOPS + 1):
             answer = await self._answer(method, url, headers, body)
             location = answer.headers.get("location")
@@ -128,21 +129,21 @@ class GitHubTransport(GitHubAPI):
         content = answer.content if answer.status < 300 else without(answer.content, [self._token])
         wrong = error_of(answer.status, answer.headers, content, write=write, now=self._clock())
         if isinstance(wrong, Moved) and not write:
-            raise BadPayload("GitHub's redirect leads nowhere.", NOT_GITHUB)
+            raise BadPayload("GitHub's redirects lead to no answer.", NOT_GITHUB)
         if wrong is not None:
             raise wrong
         return answer
 
     async def _answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> _Answer:
-        # The one door to the network, so a link or redirect elsewhere never carries the token.
+        # All requests are sent here, so the token never goes to another host that a link or redirect names.
         if (origin := _origin(url)) != self._origin:
             raise Rejected(
                 f"{self._host} leads to another host or login{f', {origin.host}' if origin else ''}.",
-                "Set base_url to the API's present address; the token is sent nowhere else.",
+                "Set base_url to the API's current address; Northing sends the token to no other host.",
             )
         now = self._clock()
         if self.paused_until is not None and now < self.paused_until:
-            # GitHub bans who goes on though nothing is left.
+            # GitHub may ban a client that sends requests while none are left.
             raise Unavailable("GitHub limits our requests.", (self.paused_until - now).total_seconds())
         self.calls += 1
         ours = {**headers, "x-github-api-version": API_VERSION, "accept-encoding": ACCEPTED}
@@ -154,7 +155,7 @@ class GitHubTransport(GitHubAPI):
                 self._record_headers(response)
                 return _Answer(response.status_code, response.headers, await _content(response))
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            # Without the cause, whose words may repeat the request.
+            # Without the cause, because its text may repeat the request.
             raise self._no_answer(error, write=method != "GET") from None
         except BadPayload as error:
             if method == "GET":
@@ -164,29 +165,29 @@ class GitHubTransport(GitHubAPI):
     def _record_headers(self, response: httpx.Response) -> None:
         now = self._clock()
         self.headers, self.response_meta = response.headers, response_meta(response.headers, now)
-        if response.status_code == 401:  # what is left to strangers, not to our token
+        if response.status_code == 401:  # the limit is then the one for anonymous requests, not our token's
             self.response_meta = replace(self.response_meta, budget=None)
         self.paused_until = budget_spent_until(self.response_meta, now)
 
     def _no_answer(self, error: Exception, *, write: bool) -> ConnectorError:
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
-            return Rejected("base_url is not an address that can be called.", "Set base_url right.")
+            return Rejected("base_url is not an address that can be called.", "Correct base_url.")
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
             return Unavailable(
                 f"{self._host} cannot be reached.", what_to_do=UNREACHABLE
             )  # before anything was sent
         kind = Unanswered if write else Unavailable
-        return kind(f"{self._host} did not answer before the connection or our patience ended.")
+        return kind(f"{self._host} did not answer before the connection or our time limit ended.")
 
 
 @lru_cache(maxsize=1)
 def _trusted() -> ssl.SSLContext:
-    """Reading the certificates takes some 60 ms, and a connector is made for every run."""
+    """The trusted certificates, read once: that takes about 60 ms, and every run makes a connector."""
     return httpx.create_ssl_context()
 
 
 async def _content(response: httpx.Response) -> bytes:
-    """Raises `BadPayload` where it is too large."""
+    """The body of the response. Raises `BadPayload` if it is too large."""
     body = BoundedBody(response.headers.get("content-encoding"))
     async for piece in response.aiter_raw():
         body.take(piece)
@@ -201,8 +202,10 @@ class _Origin(NamedTuple):
 
 
 def _origin(url: str) -> _Origin | None:
-    """Where a request to it goes and as whom, read as the client that sends it reads it: of some addresses
-    two parsers see different hosts. None for what is no address."""
+    """Where a request to `url` goes, and with which login; None if `url` is no address.
+
+    The client that sends the request parses the address, because two parsers may see different hosts in it.
+    """
     try:
         address = httpx.URL(url)
     except httpx.InvalidURL:

@@ -1,7 +1,8 @@
 """What GitHub's webhooks point at. Pure.
 
-https://docs.github.com/webhooks/webhook-events-and-payloads. Read leniently: one in seven of GitHub's own
-examples does not fit GitHub's own schemas. Nothing of a payload is believed but where to look.
+https://docs.github.com/webhooks/webhook-events-and-payloads. Missing members are accepted: one in seven of
+GitHub's own examples does not fit GitHub's own schemas. No ticket data is taken from a payload; it
+only says which ticket or comment to fetch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from connectors.github.config import FULL_NAME, GitHubEpics, GitHubScope
 from connectors.github.payloads import is_notice, is_pull_request, may_fit, repository_of
 from connectors.webhooks import Webhooks, event_name, ignored, member, remote_number, unknown
 
-# --- three sets: handled, ignored knowingly, and whatever stands in neither is unknown ------------------
+# --- two sets, handled events and ignored ones; an event in neither is unknown ---------------------------
 
 HANDLED: dict[str, frozenset[str]] = {
     "issues": frozenset({
@@ -32,9 +33,9 @@ HANDLED: dict[str, frozenset[str]] = {
     "milestone": frozenset({"edited", "deleted"}),
 }  # fmt: skip
 
-# Of the events above: what else they tell, and why it does not matter.
+# The other actions of the events above, and why they do not matter.
 _REFETCH = "changes nothing that is stored"
-_RIGHTS = "bears on people and rights, which are asked for when they are needed"
+_RIGHTS = "is about people and rights; rights are read when they are needed"
 IGNORED_ACTIONS: dict[str, dict[str, str]] = {
     "issues": {
         "locked": _REFETCH, "pinned": _REFETCH, "unpinned": _REFETCH,
@@ -43,7 +44,7 @@ IGNORED_ACTIONS: dict[str, dict[str, str]] = {
     "issue_comment": {"pinned": _REFETCH, "unpinned": _REFETCH},
     "repository": {"created": "has no issues yet", "edited": _REFETCH},
     "organization": {
-        "deleted": "the next run says so", "member_added": _RIGHTS, "member_invited": _RIGHTS,
+        "deleted": "the next run finds out", "member_added": _RIGHTS, "member_invited": _RIGHTS,
         "member_removed": _RIGHTS,
     },
     "label": {"created": "no issue has it yet"},
@@ -59,16 +60,17 @@ _BOARD = "is about a project board"
 _DISCUSSION_EVENTS = "is about discussions"
 _ALARM = "is about security alerts"
 IGNORED_EVENTS: dict[str, str] = {
-    "ping": "only tries the address",
+    "ping": "only tests the address",
     "meta": "the webhook itself was deleted; scheduled runs go on",
-    "public": "comes as repository publicized too",
-    "issue_dependencies": "what blocks an issue is not stored",
+    "public": "also comes as repository publicized",
+    "issue_dependencies": "issue dependencies are not stored",
     "branch_protection_configuration": _CODE, "branch_protection_rule": _CODE, "check_run": _CODE,
     "check_suite": _CODE, "code_scanning_alert": _ALARM, "commit_comment": _CODE, "create": _CODE,
     "custom_property": _REFETCH, "custom_property_values": _REFETCH, "delete": _CODE,
     "dependabot_alert": _ALARM, "deploy_key": _CODE, "deployment": _CODE,
     "deployment_protection_rule": _CODE, "deployment_review": _CODE, "deployment_status": _CODE,
-    "discussion": _DISCUSSION_EVENTS, "discussion_comment": _DISCUSSION_EVENTS, "fork": _CODE, "github_app_authorization": _APP,
+    "discussion": _DISCUSSION_EVENTS, "discussion_comment": _DISCUSSION_EVENTS, "fork": _CODE,
+    "github_app_authorization": _APP,
     "gollum": "is about the wiki", "installation": _APP, "installation_repositories": _APP,
     "installation_target": _APP, "marketplace_purchase": "is about purchases", "member": _RIGHTS,
     "membership": _RIGHTS, "merge_group": _CODE, "org_block": _RIGHTS, "package": _CODE,
@@ -89,7 +91,7 @@ IGNORED_EVENTS: dict[str, str] = {
 
 
 def parse_event(event: str | None, payload: object) -> Hint:
-    """What a delivery points at; see `connectors.webhooks.Webhooks`. Any JSON value, raises nothing."""
+    """What a delivery points at; see `connectors.webhooks.Webhooks`."""
     kind, action = event_name(event) or "", event_name(member(payload, "action"))
     if kind in IGNORED_EVENTS:
         return ignored(kind, action, IGNORED_EVENTS[kind])
@@ -106,13 +108,13 @@ def parse_event(event: str | None, payload: object) -> Hint:
         return _comment(action, payload)
     if kind in {"label", "milestone"}:
         return _renamed(kind, action, payload)
-    # A repository that was renamed or transferred is known here by the name it had.
+    # The source may know a renamed or transferred repository only by its old name.
     moved = kind == "organization" or action in {"renamed", "transferred"}
     return Hint(kind, action, reread=True, project=None if moved else _repository(payload))
 
 
 def _issue(action: str, payload: object) -> Hint:
-    """The issue; of a transfer, which tells both repositories, the issue it was and the one it became."""
+    """The issue; for a transfer, which both repositories report, the old issue and the new one."""
     here = member(payload, "repository")
     found = [(member(payload, "issue"), here)]
     changes = member(payload, "changes")
@@ -124,14 +126,14 @@ def _issue(action: str, payload: object) -> Hint:
 
 
 def _sub_issue(action: str, payload: object) -> Hint:
-    """Parent and child. Each side's repository gets an event of its own, named for what it tells of the
-    other; `repository` is that side's, so it says nothing of where the other one is.
+    """Parent and child. Each of their repositories sends an event of its own: the parent's one `sub_issue_…`,
+    the child's one `parent_issue_…`. `repository` is the sender, so it does not say where the other issue is.
     """
     here = member(payload, "repository")
     of_parent = action.startswith("sub_issue_")
-    parents = member(payload, "parent_issue_repo") or (here if of_parent else None)
-    childs = member(payload, "sub_issue_repo") or (None if of_parent else here)
-    found = [(member(payload, "parent_issue"), parents), (member(payload, "sub_issue"), childs)]
+    parent_repo = member(payload, "parent_issue_repo") or (here if of_parent else None)
+    child_repo = member(payload, "sub_issue_repo") or (None if of_parent else here)
+    found = [(member(payload, "parent_issue"), parent_repo), (member(payload, "sub_issue"), child_repo)]
     return _tickets("sub_issues", action, found)
 
 
@@ -145,7 +147,8 @@ def _tickets(event: str, action: str, found: list[tuple[object, object]]) -> Hin
 
 
 def _comment(action: str, payload: object) -> Hint:
-    """A notice's own echo wakes nobody, but its deletion is somebody's word and is told."""
+    """The comment. The event of our own write is ignored; the deletion of a notice is not, as it may be a
+    person's decision."""
     issue, comment = member(payload, "issue"), member(payload, "comment")
     if is_pull_request(issue):
         return ignored("issue_comment", action, "is about a pull request")
@@ -158,7 +161,7 @@ def _comment(action: str, payload: object) -> Hint:
 
 
 def _renamed(kind: str, action: str, payload: object) -> Hint:
-    """A label or milestone by another name, or gone, may concern many issues, and none of them is told of."""
+    """A renamed or deleted label or milestone may change many issues, and GitHub sends no event for them."""
     changes = member(payload, "changes")
     if action == "edited" and isinstance(changes, dict) and not {"name", "title"} & changes.keys():
         return ignored(kind, action, "only its name is stored")
@@ -171,7 +174,7 @@ def _repository(payload: object) -> str | None:
 
 
 def _ref(issue: object, repository: object) -> EpicRef | None:
-    """None where the issue's id, number or repository is missing or is not such as GitHub makes."""
+    """The ticket; None if the issue's id, number or repository is missing or has not the form of GitHub's."""
     remote_id, count = remote_number(member(issue, "id")), remote_number(member(issue, "number"))
     name = (repository_of(issue) if isinstance(issue, dict) else None) or member(repository, "full_name")
     if remote_id is None or count is None or not isinstance(name, str):
@@ -182,7 +185,7 @@ def _ref(issue: object, repository: object) -> EpicRef | None:
 
 
 def reason_to_ignore(ticket: EpicRef, payload: object, scope: GitHubScope, epics: GitHubEpics) -> str | None:
-    """See `connectors.webhooks.Webhooks`. A look costs a request for each issue, and most are no epics."""
+    """See `connectors.webhooks.Webhooks`. A fetch costs a request per issue, and most issues are no epics."""
     if not scope.covers(ticket.key.partition("#")[0]):
         return "out_of_scope"
     issue = member(payload, "issue")

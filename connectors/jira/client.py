@@ -1,4 +1,4 @@
-"""Jira Cloud over the network: the calls, and nothing that can be decided without them."""
+"""Jira Cloud over the network: this module makes the calls; all that needs no call is in the pure modules."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from connectors.jira.transport import JiraTransport
 from connectors.rate_limits import ResponseMeta, response_meta
 from connectors.timeouts import TIMEOUTS, Timeouts
 
-_FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call takes
+_FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call accepts
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class JiraConnector:
         self._epics = epics
         self._types: list[str] | None = None
         self._account: Account | None = None
-        self._in_bulk = True  # until the site says that it does not know that call
+        self._in_bulk = True  # False once the site says that it has no call for a bulk fetch
 
     @property
     def requests(self) -> int:
@@ -78,7 +78,7 @@ class JiraConnector:
         return response_meta(self._transport.headers, self._transport.received_at)
 
     def restore_budget(self, response_meta: ResponseMeta, received_at: datetime) -> None:
-        """Nothing: Jira names several limits of different calls, and says 429 where one of them is spent."""
+        """Nothing: Jira has several limits for different calls, and answers 429 when one is used up."""
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -97,7 +97,7 @@ class JiraConnector:
         return self._account
 
     async def projects(self) -> list[Project]:
-        self._types = None  # types come with projects; each run resolves them anew
+        self._types = None  # a new project may bring new types, so each run reads them again
         if self._scope.projects is None:
             shown = await self._project_pages({}, ())
             await self._is_known(shown)
@@ -121,8 +121,8 @@ class JiraConnector:
         jql = payloads.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
         used: set[str] = set()
         cursor: datetime | None = None
-        # One page is on its way while the caller stores the one before. A fault of the later
-        # page is raised only after the earlier one was handed over.
+        # The connector fetches the next page while the caller stores this one. An error of the next page
+        # is raised only after the caller has this one.
         next_page: asyncio.Task[_Found] | None = asyncio.create_task(self._search(jql, None))
         try:
             while next_page is not None:
@@ -178,7 +178,7 @@ class JiraConnector:
             except NoSuchCall:
                 self._in_bulk = False
         found = [await self._one_fetched(i, {"fields": ",".join(fields)}) for i in ids]
-        await self._is_known(all(found))  # nobody is told of each issue that it is not there
+        await self._is_known(all(found))  # without a valid login, Jira answers 404 for every issue
         return [ticket for ticket in found if ticket is not None]
 
     async def _one_fetched(self, issue_id: str, params: dict[str, str]) -> payloads.Ticket | None:
@@ -196,7 +196,7 @@ class JiraConnector:
         return self._scope.projects is None or epic.project.upper() in self._scope.projects
 
     async def _members(self, ids: Sequence[str]) -> set[str]:
-        """Those of `ids` that fit the scope's own JQL."""
+        """The ids that fit the scope's JQL."""
         if self._scope.jql is None:
             return set(ids)
         found: set[str] = set()
@@ -220,7 +220,7 @@ class JiraConnector:
         return self._types
 
     async def _is_known(self, found: Any) -> None:
-        """Jira answers those it does not know with nothing: where it did, ask who we are.
+        """Jira gives an empty answer if the login is not valid, so check the login if nothing was `found`.
 
         Raises `Unauthorized`.
         """
@@ -230,18 +230,18 @@ class JiraConnector:
     # --- comments ---
 
     async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
-        """Comments are listed without their properties, so those are asked for by id."""
+        """Jira lists comments without their properties, so a second call fetches the properties by id."""
         account = self._account or await self.account()
         async with self._really_gone(ref, None):
             shown = await self._comments(ref)
         authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in shown}
         ids = sorted(filter(str.isdigit, authors), key=lambda i: (authors[i] != account.id, int(i)))
-        marks = await self._markers(ids, [i for i in ids if authors[i] == account.id])
+        markers = await self._markers(ids, [i for i in ids if authors[i] == account.id])
         found = [self._comment(ref, i, ours=authors[i] == account.id) for i in ids]
-        return [one for one in found if marker.fits(marks.get(one.id), ours=one.ours)]
+        return [one for one in found if marker.fits(markers.get(one.id), ours=one.ours)]
 
     async def _markers(self, ids: list[str], own: list[str]) -> dict[str, str | None]:
-        marks: dict[str, str | None] = {}
+        markers: dict[str, str | None] = {}
         try:
             for start in range(0, len(ids), _FETCH):
                 batch = ids[start : start + _FETCH]
@@ -249,14 +249,14 @@ class JiraConnector:
                 answer = await self._transport.call("POST", "comment/list", {"expand": "properties"}, body)
                 shown = {str(c.get("id")): payloads.marker_of(c) for c in listed(answer, "values")}
                 if not shown.keys() >= set(batch):
-                    # Not to be told from a ticket without our comment, and a second one would follow.
+                    # The ticket would seem to have no comment of ours, and the writer would add a second one.
                     await self.account()
                     raise Unavailable("Jira did not show every comment that it had listed.")
-                marks |= shown
+                markers |= shown
         except NoSuchCall:
-            marks = await markers_one_by_one(self._transport, own)
-            await self._is_known(all(marks.values()))
-        return marks
+            markers = await markers_one_by_one(self._transport, own)
+            await self._is_known(all(markers.values()))
+        return markers
 
     async def _comments(self, ref: EpicRef) -> list[dict[str, Any]]:
         path = f"issue/{_quoted(ref.remote_id)}/comment"
@@ -274,7 +274,7 @@ class JiraConnector:
                 path += f"/{_quoted(comment_id)}"
                 sent = await self._transport.write("PUT", path, payloads.edited_comment(text))
         if not isinstance(sent, dict) or not sent.get("id"):
-            raise Unanswered("Jira took the comment but did not say its id.")
+            raise Unanswered("Jira accepted the comment but did not give its id.")
         return self._comment(ref, str(sent["id"]))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
@@ -283,9 +283,10 @@ class JiraConnector:
 
     @asynccontextmanager
     async def _really_gone(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
-        """Jira says of what it does not show, and of what it does not let us change, that it is not there.
+        """Find out why Jira answered "not found": it also says so if the account may not see or change it.
 
-        A write so answered has changed nothing. Raises `Unauthorized` or `Forbidden` where that is why.
+        A write with this answer has changed nothing. Re-raises `Gone`, unless the login is not valid
+        (`Unauthorized`) or the comment is still there (`Forbidden`).
         """
         try:
             yield

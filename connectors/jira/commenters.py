@@ -1,4 +1,4 @@
-"""A person's comment and their right, asked of Jira."""
+"""A person's comment, and that person's right to edit the ticket, both read from Jira."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from connectors.jira.errors import Forbidden, NoSuchCall, Unsuited
 from connectors.jira.paging import property_of
 from connectors.jira.transport import JiraTransport
 
-# Raises `Unauthorized` where the credentials are not, or no longer, good.
+# Raises `Unauthorized` if the credentials are not, or no longer, valid.
 EnsureSignedIn = Callable[[], Awaitable[object]]
 
 
 async def read_comment(
     transport: JiraTransport, comment: CommentRef, make_sure: EnsureSignedIn
 ) -> TicketComment | None:
-    """Three requests: the comment on the ticket that it is said to be on, whether it carries a notice's
-    marker, and its author's right unless no person wrote it; a fourth where Jira does not say that.
+    """The comment on the ticket that the webhook names; None if it is gone. Takes up to four requests.
 
-    The way over the ticket, and not `POST comment/list`: that says of no comment where it stands. Before one
-    counts as gone another makes sure that the credentials hold, for Jira shows nothing to those it does not
-    know.
+    They read the comment, whether it has a notice's marker, its author's right (unless a program wrote it),
+    and the ticket if Jira does not say that right. The comment is read by way of its ticket, because
+    `POST comment/list` does not say on which ticket a comment is. If the comment is not there, `make_sure`
+    checks the credentials, because without valid ones Jira shows nothing.
     """
     ticket, comment_id = comments.id_of(comment.ticket.remote_id), comments.id_of(comment.id)
     try:
@@ -41,11 +41,11 @@ async def read_comment(
 async def _may_edit(
     transport: JiraTransport, ticket: str, raw: dict[str, Any], make_sure: EnsureSignedIn
 ) -> bool:
-    """Whether the comment's author may edit the ticket, as Jira says it.
+    """Whether the comment's author may edit the ticket, as Jira says.
 
-    To ask for somebody else takes Administer Jira, which Northing neither needs nor wants. Where Jira
-    refuses the question, or does not know it, those whom the ticket itself names may: reporter, creator and
-    assignee.
+    The question about another account needs the permission Administer Jira, which Northing should not have.
+    If Jira refuses the question or does not know it, the ticket's reporter, creator and assignee have the
+    right.
     """
     author = raw.get("author") or {}
     account = author.get("accountId")

@@ -1,4 +1,4 @@
-"""A person's comment on a Jira ticket, and whether they may edit the ticket. Pure.
+"""A person's comment on a Jira ticket, and whether that person may edit the ticket. Pure.
 
 https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-comments/ and
 https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-permissions/
@@ -20,16 +20,16 @@ _ID = re.compile(r"[0-9]{1,19}")
 
 
 def id_of(text: str) -> int:
-    """A ticket's or comment's id as the calls that take many want it. Raises `BadPayload`."""
+    """A ticket's or comment's id as a number, as the calls for many ids need it. Raises `BadPayload`."""
     if not _ID.fullmatch(text):
-        raise BadPayload(f"{text[:50]!r} is no id of Jira's.")
+        raise BadPayload(f"{text[:50]!r} is not an id of Jira.")
     return int(text)
 
 
 def ticket_comment(comment: Any) -> TicketComment:
-    """A comment, an app's being `ours`; its marker and its author's right are not settled yet.
+    """A comment; `ours` is True for one that an app wrote.
 
-    Raises `BadPayload`.
+    The caller still has to find out whether it has a marker, and its author's right. Raises `BadPayload`.
     """
     try:
         author = comment.get("author") or {}
@@ -54,7 +54,10 @@ def permission_question(account_id: str, issue_id: str) -> dict[str, Any]:
 
 
 def is_permitted(answer: Any, issue_id: str) -> bool:
-    """What `permissions/check` answered: it lists the issues for which the right is there."""
+    """Whether the answer of `permissions/check`, a list of issues with the right, contains the issue.
+
+    Raises `BadPayload`.
+    """
     try:
         return any(
             str(issue) == issue_id
@@ -67,7 +70,7 @@ def is_permitted(answer: Any, issue_id: str) -> bool:
 
 
 def is_a_person_of(issue: Any, account_id: str) -> bool:
-    """Whether the ticket names this account as its reporter, creator or assignee. Raises `BadPayload`."""
+    """Whether this account is active and the ticket's reporter, creator or assignee. Raises `BadPayload`."""
     try:
         people = [issue["fields"].get(name) or {} for name in PERSON_FIELDS]
         return any(
@@ -78,5 +81,5 @@ def is_a_person_of(issue: Any, account_id: str) -> bool:
 
 
 def concerns_administrators(message: str) -> bool:
-    """Whether a refusal says that only administrators may ask; the word is alike in most languages."""
+    """Whether a refusal says that only administrators may ask; the word is similar in most languages."""
     return re.search(r"administ", message, re.IGNORECASE) is not None

@@ -1,4 +1,4 @@
-"""What a Jira source is configured with."""
+"""The configuration of a Jira source."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from pydantic_core import PydanticCustomError
 
 from connectors.config import Token, refuse_type
 
-_NO_NUL = r"^[^\x00]*$"  # PostgreSQL, which keeps the configuration, holds none
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL, where the configuration is stored, accepts no NUL
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
 
 
 def _sound_jql(jql: str) -> str:
-    """A condition that stays inside the parentheses it will be put in, and brings no order of its own."""
+    """The condition, if it can be put in parentheses and has no order. Raises `PydanticCustomError`.
+
+    It must not close the parentheses that Northing puts around it.
+    """
     bare = _QUOTED.sub('""', jql)
     if not bare.strip():
         raise PydanticCustomError("jql", "is empty; leave it out, or use null")
     if re.search(r"\border\s+by\b", bare, re.IGNORECASE):
-        raise PydanticCustomError("jql", "must not have ORDER BY; Northing reads in its own order")
+        raise PydanticCustomError("jql", "must not have ORDER BY; Northing uses its own order")
     depth = 0
     for char in bare.replace('""', ""):
         if char in "\"'":
@@ -65,7 +68,7 @@ class JiraCredentials(BaseModel):
 
 
 class JiraScope(BaseModel):
-    """Which tickets a source may see at all."""
+    """Which tickets a source reads."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,11 +79,11 @@ class JiraScope(BaseModel):
         description="Project keys; null is every project the account can browse.",
     )
     jql: Annotated[str, Field(max_length=5_000, pattern=_NO_NUL), AfterValidator(_sound_jql)] | None = Field(
-        None, description="A further condition in JQL, without ORDER BY."
+        None, description="An additional condition in JQL, without ORDER BY."
     )
 
     def covers(self, project: str) -> bool:
-        """Whether tickets of the project are in scope, whatever the further condition says."""
+        """Whether the project is in scope; the further condition `jql` is not evaluated."""
         return self.projects is None or project.upper() in self.projects
 
 
@@ -96,5 +99,5 @@ class JiraEpics(BaseModel):
         description="Issue type names; null is every type on hierarchy level 1.",
     )
     fields: list[FieldId] = Field(
-        default_factory=list, max_length=50, description="Custom field ids that rules may ask about."
+        default_factory=list, max_length=50, description="Custom field ids that rules may use."
     )

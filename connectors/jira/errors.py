@@ -1,4 +1,4 @@
-"""What Jira's refusals mean, as data. Pure: the moment of the answer is passed in."""
+"""Jira's error responses as errors of the contract. Pure: the caller passes the time of the response."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ ADDRESS = "Set base_url to the Jira site, https://NAME.atlassian.net."
 NEW_TOKEN = "Make a new API token for this account and put it into the source's credentials."  # noqa: S105
 _LONGEST_WAIT = 24 * 3600.0
 
-# There is an address of this form, and it takes other requests.
+# The address exists, but it does not accept this kind of request.
 _NO_SUCH_CALL = {405, 501}
 
-# After these a write may have been carried out all the same.
+# After these Jira may have executed a write nevertheless.
 _TROUBLE = {408, 425, 500, 502, 503, 504}
 
 
 class Forbidden(Rejected):
-    """The account is known and may not do this."""
+    """Jira accepts the login, but the account may not do this."""
 
 
 class NoSuchCall(Rejected):
-    """The site has no such call at this address; there may be another way to the same."""
+    """The site has no such call at this address. Another call may give the same."""
 
 
 class Unsuited(Rejected):
-    """Jira understood the request and does not take it as it is (400)."""
+    """Jira understood the request and does not accept it as it is (400)."""
 
 
 def error_of(
     status: int, headers: Mapping[str, str], body: bytes, *, write: bool, now: datetime
 ) -> ConnectorError | None:
-    """The error an answer stands for, None for a good one. `headers` have lower-case names.
+    """The error for a response; None for a successful one. `headers` have lower-case names.
 
-    `now` is our time, for where the answer does not say its own.
+    `now` is our time in UTC, used if the response has no `Date`.
 
     https://developer.atlassian.com/cloud/jira/platform/rest/v3/intro/#status-codes and
     https://developer.atlassian.com/cloud/jira/platform/rate-limiting/
@@ -51,20 +51,20 @@ def error_of(
     vendor_message = "; ".join(messages_of(body)) or f"HTTP {status}"
     if status < 400:
         return Rejected(
-            f"Jira sends us to another address (HTTP {status}).",
-            "Set base_url to the site's present address; Northing follows no redirect with its token.",
+            f"Jira redirects to another address (HTTP {status}).",
+            "Set base_url to the site's current address; Northing follows no redirect with its token.",
         )
     if status == 429:
         return Unavailable("Jira limits our requests.", retry_after(headers, now) or 60.0)
     if status in _TROUBLE:
         kind = Unanswered if write else Unavailable
-        return kind(f"Jira is in trouble: {vendor_message}", retry_after(headers, now))
+        return kind(f"Jira has a problem: {vendor_message}", retry_after(headers, now))
     if status in {404, 410}:
         return Gone(f"Jira does not have it, or does not show it to us: {vendor_message}")
     if status in _NO_SUCH_CALL:
         return NoSuchCall(f"Jira does not know the call: {vendor_message}", ADDRESS)
     if status == 403:
-        return Forbidden(f"Jira forbids it: {vendor_message}", "Give the account the permission it lacks.")
+        return Forbidden(f"Jira forbids it: {vendor_message}", "Give the account the missing permission.")
     kind_of = Unsuited if status == 400 else Rejected
     return kind_of(
         f"Jira refused: {vendor_message}", "See what Jira says, and change the source or the ticket."
@@ -72,7 +72,7 @@ def error_of(
 
 
 def _anonymous(status: int, headers: Mapping[str, str]) -> str | None:
-    """Jira answers many calls of somebody it does not know with 200 and nothing in it."""
+    """Why Jira did not accept the login, else None. Without a valid login, many calls give an empty 200."""
     if status == 401:
         return "Jira does not accept the credentials."
     reason = headers.get("x-seraph-loginreason", "")
@@ -80,13 +80,15 @@ def _anonymous(status: int, headers: Mapping[str, str]) -> str | None:
         if word in reason:
             return f"Jira did not accept the credentials ({word})."
     if headers.get("x-ausername", "").casefold() == "anonymous":
-        return "Jira takes us for nobody."
+        return "Jira treats our requests as anonymous."
     return None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds to wait, never less than told: `Retry-After` (number or date), else `X-RateLimit-Reset`; None
-    where neither tells. A moment that has passed is at once."""
+    """Seconds to wait, never fewer than Jira says: `Retry-After` (number or date), else `X-RateLimit-Reset`.
+
+    None if the response has neither. For a time in the past, one second.
+    """
     retry_after_header = headers.get("retry-after", "").strip()
     try:
         seconds = float(retry_after_header)
@@ -94,7 +96,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         moment = _moment(retry_after_header) or _moment(headers.get("x-ratelimit-reset", ""))
         if moment is None:
             return None
-        # By the clock of who said it, which may be hours from ours.
+        # Counted with Jira's clock (`Date`), because our clock may differ from it by hours.
         seconds = max((moment - (_moment(headers.get("date", "")) or now)).total_seconds(), 0.0)
     return min(max(seconds, 1.0), _LONGEST_WAIT) if 0 <= seconds < float("inf") else None
 
@@ -110,7 +112,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def messages_of(body: bytes) -> list[str]:
-    """What an error body says, in lines that can be stored and shown; nothing for HTML and other noise."""
+    """What an error body says, in lines that can be stored and shown; empty if it is not a JSON object."""
     try:
         vendor_message: Any = json.loads(body)
     except (ValueError, RecursionError):

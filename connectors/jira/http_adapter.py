@@ -1,4 +1,4 @@
-"""Connections of `requests` that another thread can cut."""
+"""Connections of `requests` that another thread can close."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from requests.adapters import HTTPAdapter
 
 
 class AbortableAdapter(HTTPAdapter):
-    """Remembers its sockets, repeats nothing.
+    """An adapter that knows its sockets, so that `cut` can end its calls, and that retries no request.
 
-    The time limit of `requests` starts anew with every byte, so a server that drips would hold a thread for
-    as long as it likes.
+    The time limit of `requests` starts again with every byte, so a server that sends a few bytes at a time
+    could block a thread without end.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class AbortableAdapter(HTTPAdapter):
         return pool
 
     def cut(self) -> None:
-        """Whoever waits for an answer gets an error instead, at once."""
+        """Shut down all sockets. A thread that waits for a response gets an error at once."""
         for each in list(self._sockets):
             with suppress(OSError):  # closed already
                 each.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""What Northing may do on a Jira site, and what it may do and need not. Nothing is written.
+"""What Northing may do on a Jira site, and which of these rights it does not need. It writes nothing.
 
 https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-permissions/#api-rest-api-3-mypermissions-get
 """
@@ -15,7 +15,7 @@ from connectors.jira import payloads
 from connectors.jira.config import JiraEpics, JiraScope
 from connectors.jira.transport import JiraTransport
 
-# By key, as Jira's own screens name them.
+# By permission key, the name that Jira's own pages show.
 NEEDED = {
     "BROWSE_PROJECTS": "Browse Projects",
     "ADD_COMMENTS": "Add Comments",
@@ -32,7 +32,7 @@ NOT_NEEDED = {
 }
 ASKED = NEEDED | OPTIONAL | NOT_NEEDED
 
-_SIDE_BY_SIDE = 4  # the wire's threads
+_SIDE_BY_SIDE = 4  # requests at the same time: the number of the transport's threads
 _WHERE = (
     "the project's permission scheme or, where it is team-managed, in its role (Project settings, Access)."
 )
@@ -42,7 +42,7 @@ _SEE = (
 
 
 class JiraInspector(Inspector):
-    """`connector` is the one whose wire and configuration these are."""
+    """The check of a Jira source. `transport`, `scope` and `epics` are those of `connector`."""
 
     def __init__(
         self, connector: Connector, transport: JiraTransport, scope: JiraScope, epics: JiraEpics
@@ -66,12 +66,12 @@ class JiraInspector(Inspector):
 
     async def _sign_in(self) -> None:
         account = await self.connector.account()
-        self.note("ok", SIGN_IN, f"Jira knows us as {account.name} ({account.id}).")
+        self.note("ok", SIGN_IN, f"Signed in as {account.name} ({account.id}).")
         self.note(
             "unknown",
             "token expiry",
-            "Jira does not show when an API token ends; none lasts longer than a year.",
-            "See id.atlassian.com, Security, API tokens, as that account.",
+            "Jira does not show when an API token expires; none lasts longer than a year.",
+            "See id.atlassian.com, Security, API tokens, signed in as that account.",
         )
 
     async def _server(self) -> None:
@@ -83,7 +83,7 @@ class JiraInspector(Inspector):
         elif kind is None:
             self.note("unknown", "server", f"Jira {version} does not say whether it is Cloud or Data Center.")
         else:
-            why = f"Jira {kind} {version}; this build knows Jira Cloud alone."
+            why = f"Jira {kind} {version}; this build supports only Jira Cloud."
             self.note(
                 "missing", "server", why, "Set base_url to a Jira Cloud site, https://NAME.atlassian.net."
             )
@@ -101,7 +101,7 @@ class JiraInspector(Inspector):
         for start in range(0, len(keys), _SIDE_BY_SIDE):
             batch = keys[start : start + _SIDE_BY_SIDE]
             asked = (self._held(list(ASKED), {"projectKey": key}) for key in batch)
-            # All are waited for, so that none is left behind; the first that failed is the step's.
+            # Wait for all requests, so that none is left running; then raise the first error of the batch.
             for key, held in zip(batch, await asyncio.gather(*asked, return_exceptions=True), strict=True):
                 if isinstance(held, BaseException):
                     raise held
@@ -128,16 +128,18 @@ class JiraInspector(Inspector):
             key for key, held in answers if not held["DELETE_OWN_COMMENTS"] and key not in service_desks
         ]
         if lacking:
-            why = "Not there. Where a run is withdrawn its comments become one line; they cannot be deleted."
+            why = (
+                "Not granted. When a run is withdrawn, its comments become one line; they cannot be deleted."
+            )
             self.note("ok", OPTIONAL["DELETE_OWN_COMMENTS"], why, projects=lacking, writing=True)
 
     async def _administration(self) -> None:
         if (await self._held(["ADMINISTER"], {}))["ADMINISTER"]:
-            todo = "Take it out of the groups that administer Jira (Settings, System, Global permissions)."
+            todo = "Remove it from the groups that administer Jira (Settings, System, Global permissions)."
             self.note("not_needed", "Administer Jira", "The account administers the whole site.", todo)
 
     async def _held(self, rights: list[str], scope: Mapping[str, str]) -> dict[str, bool]:
-        """Which of `rights` we hold. Raises `BadPayload` where an answer leaves one out."""
+        """For each of `rights`, whether our account has it. Raises `BadPayload` if the answer omits one."""
         answer = await self._transport.call(
             "GET", "mypermissions", {"permissions": ",".join(rights), **scope}
         )
@@ -184,4 +186,4 @@ class JiraInspector(Inspector):
                 "missing", "epics.fields", why, "Change epics.fields; rules that ask for it match nothing."
             )
         else:
-            self.note("ok", "epics.fields", f"{', '.join(self._epics.fields)}: Jira knows them.")
+            self.note("ok", "epics.fields", f"{', '.join(self._epics.fields)}: Jira has these fields.")

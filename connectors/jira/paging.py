@@ -21,23 +21,23 @@ async def whole_list(
     not_found_is_gone: bool = False,
     keys: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """All pages of a list, or, with `keys` (in capitals), those until each of these is there.
+    """The items of all pages of a list; with `keys` (in capitals), of the pages until each key was found.
 
-    What stands on two pages is listed once: it moved while the list was read. Raises `BadPayload` where there
-    are too many pages, or one has nothing new, as from a server that does not heed `startAt`: whether that
-    has shown all cannot be told.
+    An item on two pages is returned once: it moved while the list was read. Raises `BadPayload` if there are
+    too many pages, or if a page has nothing new, as from a server that ignores `startAt`: such a list may be
+    incomplete.
     """
     found: dict[str, dict[str, Any]] = {}
-    place = 0
+    start_at = 0
     for _ in range(payloads.MOST_PAGES):
         answer = await transport.call(
-            "GET", path, params | {"startAt": place}, not_found_is_gone=not_found_is_gone
+            "GET", path, params | {"startAt": start_at}, not_found_is_gone=not_found_is_gone
         )
         page = listed(answer, member)
         new = {str(item.get("id") or item.get("key")): item for item in page}
         if page and new.keys() <= found.keys():
-            raise BadPayload(f"Jira's list at {path} goes on and has nothing new; it has no end to read to.")
-        place += len(page)
+            raise BadPayload(f"Jira's list at {path} has a page with nothing new; it cannot be read in full.")
+        start_at += len(page)
         found |= new
         if payloads.at_end(answer, page, list(found)) or _has_all(found, keys):
             return list(found.values())
@@ -56,9 +56,9 @@ def listed(answer: Any, member: str) -> list[dict[str, Any]]:
 
 
 async def property_of(transport: JiraTransport, comment_id: str) -> Any:
-    """What a comment carries as any installation's notice, with its key; None where there is no such thing.
+    """The property, with its key, that marks a comment as a notice of any installation; None without one.
 
-    A comment that is not there, or not shown to us, has none either.
+    None also if the comment is not there or Jira does not show it.
     https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-comment-properties/
     """
     try:
@@ -70,11 +70,14 @@ async def property_of(transport: JiraTransport, comment_id: str) -> Any:
 
 
 async def markers_one_by_one(transport: JiraTransport, own: Sequence[str]) -> dict[str, str | None]:
-    """The markers of our own account's comments, for a site that does not list them with their properties."""
+    """The markers of our own account's comments, for a site that cannot list comments with their properties.
+
+    One request for each comment. Raises `Rejected` if there are too many.
+    """
     if len(own) > MOST_ASKED_ONE_BY_ONE:
         raise Rejected(
-            f"The account has written {len(own)} comments on this ticket; which of them is Northing's would"
-            " have to be asked for each.",
-            "Give the source an account of its own, which writes nothing else.",
+            f"The account has written {len(own)} comments on this ticket; finding Northing's takes one"
+            " request for each.",
+            "Give the source an account of its own that writes nothing else.",
         )
     return {i: payloads.marker_of({"properties": [await property_of(transport, i)]}) for i in own}

@@ -1,4 +1,4 @@
-"""Jira Cloud's JSON in, our values out, and back. Pure.
+"""From Jira Cloud's JSON to our values, and back. Pure.
 
 https://developer.atlassian.com/cloud/jira/platform/rest/v3/
 """
@@ -21,7 +21,7 @@ FIELDS = (
 )  # fmt: skip
 
 PAGE_SIZE = 100
-MOST_PAGES = 10_000  # a million tickets; a list without an end is none
+MOST_PAGES = 10_000  # a million tickets; a longer list is taken for one without an end
 PROPERTY = "northing"
 
 # The search index lags behind by seconds to minutes, so each read starts this much earlier.
@@ -35,7 +35,7 @@ _CATEGORIES: dict[str, StatusCategory] = {"new": "todo", "indeterminate": "doing
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """An issue as an epic, and what tells whether it is one."""
+    """An issue as an epic, and the id of its type, which decides whether it is one."""
 
     epic: Epic
     type_id: str
@@ -44,7 +44,7 @@ class Ticket:
 def ticket_of(issue: Any, site: str, fields: Sequence[str] = ()) -> Ticket:
     """One issue of a search, a bulk fetch or a webhook. Raises `BadPayload`.
 
-    `site` is the address people use; `self` is never read, it moves to the gateway's form.
+    `site` is the address that people use; the issue's member `self` is not, as it may name the API gateway.
     `fields` are the custom field ids to keep.
     """
     try:
@@ -79,7 +79,7 @@ def ticket_of(issue: Any, site: str, fields: Sequence[str] = ()) -> Ticket:
 
 
 def moment_of(text: str) -> datetime:
-    """`2024-01-15T10:30:00.000+0800`, in whatever zone, as UTC."""
+    """A time such as `2024-01-15T10:30:00.000+0800`, in UTC. Raises `ValueError` without a time zone."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"no time zone in {text!r}")
@@ -87,7 +87,7 @@ def moment_of(text: str) -> datetime:
 
 
 def _category(status: Mapping[str, Any]) -> StatusCategory:
-    """By key, which is not translated; `undefined` and what is new to us are work not begun."""
+    """The category by its key, which Jira does not translate; `undefined` and unknown keys are `todo`."""
     return _CATEGORIES.get(str((status.get("statusCategory") or {}).get("key")), "todo")
 
 
@@ -97,9 +97,9 @@ def _names(things: Iterable[Any]) -> tuple[str, ...]:
 
 
 def strings_of(value: Any) -> tuple[str, ...]:
-    """A custom field's value as what a rule can compare: options, users, versions by their name.
+    """A custom field's value as the strings that a rule can compare: options, users, versions by their name.
 
-    A cascading select gives both of its levels, rich text its lines.
+    A cascading select gives both of its levels; rich text gives its lines.
     """
     if value is None:
         return ()
@@ -128,10 +128,10 @@ def issues_of(answer: Any) -> list[Any]:
 
 
 def jql_of(project: str, type_ids: Sequence[str], condition: str | None, since: datetime | None) -> str:
-    """Oldest change first, bounded, by type ids.
+    """The search for a project's epics: oldest change first, limited to the project and by type ids.
 
-    The moment is in epoch milliseconds: a date in JQL is read to the minute and in the time
-    zone of the searching user's profile.
+    The time is in epoch milliseconds, because Jira reads a date in JQL only to the minute, in the time zone
+    of the searching user's profile.
     """
     parts = [f'project = "{project}"', f"issuetype in ({', '.join(type_ids)})"]
     if condition:
@@ -144,15 +144,18 @@ def jql_of(project: str, type_ids: Sequence[str], condition: str | None, since: 
 def search_body(jql: str, fields: Sequence[str], token: str | None) -> dict[str, Any]:
     """https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-search/#api-rest-api-3-search-jql-post
 
-    No null and no unknown member: the endpoint answers 400 to both. Without `fields` it would
-    answer with ids alone.
+    The body has no null and no unknown member, because the endpoint answers 400 to both. Without `fields` the
+    endpoint returns only ids.
     """
     body: dict[str, Any] = {"jql": jql, "fields": [*FIELDS, *fields], "maxResults": PAGE_SIZE}
     return body | ({"nextPageToken": token} if token else {})
 
 
 def membership_body(condition: str, ids: Sequence[str]) -> dict[str, Any]:
-    """Which of `ids` (50 at most) fit the user's JQL, read past the lagging index."""
+    """The search for those of `ids` (at most 50) that fit the source's JQL.
+
+    `reconcileIssues` makes Jira read these issues' current state, as the search index lags behind.
+    """
     return {
         "jql": f"id in ({', '.join(ids)}) AND ({condition})",
         "fields": ["id"],
@@ -164,7 +167,7 @@ def membership_body(condition: str, ids: Sequence[str]) -> dict[str, Any]:
 def next_token(answer: Mapping[str, Any], used: set[str]) -> str | None:
     """The token of the next page, None at the end; adds it to `used`. Raises `BadPayload`.
 
-    Only a missing token is the end. `isLast` has been seen to lie, pages to be short or empty.
+    Only a missing token means the end: `isLast` is sometimes wrong, and a page may be short or empty.
     """
     token = answer.get("nextPageToken")
     if not token:
@@ -180,7 +183,10 @@ def next_token(answer: Mapping[str, Any], used: set[str]) -> str | None:
 
 
 def at_end(answer: Mapping[str, Any], page: list[Any], found: list[Any]) -> bool:
-    """A page may be shorter than asked for; the end is an empty one, the total reached, or said."""
+    """Whether this is the last page: it is empty, the total is reached, or `isLast` is true.
+
+    A page that is shorter than asked for is not the end.
+    """
     total = answer.get("total")
     reached = isinstance(total, int) and len(found) >= total
     return not page or reached or answer.get("isLast") is True
@@ -192,8 +198,8 @@ def at_end(answer: Mapping[str, Any], page: list[Any], found: list[Any]) -> bool
 def epic_type_ids(types: Any, names: Sequence[str] | None) -> list[str]:
     """The ids of the named issue types, or of all on hierarchy level 1. Raises `Rejected`.
 
-    Names are localised and renamed, and team-managed projects have types of the same name, so
-    one name may stand for several ids.
+    Names are translated and may change, and team-managed projects have types of the same name, so one name
+    may mean several ids.
     """
     if not isinstance(types, list) or not all(isinstance(t, dict) and "id" in t for t in types):
         raise BadPayload("Jira's list of issue types could not be read.")
@@ -220,7 +226,7 @@ def epic_type_ids(types: Any, names: Sequence[str] | None) -> list[str]:
 
 
 def project_of(project: Any) -> Project:
-    """Jira does not say whether the world may browse a project, so none counts as public."""
+    """The project. `public` is False: Jira does not say whether everyone may browse a project."""
     try:
         return Project(str(project["key"]), service_desk=project.get("projectTypeKey") == "service_desk")
     except (KeyError, TypeError, AttributeError) as error:
@@ -228,10 +234,10 @@ def project_of(project: Any) -> Project:
 
 
 def account_of(myself: Any) -> Account:
-    """`/myself`; whoever has no account id is anonymous."""
+    """The account from `/myself`. Raises `Unauthorized` if there is no account id: we are anonymous."""
     if not isinstance(myself, dict) or not myself.get("accountId"):
         raise Unauthorized(
-            "Jira takes us for nobody.", "Give the source a valid e-mail address and API token."
+            "Jira treats our requests as anonymous.", "Give the source a valid e-mail address and API token."
         )
     return Account(str(myself["accountId"]), str(myself.get("displayName") or myself["accountId"]))
 
@@ -240,7 +246,7 @@ def account_of(myself: Any) -> Account:
 
 
 def new_comment(text: Document, marker: Marker) -> dict[str, Any]:
-    """Text and marker in one request, so that no comment of ours is ever without its marker.
+    """Text and marker in one request, so that a comment of ours is never without its marker.
 
     https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-comments/#api-rest-api-3-issue-issueidorkey-comment-post
     """
@@ -252,7 +258,7 @@ def edited_comment(text: Document) -> dict[str, Any]:
 
 
 def marker_of(comment: Any) -> str | None:
-    """The marker of a comment that is listed with its properties."""
+    """The marker of a comment that was read with its properties."""
     properties = comment.get("properties") if isinstance(comment, dict) else None
     for one in properties if isinstance(properties, list) else ():
         value = one.get("value") if isinstance(one, dict) and one.get("key") == PROPERTY else None

@@ -1,4 +1,4 @@
-"""The lines of a Jira description where ticket text may link: outside code and quotes."""
+"""The lines of a Jira description that may link to key results: those outside code and quotes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ MAX_LINES = 2_000
 MAX_LINE = 1_000
 _MAX_NODES = 50_000
 
-# Stands for something that is not words at the start of a line, so that what follows it is
-# not taken for the start.
+# Replaces code, pictures and the like at the start of a line, so that the text behind them does not count
+# as the start of the line.
 _NOT_WORDS = "\ufffc"
 
 _SKIPPED = {"codeBlock", "blockquote", "mediaSingle", "mediaGroup"}
@@ -20,7 +20,7 @@ _LINE_NODES = {"paragraph", "heading", "taskItem", "decisionItem", "caption", "l
 
 
 def lines_of(description: Any) -> tuple[str, ...]:
-    """An ADF document, a plain or wiki string, or None. Blank lines are left out."""
+    """The lines of an ADF document or a plain or wiki string, without empty lines; none for anything else."""
     if isinstance(description, str):
         found = _wiki_lines(description)
     elif isinstance(description, dict):
@@ -38,10 +38,10 @@ def _shown(line: str) -> str:
 
 
 def _adf_lines(document: dict[str, Any]) -> list[str]:
-    """A paragraph, list item or hard break starts a line.
+    """The lines of an ADF document. A paragraph, list item or hard break starts a line.
 
-    https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/. Walked with a
-    stack of our own and to a bounded number of nodes: the depth is the writer's to choose.
+    https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/. The walk uses its own
+    stack and stops after `_MAX_NODES` nodes, because the author of the text chooses its depth and size.
     """
     lines = [""]
     stack: list[Any] = [document]
@@ -65,7 +65,7 @@ def _adf_lines(document: dict[str, Any]) -> list[str]:
 
 
 def _inline(node: dict[str, Any]) -> str:
-    """The words of an inline node; nothing for code, pictures and what is not known."""
+    """The words of an inline node; empty for code, pictures and unknown nodes."""
     if node.get("type") == "text":
         marks = node.get("marks") or ()
         code = any(isinstance(mark, dict) and mark.get("type") == "code" for mark in marks)
@@ -76,7 +76,7 @@ def _inline(node: dict[str, Any]) -> str:
     return shown if isinstance(shown, str) else ""
 
 
-# Wiki markup, as webhooks and the older API give it.
+# Wiki markup, which webhooks and the older API send.
 # https://jira.atlassian.com/secure/WikiRendererHelpAction.jspa?section=all
 _WIKI_BLOCK = re.compile(r"\{(code|noformat|quote)(?::[^}\n]{0,200})?\}.*?(?:\{\1\}|\Z)", re.DOTALL)
 _WIKI_CODE = re.compile(r"\{\{[^{}\n]*\}\}")

@@ -1,4 +1,4 @@
-"""One request to Jira: threads, time limits, and what became of it."""
+"""One request to Jira: its thread, its time limits, and its result or error."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ T = TypeVar("T")
 
 
 class JiraTransport:
-    """An authenticated way to one site's REST API v3.
+    """Sends authenticated requests to one site's REST API v3. Raises the errors of `connectors.base`.
 
-    `jira.JIRA` serves as the authenticated session. It is not safe across threads, so each of
-    our few threads has its own. JSON is decoded and read into values in those threads too, which
-    leaves the event loop free. `requests` counts the calls made; `heard` has the headers of the latest
-    answer, whatever it was, with names in lower case, which came at `heard_at`.
+    `jira.JIRA` is the authenticated session. It is not thread-safe, so each of our few threads has its own.
+    These threads also decode the JSON and read it into values, which keeps the event loop free. `requests`
+    counts the calls made. `headers` are those of the latest response, whatever its status, with lower-case
+    names; it came at `received_at` (UTC).
     """
 
     def __init__(self, site: str, email: str, token: str, timeouts: Timeouts, clock: Clock) -> None:
@@ -54,7 +54,7 @@ class JiraTransport:
         self._connections: list[AbortableAdapter] = []
 
     async def aclose(self) -> None:
-        """Ends every call still under way."""
+        """End all running calls and close the connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for connections in self._connections:
             connections.cut()
@@ -63,11 +63,11 @@ class JiraTransport:
             client.close()  # type: ignore[no-untyped-call]
 
     async def write(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        """A request that changes the ticket. A lost answer is `Unanswered`, a 404 `Gone`."""
+        """A request that changes the ticket. Raises `Unanswered` if its answer is lost, `Gone` for a 404."""
         return await self._call(method, path, None, body, _as_it_is, write=True, not_found_is_gone=True)
 
     async def remove(self, path: str) -> None:
-        """A request that deletes; it has no answer to be read."""
+        """A request that deletes. Its response has no content. Raises as `write` does."""
         await self._call("DELETE", path, None, None, _as_it_is, write=True, not_found_is_gone=True)
 
     @overload
@@ -92,10 +92,10 @@ class JiraTransport:
         read: Callable[[Any], Any] | None = None,
         not_found_is_gone: bool = False,
     ) -> Any:
-        """A request that changes nothing; its JSON, or what `read` makes of it in the thread.
+        """A request that changes nothing. Returns its JSON, or what `read` makes of it in the thread.
 
-        `gone`: a 404 means that the ticket is not there. Elsewhere it means that the call itself
-        is not known at this address (`NoSuchCall`); where no other leads there, a person has to look at it.
+        `not_found_is_gone`: a 404 means that the ticket is not there (`Gone`). Otherwise a 404 means that the
+        site does not know the call (`NoSuchCall`); if no other call gives the same, a person has to act.
         """
         return await self._call(
             method, path, params, body, read or _as_it_is, write=False, not_found_is_gone=not_found_is_gone
@@ -137,8 +137,8 @@ class JiraTransport:
         write: bool,
     ) -> Any:
         try:
-            # The base class's method on purpose: the library's own repeats a POST after a lost
-            # connection and fails over error bodies that are not objects.
+            # The base class's method on purpose: the one of `jira` repeats a POST after a lost connection
+            # and fails on error bodies that are not objects.
             response = requests.Session.request(
                 self._session(),
                 method,
@@ -154,7 +154,7 @@ class JiraTransport:
             self.headers, self.received_at = headers, self._clock()
             raw = _content(response)
         except (requests.RequestException, HTTPError) as error:
-            # Without the cause, whose words may repeat the request.
+            # Without the cause, because its text may repeat the request.
             raise self._no_answer(error, write) from None
         except BadPayload as error:
             if write:
@@ -170,8 +170,8 @@ class JiraTransport:
             return parse_json(raw)
         except ValueError:
             if write:
-                raise Unanswered("Jira took the request, but its answer could not be read.") from None
-            raise BadPayload(f"Jira's answer to {path} is not JSON, or breaks off.") from None
+                raise Unanswered("Jira accepted the request, but its answer could not be read.") from None
+            raise BadPayload(f"Jira's answer to {path} is not JSON, or is incomplete.") from None
 
     def _session(self) -> requests.Session:
         client = getattr(self._local, "client", None)
@@ -187,8 +187,8 @@ class JiraTransport:
             connections = AbortableAdapter()
             for scheme in ("https://", "http://"):
                 client._session.mount(scheme, connections)
-            # The environment's proxy carries what is encrypted; plain http, on this machine alone, it would
-            # read. A .netrc is not looked at, for the session has a login of its own.
+            # The environment's proxy is used for https only. It could read plain http, which is allowed only
+            # for a tracker on this machine. The session does not use a .netrc, because it has its own login.
             client._session.trust_env = self._site.lower().startswith("https:")
             client._session.get_redirect_target = _nowhere  # type: ignore[method-assign]
             self._local.client = client
@@ -199,8 +199,8 @@ class JiraTransport:
 
     def _no_answer(self, error: Exception, write: bool) -> ConnectorError:
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-            return Rejected(f"{self._site} is not an address that can be called.", "Set base_url right.")
-        # urllib3 gives a reason where no request was sent: no route, no name, no handshake.
+            return Rejected(f"{self._site} is not an address that can be called.", "Correct base_url.")
+        # urllib3 gives a reason if no request was sent: no route, no such name, no TLS handshake.
         reason = getattr(error.args[0], "reason", None) if error.args else None
         if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
             return Unavailable(f"{self._host} cannot be reached.", what_to_do=UNREACHABLE)
@@ -208,7 +208,7 @@ class JiraTransport:
             return Unavailable(
                 f"The certificate of {self._host} was not accepted.",
                 300,
-                "Check its certificate and our clock.",
+                "Check its certificate and the clock of this machine.",
             )
         return self._silence(write, "before the connection broke")
 
@@ -218,12 +218,12 @@ class JiraTransport:
 
 
 def _nowhere(resp: requests.Response) -> None:
-    """Where a redirect leads. Though none is followed, `requests` would read all of its body and its address,
-    whatever that may be, to prepare the next request."""
+    """No address, for every redirect. Although no redirect is followed, `requests` would else read its whole
+    body and its address, however large or wrong they are, to prepare the next request."""
 
 
 def _content(response: requests.Response) -> bytes:
-    """Raises `BadPayload` where it is too large."""
+    """The body of the response. Raises `BadPayload` if it is too large."""
     with response:
         body = BoundedBody(response.headers.get("content-encoding"))
         for piece in response.raw.stream(_PIECE, decode_content=False):

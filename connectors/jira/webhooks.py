@@ -1,8 +1,8 @@
 """What Jira's webhooks point at. Pure.
 
-https://developer.atlassian.com/cloud/jira/platform/webhooks/. The body names the event. Old servers tell of
-a comment as an update of its issue, some say not even that, and some comment events hold no issue at all.
-Nothing of a payload is believed but where to look.
+https://developer.atlassian.com/cloud/jira/platform/webhooks/. The body names the event. Old servers report a
+comment as an update of its issue, some without saying so, and some comment events contain no issue. No
+ticket data is taken from a payload; it only says which ticket or comment to fetch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from connectors.base import CommentRef, EpicRef, Hint
 from connectors.jira.config import PROJECT_KEY, JiraEpics, JiraScope
 from connectors.webhooks import Webhooks, event_name, ignored, member, remote_number, unknown
 
-# --- three sets: handled, ignored knowingly, and whatever stands in neither is unknown ------------------
+# --- two sets, handled events and ignored ones; an event in neither is unknown ---------------------------
 
 ISSUES = frozenset({"jira:issue_created", "jira:issue_updated", "jira:issue_deleted"})
 COMMENTS = frozenset({"comment_created", "comment_updated", "comment_deleted"})
@@ -24,11 +24,11 @@ REREADS = frozenset({
 HANDLED = ISSUES | COMMENTS | REREADS
 
 _REFETCH = "changes nothing that is stored"
-_SELF = "the issue's own event tells what is stored"
+_SELF = "the issue's own event reports what is stored"
 _BOARD = "is about boards and sprints"
 _VERSION = "fix versions are read with the issue, and all by the full run"
 _OPTION = "is about the site's settings"
-_PEOPLE = "bears on people and rights, which are asked for when they are needed"
+_PEOPLE = "is about people and rights; rights are read when they are needed"
 IGNORED: dict[str, str] = {
     "attachment_created": _REFETCH, "attachment_deleted": _REFETCH,
     "board_configuration_changed": _BOARD, "board_created": _BOARD, "board_deleted": _BOARD,
@@ -58,17 +58,17 @@ _COMMENT_PATH = re.compile(r"/issue/([0-9]{1,19})/comment/[0-9]{1,19}$")
 
 
 def parse_event(event: str | None, payload: object) -> Hint:
-    """What a delivery points at; see `connectors.webhooks.Webhooks`. Any JSON value, raises nothing.
+    """What a delivery points at; see `connectors.webhooks.Webhooks`.
 
-    `event` is not looked at, the body names it; `action` is Jira's `issue_event_type_name`. A ticket whose
-    key is not told has an empty one: the id is enough.
+    `event` is not used, because the body names the event. The hint's `action` is Jira's
+    `issue_event_type_name`. A ticket whose key is not in the payload has an empty key: the id is enough.
     """
     kind, action = (
         event_name(member(payload, "webhookEvent")),
         event_name(member(payload, "issue_event_type_name")),
     )
     if kind is None and isinstance(member(payload, "issue"), dict):
-        return _issue("", action, payload)  # a workflow's own call holds the issue and names no event
+        return _issue("", action, payload)  # a webhook of a workflow contains the issue and names no event
     kind = kind or ""
     if kind in IGNORED:
         return ignored(kind, action, IGNORED[kind])
@@ -82,8 +82,7 @@ def parse_event(event: str | None, payload: object) -> Hint:
 def _issue(kind: str, action: str | None, payload: object) -> Hint:
     """The issue, and the comment written with it.
 
-    Only what the event names: the parent of a sub-task is a story and no epic, so no parent is taken
-    for one.
+    Parents in the payload are ignored: the parent of a sub-task is a story and not an epic.
     """
     ticket = _ref(member(payload, "issue"))
     if ticket is None:
@@ -95,12 +94,12 @@ def _issue(kind: str, action: str | None, payload: object) -> Hint:
 
 
 def _concerns_comment(action: str | None) -> bool:
-    """Old servers name no type of event; what comes with a comment and no change is about the comment."""
+    """Whether `action` is about a comment. Old servers name no action, so None counts as one."""
     return action in {None, "issue_commented", "issue_comment_edited", "issue_comment_deleted"}
 
 
 def _comment(kind: str, action: str | None, payload: object) -> Hint:
-    """Whatever else it says, the event has to name a comment, and the issue, if only in its address."""
+    """The comment. The event must name the comment, and its issue, at least in the comment's address."""
     ticket = _ref(member(payload, "issue")) or _ref_of_comment(member(payload, "comment", "self"))
     if ticket is None:
         return ignored(kind, action, "names no ticket")
@@ -124,15 +123,15 @@ def _ref(issue: object) -> EpicRef | None:
 
 
 def _ref_of_comment(address: object) -> EpicRef | None:
-    """The issue's id out of a comment's own address, which is never called."""
+    """The issue from the comment's own address. The connector never sends a request to that address."""
     found = _COMMENT_PATH.search(address) if isinstance(address, str) else None
     remote_id = remote_number(found[1]) if found else None
     return EpicRef(remote_id, "") if remote_id else None
 
 
 def reason_to_ignore(ticket: EpicRef, payload: object, scope: JiraScope, epics: JiraEpics) -> str | None:
-    """See `connectors.webhooks.Webhooks`. Which types are epics is the site's to say, so a type is not
-    judged here; a look costs one request for a hundred issues."""
+    """See `connectors.webhooks.Webhooks`. Only the site knows which types are epics, so no type is checked
+    here; a fetch costs one request for a hundred issues."""
     project = ticket.key.rpartition("-")[0]
     return "out_of_scope" if project and not scope.covers(project) else None
 

@@ -1,1 +1,1 @@
-"""Simulated Jira Cloud and GitHub, stateful, over real HTTP on loopback; they know nothing of Northing."""
+"""Simulated Jira Cloud and GitHub, stateful, over real HTTP on loopback; they share no code with Northing."""

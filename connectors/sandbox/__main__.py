@@ -1,8 +1,8 @@
-"""Serves one simulated tracker from the command line, for a bench or a look around.
+"""Serves one simulated tracker from the command line, for a benchmark or to try it out.
 
-`python -m connectors.sandbox jira --epics 10000` prints a line of JSON: the address and the credentials.
-With `--latency 50` every answer of the API takes that many milliseconds longer. The webhook is set over
-HTTP, see `controls`.
+`python -m connectors.sandbox jira --epics 10000` prints one line of JSON: the address and the credentials.
+With `--latency 50` each API answer takes 50 milliseconds longer. The webhook is set over HTTP, see
+`controls`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ def main() -> None:
         prog="python -m connectors.sandbox", description="Serve a simulated tracker."
     )
     parser.add_argument("kind", choices=["jira", "github"])
-    parser.add_argument("--port", type=int, default=0, help="0 is a free one")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
     parser.add_argument(
-        "--epics", type=int, help=f"so many epics in one project, CROWD or {REPOSITORY}, not the company"
+        "--epics",
+        type=int,
+        help=f"serve one project (CROWD or {REPOSITORY}) with this many epics, not the invented company",
     )
     parser.add_argument(
         "--latency", type=float, default=0, metavar="MS", help="milliseconds before each answer of the API"

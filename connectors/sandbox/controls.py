@@ -1,8 +1,8 @@
-"""Controls for a bench, a demo or a test in another process: the webhook, its log, the requests, the faults.
+"""Controls over HTTP, for programs in another process: the webhook, its log, the requests, the faults.
 
 `PUT /-/faults` with `{"fault": "limit", "match": "POST */comment", "times": 2, "skip": 1, "with": {"form":
-"jira", "seconds": 30}}` adds one, see `named`; `GET` lists them with how often each has struck; `DELETE` ends
-them all.
+"jira", "seconds": 30}}` adds a fault, see `fault_names`. `GET` lists the faults and how often each was
+applied; `DELETE` removes them all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 
 def control_routes(tracker: Tracker) -> list[Route]:
-    """All of them refuse what a page of another site sends; other programs say no origin."""
+    """The routes below `CONTROL`. Those that change something refuse requests from pages of other sites."""
     controls = _Controls(tracker)
     table = [
         ("requests", controls.requests, "GET"),
@@ -37,7 +37,7 @@ def control_routes(tracker: Tracker) -> list[Route]:
         ("faults", controls.end_faults, "DELETE"),
     ]
     return [
-        Route(CONTROL + path, endpoint if method == "GET" else _for_us(endpoint), methods=[method])
+        Route(CONTROL + path, endpoint if method == "GET" else _local_only(endpoint), methods=[method])
         for path, endpoint, method in table
     ]
 
@@ -45,8 +45,8 @@ def control_routes(tracker: Tracker) -> list[Route]:
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def _for_us(endpoint: Endpoint) -> Endpoint:
-    """The endpoint for this machine's own programs alone."""
+def _local_only(endpoint: Endpoint) -> Endpoint:
+    """Wraps the endpoint; requests that `is_from_here` rejects get a 403."""
 
     async def guarded(request: Request) -> Response:
         if is_from_here(request):
@@ -61,7 +61,7 @@ class _Controls:
         self.tracker = tracker
 
     async def requests(self, request: Request) -> Response:
-        """How many requests there were, and of which kind."""
+        """How many requests arrived, in total and for each "METHOD /path"."""
         log = self.tracker.log
         return JSONResponse({"total": log.count(), "by_line": log.tally()}, headers=NO_STORE)
 
@@ -70,7 +70,7 @@ class _Controls:
         return Response(None, 204)
 
     async def set_webhook(self, request: Request) -> Response:
-        """`{"url", "secret"}`; an empty secret sends unsigned webhooks, as both vendors do."""
+        """Takes `{"url", "secret"}`. With an empty secret the webhooks are unsigned, as at both vendors."""
         try:
             change = await request.json()
         except ValueError:
@@ -90,19 +90,19 @@ class _Controls:
         return Response(None, 204)
 
     async def deliveries(self, request: Request) -> Response:
-        """What was sent, oldest first; `status` is null while there is no answer."""
-        return JSONResponse([_shown(one) for one in self.tracker.webhook_sender.sent], headers=NO_STORE)
+        """The deliveries sent, oldest first; `status` is null while there is no answer."""
+        return JSONResponse([_delivery(one) for one in self.tracker.webhook_sender.sent], headers=NO_STORE)
 
     async def send_again(self, request: Request) -> Response:
-        """Under the same id. 202: the answer comes later, look for it in the list."""
+        """Sends a delivery again under the same id. 202: the receiver's answer appears in the list later."""
         found = self.tracker.webhook_sender.send_again(request.path_params["id"])
         if found is None:
             return JSONResponse({"message": "There is no such delivery, or no webhook any more."}, 404)
-        return JSONResponse(_shown(found), 202)
+        return JSONResponse(_delivery(found), 202)
 
     async def faults(self, request: Request) -> Response:
-        """Also those that are used up, oldest first."""
-        return JSONResponse([_shown_fault(one) for one in self.tracker.faults.all()], headers=NO_STORE)
+        """All faults, oldest first, including those that are used up."""
+        return JSONResponse([_fault(one) for one in self.tracker.faults.all()], headers=NO_STORE)
 
     async def add_fault(self, request: Request) -> Response:
         try:
@@ -110,7 +110,7 @@ class _Controls:
         except ValueError:
             return JSONResponse({"message": "The body is not JSON."}, 400)
         try:
-            return JSONResponse(_shown_fault(add_named(self.tracker, change)), 201)
+            return JSONResponse(_fault(add_named(self.tracker, change)), 201)
         except ValueError as error:
             return JSONResponse({"message": str(error)}, 422)
 
@@ -119,7 +119,7 @@ class _Controls:
         return Response(None, 204)
 
 
-def _shown_fault(one: Fault) -> dict[str, object]:
+def _fault(one: Fault) -> dict[str, object]:
     return {
         "fault": one.name,
         "match": one.match,
@@ -129,7 +129,7 @@ def _shown_fault(one: Fault) -> dict[str, object]:
     }
 
 
-def _shown(one: Delivery) -> dict[str, object]:
+def _delivery(one: Delivery) -> dict[str, object]:
     return {
         "id": one.id,
         "event": one.event,
@@ -141,9 +141,11 @@ def _shown(one: Delivery) -> dict[str, object]:
 
 
 def is_from_here(request: Request, *, by_browser: bool = False) -> bool:
-    """Whether no other site's page sent this, nor a name of another site that leads to this machine.
+    """Whether this machine's own pages or programs sent the request.
 
-    `by_browser`: a form of our own pages, which always says where it comes from.
+    False if a page of another site sent it, or if `Host` is a foreign name that resolves to this machine (DNS
+    rebinding). A program that is no browser sends no `Origin`. `by_browser`: the request is a form of our own
+    pages, so `Sec-Fetch-Site` or `Origin` must be set.
     """
     host = urlsplit(f"//{request.headers.get('host', '')}").hostname
     if host is None or not is_loopback(host):

@@ -1,10 +1,10 @@
-"""The faults by name, for whoever sets them from another process; see `controls`.
+"""The faults by name, so that another process can set them; see `controls`.
 
-A name's `with` has these members: `answer` status, body, headers · `proxy_page` status · `redirect` location,
+`with` has these members, by name: `answer` status, body, headers · `proxy_page` status · `redirect` location,
 status · `limit` form (one of `limits.LIMITS`), seconds · `drip` seconds · `page_size` items · `is_last` value
 · `in_zone` name. The others have none: `drop`, `hang`, `truncate`, `as_stranger`, `repeat_token`,
-`empty_last_page`. With `after_work` true the tracker does what it was asked for before the fault takes its
-answer: `drop` is then an answer that is lost.
+`empty_last_page`. With `after_work` true the tracker executes the request before the fault replaces its
+answer: `drop` then loses the answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Status(int):
     """200 to 599."""
 
 
-# What a name makes of its members, and of what type each must be.
+# For each name: the function that makes its action, and the type of each member of `with`.
 NAMED: dict[str, tuple[Callable[..., Action], dict[str, type]]] = {
     "answer": (faults.answer, {"status": Status, "body": object, "headers": dict}),
     "proxy_page": (faults.proxy_page, {"status": Status}),
@@ -44,18 +44,18 @@ MEMBERS = frozenset({"fault", "match", "times", "skip", "with", "after_work"})
 
 
 def add_named(tracker: Tracker, change: Any) -> Fault:
-    """`{"fault", "match", "times"?=1 or null for ever, "skip"?=0, "with"?={}, "after_work"?=false}`.
+    """Adds `{"fault", "match", "times"?=1 or null (no end), "skip"?=0, "with"?={}, "after_work"?=false}`.
 
-    Raises `ValueError` with words for the person.
+    Raises ValueError; its text is the answer to the caller.
     """
     if not isinstance(change, dict) or not {"fault", "match"} <= set(change) <= MEMBERS:
         raise ValueError(f"Needed is an object with fault and match, at most {', '.join(sorted(MEMBERS))}.")
     match, times, skip = change["match"], change.get("times", 1), change.get("skip", 0)
     if not isinstance(match, str) or not match:
         raise ValueError('match is a glob over "METHOD /path", such as "POST */comment".')
-    if times is not None and not _whole(times, 1):
+    if times is not None and not _is_whole(times, 1):
         raise ValueError("times is a whole number above 0, or null for ever.")
-    if not _whole(skip, 0):
+    if not _is_whole(skip, 0):
         raise ValueError("skip is a whole number.")
     if not isinstance(change.get("after_work", False), bool):
         raise ValueError("after_work is true or false.")
@@ -86,9 +86,9 @@ def _action(tracker: Tracker, name: Any, members: Any) -> Action:
 
 def _fits(value: Any, kind: type) -> bool:
     if kind is int:
-        return _whole(value, 0)
+        return _is_whole(value, 0)
     if kind is Status:
-        return _whole(value, 200) and value < 600
+        return _is_whole(value, 200) and value < 600
     if kind is dict:
         return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
     if kind is float:
@@ -96,5 +96,5 @@ def _fits(value: Any, kind: type) -> bool:
     return isinstance(value, kind)
 
 
-def _whole(value: Any, least: int) -> bool:
+def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -1,8 +1,8 @@
-"""What can go wrong between a tracker and its client: a queue of faults, and the actions it knows.
+"""What can go wrong between a tracker and its client: a queue of faults, and the actions of faults.
 
-An action stands in for the tracker's routes for one request, as an ASGI wrapper; a new kind of trouble is
-one more function here and needs no change elsewhere. The vendors' limits are in `limits`, tricks with good
-answers in `tricks`; `named` lists what another process may ask for.
+An action handles one request in place of the tracker's routes, as an ASGI wrapper. A new kind of fault is one
+more function here and needs no change elsewhere. The vendors' rate limits are in `limits`, unusual but valid
+answers in `vendor_faults`; `fault_names` lists the faults that another process may set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ LOST = "sandbox.lost"
 
 @dataclass(slots=True)
 class Fault:
-    """Fits requests by a glob over "METHOD /path"; lets `skip` pass, then strikes `left` times."""
+    """Matches requests by a glob over "METHOD /path"; skips the first `skip`, then applies `left` times.
+
+    `left` None is without end. `struck` counts how often the fault was applied.
+    """
 
     match: str
     action: Action
@@ -39,7 +42,7 @@ class Fault:
 
 
 class Faults:
-    """The first fault that fits and is not used up strikes. An empty queue is a healthy tracker."""
+    """For each request, the first fault that matches and is not used up applies."""
 
     def __init__(self) -> None:
         self._queue: list[Fault] = []
@@ -47,7 +50,7 @@ class Faults:
     def add(
         self, match: str, action: Action, *, times: int | None = 1, skip: int = 0, name: str = ""
     ) -> Fault:
-        """`times=None` is for ever. `Fault.struck` of the returned value counts."""
+        """Adds a fault. `times=None` is without end. `struck` of the returned fault counts its uses."""
         fault = Fault(match, action, skip, times, name=name)
         self._queue.append(fault)
         return fault
@@ -56,7 +59,7 @@ class Faults:
         self._queue.clear()
 
     def all(self) -> list[Fault]:
-        """Also those that are used up, oldest first."""
+        """All faults, oldest first, including those that are used up."""
         return list(self._queue)
 
     def take(self, line: str) -> Action | None:
@@ -74,7 +77,7 @@ class Faults:
 
 
 def answer(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Action:
-    """Refuses without doing the work, e.g. `answer(429, headers={"Retry-After": "3"})`."""
+    """Answers without executing the request, e.g. `answer(429, headers={"Retry-After": "3"})`."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         payload = {"message": f"sandbox fault {status}"} if body is None else body
@@ -89,7 +92,7 @@ def answer(status: int, body: Any = None, headers: Mapping[str, str] | None = No
 
 
 def first(call: Callable[[], object]) -> Action:
-    """Calls `call`, then answers as usual: a change in the middle of a walk, credentials that die."""
+    """Calls `call`, then answers as usual: for a change between two pages, or credentials that expire."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         call()
@@ -99,7 +102,7 @@ def first(call: Callable[[], object]) -> Action:
 
 
 def page_size(items: int) -> Action:
-    """Lists carry at most so many items (also none) and still say truly where they go on."""
+    """Lists hold at most `items` entries (0 is allowed); their links to the next page stay correct."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         scope[PAGE_SIZE] = items
@@ -109,7 +112,7 @@ def page_size(items: int) -> Action:
 
 
 def proxy_page(status: int) -> Action:
-    """What stands before the tracker answers, with a page for people."""
+    """Answers as a proxy before the tracker does, with an HTML page for people."""
     page = "<!doctype html><html><title>Sign in</title><h1>One moment, please</h1></html>"
     return answer(status, page, {"Content-Type": "text/html; charset=utf-8"})
 
@@ -119,7 +122,7 @@ def redirect(location: str, status: int = 302) -> Action:
 
 
 def as_stranger() -> Action:
-    """Answers as to somebody who sends no credentials: they died, and not every route says so."""
+    """Ignores the request's credentials, as if they had expired; not every route then answers 401."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [pair for pair in scope["headers"] if pair[0] != b"authorization"]
@@ -129,7 +132,7 @@ def as_stranger() -> Action:
 
 
 def after_work(then: Action) -> Action:
-    """Does the work; what its answer becomes is `then`'s to say."""
+    """Executes the request and discards its answer; `then` answers in its place."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         async def swallow(message: Message) -> None:
@@ -142,57 +145,57 @@ def after_work(then: Action) -> Action:
 
 
 def lose_answer() -> Action:
-    """Does the work, then drops the connection without a byte of answer."""
+    """Executes the request, then drops the connection without a byte of answer."""
     return after_work(drop())
 
 
 def drop() -> Action:
-    """Drops the connection before any work is done."""
+    """Drops the connection without executing the request."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        await _drop(scope)
+        await _drop_connection(scope)
 
     return act
 
 
 def hang() -> Action:
-    """Never answers; ends when the client gives up or the server stops."""
+    """Never answers; ends when the client disconnects or the server stops."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        await _gone(receive)
+        await _wait_for_disconnect(receive)
 
     return act
 
 
 def drip(seconds: float = 0.02) -> Action:
-    """A good answer that never ends: a blank every so often, until the client gives up."""
+    """A valid answer that never ends: one blank every `seconds`, until the client disconnects."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         start, _ = await answer_of(app, scope, receive)
         await send({**start, "headers": [(b"content-type", b"application/json")]})
-        gone = asyncio.ensure_future(_gone(receive))
-        while not gone.done():
+        disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
+        while not disconnected.done():
             await send({"type": "http.response.body", "body": b" ", "more_body": True})
-            await asyncio.wait({gone}, timeout=seconds)
+            await asyncio.wait({disconnected}, timeout=seconds)
 
     return act
 
 
 def truncate() -> Action:
-    """Promises the whole answer, sends half of its body and drops the connection."""
+    """Sends the headers of the whole answer and half of its body, then drops the connection."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         start, body = await answer_of(app, scope, receive)
         await send(start)
         await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-        await asyncio.sleep(0)  # lets the half leave before the connection goes
-        await _drop(scope)
+        await asyncio.sleep(0)  # sends the first half before the connection is dropped
+        await _drop_connection(scope)
 
     return act
 
 
 def rewrite(change: Callable[[Any], Any]) -> Action:
-    """Answers `change(body)` in place of a JSON body."""
+    """Answers with `change(body)` in place of the JSON body."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         start, body = await answer_of(app, scope, receive)
@@ -203,12 +206,12 @@ def rewrite(change: Callable[[Any], Any]) -> Action:
 
 
 def is_last(value: bool) -> Action:
-    """A search answer whose `isLast` says `value`, whatever its token says."""
+    """A search answer whose `isLast` is `value`, whether or not it has a next token."""
     return rewrite(lambda body: {**body, "isLast": value})
 
 
 def repeat_token() -> Action:
-    """A list that gives the same next page again and again: Jira's token, GitHub's link."""
+    """A list that names the same next page each time: Jira by its token, GitHub by its link."""
     tokens: list[str] = []
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -225,20 +228,20 @@ def repeat_token() -> Action:
     return act
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def link_to(scope: Scope, page: str) -> dict[str, str]:
-    """The same list at another page, as GitHub's `Link` names the next one."""
+    """A GitHub `Link` header whose next page is `page` of the same list."""
     query = {**dict(parse_qsl(scope["query_string"].decode())), "page": page}
     address = f"http://{Headers(scope=scope)['host']}{scope['path']}?{urlencode(query)}"
     return {"Link": f'<{address}>; rel="next"'}
 
 
 async def answer_of(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
-    """What `app` answers: how it starts, and the whole body."""
+    """The answer of `app`: its `http.response.start` message, and the whole body."""
     messages: list[Message] = []
 
     async def keep(message: Message) -> None:
@@ -248,8 +251,8 @@ async def answer_of(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Messa
     return messages[0], b"".join(message.get("body", b"") for message in messages[1:])
 
 
-async def _drop(scope: Scope) -> None:
-    """Only the server has the connection: `server.Connection` puts it into the scope."""
+async def _drop_connection(scope: Scope) -> None:
+    """Drops the connection, which `server.Connection` puts into the scope."""
     scope["state"][TRANSPORT].abort()
-    # The server must have seen the loss before we return, or it would try to answer 500.
+    # The server must notice the loss before this function returns, or it would try to answer 500.
     await scope["state"][LOST].wait()

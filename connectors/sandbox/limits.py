@@ -1,8 +1,8 @@
-"""The vendors' limits as they say them, for a client that has to tell them from other refusals.
+"""Rate-limit answers as the vendors send them; a client must distinguish them from other refusals.
 
 https://developer.atlassian.com/cloud/jira/platform/rate-limiting/ and
 https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api. Some secondary limits of GitHub
-say so in words alone, with no header (github.com/hub4j/github-api, #2009).
+have a message alone and no header (github.com/hub4j/github-api, #2009).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _github(remaining: int, until: datetime, headers: Headers) -> Headers:
     return {f"X-RateLimit-{name}": str(number) for name, number in numbers.items()} | headers
 
 
-# By name: the status, the words, and the headers for so many seconds until that moment.
+# By name: the status, the message, and the headers, made from the seconds left and the moment the limit ends.
 LIMITS: dict[str, tuple[int, str, Callable[[int, datetime], Headers]]] = {
     "jira": (429, "Rate limit exceeded.", lambda s, u: _jira(u, {"Retry-After": str(s)})),
     "jira_date": (429, "Rate limit exceeded.", lambda s, u: {"Retry-After": format_datetime(u, usegmt=True)}),
@@ -52,13 +52,13 @@ LIMITS: dict[str, tuple[int, str, Callable[[int, datetime], Headers]]] = {
 
 
 def limit(form: str, seconds: int, clock: Callable[[], datetime]) -> Action:
-    """A limit that ends in so many seconds; `clock` is the tracker's own. The `_silent` and `_words` forms
-    do not say when."""
-    status, words, headers = LIMITS[form]
+    """Answers with a rate limit that ends in `seconds`; `clock` is the tracker's own. The `_silent` and
+    `_words` forms do not tell the client when it ends."""
+    status, message, headers = LIMITS[form]
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         until = clock().replace(microsecond=0) + timedelta(seconds=seconds)
-        body = {"message": words} if words else ""
+        body = {"message": message} if message else ""
         await answer(status, body, headers(seconds, until))(app, scope, receive, send)
 
     return act

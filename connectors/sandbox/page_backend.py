@@ -1,4 +1,4 @@
-"""What the ticket pages need to know of a tracker: values to show, and what a person can do."""
+"""What the ticket pages need from a tracker: values to show, and the actions of a person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_LABEL = 50
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A comment as a person reads it; `text` is what its author edits, `own` whether that is who looks."""
+    """A comment as a person reads it. `text` is what its author edits; `own`: the viewer wrote it."""
 
     id: str
     author: str
@@ -27,9 +27,10 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A ticket as its page shows it. `path` is the page's; `text` is the description as it is edited.
+    """A ticket as its page shows it. `path` is the page's path; `text` is the description to edit.
 
-    `people` may look at it, and the first does unless somebody else is chosen; `can_edit` is about who looks.
+    `people` may view the ticket; the first of them is the viewer unless another is chosen. `can_edit`: the
+    viewer may edit it.
     """
 
     path: str
@@ -50,7 +51,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class TicketChange:
-    """A form as it was sent: `do` names what, `text` and `comment` (an id) with what."""
+    """A form as it was sent. `do` names the action; `text` and `comment` (a comment id) are its arguments."""
 
     do: str
     text: str = ""
@@ -58,26 +59,26 @@ class TicketChange:
 
 
 class PageBackend(ABC):
-    """One tracker's tickets for its pages. `ref` is what `find` takes from a path."""
+    """One tracker's tickets for its pages. `ref` makes the reference that `find` takes from a path."""
 
     title: str
     ticket_route: str
 
     @abstractmethod
     def groups(self) -> list[tuple[str, list[Ticket]]]:
-        """Tickets in brief by project or repository, the large ones first."""
+        """Tickets without texts, by project or repository; epics and other large tickets come first."""
 
     @abstractmethod
     def ref(self, path_params: dict[str, str]) -> str: ...
 
     @abstractmethod
     def find(self, ref: str, person: str | None = None) -> Ticket | None:
-        """In full, as `person` sees it, or else the first of its people; None if there is no such ticket."""
+        """The whole ticket as `person`, or else the first of its people, sees it; None if there is none."""
 
     def act(self, ticket: Ticket, ref: str, person: str, change: TicketChange) -> None:
-        """Does what a form asks for. ValueError refuses its content, PermissionError its sender.
+        """Executes a form. Raises ValueError for its content, PermissionError for its sender.
 
-        `ticket` is what `find` gave for this person.
+        `ticket` is what `find` returned for this person.
         """
         if change.do in EDITS and not ticket.can_edit:
             raise PermissionError(f"{person} may comment on this ticket, no more.")
@@ -91,11 +92,11 @@ class PageBackend(ABC):
             case "close" | "reopen":
                 self.close(ref, person, closed=change.do == "close")
             case "comment":
-                self.comment(ref, person, _words(change.text))
+                self.comment(ref, person, _comment_text(change.text))
             case "edit-comment":
-                self.edit_comment(_own(ticket, change), _words(change.text))
+                self.edit_comment(_own_comment_id(ticket, change), _comment_text(change.text))
             case "delete-comment":
-                self.delete_comment(_own(ticket, change))
+                self.delete_comment(_own_comment_id(ticket, change))
             case _:
                 raise ValueError("Unknown form.")
 
@@ -121,20 +122,20 @@ class PageBackend(ABC):
 EDITS = frozenset({"description", "label", "unlabel", "close", "reopen"})
 
 
-def _words(text: str) -> str:
+def _comment_text(text: str) -> str:
     if not text.strip():
         raise ValueError("A comment needs words.")
     return text.replace("\r\n", "\n")
 
 
-def _own(ticket: Ticket, change: TicketChange) -> str:
+def _own_comment_id(ticket: Ticket, change: TicketChange) -> str:
     if not any(note.own and note.id == change.comment for note in ticket.notes):
         raise PermissionError("Only who wrote a comment can change it.")
     return change.comment
 
 
 def labels_of(text: str) -> list[str]:
-    """Labels from a form's line, separated by commas. Raises ValueError for none, or one that is too long."""
+    """Labels from a form's text, separated by commas. Raises ValueError for none or one too long."""
     labels = list(dict.fromkeys(part.strip() for part in text.replace("\n", ",").split(",") if part.strip()))
     if not labels or any(len(label) > LONGEST_LABEL for label in labels):
         raise ValueError(f"A label has between 1 and {LONGEST_LABEL} characters.")

@@ -1,6 +1,6 @@
-"""Plain ticket pages of the simulated trackers: read, edit, comment, ask Northing to look now.
+"""Plain ticket pages of the simulated trackers: read, edit, comment, ask Northing for a sync.
 
-They work without script; with it the comments renew themselves.
+The pages work without JavaScript; with it, the comments refresh by themselves.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STATIC = {"style.css": "text/css", "ticket.js": "text/javascript"}
 
 
 def page_routes(tracker: Tracker, backend: PageBackend, sync_now: SyncNow | None) -> list[Route]:
-    """`sync_now` does one sync and answers with a sentence to show; without it there is no button."""
+    """`sync_now` runs one sync and returns a sentence to show; with None the pages have no sync button."""
     pages = _Pages(backend, sync_now)
     return [
         Route("/", pages.index),
@@ -57,11 +57,11 @@ class _Pages:
         return self._page("index.html", request, groups=self.backend.groups())
 
     async def ticket(self, request: Request) -> Response:
-        """With `?as=` as that person sees it, with `?part=comments` the comments alone."""
+        """The ticket as the person in `?as=` sees it; with `?part=comments`, its comments alone."""
         found = self.backend.find(self.backend.ref(request.path_params), request.query_params.get("as"))
         if found is None:
             return _refusal(404, "No such ticket.")
-        if found.path != request.url.path:  # an earlier key
+        if found.path != request.url.path:  # the path has an earlier key
             return RedirectResponse(found.path, 302)
         person = request.query_params.get("as", found.people[0])
         if person not in found.people:
@@ -72,11 +72,11 @@ class _Pages:
     async def change(self, request: Request) -> Response:
         if not is_from_here(request, by_browser=True):
             return _refusal(403, "This form was not sent from this page.")
-        ref, asked = self.backend.ref(request.path_params), request.query_params.get("as")
-        found = self.backend.find(ref, asked)
+        ref, chosen = self.backend.ref(request.path_params), request.query_params.get("as")
+        found = self.backend.find(ref, chosen)
         if found is None:
             return _refusal(404, "No such ticket.")
-        person = found.people[0] if asked is None else asked
+        person = found.people[0] if chosen is None else chosen
         if person not in found.people:
             return _refusal(403, f"{person} does not see this ticket.")
         form = await request.form()
@@ -119,7 +119,7 @@ class _Pages:
 
 
 def _address(ticket: Ticket, person: str) -> str:
-    """The ticket's page as this person sees it."""
+    """The address of the ticket's page as this person sees it."""
     return ticket.path if person == ticket.people[0] else f"{ticket.path}?{urlencode({'as': person})}"
 
 

@@ -1,4 +1,4 @@
-"""Serving a tracker over real HTTP on a free loopback port, in this event loop or in a thread."""
+"""Serves a tracker over real HTTP on a loopback port, in this event loop or in a thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Through = Callable[[ASGIApp], ASGIApp]
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's protocol, silent, with its transport in the scope so that a fault can drop it."""
+    """uvicorn's protocol without access log; its transport is in the scope, so that a fault can drop it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,11 +44,11 @@ class Connection(HttpToolsProtocol):
 async def serve(tracker: Tracker, port: int = 0, *, through: Through | None = None) -> AsyncIterator[str]:
     """Serves until the block ends and yields the base URL, without a trailing slash.
 
-    `port` 0, or one that is taken, means a free one. `through` wraps the application, for a test that reads
-    along. Signals and the process's logging stay as they are: several trackers and Northing itself may share
-    one process.
+    With `port` 0, or a port in use, the system picks a free one. `through` wraps the application, for a test
+    that inspects the traffic. Signal handlers and logging of the process stay unchanged: several trackers and
+    Northing itself may share one process.
     """
-    listener = _listener(port)
+    listener = _open_listener(port)
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     tracker.listens_at(url)
     config = Config(
@@ -58,7 +58,7 @@ async def serve(tracker: Tracker, port: int = 0, *, through: Through | None = No
         lifespan="off",
         log_config=None,
         proxy_headers=False,
-        date_header=False,  # the tracker says its own
+        date_header=False,  # the tracker sends its own
         ws="none",
         timeout_keep_alive=60,
     )
@@ -84,30 +84,30 @@ async def serve(tracker: Tracker, port: int = 0, *, through: Through | None = No
 
 @contextmanager
 def serve_in_thread(tracker: Tracker, port: int = 0, *, through: Through | None = None) -> Iterator[str]:
-    """The same for callers without an event loop; meanwhile change the tracker over HTTP only."""
+    """Like `serve`, for callers without an event loop. Until it ends, change the tracker over HTTP only."""
     ready = threading.Event()
-    box: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
 
     async def run() -> None:
-        box["loop"], box["stop"] = asyncio.get_running_loop(), asyncio.Event()
+        shared["loop"], shared["stop"] = asyncio.get_running_loop(), asyncio.Event()
         async with serve(tracker, port, through=through) as url:
-            box["url"] = url
+            shared["url"] = url
             ready.set()
-            await box["stop"].wait()
+            await shared["stop"].wait()
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="sandbox", daemon=True)
     thread.start()
     if not ready.wait(STOP_SECONDS):
         raise RuntimeError("the simulated tracker did not start")
     try:
-        yield box["url"]
+        yield shared["url"]
     finally:
-        box["loop"].call_soon_threadsafe(box["stop"].set)
+        shared["loop"].call_soon_threadsafe(shared["stop"].set)
         thread.join(STOP_SECONDS)
 
 
-def _listener(port: int) -> socket.socket:
-    # asyncio sets TCP_NODELAY only where the protocol is named; without it answers wait 40 ms for an ACK.
+def _open_listener(port: int) -> socket.socket:
+    # asyncio sets TCP_NODELAY only if the protocol is IPPROTO_TCP; without it answers wait 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""What both simulated trackers share: the request log, the faults, the latency and the ASGI door."""
+"""What both simulated trackers share: the request log, the faults, the latency and the ASGI entry point."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from connectors.sandbox.webhook_sender import WebhookSender
 Clock = Callable[[], datetime]
 
 LOG_SIZE = 200_000
-CONTROL = "/-/"  # our own pages and controls live below it; they are neither logged nor disturbed
+CONTROL = "/-/"  # path prefix of our own pages and controls, which are not logged, delayed or given faults
 
 
 def utc_now() -> datetime:
@@ -27,7 +27,7 @@ def utc_now() -> datetime:
 
 @dataclass(slots=True)
 class Seen:
-    """One request as it arrived. `status` stays None while, and if, no answer was begun."""
+    """One request as it arrived. `status` is None until an answer begins, and stays so if none does."""
 
     method: str
     path: str
@@ -40,7 +40,7 @@ class Seen:
 
 
 class RequestLog:
-    """Requests in the order of their arrival, without headers and bodies: no credential is kept."""
+    """Requests in the order of arrival, without headers and bodies, so that no credential is kept."""
 
     def __init__(self) -> None:
         self.entries: deque[Seen] = deque(maxlen=LOG_SIZE)
@@ -51,14 +51,14 @@ class RequestLog:
         return seen
 
     def matching(self, pattern: str = "*") -> list[Seen]:
-        """Requests whose "METHOD /path" fits a glob, e.g. "POST */comment"."""
+        """Requests whose "METHOD /path" matches a glob, e.g. "POST */comment"."""
         return [seen for seen in self.entries if fnmatchcase(seen.line, pattern)]
 
     def count(self, pattern: str = "*") -> int:
         return len(self.matching(pattern))
 
     def tally(self) -> dict[str, int]:
-        """How often each "METHOD /path" was asked."""
+        """The number of requests for each "METHOD /path"."""
         return dict(Counter(seen.line for seen in self.entries))
 
     def clear(self) -> None:
@@ -66,10 +66,10 @@ class RequestLog:
 
 
 class Tracker:
-    """An ASGI application that counts, delays and disturbs what `routes` would answer.
+    """An ASGI application that logs and delays requests to `routes`, and applies faults to them.
 
-    `base_url` is where the server listens; `server.serve` sets it. `latency` is in seconds. `hook` tells
-    another program of every change.
+    `base_url` is where the server listens; `server.serve` sets it. `latency` is in seconds.
+    `webhook_sender` sends each change to another program.
     """
 
     def __init__(self, webhook_sender: WebhookSender) -> None:
@@ -84,7 +84,7 @@ class Tracker:
         self.base_url = url
 
     def clock(self) -> datetime:
-        """The tracker's own time, aware, UTC, which its answers carry as `Date`."""
+        """The tracker's own time, aware, in UTC; its answers carry it as `Date`."""
         return utc_now()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Good answers that are not as one expects: an empty page after the last, times in the user's own zone."""
+"""Valid but unexpected answers: an empty page after the last one, times in the user's own time zone."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ JIRA_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+0000")
 
 
 def empty_last_page() -> Action:
-    """A list that names one page more after its last, with nothing on it."""
+    """A list with one empty page after its last page."""
     last = "the-page-after-the-last"
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = await _body_of(receive)
-        if last.encode() in asked:
+        request_body = await _read_body(receive)
+        if last.encode() in request_body:
             await JSONResponse({"issues": [], "isLast": True})(scope, receive, send)
             return
-        start, content = await answer_of(app, scope, _again(asked))
+        start, content = await answer_of(app, scope, _replay(request_body))
         body, headers = json.loads(content), Headers(raw=start["headers"])
-        kept = {"Link": headers["link"]} if "link" in headers else {}
-        if isinstance(body, list) and body and not kept:
-            kept = link_to(scope, page="9999")
+        link = {"Link": headers["link"]} if "link" in headers else {}
+        if isinstance(body, list) and body and not link:
+            link = link_to(scope, page="9999")
         elif isinstance(body, dict) and body.get("issues") and "nextPageToken" not in body:
             body |= {"nextPageToken": last, "isLast": False}
-        await JSONResponse(body, start["status"], kept)(scope, receive, send)
+        await JSONResponse(body, start["status"], link)(scope, receive, send)
 
     return act
 
 
 def in_zone(name: str) -> Action:
-    """Times as Jira shows them to a user whose profile has that time zone."""
+    """Times as Jira shows them to a user whose profile has the time zone `name`."""
     zone = ZoneInfo(name)
 
     def there(found: re.Match[bytes]) -> bytes:
@@ -53,7 +53,7 @@ def in_zone(name: str) -> Action:
     return act
 
 
-async def _body_of(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     body, more = b"", True
     while more:
         message = await receive()
@@ -61,8 +61,8 @@ async def _body_of(receive: Receive) -> bytes:
     return body
 
 
-def _again(body: bytes) -> Receive:
-    """For who comes after one that has read the request already."""
+def _replay(body: bytes) -> Receive:
+    """A `receive` that gives the body again, after another reader has consumed it."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": body}

@@ -1,7 +1,7 @@
 """The webhook of a simulated tracker: signed, sent in the background, and kept in a log.
 
-Neither vendor's retries are played here: Jira comes back after minutes and GitHub never, so what fails stays
-in the log until somebody sends it again.
+The sender never retries: Jira retries only after minutes and GitHub never does. A failed delivery stays in
+the log until a caller sends it again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipaddress import ip_address
 
 import httpx
 
-# Pool: a burst waits for its turn as long as it must, only the receiver is on the clock.
+# pool=None: in a burst, deliveries may wait for a connection; the time limit is for the receiver alone.
 TIMEOUT = httpx.Timeout(10.0, pool=None)
 KEPT = 10_000
 LAST_PORT = 65_535
@@ -24,7 +24,7 @@ LAST_PORT = 65_535
 
 @dataclass(eq=False, slots=True)
 class Delivery:
-    """One webhook. `status` is that of the last answer, None where there was none; `error` says why."""
+    """One webhook. `status` is that of the last answer; None if there was none, and `error` then says why."""
 
     id: str
     ticket: str
@@ -36,16 +36,16 @@ class Delivery:
     error: str = ""
 
 
-# The vendor's headers for a delivery and its signature; the signature is None where no secret is set.
+# Makes the vendor's headers for a delivery and its signature; the signature is None if no secret is set.
 Headers = Callable[[Delivery, str | None], dict[str, str]]
 
 
 @dataclass(slots=True)
 class WebhookSender:
-    """`set` a target and every change is sent there; `sent` lists the deliveries, oldest first.
+    """Sends each change to the target of `set`; `sent` lists the deliveries, oldest first.
 
-    Those of one ticket go out one after the other, those of different tickets side by side. While `muted`,
-    webhooks are lost, as they are when a tracker has a bad day. `start` and `stop` are the server's.
+    Deliveries of one ticket are sent one after the other, those of different tickets in parallel. While
+    `muted`, webhooks are lost, as in an outage of a tracker. The server calls `start` and `stop`.
     """
 
     headers: Headers
@@ -56,41 +56,41 @@ class WebhookSender:
     sent: list[Delivery] = field(default_factory=list)
     _serving: bool = False
     _client: httpx.AsyncClient | None = None
-    _waiting: dict[str, deque[Delivery]] = field(default_factory=dict)
+    _queues: dict[str, deque[Delivery]] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def set(self, url: str, secret: str) -> None:
-        """Raises ValueError unless `url` leads to this machine."""
-        if not _leads_here(url):
+        """Sets the target. Raises ValueError unless the host of `url` is loopback."""
+        if not _is_local(url):
             raise ValueError("A webhook of the simulated tracker goes to this machine only.")
         self.url, self.secret = url, secret
 
     def clear(self) -> None:
-        """No webhooks from now on; those on their way still arrive."""
+        """Removes the target; a request in progress is still completed."""
         self.url, self.secret = None, ""
 
     @property
     def has_target(self) -> bool:
-        """Whether a change now is worth putting into words."""
+        """Whether a change would be sent now, so that the caller has to build its payload."""
         return self._serving and self.url is not None and not self.muted
 
     def send(self, ticket: str, event: str, action: str | None, body: bytes) -> None:
-        """Needs the server's event loop; call it where `wanted` is true."""
+        """Queues a new delivery. Needs the server's event loop; call it only if `has_target` is true."""
         delivery = Delivery(self.new_id(), ticket, event, action, body)
         self.sent.append(delivery)
         del self.sent[:-KEPT]
-        self._queue(delivery)
+        self._enqueue(delivery)
 
     def send_again(self, delivery_id: str) -> Delivery | None:
-        """The same bytes under the same id; None where there is no such delivery or no target any more."""
+        """Queues the same bytes under the same id; None if there is no such delivery, or no target now."""
         found = next((one for one in self.sent if one.id == delivery_id), None)
         if found is None or self.url is None or not self._serving:
             return None
-        self._queue(found)
+        self._enqueue(found)
         return found
 
     async def idle(self) -> None:
-        """Returns when nothing is pending; await it in the server's event loop."""
+        """Returns when no delivery is pending; await it in the server's event loop."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
@@ -98,33 +98,33 @@ class WebhookSender:
         self._serving = True
 
     async def stop(self) -> None:
-        """What is still pending is lost, like the tracker itself."""
+        """Cancels all pending deliveries; they are lost."""
         self._serving = False
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._waiting.clear()
+        self._queues.clear()
         if self._client is not None:
             await self._client.aclose()
             self._client = None
 
-    def _queue(self, delivery: Delivery) -> None:
-        if delivery.ticket in self._waiting:
-            self._waiting[delivery.ticket].append(delivery)
+    def _enqueue(self, delivery: Delivery) -> None:
+        if delivery.ticket in self._queues:
+            self._queues[delivery.ticket].append(delivery)
             return
-        self._waiting[delivery.ticket] = deque([delivery])
-        task = asyncio.get_running_loop().create_task(self._send_of(delivery.ticket))
+        self._queues[delivery.ticket] = deque([delivery])
+        task = asyncio.get_running_loop().create_task(self._send_queue(delivery.ticket))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _send_of(self, ticket: str) -> None:
+    async def _send_queue(self, ticket: str) -> None:
         if self._client is None:
-            # The environment's proxy is for the outside world.
+            # The target is on this machine, so a proxy of the environment must not be used.
             self._client = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False)
-        waiting = self._waiting[ticket]
-        while waiting:
-            await self._post(self._client, waiting.popleft())
-        del self._waiting[ticket]
+        queue = self._queues[ticket]
+        while queue:
+            await self._post(self._client, queue.popleft())
+        del self._queues[ticket]
 
     async def _post(self, client: httpx.AsyncClient, delivery: Delivery) -> None:
         if self.url is None:
@@ -145,7 +145,7 @@ def _signature(secret: str, body: bytes) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def _leads_here(url: str) -> bool:
+def _is_local(url: str) -> bool:
     try:
         parts = httpx.URL(url)
     except httpx.InvalidURL:

@@ -1,7 +1,7 @@
-"""Commands people leave in comments on tickets, read and answered in words. Pure.
+"""Commands that people write in comments on tickets, and the words of the answers. Pure.
 
-The text is anybody's: little of a long line is looked at, and of what was typed only what could be a
-word is ever said back, as code.
+Any user of the tracker can write the text: a very long line is not read, and an answer repeats at most a
+short piece of what was typed, as code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SPAN = re.compile(r"(?P<number>\d{1,4})(?P<unit>[dw])", re.IGNORECASE | re.ASCI
 _TRAILING = ".;:!?"
 _NOT_IN_THIS_BUILD = ("unlink", "waive", "dispute", "suggest")
 
-# What works, each with what it does; the first is told with a key that fits the ticket.
+# The commands that work, each with what it does. The notice shows the first with a key that fits the ticket.
 LINK = "/northing link {key}"
 SNOOZE = "/northing snooze 14d"
 HELP = "/northing help"
@@ -38,14 +38,14 @@ _USAGES = (
 
 @dataclass(frozen=True, slots=True)
 class LinkCommand:
-    """`keys` as typed, each once whatever its case, and each of a key's form."""
+    """`keys` as typed, each once without regard to case, and each with the form of a key."""
 
     keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SnoozeCommand:
-    """`until` is exclusive, UTC: the end of the day named."""
+    """`until` is exclusive, UTC: the end of the day that the command gives."""
 
     until: datetime
 
@@ -57,7 +57,7 @@ class HelpCommand:
 
 @dataclass(frozen=True, slots=True)
 class InvalidCommand:
-    """A command that cannot be done; `says` is the answer."""
+    """A command that cannot be executed; `reply` is the answer."""
 
     reply: str
 
@@ -69,7 +69,7 @@ _TOO_LONG = InvalidCommand(f"A command of more than {_LONGEST_LINE:,} characters
 def parse_commands(lines: Iterable[str], now: datetime) -> tuple[Command, ...]:
     """The commands in a comment's lines outside code, quotes and HTML, in order, at most ten.
 
-    A line is one when it begins with `/northing`, in any case, blanks before it allowed.
+    A line is a command when it begins with `/northing`, in any case; blanks may come before it.
     """
     found: list[Command] = []
     for line in lines:
@@ -138,11 +138,11 @@ def _snooze(words: Sequence[str], now: datetime) -> Command:
     return InvalidCommand(f"{quoted(word)} is no span of time; {how}.")
 
 
-# --- answers: lines of words, `code` between backticks, "- " before a list's items ------------------
+# --- answers: lines of text, `code` between backticks, "- " before the items of a list ---------------
 
 
 def quoted(word: str) -> str:
-    """What somebody typed, as code: one line, short, nothing that could end the code."""
+    """What a person typed, as code: one short line without any character that could end the code."""
     shown = "".join(char for char in word[:_LONGEST_QUOTE] if char.isprintable() and char != "`").strip()
     return f"`{shown or '?'}`"
 
@@ -152,7 +152,7 @@ def joined(items: Sequence[str]) -> str:
 
 
 def unknown_keys_text(keys: Sequence[str], fitting: Sequence[str]) -> str:
-    """That these key results do not exist, and which may be meant. Keys only: a title may be confidential."""
+    """These key results do not exist, and which may be meant. Keys only: a title may be confidential."""
     shown = [quoted(key) for key in keys[:3]] + ([f"{len(keys) - 3} more"] if len(keys) > 3 else [])
     meant = f" Perhaps {' or '.join(quoted(key) for key in fitting)}?" if fitting else ""
     return f"There is no key result {joined(shown)}.{meant}"
@@ -163,7 +163,7 @@ def not_live_text(key: str, why: str) -> str:
 
 
 def nothing_to_snooze_text(state: str | None) -> str:
-    """`state` is that of the finding there is, None where there is none open."""
+    """`state` is that of the epic's finding; None where no finding is open."""
     return f"There is nothing to snooze: the gap is {state}." if state else "There is nothing to snooze here."
 
 
@@ -173,7 +173,7 @@ def help_text() -> str:
 
 
 def joined_answer(parts: Iterable[str]) -> str | None:
-    """One answer of all parts, each said once, cut between two of them; None where nothing is to be said."""
+    """One answer of all parts, each once, cut between two parts if long; None where there are no parts."""
     whole, length = list[str](), 0
     for part in dict.fromkeys(parts):
         length += len(part)
@@ -184,7 +184,7 @@ def joined_answer(parts: Iterable[str]) -> str | None:
 
 
 def command_text(command: Command) -> str:
-    """For the record."""
+    """The command in words, as its row stores it."""
     match command:
         case LinkCommand(keys):
             return f"link {', '.join(keys)}"

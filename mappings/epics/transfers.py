@@ -21,10 +21,10 @@ from mappings.epics.upsert import (
 async def transfer_candidates(
     session: AsyncSession, source_id: int, tracker: str, epics: Sequence[base.Epic]
 ) -> list[base.EpicRef]:
-    """Stored epics that some of `epics`, new to us by their ids, may have been before a transfer.
+    """Stored epics that may be earlier forms of those `epics` whose ids are not stored, before a transfer.
 
-    Of the same title and moment of creation, in another project: where they lead is to be asked. Those
-    that left the scope are among them.
+    They have the same title and creation time and are in another project; removed ones are included. The
+    caller asks the tracker which ticket each of them is now.
     """
     rows = await session.execute(
         text(
@@ -52,10 +52,10 @@ async def transfer_candidates(
 async def merge_transferred(
     session: AsyncSession, source_id: int, tracker: str, old_remote_id: str, epic: base.Epic, now: datetime
 ) -> UpsertResult:
-    """A ticket came back under a new id (a GitHub transfer): the epic goes on under it, its history kept.
+    """Give the epic of a transferred ticket (GitHub) its new id and state, and keep its history.
 
-    What was stored under the new id meanwhile leaves its links by hand to it and goes. Its comment got a
-    new id as well, so it is looked for by marker before anything is written.
+    An epic that was stored under the new id meanwhile is deleted, its manual links move to the kept one. The
+    comment has a new id too, so the writer looks for it by its marker before it writes.
     """
     await lock_stored_epics(session, tracker, [], (old_remote_id, epic.remote_id))
     stored = await load_stored_epics(session, tracker, [old_remote_id, epic.remote_id])
@@ -73,7 +73,7 @@ _MERGE = (
         " AND origin IN ('manual', 'command') AND NOT EXISTS (SELECT FROM links AS held WHERE"
         " held.epic_id = :kept AND held.key_result_id = links.key_result_id AND held.origin = links.origin)"
     ),
-    # A comment that the double has made goes on as the epic's own, where that has none.
+    # If the kept epic has no comment, the comment of the duplicate (`:double`) becomes its comment.
     text(
         "DELETE FROM notices WHERE epic_id = :kept AND remote_id IS NULL AND write_unconfirmed_at IS NULL"
         " AND claimed_by IS NULL AND EXISTS (SELECT FROM notices AS other WHERE other.epic_id = :double"

@@ -33,14 +33,15 @@ FACT_COLUMNS = {
     "fields": "jsonb",
     "tracker_created_at": "timestamptz",
 }
-# Sorts behind every id there is.
+# The sort key of an epic that is not stored yet: larger than every id.
 NOT_STORED = 2**63 - 1
 COLUMNS = {"remote_id": "text", **FACT_COLUMNS, "tracker_updated_at": "timestamptz", "content_hash": "bytea"}
 
 
 @dataclass
 class UpsertResult:
-    """What one page came to. `overlaps`: keys held by an older source that sees the same tracker."""
+    """What the upsert of one page changed. `overlaps`: the keys that belong to an older source of the same
+    tracker; they are counted in `skipped`."""
 
     created: int = 0
     updated: int = 0
@@ -60,7 +61,7 @@ class StoredEpic:
 
 
 def row_of(epic: base.Epic) -> dict[str, Any]:
-    """The row of an epic, ready for JSON, its content hash included."""
+    """The row of an epic as JSON values, with the content hash; times are ISO 8601."""
     row: dict[str, Any] = {
         "key": epic.key,
         "project": epic.project,
@@ -83,7 +84,7 @@ def row_of(epic: base.Epic) -> dict[str, Any]:
     try:
         dumped = orjson.dumps(row)
         clean = b"\\u0000" not in dumped
-    except orjson.JSONEncodeError:  # half of a surrogate pair
+    except orjson.JSONEncodeError:  # a lone surrogate
         clean = False
     if not clean:
         row = without_nul(row)
@@ -95,7 +96,7 @@ def row_of(epic: base.Epic) -> dict[str, Any]:
 
 
 def without_nul(value: Any) -> Any:
-    """Without what PostgreSQL's text refuses: U+0000 and halves of surrogate pairs."""
+    """A copy of `value` without what PostgreSQL's text type refuses: U+0000 and lone surrogates."""
     if isinstance(value, str):
         return value.replace("\x00", "").encode("utf-8", "replace").decode()
     if isinstance(value, dict):
@@ -113,10 +114,10 @@ async def upsert_epics(
     missing: Iterable[base.Missing],
     now: datetime,
 ) -> UpsertResult:
-    """Store what a page or a fetch showed; what changed waits to be judged at `now`.
+    """Store the epics of one page or fetch and remove the `missing`; changed epics are evaluated from `now`.
 
-    A fixed number of statements whatever the number of epics. A state older than the stored one is
-    left out. Of two sources that see the same ticket the older one holds it.
+    A fixed number of statements for any number of epics. A state older than the stored one is ignored. If two
+    sources see the same ticket, the older source keeps it.
     """
     result = UpsertResult()
     stored = await load_stored_epics(session, tracker, [epic.remote_id for epic in epics])
@@ -143,7 +144,7 @@ async def upsert_epics(
     if fresh and removed:
         await lock_stored_epics(session, tracker, [id for id, _ in fresh], removed)
     if fresh:
-        # Ordered as every bulk write is, by epic id, so that two of them cannot deadlock.
+        # Sorted by epic id, as in every bulk write, so that two bulk writes cannot deadlock.
         fresh.sort(key=lambda pair: (pair[0], pair[1]["remote_id"]))
         await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
     await _record_old_keys(session, source_id, taken_over, moved)
@@ -153,14 +154,14 @@ async def upsert_epics(
 
 
 def _newest_of_each(epics: Sequence[base.Epic]) -> Iterable[base.Epic]:
-    """The newest state of each ticket: one statement cannot write a row twice."""
+    """The newest state of each ticket, because one statement cannot write a row twice."""
     return {epic.remote_id: epic for epic in sorted(epics, key=lambda epic: epic.updated_at)}.values()
 
 
 async def lock_stored_epics(
     session: AsyncSession, tracker: str, ids: list[int], remote_ids: Iterable[str]
 ) -> None:
-    """Rows that several statements will write, in the one order that each of them keeps for itself."""
+    """Lock the rows that several statements are about to write, in the order that each of them keeps."""
     await session.execute(
         text(
             "SELECT id FROM epics WHERE id = ANY(:ids) OR (tracker = :tracker AND remote_id = ANY(:others))"
@@ -190,10 +191,10 @@ async def load_stored_epics(
     return {row[0]: StoredEpic(*row[1:]) for row in rows}
 
 
-# Nothing was created in the future, whatever a tracker's clock says; grace could never be counted from there.
+# A creation time in the future (a wrong clock of the tracker) becomes `:now`, because grace starts there.
 _CLAMPED = {"tracker_created_at": "least(tracker_created_at, :now)"}
-# Who inserted a ticket between our look and this statement is asked again: a newer state stays,
-# and so does an older source.
+# Another transaction may insert or change the ticket after `load_stored_epics`, so the conflict clause checks
+# again: a newer state is kept, and so is an older source.
 _UPSERT = text(
     f"""
     INSERT INTO epics (source_id, tracker, read_at, evaluate_at, {", ".join(COLUMNS)})
@@ -220,12 +221,14 @@ async def _upsert(
 async def _record_old_keys(
     session: AsyncSession, source_id: int, taken_over: list[int], moved: list[tuple[int, str]]
 ) -> None:
-    """Former keys: of epics that another source held they go with them, of moved ones there is one more."""
+    """Record former keys: those of epics taken over from another source move to this source; an epic with a
+    new key gets its former one."""
     if taken_over:
         await session.execute(
             text(
-                "UPDATE epic_key_history SET source_id = :source_id WHERE epic_id = ANY(:ids) AND NOT EXISTS (SELECT"
-                " FROM epic_key_history AS held WHERE held.source_id = :source_id AND held.key = epic_key_history.key)"
+                "UPDATE epic_key_history SET source_id = :source_id WHERE epic_id = ANY(:ids)"
+                " AND NOT EXISTS (SELECT FROM epic_key_history AS held"
+                " WHERE held.source_id = :source_id AND held.key = epic_key_history.key)"
             ),
             {"source_id": source_id, "ids": taken_over},
         )
@@ -243,7 +246,8 @@ async def _record_old_keys(
 async def _mark_removed(
     session: AsyncSession, source_id: int, tracker: str, reasons: Mapping[str, str], now: datetime
 ) -> int:
-    """Take tickets that are no longer epics here out of every list; how many were in one."""
+    """Mark the epics of these tickets as removed, which takes them out of every list. Returns how many were
+    not removed before."""
     marked = await session.execute(
         text(
             "UPDATE epics SET removed_at = :now, removal_reason = gone.reason, evaluate_at = :now"
@@ -268,7 +272,7 @@ async def _mark_removed(
 async def remove_projects(
     session: AsyncSession, source_id: int, projects: Sequence[str], now: datetime
 ) -> None:
-    """Take every epic of these projects out of the lists: a person narrowed the scope."""
+    """Mark every epic of these projects as removed (`out_of_scope`): a person narrowed the source's scope."""
     await session.execute(
         text(
             "UPDATE epics SET removed_at = :now, removal_reason = 'out_of_scope', evaluate_at = :now"

@@ -1,4 +1,4 @@
-"""What the epics of one source are judged by, read in one go and used for many epics."""
+"""The evaluation context of one source: read once, used to evaluate many epics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mappings.suggestions.rank import Candidates, Suggestion
 
 @dataclass(frozen=True, slots=True)
 class ProjectInfo:
-    """What the judge must know of a project. A project not read yet is neither public nor fresh."""
+    """The facts of a project that an evaluation needs. A project not read yet is neither public nor fresh."""
 
     public: bool = False
     service_desk: bool = False
@@ -35,8 +35,9 @@ class ProjectInfo:
 class EvaluationContext:
     """Goals, rules, policy and modes in force for one source at one moment.
 
-    `version` is that of goals, rules and policy together: who finds it unchanged may go on with
-    this. `render` gives a notice's text as it stands on the tracker, `page` an epic's page.
+    `version` counts every change of goals, rules and policy: while it is the same, the caller may
+    reuse this context. `render` gives a notice's text as people find it on the ticket. `page` gives the
+    address of an epic's page by the epic's key, None where readers of the ticket cannot open it.
     """
 
     source: tables.SourceRow
@@ -53,7 +54,7 @@ class EvaluationContext:
 
     @property
     def accepts_commands(self) -> bool:
-        """Whether comments on the source's tickets reach us, so that commands there work."""
+        """Whether the source has a webhook secret, so that comments reach us and commands in them work."""
         return self.source.webhook_secret is not None
 
     def policy_for(self, project: str) -> EffectivePolicy:
@@ -83,9 +84,9 @@ async def load_context(
     projects: Iterable[str] | None = None,
     shared: EvaluationContext | None = None,
 ) -> EvaluationContext:
-    """Read the standard; `projects` are those whose links help to suggest key results, None for all.
+    """Read the context of `source`. Links in `projects` help to suggest key results; None means all projects.
 
-    With `like`, another source's that was read a moment ago, goals, rules and policy are taken from there.
+    `shared` is the context of another source, read a moment ago: its goals, rules and policy are reused.
     """
     if shared is not None:
         return replace(
@@ -114,26 +115,25 @@ async def load_context(
 async def load_project_infos(
     session: AsyncSession, source_id: int, *, hold: bool = False
 ) -> dict[str, ProjectInfo]:
-    """The projects of a source as they are now, by their keys.
+    """The projects of a source as they are now, by key.
 
-    With `hold` none comes to be believed until this transaction ends: who has read one to its end waits
-    (`projects.record_project_read`), and then finds our notices too and has them judged anew. Held before any epic is.
+    With `hold` the rows are locked, so that no project becomes fully synced until this transaction ends:
+    `sources.projects.record_project_read` waits, then finds the notices made here too and marks their epics
+    for evaluation. The caller takes this lock before it locks any epic.
     """
-    project_infos = select(tables.SourceProjectRow).where(tables.SourceProjectRow.source_id == source_id)
+    query = select(tables.SourceProjectRow).where(tables.SourceProjectRow.source_id == source_id)
     if hold:
-        # The weakest lock: a page that is stored goes on, and may move the project's cursor.
-        project_infos = project_infos.order_by(tables.SourceProjectRow.key).with_for_update(
-            read=True, key_share=True
-        )
-    rows = await session.scalars(project_infos.execution_options(populate_existing=True))
+        # The weakest lock: the reader can still store a page and advance the project's cursor.
+        query = query.order_by(tables.SourceProjectRow.key).with_for_update(read=True, key_share=True)
+    rows = await session.scalars(query.execution_options(populate_existing=True))
     return {row.key: _project_info(row) for row in rows}
 
 
 async def refresh_context(
     session: AsyncSession, context: EvaluationContext, project: str
 ) -> EvaluationContext | None:
-    """`standard` with the place of `project` as it is now; None where goals, rules, policy or the source
-    have changed since it was read. One statement, where reading it anew takes six."""
+    """`context` with the facts of `project` as they are now; None where goals, rules, policy or the source
+    changed after it was read. One statement, where reading it again takes six."""
     query = (
         select(tables.InstallationRow.goals_version, tables.SourceRow.version, tables.SourceProjectRow)
         .select_from(tables.SourceRow)
@@ -160,15 +160,15 @@ def _project_info(row: tables.SourceProjectRow) -> ProjectInfo:
 
 async def load_goals(session: AsyncSession) -> Goals:
     rules = await session.scalars(select(tables.RuleRow).where(tables.RuleRow.enabled))
-    book = RuleIndex(
+    rule_index = RuleIndex(
         Rule(rule.id, rule.name, parse_condition(rule.when), rule.key_result_id, rule.priority)
         for rule in rules
     )
-    return Goals(await load_key_results(session), book)
+    return Goals(await load_key_results(session), rule_index)
 
 
 async def load_key_results(session: AsyncSession) -> dict[int, KeyResult]:
-    """Every key result by id, with what its objective and cycle say of it."""
+    """Every key result by id, with the facts of its objective and cycle."""
     rows = await session.execute(
         select(tables.KeyResultRow, tables.ObjectiveRow, tables.CycleRow.ends)
         .join(tables.ObjectiveRow, tables.ObjectiveRow.id == tables.KeyResultRow.objective_id)
@@ -181,7 +181,7 @@ async def load_key_results(session: AsyncSession) -> dict[int, KeyResult]:
 def key_result_of(
     row: tables.KeyResultRow, objective: tables.ObjectiveRow, cycle_ends: date | None
 ) -> KeyResult:
-    """The judge's value of a key result with what its objective and cycle say of it."""
+    """The value of a key result that an evaluation uses, with the facts of its objective and cycle."""
     return KeyResult(
         id=row.id,
         key=row.key,
@@ -200,7 +200,7 @@ def key_result_of(
 async def _linked(
     session: AsyncSession, source_id: int, projects: Iterable[str] | None
 ) -> dict[str, dict[int, int]]:
-    """How many epics of each project are linked to each key result."""
+    """The number of epics linked to each key result: project to key result id to number."""
     query = (
         select(tables.EpicRow.project, tables.LinkRow.key_result_id, func.count())
         .join(tables.LinkRow, tables.LinkRow.epic_id == tables.EpicRow.id)

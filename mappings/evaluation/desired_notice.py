@@ -1,4 +1,4 @@
-"""What a ticket should say of an epic, whatever stands there now. Pure."""
+"""The text that an epic's ticket should have, whatever is on the ticket now. Pure."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from mappings.policy.durations import add_grace
 
 @dataclass(frozen=True, slots=True)
 class DesiredText:
-    """`kind` `warning` asks for the full text; any other is a one-line text for a comment that
-    already stands. `facts` are hashed, never the words."""
+    """The text to have on the ticket. Kind `warning` is the full text; every other kind is one line, for a
+    comment that is already on the ticket. The hash covers `facts`, never the words."""
 
     kind: str
     compose: Callable[[], NoticeText]
@@ -42,7 +42,7 @@ class DesiredText:
         return hashlib.sha256(facts.encode()).hexdigest()
 
     def with_answer(self, answer: str) -> DesiredText:
-        """The same with the answer to a command, which is a fact of its own."""
+        """This text with the answer to a command, which becomes one more fact."""
         compose = self.compose
         return replace(
             self,
@@ -63,7 +63,7 @@ def desired_text(
     unresolved: Finding | None,
     now: datetime,
 ) -> DesiredText:
-    """`concern` is the finding that is not resolved, if there is one."""
+    """The text for one epic. `unresolved` is its finding that is not resolved, if there is one."""
     resolution = epic.resolution
     if alignment == "aligned":
         keys = sorted(link.key_result.id for link in resolution.links if link.live)
@@ -97,7 +97,7 @@ def _shown_as(goal: KeyResult, epic: EvaluationInput) -> str:
 
 
 def _may_carry_warning(epic: EvaluationInput, policy: EffectivePolicy) -> bool:
-    """Whether this epic may carry a warning at all: the channel, the kind of project, and its age."""
+    """Whether this epic may have a warning at all: the channel, the kind of project and its age decide."""
     if epic.service_desk or policy.channel == "none":
         return False
     return is_since(policy, epic.epic.created_at, epic.connected_at)
@@ -106,7 +106,7 @@ def _may_carry_warning(epic: EvaluationInput, policy: EffectivePolicy) -> bool:
 def _grace_ends(
     epic: EvaluationInput, policy: EffectivePolicy, unresolved: Finding, now: datetime
 ) -> datetime:
-    """Each dead link has its own grace, and the epic that of the link that has the longest."""
+    """The end of the epic's grace. Each link that is not live has its own; the longest counts."""
     start = max(epic.epic.created_at, unresolved.opened_at)
     of_policy = grace_for(policy, unresolved.check)
     graces = {

@@ -1,7 +1,7 @@
-"""The one judge: `decide` gives an epic's alignment, its findings, and what its ticket should say. Pure.
+"""The evaluator: `decide` gives an epic's alignment, its findings and its desired notice. Pure.
 
-Nothing else in Northing sets these. The table of its cases is the section "Exactly" of the
-public contract, and `tests/test_evaluate.py` is that table.
+Nothing else in Northing computes these. The section "Exactly" of the public contract defines the
+rules; `tests/test_evaluate.py` tests them row by row.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def decide(
     history: History,
     now: datetime,
 ) -> Decision:
-    """Judge one epic at the moment `now`.
+    """Evaluate one epic at the moment `now`.
 
     `goals` are all key results by id, `policy` and `mode` those in force for the epic's project.
     """
@@ -65,7 +65,7 @@ def decide(
 
 
 def _answer_expired(answer: CommandAnswer, before: Mapping[str, Finding], now: Sequence[Finding]) -> bool:
-    """The answer to a command stands until a finding changes its state, the command's own change apart."""
+    """Whether the notice drops the answer: a finding changed its state, and not by the command itself."""
     states = {check: found.state for check, found in before.items()}
     return not answer.is_new and states != {found.check: found.state for found in now}
 
@@ -107,10 +107,10 @@ def _detail(check: str, epic: EvaluationInput, now: datetime) -> str:
     unknown = "".join(f" The ticket names {key}, which does not exist." for key in epic.resolution.unknown)
     if check == "no-key-result":
         return f"No key result is linked.{unknown}"
-    dead = "; ".join(
+    reasons = "; ".join(
         f"{link.key_result.key}: {why_not_live(link.key_result, now)}" for link in epic.resolution.links
     )
-    return f"No linked key result is live ({dead}).{unknown}"
+    return f"No linked key result is live ({reasons}).{unknown}"
 
 
 def _alignment(resolution: Resolution, exempt_reason: str | None, unresolved: Finding | None) -> Alignment:
@@ -121,7 +121,7 @@ def _alignment(resolution: Resolution, exempt_reason: str | None, unresolved: Fi
     return "waived" if unresolved is not None and unresolved.state == "waived" else "unaligned"
 
 
-# --- from the wish to the notice ------------------------------------------------------------
+# --- from the desired text to the desired notice ----------------------------------------------
 
 
 def _decide_notice(
@@ -148,7 +148,7 @@ def _reopened(decision: Decision, current: CurrentNotice) -> bool:
 
 
 def _withdraw(decision: Decision, epic: EvaluationInput, current: CurrentNotice) -> Decision:
-    """A person withdraws the run that made the comment, whatever the mode and whatever became true since."""
+    """A person withdraws the run that made the comment; neither the mode nor later changes prevent that."""
     if epic.removal_reason == "deleted":
         return replace(decision, keep_notice=True)
     desired = WITHDRAWN
@@ -170,7 +170,7 @@ def _new_notice(
     current: CurrentNotice | None,
     now: datetime,
 ) -> Decision:
-    """Nothing of ours is on the ticket: only an open or disputed finding makes a notice."""
+    """No comment of ours is on the ticket: only an open or disputed finding makes a notice."""
     if desired.kind not in ("warning", "disputed"):
         return decision
     new_notice = DesiredNotice("shadow", desired.compose, desired.facts_hash)
@@ -190,15 +190,15 @@ def _new_notice(
 
 
 def _held_reason(desired: DesiredText, epic: EvaluationInput, now: datetime) -> tuple[str, str] | None:
-    """Why a warning has to wait, the first reason that applies, in the contract's order."""
+    """Why a warning has to wait: the first reason that applies, in the contract's order, and its detail."""
     if desired.kind == "disputed":
-        return "disputed", "Somebody disputes the finding; a person has to decide."
+        return "disputed", "The finding is disputed; a person has to decide."
     if desired.grace_ends is not None and desired.grace_ends > now:
         return "grace", f"Grace ends at {desired.grace_ends:%Y-%m-%d %H:%M} UTC."
     if not epic.fresh:
         return (
             "stale",
-            f"{epic.epic.project} was not read to its end, or the ticket could not be fetched again.",
+            f"{epic.epic.project} was not read completely, or the ticket could not be fetched again.",
         )
     return None
 
@@ -212,12 +212,12 @@ def _edited_notice(
     current: CurrentNotice,
     now: datetime,
 ) -> Decision:
-    """Our comment is on the ticket: bring it to the wish, or leave it as it is."""
+    """Our comment is on the ticket: edit it to the desired text, or keep it as it is."""
     target: NoticeState = "posted" if desired.kind == "warning" else "resolved"
     facts_hash = desired.facts_hash
     if not any(
-        _may_not_be_named(goals.get(mentioned_key_result_ids), epic.public)
-        for mentioned_key_result_ids in current.mentioned_key_result_ids
+        _may_not_be_named(goals.get(key_result_id), epic.public)
+        for key_result_id in current.mentioned_key_result_ids
     ):
         done = (
             facts_hash == current.posted_hash and current.state == target and not current.comment_id_unknown
@@ -235,7 +235,7 @@ def _must_wait(
     current: CurrentNotice,
     now: datetime,
 ) -> bool:
-    """Shadow only resolves. A gap that returns has its grace; a standing warning is set right at once."""
+    """Shadow mode only resolves. A gap that returns has its grace; the edit of a posted warning has none."""
     if mode == "shadow":
         return target == "posted" or current.state == "resolved"
     if target == "resolved":
@@ -248,13 +248,13 @@ def _may_not_be_named(goal: KeyResult | None, public: bool) -> bool:
     return goal is not None and not may_name(goal, public)
 
 
-# --- when to look again ---------------------------------------------------------------------
+# --- when to evaluate again -------------------------------------------------------------------
 
 
 def _moments_of_change(
     epic: EvaluationInput, goals: Mapping[int, KeyResult], findings: Sequence[Finding], now: datetime
 ) -> list[datetime]:
-    """The moments at which time alone may change the verdict."""
+    """The moments at which time alone may change the evaluation."""
     moments = [found.until for found in findings if found.until is not None]
     for link in epic.resolution.links:
         if is_live(link.key_result, now) and (end := live_until(link.key_result)) is not None:

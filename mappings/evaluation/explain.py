@@ -1,4 +1,4 @@
-"""Why an epic stands as it does, in words: what each origin of links, each rule and each check said. Pure."""
+"""The reasons for an epic's evaluation, in words: its links, the rules, the checks, the notice. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mappings.links.resolve import Goals, Resolution, link_text
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`kind` is what spoke: `link`, `ticket`, `rule`, `check`, `policy` or `notice`; `says` is a sentence."""
+    """`kind` is `link`, `ticket`, `rule`, `check`, `policy` or `notice`; `says` is a sentence."""
 
     kind: str
     name: str

@@ -1,6 +1,6 @@
-"""Which epics a change bears on: they, and only they, are marked to be judged again.
+"""Which epics a change affects: these, and no others, are marked to be evaluated again.
 
-The caller holds the goals' exclusive lock (`locks.lock_goals_exclusive`), and marks in the same transaction.
+The caller holds the goals' exclusive lock (`locks.lock_goals_exclusive`) and marks in the same transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MARK = text(
 
 
 def by_key_results(ids: Collection[int], keys: Iterable[str] = ()) -> Select[Any]:
-    """Epics linked to these key results, naming one of `keys` on the ticket, or named by it in a comment."""
+    """Epics with a link to these key results, a reference to one of `keys`, or one named in our comment."""
     references = [f"{how}:{key}" for key in keys for how in ("line", "label")]
     linked = select(LinkRow.epic_id.label("id")).where(LinkRow.key_result_id.in_(ids))
     shown = select(NoticeRow.epic_id).where(NoticeRow.mentioned_key_result_ids.overlap(list(ids)))
@@ -36,22 +36,22 @@ def by_key_results(ids: Collection[int], keys: Iterable[str] = ()) -> Select[Any
 
 
 def key_results_of_objectives(ids: Collection[int]) -> Select[Any]:
-    """The ids of their key results."""
+    """The ids of the key results of these objectives."""
     return select(KeyResultRow.id).where(KeyResultRow.objective_id.in_(ids))
 
 
 def objectives_of_cycle(cycle_id: int) -> Select[Any]:
-    """The ids of its objectives."""
+    """The ids of the objectives of this cycle."""
     return select(ObjectiveRow.id).where(ObjectiveRow.cycle_id == cycle_id)
 
 
 def by_rule(rule_id: int) -> Select[Any]:
-    """Epics the rule links now."""
+    """Epics with a link that this rule made."""
     return select(LinkRow.epic_id).where(LinkRow.rule_id == rule_id)
 
 
 def by_projects(projects: Collection[tuple[int, str]]) -> Select[Any]:
-    """Epics of these projects, each a source's id and a project's key."""
+    """Epics of these projects, each a source's id and a project's key. Removed epics are left out."""
     pairs = [
         (EpicRow.source_id == source_id) & (EpicRow.project == project) for source_id, project in projects
     ]
@@ -59,12 +59,12 @@ def by_projects(projects: Collection[tuple[int, str]]) -> Select[Any]:
 
 
 def by_source(source_id: int) -> Select[Any]:
-    """Every epic of a source."""
+    """Every epic of a source, removed ones too."""
     return select(EpicRow.id).where(EpicRow.source_id == source_id)
 
 
 def with_gap_or_notice(source_id: int) -> Select[Any]:
-    """Epics whose notice may come, go or change with the source's mode."""
+    """Epics that may get, lose or change a notice when the source's mode changes."""
     noticed = select(NoticeRow.epic_id)
     return select(EpicRow.id).where(
         EpicRow.source_id == source_id,
@@ -78,7 +78,7 @@ async def all_projects(session: AsyncSession) -> list[tuple[int, str]]:
 
 
 async def mark_for_evaluation(session: AsyncSession, which: Select[Any], now: datetime) -> set[int]:
-    """Mark the epics `which` selects by id; the ids of the sources they belong to."""
+    """Mark the epics whose ids `which` selects; gives the ids of their sources."""
     ids = list(await session.scalars(which))
     if not ids:
         return set()

@@ -1,6 +1,6 @@
-"""Cases for the judge: epics with their links, findings and notice, read in bulk and written back in bulk.
+"""What an evaluation starts from: epics with their links, findings and notice, read in bulk.
 
-A slice of epics costs a fixed number of statements, whatever its length.
+A slice of epics takes a fixed number of statements, whatever its length.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from mappings.links.resolve import ManualLink, Resolution, resolve
 
 @dataclass(frozen=True, slots=True)
 class EpicRecords:
+    """The rows of one epic that its evaluation reads."""
+
     row: tables.EpicRow
     links: Sequence[tables.LinkRow]
     findings: Sequence[tables.FindingRow]
@@ -63,8 +65,8 @@ def epic_of(row: tables.EpicRow) -> Epic:
     )
 
 
-# What judging reads of an epic, as plain rows with the driver's own values: nothing is written through
-# them, and as objects under the session's watch they would cost twice.
+# The columns of an epic that an evaluation reads. They are selected as plain rows: nothing is written
+# through them, and objects tracked by the session would cost twice as much.
 _EVALUATED_COLUMNS: list[Label[Any]] = [
     literal_column(f"epics.{column.name}").label(column.name)
     for column in tables.EpicRow.__table__.columns
@@ -75,7 +77,7 @@ _EVALUATED_COLUMNS: list[Label[Any]] = [
 async def lock_due_epics(
     session: AsyncSession, source_id: int, now: datetime, after: int, limit: int
 ) -> list[tables.EpicRow]:
-    """Epics of a source that wait to be judged, by id, locked so that one judge at a time has each."""
+    """Due epics of a source, by id, locked so that one transaction at a time evaluates each."""
     due = (
         select(*_EVALUATED_COLUMNS)
         .select_from(tables.EpicRow)
@@ -92,7 +94,7 @@ async def lock_due_epics(
 
 
 async def load_records(session: AsyncSession, rows: Sequence[tables.EpicRow]) -> list[EpicRecords]:
-    """What bears on judging each of `rows`: at most three statements for all."""
+    """The records of each of `rows`, in their order: at most three statements for all."""
     ids = literal([row.id for row in rows], ARRAY(BigInteger))
     links: dict[int, list[tables.LinkRow]] = {}
     for link in await session.scalars(
@@ -100,7 +102,7 @@ async def load_records(session: AsyncSession, rows: Sequence[tables.EpicRow]) ->
     ):
         links.setdefault(link.epic_id, []).append(link)
     findings: dict[int, list[tables.FindingRow]] = {}
-    if all(row.evaluated_at is None for row in rows):  # only judging leaves findings and notices
+    if all(row.evaluated_at is None for row in rows):  # only an evaluation makes findings and notices
         return [EpicRecords(row, links.get(row.id, ()), (), None) for row in rows]
     for finding in await session.scalars(
         select(tables.FindingRow).where(tables.FindingRow.epic_id == any_(ids))
@@ -119,7 +121,7 @@ async def load_records(session: AsyncSession, rows: Sequence[tables.EpicRow]) ->
     ]
 
 
-# An answer to a command stands in our comment, so it is looked for with the notice and nowhere else.
+# Our comment shows the answer to a command, so the answer is read with the notice alone.
 _WITH_ANSWERS = select(
     tables.NoticeRow, tables.CommandCommentRow.answer, tables.CommandCommentRow.at
 ).outerjoin_from(
@@ -156,8 +158,8 @@ def resolve_links(records: EpicRecords, epic: Epic, context: EvaluationContext, 
 def evaluate_epic(
     records: EpicRecords, context: EvaluationContext, now: datetime, *, claim: str | None = None
 ) -> Evaluation:
-    """Judge one case. `claim` is the writer's own, whose request is not sent yet; any other claim may
-    have put a comment on the ticket."""
+    """Evaluate one epic. `claim` is the owner of the writer's own claim, which has sent no request yet; the
+    owner of any other claim may have put a comment on the ticket."""
     epic, project_info = epic_of(records.row), context.project_info(records.row.project)
     resolution = resolve_links(records, epic, context, now)
     evaluation_input = EvaluationInput(
@@ -214,7 +216,7 @@ def _current_notice(row: tables.NoticeRow, claim: str | None) -> CurrentNotice:
 
 
 def may_be_on_ticket(row: tables.NoticeRow, claim: str | None = None) -> bool:
-    """Whether a comment of ours is there, or an answer is missing that would say so."""
+    """Whether a comment of ours is on the ticket, or an unconfirmed write may have put one there."""
     return (
         row.remote_id is not None
         or row.write_unconfirmed_at is not None

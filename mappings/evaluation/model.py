@@ -1,4 +1,4 @@
-"""What goes into judging an epic and what comes out. Frozen values, no behaviour."""
+"""The input and the output of an epic's evaluation. Frozen values, no behaviour."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CurrentNotice:
-    """The notice as it stands, `since` a moment. `on_ticket`: a comment of ours is there, or may
-    be there because an answer was lost. `posted_hash` and `named` describe its text. `guarded`: why the
-    guard holds it, until a person lets it go. `taken_back`: a person withdraws the run that made it. `lost`:
-    our comment is there under an id we do not know, and is to be looked for."""
+    """The notice as it is. `since`: when it last changed. `on_ticket`: a comment of ours is there, or may be
+    there because a write is unconfirmed. `posted_hash` and `mentioned_key_result_ids` describe its text.
+    `guard_reason`: why the burst guard holds it, until a person approves. `withdrawing`: a person withdraws
+    the run that made it. `comment_id_unknown`: our comment is or may be there under an id we do not know."""
 
     state: NoticeState
     since: datetime
@@ -49,12 +49,12 @@ class CurrentNotice:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationInput:
-    """An epic with all that bears on judging it.
+    """An epic with all facts that its evaluation needs.
 
-    `fresh`: the last run read its project to the end and the ticket could be fetched.
-    `gone`: why it left every list, if it did. `page`: its page at Northing, None where a link
-    would lead nowhere. `hears`: commands on the ticket reach us. `suggest` is asked only when a
-    warning is composed.
+    `fresh`: the last run read its project completely and the ticket could be fetched.
+    `removal_reason`: why it left every list, if it did. `page`: the address of its page at Northing,
+    None where people could not open it. `accepts_commands`: comments on the ticket reach us. `suggest`
+    is called only when a warning is composed.
     """
 
     epic: Epic
@@ -72,8 +72,8 @@ class EvaluationInput:
 
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
-    """The answer to the last command on the ticket. `is_new`: the epic was not judged since, so what
-    changes now is the command's own doing."""
+    """The answer to the last command on the ticket. `is_new`: the epic was not evaluated after the command,
+    so the command itself caused what changes now."""
 
     text: str
     is_new: bool
@@ -81,6 +81,8 @@ class CommandAnswer:
 
 @dataclass(frozen=True, slots=True)
 class History:
+    """What earlier evaluations left: findings by check, the notice, and the answer to a command."""
+
     findings: Mapping[str, Finding] = field(default_factory=dict)
     notice: CurrentNotice | None = None
     answer: CommandAnswer | None = None
@@ -88,8 +90,8 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class DesiredNotice:
-    """What the ticket should come to. With a `target` a write is queued that leads there; until it
-    is done `state` tells what is on the ticket. `compose` makes the text, when it is needed."""
+    """The notice that the epic should have. A `target` means that a write is queued which leads to that
+    state; until the write is done, `state` says what is on the ticket. `compose` makes the text on demand."""
 
     state: NoticeState
     compose: Callable[[], NoticeText]
@@ -101,9 +103,9 @@ class DesiredNotice:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`notice` None means that the epic has none (an unwritten one is removed), `keep_notice` that
-    what stands is left as it is and a queued write is called off, `answer_over` that the answer to a
-    command has had its time."""
+    """The result of an evaluation. `notice` None: the epic has no notice; an unwritten one is removed.
+    `keep_notice`: the notice stays as it is and a queued write is cancelled. `answer_expired`: the notice
+    no longer shows the answer to a command. `evaluate_at`: when time alone may change the result."""
 
     alignment: Alignment | None
     findings: tuple[Finding, ...]

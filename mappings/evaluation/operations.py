@@ -18,13 +18,13 @@ from mappings.tables import CommandCommentRow, FindingRow
 async def set_finding(
     session: AsyncSession, row: FindingRow, state: FindingState, until: datetime | None, reason: str | None
 ) -> None:
-    """A person's word on a finding that is not resolved; an answer to an earlier command has had its time."""
+    """Give an unresolved finding the state a person asks for; clear the answer to an earlier command."""
     row.state, row.until, row.reason = state, until, reason
     await clear_answer(session, row.epic_id)
 
 
 async def clear_answer(session: AsyncSession, epic_id: int) -> None:
-    """No answer to a command stands in the epic's notice any more."""
+    """Remove the answer to a command from the epic's notice."""
     await session.execute(
         update(CommandCommentRow)
         .where(CommandCommentRow.epic_id == epic_id, CommandCommentRow.answer.is_not(None))

@@ -1,4 +1,4 @@
-"""What the judge decided, written back: links, findings, notices, alignment. Only what changed is written."""
+"""Record evaluations: links, findings, notices and alignment. Only changes are written."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
+    """The decision on one epic at one moment, with the rows it was made from."""
+
     row: tables.EpicRow
     links: Sequence[tables.LinkRow]
     findings: Sequence[tables.FindingRow]
@@ -38,23 +40,23 @@ async def record_evaluations(
     run_id: int,
     now: datetime,
 ) -> int:
-    """Write the rulings of one slice, in the order of epic ids; how many notices became held.
+    """Record the evaluations of one slice, in the order of epic ids; gives how many notices became held.
 
-    A notice that is to be written is queued for `run_id` but not yet released: that happens once
-    the whole run is judged.
+    A notice with a target is queued for `run_id` but not yet due: `release_writes` makes it due once
+    the whole run is evaluated.
     """
     await _record_links(session, evaluations)
     await _record_findings(session, evaluations)
     held = await _record_notices(session, evaluations, context, run_id, now)
-    answered = [{"id": evaluation.row.id} for evaluation in evaluations if evaluation.decision.answer_expired]
+    expired = [{"id": evaluation.row.id} for evaluation in evaluations if evaluation.decision.answer_expired]
     await _bulk(
         session,
         "UPDATE command_comments SET answer = NULL FROM rows"
         " WHERE command_comments.epic_id = rows.id AND command_comments.answer IS NOT NULL",
         "id bigint",
-        answered,
+        expired,
     )
-    verdicts = [
+    evaluated = [
         {
             "id": evaluation.row.id,
             "alignment": evaluation.decision.alignment,
@@ -67,7 +69,7 @@ async def record_evaluations(
         "UPDATE epics SET alignment = new.alignment, evaluate_at = new.evaluate_at, evaluated_at = :now"
         " FROM rows AS new WHERE epics.id = new.id",
         "id bigint, alignment text, evaluate_at timestamptz",
-        verdicts,
+        evaluated,
         now=now,
     )
     return held
@@ -80,7 +82,7 @@ def _iso(value: datetime | None) -> str | None:
 async def _bulk(
     session: AsyncSession, statement: str, columns: str, rows: list[dict[str, Any]], **parameters: Any
 ) -> None:
-    """Run `statement` once over `rows`, which it sees as the table of that name."""
+    """Run `statement` once over `rows`, which it reads as the table `rows`."""
     if not rows:
         return
     await session.execute(
@@ -90,7 +92,7 @@ async def _bulk(
 
 @cache
 def _statement_over(columns: str, statement: str) -> TextClause:
-    """One clause for each statement of this module, so that it is taken apart once."""
+    """The clause of a statement of this module, cached so that SQLAlchemy parses it once."""
     source = f"WITH rows AS (SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r({columns})) "  # noqa: S608  (the column lists of this module)
     return text(source + statement)
 
@@ -200,7 +202,7 @@ async def _record_notices(
         session,
         "UPDATE notices SET target = NULL, due_at = NULL, body = coalesce(posted_body, body),"
         " facts_hash = coalesce(posted_hash, facts_hash),"
-        " detail = CASE WHEN state NOT IN ('posted', 'resolved') THEN detail END"  # why it had to wait
+        " detail = CASE WHEN state NOT IN ('posted', 'resolved') THEN detail END"  # why it waited
         " FROM rows WHERE notices.id = rows.id",
         "id bigint",
         cancelled,
@@ -213,10 +215,11 @@ _NOTICE_COLUMNS = (
     "epic_id bigint, state text, target text, reason text, detail text, body text,"
     " facts_hash text, run_id bigint"
 )
-# A write that is queued already keeps its place; one that is new, or another run's now, waits for the
-# release of its run. What is withdrawn is so since it was, for only a later finding ends that. The guard's
-# word holds until its reason is gone: who passed it long ago would come due with others, who is in
-# shadow is asked for when the source goes live, and who is withdrawn when the finding opens anew.
+# A write that is already queued keeps its `due_at`; a new write, or one that moves to another run, waits for
+# the release of its run. A withdrawn notice keeps its `updated_at`: only a finding opened later ends the
+# withdrawal. `guard` is cleared where the burst guard must check the notice again: one that passed and now
+# waits for grace or a dispute would come due later, together with others; one in shadow is checked when the
+# source goes live, and a withdrawn one when the finding opens again.
 _PUT_NOTICES = """
     INSERT INTO notices (epic_id, state, target, reason, detail, body, facts_hash, run_id, updated_at)
     SELECT epic_id, state, target, reason, detail, body, facts_hash, run_id, :now FROM rows
@@ -240,12 +243,10 @@ def _notice(
     evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, run_id: int
 ) -> dict[str, Any]:
     before = evaluation.notice
-    queued_anew = desired.target is not None and (
+    new_write = desired.target is not None and (
         before is None or before.target != desired.target or before.facts_hash != desired.facts_hash
     )
-    keeps_run = (
-        before is not None and before.run_id is not None and (not queued_anew or before.withdraw_action)
-    )
+    keeps_run = before is not None and before.run_id is not None and (not new_write or before.withdraw_action)
     return {
         "epic_id": evaluation.row.id,
         "state": desired.state,
@@ -259,23 +260,23 @@ def _notice(
 
 
 def _text(evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext) -> str:
-    """As it is to stand on the tracker."""
+    """The desired text as people will find it on the ticket."""
     return context.render(desired.compose().document, Marker(context.installation, evaluation.row.id))
 
 
-# --- what is shown before it is written -------------------------------------------------------
+# --- the text shown before it is written ------------------------------------------------------
 
 
 def is_unwritten(notice: tables.NoticeRow) -> bool:
-    """Whether its text is still to be written: nothing of ours is on the ticket, or an edit is queued."""
+    """Whether its text is not written yet: no comment of ours is on the ticket, or an edit is queued."""
     nothing_sent = notice.claimed_by is None and notice.write_unconfirmed_at is None
     return nothing_sent and (notice.remote_id is None or notice.target is not None)
 
 
 def unwritten_text(evaluation: Evaluation, context: EvaluationContext) -> str | None:
-    """The text that would be written now: other epics' links or the names of goals may have changed it since
-    the judgement. None where the stored one holds: it is on the ticket or may be, nothing would be written,
-    or the epic was read again and not judged yet, and the time shown is that of a judgement.
+    """The text that the writer would send now; links of other epics or names of goals may have changed it
+    after the last evaluation. None where the stored text is right: it is or may be on the ticket, nothing
+    would be written, or the epic was read again but not evaluated yet (the text names the time of the data).
     """
     row, before, desired = evaluation.row, evaluation.notice, evaluation.decision.notice
     if before is None or not is_unwritten(before) or desired is None:

@@ -1,4 +1,4 @@
-"""Key results as the judge sees them: if they count, how far they are, what a ticket may call them. Pure."""
+"""Key results as an evaluation uses them: whether they are live, and what a ticket may call them. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLOSED: frozenset[GoalState] = frozenset(("achieved", "missed", "archived"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyResult:
-    """A key result with what its objective says of it: driver, visibility, label, cycle.
+    """A key result with the facts of its objective: driver, visibility, label, cycle.
 
     `cycle_ends` is the cycle's last day, inclusive, UTC; None without a cycle.
     """
@@ -33,7 +33,7 @@ class KeyResult:
 
     @property
     def closed_by_hand(self) -> bool:
-        """A person closed it or its objective, whatever the calendar says."""
+        """Whether a person closed it or its objective; the calendar does not matter."""
         return self.state in CLOSED or self.objective_state in CLOSED
 
 
@@ -43,7 +43,7 @@ def _end_of(cycle_ends: date) -> datetime:
 
 
 def live_until(goal: KeyResult) -> datetime | None:
-    """The moment the calendar ends it: the start of the day after its cycle's last. None for never."""
+    """The moment its cycle is over: the start of the day after the cycle's last, UTC. None for never."""
     if goal.cycle_ends is None or goal.cycle_ends == date.max:
         return None
     return _end_of(goal.cycle_ends)
@@ -55,17 +55,17 @@ def _cycle_is_over(goal: KeyResult, now: datetime) -> bool:
 
 
 def is_live(goal: KeyResult, now: datetime) -> bool:
-    """Whether a link to it aligns an epic. A draft is live; so is a goal without a cycle."""
+    """Whether a link to it aligns an epic. A draft is live, and so is a goal without a cycle."""
     return not goal.closed_by_hand and not _cycle_is_over(goal, now)
 
 
 def died_of_cycle(goal: KeyResult, now: datetime) -> bool:
-    """It would be live but for the calendar, so its links have the longer grace."""
+    """Whether only the end of its cycle makes it not live; its links then have the longer grace."""
     return not goal.closed_by_hand and _cycle_is_over(goal, now)
 
 
 def why_not_live(goal: KeyResult, now: datetime) -> str | None:
-    """In words that name no title, so that they may stand on any ticket; None where it is live."""
+    """The reason in words, without any title, so that every ticket may show it; None where it is live."""
     if goal.state in CLOSED:
         return f"it is {goal.state}"
     if goal.objective_state in CLOSED:
@@ -79,12 +79,12 @@ def why_not_live(goal: KeyResult, now: datetime) -> str | None:
 
 
 def may_name(goal: KeyResult, ticket_is_public: bool) -> bool:
-    """Whether its title, and anything worked out from the title, may stand on such a ticket."""
+    """Whether such a ticket may show its title, and anything derived from the title."""
     return goal.visibility == "public" or (goal.visibility == "internal" and not ticket_is_public)
 
 
 def public_words(goal: KeyResult, ticket_is_public: bool) -> str:
-    """The words that such a ticket may show of it: title, else public label, else none."""
+    """The words that such a ticket may show for it: its title, else its public label, else none."""
     return goal.title if may_name(goal, ticket_is_public) else goal.public_label or ""
 
 

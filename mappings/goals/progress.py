@@ -1,4 +1,4 @@
-"""How far a key result is, by its check-ins. Pure."""
+"""The progress of a key result, from its check-ins. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 
-# --- how far ----------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class CheckIn:
@@ -18,7 +16,7 @@ class CheckIn:
 
 
 def current_value(check_ins: Iterable[CheckIn], baseline: float | None) -> float | None:
-    """The latest check-in's value (of two at one moment the later given), else the baseline."""
+    """The value of the latest check-in (of two at the same moment the later in order), else the baseline."""
     latest: CheckIn | None = None
     for check_in in check_ins:
         if latest is None or check_in.at >= latest.at:
@@ -27,11 +25,11 @@ def current_value(check_ins: Iterable[CheckIn], baseline: float | None) -> float
 
 
 def progress_of(baseline: float | None, target: float | None, current: float | None) -> float | None:
-    """The share of the way from baseline to target, up or down, cut to 0..1; None where there is no way."""
+    """(current - baseline) / (target - baseline), cut to 0..1; None where that is not defined."""
     if baseline is None or target is None or current is None or baseline == target:
         return None
     if not all(map(math.isfinite, (baseline, target, current))):
         return None
-    # Exact, since the difference of two finite floats may be infinite or zero.
-    way = Fraction(target) - Fraction(baseline)
-    return float(min(max((Fraction(current) - Fraction(baseline)) / way, Fraction(0)), Fraction(1)))
+    # Fractions are exact: the difference of two finite floats may be infinite or zero.
+    distance = Fraction(target) - Fraction(baseline)
+    return float(min(max((Fraction(current) - Fraction(baseline)) / distance, Fraction(0)), Fraction(1)))

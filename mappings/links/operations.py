@@ -1,4 +1,4 @@
-"""What a person may do to a link, by the API or by a command.
+"""What a person may do to a link, through the API or a command.
 
 The caller holds the goals' exclusive lock (`mappings.locks.lock_goals_exclusive`) and the epic's row, and has
 the epic evaluated again.
@@ -27,7 +27,7 @@ async def link_manually(
     weight: float = 1,
     primary: bool = False,
 ) -> tuple[LinkRow, bool]:
-    """The link, and whether it is new: one that a person made, however, stands as it is."""
+    """The link, and whether it is new. A link that a person already made, either way, stays as it is."""
     existing = select(LinkRow).where(
         LinkRow.epic_id == epic_id, LinkRow.key_result_id == key_result_id, LinkRow.origin.in_(MANUAL_ORIGINS)
     )
@@ -35,12 +35,12 @@ async def link_manually(
     if row is not None:
         return row, False
     if primary:
-        # Row by row, for that is what the audit log sees.
+        # Row by row, because the audit log does not see bulk updates.
         for other in await session.scalars(
             select(LinkRow).where(LinkRow.epic_id == epic_id, LinkRow.is_primary)
         ):
             other.is_primary = False
-        await session.flush()  # an epic has one: the new row must not be there before
+        await session.flush()  # before the new row is inserted: an epic has only one primary link
     row = LinkRow(
         epic_id=epic_id,
         key_result_id=key_result_id,

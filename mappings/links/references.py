@@ -1,6 +1,7 @@
-"""Key results a ticket's own text names: a `Key-Result:` line or a `kr:` label. Pure.
+"""Key results that a ticket's own text names: a `Key-Result:` line or a `kr:` label. Pure.
 
-The text is anybody's: the work is linear in it, and little of a very long line is looked at.
+Any user of the tracker can write the text: the work is linear in its length, and only the start of a
+very long line is read.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ MOST_REFERENCES = 20
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LINE = re.compile(r"key-result[ \t]*:", re.IGNORECASE | re.ASCII)
 _LABEL = re.compile(r"kr:", re.IGNORECASE | re.ASCII)
-_LOOKED_AT = 4_000
+_MOST_CHARACTERS = 4_000
 _TRAILING = ".;:!?)]}>\"'”’»"
 
 
@@ -27,13 +28,13 @@ class Reference:
 
 
 def parse_references(lines: Iterable[str], labels: Iterable[str]) -> tuple[Reference, ...]:
-    """The key results named, lines before labels, each once whatever its case, at most 20.
+    """The key results named, lines before labels, each once without regard to case, at most 20.
 
     `lines` are the description's lines outside code and quotes. A line counts when it starts with
-    `Key-Result:` (any case, spaces before it allowed); its keys stand between commas. Punctuation
-    after a key is dropped, so a key that ends in a full stop cannot be named. What is not a key
-    ends the list, and so do words after one: `Key-Result: KR-1, KR-2 (see wiki), KR-3` names KR-1
-    and KR-2. A label names one key.
+    `Key-Result:` (any case, spaces before it allowed); its keys are separated by commas. Punctuation
+    after a key is dropped, so a key that ends in a full stop cannot be named. The first part that is
+    not a key ends the list, and so do words after a key: `Key-Result: KR-1, KR-2 (see wiki), KR-3`
+    names KR-1 and KR-2. A label names one key.
     """
     found: dict[str, Reference] = {}
     for reference in _references(lines, labels):
@@ -48,7 +49,7 @@ def _references(lines: Iterable[str], labels: Iterable[str]) -> Iterator[Referen
         for key in _of_line(line):
             yield Reference(key, "line")
     for label in labels:
-        text = label[:_LOOKED_AT].strip()
+        text = label[:_MOST_CHARACTERS].strip()
         prefix = _LABEL.match(text)
         if prefix is not None:
             key = text[prefix.end() :].strip()
@@ -57,13 +58,13 @@ def _references(lines: Iterable[str], labels: Iterable[str]) -> Iterator[Referen
 
 
 def _of_line(line: str) -> Iterator[str]:
-    text = line[:_LOOKED_AT].lstrip()
+    text = line[:_MOST_CHARACTERS].lstrip()
     start = _LINE.match(text)
     if start is None:
         return
     rest = text[start.end() :]
-    if len(line) > _LOOKED_AT:
-        # The last key may have been cut in two, and half a key is another key.
+    if len(line) > _MOST_CHARACTERS:
+        # The cut may lie inside the last key, and half a key may be the key of another key result.
         rest = rest[: max(rest.rfind(","), 0)]
     for part in rest.split(","):
         words = part.split()

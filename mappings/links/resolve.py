@@ -1,4 +1,4 @@
-"""From an epic to its key results: which links hold, where each came from, and why. Pure."""
+"""From an epic to its key results: its links, the origin of each, and why. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ManualLink:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedLink:
-    """An epic's link to one key result. `live`: it counts towards alignment at this moment."""
+    """An epic's link to one key result. `live`: the link counts towards alignment at this moment."""
 
     key_result: KeyResult
     origin: str
@@ -38,7 +38,7 @@ class ResolvedLink:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """`unknown` are key results the ticket names that do not exist, as written there."""
+    """The links of one epic. `unknown`: keys on the ticket that no key result has, as written there."""
 
     links: tuple[ResolvedLink, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Goals:
-    """All goals and rules at one moment, made once and used for many epics."""
+    """All key results and rules at one moment, built once and used for many epics."""
 
     key_results: dict[int, KeyResult]
     rules: RuleIndex
@@ -72,9 +72,9 @@ def resolve(
     goals: Goals,
     now: datetime,
 ) -> Resolution:
-    """The links of `epic`: by hand and by ticket text together; a rule only where none of them is live.
+    """The links of `epic`: those by hand and by ticket text; one by a rule only where none of these is live.
 
-    `declared` are the references of the ticket's text as stored: `line:KR-1` or `label:KR-1`.
+    `ticket_references` are the references in the ticket's text as stored: `line:KR-1` or `label:KR-1`.
     """
     links: list[ResolvedLink] = []
     unknown: list[str] = []
@@ -98,6 +98,6 @@ def resolve(
 
 
 def link_text(link: ResolvedLink, now: datetime) -> str:
-    """Why the link stands and, if it does not count, why not."""
-    dead = why_not_live(link.key_result, now)
-    return link.why if dead is None else f"{link.why}; it does not align the epic, {dead}"
+    """Why the link exists and, if it does not count, why not."""
+    why_not = why_not_live(link.key_result, now)
+    return link.why if why_not is None else f"{link.why}; it does not align the epic, {why_not}"

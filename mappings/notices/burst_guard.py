@@ -1,4 +1,4 @@
-"""The guard: a run that would make too many new comments makes none of them until a person says so."""
+"""The burst guard: a run that would make too many new comments makes none until a person approves them."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from mappings.sources.modes import mode_in
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow, among
 
 HOUR = timedelta(hours=1)
-NO_BURST_UP_TO = 3  # so many in one project are no burst, however small it is
+NO_BURST_UP_TO = 3  # up to this many new comments in one project are no burst, however small the project is
 
 
 def why_too_many(
     new: Mapping[str, int], open_epics: Mapping[str, int], per_run: int, max_share: float
 ) -> str | None:
-    """Why these new comments, counted by project, are too many to be made at once; None where they are not.
+    """Why these new comments, counted by project, are too many to be made at once; None if they are not.
 
-    `open_epics` counts the epics of each project that are neither finished nor gone.
+    `open_epics` counts the epics of each project that are neither done nor removed.
     """
     total = sum(new.values())
     if total > per_run:
         return f"{total} new comments at once; per_run is {per_run}"
     for project, count in sorted(new.items()):
         open_count = open_epics.get(project, 0)
-        # The whole share is no bound, though runs that count together may ask twice for one epic. Rounded, or
-        # 0.29 of 100 would be a little less than 29.
+        # A share of 1 is no limit: runs that count together may count one epic twice and exceed the whole
+        # project. The product is rounded, because 0.29 * 100 is slightly less than 29 as a float.
         if max_share < 1 and count > NO_BURST_UP_TO and count > round(max_share * open_count, 9):
-            return f"{count} new comments on the {open_count} open epics of {project}; max_share is {max_share:g}"
+            return (
+                f"{count} new comments on the {open_count} open epics of {project}; "
+                f"max_share is {max_share:g}"
+            )
     return None
 
 
 async def check_new_comments(
     session: AsyncSession, run: RunRow, new: ColumnElement[bool], now: datetime
 ) -> int:
-    """Ask for the new comments of a judged run: all of them pass, or all are held; how many are held.
+    """Check the new comments of an evaluated run: all pass, or all are held. Returns how many are held.
 
-    `new` selects the notices. Judge runs of one source count together over an hour.
+    `new` selects the notices. The `evaluate` runs of one source count together over an hour.
     """
     rows = await session.execute(
         select(NoticeRow.id, EpicRow.project).join(EpicRow, EpicRow.id == NoticeRow.epic_id).where(new)
@@ -56,13 +59,13 @@ async def check_new_comments(
         update(RunRow).where(RunRow.id == run.id).values(new_comments=dict(own), guard_checked_at=now)
     )
     why = await _why_too_many(session, run.source_id, together)
-    asked = update(NoticeRow).where(among(NoticeRow.id, projects))
+    checked = update(NoticeRow).where(among(NoticeRow.id, projects))
     if why is None:
-        await session.execute(asked.values(guard="passed"))
+        await session.execute(checked.values(guard="passed"))
         return 0
     detail = _detail(run, why, now)
     await session.execute(
-        asked.values(
+        checked.values(
             state="held",
             reason="guard",
             detail=detail,
@@ -79,7 +82,7 @@ async def check_new_comments(
 async def _counted_before(
     session: AsyncSession, run: RunRow, now: datetime
 ) -> tuple[Counter[str], Counter[str]]:
-    """What the run itself has asked for, and what counts with it."""
+    """New comments by project counted before: of the run itself, and of all runs that count with it."""
     counts = RunRow.id == run.id
     if run.mode == "evaluate":
         lately = and_(
@@ -108,28 +111,26 @@ async def _why_too_many(session: AsyncSession, source_id: int, new: Mapping[str,
 
 
 def _detail(run: RunRow, why: str, now: datetime) -> str:
-    subject_text = f"Run {run.id} asked for"
+    runs_text = f"Run {run.id} asked for"
     if run.mode == "evaluate":
-        subject_text = (
-            f"Run {run.id} and the judge runs of the hour before {now:%Y-%m-%d %H:%M} UTC asked for"
-        )
-    return f"{subject_text} {why}. A person has to approve them."
+        runs_text = f"Run {run.id} and the judge runs of the hour before {now:%Y-%m-%d %H:%M} UTC asked for"
+    return f"{runs_text} {why}. A person has to approve them."
 
 
 async def approve(
     session: AsyncSession, which: ColumnElement[bool], now: datetime
 ) -> tuple[list[int], dict[int, str]]:
-    """A person lets go what `which` selects of the held notices: past the guard and the day's cap.
+    """Approve the held notices that `which` selects; the burst guard and the daily cap no longer hold them.
 
-    The ids of those let go, and why each other one was not. Each is fetched and judged again before it is
-    written.
+    Returns the ids of the approved notices, and for each other notice why it was skipped. The writer fetches
+    and evaluates each ticket again before it writes.
     """
     of_source = (
         select(EpicRow.source_id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id).where(which).distinct()
     )
     for source_id in sorted(await session.scalars(of_source)):
         await lock_notices_of_source(session, source_id)
-    # Epics before their notices, as whoever judges takes them; what stands there is seen afterwards.
+    # Epics are locked before their notices, in the evaluator's order; the notices are read after the lock.
     epics = (
         select(EpicRow.id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id).where(which).order_by(EpicRow.id)
     )

@@ -1,6 +1,7 @@
-"""Tickets to be written: who may write which now, and what became of it.
+"""Claims on notices: which writer may write which ticket now, and how a claim ends.
 
-A claim is taken by compare-and-set and ends by itself, so whoever dies holding one costs one lease.
+A claim is taken by compare-and-set and expires by itself: a worker that dies with one delays the ticket by at
+most one lease.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from mappings.notices import pauses
 from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow
 
 HOUR = timedelta(hours=1)
-EDITS_PER_HOUR = 60  # of one source, whatever they edit for
+EDITS_PER_HOUR = 60  # of one source, for whatever reason
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A ticket to be written, ours until the lease ends."""
+    """The right of one writer (`owner`) to write one ticket until the lease ends."""
 
     notice_id: int
     epic_id: int
@@ -33,11 +34,11 @@ class Claim:
 async def claim_notice(
     session: AsyncSession, source_id: int, owner: str, now: datetime, *, one_at_a_time: bool
 ) -> Claim | None:
-    """The next ticket of a source that is due and nobody's: what takes a warning away goes first. `owner` is
-    new for each claim. What may not be written yet is put off.
+    """Claim the next due and unclaimed notice of a source; writes that withdraw or resolve one go first.
 
-    Where the claim before ended without an answer its request may have arrived, so the notice is
-    marked for a rest before the look at the ticket.
+    `owner` is new for each claim. Notices that may not be written yet are postponed. If the claim before
+    expired without a recorded result, its request may still arrive at the tracker: the notice is marked
+    unconfirmed, so that the writer waits before it looks at the ticket.
     """
     await session.execute(select(SourceRow.id).where(SourceRow.id == source_id).with_for_update())
     of_source = select(EpicRow.id).where(EpicRow.source_id == source_id)
@@ -49,14 +50,14 @@ async def claim_notice(
         )
         if (await session.scalars(busy)).one_or_none() is not None:
             return None
-    tried_again = await pauses.postpone_paused_projects(session, source_id, now)
+    retried_projects = await pauses.postpone_paused_projects(session, source_id, now)
     # Ids alone: thousands of texts would be sorted on disk.
     due = (
         select(NoticeRow.id)
         .where(NoticeRow.epic_id.in_(of_source), NoticeRow.due_at <= now, NoticeRow.target.is_not(None))
         .where(
             NoticeRow.run_id.is_not(None)
-        )  # else its run went with another source: who judges takes it over
+        )  # null: its run was deleted with another source; the next evaluation gives it a run
         .where(or_(NoticeRow.claimed_until.is_(None), NoticeRow.claimed_until <= now))
         .order_by(_URGENCY, NoticeRow.due_at, NoticeRow.updated_at, NoticeRow.id)
         .limit(1)
@@ -66,12 +67,15 @@ async def claim_notice(
     if notice is not None and notice.remote_id is not None and notice.withdraw_action != "delete":
         full_until = await _hourly_edits_used_until(session, source_id, now)
         if full_until is not None:
-            why = f"{EDITS_PER_HOUR} comments were edited within the hour; it goes on at {full_until:%H:%M} UTC."
+            why = (
+                f"{EDITS_PER_HOUR} comments were edited within the hour; "
+                f"it goes on at {full_until:%H:%M} UTC."
+            )
             await pauses.postpone_notices(session, source_id, full_until, why, _EDIT)
             notice = await _load_notice(session, due.where(~_EDIT))
     if notice is None or notice.run_id is None:
         return None
-    await pauses.allow_one_attempt(session, source_id, tried_again, notice, now + NOTICE_LEASE)
+    await pauses.allow_one_attempt(session, source_id, retried_projects, notice, now + NOTICE_LEASE)
     if (
         notice.claimed_by is not None
         and notice.claimed_until is not None
@@ -87,13 +91,13 @@ async def _load_notice(session: AsyncSession, which: Select[int]) -> NoticeRow |
     return None if found is None else await session.get(NoticeRow, found, populate_existing=True)
 
 
-# A deletion is a person's wish, and tells nobody anything.
+# A deletion does not count as an edit: a person asked for it, and the tracker notifies no watcher of it.
 _EDIT = and_(NoticeRow.remote_id.is_not(None), NoticeRow.withdraw_action.is_distinct_from("delete"))
 _URGENCY = case((NoticeRow.target == "withdrawn", 0), (NoticeRow.target == "resolved", 1), else_=2)
 
 
 async def _hourly_edits_used_until(session: AsyncSession, source_id: int, now: datetime) -> datetime | None:
-    """The moment until which the hour's edits are spent, those under way counted; None where they are not."""
+    """When the next edit is allowed; None if the hour's edits, those in progress counted, are not used up."""
     made = (
         select(NoticeWriteRow.at)
         .join(RunRow, RunRow.id == NoticeWriteRow.run_id)
@@ -112,7 +116,7 @@ async def _hourly_edits_used_until(session: AsyncSession, source_id: int, now: d
 
 
 async def lock_claimed_notice(session: AsyncSession, claim: Claim) -> NoticeRow:
-    """The claimed notice's row, locked. Raises `ClaimLost`."""
+    """The row of the claimed notice, locked. Raises `ClaimLost`."""
     notice = (
         await session.scalars(
             select(NoticeRow)
@@ -127,10 +131,10 @@ async def lock_claimed_notice(session: AsyncSession, claim: Claim) -> NoticeRow:
 
 
 def release_claim(notice: NoticeRow, claim: Claim, due_at: datetime | None = None) -> None:
-    """End the claim; with `due_at` the write stays queued until then, without it is called off, and the
-    body is again what stands on the ticket.
+    """End the claim. With `due_at` the write stays queued until then; without it the write is cancelled, and
+    `body` is again the text that is on the ticket.
 
-    Where a newer run has queued another text meanwhile, its release lets that one go, not we.
+    If a newer run has queued another text meanwhile, only the claim ends: that run's release makes it due.
     """
     notice.claimed_by = notice.claimed_until = None
     if notice.run_id != claim.run_id:
@@ -145,13 +149,13 @@ def release_claim(notice: NoticeRow, claim: Claim, due_at: datetime | None = Non
 
 
 def clear_posted_text(notice: NoticeRow) -> None:
-    """Nothing of ours is on the ticket, unless an answer is still missing."""
+    """Forget the posted text of a notice that has no comment, unless a write of it is unconfirmed."""
     if notice.remote_id is None and notice.write_unconfirmed_at is None:
         notice.posted_hash, notice.posted_body, notice.mentioned_key_result_ids = None, None, []
 
 
 def mark_deleted_on_ticket(notice: NoticeRow, now: datetime) -> None:
-    """Somebody has deleted our comment."""
+    """Record that our comment was deleted on the ticket, and not by us."""
     notice.state, notice.reason = "withdrawn", "deleted_on_ticket"
     notice.detail = "Our comment was deleted on the ticket."
     notice.remote_id = notice.url = notice.target = notice.due_at = notice.write_unconfirmed_at = None
@@ -161,25 +165,30 @@ def mark_deleted_on_ticket(notice: NoticeRow, now: datetime) -> None:
 
 
 def mark_withdrawn(notice: NoticeRow) -> None:
-    """A person withdrew the run that made the comment, and it is done."""
+    """Record that the withdrawal of the run that made the comment is complete on this ticket."""
     notice.withdraw_action = None
     notice.reason, notice.detail = "run_withdrawn", "The run that made it was withdrawn."
 
 
 async def release_claims_of_worker(session: AsyncSession, worker: str, now: datetime) -> None:
-    """What a worker that stops was writing is anybody's, after a rest: its request may still arrive, so where
-    it would make a comment the ticket is looked at first."""
-    of_source = NoticeRow.claimed_by.startswith(worker, autoescape=True)
-    rested = now + UNCONFIRMED_WAIT
+    """Release all claims of a worker that stops; their notices wait `UNCONFIRMED_WAIT`.
+
+    A request of that worker may still arrive at the tracker. A notice without a known comment is marked
+    unconfirmed, so that the next writer looks at the ticket before it creates one.
+    """
+    claimed = NoticeRow.claimed_by.startswith(worker, autoescape=True)
+    earliest = now + UNCONFIRMED_WAIT
     await session.execute(
         update(NoticeRow)
-        .where(of_source)
+        .where(claimed)
         .values(
             write_unconfirmed_at=case(
                 (NoticeRow.remote_id.is_(None), func.coalesce(NoticeRow.write_unconfirmed_at, now)),
                 else_=NoticeRow.write_unconfirmed_at,
             ),
-            due_at=case((NoticeRow.due_at.is_not(None), func.greatest(NoticeRow.due_at, rested)), else_=None),
+            due_at=case(
+                (NoticeRow.due_at.is_not(None), func.greatest(NoticeRow.due_at, earliest)), else_=None
+            ),
             claimed_by=None,
             claimed_until=None,
         )
@@ -195,7 +204,7 @@ def record_write(
 
 
 async def sources_with_due_notices(session: AsyncSession, now: datetime) -> Sequence[int]:
-    """Sources with tickets to write, of which nobody writes any."""
+    """Sources with due notices, none of which a writer has claimed now."""
     due = (
         select(EpicRow.source_id)
         .join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
@@ -209,7 +218,7 @@ async def sources_with_due_notices(session: AsyncSession, now: datetime) -> Sequ
 async def count_writes(session: AsyncSession, run_ids: Sequence[int]) -> dict[int, dict[str, int]]:
     """What each run wrote, and what it still has to write, by kind."""
     counts: dict[int, dict[str, int]] = {run_id: {} for run_id in run_ids}
-    # What is left first: one that is written between the two looks is then seen twice, never missed.
+    # Pending writes are read first: one that is written between the two queries is counted twice, not missed.
     pending = await session.execute(
         select(NoticeRow.run_id, func.count())
         .where(NoticeRow.run_id.in_(run_ids), NoticeRow.target.is_not(None))

@@ -1,6 +1,6 @@
-"""The day's cap: how many new comments a source makes in 24 hours.
+"""The daily cap: how many new comments a source makes in 24 hours.
 
-Comments beyond `per_day` are held and come due by themselves, the oldest notice first.
+Comments beyond `per_day` are held and become due by themselves, the oldest notice first.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _HELD = and_(NoticeRow.state == "held", NoticeRow.reason == "cap")
 
 
 def daily_slots(used: Iterable[datetime], allowed: int, now: datetime) -> Iterator[datetime]:
-    """The moments at which one new comment after the other may be made, without end.
+    """The moments at which the next new comments may be made, one after the other, without end.
 
-    `spent` are the moments of those made before. Each takes one of `allowed` slots for 24 hours, and so
-    does each that is yielded: `now` while a slot is free, then the moment at which the next one frees.
+    `used` are the moments of earlier comments. Each of them takes one of `allowed` slots for 24 hours, and so
+    does each yielded moment: `now` while a slot is free, then the moment at which the next slot becomes free.
     """
     while allowed == 0:
         yield now + DAY
@@ -48,7 +48,7 @@ def daily_slots(used: Iterable[datetime], allowed: int, now: datetime) -> Iterat
 
 @dataclass(frozen=True, slots=True)
 class _Comment:
-    """A comment not made yet: one that this run would make, or one held before, until `until`."""
+    """A comment not made yet: a new one of this run (`until` is None), or one already held until `until`."""
 
     notice_id: int
     epic_id: int
@@ -58,9 +58,9 @@ class _Comment:
 async def hold_over_cap(
     session: AsyncSession, source_id: int, new: ColumnElement[bool], now: datetime
 ) -> int:
-    """Hold what is more than the day allows of the new comments that `new` selects; how many.
+    """Hold those new comments of the ones that `new` selects that exceed the daily cap. Returns how many.
 
-    The caller has the source's turn (`locks.lock_notices_of_source`) and the locks of their epics.
+    The caller holds the source's notice lock (`locks.lock_notices_of_source`) and has locked their epics.
     """
     notices = (await session.scalars(select(SourceRow.notices).where(SourceRow.id == source_id))).one()
     per_day: int = notices["per_day"]
@@ -77,7 +77,8 @@ async def hold_over_cap(
         elif comment.until is not None and moment < comment.until:
             sooner.append(placed)
     await _hold(session, later, per_day, now)
-    if notices["mode"] == "live":  # else judging leaves them held, and they would be woken again and again
+    # In any other mode an evaluation leaves them held, and an earlier moment would only repeat evaluations.
+    if notices["mode"] == "live":
         await _hold(session, await _still_held(session, sooner), per_day, now)
     return len(later)
 
@@ -85,7 +86,7 @@ async def hold_over_cap(
 async def _queue(
     session: AsyncSession, source_id: int, new: ColumnElement[bool], per_day: int
 ) -> list[_Comment]:
-    """The oldest first. Who was held before keeps its place ahead of what is new."""
+    """The comments that need a slot, oldest first: one that was held before stays ahead of newer ones."""
     coming = await session.execute(select(NoticeRow.id, NoticeRow.epic_id).where(new).with_for_update())
     queue = [_Comment(*row) for row in coming]
     waiting = (
@@ -94,27 +95,27 @@ async def _queue(
         .where(EpicRow.source_id == source_id, _HELD, EpicRow.evaluate_at.is_not(None))
         .order_by(NoticeRow.id)
     )
-    if not queue:  # then all there is to see is whether those next in line may go sooner
+    if not queue:  # nothing is new: it only matters whether the next held ones may be made sooner
         waiting = waiting.limit(per_day)
     queue += [_Comment(*row) for row in await session.execute(waiting)]
     return sorted(queue, key=lambda comment: comment.notice_id)
 
 
 async def _used_slots(session: AsyncSession, source_id: int, now: datetime) -> Sequence[datetime]:
-    """When the slots of the past 24 hours were taken: comments made, and those let go and still to be made.
+    """When the slots of the past 24 hours were taken: comments made, and released ones not made yet.
 
-    One statement, so that a comment made meanwhile is seen as the one or the other.
+    One statement, so that a comment that is made meanwhile is counted as one of the two.
     """
     made = (
         select(NoticeWriteRow.at)
         .join(RunRow, RunRow.id == NoticeWriteRow.run_id)
         .where(RunRow.source_id == source_id, NoticeWriteRow.kind == "posted", NoticeWriteRow.at > now - DAY)
     )
-    let_go = and_(NoticeRow.due_at.is_not(None), NoticeRow.target == "posted")
+    released = and_(NoticeRow.due_at.is_not(None), NoticeRow.target == "posted")
     reserved = (
         select(func.coalesce(NoticeRow.write_unconfirmed_at, now))
         .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
-        .where(EpicRow.source_id == source_id, ~ON_TICKET, or_(let_go, MAYBE_SENT))
+        .where(EpicRow.source_id == source_id, ~ON_TICKET, or_(released, MAYBE_SENT))
     )
     return (await session.scalars(union_all(made, reserved))).all()
 
@@ -132,11 +133,11 @@ _EVALUATE_AT = text(
 
 
 async def _still_held(session: AsyncSession, comments: Sequence[_Comment]) -> list[_Comment]:
-    """Those of `comments` that are held and nobody's now, locked."""
+    """Those of `comments` that are still held, locked; rows locked by another transaction are left out."""
     if not comments:
         return []
     ids = literal([comment.notice_id for comment in comments], ARRAY(BigInteger))
-    # Who is locked is being judged anyhow, and to wait for one out of turn might be to wait for each other.
+    # A locked epic is being evaluated anyway. Waiting for a lock out of order here could cause a deadlock.
     free = await session.scalars(
         select(NoticeRow.id)
         .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
@@ -148,7 +149,7 @@ async def _still_held(session: AsyncSession, comments: Sequence[_Comment]) -> li
 
 
 async def _hold(session: AsyncSession, comments: Sequence[_Comment], per_day: int, now: datetime) -> None:
-    """Each is judged again when its slot frees, or at once where something else bears on it before."""
+    """Hold `comments`; each epic is evaluated again when its slot becomes free, or when it is due before."""
     if not comments:
         return
     moments = [comment.until or now for comment in comments]

@@ -1,4 +1,4 @@
-"""Tickets that have to wait: for the end of a tracker's pause, or for a project to take comments again."""
+"""Notices that wait: for the end of a tracker's pause, or for a project that accepts comments again."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _LISTED = "Its listing says: "
 async def postpone_notices(
     session: AsyncSession, source_id: int, until: datetime, why: str, *which: ColumnElement[bool]
 ) -> None:
-    """Tickets that nobody is writing now, all of them or those that `which` selects, wait until then; their
-    notices say why."""
+    """Postpone the unclaimed notices of a source, or those that `which` selects, to `until` at the earliest;
+    `why` becomes their detail."""
     await _set_due(session, source_id, until, NoticeRow.due_at < until, *which, why=why)
 
 
@@ -46,7 +46,7 @@ async def _set_due(
 
 
 def may_be_released(now: datetime) -> ColumnElement[bool]:
-    """Whether the notice of a query may be let go: nothing new is tried in a project that refuses."""
+    """Whether the notice of a query may be released: no new comment is tried in a paused project."""
     refuses = exists().where(
         SourceProjectRow.source_id == EpicRow.source_id,
         SourceProjectRow.key == EpicRow.project,
@@ -58,8 +58,11 @@ def may_be_released(now: datetime) -> ColumnElement[bool]:
 async def record_refusal(
     session: AsyncSession, source_id: int, project: str, detail: str, now: datetime
 ) -> None:
-    """A ticket of the project may not be written. Where that is so of many, in the same words, no other is
-    tried until `REFUSED_REST` is over or a person has changed the source."""
+    """Pause a project whose tracker refuses comments; called after a ticket of it was refused with `detail`.
+
+    If `SAME_REFUSALS` tickets failed with the same text, or the project was paused with it before, no other
+    ticket is tried until `REFUSAL_PAUSE` is over or a person changes the source.
+    """
     alike = await session.scalar(
         select(func.count())
         .select_from(NoticeRow)
@@ -76,7 +79,7 @@ async def record_refusal(
         .returning(SourceProjectRow.key)
     )
     if paused.all():
-        # New comments go back behind the barrier, so that they take no slots of the day from other projects.
+        # New comments become unreleased again: they must not take daily cap slots from other projects.
         await _unrelease(session, source_id, project, detail)
 
 
@@ -92,8 +95,7 @@ def _pause_text(project: str, why: str) -> str:
 async def record_read_only_projects(
     session: AsyncSession, source_id: int, projects: Iterable[Project], now: datetime
 ) -> None:
-    """Of a project in which by the tracker's own list nobody can write, nothing is tried; where it could be
-    written again it is at once."""
+    """Pause the projects that the tracker lists as read-only; resume those it lists as writable again."""
     listed = {project.key: project.read_only for project in projects}
     of_source = SourceProjectRow.source_id == source_id
     for key, why in listed.items():
@@ -112,8 +114,8 @@ async def record_read_only_projects(
 
 
 async def postpone_paused_projects(session: AsyncSession, source_id: int, now: datetime) -> list[str]:
-    """Edits in a project that refuses wait until it is tried again; the projects of which one ticket may be
-    tried now."""
+    """Postpone the notices of paused projects to the end of the pause. Returns the projects whose pause is
+    over, in each of which the writer may try one ticket now."""
     paused = await session.execute(
         select(
             SourceProjectRow.key, SourceProjectRow.writes_paused_at, SourceProjectRow.writes_paused_reason
@@ -133,7 +135,8 @@ async def postpone_paused_projects(session: AsyncSession, source_id: int, now: d
 async def allow_one_attempt(
     session: AsyncSession, source_id: int, retried_projects: Sequence[str], notice: NoticeRow, until: datetime
 ) -> None:
-    """One ticket of such a project at a time: the others wait to see what becomes of it."""
+    """Pause the project of `notice` until `until`, if it is one of `retried_projects`: the writer tries one
+    ticket, and the others wait for its result."""
     if not retried_projects:
         return
     project = select(EpicRow.project).where(EpicRow.id == notice.epic_id).scalar_subquery()
@@ -148,8 +151,11 @@ async def allow_one_attempt(
 async def resume_writes(
     session: AsyncSession, source_id: int, now: datetime, project: str | None = None
 ) -> None:
-    """The tracker took a comment there, or a person changed the source or withdrew a run: the tickets of the
-    project, or all, are tried again; new comments of one that refused once the barrier has let them go."""
+    """End the pause of one project or of all, and make their waiting notices due at `now`.
+
+    Called when the tracker accepted a comment, or when a person changed the source or withdrew a run. New
+    comments of a paused project first have to be released again.
+    """
     paused = (
         update(SourceProjectRow)
         .where(SourceProjectRow.source_id == source_id, SourceProjectRow.writes_paused_at.is_not(None))

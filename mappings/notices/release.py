@@ -1,4 +1,4 @@
-"""The barrier after judging: nothing of a run is written before all of it is judged and asked for here."""
+"""The release after evaluation: no write is due before its whole run is evaluated and checked here."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from mappings.tables import NOT_RELEASED, UNSENT, EpicRow, NoticeRow, RunRow, am
 
 
 async def release_writes(session: AsyncSession, run: RunRow, now: datetime) -> int:
-    """Let the writes of a judged run go; how many of its new comments the guard or the cap holds instead.
+    """Make the writes of an evaluated run due. Returns how many of its new comments the burst guard or the
+    daily cap holds instead.
 
-    Writes left behind by a run that ended without releasing them go too.
+    Writes of a run that ended without releasing them become due too.
     """
     await lock_notices_of_source(session, run.source_id)
     await cancel_withdrawn_runs(session, run.source_id, now)
     ready = await _select_ready(session, run, now)
-    # A request that may have arrived has had its turn, and is not to wait for another.
+    # A comment whose request may have arrived has passed the gates before, and is not held by them again.
     new = and_(ready, NoticeRow.target == "posted", UNSENT)
     held = await burst_guard.check_new_comments(session, run, and_(new, NoticeRow.guard.is_(None)), now)
-    # What a person has approved waits for nobody, and takes its slot of the day first.
+    # A comment that a person approved is not held, and takes its slot of the daily cap first.
     await session.execute(update(NoticeRow).where(ready, NoticeRow.guard == "approved").values(due_at=now))
     held += await daily_cap.hold_over_cap(session, run.source_id, new, now)
     await session.execute(update(NoticeRow).where(ready).values(due_at=now))
@@ -32,10 +33,10 @@ async def release_writes(session: AsyncSession, run: RunRow, now: datetime) -> i
 
 
 async def _select_ready(session: AsyncSession, run: RunRow, now: datetime) -> ColumnElement[bool]:
-    """What is judged and not let go yet, its epics locked; nothing new for a project that refuses."""
+    """The evaluated, unreleased notices, their epics locked; without new comments in paused projects."""
     left_behind = select(RunRow.id).where(RunRow.source_id == run.source_id, RunRow.finished_at.is_not(None))
     ready = and_(NOT_RELEASED, or_(NoticeRow.run_id == run.id, NoticeRow.run_id.in_(left_behind)))
-    # Epics before their notices, in the order of their ids, as whoever judges takes them.
+    # Epics are locked before their notices, in the order of their ids, as the evaluator locks them.
     epics = await session.scalars(
         select(EpicRow.id)
         .join(NoticeRow, NoticeRow.epic_id == EpicRow.id)

@@ -1,7 +1,7 @@
-"""What Northing says on a ticket: the full text and the one-line texts. Pure.
+"""The texts of Northing's comments on tickets: the full text and the one-line texts. Pure.
 
-Texts are `connectors.document.Document`s; escaping is the renderers' work, naming a goal only as
-its visibility allows is done here.
+Texts are `connectors.document.Document`s. The renderers escape them; this module names a goal only as its
+visibility allows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNKNOWN_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class NoticeText:
-    """A text to stand on a ticket; `named` are the ids of the key results whose titles it shows."""
+    """A text for a ticket; `mentioned_key_result_ids` are the key results whose titles it shows."""
 
     document: Document
     mentioned_key_result_ids: tuple[int, ...] = ()
@@ -102,7 +102,7 @@ def _suggestions(suggestions: Sequence[Suggestion], public: bool) -> list[Block]
 
 
 def _ways_to_fix(example: str | None, accepts_commands: bool) -> list[Block]:
-    """Only ways that work: commands where comments reach us (`hears`), links where a goal is live."""
+    """Only ways that work: commands where `accepts_commands`, links where a goal is live (`example`)."""
     snooze = Text(SNOOZE, "code")
     if example is None:
         none = [Text("No key result is open yet; whoever keeps the goals here has to add one.")]
@@ -140,11 +140,11 @@ def warning_text(
     page: str | None,
     accepts_commands: bool = False,
 ) -> NoticeText:
-    """The full text: what is missing, why it matters, what fits, how to fix it, and on what data it stands.
+    """The full text: what is missing, why it matters, what fits, how to fix it, and how old the data is.
 
-    `reasons` say of each of `links` why it is not live. `example` is the key of a live key result
-    to show in the lines to type, None where there is none. `page` is the epic's page at Northing,
-    None where a link to it would lead nowhere. `hears`: commands in comments reach us.
+    `reasons` say for each of `links` why it is not live. `example` is the key of a live key result to show in
+    the lines to type, None if there is none. `page` is the URL of the epic's page in Northing, None if a link
+    to it would not work. `accepts_commands`: Northing reads the commands in comments.
     """
     why = (
         f"Without one, nobody can tell whether this work in {project} helps the business grow, "
@@ -169,7 +169,7 @@ def warning_text(
 def with_answer(notice: NoticeText, answer: str, *, first: bool) -> NoticeText:
     """The notice with the answer to a command, before its own words (`first`) or after them.
 
-    `answer` is lines as `mappings.commands.parse` writes them: code between backticks, a list's items after "- ".
+    `answer` is lines as `mappings.commands.parse` writes them: code between backticks, list items after "- ".
     """
     blocks: list[Block] = []
     for line in answer.split("\n"):

@@ -1,4 +1,4 @@
-"""Taking back what a run wrote: every comment it made, and all that it has not written yet."""
+"""Withdrawing what a run wrote: every comment that it made, and all writes that it has not made yet."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from mappings.tables import (
 
 WithdrawAction = Literal["edit", "delete"]
 CANCELLED = "The run it belongs to was withdrawn before it was written."
-# A comment that says anything, or may; a ticket that was deleted took ours with it.
-_MAY_STAND = and_(
+# A comment of ours with a text that is not withdrawn is on the ticket, or may be. A deleted ticket has none.
+_POSSIBLY_SHOWN = and_(
     or_(ON_TICKET, MAYBE_SENT),
     or_(NoticeRow.state != "withdrawn", NoticeRow.withdraw_action.is_not(None)),
     EpicRow.removal_reason.is_distinct_from("deleted"),
@@ -36,8 +36,9 @@ _MAY_STAND = and_(
 async def request_withdrawal(
     session: AsyncSession, run: RunRow, action: WithdrawAction, now: datetime
 ) -> RunRow:
-    """Have every comment that `run` made edited to one line or deleted, by a run of its own; the same run
-    where that was asked for before. The caller has the source's turn (`locks.lock_notices_of_source`)."""
+    """Queue the edit to one line, or the deletion, of every comment that `run` made. Returns the run of mode
+    `withdraw` that does it, an existing one if the withdrawal was requested before. The caller holds the
+    source's notice lock (`locks.lock_notices_of_source`)."""
     withdrawal = (await session.scalars(select(RunRow).where(RunRow.withdraws == run.id))).one_or_none()
     if withdrawal is None:
         withdrawal = _withdraw_run(run.source_id, now)
@@ -55,9 +56,10 @@ async def request_withdrawal(
         .limit(1)
         .scalar_subquery()
     )
-    # All at once: who locks some epics and then others meets a judge that has them in the order of their ids.
+    # All epics are locked at once: locking some and later others could deadlock with an evaluator, which
+    # locks them in the order of their ids.
     await _lock_notices(session, or_(NoticeRow.run_id == run.id, NoticeRow.epic_id.in_(made)))
-    # A first request on its way leaves no trace but its claim.
+    # While the first request of a comment is in progress, the claim is its only trace.
     sent = and_(NoticeRow.run_id == run.id, ~ON_TICKET, MAYBE_SENT)
     await _request_withdrawal(
         session, or_(and_(NoticeRow.epic_id.in_(made), maker == run.id), sent), withdrawal, action, now
@@ -68,7 +70,7 @@ async def request_withdrawal(
 
 
 async def request_withdrawal_of_all(session: AsyncSession, source_id: int, now: datetime) -> RunRow:
-    """Have every comment of ours on a source's tickets edited to one line, by a run of its own."""
+    """Queue the edit to one line of all our comments on a source's tickets. Returns the run that does it."""
     withdrawal = _withdraw_run(source_id, now)
     session.add(withdrawal)
     await session.flush()
@@ -79,27 +81,29 @@ async def request_withdrawal_of_all(session: AsyncSession, source_id: int, now: 
 
 
 async def any_comment_stands(session: AsyncSession, source_id: int) -> bool:
-    """Whether a comment of ours that says anything stands on a ticket of the source, or may stand there."""
+    """Whether a comment of ours that is not withdrawn is on a ticket of the source, or may be."""
     of_source = (
         select(NoticeRow.id)
         .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
         .where(EpicRow.source_id == source_id)
     )
-    may_stand = of_source.where(_MAY_STAND).limit(1)
-    return (await session.scalars(may_stand)).first() is not None
+    shown = of_source.where(_POSSIBLY_SHOWN).limit(1)
+    return (await session.scalars(shown)).first() is not None
 
 
 async def delete_disconnected_sources(session: AsyncSession) -> bool:
-    """Remove the sources that are being disconnected and have no comment of ours left; whether any was."""
-    may_stand = exists().where(NoticeRow.epic_id == EpicRow.id, EpicRow.source_id == SourceRow.id, _MAY_STAND)
+    """Delete the disconnecting sources that have no comment of ours left; whether there were any."""
+    shown = exists().where(
+        NoticeRow.epic_id == EpicRow.id, EpicRow.source_id == SourceRow.id, _POSSIBLY_SHOWN
+    )
     gone = await session.execute(
-        delete(SourceRow).where(SourceRow.disconnecting_at.is_not(None), ~may_stand).returning(SourceRow.id)
+        delete(SourceRow).where(SourceRow.disconnecting_at.is_not(None), ~shown).returning(SourceRow.id)
     )
     return bool(gone.all())
 
 
 def _withdraw_run(source_id: int, now: datetime) -> RunRow:
-    """Nothing is to be read or judged for it, so it has ended; its writes follow."""
+    """A run with nothing to read or evaluate, so it has already ended; its writes follow."""
     return RunRow(
         source_id=source_id,
         mode="withdraw",
@@ -118,9 +122,9 @@ async def _request_withdrawal(
     action: WithdrawAction,
     now: datetime,
 ) -> None:
-    may_stand = or_(NoticeRow.state != "withdrawn", MAYBE_SENT, ON_TICKET if action == "delete" else false())
-    ids = await _lock_notices(session, and_(which, or_(ON_TICKET, MAYBE_SENT), may_stand))
-    # Who waits to see whether its request arrived waits on.
+    unfinished = or_(NoticeRow.state != "withdrawn", MAYBE_SENT, ON_TICKET if action == "delete" else false())
+    ids = await _lock_notices(session, and_(which, or_(ON_TICKET, MAYBE_SENT), unfinished))
+    # A notice whose request may still arrive keeps its later due time.
     due_at = case((MAYBE_SENT, func.greatest(NoticeRow.due_at, now)), else_=now)
     await session.execute(
         update(NoticeRow)
@@ -136,7 +140,7 @@ async def _request_withdrawal(
 
 
 async def cancel_withdrawn_runs(session: AsyncSession, source_id: int, now: datetime) -> None:
-    """A run that was withdrawn while it was still judging writes nothing, and leaves nothing to others."""
+    """Cancel the unreleased writes of withdrawn runs: a run may be withdrawn while it still evaluates."""
     withdrawn = select(RunRow.withdraws).where(RunRow.source_id == source_id, RunRow.withdraws.is_not(None))
     waiting = select(NoticeRow.run_id).where(NoticeRow.run_id.in_(withdrawn), NOT_RELEASED)
     for run_id in (await session.scalars(waiting.distinct())).all():
@@ -145,12 +149,12 @@ async def cancel_withdrawn_runs(session: AsyncSession, source_id: int, now: date
 
 
 async def cancel_unwritten(session: AsyncSession, run_id: int, now: datetime) -> None:
-    """What a run has not written yet it never writes.
+    """Cancel all writes that a run has not made yet.
 
-    A new comment it was to make is withdrawn for this opening of the finding. A comment that stands and was
-    to say something else is judged again, so that another run sets it right.
+    A new comment that it was to make is withdrawn until the finding is opened again. A comment that is on the
+    ticket keeps its text, and its epic is evaluated again, so that another run can correct it.
     """
-    # Whatever the guard was asked for: also what was let go, and refused or made to wait since.
+    # All notices that the burst guard checked: also those released and then refused or postponed.
     waiting = or_(
         NoticeRow.target == "posted",
         NoticeRow.guard.is_not(None),
@@ -189,7 +193,7 @@ async def cancel_unwritten(session: AsyncSession, run_id: int, now: datetime) ->
 
 
 async def _lock_notices(session: AsyncSession, which: ColumnElement[bool]) -> Sequence[int]:
-    """The notices, their epics locked before them and in the order that whoever judges keeps."""
+    """Lock the notices that `which` selects, after their epics and in the evaluator's lock order."""
     epics = (
         select(EpicRow.id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id).where(which).order_by(EpicRow.id)
     )

@@ -1,7 +1,7 @@
-"""The policy: its document as people write it, and what of it holds for one project. Pure.
+"""The policy: its document as people write it, and the effective policy of one project. Pure.
 
-In a scope, a member that is named takes the place of that member of the top, `exempt` as a whole.
-`checks` is the exception: each check named in it takes the place of that check alone.
+A member given in a scope replaces the same member of the top level, `exempt` as a whole. `checks` is the
+exception: each check given in it replaces that check alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CheckName = Literal["no-key-result", "closed-goal"]
 Severity = Literal["info", "warning", "error"]
 Channel = Literal["comment", "none"]
 CHECKS: tuple[CheckName, ...] = get_args(CheckName)
-# A goal that only ran out of time has not been given up by anybody: its epics have longer to move on.
+# No person closed a goal whose cycle merely ended, so its epics have more time to move to another.
 CYCLE_GRACE = parse_duration("P20D")
 
 
@@ -72,7 +72,7 @@ def _checks(value: object) -> object:
     return value
 
 
-# PostgreSQL holds no NUL.
+# PostgreSQL's text cannot contain NUL.
 ShortText = Annotated[str, Field(min_length=1, max_length=LENGTH, pattern=r"^[^\x00]+$")]
 ShortTexts = Annotated[list[ShortText], Field(max_length=1_000)]
 Grace = Annotated[
@@ -93,11 +93,11 @@ Since = Annotated[
 ChannelField = Annotated[
     Channel,
     BeforeValidator(_channel),
-    Field(description="`none` finds and reports, and writes on no ticket."),
+    Field(description="`none` finds and reports, and writes nothing on tickets."),
 ]
 Quiet = Annotated[
     QuietHours | None,
-    Field(description="When no new comment is written; it is held until they end. Null is never."),
+    Field(description="When no new comment is written; it is held until they end. Null: no quiet hours."),
 ]
 Escalation = Annotated[
     list[dict[str, Any]],
@@ -119,16 +119,16 @@ class CheckSetting(_Document):
 
 
 class Exempt(_Document):
-    """Epics nobody need link. Names are compared in any case and may be globs; finished epics always are."""
+    """Epics that need no link. Names are compared in any case and may be globs; finished epics need none."""
 
     labels: ShortTexts = Field(default=[], description="Labels, or globs of labels.", examples=[["ktlo"]])
     types: ShortTexts = Field(default=[], description="The tracker's names of types.")
-    status_categories: list[StatusCategory] = Field(default=[], description="`done` always is.")
+    status_categories: list[StatusCategory] = Field(default=[], description="`done` is always exempt.")
     projects: ShortTexts = Field(default=[], description="Project keys or owner/repository.")
 
 
 def _every_check(value: dict[CheckName, CheckSetting]) -> dict[CheckName, CheckSetting]:
-    # So that whoever reads the policy sees all of it.
+    # So that a reader of the policy sees every check.
     return {name: value.get(name, CheckSetting()) for name in CHECKS}
 
 
@@ -137,18 +137,20 @@ EveryCheck = Annotated[Checks, AfterValidator(_every_check)]
 
 
 class Scope(_Document):
-    """What is different in one source, one project, or one project of one source.
+    """What differs in one source, one project, or one project of one source.
 
-    A member left out is as at the top. Without `source` and `project` it fits everything.
+    A member left out is as at the top level. Without `source` and `project` the scope fits every project.
     """
 
     source: ShortText | MISSING = Field(default=MISSING, description="Only epics of this source.")
     project: ShortText | MISSING = Field(default=MISSING, description="Only epics of this project.")
     grace: Grace | MISSING = MISSING
     since: Since | MISSING = MISSING
-    checks: Checks | MISSING = Field(default=MISSING, description="Each check named here, by its name.")
+    checks: Checks | MISSING = Field(
+        default=MISSING, description="The settings of the checks named here, by check."
+    )
     exempt: Exempt | MISSING = Field(
-        default=MISSING, description="Epics nobody need link here, in the place of the top's."
+        default=MISSING, description="Epics that need no link here; it replaces that of the top level."
     )
     quiet_hours: Quiet | MISSING = MISSING
     channel: ChannelField | MISSING = MISSING
@@ -160,7 +162,7 @@ class Scope(_Document):
 
 
 class Policy(_Document):
-    """Which checks run, where, and what comes of them. The first scope that fits overrides the top."""
+    """Which checks run, where, and with what effect. The first scope that fits overrides the top level."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -178,25 +180,28 @@ class Policy(_Document):
 
     grace: Grace = "P5D"
     since: Since = "connected"
-    checks: EveryCheck = Field(default={}, validate_default=True, description="Each check, by its name.")
-    exempt: Exempt = Field(default=Exempt(), description="Epics nobody need link.")
+    checks: EveryCheck = Field(
+        default={}, validate_default=True, description="The settings of every check, by check."
+    )
+    exempt: Exempt = Field(default=Exempt(), description="Epics that need no link.")
     quiet_hours: Quiet = None
     channel: ChannelField = "comment"
     escalation: Escalation = []
     scopes: Annotated[
         list[Scope],
         Field(
-            max_length=500, description="What is different in a source or project; the first that fits holds."
+            max_length=500,
+            description="What differs in a source or project; the first scope that fits is used.",
         ),
     ] = []
 
 
-# --- what holds for one project ----------------------------------------------------------------
+# --- the effective policy of one project -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class CheckPolicy:
-    """`grace` is the check's own, else the policy's."""
+    """The setting of one check in one project. `grace` is the check's own, else the policy's."""
 
     on: bool
     severity: Severity
@@ -205,8 +210,8 @@ class CheckPolicy:
 
 @dataclass(frozen=True, slots=True)
 class EffectivePolicy:
-    """The policy of one project. `since_moment` is a date's first moment, UTC, and None where `since`
-    is no date. `scope` is the position of the scope that fitted."""
+    """The policy of one project. `since_moment` is the first moment of the date `since`, UTC; None where
+    `since` is no date. `scope` is the position of the scope that fits, None where no scope does."""
 
     grace: Duration
     since: Literal["connected"] | date | None
@@ -222,7 +227,7 @@ class EffectivePolicy:
 
 
 def effective(policy: Policy, source: str, project: str) -> EffectivePolicy:
-    """What holds for `project` of `source`. Work for each project, not for each epic."""
+    """The policy of `project` of `source`. Costly: callers compute it once a project, not once an epic."""
     position, scope = next(
         ((index, scope) for index, scope in enumerate(policy.scopes) if scope.fits(source, project)),
         (None, Scope()),
@@ -256,14 +261,14 @@ def grace_for(policy: EffectivePolicy, check: str) -> Duration:
 
 
 def is_since(policy: EffectivePolicy, created_at: datetime, connected_at: datetime) -> bool:
-    """Whether an epic is young enough for a notice: created at or after `since`, which may be its
-    source's creation here."""
+    """Whether an epic is young enough for a notice: created in the tracker at or after `since`; for
+    `connected` at or after `connected_at`, the creation of its source in Northing."""
     floor = connected_at if policy.since == "connected" else policy.since_moment
     return floor is None or created_at >= floor
 
 
 def exemption(policy: EffectivePolicy, epic: Epic) -> str | None:
-    """Why the epic need not be linked, in words; None where it must."""
+    """Why the epic needs no link, in words; None where it needs one."""
     if epic.status_category == "done":
         return "finished"
     if epic.status_category in policy.status_categories:

@@ -1,4 +1,4 @@
-"""Grace and deadlines: working days, and until when a waiver or snooze holds. Pure; all times UTC."""
+"""Grace and deadlines: working days, and when a waiver or snooze ends. Pure; all times UTC."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Working days (Monday to Friday, UTC), then a plain span of time."""
+    """A number of working days (Monday to Friday, UTC), followed by a plain span of time."""
 
     working_days: int = 0
     span: timedelta = timedelta(0)
@@ -34,10 +34,10 @@ class Duration:
 
 
 def parse_duration(text: str) -> Duration:
-    """Read an ISO 8601 duration. Raises `ValueError` with the way out.
+    """Read an ISO 8601 duration. Raises `ValueError` that says what to write instead.
 
-    A week is five working days, a day a working day, and the time part plain time: `P1D` is not
-    `PT24H`, which is why the package isodate, for which they are the same, does not read it.
+    A week is five working days, a day is one working day, and the time part is plain time. So `P1D`
+    is not `PT24H`; the package isodate treats them as the same and cannot be used here.
     """
     numbers = _numbers(text)
     days = 5 * numbers.pop("weeks", 0) + numbers.pop("days", 0)
@@ -47,14 +47,14 @@ def parse_duration(text: str) -> Duration:
 
 
 def parse_span(text: str) -> timedelta:
-    """Read an ISO 8601 duration as plain time: here P1D is PT24H. Raises `ValueError` with the way out."""
+    """Read an ISO 8601 duration as plain time: `P1D` is `PT24H`. Raises as `parse_duration` does."""
     span = timedelta(**_numbers(text))
     _check_length(span)
     return span
 
 
 def _numbers(text: str) -> dict[str, int]:
-    """Of each unit that is named, in lower case and plural, how many."""
+    """The number of each unit that is given: `weeks`, `days`, `hours`, `minutes`, `seconds`."""
     parts = _DURATION.fullmatch(text) if len(text) <= 40 else None
     numbers = (
         {}
@@ -74,7 +74,7 @@ def _check_length(span: timedelta) -> None:
 
 
 def add_grace(start: datetime, grace: Duration) -> datetime:
-    """The moment a grace that starts at `start` is over.
+    """The end, in UTC, of a grace that starts at `start`.
 
     P5D from Friday 15:00 ends the next Friday 15:00. Working days that start on a weekend are
     counted from Monday 00:00; a span alone is plain time on any day.
@@ -100,9 +100,10 @@ def end_of_day(day: date) -> datetime:
 
 
 def parse_until(value: str | date | datetime, now: datetime) -> datetime:
-    """The exclusive end of a waiver or snooze; a date means the end of that day.
+    """The exclusive end of a waiver or snooze, UTC; a date means the end of that day.
 
-    Raises `ValueError`, with the way out, for what is past or more than 366 days ahead.
+    Raises `ValueError`, which says what to give instead, for what is unreadable, past, without a time zone or
+    more than 366 days ahead.
     """
     until = _parse_moment(value) if isinstance(value, str) else value
     if isinstance(until, datetime):

@@ -1,4 +1,4 @@
-"""Quiet hours: when no new comment is written, and the moment that ends. Pure; moments in and out are UTC."""
+"""Quiet hours: when no new comment is written, and when that ends. Pure; moments in and out are UTC."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _zone(value: str) -> str:
 
 
 def _each_once(days: list[Weekday]) -> list[Weekday]:
-    """In the order of the week, so that the same days are the same policy."""
+    """The days once each in the order of the week, so that the same days make equal policies."""
     return [day for day in WEEKDAYS if day in days]
 
 
@@ -56,7 +56,7 @@ TimeOfDay = Annotated[
 class QuietHours(BaseModel):
     """When no new comment is written: every day from one time of day to another, and whole days.
 
-    `from` later than `to` means overnight. Edits of comments that stand are not held back.
+    `from` later than `to` means overnight. Edits of existing comments do not wait.
     """
 
     model_config = ConfigDict(
@@ -69,22 +69,23 @@ class QuietHours(BaseModel):
     )
 
     from_: TimeOfDay | None = Field(
-        default=None, alias="from", description="Local time of day they begin; null for whole days only."
+        default=None,
+        alias="from",
+        description="Local time of day at which they begin; null for whole days only.",
     )
     to: TimeOfDay | None = Field(
-        default=None, description="Local time of day they end, the next day where it is earlier than `from`."
+        default=None,
+        description="Local time of day at which they end, on the next day where it is earlier than `from`.",
     )
     days: Annotated[
         list[Weekday],
         AfterValidator(_each_once),
-        Field(max_length=20, description="Days that are quiet whole."),
+        Field(max_length=20, description="Days that are quiet all day."),
     ] = []
     zone: Annotated[
         str,
         AfterValidator(_zone),
-        Field(
-            description="IANA name of the time zone the times and days are of.", examples=["Europe/Berlin"]
-        ),
+        Field(description="IANA name of the time zone of the times and days.", examples=["Europe/Berlin"]),
     ] = "UTC"
 
     @model_validator(mode="before")
@@ -107,10 +108,10 @@ class QuietHours(BaseModel):
         return self
 
     def end(self, now: datetime) -> datetime | None:
-        """When the quiet time of `now` is over, whatever follows on it counted in; None when it is not quiet.
+        """The end of the quiet time at `now`, with quiet time that follows without a gap; None outside it.
 
-        On the day the clocks change a time of day that comes twice begins at its first and ends at its
-        second, and one that is skipped is the moment of the change.
+        On the day the clocks change, a time of day that occurs twice begins at its first occurrence and ends
+        at its second; a time of day that is skipped means the moment of the change.
         """
         moment = now
         while (later := self._end_at(moment)) is not None:
@@ -138,7 +139,7 @@ class QuietHours(BaseModel):
 
 
 def _first_moment(day: date, at: time, zone: ZoneInfo) -> datetime:
-    """The moment clocks first show, or skip, this time of day."""
+    """The moment at which the clocks first show, or skip, this time of day."""
     return _moment(datetime.combine(day, at, zone))
 
 
@@ -150,9 +151,10 @@ def _moment(local: datetime) -> datetime:
     moment = local.astimezone(UTC)
     if moment.astimezone(local.tzinfo).replace(tzinfo=None) == local.replace(tzinfo=None):
         return moment
-    # Skipped: read with the offset of before it lies behind the change, with that of after ahead of it.
+    # The clocks skip this time: with the offset before the change it lies after the change (`late`), with the
+    # offset after the change before it (`early`). Search the minutes between for the change.
     late, early = (local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
     offset = late.astimezone(local.tzinfo).utcoffset()
     minutes = range(1, (late - early) // _MINUTE + 1)
-    passed = [(early + n * _MINUTE).astimezone(local.tzinfo).utcoffset() == offset for n in minutes]
-    return early + (bisect_left(passed, True) + 1) * _MINUTE
+    changed = [(early + n * _MINUTE).astimezone(local.tzinfo).utcoffset() == offset for n in minutes]
+    return early + (bisect_left(changed, True) + 1) * _MINUTE

@@ -1,7 +1,7 @@
-"""The condition of a rule: its JSON form read once into a tree that judges epics and speaks for itself.
+"""The condition of a rule: its JSON form, read once into a tree that tests epics and explains the result.
 
-Values are compared whole and in any case, and may be globs (`*`, `?`). A title is searched with RE2.
-Within one test any value matches; `all` of nothing is true, `any` of nothing is false.
+Values are compared whole and without regard to case, and may be globs (`*`, `?`). A title is searched
+with RE2. One matching value is enough for a test; an empty `all` is true, an empty `any` is false.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VALUES = 1_000
 
 
 class BadCondition(ValueError):
-    """`path` leads to the part at fault (`when.all[2].title`), `message` says the way out."""
+    """`path` is the part with the error (`when.all[2].title`), `message` says what to change."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}")
@@ -29,7 +29,7 @@ class BadCondition(ValueError):
 
 
 class Condition(ABC):
-    """One node of the tree, judged for an epic of the source named `source`."""
+    """One node of the tree. Its methods take an epic and the name of the epic's source."""
 
     children: tuple[Condition, ...] = ()
 
@@ -38,18 +38,20 @@ class Condition(ABC):
 
     @abstractmethod
     def words(self) -> str:
-        """What is asked for: `project is SHOP and label matches growth*`."""
+        """The condition in words: `project is SHOP and label matches growth*`."""
 
     @abstractmethod
     def explain(self, source: str, epic: Epic) -> str:
-        """What decided for or against the epic: `project is CORE, not SHOP`."""
+        """Why it matches the epic or not: `project is CORE, not SHOP`."""
 
 
-# --- what a test looks at ---------------------------------------------------------------------
+# --- the single tests -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
+    """A kind of value that epics have: its noun (singular, plural), and its values from source and epic."""
+
     one: str
     many: str
     of: Callable[[str, Epic], tuple[str, ...]]
@@ -72,7 +74,7 @@ ATTRIBUTES: dict[str, Attribute] = {
 
 
 class ValueTest(Condition):
-    """`{"label": ["growth*"]}`: one of the epic's values of this kind fits one of these."""
+    """`{"label": ["growth*"]}`: one of the epic's values of this kind matches one of these."""
 
     __slots__ = ("attribute", "kind", "patterns")
 
@@ -113,7 +115,7 @@ class FieldTest(Condition):
 
 
 class TitleTest(Condition):
-    """`{"title": "(?i)checkout"}`: RE2, found anywhere in the title, minding case unless told."""
+    """`{"title": "(?i)checkout"}`: RE2, found anywhere in the title; case matters unless `(?i)` is given."""
 
     __slots__ = ("search",)
 
@@ -131,13 +133,13 @@ class TitleTest(Condition):
         return f"title “{shown([epic.title])}” {verb} {shown([self.search.text])}"
 
 
-# --- how tests are put together ---------------------------------------------------------------
+# --- combinations of tests --------------------------------------------------------------------
 
 
 class _Group(Condition):
     joint: ClassVar[str]
     of_nothing: ClassVar[str]
-    # The verdict that one child alone can bring about.
+    # The result of the group that one child alone decides.
     decided_by_one: ClassVar[bool]
 
     def __init__(self, children: Sequence[Condition]) -> None:
@@ -157,7 +159,7 @@ class _Group(Condition):
         deciding = [child for child in self.children if child.matches(source, epic) is one]
         if deciding and one:
             return deciding[0].explain(source, epic)
-        # Every fault is worth telling, and all that together makes it hold.
+        # A false `all` names every child that is false; otherwise all children decide together.
         explained = [child.explain(source, epic) for child in deciding or self.children]
         more = f"; and {len(explained) - 5} more" if len(explained) > 5 else ""
         return ("; " if deciding or one else " and ").join(explained[:5]) + more
@@ -197,27 +199,27 @@ class Not(Condition):
 
 
 def walk_tests(condition: Condition) -> Iterator[Condition]:
-    """The node and all below it."""
+    """The node and all nodes below it."""
     yield condition
     for child in condition.children:
         yield from walk_tests(child)
 
 
 def fields(condition: Condition) -> set[str]:
-    """The custom fields the condition looks at, which the source's `epics.fields` must list."""
+    """The custom fields that the condition reads; the source's `epics.fields` must list them."""
     return {node.name for node in walk_tests(condition) if isinstance(node, FieldTest)}
 
 
-# --- reading ----------------------------------------------------------------------------------
+# --- parsing ----------------------------------------------------------------------------------
 
 _KNOWN = (*ATTRIBUTES, "title", "field", "all", "any", "not")
 _FORM = 'one object with one key, such as {"project": ["SHOP"]} or {"all": [...]}'
 
 
 def parse_condition(when: object) -> Condition:
-    """Read a rule's `when` as it stands in JSON. Raises `BadCondition`.
+    """Read a rule's `when` from its JSON value. Raises `BadCondition`.
 
-    At most 8 of `all`, `any` and `not` inside one another and 100 tests; an empty `all` or `any`
+    At most 8 of `all`, `any` and `not` may be nested, and at most 100 tests given; an empty `all` or `any`
     counts as a test. A list holds 1 to 1,000 values of at most 500 characters.
     """
     return _Parser().node(when, "when", 0)
@@ -276,7 +278,7 @@ def _word(value: object, path: str) -> str:
     if len(value) > LENGTH:
         raise BadCondition(path, f"has {len(value)} characters; at most {LENGTH} are possible.")
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise BadCondition(path, "holds a character that no ticket can hold; take it out.")
+        raise BadCondition(path, "contains a character that no ticket can contain; remove it.")
     return value
 
 
@@ -299,7 +301,7 @@ def _title(inner: object, path: str) -> Condition:
     except RegexError as error:
         raise BadCondition(
             path,
-            f"RE2 does not take this regular expression ({regex_message(error)}); it has no look-around.",
+            f"RE2 does not accept this regular expression ({regex_message(error)}); it has no look-around.",
         ) from None
 
 

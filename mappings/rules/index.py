@@ -1,7 +1,7 @@
-"""Many rules over many epics: which rule speaks first, found without asking each one.
+"""Many rules over many epics: the first rule that matches an epic, found without testing every rule.
 
-Every rule is filed under something an epic must have for the rule to match: one of a few values
-of one kind, or an expression in its title. An epic asks only the rules filed under what it has.
+Every rule is indexed by something that an epic must have for the rule to match: one of a few values
+of one kind, or an expression in its title. An epic is tested only by the rules indexed by what it has.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mappings.rules.patterns import Glob, SearchSet, fold, is_glob
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An enabled rule. The lowest `priority` speaks first, then the lowest `id`."""
+    """An enabled rule. The lowest `priority` is tested first, then the lowest `id`."""
 
     id: int
     name: str
@@ -35,14 +35,14 @@ class Rule:
     priority: int = 0
 
 
-# What an epic may have: a kind (`field:` and a name for a custom field) and a pattern, folded
-# unless it is an expression.
+# Something that an epic may have: a kind (for a custom field `field:` and its name), and a pattern. The
+# pattern is folded, unless it is an expression for the title.
 _Trait = tuple[str, str]
 _Traits = frozenset[_Trait]
 
 
 def _traits(test: Condition) -> _Traits | None:
-    """The traits of which a test asks for at least one."""
+    """The traits of which an epic needs at least one to pass; None where the node is no single test."""
     if isinstance(test, ValueTest):
         return frozenset((test.kind, fold(text)) for text in test.patterns.texts)
     if isinstance(test, FieldTest):
@@ -53,19 +53,19 @@ def _traits(test: Condition) -> _Traits | None:
 
 
 class _TraitIndex:
-    """Chooses for each rule the traits that the fewest other rules share."""
+    """Chooses for each rule the traits that are the cheapest to index it by."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = len(rules)
-        self._users = Counter(
+        self._uses = Counter(
             trait for rule in rules for node in walk_tests(rule.condition) for trait in _traits(node) or ()
         )
 
     def _cost(self, traits: _Traits) -> float:
-        # A glob fits more epics than a word does, and an expression is looked for in every title.
+        # A glob matches more epics than a word does, and an expression is searched for in every title.
         cost = 0.0
         for kind, text in traits:
-            cost += self._users[kind, text]
+            cost += self._uses[kind, text]
             if kind == "title":
                 cost += 0.2 * self._rules
             elif is_glob(text):
@@ -73,7 +73,7 @@ class _TraitIndex:
         return cost
 
     def traits(self, condition: Condition) -> _Traits | None:
-        """Traits of which every epic that matches has at least one; None where there are none such."""
+        """Traits of which every matching epic has at least one; None where no such traits exist."""
         own = _traits(condition)
         if own is not None:
             return own
@@ -87,17 +87,17 @@ class _TraitIndex:
 
 
 class _TraitBucket:
-    """The rules filed under values of one kind, by position in the book."""
+    """The rules indexed by values of one kind, as positions in `RuleIndex.rules`."""
 
-    _REMEMBERED = 20_000
+    _MOST_CACHED = 20_000
 
-    def __init__(self, filed: dict[str, list[int]]) -> None:
-        self._words = {text: positions for text, positions in filed.items() if not is_glob(text)}
-        self._globs = [(Glob(text), positions) for text, positions in filed.items() if is_glob(text)]
-        self._seen: dict[str, frozenset[int]] = {}
+    def __init__(self, indexed: dict[str, list[int]]) -> None:
+        self._words = {text: positions for text, positions in indexed.items() if not is_glob(text)}
+        self._globs = [(Glob(text), positions) for text, positions in indexed.items() if is_glob(text)]
+        self._cached: dict[str, frozenset[int]] = {}
 
     def under(self, value: str) -> frozenset[int]:
-        known = self._seen.get(value)
+        known = self._cached.get(value)
         if known is not None:
             return known
         folded = fold(value)
@@ -105,19 +105,19 @@ class _TraitBucket:
         for glob, positions in self._globs:
             if glob.matches(folded):
                 found.update(positions)
-        if len(self._seen) >= self._REMEMBERED:
-            self._seen.clear()
+        if len(self._cached) >= self._MOST_CACHED:
+            self._cached.clear()
         if len(value) <= 256:
-            self._seen[value] = frozenset(found)
+            self._cached[value] = frozenset(found)
         return frozenset(found)
 
 
 class _TitleBucket:
-    """The rules filed under expressions, by position in the book."""
+    """The rules indexed by expressions, as positions in `RuleIndex.rules`."""
 
-    def __init__(self, filed: dict[str, list[int]]) -> None:
-        self._set = SearchSet(list(filed))
-        self._positions = list(filed.values())
+    def __init__(self, indexed: dict[str, list[int]]) -> None:
+        self._set = SearchSet(list(indexed))
+        self._positions = list(indexed.values())
 
     def under(self, title: str) -> frozenset[int]:
         found = self._set.possible(title)
@@ -125,35 +125,35 @@ class _TitleBucket:
 
 
 class RuleIndex:
-    """The enabled rules at one moment, made once and asked for many epics."""
+    """The enabled rules at one moment, built once and used for many epics."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules: tuple[Rule, ...] = tuple(sorted(rules, key=lambda rule: (rule.priority, rule.id)))
         trait_index = _TraitIndex(self.rules)
-        filed: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        unfiled: list[int] = []
+        indexed: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        unindexed: list[int] = []
         for position, rule in enumerate(self.rules):
             traits = trait_index.traits(rule.condition)
             if traits is None:
-                unfiled.append(position)
+                unindexed.append(position)
                 continue
             for kind, text in traits:
-                filed[kind][text].append(position)
-        titles = filed.pop("title", None)
+                indexed[kind][text].append(position)
+        titles = indexed.pop("title", None)
         self._titles = _TitleBucket(titles) if titles else None
         self._buckets = [
-            (ATTRIBUTES[kind].of, _TraitBucket(by)) for kind, by in filed.items() if kind in ATTRIBUTES
+            (ATTRIBUTES[kind].of, _TraitBucket(by)) for kind, by in indexed.items() if kind in ATTRIBUTES
         ]
         self._fields = [
             (kind.removeprefix("field:"), _TraitBucket(by))
-            for kind, by in filed.items()
+            for kind, by in indexed.items()
             if kind not in ATTRIBUTES
         ]
-        self._unfiled = frozenset(unfiled)
+        self._unindexed = frozenset(unindexed)
         self._why: dict[int, str] = {}
 
     def _possible(self, source: str, epic: Epic) -> list[int]:
-        found = [self._unfiled] if self._unfiled else []
+        found = [self._unindexed] if self._unindexed else []
         for values_of, bucket in self._buckets:
             found.extend(map(bucket.under, values_of(source, epic)))
         for name, bucket in self._fields:
@@ -170,13 +170,13 @@ class RuleIndex:
         return None
 
     def why(self, rule: Rule) -> str:
-        """What a link of the rule says of its origin; the same for every epic."""
+        """The `why` of a link that the rule makes; the same for every epic."""
         if rule.id not in self._why:
             self._why[rule.id] = f"rule {rule.name!r} matches: {rule.condition.words()}"
         return self._why[rule.id]
 
     def explain(self, source: str, epic: Epic) -> list[tuple[Rule, bool, str]]:
-        """Every rule in the order it is asked, whether it matches, and what decided that."""
+        """Every rule in the order of the tests, whether it matches, and why."""
         return [
             (rule, rule.condition.matches(source, epic), rule.condition.explain(source, epic))
             for rule in self.rules

@@ -1,7 +1,7 @@
-"""How a rule or a policy compares words: any case, globs over the whole value, RE2 searched in a title.
+"""How a rule or a policy compares words: without regard to case, globs over the whole value, RE2 in a title.
 
-All of it runs in time linear in the text. Patterns come from people who may mean harm and texts from
-anybody with a tracker account, so Python's own backtracking `re` never sees either.
+All of it takes time linear in the text. Patterns and texts may be hostile (every person with a tracker
+account can write texts), so Python's own backtracking `re` never runs such a pattern.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import re2
 
-# Of an expression and of a value it is compared with.
+# In characters, of an expression or of a value in a rule or policy.
 LENGTH = 500
-# Ample for 500 characters, and a bound where a rule book holds hundreds. The set holds many at once.
+# In bytes. The first is ample for 500 characters, and limits hundreds of expressions; one set holds many.
 _REGEX_MEMORY = 1 << 20
 _SET_MEMORY = 64 << 20
 
@@ -30,7 +30,7 @@ def _options(memory: int) -> Any:
 
 
 def _encode(text: str) -> bytes:
-    # A tracker can send half of a surrogate pair, which UTF-8 has no bytes for.
+    # A tracker can send half of a surrogate pair, which UTF-8 cannot encode.
     return text.encode("utf-8", "replace")
 
 
@@ -46,36 +46,36 @@ def _fold(value: str) -> str:
     return value.lower() if value.isascii() else "".join(map(_fold_character, value))
 
 
-_fold_again = lru_cache(maxsize=65_536)(_fold)
+_cached_fold = lru_cache(maxsize=65_536)(_fold)
 
 
 def fold(value: str) -> str:
-    """`value` without regard to case. The length stays, so that a `?` stands for one character as written."""
-    return _fold_again(value) if len(value) <= 256 else _fold(value)
+    """`value` without regard to case. The length is kept, so that `?` matches one character as written."""
+    return _cached_fold(value) if len(value) <= 256 else _fold(value)
 
 
 def shown(values: Sequence[str]) -> str:
-    """Values in a sentence. They come from trackers: one line each, and no more than a person reads."""
+    """Values from a tracker in a sentence: at most five, each as one line of at most 60 characters."""
     lines = [" ".join(value.split()) for value in values[:5]]
     text = ", ".join(line if len(line) <= 60 else f"{line[:60]}…" for line in lines)
     return f"{text} and {len(values) - 5} more" if len(values) > 5 else text
 
 
 class Glob:
-    """`*` stands for any text, `?` for one character; nothing else is special, there is no escape."""
+    """`*` matches any text, `?` one character; no other character is special, and there is no escape."""
 
     __slots__ = ("matches", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        # Takes a value that `fold` has been over.
+        # Takes a value that the caller has passed through `fold`.
         self.matches = _matcher(fold(text))
 
 
 def _matcher(glob: str) -> Callable[[str], bool]:
     core = glob.strip("*")
     if not is_glob(core):
-        # Nearly all globs there are, and ten times as fast without an expression.
+        # Nearly all globs are of this kind, and plain string methods are ten times as fast as an expression.
         starts, ends = glob.startswith("*"), glob.endswith("*")
         if starts and ends:
             return lambda value: core in value
@@ -96,7 +96,7 @@ def is_glob(text: str) -> bool:
 
 
 class Patterns:
-    """A list of words and globs; a value fits when any of them does."""
+    """A list of words and globs; a value matches when it matches one of them."""
 
     __slots__ = ("_words", "globs", "texts")
 
@@ -116,7 +116,7 @@ class Patterns:
         return folded in self._words or any(glob.matches(folded) for glob in self.globs)
 
     def fitting(self, value: str) -> str | None:
-        """The pattern, as written, that `value` fits."""
+        """The pattern, as written, that `value` matches; None where no pattern does."""
         folded = fold(value)
         if folded in self._words:
             return next(text for text in self.texts if fold(text) == folded)
@@ -126,11 +126,11 @@ class Patterns:
         return f"one of {shown(self.texts)}" if len(self.texts) > 1 else shown(self.texts)
 
     def asked_of(self, noun: str) -> str:
-        """`label matches growth*`."""
+        """The test in words: `label matches growth*`."""
         return f"{noun} {'matches' if self.globs else 'is'} {self._asked()}"
 
     def comparison(self, noun: str, nouns: str, values: Sequence[str]) -> str:
-        """What decided: `label growth-1 matches growth*`, `project is CORE, not SHOP`."""
+        """The result in words: `label growth-1 matches growth*`, `project is CORE, not SHOP`."""
         for value in values:
             pattern = self.fitting(value)
             if pattern is not None:
@@ -147,9 +147,9 @@ class Patterns:
 
 
 class Search:
-    """An RE2 expression, looked for anywhere in a text; it minds case unless it says `(?i)`.
+    """An RE2 expression, searched for anywhere in a text; case matters unless it contains `(?i)`.
 
-    Raises `RegexError` for what RE2 does not take: https://github.com/google/re2/wiki/Syntax.
+    Raises `RegexError` for what RE2 does not accept: https://github.com/google/re2/wiki/Syntax.
     """
 
     __slots__ = ("_regex", "text")
@@ -169,7 +169,8 @@ class SearchSet:
         self._everything = frozenset(range(len(texts)))
         self._set: Any = None
         candidate = re2.Set.SearchSet(_options(_SET_MEMORY))
-        # An expression that is always found: a set that ran out of memory says "none", and would be believed.
+        # This expression always matches. A set that runs out of memory gives an empty result; without this
+        # expression `possible` would take that for the result that no expression matches.
         candidate.Add(b"")
         for text in texts:
             candidate.Add(_encode(text))
@@ -180,7 +181,7 @@ class SearchSet:
         self._set = candidate
 
     def possible(self, text: str) -> frozenset[int]:
-        """Positions of those found; all of them where the set is too large to tell."""
+        """The positions of the expressions found; all positions where the set needs too much memory."""
         if self._set is None:
             return self._everything
         found = self._set.Match(_encode(text))

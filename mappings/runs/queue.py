@@ -1,6 +1,7 @@
-"""Runs as a ledger of work: who may do what, and until when. A job only wakes us up.
+"""Runs as a queue of work: which worker may execute which run, and until when. A job only wakes a worker.
 
-A claim is taken by compare-and-set and ends by itself, so whoever dies holding one costs one lease.
+A claim is taken by compare-and-set and expires by itself: a worker that dies with one delays the run by at
+most one lease.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mappings.leases import AT_ONCE, RUN_LEASE, ClaimLost
 from mappings.tables import READING_MODES, UNFINISHED_STATES, RunRow, SourceRow
 
-# --- runs -----------------------------------------------------------------------------------
-
 
 async def open_run(
     session: AsyncSession,
@@ -26,12 +25,13 @@ async def open_run(
     afresh: bool = False,
     due_at: datetime = AT_ONCE,
 ) -> RunRow:
-    """A queued run, or the one queued or under way that does as much.
+    """Open a queued run, or return the queued or unfinished run that already covers it.
 
-    A full run under way does not where somebody has changed the source since it began, or with `afresh`.
+    An unfinished full run does not cover a new one if a person changed the source after it began, or with
+    `afresh`.
     """
     if mode in READING_MODES:
-        # The source's row is the gate: two callers at once must not both find nothing.
+        # The source's row is locked first: otherwise two callers at the same time could both find no run.
         locked = select(SourceRow.version, SourceRow.updated_at).where(SourceRow.id == source_id)
         version, changed_at = (await session.execute(locked.with_for_update(key_share=True))).one()
         reading_runs = await session.scalars(
@@ -42,7 +42,7 @@ async def open_run(
                 RunRow.state.in_(("queued", *UNFINISHED_STATES)),
             )
             .order_by(RunRow.id)
-            # Who is claiming one now is waited for: a run that reads already cannot become another.
+            # Waits for a worker that is claiming one now: the mode of a run that already reads cannot change.
             .with_for_update()
         )
         for run in reading_runs:
@@ -68,7 +68,7 @@ def _claimable(now: datetime) -> Any:
 
 
 async def claim_run(session: AsyncSession, run_id: int, worker: str, now: datetime) -> RunRow | None:
-    """Take a run that is due and nobody's, else None. A reading run waits for the one before it."""
+    """Claim a due and unclaimed run, else None. A reading run waits for the unfinished one of its source."""
     other = (
         select(RunRow.id)
         .where(RunRow.source_id == select(RunRow.source_id).where(RunRow.id == run_id).scalar_subquery())
@@ -101,21 +101,21 @@ _RENEW_LEASE = text(
 
 
 async def renew_lease(session: AsyncSession, run: RunRow, worker: str, now: datetime, **counts: int) -> None:
-    """A sign of life with the counts to add, in the transaction of the work itself. Raises `ClaimLost`."""
+    """Renew the lease and add to the run's counts, in the transaction of the work. Raises `ClaimLost`."""
     parameters = {"run": run.id, "worker": worker, "until": now + RUN_LEASE}
-    kept = await session.execute(_RENEW_LEASE, {**_NO_COUNTS, **counts, **parameters})
-    if kept.one_or_none() is None:
+    renewed = await session.execute(_RENEW_LEASE, {**_NO_COUNTS, **counts, **parameters})
+    if renewed.one_or_none() is None:
         raise ClaimLost(f"run {run.id} was taken over")
 
 
 async def close_run(
     session: AsyncSession, run: RunRow, worker: str, state: str, now: datetime, error: dict[str, Any] | None
 ) -> None:
-    """The end of reading and judging. Raises `ClaimLost`."""
+    """End a run, after its reading and evaluation, in its final `state`. Raises `ClaimLost`."""
     ended: dict[str, Any] = {}
     if run.mode in READING_MODES:
         mode, tracker = await _lock_source(session, run)
-        # One that a change of address met on the way has the tracker it began with.
+        # If the source's address changed during the run, the run keeps the tracker that it began with.
         ended = {"notices_mode": mode, "tracker": func.coalesce(RunRow.tracker, tracker)}
     closed = await session.execute(
         update(RunRow)
@@ -128,8 +128,8 @@ async def close_run(
 
 
 async def _lock_source(session: AsyncSession, run: RunRow) -> tuple[str | None, str | None]:
-    """The mode and tracker of a run's source, which is locked before the run, as `open_run` locks them: what
-    the end of a run says of its source's health follows in the same transaction."""
+    """Lock a run's source and return its notices mode and tracker. The source is locked before the run, as in
+    `open_run`, because the same transaction then updates the source's health."""
     locked = select(SourceRow.notices["mode"].astext, SourceRow.tracker).where(SourceRow.id == run.source_id)
     row = (await session.execute(locked.with_for_update(key_share=True))).one_or_none()
     return (None, None) if row is None else (row[0], row[1])
@@ -138,9 +138,10 @@ async def _lock_source(session: AsyncSession, run: RunRow) -> tuple[str | None, 
 async def postpone_run(
     session: AsyncSession, run: RunRow, worker: str, until: datetime, error: dict[str, Any]
 ) -> None:
-    """Not before `until`, by whoever is woken then. Raises `ClaimLost`."""
+    """Release a run so that it continues at `until`, on any worker, with `error` as the reason. Raises
+    `ClaimLost`."""
     await _lock_source(session, run)
-    waits = await session.execute(
+    postponed = await session.execute(
         update(RunRow)
         .where(RunRow.id == run.id, RunRow.claimed_by == worker)
         .values(
@@ -153,19 +154,19 @@ async def postpone_run(
         )
         .returning(RunRow.id)
     )
-    if waits.one_or_none() is None:
+    if postponed.one_or_none() is None:
         raise ClaimLost(f"run {run.id} was taken over")
 
 
 async def mark_stalled(session: AsyncSession, now: datetime) -> None:
-    """Runs with no sign of life: say so. Whoever is woken takes them up where they stopped."""
+    """Mark running runs with an expired lease as stalled. The next worker continues where they stopped."""
     await session.execute(
         update(RunRow).where(RunRow.state == "running", RunRow.claimed_until <= now).values(state="stalled")
     )
 
 
 async def next_reading_run(session: AsyncSession, source_id: int) -> int | None:
-    """The reading run that waits for another of its source to end."""
+    """The id of the queued reading run of a source, which waits until an unfinished one ends."""
     queued = RunRow.mode.in_(READING_MODES), RunRow.state == "queued"
     return (
         await session.scalars(select(RunRow.id).where(RunRow.source_id == source_id, *queued))
@@ -173,7 +174,7 @@ async def next_reading_run(session: AsyncSession, source_id: int) -> int | None:
 
 
 async def resume_waiting_runs(session: AsyncSession, source_id: int, now: datetime) -> None:
-    """Other credentials have limits of their own: what waits for the old ones' goes on at the next sweep."""
+    """Make a source's waiting runs due at `now`: new credentials have rate limits of their own."""
     waiting = update(RunRow).where(
         RunRow.source_id == source_id, RunRow.state == "waiting", RunRow.due_at > now
     )
@@ -181,6 +182,6 @@ async def resume_waiting_runs(session: AsyncSession, source_id: int, now: dateti
 
 
 async def due_runs(session: AsyncSession, now: datetime) -> list[tuple[int, str]]:
-    """Each with its mode."""
+    """The ids of the due and unclaimed runs, each with its mode."""
     rows = await session.execute(select(RunRow.id, RunRow.mode).where(_claimable(now)).order_by(RunRow.id))
     return [(run_id, mode) for run_id, mode in rows]

@@ -1,4 +1,4 @@
-"""Time as a change like any other: judge runs for the epics whose moment has come."""
+"""Evaluations that are due by time alone: opens `evaluate` runs for epics whose `evaluate_at` has come."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from mappings.tables import (
     SourceRow,
 )
 
-# A judge run shows itself at every slice; one that has not for so long is dead, or as good as.
+# An `evaluate` run renews its lease at every slice; one that has not for so long counts as dead.
 SIGN_OF_LIFE = timedelta(seconds=30)
-# One that broke down would break down again: not every sweep is to try.
+# A failed run would probably fail again, so the sweep does not retry it every time.
 AFTER_A_BREAKDOWN = timedelta(minutes=15)
 
 
 async def open_runs(session: AsyncSession, now: datetime) -> None:
-    """A queued judge run for each source with an epic to be judged by `now`, where none is to do it already.
+    """Open an `evaluate` run for each source with an epic due by `now`, unless a run already covers it.
 
-    However many ask at once, one run is made: who finds a source's row locked leaves it to the next
-    sweep. Reading runs are no matter here, for one may wait for hours.
+    However many callers there are at once, one run is made: a caller that finds a source's row locked skips
+    it until the next sweep. Reading runs do not count as cover, because one may wait for hours.
     """
     reading_sources = select(RunRow.source_id).where(
         RunRow.mode.in_(READING_MODES), RunRow.state.in_(UNFINISHED_STATES)
     )
     due = sources_due((await session.scalars(reading_sources)).all(), now)
-    # What runs there are is asked after the lock, or another's that was just opened might be missed.
+    # Runs are queried after the lock: before it, a run that another caller just opened could be missed.
     for source_id in (await session.scalars(due.with_for_update(skip_locked=True, key_share=True))).all():
         if not await _is_covered(session, source_id, now):
             await open_run(session, source_id, "evaluate", now)
 
 
 def sources_due(reading_sources: Collection[int], now: datetime) -> Select[int]:
-    """The sources with an epic to be judged by `now`, or with writes left behind: one probe of the index for
-    each, whatever its size.
+    """The sources with an epic due for evaluation by `now`, or with unreleased writes of an ended run: one
+    index probe for each source, whatever its size.
 
-    An epic that was never judged has no moment of its own: of the sources in `reading` it is left to the
-    run that has just read it, and will judge it with the others.
+    In the sources of `reading_sources` an epic that was never evaluated does not count: the run that has just
+    read it evaluates it with the others.
     """
     first = (
         select(EpicRow.evaluate_at)
@@ -66,8 +66,8 @@ def sources_due(reading_sources: Collection[int], now: datetime) -> Select[int]:
 
 
 def _has_unreleased_writes(now: datetime) -> ColumnElement[bool]:
-    """Whether a source has writes that no run will let go: their own has ended, or their project was stopped
-    and may be tried again."""
+    """Whether a source has unreleased writes that no run will release: their run has ended. New comments in a
+    paused project do not count."""
     return (
         exists()
         .where(
@@ -78,9 +78,9 @@ def _has_unreleased_writes(now: datetime) -> ColumnElement[bool]:
 
 
 async def _is_covered(session: AsyncSession, source_id: int, now: datetime) -> bool:
-    """Whether a judge run will take up what is due, or broke down over it a moment ago.
+    """Whether an `evaluate` run will evaluate what is due, or one failed within `AFTER_A_BREAKDOWN`.
 
-    One with `touch` looks at every epic before it judges any, which is too long to wait for.
+    A run with `rule_condition` does not count: it first checks every epic, which takes too long.
     """
     evaluate_runs = RunRow.source_id == source_id, RunRow.mode == "evaluate"
     alive = or_(RunRow.state == "queued", RunRow.claimed_until > now + RUN_LEASE - SIGN_OF_LIFE)

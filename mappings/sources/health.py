@@ -1,4 +1,4 @@
-"""How a source fares, in words with what to do. All that may be the matter is put together here."""
+"""The health of a source: every possible problem as a message, and what a person can do about it. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class HealthConcern:
-    """One thing that is the matter, or a word on what is not."""
+    """One problem with its severity and remedy, or a message without a problem (`ok`)."""
 
     state: HealthState
     message: str
@@ -27,12 +27,13 @@ class HealthConcern:
 
 @dataclass(frozen=True, slots=True)
 class HealthFacts:
-    """What is known of a source beside what its last run said. Moments are UTC.
+    """What is known of a source besides the result of its last run. Times are UTC.
 
-    `due_since`: the oldest work that nobody has taken. `webhooks_wait`: why, and until when. `stopped`:
-    projects in which nothing is written, each with the tracker's words. `guarded`: notices that wait for a
-    person, by run. `removals`: epics that a full run did not meet and that wait for a person, by run.
-    `clock_ahead`: seconds by which the tracker's clock is ahead of ours.
+    `due_since`: since when the oldest due work has no worker. `webhooks_wait`: why, and until when.
+    `paused_projects`: projects in which nothing is written, each with the tracker's message. `held_by_guard`:
+    the number of notices that wait for a person, by run. `removals`: the number of epics that a full run did
+    not meet and that wait for a person, by run. `clock_ahead`: seconds by which the tracker's clock is ahead
+    of ours.
     """
 
     has_worker: bool = True
@@ -49,7 +50,8 @@ class HealthFacts:
 
 @dataclass(frozen=True, slots=True)
 class HealthInput:
-    """A source: its name, whether it has a webhook secret, and when a signature was last refused."""
+    """A source: its name, whether it has a webhook secret, when a signature was last refused (UTC), and what
+    its last run reported."""
 
     name: str
     has_secret: bool
@@ -59,7 +61,7 @@ class HealthInput:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`state` is the worst of the concerns, `message` and `what_to_do` are theirs, the worst first."""
+    """`state` is the worst of the concerns; `message` and `what_to_do` join theirs, the worst first."""
 
     state: HealthState
     message: str
@@ -68,7 +70,7 @@ class Health:
 
 
 def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Health:
-    """What is the matter with a source at `now`, the worst first, and the way out of each."""
+    """The problems of a source at `now` (UTC), the worst first, each with what to do."""
     parts = (
         _no_worker(facts, now),
         source.last_run,
@@ -85,14 +87,14 @@ def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Hea
     found.sort(key=lambda concern: -ORDER.index(concern.state))
     worst = found[0].state
     if worst != "ok" and source.last_run.state == "ok":
-        found.remove(source.last_run)  # that all was read is no answer to what is the matter
+        found.remove(source.last_run)  # "everything was read" says nothing about the problem
     found = [concern for concern in found if concern.message]
     message, what_to_do = (one.message for one in found), (one.what_to_do for one in found)
     return Health(worst, _joined(message), _joined(what_to_do), tuple(found))
 
 
 def _joined(texts: Iterable[str]) -> str:
-    """Each once, in their order."""
+    """The non-empty texts, each once, in their order."""
     return " ".join(text for text in dict.fromkeys(texts) if text)
 
 
@@ -107,7 +109,7 @@ def _no_worker(facts: HealthFacts, now: datetime) -> HealthConcern | None:
 
 
 def _removals(facts: HealthFacts, last_run: HealthConcern) -> HealthConcern | None:
-    """Not where the last run says so itself, as it does until another run has read something."""
+    """Removals that wait for a person, unless the last run's own message says so, as it does at first."""
     paths = [(f"/api/v1/runs/{run}/accept-removals", count) for run, count in facts.removals]
     held = [(path, count) for path, count in paths if path not in last_run.what_to_do]
     if not held:
@@ -115,8 +117,8 @@ def _removals(facts: HealthFacts, last_run: HealthConcern) -> HealthConcern | No
     return HealthConcern(
         "degraded",
         f"Kept, though a full run did not find them any more: {_counted(held, 'epic')}.",
-        "See whether the account lost access or the scope is wrong, then sync in full. If they are to go, an "
-        f"admin says so with {_listed(f'POST {path}' for path, _ in held)}.",
+        "Check whether the account lost access or the scope is wrong, then sync in full. If they are to be "
+        f"removed, an admin allows it with {_listed(f'POST {path}' for path, _ in held)}.",
     )
 
 
@@ -126,9 +128,10 @@ def _paused_projects(facts: HealthFacts) -> HealthConcern | None:
     projects = _listed(project for project, _ in facts.paused_projects)
     return HealthConcern(
         "degraded",
-        f"Nothing is written in {projects}, where the tracker takes no comments: {facts.paused_projects[0][1]}",
-        "Mend what it names; Northing tries again a day after the last refusal, or at once when the source "
-        "is changed with PATCH.",
+        f"Nothing is written in {projects}, where the tracker takes no comments: "
+        f"{facts.paused_projects[0][1]}",
+        "Fix what the message names; Northing tries again a day after the last refusal, or at once when the "
+        "source is changed with PATCH.",
     )
 
 
@@ -138,9 +141,10 @@ def _held_by_guard(name: str, facts: HealthFacts) -> HealthConcern | None:
     runs = [f'{{"run": {run}}}' for run, _ in facts.held_by_guard if run is not None]
     return HealthConcern(
         "degraded",
-        f"Held by the guard until a person has looked at them: {_counted(facts.held_by_guard, 'new comment')}.",
+        "Held by the guard until a person has looked at them: "
+        f"{_counted(facts.held_by_guard, 'new comment')}.",
         f"Read them with GET /api/v1/notices?source={name}&state=held; POST /api/v1/notices/approve "
-        f"{_listed(runs)} lets them go.",
+        f"{_listed(runs)} releases them.",
     )
 
 
@@ -154,21 +158,21 @@ def _webhooks_wait(facts: HealthFacts) -> HealthConcern | None:
 
 
 def _refused(source: HealthInput, facts: HealthFacts, now: datetime) -> HealthConcern | None:
-    """Lately, and none came since that was in order."""
+    """A signature was refused within `RECENTLY`, and no valid webhook came after it."""
     at, last = source.refused_at, facts.last_delivery_at
     if at is None or now - at > RECENTLY or (last is not None and last > at):
         return None
     if not source.has_secret:
         return HealthConcern(
             "degraded",
-            f"Webhooks arrive and are refused, last at {_utc(at)}, for the source has no webhook_secret.",
+            f"Webhooks arrive and are refused, last at {_utc(at)}, because the source has no webhook_secret.",
             "Give it the secret that the tracker signs with, by PATCH of webhook_secret.",
         )
     return HealthConcern(
         "degraded",
         f"Webhooks are refused, last at {_utc(at)}, for their signature does not fit the webhook_secret.",
-        "Set the same secret in the tracker and, by PATCH of webhook_secret, here; the next webhook in order "
-        "ends this message. If the tracker's are in order, somebody else sends to this address.",
+        "Set the same secret in the tracker and, by PATCH of webhook_secret, here; the next valid webhook "
+        "ends this message. If the tracker's webhooks are valid, another system sends to this address.",
     )
 
 
@@ -177,8 +181,8 @@ def _failed(name: str, facts: HealthFacts) -> HealthConcern | None:
         return None
     return HealthConcern(
         "degraded",
-        f"Not worked on, of the past 7 days: {_counted([(0, facts.failed_deliveries)], 'webhook')}.",
-        f"GET /api/v1/deliveries?source={name}&state=failed says why of each; once that is mended, "
+        f"Not processed, of the past 7 days: {_counted([(0, facts.failed_deliveries)], 'webhook')}.",
+        f"GET /api/v1/deliveries?source={name}&state=failed says why for each; once that is fixed, "
         "POST /api/v1/deliveries/ID/replay.",
     )
 
@@ -191,12 +195,12 @@ def _clock(facts: HealthFacts) -> HealthConcern | None:
     return HealthConcern(
         "degraded",
         f"The tracker's clock is {abs(ahead) / 60:.0f} minutes {which} ours.",
-        "Set this machine's clock by NTP; if it is right, tell who runs the tracker.",
+        "Set this machine's clock by NTP; if it is right, tell the administrator of the tracker.",
     )
 
 
 def _unknown(facts: HealthFacts) -> HealthConcern | None:
-    """No harm is done by what nobody waits for, so this alone leaves a source well."""
+    """Webhooks with an unknown event do no harm, so they alone leave a source `ok`."""
     if not facts.unknown_deliveries:
         return None
     return HealthConcern(
@@ -208,7 +212,7 @@ def _unknown(facts: HealthFacts) -> HealthConcern | None:
 
 
 def _listed(words: Iterable[str]) -> str:
-    """The first of them."""
+    """The first `MOST_NAMED` words, and how many more there are."""
     shown = [*words]
     more = f" and {len(shown) - MOST_NAMED} more" if len(shown) > MOST_NAMED else ""
     return ", ".join(shown[:MOST_NAMED]) + more

@@ -1,7 +1,7 @@
-"""How sources fare and what waits, asked of our rows: a fixed number of statements, whatever the sources.
+"""The health of sources and their backlog, read from our rows with a fixed number of statements.
 
-Big tables are counted in indexes that hold all that is asked for; the other parts are small or bounded by an
-index on what is still to be done.
+Big tables are counted by index-only scans. The other parts are small, or limited by an index on unfinished
+work.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mappings.tables import SourceRow
 FAILED_WITHIN = timedelta(days=7)
 WORKER_DEAD_SECONDS = 60
 
-# What is due and nobody's, since when. A reading run that waits for another of its source is not late.
+# Due and unclaimed work, and since when. A reading run that waits for another of its source is not late.
 _DUE = """
     SELECT runs.source_id, 'run' AS what, NULL AS label, count(*) AS n,
         min(greatest(due_at, runs.created_at, coalesce(claimed_until, due_at))) AS at, NULL AS words
@@ -89,7 +89,7 @@ _FACTS = f"""
 
 _WORKERS = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - :dead * interval '1 s'"
 
-# Every epic and notice is looked at, though only in the index.
+# Counts every epic and notice, by index-only scans.
 _TOTALS = """
     SELECT source_id, 'epics' AS what, coalesce(alignment, 'unjudged') AS a, '' AS b, count(*) AS n,
         NULL::timestamptz AS at
@@ -108,7 +108,7 @@ _BACKLOG = f"""
     SELECT source_id, 'due', what, '', n, at FROM ({_DUE}) AS due
 """  # noqa: S608
 
-# `deferred` stands in the queue's own diary, which goes with its job.
+# `deferred` is an entry in procrastinate's event table; it is deleted together with its job.
 _JOBS = """
     SELECT jobs.queue_name, jobs.status::text, count(*), min(events.at)
     FROM procrastinate_jobs jobs
@@ -118,7 +118,7 @@ _JOBS = """
 
 
 class LabelledCount(NamedTuple):
-    """`a` and `b` are the labels; `at` since when the oldest waits."""
+    """One count; `a` and `b` are its labels, `at` is since when the oldest item waits (UTC)."""
 
     source_id: int
     what: str
@@ -138,7 +138,7 @@ class JobCount(NamedTuple):
 async def load_health_facts(
     session: AsyncSession, source_ids: Collection[int], now: datetime
 ) -> dict[int, HealthFacts]:
-    """What bears on each source's health beside what its last run left in its row."""
+    """The facts for each source's health at `now` (UTC), besides the last run's result in its row."""
     workers = await alive_workers(session)
     parameters = {"sources": list(source_ids), "now": now, "recently": now - FAILED_WITHIN}
     found: dict[int, list[Any]] = defaultdict(list)
@@ -169,7 +169,7 @@ def _facts(rows: Sequence[Any], workers: int) -> HealthFacts:
 async def health_of_sources(
     session: AsyncSession, rows: Sequence[SourceRow], now: datetime
 ) -> dict[int, tuple[HealthFacts, Health]]:
-    """How each of these sources fares at `now` (UTC), by its id, and the facts that this is said of."""
+    """The health of each of these sources at `now` (UTC), by id, with the facts it is computed from."""
     known = await load_health_facts(session, [row.id for row in rows], now)
     return {row.id: (known[row.id], assess_health(_health_input(row), known[row.id], now)) for row in rows}
 
@@ -181,7 +181,7 @@ def _health_input(row: SourceRow) -> HealthInput:
 
 
 async def alive_workers(session: AsyncSession) -> int:
-    """Workers of the queue, of which a process has several, that gave a sign of life lately."""
+    """The number of job queue workers with a heartbeat in the last 60 s; one process has several workers."""
     alive: int = (await session.execute(text(_WORKERS), {"dead": WORKER_DEAD_SECONDS})).scalar_one()
     return alive
 
@@ -192,7 +192,7 @@ async def load_totals(session: AsyncSession) -> list[LabelledCount]:
 
 
 async def load_backlog(session: AsyncSession, now: datetime) -> list[LabelledCount]:
-    """Runs and deliveries that are not done, and what is due at `now` (UTC)."""
+    """Unfinished runs and deliveries, and the work that is due and unclaimed at `now` (UTC)."""
     return [LabelledCount(*row) for row in await session.execute(text(_BACKLOG), {"now": now})]
 
 

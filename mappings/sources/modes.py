@@ -9,7 +9,10 @@ NoticesMode = Literal["off", "shadow", "live"]
 
 
 def mode_in(notices: Mapping[str, Any], project: str) -> NoticesMode:
-    """`live` only where the source is, and only in the projects it is limited to."""
+    """The mode of one project: `live` only if the source is live, and only in the projects it is limited to.
+
+    `notices` is the source's setting: `mode` and, to limit it, `projects`. Outside these, `live` is `shadow`.
+    """
     mode: NoticesMode = notices["mode"]
     only = notices.get("projects")
     if mode == "live" and only is not None and project.lower() not in {name.lower() for name in only}:

@@ -1,5 +1,4 @@
-"""How far each project of a source is read: cursors, which only go forward, what was read to its end, and
-what a full run missed and kept."""
+"""How far each project of a source is read: cursors, which only go forward, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -22,11 +21,11 @@ from mappings.tables import (
 async def record_projects(
     session: AsyncSession, source_id: int, projects: Iterable[Project], now: datetime
 ) -> None:
-    """The projects as the tracker lists them now.
+    """Store the projects as the tracker lists them now.
 
-    One it does not list, or that cannot be read, is not to be judged as if it were whole. One not
-    listed also loses its cursor: should it come back, its epics did not change meanwhile. Where more
-    or fewer people may read along now, what stands on the tickets is judged anew.
+    A project that is not listed, or that cannot be read, counts as incomplete. One that is not listed also
+    loses its cursor: if it comes back, its epics are read again although they did not change. If the audience
+    of a project changed, its epics with a notice are evaluated again.
     """
     listed = {project.key: project for project in projects}
     before = select(SourceProjectRow).where(SourceProjectRow.source_id == source_id)
@@ -67,14 +66,14 @@ _NOT_WRITTEN = or_(NoticeRow.state == "failed", NoticeRow.reason == "stale")
 async def retry_notices(
     session: AsyncSession, source_id: int, remote_ids: Sequence[str], now: datetime
 ) -> bool:
-    """Have the notices of these tickets that could not be written judged anew; whether there are any."""
+    """Have these tickets evaluated again if their notices could not be written; whether there were any."""
     return await _reevaluate(session, source_id, now, EpicRow.remote_id.in_(remote_ids), _NOT_WRITTEN)
 
 
 async def _reevaluate(
     session: AsyncSession, source_id: int, now: datetime, *which: ColumnElement[bool]
 ) -> bool:
-    """Have these epics with a notice judged; whether there are any. Locked in the order that all keep."""
+    """Mark these epics for evaluation if they have a notice; whether there were any. Locks in order of id."""
     waiting = (
         select(EpicRow.id)
         .join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
@@ -97,13 +96,13 @@ _ADVANCE_CURSORS = text(
 async def advance_cursors(
     session: AsyncSession, source_id: int, run_id: int, key: str, cursor: datetime
 ) -> None:
-    """Both cursors go forward only: the run's, to go on from; the project's, for the runs to come."""
+    """Move both cursors, only forward: the run's, to resume from, and the project's, for later runs."""
     parameters = {"run": run_id, "source": source_id, "key": key, "cursor": cursor}
     await session.execute(_ADVANCE_CURSORS, parameters)
 
 
 async def reset_cursors(session: AsyncSession, source_id: int) -> None:
-    """By another scope or selector tickets count that have not changed since: every project begins anew."""
+    """Have every project read from its beginning: a new scope or selector may include unchanged tickets."""
     await session.execute(
         update(SourceProjectRow).where(SourceProjectRow.source_id == source_id).values(cursor=None)
     )
@@ -120,8 +119,11 @@ async def mark_project_done(session: AsyncSession, run_id: int, key: str) -> Non
 async def record_project_read(
     session: AsyncSession, source_id: int, key: str, now: datetime, *, fully_synced: bool, problem: str | None
 ) -> None:
-    """How the reading of a project ended. One that can be believed again has its notices judged anew, else
-    those that could not be written, unless nothing is written there for a while."""
+    """Store how the reading of a project ended.
+
+    If the project is complete again, its epics with a notice are evaluated again. If it was complete before,
+    only those whose notice could not be written are, and none while the project is paused.
+    """
     before = await session.execute(
         select(SourceProjectRow.fully_synced, SourceProjectRow.writes_paused_at)
         .where(SourceProjectRow.source_id == source_id, SourceProjectRow.key == key)
@@ -139,7 +141,7 @@ async def record_project_read(
 
 
 async def mark_incomplete(session: AsyncSession, source_id: int, read: Collection[str]) -> None:
-    """All projects but those in `read`: what is stored of them must not be judged as if it were whole."""
+    """Mark all projects except those in `read` as incomplete, and evaluations treat them so."""
     await session.execute(
         update(SourceProjectRow)
         .where(SourceProjectRow.source_id == source_id, SourceProjectRow.key.not_in(list(read)))
@@ -148,7 +150,7 @@ async def mark_incomplete(session: AsyncSession, source_id: int, read: Collectio
 
 
 async def projects_read_by(session: AsyncSession, run_id: int) -> set[str]:
-    """The projects a run has read to their end."""
+    """The projects that a run has read completely."""
     done = select(RunCursorRow.key).where(RunCursorRow.run_id == run_id, RunCursorRow.done)
     return set(await session.scalars(done))
 
@@ -156,9 +158,9 @@ async def projects_read_by(session: AsyncSession, run_id: int) -> set[str]:
 async def starting_cursor(
     session: AsyncSession, source_id: int, run_id: int, key: str, *, whole: bool
 ) -> tuple[datetime | None, bool]:
-    """The moment a run reads a project from (None: from its beginning), and whether it has read it already.
+    """Where a run starts to read a project (None: at its beginning), and whether the run has already read it.
 
-    A run taken up again goes on from its own cursor, a fresh incremental one from the project's.
+    A resumed run continues at its own cursor, a new incremental run at the project's. `whole` is a full run.
     """
     own = await session.get(RunCursorRow, (run_id, key))
     if own is not None and (own.done or own.cursor is not None):

@@ -1,4 +1,4 @@
-"""Epics that a full run did not meet: which there are, which are held, and which a person has allowed to remove."""
+"""Epics that a full run did not meet: which are held, and which of them a person has allowed to remove."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mappings.tables import (
 
 
 async def listed_epics(session: AsyncSession, source_id: int) -> Sequence[Row[str, str, str]]:
-    """The project, remote id and key of every epic in a list of this source, in the order of our ids."""
+    """The project, remote id and key of every epic of this source that is not removed, in order of id."""
     rows = await session.execute(
         select(EpicRow.project, EpicRow.remote_id, EpicRow.key)
         .where(EpicRow.source_id == source_id, EpicRow.removed_at.is_(None))
@@ -27,7 +27,7 @@ async def listed_epics(session: AsyncSession, source_id: int) -> Sequence[Row[st
 
 
 async def changed_since_full_run(session: AsyncSession, source: SourceRow) -> bool:
-    """Whether a source was changed since the last full run that could act on it."""
+    """Whether a source was changed after the last full run that could take the change into account."""
     if source.version == 1:
         return False
     code = func.coalesce(RunRow.error["code"].astext, "")
@@ -41,11 +41,11 @@ async def changed_since_full_run(session: AsyncSession, source: SourceRow) -> bo
     return ended is None or ended <= source.updated_at
 
 
-# --- removals that wait for a person's word -----------------------------------------------------
+# --- removals that wait for a person ------------------------------------------------------------
 
 
 async def hold_removals(session: AsyncSession, run_id: int, remote_ids: Sequence[str]) -> None:
-    """What a full run did not meet and the drop guard kept."""
+    """Store the remote ids of the epics that a full run did not meet and the drop guard kept."""
     await session.execute(
         text(
             "INSERT INTO held_removals (run_id, remote_id) SELECT :run, unnest(CAST(:ids AS text[]))"
@@ -56,7 +56,7 @@ async def hold_removals(session: AsyncSession, run_id: int, remote_ids: Sequence
 
 
 async def allowed_removals(session: AsyncSession, run: RunRow, tracker: str) -> set[str]:
-    """The remote ids that a person allowed `run` to remove, held by an earlier run of the same `tracker`."""
+    """The remote ids that a person allowed `run` to remove, held by an earlier run on the same `tracker`."""
     if run.accepts_run_id is None:
         return set()
     held = (
@@ -68,11 +68,11 @@ async def allowed_removals(session: AsyncSession, run: RunRow, tracker: str) -> 
 
 
 async def delete_held_removals(session: AsyncSession, source_id: int, run_id: int) -> None:
-    """A full run has come to its own findings: what it and those before it held is of no use any more.
+    """Delete the held removals of a source, which are obsolete once a full run (`run_id`) has its own result.
 
-    What another run, still to do its work, was allowed to remove stays until then.
+    Removals that another unfinished run is allowed to execute stay until that run ends.
     """
-    awaited = select(RunRow.accepts_run_id).where(
+    still_needed = select(RunRow.accepts_run_id).where(
         RunRow.source_id == source_id,
         RunRow.id != run_id,
         RunRow.accepts_run_id.is_not(None),
@@ -81,6 +81,6 @@ async def delete_held_removals(session: AsyncSession, source_id: int, run_id: in
     of_source = select(RunRow.id).where(RunRow.source_id == source_id)
     await session.execute(
         delete(HeldRemovalRow).where(
-            HeldRemovalRow.run_id.in_(of_source), HeldRemovalRow.run_id.not_in(awaited)
+            HeldRemovalRow.run_id.in_(of_source), HeldRemovalRow.run_id.not_in(still_needed)
         )
     )

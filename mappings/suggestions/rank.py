@@ -1,7 +1,7 @@
-"""Key results that may fit an epic, each with an honest reason. Pure.
+"""Key results that may fit an epic, each with the reason for which it was found. Pure.
 
-Only words that may stand on the ticket are compared: a reason drawn from a confidential title
-would give it away.
+Only words that the ticket may show are compared: a reason taken from a confidential title
+would reveal the title.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from connectors.base import Epic
 from mappings.goals.key_results import KeyResult, is_live, public_words
 
 MOST_SUGGESTIONS = 3
-_LOOKED_AT = 500
+_MOST_CHARACTERS = 500
 _WORD = re.compile(r"[^\W\d_][^\W_]{2,39}")
 _STOP_WORDS = frozenset(
     _WORD.findall(
@@ -33,14 +33,14 @@ _STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """`reason` is a clause that follows the key result's name: `shares “checkout” with the title`."""
+    """A key result and why it may fit: a clause after its name, as `shares “checkout” with the title`."""
 
     key_result: KeyResult
     reason: str
 
 
 class Candidates:
-    """The live key results at one moment by the words a kind of ticket may show; made once for many epics."""
+    """The live key results at one moment, by the words such a ticket may show; built once for many epics."""
 
     def __init__(
         self, key_results: Iterable[KeyResult], now: datetime, ticket_is_public: bool = True
@@ -54,11 +54,11 @@ class Candidates:
     def fitting(
         self, epic: Epic, linked: Mapping[int, int] | None = None, limit: int = MOST_SUGGESTIONS
     ) -> tuple[Suggestion, ...]:
-        """Those that fit best, best first; none without a reason, so perhaps none at all.
+        """The key results that fit best, best first; each has a reason, so the list may be empty.
 
-        A word shared with the title counts one, one shared with a label or component a half, each
-        divided by the number of key results that have it. The epics of the project already linked
-        (`linked`: how many, by key result id) add up to one. Equals come in the order of their keys.
+        A word shared with the title scores 1, a word shared with a label or component 0.5, each divided
+        by the number of key results that have it. Links of other epics of the project (`linked`: their
+        number by key result id) score up to 1. Key results with equal scores come in the order of their keys.
         """
         title = _words([epic.title])
         marks = _words(value for value in (*epic.labels, *epic.components) if value[:3].lower() != "kr:")
@@ -85,12 +85,12 @@ class Candidates:
     def _why(
         self, goal_id: int, epic: Epic, title: Mapping[str, str], marks: Mapping[str, str], linked: int
     ) -> str:
-        """Asked of the few that fit best alone: hundreds may share a word."""
+        """The reason, computed only for the few that fit best: hundreds may share a word."""
         parts = []
-        for place, words in (("the title", title), ("a label or component", marks)):
+        for origin, words in (("the title", title), ("a label or component", marks)):
             shared = [word for stem, word in words.items() if goal_id in self._by_word.get(stem, ())]
             if shared:
-                parts.append(f"shares {_quoted(shared)} with {place}")
+                parts.append(f"shares {_quoted(shared)} with {origin}")
         if linked:
             epics = "1 other epic" if linked == 1 else f"{linked} other epics"
             parts.append(f"{epics} of {epic.project} {'is' if linked == 1 else 'are'} linked to it")
@@ -102,10 +102,10 @@ def _quoted(words: list[str]) -> str:
 
 
 def _words(texts: Iterable[str]) -> dict[str, str]:
-    """The telling words by their stem, in order, each as it stands first."""
+    """The words that are no stop words by their stem, in order, each as first written, in lower case."""
     found: dict[str, str] = {}
     for text in texts:
-        for match in _WORD.finditer(text[:_LOOKED_AT]):
+        for match in _WORD.finditer(text[:_MOST_CHARACTERS]):
             word = match.group().lower()
             if word not in _STOP_WORDS:
                 found.setdefault(_stem(word), word)

@@ -1,4 +1,4 @@
-"""The tables. One row class a table; judging never sees these, only the frozen values made of them."""
+"""The tables, one row class each. The pure evaluation never sees rows, only frozen values made from them."""
 
 from mappings.tables.access import ROLES, AuditEntryRow, TokenRow
 from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, among

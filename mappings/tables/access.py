@@ -1,4 +1,4 @@
-"""Who may do what, and what they did."""
+"""API tokens with their roles, and the audit log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROLES = ("viewer", "editor", "admin")
 
 
 class TokenRow(Base):
-    """An API token; only its hash is kept. `expires_at` null: until it is deleted."""
+    """An API token; only its hash is stored. `expires_at` null: it never expires."""
 
     __tablename__ = "tokens"
     __table_args__ = (Index("uq_tokens_hash", "hash", unique=True), one_of("role", ROLES))
@@ -29,7 +29,7 @@ class TokenRow(Base):
 
 
 class AuditEntryRow(Base):
-    """One change by somebody. The database itself refuses to change or delete these rows."""
+    """One change, by a person or a program (`who`). The database itself refuses to change or delete a row."""
 
     __tablename__ = "audit_log"
     __table_args__ = (Index("ix_audit_log_what_id", "what", "id"),)

@@ -69,6 +69,6 @@ def one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
 
 
 def among(column: Any, ids: Iterable[int]) -> ColumnElement[bool]:
-    """`column` is one of `ids`, however many: as one array, where a list would be a parameter each."""
+    """`column` is one of `ids`, passed as one array: a list would need one query parameter for each id."""
     is_one: ColumnElement[bool] = column == any_(literal(list(ids), ARRAY(BigInteger)))
     return is_one

@@ -12,10 +12,10 @@ from mappings.tables.base import Base, belongs_to
 
 
 class CounterRow(Base):
-    """A count that only rises, whichever process counts.
+    """A counter that only rises, shared by all processes.
 
-    `seconds` is how long all of them took together; `buckets` how many fell between one bound of
-    `mappings.counters.BOUNDS` and the next, not added up.
+    `seconds` is how long all counted events took together. `buckets` holds how many of them fell between one
+    bound of `mappings.counters.BUCKET_BOUNDS` and the next; it is not cumulative.
     """
 
     __tablename__ = "counters"

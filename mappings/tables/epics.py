@@ -18,7 +18,7 @@ from mappings.tables.base import Base, belongs_to, identity
 
 
 class EpicRow(Base):
-    """An epic as last read. `evaluate_at` in the past means that it waits to be judged."""
+    """An epic as last read. `evaluate_at` in the past means that it is due for evaluation."""
 
     __tablename__ = "epics"
     __table_args__ = (
@@ -30,7 +30,7 @@ class EpicRow(Base):
             "ix_epics_alignment_id",
             "alignment",
             "id",
-            postgresql_include=["source_id"],  # so that epics are counted without being read
+            postgresql_include=["source_id"],  # so that epics are counted by index-only scans
             postgresql_where=text("removed_at IS NULL"),
         ),
         Index(
@@ -57,9 +57,7 @@ class EpicRow(Base):
     components: Mapped[list[str]]
     milestone: Mapped[str | None]
     parent_key: Mapped[str | None]
-    ticket_references: Mapped[
-        list[str]
-    ]  # the key results the ticket's text names, "line:KR-1" or "label:KR-1"
+    ticket_references: Mapped[list[str]]  # the key results that the ticket names, "line:KR-1" or "label:KR-1"
     fields: Mapped[dict[str, Any]]
     tracker_created_at: Mapped[datetime]
     tracker_updated_at: Mapped[datetime]
@@ -73,7 +71,7 @@ class EpicRow(Base):
 
 
 class EpicKeyHistoryRow(Base):
-    """Keys an epic had before, in lower case; a lookup by one of them finds the epic still."""
+    """Former keys of an epic, in lower case, so that a lookup by one of them still finds the epic."""
 
     __tablename__ = "epic_key_history"
 

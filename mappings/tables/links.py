@@ -22,7 +22,7 @@ class LinkRow(Base):
         UniqueConstraint("epic_id", "key_result_id", "origin"),
         Index(
             "uq_links_primary", "epic_id", unique=True, postgresql_where=text("is_primary")
-        ),  # one link an epic may be marked primary
+        ),  # at most one primary link for each epic
         one_of("origin", ("manual", "rule", "ticket", "command", "inherited")),
     )
 

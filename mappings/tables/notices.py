@@ -22,12 +22,13 @@ from mappings.tables.base import Base, belongs_to, identity, one_of, stamped
 class NoticeRow(Base):
     """The one comment an epic may have.
 
-    `state` says what is on the ticket; `due_at` set means that a write is queued which leads to
-    `target`. `remote_id` is the truth about our comment; `posted_body` is its text, `posted_hash` the
-    hash of the facts it stands on, `named` the key results whose titles stand in it. `write_unconfirmed_at`:
-    a write was sent whose answer never came, so the ticket must be looked at before the next one.
-    `guard`: what the guard said of it, null before it was asked, and `guard_reason` it held it. `withdraw_action`:
-    a person withdraws the run that made the comment, which is to be edited to one line or deleted.
+    `state` is the notice's state on the ticket. `due_at` set means that a write is queued that leads to
+    `target`. `remote_id` set means that our comment is on the ticket; `posted_body` is its text,
+    `posted_hash` the hash of the facts behind it, `mentioned_key_result_ids` the key results whose titles it
+    shows. `write_unconfirmed_at`: a write was sent and its answer never came, so the writer looks at the
+    ticket before the next write. `guard`: the burst guard's result, null before its check; `guard_reason`:
+    why it held the comment. `withdraw_action`: a person withdrew the run that made the comment, which is to
+    be edited to one line or deleted.
     """
 
     __tablename__ = "notices"
@@ -37,7 +38,7 @@ class NoticeRow(Base):
         Index("ix_notices_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_notices_run_id", "run_id"),
         Index("ix_notices_guard", "run_id", postgresql_where=text("reason = 'guard'")),
-        # Asked before each ticket is written, and after each run is judged; few rows are in either.
+        # For the queries before each write and after the evaluation of each run; each holds few rows.
         Index(
             "ix_notices_claimed_until", "claimed_until", postgresql_where=text("claimed_until IS NOT NULL")
         ),
@@ -74,23 +75,23 @@ class NoticeRow(Base):
 
     @property
     def comment_id_unknown(self) -> bool:
-        """Our comment is there, or may be, under an id that we do not know."""
+        """Our comment is on the ticket, or may be, under an id that is not stored."""
         return self.write_unconfirmed_at is not None and self.remote_id is None
 
 
 ON_TICKET = NoticeRow.remote_id.is_not(None)
-# A request of ours is on its way, or its answer is missing.
+# A request of ours is in progress, or its answer never came.
 MAYBE_SENT = or_(NoticeRow.write_unconfirmed_at.is_not(None), NoticeRow.claimed_by.is_not(None))
-# A comment not made yet, of which no request is on its way.
+# A comment that is not made yet, and no request for it is in progress or unconfirmed.
 UNSENT = and_(
     NoticeRow.remote_id.is_(None), NoticeRow.write_unconfirmed_at.is_(None), NoticeRow.claimed_by.is_(None)
 )
-# Judged, and not let go yet.
+# Evaluated, and not released yet.
 NOT_RELEASED = and_(NoticeRow.target.is_not(None), NoticeRow.due_at.is_(None))
 
 
 class NoticeWriteRow(Base):
-    """Every write to a tracker, with the run it belongs to; kept when the notice goes."""
+    """One write to a tracker, with the run that it belongs to; it stays when the notice is deleted."""
 
     __tablename__ = "notice_writes"
     __table_args__ = (

@@ -16,7 +16,8 @@ from mappings.tables.base import Base, stamped
 
 
 class InstallationRow(Base):
-    """One row. `uuid` marks our comments; `goals_version` rises with every change that bears on judging."""
+    """The only row. `uuid` is in the marker of our comments; `goals_version` rises with every change of
+    goals, rules, manual links or policy."""
 
     __tablename__ = "installation"
     __table_args__ = (CheckConstraint("id = 1", name="single_row"),)

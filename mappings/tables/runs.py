@@ -1,4 +1,4 @@
-"""Runs, how far each has read, and the removals it held back."""
+"""Runs, how far each has read, and the removals that the drop guard held."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from mappings.tables.base import READING_MODES, UNFINISHED_STATES, Base, belongs
 
 
 class RunRow(Base):
-    """`touch`: which epics a judge run has to mark before it judges, where that takes a look at each.
+    """One unit of work on one source.
 
-    `new_comments`: how many it asked the guard for, by project, the last time at `guard_checked_at`. `notices_mode`
-    and `tracker`: its source's when it ended. `withdraws`: the run whose comments it takes back; `accepts`:
-    the run whose held removals a person has allowed.
+    `rule_condition`: an `evaluate` run first marks the epics that match it, which means to check each epic.
+    `new_comments`: how many new comments the burst guard has counted for this run, by project, the last time
+    at `guard_checked_at`. `notices_mode` and `tracker`: its source's when the run ended. `withdraws`: the run
+    whose comments this run withdraws. `accepts_run_id`: the run whose held removals a person has allowed.
     """
 
     __tablename__ = "runs"
     __table_args__ = (
         one_of("mode", (*READING_MODES, "evaluate", "withdraw")),
         one_of("state", ("queued", *UNFINISHED_STATES, "succeeded", "partial", "failed")),
-        # One source never has two reading runs at once, and never two waiting their turn.
+        # A source never has two unfinished reading runs, and never two queued ones.
         Index(
             "uq_runs_reading_queued",
             "source_id",
@@ -89,7 +90,7 @@ class RunRow(Base):
 
 
 class RunCursorRow(Base):
-    """How far one run has read one project, so that a killed run goes on where it stopped."""
+    """How far one run has read one project, so that a killed run continues where it stopped."""
 
     __tablename__ = "run_cursors"
 
@@ -100,7 +101,7 @@ class RunCursorRow(Base):
 
 
 class HeldRemovalRow(Base):
-    """An epic that a full run did not meet and the drop guard kept; a person may allow that it goes."""
+    """An epic that a full run did not meet and the drop guard kept; a person may allow its removal."""
 
     __tablename__ = "held_removals"
 

@@ -1,4 +1,4 @@
-"""Sources, their projects, and the moments of their timetables."""
+"""Sources, their projects, and the last moments of their schedules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from mappings.tables.base import Base, belongs_to, identity, stamped
 
 
 class SourceRow(Base):
-    """`credentials` and `webhook_secret` are Fernet tokens. `tracker` is its identity."""
+    """A configured tracker. `credentials` and `webhook_secret` are Fernet tokens; `tracker` identifies the
+    tracker itself, which two sources may share."""
 
     __tablename__ = "sources"
     __table_args__ = (Index("uq_sources_name", text("lower(name)"), unique=True),)
@@ -44,7 +45,7 @@ class SourceRow(Base):
 
 
 class SourceProjectRow(Base):
-    """A project of a source: how far it is read, and whether the last run read it to its end."""
+    """A project of a source: how far it is read, whether the last run read it completely, and its pause."""
 
     __tablename__ = "source_projects"
 
@@ -60,7 +61,7 @@ class SourceProjectRow(Base):
 
 
 class ScheduleTickRow(Base):
-    """The last moment of a source's timetable that made a run, whichever replica saw it first."""
+    """The last moment of a source's schedule for which a run was opened; one replica alone opens it."""
 
     __tablename__ = "schedule_ticks"
 

@@ -12,8 +12,8 @@ from mappings.tables.base import Base, belongs_to, identity, one_of, stamped
 
 
 class DeliveryRow(Base):
-    """One received webhook. `body` is what was signed, raw, and goes after 14 days; `due_at` set means
-    that it waits to be worked on."""
+    """One received webhook. `body` is the raw signed body and is deleted after 14 days; `due_at` set means
+    that the delivery waits to be processed."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
@@ -48,9 +48,9 @@ class DeliveryRow(Base):
 
 
 class CommandCommentRow(Base):
-    """A comment whose commands were acted on, so that it is done once whatever the deliveries.
+    """A comment whose commands were executed, so that they run once, however many deliveries report it.
 
-    `answer` is what the notice says of it; null where its effect speaks for itself.
+    `answer` is the answer that the notice shows; null if the effect of the command is answer enough.
     """
 
     __tablename__ = "command_comments"

@@ -1,7 +1,7 @@
-"""Deliveries as a ledger of work: who may work on which, until when, and what became of each.
+"""Deliveries as a queue of work: which worker may process which, until when, and the result of each.
 
-Those of one source are worked on by one worker at a time, batch by batch, so that what arrives
-meanwhile gathers, and ten webhooks about one epic cost one look at it.
+One worker at a time processes the deliveries of a source, batch by batch. Deliveries that arrive meanwhile
+collect in the next batch, so that ten webhooks about one epic cost one fetch of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mappings.leases import AT_ONCE, DELIVERY_LEASE
 from mappings.tables import DeliveryRow, EpicRow, NoticeRow, SourceRow
 
 BATCH_SIZE, BATCH_BYTES = 100, 32 * 1024 * 1024
-SUSPECT_ATTEMPTS = 2  # attempts that were begun and never ended
+SUSPECT_ATTEMPTS = 2  # attempts that began and never ended
 BODY_DAYS, ROW_DAYS = timedelta(days=14), timedelta(days=90)
 DELETED_AT_ONCE = 1000
 
@@ -32,9 +32,9 @@ def _claimable(now: datetime) -> Any:
 async def claim_deliveries(
     session: AsyncSession, source_id: int, owner: str, now: datetime
 ) -> list[DeliveryRow]:
-    """The oldest due deliveries of a source, `owner`'s until the lease ends, as many as fit into memory.
+    """Claim the oldest due deliveries of a source, as many as `BATCH_SIZE` and `BATCH_BYTES` allow.
 
-    None while another has some, and none while the tracker has asked for a pause.
+    An empty list while another owner has claimed some, and while the tracker has asked for a pause.
     """
     await session.execute(
         select(SourceRow.id).where(SourceRow.id == source_id).with_for_update(key_share=True)
@@ -54,7 +54,7 @@ async def claim_deliveries(
     size = 0
     for id, length, attempts in (await session.execute(oldest)).all():
         size += length or 0
-        # What was begun before and not ended may take its worker down, and is not to take others with it.
+        # A delivery whose attempts never ended may crash its worker, so it is claimed alone.
         alone = attempts >= SUSPECT_ATTEMPTS
         if ids and (alone or size > BATCH_BYTES):
             break
@@ -72,8 +72,8 @@ async def claim_deliveries(
 
 
 async def renew_delivery_leases(session: AsyncSession, owner: str, now: datetime) -> None:
-    """A sign of life for what `owner` has claimed. What is just being ended is left alone: to wait for it
-    while holding others would be a deadlock."""
+    """Renew the lease of all deliveries that `owner` has claimed. Rows that another transaction has locked
+    are skipped: waiting for one while holding others could deadlock."""
     claimed = (
         select(DeliveryRow.id)
         .where(DeliveryRow.claimed_by == owner, DeliveryRow.due_at.is_not(None))
@@ -86,7 +86,7 @@ async def renew_delivery_leases(session: AsyncSession, owner: str, now: datetime
     )
 
 
-# Nobody's any more, and an attempt that could not be made counts for nothing.
+# Unclaimed again; an attempt that could not be made does not count.
 _RELEASED: dict[str, Any] = {
     "attempts": DeliveryRow.attempts - 1,
     "claimed_by": None,
@@ -95,7 +95,7 @@ _RELEASED: dict[str, Any] = {
 
 
 async def release_deliveries(session: AsyncSession, worker: str) -> None:
-    """What a worker that stops had claimed is anybody's at once."""
+    """Release all deliveries that a worker has claimed, because it stops."""
     claimed = DeliveryRow.claimed_by.startswith(worker, autoescape=True), DeliveryRow.due_at.is_not(None)
     await session.execute(update(DeliveryRow).where(*claimed).values(_RELEASED))
 
@@ -110,7 +110,7 @@ async def end_deliveries(
     error: dict[str, Any] | None = None,
     run_id: int | None = None,
 ) -> list[int]:
-    """What became of those of `ids` that are still `owner`'s, which are returned."""
+    """Store the final state of those of `ids` that `owner` still has claimed. Returns their ids."""
     ended = await session.scalars(
         _update_claimed(owner, ids)
         .values(
@@ -130,19 +130,19 @@ async def end_deliveries(
 async def postpone_deliveries(
     session: AsyncSession, owner: str, ids: Collection[int], until: datetime
 ) -> None:
-    """Give them back, to be worked on at `until`."""
+    """Release the deliveries; they are due again at `until`."""
     await session.execute(_update_claimed(owner, ids).values({**_RELEASED, "due_at": until}))
 
 
 async def pause_deliveries(session: AsyncSession, owner: str, until: datetime, error: dict[str, Any]) -> None:
-    """The tracker asks for a pause: whatever of `owner`'s is not done waits with its error until then, and
-    so does, by that, whatever else arrives."""
+    """The tracker asks for a pause: release all unfinished deliveries of `owner` until then, with the error.
+    While one of them waits so, `claim_deliveries` claims no other delivery of the source."""
     waiting = update(DeliveryRow).where(DeliveryRow.claimed_by == owner, DeliveryRow.due_at.is_not(None))
     await session.execute(waiting.values({**_RELEASED, "due_at": until, "error": error}))
 
 
 async def resume_deliveries(session: AsyncSession, source_id: int) -> None:
-    """A person changed how the source is called: what waited for that is tried at once."""
+    """A person changed how Northing calls the source: make its waiting deliveries due at once."""
     waiting = update(DeliveryRow).where(
         DeliveryRow.source_id == source_id, DeliveryRow.due_at.is_not(None), DeliveryRow.claimed_by.is_(None)
     )
@@ -154,37 +154,37 @@ def _update_claimed(owner: str, ids: Collection[int]) -> Any:
 
 
 def why_no_replay(delivery: DeliveryRow, now: datetime) -> str | None:
-    """What stands against working on a delivery once more, in words; None where nothing does."""
+    """Why a delivery cannot be processed again, as a sentence; None if it can."""
     if delivery.body is None:
         return "Its body was deleted after 14 days; sync the source instead."
     if delivery.claimed_until is not None and delivery.claimed_until > now:
-        return "It is being worked on at this moment; look again in a few minutes."
+        return "It is being processed at this moment; try again in a few minutes."
     return None
 
 
 def receive_again(delivery: DeliveryRow) -> None:
-    """A replay: worked on as if it had just arrived."""
+    """Replay a delivery: it is due as if it had just arrived."""
     delivery.state, delivery.reason, delivery.error = "received", None, None
     delivery.attempts, delivery.due_at = 0, AT_ONCE
     delivery.claimed_by = delivery.claimed_until = None
 
 
 async def delivery_ids_of_run(session: AsyncSession, run_id: int, most: int) -> list[str]:
-    """The tracker's ids of the deliveries that a run was opened for, the oldest first."""
-    led_to = (
+    """The tracker's ids of the deliveries that a run was opened for, oldest first, at most `most`."""
+    opened_for = (
         select(DeliveryRow.remote_id).where(DeliveryRow.run_id == run_id).order_by(DeliveryRow.id).limit(most)
     )
-    return list(await session.scalars(led_to))
+    return list(await session.scalars(opened_for))
 
 
 async def sources_with_due_deliveries(session: AsyncSession, now: datetime) -> Sequence[int]:
-    """Sources with deliveries that wait and nobody works on: one look into the index for each source."""
+    """Sources with due and unclaimed deliveries: one index probe for each source."""
     waiting = select(DeliveryRow.id).where(DeliveryRow.source_id == SourceRow.id, _claimable(now)).exists()
     return (await session.scalars(select(SourceRow.id).where(waiting))).all()
 
 
 async def delete_old_deliveries(session: AsyncSession, now: datetime) -> None:
-    """Take away bodies after 14 days and rows after 90, some at a time."""
+    """Delete bodies after 14 days and rows after 90, at most `DELETED_AT_ONCE` of each in one call."""
     old = (
         select(DeliveryRow.id)
         .where(DeliveryRow.received_at < now - BODY_DAYS, DeliveryRow.body.is_not(None))
@@ -204,14 +204,14 @@ def _some_of(which: Select[Any]) -> Any:
 async def epics_by_remote_id(
     session: AsyncSession, source: SourceRow, remote_ids: Collection[str]
 ) -> dict[str, EpicRow]:
-    """The epics of a source with these ids in the tracker, those that left the lists among them."""
-    held = EpicRow.tracker == source.tracker, EpicRow.source_id == source.id
-    rows = await session.scalars(select(EpicRow).where(*held, EpicRow.remote_id.in_(remote_ids)))
+    """The epics of a source with these ids in the tracker, removed ones included."""
+    of_source = EpicRow.tracker == source.tracker, EpicRow.source_id == source.id
+    rows = await session.scalars(select(EpicRow).where(*of_source, EpicRow.remote_id.in_(remote_ids)))
     return {row.remote_id: row for row in rows}
 
 
 async def is_our_comment(session: AsyncSession, source_id: int, comment_id: str) -> bool:
-    """Whether a comment is a notice's of this source, by its stored id."""
+    """Whether a comment is the one of a notice of this source, by its stored id."""
     found = (
         select(NoticeRow.id)
         .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
@@ -221,6 +221,6 @@ async def is_our_comment(session: AsyncSession, source_id: int, comment_id: str)
 
 
 async def is_being_written(session: AsyncSession, epic_id: int, now: datetime) -> bool:
-    """Whether we write on the ticket at this moment: a comment there may be ours, not stored yet."""
+    """Whether a writer has claimed the epic's notice now: a comment there may be ours and not stored yet."""
     found = select(NoticeRow.id).where(NoticeRow.epic_id == epic_id, NoticeRow.claimed_until > now)
     return (await session.scalars(found.limit(1))).first() is not None

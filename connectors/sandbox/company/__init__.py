@@ -1,4 +1,4 @@
-"""A believable company for the demo: its work in both trackers, and the goals Northing is to know."""
+"""A realistic invented company for the demo: its work in both trackers, and its goals for Northing."""
 
 from connectors.sandbox.company.github_work import github_host
 from connectors.sandbox.company.goals import GITHUB_SOURCE, JIRA_SOURCE, Goals, goals

@@ -1,4 +1,4 @@
-"""A project or a repository with as many epics as a bench wants."""
+"""A project or a repository with as many epics as a benchmark needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SENTENCE = "Part {n} of the programme: fewer steps for the customer and fewer ha
 
 
 def add_epics(site: JiraSite, project: str, count: int) -> None:
-    """`count` epics, changed one a minute up to the site's now; every tenth has a link line."""
+    """Adds `count` epics, last changed one minute apart up to the site's now; every tenth has a link line."""
     if project not in site.projects:
         site.add_project(project, f"Programme {project}")
     now = site.clock()
@@ -32,7 +32,7 @@ def add_epics(site: JiraSite, project: str, count: int) -> None:
 
 
 def add_issues(host: GitHubHost, repository: str, count: int) -> None:
-    """The same on GitHub: `count` issues with the label `epic`, in a repository made if need be."""
+    """Like `add_epics`, on GitHub: issues with the label `epic`. Creates the repository if missing."""
     if host.find_repository(repository) is None:
         host.add_repository(repository)
     now = host.clock()

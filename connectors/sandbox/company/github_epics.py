@@ -86,7 +86,7 @@ SMALLER = (
         "epic",
         "pull",
         "",
-    ),  # a pull request with the label is no epic
+    ),  # a pull request with the label is not an epic
     ("acme/platform", "Sample debug logs", "", "pull", ""),
     ("acme/docs", "Broken link on the returns page", "bug", "issue", ""),
     ("acme/docs", "Picture of the new box", "", "issue", ""),

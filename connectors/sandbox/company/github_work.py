@@ -1,4 +1,4 @@
-"""The company's GitHub: repositories, epics, smaller work, pull requests and some talk."""
+"""The company's GitHub: repositories, epics, smaller issues, pull requests and some comments."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.tracker import Clock, utc_now
 
 MILESTONES = {"Autumn release": 40, "Leaner platform": 75}
-TYPED = "acme/platform"  # this team uses the issue type Epic beside the label
+TYPED = "acme/platform"  # this team sets the issue type Epic as well as the label
 
 
 def github_host(clock: Clock = utc_now) -> GitHubHost:
-    """Three repositories of one organisation; acme/docs is public. Ages count from the clock's now."""
+    """Three repositories of one organisation; acme/docs is public. Ages count back from the clock's now."""
     host = GitHubHost(clock)
     now = host.clock()
     host.add_repository("acme/mobile", description="The shop as an app")
@@ -41,12 +41,12 @@ def github_host(clock: Clock = utc_now) -> GitHubHost:
             **more,
         )
         by_title[epic.title] = made.key
-    _smaller(host, by_title, now)
-    _talk(host, by_title)
+    _add_smaller_work(host, by_title, now)
+    _add_comments(host, by_title)
     return host
 
 
-def _smaller(host: GitHubHost, by_title: dict[str, str], now: datetime) -> None:
+def _add_smaller_work(host: GitHubHost, by_title: dict[str, str], now: datetime) -> None:
     for number, (repository, title, labels, kind, epic) in enumerate(SMALLER):
         host.create(
             repository,
@@ -61,13 +61,13 @@ def _smaller(host: GitHubHost, by_title: dict[str, str], now: datetime) -> None:
         )
 
 
-def _talk(host: GitHubHost, by_title: dict[str, str]) -> None:
-    for title, who, text in (
+def _add_comments(host: GitHubHost, by_title: dict[str, str]) -> None:
+    for title, author, text in (
         ("Dark theme 🌙", "ios-lead", "Colours are done, see the *design* channel."),
         ("Dark theme 🌙", "product-owner", "Great. Pictures next?"),
         ("Reorder in two taps", "qa-lead", "Works on my old phone too."),
     ):
         issue = host.issue(by_title[title])
         before = issue.updated
-        comment = host.comment(issue.key, text, host.account(who))
+        comment = host.comment(issue.key, text, host.account(author))
         comment.created = comment.updated = issue.updated = before

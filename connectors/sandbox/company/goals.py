@@ -1,6 +1,6 @@
-"""What the company wants: a cycle, objectives, key results, check-ins and rules, as bodies of Northing's API.
+"""The company's goals: a cycle, objectives, key results, check-ins and rules, as bodies of Northing's API.
 
-Plain data, to be created in this order: cycle, objectives, key results, check-ins, rules.
+Plain data. The caller creates it in this order: cycle, objectives, key results, check-ins, rules.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ Json = dict[str, Any]
 
 JIRA_SOURCE = "acme-jira"
 GITHUB_SOURCE = "acme-github"
-CLOSED = "KR-10"  # achieved: the two epics linked to it alone have a closed goal
+CLOSED = "KR-10"  # achieved: the two epics linked to this key result alone get the finding `closed-goal`
 
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """Bodies for POST. `key_results` and `check_ins` name what they belong to first."""
+    """Bodies for POST. `key_results` and `check_ins` pair each with the key of what it belongs to."""
 
     cycle: Json
     objectives: list[Json]
@@ -49,7 +49,7 @@ OBJECTIVES = (
     ),
 )
 
-# key, objective, title, category, unit, baseline, target, direction, check-ins from the oldest on
+# key, objective, title, category, unit, baseline, target, direction, check-ins (oldest first)
 KEY_RESULTS = (
     ("KR-1", "O-1", "Checkout conversion from 2.4 to 3.2 %", "revenue", "%", 2.4, 3.2,
      "increase", ((2.5, 0.6), (2.7, 0.7))),
@@ -95,7 +95,7 @@ RULES: tuple[tuple[str, str, Json], ...] = (
 
 
 def goals(now: datetime) -> Goals:
-    """The cycle is the calendar quarter of `now`; check-ins lie in the weeks before it."""
+    """The goals. The cycle is the calendar quarter of `now`; check-ins are four weeks and one week old."""
     quarter = (now.month - 1) // 3 + 1
     first, last = quarter * 3 - 2, quarter * 3
     cycle = {
@@ -142,9 +142,9 @@ def _key_results(due: str) -> list[tuple[str, Json]]:
 
 
 def _check_ins(now: datetime) -> list[tuple[str, Json]]:
-    made = []
+    check_ins = []
     for key, *_, values in KEY_RESULTS:
         for weeks_ago, (value, confidence) in zip((4, 1), values, strict=True):
             at = (now - timedelta(weeks=weeks_ago)).replace(microsecond=0)
-            made.append((key, {"value": value, "confidence": confidence, "at": at.isoformat()}))
-    return made
+            check_ins.append((key, {"value": value, "confidence": confidence, "at": at.isoformat()}))
+    return check_ins

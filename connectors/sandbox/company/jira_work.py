@@ -1,4 +1,4 @@
-"""The company's Jira: projects, people, epics, smaller work and some talk."""
+"""The company's Jira: projects, people, epics, smaller issues and some comments."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def jira_site(clock: Clock = utc_now) -> JiraSite:
             updated=days_before(now, 1 + number, number),
         )
         by_title[title] = made.key
-    _talk(site, by_title, now)
+    _add_comments(site, by_title, now)
     return site
 
 
 def document(text: str) -> Json:
-    """Lines become paragraphs, those with a hyphen a list, those between fences a code block."""
+    """A document of a paragraph for each line, a list item for one with a hyphen, and code between fences."""
     content: list[Json] = []
     code: list[str] | None = None
     for line in text.split("\n"):
@@ -70,8 +70,8 @@ def document(text: str) -> Json:
     return {"type": "doc", "version": 1, "content": content}
 
 
-def _talk(site: JiraSite, by_title: dict[str, str], now: datetime) -> None:
-    """Some people's comments, and one description with a hard break before the line that links."""
+def _add_comments(site: JiraSite, by_title: dict[str, str], now: datetime) -> None:
+    """Adds comments of some people, and one description with a hard break before the line with the link."""
     broken = site.issue(by_title["Contacts per order on one screen"])
     broken.description = {
         "type": "doc",
@@ -87,7 +87,7 @@ def _talk(site: JiraSite, by_title: dict[str, str], now: datetime) -> None:
             }
         ],
     }
-    for title, who, text in (
+    for title, author, text in (
         ("One-page checkout", "qa-lead", "Tested on the three smallest screens, looks good."),
         ("One-page checkout", "dev-lead", "Rolling out to a tenth of the visitors on Monday."),
         ("Order service in smaller pieces", "platform-lead", "Which part first? I would take prices."),
@@ -95,5 +95,5 @@ def _talk(site: JiraSite, by_title: dict[str, str], now: datetime) -> None:
     ):
         issue = site.issue(by_title[title])
         before = issue.updated
-        comment = site.comment(issue.id, text, site.account(who))
+        comment = site.comment(issue.id, text, site.account(author))
         comment.created = comment.updated = issue.updated = before

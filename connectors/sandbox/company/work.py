@@ -1,4 +1,4 @@
-"""How the company's tickets are written down, and how days before today become times."""
+"""The form of the company's tickets, and the conversion of days before now to times."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True, slots=True)
 class Epic:
-    """One large piece of work; `age` and `idle` are the days since its creation and its last change.
+    """One epic; `age` and `idle` are the days since its creation and since its last change.
 
-    `expects` is the key result that rules or its own words tie it to, or nothing; it is for the tests of
-    this data only.
+    `expects` is the key of the key result that a rule or the ticket's own text links, or empty; only tests of
+    this data use it.
     """
 
     home: str
@@ -27,7 +27,7 @@ class Epic:
 
 
 def days_before(now: datetime, days: int, number: int) -> datetime:
-    """Some time in working hours, different for each number, never after `now`."""
+    """A time in working hours, `days` before `now`, different for each number, never after `now`."""
     moment = (now - timedelta(days=days)).replace(
         hour=8 + number % 9, minute=number * 7 % 60, second=number * 13 % 60, microsecond=0
     )

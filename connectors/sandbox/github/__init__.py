@@ -1,1 +1,1 @@
-"""A simulated GitHub host: the REST calls an issue integration needs, and simple ticket pages."""
+"""A simulated GitHub host: the REST calls that an issue integration needs, and simple ticket pages."""

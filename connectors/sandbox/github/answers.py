@@ -1,4 +1,4 @@
-"""How every REST route of the simulated GitHub takes a request in and gives an answer out.
+"""What all REST routes of the simulated GitHub share: reading a request, and answering it.
 
 Pages, ETags, redirects and rate limits follow https://docs.github.com/rest/using-the-rest-api.
 """
@@ -29,7 +29,7 @@ HOUR = 3600
 
 
 class GitHubError(Exception):
-    """An answer that refuses; `errors` are the details of a 422."""
+    """A refusal; `errors` are the details of a 422."""
 
     def __init__(self, status: int, message: str, errors: list[Json] | None = None) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class GitHubError(Exception):
 
 
 class Moved(Exception):
-    """The thing asked for lives elsewhere; `path` is below the API's root."""
+    """The requested repository or issue has another address now; `path` is relative to the API's root."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -45,7 +45,7 @@ class Moved(Exception):
 
 
 class RateLimit:
-    """Requests an hour, counted from the first one of the hour. A 304 is given back."""
+    """Counts requests per hour, from the first request of the hour on. A 304 is not counted."""
 
     def __init__(self, host: GitHubHost) -> None:
         self.host, self.used, self.reset = host, 0, 0
@@ -70,15 +70,16 @@ class RateLimit:
 
 
 class Call:
-    """One request to one host, with the account that stands behind it, or none."""
+    """One request to one host. `viewer` is its account, or None."""
 
     def __init__(self, host: GitHubHost, views: Views, rate: RateLimit, request: Request) -> None:
         self.host, self.views, self.rate, self.request = host, views, rate, request
         self.viewer: Account | None = None
-        self.accepted = "allows_permissionless_access=true"  # what a fine-grained token needs here
+        # The permission that a fine-grained token needs for this request.
+        self.accepted = "allows_permissionless_access=true"
 
     def admit(self) -> None:
-        """Who asks, in which version, and whether the hour's requests are used up."""
+        """Finds the account and checks User-Agent, API version and rate limit. Raises GitHubError."""
         headers = self.request.headers
         if not headers.get("user-agent"):
             raise GitHubError(
@@ -102,17 +103,17 @@ class Call:
         return self.viewer
 
     def scopes(self) -> set[str] | None:
-        """A classic token's; None for a fine-grained one and for nobody."""
-        changes = self.host.scopes.get(self.viewer.login) if self.viewer else None
-        return None if changes is None else {part.strip() for part in changes.split(",")}
+        """The scopes of a classic token; None for a fine-grained token or none at all."""
+        scopes = self.host.scopes.get(self.viewer.login) if self.viewer else None
+        return None if scopes is None else {part.strip() for part in scopes.split(",")}
 
     def sees(self, repository: Repository) -> bool:
-        """Of a classic token's scopes only `repo` opens what is private."""
+        """Whether the viewer sees it. For a private one a classic token needs the scope `repo`."""
         if repository.full_name in self.host.hidden:
             return False
         scopes = self.scopes()
-        reach = self.viewer is not None if scopes is None else "repo" in scopes
-        return reach or not repository.private
+        sees_private = self.viewer is not None if scopes is None else "repo" in scopes
+        return sees_private or not repository.private
 
     def must_read_issues(self, repository: Repository) -> None:
         self.accepted = "issues=read"
@@ -120,24 +121,24 @@ class Call:
             raise GitHubError(403, "Resource not accessible by personal access token")
 
     def repository(self) -> Repository:
-        """The one the path names, by name or by id; Moved for a name of the past."""
+        """The repository that the path names, by name or id. Raises Moved for a former name."""
         params = self.request.path_params
         if "id" in params:
             found = self.host.repositories.get(params["id"])
-            asked = None
+            requested = None
         else:
-            asked = f"{params['owner']}/{params['repo']}"
-            found = self.host.find_repository(asked)
+            requested = f"{params['owner']}/{params['repo']}"
+            found = self.host.find_repository(requested)
         self.accepted = "metadata=read"
         if found is None or not self.sees(found):
             raise GitHubError(404, "Not Found")
-        if asked is not None and found.full_name.lower() != asked.lower():
-            tail = self.request.url.path.partition(f"/repos/{asked}")[2]
+        if requested is not None and found.full_name.lower() != requested.lower():
+            tail = self.request.url.path.partition(f"/repos/{requested}")[2]
             raise Moved(f"/repositories/{found.id}{tail}")
         return found
 
     def issue(self) -> Issue:
-        """The one the path names; Moved after a transfer, 410 after a deletion."""
+        """The issue that the path names. Raises Moved after a transfer; 410 after a deletion."""
         repository, number = self.repository(), self.request.path_params["number"]
         self.must_read_issues(repository)
         if number in repository.issues:
@@ -164,7 +165,7 @@ class Call:
             raise GitHubError(403, "Repository was archived so is read-only.")
 
     def must_comment(self, issue: Issue, verb: str) -> None:
-        """A locked conversation is for those who may push. The bot has its own role, people are members."""
+        """A locked issue needs the role `push`. Only the bot's role is checked, see `Repository.role`."""
         self.must_write(issue.repository)
         pushes = ROLES.index(issue.repository.role) >= ROLES.index("push")
         if issue.locked and self.viewer == self.host.bot and not pushes:
@@ -186,7 +187,7 @@ class Call:
         return value
 
     def page(self, items: Sequence[Any], render: Callable[[Any], bytes], *, cursor: bool = False) -> Response:
-        """One page and where the next is. With `cursor`, or after a short page, the link has a cursor."""
+        """One page and a link to the next. With `cursor`, or after a short page, the link has a cursor."""
         query = self.request.query_params
         per_page = max(min(self._number("per_page", 30), 100), 1)
         number = max(self._number("page", 1), 1)
@@ -220,7 +221,7 @@ class Call:
             raise invalid("Issue", "after") from None
 
     def reply(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-        """A reading is answered with an ETag, and with 304 and no cost if the client has it already."""
+        """Adds an ETag to answers of GET. If the client has that ETag, answers 304, which does not count."""
         content = body if isinstance(body, bytes) else dump(body)
         own = self._headers() | (headers or {})
         if self.request.method == "GET":
@@ -238,20 +239,20 @@ class Call:
             f"X-RateLimit-{name.capitalize()}": str(value) for name, value in self.rate.numbers().items()
         }
         own = {"X-RateLimit-Resource": "core", "X-GitHub-Request-Id": secrets.token_hex(8)}
-        asked = self.request.headers.get("x-github-api-version", DEFAULT_VERSION)
-        return {**numbers, **own, **self._about_token(), "X-GitHub-Api-Version-Selected": asked}
+        version = self.request.headers.get("x-github-api-version", DEFAULT_VERSION)
+        return {**numbers, **own, **self._token_headers(), "X-GitHub-Api-Version-Selected": version}
 
-    def _about_token(self) -> dict[str, str]:
-        """Scopes of a classic token; of a fine-grained one what was needed, never what it has."""
+    def _token_headers(self) -> dict[str, str]:
+        """A classic token's scopes; for a fine-grained one the permission needed, never those it has."""
         if self.viewer is None:
             return {}
         login = self.viewer.login
-        changes = {"X-Accepted-GitHub-Permissions": self.accepted}
+        headers = {"X-Accepted-GitHub-Permissions": self.accepted}
         if (scopes := self.host.scopes.get(login)) is not None:
-            changes = {"X-OAuth-Scopes": scopes}
-        if (ends := self.host.expires.get(login)) is not None:
-            changes["GitHub-Authentication-Token-Expiration"] = ends
-        return changes
+            headers = {"X-OAuth-Scopes": scopes}
+        if (expiry := self.host.expires.get(login)) is not None:
+            headers["GitHub-Authentication-Token-Expiration"] = expiry
+        return headers
 
     def refuse(self, error: GitHubError) -> Response:
         body: Json = {
@@ -264,7 +265,7 @@ class Call:
         return Response(dump(body), error.status, self._headers(), "application/json; charset=utf-8")
 
     def redirect(self, moved: Moved) -> Response:
-        """301 for reading; 307 otherwise, so that the method and the body stay."""
+        """301 for GET; otherwise 307, so that the client keeps the method and the body."""
         query = self.request.url.query
         url = f"{self.views.api}{moved.path}" + (f"?{query}" if query else "")
         status, message = (

@@ -1,4 +1,4 @@
-"""What a client asks before it asks for issues: who am I, which repositories, what is left of the limit."""
+"""What a client requests before issues: its own account, repositories, types, labels and the rate limit."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ async def user(call: Call) -> Response:
 
 
 async def meta(call: Call) -> Response:
-    """Only an Enterprise Server says its release."""
+    """Only an Enterprise Server reports its release."""
     release = call.host.release
     shown = {"verifiable_password_authentication": False}
     return call.reply(shown if release is None else shown | {"installed_version": release})
 
 
 async def rate_limit(call: Call) -> Response:
-    """Asking costs nothing."""
+    """This request does not count against the limit."""
     call.rate.used -= 1
     numbers = call.rate.numbers()
     return call.reply({"resources": {"core": numbers, "search": numbers}, "rate": numbers})
@@ -52,11 +52,11 @@ async def rate_limit(call: Call) -> Response:
 async def repositories(call: Call) -> Response:
     owner = _organization(call)
     kind = call.choice("type", "all", {"all", "public", "private", "forks", "sources", "member"})
-    has_target = {"public": (False,), "private": (True,), "forks": ()}.get(kind, (False, True))
+    privacy = {"public": (False,), "private": (True,), "forks": ()}.get(kind, (False, True))
     found = [
         one
         for one in call.host.repositories.values()
-        if one.owner.login == owner and one.private in has_target and call.sees(one)
+        if one.owner.login == owner and one.private in privacy and call.sees(one)
     ]
     sort = call.choice("sort", "created", set(SORTS))
     direction = call.choice("direction", "asc" if sort == "full_name" else "desc", {"asc", "desc"})
@@ -76,21 +76,21 @@ async def repository(call: Call) -> Response:
 
 
 async def label(call: Call) -> Response:
-    """In any case. Labels are made by being put on an issue."""
+    """One label; the case of its name does not matter. A label exists once it is on an issue."""
     repository = call.repository()
     call.must_read_issues(repository)
-    asked = call.request.path_params["name"].lower()
+    requested = call.request.path_params["name"].lower()
     known = {*repository.labels, *(name for issue in repository.issues.values() for name in issue.labels)}
     for name in known:
-        if name.lower() == asked:
+        if name.lower() == requested:
             return call.reply(call.views.label(repository, name))
     raise GitHubError(404, "Not Found")
 
 
 def _organization(call: Call) -> str:
-    """Names of organisations know no case. A person's account is none."""
-    asked = call.request.path_params["org"].lower()
+    """The organisation that the path names, in any case; 404 for a person's account."""
+    requested = call.request.path_params["org"].lower()
     for account in call.host.accounts.values():
-        if account.login.lower() == asked and account.kind == "Organization":
+        if account.login.lower() == requested and account.kind == "Organization":
             return account.login
     raise GitHubError(404, "Not Found")

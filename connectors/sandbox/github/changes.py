@@ -1,7 +1,7 @@
-"""What happens on a simulated GitHub host, one change at a time, as a webhook would tell it.
+"""Changes on a simulated GitHub host, one at a time, as webhooks report them.
 
-One edit is several changes: each label, each assignee and each state has its own. Pull requests have
-webhooks of their own kind on GitHub, which are not played here; their comments come as those of issues do.
+One edit makes several changes: one for each label, each assignee and the state. On GitHub, pull requests have
+webhooks of their own, which are not simulated here; their comments come as those of issues do.
 See https://docs.github.com/webhooks/webhook-events-and-payloads.
 """
 
@@ -16,11 +16,11 @@ from connectors.sandbox.github.records import Account, Comment, Issue
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An event, its action, and whom and what it is about; `issue` is to be shown as it is now.
+    """An event, its action, its issue and the account behind it. The payload shows `issue` as it is now.
 
     `more` holds the other members of the payload: `label` a name, `assignee` an Account, `milestone` a
     Milestone, `type` an IssueType, `comment` a Comment, `was` and `becomes` the issue before and after a
-    transfer, `changes` what stood there before.
+    transfer, `changes` the values before an edit.
     """
 
     event: str
@@ -36,7 +36,7 @@ def creation(issue: Issue, by: Account) -> Iterator[Change]:
 
 
 class _Blank:
-    """An issue before it had anything."""
+    """An issue without any parts, to compare a new issue with."""
 
     labels: tuple[str, ...] = ()
     assignees: tuple[Account, ...] = ()
@@ -44,7 +44,7 @@ class _Blank:
 
 
 def edits(before: Issue, issue: Issue, by: Account) -> Iterator[Change]:
-    """What differs between an issue as it was and as it is."""
+    """The differences between an issue before and after an edit."""
     if issue.pull_request:
         return
     texts = {name: getattr(before, name) or "" for name in ("title", "body")}
@@ -77,7 +77,7 @@ def removal(issue: Issue, by: Account) -> Iterator[Change]:
 
 
 def transfer(before: Issue, issue: Issue, by: Account) -> Iterator[Change]:
-    """Told twice: at the repository that it left and, as a new issue, at the one it came to."""
+    """Two changes: one in the old repository and, as a new issue, one in the new repository."""
     if issue.pull_request:
         return
     yield Change("issues", "transferred", before, by, {"becomes": issue})

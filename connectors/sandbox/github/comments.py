@@ -36,23 +36,23 @@ async def create(call: Call) -> Response:
 
 
 async def read(call: Call) -> Response:
-    issue, comment = _named(call)
+    issue, comment = _comment_of_repository(call)
     return call.reply(call.views.comment(issue, comment))
 
 
 async def edit(call: Call) -> Response:
-    issue, comment = _own(call, "update")
+    issue, comment = _own_comment(call, "update")
     call.host.edit_comment(comment.id, await _text(call), by=call.known())
     return call.reply(call.views.comment(issue, comment))
 
 
 async def delete(call: Call) -> Response:
-    _, comment = _own(call, "delete")
+    _, comment = _own_comment(call, "delete")
     call.host.delete_comment(comment.id, by=call.known())
     return call.done()
 
 
-def _named(call: Call) -> tuple[Issue, Comment]:
+def _comment_of_repository(call: Call) -> tuple[Issue, Comment]:
     repository = call.repository()
     found = call.host.comments.get(call.request.path_params["comment"])
     if found is None or found[0].repository is not repository:
@@ -60,8 +60,8 @@ def _named(call: Call) -> tuple[Issue, Comment]:
     return found
 
 
-def _own(call: Call, verb: str) -> tuple[Issue, Comment]:
-    issue, comment = _named(call)
+def _own_comment(call: Call, verb: str) -> tuple[Issue, Comment]:
+    issue, comment = _comment_of_repository(call)
     call.must_comment(issue, verb)
     if comment.author != call.viewer:
         raise GitHubError(403, "Must have admin rights to Repository.")

@@ -1,4 +1,4 @@
-"""The state of a simulated GitHub host, and what people can do to it.
+"""The state of a simulated GitHub host, and the actions of people on it.
 
 Nothing here speaks HTTP. Times are aware UTC in whole seconds, as GitHub shows them. An issue's id is its
 identity, but a transfer gives it a new one.
@@ -19,14 +19,14 @@ EDITABLE = frozenset(
     {"title", "body", "state", "state_reason", "labels", "assignees", "milestone", "type", "pull_request"}
 )
 RECORDED_NAMES = {"state": ("state", "closed_at", "state_reason"), "assignees": ("assignees", "assignee")}
-OUTSIDER = "passer-by"  # writes comments in public repositories and belongs to nobody
+OUTSIDER = "passer-by"  # an account in no organisation that comments in public repositories
 FEATURES = frozenset({"sub_issues", "issue_types"})
 
 
 class GitHubHost:
     """Organisations, repositories, issues and comments; `bot` is the account whose token Northing uses.
 
-    Without an entry in `features` the host is like an Enterprise Server that lacks it: 404, no such fields.
+    A feature not in `features` is missing, as on an Enterprise Server: 404, and no fields of it.
     """
 
     def __init__(self, now: Clock = utc_now, *, features: Iterable[str] = FEATURES) -> None:
@@ -38,18 +38,18 @@ class GitHubHost:
         self.tokens: dict[str, Account] = {}
         self.bot = self.account("northing-bot")
         self.repositories: dict[int, Repository] = {}
-        self.names: dict[str, int] = {}  # every full name a repository ever had, in small letters
+        self.names: dict[str, int] = {}  # from each full name a repository has or had, in lower case
         self.types: dict[str, IssueType] = {}
         self.comments: dict[int, tuple[Issue, Comment]] = {}
         self.read_only: set[str] = set()  # full names where the bot may not write
         self.hidden: set[str] = set()  # full names the bot may not see
-        self.no_issues: set[str] = set()  # full names whose issues its token may not read
-        # Of tokens, by login: a classic one shows its scopes, any other is fine-grained; and when it ends.
+        self.no_issues: set[str] = set()  # full names whose issues the bot's token may not read
+        # Of tokens, by login: the scopes (a token without is fine-grained) and when the token expires.
         self.scopes: dict[str, str] = {}
         self.expires: dict[str, str] = {}
         self.release: str | None = None  # of an Enterprise Server
         self.rate_limit = 5000
-        self.associations = {OUTSIDER: "NONE"}  # logins that are not simply members, or owners
+        self.associations = {OUTSIDER: "NONE"}  # by login, where it is not the usual one; see `association`
         self.watchers: list[Callable[[changes_of.Change], None]] = []
         for name, color in (("Epic", "purple"), ("Feature", "blue"), ("Bug", "red"), ("Task", "yellow")):
             self.types[name] = IssueType(self.new_id(), name, color)
@@ -78,14 +78,14 @@ class GitHubHost:
     def may_edit(self, repository: Repository, account: Account) -> bool:
         return self.association(repository, account) != "NONE"
 
-    def _tell(self, changes: Iterable[changes_of.Change]) -> None:
+    def _notify_watchers(self, changes: Iterable[changes_of.Change]) -> None:
         if self.watchers:
             for change in changes:
                 for watcher in self.watchers:
                     watcher(change)
 
     def revoke_credentials(self) -> None:
-        """From now on the bot's token opens nothing."""
+        """From now on the bot's token is not valid."""
         self.tokens.pop(self.bot.token, None)
 
     def restore_credentials(self) -> None:
@@ -104,7 +104,7 @@ class GitHubHost:
         return made
 
     def rename_repository(self, full_name: str, new_name: str) -> Repository:
-        """The old name answers with a redirect from now on."""
+        """Renames a repository; its old name answers with a redirect from now on."""
         found = self.repository(full_name)
         found.name = new_name
         self.names[found.full_name.lower()] = found.id
@@ -122,7 +122,7 @@ class GitHubHost:
         return self.repositories.get(self.names.get(full_name.lower(), 0))
 
     def milestone(self, full_name: str, title: str, due_on: datetime | None = None) -> Milestone:
-        """The milestone of that title, made if need be."""
+        """The milestone of that title; created if it does not exist."""
         repository = self.repository(full_name)
         if title not in repository.milestones:
             made = Milestone(self.new_id(), len(repository.milestones) + 1, title, due_on, self.clock())
@@ -157,11 +157,11 @@ class GitHubHost:
         repository.issues[issue.number] = issue
         if parent:
             self.add_sub_issue(parent, issue)
-        self._tell(changes_of.creation(issue, issue.author))
+        self._notify_watchers(changes_of.creation(issue, issue.author))
         return issue
 
     def find(self, key: str) -> Issue | None:
-        """By `owner/name#number`; also by the key an issue had before its transfer."""
+        """Finds an issue by `owner/name#number`, or by its key before a transfer."""
         full_name, _, number = key.rpartition("#")
         repository = self.find_repository(full_name)
         if repository is None or not number.isdigit():
@@ -175,14 +175,14 @@ class GitHubHost:
         return found
 
     def edit(self, key: str, *, by: Account | None = None, **changes: Any) -> Issue:
-        """Sets any of EDITABLE; `by` is who did it, where it matters."""
+        """Sets any of EDITABLE. `by` is the account that edits; without it, the default person."""
         issue = self.issue(key)
         if unknown := set(changes) - EDITABLE:
             raise LookupError(f"not editable: {', '.join(sorted(unknown))}")
         before = copy.copy(issue)
         self._set(issue, changes)
         self.touch(issue)
-        self._tell(changes_of.edits(before, issue, by or self._somebody()))
+        self._notify_watchers(changes_of.edits(before, issue, by or self._default_person()))
         return issue
 
     def _set(self, issue: Issue, changes: dict[str, Any]) -> None:
@@ -203,7 +203,7 @@ class GitHubHost:
             issue.state_reason = changes.get("state_reason") or ("completed" if closed else "reopened")
 
     def lock(self, key: str, *, locked: bool = True) -> None:
-        """Only who may push to the repository still comments there."""
+        """Locks an issue: only accounts with the role `push` may still comment on it."""
         issue = self.issue(key)
         issue.locked = locked
         issue.recorded.pop("locked", None)
@@ -217,7 +217,7 @@ class GitHubHost:
         child.rendered.clear()
 
     def transfer(self, key: str, full_name: str, *, by: Account | None = None) -> Issue:
-        """To another repository: a new number and a new id; the old number answers with a redirect."""
+        """Transfers the issue: it gets a new number and a new id; the old number answers with a redirect."""
         issue, target = self.issue(key), self.repository(full_name)
         before = copy.copy(issue)
         del issue.repository.issues[issue.number]
@@ -228,11 +228,11 @@ class GitHubHost:
         target.issues[issue.number] = issue
         left.gone[number] = issue
         self.touch(issue)
-        self._tell(changes_of.transfer(before, issue, by or self._somebody()))
+        self._notify_watchers(changes_of.transfer(before, issue, by or self._default_person()))
         return issue
 
     def delete(self, key: str, *, by: Account | None = None) -> None:
-        """The number answers 410 from now on."""
+        """Deletes the issue; its number answers 410 from now on."""
         issue = self.issue(key)
         del issue.repository.issues[issue.number]
         issue.repository.gone[issue.number] = None
@@ -244,13 +244,13 @@ class GitHubHost:
             child.rendered.clear()
         for comment in issue.comments:
             del self.comments[comment.id]
-        self._tell(changes_of.removal(issue, by or self._somebody()))
+        self._notify_watchers(changes_of.removal(issue, by or self._default_person()))
 
-    def _somebody(self) -> Account:
+    def _default_person(self) -> Account:
         return self.account("dev-lead")
 
     def touch(self, issue: Issue) -> None:
-        """The issue changed now: its time, and every rendering that shows a part of it."""
+        """Sets the issue's time of update to now, and drops each cached rendering that shows part of it."""
         issue.updated = self.clock()
         issue.recorded.pop("updated_at", None)
         for shown in (issue, *issue.children, *([issue.parent] if issue.parent else [])):
@@ -260,21 +260,23 @@ class GitHubHost:
 
     def comment(self, key: str, body: str, author: Account | None = None) -> Comment:
         issue, now = self.issue(key), self.clock()
-        made = Comment(self.new_id(), author or self._somebody(), body, now, now)
+        made = Comment(self.new_id(), author or self._default_person(), body, now, now)
         issue.comments.append(made)
         issue.recorded.pop("comments", None)
         self.comments[made.id] = (issue, made)
         self.touch(issue)
-        self._tell([changes_of.comment_change("created", issue, made, made.author)])
+        self._notify_watchers([changes_of.comment_change("created", issue, made, made.author)])
         return made
 
     def edit_comment(self, comment_id: int, body: str, *, by: Account | None = None) -> Comment:
-        """Without `by` it was its author."""
+        """Edits a comment. Without `by`, its author edits it."""
         issue, comment = self.comments[comment_id]
         was = comment.body
         comment.body, comment.updated = body, self.clock()
         self.touch(issue)
-        self._tell([changes_of.comment_change("edited", issue, comment, by or comment.author, was)])
+        self._notify_watchers(
+            [changes_of.comment_change("edited", issue, comment, by or comment.author, was)]
+        )
         return comment
 
     def delete_comment(self, comment_id: int, *, by: Account | None = None) -> None:
@@ -282,4 +284,4 @@ class GitHubHost:
         issue.comments.remove(comment)
         issue.recorded.pop("comments", None)
         self.touch(issue)
-        self._tell([changes_of.comment_change("deleted", issue, comment, by or comment.author)])
+        self._notify_watchers([changes_of.comment_change("deleted", issue, comment, by or comment.author)])

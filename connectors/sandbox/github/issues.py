@@ -1,7 +1,7 @@
 """Issues: list, read, create, edit; sub-issues and parent.
 
-See https://docs.github.com/rest/issues/issues. The list holds pull requests too and, unless told otherwise,
-only what is open.
+See https://docs.github.com/rest/issues/issues. The list holds pull requests too and, without
+`state`, only open issues.
 """
 
 from __future__ import annotations
@@ -53,38 +53,38 @@ def _filtered(call: Call, repository: Repository) -> list[Issue]:
     kind = query.get("type") if "issue_types" in call.host.features else None
     creator, assignee, milestone = query.get("creator"), query.get("assignee"), query.get("milestone")
 
-    def has_target(issue: Issue) -> bool:
+    def matches(issue: Issue) -> bool:
         return (
             (state == "all" or issue.state == state)
             and (since is None or issue.updated >= since)
             and labels <= {name.lower() for name in issue.labels}
-            and _named(kind, issue.type.name if issue.type else None)
-            and _named(creator, issue.author.login)
-            and _assigned(assignee, issue)
-            and _named(milestone, str(issue.milestone.number) if issue.milestone else None)
+            and _matches_filter(kind, issue.type.name if issue.type else None)
+            and _matches_filter(creator, issue.author.login)
+            and _matches_assignee(assignee, issue)
+            and _matches_filter(milestone, str(issue.milestone.number) if issue.milestone else None)
         )
 
-    return [issue for issue in repository.issues.values() if has_target(issue)]
+    return [issue for issue in repository.issues.values() if matches(issue)]
 
 
-def _named(asked: str | None, value: str | None) -> bool:
-    """`*` is any, `none` is none."""
-    if asked is None:
+def _matches_filter(filter_value: str | None, value: str | None) -> bool:
+    """Whether a value matches a filter: `*` is any value, `none` is no value."""
+    if filter_value is None:
         return True
-    if asked in {"*", "none"}:
-        return (value is None) == (asked == "none")
-    return value is not None and value.lower() == asked.lower()
+    if filter_value in {"*", "none"}:
+        return (value is None) == (filter_value == "none")
+    return value is not None and value.lower() == filter_value.lower()
 
 
-def _assigned(asked: str | None, issue: Issue) -> bool:
+def _matches_assignee(filter_value: str | None, issue: Issue) -> bool:
     logins = [account.login for account in issue.assignees]
-    if asked is None or asked in {"*", "none"}:
-        return _named(asked, logins[0] if logins else None)
-    return asked in logins
+    if filter_value is None or filter_value in {"*", "none"}:
+        return _matches_filter(filter_value, logins[0] if logins else None)
+    return filter_value in logins
 
 
 def moment(text: str) -> datetime:
-    """An ISO 8601 time; without a zone it is UTC. 422 otherwise."""
+    """An ISO 8601 time; without a zone it is in UTC. 422 for other text."""
     try:
         value = datetime.fromisoformat(text)
     except ValueError:
@@ -116,25 +116,25 @@ async def edit(call: Call) -> Response:
 
 async def sub_issues(call: Call) -> Response:
     issue = call.issue()
-    _must_have(call, "sub_issues")
+    _require_feature(call, "sub_issues")
     return call.page(issue.children, call.views.issue_bytes)
 
 
 async def parent(call: Call) -> Response:
     issue = call.issue()
-    _must_have(call, "sub_issues")
+    _require_feature(call, "sub_issues")
     if issue.parent is None or not call.sees(issue.parent.repository):
         raise GitHubError(404, "Not Found")
     return call.reply(call.views.issue_bytes(issue.parent))
 
 
-def _must_have(call: Call, feature: str) -> None:
+def _require_feature(call: Call, feature: str) -> None:
     if feature not in call.host.features:
         raise GitHubError(404, "Not Found")
 
 
 def _changes(call: Call, body: Json) -> dict[str, Any]:
-    """The parts of a body that change an issue; unknown members are ignored, as GitHub does."""
+    """The members of a body that change an issue. Unknown ones are ignored, as on GitHub."""
     changes = {name: READERS[name](call, body[name]) for name in READERS if name in body}
     if "state" in changes and body.get("state_reason"):
         changes["state_reason"] = body["state_reason"]

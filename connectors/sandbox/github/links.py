@@ -1,4 +1,4 @@
-"""The links that GitHub puts beside every user and every repository."""
+"""The links in GitHub's JSON of each user and each repository."""
 
 USER_LINKS = (
     "followers",

@@ -43,7 +43,7 @@ class GitHubPageBackend(PageBackend):
         if issue is None:
             return None
         people = (self.person,) if issue.repository.private else (self.person, OUTSIDER)
-        looking = self.host.account(person if person and person in people else self.person)
+        viewer = self.host.account(person if person and person in people else self.person)
         notes = tuple(
             Note(
                 str(one.id),
@@ -52,7 +52,7 @@ class GitHubPageBackend(PageBackend):
                 one.updated != one.created,
                 markdown(one.body),
                 one.body,
-                one.author == looking,
+                one.author == viewer,
             )
             for one in issue.comments
         )
@@ -62,7 +62,7 @@ class GitHubPageBackend(PageBackend):
             text=issue.body or "",
             notes=notes,
             people=people,
-            can_edit=self.host.may_edit(issue.repository, looking),
+            can_edit=self.host.may_edit(issue.repository, viewer),
         )
 
     def describe(self, ref: str, person: str, text: str) -> None:
@@ -116,7 +116,7 @@ def _brief(issue: Issue) -> Ticket:
 
 
 class _Renderer(RendererHTML):
-    """HTML of a ticket is never let through: comments vanish, as on GitHub; anything else shows as text."""
+    """Outputs no HTML of a ticket: HTML comments are dropped, as on GitHub; other HTML shows as text."""
 
     def html_block(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
         return _as_text(tokens[index].content)
@@ -130,7 +130,7 @@ class _Renderer(RendererHTML):
 
 def _as_text(html: str) -> str:
     text = str(escape(HTML_COMMENT.sub("", html).rstrip("\n")))
-    # Of the elements GitHub lets through, the one that small print is set in.
+    # GitHub allows some HTML elements; of these only `sub`, for small print, is kept.
     return text.replace("&lt;sub&gt;", "<sub>").replace("&lt;/sub&gt;", "</sub>")
 
 
@@ -141,4 +141,4 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).ena
 
 def markdown(text: str) -> Markup:
     """Safe HTML of a ticket's Markdown."""
-    return Markup(_MARKDOWN.render(text))  # noqa: S704 - the renderer escapes all text and lets no HTML through
+    return Markup(_MARKDOWN.render(text))  # noqa: S704 - the renderer escapes all text and HTML

@@ -1,4 +1,4 @@
-"""Takes a recorded GitHub issue into a host, to be served again as it was recorded."""
+"""Loads a recorded GitHub issue into a host, which then serves it as it was recorded."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.records import Issue, Json
 
-# What describes the simulated host itself must be its own: a client has to be able to ask further.
+# Members the simulated host makes itself: their links must lead to it, so that a client can follow them.
 OWN = frozenset(
     {"url", "repository_url", "labels_url", "comments_url", "events_url", "timeline_url", "comments"}
 )
 
 
 def load_recorded(host: GitHubHost, full_name: str, raw: Json) -> Issue:
-    """Adds the repository it needs; its recorded fields are served until they are edited.
+    """Adds the issue, and its repository if missing; recorded fields are served until edited.
 
-    `raw` is an issue of a REST answer or of a webhook. Its id and number stay; a number that is taken raises
-    LookupError.
+    `raw` is an issue of a REST answer or of a webhook. Its id and number stay. Raises LookupError if the
+    number is in use.
     """
     repository = host.find_repository(full_name) or host.add_repository(full_name, private=False)
     number = raw["number"]

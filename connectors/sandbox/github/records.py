@@ -1,4 +1,4 @@
-"""The values a simulated GitHub host is made of."""
+"""The records of a simulated GitHub host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 Json = dict[str, Any]
 
 
-ROLES = ("pull", "triage", "push", "maintain", "admin")  # each has what those before it have
+ROLES = ("pull", "triage", "push", "maintain", "admin")  # each includes the rights of those before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Repository:
     issues: dict[int, Issue] = field(default_factory=dict)
     milestones: dict[str, Milestone] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
-    gone: dict[int, Issue | None] = field(default_factory=dict)  # transferred (where to) or deleted (None)
+    gone: dict[int, Issue | None] = field(default_factory=dict)  # transferred (new issue) or deleted (None)
     last_number: int = 0
 
     @property
@@ -89,7 +89,7 @@ class Issue:
     parent: Issue | None = None
     children: list[Issue] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)
-    recorded: Json = field(default_factory=dict)  # a recorded payload, served as it was
+    recorded: Json = field(default_factory=dict)  # a recorded payload, served unchanged
     rendered: dict[Any, bytes] = field(default_factory=dict)
 
     @property

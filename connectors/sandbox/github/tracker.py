@@ -1,4 +1,4 @@
-"""The simulated GitHub host as one ASGI application, its API both at the root and below /api/v3."""
+"""The simulated GitHub host as one ASGI application, with its API both at the root and below /api/v3."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPOSITORY = ("/repos/{owner}/{repo}", "/repositories/{id:int}")
 
 
 class GitHubTracker(Tracker):
-    """Serve it with `server.serve`; change its tickets through `host`, over REST, or on its pages."""
+    """Serve this with `server.serve`; change the tickets through `host`, over REST, or on the pages."""
 
     def __init__(self, host: GitHubHost | None = None, *, sync_now: SyncNow | None = None) -> None:
         super().__init__(new_sender())

@@ -1,4 +1,4 @@
-"""The JSON in which a GitHub host shows its users, repositories, issues and comments."""
+"""The JSON of a GitHub host for users, repositories, issues and comments."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def stamp(moment: datetime) -> str:
 
 
 class Views:
-    """Renders for one address: `web` is where pages are, `api` where the REST calls are."""
+    """Renders JSON for one address: `web` is the base URL of the pages, `api` that of the REST calls."""
 
     def __init__(self, web: str, api: str, features: frozenset[str], association: Association) -> None:
         self.web, self.api, self.features, self.association = web, api, features, association
         self._users: dict[int, Json] = {}
 
     def user(self, account: Account) -> Json:
-        kept = self._users.get(account.id)
-        if kept is None:
+        cached = self._users.get(account.id)
+        if cached is None:
             url = f"{self.api}/users/{account.login}"
             links = {name.partition("{")[0]: f"{url}/{name}" for name in USER_LINKS}
-            kept = self._users[account.id] = {
+            cached = self._users[account.id] = {
                 "login": account.login,
                 "id": account.id,
                 "node_id": f"U_{account.id}",
@@ -57,10 +57,10 @@ class Views:
                 "type": account.kind,
                 "site_admin": False,
             }
-        return kept
+        return cached
 
     def organization(self, account: Account) -> Json:
-        """As a webhook shows it."""
+        """An organisation as in a webhook."""
         url = f"{self.api}/orgs/{account.login}"
         links = ("repos", "events", "hooks", "issues")
         return {
@@ -87,7 +87,7 @@ class Views:
         }
 
     def repository(self, value: Repository, *, full: bool = False) -> Json:
-        """`full` as GET of one repository, otherwise as in a list."""
+        """A repository: with `full` as GET of one repository shows it, otherwise as in a list."""
         url = f"{self.api}/repos/{value.full_name}"
         page = f"{self.web}/{value.full_name}"
         count = sum(issue.state == "open" for issue in value.issues.values())
@@ -195,11 +195,11 @@ class Views:
         return {"url": f"{url}/reactions", "total_count": 0, **dict.fromkeys(REACTIONS, 0)}
 
     def issue_bytes(self, issue: Issue) -> bytes:
-        """One issue as JSON, kept on the issue until it changes."""
-        kept = issue.rendered.get(self.api)
-        if kept is None:
-            kept = issue.rendered[self.api] = dump(self.issue(issue) | issue.recorded)
-        return kept
+        """One issue as JSON, cached on the issue until it changes."""
+        cached = issue.rendered.get(self.api)
+        if cached is None:
+            cached = issue.rendered[self.api] = dump(self.issue(issue) | issue.recorded)
+        return cached
 
     def issue(self, issue: Issue) -> Json:
         repository = issue.repository

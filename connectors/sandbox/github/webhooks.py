@@ -1,4 +1,4 @@
-"""Webhooks of a simulated GitHub host, in the shape of GitHub's own.
+"""Webhooks of a simulated GitHub host, in the format of GitHub's own.
 
 See https://docs.github.com/webhooks/webhook-events-and-payloads#delivery-headers.
 """
@@ -15,7 +15,8 @@ from connectors.sandbox.github.views import Views, dump
 from connectors.sandbox.webhook_sender import Delivery, WebhookSender
 
 HOOK_ID = 109_948_940
-UNSAID = frozenset({"permissions", "has_discussions"})  # of a repository: the first are those of a token
+# Members of a repository that webhooks omit; `permissions` are those of a token.
+UNSAID = frozenset({"permissions", "has_discussions"})
 
 
 def new_sender() -> WebhookSender:
@@ -34,20 +35,20 @@ def _headers(delivery: Delivery, signature: str | None) -> dict[str, str]:
 
 
 class Webhooks:
-    """Tells the hook of every change of a host. `views` are those of the address in force."""
+    """Sends each change of a host to the webhook. `views` gives the views of the host's current address."""
 
     def __init__(self, webhook_sender: WebhookSender, views: Callable[[], Views]) -> None:
         self.webhook_sender, self.views = webhook_sender, views
 
     def tell(self, change: Change) -> None:
-        known = "type" not in change.more or "issue_types" in self.views().features
-        if self.webhook_sender.has_target and known:
+        has_feature = "type" not in change.more or "issue_types" in self.views().features
+        if self.webhook_sender.has_target and has_feature:
             body = dump(payload(self.views(), change))
             self.webhook_sender.send(str(change.issue.id), change.event, change.action, body)
 
 
 def payload(views: Views, change: Change) -> Json:
-    """The body GitHub would send for a change."""
+    """The body that GitHub would send for a change."""
     home = change.issue.repository
     message: Json = {"action": change.action, "issue": _issue(views, change.issue)}
     for name, value in change.more.items():

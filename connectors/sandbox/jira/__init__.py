@@ -1,1 +1,1 @@
-"""A simulated Jira Cloud site: REST v3 as Atlassian describes it, and simple ticket pages."""
+"""A simulated Jira Cloud site: its REST API v3 as Atlassian documents it, and simple ticket pages."""

@@ -1,7 +1,7 @@
-"""The Atlassian Document Format as the simulated Jira takes it: checked, made from text, shown as HTML.
+"""The Atlassian Document Format in the simulated Jira: checked, made from text, rendered as text or HTML.
 
-The check knows the nodes that comments and descriptions are made of and refuses what Jira refuses; the full
-schema is Atlassian's (`@atlaskit/adf-schema`), and a test holds the two together.
+The check knows the nodes that comments and descriptions consist of and refuses what Jira refuses. The full
+schema is Atlassian's (`@atlaskit/adf-schema`); a test compares the check with it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MEMBERS = frozenset({"type", "attrs", "content", "marks"})
 
 
 def is_document(value: Any) -> bool:
-    """Whether Jira would take `value` as the body of a comment or as a description."""
+    """Whether Jira would accept `value` as the body of a comment or as a description."""
     if (
         not isinstance(value, dict)
         or value.get("type") != "doc"
@@ -116,8 +116,8 @@ def _text_fits(node: Json, parent: str) -> bool:
 
 
 def from_text(text: str) -> Json:
-    """A document with one paragraph for each line that is not empty; what stands between fences is code, as
-    Jira's editor makes it."""
+    """A document with one paragraph for each line that is not empty, and a code block for the lines between
+    fences, as Jira's editor makes them."""
     content: list[Json] = []
     code: list[str] | None = None
     for line in text.replace("\r\n", "\n").split("\n"):
@@ -139,7 +139,7 @@ def paragraph(text: str) -> Json:
 
 
 def to_text(node: Json) -> str:
-    """The words of a document, a line for each paragraph, list item or hard break."""
+    """The text of a document, with one line for each paragraph, list item or hard break."""
     kind = node.get("type")
     if kind == "text":
         return str(node.get("text", ""))
@@ -157,7 +157,7 @@ def _leaf_text(node: Json) -> str:
 
 
 def to_html(node: Json) -> Markup:
-    """Safe HTML: every text is escaped, only http, https and mailto links stay links."""
+    """Safe HTML: all text is escaped, and only http, https and mailto links stay links."""
     kind = str(node.get("type"))
     if kind == "text":
         return _text_html(node)

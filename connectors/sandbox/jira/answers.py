@@ -1,4 +1,4 @@
-"""How every REST route of the simulated Jira takes a request in and gives an answer or an error out."""
+"""What all REST routes of the simulated Jira share: reading a request, and answering it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BAD_PAYLOAD = "Invalid request payload. Refer to the REST API documentation and 
 
 
 class JiraError(Exception):
-    """An answer that refuses: Jira's `errorMessages` and `errors`."""
+    """A refusal, with Jira's `errorMessages` and `errors`."""
 
     def __init__(self, status: int, *messages: str, **errors: str) -> None:
         super().__init__(*messages)
@@ -31,7 +31,7 @@ class JiraError(Exception):
 
 
 class Call:
-    """One request to one site, with the account behind it, or none: Jira also answers strangers."""
+    """One request to one site. `viewer` is its account, or None: Jira also answers anonymous requests."""
 
     def __init__(self, site: JiraSite, request: Request) -> None:
         self.site, self.request = site, request
@@ -55,7 +55,7 @@ class Call:
         return account
 
     def known(self) -> Account:
-        """The account; 401 for a stranger."""
+        """The account that sent the request. An anonymous request gets a 401."""
         if self.viewer is None:
             raise JiraError(401, "Client must be authenticated to access this resource.")
         return self.viewer
@@ -69,14 +69,14 @@ class Call:
         return self.may("BROWSE_PROJECTS", issue.project)
 
     def issue(self) -> Issue:
-        """The issue the path names; 404 alike for none and for one that may not be seen."""
+        """The issue that the path names. 404 if there is none, and also if the viewer may not see it."""
         found = self.site.find(self.request.path_params["issue"])
         if found is None or not self.sees(found):
             raise JiraError(404, NO_ISSUE)
         return found
 
     async def body(self, members: dict[str, Callable[[Any], bool]] | None = None) -> Json:
-        """The JSON object sent. With `members`, other members and wrong types are 400."""
+        """The JSON object in the request. With `members`, other members and wrong types get a 400."""
         try:
             body = json.loads(await self.request.body())
         except ValueError:

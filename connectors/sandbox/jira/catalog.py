@@ -1,4 +1,4 @@
-"""What a client asks before it asks for issues: who am I, which server, projects and types."""
+"""What a client requests before issues: its own account, the server, projects, types and fields."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def server_info(call: Call) -> Response:
 
 
 async def issue_types(call: Call) -> Response:
-    """A stranger gets an empty list, not an error."""
+    """An anonymous request gets an empty list, not an error."""
     kinds = call.site.types.values() if call.viewer else []
     return call.reply([issue_type(call.site, kind) for kind in kinds])
 
@@ -57,7 +57,7 @@ async def projects(call: Call) -> Response:
     query = call.request.query_params
     keys = {key for entry in query.getlist("keys") for key in entry.split(",")}
     kinds = {kind for entry in query.getlist("typeKey") for kind in entry.split(",")}
-    seen = [
+    visible = [
         one
         for one in sorted(call.site.projects.values(), key=lambda one: one.key)
         if call.may("BROWSE_PROJECTS", one)
@@ -70,9 +70,9 @@ async def projects(call: Call) -> Response:
         "self": link(call.site, path.format(start)),
         "maxResults": most,
         "startAt": start,
-        "total": len(seen),
-        "isLast": start + most >= len(seen),
-        "values": [project(call.site, one) for one in seen[start : start + most]],
+        "total": len(visible),
+        "isLast": start + most >= len(visible),
+        "values": [project(call.site, one) for one in visible[start : start + most]],
     }
     if not body["isLast"]:
         body["nextPage"] = link(call.site, path.format(start + most))

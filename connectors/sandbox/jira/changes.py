@@ -1,4 +1,4 @@
-"""What happens on a simulated Jira site, one change at a time, as a webhook would tell it.
+"""Changes on a simulated Jira site, one at a time, as webhooks report them.
 
 See https://developer.atlassian.com/cloud/jira/platform/webhooks/.
 """
@@ -15,10 +15,10 @@ from connectors.sandbox.jira.records import Account, Comment, Issue, Json
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An event, whom and what it is about; `items` are those of the changelog."""
+    """One event, its issue or comment, and the account behind it; `items` are those of the changelog."""
 
     event: str
-    kind: str  # the payload's issue_event_type_name; comments have none
+    kind: str  # the payload's issue_event_type_name; empty for comments
     issue: Issue
     by: Account
     comment: Comment | None = None
@@ -26,7 +26,7 @@ class Change:
 
 
 def edit(before: Issue, issue: Issue, by: Account) -> Change | None:
-    """What differs between an issue as it was and as it is, in one change; None where nothing does."""
+    """All differences between an issue before and after an edit, as one change; None if there is none."""
     items = tuple(_items(before, issue))
     if not items:
         return None
@@ -38,7 +38,7 @@ def edit(before: Issue, issue: Issue, by: Account) -> Change | None:
 
 
 def move(before: Issue, issue: Issue, by: Account) -> Change:
-    """A project move: the id stays, project and key change."""
+    """A move to another project: the id stays, project and key change."""
     was, now = before.project, issue.project
     items = (
         _item("project", was.id, was.name, now.id, now.name),
@@ -48,13 +48,13 @@ def move(before: Issue, issue: Issue, by: Account) -> Change:
     return Change("jira:issue_updated", "issue_moved", issue, by, items=items)
 
 
-# A value of an issue as a changelog shows it: an id, if it has one, and words.
+# A value of an issue as a changelog shows it: its id or None, and its text.
 Shown = tuple[str | None, str | None]
 NONE: Shown = (None, None)
 RESOLVED: Shown = ("10000", "Done")
 
 
-def _named(value: Any) -> Shown:
+def _id_and_name(value: Any) -> Shown:
     return (value.id, value.name) if value else NONE
 
 
@@ -63,12 +63,12 @@ SHOWN: dict[str, tuple[str, Callable[[Issue], Shown]]] = {
     "description": ("description", lambda i: (None, adf.to_text(i.description or {}) or None)),
     "labels": ("labels", lambda i: (None, " ".join(i.labels))),
     "components": ("Component", lambda i: (None, ", ".join(i.components) or None)),
-    "status": ("status", lambda i: _named(i.status)),
+    "status": ("status", lambda i: _id_and_name(i.status)),
     "resolution": (
         "resolution",
         lambda i: ("10000", "Done") if i.status.category == "done" else (None, None),
     ),
-    "issuetype": ("issuetype", lambda i: _named(i.type)),
+    "issuetype": ("issuetype", lambda i: _id_and_name(i.type)),
     "assignee": ("assignee", lambda i: (i.assignee.account_id, i.assignee.name) if i.assignee else NONE),
     "parent": ("IssueParentAssociation", lambda i: (i.parent.id, i.parent.key) if i.parent else NONE),
 }

@@ -27,17 +27,17 @@ ORDERS = {None: False, "created": False, "+created": False, "-created": True}
 
 
 def handlers() -> list[tuple[str, str, Handler]]:
-    one = "issue/{issue}/comment/{comment}"
-    held = "comment/{comment}/properties/{key}"
+    comment_path = "issue/{issue}/comment/{comment}"
+    property_path = "comment/{comment}/properties/{key}"
     return [
         ("GET", "issue/{issue}/comment", page),
         ("POST", "issue/{issue}/comment", create),
-        ("GET", one, read),
-        ("PUT", one, edit),
-        ("DELETE", one, delete),
+        ("GET", comment_path, read),
+        ("PUT", comment_path, edit),
+        ("DELETE", comment_path, delete),
         ("POST", "comment/list", by_ids),
-        ("GET", held, read_property),
-        ("PUT", held, write_property),
+        ("GET", property_path, read_property),
+        ("PUT", property_path, write_property),
     ]
 
 
@@ -66,13 +66,13 @@ async def create(call: Call) -> Response:
 
 
 async def read(call: Call) -> Response:
-    issue, comment = _named(call)
+    issue, comment = _comment_of_issue(call)
     return call.reply(shown(call.site, issue, comment))
 
 
 async def edit(call: Call) -> Response:
-    issue, comment = _named(call)
-    _must_own(call, issue, comment, "EDIT", "edit")
+    issue, comment = _comment_of_issue(call)
+    _require_author(call, issue, comment, "EDIT", "edit")
     body = await call.body()
     call.site.edit_comment(comment.id, _document(body))
     comment.properties |= _properties(body.get("properties", []))
@@ -80,14 +80,14 @@ async def edit(call: Call) -> Response:
 
 
 async def delete(call: Call) -> Response:
-    issue, comment = _named(call)
-    _must_own(call, issue, comment, "DELETE", "delete")
+    issue, comment = _comment_of_issue(call)
+    _require_author(call, issue, comment, "DELETE", "delete")
     call.site.delete_comment(comment.id)
     return call.done()
 
 
 async def by_ids(call: Call) -> Response:
-    """Comments that do not exist or may not be seen are left out without a word."""
+    """Comments by id. The answer leaves out those that do not exist or that the viewer may not see."""
     body = await call.body(
         {"ids": lambda ids: isinstance(ids, list) and all(type(one) is int for one in ids)}
     )
@@ -107,7 +107,7 @@ async def by_ids(call: Call) -> Response:
 
 
 async def read_property(call: Call) -> Response:
-    _, comment = _by_id(call)
+    _, comment = _comment_by_id(call)
     key = call.request.path_params["key"]
     if key not in comment.properties:
         raise JiraError(404, f"The comment has no property '{key}'.")
@@ -115,8 +115,8 @@ async def read_property(call: Call) -> Response:
 
 
 async def write_property(call: Call) -> Response:
-    issue, comment = _by_id(call)
-    _must_own(call, issue, comment, "EDIT", "edit", status=403)
+    issue, comment = _comment_by_id(call)
+    _require_author(call, issue, comment, "EDIT", "edit", status=403)
     key = call.request.path_params["key"]
     try:
         value = json.loads(await call.request.body())
@@ -127,7 +127,7 @@ async def write_property(call: Call) -> Response:
     return call.reply(b"{}", status)
 
 
-def _named(call: Call) -> tuple[Issue, Comment]:
+def _comment_of_issue(call: Call) -> tuple[Issue, Comment]:
     issue = call.issue()
     found = call.site.comments.get(call.request.path_params["comment"])
     if found is None or found[0] is not issue:
@@ -135,16 +135,18 @@ def _named(call: Call) -> tuple[Issue, Comment]:
     return found
 
 
-def _by_id(call: Call) -> tuple[Issue, Comment]:
+def _comment_by_id(call: Call) -> tuple[Issue, Comment]:
     found = call.site.comments.get(call.request.path_params["comment"])
     if found is None or not call.sees(found[0]):
         raise JiraError(404, f"Can not find a comment for the id: {call.request.path_params['comment']}.")
     return found
 
 
-def _must_own(call: Call, issue: Issue, comment: Comment, right: str, verb: str, status: int = 400) -> None:
-    own = comment.author == call.viewer and call.may(f"{right}_OWN_COMMENTS", issue.project)
-    if not own:
+def _require_author(
+    call: Call, issue: Issue, comment: Comment, right: str, verb: str, status: int = 400
+) -> None:
+    allowed = comment.author == call.viewer and call.may(f"{right}_OWN_COMMENTS", issue.project)
+    if not allowed:
         raise JiraError(status, f"You do not have the permission to {verb} this comment.")
 
 

@@ -23,7 +23,7 @@ def handlers() -> list[tuple[str, str, Handler]]:
 
 
 async def read(call: Call) -> Response:
-    """A key from before a move is found too; the body has the key of today."""
+    """A key from before a move is found too; the answer has the current key."""
     issue = call.issue()
     names = selection(call.request.query_params.getlist("fields") or ["*all"])
     return call.reply(issue_bytes(call.site, issue, names))
@@ -63,8 +63,8 @@ async def delete(call: Call) -> Response:
         raise JiraError(
             400, f"The issue '{issue.key}' has subtasks. You must specify the 'deleteSubtasks' parameter."
         )
-    for gone in (*subtasks, issue):
-        call.site.delete(gone.id, by=call.known())
+    for deleted in (*subtasks, issue):
+        call.site.delete(deleted.id, by=call.known())
     return call.done()
 
 
@@ -93,11 +93,9 @@ def _labels(site: JiraSite, value: Any) -> Json:
 
 
 def _type(site: JiraSite, value: Any) -> Json:
-    has_target = value if isinstance(value, dict) else {}
+    given = value if isinstance(value, dict) else {}
     kinds: list[IssueType] = [
-        kind
-        for kind in site.types.values()
-        if kind.id == has_target.get("id") or kind.name == has_target.get("name")
+        kind for kind in site.types.values() if kind.id == given.get("id") or kind.name == given.get("name")
     ]
     if not kinds:
         raise JiraError(400, issuetype="Specify a valid issue type")
@@ -107,8 +105,8 @@ def _type(site: JiraSite, value: Any) -> Json:
 def _assignee(site: JiraSite, value: Any) -> Json:
     if value is None:
         return {"assignee": None}
-    has_target = value.get("accountId", value.get("id")) if isinstance(value, dict) else None
-    people = [account for account in site.accounts.values() if account.account_id == has_target]
+    account_id = value.get("accountId", value.get("id")) if isinstance(value, dict) else None
+    people = [account for account in site.accounts.values() if account.account_id == account_id]
     if not people:
         raise JiraError(400, assignee="Specify a valid value for assignee")
     return {"assignee": people[0]}

@@ -1,8 +1,8 @@
-"""The part of JQL that an integration sends, as strict as Jira about what it does not know.
+"""The part of JQL that an integration sends. Like Jira, the parser refuses what it does not know.
 
 Grammar: clauses joined by AND and OR, NOT, brackets, `=`, `!=`, `in`, `not in`, `is [not] EMPTY`, and for
 dates `<`, `<=`, `>`, `>=`; then ORDER BY. A date is epoch milliseconds without quotes, or "YYYY-MM-DD HH:MM"
-read in the profile time zone of the user who searches.
+in the profile time zone of the searching user.
 See https://support.atlassian.com/jira-software-cloud/docs/jql-fields/.
 """
 
@@ -49,12 +49,12 @@ ALIASES = {"type": "issuetype", "key": "id", "issuekey": "id", "issue": "id"}
 
 
 class JqlError(Exception):
-    """The query is wrong; the text is what Jira would say."""
+    """The query is wrong; the text of this error is Jira's message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A checked query. `order` holds fields and whether each descends; it always ends in a tie-break."""
+    """A checked query. `order` holds fields and whether each descends; it ends with a tie-break."""
 
     test: Test
     order: tuple[tuple[str, bool], ...]
@@ -66,30 +66,30 @@ class Query:
         return found
 
     def place(self, issue: Issue) -> tuple[Any, ...]:
-        """Where the issue stands in the order; comparable with `after`."""
+        """The issue's position in the order, for `after`."""
         return tuple(ORDER[name](issue) for name, _ in self.order)
 
     def after(self, rows: list[Issue], place: tuple[Any, ...]) -> int:
-        """The index of the first row that stands behind `place`."""
+        """The index of the first row after `place`."""
         low, high = 0, len(rows)
         while low < high:
             middle = (low + high) // 2
-            if self._stands_behind(rows[middle], place):
+            if self._comes_after(rows[middle], place):
                 high = middle
             else:
                 low = middle + 1
         return low
 
-    def _stands_behind(self, issue: Issue, place: tuple[Any, ...]) -> bool:
-        for (name, descending), mark in zip(self.order, place, strict=True):
+    def _comes_after(self, issue: Issue, place: tuple[Any, ...]) -> bool:
+        for (name, descending), limit in zip(self.order, place, strict=True):
             value = ORDER[name](issue)
-            if value != mark:
-                return bool(value < mark) if descending else bool(value > mark)
+            if value != limit:
+                return bool(value < limit) if descending else bool(value > limit)
         return False
 
 
 def parse(text: str, site: JiraSite, time_zone: str) -> Query:
-    """Raises JqlError for what Jira answers 400: bad grammar, unknown names, no restriction."""
+    """Raises JqlError where Jira answers 400: bad grammar, unknown names, no restriction."""
     return _Parser(text, site, ZoneInfo(time_zone)).query()
 
 
@@ -104,7 +104,7 @@ class _Parser:
             raise JqlError(
                 "Unbounded JQL queries are not allowed here. Please add a search restriction to your query."
             )
-        test = self._either()
+        test = self._disjunction()
         order = self._order() if self._word("order") else [("created", True)]
         if self._peek() is not None:
             raise JqlError(
@@ -112,45 +112,45 @@ class _Parser:
             )
         return Query(test, (*order, ("id", order[-1][1])))
 
-    def _either(self) -> Test:
-        tests = [self._both()]
+    def _disjunction(self) -> Test:
+        tests = [self._conjunction()]
         while self._take("or"):
-            tests.append(self._both())
+            tests.append(self._conjunction())
         return tests[0] if len(tests) == 1 else lambda issue: any(test(issue) for test in tests)
 
-    def _both(self) -> Test:
-        tests = [self._one()]
+    def _conjunction(self) -> Test:
+        tests = [self._term()]
         while self._take("and"):
-            tests.append(self._one())
+            tests.append(self._term())
         return tests[0] if len(tests) == 1 else lambda issue: all(test(issue) for test in tests)
 
-    def _one(self) -> Test:
+    def _term(self) -> Test:
         if self._take("not"):
-            inner = self._one()
+            inner = self._term()
             return lambda issue: not inner(issue)
         if self._take("("):
-            inside = self._either()
+            inside = self._disjunction()
             self._expect(")")
             return inside
         return self._clause()
 
     def _clause(self) -> Test:
         written = self._next()
-        name = ALIASES.get(_bare(written).lower(), _bare(written).lower())
+        name = ALIASES.get(_unquoted(written).lower(), _unquoted(written).lower())
         if name in DATES:
             return self._date(name)
         if name not in SETS:
             raise JqlError(
-                f"Field '{_bare(written)}' does not exist or you do not have permission to view it."
+                f"Field '{_unquoted(written)}' does not exist or you do not have permission to view it."
             )
-        negative, has_target = self._values(name, _bare(written))
+        negative, values = self._values(name, _unquoted(written))
         read = SETS[name]
-        if has_target is None:
+        if values is None:
             return lambda issue: bool(read(issue)) == negative
-        return lambda issue: read(issue).isdisjoint(has_target) == negative
+        return lambda issue: read(issue).isdisjoint(values) == negative
 
     def _values(self, name: str, written: str) -> tuple[bool, set[str] | None]:
-        """Whether the operator negates, and the resolved values; None stands for EMPTY."""
+        """Whether the operator negates, and the resolved values; None means EMPTY."""
         sign = self._next().lower()
         if sign == "is":
             negative = self._take("not")
@@ -170,7 +170,7 @@ class _Parser:
         return negative, values
 
     def _resolve(self, name: str, written: str, token: str) -> str:
-        value = _bare(token)
+        value = _unquoted(token)
         lower = value.lower()
         if name == "project":
             for project in self.site.projects.values():
@@ -197,7 +197,7 @@ class _Parser:
         return lambda issue: bool(compare(read(issue), moment))
 
     def _moment(self, name: str, token: str) -> datetime:
-        value = _bare(token)
+        value = _unquoted(token)
         if value == token and value.lstrip("-").isdigit():
             return EPOCH + timedelta(milliseconds=int(value))
         for form in ("%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M", "%Y-%m-%d", "%Y/%m/%d"):
@@ -221,7 +221,7 @@ class _Parser:
         return order
 
     def _order_field(self) -> tuple[str, bool]:
-        written = _bare(self._next())
+        written = _unquoted(self._next())
         name = {"issuekey": "key", "issue": "key"}.get(written.lower(), written.lower())
         if name not in ORDER:
             raise JqlError(f"Not able to sort using field '{written}'.")
@@ -267,6 +267,6 @@ def _tokens(text: str) -> list[str]:
     return tokens
 
 
-def _bare(token: str) -> str:
+def _unquoted(token: str) -> str:
     quoted = len(token) > 1 and token[0] in "\"'"
     return re.sub(r"\\(.)", r"\1", token[1:-1]) if quoted else token

@@ -43,7 +43,7 @@ class JiraPageBackend(PageBackend):
         if issue is None:
             return None
         people = (self.person, OUTSIDER)
-        looking = self.site.account(person if person and person in people else self.person)
+        viewer = self.site.account(person if person and person in people else self.person)
         notes = tuple(
             Note(
                 one.id,
@@ -52,7 +52,7 @@ class JiraPageBackend(PageBackend):
                 one.updated != one.created,
                 adf.to_html(one.body),
                 adf.to_text(one.body),
-                one.author == looking,
+                one.author == viewer,
             )
             for one in issue.comments
         )
@@ -63,14 +63,14 @@ class JiraPageBackend(PageBackend):
             text=adf.to_text(document),
             notes=notes,
             people=people,
-            can_edit=may(self.site, looking, "EDIT_ISSUES", issue.project),
+            can_edit=may(self.site, viewer, "EDIT_ISSUES", issue.project),
         )
 
     def describe(self, ref: str, person: str, text: str) -> None:
         self.site.edit(ref, by=self.site.account(person), description=text)
 
     def relabel(self, ref: str, person: str, labels: list[str]) -> None:
-        """Jira's labels have no spaces."""
+        """Replaces spaces in labels by hyphens: Jira allows no spaces."""
         self.site.edit(
             ref,
             by=self.site.account(person),

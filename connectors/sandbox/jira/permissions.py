@@ -1,4 +1,4 @@
-"""Asking who may do what: one's own rights, and those of others in bulk.
+"""Permission queries: an account's own permissions, and those of other accounts in bulk.
 
 See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-permissions/.
 """
@@ -24,11 +24,12 @@ def handlers() -> list[tuple[str, str, Handler]]:
 
 
 async def my_permissions(call: Call) -> Response:
-    """The parameter `permissions` is a must. Without a project or an issue: in any project at all."""
-    asked = [name for name in call.request.query_params.get("permissions", "").split(",") if name]
-    if not asked or not set(asked) <= set(KNOWN):
+    """The viewer's own permissions. The parameter `permissions` is required. Without a project or an issue, a
+    permission in any project counts."""
+    requested = [name for name in call.request.query_params.get("permissions", "").split(",") if name]
+    if not requested or not set(requested) <= set(KNOWN):
         raise JiraError(400, "The 'permissions' query parameter is required and must hold known permissions.")
-    places = _places(call)
+    projects = _queried_projects(call)
     held = {
         name: {
             "id": str(number),
@@ -38,14 +39,14 @@ async def my_permissions(call: Call) -> Response:
             "description": "",
             "havePermission": administers(call.site, call.viewer)
             if name in GLOBAL_PERMISSIONS
-            else any(call.may(name, place) for place in places),
+            else any(call.may(name, project) for project in projects),
         }
-        for number, name in enumerate(asked, 1)
+        for number, name in enumerate(requested, 1)
     }
     return call.reply({"permissions": held})
 
 
-def _places(call: Call) -> list[Project]:
+def _queried_projects(call: Call) -> list[Project]:
     query, known = call.request.query_params, list(call.site.projects.values())
     if issue_name := query.get("issueKey") or query.get("issueId"):
         issue = call.site.find(issue_name)
@@ -60,13 +61,13 @@ def _places(call: Call) -> list[Project]:
 
 
 async def check(call: Call) -> Response:
-    """Only an administrator may ask about somebody else. Ids that lead nowhere are left out silently."""
+    """Permissions of one account. Only an administrator may query another's. Unknown ids are left out."""
     body = await call.body(
         {"accountId": _is_text, "globalPermissions": _is_list, "projectPermissions": _is_list}
     )
-    account = _asked_about(call, body.get("accountId"))
+    account = _checked_account(call, body.get("accountId"))
     global_names = [name for name in body.get("globalPermissions", []) if name is not None]
-    _must_be(GLOBAL_PERMISSIONS, global_names)
+    _require_known(GLOBAL_PERMISSIONS, global_names)
     granted: list[Json] = []
     for entry in body.get("projectPermissions", []):
         granted += _granted(call, account, entry)
@@ -85,7 +86,7 @@ def _is_list(value: Any) -> bool:
 MEMBERS = {"accountId": _is_text, "globalPermissions": _is_list, "projectPermissions": _is_list}
 
 
-def _asked_about(call: Call, account_id: str | None) -> Account | None:
+def _checked_account(call: Call, account_id: str | None) -> Account | None:
     viewer = call.viewer
     if account_id is None or (viewer is not None and viewer.account_id == account_id):
         return viewer
@@ -97,19 +98,19 @@ def _asked_about(call: Call, account_id: str | None) -> Account | None:
     raise JiraError(400, accountId="The account ID is not valid.")
 
 
-def _must_be(known: Iterable[str], names: list[Any]) -> None:
+def _require_known(known: Iterable[str], names: list[Any]) -> None:
     if wrong := [str(name) for name in names if not isinstance(name, str) or name not in known]:
         raise JiraError(400, **dict.fromkeys(wrong, "Unrecognized permission"))
 
 
 def _granted(call: Call, account: Account | None, entry: Any) -> list[Json]:
-    """For each permission of one entry, where among its projects and issues the account holds it."""
+    """For each permission of one entry, its projects and issues where the account holds it."""
     if not isinstance(entry, dict) or not set(entry) <= ASKED or not all(map(_is_list, entry.values())):
         raise JiraError(400, BAD_PAYLOAD)
     names = [name for name in entry.get("permissions", []) if name != ""]
     if not names:
         raise JiraError(400, permissions="At least one project permission is needed.")
-    _must_be(PROJECT_PERMISSIONS, names)
+    _require_known(PROJECT_PERMISSIONS, names)
     site = call.site
     projects = [one for one in site.projects.values() if int(one.id) in entry.get("projects", [])]
     issues = [found for one in entry.get("issues", []) if (found := site.issues.get(str(one)))]

@@ -1,4 +1,4 @@
-"""Takes a recorded Jira issue into a site, to be served again as it was recorded."""
+"""Loads a recorded Jira issue into a site, which then serves it as it was recorded."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from connectors.sandbox.jira.site import JiraSite, parse_time
 
 
 def load_recorded(site: JiraSite, raw: Json) -> Issue:
-    """Adds the project, type and status it needs; its recorded fields are served until they are edited.
+    """Adds the issue, and its project, type and status if missing; recorded fields are served until edited.
 
-    `raw` is a REST answer for one issue. Its id and key stay; an id that is taken raises LookupError.
+    `raw` is a REST answer for one issue. Its id and key stay. Raises LookupError if the id is in use.
     """
     if raw["id"] in site.issues:
         raise LookupError(f"issue id {raw['id']} is taken")

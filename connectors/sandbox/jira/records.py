@@ -1,4 +1,4 @@
-"""The values a simulated Jira site is made of."""
+"""The records of a simulated Jira site."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user. `time_zone` is the profile's; JQL dates of this user are read in it.
+    """A user. `time_zone` is the profile's; JQL dates of this user are in it.
 
-    `kind` is Jira's accountType: `atlassian`, `app` or `customer`. An `outsider` may look and comment.
+    `kind` is Jira's accountType: `atlassian`, `app` or `customer`. An `outsider` may only view and comment.
     """
 
     account_id: str
@@ -32,7 +32,7 @@ class IssueType:
     id: str
     name: str
     level: int
-    project: str | None = None  # a project id where a team-managed project owns the type
+    project: str | None = None  # the project's id, if a team-managed project owns the type
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Project:
     name: str
     type_key: str = "software"
     team_managed: bool = False
-    archived: bool = False  # in no list and no search; its issues can be read by id, and not be changed
+    archived: bool = False  # in no list and no search; its issues are readable by id, but not writable
     last_number: int = 0
 
 
@@ -79,11 +79,11 @@ class Issue:
     components: list[str] = field(default_factory=list)
     assignee: Account | None = None
     parent: Issue | None = None
-    closed_to_bot: bool = False  # by its security level, which leaves Northing's account out
+    closed_to_bot: bool = False  # its security level excludes Northing's account
     children: list[Issue] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)
     custom: Json = field(default_factory=dict)
-    recorded: Json = field(default_factory=dict)  # fields of a recorded issue, served as they were
+    recorded: Json = field(default_factory=dict)  # fields of a recorded issue, served unchanged
     rendered: dict[Any, bytes] = field(default_factory=dict)
 
     @property

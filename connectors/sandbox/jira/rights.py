@@ -1,4 +1,4 @@
-"""Who may do what on a simulated Jira site."""
+"""The permissions of accounts on a simulated Jira site."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PROJECT_PERMISSIONS = {
     "ADMINISTER_PROJECTS": "Administer Projects",
 }
 GLOBAL_PERMISSIONS = {"ADMINISTER": "Administer Jira"}
-# Nobody's but the bot's, where the site grants it.
+# Only the bot can have these, in projects where the site grants them.
 NOBODYS = frozenset({"EDIT_ALL_COMMENTS", "DELETE_ALL_COMMENTS", "ADMINISTER_PROJECTS"})
 OUTSIDERS = frozenset({"BROWSE_PROJECTS", "ADD_COMMENTS", "EDIT_OWN_COMMENTS", "DELETE_OWN_COMMENTS"})
 
 
 def may(site: JiraSite, account: Account | None, permission: str, project: Project) -> bool:
-    """Whether the account holds a project permission; a stranger and a deactivated one hold none."""
+    """Whether the account holds a project permission. None (anonymous) and inactive accounts hold none."""
     if account is None or not account.active:
         return False
     if project.archived and permission != "BROWSE_PROJECTS":

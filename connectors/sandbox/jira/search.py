@@ -1,7 +1,7 @@
-"""Search by JQL with page tokens, and fetching in bulk.
+"""Search by JQL with page tokens, and bulk fetch.
 
 See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-search/. A page may be shorter
-than asked for; only a missing `nextPageToken` ends the list; there is no total.
+than requested; only a missing `nextPageToken` ends the list; there is no total.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
-def _listed(call: Call, issue: Issue) -> bool:
+def _is_listed(call: Call, issue: Issue) -> bool:
     return call.sees(issue) and not issue.project.archived
 
 
@@ -100,12 +100,12 @@ class Search:
         if not all(number.isdigit() for number in numbers):
             raise JiraError(400, "The parameter 'reconcileIssues' takes issue ids.")
         body["reconcileIssues"] = [int(number) for number in numbers]
-        return self._answer(call, self._asked(body))
+        return self._answer(call, self._parse_request(body))
 
     async def by_body(self, call: Call) -> Response:
-        return self._answer(call, self._asked(await call.body(SEARCH_MEMBERS)))
+        return self._answer(call, self._parse_request(await call.body(SEARCH_MEMBERS)))
 
-    def _asked(self, body: Json) -> SearchRequest:
+    def _parse_request(self, body: Json) -> SearchRequest:
         reconcile = body.get("reconcileIssues", [])
         if len(reconcile) > MOST_RECONCILED:
             raise JiraError(400, f"The maximum number of issues to reconcile is {MOST_RECONCILED}.")
@@ -122,56 +122,56 @@ class Search:
             frozenset(map(str, reconcile)),
         )
 
-    def _answer(self, call: Call, asked: SearchRequest) -> Response:
+    def _answer(self, call: Call, request: SearchRequest) -> Response:
         if call.viewer is None:
-            return call.reply({"issues": [], "isLast": True})  # a stranger sees nothing, and is not told why
-        query, rows = self._rows(call, asked)
-        start = self._start(asked, query, rows)
-        end = start + min(asked.limit, call.request.scope.get(PAGE_SIZE, asked.limit))
-        page = b",".join(issue_bytes(self.site, issue, asked.names) for issue in rows[start:end])
+            return call.reply({"issues": [], "isLast": True})  # no error for an anonymous request
+        query, rows = self._rows(call, request)
+        start = self._start(request, query, rows)
+        end = start + min(request.limit, call.request.scope.get(PAGE_SIZE, request.limit))
+        page = b",".join(issue_bytes(self.site, issue, request.names) for issue in rows[start:end])
         if end >= len(rows):
             return call.reply(b'{"issues":[' + page + b'],"isLast":true}')
-        token = self._token(asked.jql, query.place(rows[end - 1]) if end else None)
+        token = self._token(request.jql, query.place(rows[end - 1]) if end else None)
         return call.reply(b'{"issues":[' + page + b'],"nextPageToken":' + dump(token) + b',"isLast":false}')
 
-    def _rows(self, call: Call, asked: SearchRequest) -> tuple[Query, list[Issue]]:
+    def _rows(self, call: Call, request: SearchRequest) -> tuple[Query, list[Issue]]:
         viewer = call.known()
         denied = frozenset(self.site.denied)
-        found = (asked.jql, viewer.account_id, asked.reconcile, denied, self.site.version)
-        if found not in self._results:
+        cache_key = (request.jql, viewer.account_id, request.reconcile, denied, self.site.version)
+        if cache_key not in self._results:
             try:
-                query = parse(asked.jql, self.site, viewer.time_zone)
+                query = parse(request.jql, self.site, viewer.time_zone)
             except JqlError as error:
                 raise JiraError(400, str(error)) from None
-            visible = [issue for issue in self.site.indexed(asked.reconcile) if _listed(call, issue)]
-            self._results[found] = query, query.rows(visible)
+            visible = [issue for issue in self.site.indexed(request.reconcile) if _is_listed(call, issue)]
+            self._results[cache_key] = query, query.rows(visible)
             while len(self._results) > KEPT_RESULTS:
                 self._results.popitem(last=False)
-        return self._results[found]
+        return self._results[cache_key]
 
-    def _start(self, asked: SearchRequest, query: Query, rows: list[Issue]) -> int:
-        if asked.token is None:
+    def _start(self, request: SearchRequest, query: Query, rows: list[Issue]) -> int:
+        if request.token is None:
             return 0
-        jql, place = self._tokens.get(asked.token, (None, None))
-        if jql != asked.jql:
+        jql, position = self._tokens.get(request.token, (None, None))
+        if jql != request.jql:
             raise JiraError(400, "The provided next page token is invalid or expired.")
-        return 0 if place is None else query.after(rows, place)
+        return 0 if position is None else query.after(rows, position)
 
-    def _token(self, jql: str, place: tuple[Any, ...] | None) -> str:
+    def _token(self, jql: str, position: tuple[Any, ...] | None) -> str:
         token = secrets.token_urlsafe(18)
-        self._tokens[token] = jql, place
+        self._tokens[token] = jql, position
         while len(self._tokens) > KEPT_TOKENS:
             self._tokens.popitem(last=False)
         return token
 
     async def bulk_fetch(self, call: Call) -> Response:
         body = await call.body(FETCH_MEMBERS)
-        has_target = list(dict.fromkeys(body.get("issueIdsOrKeys", [])))
-        if not 0 < len(has_target) <= MOST_FETCHED:
+        requested = list(dict.fromkeys(body.get("issueIdsOrKeys", [])))
+        if not 0 < len(requested) <= MOST_FETCHED:
             raise JiraError(400, f"Between 1 and {MOST_FETCHED} issue ids or keys are needed.")
         names = selection(body.get("fields", ["*navigable"]))
         found, missing = [], []
-        for name in has_target:
+        for name in requested:
             issue = self.site.find(name)
             if issue is not None and call.sees(issue):
                 found.append(issue_bytes(self.site, issue, names))

@@ -1,4 +1,4 @@
-"""The state of a simulated Jira Cloud site, and what people and administrators can do to it.
+"""The state of a simulated Jira Cloud site, and the actions of people and administrators on it.
 
 Nothing here speaks HTTP. Times are aware UTC with millisecond precision; a key may change, an id never does.
 """
@@ -30,7 +30,7 @@ EDITABLE = frozenset(
     {"summary", "description", "labels", "components", "status", "type", "assignee", "parent", "custom"}
 )
 RECORDED_NAMES = {"type": "issuetype"}
-OUTSIDER = "passer-by"  # may look and comment, no more
+OUTSIDER = "passer-by"  # the name of an account that may only view and comment
 
 
 class JiraSite(SearchIndex):
@@ -48,11 +48,11 @@ class JiraSite(SearchIndex):
         self.projects: dict[str, Project] = {}
         self.types: dict[str, IssueType] = {kind.id: kind for kind in TYPES}
         self.statuses: dict[str, Status] = {status.name: status for status in STATUSES}
-        self.keys: dict[str, str] = {}  # every key an issue ever had, in capitals, to its id
+        self.keys: dict[str, str] = {}  # from each key an issue has or had, in capitals, to its id
         self.comments: dict[str, tuple[Issue, Comment]] = {}
-        self.denied: set[tuple[str, str]] = set()  # (permission, project key) the bot does not have
-        self.granted: set[tuple[str, str]] = set()  # those it has though nobody else does
-        self.administrators: set[str] = set()  # account ids; only these may ask what others may do
+        self.denied: set[tuple[str, str]] = set()  # pairs of (permission, project key) that the bot lacks
+        self.granted: set[tuple[str, str]] = set()  # pairs that only the bot has, see `rights`
+        self.administrators: set[str] = set()  # account ids; only these may query the permissions of others
         self.page_cap = 100
         self.id_page_cap = 5000
         self._last_id = 20000  # above the ids of types and statuses
@@ -75,7 +75,7 @@ class JiraSite(SearchIndex):
         return account
 
     def account(self, name: str) -> Account:
-        """The account of that name, made if need be."""
+        """The account of that name; created if it does not exist."""
         found = next((a for a in self.accounts.values() if a.name == name), None)
         return found or self.add_account(name, outsider=name == OUTSIDER)
 
@@ -101,7 +101,7 @@ class JiraSite(SearchIndex):
         return own[0] if own else self.types["10000"]
 
     def revoke_credentials(self) -> None:
-        """From now on the bot's token opens nothing."""
+        """From now on the bot's token is not valid."""
         self.accounts.pop(self.bot.email, None)
 
     def restore_credentials(self) -> None:
@@ -144,11 +144,11 @@ class JiraSite(SearchIndex):
             **more,
         )
         self.admit(issue)
-        self._tell(changes_of.Change("jira:issue_created", "issue_created", issue, issue.reporter))
+        self._notify_watchers(changes_of.Change("jira:issue_created", "issue_created", issue, issue.reporter))
         return issue
 
     def admit(self, issue: Issue) -> None:
-        """Takes in an issue that was made elsewhere, e.g. a recorded one."""
+        """Adds an issue that the caller made, e.g. a recorded one."""
         self._before_change(issue, born=True)
         self.issues[issue.id] = issue
         self.keys[issue.key.upper()] = issue.id
@@ -160,7 +160,7 @@ class JiraSite(SearchIndex):
         return next(kind for kind in self.types.values() if kind.name == name and kind.project is None)
 
     def find(self, id_or_key: str) -> Issue | None:
-        """By id, by key or by a key it had before it moved; case does not matter."""
+        """Finds an issue by id, by key or by a key from before a move. Case does not matter."""
         return self.issues.get(id_or_key) or self.issues.get(self.keys.get(id_or_key.upper(), ""))
 
     def issue(self, id_or_key: str) -> Issue:
@@ -170,9 +170,9 @@ class JiraSite(SearchIndex):
         return found
 
     def edit(self, id_or_key: str, *, by: Account | None = None, **changes: Any) -> Issue:
-        """Sets any of EDITABLE and the time of the last update; `status`, `type`, people by value or name.
+        """Sets any of EDITABLE, and the time of the last update. `status` and `assignee` by value or name.
 
-        `by` is who did it, where it matters.
+        `by` is the account that edits; without it, the default person.
         """
         issue = self.issue(id_or_key)
         if unknown := set(changes) - EDITABLE:
@@ -191,11 +191,11 @@ class JiraSite(SearchIndex):
             setattr(issue, name, value)
             issue.recorded.pop(RECORDED_NAMES.get(name, name), None)
         self.touch(issue)
-        self._tell(changes_of.edit(before, issue, by or self._somebody()))
+        self._notify_watchers(changes_of.edit(before, issue, by or self._default_person()))
         return issue
 
     def move(self, id_or_key: str, project: str, *, by: Account | None = None) -> Issue:
-        """To another project: the same id, a new key, and the old key still resolves."""
+        """Moves the issue to another project. The id stays, the key changes, the old key still resolves."""
         issue = self.issue(id_or_key)
         self._before_change(issue)
         before = copy.copy(issue)
@@ -208,7 +208,7 @@ class JiraSite(SearchIndex):
             issue.recorded.pop(name, None)
         self.keys[issue.key.upper()] = issue.id
         self.touch(issue)
-        self._tell(changes_of.move(before, issue, by or self._somebody()))
+        self._notify_watchers(changes_of.move(before, issue, by or self._default_person()))
         return issue
 
     def delete(self, id_or_key: str, *, by: Account | None = None) -> None:
@@ -222,15 +222,17 @@ class JiraSite(SearchIndex):
         for comment in issue.comments:
             del self.comments[comment.id]
         self.version += 1
-        self._tell(changes_of.Change("jira:issue_deleted", "issue_deleted", issue, by or self._somebody()))
+        self._notify_watchers(
+            changes_of.Change("jira:issue_deleted", "issue_deleted", issue, by or self._default_person())
+        )
 
     def close_to_bot(self, id_or_key: str, *, closed: bool = True) -> None:
-        """Its security level is for others now. Its time of update stays, as when a level changes."""
+        """Hides the issue from the bot by its security level. As in Jira, its time of update stays."""
         self.issue(id_or_key).closed_to_bot = closed
         self.version += 1
 
     def touch(self, issue: Issue) -> None:
-        """The issue changed now: its time, and every rendering that shows a part of it."""
+        """Sets the issue's time of update to now, and drops each cached rendering that shows a part of it."""
         issue.updated = self.clock()
         issue.recorded.pop("updated", None)
         for shown in (issue, *issue.children, *([issue.parent] if issue.parent else [])):
@@ -245,7 +247,7 @@ class JiraSite(SearchIndex):
         issue, now = self.issue(id_or_key), self.clock()
         made = Comment(
             self.new_id(),
-            author or self._somebody(),
+            author or self._default_person(),
             _document(body) or {},
             now,
             now,
@@ -255,28 +257,28 @@ class JiraSite(SearchIndex):
         issue.comments.append(made)
         self.comments[made.id] = (issue, made)
         self.touch(issue)
-        self._tell(changes_of.Change("comment_created", "", issue, made.author, made))
+        self._notify_watchers(changes_of.Change("comment_created", "", issue, made.author, made))
         return made
 
     def edit_comment(self, comment_id: str, body: str | Json) -> Comment:
         issue, comment = self.comments[comment_id]
         comment.body, comment.updated = _document(body) or {}, self.clock()
         self.touch(issue)
-        self._tell(changes_of.Change("comment_updated", "", issue, comment.author, comment))
+        self._notify_watchers(changes_of.Change("comment_updated", "", issue, comment.author, comment))
         return comment
 
     def delete_comment(self, comment_id: str) -> None:
         issue, comment = self.comments.pop(comment_id)
         issue.comments.remove(comment)
         self.touch(issue)
-        self._tell(changes_of.Change("comment_deleted", "", issue, comment.author, comment))
+        self._notify_watchers(changes_of.Change("comment_deleted", "", issue, comment.author, comment))
 
-    def _tell(self, change: changes_of.Change | None) -> None:
+    def _notify_watchers(self, change: changes_of.Change | None) -> None:
         if change is not None:
             for watcher in self.watchers:
                 watcher(change)
 
-    def _somebody(self) -> Account:
+    def _default_person(self) -> Account:
         return self.account("dev-lead")
 
 

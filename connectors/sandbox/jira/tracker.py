@@ -20,7 +20,7 @@ from connectors.sandbox.tracker import Tracker
 
 
 class JiraTracker(Tracker):
-    """Serve it with `server.serve`; change its tickets through `site`, over REST, or on its pages."""
+    """Serve this with `server.serve`; change the tickets through `site`, over REST, or on the pages."""
 
     def __init__(self, site: JiraSite | None = None, *, sync_now: SyncNow | None = None) -> None:
         super().__init__(new_sender())

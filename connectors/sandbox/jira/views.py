@@ -1,7 +1,7 @@
-"""The JSON in which a Jira Cloud site shows its users, projects, issues and comments.
+"""The JSON of a Jira Cloud site for users, projects, issues and comments.
 
-Links named `self` have the form of Atlassian's gateway, not of the address that was asked: a client that
-follows or takes them apart goes wrong here as it does there.
+Links named `self` have the address of Atlassian's gateway, not the one that the client called. A client that
+follows or parses them fails here as it fails at Atlassian.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def project(site: JiraSite, value: Project) -> Json:
 
 
 def comment(site: JiraSite, issue: Issue, value: Comment, *, properties: bool = False) -> Json:
-    """Listings leave `properties` out, as Jira does."""
+    """One comment. Lists leave `properties` out, as in Jira."""
     shown: Json = {
         "self": link(site, f"issue/{issue.id}/comment/{value.id}"),
         "id": value.id,
@@ -113,12 +113,12 @@ def comment(site: JiraSite, issue: Issue, value: Comment, *, properties: bool = 
         "jsdPublic": True,
     }
     if properties:
-        shown["properties"] = [{"key": key, "value": held} for key, held in value.properties.items()]
+        shown["properties"] = [{"key": key, "value": content} for key, content in value.properties.items()]
     return shown
 
 
 def comments_field(site: JiraSite, issue: Issue) -> Json:
-    """The field `comment`: cut to a page, which is why nobody should look for a comment here."""
+    """The field `comment`. It holds the first page only, so a client must not search for a comment here."""
     page = issue.comments[:COMMENT_PAGE]
     return {
         "comments": [comment(site, issue, one) for one in page],
@@ -175,21 +175,21 @@ FIELDS: dict[str, Callable[[JiraSite, Issue], Any]] = {
     "issuelinks": lambda s, i: [],
     "comment": comments_field,
 }
-# Jira leaves these out of an issue that has none, where other fields are null.
+# Jira omits these fields if an issue has no value; other fields are then null.
 ABSENT_IF_NONE = frozenset({"parent"})
 
 
 def selection(names: Iterable[str]) -> tuple[str, ...]:
-    """The fields meant by names as a request gives them: `*all`, `*navigable`, `-summary`, `summary`."""
-    has_target = [name.strip() for entry in names for name in entry.split(",") if name.strip()]
+    """The fields that a request selects with names such as `*all`, `*navigable`, `-summary`, `summary`."""
+    given = [name.strip() for entry in names for name in entry.split(",") if name.strip()]
     every = [*FIELDS, *CUSTOM_FIELDS]
     chosen: list[str] = []
-    if "*all" in has_target:
+    if "*all" in given:
         chosen = every
-    elif "*navigable" in has_target or (has_target and all(name.startswith("-") for name in has_target)):
+    elif "*navigable" in given or (given and all(name.startswith("-") for name in given)):
         chosen = [name for name in every if name != "comment"]
-    chosen = chosen + [name for name in has_target if not name.startswith(("*", "-")) and name not in chosen]
-    dropped = {name[1:] for name in has_target if name.startswith("-")}
+    chosen = chosen + [name for name in given if not name.startswith(("*", "-")) and name not in chosen]
+    dropped = {name[1:] for name in given if name.startswith("-")}
     return tuple(name for name in chosen if name not in dropped)
 
 
@@ -208,21 +208,21 @@ def _fields(site: JiraSite, issue: Issue, names: tuple[str, ...]) -> Json:
 
 
 def issue_bytes(site: JiraSite, issue: Issue, names: tuple[str, ...]) -> bytes:
-    """One issue as JSON, kept until it changes: the trackers must not be what a bench measures."""
-    kept = issue.rendered.get(names)
-    if kept is None:
+    """One issue as JSON, cached until the issue changes, so that a benchmark does not measure the tracker."""
+    cached = issue.rendered.get(names)
+    if cached is None:
         shown: Json = {"id": issue.id}
         if names != ("id",):
             shown |= {"expand": "renderedFields,names,changelog", "self": link(site, f"issue/{issue.id}")}
             shown["key"] = issue.key
         if not set(names) <= {"id", "key"}:
             shown["fields"] = _fields(site, issue, names)
-        kept = issue.rendered[names] = dump(shown)
-    return kept
+        cached = issue.rendered[names] = dump(shown)
+    return cached
 
 
 def field_details() -> list[Json]:
-    """What GET /field lists: the system fields by their ids, and a few custom ones."""
+    """The list of GET /field: the system fields by their ids, and a few custom fields."""
     system = [
         {
             "id": name,

@@ -1,7 +1,7 @@
-"""Webhooks of a simulated Jira site, in the shape of Jira Cloud's own.
+"""Webhooks of a simulated Jira site, in the format of Jira Cloud's own.
 
-They show everything as version 2 of the REST API does: texts are plain, links lead to the site and not to
-the gateway. See https://developer.atlassian.com/cloud/jira/platform/webhooks/.
+Payloads are like version 2 of the REST API: texts are plain, and links point to the site, not to the
+gateway. See https://developer.atlassian.com/cloud/jira/platform/webhooks/.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from connectors.sandbox.jira.views import CUSTOM_FIELDS, FIELDS, SITE, dump, iss
 from connectors.sandbox.jira.views import comment as comment_view
 from connectors.sandbox.webhook_sender import Delivery, WebhookSender
 
-LATER = frozenset({"comment", "statusCategory"})  # fields of the REST API that webhooks do not carry
+LATER = frozenset({"comment", "statusCategory"})  # fields of the REST API that webhooks omit
 WHOLE = tuple(name for name in (*FIELDS, *CUSTOM_FIELDS) if name not in LATER)
 CUT_DOWN = ("summary", "issuetype", "project", "assignee", "priority", "status")
-UNSAID = frozenset({"style", "isPrivate", "scope"})  # of projects and types
+UNSAID = frozenset({"style", "isPrivate", "scope"})  # members of projects and types that webhooks omit
 
 
 def new_sender() -> WebhookSender:
@@ -40,7 +40,7 @@ def _headers(delivery: Delivery, signature: str | None) -> dict[str, str]:
 
 
 class Webhooks:
-    """Tells the hook of every change of a site."""
+    """Sends each change of a site to the webhook."""
 
     def __init__(self, webhook_sender: WebhookSender, site: JiraSite) -> None:
         self.webhook_sender, self.site = webhook_sender, site
@@ -53,7 +53,7 @@ class Webhooks:
 
 
 def payload(site: JiraSite, change: Change) -> Json:
-    """The body Jira Cloud would send. Of a comment it names the author, not who edited or deleted it."""
+    """The body that Jira Cloud would send. For a comment it names the author, not the editor or deleter."""
     message: Json = {"timestamp": int(site.now().timestamp() * 1000), "webhookEvent": change.event}
     if change.comment is not None:
         message["comment"] = _comment(site, change.issue, change.comment)
