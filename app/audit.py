@@ -44,7 +44,7 @@ def set_actor(session: AsyncSession, who: str) -> None:
 
 
 @dataclass(frozen=True)
-class Audited:
+class AuditedTable:
     """How a table's changes are recorded: `key` makes the public name of a row, `fields` names the columns.
 
     A column of bytes holds a secret or a hash: the entry says only that it is set or changed.
@@ -59,34 +59,34 @@ class Audited:
         return self.fields.split()
 
 
-TABLES: dict[type[Base], Audited] = {
-    CycleRow: Audited("cycle", itemgetter("key"), "key title starts ends review"),
-    ObjectiveRow: Audited(
+TABLES: dict[type[Base], AuditedTable] = {
+    CycleRow: AuditedTable("cycle", itemgetter("key"), "key title starts ends review"),
+    ObjectiveRow: AuditedTable(
         "objective",
         itemgetter("key"),
         "key title description driver cycle_id parent_id owner sponsor weight visibility public_label state",
     ),
-    KeyResultRow: Audited(
+    KeyResultRow: AuditedTable(
         "key_result",
         itemgetter("key"),
         "key objective_id title category unit baseline target direction due state",
     ),
-    CheckInRow: Audited("check_in", itemgetter("key_result"), "key_result_id value confidence note at"),
-    RuleRow: Audited("rule", itemgetter("name"), "name when key_result_id priority enabled"),
-    LinkRow: Audited(
+    CheckInRow: AuditedTable("check_in", itemgetter("key_result"), "key_result_id value confidence note at"),
+    RuleRow: AuditedTable("rule", itemgetter("name"), "name when key_result_id priority enabled"),
+    LinkRow: AuditedTable(
         "link", "{epic} -> {key_result}".format_map, "epic_id key_result_id origin weight is_primary"
     ),
-    FindingRow: Audited("finding", "{epic} {check}".format_map, "epic_id check state until reason"),
-    SourceRow: Audited(
+    FindingRow: AuditedTable("finding", "{epic} {check}".format_map, "epic_id check state until reason"),
+    SourceRow: AuditedTable(
         "source",
         itemgetter("name"),
         "name kind base_url credentials_type credentials webhook_secret scope epics schedule notices"
         " disconnecting_at",
     ),
-    InstallationRow: Audited("policy", "policy".format_map, "policy"),
-    TokenRow: Audited("token", "{id} ({name})".format_map, "id name role expires_at hash"),
-    RunRow: Audited("run", "{id}".format_map, "id source_id mode accepts_run_id withdraws"),
-    DeliveryRow: Audited(
+    InstallationRow: AuditedTable("policy", "policy".format_map, "policy"),
+    TokenRow: AuditedTable("token", "{id} ({name})".format_map, "id name role expires_at hash"),
+    RunRow: AuditedTable("run", "{id}".format_map, "id source_id mode accepts_run_id withdraws"),
+    DeliveryRow: AuditedTable(
         "delivery", "{source} {remote_id}".format_map, "source_id remote_id event state due_at"
     ),
 }
@@ -134,7 +134,7 @@ def _entry(session: Session, action: str, row: Any) -> Values | None:
     return entry
 
 
-def _differences(connection: Connection, row: Any, table: Audited) -> tuple[Values, Values]:
+def _differences(connection: Connection, row: Any, table: AuditedTable) -> tuple[Values, Values]:
     """The recorded columns that differ, before and after."""
     before, after = {}, {}
     for name in table.columns:
@@ -155,7 +155,7 @@ def _differences(connection: Connection, row: Any, table: Audited) -> tuple[Valu
 _EPIC = select(SourceRow.name + "/" + EpicRow.key).join_from(
     EpicRow, SourceRow, SourceRow.id == EpicRow.source_id
 )
-REFERENCES: dict[str, Any] = {
+REFERENCE_LOOKUPS: dict[str, Any] = {
     "cycle_id": lambda id: select(CycleRow.key).where(CycleRow.id == id),
     "parent_id": lambda id: select(ObjectiveRow.key).where(ObjectiveRow.id == id),
     "objective_id": lambda id: select(ObjectiveRow.key).where(ObjectiveRow.id == id),
@@ -166,15 +166,15 @@ REFERENCES: dict[str, Any] = {
 
 
 def _public(column: str) -> str:
-    return column.removesuffix("_id") if column in REFERENCES else column
+    return column.removesuffix("_id") if column in REFERENCE_LOOKUPS else column
 
 
 def _shown(connection: Connection, column: str, value: Any) -> Any:
     """The value as JSON and by public names, never a secret."""
     if value is None:
         return None
-    if column in REFERENCES:
-        return connection.scalar(REFERENCES[column](value))
+    if column in REFERENCE_LOOKUPS:
+        return connection.scalar(REFERENCE_LOOKUPS[column](value))
     if isinstance(value, bytes):
         return "set"
     if isinstance(value, datetime):

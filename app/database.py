@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: URL, engine, sessions, migrations."""
+"""Everything that connects to PostgreSQL: the URL, the engine, sessions and migrations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 import migrations
 
 OLDEST_POSTGRESQL = 15
-# Alembic keeps what it works on in globals, so that two threads would mix up their databases.
+# Alembic keeps its state in globals, so two threads at once would mix up their databases.
 _ALEMBIC = threading.Lock()
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -36,7 +36,7 @@ def sqlalchemy_url(url: str) -> URL:
 
 
 def libpq_url(url: str) -> str:
-    """The same for psycopg and libpq themselves."""
+    """Any accepted spelling of a PostgreSQL URL, for psycopg and libpq."""
     return sqlalchemy_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
@@ -62,7 +62,7 @@ def engine_for(url: str, *, pool_size: int = 10) -> AsyncEngine:
 
 
 def _answer_in_utc(connection: Any, _record: object) -> None:
-    """Whatever zone the server or role is set to, times come back in UTC."""
+    """Make the connection return times in UTC, whatever time zone the server or the role is set to."""
     cursor = connection.cursor()
     cursor.execute("SET TIME ZONE 'UTC'")
     cursor.close()
@@ -89,12 +89,13 @@ def _readable_errors(url: str) -> Iterator[None]:
         where = f"{parsed_url.host or parsed_url.query.get('host', 'localhost')}/{parsed_url.database}"
         reason = " ".join(str(error).split())
         raise DatabaseNotReady(
-            f"PostgreSQL at {where} does not let us in: {reason} Check NORTHING_DATABASE_URL and the server."
+            f"PostgreSQL at {where} refuses the connection: {reason} "
+            "Check NORTHING_DATABASE_URL and the server."
         ) from None
 
 
 def migrate(url: str) -> None:
-    """Bring the schema to this version. Several servers may do so at once: one migrates, the others wait.
+    """Upgrade the schema to this version. Several servers may call it at once: one migrates, the others wait.
 
     Raises `DatabaseNotReady` where the server cannot be reached, is older than PostgreSQL 15, or
     was migrated by a newer Northing or made before the first release.
@@ -142,7 +143,7 @@ def newest_revision() -> str:
 
 
 async def why_not_ready(engine: AsyncEngine) -> str | None:
-    """None while the database answers and its schema is this version's, else the reason in words."""
+    """Why the database cannot be used now; None while it answers and has this version's schema."""
     try:
         async with engine.connect() as connection:
             applied = await connection.scalar(text("SELECT version_num FROM alembic_version"))

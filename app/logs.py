@@ -18,15 +18,15 @@ _SHOWN_MESSAGES = {"AssertionError", "AttributeError", "OperationalError", "Runt
 _MOST_ERRORS = 20  # in one chain of causes
 
 # How many deliveries or epics a line names at most.
-FOLLOWED = 10
+MAX_LOGGED_IDS = 10
 
 
-def following(remote_ids: Sequence[str]) -> dict[str, list[str]]:
+def delivery_context(remote_ids: Sequence[str]) -> dict[str, list[str]]:
     """The log context of work on deliveries: the tracker's ids of the first of them, empty for none.
 
     Such an id finds all lines about one delivery, from its receipt to the comment.
     """
-    return {"deliveries": [*remote_ids[:FOLLOWED]]} if remote_ids else {}
+    return {"deliveries": [*remote_ids[:MAX_LOGGED_IDS]]} if remote_ids else {}
 
 
 def _error_text(exc_info: ExcInfo) -> str:

@@ -56,10 +56,12 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
     async with runtime.sessions.begin() as session:
         run = await claim_run(session, run_id, runtime.worker, runtime.clock())
         source = await session.get(SourceRow, run.source_id) if run is not None else None
-        delivery_ids = await delivery_ids_of_run(session, run_id, logs.FOLLOWED) if run is not None else []
+        delivery_ids = (
+            await delivery_ids_of_run(session, run_id, logs.MAX_LOGGED_IDS) if run is not None else []
+        )
     if run is None or source is None:
         return
-    following = logs.following(delivery_ids)
+    following = logs.delivery_context(delivery_ids)
     with structlog.contextvars.bound_contextvars(run=run.id, source=source.name, mode=run.mode, **following):
         try:
             await _execute(runtime, run, source)
@@ -136,7 +138,7 @@ class _Slices:
         if self.context is None or self.context.version != version:
             self.context = await self.runtime.evaluation_context(session, self.source)
         context = replace(
-            self.context, project_infos=await load_project_infos(session, self.source.id, hold=True)
+            self.context, project_infos=await load_project_infos(session, self.source.id, lock=True)
         )
         rows = await lock_due_epics(session, self.source.id, now, self.after, SLICE_SIZE)
         self.done = self.done or len(rows) < SLICE_SIZE
@@ -154,7 +156,9 @@ async def _evaluate_rows(
             await asyncio.sleep(0)  # let other tasks run
     held = await record_evaluations(session, evaluated, context, run_id, now)
     if rows:
-        log.info("epics judged", epics=[row.key for row in rows[: logs.FOLLOWED]], evaluated=len(rows))
+        log.info(
+            "epics evaluated", epics=[row.key for row in rows[: logs.MAX_LOGGED_IDS]], evaluated=len(rows)
+        )
     return held
 
 
@@ -175,7 +179,7 @@ async def _close(
             await record_health(session, source.id, outcome, now, whole=run.mode == "full")
             next_run_id = await next_reading_run(session, source.id)
             if next_run_id is not None:
-                await runtime.wake(session, "read", run_id=next_run_id)
+                await runtime.wake(session, "read_source", run_id=next_run_id)
         await runtime.wake(session, "write_tickets", source_id=source.id)
         took = (now - (run.started_at or now)).total_seconds()
         await counters.add_count(session, source.id, "run", f"{run.mode} {outcome.state}", took=[took])
@@ -191,7 +195,7 @@ async def _close(
 
 async def _postpone(runtime: Runtime, run: RunRow, source: SourceRow, error: Unavailable) -> None:
     now = runtime.clock()
-    pause = error.retry_delay(backoff.run_in_trouble_for(run, now))
+    pause = error.retry_delay(backoff.run_failing_for(run, now))
     until = now + pause
     async with runtime.sessions.begin() as session:
         error_shown = error_of(error.code, error.message, error.what_to_do)
@@ -200,7 +204,7 @@ async def _postpone(runtime: Runtime, run: RunRow, source: SourceRow, error: Una
         nothing_read = run.seen == 0 and now - started_at > NOTHING_READ_FOR
         await record_waiting(session, source.id, error, until, now, nothing_read=nothing_read)
         if not error.has_retry_after:
-            await runtime.wake(session, "read", after=pause, run_id=run.id)
+            await runtime.wake(session, "read_source", after=pause, run_id=run.id)
     log.warning("run waits", until=until.isoformat(), reason=error.message)
 
 
@@ -215,7 +219,7 @@ async def evaluate_now(runtime: Runtime, source: SourceRow, run_id: int, epic_id
         run = await claim_run(session, run_id, runtime.worker, now)
     async with runtime.sessions.begin() as session:
         await lock_goals_shared(session)
-        await load_project_infos(session, source.id, hold=True)
+        await load_project_infos(session, source.id, lock=True)
         rows = await lock_epics(session, epic_ids)
         context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
         held = await _evaluate_rows(session, context, rows, run_id, now)

@@ -72,7 +72,7 @@ class Runtime:
 
     async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
         """Defer the job that executes a run of this mode."""
-        await self.wake(session, "read" if mode in READING_MODES else "carry_out", run_id=run_id)
+        await self.wake(session, "read_source" if mode in READING_MODES else "execute_run", run_id=run_id)
 
     async def wake(
         self, session: AsyncSession, task: str, *, after: timedelta | None = None, **arguments: int

@@ -1,7 +1,6 @@
 """The contract of a connector: the values it takes and returns, the errors it raises, and its members.
 
-This module is the lowest layer: it imports no vendor's code, no web framework and no database.
-All times are aware datetimes in UTC.
+The lowest layer: no vendor's code, no web framework, no database. All times are aware datetimes in UTC.
 """
 
 from __future__ import annotations
@@ -30,10 +29,9 @@ class Account:
 class Project:
     """A Jira project or a GitHub repository. Each project has its own cursor.
 
-    `public`: everyone may read its tickets. `service_desk`: comments there reach customers,
-    so Northing never writes any. `read_only`: a sentence that says why comments cannot be written there
-    now and what to do; None where they can. `problem`: a sentence that says why the project cannot be
-    read now; None where it can.
+    `public`: everyone may read its tickets. `service_desk`: comments there reach customers, so Northing
+    writes none. `read_only`: why comments cannot be written there now and what to do; None where they can.
+    `problem`: why the project cannot be read now; None where it can.
     """
 
     key: str
@@ -55,9 +53,8 @@ class EpicRef:
 class Epic:
     """One epic as the tracker showed it. Treat it as immutable.
 
-    `text` is the description's lines outside code and quotes: in these lines a ticket may link
-    to key results. `fields` holds the custom fields that the source asks for, by name, each as
-    the strings that a rule can compare.
+    `text` is the description's lines outside code and quotes: there a ticket may link to key results.
+    `fields` holds the custom fields that the source asks for, by name, as strings that a rule can compare.
     """
 
     remote_id: str
@@ -101,8 +98,8 @@ class Missing:
 class Page:
     """One page of `changed_since`, oldest change first.
 
-    `missing` holds the tickets on this page that do not fit the source's selector; they may have fitted
-    it earlier. `cursor` is the newest `updated_at` read so far, never the time of a clock.
+    `missing`: tickets on this page that do not, or no longer, fit the source's selector. `cursor` is the
+    newest `updated_at` read so far, never the time of a clock.
     """
 
     epics: tuple[Epic, ...]
@@ -178,7 +175,7 @@ class TicketComment:
     """A comment as it is on its ticket now.
 
     `lines` are its lines of text outside code, quotes and HTML. `ours`: it has a notice's marker, or a
-    program wrote it. `may_steer`: the tracker says that the comment's author may edit the ticket.
+    program wrote it. `may_steer`: the tracker says that its author may edit the ticket.
     """
 
     id: str
@@ -190,7 +187,7 @@ class TicketComment:
 
 # --- errors: what went wrong, and what the caller should do ---------------------------------
 
-HICCUP, MINUTE = timedelta(seconds=5), timedelta(seconds=60)
+SHORTEST_RETRY, LONGEST_RETRY = timedelta(seconds=5), timedelta(seconds=60)
 
 
 class ConnectorError(Exception):
@@ -208,7 +205,7 @@ class Unavailable(ConnectorError):
     """The caller should try again later; the call changed nothing on the tracker.
 
     `retry_after`: seconds to wait, as the tracker or its documentation says. Where neither says it,
-    `has_retry_after` is False and `retry_after` is `MINUTE`, the longest that `retry_delay` then waits.
+    `has_retry_after` is False and `retry_after` is `LONGEST_RETRY`.
     """
 
     code = "unavailable"
@@ -216,16 +213,18 @@ class Unavailable(ConnectorError):
     def __init__(self, message: str, retry_after: float | None = None, what_to_do: str = "") -> None:
         super().__init__(message, what_to_do or "Nothing; Northing tries again by itself.")
         self.has_retry_after = retry_after is not None
-        self.retry_after = MINUTE.total_seconds() if retry_after is None else retry_after
+        self.retry_after = LONGEST_RETRY.total_seconds() if retry_after is None else retry_after
 
     def retry_delay(self, lasted: timedelta) -> timedelta:
         """How long to wait before the next call, when the trouble has lasted for `lasted`.
 
-        The time that the tracker named; else as long as the trouble has lasted, from `HICCUP` to `MINUTE`:
-        after a short fault the next call comes within seconds, in an outage once a minute.
+        The time that the tracker named; else as long as the trouble has lasted, within `SHORTEST_RETRY` and
+        `LONGEST_RETRY`: within seconds after a short fault, once a minute in an outage.
         """
         return (
-            timedelta(seconds=self.retry_after) if self.has_retry_after else min(max(lasted, HICCUP), MINUTE)
+            timedelta(seconds=self.retry_after)
+            if self.has_retry_after
+            else min(max(lasted, SHORTEST_RETRY), LONGEST_RETRY)
         )
 
 
@@ -237,10 +236,8 @@ UNREADABLE = (
 
 
 class Unanswered(Unavailable):
-    """A write was sent and its answer was lost. The caller looks for its effect before sending it again.
-
-    The write may have changed the tracker, unlike other `Unavailable` calls.
-    """
+    """A write was sent, its answer was lost, and it may have changed the tracker, unlike other `Unavailable`
+    calls. The caller looks for its effect before sending it again."""
 
     code = "unanswered"
 
@@ -284,7 +281,6 @@ class Connector(Protocol):
 
     @property
     def requests(self) -> int: ...
-
     @property
     def response_meta(self) -> ResponseMeta:
         """What the latest response said about the tracker's rate limit and clock."""
@@ -293,8 +289,8 @@ class Connector(Protocol):
     def restore_budget(self, response_meta: ResponseMeta, received_at: datetime) -> None:
         """Use the rate limit that another connector with the same login received at `received_at` (UTC).
 
-        Call this before any other method. While no requests are left, the connector then raises
-        `Unavailable` instead of calling the tracker, where the tracker's limit is one for all calls.
+        Call this first. Where the tracker has one limit for all calls, the connector raises `Unavailable`
+        instead of calling while no requests are left.
         """
         ...
 
@@ -329,15 +325,14 @@ class Connector(Protocol):
     ) -> Comment:
         """Create our comment with its marker (`comment_id` None), or edit it, with one write request.
 
-        Raises `Gone` if the ticket or comment is not there, `Unanswered` if the tracker may have
-        executed the request.
+        Raises `Gone` if the ticket or comment is not there, `Unanswered` if the tracker may have done it.
         """
         ...
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         """Delete a comment of ours with one write request.
 
-        Raises `Gone` if it is not there, `Unanswered` if the tracker may have executed the request.
+        Raises `Gone` if it is not there, `Unanswered` if the tracker may have done it.
         """
         ...
 

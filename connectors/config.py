@@ -19,7 +19,7 @@ def _header_safe(secret: SecretStr) -> SecretStr:
 Token = Annotated[SecretStr, AfterValidator(_header_safe)]
 
 
-def refuse_type(model: str, data: Any, kind: str, why: str) -> Any:
+def refuse_unsupported_type(model: str, data: Any, kind: str, why: str) -> Any:
     """`data` unchanged, unless its `type` is `kind`, which the API names and this build does not support.
 
     The models call this before their other checks, so that the person reads `why` and not the errors of the

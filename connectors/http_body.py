@@ -61,7 +61,7 @@ class BoundedBody:
         return bytes(self._data)
 
 
-def without(content: bytes, secrets: Iterable[str]) -> bytes:
+def redact(content: bytes, secrets: Iterable[str]) -> bytes:
     """`content` with each of `secrets` replaced, so that people may read what a response says."""
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from connectors.base import Connector, ConnectorError, Project, Unauthorized, Unavailable
 from connectors.diagnostics import Fact, Inspection, Level
 
-MOST_PROJECTS = 100  # that are inspected; each costs one or two requests
+MAX_PROJECTS = 100  # that are inspected; each costs one or two requests
 SIGN_IN, WRITING = "sign-in", "writing"
 
 Step = tuple[str, Callable[[], Awaitable[None]]]
@@ -69,12 +69,12 @@ class Inspector:
         if service_desks := [project.key for project in self.readable if project.service_desk]:
             why = "Service desk: Northing reads it and never writes there, because comments reach customers."
             self.note("ok", "service desk", why, projects=service_desks)
-        if len(self.readable) > MOST_PROJECTS:
+        if len(self.readable) > MAX_PROJECTS:
             self.note(
                 "unknown",
                 "further projects",
-                f"Rights were checked in the first {MOST_PROJECTS} projects; "
-                f"{len(self.readable) - MOST_PROJECTS} more are in scope.",
+                f"Rights were checked in the first {MAX_PROJECTS} projects; "
+                f"{len(self.readable) - MAX_PROJECTS} more are in scope.",
             )
 
     async def requests_left(self) -> None:
@@ -90,7 +90,7 @@ class Inspector:
 
     @property
     def inspected(self) -> list[Project]:
-        return self.readable[:MOST_PROJECTS]
+        return self.readable[:MAX_PROJECTS]
 
 
 def _remedy(error: ConnectorError) -> str:

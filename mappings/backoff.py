@@ -10,28 +10,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from connectors.base import MINUTE
+from connectors.base import LONGEST_RETRY
 from mappings.tables import DeliveryRow, NoticeRow, RunRow
 
 NO_TIME = timedelta(0)
 
 
-def run_in_trouble_for(run: RunRow, now: datetime) -> timedelta:
-    return _in_trouble_for(run.started_at, run.due_at, now)
+def run_failing_for(run: RunRow, now: datetime) -> timedelta:
+    return _failing_for(run.started_at, run.due_at, now)
 
 
-def deliveries_in_trouble_for(deliveries: Iterable[DeliveryRow], now: datetime) -> timedelta:
+def deliveries_failing_for(deliveries: Iterable[DeliveryRow], now: datetime) -> timedelta:
     """The trouble of the delivery that has waited longest."""
-    each = (_in_trouble_for(delivery.received_at, delivery.due_at, now) for delivery in deliveries)
+    each = (_failing_for(delivery.received_at, delivery.due_at, now) for delivery in deliveries)
     return max(each, default=NO_TIME)
 
 
-def notice_in_trouble_for(notice: NoticeRow, now: datetime) -> timedelta:
-    return _in_trouble_for(notice.updated_at, notice.due_at, now)
+def notice_failing_for(notice: NoticeRow, now: datetime) -> timedelta:
+    return _failing_for(notice.updated_at, notice.due_at, now)
 
 
-def _in_trouble_for(waiting_since: datetime | None, resumed_at: datetime | None, now: datetime) -> timedelta:
+def _failing_for(waiting_since: datetime | None, resumed_at: datetime | None, now: datetime) -> timedelta:
     if waiting_since is None or resumed_at is None:
         return NO_TIME
-    continues = waiting_since < resumed_at and now - resumed_at <= MINUTE
+    continues = waiting_since < resumed_at and now - resumed_at <= LONGEST_RETRY
     return now - waiting_since if continues else NO_TIME

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 # Longer than every time limit of the work between two renewals: a page is fetched within 60 s.
 RUN_LEASE = timedelta(minutes=5)
 # A due time that is in the past on every worker's clock: the clocks of replicas always differ a little.
-AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
+ALWAYS_DUE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class ClaimLost(Exception):

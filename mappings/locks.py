@@ -11,7 +11,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings import tables
+from mappings.tables import EpicRow
 
 SYNCHRONOUS_COMMIT_OFF = func.set_config("synchronous_commit", "off", True)
 LOCK_GOALS = 7017280452178371
@@ -46,9 +46,7 @@ async def lock_notices_of_source(session: AsyncSession, source_id: int) -> None:
     await session.execute(select(func.pg_advisory_xact_lock(LOCK_SOURCE_NOTICES, source_id)))
 
 
-async def lock_epics(session: AsyncSession, ids: Sequence[int]) -> list[tables.EpicRow]:
+async def lock_epics(session: AsyncSession, ids: Sequence[int]) -> list[EpicRow]:
     """The epics with these ids, locked in the order that every bulk write keeps."""
-    query = (
-        select(tables.EpicRow).where(tables.EpicRow.id.in_(ids)).order_by(tables.EpicRow.id).with_for_update()
-    )
+    query = select(EpicRow).where(EpicRow.id.in_(ids)).order_by(EpicRow.id).with_for_update()
     return list(await session.scalars(query.execution_options(populate_existing=True)))

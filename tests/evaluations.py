@@ -20,7 +20,7 @@ from mappings.evaluation.model import (
 )
 from mappings.goals.key_results import KeyResult, is_live
 from mappings.links.resolve import Resolution, ResolvedLink
-from mappings.policy.document import EffectivePolicy, Policy, effective
+from mappings.policy.document import EffectivePolicy, Policy, effective_policy
 from mappings.sources.modes import NoticesMode
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)  # a Monday
@@ -82,7 +82,7 @@ def evaluation_input(
 
 
 def policy(**members: Any) -> EffectivePolicy:
-    return effective(Policy.model_validate(members), "jira", "SHOP")
+    return effective_policy(Policy.model_validate(members), "jira", "SHOP")
 
 
 def found(check: str = "no-key-result", state: Any = "open", **members: Any) -> Finding:

@@ -9,7 +9,7 @@ from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Fault
-from connectors.sandbox.tracker import Seen, Tracker
+from connectors.sandbox.tracker import LoggedRequest, Tracker
 from tests.conftest import Clock
 from tests.faults import Trouble
 from tests.synced import later
@@ -199,7 +199,7 @@ class Bench:
             assert not (key in self.quiet and comments), (key, comments)
 
 
-def ticket_of(seen: Seen) -> str | None:
+def ticket_of(seen: LoggedRequest) -> str | None:
     """The ticket whose comments a request lists or adds to."""
     path = seen.path.rstrip("/")
     for end in ("/comment", "/comments"):

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
-from connectors.sandbox.tracker import Seen, Tracker
+from connectors.sandbox.tracker import LoggedRequest, Tracker
 from mappings.tables import EpicRow, NoticeWriteRow, RunRow
 from tests.conftest import Clock
 from tests.world import World
@@ -81,11 +81,11 @@ async def later(world: World, runtime: Runtime, clock: Clock, **span: float) -> 
     await world.drain()
 
 
-def searches(tracker: Tracker) -> list[Seen]:
+def searches(tracker: Tracker) -> list[LoggedRequest]:
     return tracker.log.matching("POST */search/jql")
 
 
-def listings(tracker: Tracker) -> list[Seen]:
+def listings(tracker: Tracker) -> list[LoggedRequest]:
     return tracker.log.matching("GET */issues")
 
 

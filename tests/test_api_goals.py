@@ -10,7 +10,7 @@ import httpx
 
 from app.api.goal_models import ObjectiveIn
 from app.runtime import Runtime
-from mappings import tables
+from mappings.tables import InstallationRow
 from tests.conftest import Clock
 from tests.goals_api import Q4, a_key_result, fields_refused, send
 
@@ -230,7 +230,7 @@ async def test_a_refused_change_is_rolled_back_whole(api: httpx.AsyncClient, run
 
     async def version() -> int:
         async with runtime.sessions() as session:
-            row = await session.get(tables.InstallationRow, 1)
+            row = await session.get(InstallationRow, 1)
             assert row is not None
             return row.goals_version
 

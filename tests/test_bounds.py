@@ -252,7 +252,7 @@ async def test_there_are_two_thousand_rules_at_most(world: World, runtime: Runti
 async def test_calls_for_the_same_work_are_one(runtime: Runtime, world: World) -> None:
     async with runtime.sessions.begin() as session:
         for number in range(50):
-            await runtime.wake(session, "take_deliveries", source_id=7)
+            await runtime.wake(session, "process_deliveries", source_id=7)
             await runtime.wake(session, "write_tickets", source_id=number % 2)
     before = await all_of(
         runtime, "SELECT max(id), task_name, args::text FROM procrastinate_jobs GROUP BY 2, 3"

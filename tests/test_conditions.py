@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.base import Epic
-from mappings.rules.condition import BadCondition, Condition, fields, parse_condition
+from mappings.rules.condition import Condition, InvalidCondition, fields, parse_condition
 from mappings.rules.index import Rule, RuleIndex
 from mappings.rules.patterns import Glob, Patterns, SearchSet, fold
 
@@ -191,7 +191,7 @@ def nested(levels: int) -> object:
     ],
 )
 def test_what_is_refused_and_where(when: object, path: str, part: str) -> None:
-    with pytest.raises(BadCondition) as refused:
+    with pytest.raises(InvalidCondition) as refused:
         parse_condition(when)
     assert refused.value.path == path
     assert part in refused.value.message

@@ -340,7 +340,7 @@ async def test_a_project_out_of_sight_comes_with_its_problem(world: World) -> No
 async def test_the_present_state_of_each(world: World) -> None:
     same, changed, unfit, moved, away, deleted = refs = [world.epic(n) for n in range(6)]
     if isinstance(world, JiraWorld):
-        world.site.hold_index()  # what follows is not in the search yet
+        world.site.freeze_index()  # what follows is not in the search yet
     world.retitle(changed, "new title")
     world.unfit(unfit)
     world.move(moved, away=False)
@@ -369,7 +369,7 @@ async def test_a_scope_with_a_condition_is_asked_past_the_index() -> None:
     inside, outside = world.epic(1), world.epic(2)
     kind = KINDS["jira"]
     async with serve(world.tracker, through=guard.around) as url:
-        world.site.hold_index()
+        world.site.freeze_index()
         world.site.edit(inside.remote_id, labels=["q4"])
         connector = kind.connect(
             url,
@@ -383,7 +383,7 @@ async def test_a_scope_with_a_condition_is_asked_past_the_index() -> None:
         found = await connector.fetch([inside, outside])
         assert [type(one).__name__ for one in found] == ["Epic", "Missing"]
         assert found[1] == Missing(outside, "out_of_scope")
-        world.site.release_index()
+        world.site.unfreeze_index()
         pages = [page async for page in connector.changed_since(Project("SHOP"), START)]
         assert titles(pages) == ["Epic 1"]
         await connector.aclose()

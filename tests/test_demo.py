@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from app.demo.client import synced_sentence
-from app.demo.ticket import words
+from app.demo.ticket import plain_text
 from app.embedded import acquire
 from tests.processes import LONGEST, data_folder, environment, northing, started, wait_for_output
 
@@ -133,4 +133,4 @@ def test_a_comment_in_words() -> None:
             paragraph(),
         ],
     }
-    assert words(document) == "Why?\n\n• one\n  more\n• one\n  more\n\n    a\n    b\n\n"
+    assert plain_text(document) == "Why?\n\n• one\n  more\n• one\n  more\n\n    a\n    b\n\n"

@@ -97,7 +97,7 @@ def no_server_left(data_dirs: Callable[[], Iterable[Path]]) -> Iterator[None]:
         left = [pid for data_dir in data_dirs() for pid in server_pids(data_dir)]
         for pid in left:
             os.kill(pid, signal.SIGQUIT)
-        until(lambda: not any(processes.birth(pid) for pid in left))
+        until(lambda: not any(processes.process_identity(pid) for pid in left))
     assert not left, "a database server outlived its test"
 
 
@@ -404,7 +404,7 @@ def test_a_stale_postmaster_pid_does_not_prevent_a_start(
     hold(data_dir).ready().kill()
     (pid,) = server_pids(data_dir)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: processes.birth(pid) is None)
+    until(lambda: processes.process_identity(pid) is None)
     pid_file = data_dir / "postgresql/cluster/postmaster.pid"
     socket_lock = data_dir / f"postgresql/run/{SOCKET_NAME}.lock"
     claimed, locked = pid_file.read_text(), socket_lock.read_text()
@@ -457,10 +457,10 @@ def test_sessions_of_a_killed_server_are_waited_for(data_dir: Path, hold: Callab
         until(lambda: watch.execute(active, [session]).fetchone() == (True,))
     (pid,) = server_pids(data_dir)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: processes.birth(pid) is None)
+    until(lambda: processes.process_identity(pid) is None)
     with acquire(data_dir, durable=False) as server:
         select_one(server.url("postgres"))
-        assert processes.birth(session) is None
+        assert processes.process_identity(session) is None
     busy.close()
     holder.leave()
 

@@ -63,7 +63,7 @@ RESOLVE = ("posted", "resolved")
 WORDS: list[tuple[str, EvaluationInput, Finding, CurrentNotice]] = [
     ("nothing is different", NOTHING, found(), POSTED),
     ("the ticket was read later", evaluation_input(read_at=LATER), found(), POSTED),
-    ("its page has another address", evaluation_input(page="https://northing/epics/1"), found(), POSTED),
+    ("its page has another address", evaluation_input(page_url="https://northing/epics/1"), found(), POSTED),
     ("other key results fit", evaluation_input(suggest=lambda: [Suggestion(LIVE, "fits")]), found(), POSTED),
     ("the epic is renamed", evaluation_input(epic=an_epic(title="Other")), found(), POSTED),
     ("another opening of the finding", NOTHING, found(opened_at=on(4)), POSTED),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mappings.goals.key_results import (
     KeyResult,
-    died_of_cycle,
+    ended_with_cycle,
     is_live,
     live_until,
     may_name,
@@ -63,7 +63,7 @@ def goal(**changes: Any) -> KeyResult:
 def test_live(changes: dict[str, Any], now: datetime, live: bool, of_cycle: bool, why: str | None) -> None:
     one = goal(**changes)
     assert is_live(one, now) is live
-    assert died_of_cycle(one, now) is of_cycle
+    assert ended_with_cycle(one, now) is of_cycle
     assert why_not_live(one, now) == why
 
 
@@ -81,11 +81,11 @@ _states = st.sampled_from(["draft", "active", "achieved", "missed", "archived"])
 def test_the_verdicts_on_a_goal_agree(state: str, objective: str, ends: date | None, now: datetime) -> None:
     one = goal(state=state, objective_state=objective, cycle_ends=ends)
     assert is_live(one, now) is (why_not_live(one, now) is None)
-    assert died_of_cycle(one, now) is (not is_live(one, now) and not one.closed_by_hand)
+    assert ended_with_cycle(one, now) is (not is_live(one, now) and not one.closed_by_person)
     end = live_until(one)
     if is_live(one, now) and end is not None:
         assert end > now
-        assert died_of_cycle(one, end)
+        assert ended_with_cycle(one, end)
 
 
 @pytest.mark.parametrize(

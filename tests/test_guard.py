@@ -185,7 +185,7 @@ async def test_evaluate_runs_count_together_over_an_hour(world: World, clock: Cl
     clock.advance(minutes=59)
     await unlink(keys[10:11])
     (held,) = await _held(driver)
-    assert "the judge runs of the hour before" in held["detail"]
+    assert "the evaluate runs of the hour before" in held["detail"]
     assert "asked for 11 new comments" in held["detail"]
     clock.advance(minutes=61)
     await unlink(keys[11:13])

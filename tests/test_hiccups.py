@@ -16,7 +16,7 @@ from connectors.base import Unanswered, Unavailable
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from mappings import backoff
-from mappings.leases import AT_ONCE
+from mappings.leases import ALWAYS_DUE
 from mappings.tables import DeliveryRow, NoticeRow, RunRow
 from tests.conftest import Clock
 from tests.synced import all_of, later
@@ -61,21 +61,21 @@ def test_who_does_not_know_what_became_of_a_write_waits_a_minute() -> None:
 def test_trouble_goes_on_where_it_comes_back_soon_after_the_last_wait(
     began: float, went_on: float | None, lasted: float
 ) -> None:
-    due = AT_ONCE if went_on is None else NOON + timedelta(seconds=went_on)
+    due = ALWAYS_DUE if went_on is None else NOON + timedelta(seconds=went_on)
     since = NOON + timedelta(seconds=began)
     expected = timedelta(seconds=lasted)
-    assert backoff.run_in_trouble_for(RunRow(started_at=since, due_at=due), NOON) == expected
-    assert backoff.notice_in_trouble_for(NoticeRow(updated_at=since, due_at=due), NOON) == expected
-    assert backoff.deliveries_in_trouble_for([DeliveryRow(received_at=since, due_at=due)], NOON) == expected
+    assert backoff.run_failing_for(RunRow(started_at=since, due_at=due), NOON) == expected
+    assert backoff.notice_failing_for(NoticeRow(updated_at=since, due_at=due), NOON) == expected
+    assert backoff.deliveries_failing_for([DeliveryRow(received_at=since, due_at=due)], NOON) == expected
 
 
 def test_of_several_deliveries_the_one_that_waits_longest_tells() -> None:
     def one(received: int, due: datetime) -> DeliveryRow:
         return DeliveryRow(received_at=NOON - timedelta(seconds=received), due_at=due)
 
-    found = [one(0, AT_ONCE), one(30, NOON), one(20, NOON), one(9000, AT_ONCE)]
-    assert backoff.deliveries_in_trouble_for(found, NOON) == timedelta(seconds=30)
-    assert backoff.deliveries_in_trouble_for([], NOON) == timedelta(0)
+    found = [one(0, ALWAYS_DUE), one(30, NOON), one(20, NOON), one(9000, ALWAYS_DUE)]
+    assert backoff.deliveries_failing_for(found, NOON) == timedelta(seconds=30)
+    assert backoff.deliveries_failing_for([], NOON) == timedelta(0)
 
 
 # --- each kind of work ---------------------------------------------------------------------------
@@ -120,13 +120,13 @@ WORK = {
         _sync,
         "SELECT due_at FROM runs WHERE state = 'waiting'",
         lambda driver: "GET */myself" if driver.kind == "jira" else "GET */user",
-        "read",
+        "read_source",
     ),
     "webhooks": Work(
         _add,
         "SELECT min(due_at) FROM deliveries WHERE due_at IS NOT NULL",
         lambda driver: driver.reads,
-        "take_deliveries",
+        "process_deliveries",
     ),
     "comment": Work(
         _add,
@@ -214,10 +214,10 @@ async def test_an_outage_is_asked_about_once_a_minute(
 async def test_a_call_for_later_does_not_stand_for_one_at_once(runtime: Runtime) -> None:
     """Of calls for the same work the sweep leaves the newest, of those that are due."""
     async with runtime.sessions.begin() as session:
-        await runtime.wake(session, "take_deliveries", source_id=7)
-        await runtime.wake(session, "take_deliveries", source_id=7)
-        await runtime.wake(session, "take_deliveries", after=timedelta(seconds=30), source_id=7)
-        await runtime.wake(session, "take_deliveries", source_id=7)
+        await runtime.wake(session, "process_deliveries", source_id=7)
+        await runtime.wake(session, "process_deliveries", source_id=7)
+        await runtime.wake(session, "process_deliveries", after=timedelta(seconds=30), source_id=7)
+        await runtime.wake(session, "process_deliveries", source_id=7)
     await sweep(runtime)
     left = await all_of(runtime, "SELECT scheduled_at IS NULL FROM procrastinate_jobs ORDER BY id")
     assert left == [(False,), (True,)]

@@ -20,7 +20,7 @@ STORY = [
     "webhook received",
     "tickets fetched",
     "webhook worked on",
-    "epics judged",
+    "epics evaluated",
     "run ended",
     "ticket written",
 ]

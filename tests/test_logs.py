@@ -58,6 +58,6 @@ def test_an_error_is_told_without_words_of_others(
 
 
 def test_following_names_the_first_and_nothing_for_none() -> None:
-    assert logs.following([]) == {}
+    assert logs.delivery_context([]) == {}
     many = [str(number) for number in range(25)]
-    assert logs.following(many) == {"deliveries": many[: logs.FOLLOWED]}
+    assert logs.delivery_context(many) == {"deliveries": many[: logs.MAX_LOGGED_IDS]}

@@ -54,7 +54,7 @@ def warn(check: str = "no-key-result", links: Iterable[ResolvedLink] = (), **mem
             "example": "KR-1",
             "public": False,
             "read_at": datetime(2026, 11, 16, 12, 30, tzinfo=UTC),
-            "page": PAGE,
+            "page_url": PAGE,
             **members,
         },
     )
@@ -127,7 +127,7 @@ def test_without_any_live_goal_there_is_no_line_to_type() -> None:
 
 
 def test_without_a_page_there_is_no_link() -> None:
-    made = warn(page=None)
+    made = warn(page_url=None)
     assert lines(made)[-1] == "Check no-key-result on data of 2026-11-16 12:30 UTC."
     assert not any(isinstance(run, Link) for block in made.document.blocks for run in _runs(block))
 

@@ -212,8 +212,8 @@ async def test_each_on_a_page_by_its_own_source(world: World) -> None:
         bodies[driver.kind] = (await driver.notice(key))["body"]
         assert linked(count, driver) in words(bodies[driver.kind])
         assert ("/northing link" in bodies[driver.kind]) is (driver.kind == "github")
-    page = (await world.send("GET", "/notices"))["items"]
-    assert {one["epic"]["source"]: one["body"] for one in page} == bodies
+    page_url = (await world.send("GET", "/notices"))["items"]
+    assert {one["epic"]["source"]: one["body"] for one in page_url} == bodies
 
 
 async def test_a_standard_like_another_sources_is_the_sources_own(world: World, runtime: Runtime) -> None:
@@ -233,5 +233,5 @@ async def test_a_standard_like_another_sources_is_the_sources_own(world: World, 
     for name in ("source", "installation", "version", "policy", "project_infos", "linked"):
         assert getattr(like, name) == getattr(own, name), name
     assert (like.policy_for("acme/shop").channel, like.linked) == ("none", {"acme/shop": {1: 1}})
-    assert like.page("acme/shop#1") == own.page("acme/shop#1") != jira.page("acme/shop#1")
+    assert like.page_url("acme/shop#1") == own.page_url("acme/shop#1") != jira.page_url("acme/shop#1")
     assert (like.render is own.render, like.goals is jira.goals) == (True, True)

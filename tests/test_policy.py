@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from connectors.base import Epic
-from mappings.policy.document import CYCLE_GRACE, Policy, effective, exemption, grace_for, is_since
+from mappings.policy.document import (
+    CYCLE_GRACE,
+    Policy,
+    effective_policy,
+    exemption,
+    grace_for,
+    is_recent_enough,
+)
 from mappings.policy.durations import Duration, add_grace, end_of_day, parse_duration, parse_until
 
 NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)  # a Wednesday
@@ -107,7 +114,7 @@ def test_what_is_refused_and_where(document: dict[str, Any], where: tuple[object
 
 def test_scopes_may_state_what_this_build_has() -> None:
     one = policy(scopes=[{"quiet_hours": None, "escalation": [], "channel": "none"}])
-    assert effective(one, "s", "p").channel == "none"
+    assert effective_policy(one, "s", "p").channel == "none"
 
 
 def test_the_schema_is_one_that_can_be_published() -> None:
@@ -133,7 +140,7 @@ def test_the_schema_is_one_that_can_be_published() -> None:
     ],
 )
 def test_the_first_scope_that_fits(scopes: list[dict[str, Any]], fitting: int | None) -> None:
-    assert effective(policy(scopes=scopes), "Jira", "SHOP").scope == fitting
+    assert effective_policy(policy(scopes=scopes), "Jira", "SHOP").scope == fitting
 
 
 def test_a_scope_overrides_the_members_it_names() -> None:
@@ -148,7 +155,7 @@ def test_a_scope_overrides_the_members_it_names() -> None:
     }
     scope = {"project": "SHOP", "grace": "P1D", "since": None, "channel": "none", "exempt": {"labels": ["c"]}}
     whole = policy(**top, scopes=[{**scope, "checks": {"closed-goal": {"on": False}}}])
-    here, elsewhere = effective(whole, "s", "SHOP"), effective(whole, "s", "CORE")
+    here, elsewhere = effective_policy(whole, "s", "SHOP"), effective_policy(whole, "s", "CORE")
 
     assert (here.grace, here.since, here.channel) == (Duration(1), None, "none")
     assert here.labels.texts == ("c",)
@@ -176,7 +183,9 @@ def test_a_scope_overrides_the_members_it_names() -> None:
     ],
 )
 def test_since(since: str | None, created: datetime, young: bool) -> None:
-    assert is_since(effective(policy(since=since), "s", "p"), created, connected_at=NOW) is young
+    assert (
+        is_recent_enough(effective_policy(policy(since=since), "s", "p"), created, connected_at=NOW) is young
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,7 +204,7 @@ def test_since(since: str | None, created: datetime, young: bool) -> None:
     ],
 )
 def test_exempt(exempt: dict[str, Any], epic: Epic, why: str | None) -> None:
-    assert exemption(effective(policy(exempt=exempt), "s", "SHOP"), epic) == why
+    assert exemption(effective_policy(policy(exempt=exempt), "s", "SHOP"), epic) == why
 
 
 # --- the clock --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mappings.policy.document import Policy, effective
+from mappings.policy.document import Policy, effective_policy
 from mappings.policy.quiet_hours import WEEKDAYS, QuietHours
 from mappings.sources.modes import NoticesMode
 from tests.conftest import Clock
@@ -232,7 +232,7 @@ def test_a_scope_has_its_own_or_none_or_those_of_the_top() -> None:
             "scopes": [{"project": "A", "quiet_hours": NOON}, {"project": "B", "quiet_hours": None}],
         }
     )
-    assert [effective(whole, "s", project).quiet_hours for project in "ABC"] == [
+    assert [effective_policy(whole, "s", project).quiet_hours for project in "ABC"] == [
         quiet(**NOON),
         None,
         quiet(**NIGHTS),

@@ -219,7 +219,7 @@ async def test_a_moved_issue_keeps_its_id_and_answers_to_its_old_key(site: JiraS
 
 
 async def test_search_lags_behind_while_the_index_is_held(site: JiraSite) -> None:
-    site.hold_index()
+    site.freeze_index()
     site.edit("SHOP-1", summary="Fresh")
     site.create("SHOP", "Born just now")
     site.delete("SHOP-2")
@@ -235,7 +235,7 @@ async def test_search_lags_behind_while_the_index_is_held(site: JiraSite) -> Non
         assert (await http.get("/issue/SHOP-1")).json()["fields"]["summary"] == "Fresh"
         every = {"jql": "project = SHOP", "maxResults": 100, "fields": "key"}
         assert len((await http.get("/search/jql", params=every)).json()["issues"]) == 14
-        site.release_index()
+        site.unfreeze_index()
         assert await summary() == "Fresh"
         now = keys((await http.get("/search/jql", params=every)).json())
         assert "SHOP-15" in now

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import pipeline
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
-from app.sync.reader import keep_claim
+from app.sync.reader import keep_lease_renewed
 from connectors.sandbox import faults
 from mappings.leases import RUN_LEASE, ClaimLost
 from mappings.runs.queue import claim_run, mark_stalled, renew_lease
@@ -155,7 +155,7 @@ async def test_a_claim_lives_as_long_as_the_work(world: World, runtime: Runtime,
     assert run is not None
     clock.advance(minutes=4)
     every = timedelta(milliseconds=1)
-    async with keep_claim(replace(runtime, worker="a"), run, every):
+    async with keep_lease_renewed(replace(runtime, worker="a"), run, every):
         await _until(runtime, lambda row: row.claimed_until == clock() + RUN_LEASE)
         clock.advance(minutes=4)
         await _until(runtime, lambda row: row.claimed_until == clock() + RUN_LEASE)
@@ -164,7 +164,7 @@ async def test_a_claim_lives_as_long_as_the_work(world: World, runtime: Runtime,
     async with runtime.sessions.begin() as session:
         assert await claim_run(session, run_id, "b", clock()) is not None
     # The one who lost it has no say any more.
-    async with keep_claim(replace(runtime, worker="a"), run, every):
+    async with keep_lease_renewed(replace(runtime, worker="a"), run, every):
         pass
     with pytest.raises(ClaimLost):
         async with runtime.sessions.begin() as session:

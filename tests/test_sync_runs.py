@@ -165,5 +165,5 @@ async def test_asking_and_waking_are_one_transaction(world: World, runtime: Runt
     await world.connect_jira(notices=OFF, scope=SHOP)
     await _ask(world)
     jobs = await all_of(runtime, "SELECT task_name FROM procrastinate_jobs")
-    assert Counter(name for (name,) in jobs) == {"read": 1}
+    assert Counter(name for (name,) in jobs) == {"read_source": 1}
     assert await all_of(runtime, "SELECT state FROM runs") == [("queued",)]

@@ -17,7 +17,7 @@ from app.jobs.sweep import SWEEP_SECONDS, sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from mappings.runs.queue import open_run
-from mappings.runs.timed import open_runs, sources_due
+from mappings.runs.timed import open_evaluate_runs, sources_due
 from mappings.tables import InstallationRow, SourceRow
 from tests.conftest import Clock
 from tests.synced import all_of, later
@@ -219,7 +219,7 @@ async def test_a_run_that_is_just_being_opened_is_not_opened_again(
     await _in_grace(world, runtime, clock)
     before = await _runs(runtime)
     async with runtime.sessions.begin() as session:
-        await open_runs(session, clock())
+        await open_evaluate_runs(session, clock())
         await asyncio.wait_for(sweep(runtime), 20)  # nor does it wait
         assert await _runs(runtime) == before
     await sweep(runtime)

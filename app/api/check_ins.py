@@ -11,7 +11,7 @@ from app.api.deps import RuntimeDep, SessionDep
 from app.api.goal_models import CheckInIn, CheckInOut
 from app.api.goals import KeyInPath, goal_at
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import answers, invalid, not_found
+from app.api.problems import error_responses, invalid, not_found
 from mappings.tables import CheckInRow, KeyResultRow
 
 router = APIRouter(prefix="/key-results/{key}/check-ins", tags=["goals"])
@@ -25,7 +25,7 @@ def _show(row: CheckInRow, key_result: KeyResultRow) -> CheckInOut:
     return CheckInOut(**own, key_result=key_result.key)
 
 
-@router.post("", status_code=201, summary="Check in", responses=answers(404))
+@router.post("", status_code=201, summary="Check in", responses=error_responses(404))
 async def create_check_in(
     key: KeyInPath, body: CheckInIn, runtime: RuntimeDep, session: SessionDep
 ) -> CheckInOut:
@@ -50,7 +50,7 @@ async def create_check_in(
     return _show(row, held)
 
 
-@router.get("", summary="List check-ins, newest first", responses=answers(404))
+@router.get("", summary="List check-ins, newest first", responses=error_responses(404))
 async def list_check_ins(
     key: KeyInPath, session: SessionDep, limit: Limit = 50, cursor: CursorParameter = None
 ) -> Page[CheckInOut]:

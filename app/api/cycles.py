@@ -12,18 +12,18 @@ from app.api.deps import (
     IfMatch,
     RuntimeDep,
     SessionDep,
-    carries,
     check_version,
     merged,
     patch_body,
     put_runs,
     put_version,
+    response_headers,
     validated,
 )
 from app.api.goal_models import CycleIn, CycleOut, Review
-from app.api.goals import KeyInPath, apply, check_unused, goal_at, key_for, named_users
+from app.api.goals import KeyInPath, check_unused, goal_at, key_for, named_users, set_changed_columns
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.reevaluation import reevaluate
 from mappings.evaluation import invalidate
 from mappings.locks import lock_goals_exclusive
@@ -54,7 +54,12 @@ async def _present(session: AsyncSession, row: CycleRow, response: Response) -> 
     return _show(*(await session.execute(_selected().where(CycleRow.id == row.id))).one())
 
 
-@router.post("", status_code=201, summary="Make a cycle", responses={**carries(201, "ETag"), **answers(409)})
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a cycle",
+    responses={**response_headers(201, "ETag"), **error_responses(409)},
+)
 async def create_cycle(
     body: CycleIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> CycleOut:
@@ -81,7 +86,9 @@ async def list_cycles(
     return Page(items=[_show(row, objectives) for row, objectives in rows], next=following)
 
 
-@router.get("/{key}", summary="Show a cycle", responses={**carries(200, "ETag"), **answers(404)})
+@router.get(
+    "/{key}", summary="Show a cycle", responses={**response_headers(200, "ETag"), **error_responses(404)}
+)
 async def get_cycle(key: KeyInPath, response: Response, session: SessionDep) -> CycleOut:
     return await _present(session, await goal_at(session, CycleRow, key), response)
 
@@ -89,7 +96,7 @@ async def get_cycle(key: KeyInPath, response: Response, session: SessionDep) -> 
 @router.patch(
     "/{key}",
     summary="Change a cycle",
-    responses={**carries(200, "ETag", "Northing-Runs"), **answers(404, 409, 412)},
+    responses={**response_headers(200, "ETag", "Northing-Runs"), **error_responses(404, 409, 412)},
 )
 async def change_cycle(
     key: KeyInPath,
@@ -106,7 +113,7 @@ async def change_cycle(
     current = {name: getattr(row, name) for name in CycleIn.model_fields}
     body = validated(CycleIn, merged(current, patch))
     await key_for(session, CycleRow, body.key, of=row)
-    changed = apply(row, body.model_dump())
+    changed = set_changed_columns(row, body.model_dump())
     if "ends" in changed:
         objectives = list(await session.scalars(invalidate.objectives_of_cycle(row.id)))
         goals = list(await session.scalars(invalidate.key_results_of_objectives(objectives)))
@@ -114,7 +121,7 @@ async def change_cycle(
     return await _present(session, row, response)
 
 
-@router.delete("/{key}", status_code=204, summary="Delete a cycle", responses=answers(404, 409))
+@router.delete("/{key}", status_code=204, summary="Delete a cycle", responses=error_responses(404, 409))
 async def delete_cycle(key: KeyInPath, session: SessionDep) -> None:
     """409 while the cycle has objectives."""
     await lock_goals_exclusive(session)

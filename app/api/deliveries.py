@@ -14,7 +14,7 @@ from sqlalchemy.orm import undefer
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, answers, not_found
+from app.api.problems import Problem, error_responses, not_found
 from app.api.runs import RowId, RunError
 from mappings.tables import DeliveryRow, SourceRow
 from mappings.webhooks.queue import receive_again, why_no_replay
@@ -81,7 +81,7 @@ async def list_deliveries(
     return Page(items=[_show(delivery, name) for delivery, name in rows], next=following)
 
 
-@router.get("/{id}", summary="Show a delivery with its body", responses=answers(404))
+@router.get("/{id}", summary="Show a delivery with its body", responses=error_responses(404))
 async def get_delivery(session: SessionDep, id: RowId) -> DeliveryWithBody:
     delivery, source = await _found(session, id)
     body = None if delivery.body is None else delivery.body.decode("utf-8", "replace")
@@ -89,7 +89,10 @@ async def get_delivery(session: SessionDep, id: RowId) -> DeliveryWithBody:
 
 
 @router.post(
-    "/{id}/replay", status_code=202, summary="Work on a delivery once more", responses=answers(404, 409)
+    "/{id}/replay",
+    status_code=202,
+    summary="Work on a delivery once more",
+    responses=error_responses(404, 409),
 )
 async def replay_delivery(session: SessionDep, runtime: RuntimeDep, id: RowId) -> DeliveryOut:
     """The delivery is processed as if it had just arrived; commands in a comment are not executed a second
@@ -99,7 +102,7 @@ async def replay_delivery(session: SessionDep, runtime: RuntimeDep, id: RowId) -
     if refused is not None:
         raise Problem(409, refused)
     receive_again(delivery)
-    await runtime.wake(session, "take_deliveries", source_id=delivery.source_id)
+    await runtime.wake(session, "process_deliveries", source_id=delivery.source_id)
     return _show(delivery, source)
 
 

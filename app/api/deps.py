@@ -166,7 +166,7 @@ SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 # --- parameters -------------------------------------------------------------------------------
 
 
-async def refuse_strange_parameters(request: Request) -> None:
+async def refuse_unknown_parameters(request: Request) -> None:
     """422 for a query parameter that the operation does not have, and for U+0000, which cannot be stored."""
     route = request.scope.get("route")
     if not isinstance(route, APIRoute):
@@ -213,7 +213,7 @@ HEADERS = {
 }
 
 
-def carries(status: int, *names: str) -> dict[int | str, dict[str, Any]]:
+def response_headers(status: int, *names: str) -> dict[int | str, dict[str, Any]]:
     """The part of an operation's `responses` that describes its headers."""
     return {status: {"headers": {name: HEADERS[name] for name in names}}}
 

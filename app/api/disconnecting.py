@@ -11,11 +11,11 @@ from fastapi.responses import JSONResponse
 from app.api import runs
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.lookups import SourceName, source_at
-from app.api.problems import Problem, answers
+from app.api.problems import Problem, error_responses
 from app.api.runs import RunOut
 from app.jobs.scheduler import announce_schedules
 from mappings.locks import lock_goals_exclusive, lock_notices_of_source
-from mappings.notices.withdrawal import any_comment_stands, request_withdrawal_of_all
+from mappings.notices.withdrawal import any_comment_on_tickets, request_withdrawal_of_all
 from mappings.tables import SourceRow
 
 router = APIRouter(prefix="/sources", tags=["sources"])
@@ -28,7 +28,7 @@ NO_TIMETABLE = {"every": None, "full": None}
     status_code=204,
     summary="Disconnect a tracker",
     responses={
-        **answers(404, 409),
+        **error_responses(404, 409),
         202: {
             "model": RunOut,
             "description": "The run that withdraws our comments; the source is deleted when that is done.",
@@ -52,7 +52,7 @@ async def delete_source(
     await lock_notices_of_source(session, (await source_at(session, name)).id)
     session.expire_all()
     row = await source_at(session, name, lock=True)
-    has_comments = comments != "leave" and await any_comment_stands(session, row.id)
+    has_comments = comments != "leave" and await any_comment_on_tickets(session, row.id)
     if has_comments and comments is None:
         raise Problem(
             409,
@@ -72,7 +72,7 @@ async def delete_source(
     return JSONResponse(jsonable_encoder(await runs.present_one(session, run, row.name)), 202)
 
 
-def check_stays(row: SourceRow) -> None:
+def check_not_disconnecting(row: SourceRow) -> None:
     """409 for a change of a source that is being disconnected."""
     if row.disconnecting_at is not None:
         raise Problem(

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from mappings import tables
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult, is_live
+from mappings.tables import FindingRow, NoticeRow
 
 Origin = Literal["manual", "rule", "ticket", "command", "inherited"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
@@ -114,12 +114,12 @@ def show_links(name: EpicName, rows: Any, goals: dict[int, KeyResult], now: date
     ]
 
 
-def show_finding(name: EpicName, row: tables.FindingRow) -> FindingOut:
+def show_finding(name: EpicName, row: FindingRow) -> FindingOut:
     members = {name: getattr(row, name) for name in FindingOut.model_fields if name not in ("epic", "goal")}
     return FindingOut.model_validate({**members, "epic": name, "goal": None})
 
 
-def show_notice(name: EpicName, row: tables.NoticeRow, unwritten: str | None) -> NoticeOut:
+def show_notice(name: EpicName, row: NoticeRow, unwritten: str | None) -> NoticeOut:
     """`unwritten`: the text that would be written now; None shows the stored text."""
     members = {
         member: getattr(row, member) for member in ("id", "state", "reason", "detail", "url", "updated_at")

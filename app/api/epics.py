@@ -13,7 +13,7 @@ from app.api.deps import RuntimeDep, SessionDep
 from app.api.epic_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
 from app.api.lookups import find_epic, key_result_in, source_at, source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, answers, invalid, not_found
+from app.api.problems import Problem, error_responses, invalid, not_found
 from app.runtime import Runtime
 from mappings.evaluation.context import load_key_results
 from mappings.evaluation.explain import explain
@@ -23,7 +23,7 @@ from mappings.tables import EpicRow, LinkRow, SourceRow
 
 router = APIRouter(prefix="/epics", tags=["epics"])
 
-GONE_IN_WORDS = {
+REMOVAL_REASON_TEXTS = {
     "deleted": "was deleted in the tracker, or is no longer visible to Northing",
     "out_of_scope": "left the source's scope",
     "not_an_epic": "no longer fits the source's selector of epics",
@@ -88,7 +88,9 @@ async def _filtered(session: AsyncSession, filters: dict[str, Any]) -> Any:
     return query
 
 
-@router.get("/{source}/{key:path}", summary="Show an epic and why it stands so", responses=answers(404))
+@router.get(
+    "/{source}/{key:path}", summary="Show an epic and why it stands so", responses=error_responses(404)
+)
 async def get_epic(
     source: Annotated[str, Path(description="The source's name.")],
     key: Annotated[str, Path(description="The epic's key, or a former one, percent-encoded.")],
@@ -105,7 +107,7 @@ async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow,
     if row is None:
         raise not_found(f"epic in {source.name} with the key", key)
     if row.removed_at is not None:
-        reason = GONE_IN_WORDS[row.removal_reason or "deleted"]
+        reason = REMOVAL_REASON_TEXTS[row.removal_reason or "deleted"]
         raise Problem(404, f"{row.key} {reason}, seen {row.removed_at:%Y-%m-%d %H:%M} UTC.")
     now = runtime.clock()
     (records,) = await load_records(session, [row])

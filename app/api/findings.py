@@ -13,7 +13,7 @@ from app.api.deps import Body, CallerDep, Line, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, FindingOut, FindingState, show_finding
 from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, answers, invalid, not_found
+from app.api.problems import Problem, error_responses, invalid, not_found
 from app.api.runs import RowId
 from app.audit import set_actor
 from app.auth.roles import Caller
@@ -79,17 +79,19 @@ async def list_findings(
     return Page(items=items, next=following)
 
 
-@router.post("/{id}/waive", summary="Accept a gap until a day, with a reason", responses=answers(404, 409))
+@router.post(
+    "/{id}/waive", summary="Accept a gap until a day, with a reason", responses=error_responses(404, 409)
+)
 async def waive(id: RowId, body: WaiveIn, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
     return await _set(runtime, caller, id, "waived", body.until, body.reason)
 
 
-@router.post("/{id}/snooze", summary="Be silent about a gap until a day", responses=answers(404, 409))
+@router.post("/{id}/snooze", summary="Be silent about a gap until a day", responses=error_responses(404, 409))
 async def snooze(id: RowId, body: SnoozeIn, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
     return await _set(runtime, caller, id, "snoozed", body.until, body.reason)
 
 
-@router.post("/{id}/reopen", summary="End a waiver, snooze or dispute", responses=answers(404, 409))
+@router.post("/{id}/reopen", summary="End a waiver, snooze or dispute", responses=error_responses(404, 409))
 async def reopen(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
     return await _set(runtime, caller, id, "open", None, None)
 

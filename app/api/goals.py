@@ -73,7 +73,7 @@ async def _next_key(session: AsyncSession, table: type[Goal]) -> str:
 # --- changes ----------------------------------------------------------------------------------
 
 
-def apply(row: Goal, values: dict[str, Any]) -> set[str]:
+def set_changed_columns(row: Goal, values: dict[str, Any]) -> set[str]:
     """Set the columns that differ, raise the version if there are any; the names of these columns."""
     changed = {name for name, value in values.items() if getattr(row, name) != value}
     for name in changed:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from app.api.deps import RuntimeDep
-from app.api.problems import Problem, answers
+from app.api.problems import Problem, error_responses
 from app.database import why_not_ready
 
 router = APIRouter(tags=["operation"])
@@ -21,7 +21,7 @@ async def healthz() -> Alive:
     return Alive(status="ok")
 
 
-@router.get("/readyz", summary="Can it work?", responses=answers(503))
+@router.get("/readyz", summary="Can it work?", responses=error_responses(503))
 async def readyz(runtime: RuntimeDep) -> Alive:
     """503 with the reason while the database or its schema is not ready."""
     reason = await why_not_ready(runtime.engine)

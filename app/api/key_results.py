@@ -15,18 +15,18 @@ from app.api.deps import (
     Key,
     RuntimeDep,
     SessionDep,
-    carries,
     check_version,
     merged,
     patch_body,
     put_runs,
     put_version,
+    response_headers,
     validated,
 )
 from app.api.goal_models import Category, GoalState, KeyResultIn, KeyResultOut, Metric
-from app.api.goals import KeyInPath, apply, check_unused, goal_at, goal_in, key_for, named_users
+from app.api.goals import KeyInPath, check_unused, goal_at, goal_in, key_for, named_users, set_changed_columns
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.reevaluation import reevaluate
 from app.runtime import Runtime
 from mappings.evaluation import invalidate
@@ -119,7 +119,7 @@ async def _read(runtime: Runtime, session: AsyncSession, row: KeyResultRow) -> K
     "/objectives/{key}/key-results",
     status_code=201,
     summary="Set a key result",
-    responses={**carries(201, "ETag", "Northing-Runs"), **answers(404, 409)},
+    responses={**response_headers(201, "ETag", "Northing-Runs"), **error_responses(404, 409)},
 )
 async def create_key_result(
     key: KeyInPath, body: KeyResultIn, response: Response, runtime: RuntimeDep, session: SessionDep
@@ -159,7 +159,9 @@ async def list_key_results(
 
 
 @router.get(
-    "/key-results/{key}", summary="Show a key result", responses={**carries(200, "ETag"), **answers(404)}
+    "/key-results/{key}",
+    summary="Show a key result",
+    responses={**response_headers(200, "ETag"), **error_responses(404)},
 )
 async def get_key_result(
     key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep
@@ -172,7 +174,7 @@ async def get_key_result(
 @router.patch(
     "/key-results/{key}",
     summary="Change a key result",
-    responses={**carries(200, "ETag", "Northing-Runs"), **answers(404, 409, 412)},
+    responses={**response_headers(200, "ETag", "Northing-Runs"), **error_responses(404, 409, 412)},
 )
 async def change_key_result(
     key: KeyInPath,
@@ -191,7 +193,7 @@ async def change_key_result(
     current = (await _read(runtime, session, row)).model_dump(include=set(KeyResultIn.model_fields))
     body = validated(KeyResultIn, merged(current, patch))
     before = row.key
-    changed = apply(row, _columns(body, await key_for(session, KeyResultRow, body.key, of=row)))
+    changed = set_changed_columns(row, _columns(body, await key_for(session, KeyResultRow, body.key, of=row)))
     if changed & EVALUATION_FIELDS:
         evaluation_changed = invalidate.by_key_results([row.id], {before, row.key})
         put_runs(response, await reevaluate(runtime, session, evaluation_changed))
@@ -203,7 +205,7 @@ async def change_key_result(
     "/key-results/{key}",
     status_code=204,
     summary="Delete a key result",
-    responses={**carries(204, "Northing-Runs"), **answers(404, 409)},
+    responses={**response_headers(204, "Northing-Runs"), **error_responses(404, 409)},
 )
 async def delete_key_result(
     key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep

@@ -15,7 +15,7 @@ from app.api.epic_models import EpicName, LinkOut, show_links
 from app.api.goal_models import Number
 from app.api.lookups import epic_in, find_epic, key_result_in, source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, answers, invalid, not_found
+from app.api.problems import Problem, error_responses, invalid, not_found
 from app.api.runs import RowId
 from app.audit import set_actor
 from app.reevaluation import open_evaluation
@@ -73,7 +73,7 @@ async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[Link
     "",
     status_code=201,
     summary="Link an epic to a key result",
-    responses={200: {"model": LinkOut, "description": "The link existed already."}, **answers()},
+    responses={200: {"model": LinkOut, "description": "The link existed already."}, **error_responses()},
 )
 async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, caller: CallerDep) -> LinkOut:
     async with runtime.sessions.begin() as session:
@@ -129,7 +129,9 @@ async def list_links(
     return Page(items=await _show(runtime, session, [row for (row,) in rows]), next=following)
 
 
-@router.delete("/{id}", status_code=204, summary="Take a link by hand back", responses=answers(404, 409))
+@router.delete(
+    "/{id}", status_code=204, summary="Take a link by hand back", responses=error_responses(404, 409)
+)
 async def delete_link(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> Response:
     """409 for a link that a rule, the ticket or a parent makes; the answer says where to change it."""
     async with runtime.sessions.begin() as session:

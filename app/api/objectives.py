@@ -14,18 +14,18 @@ from app.api.deps import (
     Key,
     RuntimeDep,
     SessionDep,
-    carries,
     check_version,
     merged,
     patch_body,
     put_runs,
     put_version,
+    response_headers,
     validated,
 )
 from app.api.goal_models import Driver, GoalState, ObjectiveIn, ObjectiveOut, Visibility
-from app.api.goals import KeyInPath, apply, check_unused, goal_at, goal_in, key_for, named_users
+from app.api.goals import KeyInPath, check_unused, goal_at, goal_in, key_for, named_users, set_changed_columns
 from app.api.paging import CursorParameter, Limit, ListQuery, Page, list_query, page_of
-from app.api.problems import answers, invalid
+from app.api.problems import error_responses, invalid
 from app.reevaluation import reevaluate
 from mappings.evaluation import invalidate
 from mappings.locks import lock_goals_exclusive
@@ -76,7 +76,7 @@ async def _read(session: AsyncSession, row: ObjectiveRow) -> ObjectiveOut:
     "",
     status_code=201,
     summary="Set an objective",
-    responses={**carries(201, "ETag"), **answers(409)},
+    responses={**response_headers(201, "ETag"), **error_responses(409)},
 )
 async def create_objective(
     body: ObjectiveIn, response: Response, runtime: RuntimeDep, session: SessionDep
@@ -122,7 +122,9 @@ async def _filtered(session: AsyncSession, step: ListQuery) -> Any:
     return query
 
 
-@router.get("/{key}", summary="Show an objective", responses={**carries(200, "ETag"), **answers(404)})
+@router.get(
+    "/{key}", summary="Show an objective", responses={**response_headers(200, "ETag"), **error_responses(404)}
+)
 async def get_objective(key: KeyInPath, response: Response, session: SessionDep) -> ObjectiveOut:
     row = await goal_at(session, ObjectiveRow, key)
     put_version(response, row.version)
@@ -132,7 +134,7 @@ async def get_objective(key: KeyInPath, response: Response, session: SessionDep)
 @router.patch(
     "/{key}",
     summary="Change an objective",
-    responses={**carries(200, "ETag", "Northing-Runs"), **answers(404, 409, 412)},
+    responses={**response_headers(200, "ETag", "Northing-Runs"), **error_responses(404, 409, 412)},
 )
 async def change_objective(
     key: KeyInPath,
@@ -151,7 +153,7 @@ async def change_objective(
     current = (await _read(session, row)).model_dump(include=set(ObjectiveIn.model_fields))
     body = validated(ObjectiveIn, merged(current, patch))
     new_key = await key_for(session, ObjectiveRow, body.key, of=row)
-    changed = apply(row, await _columns(session, body, new_key, row))
+    changed = set_changed_columns(row, await _columns(session, body, new_key, row))
     if changed & EVALUATION_FIELDS:
         goals = list(await session.scalars(invalidate.key_results_of_objectives([row.id])))
         put_runs(response, await reevaluate(runtime, session, invalidate.by_key_results(goals)))
@@ -159,7 +161,7 @@ async def change_objective(
     return await _read(session, row)
 
 
-@router.delete("/{key}", status_code=204, summary="Delete an objective", responses=answers(404, 409))
+@router.delete("/{key}", status_code=204, summary="Delete an objective", responses=error_responses(404, 409))
 async def delete_objective(key: KeyInPath, session: SessionDep) -> None:
     """409 while it has key results or objectives under it; nothing else refers to it."""
     await lock_goals_exclusive(session)

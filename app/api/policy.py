@@ -18,12 +18,12 @@ from app.api.deps import (
     put_version,
     validated,
 )
-from app.api.problems import answers
+from app.api.problems import error_responses
 from app.reevaluation import reevaluate
 from app.runtime import Runtime
 from mappings.evaluation import invalidate
 from mappings.locks import lock_goals_exclusive
-from mappings.policy.document import Policy, effective
+from mappings.policy.document import Policy, effective_policy
 from mappings.tables import InstallationRow, SourceRow
 
 router = APIRouter(prefix="/policy", tags=["policy"])
@@ -40,7 +40,7 @@ async def get_policy(response: Response, session: SessionDep) -> Policy:
     return Policy.model_validate(row.policy)
 
 
-@router.put("", summary="Replace the policy", responses=answers(412))
+@router.put("", summary="Replace the policy", responses=error_responses(412))
 async def replace_policy(
     body: Policy, response: Response, runtime: RuntimeDep, session: SessionDep, if_match: IfMatch = None
 ) -> Policy:
@@ -52,7 +52,7 @@ async def replace_policy(
     return body
 
 
-@router.patch("", summary="Change the policy", responses=answers(412))
+@router.patch("", summary="Change the policy", responses=error_responses(412))
 async def change_policy(
     body: Annotated[dict[str, Any], Body(examples=[{"grace": "P10D", "since": None}])],
     response: Response,
@@ -87,7 +87,8 @@ async def _put(
     changed = [
         (source_id, project)
         for source_id, project in await invalidate.all_projects(session)
-        if effective(old, names[source_id], project) != effective(new, names[source_id], project)
+        if effective_policy(old, names[source_id], project)
+        != effective_policy(new, names[source_id], project)
     ]
     if changed:
         opened = await reevaluate(runtime, session, invalidate.by_projects(changed))

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 50
 NOT_JSON = "is not JSON in UTF-8"
-NO_SUCH = {
+DEFAULT_DETAILS = {
     404: "There is nothing at this address; /docs lists what there is.",
     405: "This address does not take this method; /docs lists what it takes.",
 }
@@ -77,7 +77,7 @@ def taken(field: str, value: str) -> Problem:
     return Problem(409, f"{field} {value!r} is taken; choose another.")
 
 
-def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation in OpenAPI: every error it may answer with."""
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     return {
@@ -164,7 +164,7 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers) if error.headers else None
         if error.status_code == 405:
             headers = {"Allow": ", ".join(sorted(_methods_at(request)))}
-        detail = NO_SUCH.get(error.status_code, str(error.detail))
+        detail = DEFAULT_DETAILS.get(error.status_code, str(error.detail))
         return _answer(error.status_code, detail, headers=headers)
 
     @app.exception_handler(Exception)

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api import runs
 from app.api.deps import RuntimeDep, SessionDep
-from app.api.disconnecting import check_stays
-from app.api.problems import Problem, answers, not_found
+from app.api.disconnecting import check_not_disconnecting
+from app.api.problems import Problem, error_responses, not_found
 from app.api.runs import RowId, RunOut
 from mappings.runs.queue import open_run
 from mappings.tables import UNFINISHED_STATES, HeldRemovalRow, RunRow, SourceRow
@@ -23,7 +23,7 @@ IN_FULL = "Run a full sync again and see how it ends."
     "/{id}/accept-removals",
     status_code=202,
     summary="Allow the removals that the drop guard held",
-    responses=answers(404, 409),
+    responses=error_responses(404, 409),
 )
 async def accept_removals(id: RowId, runtime: RuntimeDep, session: SessionDep) -> RunOut:
     """Opens a full run that removes the epics that run `id` did not meet; called again, returns the same run.
@@ -38,7 +38,7 @@ async def accept_removals(id: RowId, runtime: RuntimeDep, session: SessionDep) -
     source = (await session.scalars(gate.with_for_update(key_share=True))).one_or_none()
     if run is None or source is None:
         raise not_found("run", id)
-    check_stays(source)
+    check_not_disconnecting(source)
     done = (await session.scalars(select(RunRow).where(RunRow.accepts_run_id == run.id))).one_or_none()
     if done is not None and done.state in ("queued", *UNFINISHED_STATES, "succeeded"):
         return await runs.present_one(session, done, source.name)

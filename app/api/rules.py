@@ -25,11 +25,11 @@ from app.api.deps import (
 )
 from app.api.lookups import key_result_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, answers, invalid, not_found, taken
+from app.api.problems import Problem, error_responses, invalid, not_found, taken
 from app.api.runs import RowId
 from app.reevaluation import reevaluate_rule
 from mappings.locks import lock_goals_exclusive
-from mappings.rules.condition import BadCondition, fields, parse_condition
+from mappings.rules.condition import InvalidCondition, fields, parse_condition
 from mappings.tables import KeyResultRow, RuleRow, SourceRow
 
 router = APIRouter(prefix="/rules", tags=["rules"])
@@ -106,7 +106,7 @@ async def _checked(session: AsyncSession, body: RuleIn, itself: int | None) -> i
         raise taken("name", body.name)
     try:
         condition = parse_condition(body.when)
-    except BadCondition as error:
+    except InvalidCondition as error:
         raise invalid(error.path, error.message) from None
     read_fields: set[str] = set()
     for epics in await session.scalars(select(SourceRow.epics)):
@@ -116,7 +116,7 @@ async def _checked(session: AsyncSession, body: RuleIn, itself: int | None) -> i
     return (await key_result_in(session, body.key_result, "key_result")).id
 
 
-@router.post("", status_code=201, summary="Add a rule", responses=answers(409))
+@router.post("", status_code=201, summary="Add a rule", responses=error_responses(409))
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
     """Answers at once; the header `Northing-Runs` names the runs that evaluate the matching epics."""
     await lock_goals_exclusive(session)
@@ -164,14 +164,14 @@ async def _at(session: AsyncSession, id: int) -> RuleRow:
     return row
 
 
-@router.get("/{id}", summary="Show a rule", responses=answers(404))
+@router.get("/{id}", summary="Show a rule", responses=error_responses(404))
 async def get_rule(id: RowId, response: Response, session: SessionDep) -> RuleOut:
     row = await _at(session, id)
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
 
-@router.patch("/{id}", summary="Change a rule", responses=answers(404, 409, 412))
+@router.patch("/{id}", summary="Change a rule", responses=error_responses(404, 409, 412))
 async def change_rule(
     id: RowId,
     body: RulePatch,
@@ -200,7 +200,7 @@ async def change_rule(
     return (await _present(session, [row]))[0]
 
 
-@router.delete("/{id}", status_code=204, summary="Remove a rule", responses=answers(404))
+@router.delete("/{id}", status_code=204, summary="Remove a rule", responses=error_responses(404))
 async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Response:
     await lock_goals_exclusive(session)
     row = await _at(session, id)

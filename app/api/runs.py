@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, answers, not_found
+from app.api.problems import Problem, error_responses, not_found
 from mappings.locks import lock_notices_of_source
 from mappings.notices import claims
 from mappings.notices.withdrawal import WithdrawAction, request_withdrawal
@@ -126,7 +126,7 @@ async def list_runs(
     return Page(items=await present(session, [(run, name) for run, name in rows]), next=following)
 
 
-@router.get("/{id}", summary="Show a run", responses=answers(404))
+@router.get("/{id}", summary="Show a run", responses=error_responses(404))
 async def get_run(session: SessionDep, id: RowId) -> RunOut:
     return await present_one(session, *await _run_at(session, id))
 
@@ -141,7 +141,10 @@ async def _run_at(session: AsyncSession, id: int) -> tuple[RunRow, str]:
 
 
 @router.post(
-    "/{id}/withdraw", status_code=202, summary="Take a run's comments back", responses=answers(404, 409)
+    "/{id}/withdraw",
+    status_code=202,
+    summary="Take a run's comments back",
+    responses=error_responses(404, 409),
 )
 async def withdraw_run(
     id: RowId, runtime: RuntimeDep, session: SessionDep, body: WithdrawIn | None = None

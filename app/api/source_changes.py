@@ -19,7 +19,7 @@ from mappings.sources.projects import reset_cursors
 from mappings.tables import READING_MODES, EpicRow, RunRow, SourceRow
 
 # Members whose change has consequences.
-NEEDS_FULL_RUN = ("name", "scope", "epics", "schedule", "notices", "tracker")
+FIELDS_WITH_FOLLOW_UP = ("name", "scope", "epics", "schedule", "notices", "tracker")
 
 
 async def start_run(runtime: Runtime, session: AsyncSession, row: SourceRow, mode: str) -> RunRow:
@@ -43,7 +43,7 @@ async def follow_up(
         # Rules, and scopes of the policy, may name the source.
         opened += await reevaluate(runtime, session, invalidate.by_source(row.id))
     elif before["notices"] != row.notices or before["scope"] != row.scope:
-        opened += await reevaluate(runtime, session, invalidate.with_gap_or_notice(row.id))
+        opened += await reevaluate(runtime, session, invalidate.by_gap_or_notice(row.id))
     if any(before[name] != getattr(row, name) for name in ("scope", "epics", "tracker")):
         await reset_cursors(session, row.id)
         opened.append((await start_run(runtime, session, row, "full")).id)

@@ -24,13 +24,13 @@ from app.api.deps import (
     put_version,
     validated,
 )
-from app.api.disconnecting import check_stays
+from app.api.disconnecting import check_not_disconnecting
 from app.api.going_live import check_notices
 from app.api.lookups import SourceName, find_source, source_at
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import answers, invalid, taken
+from app.api.problems import error_responses, invalid, taken
 from app.api.runs import RunOut
-from app.api.source_changes import NEEDS_FULL_RUN, follow_up, has_timetable, start_run
+from app.api.source_changes import FIELDS_WITH_FOLLOW_UP, follow_up, has_timetable, start_run
 from app.api.source_models import (
     BODIES,
     EXAMPLES,
@@ -117,7 +117,7 @@ def _show(
 # --- operations -----------------------------------------------------------------------------------
 
 
-@router.post("", status_code=201, summary="Connect a tracker", responses=answers(409))
+@router.post("", status_code=201, summary="Connect a tracker", responses=error_responses(409))
 async def create_source(
     body: Annotated[SourceIn, BodyParameter(examples=EXAMPLES)],
     response: Response,
@@ -151,7 +151,7 @@ async def list_sources(
     return Page(items=await _present(runtime, session, [row for (row,) in rows]), next=following)
 
 
-@router.get("/{name}", summary="Show a source", responses=answers(404))
+@router.get("/{name}", summary="Show a source", responses=error_responses(404))
 async def get_source(
     name: SourceName, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> SourceOut:
@@ -160,7 +160,7 @@ async def get_source(
     return (await _present(runtime, session, [row]))[0]
 
 
-@router.patch("/{name}", summary="Change a source", responses=answers(404, 409, 412))
+@router.patch("/{name}", summary="Change a source", responses=error_responses(404, 409, 412))
 async def change_source(
     name: SourceName,
     body: SourcePatch,
@@ -176,7 +176,7 @@ async def change_source(
     await lock_goals_exclusive(session)
     row = await source_at(session, name, lock=True)
     check_version(row.version, if_match)
-    check_stays(row)
+    check_not_disconnecting(row)
     patch = body.model_dump(exclude_unset=True)
     current = _current(runtime, row)
     if "credentials" in patch:
@@ -189,7 +189,7 @@ async def change_source(
     if new.name.lower() != row.name.lower() and await find_source(session, new.name) is not None:
         raise taken("name", new.name)
     await check_notices(session, new, row)
-    before = {name: getattr(row, name) for name in NEEDS_FULL_RUN}
+    before = {name: getattr(row, name) for name in FIELDS_WITH_FOLLOW_UP}
     row.name = new.name
     _fill(runtime, row, new)
     # A secret that is encrypted again looks changed, and the audit log would say so.
@@ -197,7 +197,7 @@ async def change_source(
         _encrypt_credentials(runtime, row, new)
         await resume_deliveries(session, row.id)
         await resume_waiting_runs(session, row.id, runtime.clock())
-        await runtime.wake(session, "take_deliveries", source_id=row.id)
+        await runtime.wake(session, "process_deliveries", source_id=row.id)
     if "webhook_secret" in patch or current["webhook_secret"] is None:  # there is none, or no key decrypts it
         _encrypt_secret(runtime, row, new)
     row.version, row.updated_at = row.version + 1, runtime.clock()
@@ -209,13 +209,13 @@ async def change_source(
     return (await _present(runtime, session, [row]))[0]
 
 
-@router.post("/{name}/sync", status_code=202, summary="Sync now", responses=answers(404, 409))
+@router.post("/{name}/sync", status_code=202, summary="Sync now", responses=error_responses(404, 409))
 async def sync_source(
     name: SourceName, runtime: RuntimeDep, session: SessionDep, body: SyncIn | None = None
 ) -> RunOut:
     """Returns the run that syncs: a queued or running one if it does as much, else a new one."""
     row = await source_at(session, name)
-    check_stays(row)
+    check_not_disconnecting(row)
     run = await start_run(runtime, session, row, (body or SyncIn()).mode)
     return await runs.present_one(session, run, row.name)
 

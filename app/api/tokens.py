@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.api.deps import Body, Moment, RuntimeDep, SessionDep
 from app.api.goal_models import SentMoment
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import NO_NUL_PATTERN, answers, invalid, not_found
+from app.api.problems import NO_NUL_PATTERN, error_responses, invalid, not_found
 from app.api.runs import RowId
 from app.auth.authenticator import token_hash
 from app.auth.roles import Role
@@ -98,7 +98,7 @@ async def list_tokens(
     return Page(items=items, next=following)
 
 
-@router.delete("/{id}", status_code=204, summary="Delete an API token", responses=answers(404))
+@router.delete("/{id}", status_code=204, summary="Delete an API token", responses=error_responses(404))
 async def delete_token(id: RowId, session: SessionDep) -> None:
     """Every server refuses the token from the next request on."""
     row = await session.get(TokenRow, id)

@@ -16,15 +16,15 @@ from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
 from app.api.deps import declared_length
-from app.api.problems import Problem, answers, not_found
+from app.api.problems import Problem, error_responses, not_found
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt, SecretCipher
 from app.webhooks.body_budget import BodyReservation, BudgetExhausted
-from app.webhooks.door import DatabaseAway, Intake, KnownSource, ReceivedDelivery
+from app.webhooks.door import DatabaseUnavailable, Intake, KnownSource, ReceivedDelivery
 from connectors.markup import storable
 from connectors.registry import KINDS
 from connectors.webhooks import Webhooks, payload_of, signed
-from mappings.leases import AT_ONCE
+from mappings.leases import ALWAYS_DUE
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Accepted(BaseModel):
     status_code=202,
     response_model=Accepted,
     summary="Receive a webhook",
-    responses=answers(400, 401, 404, 408, 413, 415, 503),
+    responses=error_responses(400, 401, 404, 408, 413, 415, 503),
     # Written out: a parameter of the function would announce a 422 that never occurs.
     openapi_extra={
         "parameters": [
@@ -106,7 +106,9 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
             if source is None:
                 raise not_found("source", name)
             body = await _body(request, reservation) if body is None else body
-            refused = await _quick(body, _why_not_authentic, runtime.cipher, source, body, request)
+            refused = await _in_thread_if_large(
+                body, _why_not_authentic, runtime.cipher, source, body, request
+            )
             if refused is None:
                 delivery = await _read(source, body, request, runtime.clock())
                 id = await intake.store(source, delivery)
@@ -116,7 +118,7 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
                 if body:  # an empty one is a probe by `northing check`, not a tracker's
                     intake.record_refused(source, refused, runtime.clock())
                 raise Problem(401, refused)
-    except DatabaseAway:
+    except DatabaseUnavailable:
         pass
     raise Problem(503, "Northing cannot store anything now; send it again.", headers={"Retry-After": "30"})
 
@@ -131,7 +133,7 @@ async def _read(source: KnownSource, body: bytes, request: Request, now: datetim
     sent_id = request.headers.get(kind.id_header, "")
     handled = hint.kind == "handled"
     return ReceivedDelivery(
-        remote_id=sent_id if _ID.fullmatch(sent_id) else await _quick(body, _hash, body),
+        remote_id=sent_id if _ID.fullmatch(sent_id) else await _in_thread_if_large(body, _hash, body),
         event=storable(hint.event)[:NAME],
         action=None if hint.action is None else storable(hint.action)[:NAME],
         is_form=is_form,
@@ -139,11 +141,11 @@ async def _read(source: KnownSource, body: bytes, request: Request, now: datetim
         now=now,
         state="received" if handled else "ignored",
         reason=None if handled else hint.reason,
-        due_at=AT_ONCE if handled else None,
+        due_at=ALWAYS_DUE if handled else None,
     )
 
 
-async def _quick(body: bytes, call: Callable[..., T], *values: Any) -> T:
+async def _in_thread_if_large(body: bytes, call: Callable[..., T], *values: Any) -> T:
     """The result of `call`; for a large body it runs in a thread, so that other requests do not wait."""
     return await asyncio.to_thread(call, *values) if len(body) > LARGE else call(*values)
 
@@ -210,7 +212,7 @@ def _is_form(kind: Webhooks, request: Request) -> bool:
 
 async def _payload(body: bytes, is_form: bool) -> dict[str, Any]:
     try:
-        payload = await _quick(body, payload_of, body, is_form)
+        payload = await _in_thread_if_large(body, payload_of, body, is_form)
     except ValueError:
         payload = None
     if not isinstance(payload, dict):

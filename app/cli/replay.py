@@ -52,7 +52,7 @@ async def _receive_again(runtime: Runtime, delivery_id: int) -> None:
         if refused is not None:
             raise CannotReplay(refused)
         receive_again(delivery)
-        await runtime.wake(session, "take_deliveries", source_id=delivery.source_id)
+        await runtime.wake(session, "process_deliveries", source_id=delivery.source_id)
 
 
 async def _ended(runtime: Runtime, delivery_id: int) -> DeliveryRow:

@@ -1,4 +1,4 @@
-"""`northing sync`: one source, now, in this process; a server's worker may well be the one who does it."""
+"""`northing sync`: synchronise one source now, by a worker of this process or of a running server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WRITES_SOON = timedelta(minutes=2)
 
 
 class NoSuchSource(CommandFailed):
-    """No source has this name; the message names those that there are."""
+    """No source has this name. The message lists the sources that exist."""
 
 
 async def sync(settings: Settings, name: str, mode: str) -> int:
@@ -49,7 +49,7 @@ async def sync(settings: Settings, name: str, mode: str) -> int:
 
 
 async def _open(runtime: Runtime, name: str, mode: str) -> tuple[SourceRow, RunOut, int | None]:
-    """The source, its run as the API would open it, and about how many epics that will meet, if known."""
+    """The source, the run that this opened or joined, and about how many epics it will see, if known."""
     async with runtime.sessions.begin() as session:
         set_actor(session, COMMAND_LINE)
         source = await find_source(session, name)
@@ -80,8 +80,11 @@ async def _follow(runtime: Runtime, source: str, run_id: int, show: Callable[[Ru
 
 
 async def _still_writing(session: AsyncSession, run_id: int, now: datetime) -> bool:
-    """Whether comments of a run are still being written. Those that a tracker's pause, the hour's edits or
-    a project's refusal puts off may take a day."""
+    """Whether Northing is still writing the run's comments, or will within `WRITES_SOON`.
+
+    A write that waits for longer (a paused tracker, the limit of edits an hour, a read-only project) may
+    take a day and does not count.
+    """
     left = select(NoticeRow.id).where(NoticeRow.run_id == run_id, NoticeRow.target.is_not(None))
     soon = or_(NoticeRow.claimed_until > now, NoticeRow.due_at <= now + WRITES_SOON)
     return await session.scalar(left.where(soon).limit(1)) is not None
@@ -102,7 +105,7 @@ def _progress() -> Progress:
 
 
 class _ProgressBar:
-    """The bar of one run. Where there is no terminal for it, a line for each wait, with its reason."""
+    """The progress bar of one run. Without a terminal, it prints one line for each wait, with the reason."""
 
     def __init__(self, progress: Progress, source: str, known: int | None) -> None:
         self._progress = progress
@@ -123,7 +126,7 @@ def _state_text(run: RunOut) -> str:
         why = "" if run.error is None else f"{run.error.message} "
         return f"{why}Going on at {run.waiting_until:%H:%M:%S} UTC"
     return {"queued": "waiting its turn", "stalled": "waiting to be taken up again"}.get(
-        run.state, "reading and judging"
+        run.state, "reading and evaluating"
     )
 
 

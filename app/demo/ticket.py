@@ -43,7 +43,9 @@ class JiraPerson(_Person):
         """The texts of this account's comments on the ticket."""
         page = await self.call("GET", f"issue/{key}/comment")
         return [
-            words(comment["body"]) for comment in page["comments"] if comment["author"]["accountId"] == author
+            plain_text(comment["body"])
+            for comment in page["comments"]
+            if comment["author"]["accountId"] == author
         ]
 
 
@@ -80,7 +82,7 @@ async def github_person(url: str, token: str) -> AsyncIterator[GitHubPerson]:
         yield GitHubPerson(http)
 
 
-def words(node: Json) -> str:
+def plain_text(node: Json) -> str:
     """A comment in the Atlassian Document Format, as plain text with a blank line between its blocks."""
     children: list[Json] = node.get("content", [])
     match node["type"]:
@@ -89,16 +91,16 @@ def words(node: Json) -> str:
         case "hardBreak":
             return "\n"
         case "bulletList" | "orderedList":
-            return "\n".join("• " + words(item).replace("\n", "\n  ") for item in children)
+            return "\n".join("• " + plain_text(item).replace("\n", "\n  ") for item in children)
         case "codeBlock":
             return "\n".join(f"    {line}" for line in _inline(children).splitlines())
         case "doc" | "blockquote" | "panel":
-            return "\n\n".join(words(child) for child in children)
+            return "\n\n".join(plain_text(child) for child in children)
         case "listItem":
-            return "\n".join(words(child) for child in children)
+            return "\n".join(plain_text(child) for child in children)
         case _:
             return _inline(children)
 
 
 def _inline(children: list[Json]) -> str:
-    return "".join(words(child) for child in children)
+    return "".join(plain_text(child) for child in children)

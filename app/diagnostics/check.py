@@ -29,7 +29,7 @@ from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
 from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
-APART_SECONDS = 60
+CLOCK_TOLERANCE_SECONDS = 60
 SHORTEST_SECRET = 8
 SEND_AGAIN = (
     "Send them again with PATCH /api/v1/sources/{name}, or add the key used before to NORTHING_SECRET_KEY."
@@ -169,7 +169,7 @@ async def _about_tracker(runtime: Runtime, source: SourceRow) -> list[Fact]:
 def _clocks(whose: str, ahead: float | None) -> Fact:
     if ahead is None:
         return Fact("unknown", "clock", f"{whose} did not send its time.")
-    if abs(ahead) <= APART_SECONDS:
+    if abs(ahead) <= CLOCK_TOLERANCE_SECONDS:
         return Fact("ok", "clock", f"{whose} and this machine agree on the time.")
     minutes, seconds = divmod(round(abs(ahead)), 60)
     where = "ahead of" if ahead > 0 else "behind"

@@ -174,10 +174,13 @@ def _start(folder: Folder, programs: Path, sockets: Path, *, durable: bool) -> N
 
 def _wait_for_start(folder: Folder, sockets: Path, pid: int, deadline: float) -> bool:
     """True once the server answers, false if it ended; EmbeddedDatabaseError if neither comes in time."""
-    _wait(lambda: _ready(folder, sockets) or processes.birth(pid) is None, deadline - time.monotonic())
+    _wait(
+        lambda: _ready(folder, sockets) or processes.process_identity(pid) is None,
+        deadline - time.monotonic(),
+    )
     if _ready(folder, sockets):
         return True
-    if processes.birth(pid) is not None:
+    if processes.process_identity(pid) is not None:
         stop(folder)
         raise _failure(folder, f"no answer within {START_SECONDS} seconds")
     return False

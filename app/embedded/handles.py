@@ -40,7 +40,7 @@ def locked(path: Path) -> Iterator[int]:
 
 def add(folder: Path) -> Path:
     """Record a handle of this process and return its file. Call it with the lock held."""
-    handle = folder / f"{os.getpid()}-{processes.birth(os.getpid())}-{secrets.token_hex(4)}"
+    handle = folder / f"{os.getpid()}-{processes.process_identity(os.getpid())}-{secrets.token_hex(4)}"
     handle.touch(mode=0o600)
     return handle
 
@@ -50,7 +50,7 @@ def any_live(folder: Path) -> bool:
     live = False
     for handle in folder.iterdir():
         pid, born, _ = handle.name.split("-")
-        if processes.birth(int(pid)) == born:
+        if processes.process_identity(int(pid)) == born:
             live = True
         else:
             handle.unlink()

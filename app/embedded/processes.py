@@ -8,7 +8,7 @@ from pathlib import Path
 PROC = Path("/proc")
 
 
-def birth(pid: int) -> str | None:
+def process_identity(pid: int) -> str | None:
     """A short string that is the same for a process's whole life and differs for the next one with its id.
 
     None when there is no such process, or only a zombie.

@@ -17,7 +17,7 @@ WATCH_SECONDS = 2
 
 
 @asynccontextmanager
-async def watched(server: Server) -> AsyncIterator[None]:
+async def restarting_if_down(server: Server) -> AsyncIterator[None]:
     """Start it again whenever it is down, until the block ends; the log says so, or why it cannot start."""
     watching = asyncio.create_task(_watch(server), name="watch on the embedded database")
     try:

@@ -12,7 +12,7 @@ from app.database import libpq_url
 from app.runtime import Runtime
 from app.webhooks.processor import process_deliveries
 
-QUEUES = ("webhooks", "judging", "writing", "reading")
+QUEUES = ("webhooks", "evaluating", "writing", "reading")
 WORKERS = 4  # of each queue
 CONNECTION_SECONDS = 5.0  # seconds to wait for a connection; then the database counts as unreachable
 # How late a job may start without a notification: behind a pooler, or after procrastinate has lost its LISTEN
@@ -31,10 +31,10 @@ def queue_for(url: str) -> procrastinate.App:
         kwargs={"connect_timeout": 10, "prepare_threshold": None, "application_name": "northing jobs"},
     )
     queue = procrastinate.App(connector=connector)
-    queue.task(name="read", pass_context=True, queue="reading")(_execute_run)
-    queue.task(name="carry_out", pass_context=True, queue="judging")(_execute_run)
+    queue.task(name="read_source", pass_context=True, queue="reading")(_execute_run)
+    queue.task(name="execute_run", pass_context=True, queue="evaluating")(_execute_run)
     queue.task(name="write_tickets", pass_context=True, queue="writing")(_write_tickets)
-    queue.task(name="take_deliveries", pass_context=True, queue="webhooks")(_process_deliveries)
+    queue.task(name="process_deliveries", pass_context=True, queue="webhooks")(_process_deliveries)
     return queue
 
 

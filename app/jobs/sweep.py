@@ -11,7 +11,7 @@ from mappings import retention
 from mappings.notices import claims
 from mappings.notices.withdrawal import delete_disconnected_sources
 from mappings.runs.queue import due_runs, mark_stalled
-from mappings.runs.timed import open_runs
+from mappings.runs.timed import open_evaluate_runs
 from mappings.webhooks.queue import delete_old_deliveries, sources_with_due_deliveries
 
 WORKER_DEAD_SECONDS = 60.0
@@ -38,13 +38,13 @@ async def sweep(runtime: Runtime) -> None:
     now = runtime.clock()
     async with runtime.sessions.begin() as session:
         await mark_stalled(session, now)
-        await open_runs(session, now)
+        await open_evaluate_runs(session, now)
         for run_id, mode in await due_runs(session, now):
             await runtime.wake_run(session, run_id, mode)
         for source_id in await claims.sources_with_due_notices(session, now):
             await runtime.wake(session, "write_tickets", source_id=source_id)
         for source_id in await sources_with_due_deliveries(session, now):
-            await runtime.wake(session, "take_deliveries", source_id=source_id)
+            await runtime.wake(session, "process_deliveries", source_id=source_id)
     async with runtime.sessions.begin() as session:
         if await delete_disconnected_sources(session):
             await announce_schedules(session)

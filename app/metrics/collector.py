@@ -25,7 +25,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.metrics.prometheus import Found, families
+from app.metrics.prometheus import MetricsInput, families
 from app.runtime import Runtime
 from app.webhooks.door import Intake
 from mappings import counters
@@ -120,12 +120,12 @@ async def _answer(runtime: Runtime, seconds: float, ask: Callable[[AsyncSession]
 
 async def _found(
     runtime: Runtime, intake: Intake, totals: Sequence[LabelledCount], session: AsyncSession
-) -> Found:
+) -> MetricsInput:
     await intake.write_counts_now()
     rows = (await session.scalars(select(SourceRow))).all()
     now = runtime.clock()
     health = await health_of_sources(session, rows, now)
-    return Found(
+    return MetricsInput(
         now=now,
         wall_time=datetime.now(UTC),
         sources={row.id: row.name for row in rows},
@@ -138,10 +138,10 @@ async def _found(
     )
 
 
-class Timed:
+class RequestTimer:
     """Measures how long each request takes, by the template of its route: an address may hold any text."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, templates: Callable[[], Templates]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, templates: Callable[[], RouteTemplates]) -> None:
         self.app, self.metrics = app, metrics
         self._templates = cache(templates)  # called at the first request, when all routes exist
 
@@ -164,17 +164,17 @@ class Timed:
             self.metrics.answered(scope["method"], route, status, time.perf_counter() - begun)
 
 
-def templates_of(app: FastAPI) -> Templates:
+def templates_of(app: FastAPI) -> RouteTemplates:
     """The templates of the routes and mounts of an application that has all its routes."""
     contexts = [(one.original_route, one.path or "/", one.methods) for one in iter_route_contexts(app.routes)]
-    return Templates(
+    return RouteTemplates(
         {id(route): path for route, path, _ in contexts},
         frozenset(path for _, path, methods in contexts if methods is None),
     )
 
 
 @dataclass(frozen=True)
-class Templates:
+class RouteTemplates:
     """Names for the route that answered a request; at most one for each route, and `unmatched`."""
 
     of_routes: Mapping[int, str]

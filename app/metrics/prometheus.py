@@ -25,7 +25,7 @@ WORK = ("run", "notice", "delivery")
 
 
 @dataclass(frozen=True)
-class Found:
+class MetricsInput:
     """What the database held at `now`, by the pipeline's clock; `wall_time` is by the machine's (both UTC).
 
     `sources` are names by id; `workers` counts the queue's workers: one for each of `QUEUES` a process.
@@ -42,7 +42,7 @@ class Found:
     workers: int
 
 
-def families(found: Found | None, version: str) -> list[Metric]:
+def families(found: MetricsInput | None, version: str) -> list[Metric]:
     """The families; `found` is None while the database is unreachable."""
     up = GaugeMetricFamily(
         "northing_database_up", "1 where the database answered, else 0.", found is not None
@@ -61,7 +61,7 @@ def families(found: Found | None, version: str) -> list[Metric]:
     ]
 
 
-def _now(found: Found) -> Iterable[Metric]:
+def _now(found: MetricsInput) -> Iterable[Metric]:
     epics = GaugeMetricFamily("northing_epics", "Epics by alignment.", labels=["source", "alignment"])
     notices = GaugeMetricFamily(
         "northing_notices", "Notices by state, the held ones by reason.", labels=["source", "state", "reason"]
@@ -94,7 +94,7 @@ def _now(found: Found) -> Iterable[Metric]:
     return epics, notices, runs, waiting, due, oldest
 
 
-def _health(found: Found) -> Iterable[Metric]:
+def _health(found: MetricsInput) -> Iterable[Metric]:
     health = GaugeMetricFamily(
         "northing_source_health", "1 for the state a source is in.", labels=["source", "state"]
     )
@@ -104,7 +104,7 @@ def _health(found: Found) -> Iterable[Metric]:
     return (health,)
 
 
-def _counter_families(found: Found) -> Iterable[Metric]:
+def _counter_families(found: MetricsInput) -> Iterable[Metric]:
     """The counters kept in the database, which survive restarts and cover every process."""
     totals = {
         "run": CounterMetricFamily("northing_runs", "Runs that ended.", labels=["source", "mode", "state"]),
@@ -156,7 +156,7 @@ def _histogram(some: Sequence[CounterRow]) -> tuple[list[tuple[str, float]], flo
     return list(zip(bounds, accumulate(added), strict=True)), sum(counter.seconds for counter in some)
 
 
-def _trackers(found: Found) -> Iterable[Metric]:
+def _trackers(found: MetricsInput) -> Iterable[Metric]:
     limit, remaining, reset, ahead = (
         GaugeMetricFamily(f"northing_tracker_{name}", values, labels=["source"])
         for name, values in (
@@ -187,7 +187,7 @@ def _requests_left(limit_row: RateLimitRow, now: datetime) -> int | None:
     return limit_row.budget_limit if has_reset else limit_row.budget_remaining
 
 
-def _queue(found: Found) -> Iterable[Metric]:
+def _queue(found: MetricsInput) -> Iterable[Metric]:
     jobs = GaugeMetricFamily("northing_jobs", "Jobs that wait or run now.", labels=["queue", "state"])
     oldest = GaugeMetricFamily(
         "northing_jobs_oldest_seconds", "How long the oldest job has waited.", labels=["queue"]

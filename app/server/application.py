@@ -33,10 +33,10 @@ from app.api import (
     tokens,
     webhooks,
 )
-from app.api.deps import GuardedRouter, carries, check_role, refuse_strange_parameters
-from app.api.problems import answers
+from app.api.deps import GuardedRouter, check_role, refuse_unknown_parameters, response_headers
+from app.api.problems import error_responses
 from app.auth.authenticator import Authenticator
-from app.metrics.collector import Metrics, Timed, templates_of
+from app.metrics.collector import Metrics, RequestTimer, templates_of
 from app.runtime import Runtime
 from app.web import pages
 from app.web.headers import Headers
@@ -67,7 +67,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.state.authenticator = Authenticator(admin_token_hash)
     app.state.metrics = Metrics()
     app.add_middleware(Headers)
-    app.add_middleware(Timed, metrics=app.state.metrics, templates=partial(templates_of, app))
+    app.add_middleware(RequestTimer, metrics=app.state.metrics, templates=partial(templates_of, app))
     problems.install(app)
     _describe_problems(app)
     # First, and outside any router: routes are tried in turn, and webhooks need the fastest answer.
@@ -96,11 +96,11 @@ def _describe_problems(app: FastAPI) -> None:
 
 
 def _api() -> APIRouter:
-    refusals = answers(401, 403, 413, 422, 429)
-    refusals[429] |= carries(429, "Retry-After")[429]
+    refusals = error_responses(401, 403, 413, 422, 429)
+    refusals[429] |= response_headers(429, "Retry-After")[429]
     api = GuardedRouter(
         prefix="/api/v1",
-        dependencies=[Depends(check_role), Depends(refuse_strange_parameters)],
+        dependencies=[Depends(check_role), Depends(refuse_unknown_parameters)],
         responses=refusals,
     )
     modules: tuple[ModuleType, ...] = (

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, newest_revision, sessions_for
 from app.embedded import Server as EmbeddedServer
 from app.embedded import acquire
-from app.embedded.watch import watched
+from app.embedded.watch import restarting_if_down
 from app.jobs.queue import queue_for
 from app.jobs.scheduler import scheduler_running
 from app.jobs.worker import worker_running
@@ -111,7 +111,7 @@ async def embedded_server(settings: Settings) -> AsyncIterator[EmbeddedServer]:
         await asyncio.to_thread((await starting).release)
         raise
     try:
-        async with watched(server):
+        async with restarting_if_down(server):
             yield server
     finally:
         await asyncio.to_thread(server.release)
@@ -203,9 +203,7 @@ async def run_server(
     Without `worker` the server answers requests and keeps the timetable, and leaves every job to other
     processes. Raises what `open_runtime` raises.
     """
-    from app.server.application import (
-        create_app,  # its import takes half a second, which the other commands do not need
-    )
+    from app.server.application import create_app
 
     host, port = listener.getsockname()[:2]
     settings = settings.model_copy(update={"port": port})

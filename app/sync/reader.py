@@ -39,7 +39,7 @@ KINDS_THAT_TRANSFER = frozenset({"github"})
 NO_ACCESS = "Give the account access to what is named, or take it out of the source's scope."
 
 
-def keep_claim(
+def keep_lease_renewed(
     runtime: Runtime, run: RunRow, every: timedelta = RUN_LEASE / 5
 ) -> AbstractAsyncContextManager[None]:
     """Renew a run's lease while the block works: many short requests together may take longer than it."""
@@ -63,7 +63,7 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
     except CannotDecrypt:
         await _mark_unread_incomplete(runtime, run, source)
         raise
-    async with track_usage(runtime, source.id, connector), keep_claim(runtime, run):
+    async with track_usage(runtime, source.id, connector), keep_lease_renewed(runtime, run):
         reader = _Reader(runtime, run, source, connector)
         try:
             return await reader.read()
@@ -143,9 +143,9 @@ class _Reader(ReadSession):
             async with source_transaction(self.runtime, self.source, repeatable=True) as session:
                 for ref, epic in transferred:
                     change = await merge_transferred(session, source_id, tracker, ref.remote_id, epic, now)
-                    await self.renew_lease(session, now, change, seen=0)
+                    await self.record_progress(session, now, change, seen=0)
                 found = await upsert_epics(session, source_id, tracker, page.epics, missing, now)
-                await self.renew_lease(session, now, found, seen=len(page.epics))
+                await self.record_progress(session, now, found, seen=len(page.epics))
                 if page.cursor is not None:
                     # A ticket dated in the future must not hide what changes until then.
                     await advance_cursors(session, source_id, self.run.id, key, min(page.cursor, now))

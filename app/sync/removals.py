@@ -18,8 +18,8 @@ from mappings.sources.removals import (
     allowed_removals,
     changed_since_full_run,
     delete_held_removals,
+    epics_not_removed,
     hold_removals,
-    listed_epics,
 )
 
 # If more than this share of a source's epics, and more than this many, are gone, a person must accept it.
@@ -33,7 +33,7 @@ async def remove_missing(reading: ReadSession, projects: Sequence[Project]) -> d
     What the run met before an interruption is asked for again. `projects`: those that the tracker lists now.
     """
     async with reading.runtime.sessions() as session:
-        stored = await listed_epics(session, reading.source.id)
+        stored = await epics_not_removed(session, reading.source.id)
         read = await projects_read_by(session, reading.run.id)
         source_changed = await changed_since_full_run(session, reading.source)
         allowed = await allowed_removals(session, reading.run, reading.source.tracker)
@@ -61,7 +61,7 @@ async def remove_missing(reading: ReadSession, projects: Sequence[Project]) -> d
             change = await upsert_epics(
                 session, reading.source.id, reading.source.tracker, (), lookup.missing, now
             )
-        await reading.renew_lease(session, now, change, seen=0)
+        await reading.record_progress(session, now, change, seen=0)
     return _drop_guard_error(lookup, reading) if lookup.too_many else None
 
 
@@ -89,13 +89,13 @@ class _Lookup:
     allowed: set[str]
     source_changed: bool
     missing: list[Missing] = field(default_factory=list)
-    counted_requests: int = 0
+    counted_missing: int = 0
     answered: set[str] = field(default_factory=set)
     stopped_early: bool = False
 
     @property
     def too_many(self) -> bool:
-        return self.counted_requests > DROP_COUNT and self.counted_requests > DROP_SHARE * self.stored
+        return self.counted_missing > DROP_COUNT and self.counted_missing > DROP_SHARE * self.stored
 
     async def look_up(self, refs: Sequence[EpicRef]) -> None:
         """Ask for each ticket, `FETCHED_AT_ONCE` per call, until it is clear that too many are gone.
@@ -111,7 +111,7 @@ class _Lookup:
                 if isinstance(item, Missing):
                     self.missing.append(item)
                     expected = item.reason != "deleted" and self.source_changed
-                    self.counted_requests += not expected and ref.remote_id not in self.allowed
+                    self.counted_missing += not expected and ref.remote_id not in self.allowed
                 else:
                     self.answered.add(ref.remote_id)
 
@@ -131,14 +131,14 @@ async def _fetch(reading: ReadSession, refs: Sequence[EpicRef]) -> Sequence[Epic
         for ref, item in zip(refs, items, strict=True):
             if isinstance(item, Epic) and item.remote_id != ref.remote_id:
                 change = await merge_transferred(session, source.id, source.tracker, ref.remote_id, item, now)
-                await reading.renew_lease(session, now, change, seen=0)
+                await reading.record_progress(session, now, change, seen=0)
         change = await upsert_epics(session, source.id, source.tracker, found, (), now)
-        await reading.renew_lease(session, now, change, seen=len(found))
+        await reading.record_progress(session, now, change, seen=len(found))
     return items
 
 
 def _drop_guard_error(lookup: _Lookup, reading: ReadSession) -> dict[str, Any]:
-    count = f"{lookup.counted_requests} or more" if lookup.stopped_early else str(lookup.counted_requests)
+    count = f"{lookup.counted_missing} or more" if lookup.stopped_early else str(lookup.counted_missing)
     beyond = (
         f", beyond what run {reading.run.accepts_run_id} was allowed to remove"
         if reading.run.accepts_run_id

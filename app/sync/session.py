@@ -81,7 +81,9 @@ class ReadSession:
     def transaction(self) -> AbstractAsyncContextManager[AsyncSession]:
         return source_transaction(self.runtime, self.source)
 
-    async def renew_lease(self, session: AsyncSession, now: datetime, found: UpsertResult, seen: int) -> None:
+    async def record_progress(
+        self, session: AsyncSession, now: datetime, found: UpsertResult, seen: int
+    ) -> None:
         """Renew the run's lease and add what was found since the last time. Raises `leases.ClaimLost`."""
         requests, self.counted_requests = (
             self.connector.requests - self.counted_requests,
@@ -104,4 +106,4 @@ class ReadSession:
     async def count_requests(self) -> None:
         """Add the requests since the last page to the run, failed ones too. Raises `leases.ClaimLost`."""
         async with self.runtime.sessions.begin() as session:
-            await self.renew_lease(session, self.runtime.clock(), UpsertResult(), seen=0)
+            await self.record_progress(session, self.runtime.clock(), UpsertResult(), seen=0)

@@ -121,7 +121,7 @@ class Batch:
         """The tracker asks for a pause; `all_parsed` are the deliveries that were being processed."""
         now = self.runtime.clock()
         pause = error.retry_delay(
-            backoff.deliveries_in_trouble_for((parsed.delivery for parsed in all_parsed), now)
+            backoff.deliveries_failing_for((parsed.delivery for parsed in all_parsed), now)
         )
         await self.pause(now + pause, error, call_after=None if error.has_retry_after else pause)
 
@@ -133,7 +133,7 @@ class Batch:
             await pause_deliveries(session, self.owner, until, shown)
             if call_after is not None:
                 await self.runtime.wake(
-                    session, "take_deliveries", after=call_after, source_id=self.source.id
+                    session, "process_deliveries", after=call_after, source_id=self.source.id
                 )
         log.warning("webhooks wait", reason=error.message, until=until.isoformat())
 

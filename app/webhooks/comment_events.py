@@ -9,10 +9,9 @@ from sqlalchemy import select
 from app.webhooks.batch import Batch, ParsedDelivery
 from app.webhooks.command_handler import execute_commands
 from connectors.base import CommentRef, Connector, TicketComment
-from mappings import tables
 from mappings.locks import lock_epics
 from mappings.notices import claims
-from mappings.tables import NoticeRow
+from mappings.tables import EpicRow, NoticeRow
 from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment, postpone_deliveries
 
 # A comment on a ticket that the writer has claimed at this moment may be ours.
@@ -47,7 +46,7 @@ class CommentEvents(Batch):
             await self._execute(parsed, epic, await connector.read_comment(ref), run_id)
 
     async def _deleted(
-        self, parsed: ParsedDelivery, epic: tables.EpicRow, ref: CommentRef, connector: Connector
+        self, parsed: ParsedDelivery, epic: EpicRow, ref: CommentRef, connector: Connector
     ) -> None:
         """A person has deleted our comment, so none is written again for this opening of the finding."""
         if await connector.read_comment(ref) is not None:
@@ -71,7 +70,7 @@ class CommentEvents(Batch):
             await self.record_end(session, [parsed], "done")
 
     async def _execute(
-        self, parsed: ParsedDelivery, epic: tables.EpicRow, comment: TicketComment | None, run_id: int | None
+        self, parsed: ParsedDelivery, epic: EpicRow, comment: TicketComment | None, run_id: int | None
     ) -> None:
         if comment is not None and comment.ours:
             await self.end([parsed], "ignored", "own")

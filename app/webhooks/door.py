@@ -26,12 +26,12 @@ from app.webhooks.body_budget import BodyBudget
 log = structlog.get_logger()
 
 CONNECTIONS = 8
-REMEMBERED = 1000  # cached names; upper and lower case give one source many of them
+CACHED_NAMES = 1000  # cached names; upper and lower case give one source many of them
 LOG_SECONDS = 60
 COUNT_SECONDS = 5  # a process that is killed loses the counts of this interval
 CONNECTION_SECONDS = 5.0  # seconds to wait for a connection
 # One wake-up serves what arrives within this time, so that a burst on one epic costs one fetch.
-GATHER_SECONDS = 0.1
+WAKE_UP_DELAY = 0.1
 STOP_SECONDS = 1.0  # at a stop, for the last wake-ups and counts
 
 _SOURCE = "SELECT id, kind, webhook_secret FROM sources WHERE lower(name) = lower(%s)"
@@ -66,7 +66,7 @@ _COUNT = """
 _REFUSED = "UPDATE sources SET signature_refused_at = %s WHERE id = %s"
 
 
-class DatabaseAway(Exception):
+class DatabaseUnavailable(Exception):
     """The database cannot be reached now, so nothing is stored."""
 
 
@@ -157,7 +157,7 @@ class Intake:
                 self._known.pop(name, None)
                 return None
             known = KnownSource(name, *rows[0])
-            if len(self._known) >= REMEMBERED:
+            if len(self._known) >= CACHED_NAMES:
                 self._known.clear()
             self._known[name] = known
         return known
@@ -218,7 +218,7 @@ class Intake:
             except (psycopg.Error, PoolTimeout) as error:
                 if last:
                     log.warning("webhook not stored", reason=type(error).__name__)
-                    raise DatabaseAway from error
+                    raise DatabaseUnavailable from error
                 await self._pool.check()
         return []
 
@@ -262,7 +262,7 @@ class Intake:
                 del counts[key]
             for source_id, at in refused.items():
                 await self._rows(_REFUSED, [at, source_id])
-        except DatabaseAway:
+        except DatabaseUnavailable:
             self._counts.update(counts)  # for the next time
             self._refused = {**refused, **self._refused}
 
@@ -276,11 +276,11 @@ class Intake:
 
     async def _send_wake_ups(self) -> None:
         while self._waiting:
-            await asyncio.sleep(GATHER_SECONDS)
+            await asyncio.sleep(WAKE_UP_DELAY)
             waiting, self._waiting = self._waiting, set()
             for source_id in waiting:
                 try:
-                    await self._queue.configure_task("take_deliveries").defer_async(source_id=source_id)
+                    await self._queue.configure_task("process_deliveries").defer_async(source_id=source_id)
                 except Exception as error:  # any error, for the other sources still need their workers
                     log.warning("no worker woken for webhooks, the sweep will", reason=type(error).__name__)
 

@@ -28,13 +28,12 @@ from app.webhooks.comment_events import CommentEvents
 from connectors.base import Connector, Epic, EpicRef, Hint, Missing, Unauthorized, Unavailable
 from connectors.registry import KINDS, Kind
 from connectors.webhooks import payload_of
-from mappings import tables
 from mappings.epics.transfers import merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.leases import DELIVERY_LEASE
 from mappings.runs.queue import open_run
 from mappings.sources.projects import retry_notices
-from mappings.tables import DeliveryRow, SourceRow
+from mappings.tables import DeliveryRow, EpicRow, SourceRow
 from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id, renew_delivery_leases
 
 log = structlog.get_logger()
@@ -64,7 +63,7 @@ async def _process_batch(runtime: Runtime, source_id: int) -> bool:
         async with runtime.sessions.begin() as session:
             await renew_delivery_leases(session, owner, runtime.clock())
 
-    following = logs.following([delivery.remote_id for delivery in deliveries])
+    following = logs.delivery_context([delivery.remote_id for delivery in deliveries])
     with structlog.contextvars.bound_contextvars(source=source.name, **following):
         async with heartbeat(renew, DELIVERY_LEASE / 5):
             return await _BatchProcessor(runtime, source, owner).process(deliveries)
@@ -191,7 +190,7 @@ class _BatchProcessor(CommentEvents):
             return {}
         before = connector.requests
         seen = dict(zip(refs, await connector.fetch(refs), strict=True))
-        log.info("tickets fetched", epics=[ref.key for ref in refs[: logs.FOLLOWED]], tickets=len(refs))
+        log.info("tickets fetched", epics=[ref.key for ref in refs[: logs.MAX_LOGGED_IDS]], tickets=len(refs))
         removed = {
             ref.remote_id for parsed in all_parsed if parsed.hint.removed for ref in parsed.hint.tickets
         }
@@ -228,7 +227,7 @@ class _BatchProcessor(CommentEvents):
 
     async def _concerning_source(
         self, all_parsed: list[ParsedDelivery]
-    ) -> tuple[list[ParsedDelivery], dict[str, tables.EpicRow]]:
+    ) -> tuple[list[ParsedDelivery], dict[str, EpicRow]]:
         """The deliveries about stored epics, or tickets that may be epics; the others end without a request.
 
         Also the stored epics, by their ids in the tracker.

@@ -45,7 +45,7 @@ class WriteResults:
     def __init__(self, runtime: Runtime, source: SourceRow, claim: Claim, row: EpicRow) -> None:
         self.runtime, self.source, self.claim, self.row = runtime, source, claim, row
         self.fetched = False
-        self.go_on = True
+        self.may_continue = True
         self.kind: str | None = None
 
     async def posted(self, posted_text: PostedText, comment: Comment | None, *, is_new: bool) -> None:
@@ -97,7 +97,7 @@ class WriteResults:
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             row = await claims.lock_claimed_notice(session, self.claim)
-            until = now + error.retry_delay(backoff.notice_in_trouble_for(row, now))
+            until = now + error.retry_delay(backoff.notice_failing_for(row, now))
             claims.clear_posted_text(row)
             if not self.fetched:
                 _mark_stale(row, error.message)
@@ -121,7 +121,7 @@ class WriteResults:
             row = await claims.lock_claimed_notice(session, self.claim)
             if isinstance(error, Gone) and row.remote_id is not None:
                 # Our comment is where we cannot see it, and keeps its text.
-                self.fail(row, _error_text(error), now)
+                self.mark_failed(row, _error_text(error), now)
                 claims.record_write(session, self.claim, "failed", row.remote_id, now)
                 self.kind = "failed"
             else:
@@ -149,7 +149,7 @@ class WriteResults:
             row.withdraw_action = "edit"
             claims.release_claim(row, self.claim, self.runtime.clock())
 
-    async def refused(self, error: ConnectorError, *, here_only: bool = False) -> None:
+    async def refused(self, error: ConnectorError, *, ticket_only: bool = False) -> None:
         """The write was refused. `here_only`: the reason lies in this ticket and says nothing of others."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
@@ -157,10 +157,10 @@ class WriteResults:
             await self._evaluate_epic_at(session, now + RETRY_AFTER)
             row = await claims.lock_claimed_notice(session, self.claim)
             claims.clear_posted_text(row)
-            self.fail(row, _error_text(error), now)
+            self.mark_failed(row, _error_text(error), now)
             claims.record_write(session, self.claim, "failed", row.remote_id, now)
             await self._record_in_health(session, error, now)
-            if isinstance(error, Rejected) and not isinstance(error, Unauthorized) and not here_only:
+            if isinstance(error, Rejected) and not isinstance(error, Unauthorized) and not ticket_only:
                 await session.flush()
                 await pauses.record_refusal(
                     session, self.source.id, self.row.project, _error_text(error), now
@@ -168,7 +168,7 @@ class WriteResults:
         self.kind = "failed"
         log.warning("ticket not written", reason=error.message)
 
-    def fail(self, row: NoticeRow, detail: str, now: datetime) -> None:
+    def mark_failed(self, row: NoticeRow, detail: str, now: datetime) -> None:
         row.state, row.reason, row.detail, row.updated_at = "failed", None, detail, now
         claims.release_claim(row, self.claim)
 

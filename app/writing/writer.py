@@ -90,13 +90,13 @@ class Writer:
             row = None if claim is None else await session.get(EpicRow, claim.epic_id)
             if claim is not None and claim.run_id not in self._delivery_ids:
                 self._delivery_ids = {
-                    claim.run_id: await delivery_ids_of_run(session, claim.run_id, logs.FOLLOWED)
+                    claim.run_id: await delivery_ids_of_run(session, claim.run_id, logs.MAX_LOGGED_IDS)
                 }
         if claim is None or row is None:
             return False
         before, begun = self.connector.requests, time.monotonic()
         write = _Write(self, claim, row)
-        following = logs.following(self._delivery_ids[claim.run_id])
+        following = logs.delivery_context(self._delivery_ids[claim.run_id])
         with structlog.contextvars.bound_contextvars(run=claim.run_id, epic=row.key, **following):
             try:
                 await write.execute()
@@ -105,7 +105,7 @@ class Writer:
             finally:
                 took = time.monotonic() - begun
                 await self._count(claim.run_id, self.connector.requests - before, write.kind, took)
-        return write.go_on
+        return write.may_continue
 
     async def context(self, session: AsyncSession, project: str) -> EvaluationContext:
         """The evaluation context of the project as it is now; read again only where it has changed."""
@@ -165,7 +165,7 @@ class _Write(WriteResults):
         except Unavailable as error:
             await self.postponed(error)
         except ConnectorError as error:
-            self.go_on = not isinstance(error, Unauthorized)
+            self.may_continue = not isinstance(error, Unauthorized)
             await (self.refused(error) if self.fetched else self.unreadable(error))
 
     async def _put(self, planned: _PlannedWrite) -> None:
@@ -228,7 +228,7 @@ class _Write(WriteResults):
             installation = (await session.scalars(select(InstallationRow.uuid))).one()
         found = await find_our_comment(self.connector, self.ref, Marker(installation, self.row.id), None)
         if found.comment is not None and not found.comment.ours:
-            await self.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), here_only=True)
+            await self.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), ticket_only=True)
             return False
         async with self.runtime.sessions.begin() as session:
             row = await self.lock_notice(session)

@@ -130,7 +130,7 @@ class GitHubConnector:
         try:
             while url:
                 rows, url = await self._transport.page(url, {"org": organization})
-                payloads.unused_url(url, used)
+                payloads.record_page_url(url, used)
                 projects = map(payloads.project_of, rows)
                 found += [p for p in projects if p.problem is None and p.read_only is None]
         except (Gone, Forbidden) as error:
@@ -151,7 +151,7 @@ class GitHubConnector:
                     f"The issues of {project.key} cannot be read. {error.message}",
                     "Give the token access to it, or take it out of the scope.",
                 ) from error
-            payloads.unused_url(url, used)
+            payloads.record_page_url(url, used)
             issues = await asyncio.to_thread(self._issues_in, rows, project.key)
             cursor = max([i.epic.updated_at for i in issues] + ([cursor] if cursor else []), default=None)
             yield Page(
@@ -203,9 +203,9 @@ class GitHubConnector:
         used: set[str] = set()
         found: list[Comment] = []
         while url:
-            async with self._really_gone(ref, None):
+            async with self._explain_not_found(ref, None):
                 rows, url = await self._transport.page(url, payloads.repository_and_number(ref.key))
-            payloads.unused_url(url, used)
+            payloads.record_page_url(url, used)
             for row in rows:
                 ours = str((row.get("user") or {}).get("id")) == account.id
                 if marker.fits(payloads.marker_of(row), ours=ours):
@@ -217,7 +217,7 @@ class GitHubConnector:
     ) -> Comment:
         url_vars = payloads.repository_and_number(ref.key)
         body = payloads.comment_body(text, marker)
-        async with self._really_gone(ref, comment_id):
+        async with self._explain_not_found(ref, comment_id):
             if comment_id is None:
                 sent = await self._transport.send("POST", f"{_ISSUE}/comments", url_vars, body)
             else:
@@ -227,13 +227,13 @@ class GitHubConnector:
         return self._comment(ref, str(sent["id"]))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
-        async with self._really_gone(ref, comment_id):
+        async with self._explain_not_found(ref, comment_id):
             await self._transport.remove(
                 _COMMENT, payloads.repository_and_number(ref.key) | {"comment": comment_id}
             )
 
     @asynccontextmanager
-    async def _really_gone(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
+    async def _explain_not_found(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
         """Find out why GitHub answered "not found", which it also says when the account may not write.
 
         A write with this answer has changed nothing. Re-raises `Gone`, unless the token is not valid
@@ -268,7 +268,7 @@ class GitHubConnector:
             issue = await self._transport.item(_ISSUE, url_vars)
         except Gone:
             return None
-        return replace(found, may_steer=payloads.takes_part(issue, raw))
+        return replace(found, may_steer=payloads.is_author_or_assignee(issue, raw))
 
     def _comment(self, ref: EpicRef, comment_id: str, ours: bool = True) -> Comment:
         return Comment(comment_id, payloads.comment_url(self._web, ref.key, comment_id), ours)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from connectors.config import Token, refuse_type
+from connectors.config import Token, refuse_unsupported_type
 
 _OWNER = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,99})"
 FULL_NAME = rf"{_OWNER}/[A-Za-z0-9._-]{{1,100}}"
@@ -39,7 +39,7 @@ class GitHubCredentials(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _not_yet(cls, data: Any) -> Any:
-        return refuse_type(
+        return refuse_unsupported_type(
             cls.__name__,
             data,
             "app",

@@ -248,15 +248,15 @@ def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:
     return None
 
 
-def expiry_of(features: str) -> datetime | None:
+def expiry_of(header: str) -> datetime | None:
     """The expiry of a token in UTC. GitHub sends `2023-01-31 23:00:00 UTC` or `2023-04-26 23:23:18 +0200`.
 
     https://github.blog/changelog/2021-07-26-expiration-options-for-personal-access-tokens/
     """
     try:
-        return datetime.strptime(
-            features.strip().replace(" UTC", " +0000"), "%Y-%m-%d %H:%M:%S %z"
-        ).astimezone(UTC)
+        return datetime.strptime(header.strip().replace(" UTC", " +0000"), "%Y-%m-%d %H:%M:%S %z").astimezone(
+            UTC
+        )
     except (ValueError, OverflowError):
         return None
 

@@ -164,15 +164,17 @@ def listing_query(since: datetime | None) -> dict[str, str]:
     return query
 
 
-ENDLESS = "Sync again; if it stays so, see whether a proxy changes the `Link` headers of GitHub's answers."
+LISTING_ADVICE = (
+    "Sync again; if it stays so, see whether a proxy changes the `Link` headers of GitHub's answers."
+)
 
 
-def unused_url(url: str | None, used: set[str]) -> None:
+def record_page_url(url: str | None, used: set[str]) -> None:
     """Add the next page's address to `used`. Raises `BadPayload` if it is a repetition, or one too many."""
     if url in used:
-        raise BadPayload("GitHub's listing leads back to a page already read.", ENDLESS)
+        raise BadPayload("GitHub's listing leads back to a page already read.", LISTING_ADVICE)
     if len(used) >= MOST_PAGES:
-        raise BadPayload(f"GitHub's listing has more than {MOST_PAGES} pages.", ENDLESS)
+        raise BadPayload(f"GitHub's listing has more than {MOST_PAGES} pages.", LISTING_ADVICE)
     if url:
         used.add(url)
 
@@ -280,7 +282,7 @@ def ticket_comment(comment: Any, number: str) -> TicketComment | None:
         raise BadPayload(f"A comment in GitHub's answer could not be read: {error!r}") from error
 
 
-def takes_part(issue: Any, comment: Any) -> bool:
+def is_author_or_assignee(issue: Any, comment: Any) -> bool:
     """Whether the comment's author opened the issue or is assigned to it. Raises `BadPayload`."""
     try:
         author = (comment.get("user") or {}).get("id")

@@ -18,7 +18,7 @@ from gidgethub.abc import GitHubAPI
 from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
 from connectors.clock import Clock
 from connectors.github.errors import Moved, error_of
-from connectors.http_body import ACCEPTED, BoundedBody, without
+from connectors.http_body import ACCEPTED, BoundedBody, redact
 from connectors.rate_limits import ResponseMeta, budget_spent_until, response_meta
 from connectors.timeouts import Timeouts
 
@@ -126,7 +126,7 @@ class GitHubTransport(GitHubAPI):
                 break
             url = urljoin(url, location)
         write = method != "GET"
-        content = answer.content if answer.status < 300 else without(answer.content, [self._token])
+        content = answer.content if answer.status < 300 else redact(answer.content, [self._token])
         wrong = error_of(answer.status, answer.headers, content, write=write, now=self._clock())
         if isinstance(wrong, Moved) and not write:
             raise BadPayload("GitHub's redirects lead to no answer.", NOT_GITHUB)

@@ -100,7 +100,7 @@ class JiraConnector:
         self._types = None  # a new project may bring new types, so each run reads them again
         if self._scope.projects is None:
             shown = await self._project_pages({}, ())
-            await self._is_known(shown)
+            await self._check_login_if_empty(shown)
             return [payloads.project_of(p) for p in shown]
         found: dict[str, Project] = {}
         keys_in_scope = list(dict.fromkeys(self._scope.projects))
@@ -109,7 +109,7 @@ class JiraConnector:
             for raw in await self._project_pages({"keys": keys}, keys):
                 project = payloads.project_of(raw)
                 found[project.key.upper()] = project
-        await self._is_known(found)
+        await self._check_login_if_empty(found)
         problem = "Jira has no project with this key, or the account may not browse it."
         return [found.get(key) or Project(key, problem=problem) for key in keys_in_scope]
 
@@ -129,7 +129,7 @@ class JiraConnector:
                 found = await next_page
                 token = payloads.next_token(found.answer, used)
                 if token is None:
-                    await self._is_known(found.tickets)
+                    await self._check_login_if_empty(found.tickets)
                 next_page = asyncio.create_task(self._search(jql, token)) if token else None
                 epics = tuple(ticket.epic for ticket in found.tickets)
                 cursor = max((e.updated_at for e in epics), default=cursor)
@@ -178,7 +178,9 @@ class JiraConnector:
             except NoSuchCall:
                 self._in_bulk = False
         found = [await self._one_fetched(i, {"fields": ",".join(fields)}) for i in ids]
-        await self._is_known(all(found))  # without a valid login, Jira answers 404 for every issue
+        await self._check_login_if_empty(
+            all(found)
+        )  # without a valid login, Jira answers 404 for every issue
         return [ticket for ticket in found if ticket is not None]
 
     async def _one_fetched(self, issue_id: str, params: dict[str, str]) -> payloads.Ticket | None:
@@ -215,11 +217,11 @@ class JiraConnector:
     async def _type_ids(self) -> list[str]:
         if self._types is None:
             types = await self._transport.call("GET", "issuetype")
-            await self._is_known(types)
+            await self._check_login_if_empty(types)
             self._types = payloads.epic_type_ids(types, self._epics.issue_types)
         return self._types
 
-    async def _is_known(self, found: Any) -> None:
+    async def _check_login_if_empty(self, found: Any) -> None:
         """Jira gives an empty answer if the login is not valid, so check the login if nothing was `found`.
 
         Raises `Unauthorized`.
@@ -232,7 +234,7 @@ class JiraConnector:
     async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
         """Jira lists comments without their properties, so a second call fetches the properties by id."""
         account = self._account or await self.account()
-        async with self._really_gone(ref, None):
+        async with self._explain_not_found(ref, None):
             shown = await self._comments(ref)
         authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in shown}
         ids = sorted(filter(str.isdigit, authors), key=lambda i: (authors[i] != account.id, int(i)))
@@ -255,7 +257,7 @@ class JiraConnector:
                 markers |= shown
         except NoSuchCall:
             markers = await markers_one_by_one(self._transport, own)
-            await self._is_known(all(markers.values()))
+            await self._check_login_if_empty(all(markers.values()))
         return markers
 
     async def _comments(self, ref: EpicRef) -> list[dict[str, Any]]:
@@ -267,7 +269,7 @@ class JiraConnector:
         self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
     ) -> Comment:
         path = f"issue/{_quoted(ref.remote_id)}/comment"
-        async with self._really_gone(ref, comment_id):
+        async with self._explain_not_found(ref, comment_id):
             if comment_id is None:
                 sent = await self._transport.write("POST", path, payloads.new_comment(text, marker))
             else:
@@ -278,11 +280,11 @@ class JiraConnector:
         return self._comment(ref, str(sent["id"]))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
-        async with self._really_gone(ref, comment_id):
+        async with self._explain_not_found(ref, comment_id):
             await self._transport.remove(f"issue/{_quoted(ref.remote_id)}/comment/{_quoted(comment_id)}")
 
     @asynccontextmanager
-    async def _really_gone(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
+    async def _explain_not_found(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
         """Find out why Jira answered "not found": it also says so if the account may not see or change it.
 
         A write with this answer has changed nothing. Re-raises `Gone`, unless the login is not valid

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from connectors.config import Token, refuse_type
+from connectors.config import Token, refuse_unsupported_type
 
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL, where the configuration is stored, accepts no NUL
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
@@ -58,7 +58,7 @@ class JiraCredentials(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _not_yet(cls, data: Any) -> Any:
-        return refuse_type(
+        return refuse_unsupported_type(
             cls.__name__,
             data,
             "bearer",

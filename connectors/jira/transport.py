@@ -16,7 +16,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
 from connectors.clock import Clock
-from connectors.http_body import ACCEPTED, BoundedBody, without
+from connectors.http_body import ACCEPTED, BoundedBody, redact
 from connectors.jira.errors import ADDRESS, NoSuchCall, error_of
 from connectors.jira.http_adapter import AbortableAdapter
 from connectors.json import parse_json
@@ -160,7 +160,7 @@ class JiraTransport:
             if write:
                 raise Unanswered(error.message) from None
             raise
-        content = raw if response.status_code < 300 else without(raw, self._secrets)
+        content = raw if response.status_code < 300 else redact(raw, self._secrets)
         wrong = error_of(response.status_code, headers, content, write=write, now=self._clock())
         if wrong is not None:
             raise wrong

@@ -49,7 +49,7 @@ def _local_only(endpoint: Endpoint) -> Endpoint:
     """Wraps the endpoint; requests that `is_from_here` rejects get a 403."""
 
     async def guarded(request: Request) -> Response:
-        if is_from_here(request):
+        if is_local_request(request):
             return await endpoint(request)
         return JSONResponse({"message": "This request was not sent from this machine's own programs."}, 403)
 
@@ -63,7 +63,7 @@ class _Controls:
     async def requests(self, request: Request) -> Response:
         """How many requests arrived, in total and for each "METHOD /path"."""
         log = self.tracker.log
-        return JSONResponse({"total": log.count(), "by_line": log.tally()}, headers=NO_STORE)
+        return JSONResponse({"total": log.count(), "by_line": log.count_by_line()}, headers=NO_STORE)
 
     async def forget_requests(self, request: Request) -> Response:
         self.tracker.log.clear()
@@ -140,7 +140,7 @@ def _delivery(one: Delivery) -> dict[str, object]:
     }
 
 
-def is_from_here(request: Request, *, by_browser: bool = False) -> bool:
+def is_local_request(request: Request, *, by_browser: bool = False) -> bool:
     """Whether this machine's own pages or programs sent the request.
 
     False if a page of another site sent it, or if `Host` is a foreign name that resolves to this machine (DNS

@@ -13,7 +13,7 @@ LONGEST_LABEL = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class CommentView:
     """A comment as a person reads it. `text` is what its author edits; `own`: the viewer wrote it."""
 
     id: str
@@ -44,7 +44,7 @@ class Ticket:
     comment_count: int
     html: Markup = EMPTY
     text: str = ""
-    notes: tuple[Note, ...] = field(default=())
+    notes: tuple[CommentView, ...] = field(default=())
     people: tuple[str, ...] = field(default=())
     can_edit: bool = False
 

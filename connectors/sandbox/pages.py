@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from connectors.sandbox.controls import control_routes, is_from_here
+from connectors.sandbox.controls import control_routes, is_local_request
 from connectors.sandbox.page_backend import PageBackend, Ticket, TicketChange
 from connectors.sandbox.tracker import CONTROL, Tracker
 
@@ -70,7 +70,7 @@ class _Pages:
         return self._page(name, request, ticket=found, person=person)
 
     async def change(self, request: Request) -> Response:
-        if not is_from_here(request, by_browser=True):
+        if not is_local_request(request, by_browser=True):
             return _refusal(403, "This form was not sent from this page.")
         ref, chosen = self.backend.ref(request.path_params), request.query_params.get("as")
         found = self.backend.find(ref, chosen)
@@ -90,7 +90,7 @@ class _Pages:
         return RedirectResponse(_address(found, person), 303)
 
     async def sync(self, request: Request) -> Response:
-        if not is_from_here(request, by_browser=True):
+        if not is_local_request(request, by_browser=True):
             return _refusal(403, "This form was not sent from this page.")
         if self.sync_now is None:
             return _refusal(404, "Nothing to sync with.")

@@ -26,7 +26,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(slots=True)
-class Seen:
+class LoggedRequest:
     """One request as it arrived. `status` is None until an answer begins, and stays so if none does."""
 
     method: str
@@ -43,21 +43,21 @@ class RequestLog:
     """Requests in the order of arrival, without headers and bodies, so that no credential is kept."""
 
     def __init__(self) -> None:
-        self.entries: deque[Seen] = deque(maxlen=LOG_SIZE)
+        self.entries: deque[LoggedRequest] = deque(maxlen=LOG_SIZE)
 
-    def note(self, scope: Scope) -> Seen:
-        seen = Seen(scope["method"], scope["path"], scope["query_string"].decode("latin-1"))
+    def note(self, scope: Scope) -> LoggedRequest:
+        seen = LoggedRequest(scope["method"], scope["path"], scope["query_string"].decode("latin-1"))
         self.entries.append(seen)
         return seen
 
-    def matching(self, pattern: str = "*") -> list[Seen]:
+    def matching(self, pattern: str = "*") -> list[LoggedRequest]:
         """Requests whose "METHOD /path" matches a glob, e.g. "POST */comment"."""
         return [seen for seen in self.entries if fnmatchcase(seen.line, pattern)]
 
     def count(self, pattern: str = "*") -> int:
         return len(self.matching(pattern))
 
-    def tally(self) -> dict[str, int]:
+    def count_by_line(self) -> dict[str, int]:
         """The number of requests for each "METHOD /path"."""
         return dict(Counter(seen.line for seen in self.entries))
 

@@ -12,14 +12,24 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Epic, Marker
 from connectors.document import Document
-from mappings import tables
 from mappings.goals.key_results import GoalState, KeyResult, Visibility
-from mappings.links.resolve import Goals
-from mappings.policy.document import EffectivePolicy, Policy, effective
+from mappings.links.resolve import GoalsAndRules
+from mappings.policy.document import EffectivePolicy, Policy, effective_policy
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
 from mappings.sources.modes import NoticesMode, mode_in
 from mappings.suggestions.rank import Candidates, Suggestion
+from mappings.tables import (
+    CycleRow,
+    EpicRow,
+    InstallationRow,
+    KeyResultRow,
+    LinkRow,
+    ObjectiveRow,
+    RuleRow,
+    SourceProjectRow,
+    SourceRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +50,14 @@ class EvaluationContext:
     address of an epic's page by the epic's key, None where readers of the ticket cannot open it.
     """
 
-    source: tables.SourceRow
+    source: SourceRow
     installation: str
     version: int
-    goals: Goals
+    goals: GoalsAndRules
     policy: Policy
     project_infos: Mapping[str, ProjectInfo]
     render: Callable[[Document, Marker], str]
-    page: Callable[[str], str | None]
+    page_url: Callable[[str], str | None]
     linked: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     _candidates: dict[bool, Candidates] = field(default_factory=dict)
     _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
@@ -59,7 +69,7 @@ class EvaluationContext:
 
     def policy_for(self, project: str) -> EffectivePolicy:
         if project not in self._effective:
-            self._effective[project] = effective(self.policy, self.source.name, project)
+            self._effective[project] = effective_policy(self.policy, self.source.name, project)
         return self._effective[project]
 
     def mode_for(self, project: str) -> NoticesMode:
@@ -77,9 +87,9 @@ class EvaluationContext:
 
 async def load_context(
     session: AsyncSession,
-    source: tables.SourceRow,
+    source: SourceRow,
     render: Callable[[Document, Marker], str],
-    page: Callable[[str], str | None],
+    page_url: Callable[[str], str | None],
     *,
     projects: Iterable[str] | None = None,
     shared: EvaluationContext | None = None,
@@ -94,11 +104,11 @@ async def load_context(
             source=source,
             project_infos=await load_project_infos(session, source.id),
             render=render,
-            page=page,
+            page_url=page_url,
             linked=await _linked(session, source.id, projects),
             _effective={},
         )
-    installation = (await session.scalars(select(tables.InstallationRow))).one()
+    installation = (await session.scalars(select(InstallationRow))).one()
     return EvaluationContext(
         source=source,
         installation=installation.uuid,
@@ -107,13 +117,13 @@ async def load_context(
         policy=Policy.model_validate(installation.policy),
         project_infos=await load_project_infos(session, source.id),
         render=render,
-        page=page,
+        page_url=page_url,
         linked=await _linked(session, source.id, projects),
     )
 
 
 async def load_project_infos(
-    session: AsyncSession, source_id: int, *, hold: bool = False
+    session: AsyncSession, source_id: int, *, lock: bool = False
 ) -> dict[str, ProjectInfo]:
     """The projects of a source as they are now, by key.
 
@@ -121,10 +131,10 @@ async def load_project_infos(
     `sources.projects.record_project_read` waits, then finds the notices made here too and marks their epics
     for evaluation. The caller takes this lock before it locks any epic.
     """
-    query = select(tables.SourceProjectRow).where(tables.SourceProjectRow.source_id == source_id)
-    if hold:
+    query = select(SourceProjectRow).where(SourceProjectRow.source_id == source_id)
+    if lock:
         # The weakest lock: the reader can still store a page and advance the project's cursor.
-        query = query.order_by(tables.SourceProjectRow.key).with_for_update(read=True, key_share=True)
+        query = query.order_by(SourceProjectRow.key).with_for_update(read=True, key_share=True)
     rows = await session.scalars(query.execution_options(populate_existing=True))
     return {row.key: _project_info(row) for row in rows}
 
@@ -135,17 +145,17 @@ async def refresh_context(
     """`context` with the facts of `project` as they are now; None where goals, rules, policy or the source
     changed after it was read. One statement, where reading it again takes six."""
     query = (
-        select(tables.InstallationRow.goals_version, tables.SourceRow.version, tables.SourceProjectRow)
-        .select_from(tables.SourceRow)
-        .join(tables.InstallationRow, true())
+        select(InstallationRow.goals_version, SourceRow.version, SourceProjectRow)
+        .select_from(SourceRow)
+        .join(InstallationRow, true())
         .outerjoin(
-            tables.SourceProjectRow,
+            SourceProjectRow,
             and_(
-                tables.SourceProjectRow.source_id == tables.SourceRow.id,
-                tables.SourceProjectRow.key == project,
+                SourceProjectRow.source_id == SourceRow.id,
+                SourceProjectRow.key == project,
             ),
         )
-        .where(tables.SourceRow.id == context.source.id)
+        .where(SourceRow.id == context.source.id)
         .execution_options(populate_existing=True)
     )
     row = (await session.execute(query)).one_or_none()
@@ -154,33 +164,31 @@ async def refresh_context(
     return replace(context, project_infos={project: _project_info(row[2])} if row[2] is not None else {})
 
 
-def _project_info(row: tables.SourceProjectRow) -> ProjectInfo:
+def _project_info(row: SourceProjectRow) -> ProjectInfo:
     return ProjectInfo(row.public, row.service_desk, row.fully_synced)
 
 
-async def load_goals(session: AsyncSession) -> Goals:
-    rules = await session.scalars(select(tables.RuleRow).where(tables.RuleRow.enabled))
+async def load_goals(session: AsyncSession) -> GoalsAndRules:
+    rules = await session.scalars(select(RuleRow).where(RuleRow.enabled))
     rule_index = RuleIndex(
         Rule(rule.id, rule.name, parse_condition(rule.when), rule.key_result_id, rule.priority)
         for rule in rules
     )
-    return Goals(await load_key_results(session), rule_index)
+    return GoalsAndRules(await load_key_results(session), rule_index)
 
 
 async def load_key_results(session: AsyncSession) -> dict[int, KeyResult]:
     """Every key result by id, with the facts of its objective and cycle."""
     rows = await session.execute(
-        select(tables.KeyResultRow, tables.ObjectiveRow, tables.CycleRow.ends)
-        .join(tables.ObjectiveRow, tables.ObjectiveRow.id == tables.KeyResultRow.objective_id)
-        .outerjoin(tables.CycleRow, tables.CycleRow.id == tables.ObjectiveRow.cycle_id)
-        .order_by(tables.KeyResultRow.id)
+        select(KeyResultRow, ObjectiveRow, CycleRow.ends)
+        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
+        .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
+        .order_by(KeyResultRow.id)
     )
     return {row.id: key_result_of(row, objective, ends) for row, objective, ends in rows}
 
 
-def key_result_of(
-    row: tables.KeyResultRow, objective: tables.ObjectiveRow, cycle_ends: date | None
-) -> KeyResult:
+def key_result_of(row: KeyResultRow, objective: ObjectiveRow, cycle_ends: date | None) -> KeyResult:
     """The value of a key result that an evaluation uses, with the facts of its objective and cycle."""
     return KeyResult(
         id=row.id,
@@ -202,13 +210,13 @@ async def _linked(
 ) -> dict[str, dict[int, int]]:
     """The number of epics linked to each key result: project to key result id to number."""
     query = (
-        select(tables.EpicRow.project, tables.LinkRow.key_result_id, func.count())
-        .join(tables.LinkRow, tables.LinkRow.epic_id == tables.EpicRow.id)
-        .where(tables.EpicRow.source_id == source_id, tables.EpicRow.removed_at.is_(None))
-        .group_by(tables.EpicRow.project, tables.LinkRow.key_result_id)
+        select(EpicRow.project, LinkRow.key_result_id, func.count())
+        .join(LinkRow, LinkRow.epic_id == EpicRow.id)
+        .where(EpicRow.source_id == source_id, EpicRow.removed_at.is_(None))
+        .group_by(EpicRow.project, LinkRow.key_result_id)
     )
     if projects is not None:
-        query = query.where(tables.EpicRow.project.in_(list(projects)))
+        query = query.where(EpicRow.project.in_(list(projects)))
     counts: dict[str, dict[int, int]] = {}
     for project, key_result_id, count in await session.execute(query):
         counts.setdefault(project, {})[key_result_id] = count

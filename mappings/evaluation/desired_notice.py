@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from mappings.evaluation.model import Alignment, EvaluationInput, Finding
-from mappings.goals.key_results import KeyResult, died_of_cycle, is_live, may_name, why_not_live
+from mappings.goals.key_results import KeyResult, ended_with_cycle, is_live, may_name, why_not_live
 from mappings.notices.text import (
     NoticeText,
     aligned_text,
@@ -22,7 +22,7 @@ from mappings.notices.text import (
     with_answer,
     withdrawn_text,
 )
-from mappings.policy.document import CYCLE_GRACE, EffectivePolicy, grace_for, is_since
+from mappings.policy.document import CYCLE_GRACE, EffectivePolicy, grace_for, is_recent_enough
 from mappings.policy.durations import add_grace
 
 
@@ -100,7 +100,7 @@ def _may_carry_warning(epic: EvaluationInput, policy: EffectivePolicy) -> bool:
     """Whether this epic may have a warning at all: the channel, the kind of project and its age decide."""
     if epic.service_desk or policy.channel == "none":
         return False
-    return is_since(policy, epic.epic.created_at, epic.connected_at)
+    return is_recent_enough(policy, epic.epic.created_at, epic.connected_at)
 
 
 def _grace_ends(
@@ -110,7 +110,7 @@ def _grace_ends(
     start = max(epic.epic.created_at, unresolved.opened_at)
     of_policy = grace_for(policy, unresolved.check)
     graces = {
-        CYCLE_GRACE if died_of_cycle(link.key_result, now) else of_policy for link in epic.resolution.links
+        CYCLE_GRACE if ended_with_cycle(link.key_result, now) else of_policy for link in epic.resolution.links
     }
     return max(add_grace(start, grace) for grace in graces or {of_policy})
 
@@ -131,6 +131,6 @@ def _warning(
         example=suggestions[0].key_result.key if suggestions else some_live,
         public=epic.public,
         read_at=epic.read_at,
-        page=epic.page,
+        page_url=epic.page_url,
         accepts_commands=epic.accepts_commands,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from connectors.base import Epic
 from mappings.evaluation.model import Decision
-from mappings.links.resolve import Goals, Resolution, link_text
+from mappings.links.resolve import GoalsAndRules, Resolution, link_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Reason:
 
 
 def explain(
-    source: str, epic: Epic, resolution: Resolution, decision: Decision, goals: Goals, now: datetime
+    source: str, epic: Epic, resolution: Resolution, decision: Decision, goals: GoalsAndRules, now: datetime
 ) -> list[Reason]:
     return [
         *_links(resolution, now),
@@ -42,7 +42,7 @@ def _links(resolution: Resolution, now: datetime) -> Iterator[Reason]:
         )
 
 
-def _rules(source: str, epic: Epic, resolution: Resolution, goals: Goals) -> Iterator[Reason]:
+def _rules(source: str, epic: Epic, resolution: Resolution, goals: GoalsAndRules) -> Iterator[Reason]:
     first = next((link.rule_id for link in resolution.links if link.origin == "rule"), None)
     linked_otherwise = any(link.live for link in resolution.links if link.origin != "rule")
     for rule, matches, says in goals.rules.explain(source, epic):

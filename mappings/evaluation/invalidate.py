@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.tables import EpicRow, KeyResultRow, LinkRow, NoticeRow, ObjectiveRow, SourceProjectRow
 
-MARK = text(
+_MARK = text(
     "UPDATE epics SET evaluate_at = :now FROM"
     " (SELECT id FROM epics WHERE id = ANY(:ids) ORDER BY id FOR UPDATE) AS touched"
     " WHERE epics.id = touched.id RETURNING epics.source_id"
@@ -63,7 +63,7 @@ def by_source(source_id: int) -> Select[Any]:
     return select(EpicRow.id).where(EpicRow.source_id == source_id)
 
 
-def with_gap_or_notice(source_id: int) -> Select[Any]:
+def by_gap_or_notice(source_id: int) -> Select[Any]:
     """Epics that may get, lose or change a notice when the source's mode changes."""
     noticed = select(NoticeRow.epic_id)
     return select(EpicRow.id).where(
@@ -82,4 +82,4 @@ async def mark_for_evaluation(session: AsyncSession, which: Select[Any], now: da
     ids = list(await session.scalars(which))
     if not ids:
         return set()
-    return set(await session.scalars(MARK, {"ids": ids, "now": now}))
+    return set(await session.scalars(_MARK, {"ids": ids, "now": now}))

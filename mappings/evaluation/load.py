@@ -16,7 +16,6 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Epic, MissingReason, StatusCategory
-from mappings import tables
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.evaluate import decide
 from mappings.evaluation.model import (
@@ -30,20 +29,21 @@ from mappings.evaluation.model import (
 )
 from mappings.evaluation.record import Evaluation
 from mappings.links.resolve import ManualLink, Resolution, resolve
+from mappings.tables import CommandCommentRow, EpicRow, FindingRow, LinkRow, NoticeRow
 
 
 @dataclass(frozen=True, slots=True)
 class EpicRecords:
     """The rows of one epic that its evaluation reads."""
 
-    row: tables.EpicRow
-    links: Sequence[tables.LinkRow]
-    findings: Sequence[tables.FindingRow]
-    notice: tables.NoticeRow | None
+    row: EpicRow
+    links: Sequence[LinkRow]
+    findings: Sequence[FindingRow]
+    notice: NoticeRow | None
     answer: CommandAnswer | None = None
 
 
-def epic_of(row: tables.EpicRow) -> Epic:
+def epic_of(row: EpicRow) -> Epic:
     """The stored epic as a value; its description is not stored."""
     return Epic(
         remote_id=row.remote_id,
@@ -69,49 +69,45 @@ def epic_of(row: tables.EpicRow) -> Epic:
 # through them, and objects tracked by the session would cost twice as much.
 _EVALUATED_COLUMNS: list[Label[Any]] = [
     literal_column(f"epics.{column.name}").label(column.name)
-    for column in tables.EpicRow.__table__.columns
+    for column in EpicRow.__table__.columns
     if column.name not in ("tracker", "content_hash", "removed_at", "alignment", "evaluate_at")
 ]
 
 
 async def lock_due_epics(
     session: AsyncSession, source_id: int, now: datetime, after: int, limit: int
-) -> list[tables.EpicRow]:
+) -> list[EpicRow]:
     """Due epics of a source, by id, locked so that one transaction at a time evaluates each."""
     due = (
         select(*_EVALUATED_COLUMNS)
-        .select_from(tables.EpicRow)
+        .select_from(EpicRow)
         .where(
-            tables.EpicRow.source_id == source_id,
-            tables.EpicRow.evaluate_at <= now,
-            tables.EpicRow.id > after,
+            EpicRow.source_id == source_id,
+            EpicRow.evaluate_at <= now,
+            EpicRow.id > after,
         )
-        .order_by(tables.EpicRow.id)
+        .order_by(EpicRow.id)
         .limit(limit)
         .with_for_update()
     )
-    return cast("list[tables.EpicRow]", (await session.execute(due)).all())
+    return cast("list[EpicRow]", (await session.execute(due)).all())
 
 
-async def load_records(session: AsyncSession, rows: Sequence[tables.EpicRow]) -> list[EpicRecords]:
+async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[EpicRecords]:
     """The records of each of `rows`, in their order: at most three statements for all."""
     ids = literal([row.id for row in rows], ARRAY(BigInteger))
-    links: dict[int, list[tables.LinkRow]] = {}
+    links: dict[int, list[LinkRow]] = {}
     for link in await session.scalars(
-        select(tables.LinkRow).where(tables.LinkRow.epic_id == any_(ids)).order_by(tables.LinkRow.id)
+        select(LinkRow).where(LinkRow.epic_id == any_(ids)).order_by(LinkRow.id)
     ):
         links.setdefault(link.epic_id, []).append(link)
-    findings: dict[int, list[tables.FindingRow]] = {}
+    findings: dict[int, list[FindingRow]] = {}
     if all(row.evaluated_at is None for row in rows):  # only an evaluation makes findings and notices
         return [EpicRecords(row, links.get(row.id, ()), (), None) for row in rows]
-    for finding in await session.scalars(
-        select(tables.FindingRow).where(tables.FindingRow.epic_id == any_(ids))
-    ):
+    for finding in await session.scalars(select(FindingRow).where(FindingRow.epic_id == any_(ids))):
         findings.setdefault(finding.epic_id, []).append(finding)
-    notices: dict[int, tuple[tables.NoticeRow, str | None, datetime | None]] = {}
-    for notice, answer, at in await session.execute(
-        _WITH_ANSWERS.where(tables.NoticeRow.epic_id == any_(ids))
-    ):
+    notices: dict[int, tuple[NoticeRow, str | None, datetime | None]] = {}
+    for notice, answer, at in await session.execute(_WITH_ANSWERS.where(NoticeRow.epic_id == any_(ids))):
         notices[notice.epic_id] = notice, answer, at
     return [
         _records(
@@ -122,21 +118,18 @@ async def load_records(session: AsyncSession, rows: Sequence[tables.EpicRow]) ->
 
 
 # Our comment shows the answer to a command, so the answer is read with the notice alone.
-_WITH_ANSWERS = select(
-    tables.NoticeRow, tables.CommandCommentRow.answer, tables.CommandCommentRow.at
-).outerjoin_from(
-    tables.NoticeRow,
-    tables.CommandCommentRow,
-    (tables.CommandCommentRow.epic_id == tables.NoticeRow.epic_id)
-    & tables.CommandCommentRow.answer.is_not(None),
+_WITH_ANSWERS = select(NoticeRow, CommandCommentRow.answer, CommandCommentRow.at).outerjoin_from(
+    NoticeRow,
+    CommandCommentRow,
+    (CommandCommentRow.epic_id == NoticeRow.epic_id) & CommandCommentRow.answer.is_not(None),
 )
 
 
 def _records(
-    row: tables.EpicRow,
-    links: Sequence[tables.LinkRow],
-    findings: Sequence[tables.FindingRow],
-    notice: tables.NoticeRow | None,
+    row: EpicRow,
+    links: Sequence[LinkRow],
+    findings: Sequence[FindingRow],
+    notice: NoticeRow | None,
     answer: str | None,
     at: datetime | None,
 ) -> EpicRecords:
@@ -171,7 +164,7 @@ def evaluate_epic(
         service_desk=project_info.service_desk,
         fresh=project_info.fresh,
         removal_reason=cast("MissingReason | None", records.row.removal_reason),
-        page=context.page(epic.key),
+        page_url=context.page_url(epic.key),
         accepts_commands=context.accepts_commands,
         suggest=partial(context.suggest, epic, now),
     )
@@ -190,7 +183,7 @@ def evaluate_epic(
     return Evaluation(records.row, records.links, records.findings, records.notice, resolution, decision)
 
 
-def _finding(row: tables.FindingRow) -> Finding:
+def _finding(row: FindingRow) -> Finding:
     return Finding(
         row.check,
         cast("FindingState", row.state),
@@ -202,7 +195,7 @@ def _finding(row: tables.FindingRow) -> Finding:
     )
 
 
-def _current_notice(row: tables.NoticeRow, claim: str | None) -> CurrentNotice:
+def _current_notice(row: NoticeRow, claim: str | None) -> CurrentNotice:
     return CurrentNotice(
         state=cast("NoticeState", row.state),
         since=row.updated_at,
@@ -215,7 +208,7 @@ def _current_notice(row: tables.NoticeRow, claim: str | None) -> CurrentNotice:
     )
 
 
-def may_be_on_ticket(row: tables.NoticeRow, claim: str | None = None) -> bool:
+def may_be_on_ticket(row: NoticeRow, claim: str | None = None) -> bool:
     """Whether a comment of ours is on the ticket, or an unconfirmed write may have put one there."""
     return (
         row.remote_id is not None

@@ -65,7 +65,7 @@ class EvaluationInput:
     service_desk: bool = False
     fresh: bool = True
     removal_reason: MissingReason | None = None
-    page: str | None = None
+    page_url: str | None = None
     accepts_commands: bool = False
     suggest: Callable[[], Sequence[Suggestion]] = tuple
 

@@ -13,10 +13,10 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Marker
-from mappings import tables
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.model import Decision, DesiredNotice
 from mappings.links.resolve import Resolution, ResolvedLink
+from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow
 
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 
@@ -25,10 +25,10 @@ DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 class Evaluation:
     """The decision on one epic at one moment, with the rows it was made from."""
 
-    row: tables.EpicRow
-    links: Sequence[tables.LinkRow]
-    findings: Sequence[tables.FindingRow]
-    notice: tables.NoticeRow | None
+    row: EpicRow
+    links: Sequence[LinkRow]
+    findings: Sequence[FindingRow]
+    notice: NoticeRow | None
     resolution: Resolution
     decision: Decision
 
@@ -267,7 +267,7 @@ def _text(evaluation: Evaluation, desired: DesiredNotice, context: EvaluationCon
 # --- the text shown before it is written ------------------------------------------------------
 
 
-def is_unwritten(notice: tables.NoticeRow) -> bool:
+def is_unwritten(notice: NoticeRow) -> bool:
     """Whether its text is not written yet: no comment of ours is on the ticket, or an edit is queued."""
     nothing_sent = notice.claimed_by is None and notice.write_unconfirmed_at is None
     return nothing_sent and (notice.remote_id is None or notice.target is not None)

@@ -32,7 +32,7 @@ class KeyResult:
     cycle_ends: date | None = None
 
     @property
-    def closed_by_hand(self) -> bool:
+    def closed_by_person(self) -> bool:
         """Whether a person closed it or its objective; the calendar does not matter."""
         return self.state in CLOSED or self.objective_state in CLOSED
 
@@ -56,12 +56,12 @@ def _cycle_is_over(goal: KeyResult, now: datetime) -> bool:
 
 def is_live(goal: KeyResult, now: datetime) -> bool:
     """Whether a link to it aligns an epic. A draft is live, and so is a goal without a cycle."""
-    return not goal.closed_by_hand and not _cycle_is_over(goal, now)
+    return not goal.closed_by_person and not _cycle_is_over(goal, now)
 
 
-def died_of_cycle(goal: KeyResult, now: datetime) -> bool:
+def ended_with_cycle(goal: KeyResult, now: datetime) -> bool:
     """Whether only the end of its cycle makes it not live; its links then have the longer grace."""
-    return not goal.closed_by_hand and _cycle_is_over(goal, now)
+    return not goal.closed_by_person and _cycle_is_over(goal, now)
 
 
 def why_not_live(goal: KeyResult, now: datetime) -> str | None:

@@ -49,7 +49,7 @@ class Resolution:
 
 
 @dataclass(frozen=True)
-class Goals:
+class GoalsAndRules:
     """All key results and rules at one moment, built once and used for many epics."""
 
     key_results: dict[int, KeyResult]
@@ -69,7 +69,7 @@ def resolve(
     epic: Epic,
     ticket_references: Iterable[str],
     manual_links: Sequence[ManualLink],
-    goals: Goals,
+    goals: GoalsAndRules,
     now: datetime,
 ) -> Resolution:
     """The links of `epic`: those by hand and by ticket text; one by a rule only where none of these is live.

@@ -113,7 +113,9 @@ async def _why_too_many(session: AsyncSession, source_id: int, new: Mapping[str,
 def _detail(run: RunRow, why: str, now: datetime) -> str:
     runs_text = f"Run {run.id} asked for"
     if run.mode == "evaluate":
-        runs_text = f"Run {run.id} and the judge runs of the hour before {now:%Y-%m-%d %H:%M} UTC asked for"
+        runs_text = (
+            f"Run {run.id} and the evaluate runs of the hour before {now:%Y-%m-%d %H:%M} UTC asked for"
+        )
     return f"{runs_text} {why}. A person has to approve them."
 
 

@@ -137,7 +137,7 @@ def warning_text(
     example: str | None,
     public: bool,
     read_at: datetime,
-    page: str | None,
+    page_url: str | None,
     accepts_commands: bool = False,
 ) -> NoticeText:
     """The full text: what is missing, why it matters, what fits, how to fix it, and how old the data is.
@@ -151,8 +151,8 @@ def warning_text(
         "cuts cost, serves customers better or manages risk."
     )
     footer: list[Inline] = [Text(f"Check {check} on data of {read_at:%Y-%m-%d %H:%M} UTC.")]
-    if page is not None:
-        footer += [Text(" "), Link("Why?", page)]
+    if page_url is not None:
+        footer += [Text(" "), Link("Why?", page_url)]
     blocks: list[Block] = [
         *_what_is_missing(check, links, unknown, reasons, public),
         Paragraph((Text(why),)),

@@ -80,7 +80,7 @@ async def request_withdrawal_of_all(session: AsyncSession, source_id: int, now: 
     return withdrawal
 
 
-async def any_comment_stands(session: AsyncSession, source_id: int) -> bool:
+async def any_comment_on_tickets(session: AsyncSession, source_id: int) -> bool:
     """Whether a comment of ours that is not withdrawn is on a ticket of the source, or may be."""
     of_source = (
         select(NoticeRow.id)

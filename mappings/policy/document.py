@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from connectors.base import Epic, StatusCategory
 from mappings.policy.durations import Duration, parse_duration, start_of_day
 from mappings.policy.quiet_hours import QuietHours
-from mappings.rules.patterns import LENGTH, Patterns, fold
+from mappings.rules.patterns import MAX_LENGTH, Patterns, fold
 
 CheckName = Literal["no-key-result", "closed-goal"]
 Severity = Literal["info", "warning", "error"]
@@ -73,7 +73,7 @@ def _checks(value: object) -> object:
 
 
 # PostgreSQL's text cannot contain NUL.
-ShortText = Annotated[str, Field(min_length=1, max_length=LENGTH, pattern=r"^[^\x00]+$")]
+ShortText = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH, pattern=r"^[^\x00]+$")]
 ShortTexts = Annotated[list[ShortText], Field(max_length=1_000)]
 Grace = Annotated[
     str,
@@ -226,7 +226,7 @@ class EffectivePolicy:
     scope: int | None = field(default=None, compare=False)
 
 
-def effective(policy: Policy, source: str, project: str) -> EffectivePolicy:
+def effective_policy(policy: Policy, source: str, project: str) -> EffectivePolicy:
     """The policy of `project` of `source`. Costly: callers compute it once a project, not once an epic."""
     position, scope = next(
         ((index, scope) for index, scope in enumerate(policy.scopes) if scope.fits(source, project)),
@@ -260,7 +260,7 @@ def grace_for(policy: EffectivePolicy, check: str) -> Duration:
     return policy.checks[check].grace
 
 
-def is_since(policy: EffectivePolicy, created_at: datetime, connected_at: datetime) -> bool:
+def is_recent_enough(policy: EffectivePolicy, created_at: datetime, connected_at: datetime) -> bool:
     """Whether an epic is young enough for a notice: created in the tracker at or after `since`; for
     `connected` at or after `connected_at`, the creation of its source in Northing."""
     floor = connected_at if policy.since == "connected" else policy.since_moment

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from connectors.base import Epic
-from mappings.rules.patterns import LENGTH, Patterns, RegexError, Search, regex_message, shown
+from mappings.rules.patterns import MAX_LENGTH, Patterns, RegexError, Search, regex_message, shown
 
-DEPTH = 8
-TESTS = 100
-VALUES = 1_000
+MAX_DEPTH = 8
+MAX_TESTS = 100
+MAX_VALUES = 1_000
 
 
-class BadCondition(ValueError):
+class InvalidCondition(ValueError):
     """`path` is the part with the error (`when.all[2].title`), `message` says what to change."""
 
     def __init__(self, path: str, message: str) -> None:
@@ -231,13 +231,15 @@ class _Parser:
 
     def node(self, value: object, path: str, depth: int) -> Condition:
         if not isinstance(value, dict):
-            raise BadCondition(path, f"must be {_FORM}.")
+            raise InvalidCondition(path, f"must be {_FORM}.")
         if len(value) != 1:
             count = "is empty" if not value else f"has {len(value)} keys"
-            raise BadCondition(path, f'{count}; give {_FORM}; join several tests with "all" or "any".')
+            raise InvalidCondition(path, f'{count}; give {_FORM}; join several tests with "all" or "any".')
         (key, inner), *_ = value.items()
         if key not in _KNOWN:
-            raise BadCondition(path, f"there is no test {str(key)[:40]!r}; use one of {', '.join(_KNOWN)}.")
+            raise InvalidCondition(
+                path, f"there is no test {str(key)[:40]!r}; use one of {', '.join(_KNOWN)}."
+            )
         if key in ("all", "any", "not"):
             return self.joined(key, inner, f"{path}.{key}", depth + 1)
         self.count(path)
@@ -245,18 +247,20 @@ class _Parser:
 
     def count(self, path: str) -> None:
         self.tests += 1
-        if self.tests > TESTS:
-            raise BadCondition(
-                path, f"more than {TESTS} tests; list values in one test, or make several rules."
+        if self.tests > MAX_TESTS:
+            raise InvalidCondition(
+                path, f"more than {MAX_TESTS} tests; list values in one test, or make several rules."
             )
 
     def joined(self, key: str, inner: object, path: str, depth: int) -> Condition:
-        if depth > DEPTH:
-            raise BadCondition(path, f"nested more than {DEPTH} deep; flatten it, or make several rules.")
+        if depth > MAX_DEPTH:
+            raise InvalidCondition(
+                path, f"nested more than {MAX_DEPTH} deep; flatten it, or make several rules."
+            )
         if key == "not":
             return Not(self.node(inner, path, depth))
         if not isinstance(inner, list):
-            raise BadCondition(path, "must be a list of conditions.")
+            raise InvalidCondition(path, "must be a list of conditions.")
         if not inner:
             self.count(path)
         children = [self.node(item, f"{path}[{index}]", depth) for index, item in enumerate(inner)]
@@ -272,13 +276,13 @@ class _Parser:
 
 def _word(value: object, path: str) -> str:
     if not isinstance(value, str):
-        raise BadCondition(path, "must be text, or a list of texts.")
+        raise InvalidCondition(path, "must be text, or a list of texts.")
     if not value.strip():
-        raise BadCondition(path, "is empty; give a value, or leave the test out.")
-    if len(value) > LENGTH:
-        raise BadCondition(path, f"has {len(value)} characters; at most {LENGTH} are possible.")
+        raise InvalidCondition(path, "is empty; give a value, or leave the test out.")
+    if len(value) > MAX_LENGTH:
+        raise InvalidCondition(path, f"has {len(value)} characters; at most {MAX_LENGTH} are possible.")
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise BadCondition(path, "contains a character that no ticket can contain; remove it.")
+        raise InvalidCondition(path, "contains a character that no ticket can contain; remove it.")
     return value
 
 
@@ -286,20 +290,22 @@ def _values(inner: object, path: str) -> list[str]:
     if not isinstance(inner, list):
         return [_word(inner, path)]
     if not inner:
-        raise BadCondition(path, "is an empty list; give at least one value, or leave the test out.")
-    if len(inner) > VALUES:
-        raise BadCondition(path, f"has {len(inner)} values; at most {VALUES} are possible, use a glob (*).")
+        raise InvalidCondition(path, "is an empty list; give at least one value, or leave the test out.")
+    if len(inner) > MAX_VALUES:
+        raise InvalidCondition(
+            path, f"has {len(inner)} values; at most {MAX_VALUES} are possible, use a glob (*)."
+        )
     return [_word(item, f"{path}[{index}]") for index, item in enumerate(inner)]
 
 
 def _title(inner: object, path: str) -> Condition:
     if not isinstance(inner, str):
-        raise BadCondition(path, "must be one regular expression, as text.")
+        raise InvalidCondition(path, "must be one regular expression, as text.")
     text = _word(inner, path)
     try:
         return TitleTest(text)
     except RegexError as error:
-        raise BadCondition(
+        raise InvalidCondition(
             path,
             f"RE2 does not accept this regular expression ({regex_message(error)}); it has no look-around.",
         ) from None
@@ -307,8 +313,8 @@ def _title(inner: object, path: str) -> Condition:
 
 def _field(inner: object, path: str) -> Condition:
     if not isinstance(inner, dict) or set(inner) != {"name", "is"}:
-        raise BadCondition(path, 'must be {"name": "...", "is": ["..."]}, with nothing else in it.')
+        raise InvalidCondition(path, 'must be {"name": "...", "is": ["..."]}, with nothing else in it.')
     name = inner["name"]
     if not isinstance(name, str):
-        raise BadCondition(f"{path}.name", "must be the field's name, as text.")
+        raise InvalidCondition(f"{path}.name", "must be the field's name, as text.")
     return FieldTest(_word(name, f"{path}.name"), _values(inner["is"], f"{path}.is"))

@@ -14,7 +14,7 @@ from typing import Any
 import re2
 
 # In characters, of an expression or of a value in a rule or policy.
-LENGTH = 500
+MAX_LENGTH = 500
 # In bytes. The first is ample for 500 characters, and limits hundreds of expressions; one set holds many.
 _REGEX_MEMORY = 1 << 20
 _SET_MEMORY = 64 << 20

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import and_, exists, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.leases import AT_ONCE, RUN_LEASE, ClaimLost
+from mappings.leases import ALWAYS_DUE, RUN_LEASE, ClaimLost
 from mappings.tables import READING_MODES, UNFINISHED_STATES, RunRow, SourceRow
 
 
@@ -23,7 +23,7 @@ async def open_run(
     now: datetime,
     *,
     afresh: bool = False,
-    due_at: datetime = AT_ONCE,
+    due_at: datetime = ALWAYS_DUE,
 ) -> RunRow:
     """Open a queued run, or return the queued or unfinished run that already covers it.
 

@@ -22,12 +22,12 @@ from mappings.tables import (
 )
 
 # An `evaluate` run renews its lease at every slice; one that has not for so long counts as dead.
-SIGN_OF_LIFE = timedelta(seconds=30)
+RENEWED_WITHIN = timedelta(seconds=30)
 # A failed run would probably fail again, so the sweep does not retry it every time.
-AFTER_A_BREAKDOWN = timedelta(minutes=15)
+RETRY_AFTER_FAILURE = timedelta(minutes=15)
 
 
-async def open_runs(session: AsyncSession, now: datetime) -> None:
+async def open_evaluate_runs(session: AsyncSession, now: datetime) -> None:
     """Open an `evaluate` run for each source with an epic due by `now`, unless a run already covers it.
 
     However many callers there are at once, one run is made: a caller that finds a source's row locked skips
@@ -83,7 +83,7 @@ async def _is_covered(session: AsyncSession, source_id: int, now: datetime) -> b
     A run with `rule_condition` does not count: it first checks every epic, which takes too long.
     """
     evaluate_runs = RunRow.source_id == source_id, RunRow.mode == "evaluate"
-    alive = or_(RunRow.state == "queued", RunRow.claimed_until > now + RUN_LEASE - SIGN_OF_LIFE)
+    alive = or_(RunRow.state == "queued", RunRow.claimed_until > now + RUN_LEASE - RENEWED_WITHIN)
     under_way = select(RunRow.id).where(
         *evaluate_runs,
         RunRow.rule_condition.is_(None),
@@ -103,5 +103,5 @@ async def _is_covered(session: AsyncSession, source_id: int, now: datetime) -> b
         last is not None
         and last.state == "failed"
         and last.finished_at is not None
-        and last.finished_at > now - AFTER_A_BREAKDOWN
+        and last.finished_at > now - RETRY_AFTER_FAILURE
     )

@@ -11,8 +11,8 @@ HealthState = Literal["ok", "unknown", "degraded", "failing"]
 ORDER: tuple[HealthState, ...] = ("ok", "unknown", "degraded", "failing")
 
 RECENTLY = timedelta(hours=1)
-LATE = timedelta(minutes=2)
-CLOCKS_APART = 300.0  # seconds
+LATE_AFTER = timedelta(minutes=2)
+MAX_CLOCK_DIFFERENCE = 300.0  # seconds
 MOST_NAMED = 3
 
 
@@ -99,7 +99,7 @@ def _joined(texts: Iterable[str]) -> str:
 
 
 def _no_worker(facts: HealthFacts, now: datetime) -> HealthConcern | None:
-    if facts.has_worker or facts.due_since is None or now - facts.due_since < LATE:
+    if facts.has_worker or facts.due_since is None or now - facts.due_since < LATE_AFTER:
         return None
     return HealthConcern(
         "failing",
@@ -189,7 +189,7 @@ def _failed(name: str, facts: HealthFacts) -> HealthConcern | None:
 
 def _clock(facts: HealthFacts) -> HealthConcern | None:
     ahead = facts.clock_ahead
-    if ahead is None or abs(ahead) <= CLOCKS_APART:
+    if ahead is None or abs(ahead) <= MAX_CLOCK_DIFFERENCE:
         return None
     which = "ahead of" if ahead > 0 else "behind"
     return HealthConcern(

@@ -91,7 +91,7 @@ _WORKERS = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > no
 
 # Counts every epic and notice, by index-only scans.
 _TOTALS = """
-    SELECT source_id, 'epics' AS what, coalesce(alignment, 'unjudged') AS a, '' AS b, count(*) AS n,
+    SELECT source_id, 'epics' AS what, coalesce(alignment, 'unevaluated') AS a, '' AS b, count(*) AS n,
         NULL::timestamptz AS at
     FROM epics WHERE removed_at IS NULL GROUP BY 1, 3
     UNION ALL

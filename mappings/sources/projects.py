@@ -10,12 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Project
-from mappings.tables import (
-    EpicRow,
-    NoticeRow,
-    RunCursorRow,
-    SourceProjectRow,
-)
+from mappings.tables import EpicRow, NoticeRow, RunCursorRow, SourceProjectRow
 
 
 async def record_projects(

@@ -7,16 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import Row, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.tables import (
-    UNFINISHED_STATES,
-    EpicRow,
-    HeldRemovalRow,
-    RunRow,
-    SourceRow,
-)
+from mappings.tables import UNFINISHED_STATES, EpicRow, HeldRemovalRow, RunRow, SourceRow
 
 
-async def listed_epics(session: AsyncSession, source_id: int) -> Sequence[Row[str, str, str]]:
+async def epics_not_removed(session: AsyncSession, source_id: int) -> Sequence[Row[str, str, str]]:
     """The project, remote id and key of every epic of this source that is not removed, in order of id."""
     rows = await session.execute(
         select(EpicRow.project, EpicRow.remote_id, EpicRow.key)

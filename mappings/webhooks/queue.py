@@ -14,7 +14,7 @@ from sqlalchemy import Select, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
-from mappings.leases import AT_ONCE, DELIVERY_LEASE
+from mappings.leases import ALWAYS_DUE, DELIVERY_LEASE
 from mappings.tables import DeliveryRow, EpicRow, NoticeRow, SourceRow
 
 BATCH_SIZE, BATCH_BYTES = 100, 32 * 1024 * 1024
@@ -146,7 +146,7 @@ async def resume_deliveries(session: AsyncSession, source_id: int) -> None:
     waiting = update(DeliveryRow).where(
         DeliveryRow.source_id == source_id, DeliveryRow.due_at.is_not(None), DeliveryRow.claimed_by.is_(None)
     )
-    await session.execute(waiting.values(due_at=AT_ONCE, error=None))
+    await session.execute(waiting.values(due_at=ALWAYS_DUE, error=None))
 
 
 def _update_claimed(owner: str, ids: Collection[int]) -> Any:
@@ -165,7 +165,7 @@ def why_no_replay(delivery: DeliveryRow, now: datetime) -> str | None:
 def receive_again(delivery: DeliveryRow) -> None:
     """Replay a delivery: it is due as if it had just arrived."""
     delivery.state, delivery.reason, delivery.error = "received", None, None
-    delivery.attempts, delivery.due_at = 0, AT_ONCE
+    delivery.attempts, delivery.due_at = 0, ALWAYS_DUE
     delivery.claimed_by = delivery.claimed_until = None
 
 

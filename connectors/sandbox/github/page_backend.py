@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from connectors.sandbox.github.host import OUTSIDER, GitHubHost
 from connectors.sandbox.github.records import Issue
-from connectors.sandbox.page_backend import Note, PageBackend, Ticket
+from connectors.sandbox.page_backend import CommentView, PageBackend, Ticket
 
 HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
@@ -45,7 +45,7 @@ class GitHubPageBackend(PageBackend):
         people = (self.person,) if issue.repository.private else (self.person, OUTSIDER)
         viewer = self.host.account(person if person and person in people else self.person)
         notes = tuple(
-            Note(
+            CommentView(
                 str(one.id),
                 one.author.login,
                 one.created,

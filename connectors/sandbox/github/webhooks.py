@@ -16,7 +16,7 @@ from connectors.sandbox.webhook_sender import Delivery, WebhookSender
 
 HOOK_ID = 109_948_940
 # Members of a repository that webhooks omit; `permissions` are those of a token.
-UNSAID = frozenset({"permissions", "has_discussions"})
+OMITTED_MEMBERS = frozenset({"permissions", "has_discussions"})
 
 
 def new_sender() -> WebhookSender:
@@ -66,7 +66,7 @@ def _issue(views: Views, issue: Issue) -> Json:
 
 def _repository(views: Views, issue: Issue) -> Json:
     shown = views.repository(issue.repository)
-    return {name: value for name, value in shown.items() if name not in UNSAID}
+    return {name: value for name, value in shown.items() if name not in OMITTED_MEMBERS}
 
 
 def _becomes(views: Views, issue: Issue, new: Issue) -> Json:

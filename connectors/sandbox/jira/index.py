@@ -16,11 +16,11 @@ class SearchIndex:
         self.version = 0
         self._old: dict[str, Issue | None] | None = None
 
-    def hold_index(self) -> None:
+    def freeze_index(self) -> None:
         """From now on search lags: it shows the issues as they are at this moment."""
         self._old = {}
 
-    def release_index(self) -> None:
+    def unfreeze_index(self) -> None:
         self._old = None
         self.version += 1
 

@@ -8,7 +8,7 @@ from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.records import Issue
 from connectors.sandbox.jira.rights import may
 from connectors.sandbox.jira.site import OUTSIDER, JiraSite
-from connectors.sandbox.page_backend import Note, PageBackend, Ticket
+from connectors.sandbox.page_backend import CommentView, PageBackend, Ticket
 
 CATEGORIES = {"new": "todo", "indeterminate": "doing", "done": "done"}
 
@@ -45,7 +45,7 @@ class JiraPageBackend(PageBackend):
         people = (self.person, OUTSIDER)
         viewer = self.site.account(person if person and person in people else self.person)
         notes = tuple(
-            Note(
+            CommentView(
                 one.id,
                 one.author.name,
                 one.created,

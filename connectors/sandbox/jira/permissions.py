@@ -16,7 +16,7 @@ from connectors.sandbox.jira.rights import GLOBAL_PERMISSIONS, PROJECT_PERMISSIO
 
 KNOWN = PROJECT_PERMISSIONS | GLOBAL_PERMISSIONS
 MOST_CHECKED = 1000
-ASKED = frozenset({"permissions", "projects", "issues"})
+ENTRY_MEMBERS = frozenset({"permissions", "projects", "issues"})
 
 
 def handlers() -> list[tuple[str, str, Handler]]:
@@ -105,7 +105,11 @@ def _require_known(known: Iterable[str], names: list[Any]) -> None:
 
 def _granted(call: Call, account: Account | None, entry: Any) -> list[Json]:
     """For each permission of one entry, its projects and issues where the account holds it."""
-    if not isinstance(entry, dict) or not set(entry) <= ASKED or not all(map(_is_list, entry.values())):
+    if (
+        not isinstance(entry, dict)
+        or not set(entry) <= ENTRY_MEMBERS
+        or not all(map(_is_list, entry.values()))
+    ):
         raise JiraError(400, BAD_PAYLOAD)
     names = [name for name in entry.get("permissions", []) if name != ""]
     if not names:

@@ -20,8 +20,10 @@ PROJECT_PERMISSIONS = {
 }
 GLOBAL_PERMISSIONS = {"ADMINISTER": "Administer Jira"}
 # Only the bot can have these, in projects where the site grants them.
-NOBODYS = frozenset({"EDIT_ALL_COMMENTS", "DELETE_ALL_COMMENTS", "ADMINISTER_PROJECTS"})
-OUTSIDERS = frozenset({"BROWSE_PROJECTS", "ADD_COMMENTS", "EDIT_OWN_COMMENTS", "DELETE_OWN_COMMENTS"})
+GRANTED_ONLY = frozenset({"EDIT_ALL_COMMENTS", "DELETE_ALL_COMMENTS", "ADMINISTER_PROJECTS"})
+OUTSIDER_PERMISSIONS = frozenset(
+    {"BROWSE_PROJECTS", "ADD_COMMENTS", "EDIT_OWN_COMMENTS", "DELETE_OWN_COMMENTS"}
+)
 
 
 def may(site: JiraSite, account: Account | None, permission: str, project: Project) -> bool:
@@ -30,11 +32,11 @@ def may(site: JiraSite, account: Account | None, permission: str, project: Proje
         return False
     if project.archived and permission != "BROWSE_PROJECTS":
         return False
-    if permission in NOBODYS:
+    if permission in GRANTED_ONLY:
         return account == site.bot and (permission, project.key) in site.granted
     if account == site.bot:
         return (permission, project.key) not in site.denied
-    return not account.outsider or permission in OUTSIDERS
+    return not account.outsider or permission in OUTSIDER_PERMISSIONS
 
 
 def administers(site: JiraSite, account: Account | None) -> bool:

@@ -18,10 +18,12 @@ from connectors.sandbox.jira.views import CUSTOM_FIELDS, FIELDS, SITE, dump, iss
 from connectors.sandbox.jira.views import comment as comment_view
 from connectors.sandbox.webhook_sender import Delivery, WebhookSender
 
-LATER = frozenset({"comment", "statusCategory"})  # fields of the REST API that webhooks omit
-WHOLE = tuple(name for name in (*FIELDS, *CUSTOM_FIELDS) if name not in LATER)
-CUT_DOWN = ("summary", "issuetype", "project", "assignee", "priority", "status")
-UNSAID = frozenset({"style", "isPrivate", "scope"})  # members of projects and types that webhooks omit
+REST_ONLY_FIELDS = frozenset({"comment", "statusCategory"})  # fields of the REST API that webhooks omit
+ISSUE_EVENT_FIELDS = tuple(name for name in (*FIELDS, *CUSTOM_FIELDS) if name not in REST_ONLY_FIELDS)
+COMMENT_EVENT_FIELDS = ("summary", "issuetype", "project", "assignee", "priority", "status")
+OMITTED_MEMBERS = frozenset(
+    {"style", "isPrivate", "scope"}
+)  # members of projects and types that webhooks omit
 
 
 def new_sender() -> WebhookSender:
@@ -57,12 +59,12 @@ def payload(site: JiraSite, change: Change) -> Json:
     message: Json = {"timestamp": int(site.now().timestamp() * 1000), "webhookEvent": change.event}
     if change.comment is not None:
         message["comment"] = _comment(site, change.issue, change.comment)
-        message["issue"] = _issue(site, change.issue, CUT_DOWN)
+        message["issue"] = _issue(site, change.issue, COMMENT_EVENT_FIELDS)
         return message
     message |= {
         "issue_event_type_name": change.kind,
         "user": _as_v2(site, user(site, change.by)),
-        "issue": _issue(site, change.issue, WHOLE),
+        "issue": _issue(site, change.issue, ISSUE_EVENT_FIELDS),
     }
     if change.items:
         items = [{**item, "field": _custom_name(item["field"])} for item in change.items]
@@ -100,7 +102,7 @@ def _as_v2(site: JiraSite, node: Any) -> Any:
     return {
         name: _v2(site, value) if name == "self" else _as_v2(site, value)
         for name, value in node.items()
-        if name not in UNSAID
+        if name not in OMITTED_MEMBERS
     }
 
 
