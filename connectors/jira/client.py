@@ -178,9 +178,8 @@ class JiraConnector:
             except NoSuchCall:
                 self._in_bulk = False
         found = [await self._one_fetched(i, {"fields": ",".join(fields)}) for i in ids]
-        await self._check_login_if_empty(
-            all(found)
-        )  # without a valid login, Jira answers 404 for every issue
+        # Without a valid login, Jira answers 404 for every issue.
+        await self._check_login_if_empty(all(found))
         return [ticket for ticket in found if ticket is not None]
 
     async def _one_fetched(self, issue_id: str, params: dict[str, str]) -> payloads.Ticket | None:

@@ -55,9 +55,8 @@ async def claim_notice(
     due = (
         select(NoticeRow.id)
         .where(NoticeRow.epic_id.in_(of_source), NoticeRow.due_at <= now, NoticeRow.target.is_not(None))
-        .where(
-            NoticeRow.run_id.is_not(None)
-        )  # null: its run was deleted with another source; the next evaluation gives it a run
+        # Null: its run was deleted with another source; the next evaluation gives it a run.
+        .where(NoticeRow.run_id.is_not(None))
         .where(or_(NoticeRow.claimed_until.is_(None), NoticeRow.claimed_until <= now))
         .order_by(_URGENCY, NoticeRow.due_at, NoticeRow.updated_at, NoticeRow.id)
         .limit(1)

@@ -20,9 +20,8 @@ class LinkRow(Base):
     __tablename__ = "links"
     __table_args__ = (
         UniqueConstraint("epic_id", "key_result_id", "origin"),
-        Index(
-            "uq_links_primary", "epic_id", unique=True, postgresql_where=text("is_primary")
-        ),  # at most one primary link for each epic
+        # At most one primary link for each epic.
+        Index("uq_links_primary", "epic_id", unique=True, postgresql_where=text("is_primary")),
         one_of("origin", ("manual", "rule", "ticket", "command", "inherited")),
     )
 

@@ -80,13 +80,8 @@ SMALLER = (
     ("acme/platform", "Spot machines: drain before they go", "", "task", "Build images on spot machines"),
     ("acme/platform", "Alert rules have no owner", "observability", "issue", ""),
     ("acme/platform", "Flaky test in the deployer", "bug", "issue", ""),
-    (
-        "acme/platform",
-        "Epic rename of all topics",
-        "epic",
-        "pull",
-        "",
-    ),  # a pull request with the label is not an epic
+    # A pull request with the label is not an epic.
+    ("acme/platform", "Epic rename of all topics", "epic", "pull", ""),
     ("acme/platform", "Sample debug logs", "", "pull", ""),
     ("acme/docs", "Broken link on the returns page", "bug", "issue", ""),
     ("acme/docs", "Picture of the new box", "", "issue", ""),

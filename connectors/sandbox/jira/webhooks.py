@@ -21,9 +21,7 @@ from connectors.sandbox.webhook_sender import Delivery, WebhookSender
 REST_ONLY_FIELDS = frozenset({"comment", "statusCategory"})  # fields of the REST API that webhooks omit
 ISSUE_EVENT_FIELDS = tuple(name for name in (*FIELDS, *CUSTOM_FIELDS) if name not in REST_ONLY_FIELDS)
 COMMENT_EVENT_FIELDS = ("summary", "issuetype", "project", "assignee", "priority", "status")
-OMITTED_MEMBERS = frozenset(
-    {"style", "isPrivate", "scope"}
-)  # members of projects and types that webhooks omit
+OMITTED_MEMBERS = frozenset({"style", "isPrivate", "scope"})  # of projects and types
 
 
 def new_sender() -> WebhookSender:
