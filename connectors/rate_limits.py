@@ -42,7 +42,7 @@ _MEMBER = re.compile(r"([a-z]+)=([0-9]+)")
 
 def response_meta(headers: Mapping[str, str], received_at: datetime) -> ResponseMeta:
     """What a response received at `received_at` (UTC) says. `headers` are looked up in lower case."""
-    # A cache's response has `Age`, and its `Date` is the time at which the tracker made it.
+    # A cache's response has an Age header, and its Date is the time at which the tracker made it.
     ahead = None if "age" in headers else clock_ahead(headers, received_at)
     return ResponseMeta(_structured(headers, received_at) or _plain(headers), ahead)
 

@@ -15,7 +15,7 @@ PATIENCE = 30.0
 
 @dataclass
 class Holder:
-    """`hold` takes locks until the block ends or `let_go`; `waiters` counts who waits for a lock."""
+    """`hold` takes locks until the block ends or `let_go`; `waiting` counts who waits for a lock."""
 
     connection: psycopg.AsyncConnection[Any]
     observer: psycopg.AsyncConnection[Any]

@@ -172,3 +172,39 @@ def test_what_a_module_imports_is_read_from_its_source(tmp_path: Path) -> None:
         Module("app.inner.one", 1, frozenset(), frozenset()),
         Module("app.two", 5, frozenset({"re", "app.inner", "app.inner.one"}), frozenset({"app.inner.one"})),
     ]
+
+
+# --- names in texts ---------------------------------------------------------------------------
+
+TICKED = re.compile(r"`([A-Za-z_][\w.]*)(?:\(\))?`")
+
+
+def _tokens_of(package: str) -> Iterator[tuple[Path, tokenize.TokenInfo]]:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+            yield path, token
+
+
+def _is_text(token: tokenize.TokenInfo) -> bool:
+    is_docstring = token.type == tokenize.STRING and token.string.startswith('"""')
+    return is_docstring or token.type == tokenize.COMMENT
+
+
+def test_a_name_that_a_docstring_or_comment_quotes_is_in_the_code() -> None:
+    """It may be an identifier, or a part of a string: a setting, a column, a member of a payload."""
+    known, quoted = set(), []
+    for package in (*CODE, "tests"):
+        for path, token in _tokens_of(package):
+            if path.name == HERE:
+                continue
+            if _is_text(token):
+                quoted += [(path, token.start[0], name) for name in TICKED.findall(token.string)]
+            else:
+                known |= {path.stem, *re.findall(r"[A-Za-z_]\w*", token.string)}
+    assert len(quoted) > 500
+    missing = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path, line, name in quoted
+        if path.relative_to(ROOT).parts[0] != "tests" and not known.issuperset(name.strip(".").split("."))
+    ]
+    assert missing == []

@@ -190,7 +190,7 @@ async def test_a_site_without_any_of_these_calls() -> None:
 
 
 def pages(*, items: int, size: int, member: str, **says: Any) -> Callable[[PreparedRequest], Answer]:
-    """A list of so many items; `heeds`: whether it looks at `startAt`; what else it says goes with it."""
+    """A list of so many items; `respects`: whether it looks at `startAt`; what else it says goes with it."""
     respects = says.pop("respects", True)
 
     def reply(request: PreparedRequest) -> Answer:

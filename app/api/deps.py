@@ -103,7 +103,7 @@ class GuardedRouter(APIRouter):
 def bounded(headers: Headers, receive: Receive, most: int) -> Receive:
     """`receive` for a body of `most` bytes; 413 as soon as there are more, whatever Content-Length says.
 
-    FastAPI's own `max_body_size` answers in plain text, which is no problem document.
+    FastAPI's own limit answers in plain text, which is no problem document.
     """
     too_long = HTTPException(
         413, f"A body may have {most // 1024**2} MB at most here.", headers={"Connection": "close"}

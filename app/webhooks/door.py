@@ -37,7 +37,7 @@ STOP_SECONDS = 1.0  # at a stop, for the last wake-ups and counts
 _SOURCE = "SELECT id, kind, webhook_secret FROM sources WHERE lower(name) = lower(%s)"
 _AS_KNOWN = """
     sources.id = %(source)s AND lower(sources.name) = lower(%(name)s)
-        AND sources.webhook_secret = %(sealed_secret)s
+        AND sources.webhook_secret = %(encrypted_secret)s
 """
 _STORE = f"""
     INSERT INTO deliveries
@@ -149,7 +149,7 @@ class Intake:
         await self._pool.close()
 
     async def source(self, name: str, *, afresh: bool) -> KnownSource | None:
-        """The source of that name, upper or lower case; cached unless `afresh`. Raises `DatabaseAway`."""
+        """The source of that name, in any case; cached unless `afresh`. Raises `DatabaseUnavailable`."""
         known = None if afresh else self._known.get(name)
         if known is None:
             rows = await self._rows(_SOURCE, [name])
@@ -165,7 +165,7 @@ class Intake:
     async def store(self, source: KnownSource, delivery: ReceivedDelivery) -> int | None:
         """The id of the delivery, stored now or before; one that failed is received again.
 
-        None where the source has changed since it was read. Raises `DatabaseAway`.
+        None where the source has changed since it was read. Raises `DatabaseUnavailable`.
         """
         batch = self._gathering.get(source)
         if batch is None:
@@ -200,7 +200,7 @@ class Intake:
         values: dict[str, Any] = {
             name: [getattr(one, name) for one in sent] for name in ReceivedDelivery.__slots__
         }
-        values |= {"source": source.id, "name": source.name, "sealed_secret": source.encrypted_secret}
+        values |= {"source": source.id, "name": source.name, "encrypted_secret": source.encrypted_secret}
         found = {remote_id: (id, True) for remote_id, id in await self._rows(_STORE, values)}
         if len(found) < len(sent):
             found = {remote_id: (id, False) for remote_id, id in await self._rows(_STORED, values)} | found

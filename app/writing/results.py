@@ -150,7 +150,7 @@ class WriteResults:
             claims.release_claim(row, self.claim, self.runtime.clock())
 
     async def refused(self, error: ConnectorError, *, ticket_only: bool = False) -> None:
-        """The write was refused. `here_only`: the reason lies in this ticket and says nothing of others."""
+        """The write was refused. `ticket_only`: the reason lies in this ticket and says nothing of others."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             await self._lock_source(session, error)

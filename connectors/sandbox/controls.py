@@ -46,7 +46,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def _local_only(endpoint: Endpoint) -> Endpoint:
-    """Wraps the endpoint; requests that `is_from_here` rejects get a 403."""
+    """Wrap the endpoint; a request that is not local (`is_local_request`) gets a 403."""
 
     async def guarded(request: Request) -> Response:
         if is_local_request(request):

@@ -52,8 +52,8 @@ LIMITS: dict[str, tuple[int, str, Callable[[int, datetime], Headers]]] = {
 
 
 def limit(form: str, seconds: int, clock: Callable[[], datetime]) -> Action:
-    """Answers with a rate limit that ends in `seconds`; `clock` is the tracker's own. The `_silent` and
-    `_words` forms do not tell the client when it ends."""
+    """Answers with a rate limit that ends in `seconds`; `clock` is the tracker's own. Forms
+    that end in `silent` or `words` do not tell the client when it ends."""
     status, message, headers = LIMITS[form]
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

@@ -217,7 +217,7 @@ _FORM = 'one object with one key, such as {"project": ["SHOP"]} or {"all": [...]
 
 
 def parse_condition(when: object) -> Condition:
-    """Read a rule's `when` from its JSON value. Raises `BadCondition`.
+    """Read a rule's `when` from its JSON value. Raises `InvalidCondition`.
 
     At most 8 of `all`, `any` and `not` may be nested, and at most 100 tests given; an empty `all` or `any`
     counts as a test. A list holds 1 to 1,000 values of at most 500 characters.

@@ -78,7 +78,7 @@ def _has_unreleased_writes(now: datetime) -> ColumnElement[bool]:
 
 
 async def _is_covered(session: AsyncSession, source_id: int, now: datetime) -> bool:
-    """Whether an `evaluate` run will evaluate what is due, or one failed within `AFTER_A_BREAKDOWN`.
+    """Whether an `evaluate` run will evaluate what is due, or one failed within `RETRY_AFTER_FAILURE`.
 
     A run with `rule_condition` does not count: it first checks every epic, which takes too long.
     """
