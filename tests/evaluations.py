@@ -1,4 +1,4 @@
-"""Builders for what is judged: goals, epics, links, policies, and the moment it all happens."""
+"""Builders for what an evaluation takes: goals, epics, links, policies, and the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls made up by schemathesis from the OpenAPI document, sent to the API, and judged by the document."""
+"""Calls made up by schemathesis from the OpenAPI document, sent to the API, and checked against it."""
 
 from __future__ import annotations
 

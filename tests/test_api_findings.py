@@ -1,4 +1,4 @@
-"""Findings through the API: waived, snoozed, reopened by a person, and judged before the answer."""
+"""Findings through the API: waived, snoozed, reopened by a person, and evaluated before the answer."""
 
 from __future__ import annotations
 

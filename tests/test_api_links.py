@@ -1,4 +1,4 @@
-"""Links by hand: made, listed, taken back; a change is judged before the answer goes out."""
+"""Links by hand: made, listed, taken back; a change is evaluated before the answer goes out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def link(key: str, key_result: str = "KR-1", **members: Any) -> dict[str, Any]:
 
 
 async def _world(world: World, *titles: str) -> None:
-    """Epics SHOP-1 and so on, KR-1 and KR-2 live, KR-3 missed, everything read and judged."""
+    """Epics SHOP-1 and so on, KR-1 and KR-2 live, KR-3 missed, everything read and evaluated."""
     for title in titles or ("First", "Second"):
         world.site.create("SHOP", title)
     for number in (1, 2, 3):

@@ -116,7 +116,7 @@ async def test_a_stale_version_is_412(world: World) -> None:
 
 
 async def test_what_it_changes_is_evaluated_anew(world: World) -> None:
-    """Exempt, no longer checked, checked again: each answered at once and then judged."""
+    """Exempt, no longer checked, checked again: each answered at once and then evaluated."""
     world.site.create("SHOP", "An epic", labels=["tech-debt"])
     await world.connect_jira()
     await world.sync("jira")

@@ -207,7 +207,7 @@ async def test_every_change_is_written_down_with_who_and_what(prepared: World, d
         message = [(entry["action"], entry["what"], entry["key"]) for entry in reversed(fresh)]
         assert message[0][:2] == reported[:2], (method, path, message)
         assert reported[2] in (None, message[0][2]), (method, path, message)
-        # Runs that only judge what was changed are nobody's.
+        # Runs that only evaluate what was changed are nobody's.
         kinds = {what for _, what, _ in message}
         assert path.startswith(("/sources", "/runs")) or "run" not in kinds, (method, path)
         for entry in fresh:
@@ -339,7 +339,7 @@ async def test_a_primary_link_says_which_one_it_replaced(prepared: World) -> Non
 
 
 async def test_what_northing_does_by_itself_is_nobodys_change(prepared: World) -> None:
-    """A full run over a gap, a closing of it by the ticket, and the judging of both."""
+    """A full run over a gap, a closing of it by the ticket, and the evaluation of both."""
     before = await newest(prepared.api)
     prepared.site.edit("SHOP-1", description="Key-Result: KR-1")
     prepared.site.create("SHOP", "Another")

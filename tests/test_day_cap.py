@@ -22,7 +22,7 @@ from mappings.tables import EpicRow, RunRow, SourceRow
 from tests.conftest import Clock
 from tests.locks import holding
 from tests.synced import all_of, later
-from tests.tracker_drivers import KINDS, JiraDriver, TrackerDriver, dealt, driver_of
+from tests.tracker_drivers import KINDS, JiraDriver, TrackerDriver, driver_of
 from tests.world import World
 
 MONDAY = datetime(2026, 11, 16, 12, tzinfo=UTC)
@@ -125,7 +125,7 @@ async def test_thirty_shadow_notices_go_live(world: World, runtime: Runtime, clo
     assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
 
 
-@pytest.mark.parametrize("kind", dealt("test_the_oldest_go_first_whatever_is_judged_meanwhile"))
+@pytest.mark.parametrize("kind", KINDS)
 async def test_the_oldest_go_first_whatever_is_evaluated_meanwhile(
     world: World, runtime: Runtime, clock: Clock, kind: str
 ) -> None:
@@ -211,7 +211,7 @@ async def test_a_lost_answer_has_its_slot(world: World, runtime: Runtime, clock:
     other = driver.add()
     await driver.sync()
     assert ((await driver.notice(lost))["state"], (await driver.notice(other))["reason"]) == ("due", "cap")
-    driver.label(lost, "growth")  # judged again before it was looked for
+    driver.label(lost, "growth")  # evaluated again before it was looked for
     await driver.sync()
     await later(world, runtime, clock, seconds=61)
     assert _posted(driver, [lost, other]) == [1, 0]
@@ -276,7 +276,7 @@ async def test_who_is_in_grace_takes_no_slot(world: World) -> None:
 async def test_two_runs_at_the_barrier_do_not_both_spend_it(
     world: World, runtime: Runtime, clock: Clock, database_url: str
 ) -> None:
-    """Each has judged three epics, and three slots are left for both."""
+    """Each has evaluated three epics, and three slots are left for both."""
     driver = await _capped(world, 3, mode="shadow")
     keys = [driver.add(f"Epic {number}") for number in range(6)]
     await driver.sync()
@@ -315,7 +315,7 @@ async def test_two_runs_at_the_barrier_do_not_both_spend_it(
 async def test_a_barrier_takes_the_epics_before_their_notices(
     world: World, runtime: Runtime, clock: Clock, database_url: str
 ) -> None:
-    """As a judge does, or the two would wait for each other."""
+    """As an evaluation does, or the two would wait for each other."""
     driver = await _capped(world, 1)
     key = driver.add()
     driver.add()

@@ -1,4 +1,4 @@
-"""The table of `decide`, continued: how long grace lasts, and when time alone changes a verdict."""
+"""The table of `decide`, continued: how long grace lasts, and when time alone changes a decision."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ CALENDAR: list[tuple[str, EvaluationInput, tuple[Finding, ...], datetime | None]
     ("evaluated", "findings", "moment"), [row[1:] for row in CALENDAR], ids=[row[0] for row in CALENDAR]
 )
 @pytest.mark.parametrize("mode", ["off", "shadow", "live"])
-def test_looks_again_when_time_alone_may_change_the_verdict(
+def test_looks_again_when_time_alone_may_change_the_decision(
     evaluated: EvaluationInput, findings: tuple[Finding, ...], moment: datetime | None, mode: NoticesMode
 ) -> None:
     assert decision_on(evaluated, *findings, mode=mode).evaluate_at == moment

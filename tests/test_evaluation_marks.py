@@ -1,4 +1,4 @@
-"""A change has judged again what it bears on and nothing else: the moment of judging of all others stays."""
+"""A change has evaluated again what it affects and nothing else: `evaluated_at` of all others stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of goals and modes against judging under way, and judges against each other.
+"""Changes of goals and modes against evaluation under way, and evaluations against each other.
 
 Who comes first is decided by locks that the test holds on a connection of its own.
 """
@@ -23,7 +23,7 @@ CLOSE = ("PATCH", "/key-results/KR-1", {"state": "missed"})
 
 
 async def _aligned_epics(world: World, count: int = 2) -> JiraDriver:
-    """Epics that name KR-1, read and judged."""
+    """Epics that name KR-1, read and evaluated."""
     driver = JiraDriver(world)
     for number in range(count):
         driver.add(f"Epic {number}", description="Key-Result: KR-1")
@@ -34,7 +34,7 @@ async def _aligned_epics(world: World, count: int = 2) -> JiraDriver:
 
 
 async def _mark_all(runtime: Runtime) -> int:
-    """As if every epic had changed: a judge run that is to judge them all; its id."""
+    """As if every epic had changed: an `evaluate` run that is to evaluate them all; its id."""
     async with runtime.sessions.begin() as session:
         for row in await session.scalars(select(EpicRow)):
             row.evaluate_at = runtime.clock()
@@ -49,7 +49,8 @@ async def _alignments(world: World) -> list[str]:
 async def test_a_goal_closed_while_a_sync_evaluates(
     world: World, runtime: Runtime, database_url: str
 ) -> None:
-    """The judge holds on to the goals it reads, so the change waits and then marks what was just judged."""
+    """The evaluation keeps the lock on the goals it reads, so the change waits and then marks what was
+    just evaluated."""
     await _aligned_epics(world)
     run = await _mark_all(runtime)
     async with holding(database_url) as holder:
@@ -68,7 +69,7 @@ async def test_a_goal_closed_while_a_sync_evaluates(
 async def test_a_goal_closed_just_before_a_sync_evaluates(
     world: World, runtime: Runtime, database_url: str
 ) -> None:
-    """The change has the goals; the judge waits for it and sees them as they are then."""
+    """The change has the goals; the evaluation waits for it and sees them as they are then."""
     await _aligned_epics(world)
     run = await _mark_all(runtime)
     async with holding(database_url) as holder:
@@ -128,7 +129,7 @@ async def test_two_evaluates_at_once_do_not_deadlock_and_evaluation_each_epic_on
 async def test_a_mode_switched_while_a_sync_evaluates(
     world: World, runtime: Runtime, database_url: str
 ) -> None:
-    """A run begun in shadow does not judge in shadow what comes after the switch."""
+    """A run begun in shadow does not evaluate in shadow what comes after the switch."""
     driver = JiraDriver(world)
     key = driver.add()
     await driver.connect(mode="shadow")

@@ -1,4 +1,4 @@
-"""GitHub's limit is heeded before it is passed: nothing goes out once an answer says that nothing is left."""
+"""GitHub's limit is respected before it is passed: once an answer says that none is left, none is sent."""
 
 from __future__ import annotations
 

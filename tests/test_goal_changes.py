@@ -1,4 +1,4 @@
-"""A change of goals has judged again what it touches, and only that, in runs that the answer names."""
+"""A change of goals has evaluated again what it affects, and only that, in runs that the answer names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.world import World
 
 
 async def _waiting(runtime: Runtime) -> set[str]:
-    """The keys of the epics that wait to be judged."""
+    """The keys of the epics that wait to be evaluated."""
     async with runtime.sessions() as session:
         return set(await session.scalars(select(EpicRow.key).where(EpicRow.evaluate_at <= runtime.clock())))
 

@@ -78,7 +78,7 @@ _states = st.sampled_from(["draft", "active", "achieved", "missed", "archived"])
 
 @settings(deadline=None)
 @given(_states, _states, st.none() | st.dates(), st.datetimes(timezones=st.just(UTC)))
-def test_the_verdicts_on_a_goal_agree(state: str, objective: str, ends: date | None, now: datetime) -> None:
+def test_what_is_said_of_a_goal_agrees(state: str, objective: str, ends: date | None, now: datetime) -> None:
     one = goal(state=state, objective_state=objective, cycle_ends=ends)
     assert is_live(one, now) is (why_not_live(one, now) is None)
     assert ended_with_cycle(one, now) is (not is_live(one, now) and not one.closed_by_person)

@@ -179,7 +179,7 @@ async def _connect(world: World, driver: TrackerDriver, **notices: Any) -> None:
 
 
 async def _set(world: World, driver: TrackerDriver, **notices: Any) -> list[int]:
-    """Change the source's notices and do what follows; the runs that judged."""
+    """Change the source's notices and do what follows; the runs that evaluated."""
     answer = await world.api.patch(f"/api/v1/sources/{driver.kind}", json={"notices": notices})
     assert answer.status_code == 200, answer.text
     await world.drain()

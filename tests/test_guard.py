@@ -170,7 +170,7 @@ async def test_evaluate_runs_count_together_over_an_hour(world: World, clock: Cl
     await world.send("POST", "/rules", rule)
 
     async def unlink(some: list[str]) -> None:
-        """Each in a judge run of its own."""
+        """Each in an `evaluate` run of its own."""
         for key in some:
             await world.send("POST", "/links", {"epic": {"source": "jira", "key": key}, "key_result": "KR-1"})
             driver.describe(key, "")
@@ -259,7 +259,7 @@ async def test_two_runs_at_the_barrier_at_once_count_together(
 
 
 async def _evaluate(runtime: Runtime, source_id: int, keys: list[str]) -> int:
-    """A judge run for these epics; its id."""
+    """An `evaluate` run for these epics; its id."""
     async with runtime.sessions.begin() as session:
         await invalidate.mark_for_evaluation(
             session, select(EpicRow.id).where(EpicRow.key.in_(keys)), runtime.clock()
@@ -280,7 +280,7 @@ async def test_approved_by_run_all_are_written(world: World, kind: str) -> None:
     answer = await world.send("POST", "/notices/approve", {"run": run["id"]}, expect=202)
     assert answer == {"approved": 12, "skipped": []}
     await world.drain()
-    # Each was fetched and judged again before it was written.
+    # Each was fetched and evaluated again before it was written.
     assert _posted(driver, keys[1:]) == 11
     assert _posted(driver, keys[:1]) == 0
     assert driver.tracker.log.count(driver.reads) == 12

@@ -85,9 +85,9 @@ async def test_every_operation_refuses_hostile_json_in_words(world: World) -> No
     assert wrong == []
 
 
-@pytest.mark.parametrize("ticket_references", [True, False])
+@pytest.mark.parametrize("declares_length", [True, False])
 async def test_a_body_beyond_a_megabyte_is_refused_while_it_comes(
-    api: httpx.AsyncClient, ticket_references: bool
+    api: httpx.AsyncClient, declares_length: bool
 ) -> None:
     sent = 0
 
@@ -97,10 +97,10 @@ async def test_a_body_beyond_a_megabyte_is_refused_while_it_comes(
             sent += 1
             yield b" " * 300_000
 
-    length = {"content-length": str(2**40)} if ticket_references else {}
+    length = {"content-length": str(2**40)} if declares_length else {}
     headers = {"content-type": "application/json", **length}
     answer = await api.post("/api/v1/objectives", content=endless(), headers=headers)
-    assert (answer.status_code, sent) == (413, 0 if ticket_references else 4)
+    assert (answer.status_code, sent) == (413, 0 if declares_length else 4)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"] == "A body may have 1 MB at most here."
     assert answer.headers["connection"] == "close"

@@ -64,7 +64,7 @@ def _defined(path: Path) -> set[str]:
 # --- words ------------------------------------------------------------------------------------
 
 # Going wherever they stand in a name, a file's name or a document, with all they begin.
-STEMS = ("judg", "rejudg", "ruling", "heed", "obey", "wish", "tallies", "rulings")
+STEMS = ("judg", "rejudg", "unjudg", "ruling", "heed", "obey", "wish", "tallies", "verdict")
 # Going as whole names. `case` and `observe` are Python's, SQLAlchemy's and Prometheus' own, so they stay.
 GOING = """
     standard subject standing Standard Subject Standing Ruling wanted Wanted Wish told Told hear settling
@@ -125,18 +125,19 @@ def test_no_document_says_a_word_that_goes(path: Path) -> None:
     assert [word for word in quoted if _is_going(word)] + prose + TABLES.findall(text) == []
 
 
+PAGES = [path for path in (ROOT / "app/web").rglob("*") if path.suffix in (".html", ".css", ".js")]
+
+
 def test_no_text_in_the_code_says_a_word_that_goes() -> None:
-    """Comments, docstrings, messages and SQL."""
-    found = []
-    for path in _sources():
-        if path.is_relative_to(ROOT / "tests"):
-            continue
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
-            if token.type in (tokenize.STRING, tokenize.COMMENT):
-                words = re.findall(r"[A-Za-z]+", token.string)
-                going = [word for word in words if word.lower().startswith(STEMS)]
-                where = f"{path.relative_to(ROOT)}:{token.start[0]}"
-                found += [f"{where}: {word}" for word in (*going, *TABLES.findall(token.string))]
+    """Names, comments, docstrings, messages, SQL, pages and their styles."""
+    assert PAGES
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {word}"
+        for path in (*_sources(), *PAGES)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for word in (*re.findall(r"[A-Za-z]+", line), *TABLES.findall(line))
+        if word.lower().startswith(STEMS) or TABLES.fullmatch(word)
+    ]
     assert found == []
 
 

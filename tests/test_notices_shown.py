@@ -1,6 +1,6 @@
 """The text shown before it stands on the ticket is the one that will stand there.
 
-Key results are suggested by what other epics are linked to, and that changes while nobody judges this one.
+Key results are suggested by what other epics are linked to, and that changes while nobody evaluates this one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def shown(driver: TrackerDriver, key: str) -> str:
 
 
 async def test_a_first_sync_in_shadow_shows_what_people_will_get(driver: TrackerDriver, clock: Clock) -> None:
-    """The epic is judged before those are whose links it is told of."""
+    """The epic is evaluated before those whose links it names."""
     key = driver.add("Search")
     others = [driver.add(f"Other {number}", labels=["kr:KR-1"]) for number in range(2)]
     await driver.connect(mode="shadow")
@@ -80,7 +80,7 @@ async def test_a_first_sync_in_shadow_shows_what_people_will_get(driver: Tracker
 async def test_what_becomes_of_other_epics_shows_at_once(
     driver: TrackerDriver, world: World, clock: Clock
 ) -> None:
-    """Under the time of the data that the epic was judged on."""
+    """Under the time of the data that the epic was evaluated on."""
     key = driver.add("Search")
     other, another = driver.add("Other"), driver.add("Another")
     await driver.connect(mode="shadow")
@@ -164,7 +164,7 @@ async def test_what_stands_on_the_ticket_is_shown_as_it_stands(driver: TrackerDr
     await world.send("POST", "/links", {"epic": {"source": driver.kind, "key": other}, "key_result": "KR-1"})
     await world.send("PATCH", "/key-results/KR-1", {"title": "Checkout without tears"})
     await world.drain()
-    await world.send("PATCH", "/policy", {"channel": "none"})  # to be judged yet, and to end the warning
+    await world.send("PATCH", "/policy", {"channel": "none"})  # still to be evaluated, and to end the warning
     body = await shown(driver, key)
     assert FITTING not in words(body)
     assert words(driver.comments(key)[0]) == words(body)

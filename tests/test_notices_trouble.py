@@ -12,7 +12,7 @@ from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from tests.conftest import Clock
 from tests.synced import later
-from tests.tracker_drivers import TrackerDriver, driver_of, on_github, on_jira
+from tests.tracker_drivers import TrackerDriver, both, driver_of, on_github, on_jira
 from tests.world import World
 
 MISSING = "This epic is not linked to a key result."
@@ -128,7 +128,7 @@ async def test_credentials_that_died_are_not_tried_on_every_ticket(
 
 
 async def test_a_new_token_sets_all_going_again(driver: TrackerDriver, runtime: Runtime) -> None:
-    """It dies between judging and writing, where everything of the source then rests."""
+    """It dies between evaluating and writing, where everything of the source then rests."""
     keys = [driver.add() for _ in range(3)]
     driver.tracker.faults.add(driver.reads, faults.answer(401), times=None)
     await driver.sync()
@@ -183,6 +183,7 @@ async def test_a_project_that_was_not_read_to_its_end_is_stale(world: World, clo
 # --- changed meanwhile ------------------------------------------------------------------------
 
 
+@both
 async def test_a_ticket_fixed_between_evaluating_and_writing_gets_no_comment(driver: TrackerDriver) -> None:
     key = driver.add()
     driver.tracker.faults.add(driver.reads, faults.first(lambda: driver.describe(key, "Key-Result: KR-1")))

@@ -414,7 +414,7 @@ async def test_five_refusals_stop_the_project_and_no_other(
     assert "PATCH" in shown["what_to_do"]
 
     before, creates = driver.tracker.log.count(), driver.tracker.log.count(driver.creates)
-    for _ in range(10):  # the refused are judged again after an hour, and wait with the others
+    for _ in range(10):  # the refused are evaluated again after an hour, and wait with the others
         await later(world, runtime, clock, hours=2)
     assert driver.tracker.log.count() == before
     new = driver.add(project=other)

@@ -344,3 +344,12 @@ def test_a_server_that_is_not_there_is_one_readable_line(tmp_path: Path) -> None
         migrate(f"postgresql://northing:a-secret@/x?host={tmp_path}")
     assert "a-secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_test_that_is_dealt_a_tracker_says_its_own_name() -> None:
+    """Otherwise a test that is renamed keeps the tracker of its old name, or gets another one silently."""
+    dealt = re.compile(r'dealt\("(\w+)"\)\)\n(?:@.*\n)*async def (\w+)')
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")]
+    pairs = [pair for text in texts for pair in dealt.findall(text)]
+    assert len(pairs) == sum(len(re.findall(r'parametrize\("kind", dealt\("', text)) for text in texts) > 5
+    assert [pair for pair in pairs if pair[0] != pair[1]] == []

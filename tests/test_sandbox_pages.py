@@ -30,7 +30,7 @@ async def browser(tracker: Tracker) -> AsyncIterator[httpx.AsyncClient]:
 
 
 class Tags(HTMLParser):
-    """The tags and attributes of a page: what a browser would obey."""
+    """The tags and attributes of a page: what a browser would act on."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

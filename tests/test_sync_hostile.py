@@ -124,7 +124,7 @@ async def test_what_cannot_be_stored_is_refused_in_words(world: World, runtime: 
 async def test_a_fault_of_ours_ends_the_run_and_says_so(
     world: World, runtime: Runtime, clock: Clock, moment: int
 ) -> None:
-    """A clock that fails once, in reading and in judging, stands for what nobody thought of."""
+    """A clock that fails once, in reading and in evaluating, stands for what nobody thought of."""
     world.site.create("SHOP", "One")
     await world.connect_jira(notices={"mode": "shadow"}, scope=SHOP)
     run_id = (await world.send("POST", "/sources/jira/sync", {"mode": "full"}))["id"]

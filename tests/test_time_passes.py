@@ -1,4 +1,4 @@
-"""Time as an event: what a moment ends is judged within a minute of it, and not before.
+"""Time as an event: what a moment ends is evaluated within a minute of it, and not before.
 
 Only sweeps wake anybody here; between two of them the clock is set by hand.
 """
@@ -200,7 +200,7 @@ async def test_epics_never_evaluated_are_left_to_the_run_that_reads_them(
     assert (run["state"], run["created"]) == ("waiting", 1)
     await later(world, runtime, clock, seconds=59)
     assert await _runs(runtime) == [("incremental", "waiting")]
-    # Its end judges them; should it never come, so does the next sweep.
+    # Its end has them evaluated; should it never come, so does the next sweep.
     await later(world, runtime, clock, seconds=1)
     assert await _runs(runtime) == [("incremental", "succeeded")]
     assert await all_of(runtime, "SELECT count(*) FROM epics WHERE evaluated_at IS NULL") == [(0,)]

@@ -248,7 +248,7 @@ async def test_a_run_withdrawn_while_it_evaluates_writes_nothing(
 async def test_withdrawing_takes_its_epics_in_the_order_of_their_ids(
     world: World, driver: TrackerDriver, database_url: str
 ) -> None:
-    """The first is held and the second posted: a judge that has the first and wants the second goes on."""
+    """The first is held and the second posted: an evaluation that has the first gets the second, too."""
     first, second = driver.add(), driver.add()
     await driver.world.send("PATCH", "/sources/jira", {"notices": {"per_run": 1}})
     run = await driver.sync()
@@ -269,7 +269,7 @@ async def test_withdrawing_takes_its_epics_in_the_order_of_their_ids(
 async def test_withdrawn_while_it_evaluated_and_then_broken_down(
     world: World, driver: TrackerDriver, runtime: Runtime
 ) -> None:
-    """What it had judged after the withdrawal is not let go by another run either."""
+    """What it had evaluated after the withdrawal is not let go by another run either."""
     key = driver.add()
     run = await world.send("POST", "/sources/jira/sync")
     await world.send("POST", f"/runs/{run['id']}/withdraw")
@@ -460,7 +460,7 @@ async def test_withdrawing_and_disconnecting_at_once(
 async def test_a_write_whose_run_went_with_its_source_holds_up_nobody(
     world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock
 ) -> None:
-    """Its epic is another source's by now; who judges it next takes it over."""
+    """Its epic is another source's by now; who evaluates it next takes it over."""
     orphan, other = driver.add(), driver.add()
     driver.tracker.faults.add(driver.reads, faults.answer(503))
     await driver.sync()
@@ -471,6 +471,6 @@ async def test_a_write_whose_run_went_with_its_source_holds_up_nobody(
         )
     await later(world, runtime, clock, minutes=2)
     assert (driver.comments(orphan), len(driver.comments(other))) == ([], 1)
-    await world.send("PATCH", "/sources/jira", {"notices": {"per_run": 999}})  # has all judged
+    await world.send("PATCH", "/sources/jira", {"notices": {"per_run": 999}})  # has all evaluated
     await world.drain()
     assert len(driver.comments(orphan)) == 1

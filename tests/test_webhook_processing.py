@@ -1,4 +1,4 @@
-"""What a webhook leads to: one fetch, the judge, the comment; and what keeps silent."""
+"""What a webhook leads to: one fetch, the evaluation, the comment; and what keeps silent."""
 
 from __future__ import annotations
 

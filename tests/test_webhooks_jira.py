@@ -236,7 +236,7 @@ def test_every_recorded_delivery_is_in_one_of_the_three_sets() -> None:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths into a payload's first levels, where `hear` looks."""
+    """The paths into a payload's first levels, where `parse_event` looks."""
     if isinstance(value, dict) and len(path) < 2:
         for key in value:
             yield (*path, key)

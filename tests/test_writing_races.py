@@ -1,4 +1,4 @@
-"""Writers against judges and against each other: the barrier, serial writing, the order of locks."""
+"""Writers against evaluations and against each other: the release, serial writing, the order of locks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ async def _queued(runtime: Runtime) -> RunRow:
 
 
 def _bulk(driver: JiraDriver, **members: str) -> str:
-    """So many exempt epics that judging takes two slices; the last of them."""
+    """So many exempt epics that evaluation takes two slices; the last of them."""
     return [driver.add(f"Epic {n}", labels=["later"], **members) for n in range(pipeline.SLICE_SIZE)][-1]
 
 
 async def _until(driver: TrackerDriver, key: str, member: str, value: object) -> None:
-    """The slice before the one that waits is judged beside it, and ends when it ends."""
+    """The slice before the one that waits is evaluated beside it, and ends when it ends."""
     async with asyncio.timeout(20):
         while ((await driver.notice(key)) or {}).get(member) != value:
             await asyncio.sleep(0)
@@ -39,7 +39,7 @@ async def _until(driver: TrackerDriver, key: str, member: str, value: object) ->
 async def test_evaluating_ends_before_the_first_write(
     world: World, runtime: Runtime, database_url: str
 ) -> None:
-    """The barrier: with one slice judged and the next under way, nothing is let go."""
+    """With one slice evaluated and the next under way, nothing is released."""
     driver = JiraDriver(world)
     keys = [driver.add(), driver.add()]
     last = _bulk(driver)
@@ -68,7 +68,7 @@ async def test_evaluating_ends_before_the_first_write(
 async def test_what_was_let_go_waits_again_where_a_newer_run_changes_it(
     world: World, runtime: Runtime, database_url: str
 ) -> None:
-    """Otherwise the newer run would write before its own judging has ended."""
+    """Otherwise the newer run would write before its own evaluation has ended."""
     driver = JiraDriver(world)
     await world.goal("KR-1", "Checkout conversion")
     await world.send("PATCH", "/key-results/KR-1", {"state": "missed"})
@@ -127,7 +127,8 @@ async def test_github_is_written_to_one_ticket_at_a_time(
 
 
 async def test_a_refused_write_takes_the_epic_before_its_notice(world: World, database_url: str) -> None:
-    """As a judge does: one that had the notice and then wanted the epic would deadlock with a judge."""
+    """As an evaluation does: one that had the notice and then wanted the epic would deadlock with an
+    evaluation."""
     driver = JiraDriver(world)
     key = driver.add()
     await driver.connect()

@@ -32,7 +32,10 @@ async def start_run(runtime: Runtime, session: AsyncSession, row: SourceRow, mod
 async def follow_up(
     runtime: Runtime, session: AsyncSession, row: SourceRow, before: dict[str, Any]
 ) -> list[int]:
-    """Does what a change of name, scope, schedule, address or mode requires; the ids of the opened runs."""
+    """Do what a change of these members requires: name, scope, selector, schedule, address, mode.
+
+    Returns the ids of the opened runs.
+    """
     opened: list[int] = []
     if before["tracker"] != row.tracker:
         await _move_epics(session, row)

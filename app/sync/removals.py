@@ -78,7 +78,7 @@ def _out_of_reach(reading: ReadSession, projects: Sequence[Project]) -> Callable
 @dataclass
 class _Lookup:
     """What the tracker answers. `missing`: tickets that are gone or do not fit any more, of which
-    `counted_requests` count for the guard. `answered`: ids of tickets that are still there.
+    `counted_missing` count for the guard. `answered`: ids of tickets that are still there.
 
     The guard does not count what a person has `allowed`. With `source_changed` (since the last full run) it
     does not count tickets that exist and do not fit either: a person changed what fits.

@@ -39,8 +39,8 @@ NO_TEXT = PostedText("withdrawn", "", "")
 
 
 class WriteResults:
-    """The result of one claim. `fetched`: the ticket could be read. `go_on`: the writer may try the source's
-    next ticket. `kind`: what was written; None where nothing was, or the result is unconfirmed."""
+    """The result of one claim. `fetched`: the ticket could be read. `may_continue`: the writer may try the
+    source's next ticket. `kind`: what was written; None where nothing was, or the result is unconfirmed."""
 
     def __init__(self, runtime: Runtime, source: SourceRow, claim: Claim, row: EpicRow) -> None:
         self.runtime, self.source, self.claim, self.row = runtime, source, claim, row

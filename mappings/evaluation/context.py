@@ -46,8 +46,8 @@ class EvaluationContext:
     """Goals, rules, policy and modes in force for one source at one moment.
 
     `version` counts every change of goals, rules and policy: while it is the same, the caller may
-    reuse this context. `render` gives a notice's text as people find it on the ticket. `page` gives the
-    address of an epic's page by the epic's key, None where readers of the ticket cannot open it.
+    reuse this context. `render` gives a notice's text as people find it on the ticket. `page_url` gives
+    the address of an epic's page by the epic's key, None where readers of the ticket cannot open it.
     """
 
     source: SourceRow
@@ -127,7 +127,7 @@ async def load_project_infos(
 ) -> dict[str, ProjectInfo]:
     """The projects of a source as they are now, by key.
 
-    With `hold` the rows are locked, so that no project becomes fully synced until this transaction ends:
+    With `lock` the rows are locked, so that no project becomes fully synced until this transaction ends:
     `sources.projects.record_project_read` waits, then finds the notices made here too and marks their epics
     for evaluation. The caller takes this lock before it locks any epic.
     """

@@ -52,7 +52,7 @@ class EvaluationInput:
     """An epic with all facts that its evaluation needs.
 
     `fresh`: the last run read its project completely and the ticket could be fetched.
-    `removal_reason`: why it left every list, if it did. `page`: the address of its page at Northing,
+    `removal_reason`: why it left every list, if it did. `page_url`: the address of its page at Northing,
     None where people could not open it. `accepts_commands`: comments on the ticket reach us. `suggest`
     is called only when a warning is composed.
     """

@@ -143,8 +143,8 @@ def warning_text(
     """The full text: what is missing, why it matters, what fits, how to fix it, and how old the data is.
 
     `reasons` say for each of `links` why it is not live. `example` is the key of a live key result to show in
-    the lines to type, None if there is none. `page` is the URL of the epic's page in Northing, None if a link
-    to it would not work. `accepts_commands`: Northing reads the commands in comments.
+    the lines to type, None if there is none. `page_url` is the URL of the epic's page in Northing, None if a
+    link to it would not work. `accepts_commands`: Northing reads the commands in comments.
     """
     why = (
         f"Without one, nobody can tell whether this work in {project} helps the business grow, "

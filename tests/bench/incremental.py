@@ -76,7 +76,7 @@ def _tell(
     report.add(Line("epics that changed and were written", f"{len(written & meant):,}"))
     untouched = len(written - meant)
     report.add(Line("epics written that had not changed", f"{untouched:,}", "0", untouched == 0))
-    # Each changed epic is stored once and judged once; a write more would be one too many.
+    # Each changed epic is stored once and evaluated once; a write more would be one too many.
     most = 2 * len(meant)
     report.add(
         Line("rows of epics inserted or updated, says PostgreSQL", f"{writes}", f"{most}", writes <= most)

@@ -143,7 +143,7 @@ class Northing:
         await run_worker_until_idle(self._runtime)
 
     async def evaluate(self, source: str) -> None:
-        """Read all and judge it. What is to be written is due then, and nobody writes it."""
+        """Read all and evaluate it. What is to be written is due then, and nobody writes it."""
         run = await self.send("POST", f"/sources/{source}/sync", {"mode": "full"})
         await execute_run(self._runtime, run["id"])
 

@@ -155,7 +155,7 @@ async def _all_arrived(drivers: list[_Tracker], rows: psycopg.AsyncConnection[An
 
 
 async def _set_up(database: str, trackers: list[Tracker]) -> None:
-    """Both sources read and judged, and a comment on the ticket that is to be edited."""
+    """Both sources read and evaluated, and a comment on the ticket that is to be edited."""
     async with northing(database) as instance:
         await instance.set_up_goals()
         await instance.send("PATCH", "/policy", {"since": None, "grace": "PT0S"})

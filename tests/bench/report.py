@@ -59,8 +59,8 @@ class Report:
         self._write(f"\n{title}\n")
 
     def add(self, line: Line) -> None:
-        verdict = {None: "", True: "ok", False: "MISSED"}[line.met]
-        self._write(f"  {line.name:<58} {line.figure:<28} {line.target:<14} {verdict}".rstrip() + "\n")
+        met = {None: "", True: "ok", False: "MISSED"}[line.met]
+        self._write(f"  {line.name:<58} {line.figure:<28} {line.target:<14} {met}".rstrip() + "\n")
         if line.met is False:
             self.missed.append(line)
 

@@ -208,7 +208,7 @@ class Soak:
     # --- the calm -------------------------------------------------------------------------------
 
     async def calm(self) -> None:
-        """Leave it alone until all is quiet, and judge it."""
+        """Leave it alone until all is quiet, and check it."""
         for process in self.processes:
             await process.up()
         for soak_source in self.soak_sources:
@@ -224,8 +224,8 @@ class Soak:
             self.outcome.found += broken(connection)
             with api_at(self.port) as api:
                 for soak_source in self.soak_sources:
-                    verdict = SoakFindings(soak_source, api, connection)
-                    self.outcome.found += await asyncio.to_thread(list, verdict.found())
+                    findings = SoakFindings(soak_source, api, connection)
+                    self.outcome.found += await asyncio.to_thread(list, findings.found())
 
     async def _quiet(self, connection: psycopg.Connection[Any]) -> list[str]:
         """Nothing, or what is left to do when patience ends."""

@@ -16,7 +16,7 @@ from tests.soak.tickets import Ticket
 # What has to be done at this moment, or is still to come of what has begun.
 _LEFT = {
     "runs not ended": "SELECT id, mode, state FROM runs WHERE finished_at IS NULL AND due_at <= %(now)s",
-    "epics not judged": "SELECT key FROM epics WHERE evaluate_at <= %(now)s AND removed_at IS NULL",
+    "epics not evaluated": "SELECT key FROM epics WHERE evaluate_at <= %(now)s AND removed_at IS NULL",
     "tickets not written": "SELECT epic_id, state, target, due_at FROM notices WHERE target IS NOT NULL",
     "claims not given back": "SELECT epic_id FROM notices WHERE claimed_by IS NOT NULL",
     "webhooks not worked on": "SELECT id, event, attempts, due_at FROM deliveries WHERE due_at IS NOT NULL",
@@ -113,7 +113,7 @@ def _wrong(ticket: Ticket, alignment: str, epic: dict[str, Any], comment: str | 
     if (epic["status_category"] != "done") != ticket.is_open:
         yield f"it is stored as {epic['status_category']}"
     if epic["alignment"] != alignment:
-        yield f"it is judged {epic['alignment']}, not {alignment}"
+        yield f"it is evaluated as {epic['alignment']}, not {alignment}"
         return
     yield from _wrong_comment(ticket, alignment, epic["notice"], comment)
 

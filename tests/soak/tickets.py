@@ -33,8 +33,8 @@ class Ticket:
 
 
 class Tickets(ABC):
-    """One tracker's. `projects` are where they are; `told` hears the key and the number of our comments on
-    a ticket each time that Northing's account comments."""
+    """One tracker's. `projects` are where they are; `watch` takes a function, called with the key and the
+    number of our comments on a ticket each time that Northing's account comments."""
 
     kind: str
     tracker: Tracker
