@@ -106,20 +106,27 @@ def migrate(url: str) -> None:
                 f"PostgreSQL {connection.info.server_version // 10000} is too old; "
                 f"Northing needs {OLDEST_POSTGRESQL} or newer."
             )
-    current = applied_revision(url)
-    known = {revision.revision for revision in ScriptDirectory.from_config(_alembic(url)).walk_revisions()}
+    current, known = applied_revision(url), _known_revisions()
     if current is not None and current < min(known):
-        raise DatabaseNotReady(
-            f"The database was made by a Northing from before its first release (revision {current}) and "
-            "cannot be migrated; set NORTHING_DATABASE_URL to an empty database, or NORTHING_DATA_DIR to an "
-            "empty folder."
-        )
+        raise DatabaseNotReady(f"The {_made_before_release(current)}.")
     if current is not None and current not in known:
         raise DatabaseNotReady(
             f"The database was migrated by a newer Northing (revision {current}); run that or a newer one."
         )
     with _ALEMBIC:
         command.upgrade(_alembic(url), "head")
+
+
+def _known_revisions() -> set[str]:
+    scripts = ScriptDirectory.from_config(_alembic("postgresql://x/x"))
+    return {script.revision for script in scripts.walk_revisions()}
+
+
+def _made_before_release(revision: str) -> str:
+    return (
+        f"database was made by a Northing from before its first release (revision {revision}) and cannot be "
+        "migrated; set NORTHING_DATABASE_URL to an empty database, or NORTHING_DATA_DIR to an empty folder"
+    )
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -149,6 +156,8 @@ async def why_not_ready(engine: AsyncEngine) -> str | None:
             applied = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     except Exception as error:  # any failure to ask is the answer
         return f"the database does not answer ({type(error).__name__})"
+    if applied is not None and applied < min(_known_revisions()):
+        return f"the {_made_before_release(applied)}"
     if applied != newest_revision():
         return (
             f"the schema is at {applied}, this version needs {newest_revision()}; run `northing db upgrade`"

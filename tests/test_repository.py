@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import re
 import subprocess
 import sys
@@ -31,9 +32,11 @@ from app.database import (
     DatabaseNotReady,
     applied_revision,
     downgrade,
+    engine_for,
     migrate,
     newest_revision,
     sqlalchemy_url,
+    why_not_ready,
 )
 from app.settings import Settings
 from mappings.tables import Base
@@ -325,7 +328,20 @@ def test_a_database_from_before_the_first_release_is_left_alone(empty: str) -> N
     with pytest.raises(DatabaseNotReady, match=r"before its first release.*NORTHING_DATABASE_URL") as caught:
         migrate(empty)
     assert "\n" not in str(caught.value)
+    # What `northing check`, `northing worker` and `/readyz` say: not to upgrade, which would be refused.
+    assert f"The {_why_not_ready(empty).removeprefix('the ')}." == str(caught.value)
     assert applied_revision(empty) == "2026_11_22_0006"
+
+
+def _why_not_ready(url: str) -> str:
+    async def ask() -> str | None:
+        engine = engine_for(url)
+        try:
+            return await why_not_ready(engine)
+        finally:
+            await engine.dispose()
+
+    return str(asyncio.run(ask()))
 
 
 def test_a_first_start_that_was_killed_half_way_goes_on(empty: str) -> None:
