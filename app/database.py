@@ -156,10 +156,9 @@ async def why_not_ready(engine: AsyncEngine) -> str | None:
             applied = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     except Exception as error:  # any failure to ask is the answer
         return f"the database does not answer ({type(error).__name__})"
+    newest = newest_revision()
+    if applied == newest:
+        return None
     if applied is not None and applied < min(_known_revisions()):
         return f"the {_made_before_release(applied)}"
-    if applied != newest_revision():
-        return (
-            f"the schema is at {applied}, this version needs {newest_revision()}; run `northing db upgrade`"
-        )
-    return None
+    return f"the schema is at {applied}, this version needs {newest}; run `northing db upgrade`"

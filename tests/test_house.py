@@ -94,18 +94,17 @@ def _sources() -> Iterator[Path]:
         yield from (path for path in (ROOT / package).rglob("*.py") if path.name != HERE)
 
 
-def _names(text: str) -> Iterator[tuple[int, str]]:
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.NAME:
-            yield token.start[0], token.string
+def _tokens() -> Iterator[tuple[Path, tokenize.TokenInfo]]:
+    for path in _sources():
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+            yield path.relative_to(ROOT), token
 
 
 def test_no_identifier_is_one_that_goes() -> None:
     found = [
-        f"{path.relative_to(ROOT)}:{line}: {name}"
-        for path in _sources()
-        for line, name in _names(path.read_text(encoding="utf-8"))
-        if _is_going(name)
+        f"{path}:{token.start[0]}: {token.string}"
+        for path, token in _tokens()
+        if token.type == tokenize.NAME and _is_going(token.string)
     ]
     assert found == []
 
@@ -131,13 +130,13 @@ PAGES = [path for path in (ROOT / "app/web").rglob("*") if path.suffix in (".htm
 def test_no_text_in_the_code_says_a_word_that_goes() -> None:
     """Names, comments, docstrings, messages, SQL, pages and their styles."""
     assert PAGES
-    found = [
-        f"{path.relative_to(ROOT)}:{number}: {word}"
-        for path in (*_sources(), *PAGES)
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        for word in (*re.findall(r"[A-Za-z]+", line), *TABLES.findall(line))
-        if word.lower().startswith(STEMS) or TABLES.fullmatch(word)
-    ]
+    found = []
+    for path in (*_sources(), *PAGES):
+        text = path.read_text(encoding="utf-8")
+        words = (word for word in re.finditer(r"[A-Za-z]+", text) if word[0].lower().startswith(STEMS))
+        for match in (*words, *TABLES.finditer(text)):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(f"{path.relative_to(ROOT)}:{line}: {match[0]}")
     assert found == []
 
 
@@ -180,12 +179,6 @@ def test_what_a_module_imports_is_read_from_its_source(tmp_path: Path) -> None:
 TICKED = re.compile(r"`([A-Za-z_][\w.]*)(?:\(\))?`")
 
 
-def _tokens_of(package: str) -> Iterator[tuple[Path, tokenize.TokenInfo]]:
-    for path in sorted((ROOT / package).rglob("*.py")):
-        for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
-            yield path, token
-
-
 def _is_text(token: tokenize.TokenInfo) -> bool:
     is_docstring = token.type == tokenize.STRING and token.string.startswith('"""')
     return is_docstring or token.type == tokenize.COMMENT
@@ -194,18 +187,15 @@ def _is_text(token: tokenize.TokenInfo) -> bool:
 def test_a_name_that_a_docstring_or_comment_quotes_is_in_the_code() -> None:
     """It may be an identifier, or a part of a string: a setting, a column, a member of a payload."""
     known, quoted = set(), []
-    for package in (*CODE, "tests"):
-        for path, token in _tokens_of(package):
-            if path.name == HERE:
-                continue
-            if _is_text(token):
-                quoted += [(path, token.start[0], name) for name in TICKED.findall(token.string)]
-            else:
-                known |= {path.stem, *re.findall(r"[A-Za-z_]\w*", token.string)}
+    for path, token in _tokens():
+        if _is_text(token):
+            quoted += [(path, token.start[0], name) for name in TICKED.findall(token.string)]
+        else:
+            known |= {path.stem, *re.findall(r"[A-Za-z_]\w*", token.string)}
     assert len(quoted) > 500
     missing = [
-        f"{path.relative_to(ROOT)}:{line}: {name}"
+        f"{path}:{line}: {name}"
         for path, line, name in quoted
-        if path.relative_to(ROOT).parts[0] != "tests" and not known.issuperset(name.strip(".").split("."))
+        if path.parts[0] != "tests" and not known.issuperset(name.strip(".").split("."))
     ]
     assert missing == []
