@@ -22,20 +22,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import logs
-from app.reevaluation import mark_matching
 from app.run_result import RunResult, error_of, record_health, record_waiting
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from app.sync.reader import read_source
 from app.writing.writer import open_writer
 from connectors.base import ConnectorError, Unavailable
-from mappings import backoff, counters
+from mappings import backoff, counters, invalidate
 from mappings.evaluation.context import EvaluationContext, load_project_infos
-from mappings.evaluation.load import evaluate_epic, load_records, lock_due_epics
+from mappings.evaluation.load import evaluate_epic, load_records, lock_due_epics, matching_epics
 from mappings.evaluation.record import record_evaluations
 from mappings.leases import ClaimLost
 from mappings.locks import lock_epics, lock_goals_shared, without_synchronous_commit
 from mappings.notices.release import release_writes
+from mappings.rules.condition import parse_condition
 from mappings.runs.queue import claim_run, close_run, next_reading_run, postpone_run, renew_lease
 from mappings.tables import READING_MODES, EpicRow, NoticeRow, RunRow, SourceRow
 from mappings.webhooks.queue import delivery_ids_of_run
@@ -91,9 +91,25 @@ async def _execute(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
             return
         except (ConnectorError, CannotDecrypt) as error:
             outcome = RunResult.failed(error)
-    await mark_matching(runtime, run, source)
+    await _mark_matching(runtime, run, source)
     await evaluate_pending(runtime, run, source)
     await _close(runtime, run, source, outcome)
+
+
+async def _mark_matching(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
+    """Mark the epics that match the condition an `evaluate` run was opened with, page by page."""
+    if run.rule_condition is None:
+        return
+    condition = parse_condition(run.rule_condition["when"])
+    after: int | None = 0
+    while after is not None:
+        async with runtime.sessions() as session:
+            matching, after = await matching_epics(session, source, condition, after)
+        async with runtime.sessions.begin() as session:
+            await invalidate.mark_for_evaluation(
+                session, select(EpicRow.id).where(EpicRow.id.in_(matching)), runtime.clock()
+            )
+            await renew_lease(session, run, runtime.worker, runtime.clock())
 
 
 async def evaluate_pending(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
@@ -208,14 +224,16 @@ async def _postpone(runtime: Runtime, run: RunRow, source: SourceRow, error: Una
     log.warning("run waits", until=until.isoformat(), reason=error.message)
 
 
-async def evaluate_now(runtime: Runtime, source: SourceRow, run_id: int, epic_ids: Sequence[int]) -> None:
-    """Evaluate these epics before returning, because a person changed their links or findings.
+async def evaluate_now(runtime: Runtime, run_id: int, epic_ids: Sequence[int]) -> SourceRow:
+    """Evaluate these epics before returning, because a person changed their links or findings; their source.
 
     The caller has committed the change, marked the epics and opened the run (`reevaluation.open_evaluation`).
     If this process dies here, the worker that continues the run finds the marked epics.
     """
     runtime, now = _with_claim_name(runtime), runtime.clock()
     async with runtime.sessions.begin() as session:
+        opened = await session.get_one(RunRow, run_id)
+        source = await session.get_one(SourceRow, opened.source_id)
         run = await claim_run(session, run_id, runtime.worker, now)
     async with runtime.sessions.begin() as session:
         await lock_goals_shared(session)
@@ -227,6 +245,7 @@ async def evaluate_now(runtime: Runtime, source: SourceRow, run_id: int, epic_id
             await renew_lease(session, run, runtime.worker, now, held=held)
     if run is not None:
         await _close(runtime, run, source, RunResult())
+    return source
 
 
 async def write_tickets(runtime: Runtime, source_id: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import quote
@@ -18,8 +19,10 @@ from connectors.base import Connector
 from connectors.clock import Clock, utc_now
 from connectors.registry import KINDS, is_loopback
 from connectors.timeouts import TIMEOUTS, Timeouts
+from mappings.audit import set_actor
 from mappings.evaluation.context import EvaluationContext, load_context
 from mappings.tables import READING_MODES, SourceRow
+from mappings.wakeups import take_wakeups
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ class Runtime:
         present = await session.get_one(SourceRow, source.id, populate_existing=True)
         render, pages = KINDS[present.kind].render, self.page_urls(present)
         return await load_context(session, present, render, pages, projects=projects, shared=shared)
+
+    @asynccontextmanager
+    async def transaction(self, who: str | None = None) -> AsyncIterator[AsyncSession]:
+        """One transaction of an operation: its changes are audited as those of `who`, and the jobs that it
+        asks for are deferred in it."""
+        async with self.sessions.begin() as session:
+            if who is not None:
+                set_actor(session, who)
+            yield session
+            for asked in take_wakeups(session):
+                await self.wake(session, asked.task, after=asked.after, **asked.arguments)
 
     async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
         """Defer the job that executes a run of this mode."""

@@ -21,7 +21,7 @@ from mappings.evaluation.model import (
 from mappings.goals.key_results import KeyResult, is_live
 from mappings.links.resolve import Resolution, ResolvedLink
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy
-from mappings.sources.modes import NoticesMode
+from mappings.policy.modes import NoticesMode
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)  # a Monday
 CONNECTED = datetime(2026, 11, 1, 8, tzinfo=UTC)

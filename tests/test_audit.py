@@ -13,8 +13,8 @@ from psycopg import sql
 from sqlalchemy import select
 
 from app.api.audit_log import What
-from app.audit import TABLES, set_actor
 from app.runtime import Runtime
+from mappings.audit import TABLES, set_actor
 from mappings.tables import (
     AuditEntryRow,
     DeliveryRow,

@@ -14,7 +14,7 @@ import pytest
 from mappings.evaluation.model import CurrentNotice, EvaluationInput, Finding
 from mappings.links.resolve import Resolution
 from mappings.policy.document import EffectivePolicy
-from mappings.sources.modes import NoticesMode
+from mappings.policy.modes import NoticesMode
 from tests.evaluations import (
     CONNECTED,
     NOW,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mappings.evaluation.model import CommandAnswer, EvaluationInput, Finding
-from mappings.sources.modes import NoticesMode
+from mappings.policy.modes import NoticesMode
 from tests.evaluations import (
     NOW,
     decision_on,

@@ -13,7 +13,7 @@ import pytest
 
 from mappings.evaluation.model import CurrentNotice, Decision, EvaluationInput, Finding
 from mappings.links.resolve import Resolution
-from mappings.sources.modes import NoticesMode
+from mappings.policy.modes import NoticesMode
 from mappings.suggestions.rank import Suggestion
 from tests.evaluations import (
     NOW,

@@ -9,7 +9,7 @@ import pytest
 
 from mappings.evaluation.model import EvaluationInput, Finding
 from mappings.goals.key_results import KeyResult
-from mappings.sources.modes import NoticesMode
+from mappings.policy.modes import NoticesMode
 from tests.evaluations import (
     CREATED,
     OPENED,

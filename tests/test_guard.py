@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from app import pipeline
 from app.runtime import Runtime
-from mappings.evaluation import invalidate
+from mappings import invalidate
 from mappings.locks import LOCK_SOURCE_NOTICES
 from mappings.notices.burst_guard import why_too_many
 from mappings.runs.queue import open_run

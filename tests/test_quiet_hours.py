@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mappings.policy.document import Policy, effective_policy
+from mappings.policy.modes import NoticesMode
 from mappings.policy.quiet_hours import WEEKDAYS, QuietHours
-from mappings.sources.modes import NoticesMode
 from tests.conftest import Clock
 from tests.evaluations import (
     OPENED,

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql
 from app.jobs.sweep import SWEEP_SECONDS, sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
+from mappings.evaluation.timed import open_evaluate_runs, sources_due
 from mappings.runs.queue import open_run
-from mappings.runs.timed import open_evaluate_runs, sources_due
 from mappings.tables import InstallationRow, SourceRow
 from tests.conftest import Clock
 from tests.synced import all_of, later

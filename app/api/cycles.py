@@ -24,9 +24,9 @@ from app.api.goal_models import CycleIn, CycleOut, Review
 from app.api.goals import KeyInPath, check_unused, goal_at, key_for, named_users, set_changed_columns
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
-from app.reevaluation import reevaluate
-from mappings.evaluation import invalidate
+from mappings import invalidate
 from mappings.locks import lock_goals_exclusive
+from mappings.runs.reevaluation import reevaluate
 from mappings.tables import CycleRow, ObjectiveRow
 
 router = APIRouter(prefix="/cycles", tags=["goals"])
@@ -117,7 +117,7 @@ async def change_cycle(
     if "ends" in changed:
         objectives = list(await session.scalars(invalidate.objectives_of_cycle(row.id)))
         goals = list(await session.scalars(invalidate.key_results_of_objectives(objectives)))
-        put_runs(response, await reevaluate(runtime, session, invalidate.by_key_results(goals)))
+        put_runs(response, await reevaluate(session, invalidate.by_key_results(goals), runtime.clock()))
     return await _present(session, row, response)
 
 

@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
 from app.api.deps import RuntimeDep, SessionDep
-from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, error_responses, not_found
 from app.api.runs import RowId, RunError
+from mappings.lookups import source_in
 from mappings.tables import DeliveryRow, SourceRow
 from mappings.webhooks.queue import receive_again, why_no_replay
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.security.utils import get_authorization_scheme_param
@@ -27,7 +27,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.problems import KEY_PATTERN, NO_NUL_PATTERN, Problem, field_errors
-from app.audit import set_actor
 from app.auth.authenticator import Authenticator, UnknownToken
 from app.auth.rate_limit import TooManyFailures
 from app.auth.roles import Caller, role_for
@@ -35,6 +34,7 @@ from app.runtime import Runtime
 
 Model = TypeVar("Model", bound=BaseModel)
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
+SourceName = Annotated[str, Path(max_length=64, description="The source's name, in any case.")]
 # PostgreSQL's text cannot hold U+0000.
 Line = Annotated[
     str, StringConstraints(min_length=1, max_length=500, pattern=NO_NUL_PATTERN, strip_whitespace=True)
@@ -153,10 +153,8 @@ async def check_role(
 
 
 async def get_session(request: Request, runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
-    async with runtime.sessions.begin() as session:
-        caller: Caller | None = getattr(request.state, "caller", None)
-        if caller is not None:
-            set_actor(session, caller.who)
+    caller: Caller | None = getattr(request.state, "caller", None)
+    async with runtime.transaction(None if caller is None else caller.who) as session:
         yield session
 
 

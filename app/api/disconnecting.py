@@ -9,12 +9,12 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 
 from app.api import runs
-from app.api.deps import RuntimeDep, SessionDep
-from app.api.lookups import SourceName, source_at
+from app.api.deps import RuntimeDep, SessionDep, SourceName
 from app.api.problems import Problem, error_responses
 from app.api.runs import RunOut
 from app.jobs.scheduler import announce_schedules
 from mappings.locks import lock_goals_exclusive, lock_notices_of_source
+from mappings.lookups import source_at
 from mappings.notices.withdrawal import any_comment_on_tickets, request_withdrawal_of_all
 from mappings.tables import SourceRow
 

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.epic_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
-from app.api.lookups import find_epic, key_result_in, source_at, source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, error_responses, invalid, not_found
 from app.runtime import Runtime
@@ -19,6 +18,7 @@ from mappings.evaluation.context import load_key_results
 from mappings.evaluation.explain import explain
 from mappings.evaluation.load import epic_of, evaluate_epic, load_records
 from mappings.evaluation.record import unwritten_text
+from mappings.lookups import find_epic, key_result_in, source_at, source_in
 from mappings.tables import EpicRow, LinkRow, SourceRow
 
 router = APIRouter(prefix="/epics", tags=["epics"])

@@ -11,18 +11,13 @@ from sqlalchemy import select
 from app import pipeline
 from app.api.deps import Body, CallerDep, Line, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, FindingOut, FindingState, show_finding
-from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, error_responses, invalid, not_found
+from app.api.problems import error_responses
 from app.api.runs import RowId
-from app.audit import set_actor
-from app.auth.roles import Caller
-from app.reevaluation import open_evaluation
 from app.runtime import Runtime
-from mappings.evaluation.operations import set_finding
-from mappings.locks import lock_epics
+from mappings.evaluation.operations import ChangedEpic, reopen_finding, snooze_finding, waive_finding
+from mappings.lookups import source_in
 from mappings.policy.document import CheckName
-from mappings.policy.durations import parse_until
 from mappings.tables import EpicRow, FindingRow, SourceRow
 
 router = APIRouter(prefix="/findings", tags=["findings"])
@@ -83,39 +78,28 @@ async def list_findings(
     "/{id}/waive", summary="Accept a gap until a day, with a reason", responses=error_responses(404, 409)
 )
 async def waive(id: RowId, body: WaiveIn, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
-    return await _set(runtime, caller, id, "waived", body.until, body.reason)
+    async with runtime.transaction(caller.who) as session:
+        changed = await waive_finding(session, id, body.until, body.reason, runtime.clock())
+    return await _evaluated(runtime, id, changed)
 
 
 @router.post("/{id}/snooze", summary="Be silent about a gap until a day", responses=error_responses(404, 409))
 async def snooze(id: RowId, body: SnoozeIn, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
-    return await _set(runtime, caller, id, "snoozed", body.until, body.reason)
+    async with runtime.transaction(caller.who) as session:
+        changed = await snooze_finding(session, id, body.until, body.reason, runtime.clock())
+    return await _evaluated(runtime, id, changed)
 
 
 @router.post("/{id}/reopen", summary="End a waiver, snooze or dispute", responses=error_responses(404, 409))
 async def reopen(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
-    return await _set(runtime, caller, id, "open", None, None)
+    async with runtime.transaction(caller.who) as session:
+        changed = await reopen_finding(session, id, runtime.clock())
+    return await _evaluated(runtime, id, changed)
 
 
-async def _set(
-    runtime: Runtime, caller: Caller, id: int, state: FindingState, until: str | None, reason: str | None
-) -> FindingOut:
-    try:
-        end = None if until is None else parse_until(until, runtime.clock())
-    except ValueError as error:
-        raise invalid("until", str(error)) from None
-    async with runtime.sessions.begin() as session:
-        set_actor(session, caller.who)
-        row = await session.get(FindingRow, id)
-        if row is None:
-            raise not_found("finding", id)
-        # The epic's row first, as the evaluator does, so that neither undoes the other's change.
-        (epic,) = await lock_epics(session, [row.epic_id])
-        await session.refresh(row)
-        if row.state == "resolved":
-            raise Problem(409, "The finding is resolved; there is nothing to waive, snooze or reopen.")
-        await set_finding(session, row, state, end, reason)
-        source = await session.get_one(SourceRow, epic.source_id)
-        run_id = await open_evaluation(runtime, session, source.id, epic.id)
-    await pipeline.evaluate_now(runtime, source, run_id, [epic.id])
+async def _evaluated(runtime: Runtime, id: int, changed: ChangedEpic) -> FindingOut:
+    """The finding, evaluated after the change."""
+    source = await pipeline.evaluate_now(runtime, changed.run_id, [changed.epic.id])
     async with runtime.sessions() as session:
-        return show_finding(EpicName(source=source.name, key=epic.key), await session.get_one(FindingRow, id))
+        row = await session.get_one(FindingRow, id)
+        return show_finding(EpicName(source=source.name, key=changed.epic.key), row)

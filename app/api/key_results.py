@@ -27,13 +27,13 @@ from app.api.goal_models import Category, GoalState, KeyResultIn, KeyResultOut, 
 from app.api.goals import KeyInPath, check_unused, goal_at, goal_in, key_for, named_users, set_changed_columns
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
-from app.reevaluation import reevaluate
 from app.runtime import Runtime
-from mappings.evaluation import invalidate
+from mappings import invalidate
 from mappings.evaluation.context import key_result_of
 from mappings.goals.key_results import is_live
 from mappings.goals.progress import progress_of
 from mappings.locks import lock_goals_exclusive
+from mappings.runs.reevaluation import reevaluate
 from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow
 
 router = APIRouter(tags=["goals"])
@@ -131,7 +131,7 @@ async def create_key_result(
     row = KeyResultRow(**_columns(body, own_key), objective_id=objective.id, created_at=runtime.clock())
     session.add(row)
     await session.flush()
-    put_runs(response, await reevaluate(runtime, session, invalidate.by_key_results([], [own_key])))
+    put_runs(response, await reevaluate(session, invalidate.by_key_results([], [own_key]), runtime.clock()))
     put_version(response, row.version)
     return await _read(runtime, session, row)
 
@@ -196,7 +196,7 @@ async def change_key_result(
     changed = set_changed_columns(row, _columns(body, await key_for(session, KeyResultRow, body.key, of=row)))
     if changed & EVALUATION_FIELDS:
         evaluation_changed = invalidate.by_key_results([row.id], {before, row.key})
-        put_runs(response, await reevaluate(runtime, session, evaluation_changed))
+        put_runs(response, await reevaluate(session, evaluation_changed, runtime.clock()))
     put_version(response, row.version)
     return await _read(runtime, session, row)
 
@@ -217,7 +217,7 @@ async def delete_key_result(
     users = [*await _linked(session, row), *await named_users(session, "rule", "rules", mapping)]
     check_unused(row, users, "Set its state to `archived` instead.")
     evaluation_changed = invalidate.by_key_results([row.id], [row.key])
-    put_runs(response, await reevaluate(runtime, session, evaluation_changed))
+    put_runs(response, await reevaluate(session, evaluation_changed, runtime.clock()))
     await session.delete(row)
 
 

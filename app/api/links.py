@@ -13,16 +13,16 @@ from app import pipeline
 from app.api.deps import Body, CallerDep, Key, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, LinkOut, show_links
 from app.api.goal_models import Number
-from app.api.lookups import epic_in, find_epic, key_result_in, source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, error_responses, invalid, not_found
 from app.api.runs import RowId
-from app.audit import set_actor
-from app.reevaluation import open_evaluation
 from app.runtime import Runtime
+from mappings.audit import set_actor
 from mappings.evaluation.context import load_key_results
 from mappings.links.operations import MANUAL_ORIGINS, link_manually
 from mappings.locks import lock_goals_exclusive
+from mappings.lookups import epic_in, find_epic, key_result_in, source_in
+from mappings.runs.reevaluation import open_evaluation
 from mappings.tables import EpicRow, LinkRow, RuleRow, SourceRow
 
 router = APIRouter(prefix="/links", tags=["links"])
@@ -94,8 +94,8 @@ async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, cal
         if not is_new:
             response.status_code = 200
             return (await _show(runtime, session, [row]))[0]
-        run_id = await open_evaluation(runtime, session, source.id, epic.id)
-    await pipeline.evaluate_now(runtime, source, run_id, [epic.id])
+        run_id = await open_evaluation(session, source.id, epic.id, runtime.clock())
+    await pipeline.evaluate_now(runtime, run_id, [epic.id])
     async with runtime.sessions.begin() as session:
         return (await _show(runtime, session, [row]))[0]
 
@@ -145,8 +145,8 @@ async def delete_link(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> Resp
         epic = await session.get_one(EpicRow, row.epic_id)
         source = await session.get_one(SourceRow, epic.source_id)
         await session.delete(row)
-        run_id = await open_evaluation(runtime, session, source.id, epic.id)
-    await pipeline.evaluate_now(runtime, source, run_id, [epic.id])
+        run_id = await open_evaluation(session, source.id, epic.id, runtime.clock())
+    await pipeline.evaluate_now(runtime, run_id, [epic.id])
     return Response(status_code=204)
 
 

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlalchemy import and_, or_, select
 
-from app import audit
 from app.api.bodies import unwritten_texts
 from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, NoticeOut, NoticeState, show_notice
-from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import invalid
+from mappings import audit
 from mappings.evaluation.load import load_records
+from mappings.lookups import source_in
 from mappings.notices import burst_guard
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow, among
 

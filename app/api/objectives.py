@@ -26,9 +26,9 @@ from app.api.goal_models import Driver, GoalState, ObjectiveIn, ObjectiveOut, Vi
 from app.api.goals import KeyInPath, check_unused, goal_at, goal_in, key_for, named_users, set_changed_columns
 from app.api.paging import CursorParameter, Limit, ListQuery, Page, list_query, page_of
 from app.api.problems import error_responses, invalid
-from app.reevaluation import reevaluate
-from mappings.evaluation import invalidate
+from mappings import invalidate
 from mappings.locks import lock_goals_exclusive
+from mappings.runs.reevaluation import reevaluate
 from mappings.tables import CycleRow, KeyResultRow, ObjectiveRow
 
 router = APIRouter(prefix="/objectives", tags=["goals"])
@@ -156,7 +156,7 @@ async def change_objective(
     changed = set_changed_columns(row, await _columns(session, body, new_key, row))
     if changed & EVALUATION_FIELDS:
         goals = list(await session.scalars(invalidate.key_results_of_objectives([row.id])))
-        put_runs(response, await reevaluate(runtime, session, invalidate.by_key_results(goals)))
+        put_runs(response, await reevaluate(session, invalidate.by_key_results(goals), runtime.clock()))
     put_version(response, row.version)
     return await _read(session, row)
 

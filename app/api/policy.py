@@ -19,11 +19,11 @@ from app.api.deps import (
     validated,
 )
 from app.api.problems import error_responses
-from app.reevaluation import reevaluate
 from app.runtime import Runtime
-from mappings.evaluation import invalidate
+from mappings import invalidate
 from mappings.locks import lock_goals_exclusive
 from mappings.policy.document import Policy, effective_policy
+from mappings.runs.reevaluation import reevaluate
 from mappings.tables import InstallationRow, SourceRow
 
 router = APIRouter(prefix="/policy", tags=["policy"])
@@ -91,6 +91,6 @@ async def _put(
         != effective_policy(new, names[source_id], project)
     ]
     if changed:
-        opened = await reevaluate(runtime, session, invalidate.by_projects(changed))
+        opened = await reevaluate(session, invalidate.by_projects(changed), runtime.clock())
         put_runs(response, opened)
     put_version(response, row.policy_version)

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from connectors.markup import storable
 from connectors.registry import KINDS
+from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersion
 
 log = structlog.get_logger()
 
@@ -147,7 +148,16 @@ def _methods_at(request: Request) -> set[str]:
     return {method for route in here for method in route.methods or ("GET", "HEAD")}
 
 
+STATUSES: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, StaleVersion: 412, Invalid: 422}
+
+
 def install(app: FastAPI) -> None:
+    @app.exception_handler(DomainError)
+    async def _domain_error(_: Request, error: DomainError) -> JSONResponse:
+        return _answer(
+            STATUSES[type(error)], error.detail, error.errors if isinstance(error, Invalid) else ()
+        )
+
     @app.exception_handler(Problem)
     async def _problem(_: Request, problem: Problem) -> JSONResponse:
         return _answer(problem.status, problem.detail, problem.errors, problem.headers)

@@ -23,13 +23,13 @@ from app.api.deps import (
     put_version,
     validated,
 )
-from app.api.lookups import key_result_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, error_responses, invalid, not_found, taken
 from app.api.runs import RowId
-from app.reevaluation import reevaluate_rule
 from mappings.locks import lock_goals_exclusive
+from mappings.lookups import key_result_in
 from mappings.rules.condition import InvalidCondition, fields, parse_condition
+from mappings.runs.reevaluation import reevaluate_rule
 from mappings.tables import KeyResultRow, RuleRow, SourceRow
 
 router = APIRouter(prefix="/rules", tags=["rules"])
@@ -133,7 +133,9 @@ async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, ses
     )
     session.add(row)
     await session.flush()
-    put_runs(response, await reevaluate_rule(runtime, session, row.id, row.when if row.enabled else None))
+    put_runs(
+        response, await reevaluate_rule(session, row.id, row.when if row.enabled else None, runtime.clock())
+    )
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
@@ -195,7 +197,10 @@ async def change_rule(
     row.priority, row.enabled, row.version = new.priority, new.enabled, row.version + 1
     await session.flush()
     if before != (row.when, row.key_result_id, row.priority, row.enabled) or new.name != shown.name:
-        put_runs(response, await reevaluate_rule(runtime, session, row.id, row.when if row.enabled else None))
+        put_runs(
+            response,
+            await reevaluate_rule(session, row.id, row.when if row.enabled else None, runtime.clock()),
+        )
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
@@ -204,7 +209,7 @@ async def change_rule(
 async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Response:
     await lock_goals_exclusive(session)
     row = await _at(session, id)
-    opened = await reevaluate_rule(runtime, session, row.id, None)
+    opened = await reevaluate_rule(session, row.id, None, runtime.clock())
     await session.delete(row)
     response = Response(status_code=204)
     put_runs(response, opened)

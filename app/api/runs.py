@@ -12,10 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import Body, RuntimeDep, SessionDep
-from app.api.lookups import source_in
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, error_responses, not_found
 from mappings.locks import lock_notices_of_source
+from mappings.lookups import source_in
 from mappings.notices import claims
 from mappings.notices.withdrawal import WithdrawAction, request_withdrawal
 from mappings.tables import RunRow, SourceRow

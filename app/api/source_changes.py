@@ -9,12 +9,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.problems import Problem
-from app.reevaluation import reevaluate
 from app.runtime import Runtime
 from connectors.registry import KINDS
+from mappings import invalidate
 from mappings.epics.upsert import remove_projects
-from mappings.evaluation import invalidate
 from mappings.runs.queue import open_run
+from mappings.runs.reevaluation import reevaluate
 from mappings.sources.projects import reset_cursors
 from mappings.tables import READING_MODES, EpicRow, RunRow, SourceRow
 
@@ -44,9 +44,9 @@ async def follow_up(
         await _remove_projects(runtime, session, row, before["scope"])
     if before["name"] != row.name:
         # Rules, and scopes of the policy, may name the source.
-        opened += await reevaluate(runtime, session, invalidate.by_source(row.id))
+        opened += await reevaluate(session, invalidate.by_source(row.id), runtime.clock())
     elif before["notices"] != row.notices or before["scope"] != row.scope:
-        opened += await reevaluate(runtime, session, invalidate.by_gap_or_notice(row.id))
+        opened += await reevaluate(session, invalidate.by_gap_or_notice(row.id), runtime.clock())
     if any(before[name] != getattr(row, name) for name in ("scope", "epics", "tracker")):
         await reset_cursors(session, row.id)
         opened.append((await start_run(runtime, session, row, "full")).id)

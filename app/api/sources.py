@@ -18,6 +18,7 @@ from app.api.deps import (
     IfMatch,
     RuntimeDep,
     SessionDep,
+    SourceName,
     check_version,
     merged,
     put_runs,
@@ -26,7 +27,6 @@ from app.api.deps import (
 )
 from app.api.disconnecting import check_not_disconnecting
 from app.api.going_live import check_notices
-from app.api.lookups import SourceName, find_source, source_at
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses, invalid, taken
 from app.api.runs import RunOut
@@ -48,6 +48,7 @@ from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from connectors.registry import tracker_id
 from mappings.locks import lock_goals_exclusive
+from mappings.lookups import find_source, source_at
 from mappings.notices import pauses
 from mappings.runs.queue import resume_waiting_runs
 from mappings.sources.health import Health as SourceHealth

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from app.audit import COMMAND_LINE, set_actor
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
 from app.server.server import database_url, open_runtime, run_until_exit
 from app.server.signals import CommandFailed
 from app.settings import Settings
+from mappings.audit import COMMAND_LINE, set_actor
 from mappings.tables import DeliveryRow
 from mappings.webhooks.queue import receive_again, why_no_replay
 

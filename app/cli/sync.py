@@ -12,14 +12,14 @@ from rich.text import Text
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.lookups import find_source
 from app.api.runs import RunOut, present_one
-from app.audit import COMMAND_LINE, set_actor
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
 from app.server.server import database_url, open_runtime, run_until_exit
 from app.server.signals import CommandFailed
 from app.settings import Settings
+from mappings.audit import COMMAND_LINE, set_actor
+from mappings.lookups import find_source
 from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
 

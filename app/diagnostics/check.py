@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.lookups import find_source
 from app.database import DatabaseNotReady, engine_for, newest_revision, why_not_ready
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
@@ -27,6 +26,7 @@ from app.server.signals import CommandFailed
 from app.settings import Settings
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
+from mappings.lookups import find_source
 from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
 CLOCK_TOLERANCE_SECONDS = 60

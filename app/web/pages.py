@@ -14,7 +14,7 @@ from fastapi.templating import Jinja2Templates
 
 from app.api.deps import RuntimeDep, SessionDep, authenticate
 from app.api.epics import whole_epic
-from app.api.lookups import source_at
+from mappings.lookups import source_at
 
 HERE = Path(str(files("app.web")))
 HEADERS = {

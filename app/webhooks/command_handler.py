@@ -10,9 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.audit import set_actor
 from app.runtime import Runtime
 from connectors.base import TicketComment
+from mappings import invalidate
+from mappings.audit import set_actor
 from mappings.commands.parse import (
     Command,
     HelpCommand,
@@ -27,7 +28,6 @@ from mappings.commands.parse import (
     parse_commands,
     unknown_keys_text,
 )
-from mappings.evaluation import invalidate
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.load import epic_of, may_be_on_ticket
 from mappings.evaluation.operations import clear_answer, set_finding

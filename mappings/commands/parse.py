@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mappings.links.references import KEY
+from mappings.notices.text import HELP, LINK, SNOOZE
 from mappings.policy.durations import LONGEST_DAYS, parse_until
 
 MOST_COMMANDS = 10
@@ -25,10 +26,7 @@ _SPAN = re.compile(r"(?P<number>\d{1,4})(?P<unit>[dw])", re.IGNORECASE | re.ASCI
 _TRAILING = ".;:!?"
 _NOT_IN_THIS_BUILD = ("unlink", "waive", "dispute", "suggest")
 
-# The commands that work, each with what it does. The notice shows the first with a key that fits the ticket.
-LINK = "/northing link {key}"
-SNOOZE = "/northing snooze 14d"
-HELP = "/northing help"
+# Each command with what it does. The notice shows the first with a key that fits the ticket.
 _USAGES = (
     (LINK.format(key="KR-12"), "links this epic to that key result; several keys may stand there"),
     (SNOOZE, "keeps this comment silent for 14 days; `2w` or a date such as `2026-12-31` will do too"),

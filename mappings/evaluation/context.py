@@ -15,9 +15,9 @@ from connectors.document import Document
 from mappings.goals.key_results import GoalState, KeyResult, Visibility
 from mappings.links.resolve import GoalsAndRules
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy
+from mappings.policy.modes import NoticesMode, mode_in
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
-from mappings.sources.modes import NoticesMode, mode_in
 from mappings.suggestions.rank import Candidates, Suggestion
 from mappings.tables import (
     CycleRow,

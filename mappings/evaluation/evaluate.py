@@ -25,7 +25,7 @@ from mappings.evaluation.model import (
 from mappings.goals.key_results import KeyResult, is_live, live_until, may_name, why_not_live
 from mappings.links.resolve import Resolution
 from mappings.policy.document import CHECKS, EffectivePolicy, exemption
-from mappings.sources.modes import NoticesMode
+from mappings.policy.modes import NoticesMode
 
 
 def decide(

@@ -29,7 +29,10 @@ from mappings.evaluation.model import (
 )
 from mappings.evaluation.record import Evaluation
 from mappings.links.resolve import ManualLink, Resolution, resolve
-from mappings.tables import CommandCommentRow, EpicRow, FindingRow, LinkRow, NoticeRow
+from mappings.rules.condition import Condition
+from mappings.tables import CommandCommentRow, EpicRow, FindingRow, LinkRow, NoticeRow, SourceRow
+
+MATCHED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,19 @@ async def lock_due_epics(
         .with_for_update()
     )
     return cast("list[EpicRow]", (await session.execute(due)).all())
+
+
+async def matching_epics(
+    session: AsyncSession, source: SourceRow, condition: Condition, after: int
+) -> tuple[list[int], int | None]:
+    """The ids of the epics that match `condition` among the next `MATCHED_AT_ONCE` of a source; and where the
+    next page begins, None after the last."""
+    of_source = EpicRow.source_id == source.id, EpicRow.removed_at.is_(None), EpicRow.id > after
+    rows = (
+        await session.scalars(select(EpicRow).where(*of_source).order_by(EpicRow.id).limit(MATCHED_AT_ONCE))
+    ).all()
+    matching = [row.id for row in rows if condition.matches(source.name, epic_of(row))]
+    return matching, rows[-1].id if len(rows) == MATCHED_AT_ONCE else None
 
 
 async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[EpicRecords]:

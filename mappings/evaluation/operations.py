@@ -1,18 +1,76 @@
 """What a person may do to a finding: snooze, waive, reopen.
 
-The caller holds the goals' exclusive lock (`mappings.locks.lock_goals_exclusive`) and the epic's row, and has
-the epic evaluated again.
+The caller has the epic evaluated before it answers.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mappings.errors import Conflict, Invalid, NotFound
 from mappings.evaluation.model import FindingState
-from mappings.tables import CommandCommentRow, FindingRow
+from mappings.locks import lock_epics
+from mappings.policy.durations import parse_until
+from mappings.runs.reevaluation import open_evaluation
+from mappings.tables import CommandCommentRow, EpicRow, FindingRow
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedEpic:
+    """The epic that a change is about, and the run that `pipeline.evaluate_now` executes after the commit."""
+
+    epic: EpicRow
+    run_id: int
+
+
+async def waive_finding(
+    session: AsyncSession, finding_id: int, until: str, reason: str, now: datetime
+) -> ChangedEpic:
+    """Accept a gap until a day or time, as people write it. Raises `NotFound`, `Conflict`, `Invalid`."""
+    return await _change(session, finding_id, "waived", _until(until, now), reason, now)
+
+
+async def snooze_finding(
+    session: AsyncSession, finding_id: int, until: str, reason: str | None, now: datetime
+) -> ChangedEpic:
+    """Be silent about a gap until a day or time. Raises `NotFound`, `Conflict`, `Invalid`."""
+    return await _change(session, finding_id, "snoozed", _until(until, now), reason, now)
+
+
+async def reopen_finding(session: AsyncSession, finding_id: int, now: datetime) -> ChangedEpic:
+    """End a waiver, snooze or dispute. Raises `NotFound`, `Conflict`."""
+    return await _change(session, finding_id, "open", None, None, now)
+
+
+def _until(text: str, now: datetime) -> datetime:
+    try:
+        return parse_until(text, now)
+    except ValueError as error:
+        raise Invalid("until", str(error)) from None
+
+
+async def _change(
+    session: AsyncSession,
+    finding_id: int,
+    state: FindingState,
+    until: datetime | None,
+    reason: str | None,
+    now: datetime,
+) -> ChangedEpic:
+    row = await session.get(FindingRow, finding_id)
+    if row is None:
+        raise NotFound.of("finding", finding_id)
+    # The epic's row first, as the evaluator does, so that neither undoes the other's change.
+    (epic,) = await lock_epics(session, [row.epic_id])
+    await session.refresh(row)
+    if row.state == "resolved":
+        raise Conflict("The finding is resolved; there is nothing to waive, snooze or reopen.")
+    await set_finding(session, row, state, until, reason)
+    return ChangedEpic(epic, await open_evaluation(session, epic.source_id, epic.id, now))
 
 
 async def set_finding(

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.locks import lock_notices_of_source
-from mappings.sources.modes import mode_in
+from mappings.policy.modes import mode_in
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow, among
 
 HOUR = timedelta(hours=1)

@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
-from mappings.commands.parse import HELP, LINK, SNOOZE
 from mappings.goals.key_results import KeyResult, may_name, name_on_ticket
 from mappings.links.resolve import ResolvedLink
 from mappings.suggestions.rank import Suggestion
 
 UNKNOWN_SHOWN = 3
+# The commands that work. `mappings.commands.parse` reads them.
+LINK = "/northing link {key}"
+SNOOZE = "/northing snooze 14d"
+HELP = "/northing help"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,41 @@
+"""Why an operation cannot be done, typed by what the caller should do.
+
+The API answers 404, 409, 422 and 412; a command line and a ticket show `detail`. Nothing is changed where one
+of these is raised: the caller's transaction is rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DomainError(Exception):
+    """`detail` says in a sentence what is wrong and what to do."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class NotFound(DomainError):
+    """What the operation is about does not exist."""
+
+    @classmethod
+    def of(cls, what: str, key: object) -> NotFound:
+        return cls(f"There is no {what} {key!s}.")
+
+
+class Conflict(DomainError):
+    """What is stored does not allow the operation."""
+
+
+class StaleVersion(DomainError):
+    """What the caller read has changed since."""
+
+
+class Invalid(DomainError):
+    """A value is wrong; `errors` are pairs of a field, as the caller names it, and what is wrong with it."""
+
+    def __init__(self, field: str, message: str, *, more: Sequence[tuple[str, str]] = ()) -> None:
+        self.errors = ((field, message), *more)
+        super().__init__("; ".join(f"{name}: {text}" for name, text in self.errors))

@@ -1,0 +1,61 @@
+"""Evaluating epics again after goals, rules or policy changed: the caller answers at once, runs do the work.
+
+The caller marks the affected epics and opens the runs in the transaction of the change itself, under the
+exclusive goals lock, so that no evaluation is under way meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings import invalidate, wakeups
+from mappings.runs.queue import open_run
+from mappings.tables import EpicRow, SourceRow
+
+
+async def reevaluate(session: AsyncSession, which: Select[Any], now: datetime) -> list[int]:
+    """Mark the epics that `which` selects, and open one run for each of their sources; the runs' ids."""
+    sources = await invalidate.mark_for_evaluation(session, which, now)
+    return await _open_evaluate_runs(session, sorted(sources), now)
+
+
+async def open_evaluation(session: AsyncSession, source_id: int, epic_id: int, now: datetime) -> int:
+    """Mark one epic and open the run that `pipeline.evaluate_now` executes after the commit; the run's id."""
+    await invalidate.mark_for_evaluation(session, select(EpicRow.id).where(EpicRow.id == epic_id), now)
+    return (await open_run(session, source_id, "evaluate", now)).id
+
+
+async def reevaluate_rule(
+    session: AsyncSession, rule_id: int, when: dict[str, Any] | None, now: datetime
+) -> list[int]:
+    """Evaluate again the epics that a rule links now, and those that its new condition `when` matches.
+
+    `when` is None where the rule has no condition any more. The linked epics are marked here. To find the
+    matching ones, every epic must be read, so the runs do that. Returns the ids of the runs.
+    """
+    marked = await invalidate.mark_for_evaluation(session, invalidate.by_rule(rule_id), now)
+    if when is None:
+        return await _open_evaluate_runs(session, sorted(marked), now)
+    sources = await session.scalars(select(SourceRow.id).order_by(SourceRow.id))
+    return await _open_evaluate_runs(session, sources, now, {"when": when})
+
+
+async def _open_evaluate_runs(
+    session: AsyncSession,
+    sources: Iterable[int],
+    now: datetime,
+    rule_condition: dict[str, Any] | None = None,
+) -> list[int]:
+    runs: list[int] = []
+    for source_id in sources:
+        run = await open_run(session, source_id, "evaluate", now)
+        run.rule_condition = rule_condition
+        await session.flush()
+        wakeups.wake_run(session, run.id, run.mode)
+        runs.append(run.id)
+    return runs

@@ -1,0 +1,38 @@
+"""Wake-ups that a transaction asks for. The work itself is in rows; whoever opened the transaction defers the
+jobs in it before the commit (`app.runtime.Runtime.transaction`), so both are stored or neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.tables import READING_MODES
+
+_ASKED = "wakeups"
+
+
+@dataclass(frozen=True, slots=True)
+class Wakeup:
+    """A call of the job `task` with `arguments`, `after` a while or at once."""
+
+    task: str
+    arguments: dict[str, int]
+    after: timedelta | None = None
+
+
+def wake(session: AsyncSession, task: str, *, after: timedelta | None = None, **arguments: int) -> None:
+    """Ask for a job. Where nobody defers it, the sweep finds the work within 15 seconds."""
+    session.info.setdefault(_ASKED, []).append(Wakeup(task, arguments, after))
+
+
+def wake_run(session: AsyncSession, run_id: int, mode: str) -> None:
+    """Ask for the job that executes a run of this mode."""
+    wake(session, "read_source" if mode in READING_MODES else "execute_run", run_id=run_id)
+
+
+def take_wakeups(session: AsyncSession) -> list[Wakeup]:
+    """What was asked for since the last call."""
+    asked: list[Wakeup] = session.info.pop(_ASKED, [])
+    return asked
