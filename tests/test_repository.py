@@ -98,11 +98,11 @@ def test_it_would_be_found(what: str, line: str) -> None:
     assert re.search(UNWANTED[what], line, re.MULTILINE)
 
 
-def test_no_module_is_longer_than_350_lines() -> None:
+def test_no_module_is_longer_than_450_lines() -> None:
     """Migrations are exempt: they are written once and never read as a whole."""
     modules = [path for name in CODE for path in (ROOT / name).rglob("*.py") if VERSIONS not in path.parents]
     assert len(modules) > 50
-    long = {str(path.relative_to(ROOT)): count for path in modules if (count := _lines(path)) > 350}
+    long = {str(path.relative_to(ROOT)): count for path in modules if (count := _lines(path)) > 450}
     assert long == {}
 
 
