@@ -30,8 +30,8 @@ from app.writing.writer import open_writer
 from connectors.base import ConnectorError, Unavailable
 from mappings import backoff, counters, invalidate
 from mappings.evaluation.context import EvaluationContext, load_project_infos
-from mappings.evaluation.load import evaluate_epic, load_records, lock_due_epics, matching_epics
-from mappings.evaluation.record import record_evaluations
+from mappings.evaluation.evaluator import evaluate_epics
+from mappings.evaluation.load import lock_due_epics, matching_epics
 from mappings.leases import ClaimLost
 from mappings.locks import lock_epics, lock_goals_shared, without_synchronous_commit
 from mappings.notices.release import release_writes
@@ -42,7 +42,7 @@ from mappings.webhooks.queue import delivery_ids_of_run
 
 log = structlog.get_logger()
 
-SLICE_SIZE, EVALUATED_AT_A_TIME = 400, 100
+SLICE_SIZE = 400
 # A run that has waited so long and has read no epic makes the health of its source `failing`.
 NOTHING_READ_FOR = timedelta(minutes=15)
 
@@ -165,12 +165,7 @@ class _Slices:
 async def _evaluate_rows(
     session: AsyncSession, context: EvaluationContext, rows: Sequence[EpicRow], run_id: int, now: datetime
 ) -> int:
-    evaluated = []
-    for number, records in enumerate(await load_records(session, rows), 1):
-        evaluated.append(evaluate_epic(records, context, now))
-        if not number % EVALUATED_AT_A_TIME:
-            await asyncio.sleep(0)  # let other tasks run
-    held = await record_evaluations(session, evaluated, context, run_id, now)
+    _, held = await evaluate_epics(session, rows, context, run_id, now)
     if rows:
         log.info(
             "epics evaluated", epics=[row.key for row in rows[: logs.MAX_LOGGED_IDS]], evaluated=len(rows)

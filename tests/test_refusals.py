@@ -19,8 +19,8 @@ from app.webhooks.processor import process_deliveries
 from app.writing.writer import FOREIGN_COMMENT
 from connectors.sandbox import faults
 from mappings.evaluation.load import may_be_on_ticket
-from mappings.notices import claims
 from mappings.notices.pauses import REFUSAL_PAUSE
+from mappings.notices.state import mark_deleted
 from mappings.tables import NoticeRow
 from tests.conftest import Clock
 from tests.synced import all_of, health, later
@@ -135,7 +135,7 @@ async def test_deleted_before_we_know_that_it_stands_there(
 def test_what_was_deleted_leaves_no_request_to_look_for(clock: Clock) -> None:
     """Whoever died editing it left a mark; a new comment would pass the guard by that."""
     notice = NoticeRow(remote_id="1", state="posted", write_unconfirmed_at=clock(), claimed_by=None)
-    claims.mark_deleted_on_ticket(notice, clock())
+    mark_deleted(notice, clock())
     assert not may_be_on_ticket(notice)
 
 

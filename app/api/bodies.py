@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
-from mappings.evaluation.load import EpicRecords, evaluate_epic
+from mappings.evaluation.evaluator import evaluate_records
+from mappings.evaluation.load import EpicRecords
 from mappings.evaluation.record import is_unwritten, unwritten_text
 from mappings.tables import SourceRow
-
-EVALUATED_AT_A_TIME = 100
 
 
 async def unwritten_texts(
@@ -34,10 +32,8 @@ async def unwritten_texts(
         source = await session.get_one(SourceRow, source_id)
         projects = sorted({records.row.project for records in waiting})
         context = await runtime.evaluation_context(session, source, projects, shared=context)
-        for number, records in enumerate(waiting, 1):
-            text = unwritten_text(evaluate_epic(records, context, now), context)
+        for evaluation in await evaluate_records(waiting, context, now):
+            text = unwritten_text(evaluation, context)
             if text is not None:
-                texts[records.row.id] = text
-            if not number % EVALUATED_AT_A_TIME:
-                await asyncio.sleep(0)  # let other requests run
+                texts[evaluation.row.id] = text
     return texts

@@ -15,8 +15,9 @@ from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import Problem, error_responses, invalid, not_found
 from app.runtime import Runtime
 from mappings.evaluation.context import load_key_results
+from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.explain import explain
-from mappings.evaluation.load import epic_of, evaluate_epic, load_records
+from mappings.evaluation.load import epic_of, load_records
 from mappings.evaluation.record import unwritten_text
 from mappings.lookups import find_epic, key_result_in, source_at, source_in
 from mappings.tables import EpicRow, LinkRow, SourceRow
@@ -112,7 +113,7 @@ async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow,
     now = runtime.clock()
     (records,) = await load_records(session, [row])
     context = await runtime.evaluation_context(session, source, [row.project])
-    evaluation = evaluate_epic(records, context, now)
+    (evaluation,) = await evaluate_records([records], context, now)
     reasons = explain(
         source.name, epic_of(row), evaluation.resolution, evaluation.decision, context.goals, now
     )

@@ -17,7 +17,8 @@ from app.api.problems import Problem, error_responses, not_found
 from mappings.locks import lock_notices_of_source
 from mappings.lookups import source_in
 from mappings.notices import claims
-from mappings.notices.withdrawal import WithdrawAction, request_withdrawal
+from mappings.notices.state import WithdrawAction
+from mappings.notices.withdrawal import request_withdrawal
 from mappings.tables import RunRow, SourceRow
 
 router = APIRouter(prefix="/runs", tags=["runs"])

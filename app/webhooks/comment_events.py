@@ -10,7 +10,7 @@ from app.webhooks.batch import Batch, ParsedDelivery
 from app.webhooks.command_handler import execute_commands
 from connectors.base import CommentRef, Connector, TicketComment
 from mappings.locks import lock_epics
-from mappings.notices import claims
+from mappings.notices.state import mark_deleted
 from mappings.tables import EpicRow, NoticeRow
 from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment, postpone_deliveries
 
@@ -66,7 +66,7 @@ class CommentEvents(Batch):
                 await postpone_deliveries(session, self.owner, [parsed.id], now + WAIT_FOR_OUR_WRITE)
                 return
             if notice is not None:
-                claims.mark_deleted_on_ticket(notice, now)
+                mark_deleted(notice, now)
             await self.record_end(session, [parsed], "done")
 
     async def _execute(

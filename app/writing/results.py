@@ -13,10 +13,11 @@ from app.run_result import record_refusal_in_health
 from app.runtime import Runtime
 from connectors.base import Comment, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from mappings import backoff
-from mappings.evaluation.model import NoticeState
 from mappings.leases import UNCONFIRMED_WAIT
-from mappings.notices import claims, pauses
+from mappings.notices import claims, pauses, state
 from mappings.notices.claims import Claim
+from mappings.notices.gates import Facts, Pause, first_hold
+from mappings.notices.transitions import WrittenState
 from mappings.tables import EpicRow, NoticeRow, SourceRow
 
 log = structlog.get_logger()
@@ -29,7 +30,7 @@ REREAD_AFTER = timedelta(minutes=1)
 class PostedText:
     """The text that is on the ticket now, and the hash of the facts that it was made from."""
 
-    state: NoticeState
+    state: WrittenState
     facts_hash: str
     body: str
     mentioned_key_result_ids: tuple[int, ...] = ()
@@ -38,15 +39,16 @@ class PostedText:
 NO_TEXT = PostedText("withdrawn", "", "")
 
 
+@dataclass
 class WriteResults:
-    """The result of one claim. `fetched`: the ticket could be read. `may_continue`: the writer may try the
-    source's next ticket. `kind`: what was written; None where nothing was, or the result is unconfirmed."""
+    """Records the result of one claim. `kind`: what was written; None where nothing was, or the result is
+    unconfirmed."""
 
-    def __init__(self, runtime: Runtime, source: SourceRow, claim: Claim, row: EpicRow) -> None:
-        self.runtime, self.source, self.claim, self.row = runtime, source, claim, row
-        self.fetched = False
-        self.may_continue = True
-        self.kind: str | None = None
+    runtime: Runtime
+    source: SourceRow
+    claim: Claim
+    row: EpicRow
+    kind: str | None = None
 
     async def posted(self, posted_text: PostedText, comment: Comment | None, *, is_new: bool) -> None:
         """The ticket shows the text; where `comment` is None, no comment of ours is on it any more."""
@@ -56,16 +58,13 @@ class WriteResults:
             row = await self.lock_notice(session)
             before = row.remote_id
             row.remote_id, row.url = (None, None) if comment is None else (comment.id, comment.url)
-            row.write_unconfirmed_at = None
-            row.state, row.reason, row.detail = posted_text.state, None, None
+            state.mark_written(row, posted_text.state, now)
             row.posted_hash, row.posted_body, row.mentioned_key_result_ids = (
                 posted_text.facts_hash,
                 posted_text.body,
                 [*posted_text.mentioned_key_result_ids],
             )
-            claims.clear_posted_text(row)
-            row.guard = row.guard_reason = None
-            row.updated_at = now
+            state.forget_posted_text(row)
             if row.target is None or row.run_id == self.claim.run_id:
                 # Cancelled during the write, or not evaluated by another run since the claim.
                 row.facts_hash, row.body = posted_text.facts_hash, posted_text.body
@@ -75,7 +74,7 @@ class WriteResults:
             )
             claims.release_claim(row, self.claim, now if still_to_delete else None)
             if posted_text.state == "withdrawn" and not still_to_delete:
-                claims.mark_withdrawn(row)
+                state.mark_run_withdrawn(row)
             claims.record_write(session, self.claim, kind, row.remote_id or before, now)
             await pauses.resume_writes(session, self.source.id, now, self.row.project)
         self.kind = kind
@@ -92,15 +91,15 @@ class WriteResults:
             claims.release_claim(row, self.claim, now + pause)
         log.warning("ticket waits", reason=error.message)
 
-    async def postponed(self, error: Unavailable) -> None:
+    async def postponed(self, error: Unavailable, *, fetched: bool) -> None:
         """The tracker asks for a pause, which is for all tickets of the source."""
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             row = await claims.lock_claimed_notice(session, self.claim)
             until = now + error.retry_delay(backoff.notice_failing_for(row, now))
-            claims.clear_posted_text(row)
-            if not self.fetched:
-                _mark_stale(row, error.message)
+            state.forget_posted_text(row)
+            if not fetched:
+                state.mark_stale(row, error.message)
             # Due after the others, so that one failing ticket does not delay all of them.
             behind = until + timedelta(seconds=1)
             claims.release_claim(row, self.claim, behind)
@@ -109,7 +108,7 @@ class WriteResults:
                     session, "write_tickets", after=behind - now, source_id=self.source.id
                 )
             await session.flush()
-            await pauses.postpone_notices(session, self.source.id, until, error.message)
+            await self._pause_tickets(session, until, error.message, now)
         log.warning("tickets wait", reason=error.message, until=until.isoformat())
 
     async def unreadable(self, error: ConnectorError) -> None:
@@ -121,11 +120,9 @@ class WriteResults:
             row = await claims.lock_claimed_notice(session, self.claim)
             if isinstance(error, Gone) and row.remote_id is not None:
                 # Our comment is where we cannot see it, and keeps its text.
-                self.mark_failed(row, _error_text(error), now)
-                claims.record_write(session, self.claim, "failed", row.remote_id, now)
-                self.kind = "failed"
+                self._mark_failed(session, row, error, now)
             else:
-                _mark_stale(row, _error_text(error))
+                state.mark_stale(row, _error_text(error))
                 # Nothing else triggers the change of our comment: try again soon, then less and less often.
                 pause = min(max(REREAD_AFTER, (now - row.updated_at) / 2), RETRY_AFTER)
                 claims.release_claim(row, self.claim, now + pause if row.remote_id is not None else None)
@@ -138,7 +135,7 @@ class WriteResults:
         async with self.runtime.sessions.begin() as session:
             await self._evaluate_epic_at(session, now)
             row = await claims.lock_claimed_notice(session, self.claim)
-            claims.mark_deleted_on_ticket(row, now)
+            state.mark_deleted(row, now)
             claims.release_claim(row, self.claim)
         log.info("comment deleted on the ticket")
 
@@ -156,21 +153,30 @@ class WriteResults:
             await self._lock_source(session, error)
             await self._evaluate_epic_at(session, now + RETRY_AFTER)
             row = await claims.lock_claimed_notice(session, self.claim)
-            claims.clear_posted_text(row)
-            self.mark_failed(row, _error_text(error), now)
-            claims.record_write(session, self.claim, "failed", row.remote_id, now)
+            state.forget_posted_text(row)
+            self._mark_failed(session, row, error, now)
             await self._record_in_health(session, error, now)
             if isinstance(error, Rejected) and not isinstance(error, Unauthorized) and not ticket_only:
                 await session.flush()
                 await pauses.record_refusal(
                     session, self.source.id, self.row.project, _error_text(error), now
                 )
-        self.kind = "failed"
         log.warning("ticket not written", reason=error.message)
 
-    def mark_failed(self, row: NoticeRow, detail: str, now: datetime) -> None:
-        row.state, row.reason, row.detail, row.updated_at = "failed", None, detail, now
+    def _mark_failed(
+        self, session: AsyncSession, row: NoticeRow, error: ConnectorError, now: datetime
+    ) -> None:
+        state.mark_failed(row, _error_text(error), now)
         claims.release_claim(row, self.claim)
+        claims.record_write(session, self.claim, "failed", row.remote_id, now)
+        self.kind = "failed"
+
+    async def _pause_tickets(
+        self, session: AsyncSession, until: datetime, detail: str, now: datetime
+    ) -> None:
+        hold = first_hold("write", Facts(now=now, tracker_pause=Pause(until=until, detail=detail)))
+        if hold is not None:
+            await pauses.hold_writes(session, self.source.id, hold)
 
     async def _record_in_health(self, session: AsyncSession, error: ConnectorError, now: datetime) -> None:
         """A person must resolve a refusal. Bad credentials are refused for every ticket, so all wait."""
@@ -178,7 +184,7 @@ class WriteResults:
             await record_refusal_in_health(session, self.source.id, self.row.key, error, now)
         if isinstance(error, Unauthorized):
             await session.flush()
-            await pauses.postpone_notices(session, self.source.id, now + RETRY_AFTER, _error_text(error))
+            await self._pause_tickets(session, now + RETRY_AFTER, _error_text(error), now)
 
     async def lock_notice(self, session: AsyncSession) -> NoticeRow:
         """The claimed notice, locked after its epic: the record of a write refers to both, and the evaluator
@@ -196,11 +202,6 @@ class WriteResults:
     async def _evaluate_epic_at(self, session: AsyncSession, when: datetime) -> None:
         """Called before the notice is locked: the evaluator locks an epic first and then its notice."""
         await session.execute(update(EpicRow).where(EpicRow.id == self.row.id).values(evaluate_at=when))
-
-
-def _mark_stale(row: NoticeRow, detail: str) -> None:
-    if row.state in ("due", "held"):
-        row.state, row.reason, row.detail = "held", "stale", detail
 
 
 def _error_text(error: ConnectorError) -> str:

@@ -40,14 +40,14 @@ from mappings import counters
 from mappings.epics.transfers import merge_transferred
 from mappings.epics.upsert import upsert_epics
 from mappings.evaluation.context import EvaluationContext, refresh_context
-from mappings.evaluation.load import evaluate_epic, load_records
-from mappings.evaluation.model import DesiredNotice
-from mappings.evaluation.record import Evaluation, record_evaluations
+from mappings.evaluation.evaluator import evaluate_epics
 from mappings.leases import NOTICE_LEASE, UNCONFIRMED_WAIT, ClaimLost
 from mappings.locks import lock_epics, lock_goals_shared
-from mappings.notices import claims
+from mappings.notices import claims, state
 from mappings.notices.claims import Claim
+from mappings.notices.gates import Facts, Pause, first_hold
 from mappings.notices.text import NoticeText
+from mappings.notices.transitions import WrittenState
 from mappings.tables import EpicRow, InstallationRow, NoticeRow, RunRow, SourceRow
 from mappings.webhooks.queue import delivery_ids_of_run
 
@@ -104,7 +104,7 @@ class Writer:
                 log.warning("claim lost", reason=str(lost))
             finally:
                 took = time.monotonic() - begun
-                await self._count(claim.run_id, self.connector.requests - before, write.kind, took)
+                await self._count(claim.run_id, self.connector.requests - before, write.results.kind, took)
         return write.may_continue
 
     async def context(self, session: AsyncSession, project: str) -> EvaluationContext:
@@ -126,32 +126,34 @@ class Writer:
 
 @dataclass(frozen=True)
 class _PlannedWrite:
-    """What the writer is to send: the desired notice, its text, and that text as the tracker shows it
-    (`body`). `delete`: the comment is to be deleted instead."""
+    """What the writer is to send: a text, whose hash of facts and rendered `body` are stored with it.
+    `delete`: the comment is to be deleted instead."""
 
-    desired: DesiredNotice
+    target: WrittenState
+    facts_hash: str
     text: NoticeText
     body: str
     marker: Marker
     delete: bool
 
     def posted_text(self) -> PostedText:
-        return PostedText(
-            self.desired.target or self.desired.state,
-            self.desired.facts_hash,
-            self.body,
-            self.text.mentioned_key_result_ids,
-        )
+        return PostedText(self.target, self.facts_hash, self.body, self.text.mentioned_key_result_ids)
 
 
-class _Write(WriteResults):
-    """The work of one claim: find our comment, evaluate the epic again, send the write, record its result."""
+class _Write:
+    """The work of one claim: find our comment, evaluate the epic again, send the write, record its result.
+
+    `fetched`: the ticket could be read. `may_continue`: the writer may try the source's next ticket.
+    """
 
     def __init__(self, writer: Writer, claim: Claim, row: EpicRow) -> None:
-        super().__init__(writer.runtime, writer.source, claim, row)
-        self.writer, self.connector = writer, writer.connector
+        self.writer, self.claim, self.row = writer, claim, row
+        self.runtime, self.source, self.connector = writer.runtime, writer.source, writer.connector
+        self.results = WriteResults(writer.runtime, writer.source, claim, row)
         self.ref = EpicRef(row.remote_id, row.key)
         self.comment_id: str | None = None
+        self.fetched = False
+        self.may_continue = True
 
     async def execute(self) -> None:
         try:
@@ -161,12 +163,12 @@ class _Write(WriteResults):
             if planned is not None:
                 await (self._delete(planned) if planned.delete else self._put(planned))
         except Unanswered as error:
-            await self.unconfirmed(error)
+            await self.results.unconfirmed(error)
         except Unavailable as error:
-            await self.postponed(error)
+            await self.results.postponed(error, fetched=self.fetched)
         except ConnectorError as error:
             self.may_continue = not isinstance(error, Unauthorized)
-            await (self.refused(error) if self.fetched else self.unreadable(error))
+            await (self.results.refused(error) if self.fetched else self.results.unreadable(error))
 
     async def _put(self, planned: _PlannedWrite) -> None:
         try:
@@ -177,11 +179,11 @@ class _Write(WriteResults):
             if self.comment_id is None:
                 raise _forbidden(error) from error
             await withdraw_all_comments(self.connector, self.ref, planned.marker)
-            await self.gone()
+            await self.results.gone()
             return
         if self.comment_id is not None:
             await self._withdraw_duplicates(comment, planned.marker)
-        await self.posted(planned.posted_text(), comment, is_new=self.comment_id is None)
+        await self.results.posted(planned.posted_text(), comment, is_new=self.comment_id is None)
 
     async def _withdraw_duplicates(self, comment: Comment, marker: Marker) -> None:
         """Withdraw a second comment of ours, if there is one. The write itself does not depend on it."""
@@ -192,7 +194,7 @@ class _Write(WriteResults):
             return
         if found.withdrawn_ids:
             async with self.runtime.sessions.begin() as session:
-                await self.lock_notice(session)
+                await self.results.lock_notice(session)
                 self._record_withdrawn(session, found.withdrawn_ids, self.runtime.clock())
 
     async def _delete(self, planned: _PlannedWrite) -> None:
@@ -206,9 +208,9 @@ class _Write(WriteResults):
         except Unauthorized:
             raise
         except Rejected:
-            await self.edit_instead()
+            await self.results.edit_instead()
             return
-        await self.posted(NO_TEXT, None, is_new=False)
+        await self.results.posted(NO_TEXT, None, is_new=False)
 
     # --- find our comment -------------------------------------------------------------------
 
@@ -221,17 +223,17 @@ class _Write(WriteResults):
             row = await claims.lock_claimed_notice(session, self.claim)
             if row.remote_id is not None:
                 return True
-            ready_at = (row.write_unconfirmed_at or now) + UNCONFIRMED_WAIT
-            if row.comment_id_unknown and ready_at > now:
-                claims.release_claim(row, self.claim, ready_at)
+            hold = first_hold("write", Facts(now=now, unconfirmed=_unconfirmed_write(row)))
+            if hold is not None:
+                claims.release_claim(row, self.claim, hold.until)
                 return False
             installation = (await session.scalars(select(InstallationRow.uuid))).one()
         found = await find_our_comment(self.connector, self.ref, Marker(installation, self.row.id), None)
         if found.comment is not None and not found.comment.ours:
-            await self.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), ticket_only=True)
+            await self.results.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), ticket_only=True)
             return False
         async with self.runtime.sessions.begin() as session:
-            row = await self.lock_notice(session)
+            row = await self.results.lock_notice(session)
             self._record_withdrawn(session, found.withdrawn_ids, now)
             return self._adopt(session, row, found, now)
 
@@ -244,18 +246,16 @@ class _Write(WriteResults):
         comment = found.comment
         if comment is None and row.state in ("posted", "resolved"):
             # It was there before the ticket was transferred, and a person has deleted it.
-            claims.mark_deleted_on_ticket(row, now)
+            state.mark_deleted(row, now)
             claims.release_claim(row, self.claim)
             return False
         if comment is None:
-            claims.clear_posted_text(row)
+            state.forget_posted_text(row)
             return True
-        row.remote_id, row.url = comment.id, comment.url
+        if state.mark_adopted(row, comment.id, comment.url):
+            claims.record_write(session, self.claim, "posted", comment.id, now)
         if found.withdrawn_ids or row.posted_hash is None:
             row.posted_hash = ""  # the text on the ticket is unknown, so it is written again
-        if row.state not in ("posted", "resolved"):
-            row.state = "posted"
-            claims.record_write(session, self.claim, "posted", comment.id, now)
         return True
 
     # --- evaluate again ---------------------------------------------------------------------
@@ -275,7 +275,9 @@ class _Write(WriteResults):
             row.read_at = now
             await session.flush()
             context = await self.writer.context(session, row.project)
-            evaluation = await self._evaluate(session, context, row, now)
+            ((evaluation,), _) = await evaluate_epics(
+                session, [row], context, self.claim.run_id, now, claim=self.claim.owner
+            )
             notice_row = await self._claimed_notice(session)
             desired = evaluation.decision.notice
             if notice_row is None:
@@ -298,7 +300,8 @@ class _Write(WriteResults):
             notice_row.claimed_until = now + NOTICE_LEASE
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
-            return _PlannedWrite(desired, text, notice_row.body, Marker(context.installation, row.id), delete)
+            marker = Marker(context.installation, row.id)
+            return _PlannedWrite(desired.target, desired.facts_hash, text, notice_row.body, marker, delete)
 
     async def _store(self, session: AsyncSession, fetched_epic: base.Epic | Missing, now: datetime) -> None:
         if isinstance(fetched_epic, Missing):
@@ -310,14 +313,6 @@ class _Write(WriteResults):
                 session, self.source.id, self.source.tracker, self.row.remote_id, fetched_epic, now
             )
 
-    async def _evaluate(
-        self, session: AsyncSession, context: EvaluationContext, row: EpicRow, now: datetime
-    ) -> Evaluation:
-        (records,) = await load_records(session, [row])
-        evaluation = evaluate_epic(records, context, now, claim=self.claim.owner)
-        await record_evaluations(session, [evaluation], context, self.claim.run_id, now)
-        return evaluation
-
     async def _claimed_notice(self, session: AsyncSession) -> NoticeRow | None:
         """The notice under our claim; None where the evaluation has just removed it."""
         try:
@@ -326,6 +321,13 @@ class _Write(WriteResults):
             if await session.get(NoticeRow, self.claim.notice_id, populate_existing=True) is None:
                 return None
             raise
+
+
+def _unconfirmed_write(row: NoticeRow) -> Pause | None:
+    """How long an earlier request for this comment may still arrive."""
+    if not row.comment_id_unknown or row.write_unconfirmed_at is None:
+        return None
+    return Pause(until=row.write_unconfirmed_at + UNCONFIRMED_WAIT, detail="An earlier request may arrive.")
 
 
 def _forbidden(error: Gone) -> Rejected:

@@ -20,10 +20,11 @@ from mappings.evaluation.model import (
     EvaluationInput,
     Finding,
     History,
-    NoticeState,
 )
 from mappings.goals.key_results import KeyResult, is_live, live_until, may_name, why_not_live
 from mappings.links.resolve import Resolution
+from mappings.notices.gates import Facts, Hold, Pause, first_hold
+from mappings.notices.transitions import WrittenState
 from mappings.policy.document import CHECKS, EffectivePolicy, exemption
 from mappings.policy.modes import NoticesMode
 
@@ -57,11 +58,19 @@ def decide(
     )
     if current is not None and current.withdrawing:
         return _withdraw(decision, epic, current)
-    if mode == "off":
+    facts = _facts(desired, epic, policy, mode, current, now)
+    hold = first_hold("evaluation", facts)
+    if hold is not None and hold.reason == "off":
         return replace(decision, keep_notice=True)
     if answer is not None and not answer_expired and current is not None and current.on_ticket:
         desired = desired.with_answer(answer.text)
-    return _decide_notice(decision, desired, epic, goals, policy, mode, current, now)
+    if current is not None and current.state == "withdrawn" and not _reopened(decision, current):
+        return replace(decision, keep_notice=True)
+    if current is None or not current.on_ticket:
+        return _new_notice(decision, desired, hold)
+    if epic.removal_reason == "deleted":
+        return replace(decision, keep_notice=True)
+    return _edited_notice(decision, desired, epic, goals, facts, current)
 
 
 def _answer_expired(answer: CommandAnswer, before: Mapping[str, Finding], now: Sequence[Finding]) -> bool:
@@ -124,23 +133,28 @@ def _alignment(resolution: Resolution, exempt_reason: str | None, unresolved: Fi
 # --- from the desired text to the desired notice ----------------------------------------------
 
 
-def _decide_notice(
-    decision: Decision,
+def _facts(
     desired: DesiredText,
     epic: EvaluationInput,
-    goals: Mapping[int, KeyResult],
     policy: EffectivePolicy,
     mode: NoticesMode,
     current: CurrentNotice | None,
     now: datetime,
-) -> Decision:
-    if current is not None and current.state == "withdrawn" and not _reopened(decision, current):
-        return replace(decision, keep_notice=True)
-    if current is None or not current.on_ticket:
-        return _new_notice(decision, desired, epic, policy, mode, current, now)
-    if epic.removal_reason == "deleted":
-        return replace(decision, keep_notice=True)
-    return _edited_notice(decision, desired, epic, goals, mode, current, now)
+) -> Facts:
+    """What the gates of the evaluation look at."""
+    quiet, quiet_ends = policy.quiet_hours, None
+    if quiet is not None:
+        quiet_ends = quiet.end(now)
+    unread = f"{epic.epic.project} was not read completely, or the ticket could not be fetched again."
+    return Facts(
+        now=now,
+        mode=mode,
+        disputed=desired.kind == "disputed",
+        grace_ends=desired.grace_ends,
+        stale=None if epic.fresh else unread,
+        quiet=Pause(until=quiet_ends, detail=quiet.words(quiet_ends)) if quiet and quiet_ends else None,
+        guard_reason=None if current is None else current.guard_reason,
+    )
 
 
 def _reopened(decision: Decision, current: CurrentNotice) -> bool:
@@ -161,46 +175,18 @@ def _withdraw(decision: Decision, epic: EvaluationInput, current: CurrentNotice)
     )
 
 
-def _new_notice(
-    decision: Decision,
-    desired: DesiredText,
-    epic: EvaluationInput,
-    policy: EffectivePolicy,
-    mode: NoticesMode,
-    current: CurrentNotice | None,
-    now: datetime,
-) -> Decision:
+def _new_notice(decision: Decision, desired: DesiredText, hold: Hold | None) -> Decision:
     """No comment of ours is on the ticket: only an open or disputed finding makes a notice."""
     if desired.kind not in ("warning", "disputed"):
         return decision
-    new_notice = DesiredNotice("shadow", desired.compose, desired.facts_hash)
-    if mode == "shadow":
-        return replace(decision, notice=new_notice)
-    held = _held_reason(desired, epic, now)
-    if held is not None:
-        return replace(decision, notice=replace(new_notice, state="held", reason=held[0], detail=held[1]))
-    quiet = policy.quiet_hours
-    if quiet is not None and (end := quiet.end(now)) is not None:
-        held_notice = replace(new_notice, state="held", reason="quiet_hours", detail=quiet.words(end))
-        return replace(decision, notice=held_notice, evaluate_at=min(decision.evaluate_at or end, end))
-    if current is not None and current.guard_reason is not None:
-        held_notice = replace(new_notice, state="held", reason="guard", detail=current.guard_reason)
-        return replace(decision, notice=held_notice)
-    return replace(decision, notice=replace(new_notice, state="due", target="posted"))
-
-
-def _held_reason(desired: DesiredText, epic: EvaluationInput, now: datetime) -> tuple[str, str] | None:
-    """Why a warning has to wait: the first reason that applies, in the contract's order, and its detail."""
-    if desired.kind == "disputed":
-        return "disputed", "The finding is disputed; a person has to decide."
-    if desired.grace_ends is not None and desired.grace_ends > now:
-        return "grace", f"Grace ends at {desired.grace_ends:%Y-%m-%d %H:%M} UTC."
-    if not epic.fresh:
-        return (
-            "stale",
-            f"{epic.epic.project} was not read completely, or the ticket could not be fetched again.",
-        )
-    return None
+    notice = DesiredNotice("due", desired.compose, desired.facts_hash, target="posted")
+    if hold is None:
+        return replace(decision, notice=notice)
+    if hold.reason == "shadow":
+        return replace(decision, notice=replace(notice, state="shadow", target=None))
+    notice = replace(notice, state="held", target=None, reason=hold.reason, detail=hold.detail)
+    moments = [moment for moment in (decision.evaluate_at, hold.until) if moment is not None]
+    return replace(decision, notice=notice, evaluate_at=min(moments, default=None))
 
 
 def _edited_notice(
@@ -208,12 +194,11 @@ def _edited_notice(
     desired: DesiredText,
     epic: EvaluationInput,
     goals: Mapping[int, KeyResult],
-    mode: NoticesMode,
+    facts: Facts,
     current: CurrentNotice,
-    now: datetime,
 ) -> Decision:
     """Our comment is on the ticket: edit it to the desired text, or keep it as it is."""
-    target: NoticeState = "posted" if desired.kind == "warning" else "resolved"
+    target: WrittenState = "posted" if desired.kind == "warning" else "resolved"
     facts_hash = desired.facts_hash
     if not any(
         _may_not_be_named(goals.get(key_result_id), epic.public)
@@ -222,26 +207,19 @@ def _edited_notice(
         done = (
             facts_hash == current.posted_hash and current.state == target and not current.comment_id_unknown
         )
-        if done or _must_wait(desired, target, epic, mode, current, now):
+        if done or _must_wait(target, facts, current):
             return replace(decision, keep_notice=True)
     return replace(decision, notice=DesiredNotice(current.state, desired.compose, facts_hash, target=target))
 
 
-def _must_wait(
-    desired: DesiredText,
-    target: NoticeState,
-    epic: EvaluationInput,
-    mode: NoticesMode,
-    current: CurrentNotice,
-    now: datetime,
-) -> bool:
-    """Shadow mode only resolves. A gap that returns has its grace; the edit of a posted warning has none."""
-    if mode == "shadow":
-        return target == "posted" or current.state == "resolved"
+def _must_wait(target: WrittenState, facts: Facts, current: CurrentNotice) -> bool:
+    """A gap that returns has its grace; the edit of a posted warning has none. No gate holds the edit to one
+    line, and in shadow mode that is the only one that is made."""
     if target == "resolved":
-        return False
-    held = _held_reason(desired, epic, now)
-    return held is not None and not (held[0] == "grace" and current.state == "posted")
+        return facts.mode == "shadow" and current.state == "resolved"
+    if current.state == "posted":
+        facts = replace(facts, grace_ends=None)
+    return first_hold("evaluation", facts, edit=True) is not None
 
 
 def _may_not_be_named(goal: KeyResult | None, public: bool) -> bool:

@@ -8,27 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import BigInteger, Label, any_, literal, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.base import Epic, MissingReason, StatusCategory
-from mappings.evaluation.context import EvaluationContext
-from mappings.evaluation.evaluate import decide
-from mappings.evaluation.model import (
-    CommandAnswer,
-    CurrentNotice,
-    EvaluationInput,
-    Finding,
-    FindingState,
-    History,
-    NoticeState,
-)
-from mappings.evaluation.record import Evaluation
-from mappings.links.resolve import ManualLink, Resolution, resolve
+from connectors.base import Epic, StatusCategory
+from mappings.evaluation.model import CommandAnswer
 from mappings.rules.condition import Condition
 from mappings.tables import CommandCommentRow, EpicRow, FindingRow, LinkRow, NoticeRow, SourceRow
 
@@ -153,75 +140,6 @@ def _records(
         return EpicRecords(row, links, findings, notice)
     is_new = row.evaluated_at is None or row.evaluated_at <= at
     return EpicRecords(row, links, findings, notice, CommandAnswer(answer, is_new))
-
-
-def resolve_links(records: EpicRecords, epic: Epic, context: EvaluationContext, now: datetime) -> Resolution:
-    manual_links = [
-        ManualLink(link.key_result_id, link.origin, link.why)
-        for link in records.links
-        if link.origin in ("manual", "command")
-    ]
-    return resolve(context.source.name, epic, records.row.ticket_references, manual_links, context.goals, now)
-
-
-def evaluate_epic(
-    records: EpicRecords, context: EvaluationContext, now: datetime, *, claim: str | None = None
-) -> Evaluation:
-    """Evaluate one epic. `claim` is the owner of the writer's own claim, which has sent no request yet; the
-    owner of any other claim may have put a comment on the ticket."""
-    epic, project_info = epic_of(records.row), context.project_info(records.row.project)
-    resolution = resolve_links(records, epic, context, now)
-    evaluation_input = EvaluationInput(
-        epic=epic,
-        resolution=resolution,
-        connected_at=context.source.created_at,
-        read_at=records.row.read_at,
-        public=project_info.public,
-        service_desk=project_info.service_desk,
-        fresh=project_info.fresh,
-        removal_reason=cast("MissingReason | None", records.row.removal_reason),
-        page_url=context.page_url(epic.key),
-        accepts_commands=context.accepts_commands,
-        suggest=partial(context.suggest, epic, now),
-    )
-    decision = decide(
-        evaluation_input,
-        context.goals.key_results,
-        context.policy_for(epic.project),
-        context.mode_for(epic.project),
-        History(
-            {found.check: _finding(found) for found in records.findings},
-            _current_notice(records.notice, claim) if records.notice is not None else None,
-            records.answer,
-        ),
-        now,
-    )
-    return Evaluation(records.row, records.links, records.findings, records.notice, resolution, decision)
-
-
-def _finding(row: FindingRow) -> Finding:
-    return Finding(
-        row.check,
-        cast("FindingState", row.state),
-        row.opened_at,
-        row.until,
-        row.reason,
-        row.detail,
-        row.severity,
-    )
-
-
-def _current_notice(row: NoticeRow, claim: str | None) -> CurrentNotice:
-    return CurrentNotice(
-        state=cast("NoticeState", row.state),
-        since=row.updated_at,
-        on_ticket=may_be_on_ticket(row, claim),
-        posted_hash=row.posted_hash,
-        mentioned_key_result_ids=tuple(row.mentioned_key_result_ids),
-        guard_reason=row.guard_reason if row.guard == "held" else None,
-        withdrawing=row.withdraw_action is not None,
-        comment_id_unknown=row.comment_id_unknown,
-    )
 
 
 def may_be_on_ticket(row: NoticeRow, claim: str | None = None) -> bool:

@@ -10,10 +10,10 @@ from typing import Literal
 from connectors.base import Epic, MissingReason
 from mappings.links.resolve import Resolution
 from mappings.notices.text import NoticeText
+from mappings.notices.transitions import NoticeState, WrittenState
 from mappings.suggestions.rank import Suggestion
 
 Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
-NoticeState = Literal["shadow", "held", "due", "posted", "resolved", "withdrawn", "failed"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
 
 
@@ -54,7 +54,8 @@ class EvaluationInput:
     `fresh`: the last run read its project completely and the ticket could be fetched.
     `removal_reason`: why it left every list, if it did. `page_url`: the address of its page at Northing,
     None where people could not open it. `accepts_commands`: comments on the ticket reach us. `suggest`
-    is called only when a warning is composed.
+    is called only when a warning is composed. `parent`: the links of the parent, where it is evaluated in the
+    same slice; nothing is inherited from it yet.
     """
 
     epic: Epic
@@ -68,6 +69,7 @@ class EvaluationInput:
     page_url: str | None = None
     accepts_commands: bool = False
     suggest: Callable[[], Sequence[Suggestion]] = tuple
+    parent: Resolution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class DesiredNotice:
     facts_hash: str
     reason: str | None = None
     detail: str | None = None
-    target: NoticeState | None = None
+    target: WrittenState | None = None
 
 
 @dataclass(frozen=True, slots=True)

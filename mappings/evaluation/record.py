@@ -16,14 +16,16 @@ from connectors.base import Marker
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.model import Decision, DesiredNotice
 from mappings.links.resolve import Resolution, ResolvedLink
-from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow
+from mappings.notices.state import PlannedNotice, cancel_writes, drop_notices, plan_notices
+from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow, among
 
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The decision on one epic at one moment, with the rows it was made from."""
+    """The decision on one epic at one moment, with the rows it was made from. `on_ticket`: a comment of ours
+    is on the ticket, or may be."""
 
     row: EpicRow
     links: Sequence[LinkRow]
@@ -31,6 +33,7 @@ class Evaluation:
     notice: NoticeRow | None
     resolution: Resolution
     decision: Decision
+    on_ticket: bool = False
 
 
 async def record_evaluations(
@@ -180,83 +183,50 @@ async def _record_notices(
     run_id: int,
     now: datetime,
 ) -> int:
-    drop: list[dict[str, Any]] = []
-    cancelled: list[dict[str, Any]] = []
-    put: list[dict[str, Any]] = []
+    drop: list[int] = []
+    cancelled: list[int] = []
+    planned: list[PlannedNotice] = []
     held = 0
     for evaluation in evaluations:
         desired, before = evaluation.decision.notice, evaluation.notice
         if evaluation.decision.keep_notice:
             if before is not None and before.target is not None:
-                cancelled.append({"id": before.id})
+                cancelled.append(before.id)
         elif desired is None:
             if before is not None:
-                drop.append({"id": before.id})
+                drop.append(before.id)
         else:
-            row = _notice(evaluation, desired, context, run_id)
-            if before is None or any(getattr(before, name) != value for name, value in row.items()):
-                put.append(row)
+            notice = _planned(evaluation, desired, context, run_id)
+            if before is None or any(getattr(before, name) != value for name, value in notice.row.items()):
+                planned.append(notice)
                 held += desired.state == "held" and (before is None or before.state != "held")
-    await _bulk(session, "DELETE FROM notices USING rows WHERE notices.id = rows.id", "id bigint", drop)
-    await _bulk(
-        session,
-        "UPDATE notices SET target = NULL, due_at = NULL, body = coalesce(posted_body, body),"
-        " facts_hash = coalesce(posted_hash, facts_hash),"
-        " detail = CASE WHEN state NOT IN ('posted', 'resolved') THEN detail END"  # why it waited
-        " FROM rows WHERE notices.id = rows.id",
-        "id bigint",
-        cancelled,
-    )
-    await _bulk(session, _PUT_NOTICES, _NOTICE_COLUMNS, put, now=now)
+    await drop_notices(session, drop)
+    if cancelled:
+        await cancel_writes(session, among(NoticeRow.id, cancelled))
+    await plan_notices(session, planned, now)
     return held
 
 
-_NOTICE_COLUMNS = (
-    "epic_id bigint, state text, target text, reason text, detail text, body text,"
-    " facts_hash text, run_id bigint"
-)
-# A write that is already queued keeps its `due_at`; a new write, or one that moves to another run, waits for
-# the release of its run. A withdrawn notice keeps its `updated_at`: only a finding opened later ends the
-# withdrawal. `guard` is cleared where the burst guard must check the notice again: one that passed and now
-# waits for grace or a dispute would come due later, together with others; one in shadow is checked when the
-# source goes live, and a withdrawn one when the finding opens again.
-_PUT_NOTICES = """
-    INSERT INTO notices (epic_id, state, target, reason, detail, body, facts_hash, run_id, updated_at)
-    SELECT epic_id, state, target, reason, detail, body, facts_hash, run_id, :now FROM rows
-    ON CONFLICT (epic_id) DO UPDATE SET
-        state = excluded.state, target = excluded.target, reason = excluded.reason,
-        detail = excluded.detail, body = excluded.body, facts_hash = excluded.facts_hash,
-        run_id = excluded.run_id,
-        updated_at = CASE WHEN excluded.state = 'withdrawn' AND notices.state = 'withdrawn'
-            THEN notices.updated_at ELSE excluded.updated_at END,
-        guard = CASE WHEN excluded.state IN ('shadow', 'withdrawn') THEN NULL
-            WHEN notices.guard = 'passed' AND excluded.reason IN ('grace', 'disputed') THEN NULL
-            ELSE notices.guard END,
-        withdraw_action = CASE WHEN excluded.target IS NOT NULL OR excluded.state <> 'withdrawn'
-            THEN notices.withdraw_action END,
-        due_at = CASE WHEN excluded.target IS NOT NULL AND notices.target IS NOT NULL
-            AND notices.run_id = excluded.run_id THEN notices.due_at END
-"""
-
-
-def _notice(
+def _planned(
     evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, run_id: int
-) -> dict[str, Any]:
+) -> PlannedNotice:
     before = evaluation.notice
     new_write = desired.target is not None and (
         before is None or before.target != desired.target or before.facts_hash != desired.facts_hash
     )
     keeps_run = before is not None and before.run_id is not None and (not new_write or before.withdraw_action)
-    return {
-        "epic_id": evaluation.row.id,
-        "state": desired.state,
-        "target": desired.target,
-        "reason": desired.reason,
-        "detail": desired.detail,
-        "body": _text(evaluation, desired, context),
-        "facts_hash": desired.facts_hash,
-        "run_id": before.run_id if before is not None and keeps_run else run_id,
-    }
+    return PlannedNotice(
+        epic_id=evaluation.row.id,
+        before=None if before is None else before.state,
+        on_ticket=evaluation.on_ticket,
+        state=desired.state,
+        target=desired.target,
+        reason=desired.reason,
+        detail=desired.detail,
+        body=_text(evaluation, desired, context),
+        facts_hash=desired.facts_hash,
+        run_id=before.run_id if before is not None and before.run_id is not None and keeps_run else run_id,
+    )
 
 
 def _text(evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext) -> str:

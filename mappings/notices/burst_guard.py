@@ -10,6 +10,8 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.locks import lock_notices_of_source
+from mappings.notices.gates import Facts, first_hold
+from mappings.notices.state import approve_notices, hold_new_comments
 from mappings.policy.modes import mode_in
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow, among
 
@@ -59,23 +61,11 @@ async def check_new_comments(
         update(RunRow).where(RunRow.id == run.id).values(new_comments=dict(own), guard_checked_at=now)
     )
     why = await _why_too_many(session, run.source_id, together)
-    checked = update(NoticeRow).where(among(NoticeRow.id, projects))
-    if why is None:
-        await session.execute(checked.values(guard="passed"))
+    hold = first_hold("release", Facts(now=now, guard_reason=None if why is None else _detail(run, why, now)))
+    if hold is None:
+        await session.execute(update(NoticeRow).where(among(NoticeRow.id, projects)).values(guard="passed"))
         return 0
-    detail = _detail(run, why, now)
-    await session.execute(
-        checked.values(
-            state="held",
-            reason="guard",
-            detail=detail,
-            guard="held",
-            guard_reason=detail,
-            target=None,
-            due_at=None,
-            updated_at=now,
-        )
-    )
+    await hold_new_comments(session, dict.fromkeys(projects, hold), now)
     return len(projects)
 
 
@@ -151,12 +141,7 @@ async def approve(
             approved.append(notice.id)
         else:
             skipped[notice.id] = why
-    released = {"state": "due", "target": "posted", "reason": None, "detail": None, "due_at": now}
-    await session.execute(
-        update(NoticeRow)
-        .where(among(NoticeRow.id, approved))
-        .values(**released, guard="approved", guard_reason=None, updated_at=now)
-    )
+    await approve_notices(session, approved, now)
     return approved, skipped
 
 

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.leases import NOTICE_LEASE, UNCONFIRMED_WAIT, ClaimLost
 from mappings.notices import pauses
+from mappings.notices.gates import Facts, Pause, first_hold
+from mappings.notices.state import end_write, postpone_claimed
 from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow
 
 HOUR = timedelta(hours=1)
@@ -50,7 +52,6 @@ async def claim_notice(
         )
         if (await session.scalars(busy)).one_or_none() is not None:
             return None
-    retried_projects = await pauses.postpone_paused_projects(session, source_id, now)
     # Ids alone: thousands of texts would be sorted on disk.
     due = (
         select(NoticeRow.id)
@@ -62,32 +63,36 @@ async def claim_notice(
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    notice = await _load_notice(session, due)
-    if notice is not None and notice.remote_id is not None and notice.withdraw_action != "delete":
-        full_until = await _hourly_edits_used_until(session, source_id, now)
-        if full_until is not None:
-            why = (
-                f"{EDITS_PER_HOUR} comments were edited within the hour; "
-                f"it goes on at {full_until:%H:%M} UTC."
-            )
-            await pauses.postpone_notices(session, source_id, full_until, why, _EDIT)
-            notice = await _load_notice(session, due.where(~_EDIT))
+    notice = await _first_not_held(session, source_id, due, now)
     if notice is None or notice.run_id is None:
         return None
-    await pauses.allow_one_attempt(session, source_id, retried_projects, notice, now + NOTICE_LEASE)
-    if (
-        notice.claimed_by is not None
-        and notice.claimed_until is not None
-        and notice.write_unconfirmed_at is None
-    ):
-        notice.write_unconfirmed_at = notice.claimed_until - NOTICE_LEASE
     notice.claimed_by, notice.claimed_until = owner, now + NOTICE_LEASE
     return Claim(notice.id, notice.epic_id, notice.run_id, owner)
 
 
-async def _load_notice(session: AsyncSession, which: Select[int]) -> NoticeRow | None:
-    found = await session.scalar(which)
-    return None if found is None else await session.get(NoticeRow, found, populate_existing=True)
+async def _first_not_held(
+    session: AsyncSession, source_id: int, due: Select[int], now: datetime
+) -> NoticeRow | None:
+    """The first of the due notices that no gate of the write holds. Those that a gate holds are postponed,
+    together with all others that it holds for the same reason."""
+    paused = await pauses.paused_projects(session, source_id)
+    while (found := await session.scalar(due)) is not None:
+        notice = await session.get_one(NoticeRow, found, populate_existing=True)
+        _end_expired_claim(notice)
+        project = (await session.get_one(EpicRow, notice.epic_id)).project
+        is_edit = notice.remote_id is not None and notice.withdraw_action != "delete"
+        edits = await _edits_pause(session, source_id, now) if is_edit else None
+        hold = first_hold(
+            "write", Facts(now=now, project_pause=paused.get(project), edits_pause=edits), edit=is_edit
+        )
+        if hold is None:
+            if project in paused:
+                await pauses.allow_one_attempt(session, source_id, project, now + NOTICE_LEASE)
+            return notice
+        await session.flush()
+        alike = _EDIT if hold.reason == "edits" else EpicRow.project == project
+        await pauses.hold_writes(session, source_id, hold, alike)
+    return None
 
 
 # A deletion does not count as an edit: a person asked for it, and the tracker notifies no watcher of it.
@@ -95,8 +100,15 @@ _EDIT = and_(NoticeRow.remote_id.is_not(None), NoticeRow.withdraw_action.is_dist
 _URGENCY = case((NoticeRow.target == "withdrawn", 0), (NoticeRow.target == "resolved", 1), else_=2)
 
 
-async def _hourly_edits_used_until(session: AsyncSession, source_id: int, now: datetime) -> datetime | None:
-    """When the next edit is allowed; None if the hour's edits, those in progress counted, are not used up."""
+def _end_expired_claim(notice: NoticeRow) -> None:
+    """The worker that had claimed it died: its request may still arrive at the tracker."""
+    if notice.claimed_until is not None and notice.write_unconfirmed_at is None:
+        notice.write_unconfirmed_at = notice.claimed_until - NOTICE_LEASE
+    notice.claimed_by = notice.claimed_until = None
+
+
+async def _edits_pause(session: AsyncSession, source_id: int, now: datetime) -> Pause | None:
+    """Until when no comment is edited; None if not all edits of the hour, those in progress too, are used."""
     made = (
         select(NoticeWriteRow.at)
         .join(RunRow, RunRow.id == NoticeWriteRow.run_id)
@@ -111,7 +123,11 @@ async def _hourly_edits_used_until(session: AsyncSession, source_id: int, now: d
         )
     )
     used = sorted(await session.scalars(union_all(made, under_way)))
-    return used[-EDITS_PER_HOUR] + HOUR if len(used) >= EDITS_PER_HOUR else None
+    if len(used) < EDITS_PER_HOUR:
+        return None
+    until = used[-EDITS_PER_HOUR] + HOUR
+    detail = f"{EDITS_PER_HOUR} comments were edited within the hour; it goes on at {until:%H:%M} UTC."
+    return Pause(until=until, detail=detail)
 
 
 async def lock_claimed_notice(session: AsyncSession, claim: Claim) -> NoticeRow:
@@ -136,37 +152,8 @@ def release_claim(notice: NoticeRow, claim: Claim, due_at: datetime | None = Non
     If a newer run has queued another text meanwhile, only the claim ends: that run's release makes it due.
     """
     notice.claimed_by = notice.claimed_until = None
-    if notice.run_id != claim.run_id:
-        return
-    if due_at is None:
-        notice.target = None
-        if notice.state in ("posted", "resolved"):
-            notice.detail = None  # why it had to wait
-        if notice.posted_body is not None and notice.posted_hash is not None:
-            notice.body, notice.facts_hash = notice.posted_body, notice.posted_hash
-    notice.due_at = due_at if notice.target is not None else None
-
-
-def clear_posted_text(notice: NoticeRow) -> None:
-    """Forget the posted text of a notice that has no comment, unless a write of it is unconfirmed."""
-    if notice.remote_id is None and notice.write_unconfirmed_at is None:
-        notice.posted_hash, notice.posted_body, notice.mentioned_key_result_ids = None, None, []
-
-
-def mark_deleted_on_ticket(notice: NoticeRow, now: datetime) -> None:
-    """Record that our comment was deleted on the ticket, and not by us."""
-    notice.state, notice.reason = "withdrawn", "deleted_on_ticket"
-    notice.detail = "Our comment was deleted on the ticket."
-    notice.remote_id = notice.url = notice.target = notice.due_at = notice.write_unconfirmed_at = None
-    notice.guard = notice.guard_reason = notice.withdraw_action = None
-    notice.updated_at = now
-    clear_posted_text(notice)
-
-
-def mark_withdrawn(notice: NoticeRow) -> None:
-    """Record that the withdrawal of the run that made the comment is complete on this ticket."""
-    notice.withdraw_action = None
-    notice.reason, notice.detail = "run_withdrawn", "The run that made it was withdrawn."
+    if notice.run_id == claim.run_id:
+        end_write(notice, due_at)
 
 
 async def release_claims_of_worker(session: AsyncSession, worker: str, now: datetime) -> None:
@@ -176,7 +163,7 @@ async def release_claims_of_worker(session: AsyncSession, worker: str, now: date
     unconfirmed, so that the next writer looks at the ticket before it creates one.
     """
     claimed = NoticeRow.claimed_by.startswith(worker, autoescape=True)
-    earliest = now + UNCONFIRMED_WAIT
+    await postpone_claimed(session, claimed, now + UNCONFIRMED_WAIT)
     await session.execute(
         update(NoticeRow)
         .where(claimed)
@@ -184,9 +171,6 @@ async def release_claims_of_worker(session: AsyncSession, worker: str, now: date
             write_unconfirmed_at=case(
                 (NoticeRow.remote_id.is_(None), func.coalesce(NoticeRow.write_unconfirmed_at, now)),
                 else_=NoticeRow.write_unconfirmed_at,
-            ),
-            due_at=case(
-                (NoticeRow.due_at.is_not(None), func.greatest(NoticeRow.due_at, earliest)), else_=None
             ),
             claimed_by=None,
             claimed_until=None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
@@ -25,6 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mappings.notices.gates import Facts, Hold, Pause, first_hold
+from mappings.notices.state import hold_new_comments
 from mappings.tables import MAYBE_SENT, ON_TICKET, EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow
 
 DAY = timedelta(hours=24)
@@ -68,18 +70,19 @@ async def hold_over_cap(
     if not queue:
         return 0
     used = await _used_slots(session, source_id, now)
-    later: list[_Comment] = []
-    sooner: list[_Comment] = []
+    later: list[tuple[_Comment, Hold]] = []
+    sooner: list[tuple[_Comment, Hold]] = []
     for comment, moment in zip(queue, daily_slots(used, per_day, now), strict=False):
-        placed = replace(comment, until=moment)
-        if comment.until is None and moment > now:
-            later.append(placed)
+        pause = Pause(until=moment, detail=_detail(per_day, moment))
+        hold = first_hold("release", Facts(now=now, over_cap=pause))
+        if comment.until is None and hold is not None:
+            later.append((comment, hold))
         elif comment.until is not None and moment < comment.until:
-            sooner.append(placed)
-    await _hold(session, later, per_day, now)
+            sooner.append((comment, Hold("cap", pause.detail, moment)))
+    await _hold(session, later, now)
     # In any other mode an evaluation leaves them held, and an earlier moment would only repeat evaluations.
     if notices["mode"] == "live":
-        await _hold(session, await _still_held(session, sooner), per_day, now)
+        await _hold(session, await _still_held(session, sooner), now)
     return len(later)
 
 
@@ -120,11 +123,6 @@ async def _used_slots(session: AsyncSession, source_id: int, now: datetime) -> S
     return (await session.scalars(union_all(made, reserved))).all()
 
 
-_HOLD = text(
-    "UPDATE notices SET state = 'held', reason = 'cap', detail = held.detail, target = NULL, due_at = NULL,"
-    " updated_at = :now FROM unnest(CAST(:ids AS bigint[]), CAST(:details AS text[])) AS held(id, detail)"
-    " WHERE notices.id = held.id"
-)
 _EVALUATE_AT = text(
     "UPDATE epics SET evaluate_at = least(evaluate_at, held.moment)"
     " FROM unnest(CAST(:ids AS bigint[]), CAST(:moments AS timestamptz[])) AS held(id, moment)"
@@ -132,11 +130,13 @@ _EVALUATE_AT = text(
 )
 
 
-async def _still_held(session: AsyncSession, comments: Sequence[_Comment]) -> list[_Comment]:
-    """Those of `comments` that are still held, locked; rows locked by another transaction are left out."""
-    if not comments:
+async def _still_held(
+    session: AsyncSession, holds: Sequence[tuple[_Comment, Hold]]
+) -> list[tuple[_Comment, Hold]]:
+    """Those comments that are still held, locked; rows locked by another transaction are left out."""
+    if not holds:
         return []
-    ids = literal([comment.notice_id for comment in comments], ARRAY(BigInteger))
+    ids = literal([comment.notice_id for comment, _ in holds], ARRAY(BigInteger))
     # A locked epic is being evaluated anyway. Waiting for a lock out of order here could cause a deadlock.
     free = await session.scalars(
         select(NoticeRow.id)
@@ -145,19 +145,16 @@ async def _still_held(session: AsyncSession, comments: Sequence[_Comment]) -> li
         .with_for_update(of=[EpicRow, NoticeRow], skip_locked=True)
     )
     locked = set(free)
-    return [comment for comment in comments if comment.notice_id in locked]
+    return [(comment, hold) for comment, hold in holds if comment.notice_id in locked]
 
 
-async def _hold(session: AsyncSession, comments: Sequence[_Comment], per_day: int, now: datetime) -> None:
-    """Hold `comments`; each epic is evaluated again when its slot becomes free, or when it is due before."""
-    if not comments:
+async def _hold(session: AsyncSession, holds: Sequence[tuple[_Comment, Hold]], now: datetime) -> None:
+    """Hold comments; each epic is evaluated again when its slot becomes free, or when it is due before."""
+    if not holds:
         return
-    moments = [comment.until or now for comment in comments]
-    ids = [comment.notice_id for comment in comments]
-    details = [_detail(per_day, moment) for moment in moments]
-    await session.execute(_HOLD, {"ids": ids, "details": details, "now": now})
-    epics = [comment.epic_id for comment in comments]
-    await session.execute(_EVALUATE_AT, {"ids": epics, "moments": moments})
+    await hold_new_comments(session, {comment.notice_id: hold for comment, hold in holds}, now)
+    epics = [comment.epic_id for comment, _ in holds]
+    await session.execute(_EVALUATE_AT, {"ids": epics, "moments": [hold.until for _, hold in holds]})
 
 
 def _detail(per_day: int, moment: datetime) -> str:

@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, exists, func, not_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Project
+from mappings.notices.gates import Hold, Pause
+from mappings.notices.state import postpone_writes
 from mappings.tables import UNSENT, EpicRow, NoticeRow, SourceProjectRow
 
 SAME_REFUSALS, REFUSAL_PAUSE = 5, timedelta(hours=24)
 _LISTED = "Its listing says: "
 
 
-async def postpone_notices(
-    session: AsyncSession, source_id: int, until: datetime, why: str, *which: ColumnElement[bool]
-) -> None:
-    """Postpone the unclaimed notices of a source, or those that `which` selects, to `until` at the earliest;
-    `why` becomes their detail."""
-    await _set_due(session, source_id, until, NoticeRow.due_at < until, *which, why=why)
-
-
-async def _set_due(
-    session: AsyncSession,
-    source_id: int,
-    moment: datetime | None,
-    *which: ColumnElement[bool],
-    why: str | None = None,
-) -> None:
-    tickets = (
-        select(NoticeRow.id)
-        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
-        .where(EpicRow.source_id == source_id, NoticeRow.claimed_by.is_(None), *which)
-        .order_by(NoticeRow.id)
-        .with_for_update(of=NoticeRow, skip_locked=True)
-    )
-    await session.execute(
-        update(NoticeRow).where(NoticeRow.id.in_(tickets)).values(due_at=moment, detail=why)
-    )
+async def hold_writes(session: AsyncSession, source_id: int, hold: Hold, *which: ColumnElement[bool]) -> None:
+    """Postpone the unclaimed writes of a source, or those that `which` selects, as a gate says."""
+    earlier = NoticeRow.due_at < hold.until
+    await postpone_writes(session, source_id, hold.until, earlier, *which, why=hold.detail)
 
 
 # --- projects that refuse -------------------------------------------------------------------
 
 
 def may_be_released(now: datetime) -> ColumnElement[bool]:
-    """Whether the notice of a query may be released: no new comment is tried in a paused project."""
+    """Whether the notice of a query may be released: the gate `project`, for many notices at once. No new
+    comment is tried in a paused project."""
     refuses = exists().where(
         SourceProjectRow.source_id == EpicRow.source_id,
         SourceProjectRow.key == EpicRow.project,
@@ -85,7 +67,7 @@ async def record_refusal(
 
 async def _unrelease(session: AsyncSession, source_id: int, project: str, why: str) -> None:
     queued = NoticeRow.due_at.is_not(None), EpicRow.project == project, UNSENT
-    await _set_due(session, source_id, None, *queued, why=_pause_text(project, why))
+    await postpone_writes(session, source_id, None, *queued, why=_pause_text(project, why))
 
 
 def _pause_text(project: str, why: str) -> str:
@@ -113,37 +95,26 @@ async def record_read_only_projects(
             await resume_writes(session, source_id, now, key)
 
 
-async def postpone_paused_projects(session: AsyncSession, source_id: int, now: datetime) -> list[str]:
-    """Postpone the notices of paused projects to the end of the pause. Returns the projects whose pause is
-    over, in each of which the writer may try one ticket now."""
+async def paused_projects(session: AsyncSession, source_id: int) -> dict[str, Pause]:
+    """The pause of each project that refused comments, by key. In one whose pause has ended the writer may
+    try one ticket (`allow_one_attempt`)."""
     paused = await session.execute(
         select(
             SourceProjectRow.key, SourceProjectRow.writes_paused_at, SourceProjectRow.writes_paused_reason
         ).where(SourceProjectRow.source_id == source_id, SourceProjectRow.writes_paused_at.is_not(None))
     )
-    retried_projects = []
-    for project, since, why in paused.all():
-        assert since is not None
-        if since + REFUSAL_PAUSE > now:
-            until, text = since + REFUSAL_PAUSE, _pause_text(project, str(why))
-            await postpone_notices(session, source_id, until, text, EpicRow.project == project)
-        else:
-            retried_projects.append(project)
-    return retried_projects
+    return {
+        project: Pause(until=since + REFUSAL_PAUSE, detail=_pause_text(project, str(why)))
+        for project, since, why in paused
+        if since is not None
+    }
 
 
-async def allow_one_attempt(
-    session: AsyncSession, source_id: int, retried_projects: Sequence[str], notice: NoticeRow, until: datetime
-) -> None:
-    """Pause the project of `notice` until `until`, if it is one of `retried_projects`: the writer tries one
-    ticket, and the others wait for its result."""
-    if not retried_projects:
-        return
-    project = select(EpicRow.project).where(EpicRow.id == notice.epic_id).scalar_subquery()
+async def allow_one_attempt(session: AsyncSession, source_id: int, project: str, until: datetime) -> None:
+    """Pause a project again until then: the writer tries one ticket, and the others wait for its result."""
     await session.execute(
         update(SourceProjectRow)
-        .where(SourceProjectRow.source_id == source_id, SourceProjectRow.key.in_(retried_projects))
-        .where(SourceProjectRow.key == project)
+        .where(SourceProjectRow.source_id == source_id, SourceProjectRow.key == project)
         .values(writes_paused_at=until - REFUSAL_PAUSE)
     )
 
@@ -165,7 +136,8 @@ async def resume_writes(
     if project is not None:
         paused = paused.where(SourceProjectRow.key == project)
     for key in (await session.scalars(paused)).all():
-        await _set_due(session, source_id, None, NoticeRow.due_at > now, EpicRow.project == key, UNSENT)
-        await _set_due(session, source_id, now, NoticeRow.due_at > now, EpicRow.project == key)
+        waiting = NoticeRow.due_at > now, EpicRow.project == key
+        await postpone_writes(session, source_id, None, *waiting, UNSENT, why=None)
+        await postpone_writes(session, source_id, now, *waiting, why=None)
     if project is None:
-        await _set_due(session, source_id, now, NoticeRow.due_at > now)
+        await postpone_writes(session, source_id, now, NoticeRow.due_at > now, why=None)

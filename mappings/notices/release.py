@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.locks import lock_notices_of_source
 from mappings.notices import burst_guard, daily_cap, pauses
+from mappings.notices.state import make_due
 from mappings.notices.withdrawal import cancel_withdrawn_runs
 from mappings.tables import NOT_RELEASED, UNSENT, EpicRow, NoticeRow, RunRow, among
 
@@ -26,9 +27,9 @@ async def release_writes(session: AsyncSession, run: RunRow, now: datetime) -> i
     new = and_(ready, NoticeRow.target == "posted", UNSENT)
     held = await burst_guard.check_new_comments(session, run, and_(new, NoticeRow.guard.is_(None)), now)
     # A comment that a person approved is not held, and takes its slot of the daily cap first.
-    await session.execute(update(NoticeRow).where(ready, NoticeRow.guard == "approved").values(due_at=now))
+    await make_due(session, and_(ready, NoticeRow.guard == "approved"), now)
     held += await daily_cap.hold_over_cap(session, run.source_id, new, now)
-    await session.execute(update(NoticeRow).where(ready).values(due_at=now))
+    await make_due(session, ready, now)
     return held
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, case, delete, exists, false, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.notices import pauses
+from mappings.notices.state import WithdrawAction, cancel_writes, queue_withdrawal, withdraw_unsent
 from mappings.tables import (
     MAYBE_SENT,
     NOT_RELEASED,
@@ -23,8 +23,6 @@ from mappings.tables import (
     among,
 )
 
-WithdrawAction = Literal["edit", "delete"]
-CANCELLED = "The run it belongs to was withdrawn before it was written."
 # A comment of ours with a text that is not withdrawn is on the ticket, or may be. A deleted ticket has none.
 _POSSIBLY_SHOWN = and_(
     or_(ON_TICKET, MAYBE_SENT),
@@ -124,19 +122,7 @@ async def _request_withdrawal(
 ) -> None:
     unfinished = or_(NoticeRow.state != "withdrawn", MAYBE_SENT, ON_TICKET if action == "delete" else false())
     ids = await _lock_notices(session, and_(which, or_(ON_TICKET, MAYBE_SENT), unfinished))
-    # A notice whose request may still arrive keeps its later due time.
-    due_at = case((MAYBE_SENT, func.greatest(NoticeRow.due_at, now)), else_=now)
-    await session.execute(
-        update(NoticeRow)
-        .where(among(NoticeRow.id, ids))
-        .values(
-            withdraw_action=action,
-            target="withdrawn",
-            run_id=withdrawal.id,
-            due_at=due_at,
-            updated_at=case((NoticeRow.state == "withdrawn", NoticeRow.updated_at), else_=now),
-        )
-    )
+    await queue_withdrawal(session, ids, action, withdrawal.id, now)
 
 
 async def cancel_withdrawn_runs(session: AsyncSession, source_id: int, now: datetime) -> None:
@@ -161,35 +147,13 @@ async def cancel_unwritten(session: AsyncSession, run_id: int, now: datetime) ->
         and_(NoticeRow.state == "held", NoticeRow.reason == "cap"),
     )
     new = and_(NoticeRow.run_id == run_id, UNSENT, waiting)
-    await session.execute(
-        update(NoticeRow)
-        .where(among(NoticeRow.id, await _lock_notices(session, new)))
-        .values(
-            state="withdrawn",
-            reason="run_withdrawn",
-            detail=CANCELLED,
-            target=None,
-            due_at=None,
-            guard=None,
-            guard_reason=None,
-            updated_at=now,
-        )
-    )
+    await withdraw_unsent(session, await _lock_notices(session, new), now)
     change = and_(
         NoticeRow.run_id == run_id, ON_TICKET, NoticeRow.claimed_by.is_(None), NoticeRow.target.is_not(None)
     )
-    stopped = await session.scalars(
-        update(NoticeRow)
-        .where(among(NoticeRow.id, await _lock_notices(session, change)), NoticeRow.withdraw_action.is_(None))
-        .values(
-            target=None,
-            due_at=None,
-            body=func.coalesce(NoticeRow.posted_body, NoticeRow.body),
-            facts_hash=func.coalesce(NoticeRow.posted_hash, NoticeRow.facts_hash),
-        )
-        .returning(NoticeRow.epic_id)
-    )
-    await session.execute(update(EpicRow).where(among(EpicRow.id, stopped.all())).values(evaluate_at=now))
+    edits = among(NoticeRow.id, await _lock_notices(session, change)), NoticeRow.withdraw_action.is_(None)
+    stopped = await cancel_writes(session, and_(*edits))
+    await session.execute(update(EpicRow).where(among(EpicRow.id, stopped)).values(evaluate_at=now))
 
 
 async def _lock_notices(session: AsyncSession, which: ColumnElement[bool]) -> Sequence[int]:

@@ -1,0 +1,166 @@
+"""The one way in which epics are evaluated: their rows are loaded, evaluated and recorded.
+
+The sync, a change that a person makes and the writer before it writes call `evaluate_epics`; what only shows
+an epic calls `evaluate_records`, which records nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import cast
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from connectors.base import Epic, MissingReason
+from mappings.evaluation.context import EvaluationContext
+from mappings.evaluation.evaluate import decide
+from mappings.evaluation.load import EpicRecords, epic_of, load_records, may_be_on_ticket
+from mappings.evaluation.model import CurrentNotice, EvaluationInput, Finding, FindingState, History
+from mappings.evaluation.record import Evaluation, record_evaluations
+from mappings.links.resolve import ManualLink, Resolution, resolve
+from mappings.notices.transitions import NoticeState
+from mappings.tables import EpicRow, FindingRow, NoticeRow
+
+EVALUATED_AT_A_TIME = 100
+
+
+async def evaluate_epics(
+    session: AsyncSession,
+    rows: Sequence[EpicRow],
+    context: EvaluationContext,
+    run_id: int,
+    now: datetime,
+    *,
+    claim: str | None = None,
+) -> tuple[list[Evaluation], int]:
+    """Load, evaluate and record the epics of `rows`, which the caller has locked; the evaluations in this
+    order, and how many notices became held.
+
+    The caller holds the goals' lock and the projects' rows. Notices that are to be written are queued for
+    `run_id`. `claim` is the owner of the writer's own claim, which has sent no request yet; the owner of any
+    other claim may have put a comment on the ticket.
+    """
+    evaluations = await evaluate_records(await load_records(session, rows), context, now, claim=claim)
+    return evaluations, await record_evaluations(session, evaluations, context, run_id, now)
+
+
+async def evaluate_records(
+    found: Sequence[EpicRecords], context: EvaluationContext, now: datetime, *, claim: str | None = None
+) -> list[Evaluation]:
+    """Evaluate epics of one source, parents before their children; the evaluations in the order of `found`.
+
+    Other tasks may run in between.
+    """
+    done: dict[str, Evaluation] = {}
+    for number, records in enumerate(parents_first(found), 1):
+        row = records.row
+        parent = None if row.parent_key is None else done.get(row.parent_key)
+        done[row.key] = _evaluate(records, context, now, claim, parent)
+        if not number % EVALUATED_AT_A_TIME:
+            await asyncio.sleep(0)
+    return [done[records.row.key] for records in found]
+
+
+def parents_first(found: Sequence[EpicRecords]) -> Iterable[EpicRecords]:
+    """The epics in an order in which each comes after its parent, where that is among them. Of epics that are
+    their own ancestors, the one that is met first comes last."""
+    by_key = {records.row.key: records for records in found}
+    if not any(records.row.parent_key in by_key for records in found):
+        return found
+    return _with_ancestors(by_key)
+
+
+def _with_ancestors(by_key: Mapping[str, EpicRecords]) -> list[EpicRecords]:
+    ordered: dict[str, EpicRecords] = {}
+    for key in by_key:
+        line: dict[str, EpicRecords] = {}
+        above: str | None = key
+        while above is not None and above in by_key and above not in ordered and above not in line:
+            line[above] = by_key[above]
+            above = by_key[above].row.parent_key
+        ordered.update(reversed(line.items()))
+    return list(ordered.values())
+
+
+def _resolve(records: EpicRecords, epic: Epic, context: EvaluationContext, now: datetime) -> Resolution:
+    manual_links = [
+        ManualLink(link.key_result_id, link.origin, link.why)
+        for link in records.links
+        if link.origin in ("manual", "command")
+    ]
+    return resolve(context.source.name, epic, records.row.ticket_references, manual_links, context.goals, now)
+
+
+def _evaluate(
+    records: EpicRecords,
+    context: EvaluationContext,
+    now: datetime,
+    claim: str | None,
+    parent: Evaluation | None,
+) -> Evaluation:
+    epic, project_info = epic_of(records.row), context.project_info(records.row.project)
+    resolution = _resolve(records, epic, context, now)
+    evaluation_input = EvaluationInput(
+        epic=epic,
+        resolution=resolution,
+        connected_at=context.source.created_at,
+        read_at=records.row.read_at,
+        public=project_info.public,
+        service_desk=project_info.service_desk,
+        fresh=project_info.fresh,
+        removal_reason=cast("MissingReason | None", records.row.removal_reason),
+        page_url=context.page_url(epic.key),
+        accepts_commands=context.accepts_commands,
+        suggest=partial(context.suggest, epic, now),
+        parent=None if parent is None else parent.resolution,
+    )
+    notice = None if records.notice is None else _current_notice(records.notice, claim)
+    decision = decide(
+        evaluation_input,
+        context.goals.key_results,
+        context.policy_for(epic.project),
+        context.mode_for(epic.project),
+        History(
+            {found.check: _finding(found) for found in records.findings},
+            notice,
+            records.answer,
+        ),
+        now,
+    )
+    return Evaluation(
+        records.row,
+        records.links,
+        records.findings,
+        records.notice,
+        resolution,
+        decision,
+        on_ticket=notice is not None and notice.on_ticket,
+    )
+
+
+def _finding(row: FindingRow) -> Finding:
+    return Finding(
+        row.check,
+        cast("FindingState", row.state),
+        row.opened_at,
+        row.until,
+        row.reason,
+        row.detail,
+        row.severity,
+    )
+
+
+def _current_notice(row: NoticeRow, claim: str | None) -> CurrentNotice:
+    return CurrentNotice(
+        state=cast("NoticeState", row.state),
+        since=row.updated_at,
+        on_ticket=may_be_on_ticket(row, claim),
+        posted_hash=row.posted_hash,
+        mentioned_key_result_ids=tuple(row.mentioned_key_result_ids),
+        guard_reason=row.guard_reason if row.guard == "held" else None,
+        withdrawing=row.withdraw_action is not None,
+        comment_id_unknown=row.comment_id_unknown,
+    )
