@@ -6,7 +6,7 @@ of these is raised: the caller's transaction is rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 class DomainError(Exception):
@@ -31,6 +31,12 @@ class Conflict(DomainError):
 
 class StaleVersion(DomainError):
     """What the caller read has changed since."""
+
+
+def check_version(version: int, known: Collection[int] | None) -> None:
+    """Raises `StaleVersion` where `version` is none of those that the caller may have read; None is any."""
+    if known is not None and version not in known:
+        raise StaleVersion("This was changed since you read it; read it again and repeat your change.")
 
 
 class Invalid(DomainError):

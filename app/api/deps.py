@@ -31,6 +31,7 @@ from app.auth.authenticator import Authenticator, UnknownToken
 from app.auth.rate_limit import TooManyFailures
 from app.auth.roles import Caller, role_for
 from app.runtime import Runtime
+from mappings import errors
 
 Model = TypeVar("Model", bound=BaseModel)
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
@@ -229,13 +230,17 @@ IfMatch = Annotated[
 ]
 
 
-def check_version(version: int, if_match: str | None) -> None:
-    """412 where the caller's copy is stale. `*` matches any version."""
+def versions_in(if_match: str | None) -> frozenset[int] | None:
+    """The versions that the header allows; None where it allows any, none where no tag is one of ours."""
     if if_match is None or if_match.strip() == "*":
-        return
-    given = {tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")}
-    if str(version) not in given:
-        raise Problem(412, "This was changed since you read it; read it again and repeat your change.")
+        return None
+    tags = (tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(","))
+    return frozenset(int(tag) for tag in tags if re.fullmatch(r"[1-9][0-9]{0,17}", tag))
+
+
+def check_version(version: int, if_match: str | None) -> None:
+    """Raises `StaleVersion`, which is 412, where the caller's copy is stale."""
+    errors.check_version(version, versions_in(if_match))
 
 
 def put_version(response: Response, version: int) -> None:
