@@ -1,0 +1,47 @@
+"""What a person or a program may do to the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings import invalidate
+from mappings.errors import check_version
+from mappings.locks import lock_goals_exclusive
+from mappings.policy.document import Policy, effective_policy
+from mappings.runs.reevaluation import reevaluate
+from mappings.tables import InstallationRow, SourceRow
+
+
+async def change_policy(
+    session: AsyncSession,
+    change: Callable[[Policy], Policy],
+    now: datetime,
+    *,
+    versions: Collection[int] | None = None,
+) -> tuple[InstallationRow, list[int]]:
+    """Store what `change` makes of the current policy; it is called under the goals' exclusive lock.
+
+    The epics of the projects whose effective policy differs are evaluated again, in the runs whose ids are
+    returned. `versions` are those that the caller may have read, None for any. Raises `StaleVersion`.
+    """
+    await lock_goals_exclusive(session)
+    row = (await session.scalars(select(InstallationRow).with_for_update())).one()
+    check_version(row.policy_version, versions)
+    old = Policy.model_validate(row.policy)
+    new = change(old)
+    row.policy, row.policy_version = new.model_dump(mode="json"), row.policy_version + 1
+    await session.flush()
+    names = {id: name for id, name in await session.execute(select(SourceRow.id, SourceRow.name))}
+    changed = [
+        (source_id, project)
+        for source_id, project in await invalidate.all_projects(session)
+        if effective_policy(old, names[source_id], project)
+        != effective_policy(new, names[source_id], project)
+    ]
+    if not changed:
+        return row, []
+    return row, await reevaluate(session, invalidate.by_projects(changed), now)
