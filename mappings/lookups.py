@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.errors import Invalid, NotFound
-from mappings.tables import EpicKeyHistoryRow, EpicRow, KeyResultRow, SourceRow
+from mappings.tables import CycleRow, EpicKeyHistoryRow, EpicRow, KeyResultRow, ObjectiveRow, SourceRow
+
+Goal = TypeVar("Goal", CycleRow, ObjectiveRow, KeyResultRow)
+_WORDS: dict[type[Any], str] = {CycleRow: "cycle", ObjectiveRow: "objective", KeyResultRow: "key result"}
 
 
 async def find_source(session: AsyncSession, name: str, *, lock: bool = False) -> SourceRow | None:
@@ -30,10 +35,29 @@ async def source_in(session: AsyncSession, name: str, field: str) -> SourceRow:
     return row
 
 
+async def find_goal(session: AsyncSession, table: type[Goal], key: str) -> Goal | None:
+    return (await session.scalars(select(table).where(func.lower(table.key) == key.lower()))).one_or_none()
+
+
+async def goal_at(session: AsyncSession, table: type[Goal], key: str) -> Goal:
+    """The goal of this key. Raises `NotFound`: the caller asks for the goal itself."""
+    row = await find_goal(session, table, key)
+    if row is None:
+        raise NotFound.of(_WORDS[table], key)
+    return row
+
+
+async def goal_in(session: AsyncSession, table: type[Goal], key: str, field: str) -> Goal:
+    """The goal that `field` names. Raises `Invalid` where there is none."""
+    row = await find_goal(session, table, key)
+    if row is None:
+        raise Invalid(field, f"there is no {_WORDS[table]} {key!r}")
+    return row
+
+
 async def key_result_in(session: AsyncSession, key: str, field: str) -> KeyResultRow:
     """The key result that `field` names. Raises `Invalid` where there is none."""
-    query = select(KeyResultRow).where(func.lower(KeyResultRow.key) == key.lower())
-    row = (await session.scalars(query)).one_or_none()
+    row = await find_goal(session, KeyResultRow, key)
     if row is None:
         raise Invalid(field, f"there is no key result {key!r}; GET /api/v1/key-results lists them")
     return row

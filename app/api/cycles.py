@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -12,21 +13,20 @@ from app.api.deps import (
     IfMatch,
     RuntimeDep,
     SessionDep,
-    check_version,
     merged,
     patch_body,
     put_runs,
     put_version,
     response_headers,
     validated,
+    versions_in,
 )
-from app.api.goal_models import CycleIn, CycleOut, Review
-from app.api.goals import KeyInPath, check_unused, goal_at, key_for, named_users, set_changed_columns
+from app.api.goal_models import CycleIn, CycleOut, KeyInPath
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
-from mappings import invalidate
-from mappings.locks import lock_goals_exclusive
-from mappings.runs.reevaluation import reevaluate
+from mappings.goals import operations
+from mappings.goals.values import CycleValues, Review
+from mappings.lookups import goal_at
 from mappings.tables import CycleRow, ObjectiveRow
 
 router = APIRouter(prefix="/cycles", tags=["goals"])
@@ -63,11 +63,7 @@ async def _present(session: AsyncSession, row: CycleRow, response: Response) -> 
 async def create_cycle(
     body: CycleIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> CycleOut:
-    await lock_goals_exclusive(session)
-    key = await key_for(session, CycleRow, body.key)
-    row = CycleRow(**{**body.model_dump(), "key": key, "created_at": runtime.clock()})
-    session.add(row)
-    await session.flush()
+    row = await operations.create_cycle(session, body.values(), runtime.clock())
     return await _present(session, row, response)
 
 
@@ -107,26 +103,18 @@ async def change_cycle(
     if_match: IfMatch = None,
 ) -> CycleOut:
     """A change of `ends` has the epics of the cycle's key results evaluated again."""
-    await lock_goals_exclusive(session)
-    row = await goal_at(session, CycleRow, key)
-    check_version(row.version, if_match)
-    current = {name: getattr(row, name) for name in CycleIn.model_fields}
-    body = validated(CycleIn, merged(current, patch))
-    await key_for(session, CycleRow, body.key, of=row)
-    changed = set_changed_columns(row, body.model_dump())
-    if "ends" in changed:
-        objectives = list(await session.scalars(invalidate.objectives_of_cycle(row.id)))
-        goals = list(await session.scalars(invalidate.key_results_of_objectives(objectives)))
-        put_runs(response, await reevaluate(session, invalidate.by_key_results(goals), runtime.clock()))
+
+    def change(current: CycleValues) -> CycleValues:
+        return validated(CycleIn, merged(asdict(current), patch)).values()
+
+    row, runs = await operations.change_cycle(
+        session, key, change, runtime.clock(), versions=versions_in(if_match)
+    )
+    put_runs(response, runs)
     return await _present(session, row, response)
 
 
 @router.delete("/{key}", status_code=204, summary="Delete a cycle", responses=error_responses(404, 409))
 async def delete_cycle(key: KeyInPath, session: SessionDep) -> None:
     """409 while the cycle has objectives."""
-    await lock_goals_exclusive(session)
-    row = await goal_at(session, CycleRow, key)
-    inside = select(ObjectiveRow.key).where(ObjectiveRow.cycle_id == row.id).order_by(ObjectiveRow.id)
-    users = await named_users(session, "objective", "objectives", inside)
-    check_unused(row, users, "Give them another cycle first; those that are over can stay and be `archived`.")
-    await session.delete(row)
+    await operations.delete_cycle(session, key)

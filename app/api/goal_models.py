@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
+from fastapi import Path
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -17,6 +18,22 @@ from pydantic import (
 )
 
 from app.api.deps import Body, Key, Line, LongText, Moment
+from mappings.goals.key_results import GoalState, Visibility
+from mappings.goals.values import (
+    Category,
+    CycleValues,
+    Direction,
+    Driver,
+    KeyResultValues,
+    MetricValues,
+    ObjectiveValues,
+    Review,
+    direction_error,
+    ends_error,
+    public_label_error,
+)
+
+KeyInPath = Annotated[Key, Path(description="A key, in any case.")]
 
 # Strict: "3" and true are no numbers, nor are NaN and infinity, which JSON cannot write.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -45,15 +62,13 @@ def _in_utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
+def _refuse(error: str | None) -> None:
+    if error is not None:
+        raise ValueError(error)
+
+
 Day = Annotated[date, BeforeValidator(_day)]
 SentMoment = Annotated[datetime, BeforeValidator(_time), AfterValidator(_in_utc)]
-
-Review = Literal["monthly", "quarterly"]
-GoalState = Literal["draft", "active", "achieved", "missed", "archived"]
-Driver = Literal["growth", "cost", "experience", "risk"]
-Visibility = Literal["public", "internal", "confidential"]
-Category = Literal["roi", "customer", "revenue", "productivity", "quality", "risk"]
-Direction = Literal["increase", "decrease"]
 
 STATE = "`achieved`, `missed` and `archived` are closed: a link to it aligns no epic. Null is `active`."
 VISIBILITY = "Which tickets may show its title: `public` any, `internal` those of private projects."
@@ -88,9 +103,12 @@ class CycleIn(Body):
     @classmethod
     def _after_the_start(cls, ends: date, info: ValidationInfo) -> date:
         starts = info.data.get("starts")
-        if starts is not None and ends < starts:
-            raise ValueError("must not be before starts")
+        if starts is not None:
+            _refuse(ends_error(starts, ends))
         return ends
+
+    def values(self) -> CycleValues:
+        return CycleValues(**self.model_dump())
 
 
 class CycleOut(BaseModel):
@@ -139,9 +157,11 @@ class ObjectiveIn(Body):
     @field_validator("public_label")
     @classmethod
     def _named_if_confidential(cls, label: str | None, info: ValidationInfo) -> str | None:
-        if label is None and info.data.get("visibility") == "confidential":
-            raise ValueError("is needed for a confidential objective: tickets show it in place of the title")
+        _refuse(public_label_error(info.data.get("visibility"), label))
         return label
+
+    def values(self) -> ObjectiveValues:
+        return ObjectiveValues(**self.model_dump(exclude_none=True))
 
 
 class ObjectiveOut(BaseModel):
@@ -174,14 +194,8 @@ class Metric(Body):
 
     @field_validator("direction")
     @classmethod
-    def _towards_the_target(cls, direction: str | None, info: ValidationInfo) -> str | None:
-        baseline, target = info.data.get("baseline"), info.data.get("target")
-        if baseline is None or target is None:
-            return direction
-        if direction == "increase" and target < baseline:
-            raise ValueError("is `increase`, but the target is below the baseline")
-        if direction == "decrease" and target > baseline:
-            raise ValueError("is `decrease`, but the target is above the baseline")
+    def _towards_the_target(cls, direction: Direction | None, info: ValidationInfo) -> Direction | None:
+        _refuse(direction_error(info.data.get("baseline"), info.data.get("target"), direction))
         return direction
 
 
@@ -205,6 +219,11 @@ class KeyResultIn(Body):
     metric: Metric | None = Field(None, description="How it is measured.")
     due: Day | None = Field(None, description="The day it is to be reached by.")
     state: GoalState | None = Field("active", description=STATE)
+
+    def values(self) -> KeyResultValues:
+        own = self.model_dump(exclude_none=True)
+        metric = MetricValues(**own.pop("metric", {}))
+        return KeyResultValues(**own, metric=metric)
 
 
 class KeyResultOut(BaseModel):

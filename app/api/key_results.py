@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -15,31 +16,27 @@ from app.api.deps import (
     Key,
     RuntimeDep,
     SessionDep,
-    check_version,
     merged,
     patch_body,
     put_runs,
     put_version,
     response_headers,
     validated,
+    versions_in,
 )
-from app.api.goal_models import Category, GoalState, KeyResultIn, KeyResultOut, Metric
-from app.api.goals import KeyInPath, check_unused, goal_at, goal_in, key_for, named_users, set_changed_columns
+from app.api.goal_models import KeyInPath, KeyResultIn, KeyResultOut, Metric
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.runtime import Runtime
-from mappings import invalidate
 from mappings.evaluation.context import key_result_of
-from mappings.goals.key_results import is_live
+from mappings.goals import operations
+from mappings.goals.key_results import GoalState, is_live
 from mappings.goals.progress import progress_of
-from mappings.locks import lock_goals_exclusive
-from mappings.runs.reevaluation import reevaluate
-from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow
+from mappings.goals.values import Category, KeyResultValues
+from mappings.lookups import goal_at, goal_in
+from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow
 
 router = APIRouter(tags=["goals"])
-
-# Alignments and findings depend on these; a title or a metric changes neither.
-EVALUATION_FIELDS = {"key", "state"}
 
 KeyResultPatch = Annotated[
     dict[str, Any],
@@ -112,7 +109,7 @@ async def _read(runtime: Runtime, session: AsyncSession, row: KeyResultRow) -> K
     return (await _present(runtime, session, found))[0]
 
 
-# --- operations -------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------
 
 
 @router.post(
@@ -125,13 +122,8 @@ async def create_key_result(
     key: KeyInPath, body: KeyResultIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> KeyResultOut:
     """Epics whose tickets name its key already are evaluated again."""
-    await lock_goals_exclusive(session)
-    objective = await goal_at(session, ObjectiveRow, key)
-    own_key = await key_for(session, KeyResultRow, body.key)
-    row = KeyResultRow(**_columns(body, own_key), objective_id=objective.id, created_at=runtime.clock())
-    session.add(row)
-    await session.flush()
-    put_runs(response, await reevaluate(session, invalidate.by_key_results([], [own_key]), runtime.clock()))
+    row, runs = await operations.create_key_result(session, key, body.values(), runtime.clock())
+    put_runs(response, runs)
     put_version(response, row.version)
     return await _read(runtime, session, row)
 
@@ -187,16 +179,14 @@ async def change_key_result(
     """A change of key or state has the epics evaluated again that are linked to it or name its old or new
     key, in the runs that `Northing-Runs` names; any other change has no effect on epics.
     """
-    await lock_goals_exclusive(session)
-    row = await goal_at(session, KeyResultRow, key)
-    check_version(row.version, if_match)
-    current = (await _read(runtime, session, row)).model_dump(include=set(KeyResultIn.model_fields))
-    body = validated(KeyResultIn, merged(current, patch))
-    before = row.key
-    changed = set_changed_columns(row, _columns(body, await key_for(session, KeyResultRow, body.key, of=row)))
-    if changed & EVALUATION_FIELDS:
-        evaluation_changed = invalidate.by_key_results([row.id], {before, row.key})
-        put_runs(response, await reevaluate(session, evaluation_changed, runtime.clock()))
+
+    def change(current: KeyResultValues) -> KeyResultValues:
+        return validated(KeyResultIn, merged(asdict(current), patch)).values()
+
+    row, runs = await operations.change_key_result(
+        session, key, change, runtime.clock(), versions=versions_in(if_match)
+    )
+    put_runs(response, runs)
     put_version(response, row.version)
     return await _read(runtime, session, row)
 
@@ -211,33 +201,4 @@ async def delete_key_result(
     key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> None:
     """Its check-ins are deleted too. 409 while links or rules refer to it."""
-    await lock_goals_exclusive(session)
-    row = await goal_at(session, KeyResultRow, key)
-    mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
-    users = [*await _linked(session, row), *await named_users(session, "rule", "rules", mapping)]
-    check_unused(row, users, "Set its state to `archived` instead.")
-    evaluation_changed = invalidate.by_key_results([row.id], [row.key])
-    put_runs(response, await reevaluate(session, evaluation_changed, runtime.clock()))
-    await session.delete(row)
-
-
-# --- parts ------------------------------------------------------------------------------------
-
-
-async def _linked(session: AsyncSession, row: KeyResultRow) -> list[str]:
-    count = await session.scalar(select(func.count()).where(LinkRow.key_result_id == row.id))
-    if not count:
-        return []
-    listed = (await _links(session, [row.id])).get(row.id, 0)
-    hidden = f", {count - listed} of them in no list now" if count > listed else ""
-    return [f"{count} link{'s' if count > 1 else ''} of epics{hidden}"]
-
-
-def _columns(body: KeyResultIn, key: str) -> dict[str, Any]:
-    metric = body.metric or Metric()
-    return {
-        **body.model_dump(exclude={"metric"}),
-        **metric.model_dump(),
-        "key": key,
-        "state": body.state or "active",
-    }
+    put_runs(response, await operations.delete_key_result(session, key, runtime.clock()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -14,28 +15,25 @@ from app.api.deps import (
     Key,
     RuntimeDep,
     SessionDep,
-    check_version,
     merged,
     patch_body,
     put_runs,
     put_version,
     response_headers,
     validated,
+    versions_in,
 )
-from app.api.goal_models import Driver, GoalState, ObjectiveIn, ObjectiveOut, Visibility
-from app.api.goals import KeyInPath, check_unused, goal_at, goal_in, key_for, named_users, set_changed_columns
+from app.api.goal_models import KeyInPath, ObjectiveIn, ObjectiveOut
 from app.api.paging import CursorParameter, Limit, ListQuery, Page, list_query, page_of
-from app.api.problems import error_responses, invalid
-from mappings import invalidate
-from mappings.locks import lock_goals_exclusive
-from mappings.runs.reevaluation import reevaluate
+from app.api.problems import error_responses
+from mappings.goals import operations
+from mappings.goals.key_results import GoalState, Visibility
+from mappings.goals.values import Driver, ObjectiveValues
+from mappings.lookups import goal_at, goal_in
 from mappings.tables import CycleRow, KeyResultRow, ObjectiveRow
 
 router = APIRouter(prefix="/objectives", tags=["goals"])
 Parent = aliased(ObjectiveRow, name="parent")
-
-# Alignments and findings depend on these; titles, people and weights change neither.
-EVALUATION_FIELDS = {"key", "state", "visibility", "public_label", "cycle_id"}
 
 ObjectivePatch = Annotated[
     dict[str, Any],
@@ -69,7 +67,7 @@ async def _read(session: AsyncSession, row: ObjectiveRow) -> ObjectiveOut:
     return _show(*(await session.execute(_selected().where(ObjectiveRow.id == row.id))).one())
 
 
-# --- operations -------------------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------
 
 
 @router.post(
@@ -81,11 +79,7 @@ async def _read(session: AsyncSession, row: ObjectiveRow) -> ObjectiveOut:
 async def create_objective(
     body: ObjectiveIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> ObjectiveOut:
-    await lock_goals_exclusive(session)
-    key = await key_for(session, ObjectiveRow, body.key)
-    row = ObjectiveRow(**await _columns(session, body, key), created_at=runtime.clock())
-    session.add(row)
-    await session.flush()
+    row = await operations.create_objective(session, body.values(), runtime.clock())
     put_version(response, row.version)
     return await _read(session, row)
 
@@ -147,16 +141,14 @@ async def change_objective(
     """A change of key, state, visibility, public label or cycle has the epics of its key results evaluated
     again, in the runs that `Northing-Runs` names; any other change has no effect on epics.
     """
-    await lock_goals_exclusive(session)
-    row = await goal_at(session, ObjectiveRow, key)
-    check_version(row.version, if_match)
-    current = (await _read(session, row)).model_dump(include=set(ObjectiveIn.model_fields))
-    body = validated(ObjectiveIn, merged(current, patch))
-    new_key = await key_for(session, ObjectiveRow, body.key, of=row)
-    changed = set_changed_columns(row, await _columns(session, body, new_key, row))
-    if changed & EVALUATION_FIELDS:
-        goals = list(await session.scalars(invalidate.key_results_of_objectives([row.id])))
-        put_runs(response, await reevaluate(session, invalidate.by_key_results(goals), runtime.clock()))
+
+    def change(current: ObjectiveValues) -> ObjectiveValues:
+        return validated(ObjectiveIn, merged(asdict(current), patch)).values()
+
+    row, runs = await operations.change_objective(
+        session, key, change, runtime.clock(), versions=versions_in(if_match)
+    )
+    put_runs(response, runs)
     put_version(response, row.version)
     return await _read(session, row)
 
@@ -164,46 +156,4 @@ async def change_objective(
 @router.delete("/{key}", status_code=204, summary="Delete an objective", responses=error_responses(404, 409))
 async def delete_objective(key: KeyInPath, session: SessionDep) -> None:
     """409 while it has key results or objectives under it; nothing else refers to it."""
-    await lock_goals_exclusive(session)
-    row = await goal_at(session, ObjectiveRow, key)
-    below = select(ObjectiveRow.key).where(ObjectiveRow.parent_id == row.id).order_by(ObjectiveRow.id)
-    measured = select(KeyResultRow.key).where(KeyResultRow.objective_id == row.id).order_by(KeyResultRow.id)
-    users = [
-        *await named_users(session, "objective", "objectives", below),
-        *await named_users(session, "key result", "key results", measured),
-    ]
-    check_unused(row, users, "Set its state to `archived` instead.")
-    await session.delete(row)
-
-
-# --- parts ------------------------------------------------------------------------------------
-
-
-async def _columns(
-    session: AsyncSession, body: ObjectiveIn, key: str, row: ObjectiveRow | None = None
-) -> dict[str, Any]:
-    cycle = None if body.cycle is None else await goal_in(session, CycleRow, body.cycle, "cycle")
-    parent = None if body.parent is None else await goal_in(session, ObjectiveRow, body.parent, "parent")
-    if row is not None and parent is not None and await _is_above(session, row.id, parent.id):
-        raise invalid("parent", f"{parent.key} is {row.key} or is under it; choose one that is not")
-    return {
-        **body.model_dump(exclude={"cycle", "parent"}),
-        "key": key,
-        "cycle_id": None if cycle is None else cycle.id,
-        "parent_id": None if parent is None else parent.id,
-        "weight": 1.0 if body.weight is None else body.weight,
-        "visibility": body.visibility or "internal",
-        "state": body.state or "active",
-    }
-
-
-async def _is_above(session: AsyncSession, upper: int, lower: int) -> bool:
-    """Whether `upper` is `lower` or an ancestor of it."""
-    line = (
-        select(ObjectiveRow.id, ObjectiveRow.parent_id)
-        .where(ObjectiveRow.id == lower)
-        .cte("line", recursive=True)
-    )
-    line = line.union(select(Parent.id, Parent.parent_id).join(line, Parent.id == line.c.parent_id))
-    found = await session.scalars(select(line.c.id).where(line.c.id == upper))
-    return found.one_or_none() is not None
+    await operations.delete_objective(session, key)

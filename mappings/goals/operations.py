@@ -1,0 +1,382 @@
+"""What a person or a program may do to cycles, objectives, key results and check-ins.
+
+An operation on a cycle, objective or key result takes the goals' exclusive lock itself, so a key that is free
+stays free until the commit. To change one, the caller gives a function from the current values to the new
+ones, which is called under that lock; `versions` are those that the caller may have read, None for any. An
+operation that may affect epics marks them, opens the runs that evaluate them, and returns their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import asdict, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Numeric, Select, cast, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from mappings import invalidate
+from mappings.errors import Conflict, Invalid, NotFound, check_version
+from mappings.goals.values import (
+    CycleValues,
+    KeyResultValues,
+    MetricValues,
+    ObjectiveValues,
+    check_in_error,
+    direction_error,
+    ends_error,
+    public_label_error,
+)
+from mappings.locks import lock_goals_exclusive
+from mappings.lookups import Goal, find_goal, goal_at, goal_in
+from mappings.runs.reevaluation import reevaluate
+from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow
+
+# Alignments and findings depend on these; titles, people, weights and metrics change neither.
+EVALUATED_OF_OBJECTIVES = {"key", "state", "visibility", "public_label", "cycle_id"}
+EVALUATED_OF_KEY_RESULTS = {"key", "state"}
+PREFIXES: dict[type[Any], str] = {ObjectiveRow: "O-", KeyResultRow: "KR-"}
+NAMED_AT_MOST = 5
+Versions = Collection[int] | None
+
+
+# --- cycles -----------------------------------------------------------------------------------
+
+
+async def create_cycle(session: AsyncSession, values: CycleValues, now: datetime) -> CycleRow:
+    """Raises `Conflict` where its key is taken, and `Invalid`."""
+    _refuse("ends", ends_error(values.starts, values.ends))
+    await lock_goals_exclusive(session)
+    await _check_free(session, CycleRow, values.key)
+    row = CycleRow(**asdict(values), created_at=now)
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def change_cycle(
+    session: AsyncSession,
+    key: str,
+    change: Callable[[CycleValues], CycleValues],
+    now: datetime,
+    *,
+    versions: Versions = None,
+) -> tuple[CycleRow, list[int]]:
+    """A change of `ends` has the epics of the cycle's key results evaluated again.
+
+    Raises `NotFound`, `StaleVersion`, `Conflict` where another cycle has the new key, and `Invalid`.
+    """
+    row = await _locked(session, CycleRow, key, versions)
+    values = change(CycleValues(**_own_values(row, CycleValues)))
+    _refuse("ends", ends_error(values.starts, values.ends))
+    await _check_free(session, CycleRow, values.key, of=row)
+    if "ends" not in _set_changed_columns(row, asdict(values)):
+        return row, []
+    objectives = list(await session.scalars(invalidate.objectives_of_cycle(row.id)))
+    return row, await _reevaluate_objectives(session, objectives, now)
+
+
+async def delete_cycle(session: AsyncSession, key: str) -> None:
+    """Raises `NotFound`, and `Conflict` while the cycle has objectives."""
+    row = await _locked(session, CycleRow, key)
+    inside = select(ObjectiveRow.key).where(ObjectiveRow.cycle_id == row.id).order_by(ObjectiveRow.id)
+    users = await _named_users(session, "objective", "objectives", inside)
+    _check_unused(
+        row, users, "Give them another cycle first; those that are over can stay and be `archived`."
+    )
+    await session.delete(row)
+
+
+# --- objectives -------------------------------------------------------------------------------
+
+
+async def create_objective(session: AsyncSession, values: ObjectiveValues, now: datetime) -> ObjectiveRow:
+    """Raises `Conflict` where its key is taken, and `Invalid`, also for an unknown cycle or parent."""
+    _refuse("public_label", public_label_error(values.visibility, values.public_label))
+    await lock_goals_exclusive(session)
+    key = await _new_key(session, ObjectiveRow, values.key)
+    row = ObjectiveRow(**await _objective_columns(session, values, key), created_at=now)
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def change_objective(
+    session: AsyncSession,
+    key: str,
+    change: Callable[[ObjectiveValues], ObjectiveValues],
+    now: datetime,
+    *,
+    versions: Versions = None,
+) -> tuple[ObjectiveRow, list[int]]:
+    """A change of key, state, visibility, public label or cycle has the epics of its key results evaluated
+    again.
+
+    Raises `NotFound`, `StaleVersion`, `Conflict` where another objective has the new key, and `Invalid`, also
+    for a parent that is under it.
+    """
+    row = await _locked(session, ObjectiveRow, key, versions)
+    values = change(await _objective_values(session, row))
+    _refuse("public_label", public_label_error(values.visibility, values.public_label))
+    new_key = await _kept_key(session, ObjectiveRow, values.key, row)
+    changed = _set_changed_columns(row, await _objective_columns(session, values, new_key, row))
+    if not changed & EVALUATED_OF_OBJECTIVES:
+        return row, []
+    return row, await _reevaluate_objectives(session, [row.id], now)
+
+
+async def delete_objective(session: AsyncSession, key: str) -> None:
+    """Raises `NotFound`, and `Conflict` while it has key results or objectives under it."""
+    row = await _locked(session, ObjectiveRow, key)
+    below = select(ObjectiveRow.key).where(ObjectiveRow.parent_id == row.id).order_by(ObjectiveRow.id)
+    measured = select(KeyResultRow.key).where(KeyResultRow.objective_id == row.id).order_by(KeyResultRow.id)
+    users = [
+        *await _named_users(session, "objective", "objectives", below),
+        *await _named_users(session, "key result", "key results", measured),
+    ]
+    _check_unused(row, users, "Set its state to `archived` instead.")
+    await session.delete(row)
+
+
+async def _objective_values(session: AsyncSession, row: ObjectiveRow) -> ObjectiveValues:
+    cycle = select(CycleRow.key).where(CycleRow.id == row.cycle_id)
+    parent = select(ObjectiveRow.key).where(ObjectiveRow.id == row.parent_id)
+    return ObjectiveValues(
+        **_own_values(row, ObjectiveValues, without=("cycle", "parent")),
+        cycle=await session.scalar(cycle),
+        parent=await session.scalar(parent),
+    )
+
+
+async def _objective_columns(
+    session: AsyncSession, values: ObjectiveValues, key: str, row: ObjectiveRow | None = None
+) -> dict[str, Any]:
+    cycle = None if values.cycle is None else await goal_in(session, CycleRow, values.cycle, "cycle")
+    parent = None if values.parent is None else await goal_in(session, ObjectiveRow, values.parent, "parent")
+    if row is not None and parent is not None and await _is_above(session, row.id, parent.id):
+        raise Invalid("parent", f"{parent.key} is {row.key} or is under it; choose one that is not")
+    own = asdict(values)
+    del own["cycle"], own["parent"]
+    return {
+        **own,
+        "key": key,
+        "cycle_id": None if cycle is None else cycle.id,
+        "parent_id": None if parent is None else parent.id,
+    }
+
+
+async def _is_above(session: AsyncSession, upper: int, lower: int) -> bool:
+    """Whether `upper` is `lower` or an ancestor of it."""
+    above = aliased(ObjectiveRow)
+    line = (
+        select(ObjectiveRow.id, ObjectiveRow.parent_id)
+        .where(ObjectiveRow.id == lower)
+        .cte("line", recursive=True)
+    )
+    line = line.union(select(above.id, above.parent_id).join(line, above.id == line.c.parent_id))
+    found = await session.scalars(select(line.c.id).where(line.c.id == upper))
+    return found.one_or_none() is not None
+
+
+async def _reevaluate_objectives(session: AsyncSession, ids: Collection[int], now: datetime) -> list[int]:
+    key_results = list(await session.scalars(invalidate.key_results_of_objectives(ids)))
+    return await reevaluate(session, invalidate.by_key_results(key_results), now)
+
+
+# --- key results ------------------------------------------------------------------------------
+
+
+async def create_key_result(
+    session: AsyncSession, objective: str, values: KeyResultValues, now: datetime
+) -> tuple[KeyResultRow, list[int]]:
+    """`objective` is a key. Epics whose tickets name the new key already are evaluated again.
+
+    Raises `NotFound` for the objective, `Conflict` where the key is taken, and `Invalid`.
+    """
+    _check_metric(values.metric)
+    await lock_goals_exclusive(session)
+    above = await goal_at(session, ObjectiveRow, objective)
+    key = await _new_key(session, KeyResultRow, values.key)
+    row = KeyResultRow(**_key_result_columns(values, key), objective_id=above.id, created_at=now)
+    session.add(row)
+    await session.flush()
+    return row, await reevaluate(session, invalidate.by_key_results([], [key]), now)
+
+
+async def change_key_result(
+    session: AsyncSession,
+    key: str,
+    change: Callable[[KeyResultValues], KeyResultValues],
+    now: datetime,
+    *,
+    versions: Versions = None,
+) -> tuple[KeyResultRow, list[int]]:
+    """A change of key or state has the epics evaluated again that are linked to it or name its old or new
+    key.
+
+    Raises `NotFound`, `StaleVersion`, `Conflict` where another key result has the new key, and `Invalid`.
+    """
+    row = await _locked(session, KeyResultRow, key, versions)
+    values = change(_key_result_values(row))
+    _check_metric(values.metric)
+    before = row.key
+    new_key = await _kept_key(session, KeyResultRow, values.key, row)
+    if not _set_changed_columns(row, _key_result_columns(values, new_key)) & EVALUATED_OF_KEY_RESULTS:
+        return row, []
+    affected = invalidate.by_key_results([row.id], {before, row.key})
+    return row, await reevaluate(session, affected, now)
+
+
+async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> list[int]:
+    """Its check-ins are deleted too. Raises `NotFound`, and `Conflict` while links or rules refer to it."""
+    row = await _locked(session, KeyResultRow, key)
+    mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
+    users = [*await _linked(session, row), *await _named_users(session, "rule", "rules", mapping)]
+    _check_unused(row, users, "Set its state to `archived` instead.")
+    runs = await reevaluate(session, invalidate.by_key_results([row.id], [row.key]), now)
+    await session.delete(row)
+    return runs
+
+
+async def _linked(session: AsyncSession, row: KeyResultRow) -> list[str]:
+    query = (
+        select(func.count(), func.count().filter(EpicRow.removed_at.is_(None)))
+        .join_from(LinkRow, EpicRow, EpicRow.id == LinkRow.epic_id)
+        .where(LinkRow.key_result_id == row.id)
+    )
+    count, listed = (await session.execute(query)).one()
+    if not count:
+        return []
+    hidden = f", {count - listed} of them in no list now" if count > listed else ""
+    return [f"{count} link{'s' if count > 1 else ''} of epics{hidden}"]
+
+
+def _key_result_values(row: KeyResultRow) -> KeyResultValues:
+    metric = MetricValues(**_own_values(row, MetricValues))
+    return KeyResultValues(**_own_values(row, KeyResultValues, without=("metric",)), metric=metric)
+
+
+def _key_result_columns(values: KeyResultValues, key: str) -> dict[str, Any]:
+    own = asdict(values)
+    metric = own.pop("metric")
+    return {**own, **metric, "key": key}
+
+
+def _check_metric(metric: MetricValues) -> None:
+    _refuse("metric.direction", direction_error(metric.baseline, metric.target, metric.direction))
+
+
+# --- check-ins --------------------------------------------------------------------------------
+
+
+async def create_check_in(
+    session: AsyncSession,
+    key_result: str,
+    now: datetime,
+    *,
+    value: float,
+    confidence: float,
+    note: str | None = None,
+    at: datetime | None = None,
+) -> tuple[CheckInRow, KeyResultRow]:
+    """Add a value to the key result of this key; returns the check-in and the key result.
+
+    `confidence` is 0..1; `at` is the moment of the measurement, `now` where it is None. No evaluation depends
+    on check-ins, so the goals are not locked. Raises `NotFound` and `Invalid`.
+    """
+    _refuse("at", None if at is None else check_in_error(at, now))
+    # Locked, so that the key result cannot be deleted between this read and the insert.
+    query = select(KeyResultRow).where(func.lower(KeyResultRow.key) == key_result.lower())
+    held = (await session.scalars(query.with_for_update(read=True, key_share=True))).one_or_none()
+    if held is None:
+        raise NotFound.of("key result", key_result)
+    row = CheckInRow(
+        key_result_id=held.id,
+        value=value,
+        confidence=confidence,
+        note=note,
+        at=at or now,
+        created_at=now,
+    )
+    session.add(row)
+    await session.flush()
+    return row, held
+
+
+# --- keys -------------------------------------------------------------------------------------
+
+
+async def _check_free(session: AsyncSession, table: type[Goal], key: str, of: Goal | None = None) -> None:
+    """Raises `Conflict` where another goal than `of` has the key, in any case."""
+    other = await find_goal(session, table, key)
+    if other is not None and (of is None or other.id != of.id):
+        raise Conflict(f"key {key!r} is taken; choose another.")
+
+
+async def _new_key(session: AsyncSession, table: type[Goal], key: str | None) -> str:
+    """`key`, or the next number where it is None."""
+    if key is not None:
+        await _check_free(session, table, key)
+        return key
+    prefix = PREFIXES[table]
+    number = func.substring(func.lower(table.key), f"^{prefix.lower()}([0-9]{{1,18}})$")
+    highest = await session.scalar(select(func.max(cast(number, Numeric))))
+    return f"{prefix}{int(highest or 0) + 1}"
+
+
+async def _kept_key(session: AsyncSession, table: type[Goal], key: str | None, of: Goal) -> str:
+    if key is None:
+        raise Invalid("key", "cannot be removed; leave it out, or send another")
+    await _check_free(session, table, key, of)
+    return key
+
+
+# --- changes ----------------------------------------------------------------------------------
+
+
+async def _locked(session: AsyncSession, table: type[Goal], key: str, versions: Versions = None) -> Goal:
+    """The goal, read under the goals' exclusive lock. Raises `NotFound` and `StaleVersion`."""
+    await lock_goals_exclusive(session)
+    row = await goal_at(session, table, key)
+    check_version(row.version, versions)
+    return row
+
+
+def _own_values(row: Any, kind: type[Any], without: Collection[str] = ()) -> dict[str, Any]:
+    """The members of the dataclass `kind` that are columns of the row under the same name."""
+    return {one.name: getattr(row, one.name) for one in fields(kind) if one.name not in without}
+
+
+def _set_changed_columns(row: Goal, values: dict[str, Any]) -> set[str]:
+    """Set the columns that differ, raise the version if there are any; the names of these columns."""
+    changed = {name for name, value in values.items() if getattr(row, name) != value}
+    for name in changed:
+        setattr(row, name, values[name])
+    if changed:
+        row.version += 1
+    return changed
+
+
+def _refuse(field: str, error: str | None) -> None:
+    if error is not None:
+        raise Invalid(field, error)
+
+
+# --- what refers to a goal --------------------------------------------------------------------
+
+
+async def _named_users(session: AsyncSession, one: str, many: str, query: Select[str]) -> list[str]:
+    """The names that `query` finds, as one phrase of the first few; empty where it finds none."""
+    names = (await session.scalars(query.limit(NAMED_AT_MOST + 1))).all()
+    if not names:
+        return []
+    more = " and more" if len(names) > NAMED_AT_MOST else ""
+    return [f"the {one if len(names) == 1 else many} {', '.join(names[:NAMED_AT_MOST])}{more}"]
+
+
+def _check_unused(row: CycleRow | ObjectiveRow | KeyResultRow, users: Collection[str], way_out: str) -> None:
+    """Raises `Conflict` that names the users, where there are any."""
+    if users:
+        raise Conflict(f"{row.key} is still used by {', and by '.join(users)}. {way_out}")
