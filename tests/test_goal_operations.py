@@ -1,0 +1,110 @@
+"""The operations on goals, called without the API: they hold the rules that its bodies are checked by too."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.runtime import Runtime
+from mappings.errors import Invalid, StaleVersion
+from mappings.goals import operations
+from mappings.goals.values import CycleValues, KeyResultValues, MetricValues, ObjectiveValues
+from mappings.policy.operations import change_policy
+from mappings.tables import CycleRow, KeyResultRow, ObjectiveRow
+
+NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
+CYCLE = CycleValues(key="Q", title="Q", starts=date(2026, 10, 1), ends=date(2026, 12, 31), review="monthly")
+ALPHA = ObjectiveValues(key="A", title="Alpha", description="first", cycle="q", weight=2)
+RISING = MetricValues(unit="%", baseline=10, target=20, direction="increase")
+ONE = KeyResultValues(key="K", title="One", category="roi", metric=RISING, due=date(2026, 12, 1))
+
+TOO_SHORT = replace(CYCLE, ends=date(2026, 9, 30))
+UNLABELLED = replace(ALPHA, visibility="confidential")
+FALLING = replace(ONE, metric=replace(RISING, direction="decrease"))
+
+Operation = Callable[[AsyncSession], Awaitable[Any]]
+REFUSED: list[tuple[str, Operation]] = [
+    ("ends: must not be before starts", lambda db: operations.create_cycle(db, TOO_SHORT, NOW)),
+    (
+        "ends: must not be before starts",
+        lambda db: operations.change_cycle(db, "q", lambda _: TOO_SHORT, NOW),
+    ),
+    (
+        "public_label: is needed for a confidential objective: tickets show it in place of the title",
+        lambda db: operations.create_objective(db, replace(UNLABELLED, key=None), NOW),
+    ),
+    (
+        "public_label: is needed for a confidential objective: tickets show it in place of the title",
+        lambda db: operations.change_objective(db, "a", lambda _: UNLABELLED, NOW),
+    ),
+    (
+        "metric.direction: is `decrease`, but the target is above the baseline",
+        lambda db: operations.create_key_result(db, "A", replace(FALLING, key=None), NOW),
+    ),
+    (
+        "metric.direction: is `decrease`, but the target is above the baseline",
+        lambda db: operations.change_key_result(db, "k", lambda _: FALLING, NOW),
+    ),
+]
+
+
+async def _create_one_each(runtime: Runtime) -> None:
+    async with runtime.transaction() as session:
+        await operations.create_cycle(session, CYCLE, NOW)
+        await operations.create_objective(session, ALPHA, NOW)
+        await operations.create_key_result(session, "A", ONE, NOW)
+
+
+@pytest.mark.parametrize(("detail", "operation"), REFUSED)
+async def test_values_that_do_not_fit_together_are_refused(
+    runtime: Runtime, detail: str, operation: Operation
+) -> None:
+    await _create_one_each(runtime)
+    with pytest.raises(Invalid) as refused:
+        async with runtime.transaction() as session:
+            await operation(session)
+    assert refused.value.detail == detail
+    async with runtime.sessions() as session:
+        for table in (CycleRow, ObjectiveRow, KeyResultRow):
+            versions = select(func.count(), func.max(table.version))
+            assert tuple((await session.execute(versions)).one()) == (1, 1)
+
+
+async def test_a_change_starts_from_all_the_current_values(runtime: Runtime) -> None:
+    await _create_one_each(runtime)
+    current: list[Any] = []
+
+    def keep(values: Any) -> Any:
+        current.append(values)
+        return values
+
+    async with runtime.transaction() as session:
+        cycle, _ = await operations.change_cycle(session, "q", keep, NOW)
+        objective, _ = await operations.change_objective(session, "a", keep, NOW)
+        key_result, _ = await operations.change_key_result(session, "k", keep, NOW)
+    assert current == [CYCLE, replace(ALPHA, cycle="Q"), ONE]
+    assert [cycle.version, objective.version, key_result.version] == [1, 1, 1]
+
+
+async def test_a_stale_copy_is_refused_before_the_change_is_asked_for(runtime: Runtime) -> None:
+    await _create_one_each(runtime)
+
+    def never(values: Any) -> Any:
+        raise AssertionError(values)
+
+    stale: list[Operation] = [
+        lambda db: operations.change_cycle(db, "Q", never, NOW, versions={2}),
+        lambda db: operations.change_objective(db, "A", never, NOW, versions={2}),
+        lambda db: operations.change_key_result(db, "K", never, NOW, versions=()),
+        lambda db: change_policy(db, never, NOW, versions={0}),
+    ]
+    for operation in stale:
+        with pytest.raises(StaleVersion):
+            async with runtime.transaction() as session:
+                await operation(session)
