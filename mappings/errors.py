@@ -28,6 +28,10 @@ class NotFound(DomainError):
 class Conflict(DomainError):
     """What is stored does not allow the operation."""
 
+    @classmethod
+    def taken(cls, field: str, value: str) -> Conflict:
+        return cls(f"{field} {value!r} is taken; choose another.")
+
 
 class StaleVersion(DomainError):
     """What the caller read has changed since."""

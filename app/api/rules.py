@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import (
@@ -17,27 +18,25 @@ from app.api.deps import (
     Line,
     RuntimeDep,
     SessionDep,
-    check_version,
     merged,
     put_runs,
     put_version,
     validated,
+    versions_in,
 )
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, error_responses, invalid, not_found, taken
+from app.api.problems import error_responses
 from app.api.runs import RowId
-from mappings.locks import lock_goals_exclusive
 from mappings.lookups import key_result_in
-from mappings.rules.condition import InvalidCondition, fields, parse_condition
-from mappings.runs.reevaluation import reevaluate_rule
-from mappings.tables import KeyResultRow, RuleRow, SourceRow
+from mappings.rules import operations
+from mappings.rules.condition import parse_condition
+from mappings.rules.operations import RuleValues, rule_at
+from mappings.tables import KeyResultRow, RuleRow
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 
 EXAMPLE = {"all": [{"project": ["SHOP"]}, {"any": [{"label": ["growth*"]}, {"title": "(?i)checkout"}]}]}
 
-
-MOST_RULES = 2_000  # each evaluation reads all of them
 Priority = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
 
 
@@ -51,6 +50,9 @@ class RuleIn(Body):
     key_result: Key = Field(description="The key of the key result.", examples=["KR-3"])
     priority: Priority = Field(100, description="The lowest is tried first, then the oldest.")
     enabled: bool = Field(True, strict=True, description="A disabled rule links nothing.")
+
+    def values(self) -> RuleValues:
+        return RuleValues(self.name, self.when, self.key_result, self.priority, self.enabled)
 
 
 class RulePatch(Body):
@@ -97,45 +99,11 @@ async def _present(session: AsyncSession, rows: Sequence[RuleRow]) -> list[RuleO
     ]
 
 
-async def _checked(session: AsyncSession, body: RuleIn, itself: int | None) -> int:
-    """The id of the key result; 409 for a name that is taken, 422 for a condition that cannot work."""
-    other = select(RuleRow.id).where(
-        func.lower(RuleRow.name) == body.name.lower(), RuleRow.id != (itself or 0)
-    )
-    if (await session.scalars(other)).first() is not None:
-        raise taken("name", body.name)
-    try:
-        condition = parse_condition(body.when)
-    except InvalidCondition as error:
-        raise invalid(error.path, error.message) from None
-    read_fields: set[str] = set()
-    for epics in await session.scalars(select(SourceRow.epics)):
-        read_fields.update(epics.get("fields") or ())
-    for name in sorted(fields(condition) - read_fields):
-        raise invalid("when", f"asks for field {name!r}, which no source reads; add it to its epics.fields")
-    return (await key_result_in(session, body.key_result, "key_result")).id
-
-
 @router.post("", status_code=201, summary="Add a rule", responses=error_responses(409))
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
     """Answers at once; the header `Northing-Runs` names the runs that evaluate the matching epics."""
-    await lock_goals_exclusive(session)
-    if (await session.scalars(select(func.count()).select_from(RuleRow))).one() >= MOST_RULES:
-        raise Problem(409, f"There are {MOST_RULES} rules; delete one, or let one rule list more values.")
-    goal_id = await _checked(session, body, None)
-    row = RuleRow(
-        name=body.name,
-        when=body.when,
-        key_result_id=goal_id,
-        priority=body.priority,
-        enabled=body.enabled,
-        version=1,
-    )
-    session.add(row)
-    await session.flush()
-    put_runs(
-        response, await reevaluate_rule(session, row.id, row.when if row.enabled else None, runtime.clock())
-    )
+    row, run_ids = await operations.create_rule(session, body.values(), runtime.clock())
+    put_runs(response, run_ids)
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
@@ -159,16 +127,9 @@ async def list_rules(
     return Page(items=await _present(session, [row for (row,) in rows]), next=following)
 
 
-async def _at(session: AsyncSession, id: int) -> RuleRow:
-    row = await session.get(RuleRow, id)
-    if row is None:
-        raise not_found("rule", id)
-    return row
-
-
 @router.get("/{id}", summary="Show a rule", responses=error_responses(404))
 async def get_rule(id: RowId, response: Response, session: SessionDep) -> RuleOut:
-    row = await _at(session, id)
+    row = await rule_at(session, id)
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
@@ -182,35 +143,24 @@ async def change_rule(
     session: SessionDep,
     if_match: IfMatch = None,
 ) -> RuleOut:
-    await lock_goals_exclusive(session)
-    row = await _at(session, id)
-    check_version(row.version, if_match)
-    (shown,) = await _present(session, [row])
-    current = {name: getattr(shown, name) for name in RuleIn.model_fields}
     patch = body.model_dump(exclude_unset=True)
-    if patch.get("when") is not None:
-        current.pop("when")
-    new = validated(RuleIn, merged(current, patch))
-    goal_id = await _checked(session, new, row.id)
-    before = (row.when, row.key_result_id, row.priority, row.enabled)
-    row.name, row.when, row.key_result_id = new.name, new.when, goal_id
-    row.priority, row.enabled, row.version = new.priority, new.enabled, row.version + 1
-    await session.flush()
-    if before != (row.when, row.key_result_id, row.priority, row.enabled) or new.name != shown.name:
-        put_runs(
-            response,
-            await reevaluate_rule(session, row.id, row.when if row.enabled else None, runtime.clock()),
-        )
+
+    def change(current: RuleValues) -> RuleValues:
+        before = asdict(current)
+        if patch.get("when") is not None:
+            before.pop("when")  # a condition is replaced whole
+        return validated(RuleIn, merged(before, patch)).values()
+
+    row, runs = await operations.change_rule(
+        session, id, change, runtime.clock(), versions=versions_in(if_match)
+    )
+    put_runs(response, runs)
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
 
 
 @router.delete("/{id}", status_code=204, summary="Remove a rule", responses=error_responses(404))
 async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Response:
-    await lock_goals_exclusive(session)
-    row = await _at(session, id)
-    opened = await reevaluate_rule(session, row.id, None, runtime.clock())
-    await session.delete(row)
     response = Response(status_code=204)
-    put_runs(response, opened)
+    put_runs(response, await operations.delete_rule(session, id, runtime.clock()))
     return response

@@ -1,0 +1,119 @@
+"""What a person may do to a rule: add, change, remove it. Runs evaluate the epics that it affects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.errors import Conflict, Invalid, NotFound, check_version
+from mappings.locks import lock_goals_exclusive
+from mappings.lookups import key_result_in
+from mappings.rules.condition import InvalidCondition, fields, parse_condition
+from mappings.runs.reevaluation import reevaluate_rule
+from mappings.tables import KeyResultRow, RuleRow, SourceRow
+
+MOST_RULES = 2_000  # each evaluation reads all of them
+
+
+@dataclass(frozen=True, slots=True)
+class RuleValues:
+    """`when` is a condition as JSON, `key_result` a key in any case; the lowest `priority` is tried first."""
+
+    name: str
+    when: dict[str, Any]
+    key_result: str
+    priority: int
+    enabled: bool
+
+
+async def rule_at(session: AsyncSession, id: int) -> RuleRow:
+    """The rule with this id. Raises `NotFound`."""
+    row = await session.get(RuleRow, id)
+    if row is None:
+        raise NotFound.of("rule", id)
+    return row
+
+
+async def create_rule(session: AsyncSession, values: RuleValues, now: datetime) -> tuple[RuleRow, list[int]]:
+    """The new rule, and the ids of the runs that evaluate the epics it matches.
+
+    Raises `Conflict` where the name is taken or there are too many rules, `Invalid` for a condition that
+    cannot work and an unknown key result.
+    """
+    await lock_goals_exclusive(session)
+    if (await session.scalars(select(func.count()).select_from(RuleRow))).one() >= MOST_RULES:
+        raise Conflict(f"There are {MOST_RULES} rules; delete one, or let one rule list more values.")
+    row = RuleRow(
+        name=values.name,
+        when=values.when,
+        key_result_id=await _checked(session, values, None),
+        priority=values.priority,
+        enabled=values.enabled,
+        version=1,
+    )
+    session.add(row)
+    await session.flush()
+    return row, await reevaluate_rule(session, row.id, row.when if row.enabled else None, now)
+
+
+async def change_rule(
+    session: AsyncSession,
+    id: int,
+    change: Callable[[RuleValues], RuleValues],
+    now: datetime,
+    *,
+    versions: Collection[int] | None = None,
+) -> tuple[RuleRow, list[int]]:
+    """Give a rule the values that `change` makes of its present ones; the ids of the runs that evaluate the
+    epics it matches or matched, none where nothing changed.
+
+    Raises `NotFound`, `StaleVersion` where its version is none of `versions` (None accepts any), and `Conflict`
+    and `Invalid` as `create_rule`.
+    """
+    await lock_goals_exclusive(session)
+    row = await rule_at(session, id)
+    check_version(row.version, versions)
+    goal = await session.get_one(KeyResultRow, row.key_result_id)
+    values = change(RuleValues(row.name, row.when, goal.key, row.priority, row.enabled))
+    key_result_id = await _checked(session, values, row.id)
+    before = (row.name, row.when, row.key_result_id, row.priority, row.enabled)
+    row.name, row.when, row.key_result_id = values.name, values.when, key_result_id
+    row.priority, row.enabled, row.version = values.priority, values.enabled, row.version + 1
+    await session.flush()
+    if before == (row.name, row.when, row.key_result_id, row.priority, row.enabled):
+        return row, []
+    return row, await reevaluate_rule(session, row.id, row.when if row.enabled else None, now)
+
+
+async def delete_rule(session: AsyncSession, id: int, now: datetime) -> list[int]:
+    """Remove a rule; the ids of the runs that evaluate the epics it linked. Raises `NotFound`."""
+    await lock_goals_exclusive(session)
+    row = await rule_at(session, id)
+    run_ids = await reevaluate_rule(session, row.id, None, now)
+    await session.delete(row)
+    return run_ids
+
+
+async def _checked(session: AsyncSession, values: RuleValues, itself: int | None) -> int:
+    """The id of the key result; `Conflict` for a name that is taken, `Invalid` for a condition that cannot
+    work."""
+    other = select(RuleRow.id).where(
+        func.lower(RuleRow.name) == values.name.lower(), RuleRow.id != (itself or 0)
+    )
+    if (await session.scalars(other)).first() is not None:
+        raise Conflict.taken("name", values.name)
+    try:
+        condition = parse_condition(values.when)
+    except InvalidCondition as error:
+        raise Invalid(error.path, error.message) from None
+    read_fields: set[str] = set()
+    for epics in await session.scalars(select(SourceRow.epics)):
+        read_fields.update(epics.get("fields") or ())
+    for name in sorted(fields(condition) - read_fields):
+        raise Invalid("when", f"asks for field {name!r}, which no source reads; add it to its epics.fields")
+    return (await key_result_in(session, values.key_result, "key_result")).id
