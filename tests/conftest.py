@@ -25,7 +25,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app import logs
-from app.auth.authenticator import Authenticator, token_hash
+from app.auth.authenticator import Authenticator
 from app.database import engine_for, libpq_url, migrate, sessions_for, sqlalchemy_url
 from app.embedded import acquire
 from app.jobs.queue import queue_for, run_worker_until_idle
@@ -40,6 +40,7 @@ from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
+from mappings.access.operations import token_hash
 from tests.tracker_drivers import ALL, TrackerDriver, dealt, driver_of
 from tests.world import World
 

@@ -15,9 +15,10 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from app.auth.authenticator import Authenticator, UnknownToken, token_hash
+from app.auth.authenticator import Authenticator, UnknownToken
 from app.auth.roles import Caller
 from app.runtime import Runtime
+from mappings.access.operations import token_hash
 from tests.conftest import ADMIN_TOKEN, Clock
 from tests.locks import holding
 

@@ -13,10 +13,11 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import event
 
-from app.auth.authenticator import Authenticator, UnknownToken, token_hash
+from app.auth.authenticator import Authenticator, UnknownToken
 from app.auth.rate_limit import LatestValues, TooManyFailures
 from app.auth.roles import Caller
 from app.runtime import Runtime
+from mappings.access.operations import token_hash
 from tests.conftest import ADMIN_TOKEN, Clock
 
 ME, ANOTHER = "192.0.2.1", "192.0.2.2"

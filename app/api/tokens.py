@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Annotated
 
 from fastapi import APIRouter, Response
@@ -12,10 +11,10 @@ from sqlalchemy import select
 from app.api.deps import Body, Moment, RuntimeDep, SessionDep
 from app.api.goal_models import SentMoment
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import NO_NUL_PATTERN, error_responses, invalid, not_found
+from app.api.problems import NO_NUL_PATTERN, error_responses
 from app.api.runs import RowId
-from app.auth.authenticator import token_hash
 from app.auth.roles import Role
+from mappings.access import operations
 from mappings.tables import TokenRow
 
 router = APIRouter(prefix="/tokens", tags=["access"])
@@ -63,26 +62,15 @@ class TokenOut(_Shown):
 async def create_token(
     body: TokenIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> TokenMade:
-    now = runtime.clock()
-    if body.expires_at is not None and body.expires_at <= now:
-        raise invalid("expires_at", "is in the past; such a token would never work")
-    value = "nt_" + secrets.token_urlsafe(32)
-    row = TokenRow(
-        name=body.name,
-        role=body.role,
-        hash=token_hash(value),
-        expires_at=body.expires_at,
-        last_used_at=None,
-        created_at=now,
+    row, token = await operations.create_token(
+        session, body.name, body.role, body.expires_at, runtime.clock()
     )
-    session.add(row)
-    await session.flush()
     response.headers["Cache-Control"] = "no-store"
     return TokenMade(
         id=row.id,
         name=row.name,
         role=body.role,
-        token=value,
+        token=token,
         expires_at=row.expires_at,
         created_at=row.created_at,
     )
@@ -101,7 +89,4 @@ async def list_tokens(
 @router.delete("/{id}", status_code=204, summary="Delete an API token", responses=error_responses(404))
 async def delete_token(id: RowId, session: SessionDep) -> None:
     """Every server refuses the token from the next request on."""
-    row = await session.get(TokenRow, id)
-    if row is None:
-        raise not_found("token", id)
-    await session.delete(row)
+    await operations.delete_token(session, id)

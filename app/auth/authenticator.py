@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from datetime import datetime, timedelta
 
@@ -14,13 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.auth.rate_limit import FailedLogins, LatestValues, TooManyFailures, network_of
 from app.auth.roles import Caller
 from app.runtime import Runtime
+from mappings.access.operations import token_hash
 from mappings.tables import TokenRow
 
 log = structlog.get_logger()
-
-
-def token_hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 ACCEPTED_FOR = timedelta(hours=1)

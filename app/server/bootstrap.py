@@ -8,9 +8,9 @@ from uuid import uuid4
 import structlog
 from sqlalchemy import select, text, update
 
-from app.auth.authenticator import token_hash
 from app.runtime import Runtime
 from app.secrets import reencrypt_secrets
+from mappings.access.operations import token_hash
 from mappings.tables import InstallationRow
 
 log = structlog.get_logger()

@@ -18,7 +18,6 @@ import httpx
 from cryptography.fernet import Fernet
 from sqlalchemy import CursorResult, select, update
 
-from app.auth.authenticator import token_hash
 from app.database import engine_for, sessions_for
 from app.jobs.queue import queue_for, run_worker_until_idle
 from app.pipeline import execute_run
@@ -29,6 +28,7 @@ from app.server.bootstrap import prepare_installation
 from app.settings import Settings
 from app.webhooks.door import Intake
 from connectors.sandbox.company.goals import goals
+from mappings.access.operations import token_hash
 from mappings.tables import NoticeRow, SourceRow
 from tests.bench.servers import Tracker, program
 

@@ -1,0 +1,48 @@
+"""API tokens: made and deleted. Only the hash of a token is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.errors import Invalid, NotFound
+from mappings.tables import TokenRow
+
+
+def token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def create_token(
+    session: AsyncSession, name: str, role: str, expires_at: datetime | None, now: datetime
+) -> tuple[TokenRow, str]:
+    """The new token's row, and the token itself, which nothing can show again.
+
+    `role` is one of `ROLES`; the token is refused from `expires_at` on, None: it is valid until it is
+    deleted. Raises `Invalid` on `expires_at`.
+    """
+    if expires_at is not None and expires_at <= now:
+        raise Invalid("expires_at", "is in the past; such a token would never work")
+    token = "nt_" + secrets.token_urlsafe(32)
+    row = TokenRow(
+        name=name,
+        role=role,
+        hash=token_hash(token),
+        expires_at=expires_at,
+        last_used_at=None,
+        created_at=now,
+    )
+    session.add(row)
+    await session.flush()
+    return row, token
+
+
+async def delete_token(session: AsyncSession, id: int) -> None:
+    """Every server refuses the token from the commit on. Raises `NotFound`."""
+    row = await session.get(TokenRow, id)
+    if row is None:
+        raise NotFound.of("token", id)
+    await session.delete(row)
