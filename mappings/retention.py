@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mappings.tables import MANUAL_ORIGINS
+
 DELETED_AT_ONCE = 500
 # The cursors of a run are not used once it has ended.
 RUN_CURSORS_KEPT = timedelta(hours=1)
@@ -55,12 +57,12 @@ _REMOVED_EPICS = text(f"""
     DELETE FROM epics WHERE id = ANY(ARRAY(
         SELECT id FROM epics WHERE removed_at < :before
         AND NOT EXISTS (SELECT FROM notices WHERE epic_id = epics.id AND {_POSSIBLY_ON_TICKET})
-        AND NOT EXISTS (SELECT FROM links WHERE epic_id = epics.id AND origin IN ('manual', 'command'))
+        AND NOT EXISTS (SELECT FROM links WHERE epic_id = epics.id AND origin = ANY(:manual))
         AND NOT EXISTS (SELECT FROM findings WHERE epic_id = epics.id
             AND state IN ('snoozed', 'waived', 'disputed'))
         AND NOT EXISTS (SELECT FROM command_comments WHERE epic_id = epics.id)
         ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED))
-""")  # noqa: S608
+""").bindparams(manual=list(MANUAL_ORIGINS))  # noqa: S608
 
 
 async def delete_expired(session: AsyncSession, now: datetime) -> None:

@@ -19,11 +19,11 @@ from app.api.runs import RowId
 from app.runtime import Runtime
 from mappings.audit import set_actor
 from mappings.evaluation.context import load_key_results
-from mappings.links.operations import MANUAL_ORIGINS, link_manually
+from mappings.links.operations import link_manually
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import epic_in, find_epic, key_result_in, source_in
 from mappings.runs.reevaluation import open_evaluation
-from mappings.tables import EpicRow, LinkRow, RuleRow, SourceRow
+from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, RuleRow, SourceRow
 
 router = APIRouter(prefix="/links", tags=["links"])
 

@@ -16,6 +16,7 @@ from mappings.epics.upsert import (
     upsert_epics,
     without_nul,
 )
+from mappings.tables import MANUAL_ORIGINS
 
 
 async def transfer_candidates(
@@ -70,9 +71,9 @@ async def merge_transferred(
 _MERGE = (
     text(
         "UPDATE links SET epic_id = :kept, is_primary = false WHERE epic_id = :double"
-        " AND origin IN ('manual', 'command') AND NOT EXISTS (SELECT FROM links AS held WHERE"
+        " AND origin = ANY(:manual) AND NOT EXISTS (SELECT FROM links AS held WHERE"
         " held.epic_id = :kept AND held.key_result_id = links.key_result_id AND held.origin = links.origin)"
-    ),
+    ).bindparams(manual=list(MANUAL_ORIGINS)),
     # If the kept epic has no comment, the comment of the duplicate (`:double`) becomes its comment.
     text(
         "DELETE FROM notices WHERE epic_id = :kept AND remote_id IS NULL AND write_unconfirmed_at IS NULL"

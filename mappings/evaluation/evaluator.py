@@ -22,7 +22,7 @@ from mappings.evaluation.model import CurrentNotice, EvaluationInput, Finding, F
 from mappings.evaluation.record import Evaluation, record_evaluations
 from mappings.links.resolve import ManualLink, Resolution, resolve
 from mappings.notices.transitions import NoticeState
-from mappings.tables import EpicRow, FindingRow, NoticeRow
+from mappings.tables import MANUAL_ORIGINS, EpicRow, FindingRow, NoticeRow
 
 EVALUATED_AT_A_TIME = 100
 
@@ -89,7 +89,7 @@ def _resolve(records: EpicRecords, epic: Epic, context: EvaluationContext, now: 
     manual_links = [
         ManualLink(link.key_result_id, link.origin, link.why)
         for link in records.links
-        if link.origin in ("manual", "command")
+        if link.origin in MANUAL_ORIGINS
     ]
     return resolve(context.source.name, epic, records.row.ticket_references, manual_links, context.goals, now)
 

@@ -17,7 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.base import Epic, StatusCategory
 from mappings.evaluation.model import CommandAnswer
 from mappings.rules.condition import Condition
-from mappings.tables import CommandCommentRow, EpicRow, FindingRow, LinkRow, NoticeRow, SourceRow
+from mappings.tables import (
+    CommandCommentRow,
+    EpicRow,
+    FindingRow,
+    LinkRow,
+    NoticeRow,
+    SourceRow,
+)
 
 MATCHED_AT_ONCE = 1000
 

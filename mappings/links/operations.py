@@ -11,9 +11,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.tables import LinkRow
-
-MANUAL_ORIGINS = ("manual", "command")
+from mappings.tables import MANUAL_ORIGINS, LinkRow
 
 
 async def link_manually(

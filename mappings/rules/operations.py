@@ -72,7 +72,7 @@ async def change_rule(
     """Give a rule the values that `change` makes of its present ones; the ids of the runs that evaluate the
     epics it matches or matched, none where nothing changed.
 
-    Raises `NotFound`, `StaleVersion` where its version is none of `versions` (None accepts any), and `Conflict`
+    Raises `NotFound`, `StaleVersion` where its version is none of `versions` (None: any), and `Conflict`
     and `Invalid` as `create_rule`.
     """
     await lock_goals_exclusive(session)

@@ -6,7 +6,7 @@ from mappings.tables.counters import CounterRow, RateLimitRow
 from mappings.tables.epics import EpicKeyHistoryRow, EpicRow
 from mappings.tables.findings import FindingRow
 from mappings.tables.goals import CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
-from mappings.tables.links import LinkRow
+from mappings.tables.links import MANUAL_ORIGINS, LinkRow
 from mappings.tables.notices import MAYBE_SENT, NOT_RELEASED, ON_TICKET, UNSENT, NoticeRow, NoticeWriteRow
 from mappings.tables.policy import InstallationRow
 from mappings.tables.runs import HeldRemovalRow, RunCursorRow, RunRow
@@ -15,6 +15,7 @@ from mappings.tables.webhooks import CommandCommentRow, DeliveryRow
 
 __all__ = [
     "GOAL_STATES",
+    "MANUAL_ORIGINS",
     "MAYBE_SENT",
     "NOT_RELEASED",
     "ON_TICKET",

@@ -15,6 +15,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from mappings.tables.base import Base, belongs_to, identity, one_of, stamped
 
+# Of a link that a person makes: through the API, or by a command in a comment.
+MANUAL_ORIGINS = ("manual", "command")
+
 
 class LinkRow(Base):
     __tablename__ = "links"
