@@ -17,8 +17,8 @@ from sqlalchemy import select
 
 from app import pipeline
 from app.runtime import Runtime
-from app.webhooks.command_handler import execute_commands
 from connectors.base import TicketComment
+from mappings.commands.execute import execute_commands
 from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, SourceRow
 from tests.conftest import Clock
@@ -50,7 +50,8 @@ class Ticket:
         async with self.runtime.sessions.begin() as session:
             epic = (await session.scalars(select(EpicRow).where(EpicRow.key == self.key))).one()
             source = await session.get_one(SourceRow, epic.source_id)
-            if await execute_commands(self.runtime, session, source, epic, comment):
+            context, now = self.runtime.evaluation_context, self.runtime.clock()
+            if await execute_commands(session, source, epic, comment, context, now):
                 run_id = (await open_run(session, source.id, "evaluate", self.runtime.clock())).id
         self.clock.advance(seconds=1)
         if run_id is not None:
@@ -252,7 +253,8 @@ async def test_an_epic_in_no_list_is_left_alone(ticket: Ticket) -> None:
         source = (await session.scalars(select(SourceRow))).one()
         merged_away = EpicRow(id=10**9)
         reported = ticket.comment("/northing link KR-1")
-        assert not await execute_commands(ticket.runtime, session, source, merged_away, reported)
+        context, now = ticket.runtime.evaluation_context, ticket.runtime.clock()
+        assert not await execute_commands(session, source, merged_away, reported, context, now)
     assert await ticket.commands() == []
 
 

@@ -14,16 +14,13 @@ from app.api.deps import Body, CallerDep, Key, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, LinkOut, show_links
 from app.api.goal_models import Number
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, error_responses, invalid, not_found
+from app.api.problems import error_responses, invalid
 from app.api.runs import RowId
 from app.runtime import Runtime
-from mappings.audit import set_actor
 from mappings.evaluation.context import load_key_results
-from mappings.links.operations import link_manually
-from mappings.locks import lock_goals_exclusive
-from mappings.lookups import epic_in, find_epic, key_result_in, source_in
-from mappings.runs.reevaluation import open_evaluation
-from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, RuleRow, SourceRow
+from mappings.links.operations import link_epic, unlink_epic
+from mappings.lookups import find_epic, key_result_in, source_in
+from mappings.tables import EpicRow, LinkRow, SourceRow
 
 router = APIRouter(prefix="/links", tags=["links"])
 
@@ -76,26 +73,21 @@ async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[Link
     responses={200: {"model": LinkOut, "description": "The link existed already."}, **error_responses()},
 )
 async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, caller: CallerDep) -> LinkOut:
-    async with runtime.sessions.begin() as session:
-        set_actor(session, caller.who)
-        await lock_goals_exclusive(session)
-        source, epic = await epic_in(session, body.epic.source, body.epic.key, "epic")
-        goal = await key_result_in(session, body.key_result, "key_result")
-        row, is_new = await link_manually(
+    async with runtime.transaction(caller.who) as session:
+        row, changed = await link_epic(
             session,
-            epic.id,
-            goal.id,
-            "manual",
+            body.epic.source,
+            body.epic.key,
+            body.key_result,
             "linked by hand through the API",
             runtime.clock(),
             weight=body.weight,
             primary=body.primary,
         )
-        if not is_new:
+        if changed is None:
             response.status_code = 200
             return (await _show(runtime, session, [row]))[0]
-        run_id = await open_evaluation(session, source.id, epic.id, runtime.clock())
-    await pipeline.evaluate_now(runtime, run_id, [epic.id])
+    await pipeline.evaluate_now(runtime, changed.run_id, [changed.epic.id])
     async with runtime.sessions.begin() as session:
         return (await _show(runtime, session, [row]))[0]
 
@@ -134,27 +126,7 @@ async def list_links(
 )
 async def delete_link(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> Response:
     """409 for a link that a rule, the ticket or a parent makes; the answer says where to change it."""
-    async with runtime.sessions.begin() as session:
-        set_actor(session, caller.who)
-        await lock_goals_exclusive(session)
-        row = await session.get(LinkRow, id)
-        if row is None:
-            raise not_found("link", id)
-        if row.origin not in MANUAL_ORIGINS:
-            raise Problem(409, await _where_to_change(session, row))
-        epic = await session.get_one(EpicRow, row.epic_id)
-        source = await session.get_one(SourceRow, epic.source_id)
-        await session.delete(row)
-        run_id = await open_evaluation(session, source.id, epic.id, runtime.clock())
-    await pipeline.evaluate_now(runtime, run_id, [epic.id])
+    async with runtime.transaction(caller.who) as session:
+        changed = await unlink_epic(session, id, runtime.clock())
+    await pipeline.evaluate_now(runtime, changed.run_id, [changed.epic.id])
     return Response(status_code=204)
-
-
-async def _where_to_change(session: AsyncSession, row: LinkRow) -> str:
-    if row.origin == "rule":
-        rule = None if row.rule_id is None else await session.get(RuleRow, row.rule_id)
-        name = f" {rule.name!r} (/api/v1/rules/{rule.id})" if rule is not None else ""
-        return f"The rule{name} makes this link; change the rule, or link the epic manually."
-    if row.origin == "ticket":
-        return "The ticket itself makes this link; remove its `Key-Result:` line or `kr:` label there."
-    return "The parent's link is inherited; change it on the parent."

@@ -7,8 +7,8 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from app.webhooks.batch import Batch, ParsedDelivery
-from app.webhooks.command_handler import execute_commands
 from connectors.base import CommentRef, Connector, TicketComment
+from mappings.commands.execute import execute_commands
 from mappings.locks import lock_epics
 from mappings.notices.state import mark_deleted
 from mappings.tables import EpicRow, NoticeRow
@@ -79,8 +79,9 @@ class CommentEvents(Batch):
             await self.end([parsed], "ignored", "not_allowed")
             return
         async with self.runtime.sessions.begin() as session:
+            context, now = self.runtime.evaluation_context, self.runtime.clock()
             if comment is not None and await execute_commands(
-                self.runtime, session, self.source, epic, comment
+                session, self.source, epic, comment, context, now
             ):
                 run_id = await self.open_run(session)
             await self.record_end(session, [parsed], "done", run_id=run_id)

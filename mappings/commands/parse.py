@@ -60,7 +60,8 @@ class InvalidCommand:
     reply: str
 
 
-Command = LinkCommand | SnoozeCommand | HelpCommand | InvalidCommand
+ValidCommand = LinkCommand | SnoozeCommand | HelpCommand
+Command = ValidCommand | InvalidCommand
 _TOO_LONG = InvalidCommand(f"A command of more than {_LONGEST_LINE:,} characters is not read; write several.")
 
 
@@ -181,8 +182,8 @@ def joined_answer(parts: Iterable[str]) -> str | None:
     return "\n".join(whole) or None
 
 
-def command_text(command: Command) -> str:
-    """The command in words, as its row stores it."""
+def command_text(command: ValidCommand) -> str:
+    """The command in words, as its comment's row stores it."""
     match command:
         case LinkCommand(keys):
             return f"link {', '.join(keys)}"
@@ -190,5 +191,3 @@ def command_text(command: Command) -> str:
             return f"snooze until {until:%Y-%m-%d %H:%M} UTC"
         case HelpCommand():
             return "help"
-        case InvalidCommand(reply):
-            return f"not understood: {reply}"

@@ -5,7 +5,6 @@ The caller has the epic evaluated before it answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import update
@@ -15,16 +14,8 @@ from mappings.errors import Conflict, Invalid, NotFound
 from mappings.evaluation.model import FindingState
 from mappings.locks import lock_epics
 from mappings.policy.durations import parse_until
-from mappings.runs.reevaluation import open_evaluation
-from mappings.tables import CommandCommentRow, EpicRow, FindingRow
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedEpic:
-    """The epic that a change is about, and the run that `pipeline.evaluate_now` executes after the commit."""
-
-    epic: EpicRow
-    run_id: int
+from mappings.runs.reevaluation import ChangedEpic, open_evaluation
+from mappings.tables import CommandCommentRow, FindingRow
 
 
 async def waive_finding(
@@ -70,13 +61,16 @@ async def _change(
     if row.state == "resolved":
         raise Conflict("The finding is resolved; there is nothing to waive, snooze or reopen.")
     await set_finding(session, row, state, until, reason)
-    return ChangedEpic(epic, await open_evaluation(session, epic.source_id, epic.id, now))
+    return await open_evaluation(session, epic, now)
 
 
 async def set_finding(
     session: AsyncSession, row: FindingRow, state: FindingState, until: datetime | None, reason: str | None
 ) -> None:
-    """Give an unresolved finding the state a person asks for; clear the answer to an earlier command."""
+    """Give an unresolved finding the state a person asks for; clear the answer to an earlier command.
+
+    Of the operations above and of commands, which have locked the epic, and have it evaluated again.
+    """
     row.state, row.until, row.reason = state, until, reason
     await clear_answer(session, row.epic_id)
 

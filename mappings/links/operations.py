@@ -1,7 +1,6 @@
-"""What a person may do to a link, through the API or a command.
+"""What a person may do to a link: link an epic to a key result, and take that back.
 
-The caller holds the goals' exclusive lock (`mappings.locks.lock_goals_exclusive`) and the epic's row, and has
-the epic evaluated again.
+The caller has the epic evaluated before it answers.
 """
 
 from __future__ import annotations
@@ -11,13 +10,41 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.tables import MANUAL_ORIGINS, LinkRow
+from mappings.errors import Conflict, NotFound
+from mappings.locks import lock_goals_exclusive
+from mappings.lookups import epic_in, key_result_in
+from mappings.runs.reevaluation import ChangedEpic, open_evaluation
+from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, RuleRow
+
+
+async def link_epic(
+    session: AsyncSession,
+    source: str,
+    epic: str,
+    key_result: str,
+    why: str,
+    now: datetime,
+    *,
+    weight: float = 1,
+    primary: bool = False,
+) -> tuple[LinkRow, ChangedEpic | None]:
+    """Link the epic of this source and key by hand; None for the change where a person linked it before.
+
+    `why` is shown with the link, `weight` is relative to the epic's other links, `primary` makes this link
+    the primary one. Raises `Invalid` on `epic.source`, `epic.key` or `key_result`.
+    """
+    await lock_goals_exclusive(session)
+    _, row = await epic_in(session, source, epic, "epic")
+    link, is_new = await link_manually(
+        session, row.id, key_result, "manual", why, now, weight=weight, primary=primary
+    )
+    return link, await open_evaluation(session, row, now) if is_new else None
 
 
 async def link_manually(
     session: AsyncSession,
     epic_id: int,
-    key_result_id: int,
+    key_result: str,
     origin: str,
     why: str,
     now: datetime,
@@ -25,9 +52,14 @@ async def link_manually(
     weight: float = 1,
     primary: bool = False,
 ) -> tuple[LinkRow, bool]:
-    """The link, and whether it is new. A link that a person already made, either way, stays as it is."""
+    """The link, and whether it is new. A link that a person already made, either way, stays as it is.
+
+    Of `link_epic` and of commands, which know the epic. The caller holds the goals' exclusive lock, and has
+    the epic evaluated again. Raises `Invalid` on `key_result`.
+    """
+    goal = await key_result_in(session, key_result, "key_result")
     existing = select(LinkRow).where(
-        LinkRow.epic_id == epic_id, LinkRow.key_result_id == key_result_id, LinkRow.origin.in_(MANUAL_ORIGINS)
+        LinkRow.epic_id == epic_id, LinkRow.key_result_id == goal.id, LinkRow.origin.in_(MANUAL_ORIGINS)
     )
     row = (await session.scalars(existing.order_by(LinkRow.id))).first()
     if row is not None:
@@ -41,7 +73,7 @@ async def link_manually(
         await session.flush()  # before the new row is inserted: an epic has only one primary link
     row = LinkRow(
         epic_id=epic_id,
-        key_result_id=key_result_id,
+        key_result_id=goal.id,
         origin=origin,
         weight=weight,
         is_primary=primary,
@@ -50,3 +82,27 @@ async def link_manually(
     )
     session.add(row)
     return row, True
+
+
+async def unlink_epic(session: AsyncSession, link_id: int, now: datetime) -> ChangedEpic:
+    """Take a link back that a person made. Raises `NotFound`, and `Conflict` for a link that a rule, the
+    ticket or a parent makes: it says where to change that."""
+    await lock_goals_exclusive(session)
+    row = await session.get(LinkRow, link_id)
+    if row is None:
+        raise NotFound.of("link", link_id)
+    if row.origin not in MANUAL_ORIGINS:
+        raise Conflict(await _where_to_change(session, row))
+    epic = await session.get_one(EpicRow, row.epic_id)
+    await session.delete(row)
+    return await open_evaluation(session, epic, now)
+
+
+async def _where_to_change(session: AsyncSession, row: LinkRow) -> str:
+    if row.origin == "rule":
+        rule = None if row.rule_id is None else await session.get(RuleRow, row.rule_id)
+        name = f" {rule.name!r} (/api/v1/rules/{rule.id})" if rule is not None else ""
+        return f"The rule{name} makes this link; change the rule, or link the epic manually."
+    if row.origin == "ticket":
+        return "The ticket itself makes this link; remove its `Key-Result:` line or `kr:` label there."
+    return "The parent's link is inherited; change it on the parent."

@@ -7,6 +7,7 @@ exclusive goals lock, so that no evaluation is under way meanwhile.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,16 +19,24 @@ from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, SourceRow
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedEpic:
+    """The epic that a change is about, and the run that `pipeline.evaluate_now` executes after the commit."""
+
+    epic: EpicRow
+    run_id: int
+
+
 async def reevaluate(session: AsyncSession, which: Select[Any], now: datetime) -> list[int]:
     """Mark the epics that `which` selects, and open one run for each of their sources; the runs' ids."""
     sources = await invalidate.mark_for_evaluation(session, which, now)
     return await _open_evaluate_runs(session, sorted(sources), now)
 
 
-async def open_evaluation(session: AsyncSession, source_id: int, epic_id: int, now: datetime) -> int:
-    """Mark one epic and open the run that `pipeline.evaluate_now` executes after the commit; the run's id."""
-    await invalidate.mark_for_evaluation(session, select(EpicRow.id).where(EpicRow.id == epic_id), now)
-    return (await open_run(session, source_id, "evaluate", now)).id
+async def open_evaluation(session: AsyncSession, epic: EpicRow, now: datetime) -> ChangedEpic:
+    """Mark one epic and open the run that evaluates it."""
+    await invalidate.mark_for_evaluation(session, select(EpicRow.id).where(EpicRow.id == epic.id), now)
+    return ChangedEpic(epic, (await open_run(session, epic.source_id, "evaluate", now)).id)
 
 
 async def reevaluate_rule(

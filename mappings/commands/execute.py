@@ -1,7 +1,12 @@
-"""Executes the commands in a comment. `mappings.commands.parse` reads them; the notice shows the answer."""
+"""Executes the commands in a comment. `mappings.commands.parse` reads them; the notice shows the answer.
+
+A command changes links and findings with the functions that the API's operations use. Its own are the origin,
+the answer in words, and that one run evaluates the epic after all commands of a comment.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +15,6 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.runtime import Runtime
 from connectors.base import TicketComment
 from mappings import invalidate
 from mappings.audit import set_actor
@@ -28,6 +32,7 @@ from mappings.commands.parse import (
     parse_commands,
     unknown_keys_text,
 )
+from mappings.errors import Invalid
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.load import epic_of, may_be_on_ticket
 from mappings.evaluation.operations import clear_answer, set_finding
@@ -40,17 +45,23 @@ log = structlog.get_logger()
 
 _AUTHOR_SHOWN = 100
 SNOOZABLE = ("open", "snoozed")
+# Gives a source's context for the epics of some projects (`app.runtime.Runtime.evaluation_context`).
+ContextLoader = Callable[[AsyncSession, SourceRow, list[str]], Awaitable[EvaluationContext]]
 
 
 async def execute_commands(
-    runtime: Runtime, session: AsyncSession, source: SourceRow, epic: EpicRow, comment: TicketComment
+    session: AsyncSession,
+    source: SourceRow,
+    epic: EpicRow,
+    comment: TicketComment,
+    load_context: ContextLoader,
+    now: datetime,
 ) -> bool:
     """Execute the commands in `comment` on the ticket of `epic`, once; whether the epic is to be evaluated.
 
     The transaction is the caller's and must not have locked epics yet: the goals' lock comes first.
     True means that the epic is marked, and that the caller has to open a run that evaluates it.
     """
-    now = runtime.clock()
     allowed = comment.may_steer and not comment.ours
     asked = parse_commands(comment.lines, now) if allowed else ()
     if not asked:
@@ -67,7 +78,7 @@ async def execute_commands(
     if command_row is None:
         return False
     set_actor(session, f"{source.name}: {author} on {row.key}")
-    answer = await _CommandRun(runtime, session, source, row, author, now).execute(asked)
+    answer = await _CommandRun(session, source, row, author, load_context, now).execute(asked)
     await clear_answer(session, row.id)
     command_row.answer = answer if await _has_comment(session, row.id) else None
     await invalidate.mark_for_evaluation(session, select(EpicRow.id).where(EpicRow.id == row.id), now)
@@ -121,11 +132,11 @@ async def _has_comment(session: AsyncSession, epic_id: int) -> bool:
 class _CommandRun:
     """One comment's commands on one epic. Only `help` and what cannot be done get an answer in words."""
 
-    runtime: Runtime
     session: AsyncSession
     source: SourceRow
     epic: EpicRow
     author: str
+    load_context: ContextLoader
     now: datetime
 
     async def execute(self, asked: tuple[Command, ...]) -> str | None:
@@ -143,16 +154,17 @@ class _CommandRun:
         return joined_answer(answers)
 
     async def _link(self, keys: tuple[str, ...]) -> list[str]:
-        context = await self.runtime.evaluation_context(self.session, self.source, [self.epic.project])
+        context = await self.load_context(self.session, self.source, [self.epic.project])
         unknown: list[str] = []
         answer: list[str] = []
         for key in keys:
-            goal = context.goals.by_key.get(key.lower())
-            if goal is None:
+            why = f"linked by {self.author} in a comment"
+            try:
+                link, _ = await link_manually(self.session, self.epic.id, key, "command", why, self.now)
+            except Invalid:
                 unknown.append(key)
                 continue
-            why = f"linked by {self.author} in a comment"
-            await link_manually(self.session, self.epic.id, goal.id, "command", why, self.now)
+            goal = context.goals.key_results[link.key_result_id]
             reason = why_not_live(goal, self.now)
             if reason is not None:
                 answer.append(not_live_text(goal.key, reason))
