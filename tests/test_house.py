@@ -13,6 +13,7 @@ import pytest
 
 from mappings.tables import Base
 from tests.house.imports import Module, modules
+from tests.house.tables import gates_table, transitions_table
 
 ROOT = Path(__file__).parents[1]
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
@@ -41,6 +42,21 @@ def test_the_table_of_rooms_is_the_tree() -> None:
     rows = re.findall(r"^\| `([\w/]+/)` \| (.*?) \|", _section("Rooms"), re.MULTILINE)
     table = {room: re.findall(r"`(\w+)`", names) for room, names in rows}
     assert table == _rooms_of_the_tree()
+
+
+# --- tables printed from the code -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("title", "table"),
+    [
+        ("The notice's states", transitions_table()),
+        ("What may hold a comment back", gates_table()),
+    ],
+)
+def test_a_table_is_the_one_of_the_code(title: str, table: str) -> None:
+    printed = [line for line in _section(title).splitlines() if line.startswith("|")]
+    assert printed == table.splitlines(), f"print it anew:\n{table}"
 
 
 # --- ways -------------------------------------------------------------------------------------

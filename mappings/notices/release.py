@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.locks import lock_notices_of_source
 from mappings.notices import burst_guard, daily_cap, pauses
+from mappings.notices.gates import Facts, first_hold
 from mappings.notices.state import make_due
 from mappings.notices.withdrawal import cancel_withdrawn_runs
 from mappings.tables import NOT_RELEASED, UNSENT, EpicRow, NoticeRow, RunRow, among
@@ -37,11 +38,17 @@ async def _select_ready(session: AsyncSession, run: RunRow, now: datetime) -> Co
     """The evaluated, unreleased notices, their epics locked; without new comments in paused projects."""
     left_behind = select(RunRow.id).where(RunRow.source_id == run.source_id, RunRow.finished_at.is_not(None))
     ready = and_(NOT_RELEASED, or_(NoticeRow.run_id == run.id, NoticeRow.run_id.in_(left_behind)))
+    pauses_of_projects = await pauses.paused_projects(session, run.source_id)
+    paused = [
+        project
+        for project, pause in pauses_of_projects.items()
+        if first_hold("release", Facts(now=now, project_pause=pause)) is not None
+    ]
     # Epics are locked before their notices, in the order of their ids, as the evaluator locks them.
     epics = await session.scalars(
         select(EpicRow.id)
         .join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
-        .where(ready, pauses.may_be_released(now))
+        .where(ready, not_(and_(UNSENT, EpicRow.project.in_(paused))))
         .order_by(EpicRow.id)
         .with_for_update(of=EpicRow, key_share=True)
     )
