@@ -1,0 +1,50 @@
+"""The order in which the epics of a slice are evaluated: parents before children, whatever the parents are."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mappings.evaluation.evaluator import parents_first
+from mappings.evaluation.load import EpicRecords
+
+
+def _records(line: str) -> list[EpicRecords]:
+    """`A<B` is the epic A under the parent B."""
+    found = []
+    for word in line.split():
+        key, _, parent = word.partition("<")
+        row: Any = SimpleNamespace(key=key, parent_key=parent or None)
+        found.append(EpicRecords(row, (), (), None))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "order"),
+    [
+        ("", ""),
+        ("A B C", "A B C"),
+        ("A<X B<Y C", "A B C"),
+        ("A<B B", "B A"),
+        ("A<B B<C C", "C B A"),
+        ("C B<C A<B", "C B A"),
+        ("A<C B<C C D", "C A B D"),
+        ("D A<B E B<C C", "D C B A E"),
+        # Loops: each epic comes once, and nothing waits for ever.
+        ("A<A", "A"),
+        ("A<B B<A", "B A"),
+        ("A<B B<C C<A D<A", "C B A D"),
+        ("D<A A<B B<C C<A", "C B A D"),
+    ],
+)
+def test_a_parent_comes_before_its_children(given: str, order: str) -> None:
+    ordered = [records.row.key for records in parents_first(_records(given))]
+    assert ordered == order.split()
+
+
+def test_a_long_line_of_parents_needs_no_recursion() -> None:
+    line = " ".join(f"E{number}<E{number + 1}" for number in range(5_000))
+    ordered = [records.row.key for records in parents_first(_records(line))]
+    assert ordered == [f"E{number}" for number in reversed(range(5_000))]
