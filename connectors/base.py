@@ -277,8 +277,15 @@ class Connector(Protocol):
 
     Each method that calls the tracker may raise `Unavailable`, `Unauthorized`, `Rejected` or `BadPayload`,
     except `inspect`. `requests` counts the requests that this object has made to the tracker.
+
+    Two facts about the kind of tracker: `tickets_change_id`, a ticket that is transferred to another project
+    gets another id; `writes_one_at_a_time`, the tracker asks for writes one after the other.
     """
 
+    @property
+    def tickets_change_id(self) -> bool: ...
+    @property
+    def writes_one_at_a_time(self) -> bool: ...
     @property
     def requests(self) -> int: ...
     @property

@@ -42,6 +42,7 @@ class Webhooks:
 
     The first three members are names of headers: of the signature, of the delivery id, and of the event
     (None where the body names the event). `takes_forms`: the JSON may come as the field `payload` of a form.
+    `https_only`: the tracker sends to no URL that begins with `http://`.
     `parse_event(event, payload)` says what a delivery points at: `event` is the event header's value,
     `payload` any JSON value; it never raises. `reason_to_ignore(ticket, payload, scope, epics)` is called for
     tickets that are not stored: why the ticket, by the source's scope and selector, is no epic of the source
@@ -52,6 +53,7 @@ class Webhooks:
     id_header: str
     event_header: str | None
     takes_forms: bool
+    https_only: bool
     parse_event: Callable[[str | None, object], Hint]
     reason_to_ignore: Callable[[EpicRef, object, Any, Any], str | None]
 

@@ -354,6 +354,10 @@ async def test_what_an_address_tells_by_itself(world: World, runtime: Runtime, c
     open_to_all = at(runtime, "http://northing.acme.example")
     [plain] = _address_facts(open_to_all, source, "http://northing.acme.example/webhooks/jira")
     assert (plain.level, "not encrypted" in plain.why) == ("warning", True)
+    assert "Jira sends to https only" in plain.why
+    source.kind = "github"
+    [plain] = _address_facts(open_to_all, source, "http://northing.acme.example/webhooks/github")
+    assert (plain.level, "https only" in plain.why) == ("warning", False)
     old = WebhookHistory(clock() - hour, clock() - 50 * hour)
     found = await webhook_facts(at(runtime, "http://localhost:1"), source, old)
     assert not any("refused" in fact.why for fact in found)

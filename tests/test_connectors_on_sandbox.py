@@ -235,6 +235,7 @@ async def test_who_we_are_and_what_there_is(world: World) -> None:
         assert [project.key.rpartition("/")[2].lower() for project in projects] == ["shop", "core"]
         assert not any(p.public or p.service_desk or p.problem for p in projects)
         assert connector.requests == world.tracker.log.count()
+        assert connector.writes_one_at_a_time == isinstance(world, GitHubWorld)
 
 
 async def test_every_epic_comes_once_oldest_change_first(world: World) -> None:
@@ -356,6 +357,7 @@ async def test_the_present_state_of_each(world: World) -> None:
     assert found[3].key.lower() in {"core-1", "acme/core#1"}
     # Jira keeps the id of what moves; GitHub makes a new one.
     assert (found[3].remote_id == moved.remote_id) == isinstance(world, JiraWorld)
+    assert (found[3].remote_id != moved.remote_id) == connector.tickets_change_id
     reasons = [f.reason if isinstance(f, Missing) else "" for f in found]
     assert reasons == ["", "", "not_an_epic", "", "out_of_scope", "deleted"]
     assert [f.ref.remote_id for f in found if isinstance(f, Missing)] == [

@@ -107,6 +107,10 @@ def test_a_kind_describes_its_configuration(kind: str) -> None:
         assert all(field.description for field in model.model_fields.values())
 
 
+def test_jira_sends_webhooks_to_https_only() -> None:
+    assert {name: kind.webhooks.https_only for name, kind in KINDS.items()} == {"jira": True, "github": False}
+
+
 async def test_connecting_calls_nobody() -> None:
     made = {
         "jira": ({"type": "api_token", "email": "a@b.c", "token": "t"}, {"projects": ["A"]}),

@@ -62,7 +62,9 @@ def _address_facts(runtime: Runtime, source: SourceRow, url: str) -> Iterator[Fa
         todo = "Set NORTHING_PUBLIC_URL to an https address that the tracker reaches."
         yield Fact("missing", WHAT, why, todo)
     elif url.startswith("http://"):
-        why = f"{url} is not encrypted; Jira sends to https only, and others can read it."
+        refused = f"{source.kind.capitalize()} sends to https only, and "
+        what = refused if KINDS[source.kind].webhooks.https_only else ""
+        why = f"{url} is not encrypted; {what}others can read it."
         yield Fact(
             "warning", WHAT, why, "Put a proxy with a certificate before Northing; set NORTHING_PUBLIC_URL."
         )

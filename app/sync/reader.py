@@ -33,9 +33,6 @@ from mappings.sources.projects import (
 )
 from mappings.tables import RunRow, SourceRow
 
-# Trackers whose tickets get a new id when they are transferred.
-KINDS_THAT_TRANSFER = frozenset({"github"})
-
 NO_ACCESS = "Give the account access to what is named, or take it out of the source's scope."
 
 
@@ -153,7 +150,7 @@ class _Reader(ReadSession):
 
     async def _transferred(self, epics: Sequence[Epic]) -> list[tuple[EpicRef, Epic]]:
         """Those of `epics` that are stored under an old id; the tracker says which ticket that id is now."""
-        if self.source.kind not in KINDS_THAT_TRANSFER or not epics:
+        if not self.connector.tickets_change_id or not epics:
             return []
         async with self.runtime.sessions() as session:
             refs = await transfer_candidates(session, self.source.id, self.source.tracker, epics)

@@ -56,8 +56,6 @@ log = structlog.get_logger()
 FOREIGN_COMMENT = "The ticket has a comment with our marker that we may not edit."
 FOREIGN_COMMENT_TO_DO = "Use again the account that wrote it, or delete that comment."
 FULL_SYNC_FINDS_OUT = "A full sync finds out which."
-# Trackers that ask for writes one after the other.
-SERIAL_KINDS = frozenset({"github"})
 
 
 @asynccontextmanager
@@ -85,7 +83,7 @@ class Writer:
                 self.source.id,
                 f"{self.runtime.worker}/{uuid4().hex}",
                 self.runtime.clock(),
-                one_at_a_time=self.source.kind in SERIAL_KINDS,
+                one_at_a_time=self.connector.writes_one_at_a_time,
             )
             row = None if claim is None else await session.get(EpicRow, claim.epic_id)
             if claim is not None and claim.run_id not in self._delivery_ids:

@@ -49,6 +49,9 @@ class GitHubConnector:
     https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
     """
 
+    tickets_change_id = True
+    writes_one_at_a_time = True
+
     def __init__(
         self,
         base_url: str,

@@ -199,6 +199,7 @@ WEBHOOKS = Webhooks(
     "X-GitHub-Delivery",
     "X-GitHub-Event",
     takes_forms=True,
+    https_only=False,
     parse_event=parse_event,
     reason_to_ignore=reason_to_ignore,
 )

@@ -50,6 +50,9 @@ class _Found:
 class JiraConnector:
     """A Jira Cloud site; see `connectors.base.Connector`."""
 
+    tickets_change_id = False
+    writes_one_at_a_time = False
+
     def __init__(
         self,
         base_url: str,

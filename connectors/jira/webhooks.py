@@ -141,6 +141,7 @@ WEBHOOKS = Webhooks(
     "X-Atlassian-Webhook-Identifier",
     None,
     takes_forms=False,
+    https_only=True,
     parse_event=parse_event,
     reason_to_ignore=reason_to_ignore,
 )
