@@ -214,8 +214,7 @@ async def _postpone(runtime: Runtime, run: RunRow, source: SourceRow, error: Una
         started_at = run.started_at or now
         nothing_read = run.seen == 0 and now - started_at > NOTHING_READ_FOR
         await record_waiting(session, source.id, error, until, now, nothing_read=nothing_read)
-        if not error.has_retry_after:
-            await runtime.wake(session, "read_source", after=pause, run_id=run.id)
+        await runtime.wake_after_pause(session, "read_source", pause, run_id=run.id)
     log.warning("run waits", until=until.isoformat(), reason=error.message)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import procrastinate
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.database import Sessions
@@ -23,6 +25,14 @@ from mappings.audit import set_actor
 from mappings.evaluation.context import EvaluationContext, load_context
 from mappings.tables import READING_MODES, SourceRow
 from mappings.wakeups import take_wakeups
+
+_JOBS_OF_EARLIER_PAUSES = text("""
+    DELETE FROM procrastinate_jobs WHERE id = ANY(ARRAY(
+        SELECT id FROM procrastinate_jobs
+        WHERE status = 'todo' AND task_name = :task AND args = CAST(:arguments AS jsonb)
+            AND scheduled_at > now() AND scheduled_at <= clock_timestamp() + CAST(:pause AS interval)
+        FOR UPDATE SKIP LOCKED))
+""")
 
 
 @dataclass(frozen=True)
@@ -93,10 +103,23 @@ class Runtime:
     ) -> None:
         """Defer a job in the transaction of the rows that it needs: both are stored or neither.
 
-        `after` is the shortest time until the job runs. The sweep finds due work too, but only every
-        15 seconds. Where a tracker names the time to wait, that is enough.
+        `after` is the shortest time until the job runs. Work that waits needs such a job: the sweep, which
+        is for work whose job was lost, comes only every 15 seconds.
         """
         connection = await (await session.connection()).get_raw_connection()
         schedule = None if after is None else {"seconds": after.total_seconds()}
         task_ = self.queue.configure_task(task, connection=connection.driver_connection, schedule_in=schedule)
         await task_.defer_async(**arguments)
+
+    async def wake_after_pause(
+        self, session: AsyncSession, task: str, pause: timedelta, **arguments: int
+    ) -> None:
+        """Defer the job that continues work at the end of a pause, in the transaction that postpones it.
+
+        It replaces the jobs of earlier pauses of the same work that would end before: the new pause holds
+        that work back too. So a long pause leaves one job, however often the tracker is tried meanwhile. A
+        job whose pause a person has ended early finds nothing to do.
+        """
+        of_the_work = {"task": task, "arguments": json.dumps(arguments), "pause": pause}
+        await session.execute(_JOBS_OF_EARLIER_PAUSES, of_the_work)
+        await self.wake(session, task, after=pause, **arguments)

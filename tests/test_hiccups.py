@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
+from app.jobs.queue import run_worker
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.base import Unanswered, Unavailable
+from connectors.clock import utc_now
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from mappings import backoff
@@ -209,6 +213,100 @@ async def test_an_outage_is_asked_about_once_a_minute(
     await later(world, runtime, clock, seconds=61)
     await process_everything(world)
     assert await until(runtime, work) is None
+
+
+# --- a time that the tracker names ---------------------------------------------------------------
+
+
+def _limited(seconds: int) -> Action:
+    return faults.answer(429, headers={"retry-after": str(seconds)})
+
+
+async def time_passes(runtime: Runtime, clock: Clock, seconds: float) -> None:
+    """For the rows and for the queue, and no sweep comes."""
+    clock.advance(seconds=seconds)
+    async with runtime.sessions.begin() as session:
+        passed = text("UPDATE procrastinate_jobs SET scheduled_at = scheduled_at - :span")
+        await session.execute(passed, {"span": timedelta(seconds=seconds)})
+
+
+@pytest.mark.parametrize("name", WORK)
+@pytest.mark.parametrize("seconds", [1, 3600])
+async def test_a_named_pause_ends_at_its_moment_without_a_sweep(
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock, name: str, seconds: int
+) -> None:
+    work = WORK[name]
+    fault = driver.tracker.faults.add(work.asks(driver), _limited(seconds))
+    await work.begin(driver)
+    waits = await until(runtime, work)
+    assert fault.struck == 1
+    assert waits is not None
+    assert timedelta(0) <= waits - clock() - timedelta(seconds=seconds) < timedelta(seconds=0.1)
+    if seconds > 60:
+        await time_passes(runtime, clock, 60)
+        await process_everything(world)
+        assert await until(runtime, work) == waits
+    await time_passes(runtime, clock, (waits - clock()).total_seconds())
+    await process_everything(world)
+    assert await until(runtime, work) is None
+
+
+@pytest.mark.parametrize("name", WORK)
+async def test_a_worker_goes_on_after_a_named_second_without_a_sweep(
+    driver: TrackerDriver, runtime: Runtime, name: str
+) -> None:
+    """On the real queue, at the real time."""
+    work = WORK[name]
+    driver.tracker.faults.add(work.asks(driver), _limited(1))
+    await work.begin(driver)
+    assert await until(runtime, work) is not None
+    worker = asyncio.create_task(run_worker(replace(runtime, clock=utc_now)))
+    try:
+        async with asyncio.timeout(20):
+            while await until(runtime, work) is not None:
+                await asyncio.sleep(0.05)
+    finally:
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+
+async def _pause_ended_by_a_person(driver: TrackerDriver, runtime: Runtime) -> None:
+    world, token = driver.world, {"type": "token", "token": driver.world.host.bot.token}
+    if driver.kind == "jira":
+        token = {"type": "api_token", "email": world.site.bot.email, "token": world.site.bot.token}
+    await world.send("PATCH", f"/sources/{driver.kind}", {"credentials": token})
+    await sweep(runtime)
+    await process_everything(world)
+
+
+@pytest.mark.parametrize("name", WORK)
+async def test_a_named_hour_leaves_one_job_and_ends_early_without_harm(
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock, name: str
+) -> None:
+    """However many tickets and webhooks come meanwhile, and however often somebody tries."""
+    work = WORK[name]
+    driver.tracker.faults.add(work.asks(driver), _limited(3600), times=None)
+    for _ in range(5):
+        for _ in range(2):
+            driver.add("An epic without a key result")
+        await work.begin(driver)
+        clock.advance(minutes=1)
+        await _pause_ended_by_a_person(driver, runtime)
+    assert driver.tracker.log.count(work.asks(driver)) >= 5
+    later_jobs = "SELECT task_name, count(*) FROM procrastinate_jobs WHERE scheduled_at > now() GROUP BY 1"
+    counts = dict(await all_of(runtime, later_jobs))
+    assert work.job in counts
+    assert set(counts.values()) == {1}
+    driver.tracker.faults.clear()
+    await _pause_ended_by_a_person(driver, runtime)
+    keys = [item["key"] for item in (await world.send("GET", f"/epics?source={driver.kind}"))["items"]]
+    comments = [len(driver.comments(key)) for key in keys]
+    assert comments == [1] * (10 if name == "run" else 15)
+    asked = driver.tracker.log.count("*")
+    await time_passes(runtime, clock, 7200)
+    await process_everything(world)
+    assert driver.tracker.log.count("*") == asked
+    assert await all_of(runtime, later_jobs) == []
 
 
 async def test_a_call_for_later_does_not_stand_for_one_at_once(runtime: Runtime) -> None:

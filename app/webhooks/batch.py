@@ -123,19 +123,16 @@ class Batch:
         pause = error.retry_delay(
             backoff.deliveries_failing_for((parsed.delivery for parsed in all_parsed), now)
         )
-        await self.pause(now + pause, error, call_after=None if error.has_retry_after else pause)
+        await self.pause(now, pause, error)
 
-    async def pause(
-        self, until: datetime, error: ConnectorError, *, call_after: timedelta | None = None
-    ) -> None:
+    async def pause(self, now: datetime, pause: timedelta, error: ConnectorError) -> None:
         shown = error_of(error.code, error.message, error.what_to_do)
         async with self.runtime.sessions.begin() as session:
-            await pause_deliveries(session, self.owner, until, shown)
-            if call_after is not None:
-                await self.runtime.wake(
-                    session, "process_deliveries", after=call_after, source_id=self.source.id
-                )
-        log.warning("webhooks wait", reason=error.message, until=until.isoformat())
+            await pause_deliveries(session, self.owner, now + pause, shown)
+            await self.runtime.wake_after_pause(
+                session, "process_deliveries", pause, source_id=self.source.id
+            )
+        log.warning("webhooks wait", reason=error.message, until=(now + pause).isoformat())
 
     async def fail(self, all_parsed: Sequence[ParsedDelivery], error: Exception) -> None:
         if isinstance(error, (ConnectorError, CannotDecrypt)):

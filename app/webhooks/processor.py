@@ -124,7 +124,7 @@ class _BatchProcessor(CommentEvents):
         except Unauthorized as error:
             async with self.runtime.sessions.begin() as session:
                 await record_refusal_in_health(session, self.source.id, "webhooks", error, now)
-            await self.pause(now + UNAUTHORIZED_PAUSE, error)
+            await self.pause(now, UNAUTHORIZED_PAUSE, error)
             return False
         except SQLAlchemyError as error:
             log.exception("webhooks not stored", reason=type(error).__name__)

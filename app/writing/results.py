@@ -101,12 +101,11 @@ class WriteResults:
             if not fetched:
                 state.mark_stale(row, error.message)
             # Due after the others, so that one failing ticket does not delay all of them.
-            behind = until + timedelta(seconds=1)
+            behind = until + timedelta(milliseconds=1)
             claims.release_claim(row, self.claim, behind)
-            if not error.has_retry_after:
-                await self.runtime.wake(
-                    session, "write_tickets", after=behind - now, source_id=self.source.id
-                )
+            await self.runtime.wake_after_pause(
+                session, "write_tickets", behind - now, source_id=self.source.id
+            )
             await session.flush()
             await self._pause_tickets(session, until, error.message, now)
         log.warning("tickets wait", reason=error.message, until=until.isoformat())
