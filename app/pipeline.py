@@ -229,16 +229,17 @@ async def evaluate_now(runtime: Runtime, run_id: int, epic_ids: Sequence[int]) -
         opened = await session.get_one(RunRow, run_id)
         source = await session.get_one(SourceRow, opened.source_id)
         run = await claim_run(session, run_id, runtime.worker, now)
-    async with runtime.sessions.begin() as session:
-        await lock_goals_shared(session)
-        await load_project_infos(session, source.id, lock=True)
-        rows = await lock_epics(session, epic_ids)
-        context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
-        held = await _evaluate_rows(session, context, rows, run_id, now)
+    with structlog.contextvars.bound_contextvars(run=run_id, source=source.name, mode=opened.mode):
+        async with runtime.sessions.begin() as session:
+            await lock_goals_shared(session)
+            await load_project_infos(session, source.id, lock=True)
+            rows = await lock_epics(session, epic_ids)
+            context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
+            held = await _evaluate_rows(session, context, rows, run_id, now)
+            if run is not None:
+                await renew_lease(session, run, runtime.worker, now, held=held)
         if run is not None:
-            await renew_lease(session, run, runtime.worker, now, held=held)
-    if run is not None:
-        await _close(runtime, run, source, RunResult())
+            await _close(runtime, run, source, RunResult())
     return source
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from app.settings import Settings
 from tests.conftest import ADMIN_TOKEN
@@ -56,6 +59,23 @@ async def test_one_id_leads_from_the_door_to_the_comment(
         assert by_event["ticket written"]["comment"] == comment
     text = json.dumps(log)
     assert not [secret for secret in secrets_of(world) if secret in text]
+
+
+async def test_the_lines_of_an_evaluation_at_once_name_its_run_and_source(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.goal()
+    key = world.site.create("SHOP", "One-page checkout").key
+    await world.connect_jira()
+    await world.sync("jira")
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    await world.send("POST", "/links", {"epic": {"source": "jira", "key": key}, "key_result": "KR-1"})
+    lines = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    runs = {line["event"]: (line["source"], line["run"]) for line in lines if line["event"] in STORY}
+    assert set(runs) == {"epics evaluated", "run ended"}
+    (run,) = (await world.send("GET", "/runs?limit=1"))["items"]
+    assert set(runs.values()) == {("jira", run["id"])}
 
 
 def secrets_of(world: World) -> list[str]:

@@ -139,7 +139,7 @@ async def test_a_schedule_changed_on_one_replica_counts_on_another(
         killed_at = datetime.now(UTC)
         assert len(await until(lambda: moments(runtime, after=killed_at))) >= 1
         ticks = [entry for entry in await stopped(other) if entry["event"] == "tick"]
-        assert {entry["mode"] for entry in ticks} == {"incremental"}
+        assert {(entry["source"], entry["mode"]) for entry in ticks} == {("jira", "incremental")}
 
 
 async def test_without_a_worker_the_timetable_is_kept_all_the_same(

@@ -38,9 +38,11 @@ MODES = {"every": "incremental", "full": "full"}
 
 @dataclass(frozen=True, slots=True)
 class ScheduleEntry:
-    """One line of a source's schedule: its member (`every` or `full`) and the text of that member."""
+    """One line of a source's schedule: its member (`every` or `full`) and the text of that member.
+    `source` is the source's name."""
 
     source_id: int
+    source: str
     member: str
     line: str
 
@@ -61,15 +63,15 @@ async def read_entries(session: AsyncSession) -> dict[ScheduleEntry, datetime]:
     entries: dict[ScheduleEntry, datetime] = {}
     for member, mode in MODES.items():
         rows = await session.execute(
-            select(SourceRow.id, SourceRow.schedule, SourceRow.updated_at, ScheduleTickRow.at)
+            select(SourceRow.id, SourceRow.name, SourceRow.schedule, SourceRow.updated_at, ScheduleTickRow.at)
             .outerjoin(
                 ScheduleTickRow, and_(ScheduleTickRow.source_id == SourceRow.id, ScheduleTickRow.mode == mode)
             )
             .where(SourceRow.schedule[member].astext.is_not(None))
         )
-        for source_id, schedule, changed_at, ticked_at in rows:
+        for source_id, name, schedule, changed_at, ticked_at in rows:
             done = changed_at if ticked_at is None else max(changed_at, ticked_at)
-            entries[ScheduleEntry(source_id, member, schedule[member])] = done
+            entries[ScheduleEntry(source_id, name, member, schedule[member])] = done
     return entries
 
 
@@ -170,9 +172,9 @@ class Scheduler:
             try:
                 run_id = await open_scheduled_run(self._runtime, entry, moment)
                 if run_id is not None:
-                    log.info("tick", source_id=entry.source_id, mode=entry.mode, run=run_id)
+                    log.info("tick", source=entry.source, mode=entry.mode, run=run_id)
             except Exception as error:  # whatever the error, the next tick is planned
-                log.error("tick failed", source_id=entry.source_id, mode=entry.mode, exc_info=error)
+                log.error("tick failed", source=entry.source, mode=entry.mode, exc_info=error)
             following = due_moment(entry.line, moment, self._runtime.clock())
             if following is not None and self.planned.get(entry) == moment:
                 self._plan(entry, following)
