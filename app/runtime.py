@@ -64,7 +64,7 @@ class Runtime:
 
     def page_urls(self, source: SourceRow) -> Callable[[str], str | None]:
         """Maps an epic's key to its page's address, or to None where readers of the ticket cannot open it."""
-        if self.settings.links_are_loopback and not is_loopback(source.base_url):
+        if is_loopback(self.settings.links_base) and not is_loopback(source.base_url):
             return lambda key: None
         start = f"{self.settings.links_base}/epics/{quote(source.name, safe='')}/"
         return lambda key: start + quote(key, safe="")

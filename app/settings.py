@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from pathlib import Path
@@ -25,13 +24,6 @@ def default_data_dir() -> Path:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/northing")
     return user_data_path("northing", appauthor=False)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Settings(BaseSettings):
@@ -125,11 +117,6 @@ class Settings(BaseSettings):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         host = f"[{host}]" if ":" in host else host
         return self.public_url or f"http://{host}:{self.port}"
-
-    @property
-    def links_are_loopback(self) -> bool:
-        host = make_url(self.links_base).host or ""
-        return _is_loopback(host)
 
 
 def load(**overrides: Any) -> Settings:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import WrongSetting, load
+from connectors.registry import is_loopback
 
 KEY = base64.urlsafe_b64encode(bytes(32)).decode()  # the same in each worker: it is in test ids
 OTHER_KEY = base64.urlsafe_b64encode(bytes([1] * 32)).decode()
@@ -101,4 +102,4 @@ def test_every_spelling_of_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, 
 )
 def test_where_links_in_comments_begin(given: dict[str, object], base: str, loopback: bool) -> None:
     settings = load(**given)
-    assert (settings.links_base, settings.links_are_loopback) == (base, loopback)
+    assert (settings.links_base, is_loopback(settings.links_base)) == (base, loopback)

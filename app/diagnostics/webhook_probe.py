@@ -57,7 +57,7 @@ async def webhook_facts(runtime: Runtime, source: SourceRow, history: WebhookHis
 def _address_facts(runtime: Runtime, source: SourceRow, url: str) -> Iterator[Fact]:
     if is_loopback(source.base_url):
         return
-    if runtime.settings.links_are_loopback:
+    if is_loopback(runtime.settings.links_base):
         why = f"{url} is this machine's own; the tracker is elsewhere and cannot reach it."
         todo = "Set NORTHING_PUBLIC_URL to an https address that the tracker reaches."
         yield Fact("missing", WHAT, why, todo)
