@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -56,11 +57,15 @@ class Runtime:
         return kind.connect(
             source.base_url,
             kind.credentials.model_validate(self.cipher.decrypt(source.credentials)),
-            kind.scope.model_validate(source.scope),
+            self.scope_of(source),
             kind.epics.model_validate(source.epics),
             self.timeouts,
             self.clock,
         )
+
+    def scope_of(self, source: SourceRow) -> Any:
+        """What a source covers, as the model of its kind: its `covers(project)` takes a project's key."""
+        return KINDS[source.kind].scope.model_validate(source.scope)
 
     def page_urls(self, source: SourceRow) -> Callable[[str], str | None]:
         """Maps an epic's key to its page's address, or to None where readers of the ticket cannot open it."""

@@ -17,7 +17,7 @@ from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from app.server.server import embedded_server
 from app.settings import Settings
-from app.webhooks.batch import MOST_ATTEMPTS
+from app.webhooks.results import MOST_ATTEMPTS
 from connectors.sandbox import faults
 from mappings.leases import DELIVERY_LEASE
 from mappings.sources.projects import record_project_read

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
-from app.webhooks.batch import MOST_ATTEMPTS
+from app.webhooks.results import MOST_ATTEMPTS
 from connectors.sandbox import faults
 from mappings.leases import DELIVERY_LEASE
 from mappings.tables import DeliveryRow

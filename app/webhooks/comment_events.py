@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select
 
-from app.webhooks.batch import Batch, ParsedDelivery
+from app.runtime import Runtime
+from app.webhooks.results import DeliveryResults, ParsedDelivery
 from connectors.base import CommentRef, Connector, TicketComment
 from mappings.commands.execute import execute_commands
 from mappings.locks import lock_epics
 from mappings.notices.state import mark_deleted
-from mappings.tables import EpicRow, NoticeRow
-from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment, postpone_deliveries
+from mappings.tables import EpicRow, NoticeRow, SourceRow
+from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment
 
 # A comment on a ticket that the writer has claimed at this moment may be ours.
 WAIT_FOR_OUR_WRITE = timedelta(seconds=2)
@@ -20,7 +22,14 @@ WAIT_FOR_OUR_WRITE = timedelta(seconds=2)
 COMMAND = b"northing"
 
 
-class CommentEvents(Batch):
+@dataclass
+class CommentEvents:
+    """Processes the deliveries about comments on tickets of `source`, and records how each ended."""
+
+    runtime: Runtime
+    source: SourceRow
+    results: DeliveryResults
+
     async def process_comment(
         self, parsed: ParsedDelivery, ref: CommentRef, connector: Connector, run_id: int | None
     ) -> None:
@@ -31,17 +40,17 @@ class CommentEvents(Batch):
             is_ours = await is_our_comment(session, self.source.id, ref.id)
             writing = epic is not None and await is_being_written(session, epic.id, now)
         if epic is None or epic.removed_at is not None:
-            await self.end([parsed], "ignored", "not_an_epic")
+            await self.results.end([parsed], "ignored", "not_an_epic")
         elif is_ours and ref.removed:
             await self._deleted(parsed, epic, ref, connector)
         elif is_ours:
-            await self.end([parsed], "ignored", "own")
+            await self.results.end([parsed], "ignored", "own")
         elif not ref.removed and COMMAND not in (parsed.delivery.body or b"").lower():
-            await self.end([parsed], "done", run_id=run_id)
+            await self.results.end([parsed], "done", run_id=run_id)
         elif writing:
-            await self.postpone([parsed], now + WAIT_FOR_OUR_WRITE)
+            await self.results.postpone([parsed], now + WAIT_FOR_OUR_WRITE)
         elif ref.removed:
-            await self.end([parsed], "done", run_id=run_id)
+            await self.results.end([parsed], "done", run_id=run_id)
         else:
             await self._execute(parsed, epic, await connector.read_comment(ref), run_id)
 
@@ -50,7 +59,7 @@ class CommentEvents(Batch):
     ) -> None:
         """A person has deleted our comment, so none is written again for this opening of the finding."""
         if await connector.read_comment(ref) is not None:
-            await self.end([parsed], "ignored", "own")
+            await self.results.end([parsed], "ignored", "own")
             return
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
@@ -63,25 +72,25 @@ class CommentEvents(Batch):
             )
             if notice is not None and notice.claimed_by is not None:
                 # The writer that has claimed it may still record that the comment is on the ticket.
-                await postpone_deliveries(session, self.owner, [parsed.id], now + WAIT_FOR_OUR_WRITE)
+                await self.results.record_postponed(session, [parsed], now + WAIT_FOR_OUR_WRITE)
                 return
             if notice is not None:
                 mark_deleted(notice, now)
-            await self.record_end(session, [parsed], "done")
+            await self.results.record_end(session, [parsed], "done")
 
     async def _execute(
         self, parsed: ParsedDelivery, epic: EpicRow, comment: TicketComment | None, run_id: int | None
     ) -> None:
         if comment is not None and comment.ours:
-            await self.end([parsed], "ignored", "own")
+            await self.results.end([parsed], "ignored", "own")
             return
         if comment is not None and not comment.may_steer:
-            await self.end([parsed], "ignored", "not_allowed")
+            await self.results.end([parsed], "ignored", "not_allowed")
             return
         async with self.runtime.sessions.begin() as session:
             context, now = self.runtime.evaluation_context, self.runtime.clock()
             if comment is not None and await execute_commands(
                 session, self.source, epic, comment, context, now
             ):
-                run_id = await self.open_run(session)
-            await self.record_end(session, [parsed], "done", run_id=run_id)
+                run_id = await self.results.open_evaluate_run(session)
+            await self.results.record_end(session, [parsed], "done", run_id=run_id)

@@ -18,29 +18,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import logs
 from app.connector_usage import track_usage
-from app.heartbeat import heartbeat
-from app.run_result import record_refusal_in_health
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
-from app.sync.session import SourceChanged, bad_payload_if_refused, source_transaction
-from app.webhooks.batch import MOST_ATTEMPTS, GivenUp, ParsedDelivery
+from app.sync.transaction import SourceChanged, bad_payload_if_refused, source_transaction
 from app.webhooks.comment_events import CommentEvents
+from app.webhooks.results import MOST_ATTEMPTS, DeliveryResults, GivenUp, ParsedDelivery
 from connectors.base import Connector, Epic, EpicRef, Hint, Missing, Unauthorized, Unavailable
-from connectors.registry import KINDS, Kind
+from connectors.registry import KINDS
 from connectors.webhooks import payload_of
 from mappings.epics.transfers import merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
-from mappings.leases import DELIVERY_LEASE
-from mappings.runs.queue import open_run
 from mappings.sources.projects import retry_notices
 from mappings.tables import DeliveryRow, EpicRow, SourceRow
-from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id, renew_delivery_leases
+from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id
 
 log = structlog.get_logger()
 
-
-# A person must replace refused credentials, which ends the pause; a database recovers without one.
-UNAUTHORIZED_PAUSE, DATABASE_PAUSE = timedelta(hours=1), timedelta(seconds=15)
+DATABASE_PAUSE = timedelta(seconds=15)
 
 
 async def process_deliveries(runtime: Runtime, source_id: int) -> None:
@@ -58,23 +52,21 @@ async def _process_batch(runtime: Runtime, source_id: int) -> bool:
         )
     if source is None or not deliveries:
         return False
-
-    async def renew() -> None:
-        async with runtime.sessions.begin() as session:
-            await renew_delivery_leases(session, owner, runtime.clock())
-
+    processor = _BatchProcessor(runtime, source, owner)
     following = logs.delivery_context([delivery.remote_id for delivery in deliveries])
     with structlog.contextvars.bound_contextvars(source=source.name, **following):
-        async with heartbeat(renew, DELIVERY_LEASE / 5):
-            return await _BatchProcessor(runtime, source, owner).process(deliveries)
+        async with processor.results.keep_leases_renewed():
+            return await processor.process(deliveries)
 
 
-class _BatchProcessor(CommentEvents):
-    """Processes the deliveries of one claim."""
+class _BatchProcessor:
+    """Processes the deliveries of a source that `owner` has claimed. `results` records how each ended, and
+    `comments` processes those about comments."""
 
-    @property
-    def kind(self) -> Kind:
-        return KINDS[self.source.kind]
+    def __init__(self, runtime: Runtime, source: SourceRow, owner: str) -> None:
+        self.runtime, self.source, self.kind = runtime, source, KINDS[source.kind]
+        self.results = DeliveryResults(runtime, source, owner)
+        self.comments = CommentEvents(runtime, source, self.results)
 
     async def process(self, deliveries: Sequence[DeliveryRow]) -> bool:
         """Process the deliveries; False where the next batch must not be claimed now."""
@@ -82,7 +74,7 @@ class _BatchProcessor(CommentEvents):
         try:
             connector = self.runtime.connect(self.source)
         except CannotDecrypt as error:
-            await self.fail(all_parsed, error)
+            await self.results.fail(all_parsed, error)
             return True
         async with track_usage(self.runtime, self.source.id, connector):
             return await self._process_or_split(all_parsed, connector)
@@ -99,12 +91,12 @@ class _BatchProcessor(CommentEvents):
                 )
             except Exception as error:  # any error, for it concerns this delivery alone
                 log.exception("webhook not understood", delivery=delivery.id)
-                await self.fail([ParsedDelivery(delivery, Hint(delivery.event))], error)
+                await self.results.fail([ParsedDelivery(delivery, Hint(delivery.event))], error)
                 continue
             if parsed.hint.kind == "handled":
                 all_parsed.append(parsed)
             else:
-                await self.end([parsed], "ignored", reason=parsed.hint.reason)
+                await self.results.end([parsed], "ignored", reason=parsed.hint.reason)
         return all_parsed
 
     async def _process_or_split(self, all_parsed: list[ParsedDelivery], connector: Connector) -> bool:
@@ -116,24 +108,22 @@ class _BatchProcessor(CommentEvents):
             await self._process_parsed(all_parsed, connector)
             return True
         except SourceChanged:
-            await self.postpone(all_parsed, now)
+            await self.results.postpone(all_parsed, now)
             return True
         except Unavailable as error:
-            await self.wait(all_parsed, error)
+            await self.results.pause(all_parsed, error)
             return False
         except Unauthorized as error:
-            async with self.runtime.sessions.begin() as session:
-                await record_refusal_in_health(session, self.source.id, "webhooks", error, now)
-            await self.pause(now, UNAUTHORIZED_PAUSE, error)
+            await self.results.pause_unauthorized(error)
             return False
         except SQLAlchemyError as error:
             log.exception("webhooks not stored", reason=type(error).__name__)
-            await self.postpone(all_parsed, now + DATABASE_PAUSE)
+            await self.results.postpone(all_parsed, now + DATABASE_PAUSE)
             return False
         except Exception as error:
             if len(all_parsed) == 1:
                 log.exception("webhook failed", delivery=all_parsed[0].id)
-                await self.fail(all_parsed, error)
+                await self.results.fail(all_parsed, error)
                 return True
         for parsed in all_parsed:
             if not await self._process_or_split([parsed], connector):
@@ -147,34 +137,27 @@ class _BatchProcessor(CommentEvents):
         )
         for parsed in all_parsed:
             if parsed.hint.comment is not None:
-                await self.process_comment(
+                await self.comments.process_comment(
                     parsed, parsed.hint.comment, connector, runs_by_delivery.get(parsed.id)
                 )
 
     # --- whole projects -------------------------------------------------------------------------
 
     async def _open_full_run(self, all_parsed: list[ParsedDelivery]) -> list[ParsedDelivery]:
-        """Open a full run where names or visibility changed: a run under way may have missed the change."""
+        """Open a full run where names or visibility changed; the deliveries that are left to process."""
+        scope = self.runtime.scope_of(self.source)
         asking_for_full = [parsed for parsed in all_parsed if parsed.hint.reread]
         concerned = [
             parsed
             for parsed in asking_for_full
-            if parsed.hint.project is None or self._covers(parsed.hint.project)
+            if parsed.hint.project is None or scope.covers(parsed.hint.project)
         ]
-        await self.end(
+        await self.results.end(
             [parsed for parsed in asking_for_full if parsed not in concerned], "ignored", "out_of_scope"
         )
         if concerned:
-            async with self.runtime.sessions.begin() as session:
-                now = self.runtime.clock()
-                run = await open_run(session, self.source.id, "full", now, afresh=True)
-                await self.runtime.wake_run(session, run.id, run.mode)
-                await self.record_end(session, concerned, "done", run_id=run.id)
+            await self.results.open_full_run(concerned)
         return [parsed for parsed in all_parsed if not parsed.hint.reread]
-
-    def _covers(self, project: str) -> bool:
-        scope: Any = self.kind.scope.model_validate(self.source.scope)
-        return bool(scope.covers(project))
 
     # --- tickets --------------------------------------------------------------------------------
 
@@ -219,8 +202,8 @@ class _BatchProcessor(CommentEvents):
         found = await self._store(session, seen, removed)
         run_id = None
         if retried or found.created or found.updated or found.deleted:
-            run_id = await self.open_run(session, found, len(seen), requests)
-        await self.record_end(
+            run_id = await self.results.open_evaluate_run(session, found, len(seen), requests)
+        await self.results.record_end(
             session, [parsed for parsed in all_parsed if parsed.hint.comment is None], "done", run_id=run_id
         )
         return {parsed.id: run_id for parsed in all_parsed}
@@ -235,7 +218,7 @@ class _BatchProcessor(CommentEvents):
         remote_ids = {ref.remote_id for parsed in all_parsed for ref in parsed.hint.tickets}
         async with self.runtime.sessions() as session:
             known = await epics_by_remote_id(session, self.source, remote_ids)
-        scope: Any = self.kind.scope.model_validate(self.source.scope)
+        scope = self.runtime.scope_of(self.source)
         epics: Any = self.kind.epics.model_validate(self.source.epics)
         reason_to_ignore = self.kind.webhooks.reason_to_ignore
         concerned: list[ParsedDelivery] = []
@@ -247,7 +230,7 @@ class _BatchProcessor(CommentEvents):
             if None in reasons:
                 concerned.append(parsed)
             elif parsed.hint.comment is None:
-                await self.end([parsed], "ignored", reasons[0])
+                await self.results.end([parsed], "ignored", reasons[0])
         return concerned, known
 
     async def _store(

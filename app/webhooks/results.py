@@ -1,8 +1,9 @@
-"""The deliveries of one claim, and how each of them ends."""
+"""Records what became of the deliveries of one claim: ended, failed, postponed, or paused with the source."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,21 +12,30 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.run_result import RunResult, error_of
+from app.heartbeat import heartbeat
+from app.run_result import RunResult, error_of, record_refusal_in_health
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
-from connectors.base import ConnectorError, Hint, Unavailable
+from connectors.base import ConnectorError, Hint, Unauthorized, Unavailable
 from mappings import backoff, counters
 from mappings.epics.upsert import UpsertResult
+from mappings.leases import DELIVERY_LEASE
 from mappings.runs.queue import open_run
 from mappings.tables import DeliveryRow, SourceRow
-from mappings.webhooks.queue import end_deliveries, pause_deliveries, postpone_deliveries
+from mappings.webhooks.queue import (
+    end_deliveries,
+    pause_deliveries,
+    postpone_deliveries,
+    renew_delivery_leases,
+)
 
 log = structlog.get_logger()
 
 # A delivery that was claimed so often and never ended probably kills its worker each time, so it fails.
 # After two such attempts it is claimed alone (`queue.SUSPECT_ATTEMPTS`), so that no other fails with it.
 MOST_ATTEMPTS = 10
+# A person must replace refused credentials, which ends the pause.
+UNAUTHORIZED_PAUSE = timedelta(hours=1)
 
 
 class GivenUp(Exception):
@@ -46,14 +56,22 @@ class ParsedDelivery:
 
 
 @dataclass
-class Batch:
-    """The deliveries of a source that `owner` has claimed."""
+class DeliveryResults:
+    """The claim of `owner` on deliveries of a source: kept while the work goes on, ended by each result.
+    It also opens the runs that the deliveries ask for."""
 
     runtime: Runtime
     source: SourceRow
     owner: str
 
-    async def open_run(
+    def keep_leases_renewed(self) -> AbstractAsyncContextManager[None]:
+        async def renew() -> None:
+            async with self.runtime.sessions.begin() as session:
+                await renew_delivery_leases(session, self.owner, self.runtime.clock())
+
+        return heartbeat(renew, DELIVERY_LEASE / 5)
+
+    async def open_evaluate_run(
         self, session: AsyncSession, found: UpsertResult | None = None, seen: int = 0, requests: int = 0
     ) -> int:
         """Open the run that evaluates what was found, and defer its job in the same transaction; its id."""
@@ -65,6 +83,13 @@ class Batch:
         await session.flush()
         await self.runtime.wake_run(session, run.id, run.mode)
         return run.id
+
+    async def open_full_run(self, all_parsed: Sequence[ParsedDelivery]) -> None:
+        """Open a full run, and end these deliveries: an unfinished run may have missed what they point at."""
+        async with self.runtime.sessions.begin() as session:
+            run = await open_run(session, self.source.id, "full", self.runtime.clock(), afresh=True)
+            await self.runtime.wake_run(session, run.id, run.mode)
+            await self.record_end(session, all_parsed, "done", run_id=run.id)
 
     async def end(
         self,
@@ -115,17 +140,28 @@ class Batch:
 
     async def postpone(self, all_parsed: Sequence[ParsedDelivery], until: datetime) -> None:
         async with self.runtime.sessions.begin() as session:
-            await postpone_deliveries(session, self.owner, [parsed.id for parsed in all_parsed], until)
+            await self.record_postponed(session, all_parsed, until)
 
-    async def wait(self, all_parsed: Sequence[ParsedDelivery], error: Unavailable) -> None:
+    async def record_postponed(
+        self, session: AsyncSession, all_parsed: Sequence[ParsedDelivery], until: datetime
+    ) -> None:
+        """The last step of the caller's transaction: these deliveries are due again at `until`."""
+        await postpone_deliveries(session, self.owner, [parsed.id for parsed in all_parsed], until)
+
+    async def pause(self, all_parsed: Sequence[ParsedDelivery], error: Unavailable) -> None:
         """The tracker asks for a pause; `all_parsed` are the deliveries that were being processed."""
         now = self.runtime.clock()
-        pause = error.retry_delay(
-            backoff.deliveries_failing_for((parsed.delivery for parsed in all_parsed), now)
-        )
-        await self.pause(now, pause, error)
+        failing_for = backoff.deliveries_failing_for((parsed.delivery for parsed in all_parsed), now)
+        await self._pause(error, now, error.retry_delay(failing_for))
 
-    async def pause(self, now: datetime, pause: timedelta, error: ConnectorError) -> None:
+    async def pause_unauthorized(self, error: Unauthorized) -> None:
+        """The tracker refuses the credentials: a person must replace them, which ends the pause."""
+        now = self.runtime.clock()
+        async with self.runtime.sessions.begin() as session:
+            await record_refusal_in_health(session, self.source.id, "webhooks", error, now)
+        await self._pause(error, now, UNAUTHORIZED_PAUSE)
+
+    async def _pause(self, error: ConnectorError, now: datetime, pause: timedelta) -> None:
         shown = error_of(error.code, error.message, error.what_to_do)
         async with self.runtime.sessions.begin() as session:
             await pause_deliveries(session, self.owner, now + pause, shown)
