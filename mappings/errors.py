@@ -36,11 +36,14 @@ class Conflict(DomainError):
 class StaleVersion(DomainError):
     """What the caller read has changed since."""
 
+    def __init__(self) -> None:
+        super().__init__("This was changed since you read it; read it again and repeat your change.")
+
 
 def check_version(version: int, known: Collection[int] | None) -> None:
     """Raises `StaleVersion` where `version` is none of those that the caller may have read; None is any."""
     if known is not None and version not in known:
-        raise StaleVersion("This was changed since you read it; read it again and repeat your change.")
+        raise StaleVersion
 
 
 class Invalid(DomainError):

@@ -1,4 +1,5 @@
-"""Rows found by the names that people use: keys in any case, epics also by their former keys."""
+"""Rows found by the names that people use: keys in any case, epics also by their former keys, runs and
+deliveries by their ids."""
 
 from __future__ import annotations
 
@@ -6,9 +7,19 @@ from typing import Any, TypeVar
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import undefer
 
 from mappings.errors import Invalid, NotFound
-from mappings.tables import CycleRow, EpicKeyHistoryRow, EpicRow, KeyResultRow, ObjectiveRow, SourceRow
+from mappings.tables import (
+    CycleRow,
+    DeliveryRow,
+    EpicKeyHistoryRow,
+    EpicRow,
+    KeyResultRow,
+    ObjectiveRow,
+    RunRow,
+    SourceRow,
+)
 
 Goal = TypeVar("Goal", CycleRow, ObjectiveRow, KeyResultRow)
 _WORDS: dict[type[Any], str] = {CycleRow: "cycle", ObjectiveRow: "objective", KeyResultRow: "key result"}
@@ -53,6 +64,37 @@ async def goal_in(session: AsyncSession, table: type[Goal], key: str, field: str
     if row is None:
         raise Invalid(field, f"there is no {_WORDS[table]} {key!r}")
     return row
+
+
+async def source_for_command(session: AsyncSession, name: str) -> SourceRow:
+    """The source that a command line names. Raises `NotFound`, whose text lists the sources there are."""
+    row = await find_source(session, name) if "\x00" not in name else None
+    if row is None:
+        names = list(await session.scalars(select(SourceRow.name).order_by(func.lower(SourceRow.name))))
+        known = (
+            f"there are {', '.join(names)}" if names else "none is there yet; POST /api/v1/sources makes one"
+        )
+        raise NotFound(f"There is no source {name!r}: {known}")
+    return row
+
+
+async def run_at(session: AsyncSession, id: int) -> tuple[RunRow, str]:
+    """The run and its source's name. Raises `NotFound`."""
+    named = select(RunRow, SourceRow.name).join(SourceRow, SourceRow.id == RunRow.source_id)
+    row = (await session.execute(named.where(RunRow.id == id))).one_or_none()
+    if row is None:
+        raise NotFound.of("run", id)
+    return row[0], row[1]
+
+
+async def delivery_at(session: AsyncSession, id: int, *, lock: bool = False) -> tuple[DeliveryRow, str]:
+    """The delivery with its body, and its source's name. Raises `NotFound`."""
+    query = select(DeliveryRow, SourceRow.name).join(SourceRow, SourceRow.id == DeliveryRow.source_id)
+    query = query.where(DeliveryRow.id == id).options(undefer(DeliveryRow.body))
+    row = (await session.execute(query.with_for_update(of=DeliveryRow) if lock else query)).one_or_none()
+    if row is None:
+        raise NotFound.of("delivery", id)
+    return row[0], row[1]
 
 
 async def key_result_in(session: AsyncSession, key: str, field: str) -> KeyResultRow:

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from app.cli.main import _expected, cli
 from app.database import DatabaseNotReady
-from app.diagnostics.check import NoSuchSource, _ready, check
+from app.diagnostics.check import _ready, check
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, webhook_facts
 from app.runtime import Runtime
@@ -37,6 +37,7 @@ from app.settings import Settings
 from app.webhooks.door import Intake
 from connectors.diagnostics import Fact
 from connectors.sandbox import faults
+from mappings.errors import NotFound
 from mappings.tables import SourceProjectRow, SourceRow
 from tests.conftest import Clock
 from tests.processes import environment_of, northing
@@ -247,7 +248,7 @@ async def test_a_source_that_is_not_there(world: World, checking: Checking) -> N
     assert "No source is connected; POST /api/v1/sources connects one." in lines
     await world.connect_jira()
     for name in ("jirra", "a\x00b"):
-        with pytest.raises(NoSuchSource, match=r"there are jira$") as refused:
+        with pytest.raises(NotFound, match=r"there are jira$") as refused:
             await checking(name)
         assert _expected(refused.value) == 1  # as `northing sync` does
 

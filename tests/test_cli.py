@@ -8,9 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from app.runtime import Runtime
 from app.settings import Settings
 from connectors.sandbox import faults
+from mappings.tables import DeliveryRow, SourceRow
 from tests.processes import LONGEST, environment, environment_of, northing, started
 from tests.world import World
 
@@ -129,3 +132,22 @@ async def test_an_unknown_source_fails_and_names_those_there_are(
     ended = await asyncio.to_thread(northing, command, "jirra", env=environment_of(settings), cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "northing: There is no source 'jirra': there are github, Jira\n"
+
+
+async def test_what_cannot_be_replayed(
+    world: World, runtime: Runtime, settings: Settings, tmp_path: Path
+) -> None:
+    await world.connect_jira()
+    async with runtime.sessions.begin() as session:
+        source = (await session.scalars(select(SourceRow))).one()
+        delivery = DeliveryRow(source_id=source.id, remote_id="1", event="x", state="done", body=None)
+        delivery.received_at = runtime.clock()
+        session.add(delivery)
+    for number, reason in (
+        (delivery.id, "Its body was deleted after 14 days; sync the source instead."),
+        (delivery.id + 1, f"There is no delivery {delivery.id + 1}; GET /api/v1/deliveries lists them"),
+    ):
+        ended = await asyncio.to_thread(
+            northing, "replay", str(number), env=environment_of(settings), cwd=tmp_path
+        )
+        assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"northing: {reason}\n")

@@ -8,16 +8,14 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import undefer
 
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, error_responses, not_found
+from app.api.problems import error_responses
 from app.api.runs import RowId, RunError
-from mappings.lookups import source_in
+from mappings.lookups import delivery_at, source_in
 from mappings.tables import DeliveryRow, SourceRow
-from mappings.webhooks.queue import receive_again, why_no_replay
+from mappings.webhooks import operations
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 
@@ -83,7 +81,7 @@ async def list_deliveries(
 
 @router.get("/{id}", summary="Show a delivery with its body", responses=error_responses(404))
 async def get_delivery(session: SessionDep, id: RowId) -> DeliveryWithBody:
-    delivery, source = await _found(session, id)
+    delivery, source = await delivery_at(session, id)
     body = None if delivery.body is None else delivery.body.decode("utf-8", "replace")
     return DeliveryWithBody.model_validate({**_members(delivery, source), "body": body})
 
@@ -97,21 +95,4 @@ async def get_delivery(session: SessionDep, id: RowId) -> DeliveryWithBody:
 async def replay_delivery(session: SessionDep, runtime: RuntimeDep, id: RowId) -> DeliveryOut:
     """The delivery is processed as if it had just arrived; commands in a comment are not executed a second
     time. 409 while the delivery is being processed, and once its body is deleted."""
-    delivery, source = await _found(session, id, lock=True)
-    refused = why_no_replay(delivery, runtime.clock())
-    if refused is not None:
-        raise Problem(409, refused)
-    receive_again(delivery)
-    await runtime.wake(session, "process_deliveries", source_id=delivery.source_id)
-    return _show(delivery, source)
-
-
-async def _found(session: AsyncSession, id: int, *, lock: bool = False) -> tuple[DeliveryRow, str]:
-    query = select(DeliveryRow, SourceRow.name).join(SourceRow, SourceRow.id == DeliveryRow.source_id)
-    query = query.where(DeliveryRow.id == id).options(undefer(DeliveryRow.body))
-    if lock:
-        query = query.with_for_update(of=DeliveryRow)
-    row = (await session.execute(query)).one_or_none()
-    if row is None:
-        raise not_found("delivery", id)
-    return row[0], row[1]
+    return _show(*await operations.replay_delivery(session, id, runtime.clock()))

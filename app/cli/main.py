@@ -44,10 +44,11 @@ def _expected(error: Exception) -> int | None:
     from app.database import DatabaseNotReady
     from app.embedded import EmbeddedDatabaseError
     from app.server.signals import CommandFailed
+    from mappings.errors import DomainError
 
     if isinstance(error, CommandFailed):
         return error.code
-    return 1 if isinstance(error, (DatabaseNotReady, EmbeddedDatabaseError)) else None
+    return 1 if isinstance(error, (DatabaseNotReady, DomainError, EmbeddedDatabaseError)) else None
 
 
 def _show_version(requested: bool) -> None:

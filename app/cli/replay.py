@@ -8,21 +8,18 @@ from collections.abc import Callable
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
 from app.server.server import database_url, open_runtime, run_until_exit
-from app.server.signals import CommandFailed
 from app.settings import Settings
-from mappings.audit import COMMAND_LINE, set_actor
+from mappings.audit import COMMAND_LINE
+from mappings.errors import NotFound
 from mappings.tables import DeliveryRow
-from mappings.webhooks.queue import receive_again, why_no_replay
+from mappings.webhooks.operations import replay_delivery
 
 POLL_SECONDS = 0.2
 
 
-class CannotReplay(CommandFailed):
-    """There is no such delivery, or its body is deleted."""
-
-
 async def replay(settings: Settings, delivery_id: int, print_line: Callable[[str], None]) -> int:
-    """0 if it ends `done` or `ignored`, else 1. Raises `CannotReplay` and what `open_runtime` raises."""
+    """0 if it ends `done` or `ignored`, else 1. Raises `NotFound`, `Conflict` and what `open_runtime`
+    raises."""
     async with database_url(settings) as url, open_runtime(settings, url) as runtime:
         await _receive_again(runtime, delivery_id)
         async with worker_running(runtime) as worker:
@@ -42,17 +39,11 @@ async def replay(settings: Settings, delivery_id: int, print_line: Callable[[str
 
 
 async def _receive_again(runtime: Runtime, delivery_id: int) -> None:
-    async with runtime.sessions.begin() as session:
-        set_actor(session, COMMAND_LINE)
-        delivery = await session.get(DeliveryRow, delivery_id, with_for_update=True)
-        if delivery is None:
-            raise CannotReplay(f"There is no delivery {delivery_id}; GET /api/v1/deliveries lists them")
-        await session.refresh(delivery, ["body"])
-        refused = why_no_replay(delivery, runtime.clock())
-        if refused is not None:
-            raise CannotReplay(refused)
-        receive_again(delivery)
-        await runtime.wake(session, "process_deliveries", source_id=delivery.source_id)
+    async with runtime.transaction(COMMAND_LINE) as session:
+        try:
+            await replay_delivery(session, delivery_id, runtime.clock())
+        except NotFound:
+            raise NotFound(f"There is no delivery {delivery_id}; GET /api/v1/deliveries lists them") from None
 
 
 async def _ended(runtime: Runtime, delivery_id: int) -> DeliveryRow:

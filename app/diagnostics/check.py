@@ -22,11 +22,10 @@ from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from app.server.server import database_url, open_runtime
-from app.server.signals import CommandFailed
 from app.settings import Settings
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
-from mappings.lookups import find_source
+from mappings.lookups import source_for_command
 from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
 CLOCK_TOLERANCE_SECONDS = 60
@@ -34,10 +33,6 @@ SHORTEST_SECRET = 8
 SEND_AGAIN = (
     "Send them again with PATCH /api/v1/sources/{name}, or add the key used before to NORTHING_SECRET_KEY."
 )
-
-
-class NoSuchSource(CommandFailed):
-    """No source has this name; the message lists the sources that exist."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class _Known:
 
 
 async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
-    """0 if nothing is missing, else 1. Raises `NoSuchSource` and what `open_runtime` raises."""
+    """0 if nothing is missing, else 1. Raises `NotFound` and what `open_runtime` raises."""
     async with database_url(settings) as url, open_runtime(settings, url, ready=_ready) as runtime:
         async with runtime.sessions() as session:
             await session.execute(text("SET TRANSACTION READ ONLY"))
@@ -88,14 +83,7 @@ async def _about_database(session: AsyncSession, now: datetime) -> tuple[Fact, .
 async def _sources(session: AsyncSession, name: str | None) -> list[SourceRow]:
     if name is None:
         return list(await session.scalars(select(SourceRow).order_by(func.lower(SourceRow.name))))
-    source = await find_source(session, name) if "\x00" not in name else None
-    if source is None:
-        names = list(await session.scalars(select(SourceRow.name).order_by(func.lower(SourceRow.name))))
-        known_sources = (
-            f"there are {', '.join(names)}" if names else "none is there yet; POST /api/v1/sources makes one"
-        )
-        raise NoSuchSource(f"There is no source {name!r}: {known_sources}")
-    return [source]
+    return [await source_for_command(session, name)]
 
 
 async def _load_known(session: AsyncSession, source: SourceRow) -> _Known:

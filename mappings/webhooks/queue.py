@@ -153,22 +153,6 @@ def _update_claimed(owner: str, ids: Collection[int]) -> Any:
     return update(DeliveryRow).where(DeliveryRow.id.in_(ids), DeliveryRow.claimed_by == owner)
 
 
-def why_no_replay(delivery: DeliveryRow, now: datetime) -> str | None:
-    """Why a delivery cannot be processed again, as a sentence; None if it can."""
-    if delivery.body is None:
-        return "Its body was deleted after 14 days; sync the source instead."
-    if delivery.claimed_until is not None and delivery.claimed_until > now:
-        return "It is being processed at this moment; try again in a few minutes."
-    return None
-
-
-def receive_again(delivery: DeliveryRow) -> None:
-    """Replay a delivery: it is due as if it had just arrived."""
-    delivery.state, delivery.reason, delivery.error = "received", None, None
-    delivery.attempts, delivery.due_at = 0, ALWAYS_DUE
-    delivery.claimed_by = delivery.claimed_until = None
-
-
 async def delivery_ids_of_run(session: AsyncSession, run_id: int, most: int) -> list[str]:
     """The tracker's ids of the deliveries that a run was opened for, oldest first, at most `most`."""
     opened_for = (
