@@ -134,6 +134,19 @@ async def test_an_unknown_source_fails_and_names_those_there_are(
     assert ended.stderr == "northing: There is no source 'jirra': there are github, Jira\n"
 
 
+async def test_a_source_that_is_being_disconnected_is_not_synced(
+    world: World, runtime: Runtime, settings: Settings, tmp_path: Path
+) -> None:
+    await world.connect_jira()
+    async with runtime.sessions.begin() as session:
+        source = (await session.scalars(select(SourceRow))).one()
+        source.disconnecting_at = runtime.clock()
+    code, output, errors = await sync(settings, tmp_path, "jira")
+    assert (code, output) == (1, "")
+    assert errors.startswith("northing: jira is being disconnected since ")
+    assert (await world.send("GET", "/runs"))["items"] == []
+
+
 async def test_what_cannot_be_replayed(
     world: World, runtime: Runtime, settings: Settings, tmp_path: Path
 ) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from app.api.removals import IN_FULL
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from mappings.runs.queue import claim_run, close_run, postpone_run
+from mappings.sources.operations import IN_FULL
 from tests.conftest import Clock
 from tests.locks import holding
 from tests.synced import OFF, all_of, gone, health, keys, later

@@ -1,4 +1,4 @@
-"""The order in which the epics of a slice are evaluated: parents before children, whatever the parents are."""
+"""The order in which the epics of a slice are evaluated: parents before children."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ from app.auth.authenticator import Authenticator, UnknownToken
 from app.auth.rate_limit import TooManyFailures
 from app.auth.roles import Caller, role_for
 from app.runtime import Runtime
-from mappings import errors
 
 Model = TypeVar("Model", bound=BaseModel)
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
@@ -236,11 +235,6 @@ def versions_in(if_match: str | None) -> frozenset[int] | None:
         return None
     tags = (tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(","))
     return frozenset(int(tag) for tag in tags if re.fullmatch(r"[1-9][0-9]{0,17}", tag))
-
-
-def check_version(version: int, if_match: str | None) -> None:
-    """Raises `StaleVersion`, which is 412, where the caller's copy is stale."""
-    errors.check_version(version, versions_in(if_match))
 
 
 def put_version(response: Response, version: int) -> None:

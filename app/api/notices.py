@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import and_, or_, select
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
 
 from app.api.bodies import unwritten_texts
 from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, NoticeOut, NoticeState, show_notice
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import invalid
-from mappings import audit
 from mappings.evaluation.load import load_records
 from mappings.lookups import source_in
-from mappings.notices import burst_guard
-from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow, among
+from mappings.notices import operations
+from mappings.tables import EpicRow, NoticeRow, SourceRow
 
 router = APIRouter(prefix="/notices", tags=["notices"])
 
@@ -64,12 +62,6 @@ class ApproveIn(Body):
         None, min_length=1, max_length=500, description="These notices."
     )
 
-    @model_validator(mode="after")
-    def _is_one_of_both(self) -> Self:
-        if (self.run is None) == (self.ids is None):
-            raise ValueError("send either run or ids")
-        return self
-
 
 class Skipped(BaseModel):
     id: int = Field(description="The notice's id.")
@@ -86,20 +78,6 @@ class ApprovedOut(BaseModel):
 @router.post("/approve", status_code=202, summary="Let held notices go")
 async def approve_notices(body: ApproveIn, runtime: RuntimeDep, session: SessionDep) -> ApprovedOut:
     """Releases only what the burst guard or the daily cap holds. The tracker's own limits still apply."""
-    if body.run is not None:
-        if await session.get(RunRow, body.run) is None:
-            raise invalid("run", f"there is no run {body.run}")
-        held = or_(NoticeRow.guard == "held", and_(NoticeRow.state == "held", NoticeRow.reason == "cap"))
-        which, asked = and_(NoticeRow.run_id == body.run, held), f"run {body.run}"
-    else:
-        which, asked = among(NoticeRow.id, body.ids or ()), "by id"
-    approved, skipped = await burst_guard.approve(session, which, runtime.clock())
-    for missing in sorted({*(body.ids or ())} - {*approved, *skipped}):
-        skipped[missing] = "There is no such notice."
-    sources = select(EpicRow.source_id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
-    for source_id in await session.scalars(sources.where(among(NoticeRow.id, approved)).distinct()):
-        await runtime.wake(session, "write_tickets", source_id=source_id)
-    if approved:
-        audit.record_action(session, "approved", "notices", asked, {"ids": approved})
-    shown = [Skipped(id=id, reason=reason) for id, reason in sorted(skipped.items())]
-    return ApprovedOut(approved=len(approved), skipped=shown)
+    done = await operations.approve_notices(session, runtime.clock(), run_id=body.run, ids=body.ids)
+    shown = [Skipped(id=id, reason=reason) for id, reason in sorted(done.skipped.items())]
+    return ApprovedOut(approved=len(done.approved), skipped=shown)

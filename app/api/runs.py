@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, error_responses, not_found
-from mappings.locks import lock_notices_of_source
-from mappings.lookups import source_in
+from app.api.problems import error_responses
+from mappings.lookups import run_at, source_in
 from mappings.notices import claims
+from mappings.notices import operations as notice_operations
 from mappings.notices.state import WithdrawAction
-from mappings.notices.withdrawal import request_withdrawal
+from mappings.sources import operations as source_operations
 from mappings.tables import RunRow, SourceRow
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -129,16 +129,7 @@ async def list_runs(
 
 @router.get("/{id}", summary="Show a run", responses=error_responses(404))
 async def get_run(session: SessionDep, id: RowId) -> RunOut:
-    return await present_one(session, *await _run_at(session, id))
-
-
-async def _run_at(session: AsyncSession, id: int) -> tuple[RunRow, str]:
-    """The run and its source's name; 404 where there is none."""
-    named = select(RunRow, SourceRow.name).join(SourceRow, SourceRow.id == RunRow.source_id)
-    found = (await session.execute(named.where(RunRow.id == id))).one_or_none()
-    if found is None:
-        raise not_found("run", id)
-    return found[0], found[1]
+    return await present_one(session, *await run_at(session, id))
 
 
 @router.post(
@@ -154,11 +145,23 @@ async def withdraw_run(
 
     A run of mode `withdraw` does it, whatever the source's mode; called again, returns the same run.
     """
-    run, source = await _run_at(session, id)
-    if run.mode == "withdraw":
-        raise Problem(409, "A withdrawal makes no comments, so there is nothing to withdraw.")
-    await lock_notices_of_source(session, run.source_id)
     how: WithdrawAction = "delete" if body is not None and body.delete else "edit"
-    withdrawal = await request_withdrawal(session, run, how, runtime.clock())
-    await runtime.wake(session, "write_tickets", source_id=run.source_id)
-    return await present_one(session, withdrawal, source)
+    withdrawn = await notice_operations.withdraw_run(session, id, how, runtime.clock())
+    return await present_one(session, *withdrawn)
+
+
+@router.post(
+    "/{id}/accept-removals",
+    status_code=202,
+    summary="Allow the removals that the drop guard held",
+    responses=error_responses(404, 409),
+)
+async def accept_removals(id: RowId, runtime: RuntimeDep, session: SessionDep) -> RunOut:
+    """Opens a full run that removes the epics that run `id` did not meet; called again, returns the same run.
+
+    The run asks for each ticket by its id once more, so an epic that is there after all stays. Other missing
+    epics pass the drop guard again. 409 for a run in which the guard held nothing, and once a later run has
+    read the source in full. If the run that was opened failed, the next call opens another.
+    """
+    accepted = await source_operations.accept_removals(session, id, runtime.clock())
+    return await present_one(session, *accepted)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi import Body as BodyParameter
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -19,18 +21,15 @@ from app.api.deps import (
     RuntimeDep,
     SessionDep,
     SourceName,
-    check_version,
     merged,
     put_runs,
     put_version,
     validated,
+    versions_in,
 )
-from app.api.disconnecting import check_not_disconnecting
-from app.api.going_live import check_notices
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import error_responses, invalid, taken
+from app.api.problems import error_responses
 from app.api.runs import RunOut
-from app.api.source_changes import FIELDS_WITH_FOLLOW_UP, follow_up, has_timetable, start_run
 from app.api.source_models import (
     BODIES,
     EXAMPLES,
@@ -43,21 +42,21 @@ from app.api.source_models import (
     SourcePatch,
     plain_secrets,
 )
-from app.jobs.scheduler import announce_schedules
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
-from connectors.registry import tracker_id
-from mappings.locks import lock_goals_exclusive
-from mappings.lookups import find_source, source_at
-from mappings.notices import pauses
-from mappings.runs.queue import resume_waiting_runs
+from connectors.registry import KINDS, is_loopback, tracker_id
+from mappings.lookups import source_at
+from mappings.sources import operations
 from mappings.sources.health import Health as SourceHealth
 from mappings.sources.health import HealthFacts
 from mappings.sources.health_facts import health_of_sources
+from mappings.sources.values import SourceValues, TrackerFacts
 from mappings.tables import RunRow, SourceRow
-from mappings.webhooks.queue import resume_deliveries
 
 router = APIRouter(prefix="/sources", tags=["sources"])
+
+# The members that are JSON objects.
+MEMBERS = ("scope", "epics", "schedule", "notices")
 
 
 class SyncIn(Body):
@@ -125,20 +124,8 @@ async def create_source(
     runtime: RuntimeDep,
     session: SessionDep,
 ) -> SourceOut:
-    if await find_source(session, body.name) is not None:
-        raise taken("name", body.name)
-    await check_notices(session, body, None)
-    now = runtime.clock()
-    row = SourceRow(name=body.name, kind=body.kind, created_at=now, updated_at=now)
-    _fill(runtime, row, body)
-    _encrypt_credentials(runtime, row, body)
-    _encrypt_secret(runtime, row, body)
-    session.add(row)
-    await session.flush()
-    await session.refresh(row)
-    if has_timetable(row.schedule):
-        await start_run(runtime, session, row, "full")
-    await announce_schedules(session)
+    values = _values(body, _encrypted_credentials(runtime, body), _encrypted_secret(runtime, body))
+    row = (await operations.create_source(session, body.kind, values, runtime.clock())).source
     put_version(response, row.version)
     return (await _present(runtime, session, [row]))[0]
 
@@ -174,40 +161,17 @@ async def change_source(
 
     `live` is 409 for a tracker beyond this machine until a full run of it has succeeded in shadow.
     """
-    await lock_goals_exclusive(session)
-    row = await source_at(session, name, lock=True)
-    check_version(row.version, if_match)
-    check_not_disconnecting(row)
     patch = body.model_dump(exclude_unset=True)
-    current = _current(runtime, row)
-    if "credentials" in patch:
-        del current["credentials"]  # replaced whole, never merged
-    new = validated(BODIES[row.kind], merged(current, patch))
-    if new.base_url != row.base_url and "credentials" not in patch:
-        raise invalid(
-            "credentials", "must be sent with a new base_url, so that no token goes to another host"
-        )
-    if new.name.lower() != row.name.lower() and await find_source(session, new.name) is not None:
-        raise taken("name", new.name)
-    await check_notices(session, new, row)
-    before = {name: getattr(row, name) for name in FIELDS_WITH_FOLLOW_UP}
-    row.name = new.name
-    _fill(runtime, row, new)
-    # A secret that is encrypted again looks changed, and the audit log would say so.
-    if "credentials" in patch:
-        _encrypt_credentials(runtime, row, new)
-        await resume_deliveries(session, row.id)
-        await resume_waiting_runs(session, row.id, runtime.clock())
-        await runtime.wake(session, "process_deliveries", source_id=row.id)
-    if "webhook_secret" in patch or current["webhook_secret"] is None:  # there is none, or no key decrypts it
-        _encrypt_secret(runtime, row, new)
-    row.version, row.updated_at = row.version + 1, runtime.clock()
-    opened = await follow_up(runtime, session, row, before)
-    await pauses.resume_writes(session, row.id, row.updated_at)
-    await announce_schedules(session)
-    put_version(response, row.version)
-    put_runs(response, opened)
-    return (await _present(runtime, session, [row]))[0]
+
+    def change(row: SourceRow) -> tuple[SourceValues, TrackerFacts]:
+        return _patched(runtime, row, patch), _facts_of(row)
+
+    changed = await operations.change_source(
+        session, name, change, runtime.clock(), versions=versions_in(if_match)
+    )
+    put_version(response, changed.source.version)
+    put_runs(response, changed.run_ids)
+    return (await _present(runtime, session, [changed.source]))[0]
 
 
 @router.post("/{name}/sync", status_code=202, summary="Sync now", responses=error_responses(404, 409))
@@ -216,31 +180,84 @@ async def sync_source(
 ) -> RunOut:
     """Returns the run that syncs: a queued or running one if it does as much, else a new one."""
     row = await source_at(session, name)
-    check_not_disconnecting(row)
-    run = await start_run(runtime, session, row, (body or SyncIn()).mode)
+    run = await operations.sync_source(session, row, (body or SyncIn()).mode, runtime.clock())
     return await runs.present_one(session, run, row.name)
+
+
+@router.delete(
+    "/{name}",
+    status_code=204,
+    summary="Disconnect a tracker",
+    responses={
+        **error_responses(404, 409),
+        202: {
+            "model": RunOut,
+            "description": "The run that withdraws our comments; the source is deleted when that is done.",
+        },
+    },
+)
+async def delete_source(
+    name: SourceName,
+    runtime: RuntimeDep,
+    session: SessionDep,
+    comments: Annotated[
+        Literal["leave", "withdraw"] | None,
+        Query(
+            description="`leave`: our comments stay; `withdraw`: each becomes one line before the deletion."
+        ),
+    ] = None,
+) -> Response:
+    """409 while our comments are on its tickets, unless `comments` says what to do with them."""
+    withdrawal = await operations.disconnect_source(session, name, comments, runtime.clock())
+    if withdrawal is None:
+        return Response(status_code=204)
+    return JSONResponse(jsonable_encoder(await runs.present_one(session, *withdrawal)), 202)
 
 
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _fill(runtime: Runtime, row: SourceRow, body: Any) -> None:
-    row.base_url = body.base_url
-    row.tracker = tracker_id(body.kind, body.base_url)
-    row.scope = body.scope.model_dump(mode="json")
-    row.epics = body.epics.model_dump(mode="json")
-    row.schedule = body.schedule.model_dump(mode="json")
-    row.notices = body.notices.model_dump(mode="json")
+def _facts_of(row: SourceRow) -> TrackerFacts:
+    scope: Any = KINDS[row.kind].scope.model_validate(row.scope)
+    return TrackerFacts(row.tracker, is_loopback(row.base_url), scope)
 
 
-def _encrypt_credentials(runtime: Runtime, row: SourceRow, body: Any) -> None:
-    row.credentials = runtime.cipher.encrypt(plain_secrets(body.credentials))
-    row.credentials_type = body.credentials.type
+def _values(body: Any, credentials: bytes, webhook_secret: bytes | None) -> SourceValues:
+    members = {name: getattr(body, name).model_dump(mode="json") for name in MEMBERS}
+    tracker = tracker_id(body.kind, body.base_url)
+    return SourceValues(
+        name=body.name,
+        base_url=body.base_url,
+        facts=TrackerFacts(tracker, is_loopback(body.base_url), body.scope),
+        credentials=credentials,
+        credentials_type=body.credentials.type,
+        webhook_secret=webhook_secret,
+        **members,
+    )
 
 
-def _encrypt_secret(runtime: Runtime, row: SourceRow, body: Any) -> None:
+def _encrypted_credentials(runtime: Runtime, body: Any) -> bytes:
+    return runtime.cipher.encrypt(plain_secrets(body.credentials))
+
+
+def _encrypted_secret(runtime: Runtime, body: Any) -> bytes | None:
     secret = body.webhook_secret
-    row.webhook_secret = None if secret is None else runtime.cipher.encrypt(secret.get_secret_value())
+    return None if secret is None else runtime.cipher.encrypt(secret.get_secret_value())
+
+
+def _patched(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> SourceValues:
+    """The source's values with a merge patch in them."""
+    current = _current(runtime, row)
+    if "credentials" in patch:
+        del current["credentials"]  # replaced whole, never merged
+    new = validated(BODIES[row.kind], merged(current, patch))
+    # What is encrypted again looks changed, so the stored bytes stay where nothing was sent.
+    credentials, secret = row.credentials, row.webhook_secret
+    if "credentials" in patch:
+        credentials = _encrypted_credentials(runtime, new)
+    if "webhook_secret" in patch or current["webhook_secret"] is None:  # there is none, or no key decrypts it
+        secret = _encrypted_secret(runtime, new)
+    return _values(new, credentials, secret)
 
 
 def _current(runtime: Runtime, row: SourceRow) -> dict[str, Any]:

@@ -16,23 +16,18 @@ from app.api.runs import RunOut, present_one
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
 from app.server.server import database_url, open_runtime, run_until_exit
-from app.server.signals import CommandFailed
 from app.settings import Settings
-from mappings.audit import COMMAND_LINE, set_actor
-from mappings.lookups import find_source
-from mappings.runs.queue import open_run
+from mappings.audit import COMMAND_LINE
+from mappings.lookups import source_for_command
+from mappings.sources.operations import sync_source
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
 
 POLL_SECONDS = 0.2
 WRITES_SOON = timedelta(minutes=2)
 
 
-class NoSuchSource(CommandFailed):
-    """No source has this name. The message lists the sources that exist."""
-
-
 async def sync(settings: Settings, name: str, mode: str) -> int:
-    """0 for a run that succeeded, else 1. Raises `NoSuchSource` and what `server.open_runtime` raises."""
+    """0 for a run that succeeded, else 1. Raises `NotFound`, `Conflict` and what `open_runtime` raises."""
     async with database_url(settings) as url, open_runtime(settings, url) as runtime:
         source, run, known = await _open(runtime, name, mode)
         try:
@@ -50,19 +45,9 @@ async def sync(settings: Settings, name: str, mode: str) -> int:
 
 async def _open(runtime: Runtime, name: str, mode: str) -> tuple[SourceRow, RunOut, int | None]:
     """The source, the run that this opened or joined, and about how many epics it will see, if known."""
-    async with runtime.sessions.begin() as session:
-        set_actor(session, COMMAND_LINE)
-        source = await find_source(session, name)
-        if source is None:
-            names = list(await session.scalars(select(SourceRow.name).order_by(func.lower(SourceRow.name))))
-            known_sources = (
-                f"there are {', '.join(names)}"
-                if names
-                else "none is there yet; POST /api/v1/sources makes one"
-            )
-            raise NoSuchSource(f"There is no source {name!r}: {known_sources}")
-        run = await open_run(session, source.id, mode, runtime.clock())
-        await runtime.wake_run(session, run.id, run.mode)
+    async with runtime.transaction(COMMAND_LINE) as session:
+        source = await source_for_command(session, name)
+        run = await sync_source(session, source, mode, runtime.clock())
         live = select(func.count()).where(EpicRow.source_id == source.id, EpicRow.removed_at.is_(None))
         known = await session.scalar(live) if run.mode == "full" else None
         return source, await present_one(session, run, source.name), known or None

@@ -18,7 +18,7 @@ import structlog
 from apscheduler.job import Job
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,11 +27,11 @@ from app.jobs.listen import listen
 from app.jobs.schedule import due_moment
 from app.runtime import Runtime
 from mappings.runs.queue import open_run
+from mappings.sources.schedules import SCHEDULES_CHANNEL
 from mappings.tables import ScheduleTickRow, SourceRow
 
 log = structlog.get_logger()
 
-CHANNEL = "northing_sources"
 REREAD_SECONDS = 30
 MODES = {"every": "incremental", "full": "full"}
 
@@ -50,11 +50,6 @@ class ScheduleEntry:
     def mode(self) -> str:
         """The mode of the runs that this line opens."""
         return MODES[self.member]
-
-
-async def announce_schedules(session: AsyncSession) -> None:
-    """Notify every replica, at the commit, that a source was created, changed or deleted."""
-    await session.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 async def read_entries(session: AsyncSession) -> dict[ScheduleEntry, datetime]:
@@ -128,7 +123,7 @@ class Scheduler:
         self._scheduler.start()
         try:
             async with asyncio.TaskGroup() as together:
-                together.create_task(listen(self._runtime, {CHANNEL: self._changed.set}))
+                together.create_task(listen(self._runtime, {SCHEDULES_CHANNEL: self._changed.set}))
                 together.create_task(self._keep_reading_schedules())
         finally:
             self._scheduler.shutdown(wait=False)

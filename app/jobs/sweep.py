@@ -5,13 +5,13 @@ from __future__ import annotations
 from procrastinate.jobs import Status
 from sqlalchemy import text
 
-from app.jobs.scheduler import announce_schedules
 from app.runtime import Runtime
 from mappings import retention
 from mappings.evaluation.timed import open_evaluate_runs
 from mappings.notices import claims
 from mappings.notices.withdrawal import delete_disconnected_sources
 from mappings.runs.queue import due_runs, mark_stalled
+from mappings.sources.schedules import announce_schedules
 from mappings.webhooks.queue import delete_old_deliveries, sources_with_due_deliveries
 
 WORKER_DEAD_SECONDS = 60.0

@@ -15,7 +15,6 @@ from app.api import (
     check_ins,
     cycles,
     deliveries,
-    disconnecting,
     epics,
     findings,
     health,
@@ -26,7 +25,6 @@ from app.api import (
     objectives,
     policy,
     problems,
-    removals,
     rules,
     runs,
     sources,
@@ -105,9 +103,7 @@ def _api() -> APIRouter:
     )
     modules: tuple[ModuleType, ...] = (
         sources,
-        disconnecting,
         runs,
-        removals,
         cycles,
         objectives,
         key_results,

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.leases import ALWAYS_DUE, RUN_LEASE, ClaimLost
 from mappings.tables import READING_MODES, UNFINISHED_STATES, RunRow, SourceRow
+from mappings.wakeups import wake_run
 
 
 async def open_run(
@@ -56,6 +57,15 @@ async def open_run(
     session.add(run)
     await session.flush()
     await session.refresh(run)
+    return run
+
+
+async def start_run(
+    session: AsyncSession, source_id: int, mode: str, now: datetime, *, afresh: bool = False
+) -> RunRow:
+    """Open a run as `open_run` does, and ask for the job that executes it."""
+    run = await open_run(session, source_id, mode, now, afresh=afresh)
+    wake_run(session, run.id, run.mode)
     return run
 
 

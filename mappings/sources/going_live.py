@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.problems import Problem, invalid
-from connectors.registry import is_loopback, tracker_id
+from mappings.errors import Conflict, Invalid
+from mappings.sources.values import SourceValues, TrackerFacts
 from mappings.tables import RunRow, SourceProjectRow, SourceRow
 
 NAMED = 10
 
 
-async def check_notices(session: AsyncSession, body: Any, row: SourceRow | None) -> None:
-    """409 where `live` is not allowed yet, 422 for projects that the source does not read.
+async def check_live(
+    session: AsyncSession, values: SourceValues, row: SourceRow | None, was: TrackerFacts | None
+) -> None:
+    """Raise `Conflict` for a tracker beyond this machine, until a full run of it has succeeded in shadow.
 
-    `body` is the source as it will be, `row` as it is, None for a new one.
+    `values` is the source as it will be, `row` as it is with the facts `was`, None for a new one.
     """
-    if body.notices.mode == "live":
-        await _check_live(session, body, row)
-    await _check_projects(session, body, row)
-
-
-async def _check_live(session: AsyncSession, body: Any, row: SourceRow | None) -> None:
-    """409 for a tracker beyond this machine, until a full run of it has succeeded in shadow."""
-    if is_loopback(body.base_url):
+    if values.notices["mode"] != "live" or values.facts.loopback:
         return
-    tracker = tracker_id(body.kind, body.base_url)
-    if row is not None:
-        was_live = row.notices["mode"] == "live" and not is_loopback(row.base_url)
+    tracker = values.facts.tracker
+    if row is not None and was is not None:
+        was_live = row.notices["mode"] == "live" and not was.loopback
         if was_live and row.tracker == tracker:
             return
         in_shadow = exists().where(
@@ -43,7 +37,7 @@ async def _check_live(session: AsyncSession, body: Any, row: SourceRow | None) -
         )
         if await session.scalar(select(in_shadow)):
             return
-    raise Problem(409, _way_to_live(body.name, tracker))
+    raise Conflict(_way_to_live(values.name, tracker))
 
 
 def _way_to_live(name: str, tracker: str) -> str:
@@ -58,11 +52,14 @@ def _way_to_live(name: str, tracker: str) -> str:
 # --- projects -------------------------------------------------------------------------------------
 
 
-async def _check_projects(session: AsyncSession, body: Any, row: SourceRow | None) -> None:
-    """New names in the list, and all names when it becomes `live`, must be projects that the source reads."""
-    asked: Sequence[str] = body.notices.projects or ()
+async def check_projects(session: AsyncSession, values: SourceValues, row: SourceRow | None) -> None:
+    """Raise `Invalid` for names in `notices.projects` that are no projects which the source reads.
+
+    New names are checked, and all names when the source becomes `live`.
+    """
+    asked: Sequence[str] = values.notices["projects"] or ()
     before = () if row is None else row.notices.get("projects") or ()
-    becomes_live = body.notices.mode == "live" and (row is None or row.notices["mode"] != "live")
+    becomes_live = values.notices["mode"] == "live" and (row is None or row.notices["mode"] != "live")
     kept = set() if becomes_live else {name.lower() for name in before}
     rows: Sequence[SourceProjectRow] = ()
     if row is not None:
@@ -71,15 +68,11 @@ async def _check_projects(session: AsyncSession, body: Any, row: SourceRow | Non
     known = {project.key.lower() for project in rows}
     # Only a complete listing of what the source will read shows that a project does not exist.
     whole = row is not None and bool(rows) and all(project.problem is None for project in rows)
-    whole = whole and row is not None and _reads(body) == (row.scope, row.tracker)
+    whole = whole and row is not None and (values.scope, values.facts.tracker) == (row.scope, row.tracker)
     for name in asked:
-        if name.lower() in known | kept or (body.scope.covers(name) and not whole):
+        if name.lower() in known | kept or (values.facts.scope.covers(name) and not whole):
             continue
-        raise invalid("notices.projects", _unknown(name, [project.key for project in rows]))
-
-
-def _reads(body: Any) -> tuple[dict[str, Any], str]:
-    return body.scope.model_dump(mode="json"), tracker_id(body.kind, body.base_url)
+        raise Invalid("notices.projects", _unknown(name, [project.key for project in rows]))
 
 
 def _unknown(name: str, keys: Sequence[str]) -> str:

@@ -1,0 +1,73 @@
+"""What a person may do about comments: approve those that are held, take back those of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mappings.audit import record_action
+from mappings.errors import Conflict, Invalid
+from mappings.locks import lock_notices_of_source
+from mappings.lookups import run_at
+from mappings.notices.burst_guard import approve
+from mappings.notices.state import WithdrawAction
+from mappings.notices.withdrawal import request_withdrawal
+from mappings.tables import EpicRow, NoticeRow, RunRow, among
+from mappings.wakeups import wake
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The ids of the approved notices, and by id why each of the others was not approved."""
+
+    approved: list[int]
+    skipped: dict[int, str]
+
+
+async def approve_notices(
+    session: AsyncSession, now: datetime, *, run_id: int | None = None, ids: Sequence[int] | None = None
+) -> Approval:
+    """Release what the burst guard or the daily cap holds: of one run, or the notices with these ids.
+
+    The writer fetches and evaluates each ticket again before it writes. Raises `Invalid` for an unknown run,
+    and unless exactly one of `run_id` and `ids` is given.
+    """
+    if (run_id is None) == (ids is None):
+        raise Invalid("body", "send either run or ids")
+    if run_id is not None:
+        if await session.get(RunRow, run_id) is None:
+            raise Invalid("run", f"there is no run {run_id}")
+        held = or_(NoticeRow.guard == "held", and_(NoticeRow.state == "held", NoticeRow.reason == "cap"))
+        which, asked = and_(NoticeRow.run_id == run_id, held), f"run {run_id}"
+    else:
+        which, asked = among(NoticeRow.id, ids or ()), "by id"
+    approved, skipped = await approve(session, which, now)
+    for missing in {*(ids or ())} - {*approved, *skipped}:
+        skipped[missing] = "There is no such notice."
+    sources = select(EpicRow.source_id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
+    for source_id in await session.scalars(sources.where(among(NoticeRow.id, approved)).distinct()):
+        wake(session, "write_tickets", source_id=source_id)
+    if approved:
+        record_action(session, "approved", "notices", asked, {"ids": approved})
+    return Approval(approved, skipped)
+
+
+async def withdraw_run(
+    session: AsyncSession, run_id: int, action: WithdrawAction, now: datetime
+) -> tuple[RunRow, str]:
+    """Edit every comment that a run made to one line, or delete it, and cancel the run's pending writes.
+
+    Returns the run of mode `withdraw` that does it, whatever the source's mode, and the source's name; called
+    again, the same run. Raises `NotFound`, and `Conflict` for a run that is itself a withdrawal.
+    """
+    run, source = await run_at(session, run_id)
+    if run.mode == "withdraw":
+        raise Conflict("A withdrawal makes no comments, so there is nothing to withdraw.")
+    await lock_notices_of_source(session, run.source_id)
+    withdrawal = await request_withdrawal(session, run, action, now)
+    wake(session, "write_tickets", source_id=run.source_id)
+    return withdrawal, source
