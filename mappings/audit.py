@@ -35,6 +35,7 @@ from mappings.tables import (
 
 ACTOR = "actor"
 COMMAND_LINE = "the command line"
+NORTHING = "northing"  # what a person asked for and Northing finishes later
 Values = dict[str, Any]
 
 

@@ -409,6 +409,21 @@ async def test_a_tracker_is_disconnected_once_our_comments_are_taken_back(
 
 
 @on_jira
+async def test_the_audit_log_says_that_it_is_deleted_in_the_end(
+    world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock
+) -> None:
+    driver.add()
+    await driver.sync()
+    await world.send("DELETE", "/sources/jira?comments=withdraw", expect=202)
+    await world.drain()
+    await later(world, runtime, clock, seconds=15)
+    last, asked, *_ = (await world.send("GET", "/audit-log?what=source&key=jira"))["items"]
+    assert (last["who"], last["action"], last["after"]) == ("northing", "deleted", None)
+    assert (last["before"]["name"], last["before"]["notices"]["mode"]) == ("jira", "off")
+    assert (asked["who"], asked["action"]) == ("admin token", "changed")
+
+
+@on_jira
 async def test_leaving_them_there_ends_it_at_once(world: World, driver: TrackerDriver) -> None:
     key = driver.add()
     await driver.sync()

@@ -7,11 +7,11 @@ from sqlalchemy import text
 
 from app.runtime import Runtime
 from mappings import retention
+from mappings.audit import NORTHING
 from mappings.evaluation.timed import open_evaluate_runs
 from mappings.notices import claims
-from mappings.notices.withdrawal import delete_disconnected_sources
 from mappings.runs.queue import due_runs, mark_stalled
-from mappings.sources.schedules import announce_schedules
+from mappings.sources.operations import delete_disconnected_sources
 from mappings.webhooks.queue import delete_old_deliveries, sources_with_due_deliveries
 
 WORKER_DEAD_SECONDS = 60.0
@@ -45,9 +45,8 @@ async def sweep(runtime: Runtime) -> None:
             await runtime.wake(session, "write_tickets", source_id=source_id)
         for source_id in await sources_with_due_deliveries(session, now):
             await runtime.wake(session, "process_deliveries", source_id=source_id)
-    async with runtime.sessions.begin() as session:
-        if await delete_disconnected_sources(session):
-            await announce_schedules(session)
+    async with runtime.transaction(NORTHING) as session:
+        await delete_disconnected_sources(session)
     async with runtime.sessions.begin() as session:
         await delete_old_deliveries(session, now)
     async with runtime.sessions.begin() as session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, exists, false, or_, select, update
+from sqlalchemy import ColumnElement, and_, false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.notices import pauses
@@ -19,7 +19,6 @@ from mappings.tables import (
     NoticeRow,
     NoticeWriteRow,
     RunRow,
-    SourceRow,
     among,
 )
 
@@ -87,17 +86,6 @@ async def any_comment_on_tickets(session: AsyncSession, source_id: int) -> bool:
     )
     shown = of_source.where(_POSSIBLY_SHOWN).limit(1)
     return (await session.scalars(shown)).first() is not None
-
-
-async def delete_disconnected_sources(session: AsyncSession) -> bool:
-    """Delete the disconnecting sources that have no comment of ours left; whether there were any."""
-    shown = exists().where(
-        NoticeRow.epic_id == EpicRow.id, EpicRow.source_id == SourceRow.id, _POSSIBLY_SHOWN
-    )
-    gone = await session.execute(
-        delete(SourceRow).where(SourceRow.disconnecting_at.is_not(None), ~shown).returning(SourceRow.id)
-    )
-    return bool(gone.all())
 
 
 def _withdraw_run(source_id: int, now: datetime) -> RunRow:

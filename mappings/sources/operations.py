@@ -148,6 +148,19 @@ async def disconnect_source(
     return run, row.name
 
 
+async def delete_disconnected_sources(session: AsyncSession) -> None:
+    """Delete the disconnecting sources that have no comment of ours left."""
+    disconnecting = select(SourceRow.id).where(SourceRow.disconnecting_at.is_not(None))
+    for source_id in (await session.scalars(disconnecting.order_by(SourceRow.id))).all():
+        if await any_comment_on_tickets(session, source_id):
+            continue
+        # Row by row, because the audit log does not see bulk deletions.
+        row = await session.get(SourceRow, source_id, with_for_update=True)
+        if row is not None:
+            await session.delete(row)
+            await announce_schedules(session)
+
+
 def _check_not_disconnecting(row: SourceRow) -> None:
     if row.disconnecting_at is not None:
         raise Conflict(
