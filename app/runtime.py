@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,6 +23,8 @@ from connectors.clock import Clock, utc_now
 from connectors.registry import KINDS, is_loopback
 from connectors.timeouts import TIMEOUTS, Timeouts
 from mappings.audit import set_actor
+from mappings.checks.check import Check
+from mappings.checks.registry import CHECKS
 from mappings.evaluation.context import EvaluationContext, load_context
 from mappings.tables import READING_MODES, SourceRow
 from mappings.wakeups import take_wakeups
@@ -39,7 +41,7 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 @dataclass(frozen=True)
 class Runtime:
     """`worker` names this process in claims. `clock` is the only clock that the pipeline reads.
-    `timeouts` apply to the connectors' calls."""
+    `timeouts` apply to the connectors' calls, `checks` to epics, goals and sources."""
 
     settings: Settings
     engine: AsyncEngine
@@ -48,6 +50,7 @@ class Runtime:
     queue: procrastinate.App
     clock: Clock = utc_now
     timeouts: Timeouts = TIMEOUTS
+    checks: Sequence[Check[Any]] = CHECKS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
 
     def connect(self, source: SourceRow) -> Connector:
@@ -86,7 +89,9 @@ class Runtime:
         `projects` and `shared` as in `load_context`."""
         present = await session.get_one(SourceRow, source.id, populate_existing=True)
         render, pages = KINDS[present.kind].render, self.page_urls(present)
-        return await load_context(session, present, render, pages, projects=projects, shared=shared)
+        return await load_context(
+            session, present, render, pages, projects=projects, shared=shared, checks=self.checks
+        )
 
     @asynccontextmanager
     async def transaction(self, who: str | None = None) -> AsyncIterator[AsyncSession]:

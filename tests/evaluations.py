@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from connectors.base import Epic
 from connectors.markup import to_plain
+from mappings.checks.check import Check
+from mappings.checks.registry import CHECKS
 from mappings.evaluation.evaluate import decide
 from mappings.evaluation.model import (
     CommandAnswer,
@@ -81,8 +83,8 @@ def evaluation_input(
     )
 
 
-def policy(**members: Any) -> EffectivePolicy:
-    return effective_policy(Policy.model_validate(members), "jira", "SHOP")
+def policy(in_force: Sequence[Check[Any]] = CHECKS, /, **members: Any) -> EffectivePolicy:
+    return effective_policy(Policy.model_validate(members), "jira", "SHOP", in_force)
 
 
 def found(check: str = "no-key-result", state: Any = "open", **members: Any) -> Finding:
@@ -98,11 +100,12 @@ def decision_on(
     goals: Iterable[KeyResult] = (),
     answer: CommandAnswer | None = None,
     now: datetime = NOW,
+    checks: Sequence[Check[Any]] = CHECKS,
 ) -> Decision:
     known = {link.key_result.id: link.key_result for link in evaluated.resolution.links}
     known |= {other.id: other for other in goals}
     history = History({finding.check: finding for finding in findings}, notice, answer)
-    return decide(evaluated, known, rules or policy(), mode, history, now)
+    return decide(evaluated, known, rules or policy(checks), mode, history, now, checks)
 
 
 def written(decision: Decision, state: Any = "posted", **members: Any) -> CurrentNotice:

@@ -14,10 +14,12 @@ from connectors.base import Marker
 from connectors.document import Bullets, Document, Link, Paragraph, Text
 from connectors.markup import to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
+from mappings.checks.check import EpicFacts
+from mappings.checks.registry import CHECKS
 from mappings.commands.parse import InvalidCommand, help_text, parse_commands, quoted, unknown_keys_text
 from mappings.commands.parse import joined_answer as answer_of
-from mappings.goals.key_results import KeyResult
-from mappings.links.resolve import ResolvedLink
+from mappings.goals.key_results import KeyResult, is_live
+from mappings.links.resolve import Resolution, ResolvedLink
 from mappings.notices.text import (
     NoticeText,
     aligned_text,
@@ -29,7 +31,7 @@ from mappings.notices.text import (
     with_answer,
 )
 from mappings.suggestions.rank import Suggestion
-from tests.evaluations import NOW, goal, links_to, on
+from tests.evaluations import NOW, an_epic, goal, links_to, on
 from tests.test_markup import HOSTILE, PARSER, REFERENCE, plain_runs
 from tests.vendor_api import adf_problems
 
@@ -42,13 +44,14 @@ UNLABELLED = goal(7, visibility="confidential")
 
 
 def warn(check: str = "no-key-result", links: Iterable[ResolvedLink] = (), **members: Any) -> NoticeText:
-    dead = list(links)
+    (words,) = (known.words for known in CHECKS if known.name == check)
+    assert words is not None
+    facts = EpicFacts(an_epic(), Resolution(tuple(links)))
     return warning_text(
         check,
+        words(facts, members.get("public", False), NOW),
         **{
             "project": "SHOP",
-            "links": dead,
-            "reasons": ["it is achieved"] * len(dead),
             "unknown": (),
             "suggestions": FITTING,
             "example": "KR-1",
@@ -65,7 +68,9 @@ def lines(made: NoticeText) -> list[str]:
 
 
 def closed(*goals: KeyResult) -> list[ResolvedLink]:
-    return [replace(link, live=False) for link in links_to(*goals).links]
+    """Links to these goals; those that are live are closed first."""
+    ended = (replace(one, state="achieved") if is_live(one, NOW) else one for one in goals)
+    return list(links_to(*ended).links)
 
 
 # --- the full text ----------------------------------------------------------------------------
@@ -89,9 +94,7 @@ def test_the_order_of_the_text() -> None:
 
 
 def test_dead_links_are_named_with_what_ended_them() -> None:
-    made = warn(
-        "closed-goal", closed(goal(8), goal(9)), reasons=["it is missed", "its cycle ended on 2026-11-15"]
-    )
+    made = warn("closed-goal", closed(goal(8, state="missed"), goal(9, cycle_ends=on(15).date())))
     assert lines(made)[:4] == [
         "The key results this epic is linked to no longer count.",
         "- KR-8 (Title 8): it is missed",

@@ -15,9 +15,9 @@ from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.api.runs import RowId
 from app.runtime import Runtime
+from mappings.checks.registry import CheckName
 from mappings.evaluation.operations import reopen_finding, snooze_finding, waive_finding
 from mappings.lookups import source_in
-from mappings.policy.document import CheckName
 from mappings.runs.reevaluation import ChangedEpic
 from mappings.tables import EpicRow, FindingRow, SourceRow
 

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.base import TicketComment
 from mappings import invalidate
 from mappings.audit import set_actor
+from mappings.checks.registry import checks_on_tickets
 from mappings.commands.parse import (
     Command,
     HelpCommand,
@@ -138,6 +139,7 @@ class _CommandRun:
     author: str
     load_context: ContextLoader
     now: datetime
+    context: EvaluationContext | None = None
 
     async def execute(self, asked: tuple[Command, ...]) -> str | None:
         answers: list[str] = []
@@ -153,8 +155,14 @@ class _CommandRun:
                     answers.append(answer)
         return joined_answer(answers)
 
+    async def _context(self) -> EvaluationContext:
+        """Loaded once, where a command of the comment needs it."""
+        if self.context is None:
+            self.context = await self.load_context(self.session, self.source, [self.epic.project])
+        return self.context
+
     async def _link(self, keys: tuple[str, ...]) -> list[str]:
-        context = await self.load_context(self.session, self.source, [self.epic.project])
+        context = await self._context()
         unknown: list[str] = []
         answer: list[str] = []
         for key in keys:
@@ -179,9 +187,11 @@ class _CommandRun:
         return [goal.key for goal in fitting or [*live][:1]]
 
     async def _snooze(self, until: datetime) -> list[str]:
+        checks = (await self._context()).checks
         rows = await self.session.scalars(
             select(FindingRow)
             .where(FindingRow.epic_id == self.epic.id, FindingRow.state != "resolved")
+            .where(FindingRow.check.in_(checks_on_tickets(checks)))
             .with_for_update()
             .execution_options(populate_existing=True)
         )

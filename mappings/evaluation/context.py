@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import and_, func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Epic, Marker
 from connectors.document import Document
+from mappings.checks.check import Check
+from mappings.checks.registry import CHECKS
 from mappings.goals.key_results import GoalState, KeyResult, Visibility
 from mappings.links.resolve import GoalsAndRules
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy
@@ -47,7 +49,8 @@ class EvaluationContext:
 
     `version` counts every change of goals, rules and policy: while it is the same, the caller may
     reuse this context. `render` gives a notice's text as people find it on the ticket. `page_url` gives
-    the address of an epic's page by the epic's key, None where readers of the ticket cannot open it.
+    the address of an epic's page by the epic's key, None where readers of the ticket cannot open it. `checks`
+    are those that the epics are checked with.
     """
 
     source: SourceRow
@@ -58,6 +61,7 @@ class EvaluationContext:
     project_infos: Mapping[str, ProjectInfo]
     render: Callable[[Document, Marker], str]
     page_url: Callable[[str], str | None]
+    checks: Sequence[Check[Any]] = CHECKS
     linked: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     _candidates: dict[bool, Candidates] = field(default_factory=dict)
     _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
@@ -69,7 +73,7 @@ class EvaluationContext:
 
     def policy_for(self, project: str) -> EffectivePolicy:
         if project not in self._effective:
-            self._effective[project] = effective_policy(self.policy, self.source.name, project)
+            self._effective[project] = effective_policy(self.policy, self.source.name, project, self.checks)
         return self._effective[project]
 
     def mode_for(self, project: str) -> NoticesMode:
@@ -93,6 +97,7 @@ async def load_context(
     *,
     projects: Iterable[str] | None = None,
     shared: EvaluationContext | None = None,
+    checks: Sequence[Check[Any]] = CHECKS,
 ) -> EvaluationContext:
     """Read the context of `source`. Links in `projects` help to suggest key results; None means all projects.
 
@@ -118,6 +123,7 @@ async def load_context(
         project_infos=await load_project_infos(session, source.id),
         render=render,
         page_url=page_url,
+        checks=checks,
         linked=await _linked(session, source.id, projects),
     )
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
+from mappings.checks.check import Check, EpicFacts
 from mappings.evaluation.model import Alignment, EvaluationInput, Finding
-from mappings.goals.key_results import KeyResult, ended_with_cycle, is_live, may_name, why_not_live
+from mappings.goals.key_results import KeyResult, ended_with_cycle, is_live, may_name
 from mappings.notices.text import (
     NoticeText,
     aligned_text,
@@ -60,16 +62,18 @@ def desired_text(
     goals: Mapping[int, KeyResult],
     policy: EffectivePolicy,
     alignment: Alignment | None,
-    unresolved: Finding | None,
+    shown: tuple[Check[Any], Finding] | None,
     now: datetime,
 ) -> DesiredText:
-    """The text for one epic. `unresolved` is its finding that is not resolved, if there is one."""
+    """The text for one epic. `shown` is the finding that its ticket shows, with its check; None where no
+    finding that may be on the ticket is unresolved."""
     resolution = epic.resolution
-    if alignment == "aligned":
+    if shown is None and alignment == "aligned":
         keys = sorted(link.key_result.id for link in resolution.links if link.live)
         return DesiredText("aligned", partial(aligned_text, resolution.links, epic.public), {"links": keys})
-    if unresolved is None or not _may_carry_warning(epic, policy):
+    if shown is None or not _may_carry_warning(epic, policy):
         return DesiredText("unchecked", unchecked_text, {})
+    check, unresolved = shown
     if unresolved.state == "waived" and unresolved.until is not None:
         reason = unresolved.reason or ""
         facts = {"until": unresolved.until.isoformat(), "reason": reason}
@@ -81,9 +85,9 @@ def desired_text(
         return DesiredText("disputed", disputed_text, {})
     return DesiredText(
         "warning",
-        partial(_warning, epic, goals, unresolved, now),
+        partial(_warning, epic, goals, check, now),
         {
-            "check": unresolved.check,
+            "check": check.name,
             "unknown": sorted(resolution.unknown),
             "links": sorted(_shown_as(link.key_result, epic) for link in resolution.links),
         },
@@ -116,16 +120,15 @@ def _grace_ends(
 
 
 def _warning(
-    epic: EvaluationInput, goals: Mapping[int, KeyResult], unresolved: Finding, now: datetime
+    epic: EvaluationInput, goals: Mapping[int, KeyResult], check: Check[Any], now: datetime
 ) -> NoticeText:
-    links = epic.resolution.links
+    assert check.words is not None  # every check that may write on tickets has them
     suggestions = epic.suggest()
     some_live = next((goal.key for goal in goals.values() if is_live(goal, now)), None)
     return warning_text(
-        unresolved.check,
+        check.name,
+        check.words(EpicFacts(epic.epic, epic.resolution), epic.public, now),
         project=epic.epic.project,
-        links=links,
-        reasons=[why_not_live(link.key_result, now) or "" for link in links],
         unknown=epic.resolution.unknown,
         suggestions=suggestions,
         example=suggestions[0].key_result.key if suggestions else some_live,

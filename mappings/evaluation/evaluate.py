@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
+from mappings.checks.check import Check, EpicFacts
+from mappings.checks.registry import CHECKS
 from mappings.evaluation.desired_notice import RUN_WITHDRAWN, WITHDRAWN, DesiredText, desired_text
+from mappings.evaluation.findings import next_finding
 from mappings.evaluation.model import (
     Alignment,
     CommandAnswer,
@@ -21,12 +25,14 @@ from mappings.evaluation.model import (
     Finding,
     History,
 )
-from mappings.goals.key_results import KeyResult, is_live, live_until, may_name, why_not_live
+from mappings.goals.key_results import KeyResult, is_live, live_until, may_name
 from mappings.links.resolve import Resolution
 from mappings.notices.gates import Facts, Hold, Pause, first_hold
 from mappings.notices.transitions import WrittenState
-from mappings.policy.document import CHECKS, EffectivePolicy, exemption
+from mappings.policy.document import EffectivePolicy, exemption
 from mappings.policy.modes import NoticesMode
+
+CheckedFinding = tuple[Check[Any], Finding]
 
 
 def decide(
@@ -36,25 +42,33 @@ def decide(
     mode: NoticesMode,
     history: History,
     now: datetime,
+    checks: Sequence[Check[Any]] = CHECKS,
 ) -> Decision:
     """Evaluate one epic at the moment `now`.
 
-    `goals` are all key results by id, `policy` and `mode` those in force for the epic's project.
+    `goals` are all key results by id, `policy` and `mode` those in force for the epic's project. The policy
+    has a setting for each of `checks`.
     """
     exempt_reason = None if epic.removal_reason else exemption(policy, epic.epic)
-    gap = None if epic.removal_reason or exempt_reason else _gap(epic.resolution)
-    findings = _findings(gap, epic, policy, history, now)
-    unresolved = next((found for found in findings if found.check == gap and found.state != "resolved"), None)
-    alignment = None if epic.removal_reason else _alignment(epic.resolution, exempt_reason, unresolved)
-    desired = desired_text(epic, goals, policy, alignment, unresolved, now)
+    is_asked = not epic.removal_reason and not exempt_reason
+    found = _found(checks, epic, policy, history, now, is_asked=is_asked)
+    findings = tuple(finding for _, finding in found)
+    on_ticket = [(check, finding) for check, finding in found if check.channel == "comment"]
+    alignment = None if epic.removal_reason else _alignment(epic.resolution, exempt_reason, found)
+    desired = desired_text(epic, goals, policy, alignment, _shown(on_ticket), now)
     moments = _moments_of_change(epic, goals, findings, now)
     if desired.grace_ends is not None:
         moments.append(desired.grace_ends)
     again = min((moment for moment in moments if moment > now), default=None)
     answer, current = history.answer, history.notice
-    answer_expired = answer is not None and _answer_expired(answer, history.findings, findings)
+    answer_expired = answer is not None and _answer_expired(answer, history.findings, on_ticket)
     decision = Decision(
-        alignment, findings, evaluate_at=again, exempt_reason=exempt_reason, answer_expired=answer_expired
+        alignment,
+        findings,
+        tuple(finding for _, finding in on_ticket),
+        evaluate_at=again,
+        exempt_reason=exempt_reason,
+        answer_expired=answer_expired,
     )
     if current is not None and current.withdrawing:
         return _withdraw(decision, epic, current)
@@ -73,61 +87,56 @@ def decide(
     return _edited_notice(decision, desired, epic, goals, facts, current)
 
 
-def _answer_expired(answer: CommandAnswer, before: Mapping[str, Finding], now: Sequence[Finding]) -> bool:
-    """Whether the notice drops the answer: a finding changed its state, and not by the command itself."""
-    states = {check: found.state for check, found in before.items()}
-    return not answer.is_new and states != {found.check: found.state for found in now}
-
-
-# --- gaps, findings, alignment --------------------------------------------------------------
-
-
-def _gap(resolution: Resolution) -> str | None:
-    if resolution.aligned:
-        return None
-    return "closed-goal" if resolution.links else "no-key-result"
-
-
-def _findings(
-    gap: str | None, epic: EvaluationInput, policy: EffectivePolicy, history: History, now: datetime
-) -> tuple[Finding, ...]:
-    found: list[Finding] = []
-    for check in CHECKS:
-        before = history.findings.get(check)
-        if gap == check and policy.checks[check].on:
-            found.append(_open_finding(check, before, epic, policy, now))
-        elif before is not None:
-            found.append(replace(before, state="resolved", until=None, reason=None))
-    return tuple(found)
-
-
-def _open_finding(
-    check: str, before: Finding | None, epic: EvaluationInput, policy: EffectivePolicy, now: datetime
-) -> Finding:
-    detail, severity = _detail(check, epic, now), policy.checks[check].severity
-    if before is None or before.state == "resolved":
-        return Finding(check, "open", now, detail=detail, severity=severity)
-    if before.until is not None and before.until <= now:
-        before = replace(before, state="open", until=None, reason=None)
-    return replace(before, detail=detail, severity=severity)
-
-
-def _detail(check: str, epic: EvaluationInput, now: datetime) -> str:
-    unknown = "".join(f" The ticket names {key}, which does not exist." for key in epic.resolution.unknown)
-    if check == "no-key-result":
-        return f"No key result is linked.{unknown}"
-    reasons = "; ".join(
-        f"{link.key_result.key}: {why_not_live(link.key_result, now)}" for link in epic.resolution.links
+def _answer_expired(
+    answer: CommandAnswer, before: Mapping[str, Finding], on_ticket: Sequence[CheckedFinding]
+) -> bool:
+    """Whether the notice drops the answer: a finding that may be on the ticket changed its state, and not by
+    the command itself. A finding that was there before is there now, resolved at least."""
+    return not answer.is_new and any(
+        check.name not in before or before[check.name].state != finding.state for check, finding in on_ticket
     )
-    return f"No linked key result is live ({reasons}).{unknown}"
 
 
-def _alignment(resolution: Resolution, exempt_reason: str | None, unresolved: Finding | None) -> Alignment:
+# --- findings, alignment ----------------------------------------------------------------------
+
+
+def _found(
+    checks: Sequence[Check[Any]],
+    epic: EvaluationInput,
+    policy: EffectivePolicy,
+    history: History,
+    now: datetime,
+    *,
+    is_asked: bool,
+) -> list[CheckedFinding]:
+    """The findings of all checks about epics, resolved ones too, in the order of the registry."""
+    facts, found = EpicFacts(epic.epic, epic.resolution), []
+    for check in checks:
+        if check.about != "epic":
+            continue
+        setting = policy.checks[check.name]
+        gap = check.find(facts, now) if is_asked and setting.on else None
+        finding = next_finding(check.name, history.findings.get(check.name), gap, setting.severity, now)
+        if finding is not None:
+            found.append((check, finding))
+    return found
+
+
+def _shown(on_ticket: Sequence[CheckedFinding]) -> CheckedFinding | None:
+    """The finding that the ticket shows: the first that is open, else the first that is unresolved."""
+    unresolved = [(check, finding) for check, finding in on_ticket if finding.state != "resolved"]
+    return next((shown for shown in unresolved if shown[1].state == "open"), next(iter(unresolved), None))
+
+
+def _alignment(
+    resolution: Resolution, exempt_reason: str | None, found: Sequence[CheckedFinding]
+) -> Alignment:
     if resolution.aligned:
         return "aligned"
     if exempt_reason:
         return "exempt"
-    return "waived" if unresolved is not None and unresolved.state == "waived" else "unaligned"
+    is_waived = any(check.bears_on_alignment and finding.state == "waived" for check, finding in found)
+    return "waived" if is_waived else "unaligned"
 
 
 # --- from the desired text to the desired notice ----------------------------------------------
@@ -158,7 +167,9 @@ def _facts(
 
 
 def _reopened(decision: Decision, current: CurrentNotice) -> bool:
-    return any(found.state != "resolved" and found.opened_at > current.since for found in decision.findings)
+    return any(
+        found.state != "resolved" and found.opened_at > current.since for found in decision.ticket_findings
+    )
 
 
 def _withdraw(decision: Decision, epic: EvaluationInput, current: CurrentNotice) -> Decision:

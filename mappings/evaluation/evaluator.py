@@ -17,12 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.base import Epic, MissingReason
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.evaluate import decide
-from mappings.evaluation.load import EpicRecords, epic_of, load_records, may_be_on_ticket
-from mappings.evaluation.model import CurrentNotice, EvaluationInput, Finding, FindingState, History
+from mappings.evaluation.load import EpicRecords, epic_of, finding_of, load_records, may_be_on_ticket
+from mappings.evaluation.model import CurrentNotice, EvaluationInput, History
 from mappings.evaluation.record import Evaluation, record_evaluations
 from mappings.links.resolve import ManualLink, Resolution, resolve
 from mappings.notices.transitions import NoticeState
-from mappings.tables import MANUAL_ORIGINS, EpicRow, FindingRow, NoticeRow
+from mappings.tables import MANUAL_ORIGINS, EpicRow, NoticeRow
 
 EVALUATED_AT_A_TIME = 100
 
@@ -124,11 +124,12 @@ def _evaluate(
         context.policy_for(epic.project),
         context.mode_for(epic.project),
         History(
-            {found.check: _finding(found) for found in records.findings},
+            {found.check: finding_of(found) for found in records.findings},
             notice,
             records.answer,
         ),
         now,
+        context.checks,
     )
     return Evaluation(
         records.row,
@@ -138,18 +139,6 @@ def _evaluate(
         resolution,
         decision,
         on_ticket=notice is not None and notice.on_ticket,
-    )
-
-
-def _finding(row: FindingRow) -> Finding:
-    return Finding(
-        row.check,
-        cast("FindingState", row.state),
-        row.opened_at,
-        row.until,
-        row.reason,
-        row.detail,
-        row.severity,
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Epic, StatusCategory
-from mappings.evaluation.model import CommandAnswer
+from mappings.evaluation.model import CommandAnswer, Finding, FindingState
 from mappings.rules.condition import Condition
 from mappings.tables import (
     CommandCommentRow,
@@ -111,10 +111,12 @@ async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[E
         select(LinkRow).where(LinkRow.epic_id == any_(ids)).order_by(LinkRow.id)
     ):
         links.setdefault(link.epic_id, []).append(link)
-    findings: dict[int, list[FindingRow]] = {}
+    findings: dict[int | None, list[FindingRow]] = {}
     if all(row.evaluated_at is None for row in rows):  # only an evaluation makes findings and notices
         return [EpicRecords(row, links.get(row.id, ()), (), None) for row in rows]
-    for finding in await session.scalars(select(FindingRow).where(FindingRow.epic_id == any_(ids))):
+    for finding in await session.scalars(
+        select(FindingRow).where(FindingRow.epic_id == any_(ids)).order_by(FindingRow.id)
+    ):
         findings.setdefault(finding.epic_id, []).append(finding)
     notices: dict[int, tuple[NoticeRow, str | None, datetime | None]] = {}
     for notice, answer, at in await session.execute(_WITH_ANSWERS.where(NoticeRow.epic_id == any_(ids))):
@@ -147,6 +149,18 @@ def _records(
         return EpicRecords(row, links, findings, notice)
     is_new = row.evaluated_at is None or row.evaluated_at <= at
     return EpicRecords(row, links, findings, notice, CommandAnswer(answer, is_new))
+
+
+def finding_of(row: FindingRow) -> Finding:
+    return Finding(
+        row.check,
+        cast("FindingState", row.state),
+        row.opened_at,
+        row.until,
+        row.reason,
+        row.detail,
+        row.severity,
+    )
 
 
 def may_be_on_ticket(row: NoticeRow, claim: str | None = None) -> bool:

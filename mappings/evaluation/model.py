@@ -19,7 +19,8 @@ FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check's result on an epic. `until` (exclusive) and `reason` belong to a snooze or waiver."""
+    """A check's result on an epic, a goal or a source. `until` (exclusive) and `reason` belong to a snooze or
+    waiver."""
 
     check: str
     state: FindingState
@@ -105,12 +106,14 @@ class DesiredNotice:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The result of an evaluation. `notice` None: the epic has no notice; an unwritten one is removed.
-    `keep_notice`: the notice stays as it is and a queued write is cancelled. `answer_expired`: the notice
-    no longer shows the answer to a command. `evaluate_at`: when time alone may change the result."""
+    """The result of an evaluation. `ticket_findings`: those of `findings` whose check may write on tickets.
+    `notice` None: the epic has no notice; an unwritten one is removed. `keep_notice`: the notice stays as it
+    is and a queued write is cancelled. `answer_expired`: the notice no longer shows the answer to a command.
+    `evaluate_at`: when time alone may change the result."""
 
     alignment: Alignment | None
     findings: tuple[Finding, ...]
+    ticket_findings: tuple[Finding, ...]
     notice: DesiredNotice | None = None
     keep_notice: bool = False
     evaluate_at: datetime | None = None

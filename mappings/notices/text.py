@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
+from mappings.checks.check import TicketWords
 from mappings.goals.key_results import KeyResult, may_name, name_on_ticket
 from mappings.links.resolve import ResolvedLink
 from mappings.suggestions.rank import Suggestion
@@ -71,28 +72,11 @@ def withdrawn_text() -> NoticeText:
     return NoticeText(_line("Withdrawn. Sorry for the noise."))
 
 
-def _what_is_missing(
-    check: str, links: Sequence[ResolvedLink], unknown: Sequence[str], reasons: Sequence[str], public: bool
-) -> list[Block]:
-    if check == "no-key-result":
-        blocks: list[Block] = [
-            Paragraph((Text("This epic is not linked to a key result.", "strong"),)),
-        ]
-    else:
-        blocks = [
-            Paragraph((Text("The key results this epic is linked to no longer count.", "strong"),)),
-            Bullets(
-                tuple(
-                    (Text(f"{name_on_ticket(link.key_result, public)}: {reason}"),)
-                    for link, reason in zip(links, reasons, strict=True)
-                )
-            ),
-        ]
-    for key in unknown[:UNKNOWN_SHOWN]:
-        blocks.append(
-            Paragraph((Text("The ticket names "), Text(key, "code"), Text(", which does not exist.")))
-        )
-    return blocks
+def _unknown(keys: Sequence[str]) -> list[Block]:
+    return [
+        Paragraph((Text("The ticket names "), Text(key, "code"), Text(", which does not exist.")))
+        for key in keys[:UNKNOWN_SHOWN]
+    ]
 
 
 def _suggestions(suggestions: Sequence[Suggestion], public: bool) -> list[Block]:
@@ -131,10 +115,9 @@ def _ways_to_fix(example: str | None, accepts_commands: bool) -> list[Block]:
 
 def warning_text(
     check: str,
+    missing: TicketWords,
     *,
     project: str,
-    links: Sequence[ResolvedLink],
-    reasons: Sequence[str],
     unknown: Sequence[str],
     suggestions: Sequence[Suggestion],
     example: str | None,
@@ -145,9 +128,10 @@ def warning_text(
 ) -> NoticeText:
     """The full text: what is missing, why it matters, what fits, how to fix it, and how old the data is.
 
-    `reasons` say for each of `links` why it is not live. `example` is the key of a live key result to show in
-    the lines to type, None if there is none. `page_url` is the URL of the epic's page in Northing, None if a
-    link to it would not work. `accepts_commands`: Northing reads the commands in comments.
+    `missing` are the words of the check. `unknown` are keys on the ticket that no key result has. `example`
+    is the key of a live key result to show in the lines to type, None if there is none. `page_url` is the URL
+    of the epic's page in Northing, None if a link to it would not work. `accepts_commands`: Northing reads
+    the commands in comments.
     """
     why = (
         f"Without one, nobody can tell whether this work in {project} helps the business grow, "
@@ -157,15 +141,14 @@ def warning_text(
     if page_url is not None:
         footer += [Text(" "), Link("Why?", page_url)]
     blocks: list[Block] = [
-        *_what_is_missing(check, links, unknown, reasons, public),
+        *missing.blocks,
+        *_unknown(unknown),
         Paragraph((Text(why),)),
         *_suggestions(suggestions, public),
         *_ways_to_fix(example, accepts_commands),
         Paragraph(tuple(footer), small=True),
     ]
-    shown = [item.key_result for item in suggestions] + (
-        [link.key_result for link in links] if check == "closed-goal" else []
-    )
+    shown = [*(item.key_result for item in suggestions), *missing.goals]
     return NoticeText(Document(tuple(blocks)), _titled(shown, public))
 
 

@@ -7,26 +7,25 @@ exception: each check given in it replaces that check alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import MISSING, AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from connectors.base import Epic, StatusCategory
+from mappings.checks.check import Channel, Check, Severity
+from mappings.checks.registry import CHECK_NAMES, CHECKS, CheckName
 from mappings.policy.durations import Duration, parse_duration, start_of_day
 from mappings.policy.quiet_hours import QuietHours
 from mappings.rules.patterns import MAX_LENGTH, Patterns, fold
 
-CheckName = Literal["no-key-result", "closed-goal"]
-Severity = Literal["info", "warning", "error"]
-Channel = Literal["comment", "none"]
-CHECKS: tuple[CheckName, ...] = get_args(CheckName)
 # No person closed a goal whose cycle merely ended, so its epics have more time to move to another.
 CYCLE_GRACE = parse_duration("P20D")
+_SEVERITIES = {check.name: check.severity for check in CHECKS}
 
 
 def _refuse(message: str) -> PydanticCustomError:
@@ -63,13 +62,19 @@ def _escalation(value: object) -> object:
 
 
 def _checks(value: object) -> object:
-    if isinstance(value, Mapping):
-        for name in value:
-            if name not in CHECKS:
-                raise _refuse(
-                    f"there is no check {str(name)[:64]!r} in this build; it has {', '.join(CHECKS)}"
-                )
-    return value
+    if not isinstance(value, Mapping):
+        return value
+    for name in value:
+        if name not in CHECK_NAMES:
+            raise _refuse(
+                f"there is no check {str(name)[:64]!r} in this build; it has {', '.join(CHECK_NAMES)}"
+            )
+    return {name: _with_severity(name, setting) for name, setting in value.items()}
+
+
+def _with_severity(name: str, setting: object) -> object:
+    """The setting with the severity of the check itself, where it gives none."""
+    return {"severity": _SEVERITIES[name], **setting} if isinstance(setting, Mapping) else setting
 
 
 # PostgreSQL's text cannot contain NUL.
@@ -129,7 +134,11 @@ class Exempt(_Document):
 
 def _every_check(value: dict[CheckName, CheckSetting]) -> dict[CheckName, CheckSetting]:
     # So that a reader of the policy sees every check.
-    return {name: value.get(name, CheckSetting()) for name in CHECKS}
+    return {check.name: value.get(check.name) or _default_setting(check) for check in CHECKS}
+
+
+def _default_setting(check: Check[Any]) -> CheckSetting:
+    return CheckSetting(severity=check.severity)
 
 
 Checks = Annotated[dict[CheckName, CheckSetting], BeforeValidator(_checks)]
@@ -226,8 +235,12 @@ class EffectivePolicy:
     scope: int | None = field(default=None, compare=False)
 
 
-def effective_policy(policy: Policy, source: str, project: str) -> EffectivePolicy:
-    """The policy of `project` of `source`. Costly: callers compute it once a project, not once an epic."""
+def effective_policy(
+    policy: Policy, source: str, project: str, checks: Sequence[Check[Any]] = CHECKS
+) -> EffectivePolicy:
+    """The policy of `project` of `source`, for `checks`. Costly: callers compute it once a project, not once
+    an epic. Of a whole source `project` is empty, of goals `source` too: then no scope that names one fits.
+    """
     position, scope = next(
         ((index, scope) for index, scope in enumerate(policy.scopes) if scope.fits(source, project)),
         (None, Scope()),
@@ -240,7 +253,9 @@ def effective_policy(policy: Policy, source: str, project: str) -> EffectivePoli
         grace=grace,
         since=since,
         since_moment=start_of_day(since) if isinstance(since, date) else None,
-        checks={name: _check(setting, grace) for name, setting in settings.items()},
+        checks={
+            check.name: _check(settings.get(check.name) or _default_setting(check), grace) for check in checks
+        },
         quiet_hours=policy.quiet_hours if scope.quiet_hours is MISSING else scope.quiet_hours,
         channel=policy.channel if scope.channel is MISSING else scope.channel,
         labels=Patterns(exempt.labels),

@@ -1,0 +1,95 @@
+"""A check: what it is about, how it finds a gap, and its words on the ticket. Pure.
+
+A check is one module of this package and one line of `mappings.checks.registry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Generic, Literal, TypeVar
+
+from connectors.base import Epic
+from connectors.document import Block
+from mappings.goals.key_results import GoalState, KeyResult
+from mappings.links.resolve import Resolution
+
+About = Literal["epic", "goal", "source"]
+Severity = Literal["info", "warning", "error"]
+Channel = Literal["comment", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpicFacts:
+    """What a check about an epic is asked with. Removed and exempt epics are not asked about."""
+
+    epic: Epic
+    resolution: Resolution
+
+    @property
+    def unknown_keys(self) -> str:
+        """A sentence for each key on the ticket that no key result has, each after a blank."""
+        return "".join(f" The ticket names {key}, which does not exist." for key in self.resolution.unknown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveFacts:
+    """What a check about a goal is asked with, where the goal is an objective; a key result comes as
+    `KeyResult`. `cycle_ends` is the cycle's last day, inclusive, UTC; None without a cycle."""
+
+    key: str
+    title: str
+    driver: str | None = None
+    owner: str | None = None
+    sponsor: str | None = None
+    state: GoalState = "active"
+    cycle_ends: date | None = None
+
+
+GoalFacts = ObjectiveFacts | KeyResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFacts:
+    """What a check about a source is asked with. `health_state` is as the API shows it."""
+
+    name: str
+    kind: str
+    created_at: datetime
+    health_state: str = "unknown"
+    health_checked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TicketWords:
+    """The first words of a warning: what is missing. `goals`: the key results that they name."""
+
+    blocks: tuple[Block, ...]
+    goals: tuple[KeyResult, ...] = ()
+
+
+Facts = TypeVar("Facts", EpicFacts, GoalFacts, SourceFacts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check(Generic[Facts]):
+    """One check. `find` gives the gap at a moment, in words, and None where there is none.
+
+    `severity` counts until the policy sets another. Channel `comment` lets findings on epics write on their
+    tickets, which takes `words`: they get the facts, whether the ticket is public, and the moment. Findings
+    of channel `none` are found and reported alone. `bears_on_alignment`: a waiver of such a finding makes
+    its epic `waived`.
+    """
+
+    name: str
+    about: About
+    find: Callable[[Facts, datetime], str | None]
+    severity: Severity = "warning"
+    channel: Channel = "none"
+    words: Callable[[Facts, bool, datetime], TicketWords] | None = None
+    bears_on_alignment: bool = False
+
+    def __post_init__(self) -> None:
+        if self.channel == "comment" and (self.words is None or self.about != "epic"):
+            raise ValueError(f"{self.name}: only a check about epics that has words may write on tickets")

@@ -1,0 +1,30 @@
+"""The check `no-key-result`: an epic is linked to no key result. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from connectors.document import Paragraph, Text
+from mappings.checks.check import Check, EpicFacts, TicketWords
+
+_MISSING = TicketWords((Paragraph((Text("This epic is not linked to a key result.", "strong"),)),))
+
+
+def _find(facts: EpicFacts, now: datetime) -> str | None:
+    if facts.resolution.links:
+        return None
+    return f"No key result is linked.{facts.unknown_keys}"
+
+
+def _words(facts: EpicFacts, public: bool, now: datetime) -> TicketWords:
+    return _MISSING
+
+
+CHECK = Check(
+    name="no-key-result",
+    about="epic",
+    find=_find,
+    words=_words,
+    channel="comment",
+    bears_on_alignment=True,
+)

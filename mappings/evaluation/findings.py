@@ -1,0 +1,25 @@
+"""From a gap to a finding: how it opens, stays, resolves and opens again. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from mappings.evaluation.model import Finding
+
+
+def next_finding(
+    check: str, before: Finding | None, gap: str | None, severity: str, now: datetime
+) -> Finding | None:
+    """The finding of `check` at `now`, where it was `before`; None where there is no gap and never was one.
+
+    `gap` is the gap in words, None where there is none. A gap that returns opens the finding again; the end
+    of a snooze or waiver changes nothing but its state.
+    """
+    if gap is None:
+        return None if before is None else replace(before, state="resolved", until=None, reason=None)
+    if before is None or before.state == "resolved":
+        return Finding(check, "open", now, detail=gap, severity=severity)
+    if before.until is not None and before.until <= now:
+        before = replace(before, state="open", until=None, reason=None)
+    return replace(before, detail=gap, severity=severity)
