@@ -60,6 +60,12 @@ class AuditedTable:
         return self.fields.split()
 
 
+def _thing(values: Values) -> str:
+    """The public name of what a finding is on."""
+    names = (values[member] for member in ("epic", "objective", "key_result", "source"))
+    return next(str(name) for name in names if name is not None)
+
+
 TABLES: dict[type[Base], AuditedTable] = {
     CycleRow: AuditedTable("cycle", itemgetter("key"), "key title starts ends review"),
     ObjectiveRow: AuditedTable(
@@ -77,7 +83,11 @@ TABLES: dict[type[Base], AuditedTable] = {
     LinkRow: AuditedTable(
         "link", "{epic} -> {key_result}".format_map, "epic_id key_result_id origin weight is_primary"
     ),
-    FindingRow: AuditedTable("finding", "{epic} {check}".format_map, "epic_id check state until reason"),
+    FindingRow: AuditedTable(
+        "finding",
+        lambda values: f"{_thing(values)} {values['check']}",
+        "epic_id objective_id key_result_id source_id check state until reason",
+    ),
     SourceRow: AuditedTable(
         "source",
         itemgetter("name"),

@@ -37,6 +37,7 @@ async def test_a_finding_says_what_and_since_when(world: World, clock: Clock) ->
         "severity": "warning",
         "epic": {"source": "jira", "key": "SHOP-1"},
         "goal": None,
+        "source": None,
         "detail": "No key result is linked.",
         "opened_at": clock().isoformat().replace("+00:00", "Z"),
         "until": None,

@@ -42,7 +42,8 @@ class FindingOut(BaseModel):
     state: FindingState = Field(description="`resolved`: the gap is closed.")
     severity: Literal["info", "warning", "error"] = Field(description="As the policy sets it.")
     epic: EpicName | None = Field(description="The epic, for a check on epics.")
-    goal: str | None = Field(description="The goal, for a check on goals; this version has none.")
+    goal: str | None = Field(description="The objective or key result, for a check on goals.")
+    source: str | None = Field(description="The source, for a check on sources.")
     detail: str = Field(description="What is missing, in words.")
     opened_at: datetime = Field(description="When the gap was found; set again each time it returns.")
     until: datetime | None = Field(description="When a snooze or waiver ends, exclusive.")
@@ -114,9 +115,13 @@ def show_links(name: EpicName, rows: Any, goals: dict[int, KeyResult], now: date
     ]
 
 
-def show_finding(name: EpicName, row: FindingRow) -> FindingOut:
-    members = {name: getattr(row, name) for name in FindingOut.model_fields if name not in ("epic", "goal")}
-    return FindingOut.model_validate({**members, "epic": name, "goal": None})
+def show_finding(
+    row: FindingRow, epic: EpicName | None, goal: str | None = None, source: str | None = None
+) -> FindingOut:
+    """A finding with the name of what it is on: an epic, a goal or a source."""
+    named = {"epic": epic, "goal": goal, "source": source}
+    members = {name: getattr(row, name) for name in FindingOut.model_fields if name not in named}
+    return FindingOut.model_validate({**members, **named})
 
 
 def show_notice(name: EpicName, row: NoticeRow, unwritten: str | None) -> NoticeOut:
@@ -153,7 +158,7 @@ def show_epic(
             "id": row.remote_id,
             "alignment": row.alignment,
             "links": show_links(name, records.links, goals, now),
-            "findings": [show_finding(name, found) for found in records.findings],
+            "findings": [show_finding(found, name) for found in records.findings],
             "notice": None if records.notice is None else show_notice(name, records.notice, unwritten),
             "created_at": row.tracker_created_at,
             "updated_at": row.tracker_updated_at,

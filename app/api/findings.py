@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import aliased
 
 from app import pipeline
 from app.api.deps import Body, CallerDep, Line, RuntimeDep, SessionDep
@@ -15,11 +16,12 @@ from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.api.runs import RowId
 from app.runtime import Runtime
+from mappings.checks.check import About
 from mappings.checks.registry import CheckName
 from mappings.evaluation.operations import reopen_finding, snooze_finding, waive_finding
 from mappings.lookups import source_in
 from mappings.runs.reevaluation import ChangedEpic
-from mappings.tables import EpicRow, FindingRow, SourceRow
+from mappings.tables import EpicRow, FindingRow, KeyResultRow, ObjectiveRow, SourceRow
 
 router = APIRouter(prefix="/findings", tags=["findings"])
 
@@ -46,33 +48,54 @@ class SnoozeIn(Body):
     reason: Line | None = Field(None, description="Why it is snoozed.")
 
 
+ABOUT: dict[About, Any] = {
+    "epic": FindingRow.epic_id.is_not(None),
+    "goal": or_(FindingRow.objective_id.is_not(None), FindingRow.key_result_id.is_not(None)),
+    "source": FindingRow.source_id.is_not(None),
+}
+_EPICS_SOURCE = aliased(SourceRow)
+# Each finding with the names of what it is on: the epic's source and key, the goal, the source.
+_NAMED: Any = (
+    select(
+        FindingRow,
+        _EPICS_SOURCE.name,
+        EpicRow.key,
+        func.coalesce(ObjectiveRow.key, KeyResultRow.key),
+        SourceRow.name,
+    )
+    .outerjoin(EpicRow, EpicRow.id == FindingRow.epic_id)
+    .outerjoin(_EPICS_SOURCE, _EPICS_SOURCE.id == EpicRow.source_id)
+    .outerjoin(ObjectiveRow, ObjectiveRow.id == FindingRow.objective_id)
+    .outerjoin(KeyResultRow, KeyResultRow.id == FindingRow.key_result_id)
+    .outerjoin(SourceRow, SourceRow.id == FindingRow.source_id)
+)
+
+
 @router.get("", summary="List findings")
 async def list_findings(
     session: SessionDep,
     check: Annotated[CheckName | None, Query(description="Of this check.")] = None,
     state: Annotated[FindingState | None, Query(description="In this state.")] = None,
-    source: Annotated[str | None, Query(description="On epics of this source.")] = None,
+    about: Annotated[About | None, Query(description="On epics, on goals or on sources.")] = None,
+    source: Annotated[
+        str | None, Query(description="On epics of this source, or on the source itself.")
+    ] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[FindingOut]:
-    step = list_query(cursor, limit, check=check, state=state, source=source)
-    query: Any = (
-        select(FindingRow, EpicRow.key, SourceRow.name)
-        .join(EpicRow, EpicRow.id == FindingRow.epic_id)
-        .join(SourceRow, SourceRow.id == EpicRow.source_id)
-        .where(EpicRow.removed_at.is_(None))
-    )
+    step = list_query(cursor, limit, check=check, state=state, about=about, source=source)
+    query = _NAMED.where(EpicRow.removed_at.is_(None))
     if step.filters["check"] is not None:
         query = query.where(FindingRow.check == step.filters["check"])
     if step.filters["state"] is not None:
         query = query.where(FindingRow.state == step.filters["state"])
+    if step.filters["about"] is not None:
+        query = query.where(ABOUT[step.filters["about"]])
     if step.filters["source"] is not None:
-        query = query.where(
-            EpicRow.source_id == (await source_in(session, step.filters["source"], "source")).id
-        )
+        source_id = (await source_in(session, step.filters["source"], "source")).id
+        query = query.where(or_(EpicRow.source_id == source_id, FindingRow.source_id == source_id))
     rows, following = await page_of(session, query, FindingRow.id, step)
-    items = [show_finding(EpicName(source=name, key=key), row) for row, key, name in rows]
-    return Page(items=items, next=following)
+    return Page(items=[_shown(*row) for row in rows], next=following)
 
 
 @router.post(
@@ -98,9 +121,16 @@ async def reopen(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> FindingOu
     return await _evaluated(runtime, id, changed)
 
 
-async def _evaluated(runtime: Runtime, id: int, changed: ChangedEpic) -> FindingOut:
-    """The finding, evaluated after the change."""
-    source = await pipeline.evaluate_now(runtime, changed.run_id, [changed.epic.id])
+async def _evaluated(runtime: Runtime, id: int, changed: ChangedEpic | None) -> FindingOut:
+    """The finding, its epic evaluated after the change."""
+    if changed is not None:
+        await pipeline.evaluate_now(runtime, changed.run_id, [changed.epic.id])
     async with runtime.sessions() as session:
-        row = await session.get_one(FindingRow, id)
-        return show_finding(EpicName(source=source.name, key=changed.epic.key), row)
+        return _shown(*(await session.execute(_NAMED.where(FindingRow.id == id))).one())
+
+
+def _shown(
+    row: FindingRow, epics_source: str | None, epic_key: str | None, goal: str | None, source: str | None
+) -> FindingOut:
+    epic = None if epics_source is None or epic_key is None else EpicName(source=epics_source, key=epic_key)
+    return show_finding(row, epic, goal, source)

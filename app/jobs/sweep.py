@@ -8,6 +8,7 @@ from sqlalchemy import text
 from app.runtime import Runtime
 from mappings import retention
 from mappings.audit import NORTHING
+from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.evaluation.timed import open_evaluate_runs
 from mappings.notices import claims
 from mappings.runs.queue import due_runs, mark_stalled
@@ -52,6 +53,8 @@ async def sweep(runtime: Runtime) -> None:
     async with runtime.sessions.begin() as session:
         await retention.delete_expired(session, now)
         await session.execute(_REPEATED_JOBS)
+    async with runtime.sessions.begin() as session:
+        await evaluate_goals_and_sources(session, now, runtime.checks)
     await _delete_dead_jobs(runtime)
 
 

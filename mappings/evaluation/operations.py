@@ -1,6 +1,7 @@
 """What a person may do to a finding: snooze, waive, reopen.
 
-The caller has the epic evaluated before it answers.
+The caller has the epic evaluated before it answers. On a goal or a source nothing is to be evaluated then:
+only the state of the finding changes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mappings.checks.registry import checks_on_tickets
 from mappings.errors import Conflict, Invalid, NotFound
 from mappings.evaluation.model import FindingState
 from mappings.locks import lock_epics
@@ -20,20 +22,22 @@ from mappings.tables import CommandCommentRow, FindingRow
 
 async def waive_finding(
     session: AsyncSession, finding_id: int, until: str, reason: str, now: datetime
-) -> ChangedEpic:
-    """Accept a gap until a day or time, as people write it. Raises `NotFound`, `Conflict`, `Invalid`."""
+) -> ChangedEpic | None:
+    """Accept a gap until a day or time, as people write it. None where the gap is not an epic's.
+    Raises `NotFound`, `Conflict`, `Invalid`."""
     return await _change(session, finding_id, "waived", _until(until, now), reason, now)
 
 
 async def snooze_finding(
     session: AsyncSession, finding_id: int, until: str, reason: str | None, now: datetime
-) -> ChangedEpic:
-    """Be silent about a gap until a day or time. Raises `NotFound`, `Conflict`, `Invalid`."""
+) -> ChangedEpic | None:
+    """Be silent about a gap until a day or time. None where the gap is not an epic's.
+    Raises `NotFound`, `Conflict`, `Invalid`."""
     return await _change(session, finding_id, "snoozed", _until(until, now), reason, now)
 
 
-async def reopen_finding(session: AsyncSession, finding_id: int, now: datetime) -> ChangedEpic:
-    """End a waiver, snooze or dispute. Raises `NotFound`, `Conflict`."""
+async def reopen_finding(session: AsyncSession, finding_id: int, now: datetime) -> ChangedEpic | None:
+    """End a waiver, snooze or dispute. None where the gap is not an epic's. Raises `NotFound`, `Conflict`."""
     return await _change(session, finding_id, "open", None, None, now)
 
 
@@ -51,28 +55,40 @@ async def _change(
     until: datetime | None,
     reason: str | None,
     now: datetime,
-) -> ChangedEpic:
-    row = await session.get(FindingRow, finding_id)
-    if row is None:
-        raise NotFound.of("finding", finding_id)
-    # The epic's row first, as the evaluator does, so that neither undoes the other's change.
-    (epic,) = await lock_epics(session, [row.epic_id])
-    await session.refresh(row)
+) -> ChangedEpic | None:
+    row, epic = await _locked(session, finding_id)
     if row.state == "resolved":
         raise Conflict("The finding is resolved; there is nothing to waive, snooze or reopen.")
     await set_finding(session, row, state, until, reason)
-    return await open_evaluation(session, epic, now)
+    return None if epic is None else await open_evaluation(session, epic, now)
+
+
+async def _locked(session: AsyncSession, finding_id: int) -> tuple[FindingRow, EpicRow | None]:
+    """A finding and its epic, if it has one, so locked that no evaluation undoes the change."""
+    row = await session.get(FindingRow, finding_id)
+    if row is not None and row.epic_id is None:
+        row = await session.get(FindingRow, finding_id, populate_existing=True, with_for_update=True)
+    if row is None:
+        raise NotFound.of("finding", finding_id)
+    if row.epic_id is None:
+        return row, None
+    # The epic's row, as the evaluator does.
+    (epic,) = await lock_epics(session, [row.epic_id])
+    await session.refresh(row)
+    return row, epic
 
 
 async def set_finding(
     session: AsyncSession, row: FindingRow, state: FindingState, until: datetime | None, reason: str | None
 ) -> None:
-    """Give an unresolved finding the state a person asks for; clear the answer to an earlier command.
+    """Give an unresolved finding the state a person asks for. Where the ticket shows it, the answer to an
+    earlier command is cleared.
 
     Of the operations above and of commands, which have locked the epic, and have it evaluated again.
     """
     row.state, row.until, row.reason = state, until, reason
-    await clear_answer(session, row.epic_id)
+    if row.epic_id is not None and row.check in checks_on_tickets():
+        await clear_answer(session, row.epic_id)
 
 
 async def clear_answer(session: AsyncSession, epic_id: int) -> None:
