@@ -179,10 +179,12 @@ async def _change(
 
 
 async def _open(session: AsyncSession, opened: Mapping[_Place, Finding]) -> None:
-    """Store new findings, but for those that another caller has stored, or whose source is being deleted."""
+    """Store new findings, but for those that another caller has stored, or whose source is locked: it may be
+    about to be deleted, and else has its turn at the next sweep."""
     ids = {place.id for place in opened if place.column == "source_id"}
     kept = select(SourceRow.id).where(among(SourceRow.id, ids)).order_by(SourceRow.id)
-    sources = set(await session.scalars(kept.with_for_update(read=True, key_share=True))) if ids else ids
+    kept = kept.with_for_update(read=True, key_share=True, skip_locked=True)
+    sources = set(await session.scalars(kept)) if ids else ids
     new = [
         {**dict.fromkeys(COLUMNS), place.column: place.id, "check": place.check, **_values(finding)}
         for place, finding in opened.items()
