@@ -17,7 +17,7 @@ from mappings.evaluation.model import FindingState
 from mappings.locks import lock_epics
 from mappings.policy.durations import parse_until
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
-from mappings.tables import CommandCommentRow, FindingRow
+from mappings.tables import CommandCommentRow, EpicRow, FindingRow
 
 
 async def waive_finding(
