@@ -63,15 +63,13 @@ def _checks(decision: Decision) -> Iterator[Reason]:
     if not decision.findings:
         yield Reason("check", "all", "No check has found anything.", True)
     for found in decision.findings:
-        state: str = found.state
+        state = found.state.capitalize()
         if found.until is not None:
             state += f" until {found.until:%Y-%m-%d %H:%M} UTC"
         if found.reason:
             state += f" ({found.reason})"
         opened = f"since {found.opened_at:%Y-%m-%d %H:%M} UTC"
-        yield Reason(
-            "check", found.check, f"{found.detail} {state.capitalize()}, {opened}.", found.state == "resolved"
-        )
+        yield Reason("check", found.check, f"{found.detail} {state}, {opened}.", found.state == "resolved")
 
 
 def _notice(decision: Decision) -> Iterator[Reason]:
