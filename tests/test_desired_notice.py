@@ -161,6 +161,19 @@ CASES = [
     ),
     Case("snoozed at a service desk", "unchecked", NO_MORE, {}, evaluation_input(service_desk=True), SNOOZED),
     Case("disputed", "disputed", "Disputed; waiting for a decision.", unresolved=DISPUTED),
+    Case(
+        "the state decides, not a moment that is left of a snooze",
+        "disputed",
+        "Disputed; waiting for a decision.",
+        unresolved=replace(DISPUTED, until=on(21)),
+    ),
+    Case(
+        "nor is an open finding snoozed by one",
+        "warning",
+        MISSING,
+        NO_LINK,
+        unresolved=found(until=on(21)),
+    ),
     Case("disputed where the channel is none", "unchecked", NO_MORE, unresolved=DISPUTED, rules=NONE),
     Case("no link", "warning", MISSING, NO_LINK, unresolved=found()),
     Case(
