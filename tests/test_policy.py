@@ -20,7 +20,16 @@ from mappings.policy.document import (
     grace_for,
     is_recent_enough,
 )
-from mappings.policy.durations import Duration, add_grace, end_of_day, parse_duration, parse_until
+from mappings.policy.durations import (
+    Duration,
+    add_grace,
+    end_of_day,
+    parse_duration,
+    parse_span,
+    parse_until,
+    start_of_day,
+)
+from mappings.policy.modes import mode_in
 
 NOW = datetime(2026, 1, 7, 12, tzinfo=UTC)  # a Wednesday
 EPIC = Epic("1", "SHOP-1", "SHOP", "t", "u", "Epic", "Open", "todo", NOW, NOW, labels=("Ops-1", "x"))
@@ -207,6 +216,30 @@ def test_exempt(exempt: dict[str, Any], epic: Epic, why: str | None) -> None:
     assert exemption(effective_policy(policy(exempt=exempt), "s", "SHOP"), epic) == why
 
 
+# --- the mode of one project --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("notices", "modes"),
+    [
+        ({"mode": "off"}, ["off", "off"]),
+        ({"mode": "shadow"}, ["shadow", "shadow"]),
+        ({"mode": "live"}, ["live", "live"]),
+        ({"mode": "live", "projects": None}, ["live", "live"]),
+        ({"mode": "live", "projects": ["SHOP"]}, ["live", "shadow"]),
+        ({"mode": "live", "projects": ["shop", "Core"]}, ["live", "live"]),
+        ({"mode": "live", "projects": ["SHO", "CORE-1"]}, ["shadow", "shadow"]),
+        ({"mode": "live", "projects": []}, ["shadow", "shadow"]),
+        # The list limits `live` and nothing else.
+        ({"mode": "shadow", "projects": ["SHOP"]}, ["shadow", "shadow"]),
+        ({"mode": "off", "projects": ["SHOP"]}, ["off", "off"]),
+    ],
+)
+def test_the_mode_of_a_project(notices: dict[str, Any], modes: list[str]) -> None:
+    assert [mode_in(notices, project) for project in ("SHOP", "core")] == modes
+    assert [mode_in(notices, project) for project in ("shop", "CORE")] == modes
+
+
 # --- the clock --------------------------------------------------------------------------------
 
 
@@ -262,6 +295,39 @@ def test_durations(text: str, days: int, span: timedelta, back: str) -> None:
 def test_refused_durations(text: str, part: str) -> None:
     with pytest.raises(ValueError, match=part):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("PT15M", timedelta(minutes=15)),
+        ("PT1S", timedelta(seconds=1)),
+        ("PT0S", timedelta(0)),
+        ("P1D", timedelta(hours=24)),
+        ("P1W", timedelta(days=7)),
+        ("P1W1DT1H1M1S", timedelta(days=8, hours=1, minutes=1, seconds=1)),
+        ("P366D", timedelta(days=366)),
+        ("PT8784H", timedelta(days=366)),
+    ],
+)
+def test_a_plain_span_counts_every_day(text: str, span: timedelta) -> None:
+    assert parse_span(text) == span
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("15", "ISO 8601"),
+        ("PT", "ISO 8601"),
+        ("P1M", "months and years"),
+        ("P367D", "366"),
+        ("P53W", "366"),
+        ("P366DT1S", "366"),
+    ],
+)
+def test_refused_spans(text: str, part: str) -> None:
+    with pytest.raises(ValueError, match=part):
+        parse_span(text)
 
 
 def moment(text: str) -> datetime:
@@ -370,3 +436,4 @@ def test_refused_untils(value: str | date | datetime, part: str) -> None:
 
 def test_a_day_ends_where_the_next_begins() -> None:
     assert end_of_day(date(2026, 12, 31)) == moment("2027-01-01T00:00:00")
+    assert start_of_day(date(2026, 12, 31)) == moment("2026-12-31T00:00:00")
