@@ -79,6 +79,102 @@ def test_each_is_said_with_the_way_out(
     assert (answer_text.what_to_do == "") == (what_to_do == "")
 
 
+SECOND = timedelta(seconds=1)
+BOUNDS: list[tuple[str, HealthInput, HealthFacts, str]] = [
+    ("work due for two minutes", WELL, HealthFacts(has_worker=False, due_since=NOW - 120 * SECOND),
+     "failing"),
+    ("and a second less", WELL, HealthFacts(has_worker=False, due_since=NOW - 119 * SECOND), "ok"),
+    ("a signature refused an hour ago", replace(WELL, refused_at=NOW - 6 * AGO), HealthFacts(), "degraded"),
+    ("and a second longer", replace(WELL, refused_at=NOW - 6 * AGO - SECOND), HealthFacts(), "ok"),
+    ("a valid webhook at the same moment", replace(WELL, refused_at=NOW - AGO),
+     HealthFacts(last_delivery_at=NOW - AGO), "degraded"),
+    ("a valid webhook a second later", replace(WELL, refused_at=NOW - AGO),
+     HealthFacts(last_delivery_at=NOW - AGO + SECOND), "ok"),
+    ("a secret taken away, and valid webhooks before that",
+     replace(WELL, has_secret=False, refused_at=NOW - AGO),
+     HealthFacts(last_delivery_at=NOW - AGO), "degraded"),
+    ("a clock five minutes ahead", WELL, HealthFacts(clock_ahead=300.0), "ok"),
+    ("and a little more", WELL, HealthFacts(clock_ahead=300.5), "degraded"),
+    ("a clock five minutes behind", WELL, HealthFacts(clock_ahead=-300.0), "ok"),
+    ("and a little more behind", WELL, HealthFacts(clock_ahead=-300.5), "degraded"),
+    ("a clock that is right", WELL, HealthFacts(clock_ahead=0.0), "ok"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "facts", "state"), [row[1:] for row in BOUNDS], ids=[row[0] for row in BOUNDS]
+)
+def test_where_a_problem_begins(source: HealthInput, facts: HealthFacts, state: str) -> None:
+    assert assess_health(source, facts, NOW).state == state
+
+
+LATE = "Work is due since 2026-11-16 11:50 UTC and no worker is alive to do it."
+REMOVALS = "Kept, though a full run did not find them any more: {}."
+GUARD = "Held by the guard until a person has looked at them: {}."
+PAUSED = "Nothing is written in {}, where the tracker takes no comments: No."
+MESSAGES: list[tuple[str, HealthConcern, HealthFacts, str]] = [
+    ("only what was read", READ, HealthFacts(), READ.message),
+    ("a remark beside what was read", READ, HealthFacts(unknown_deliveries=1),
+     f"{READ.message} With an event this version does not know, of the past 90 days: 1 webhook."),
+    ("a problem instead of what was read", READ, HealthFacts(failed_deliveries=1),
+     "Not processed, of the past 7 days: 1 webhook."),
+    ("a source that was never read, and a problem", HealthConcern("unknown", "Not read yet."),
+     HealthFacts(failed_deliveries=1), "Not processed, of the past 7 days: 1 webhook. Not read yet."),
+    ("no worker before what else fails", DEAD, HealthFacts(has_worker=False, due_since=NOW - AGO),
+     f"{LATE} The token is dead."),
+    ("the same words once", DEAD, HealthFacts(webhooks_wait=("The token is dead.", NOW)),
+     "The token is dead. Webhooks wait until 2026-11-16 12:00 UTC: The token is dead."),
+    ("removals of two runs", READ, HealthFacts(removals=((4, 1), (5, 2))), REMOVALS.format("3 epics")),
+    ("removals of two runs, one named by the last run", HELD, HealthFacts(removals=((4, 1), (5, 1))),
+     f"7 of 9 are gone. {REMOVALS.format('1 epic')}"),
+    ("one comment", READ, HealthFacts(held_by_guard=((1, 1),)), GUARD.format("1 new comment")),
+    ("comments of a run that is gone", READ, HealthFacts(held_by_guard=((None, 2), (1, 3))),
+     GUARD.format("5 new comments")),
+    ("three projects", READ, HealthFacts(paused_projects=tuple((f"P{n}", "No.") for n in range(3))),
+     PAUSED.format("P0, P1, P2")),
+    ("four projects", READ, HealthFacts(paused_projects=tuple((f"P{n}", "No.") for n in range(4))),
+     PAUSED.format("P0, P1, P2 and 1 more")),
+    ("a clock behind", READ, HealthFacts(clock_ahead=-330.0),
+     "The tracker's clock is 6 minutes behind ours."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("last_run", "facts", "message"), [row[1:] for row in MESSAGES], ids=[row[0] for row in MESSAGES]
+)
+def test_the_whole_message(last_run: HealthConcern, facts: HealthFacts, message: str) -> None:
+    assert assess_health(replace(WELL, last_run=last_run), facts, NOW).message == message
+
+
+def test_what_to_do_names_the_runs_that_a_person_can_name() -> None:
+    guard = assess_health(WELL, HealthFacts(held_by_guard=((None, 2), (1, 3))), NOW)
+    assert guard.what_to_do.endswith('POST /api/v1/notices/approve {"run": 1} releases them.')
+    removals = assess_health(WELL, HealthFacts(removals=((4, 1), (5, 2))), NOW)
+    assert removals.what_to_do.endswith(
+        "an admin allows it with POST /api/v1/runs/4/accept-removals, POST /api/v1/runs/5/accept-removals."
+    )
+
+
+def test_problems_of_one_severity_come_in_a_fixed_order() -> None:
+    everything = HealthFacts(
+        has_worker=False,
+        due_since=NOW - AGO,
+        unknown_deliveries=1,
+        failed_deliveries=1,
+        webhooks_wait=("GitHub limits us.", NOW),
+        paused_projects=(("SHOP", "It is archived."),),
+        held_by_guard=((1, 1),),
+        removals=((2, 6),),
+        clock_ahead=1000.0,
+    )
+    found = assess_health(replace(WELL, refused_at=NOW, last_run=DEAD), everything, NOW)
+    assert [one.message.split()[0] for one in found.concerns] == [
+        "Work", "The", "Kept,", "Nothing", "Held", "Webhooks", "Webhooks", "Not", "The", "With",
+    ]  # fmt: skip
+    assert [one.message for one in found.concerns if one.message.startswith("Webhooks are refused")]
+    assert found.message == " ".join(one.message for one in found.concerns)
+
+
 def test_the_worst_comes_first_and_nothing_is_left_out() -> None:
     facts = HealthFacts(
         unknown_deliveries=1,

@@ -100,6 +100,122 @@ def test_a_title_that_may_not_be_named_gives_nothing_away(
     assert offered([hidden], public=public) == [("KR-1", f"shares “{expected}” with the title")]
 
 
+# --- words, and what each weighs ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("checkout", "checkouts", True),
+        ("policy", "policies", True),
+        ("tie", "ties", True),  # too short for -ies
+        ("ty", "ties", False),
+        ("bus", "bu", False),
+        ("gas", "ga", False),
+        ("map", "maps", True),
+        ("press", "pres", False),
+        ("status", "statu", False),
+        ("basis", "basi", False),
+        ("É-CLAIR", "é clair", True),
+        ("Ünit", "ünits", True),
+        # From three characters to forty; neither digits at the start nor an underscore.
+        ("ab", "ab", False),
+        ("abc", "abc", True),
+        ("a1b2", "A1B2", True),
+        ("1abc2", "1abc2", True),
+        ("snake_case", "snake", True),
+        ("2026", "2026", False),
+        ("x" * 40, "x" * 40, True),
+        ("x" * 39 + "é", "x" * 39 + "é", True),
+        ("the", "the", False),
+        ("THESE", "these", False),
+    ],
+)
+def test_which_words_are_the_same(one: str, other: str, shared: bool) -> None:
+    for title, words in ((one, other), (other, one)):
+        found = offered([goal(1, title)], replace(EPIC, title=words))
+        assert bool(found) is shared
+
+
+def test_of_a_text_the_first_500_characters_are_looked_at() -> None:
+    for blanks, shared in ((492, True), (493, False)):  # a word of eight characters
+        assert bool(offered([goal(1, "checkout")], replace(EPIC, title=" " * blanks + "checkout"))) is shared
+        assert bool(offered([goal(1, " " * blanks + "checkout")])) is shared
+
+
+@pytest.mark.parametrize(
+    ("labels", "shared"),
+    [
+        (("search",), True),
+        (("kr:search",), False),
+        (("KR:search",), False),
+        (("kr-search",), True),
+        (("xkr:search",), True),
+        (("kr:other", "search"), True),
+    ],
+)
+def test_a_label_that_names_a_key_result_is_no_word(labels: tuple[str, ...], shared: bool) -> None:
+    assert bool(offered([goal(1, "Search")], replace(EPIC, labels=labels))) is shared
+
+
+def test_a_reason_names_at_most_three_words_in_the_order_of_the_epic() -> None:
+    epic = replace(EPIC, title="Search latency of mobile checkouts", labels=("payment",))
+    assert offered([goal(1, "checkout mobile latency search payment")], epic) == [
+        (
+            "KR-1",
+            "shares “search”, “latency”, “mobile” with the title; shares “payment” with a label or component",
+        )
+    ]
+
+
+def test_at_most_three_are_offered_unless_more_are_asked_for() -> None:
+    goals = [goal(number, "Checkout") for number in range(1, 6)]
+    assert [key for key, _ in offered(goals)] == ["KR-1", "KR-2", "KR-3"]
+    assert len(Candidates(goals, NOW).fitting(EPIC, limit=4)) == 4
+
+
+MOBILE, PAY = replace(EPIC, title="Mobile", labels=("pay",)), replace(EPIC, title="", labels=("pay",))
+
+
+@pytest.mark.parametrize(
+    ("titles", "epic", "linked", "keys"),
+    [
+        # A word of the title before a word of a label.
+        ({1: "Pay", 2: "Mobile"}, MOBILE, {}, [2, 1]),
+        # Half a title's word is as much as a label's word: then the key decides.
+        ({1: "Pay", 2: "Mobile", 3: "Mobile"}, MOBILE, {}, [1, 2, 3]),
+        ({1: "Mobile", 2: "Pay", 3: "Mobile"}, MOBILE, {}, [1, 2, 3]),
+        # A third of a title's word is less.
+        ({1: "Mobile", 2: "Mobile", 3: "Mobile", 4: "Pay"}, MOBILE, {}, [4, 1, 2]),
+        # The most linked is worth a title's word, the others their share of it.
+        ({1: "Other", 2: "Mobile"}, MOBILE, {1: 9}, [1, 2]),
+        ({1: "Mobile", 2: "Other", 3: "Third"}, MOBILE, {2: 3, 3: 4}, [1, 3, 2]),
+        ({1: "Pay", 2: "Other", 3: "Third"}, PAY, {2: 1, 3: 4}, [3, 1, 2]),
+        ({1: "Pay", 2: "Other", 3: "Third"}, PAY, {2: 3, 3: 4}, [3, 2, 1]),
+        # What is linked and shares a word has both.
+        ({1: "Mobile", 2: "Third", 3: "Pay"}, MOBILE, {2: 4, 3: 3}, [3, 1, 2]),
+        # A number that is not there, or below one, is none.
+        ({1: "Other"}, EPIC, {1: 0}, []),
+        ({1: "Other"}, EPIC, {1: -1}, []),
+        ({1: "Other"}, EPIC, {7: 3}, []),
+        ({1: "Other", 2: "Third"}, EPIC, {1: 1, 2: 1}, [1, 2]),
+    ],
+)
+def test_the_best_come_first(
+    titles: dict[int, str], epic: Epic, linked: dict[int, int], keys: list[int]
+) -> None:
+    goals = [goal(number, title) for number, title in titles.items()]
+    found = Candidates(goals, NOW).fitting(epic, linked)
+    assert [one.key_result.id for one in found] == keys
+
+
+def test_equal_scores_come_in_the_order_of_their_keys_and_then_of_their_ids() -> None:
+    goals = [
+        replace(goal(number, "Checkout"), key=key) for number, key in ((1, "KR-b"), (3, "KR-a"), (2, "KR-a"))
+    ]
+    assert [one.key_result.id for one in Candidates(goals, NOW).fitting(EPIC)] == [2, 3, 1]
+
+
 _words = st.lists(
     st.sampled_from(["checkout", "checkouts", "mobile", "the", "2026", "é", ""]), max_size=4
 ).map(" ".join)
