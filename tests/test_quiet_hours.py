@@ -192,6 +192,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"from": 18, "to": "09:00"}, "from", "string"),
     ({"days": ["Saturday"]}, "days.0", "'mon', 'tue'"),
     ({"days": "sat"}, "days", "list"),
+    ({"days": ["sat"] * 21}, "days", "at most 20"),
     (NIGHTS | {"zone": "Berlin"}, "zone", 'is no IANA time zone; use a name such as "Europe/Berlin"'),
     (NIGHTS | {"zone": "europe/berlin"}, "zone", "IANA"),
     (NIGHTS | {"zone": "../../etc/passwd"}, "zone", "IANA"),
@@ -223,6 +224,12 @@ def test_it_is_shown_as_it_is_written_and_the_same_days_are_the_same() -> None:
     assert written_back["quiet_hours"] == {**NIGHTS, "days": ["sat", "sun"], "zone": "UTC"}
     assert Policy.model_validate(written_back).model_dump(mode="json") == written_back
     assert quiet(**document) == quiet(**NIGHTS, **WEEKENDS)
+
+
+def test_the_bounds_themselves_are_taken() -> None:
+    assert quiet(days=["sat"] * 20).days == ["sat"]
+    assert quiet(**{"from": "00:00", "to": "23:59"}).from_ == "00:00"
+    assert len(quiet(days=[*WEEKDAYS[1:]] * 3).days) == 6
 
 
 def test_a_scope_has_its_own_or_none_or_those_of_the_top() -> None:

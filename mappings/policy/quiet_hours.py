@@ -79,8 +79,8 @@ class QuietHours(BaseModel):
     )
     days: Annotated[
         list[Weekday],
-        AfterValidator(_each_once),
         Field(max_length=20, description="Days that are quiet all day."),
+        AfterValidator(_each_once),
     ] = []
     zone: Annotated[
         str,
