@@ -215,6 +215,23 @@ def test_what_is_said_back_stays_one_piece_of_code(words: str) -> None:
     assert 3 <= len(shown) <= 66
 
 
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [
+        ("KR-1", "`KR-1`"),
+        ("", "`?`"),
+        ("```", "`?`"),
+        (" a b ", "`a b`"),
+        ("a`b\nc\u200b", "`abc`"),
+        ("x" * 64, f"`{'x' * 64}`"),
+        ("x" * 65, f"`{'x' * 64}`"),
+        ("`" * 64 + "x", "`?`"),
+    ],
+)
+def test_what_is_said_back_is_short_and_printable(word: str, code: str) -> None:
+    assert quoted(word) == code
+
+
 # --- answers ----------------------------------------------------------------------------------
 
 
@@ -230,6 +247,13 @@ def test_answers() -> None:
     assert nothing_to_snooze_text(None) == "There is nothing to snooze here."
     assert nothing_to_snooze_text("waived") == "There is nothing to snooze: the gap is waived."
     assert [joined(items) for items in ([], ["a"], ["a", "b"])] == ["", "a", "a and b"]
+    assert joined(["a", "b", "c"]) == "a, b and c"
+    assert unknown_keys_text(["KR-1", "KR-2", "KR-3"], ["KR-4"]) == (
+        "There is no key result `KR-1`, `KR-2` and `KR-3`. Perhaps `KR-4`?"
+    )
+    assert unknown_keys_text([f"KR-{n}" for n in range(4)], []) == (
+        "There is no key result `KR-0`, `KR-1`, `KR-2` and 1 more."
+    )
 
 
 def test_help_lists_what_works_and_nothing_else() -> None:
@@ -242,6 +266,10 @@ def test_one_answer_says_each_thing_once_and_is_not_long() -> None:
     assert joined_answer([]) is None
     assert joined_answer(["a.", "b.", "a."]) == "a.\nb."
     assert joined_answer(["x" * 5000]) == "x" * 5000, "a part is whole or not there"
+    for length, parts in ((500, 2), (501, 1)):
+        answer_text = joined_answer(["a" * 1000, "b" * length, "c"])
+        assert answer_text is not None
+        assert len(answer_text.split("\n")) == parts, "the parts have 1,500 characters, and no more"
     assert joined_answer([f"{n} {'x' * 500}" for n in range(10)]) == "\n".join(
         f"{n} {'x' * 500}" for n in (0, 1)
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from connectors.base import Epic
 from mappings.rules.condition import Condition, InvalidCondition, fields, parse_condition
 from mappings.rules.index import Rule, RuleIndex
-from mappings.rules.patterns import Glob, Patterns, SearchSet, fold
+from mappings.rules.patterns import Glob, Patterns, RegexError, Search, SearchSet, fold, regex_message, shown
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 BARE = Epic("1", "SHOP-1", "SHOP", "Faster checkout", "https://t/1", "Epic", "Open", "todo", NOW, NOW)
@@ -142,6 +142,79 @@ def test_hostile_patterns_end_soon() -> None:
     assert says({"label": "?" * 250 + "*" * 250}, long)
 
 
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a"] * 5, "a, a, a, a, a"),
+        (["a"] * 6, "a, a, a, a, a and 1 more"),
+        (["a"] * 7, "a, a, a, a, a and 2 more"),
+        ([" a\n b\t"], "a b"),
+        (["x" * 60], "x" * 60),
+        (["x" * 61], "x" * 60 + "…"),
+        (["x" * 60, "b"], "x" * 60 + ", b"),
+    ],
+)
+def test_values_in_a_sentence(values: list[str], text: str) -> None:
+    assert shown(values) == text
+
+
+@pytest.mark.parametrize(
+    ("patterns", "value", "fitting"),
+    [
+        (["Growth", "gro*"], "GROWTH", "Growth"),
+        (["gro*", "Growth"], "growth", "Growth"),  # a word before a glob
+        (["gro*", "g*"], "Grow", "gro*"),
+        (["g*", "gro*"], "Grow", "g*"),
+        (["a", "Ops", "ops"], "OPS", "Ops"),
+        (["a", "b*"], "c", None),
+        ([], "a", None),
+    ],
+)
+def test_the_pattern_that_fits_is_named_as_written(
+    patterns: list[str], value: str, fitting: str | None
+) -> None:
+    assert Patterns(patterns).fitting(value) == fitting
+    assert Patterns(patterns).matches(value) is (fitting is not None)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "values", "text"),
+    [
+        (["a"], [], "it has no label"),
+        (["a"], ["b"], "label is b, not a"),
+        (["a", "c"], ["b"], "label is b, not one of a, c"),
+        (["a"], ["b", "c"], "labels are b, c, not a"),
+        (["a*", "b"], ["c", "B"], "label is B"),
+        (["a*", "b"], ["c", "ax", "b"], "label ax matches a*"),
+        (["?"], ["b"], "label b matches ?"),
+    ],
+)
+def test_a_comparison_in_words(patterns: list[str], values: list[str], text: str) -> None:
+    assert Patterns(patterns).comparison("label", "labels", values) == text
+
+
+def test_the_same_patterns_are_equal() -> None:
+    assert Patterns(["a", "b*", "a"]) == Patterns(["a", "b*"])
+    assert hash(Patterns(["a", "b*", "a"])) == hash(Patterns(["a", "b*"]))
+    assert Patterns(["a", "b"]) != Patterns(["b", "a"])
+    assert Patterns(["a"]) != Patterns(["A"])
+    assert Patterns(["a"]) != ("a",)
+    assert Patterns(["a", "b*", "a"]).texts == ("a", "b*")
+
+
+def test_what_re2_says_of_an_expression() -> None:
+    with pytest.raises(RegexError) as refused:
+        Search("(")
+    assert regex_message(refused.value).startswith("missing )")
+    assert [regex_message(error) for error in (ValueError(b"a\xff"), ValueError("b"), ValueError())] == [
+        "a\ufffd",
+        "b",
+        "",
+    ]
+
+
 def nested(levels: int) -> object:
     when: object = {"project": "SHOP"}
     for _ in range(levels):
@@ -159,6 +232,17 @@ def nested(levels: int) -> object:
         ({"project": "A", "label": "b"}, "when", '"all" or "any"'),
         ({"projects": "A"}, "when", "there is no test 'projects'; use one of source, project"),
         ({1: "A"}, "when", "there is no test '1'"),
+        ({"x" * 50: "A"}, "when", f"there is no test {'x' * 40!r};"),
+        ({"project": "A", "label": "b", "type": "c"}, "when", "has 3 keys"),
+        ({"field": {"name": "x", "is": []}}, "when.field.is", "empty list"),
+        ({"field": {"name": " ", "is": "y"}}, "when.field.name", "is empty"),
+        ({"label": "x" * 502}, "when.label", "has 502 characters"),
+        ({"label": "\udfffb"}, "when.label", "character"),
+        (
+            {"any": [{"any": [{"project": "A"}] * 60}, {"any": [{"project": "A"}] * 41}]},
+            "when.any[1].any[40]",
+            "100 tests",
+        ),
         ({"all": {"project": "A"}}, "when.all", "list of conditions"),
         ({"not": [{"project": "A"}]}, "when.not", "one object"),
         ({"all": [{"project": "A"}, {}]}, "when.all[1]", "is empty"),
@@ -195,6 +279,7 @@ def test_what_is_refused_and_where(when: object, path: str, part: str) -> None:
         parse_condition(when)
     assert refused.value.path == path
     assert part in refused.value.message
+    assert str(refused.value) == f"{path}: {refused.value.message}"
 
 
 def test_the_bounds_themselves_are_taken() -> None:
@@ -202,6 +287,10 @@ def test_the_bounds_themselves_are_taken() -> None:
     assert says({"any": [{"project": "A"}] * 99 + [{"project": "SHOP"}]})
     assert not says({"title": "x" * 500})
     assert not says({"label": "y" * 500})
+    assert says({"label": ["x"] * 999 + ["infra"]})
+    assert says({"any": [{"all": []}] * 100})
+    assert not says({"label": "a\ud7ff"})
+    assert not says({"label": "a\ue000"})
 
 
 def test_fields_are_named() -> None:
@@ -227,6 +316,16 @@ def test_fields_are_named() -> None:
             "(project is A or project is B) and title matches x",
         ),
         ({"all": [{"any": [{"project": "A"}]}, {"title": "x"}]}, "project is A and title matches x"),
+        (
+            {"any": [{"all": [{"project": "A"}, {"type": "B"}]}, {"title": "x"}]},
+            "(project is A and type is B) or title matches x",
+        ),
+        (
+            {"all": [{"all": [{"project": "A"}, {"type": "B"}]}, {"title": "x"}]},
+            "project is A and type is B and title matches x",
+        ),
+        ({"all": [{"not": {"project": "A"}}, {"type": "B"}]}, "not (project is A) and type is B"),
+        ({"title": "x" * 61}, f"title matches {'x' * 60}…"),
         ({"not": {"milestone": "Q?"}}, "not (milestone matches Q?)"),
         ({"field": {"name": "Team", "is": "Red"}}, "field Team is Red"),
         ({"label": [f"l{n}" for n in range(9)]}, "label is one of l0, l1, l2, l3, l4 and 4 more"),
@@ -258,6 +357,20 @@ def test_words(when: object, words: str) -> None:
         ({"not": {"project": "SHOP"}}, "project is SHOP, which is ruled out"),
         ({"not": {"project": "A"}}, "project is SHOP, not A, as asked"),
         ({"any": [{"project": f"P{n}"} for n in range(7)]}, "; and 2 more"),
+        ({"any": [{"project": f"P{n}"} for n in range(6)]}, "; and 1 more"),
+        (
+            {"any": [{"project": f"P{n}"} for n in range(5)]},
+            "; ".join(f"project is SHOP, not P{n}" for n in range(5)),
+        ),
+        ({"all": [{"project": "SHOP"}] * 6}, " and ".join(["project is SHOP"] * 5) + "; and 1 more"),
+        ({"all": [{"project": f"P{n}"} for n in range(6)]}, "; and 1 more"),
+        ({"any": [{"type": "Epic"}, {"project": "SHOP"}]}, "type is Epic"),
+        (
+            {"field": {"name": "customfield_10020", "is": "x"}},
+            "values of field customfield_10020 are Growth, Retention, not x",
+        ),
+        ({"parent": "x"}, "parent is SHOP-100, not x"),
+        ({"source": "x"}, "source is acme-jira, not x"),
         ({"all": []}, "every epic fits"),
         ({"any": []}, "no epic fits"),
     ],
@@ -289,6 +402,31 @@ def test_the_lowest_priority_speaks_then_the_lowest_id() -> None:
     assert found.id == 2
     assert RuleIndex([]).first_match(SOURCE, EPIC) is None
     assert RuleIndex([rule(1, {"any": []})]).first_match(SOURCE, EPIC) is None
+
+
+def test_a_rule_says_the_same_for_every_epic() -> None:
+    one = rule(7, {"label": ["a", "b*"]})
+    book = RuleIndex([one])
+    assert [book.why(one), book.why(one)] == ["rule 'rule 7' matches: label matches one of a, b*"] * 2
+
+
+def test_a_rule_is_found_by_whatever_it_is_asked_of() -> None:
+    """Each kind of test alone, so that each is found by its own index; and beside a hundred others."""
+    many = [rule(number, {"label": f"other-{number}"}) for number in range(100, 200)]
+    whens: list[dict[str, Any]] = [
+        {"source": "acme-*"}, {"project": "shop"}, {"label": "growth-????"}, {"type": "epic"},
+        {"title": "check.ut"}, {"parent": "*"}, {"assignee": ["x", "BO"]}, {"component": "pay*"},
+        {"milestone": "q4 2026"}, {"field": {"name": "customfield_10020", "is": "retention"}},
+        {"not": {"project": "CORE"}}, {"any": [{"not": {"type": ["Epic", "x"]}}, {"label": "infra"}]},
+        {"all": [{"label": "infra"}, {"not": {"label": "x"}}, {"title": "^Faster"}]},
+        {"any": [{"title": "^x"}, {"assignee": "Ana"}]}, {"all": [{"not": {"type": "x"}}]},
+    ]  # fmt: skip
+    for when in whens:
+        for book in (RuleIndex([rule(1, when)]), RuleIndex([*many, rule(1, when)])):
+            found = book.first_match(SOURCE, EPIC)
+            assert found is not None, when
+            assert found.id == 1
+            assert book.first_match("other", replace(BARE, project="CORE", title="", type="x")) is None
 
 
 def test_every_rule_explains_itself_in_the_order_asked() -> None:

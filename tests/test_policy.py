@@ -121,6 +121,54 @@ def test_what_is_refused_and_where(document: dict[str, Any], where: tuple[object
     assert part in error["msg"]
 
 
+SHOWN_TO = "x" * 64
+
+
+def test_a_check_that_is_not_there_is_named_by_its_first_64_characters() -> None:
+    with pytest.raises(
+        ValidationError, match=f"no check '{SHOWN_TO}' in this build; it has no-key-result, cl"
+    ):
+        policy(checks={"x" * 65: {}})
+
+
+@pytest.mark.parametrize("kind", ["labels", "types", "projects"])
+def test_the_bounds_themselves_are_taken(kind: str) -> None:
+    for exempt, taken in (
+        (["x" * 500], True),
+        (["x" * 501], False),
+        (["x"] * 1_000, True),
+        (["x"] * 1_001, False),
+    ):
+        document = {"exempt": {kind: exempt}, "scopes": [{"exempt": {kind: exempt}}]}
+        if taken:
+            policy(**document)
+        else:
+            with pytest.raises(ValidationError):
+                policy(**document)
+    assert len(policy(scopes=[{"project": "x" * 500}] * 500).scopes) == 500
+    for scopes in ([{}] * 501, [{"project": "x" * 501}], [{"source": ""}]):
+        with pytest.raises(ValidationError):
+            policy(scopes=scopes)
+
+
+def test_a_date_may_be_a_date_and_is_no_moment() -> None:
+    assert policy(since=date(2026, 1, 31)).since == date(2026, 1, 31)
+    assert policy(since="2026-01-31").since == date(2026, 1, 31)
+    with pytest.raises(ValidationError):
+        policy(since=datetime(2026, 1, 31, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("scoped", [False, True])
+def test_each_check_has_its_own_setting(scoped: bool) -> None:
+    checks = {"closed-goal": {"on": False, "severity": "error", "grace": "P1D"}}
+    whole = policy(checks={} if scoped else checks, scopes=[{"checks": checks}] if scoped else [])
+    settings = effective_policy(whole, "s", "p").checks
+    assert {name: (one.on, one.severity, one.grace) for name, one in settings.items()} == {
+        "no-key-result": (True, "warning", Duration(5)),
+        "closed-goal": (False, "error", Duration(1)),
+    }
+
+
 def test_scopes_may_state_what_this_build_has() -> None:
     one = policy(scopes=[{"quiet_hours": None, "escalation": [], "channel": "none"}])
     assert effective_policy(one, "s", "p").channel == "none"
@@ -210,6 +258,28 @@ def test_since(since: str | None, created: datetime, young: bool) -> None:
         ({"projects": ["SHO", "SHOP-1"]}, EPIC, None),
         ({"status_categories": ["todo"]}, EPIC, "exempt by policy: status category todo"),
         ({"status_categories": ["doing", "done"]}, EPIC, None),
+        # The first of: finished, status category, label, type, project.
+        (
+            {"labels": ["x"], "types": ["Epic"], "projects": ["SHOP"], "status_categories": ["todo"]},
+            replace(EPIC, status_category="done"),
+            "finished",
+        ),
+        (
+            {"labels": ["x"], "types": ["Epic"], "projects": ["SHOP"], "status_categories": ["todo"]},
+            EPIC,
+            "exempt by policy: status category todo",
+        ),
+        (
+            {"labels": ["x"], "types": ["Epic"], "projects": ["SHOP"]},
+            EPIC,
+            "exempt by policy: label is x",
+        ),
+        ({"types": ["Epic"], "projects": ["SHOP"]}, EPIC, "exempt by policy: type is Epic"),
+        (
+            {"labels": ["*"], "projects": ["S*"]},
+            replace(EPIC, labels=()),
+            "exempt by policy: project SHOP matches S*",
+        ),
     ],
 )
 def test_exempt(exempt: dict[str, Any], epic: Epic, why: str | None) -> None:
@@ -257,6 +327,13 @@ def test_the_mode_of_a_project(notices: dict[str, Any], modes: list[str]) -> Non
         ("PT0S", 0, timedelta(0), "PT0S"),
         ("P0D", 0, timedelta(0), "PT0S"),
         ("P366D", 366, timedelta(0), "P366D"),
+        ("P73W1D", 366, timedelta(0), "P366D"),
+        ("PT8784H", 0, timedelta(days=366), "PT8784H"),
+        ("PT59M59S", 0, timedelta(seconds=3599), "PT59M59S"),
+        ("PT3600S", 0, timedelta(hours=1), "PT1H"),
+        ("PT60S", 0, timedelta(minutes=1), "PT1M"),
+        # The longest text there is: forty characters.
+        ("P000001W000001DT000001H000001M000000001S", 6, timedelta(seconds=3661), "P6DT1H1M1S"),
     ],
 )
 def test_durations(text: str, days: int, span: timedelta, back: str) -> None:
@@ -290,6 +367,7 @@ def test_durations(text: str, days: int, span: timedelta, back: str) -> None:
         ("P367D", "366"),
         ("P74W", "366"),
         ("PT999999H", "366"),
+        ("PT8784H1S", "366"),
     ],
 )
 def test_refused_durations(text: str, part: str) -> None:
@@ -397,6 +475,8 @@ def test_a_later_start_or_a_longer_grace_ends_no_sooner(one: datetime, two: date
         ("2027-01-08", "2027-01-09T00:00:00"),
         ("2026-01-07T12:00:01Z", "2026-01-07T12:00:01"),
         ("2026-01-07t14:00:00.5+01:00", "2026-01-07T13:00:00.500000"),
+        ("2026-02-01 00:00:00z", "2026-02-01T00:00:00"),
+        ("2026-02-01T00:00:00." + "0" * 19 + "Z", "2026-02-01T00:00:00"),  # forty characters
         (NOW + timedelta(days=366), "2027-01-08T12:00:00"),
     ],
 )
@@ -427,6 +507,7 @@ def test_until(value: str | date | datetime, until: str) -> None:
         ("", "must be a date"),
         ("2026-02-01\n", "must be a date"),
         ("2026-02-01T00:00:00." + "0" * 99 + "Z", "must be a date"),
+        ("2026-02-01T00:00:00." + "0" * 20 + "Z", "must be a date"),
     ],
 )
 def test_refused_untils(value: str | date | datetime, part: str) -> None:

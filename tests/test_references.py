@@ -86,6 +86,21 @@ def test_a_cut_line_names_no_half_key() -> None:
     line = "Key-Result: a," + " " * 3_980 + "KR-123456"
     assert keys(line) == ["a"]
     assert keys("Key-Result: " + "a" * 5_000) == []
+    assert keys("Key-Result:" + "a" * 5_000) == []
+    assert keys("Key-Result:" + " " * 3_982 + "KR-123456") == []
+    assert keys("Key-Result: a," + " " * 3_980 + "KR-12") == ["a", "KR-12"]  # 3,999 characters
+
+
+@pytest.mark.parametrize(("blanks", "expected"), [(3_983, ["a", "b"]), (3_984, ["a", "b"]), (3_985, ["a"])])
+def test_a_line_of_4_000_characters_is_read_whole(blanks: int, expected: list[str]) -> None:
+    line = "Key-Result: a, " + " " * blanks + "b"
+    assert len(line) - blanks == 16
+    assert keys(line) == expected
+
+
+def test_of_a_long_label_the_first_4_000_characters_are_read() -> None:
+    assert keys(labels=("kr:" + " " * 3_996 + "a",)) == ["a"]
+    assert keys(labels=("kr:" + " " * 3_997 + "a",)) == []
 
 
 @pytest.mark.parametrize("line", [" " * 10**7, "Key-Result:" + "," * 10**7, "Key-Result: " + "a,b" * 10**6])
