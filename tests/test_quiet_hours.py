@@ -99,6 +99,24 @@ ENDS: list[tuple[str, dict[str, Any], str, str | None]] = [
         "2026-03-29T02:00",
     ),
     ("spring: and not earlier", {"from": "02:30", "to": "04:00"} | BERLIN, "2026-03-29T00:59", None),
+    (
+        "spring: begins with the hour skipped",
+        {"from": "02:00", "to": "04:00"} | BERLIN,
+        "2026-03-29T01:00",
+        "2026-03-29T02:00",
+    ),
+    (
+        "spring: and not before the change",
+        {"from": "02:00", "to": "04:00"} | BERLIN,
+        "2026-03-29T00:59:59",
+        None,
+    ),
+    (
+        "spring: ends with the last minute skipped",
+        {"from": "22:00", "to": "02:59"} | BERLIN,
+        "2026-03-29T00:59",
+        "2026-03-29T01:00",
+    ),
     ("spring: all of it is skipped", {"from": "02:10", "to": "02:50"} | BERLIN, "2026-03-29T01:00", None),
     ("spring: a day of 23 hours", {"days": ["sun"]} | BERLIN, "2026-03-28T23:00", "2026-03-29T22:00"),
     # the night in which an hour comes twice
