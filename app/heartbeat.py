@@ -1,13 +1,17 @@
-"""Repeats a call while a block works: many short requests together may take longer than a lease."""
+"""Repeats a call while a block works; with it a worker keeps what it has claimed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.runtime import Runtime
+from mappings.leases import ClaimLost
 
 log = structlog.get_logger()
 
@@ -30,3 +34,20 @@ async def heartbeat(renew: Callable[[], Awaitable[None]], every: timedelta) -> A
     finally:
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
+
+
+def keep_claim(
+    runtime: Runtime, renew: Callable[[AsyncSession, datetime], Awaitable[None]]
+) -> AbstractAsyncContextManager[None]:
+    """Renew a claim while the block works, each time in a transaction of its own; `renew` gets the time.
+
+    It runs on the event loop: a process that hangs loses its claims, as one that is dead does.
+    """
+
+    async def renew_once() -> None:
+        # A worker that has lost the claim finds out at the next step of its own work, and stops there.
+        with suppress(ClaimLost):
+            async with runtime.sessions.begin() as session:
+                await renew(session, runtime.clock())
+
+    return heartbeat(renew_once, runtime.renew_every)

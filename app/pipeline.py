@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 import structlog
 from sqlalchemy import select
@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import logs
+from app.heartbeat import keep_claim
 from app.run_result import RunResult, error_of, record_health, record_waiting
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
@@ -32,7 +33,7 @@ from mappings import backoff, counters, invalidate
 from mappings.evaluation.context import EvaluationContext, load_project_infos
 from mappings.evaluation.evaluator import evaluate_epics
 from mappings.evaluation.load import lock_due_epics, matching_epics
-from mappings.leases import ClaimLost
+from mappings.leases import ClaimLost, claim_name
 from mappings.locks import lock_epics, lock_goals_shared, without_synchronous_commit
 from mappings.notices.release import release_writes
 from mappings.rules.condition import parse_condition
@@ -64,7 +65,8 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
     following = logs.delivery_context(delivery_ids)
     with structlog.contextvars.bound_contextvars(run=run.id, source=source.name, mode=run.mode, **following):
         try:
-            await _execute(runtime, run, source)
+            async with keep_run_claimed(runtime, run):
+                await _execute(runtime, run, source)
         except ClaimLost as lost:
             log.warning("claim lost", reason=str(lost))
         except SQLAlchemyError:
@@ -76,9 +78,17 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
 
 
 def _with_claim_name(runtime: Runtime) -> Runtime:
-    """The runtime with a worker name for this claim alone: a job that continues after its lease has ended
-    must not pass for the job that took the run over, even where both are in one process."""
-    return replace(runtime, worker=f"{runtime.worker}/{uuid4().hex}")
+    """The runtime with a worker name for this claim alone."""
+    return replace(runtime, worker=claim_name(runtime.worker))
+
+
+def keep_run_claimed(runtime: Runtime, run: RunRow) -> AbstractAsyncContextManager[None]:
+    """Renew the claim on a run while the block works."""
+
+    async def renew(session: AsyncSession, now: datetime) -> None:
+        await renew_lease(session, run, runtime.worker, now)
+
+    return keep_claim(runtime, renew)
 
 
 async def _execute(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
@@ -229,18 +239,31 @@ async def evaluate_now(runtime: Runtime, run_id: int, epic_ids: Sequence[int]) -
         opened = await session.get_one(RunRow, run_id)
         source = await session.get_one(SourceRow, opened.source_id)
         run = await claim_run(session, run_id, runtime.worker, now)
+    claimed = nullcontext() if run is None else keep_run_claimed(runtime, run)
     with structlog.contextvars.bound_contextvars(run=run_id, source=source.name, mode=opened.mode):
-        async with runtime.sessions.begin() as session:
-            await lock_goals_shared(session)
-            await load_project_infos(session, source.id, lock=True)
-            rows = await lock_epics(session, epic_ids)
-            context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
-            held = await _evaluate_rows(session, context, rows, run_id, now)
-            if run is not None:
-                await renew_lease(session, run, runtime.worker, now, held=held)
-        if run is not None:
-            await _close(runtime, run, source, RunResult())
+        async with claimed:
+            await _evaluate_claimed(runtime, run, source, run_id, epic_ids, now)
     return source
+
+
+async def _evaluate_claimed(
+    runtime: Runtime,
+    run: RunRow | None,
+    source: SourceRow,
+    run_id: int,
+    epic_ids: Sequence[int],
+    now: datetime,
+) -> None:
+    async with runtime.sessions.begin() as session:
+        await lock_goals_shared(session)
+        await load_project_infos(session, source.id, lock=True)
+        rows = await lock_epics(session, epic_ids)
+        context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
+        held = await _evaluate_rows(session, context, rows, run_id, now)
+        if run is not None:
+            await renew_lease(session, run, runtime.worker, runtime.clock(), held=held)
+    if run is not None:
+        await _close(runtime, run, source, RunResult())
 
 
 async def write_tickets(runtime: Runtime, source_id: int) -> None:

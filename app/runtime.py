@@ -26,6 +26,7 @@ from mappings.audit import set_actor
 from mappings.checks.check import Check
 from mappings.checks.registry import CHECKS
 from mappings.evaluation.context import EvaluationContext, load_context
+from mappings.leases import RENEW_EVERY
 from mappings.tables import READING_MODES, SourceRow
 from mappings.wakeups import take_wakeups
 
@@ -41,7 +42,8 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 @dataclass(frozen=True)
 class Runtime:
     """`worker` names this process in claims. `clock` is the only clock that the pipeline reads.
-    `timeouts` apply to the connectors' calls, `checks` to epics, goals and sources."""
+    `timeouts` apply to the connectors' calls, `checks` to epics, goals and sources. `renew_every`: how often
+    a heartbeat renews a claim, by the wall's clock."""
 
     settings: Settings
     engine: AsyncEngine
@@ -52,6 +54,7 @@ class Runtime:
     timeouts: Timeouts = TIMEOUTS
     checks: Sequence[Check[Any]] = CHECKS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
+    renew_every: timedelta = RENEW_EVERY
 
     def connect(self, source: SourceRow) -> Connector:
         """The connector of a source. Raises `secrets.CannotDecrypt` where its credentials cannot

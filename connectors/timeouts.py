@@ -8,7 +8,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds that a connector waits in one call: to connect, between two pieces of the response, and in
-    total, however slowly the pieces arrive. The leases in `mappings.leases` are longer than these times."""
+    total, however slowly the pieces arrive. A caller that has claimed the work renews its claim meanwhile."""
 
     connect: float = 5
     read: float = 30

@@ -1,27 +1,123 @@
-"""How long a claim on work lasts: on a run, on a source's deliveries, on a ticket.
+"""Claims on work: how a worker takes, renews and releases one. Runs, deliveries and notices are claimed so.
 
-A claim is taken by compare-and-set and expires by itself: a process that dies with one delays the work by at
-most one lease.
+A claim is taken by compare-and-set and ends with its lease. A heartbeat renews it while the work goes on
+(`app.heartbeat`), so what a killed process held is free `LEASE` after its last renewal, and the sweep, which
+comes every 15 seconds, wakes a worker for it: within a minute. No process decides that another one is dead.
+
+A lease outlasts a heartbeat that is late: a slow statement, an event loop that is busy, and the difference
+between the clocks of two machines may together take `LEASE - RENEW_EVERY`. A worker that is late for longer
+loses its claim, and finds out at its next step by `ClaimLost`.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import uuid4
 
-# Longer than every time limit of the work between two renewals: a page is fetched within 60 s.
-RUN_LEASE = timedelta(minutes=5)
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from mappings.tables import Claimed
+
+LEASE, RENEW_EVERY = timedelta(seconds=30), timedelta(seconds=5)
+# How long the writer lets a request arrive whose answer never came, before it looks at the ticket: longer
+# than a call may take. It renews its claim before each request, so this counts from the last renewal.
+UNCONFIRMED_WAIT = timedelta(seconds=60)
 # A due time that is in the past on every worker's clock: the clocks of replicas always differ a little.
 ALWAYS_DUE = datetime(2000, 1, 1, tzinfo=UTC)
+# The condition of `is_free` for statements that are text, with the time as `:now`.
+IS_FREE = "(claimed_until IS NULL OR claimed_until <= :now)"
+# The columns of a claim that has ended.
+RELEASED: dict[str, Any] = {"claimed_by": None, "claimed_until": None}
+
+RowT = TypeVar("RowT", bound=Claimed)
 
 
 class ClaimLost(Exception):
     """Another worker has taken over the work; the caller stops at once and writes nothing."""
 
 
-# Covers the time limits of one write: two look-ups and the write itself, each within 60 s.
-NOTICE_LEASE = timedelta(minutes=3)
-# How long the writer lets an unconfirmed request arrive before it looks at the ticket.
-UNCONFIRMED_WAIT = timedelta(seconds=60)
+def claim_name(worker: str) -> str:
+    """The name of a new claim of this worker. No claim has the name of another: a job that goes on after its
+    lease has ended must not pass for the one that took its work over, even where both are in one process."""
+    return f"{worker}/{uuid4().hex}"
 
-# Longer than any single call to a tracker; renewed while a batch is processed.
-DELIVERY_LEASE = timedelta(minutes=3)
+
+def is_free(row: type[Claimed], now: datetime) -> ColumnElement[bool]:
+    """Nobody has claimed the row, or the lease has ended."""
+    return or_(row.claimed_until.is_(None), row.claimed_until <= now)
+
+
+def is_held(row: type[Claimed], now: datetime) -> ColumnElement[bool]:
+    """A worker has claimed the row, and the lease has not ended."""
+    return row.claimed_until > now
+
+
+def renewed_at(row: type[Claimed]) -> ColumnElement[datetime | None]:
+    """When the claim was taken or last renewed; null without one."""
+    return row.claimed_until - LEASE
+
+
+def taking(
+    row: type[RowT], owner: str, now: datetime, *which: ColumnElement[bool], **values: Any
+) -> ReturningUpdate[RowT]:
+    """The statement that claims the free ones of `which` at `now`, and sets `values`; it returns the rows."""
+    claimed = update(row).where(*which, is_free(row, now))
+    return claimed.values(claimed_by=owner, claimed_until=now + LEASE, **values).returning(row)
+
+
+async def renew(
+    session: AsyncSession,
+    row: type[Claimed],
+    owner: str,
+    now: datetime,
+    *which: ColumnElement[bool],
+    **values: Any,
+) -> None:
+    """Renew `owner`'s claim, and set `values` while it is `owner`'s. Raises `ClaimLost`."""
+    await _change(session, row, owner, which, {**values, "claimed_until": now + LEASE})
+
+
+async def release(
+    session: AsyncSession, row: type[Claimed], owner: str, *which: ColumnElement[bool], **values: Any
+) -> None:
+    """End `owner`'s claim, and set `values` while it is `owner`'s. Raises `ClaimLost`."""
+    await _change(session, row, owner, which, {**values, **RELEASED})
+
+
+async def _change(
+    session: AsyncSession,
+    row: type[Claimed],
+    owner: str,
+    which: tuple[ColumnElement[bool], ...],
+    values: dict[str, Any],
+) -> None:
+    ours = update(row).where(row.claimed_by == owner, *which).values(values).returning(row.claimed_by)
+    changed = await session.execute(ours.execution_options(synchronize_session=False))
+    if changed.first() is None:
+        raise ClaimLost(f"the claim of {owner} on {row.__name__} was taken over")
+
+
+def extend(row: Claimed, now: datetime) -> None:
+    """Renew the claim of a row that the caller has locked and found to be claimed by itself."""
+    row.claimed_until = now + LEASE
+
+
+async def renew_all(
+    session: AsyncSession, row: type[Claimed], owner: str, now: datetime, *which: ColumnElement[bool]
+) -> None:
+    """Renew those of `which` that `owner` has claimed, however many it still has. Rows that another
+    transaction has locked are skipped: waiting for one while holding others could deadlock."""
+    ours = select(row.id).where(row.claimed_by == owner, *which).with_for_update(skip_locked=True)
+    renewed = update(row).where(row.id.in_(ours.scalar_subquery())).values(claimed_until=now + LEASE)
+    await session.execute(renewed)
+
+
+async def release_all(
+    session: AsyncSession, row: type[Claimed], worker: str, *which: ColumnElement[bool], **values: Any
+) -> None:
+    """End all claims of a worker that stops, so that no other worker waits for their leases to end."""
+    ours = row.claimed_by.startswith(worker, autoescape=True)
+    await session.execute(update(row).where(ours, *which).values(**values, **RELEASED))

@@ -19,7 +19,8 @@ from app.server.server import embedded_server
 from app.settings import Settings
 from app.webhooks.results import MOST_ATTEMPTS
 from connectors.sandbox import faults
-from mappings.leases import DELIVERY_LEASE
+from mappings.leases import LEASE
+from mappings.notices.claims import claim_notice
 from mappings.sources.projects import record_project_read
 from mappings.tables import EpicRow, RunRow
 from mappings.webhooks.queue import claim_deliveries, end_deliveries
@@ -29,7 +30,7 @@ from tests.processes import data_folder
 from tests.soak.chaos import KILLS, soak
 from tests.soak.database import kill_server
 from tests.soak.report import report_text
-from tests.synced import later
+from tests.synced import all_of, later
 from tests.tracker_drivers import KINDS, JiraDriver, driver_of
 from tests.webhook_deliveries import SECRET, deliveries, doors, process_everything
 from tests.world import World
@@ -110,6 +111,35 @@ async def test_an_edit_that_may_have_arrived_is_made_again(
     assert "not linked to a key result" in text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_claim_whose_write_is_cancelled_after_its_writer_died_is_released(
+    world: World, runtime: Runtime, clock: Clock, applications: list[FastAPI], kind: str
+) -> None:
+    """Nobody took over a claim that had nothing left to write, and whoever deleted our comment there was put
+    off for ever."""
+    driver = driver_of(world, kind)
+    await world.goal()
+    key = driver.add()
+    await driver.connect(webhook_secret=SECRET)
+    await driver.sync()
+    driver.label(key, "kr:KR-1")
+    run = await world.send("POST", f"/sources/{kind}/sync", {})
+    await pipeline.execute_run(runtime, run["id"])
+    async with runtime.sessions.begin() as session:
+        assert await claim_notice(session, 1, "who dies", clock(), one_at_a_time=False) is not None
+    driver.label(key)
+    await driver.sync()
+    claimed = "SELECT claimed_by, target, write_unconfirmed_at FROM notices"
+    assert await all_of(runtime, claimed) == [("who dies", None, None)]
+
+    await later(world, runtime, clock, seconds=LEASE.total_seconds())
+    assert await all_of(runtime, claimed) == [(None, None, None)]
+    async with doors(applications[0], world):
+        driver.delete_comments(key)
+        await process_everything(world)
+    assert (await driver.notice(key))["reason"] == "deleted_on_ticket"
+
+
 async def test_the_embedded_database_is_started_again(settings: Settings) -> None:
     """Where no PostgreSQL of somebody else's is configured nobody else would."""
     with data_folder() as folder:
@@ -145,7 +175,7 @@ async def test_a_delivery_that_kills_its_workers_takes_no_other_with_it(
         oldest = sorted(one["id"] for one in await deliveries(world, "jira") if one["state"] == "received")
         for _ in range(MOST_ATTEMPTS):
             await _until_it_dies(runtime, clock, oldest[deadly])
-        clock.advance(seconds=DELIVERY_LEASE.total_seconds() + 1)
+        clock.advance(seconds=LEASE.total_seconds() + 1)
         await process_everything(world)
         states = {one["id"]: one["state"] for one in await deliveries(world, "jira")}
     assert [states[id] for id in oldest] == (["failed", "done"] if deadly == 0 else ["done", "failed"])
@@ -160,5 +190,5 @@ async def _until_it_dies(runtime: Runtime, clock: Clock, deadly: int) -> None:
             if deadly not in batch:
                 await end_deliveries(session, "who dies", batch, "done")
                 continue
-        clock.advance(seconds=DELIVERY_LEASE.total_seconds() + 1)
+        clock.advance(seconds=LEASE.total_seconds() + 1)
         return

@@ -14,7 +14,7 @@ from app.runtime import Runtime
 from app.writing.writer import FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
-from mappings.leases import NOTICE_LEASE
+from mappings.leases import LEASE, UNCONFIRMED_WAIT
 from mappings.notices import claims
 from tests.conftest import Clock
 from tests.synced import all_of, later
@@ -136,7 +136,11 @@ async def test_a_killed_worker_leaves_one_comment(
     driver.tracker.faults.add(driver.creates if after_post else driver.reads, held)
     await kill(asyncio.create_task(pipeline.write_tickets(runtime, source_id)), held)
     assert len(driver.comments(key)) == after_post
-    await later(world, runtime, clock, seconds=NOTICE_LEASE.total_seconds() - 1)
+    await later(world, runtime, clock, seconds=LEASE.total_seconds() - 1)
+    assert (len(driver.comments(key)), await _claims(runtime)) == (after_post, 1)
+    await later(world, runtime, clock, seconds=1)
+    assert await _claims(runtime) == 0
+    await later(world, runtime, clock, seconds=(UNCONFIRMED_WAIT - LEASE).total_seconds() - 1)
     assert len(driver.comments(key)) == after_post
     await later(world, runtime, clock, seconds=1)
     assert len(driver.comments(key)) == 1
@@ -146,6 +150,10 @@ async def test_a_killed_worker_leaves_one_comment(
     driver.describe(key, "Key-Result: KR-1")
     await driver.sync()
     assert "Aligned with KR-1" in driver.comments(key)[0]
+
+
+async def _claims(runtime: Runtime) -> int:
+    return len(await all_of(runtime, "SELECT 1 FROM notices WHERE claimed_by IS NOT NULL"))
 
 
 async def _evaluated_but_not_written(driver: TrackerDriver, runtime: Runtime) -> int:

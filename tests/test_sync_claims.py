@@ -13,9 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import pipeline
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
-from app.sync.reader import keep_lease_renewed
 from connectors.sandbox import faults
-from mappings.leases import RUN_LEASE, ClaimLost
+from mappings.leases import LEASE, ClaimLost
 from mappings.runs.queue import claim_run, mark_stalled, renew_lease
 from mappings.tables import RunRow
 from tests.conftest import Clock
@@ -61,12 +60,12 @@ async def test_a_killed_run_is_taken_up_from_its_cursor(world: World, runtime: R
     world.jira.log.clear()
 
     # Its lease holds still: nobody else may have it, and asking again gives the same run.
-    await later(world, runtime, clock, minutes=4)
+    await later(world, runtime, clock, seconds=LEASE.total_seconds() - 1)
     shown = await world.send("GET", f"/runs/{run_id}")
     assert (shown["state"], shown["created"], world.jira.log.count()) == ("running", 4, 0)
     assert (await world.send("POST", "/sources/jira/sync", {"mode": "full"}))["id"] == run_id
 
-    clock.advance(minutes=2)
+    clock.advance(seconds=1)
     async with runtime.sessions.begin() as session:
         await mark_stalled(session, clock())
     assert (await world.send("GET", f"/runs/{run_id}"))["state"] == "stalled"
@@ -153,18 +152,19 @@ async def test_a_claim_lives_as_long_as_the_work(world: World, runtime: Runtime,
     async with runtime.sessions.begin() as session:
         run = await claim_run(session, run_id, "a", clock())
     assert run is not None
-    clock.advance(minutes=4)
-    every = timedelta(milliseconds=1)
-    async with keep_lease_renewed(replace(runtime, worker="a"), run, every):
-        await _until(runtime, lambda row: row.claimed_until == clock() + RUN_LEASE)
-        clock.advance(minutes=4)
-        await _until(runtime, lambda row: row.claimed_until == clock() + RUN_LEASE)
+    nearly = LEASE.total_seconds() * 0.8
+    clock.advance(seconds=nearly)
+    first = replace(runtime, worker="a", renew_every=timedelta(milliseconds=1))
+    async with pipeline.keep_run_claimed(first, run):
+        await _until(runtime, lambda row: row.claimed_until == clock() + LEASE)
+        clock.advance(seconds=nearly)
+        await _until(runtime, lambda row: row.claimed_until == clock() + LEASE)
         await sweep(runtime)
     clock.advance(minutes=6)
     async with runtime.sessions.begin() as session:
         assert await claim_run(session, run_id, "b", clock()) is not None
     # The one who lost it has no say any more.
-    async with keep_lease_renewed(replace(runtime, worker="a"), run, every):
+    async with pipeline.keep_run_claimed(first, run):
         pass
     with pytest.raises(ClaimLost):
         async with runtime.sessions.begin() as session:

@@ -12,7 +12,7 @@ from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from app.webhooks.results import MOST_ATTEMPTS
 from connectors.sandbox import faults
-from mappings.leases import DELIVERY_LEASE
+from mappings.leases import LEASE
 from mappings.tables import DeliveryRow
 from mappings.webhooks.queue import claim_deliveries, release_deliveries
 from tests.conftest import Clock
@@ -360,7 +360,7 @@ async def test_who_dies_over_a_delivery_is_followed_by_another(
         assert len(await claim_deliveries(session, 1, "who dies", runtime.clock())) == 1
     await process_everything(world)
     assert fetches(driver) == 0
-    clock.advance(seconds=DELIVERY_LEASE.total_seconds() + 1)
+    clock.advance(seconds=LEASE.total_seconds() + 1)
     await sweep(runtime)
     await process_everything(world)
     assert driver.comments(first(driver)) == [ALIGNED]

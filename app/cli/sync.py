@@ -18,6 +18,7 @@ from app.runtime import Runtime
 from app.server.server import database_url, open_runtime, run_until_exit
 from app.settings import Settings
 from mappings.audit import COMMAND_LINE
+from mappings.leases import is_held
 from mappings.lookups import source_for_command
 from mappings.sources.operations import sync_source
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
@@ -71,7 +72,7 @@ async def _still_writing(session: AsyncSession, run_id: int, now: datetime) -> b
     take a day and does not count.
     """
     left = select(NoticeRow.id).where(NoticeRow.run_id == run_id, NoticeRow.target.is_not(None))
-    soon = or_(NoticeRow.claimed_until > now, NoticeRow.due_at <= now + WRITES_SOON)
+    soon = or_(is_held(NoticeRow, now), NoticeRow.due_at <= now + WRITES_SOON)
     return await session.scalar(left.where(soon).limit(1)) is not None
 
 

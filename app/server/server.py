@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg
 import structlog
 import uvicorn
-from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, newest_revision, sessions_for
@@ -31,7 +30,7 @@ from app.server.signals import CommandFailed
 from app.settings import Settings, WrongSetting
 from app.webhooks.door import Intake
 from mappings.notices import claims
-from mappings.tables import RunRow
+from mappings.runs.queue import release_runs
 from mappings.webhooks.queue import release_deliveries
 
 if TYPE_CHECKING:
@@ -171,11 +170,9 @@ def _check_listen_url(listen_url: str, url: str) -> None:
 
 async def _release_claims(runtime: Runtime) -> None:
     """Release this process's claims, so that other workers need not wait until the leases end."""
-    claimed_here = RunRow.claimed_by.startswith(runtime.worker, autoescape=True)
-    unfinished = update(RunRow).where(claimed_here, RunRow.finished_at.is_(None))
     try:
         async with asyncio.timeout(RELEASE_SECONDS), runtime.sessions.begin() as session:
-            await session.execute(unfinished.values(claimed_by=None, claimed_until=None))
+            await release_runs(session, runtime.worker)
             await release_deliveries(session, runtime.worker)
             await claims.release_claims_of_worker(session, runtime.worker, runtime.clock())
     except (SQLAlchemyError, TimeoutError) as error:

@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.connector_usage import track_usage
-from app.heartbeat import heartbeat
 from app.run_result import MOST_NAMED, REPORT, RunResult, error_of
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
@@ -32,7 +31,7 @@ from connectors.base import (
 )
 from mappings.epics.transfers import merge_transferred, transfer_candidates
 from mappings.epics.upsert import UpsertResult, upsert_epics
-from mappings.leases import RUN_LEASE, ClaimLost
+from mappings.leases import ClaimLost
 from mappings.notices import pauses
 from mappings.runs.queue import renew_lease
 from mappings.sources.projects import (
@@ -59,20 +58,6 @@ DROP_SHARE, DROP_COUNT = 0.2, 5
 FETCHED_AT_ONCE = 100
 
 
-def keep_lease_renewed(
-    runtime: Runtime, run: RunRow, every: timedelta = RUN_LEASE / 5
-) -> AbstractAsyncContextManager[None]:
-    """Renew a run's lease while the block works: many short requests together may take longer than it."""
-
-    async def renew() -> None:
-        # A worker that has lost the claim finds out at the next step of its own work, and stops there.
-        with suppress(ClaimLost):
-            async with runtime.sessions.begin() as session:
-                await renew_lease(session, run, runtime.worker, runtime.clock())
-
-    return heartbeat(renew, every)
-
-
 async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunResult:
     """Read what a reading run has to read. Pages read so far stay stored whatever is raised.
 
@@ -83,7 +68,7 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
     except CannotDecrypt:
         await _mark_unread_incomplete(runtime, run, source)
         raise
-    async with track_usage(runtime, source.id, connector), keep_lease_renewed(runtime, run):
+    async with track_usage(runtime, source.id, connector):
         progress = _Progress(runtime, run, source, connector)
         try:
             return await _Reader(progress).read()

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +27,7 @@ from connectors.registry import KINDS
 from connectors.webhooks import payload_of
 from mappings.epics.transfers import merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
+from mappings.leases import claim_name
 from mappings.sources.projects import retry_notices
 from mappings.tables import DeliveryRow, EpicRow, SourceRow
 from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id
@@ -44,7 +44,7 @@ async def process_deliveries(runtime: Runtime, source_id: int) -> None:
 
 
 async def _process_batch(runtime: Runtime, source_id: int) -> bool:
-    owner = f"{runtime.worker}/{uuid4().hex}"
+    owner = claim_name(runtime.worker)
     async with runtime.sessions.begin() as session:
         source = await session.get(SourceRow, source_id)
         deliveries = (

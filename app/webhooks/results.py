@@ -12,14 +12,13 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.heartbeat import heartbeat
+from app.heartbeat import keep_claim
 from app.run_result import RunResult, error_of, record_refusal_in_health
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from connectors.base import ConnectorError, Hint, Unauthorized, Unavailable
 from mappings import backoff, counters
 from mappings.epics.upsert import UpsertResult
-from mappings.leases import DELIVERY_LEASE
 from mappings.runs.queue import open_run
 from mappings.tables import DeliveryRow, SourceRow
 from mappings.webhooks.queue import (
@@ -65,11 +64,10 @@ class DeliveryResults:
     owner: str
 
     def keep_leases_renewed(self) -> AbstractAsyncContextManager[None]:
-        async def renew() -> None:
-            async with self.runtime.sessions.begin() as session:
-                await renew_delivery_leases(session, self.owner, self.runtime.clock())
+        async def renew(session: AsyncSession, now: datetime) -> None:
+            await renew_delivery_leases(session, self.owner, now)
 
-        return heartbeat(renew, DELIVERY_LEASE / 5)
+        return keep_claim(self.runtime, renew)
 
     async def open_evaluate_run(
         self, session: AsyncSession, found: UpsertResult | None = None, seen: int = 0, requests: int = 0

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import uuid4
 
 import structlog
 from sqlalchemy import select, update
@@ -19,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import logs
 from app.connector_usage import track_usage
+from app.heartbeat import keep_claim
 from app.runtime import Runtime
 from app.writing.adoption import FoundComments, find_our_comment, withdraw_all_comments
 from app.writing.results import NO_TEXT, PostedText, WriteResults
@@ -41,7 +41,7 @@ from mappings.epics.transfers import merge_transferred
 from mappings.epics.upsert import upsert_epics
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
-from mappings.leases import NOTICE_LEASE, UNCONFIRMED_WAIT, ClaimLost
+from mappings.leases import UNCONFIRMED_WAIT, ClaimLost, claim_name, extend
 from mappings.locks import lock_epics, lock_goals_shared
 from mappings.notices import claims, state
 from mappings.notices.claims import Claim
@@ -81,7 +81,7 @@ class Writer:
             claim = await claims.claim_notice(
                 session,
                 self.source.id,
-                f"{self.runtime.worker}/{uuid4().hex}",
+                claim_name(self.runtime.worker),
                 self.runtime.clock(),
                 one_at_a_time=self.connector.writes_one_at_a_time,
             )
@@ -97,7 +97,8 @@ class Writer:
         following = logs.delivery_context(self._delivery_ids[claim.run_id])
         with structlog.contextvars.bound_contextvars(run=claim.run_id, epic=row.key, **following):
             try:
-                await write.execute()
+                async with keep_claim(self.runtime, write.renew_claim):
+                    await write.execute()
             except ClaimLost as lost:
                 log.warning("claim lost", reason=str(lost))
             finally:
@@ -176,7 +177,7 @@ class _Write:
         except Gone as error:
             if self.comment_id is None:
                 raise _forbidden(error) from error
-            await withdraw_all_comments(self.connector, self.ref, planned.marker)
+            await self._withdraw_all_comments(planned.marker)
             await self.results.gone()
             return
         if self.comment_id is not None:
@@ -185,6 +186,7 @@ class _Write:
 
     async def _withdraw_duplicates(self, comment: Comment, marker: Marker) -> None:
         """Withdraw a second comment of ours, if there is one. The write itself does not depend on it."""
+        await self._renew_claim_now()
         try:
             found = await find_our_comment(self.connector, self.ref, marker, comment.id)
         except ConnectorError as error:
@@ -201,7 +203,7 @@ class _Write:
         try:
             await self.connector.delete_comment(self.ref, self.comment_id)
         except Gone:
-            await withdraw_all_comments(self.connector, self.ref, planned.marker)
+            await self._withdraw_all_comments(planned.marker)
             log.info("comment was gone already")
         except Unauthorized:
             raise
@@ -209,6 +211,21 @@ class _Write:
             await self.results.edit_instead()
             return
         await self.results.posted(NO_TEXT, None, is_new=False)
+
+    async def _withdraw_all_comments(self, marker: Marker) -> None:
+        await self._renew_claim_now()
+        await withdraw_all_comments(self.connector, self.ref, marker)
+
+    # --- the claim --------------------------------------------------------------------------
+
+    async def renew_claim(self, session: AsyncSession, now: datetime) -> None:
+        """Raises `ClaimLost`."""
+        await claims.renew_claim(session, self.claim, now)
+
+    async def _renew_claim_now(self) -> None:
+        """Before requests that no transaction of the same work precedes. Raises `ClaimLost`."""
+        async with self.runtime.sessions.begin() as session:
+            await self.renew_claim(session, self.runtime.clock())
 
     # --- find our comment -------------------------------------------------------------------
 
@@ -295,7 +312,7 @@ class _Write:
             else:
                 # Until the answer arrives, the old or the new text may be there: store neither as posted.
                 notice_row.posted_hash = ""
-            notice_row.claimed_until = now + NOTICE_LEASE
+            extend(notice_row, self.runtime.clock())
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
             marker = Marker(context.installation, row.id)

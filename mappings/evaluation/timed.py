@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.leases import RUN_LEASE
+from mappings.leases import is_held
 from mappings.notices import pauses
 from mappings.runs.queue import open_run
 from mappings.tables import (
@@ -21,8 +21,6 @@ from mappings.tables import (
     SourceRow,
 )
 
-# An `evaluate` run renews its lease at every slice; one that has not for so long counts as dead.
-RENEWED_WITHIN = timedelta(seconds=30)
 # A failed run would probably fail again, so the sweep does not retry it every time.
 RETRY_AFTER_FAILURE = timedelta(minutes=15)
 
@@ -80,10 +78,11 @@ def _has_unreleased_writes(now: datetime) -> ColumnElement[bool]:
 async def _is_covered(session: AsyncSession, source_id: int, now: datetime) -> bool:
     """Whether an `evaluate` run will evaluate what is due, or one failed within `RETRY_AFTER_FAILURE`.
 
-    A run with `rule_condition` does not count: it first checks every epic, which takes too long.
+    A run with `rule_condition` does not count: it first checks every epic, which takes too long. Nor does one
+    whose claim has ended: its worker may be dead.
     """
     evaluate_runs = RunRow.source_id == source_id, RunRow.mode == "evaluate"
-    alive = or_(RunRow.state == "queued", RunRow.claimed_until > now + RUN_LEASE - RENEWED_WITHIN)
+    alive = or_(RunRow.state == "queued", is_held(RunRow, now))
     under_way = select(RunRow.id).where(
         *evaluate_runs,
         RunRow.rule_condition.is_(None),

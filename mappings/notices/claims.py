@@ -1,7 +1,7 @@
 """Claims on notices: which writer may write which ticket now, and how a claim ends.
 
-A claim is taken by compare-and-set and expires by itself: a worker that dies with one delays the ticket by at
-most one lease.
+`mappings.leases` says how a claim is taken and renewed. A claim that its writer did not end is released by
+another one, and its ticket waits: the last request under it may still arrive at the tracker.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, and_, case, false, func, literal, or_, select, union_all, update
+from sqlalchemy import ColumnElement, Select, and_, case, false, func, literal, or_, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.leases import NOTICE_LEASE, UNCONFIRMED_WAIT, ClaimLost
+from mappings import leases
+from mappings.leases import RELEASED, ClaimLost
 from mappings.notices import pauses
 from mappings.notices.gates import Facts, Pause, first_hold
-from mappings.notices.state import end_write, postpone_claimed
-from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow
+from mappings.notices.state import end_write, let_requests_arrive
+from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow, among
 
+# Covers the time limits of one write: two look-ups and the write itself, each within 60 s.
+LONGEST_WRITE = timedelta(minutes=3)
 HOUR = timedelta(hours=1)
 EDITS_PER_HOUR = 60  # of one source, for whatever reason
 
@@ -38,27 +41,24 @@ async def claim_notice(
 ) -> Claim | None:
     """Claim the next due and unclaimed notice of a source; writes that withdraw or resolve one go first.
 
-    `owner` is new for each claim. Notices that may not be written yet are postponed. If the claim before
-    expired without a recorded result, its request may still arrive at the tracker: the notice is marked
-    unconfirmed, so that the writer waits before it looks at the ticket.
+    `owner` is new for each claim. Notices that may not be written yet are postponed, and claims whose lease
+    has ended are released.
     """
     await session.execute(select(SourceRow.id).where(SourceRow.id == source_id).with_for_update())
     of_source = select(EpicRow.id).where(EpicRow.source_id == source_id)
     if one_at_a_time:
         busy = (
             select(NoticeRow.id)
-            .where(NoticeRow.epic_id.in_(of_source), NoticeRow.claimed_until > now)
+            .where(NoticeRow.epic_id.in_(of_source), leases.is_held(NoticeRow, now))
             .limit(1)
         )
         if (await session.scalars(busy)).one_or_none() is not None:
             return None
+    await _release_expired_claims(session, of_source, now)
     # Ids alone: thousands of texts would be sorted on disk.
     due = (
         select(NoticeRow.id)
-        .where(NoticeRow.epic_id.in_(of_source), NoticeRow.due_at <= now, NoticeRow.target.is_not(None))
-        # Null: its run was deleted with another source; the next evaluation gives it a run.
-        .where(NoticeRow.run_id.is_not(None))
-        .where(or_(NoticeRow.claimed_until.is_(None), NoticeRow.claimed_until <= now))
+        .where(NoticeRow.epic_id.in_(of_source), _is_due(now), NoticeRow.claimed_by.is_(None))
         .order_by(_URGENCY, NoticeRow.due_at, NoticeRow.updated_at, NoticeRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -66,8 +66,14 @@ async def claim_notice(
     notice = await _first_not_held(session, source_id, due, now)
     if notice is None or notice.run_id is None:
         return None
-    notice.claimed_by, notice.claimed_until = owner, now + NOTICE_LEASE
-    return Claim(notice.id, notice.epic_id, notice.run_id, owner)
+    claim = Claim(notice.id, notice.epic_id, notice.run_id, owner)
+    await session.execute(leases.taking(NoticeRow, owner, now, NoticeRow.id == notice.id))
+    return claim
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    # Without a run: it was deleted with another source; the next evaluation gives the notice a run.
+    return and_(NoticeRow.due_at <= now, NoticeRow.target.is_not(None), NoticeRow.run_id.is_not(None))
 
 
 async def _first_not_held(
@@ -78,7 +84,6 @@ async def _first_not_held(
     paused = await pauses.paused_projects(session, source_id)
     while (found := await session.scalar(due)) is not None:
         notice = await session.get_one(NoticeRow, found, populate_existing=True)
-        _end_expired_claim(notice)
         project = (await session.get_one(EpicRow, notice.epic_id)).project
         is_edit = notice.remote_id is not None and notice.withdraw_action != "delete"
         edits = await _edits_pause(session, source_id, now) if is_edit else None
@@ -87,9 +92,8 @@ async def _first_not_held(
         )
         if hold is None:
             if project in paused:
-                await pauses.allow_one_attempt(session, source_id, project, now + NOTICE_LEASE)
+                await pauses.allow_one_attempt(session, source_id, project, now + LONGEST_WRITE)
             return notice
-        await session.flush()
         alike = _EDIT if hold.reason == "edits" else EpicRow.project == project
         await pauses.hold_writes(session, source_id, hold, alike)
     return None
@@ -98,13 +102,6 @@ async def _first_not_held(
 # A deletion does not count as an edit: a person asked for it, and the tracker notifies no watcher of it.
 _EDIT = and_(NoticeRow.remote_id.is_not(None), NoticeRow.withdraw_action.is_distinct_from("delete"))
 _URGENCY = case((NoticeRow.target == "withdrawn", 0), (NoticeRow.target == "resolved", 1), else_=2)
-
-
-def _end_expired_claim(notice: NoticeRow) -> None:
-    """The worker that had claimed it died: its request may still arrive at the tracker."""
-    if notice.claimed_until is not None and notice.write_unconfirmed_at is None:
-        notice.write_unconfirmed_at = notice.claimed_until - NOTICE_LEASE
-    notice.claimed_by = notice.claimed_until = None
 
 
 async def _edits_pause(session: AsyncSession, source_id: int, now: datetime) -> Pause | None:
@@ -119,7 +116,7 @@ async def _edits_pause(session: AsyncSession, source_id: int, now: datetime) -> 
         select(literal(now))
         .join_from(NoticeRow, EpicRow, EpicRow.id == NoticeRow.epic_id)
         .where(
-            EpicRow.source_id == source_id, NoticeRow.remote_id.is_not(None), NoticeRow.claimed_until > now
+            EpicRow.source_id == source_id, NoticeRow.remote_id.is_not(None), leases.is_held(NoticeRow, now)
         )
     )
     used = sorted(await session.scalars(union_all(made, under_way)))
@@ -145,6 +142,11 @@ async def lock_claimed_notice(session: AsyncSession, claim: Claim) -> NoticeRow:
     return notice
 
 
+async def renew_claim(session: AsyncSession, claim: Claim, now: datetime) -> None:
+    """Renew the claim, before a request and while one lasts. Raises `ClaimLost`."""
+    await leases.renew(session, NoticeRow, claim.owner, now, NoticeRow.id == claim.notice_id)
+
+
 def release_claim(notice: NoticeRow, claim: Claim, due_at: datetime | None = None) -> None:
     """End the claim. With `due_at` the write stays queued until then; without it the write is cancelled, and
     `body` is again the text that is on the ticket.
@@ -162,20 +164,26 @@ async def release_claims_of_worker(session: AsyncSession, worker: str, now: date
     A request of that worker may still arrive at the tracker. A notice without a known comment is marked
     unconfirmed, so that the next writer looks at the ticket before it creates one.
     """
-    claimed = NoticeRow.claimed_by.startswith(worker, autoescape=True)
-    await postpone_claimed(session, claimed, now + UNCONFIRMED_WAIT)
-    await session.execute(
-        update(NoticeRow)
-        .where(claimed)
-        .values(
-            write_unconfirmed_at=case(
-                (NoticeRow.remote_id.is_(None), func.coalesce(NoticeRow.write_unconfirmed_at, now)),
-                else_=NoticeRow.write_unconfirmed_at,
-            ),
-            claimed_by=None,
-            claimed_until=None,
-        )
+    ours = NoticeRow.claimed_by.startswith(worker, autoescape=True)
+    await let_requests_arrive(session, ours, now)
+    await leases.release_all(session, NoticeRow, worker)
+
+
+async def _release_expired_claims(session: AsyncSession, of_source: Select[int], now: datetime) -> None:
+    """Release the claims of dead writers, as `release_claims_of_worker` does: also those whose write was
+    cancelled after the claim, which no writer would take over."""
+    expired = (
+        select(NoticeRow.id)
+        .where(NoticeRow.epic_id.in_(of_source), NoticeRow.claimed_until <= now)
+        .order_by(NoticeRow.id)
+        .with_for_update(skip_locked=True)
     )
+    ids = (await session.scalars(expired)).all()
+    if not ids:
+        return
+    which = among(NoticeRow.id, ids)
+    await let_requests_arrive(session, which, leases.renewed_at(NoticeRow))
+    await session.execute(update(NoticeRow).where(which).values(RELEASED))
 
 
 def record_write(
@@ -187,13 +195,14 @@ def record_write(
 
 
 async def sources_with_due_notices(session: AsyncSession, now: datetime) -> Sequence[int]:
-    """Sources with due notices, none of which a writer has claimed now."""
+    """Sources with something for a writer to do, and no writer at work: due notices, or claims whose lease
+    has ended."""
     due = (
         select(EpicRow.source_id)
         .join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
-        .where(NoticeRow.due_at <= now)
+        .where(or_(_is_due(now), NoticeRow.claimed_until.is_not(None)))
         .group_by(EpicRow.source_id)
-        .having(~func.coalesce(func.bool_or(NoticeRow.claimed_until > now), false()))
+        .having(~func.coalesce(func.bool_or(leases.is_held(NoticeRow, now)), false()))
     )
     return (await session.scalars(due)).all()
 

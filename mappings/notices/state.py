@@ -16,6 +16,7 @@ import orjson
 from sqlalchemy import ColumnElement, Select, Update, case, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mappings.leases import UNCONFIRMED_WAIT
 from mappings.notices import transitions
 from mappings.notices.gates import Hold
 from mappings.notices.transitions import UNCHANGED, NoticeState, Transition, WrittenState, planned_transition
@@ -197,10 +198,25 @@ async def postpone_writes(
     await session.execute(postponed.where(NoticeRow.id.in_(tickets)))
 
 
-async def postpone_claimed(session: AsyncSession, which: ColumnElement[bool], earliest: datetime) -> None:
-    """Let queued writes that a stopping worker has claimed wait: a request for them may still arrive."""
-    later = _change(transitions.POSTPONED, due_at=func.greatest(NoticeRow.due_at, earliest))
-    await session.execute(later.where(which, NoticeRow.due_at.is_not(None)))
+async def let_requests_arrive(
+    session: AsyncSession,
+    which: ColumnElement[bool],
+    sent_at: datetime | ColumnElement[datetime | None],
+) -> None:
+    """The claims on these notices end without a result; the last request for each was sent by `sent_at`.
+
+    It may still arrive at the tracker, so the writes wait. A notice without a known comment is marked
+    unconfirmed, so that the next writer looks at the ticket before it creates one.
+    """
+    unconfirmed_at, due_at = NoticeRow.write_unconfirmed_at, NoticeRow.due_at
+    waiting = _change(
+        transitions.POSTPONED,
+        write_unconfirmed_at=case(
+            (NoticeRow.remote_id.is_(None), func.coalesce(unconfirmed_at, sent_at)), else_=unconfirmed_at
+        ),
+        due_at=case((due_at.is_not(None), func.greatest(due_at, sent_at + UNCONFIRMED_WAIT)), else_=None),
+    )
+    await session.execute(waiting.where(which))
 
 
 # --- withdrawing a run ------------------------------------------------------------------------

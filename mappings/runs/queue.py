@@ -1,7 +1,6 @@
 """Runs as a queue of work: which worker may execute which run, and until when. A job only wakes a worker.
 
-A claim is taken by compare-and-set and expires by itself: a worker that dies with one delays the run by at
-most one lease.
+`mappings.leases` says how a claim is taken, renewed and released.
 """
 
 from __future__ import annotations
@@ -9,10 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.leases import ALWAYS_DUE, RUN_LEASE, ClaimLost
+from mappings import leases
+from mappings.leases import ALWAYS_DUE
 from mappings.tables import READING_MODES, UNFINISHED_STATES, RunRow, SourceRow
 from mappings.wakeups import wake_run
 
@@ -69,12 +69,8 @@ async def start_run(
     return run
 
 
-def _claimable(now: datetime) -> Any:
-    return and_(
-        RunRow.state.in_(("queued", *UNFINISHED_STATES)),
-        RunRow.due_at <= now,
-        or_(RunRow.claimed_until.is_(None), RunRow.claimed_until <= now),
-    )
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return and_(RunRow.state.in_(("queued", *UNFINISHED_STATES)), RunRow.due_at <= now)
 
 
 async def claim_run(session: AsyncSession, run_id: int, worker: str, now: datetime) -> RunRow | None:
@@ -84,38 +80,25 @@ async def claim_run(session: AsyncSession, run_id: int, worker: str, now: dateti
         .where(RunRow.source_id == select(RunRow.source_id).where(RunRow.id == run_id).scalar_subquery())
         .where(RunRow.id != run_id, RunRow.mode.in_(READING_MODES), RunRow.state.in_(UNFINISHED_STATES))
     )
-    taken = await session.scalars(
-        update(RunRow)
-        .where(RunRow.id == run_id, _claimable(now))
-        .where(or_(RunRow.mode.not_in(READING_MODES), ~exists(other)))
-        .values(
-            state="running",
-            claimed_by=worker,
-            claimed_until=now + RUN_LEASE,
-            waiting_until=None,
-            error=None,
-            started_at=func.coalesce(RunRow.started_at, now),
-        )
-        .returning(RunRow)
+    claim = leases.taking(
+        RunRow,
+        worker,
+        now,
+        RunRow.id == run_id,
+        _is_due(now),
+        or_(RunRow.mode.not_in(READING_MODES), ~exists(other)),
+        state="running",
+        waiting_until=None,
+        error=None,
+        started_at=func.coalesce(RunRow.started_at, now),
     )
-    return taken.one_or_none()
-
-
-_NO_COUNTS = dict.fromkeys(("seen", "created", "updated", "deleted", "skipped", "requests", "held"), 0)
-_RENEW_LEASE = text(
-    "UPDATE runs SET claimed_until = :until, seen = seen + :seen, created = created + :created,"
-    " updated = updated + :updated, deleted = deleted + :deleted, skipped = skipped + :skipped,"
-    " requests = requests + :requests, held = held + :held"
-    " WHERE id = :run AND claimed_by = :worker RETURNING id"
-)
+    return (await session.scalars(claim)).one_or_none()
 
 
 async def renew_lease(session: AsyncSession, run: RunRow, worker: str, now: datetime, **counts: int) -> None:
     """Renew the lease and add to the run's counts, in the transaction of the work. Raises `ClaimLost`."""
-    parameters = {"run": run.id, "worker": worker, "until": now + RUN_LEASE}
-    renewed = await session.execute(_RENEW_LEASE, {**_NO_COUNTS, **counts, **parameters})
-    if renewed.one_or_none() is None:
-        raise ClaimLost(f"run {run.id} was taken over")
+    sums = {name: getattr(RunRow, name) + count for name, count in counts.items()}
+    await leases.renew(session, RunRow, worker, now, RunRow.id == run.id, **sums)
 
 
 async def close_run(
@@ -127,14 +110,8 @@ async def close_run(
         mode, tracker = await _lock_source(session, run)
         # If the source's address changed during the run, the run keeps the tracker that it began with.
         ended = {"notices_mode": mode, "tracker": func.coalesce(RunRow.tracker, tracker)}
-    closed = await session.execute(
-        update(RunRow)
-        .where(RunRow.id == run.id, RunRow.claimed_by == worker)
-        .values(state=state, finished_at=now, error=error, claimed_by=None, claimed_until=None, **ended)
-        .returning(RunRow.id)
-    )
-    if closed.one_or_none() is None:
-        raise ClaimLost(f"run {run.id} was taken over")
+    ended |= {"state": state, "finished_at": now, "error": error}
+    await leases.release(session, RunRow, worker, RunRow.id == run.id, **ended)
 
 
 async def _lock_source(session: AsyncSession, run: RunRow) -> tuple[str | None, str | None]:
@@ -151,27 +128,22 @@ async def postpone_run(
     """Release a run so that it continues at `until`, on any worker, with `error` as the reason. Raises
     `ClaimLost`."""
     await _lock_source(session, run)
-    postponed = await session.execute(
-        update(RunRow)
-        .where(RunRow.id == run.id, RunRow.claimed_by == worker)
-        .values(
-            state="waiting",
-            waiting_until=until,
-            due_at=until,
-            claimed_by=None,
-            claimed_until=None,
-            error=error,
-        )
-        .returning(RunRow.id)
-    )
-    if postponed.one_or_none() is None:
-        raise ClaimLost(f"run {run.id} was taken over")
+    waits = {"state": "waiting", "waiting_until": until, "due_at": until, "error": error}
+    await leases.release(session, RunRow, worker, RunRow.id == run.id, **waits)
+
+
+async def release_runs(session: AsyncSession, worker: str) -> None:
+    """Release the runs that a worker has claimed, because it stops; another worker goes on."""
+    await leases.release_all(session, RunRow, worker, RunRow.finished_at.is_(None))
 
 
 async def mark_stalled(session: AsyncSession, now: datetime) -> None:
     """Mark running runs with an expired lease as stalled. The next worker continues where they stopped."""
+    silent = select(RunRow.id).where(RunRow.state == "running", RunRow.claimed_until <= now)
+    # Several processes do this at once; a run that is locked is being renewed or claimed.
+    silent = silent.with_for_update(skip_locked=True)
     await session.execute(
-        update(RunRow).where(RunRow.state == "running", RunRow.claimed_until <= now).values(state="stalled")
+        update(RunRow).where(RunRow.id.in_(silent.scalar_subquery())).values(state="stalled")
     )
 
 
@@ -193,5 +165,5 @@ async def resume_waiting_runs(session: AsyncSession, source_id: int, now: dateti
 
 async def due_runs(session: AsyncSession, now: datetime) -> list[tuple[int, str]]:
     """The ids of the due and unclaimed runs, each with its mode."""
-    rows = await session.execute(select(RunRow.id, RunRow.mode).where(_claimable(now)).order_by(RunRow.id))
-    return [(run_id, mode) for run_id, mode in rows]
+    due = select(RunRow.id, RunRow.mode).where(_is_due(now), leases.is_free(RunRow, now))
+    return [(run_id, mode) for run_id, mode in await session.execute(due.order_by(RunRow.id))]

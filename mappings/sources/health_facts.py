@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mappings.leases import IS_FREE
 from mappings.sources.health import (
     Health,
     HealthConcern,
@@ -28,12 +29,12 @@ FAILED_WITHIN = timedelta(days=7)
 WORKER_DEAD_SECONDS = 60
 
 # Due and unclaimed work, and since when. A reading run that waits for another of its source is not late.
-_DUE = """
+_DUE = f"""
     SELECT runs.source_id, 'run' AS what, NULL AS label, count(*) AS n,
         min(greatest(due_at, runs.created_at, coalesce(claimed_until, due_at))) AS at, NULL AS words
     FROM runs
     WHERE state IN ('queued', 'running', 'waiting', 'stalled') AND due_at <= :now
-        AND (claimed_until IS NULL OR claimed_until <= :now)
+        AND {IS_FREE}
         AND NOT (state = 'queued' AND mode IN ('incremental', 'full') AND EXISTS (
             SELECT FROM runs other WHERE other.source_id = runs.source_id
                 AND other.mode IN ('incremental', 'full')
@@ -43,15 +44,15 @@ _DUE = """
     SELECT epics.source_id, 'notice', NULL, count(*),
         min(greatest(due_at, coalesce(claimed_until, due_at))), NULL
     FROM notices JOIN epics ON epics.id = notices.epic_id
-    WHERE due_at <= :now AND target IS NOT NULL AND (claimed_until IS NULL OR claimed_until <= :now)
+    WHERE due_at <= :now AND target IS NOT NULL AND {IS_FREE}
     GROUP BY 1
     UNION ALL
     SELECT source_id, 'delivery', NULL, count(*),
         min(greatest(due_at, received_at, coalesce(claimed_until, due_at))), NULL
     FROM deliveries
-    WHERE due_at <= :now AND (claimed_until IS NULL OR claimed_until <= :now)
+    WHERE due_at <= :now AND {IS_FREE}
     GROUP BY 1
-"""
+"""  # noqa: S608
 
 _FACTS = f"""
     SELECT * FROM ({_DUE}) AS due WHERE source_id = ANY(:sources)

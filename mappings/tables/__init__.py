@@ -1,7 +1,7 @@
 """The tables, one row class each. The pure evaluation never sees rows, only frozen values made from them."""
 
 from mappings.tables.access import ROLES, AuditEntryRow, TokenRow
-from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, among
+from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, Claimed, among
 from mappings.tables.counters import CounterRow, RateLimitRow
 from mappings.tables.epics import EpicKeyHistoryRow, EpicRow
 from mappings.tables.findings import FindingRow
@@ -26,6 +26,7 @@ __all__ = [
     "AuditEntryRow",
     "Base",
     "CheckInRow",
+    "Claimed",
     "CommandCommentRow",
     "CounterRow",
     "CycleRow",

@@ -51,6 +51,15 @@ class Base(DeclarativeBase):
     }
 
 
+class Claimed:
+    """Work for one worker at a time: `claimed_by` names the claim, which ends at `claimed_until` unless it is
+    renewed before (`mappings.leases`)."""
+
+    id: Mapped[int]
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[datetime | None]
+
+
 def identity() -> Mapped[int]:
     return mapped_column(BigInteger, Identity(always=True), primary_key=True)
 

@@ -16,10 +16,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mappings.tables.base import Base, belongs_to, identity, one_of, stamped
+from mappings.tables.base import Base, Claimed, belongs_to, identity, one_of, stamped
 
 
-class NoticeRow(Base):
+class NoticeRow(Claimed, Base):
     """The one comment an epic may have.
 
     `state` is the notice's state on the ticket. `due_at` set means that a write is queued that leads to
@@ -67,8 +67,6 @@ class NoticeRow(Base):
     guard_reason: Mapped[str | None]
     withdraw_action: Mapped[str | None]
     due_at: Mapped[datetime | None]
-    claimed_by: Mapped[str | None]
-    claimed_until: Mapped[datetime | None]
     write_unconfirmed_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = stamped()
     updated_at: Mapped[datetime] = stamped()

@@ -13,10 +13,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mappings.tables.base import READING_MODES, UNFINISHED_STATES, Base, belongs_to, identity, one_of, stamped
+from mappings.tables.base import (
+    READING_MODES,
+    UNFINISHED_STATES,
+    Base,
+    Claimed,
+    belongs_to,
+    identity,
+    one_of,
+    stamped,
+)
 
 
-class RunRow(Base):
+class RunRow(Claimed, Base):
     """One unit of work on one source.
 
     `rule_condition`: an `evaluate` run first marks the epics that match it, which means to check each epic.
@@ -66,8 +75,6 @@ class RunRow(Base):
     mode: Mapped[str]
     state: Mapped[str] = mapped_column(server_default="queued")
     due_at: Mapped[datetime] = stamped()
-    claimed_by: Mapped[str | None]
-    claimed_until: Mapped[datetime | None]
     seen: Mapped[int] = mapped_column(server_default="0")
     created: Mapped[int] = mapped_column(server_default="0")
     updated: Mapped[int] = mapped_column(server_default="0")

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mappings.tables.base import Base, belongs_to, identity, one_of, stamped
+from mappings.tables.base import Base, Claimed, belongs_to, identity, one_of, stamped
 
 
-class DeliveryRow(Base):
+class DeliveryRow(Claimed, Base):
     """One received webhook. `body` is the raw signed body and is deleted after 14 days; `due_at` set means
     that the delivery waits to be processed."""
 
@@ -43,8 +43,6 @@ class DeliveryRow(Base):
         BigInteger, ForeignKey("runs.id", ondelete="SET NULL"), index=True
     )
     due_at: Mapped[datetime | None]
-    claimed_by: Mapped[str | None]
-    claimed_until: Mapped[datetime | None]
 
 
 class CommandCommentRow(Base):

@@ -14,7 +14,8 @@ from sqlalchemy import Select, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
-from mappings.leases import ALWAYS_DUE, DELIVERY_LEASE
+from mappings import leases
+from mappings.leases import ALWAYS_DUE, RELEASED
 from mappings.tables import DeliveryRow, EpicRow, NoticeRow, SourceRow
 
 BATCH_SIZE, BATCH_BYTES = 100, 32 * 1024 * 1024
@@ -24,9 +25,7 @@ DELETED_AT_ONCE = 1000
 
 
 def _claimable(now: datetime) -> Any:
-    return and_(
-        DeliveryRow.due_at <= now, or_(DeliveryRow.claimed_until.is_(None), DeliveryRow.claimed_until <= now)
-    )
+    return and_(DeliveryRow.due_at <= now, leases.is_free(DeliveryRow, now))
 
 
 async def claim_deliveries(
@@ -41,7 +40,7 @@ async def claim_deliveries(
     )
     waiting = DeliveryRow.source_id == source_id, DeliveryRow.due_at.is_not(None)
     paused = and_(DeliveryRow.due_at > now, DeliveryRow.error.is_not(None))
-    stop = select(DeliveryRow.id).where(*waiting, or_(DeliveryRow.claimed_until > now, paused)).limit(1)
+    stop = select(DeliveryRow.id).where(*waiting, or_(leases.is_held(DeliveryRow, now), paused)).limit(1)
     if (await session.scalars(stop)).one_or_none() is not None:
         return []
     oldest = (
@@ -61,43 +60,25 @@ async def claim_deliveries(
         ids.append(id)
         if alone:
             break
-    claimed = await session.scalars(
-        update(DeliveryRow)
-        .where(DeliveryRow.id.in_(ids))
-        .values(claimed_by=owner, claimed_until=now + DELIVERY_LEASE, attempts=DeliveryRow.attempts + 1)
-        .returning(DeliveryRow)
-        .options(undefer(DeliveryRow.body))
-    )
+    attempted = {"attempts": DeliveryRow.attempts + 1}
+    claim = leases.taking(DeliveryRow, owner, now, DeliveryRow.id.in_(ids), **attempted)
+    claimed = await session.scalars(claim.options(undefer(DeliveryRow.body)))
     return sorted(claimed, key=lambda delivery: delivery.id)
 
 
 async def renew_delivery_leases(session: AsyncSession, owner: str, now: datetime) -> None:
-    """Renew the lease of all deliveries that `owner` has claimed. Rows that another transaction has locked
-    are skipped: waiting for one while holding others could deadlock."""
-    claimed = (
-        select(DeliveryRow.id)
-        .where(DeliveryRow.claimed_by == owner, DeliveryRow.due_at.is_not(None))
-        .with_for_update(skip_locked=True)
-    )
-    await session.execute(
-        update(DeliveryRow)
-        .where(DeliveryRow.id.in_(claimed.scalar_subquery()))
-        .values(claimed_until=now + DELIVERY_LEASE)
-    )
+    """Renew the lease of all deliveries that `owner` has claimed and not ended."""
+    await leases.renew_all(session, DeliveryRow, owner, now, DeliveryRow.due_at.is_not(None))
 
 
-# Unclaimed again; an attempt that could not be made does not count.
-_RELEASED: dict[str, Any] = {
-    "attempts": DeliveryRow.attempts - 1,
-    "claimed_by": None,
-    "claimed_until": None,
-}
+# An attempt that could not be made does not count.
+_NOT_ATTEMPTED: dict[str, Any] = {"attempts": DeliveryRow.attempts - 1}
 
 
 async def release_deliveries(session: AsyncSession, worker: str) -> None:
     """Release all deliveries that a worker has claimed, because it stops."""
-    claimed = DeliveryRow.claimed_by.startswith(worker, autoescape=True), DeliveryRow.due_at.is_not(None)
-    await session.execute(update(DeliveryRow).where(*claimed).values(_RELEASED))
+    unfinished = DeliveryRow.due_at.is_not(None)
+    await leases.release_all(session, DeliveryRow, worker, unfinished, **_NOT_ATTEMPTED)
 
 
 async def end_deliveries(
@@ -113,15 +94,7 @@ async def end_deliveries(
     """Store the final state of those of `ids` that `owner` still has claimed. Returns their ids."""
     ended = await session.scalars(
         _update_claimed(owner, ids)
-        .values(
-            state=state,
-            reason=reason,
-            error=error,
-            run_id=run_id,
-            due_at=None,
-            claimed_by=None,
-            claimed_until=None,
-        )
+        .values(state=state, reason=reason, error=error, run_id=run_id, due_at=None, **RELEASED)
         .returning(DeliveryRow.id)
     )
     return list(ended)
@@ -131,14 +104,14 @@ async def postpone_deliveries(
     session: AsyncSession, owner: str, ids: Collection[int], until: datetime
 ) -> None:
     """Release the deliveries; they are due again at `until`."""
-    await session.execute(_update_claimed(owner, ids).values({**_RELEASED, "due_at": until}))
+    await session.execute(_update_claimed(owner, ids).values(due_at=until, **_NOT_ATTEMPTED, **RELEASED))
 
 
 async def pause_deliveries(session: AsyncSession, owner: str, until: datetime, error: dict[str, Any]) -> None:
     """The tracker asks for a pause: release all unfinished deliveries of `owner` until then, with the error.
     While one of them waits so, `claim_deliveries` claims no other delivery of the source."""
     waiting = update(DeliveryRow).where(DeliveryRow.claimed_by == owner, DeliveryRow.due_at.is_not(None))
-    await session.execute(waiting.values({**_RELEASED, "due_at": until, "error": error}))
+    await session.execute(waiting.values(due_at=until, error=error, **_NOT_ATTEMPTED, **RELEASED))
 
 
 async def resume_deliveries(session: AsyncSession, source_id: int) -> None:
@@ -206,5 +179,5 @@ async def is_our_comment(session: AsyncSession, source_id: int, comment_id: str)
 
 async def is_being_written(session: AsyncSession, epic_id: int, now: datetime) -> bool:
     """Whether a writer has claimed the epic's notice now: a comment there may be ours and not stored yet."""
-    found = select(NoticeRow.id).where(NoticeRow.epic_id == epic_id, NoticeRow.claimed_until > now)
+    found = select(NoticeRow.id).where(NoticeRow.epic_id == epic_id, leases.is_held(NoticeRow, now))
     return (await session.scalars(found.limit(1))).first() is not None
