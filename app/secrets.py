@@ -85,7 +85,8 @@ async def reencrypt_secrets(session: AsyncSession, cipher: SecretCipher) -> list
     Raises `WrongSetting` if the keys decrypt none of the stored secrets.
     """
     opened, unopened = 0, []
-    for source in await session.scalars(select(SourceRow).order_by(SourceRow.id).with_for_update()):
+    sources = select(SourceRow).order_by(SourceRow.id).with_for_update(key_share=True)
+    for source in await session.scalars(sources):
         try:
             reencrypted = cipher.reencrypted(source.credentials)
             source.credentials = reencrypted or source.credentials

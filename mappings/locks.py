@@ -1,20 +1,43 @@
-"""Locks between transactions, and the commit that does not wait for the disk."""
+"""Locks between transactions: their order, every advisory key, and the helpers for both; also the commit that
+does not wait for the disk.
+
+A transaction takes the locks that it needs in this order, so that no two ever wait for each other:
+
+1. the goals, shared or exclusively (advisory); who has them exclusively also updates the installation's row
+2. the notices of a source (advisory); of several sources in the order of their ids
+3. the source's row, in one of three strengths: alone (`locked_source`), as it stays while what was read is
+   stored (`app.sync.transaction.source_transaction`), or only present (`share_source`)
+4. its projects: shared by an evaluation and by what may end a project's pause, alone by what marks a project
+   as completely read
+5. epics, all of a transaction at once and in the order of their ids
+6. findings and notices, after their epics and in the order of their ids
+7. again the projects, only to change their cursors and pauses
+8. runs, then deliveries
+9. counters and jobs
+
+A row that refers to another one locks it as `share_source` does, at the moment of its insert: a run, a
+delivery and the first count of its kind their source, a notice its run. A transaction that locks epics before
+such an insert takes the source first.
+
+What skips locked rows waits for nobody and may come at any place: claims, heartbeats, postponed notices. A
+writer may lock the notice that it has claimed without its epic, if it locks nothing after it.
+
+The lock under which one process migrates the database is in `migrations/env.py`, which imports no code.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import (
-    func,
-    select,
-    text,
-)
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.tables import EpicRow
+from mappings.tables import EpicRow, SourceProjectRow, SourceRow
 
-SYNCHRONOUS_COMMIT_OFF = func.set_config("synchronous_commit", "off", True)
 LOCK_GOALS = 7017280452178371
+LOCK_SOURCE_NOTICES = 701728  # the first half of a key whose second half is a source's id
+SYNCHRONOUS_COMMIT_OFF = func.set_config("synchronous_commit", "off", True)
 
 
 async def lock_goals_shared(session: AsyncSession) -> int:
@@ -31,22 +54,42 @@ async def lock_goals_exclusive(session: AsyncSession) -> None:
     await session.execute(text("UPDATE installation SET goals_version = goals_version + 1"))
 
 
-async def without_synchronous_commit(session: AsyncSession) -> None:
-    """Let this transaction's commit return before it is on disk. If the machine crashes, the transaction is
-    lost as a whole, its cursor or marks included, and the work is done again."""
-    await session.execute(select(SYNCHRONOUS_COMMIT_OFF))
-
-
-LOCK_SOURCE_NOTICES = 701728  # the first half of a key whose second half is a source's id
-
-
-async def lock_notices_of_source(session: AsyncSession, source_id: int) -> None:
+async def lock_notices_of_source(session: AsyncSession, *source_ids: int) -> None:
     """Only one transaction at a time counts a source's comments and releases, approves or withdraws them."""
-    # Not the lock of the source's row: some transactions take it before the epics, others after the notices.
-    await session.execute(select(func.pg_advisory_xact_lock(LOCK_SOURCE_NOTICES, source_id)))
+    for source_id in sorted(source_ids):
+        await session.execute(select(func.pg_advisory_xact_lock(LOCK_SOURCE_NOTICES, source_id)))
+
+
+def locked_source(source_id: int, *columns: Any) -> Select[Any]:
+    """These columns of a source, its row locked: one transaction at a time opens, ends and claims its work or
+    changes its health. New rows may still refer to it."""
+    return (
+        select(*columns or (SourceRow.id,)).where(SourceRow.id == source_id).with_for_update(key_share=True)
+    )
+
+
+async def share_source(session: AsyncSession, source_id: int) -> None:
+    """The source is not deleted until this transaction ends."""
+    present = select(SourceRow.id).where(SourceRow.id == source_id)
+    await session.execute(present.with_for_update(read=True, key_share=True))
+
+
+async def share_paused_projects(session: AsyncSession, source_id: int) -> None:
+    """For a transaction that may end a pause after it has locked epics: what marks a project as completely
+    read locks it first, and then its epics."""
+    paused = select(SourceProjectRow.key).where(
+        SourceProjectRow.source_id == source_id, SourceProjectRow.writes_paused_at.is_not(None)
+    )
+    await session.execute(paused.order_by(SourceProjectRow.key).with_for_update(read=True, key_share=True))
 
 
 async def lock_epics(session: AsyncSession, ids: Sequence[int]) -> list[EpicRow]:
     """The epics with these ids, locked in the order that every bulk write keeps."""
     query = select(EpicRow).where(EpicRow.id.in_(ids)).order_by(EpicRow.id).with_for_update()
     return list(await session.scalars(query.execution_options(populate_existing=True)))
+
+
+async def without_synchronous_commit(session: AsyncSession) -> None:
+    """Let this transaction's commit return before it is on disk. If the machine crashes, the transaction is
+    lost as a whole, its cursor or marks included, and the work is done again."""
+    await session.execute(select(SYNCHRONOUS_COMMIT_OFF))

@@ -27,7 +27,7 @@ _WORDS: dict[type[Any], str] = {CycleRow: "cycle", ObjectiveRow: "objective", Ke
 
 async def find_source(session: AsyncSession, name: str, *, lock: bool = False) -> SourceRow | None:
     query = select(SourceRow).where(func.lower(SourceRow.name) == name.lower())
-    return (await session.scalars(query.with_for_update() if lock else query)).one_or_none()
+    return (await session.scalars(query.with_for_update(key_share=True) if lock else query)).one_or_none()
 
 
 async def source_at(session: AsyncSession, name: str, *, lock: bool = False) -> SourceRow:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import pipeline
@@ -190,6 +191,52 @@ async def test_a_refused_write_takes_the_source_before_the_epic(world: World, da
         await driver.sync()
         await asyncio.gather(*changes)
     assert (len(changes), (await driver.notice(key))["state"]) == (1, "failed")
+
+
+async def test_a_write_that_ends_a_pause_takes_the_project_before_the_epic(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    """As what marks a project as read completely does, which then has its epics evaluated."""
+    driver = JiraDriver(world)
+    driver.add()
+    await driver.connect()
+    await driver.sync()
+    async with runtime.sessions.begin() as session:
+        paused = "UPDATE source_projects SET writes_paused_at = now() - interval '2 days'"
+        await session.execute(text(f"{paused}, writes_paused_reason = 'It was read-only.'"))
+    key = driver.add()
+    async with holding(database_url) as holder:
+
+        async def read_meanwhile(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+            await holder.hold("SELECT 1 FROM source_projects FOR UPDATE")
+            reads.append(asyncio.create_task(_then_hold(holder, ROW, key)))
+            await app(scope, receive, send)
+
+        reads: list[asyncio.Task[None]] = []
+        driver.tracker.faults.add(driver.creates, read_meanwhile)
+        await driver.sync()
+        await asyncio.gather(*reads)
+    assert (len(reads), (await driver.notice(key))["state"]) == (1, "posted")
+
+
+async def test_a_change_of_a_finding_takes_the_source_before_the_epic(
+    world: World, database_url: str
+) -> None:
+    """As the deletion of the source does: the run that evaluates the change refers to the source."""
+    driver = JiraDriver(world)
+    key = driver.add()
+    await driver.connect("shadow")
+    await driver.sync()
+    until = f"{world.site.clock() + timedelta(days=14):%Y-%m-%d}"
+    ((finding,),) = [(await world.send("GET", "/findings"))["items"]]
+    async with holding(database_url) as holder:
+        await holder.hold("SELECT 1 FROM sources FOR UPDATE")
+        snoozing = asyncio.create_task(
+            world.send("POST", f"/findings/{finding['id']}/snooze", {"until": until})
+        )
+        await _then_hold(holder, ROW, key)
+        snoozed = await snoozing
+    assert snoozed["state"] == "snoozed"
 
 
 async def _then_hold(holder: Holder, statement: str, *values: str) -> None:

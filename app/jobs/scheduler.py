@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.jobs.listen import listen
 from app.jobs.schedule import due_moment
 from app.runtime import Runtime
+from mappings.locks import locked_source
 from mappings.runs.queue import open_run
 from mappings.sources.schedules import SCHEDULES_CHANNEL
 from mappings.tables import ScheduleTickRow, SourceRow
@@ -78,8 +79,8 @@ async def open_scheduled_run(runtime: Runtime, entry: ScheduleEntry, moment: dat
     """
     async with runtime.sessions.begin() as session:
         # Locked first, as in the deletion of a source, or the two transactions could deadlock.
-        locked = select(SourceRow.schedule, SourceRow.updated_at).where(SourceRow.id == entry.source_id)
-        source = (await session.execute(locked.with_for_update(key_share=True))).one_or_none()
+        locked = locked_source(entry.source_id, SourceRow.schedule, SourceRow.updated_at)
+        source = (await session.execute(locked)).one_or_none()
         if source is None or source.schedule[entry.member] != entry.line or moment <= source.updated_at:
             return None
         row = insert(ScheduleTickRow).values(source_id=entry.source_id, mode=entry.mode, at=moment)

@@ -29,7 +29,7 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
-from mappings.epics.transfers import merge_transferred, transfer_candidates
+from mappings.epics.transfers import lock_transferred, merge_transferred, transfer_candidates
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.leases import ClaimLost
 from mappings.notices import pauses
@@ -202,6 +202,8 @@ class _Reader:
         missing = () if self.run.mode == "full" else page.missing
         with bad_payload_if_refused(f"A ticket of {key}"):
             async with self.progress.transaction(repeatable=True) as session:
+                if transferred:
+                    await lock_transferred(session, tracker, [ref for ref, _ in transferred], page.epics)
                 for ref, epic in transferred:
                     change = await merge_transferred(session, source_id, tracker, ref.remote_id, epic, now)
                     await self.progress.record(session, now, change, seen=0)
@@ -339,11 +341,17 @@ class _Removals:
             return ()
         now, source_id, tracker = self.runtime.clock(), self.source.id, self.source.tracker
         found = [item for item in items if isinstance(item, Epic)]
+        transferred = [
+            (ref, item)
+            for ref, item in zip(refs, items, strict=True)
+            if isinstance(item, Epic) and item.remote_id != ref.remote_id
+        ]
         async with self.progress.transaction() as session:
-            for ref, item in zip(refs, items, strict=True):
-                if isinstance(item, Epic) and item.remote_id != ref.remote_id:
-                    change = await merge_transferred(session, source_id, tracker, ref.remote_id, item, now)
-                    await self.progress.record(session, now, change, seen=0)
+            if transferred:
+                await lock_transferred(session, tracker, refs, found)
+            for ref, item in transferred:
+                change = await merge_transferred(session, source_id, tracker, ref.remote_id, item, now)
+                await self.progress.record(session, now, change, seen=0)
             change = await upsert_epics(session, source_id, tracker, found, (), now)
             await self.progress.record(session, now, change, seen=len(found))
         return items

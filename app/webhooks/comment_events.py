@@ -11,7 +11,7 @@ from app.runtime import Runtime
 from app.webhooks.results import DeliveryResults, ParsedDelivery
 from connectors.base import CommentRef, Connector, TicketComment
 from mappings.commands.execute import execute_commands
-from mappings.locks import lock_epics
+from mappings.locks import lock_epics, share_source
 from mappings.notices.state import mark_deleted
 from mappings.tables import EpicRow, NoticeRow, SourceRow
 from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment
@@ -63,6 +63,7 @@ class CommentEvents:
             return
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            await share_source(session, self.source.id)
             # The evaluator locks an epic first and then its notice, and so does every change of the notice.
             await lock_epics(session, [epic.id])
             notice = await session.scalar(

@@ -25,7 +25,7 @@ from app.webhooks.results import MOST_ATTEMPTS, DeliveryResults, GivenUp, Parsed
 from connectors.base import Connector, Epic, EpicRef, Hint, Missing, Unauthorized, Unavailable
 from connectors.registry import KINDS
 from connectors.webhooks import payload_of
-from mappings.epics.transfers import merge_transferred
+from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.leases import claim_name
 from mappings.sources.projects import retry_notices
@@ -239,6 +239,8 @@ class _BatchProcessor:
         now, total = self.runtime.clock(), UpsertResult()
         source_id, tracker = self.source.id, self.source.tracker
         found = [(ref, item) for ref, item in seen.items() if isinstance(item, Epic)]
+        if any(item.remote_id != ref.remote_id for ref, item in found):
+            await lock_transferred(session, tracker, seen, [item for _, item in found])
         for ref, item in found:
             if item.remote_id != ref.remote_id:
                 _add(total, await merge_transferred(session, source_id, tracker, ref.remote_id, item, now))

@@ -19,6 +19,7 @@ from app.secrets import CannotDecrypt
 from connectors.base import ConnectorError, Hint, Unauthorized, Unavailable
 from mappings import backoff, counters
 from mappings.epics.upsert import UpsertResult
+from mappings.locks import share_source
 from mappings.runs.queue import open_run
 from mappings.tables import DeliveryRow, SourceRow
 from mappings.webhooks.queue import (
@@ -113,6 +114,7 @@ class DeliveryResults:
     ) -> None:
         """The last step of the caller's transaction: store how each ended, to be logged after the commit."""
         ids = [parsed.id for parsed in all_parsed]
+        await share_source(session, self.source.id)  # which the count refers to
         ended_ids = await end_deliveries(
             session, self.owner, ids, state, reason=reason, error=error, run_id=run_id
         )

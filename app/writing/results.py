@@ -14,6 +14,7 @@ from app.runtime import Runtime
 from connectors.base import Comment, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from mappings import backoff
 from mappings.leases import UNCONFIRMED_WAIT
+from mappings.locks import locked_source, share_paused_projects
 from mappings.notices import claims, pauses, state
 from mappings.notices.claims import Claim
 from mappings.notices.gates import Facts, Pause, first_hold
@@ -55,6 +56,7 @@ class WriteResults:
         now = self.runtime.clock()
         kind = posted_text.state if posted_text.state != "posted" or is_new else "edited"
         async with self.runtime.sessions.begin() as session:
+            await share_paused_projects(session, self.source.id)
             row = await self.lock_notice(session)
             before = row.remote_id
             row.remote_id, row.url = (None, None) if comment is None else (comment.id, comment.url)
@@ -195,8 +197,7 @@ class WriteResults:
     async def _lock_source(self, session: AsyncSession, error: ConnectorError) -> None:
         """Called before the epic is locked: a change of a source, and the reader, lock the source first."""
         if isinstance(error, Rejected):
-            source = select(SourceRow.id).where(SourceRow.id == self.source.id)
-            await session.execute(source.with_for_update(key_share=True))
+            await session.execute(locked_source(self.source.id))
 
     async def _evaluate_epic_at(self, session: AsyncSession, when: datetime) -> None:
         """Called before the notice is locked: the evaluator locks an epic first and then its notice."""

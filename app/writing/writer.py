@@ -42,7 +42,7 @@ from mappings.epics.upsert import upsert_epics
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
 from mappings.leases import UNCONFIRMED_WAIT, ClaimLost, claim_name, extend
-from mappings.locks import lock_epics, lock_goals_shared
+from mappings.locks import lock_epics, lock_goals_shared, share_source
 from mappings.notices import claims, state
 from mappings.notices.claims import Claim
 from mappings.notices.gates import Facts, Pause, first_hold
@@ -117,6 +117,7 @@ class Writer:
 
     async def _count(self, run_id: int, requests: int, kind: str | None, took: float) -> None:
         async with self.runtime.sessions.begin() as session:
+            await share_source(session, self.source.id)  # which the count refers to
             counted = update(RunRow).where(RunRow.id == run_id)
             await session.execute(counted.values(requests=RunRow.requests + requests))
             if kind is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import text
@@ -48,6 +48,18 @@ async def transfer_candidates(
         },
     )
     return [base.EpicRef(remote_id, key) for remote_id, key in rows]
+
+
+async def lock_transferred(
+    session: AsyncSession,
+    tracker: str,
+    refs: Iterable[base.EpicRef],
+    epics: Iterable[base.Epic],
+) -> None:
+    """Lock every epic that merging those of `refs` and storing `epics` may change: to lock some now and
+    others later could deadlock. The caller does both in this transaction."""
+    remote_ids = {ref.remote_id for ref in refs} | {epic.remote_id for epic in epics}
+    await lock_stored_epics(session, tracker, [], remote_ids)
 
 
 async def merge_transferred(

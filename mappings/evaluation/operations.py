@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mappings.checks.registry import checks_on_tickets
 from mappings.errors import Conflict, Invalid, NotFound
 from mappings.evaluation.model import FindingState
-from mappings.locks import lock_epics
+from mappings.locks import lock_epics, share_source
 from mappings.policy.durations import parse_until
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
 from mappings.tables import CommandCommentRow, EpicRow, FindingRow
@@ -72,7 +72,9 @@ async def _locked(session: AsyncSession, finding_id: int) -> tuple[FindingRow, E
         raise NotFound.of("finding", finding_id)
     if row.epic_id is None:
         return row, None
-    # The epic's row, as the evaluator does.
+    # The source before the epic, as its deletion locks them: the run that is opened refers to it. The epic
+    # before the finding, as the evaluator does.
+    await share_source(session, (await session.get_one(EpicRow, row.epic_id)).source_id)
     (epic,) = await lock_epics(session, [row.epic_id])
     await session.refresh(row)
     return row, epic

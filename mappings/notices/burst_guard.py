@@ -120,8 +120,7 @@ async def approve(
     of_source = (
         select(EpicRow.source_id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id).where(which).distinct()
     )
-    for source_id in sorted(await session.scalars(of_source)):
-        await lock_notices_of_source(session, source_id)
+    await lock_notices_of_source(session, *(await session.scalars(of_source)))
     # Epics are locked before their notices, in the evaluator's order; the notices are read after the lock.
     epics = (
         select(EpicRow.id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id).where(which).order_by(EpicRow.id)

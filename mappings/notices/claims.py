@@ -15,10 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import leases
 from mappings.leases import RELEASED, ClaimLost
+from mappings.locks import locked_source
 from mappings.notices import pauses
 from mappings.notices.gates import Facts, Pause, first_hold
 from mappings.notices.state import end_write, let_requests_arrive
-from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow, among
+from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, among
 
 # Covers the time limits of one write: two look-ups and the write itself, each within 60 s.
 LONGEST_WRITE = timedelta(minutes=3)
@@ -44,7 +45,7 @@ async def claim_notice(
     `owner` is new for each claim. Notices that may not be written yet are postponed, and claims whose lease
     has ended are released.
     """
-    await session.execute(select(SourceRow.id).where(SourceRow.id == source_id).with_for_update())
+    await session.execute(locked_source(source_id))
     of_source = select(EpicRow.id).where(EpicRow.source_id == source_id)
     if one_at_a_time:
         busy = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, not_, or_, select
@@ -11,7 +12,7 @@ from mappings.locks import lock_notices_of_source
 from mappings.notices import burst_guard, daily_cap, pauses
 from mappings.notices.gates import Facts, first_hold
 from mappings.notices.state import make_due
-from mappings.notices.withdrawal import cancel_withdrawn_runs
+from mappings.notices.withdrawal import cancel_unwritten, withdrawn_unreleased_runs
 from mappings.tables import NOT_RELEASED, UNSENT, EpicRow, NoticeRow, RunRow, among
 
 
@@ -22,8 +23,10 @@ async def release_writes(session: AsyncSession, run: RunRow, now: datetime) -> i
     Writes of a run that ended without releasing them become due too.
     """
     await lock_notices_of_source(session, run.source_id)
-    await cancel_withdrawn_runs(session, run.source_id, now)
-    ready = await _select_ready(session, run, now)
+    withdrawn = await withdrawn_unreleased_runs(session, run.source_id)
+    ready = await _select_ready(session, run, withdrawn, now)
+    for run_id in withdrawn:
+        await cancel_unwritten(session, run_id, now)
     # A comment whose request may have arrived has passed the gates before, and is not held by them again.
     new = and_(ready, NoticeRow.target == "posted", UNSENT)
     held = await burst_guard.check_new_comments(session, run, and_(new, NoticeRow.guard.is_(None)), now)
@@ -34,8 +37,11 @@ async def release_writes(session: AsyncSession, run: RunRow, now: datetime) -> i
     return held
 
 
-async def _select_ready(session: AsyncSession, run: RunRow, now: datetime) -> ColumnElement[bool]:
-    """The evaluated, unreleased notices, their epics locked; without new comments in paused projects."""
+async def _select_ready(
+    session: AsyncSession, run: RunRow, withdrawn: Sequence[int], now: datetime
+) -> ColumnElement[bool]:
+    """The evaluated, unreleased notices, without new comments in paused projects. Their epics are locked, and
+    with them those of the `withdrawn` runs: to lock some now and others later could deadlock."""
     left_behind = select(RunRow.id).where(RunRow.source_id == run.source_id, RunRow.finished_at.is_not(None))
     ready = and_(NOT_RELEASED, or_(NoticeRow.run_id == run.id, NoticeRow.run_id.in_(left_behind)))
     pauses_of_projects = await pauses.paused_projects(session, run.source_id)
@@ -48,8 +54,13 @@ async def _select_ready(session: AsyncSession, run: RunRow, now: datetime) -> Co
     epics = await session.scalars(
         select(EpicRow.id)
         .join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
-        .where(ready, not_(and_(UNSENT, EpicRow.project.in_(paused))))
+        .where(
+            or_(
+                and_(ready, not_(and_(UNSENT, EpicRow.project.in_(paused)))),
+                among(NoticeRow.run_id, withdrawn),
+            )
+        )
         .order_by(EpicRow.id)
-        .with_for_update(of=EpicRow, key_share=True)
+        .with_for_update(of=EpicRow, key_share=not withdrawn)
     )
     return and_(ready, among(NoticeRow.epic_id, epics.all()))

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, false, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mappings.locks import share_paused_projects
 from mappings.notices import pauses
 from mappings.notices.state import WithdrawAction, cancel_writes, queue_withdrawal, withdraw_unsent
 from mappings.tables import (
@@ -53,6 +54,7 @@ async def request_withdrawal(
         .limit(1)
         .scalar_subquery()
     )
+    await share_paused_projects(session, run.source_id)
     # All epics are locked at once: locking some and later others could deadlock with an evaluator, which
     # locks them in the order of their ids.
     await _lock_notices(session, or_(NoticeRow.run_id == run.id, NoticeRow.epic_id.in_(made)))
@@ -113,13 +115,11 @@ async def _request_withdrawal(
     await queue_withdrawal(session, ids, action, withdrawal.id, now)
 
 
-async def cancel_withdrawn_runs(session: AsyncSession, source_id: int, now: datetime) -> None:
-    """Cancel the unreleased writes of withdrawn runs: a run may be withdrawn while it still evaluates."""
+async def withdrawn_unreleased_runs(session: AsyncSession, source_id: int) -> list[int]:
+    """The withdrawn runs with unreleased writes: a run may be withdrawn while it still evaluates."""
     withdrawn = select(RunRow.withdraws).where(RunRow.source_id == source_id, RunRow.withdraws.is_not(None))
     waiting = select(NoticeRow.run_id).where(NoticeRow.run_id.in_(withdrawn), NOT_RELEASED)
-    for run_id in (await session.scalars(waiting.distinct())).all():
-        assert run_id is not None
-        await cancel_unwritten(session, run_id, now)
+    return [run_id for run_id in await session.scalars(waiting.distinct()) if run_id is not None]
 
 
 async def cancel_unwritten(session: AsyncSession, run_id: int, now: datetime) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import leases
 from mappings.leases import ALWAYS_DUE
+from mappings.locks import locked_source, share_source
 from mappings.tables import READING_MODES, UNFINISHED_STATES, RunRow, SourceRow
 from mappings.wakeups import wake_run
 
@@ -33,8 +34,8 @@ async def open_run(
     """
     if mode in READING_MODES:
         # The source's row is locked first: otherwise two callers at the same time could both find no run.
-        locked = select(SourceRow.version, SourceRow.updated_at).where(SourceRow.id == source_id)
-        version, changed_at = (await session.execute(locked.with_for_update(key_share=True))).one()
+        locked = locked_source(source_id, SourceRow.version, SourceRow.updated_at)
+        version, changed_at = (await session.execute(locked)).one()
         reading_runs = await session.scalars(
             select(RunRow)
             .where(
@@ -110,6 +111,8 @@ async def close_run(
         mode, tracker = await _lock_source(session, run)
         # If the source's address changed during the run, the run keeps the tracker that it began with.
         ended = {"notices_mode": mode, "tracker": func.coalesce(RunRow.tracker, tracker)}
+    else:
+        await share_source(session, run.source_id)  # which the count of this run refers to
     ended |= {"state": state, "finished_at": now, "error": error}
     await leases.release(session, RunRow, worker, RunRow.id == run.id, **ended)
 
@@ -117,8 +120,8 @@ async def close_run(
 async def _lock_source(session: AsyncSession, run: RunRow) -> tuple[str | None, str | None]:
     """Lock a run's source and return its notices mode and tracker. The source is locked before the run, as in
     `open_run`, because the same transaction then updates the source's health."""
-    locked = select(SourceRow.notices["mode"].astext, SourceRow.tracker).where(SourceRow.id == run.source_id)
-    row = (await session.execute(locked.with_for_update(key_share=True))).one_or_none()
+    locked = locked_source(run.source_id, SourceRow.notices["mode"].astext, SourceRow.tracker)
+    row = (await session.execute(locked)).one_or_none()
     return (None, None) if row is None else (row[0], row[1])
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.errors import Conflict, Invalid, NotFound, check_version
-from mappings.locks import lock_goals_exclusive, lock_notices_of_source
+from mappings.locks import lock_goals_exclusive, lock_notices_of_source, locked_source
 from mappings.lookups import find_source, source_at
 from mappings.notices.pauses import resume_writes
 from mappings.notices.withdrawal import any_comment_on_tickets, request_withdrawal_of_all
@@ -151,7 +151,12 @@ async def disconnect_source(
 async def delete_disconnected_sources(session: AsyncSession) -> None:
     """Delete the disconnecting sources that have no comment of ours left."""
     disconnecting = select(SourceRow.id).where(SourceRow.disconnecting_at.is_not(None))
-    for source_id in (await session.scalars(disconnecting.order_by(SourceRow.id))).all():
+    ids = (await session.scalars(disconnecting.order_by(SourceRow.id))).all()
+    if not ids:
+        return
+    await lock_goals_exclusive(session)
+    await lock_notices_of_source(session, *ids)
+    for source_id in ids:
         if await any_comment_on_tickets(session, source_id):
             continue
         # Row by row, because the audit log does not see bulk deletions.
@@ -181,8 +186,7 @@ async def accept_removals(session: AsyncSession, run_id: int, now: datetime) -> 
     """
     run = await session.get(RunRow, run_id)
     # The lock that opening and ending a run take too, so the runs of this source do not change meanwhile.
-    gate = select(SourceRow).where(SourceRow.id == (None if run is None else run.source_id))
-    source = (await session.scalars(gate.with_for_update(key_share=True))).one_or_none()
+    source = None if run is None else await session.scalar(locked_source(run.source_id, SourceRow))
     if run is None or source is None:
         raise NotFound.of("run", run_id)
     _check_not_disconnecting(source)

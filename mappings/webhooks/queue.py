@@ -16,6 +16,7 @@ from sqlalchemy.orm import undefer
 
 from mappings import leases
 from mappings.leases import ALWAYS_DUE, RELEASED
+from mappings.locks import locked_source
 from mappings.tables import DeliveryRow, EpicRow, NoticeRow, SourceRow
 
 BATCH_SIZE, BATCH_BYTES = 100, 32 * 1024 * 1024
@@ -35,9 +36,7 @@ async def claim_deliveries(
 
     An empty list while another owner has claimed some, and while the tracker has asked for a pause.
     """
-    await session.execute(
-        select(SourceRow.id).where(SourceRow.id == source_id).with_for_update(key_share=True)
-    )
+    await session.execute(locked_source(source_id))
     waiting = DeliveryRow.source_id == source_id, DeliveryRow.due_at.is_not(None)
     paused = and_(DeliveryRow.due_at > now, DeliveryRow.error.is_not(None))
     stop = select(DeliveryRow.id).where(*waiting, or_(leases.is_held(DeliveryRow, now), paused)).limit(1)
