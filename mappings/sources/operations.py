@@ -151,14 +151,18 @@ async def disconnect_source(
 async def delete_disconnected_sources(session: AsyncSession) -> None:
     """Delete the disconnecting sources that have no comment of ours left."""
     disconnecting = select(SourceRow.id).where(SourceRow.disconnecting_at.is_not(None))
-    ids = (await session.scalars(disconnecting.order_by(SourceRow.id))).all()
+    ids = [
+        source_id
+        for source_id in await session.scalars(disconnecting.order_by(SourceRow.id))
+        if not await any_comment_on_tickets(session, source_id)
+    ]
     if not ids:
         return
     await lock_goals_exclusive(session)
     await lock_notices_of_source(session, *ids)
     for source_id in ids:
         if await any_comment_on_tickets(session, source_id):
-            continue
+            continue  # made before the lock
         # Row by row, because the audit log does not see bulk deletions.
         row = await session.get(SourceRow, source_id, with_for_update=True)
         if row is not None:
