@@ -1,4 +1,4 @@
-"""Repeats a call while a block works; with it a worker keeps what it has claimed."""
+"""Keeps what a worker has claimed while it works, and releases it when the worker stops."""
 
 from __future__ import annotations
 
@@ -12,8 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
 from mappings.leases import ClaimLost
+from mappings.notices.claims import release_claims_of_worker
+from mappings.runs.queue import release_runs, renew_lease
+from mappings.tables import RunRow
+from mappings.webhooks.queue import release_deliveries
 
 log = structlog.get_logger()
+
+
+async def release_claims(runtime: Runtime, session: AsyncSession) -> None:
+    """Release all that this worker has claimed, because it stops: no other worker waits for its leases."""
+    await release_runs(session, runtime.worker)
+    await release_deliveries(session, runtime.worker)
+    await release_claims_of_worker(session, runtime.worker, runtime.clock())
 
 
 @asynccontextmanager
@@ -34,6 +45,15 @@ async def heartbeat(renew: Callable[[], Awaitable[None]], every: timedelta) -> A
     finally:
         renewing.cancel()
         await asyncio.gather(renewing, return_exceptions=True)
+
+
+def keep_run_claimed(runtime: Runtime, run: RunRow) -> AbstractAsyncContextManager[None]:
+    """Renew the claim of this worker on a run while the block works."""
+
+    async def renew(session: AsyncSession, now: datetime) -> None:
+        await renew_lease(session, run, runtime.worker, now)
+
+    return keep_claim(runtime, renew)
 
 
 def keep_claim(

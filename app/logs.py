@@ -10,7 +10,10 @@ from traceback import format_tb
 from typing import Literal, TextIO
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.typing import EventDict, ExcInfo
+
+from mappings.webhooks.queue import delivery_ids_of_run
 
 # By name, because of `OperationalError`: importing it takes longer than a short command runs.
 _SHOWN_MESSAGES = {"AssertionError", "AttributeError", "OperationalError", "RuntimeError", "TypeError"}
@@ -58,6 +61,11 @@ def _escape_event(_logger: object, _method: str, event: EventDict) -> EventDict:
 def _printable(text: str) -> str:
     """The text in one line, with control characters written as escapes."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+async def deliveries_of_run(session: AsyncSession, run_id: int) -> dict[str, list[str]]:
+    """What the lines of a run are to hold, so that one id leads from a webhook to its comment."""
+    return delivery_context(await delivery_ids_of_run(session, run_id, MAX_LOGGED_IDS))
 
 
 _SHARED: list[structlog.typing.Processor] = [

@@ -10,36 +10,31 @@ No transaction is open while a tracker is called.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import logs
-from app.heartbeat import keep_claim
-from app.run_result import RunResult, error_of, record_health, record_waiting
+from app.evaluation import evaluate_due, evaluate_these
+from app.heartbeat import keep_run_claimed
+from app.logs import deliveries_of_run
+from app.run_result import RunResult, count_run, error_of, record_health, record_waiting
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from app.sync.reader import read_source
 from app.writing.writer import open_writer
 from connectors.base import ConnectorError, Unavailable
-from mappings import backoff, counters, invalidate
-from mappings.evaluation.context import EvaluationContext, load_project_infos
-from mappings.evaluation.evaluator import evaluate_epics
-from mappings.evaluation.load import lock_due_epics, matching_epics
-from mappings.leases import ClaimLost, claim_name
-from mappings.locks import lock_epics, lock_goals_shared, without_synchronous_commit
+from mappings import backoff
+from mappings.leases import ClaimLost
+from mappings.locks import without_synchronous_commit
 from mappings.notices.release import release_writes
-from mappings.rules.condition import parse_condition
 from mappings.runs.queue import claim_run, close_run, next_reading_run, postpone_run, renew_lease
-from mappings.tables import READING_MODES, EpicRow, NoticeRow, RunRow, SourceRow
-from mappings.webhooks.queue import delivery_ids_of_run
+from mappings.tables import READING_MODES, NoticeRow, RunRow, SourceRow
 
 log = structlog.get_logger()
 
@@ -57,12 +52,9 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
     async with runtime.sessions.begin() as session:
         run = await claim_run(session, run_id, runtime.worker, runtime.clock())
         source = await session.get(SourceRow, run.source_id) if run is not None else None
-        delivery_ids = (
-            await delivery_ids_of_run(session, run_id, logs.MAX_LOGGED_IDS) if run is not None else []
-        )
+        following = {} if run is None else await deliveries_of_run(session, run_id)
     if run is None or source is None:
         return
-    following = logs.delivery_context(delivery_ids)
     with structlog.contextvars.bound_contextvars(run=run.id, source=source.name, mode=run.mode, **following):
         try:
             async with keep_run_claimed(runtime, run):
@@ -79,16 +71,7 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
 
 def _with_claim_name(runtime: Runtime) -> Runtime:
     """The runtime with a worker name for this claim alone."""
-    return replace(runtime, worker=claim_name(runtime.worker))
-
-
-def keep_run_claimed(runtime: Runtime, run: RunRow) -> AbstractAsyncContextManager[None]:
-    """Renew the claim on a run while the block works."""
-
-    async def renew(session: AsyncSession, now: datetime) -> None:
-        await renew_lease(session, run, runtime.worker, now)
-
-    return keep_claim(runtime, renew)
+    return replace(runtime, worker=runtime.claim_name())
 
 
 async def _execute(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
@@ -101,86 +84,8 @@ async def _execute(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
             return
         except (ConnectorError, CannotDecrypt) as error:
             outcome = RunResult.failed(error)
-    await _mark_matching(runtime, run, source)
-    await evaluate_pending(runtime, run, source)
+    await evaluate_due(runtime, run, source)
     await _close(runtime, run, source, outcome)
-
-
-async def _mark_matching(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
-    """Mark the epics that match the condition an `evaluate` run was opened with, page by page."""
-    if run.rule_condition is None:
-        return
-    condition = parse_condition(run.rule_condition["when"])
-    after: int | None = 0
-    while after is not None:
-        async with runtime.sessions() as session:
-            matching, after = await matching_epics(session, source, condition, after)
-        async with runtime.sessions.begin() as session:
-            await invalidate.mark_for_evaluation(
-                session, select(EpicRow.id).where(EpicRow.id.in_(matching)), runtime.clock()
-            )
-            await renew_lease(session, run, runtime.worker, runtime.clock())
-
-
-async def evaluate_pending(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
-    """Evaluate every due epic of the source, slice by slice. In between, other tasks can run."""
-    slices = _Slices(runtime, run, source)
-    try:
-        # Two tasks: while the database stores the slice of one task, the other evaluates the next slice.
-        async with asyncio.TaskGroup() as evaluating:
-            for _ in range(2):
-                evaluating.create_task(slices.evaluate())
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None  # `execute_run` decides by its type what becomes of the run
-
-
-@dataclass
-class _Slices:
-    """The due epics of a source in slices. Two tasks share this: `lock` lets one at a time take a slice,
-    `after` is the id of the last epic taken."""
-
-    runtime: Runtime
-    run: RunRow
-    source: SourceRow
-    context: EvaluationContext | None = None
-    after: int = 0
-    done: bool = False
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def evaluate(self) -> None:
-        now = self.runtime.clock()
-        while not self.done:
-            async with self.runtime.sessions.begin() as session:
-                await without_synchronous_commit(session)
-                async with self.lock:
-                    context, rows = await self._lock_slice(session, now)
-                held = await _evaluate_rows(session, context, rows, self.run.id, now)
-                await renew_lease(session, self.run, self.runtime.worker, self.runtime.clock(), held=held)
-
-    async def _lock_slice(
-        self, session: AsyncSession, now: datetime
-    ) -> tuple[EvaluationContext, Sequence[EpicRow]]:
-        version = await lock_goals_shared(session)
-        if self.context is None or self.context.version != version:
-            self.context = await self.runtime.evaluation_context(session, self.source)
-        context = replace(
-            self.context, project_infos=await load_project_infos(session, self.source.id, lock=True)
-        )
-        rows = await lock_due_epics(session, self.source.id, now, self.after, SLICE_SIZE)
-        self.done = self.done or len(rows) < SLICE_SIZE
-        self.after = rows[-1].id if rows else self.after
-        return context, rows
-
-
-async def _evaluate_rows(
-    session: AsyncSession, context: EvaluationContext, rows: Sequence[EpicRow], run_id: int, now: datetime
-) -> int:
-    _, held = await evaluate_epics(session, rows, context, run_id, now)
-    if rows:
-        log.info(
-            "epics evaluated", epics=[row.key for row in rows[: logs.MAX_LOGGED_IDS]], evaluated=len(rows)
-        )
-    return held
 
 
 async def _close(
@@ -202,8 +107,7 @@ async def _close(
             if next_run_id is not None:
                 await runtime.wake(session, "read_source", run_id=next_run_id)
         await runtime.wake(session, "write_tickets", source_id=source.id)
-        took = (now - (run.started_at or now)).total_seconds()
-        await counters.add_count(session, source.id, "run", f"{run.mode} {outcome.state}", took=[took])
+        await count_run(session, run, outcome, now)
     log.info(
         "run ended",
         run=run.id,
@@ -242,28 +146,10 @@ async def evaluate_now(runtime: Runtime, run_id: int, epic_ids: Sequence[int]) -
     claimed = nullcontext() if run is None else keep_run_claimed(runtime, run)
     with structlog.contextvars.bound_contextvars(run=run_id, source=source.name, mode=opened.mode):
         async with claimed:
-            await _evaluate_claimed(runtime, run, source, run_id, epic_ids, now)
+            await evaluate_these(runtime, source, run_id, epic_ids, run)
+            if run is not None:
+                await _close(runtime, run, source, RunResult())
     return source
-
-
-async def _evaluate_claimed(
-    runtime: Runtime,
-    run: RunRow | None,
-    source: SourceRow,
-    run_id: int,
-    epic_ids: Sequence[int],
-    now: datetime,
-) -> None:
-    async with runtime.sessions.begin() as session:
-        await lock_goals_shared(session)
-        await load_project_infos(session, source.id, lock=True)
-        rows = await lock_epics(session, epic_ids)
-        context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
-        held = await _evaluate_rows(session, context, rows, run_id, now)
-        if run is not None:
-            await renew_lease(session, run, runtime.worker, runtime.clock(), held=held)
-    if run is not None:
-        await _close(runtime, run, source, RunResult())
 
 
 async def write_tickets(runtime: Runtime, source_id: int) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.secrets import CannotDecrypt
 from connectors.base import ConnectorError, Unauthorized, Unavailable
-from mappings.tables import SourceRow
+from mappings import counters
+from mappings.tables import RunRow, SourceRow
 
 MOST_NAMED = 3
 REPORT = "Check whether the tracker itself works; if it does, open an issue with this message."
@@ -62,6 +63,12 @@ async def record_health(
         state, message = "degraded", overlap
         what_to_do = "Narrow the scope of one of the two sources."
     await _set_health(session, source_id, state, message or "The last sync read everything.", what_to_do, now)
+
+
+async def count_run(session: AsyncSession, run: RunRow, outcome: RunResult, now: datetime) -> None:
+    """Count a run that ended, for the metrics, and how long it took."""
+    took = (now - (run.started_at or now)).total_seconds()
+    await counters.add_count(session, run.source_id, "run", f"{run.mode} {outcome.state}", took=[took])
 
 
 async def _overlap(session: AsyncSession, source_id: int, outcome: RunResult, *, whole: bool) -> str | None:

@@ -26,7 +26,7 @@ from mappings.audit import set_actor
 from mappings.checks.check import Check
 from mappings.checks.registry import CHECKS
 from mappings.evaluation.context import EvaluationContext, load_context
-from mappings.leases import RENEW_EVERY
+from mappings.leases import RENEW_EVERY, claim_name
 from mappings.tables import READING_MODES, SourceRow
 from mappings.wakeups import take_wakeups
 
@@ -55,6 +55,10 @@ class Runtime:
     checks: Sequence[Check[Any]] = CHECKS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
     renew_every: timedelta = RENEW_EVERY
+
+    def claim_name(self) -> str:
+        """The name of a new claim of this process."""
+        return claim_name(self.worker)
 
     def connect(self, source: SourceRow) -> Connector:
         """The connector of a source. Raises `secrets.CannotDecrypt` where its credentials cannot

@@ -9,7 +9,7 @@ import asyncio
 
 from sqlalchemy import select
 
-from app import pipeline
+from app import evaluation, pipeline
 from app.runtime import Runtime
 from mappings.locks import LOCK_GOALS
 from mappings.runs.queue import open_run
@@ -86,11 +86,11 @@ async def test_a_goal_closed_just_before_a_sync_evaluates(
 
 async def test_a_goal_closed_between_two_slices(world: World, runtime: Runtime, database_url: str) -> None:
     """The standard of the first slice is not that of the second."""
-    count = pipeline.SLICE_SIZE + 1
+    count = evaluation.SLICE_SIZE + 1
     await _aligned_epics(world, count)
     run = await _mark_all(runtime)
     async with holding(database_url) as holder:
-        await holder.hold(ROW, f"SHOP-{pipeline.SLICE_SIZE}")
+        await holder.hold(ROW, f"SHOP-{evaluation.SLICE_SIZE}")
         evaluating = asyncio.create_task(pipeline.execute_run(runtime, run))
         await holder.until_waiting(1)
         closing = asyncio.create_task(world.send(*CLOSE))

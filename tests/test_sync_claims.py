@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import pipeline
+from app import heartbeat, pipeline
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
@@ -155,7 +155,7 @@ async def test_a_claim_lives_as_long_as_the_work(world: World, runtime: Runtime,
     nearly = LEASE.total_seconds() * 0.8
     clock.advance(seconds=nearly)
     first = replace(runtime, worker="a", renew_every=timedelta(milliseconds=1))
-    async with pipeline.keep_run_claimed(first, run):
+    async with heartbeat.keep_run_claimed(first, run):
         await _until(runtime, lambda row: row.claimed_until == clock() + LEASE)
         clock.advance(seconds=nearly)
         await _until(runtime, lambda row: row.claimed_until == clock() + LEASE)
@@ -164,7 +164,7 @@ async def test_a_claim_lives_as_long_as_the_work(world: World, runtime: Runtime,
     async with runtime.sessions.begin() as session:
         assert await claim_run(session, run_id, "b", clock()) is not None
     # The one who lost it has no say any more.
-    async with pipeline.keep_run_claimed(first, run):
+    async with heartbeat.keep_run_claimed(first, run):
         pass
     with pytest.raises(ClaimLost):
         async with runtime.sessions.begin() as session:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app import pipeline
+from app import evaluation, pipeline
 from app.run_result import RunResult
 from app.runtime import Runtime
 from app.sync.reader import read_source
@@ -275,7 +275,7 @@ async def test_withdrawn_while_it_evaluated_and_then_broken_down(
     await world.send("POST", f"/runs/{run['id']}/withdraw")
     claimed = await _claimed(runtime, run["id"])
     await read_source(runtime, *claimed)
-    await pipeline.evaluate_pending(runtime, *claimed)
+    await evaluation.evaluate_due(runtime, *claimed)
     async with runtime.sessions.begin() as session:
         broken = RunResult.broken(RuntimeError())
         await close_run(session, claimed[0], runtime.worker, broken.state, runtime.clock(), broken.error)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import pipeline
+from app import evaluation, pipeline
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from mappings.tables import RunRow, SourceRow
@@ -27,7 +27,7 @@ async def _queued(runtime: Runtime) -> RunRow:
 
 def _bulk(driver: JiraDriver, **members: str) -> str:
     """So many exempt epics that evaluation takes two slices; the last of them."""
-    return [driver.add(f"Epic {n}", labels=["later"], **members) for n in range(pipeline.SLICE_SIZE)][-1]
+    return [driver.add(f"Epic {n}", labels=["later"], **members) for n in range(evaluation.SLICE_SIZE)][-1]
 
 
 async def _until(driver: TrackerDriver, key: str, member: str, value: object) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -12,7 +13,6 @@ from rich.text import Text
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.runs import RunOut, present_one
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
 from app.server.server import database_url, open_runtime, run_until_exit
@@ -20,11 +20,29 @@ from app.settings import Settings
 from mappings.audit import COMMAND_LINE
 from mappings.leases import is_held
 from mappings.lookups import source_for_command
+from mappings.notices.claims import count_writes
 from mappings.sources.operations import sync_source
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
 
 POLL_SECONDS = 0.2
 WRITES_SOON = timedelta(minutes=2)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A run at one moment, and its writes by kind."""
+
+    run: RunRow
+    source: str
+    writes: Mapping[str, int]
+
+    @property
+    def pending(self) -> int:
+        return self.writes.get("pending", 0)
+
+
+async def _read(session: AsyncSession, run: RunRow, source: str) -> _Shown:
+    return _Shown(run, source, (await count_writes(session, [run.id]))[run.id])
 
 
 async def sync(settings: Settings, name: str, mode: str) -> int:
@@ -35,33 +53,34 @@ async def sync(settings: Settings, name: str, mode: str) -> int:
             async with worker_running(runtime) as worker:
                 with _progress() as progress:
                     show = _ProgressBar(progress, source.name, known)
-                    run = await run_until_exit([worker], _follow(runtime, source.name, run.id, show))
+                    shown = await run_until_exit([worker], _follow(runtime, source.name, run.id, show))
         except asyncio.CancelledError:
             _print_error(
                 f"Stopped. Run {run.id} goes on where it stopped, with the next sync or by a server."
             )
             raise
-    return _report(run)
+    return _report(shown)
 
 
-async def _open(runtime: Runtime, name: str, mode: str) -> tuple[SourceRow, RunOut, int | None]:
+async def _open(runtime: Runtime, name: str, mode: str) -> tuple[SourceRow, RunRow, int | None]:
     """The source, the run that this opened or joined, and about how many epics it will see, if known."""
     async with runtime.transaction(COMMAND_LINE) as session:
         source = await source_for_command(session, name)
         run = await sync_source(session, source, mode, runtime.clock())
         live = select(func.count()).where(EpicRow.source_id == source.id, EpicRow.removed_at.is_(None))
         known = await session.scalar(live) if run.mode == "full" else None
-        return source, await present_one(session, run, source.name), known or None
+        return source, run, known or None
 
 
-async def _follow(runtime: Runtime, source: str, run_id: int, show: Callable[[RunOut], None]) -> RunOut:
+async def _follow(runtime: Runtime, source: str, run_id: int, show: Callable[[_Shown], None]) -> _Shown:
     while True:
         async with runtime.sessions() as session:
-            run = await present_one(session, await session.get_one(RunRow, run_id), source)
-            show(run)
+            run = await session.get_one(RunRow, run_id)
+            show(await _read(session, run, source))
             if run.finished_at is not None and not await _still_writing(session, run_id, runtime.clock()):
-                # The last comment may have been written after `run` was read.
-                return await present_one(session, await session.get_one(RunRow, run_id), source)
+                # The last comment may have been written after the run was read.
+                await session.refresh(run)
+                return await _read(session, run, source)
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -98,40 +117,43 @@ class _ProgressBar:
         self._bar = progress.add_task(source, total=known, state="waiting its turn")
         self._printed_until: datetime | None = None
 
-    def __call__(self, run: RunOut) -> None:
-        self._progress.update(self._bar, completed=run.seen, state=_state_text(run))
+    def __call__(self, shown: _Shown) -> None:
+        run, text = shown.run, _state_text(shown)
+        self._progress.update(self._bar, completed=run.seen, state=text)
         if self._progress.disable and run.state == "waiting" and run.waiting_until != self._printed_until:
             self._printed_until = run.waiting_until
-            _print_error(f"{run.source}: {_state_text(run)}.")
+            _print_error(f"{shown.source}: {text}.")
 
 
-def _state_text(run: RunOut) -> str:
+def _state_text(shown: _Shown) -> str:
+    run = shown.run
     if run.finished_at is not None:
-        return f"writing comments, {run.writes.pending} to go" if run.writes.pending else "done"
+        return f"writing comments, {shown.pending} to go" if shown.pending else "done"
     if run.state == "waiting" and run.waiting_until is not None:
-        why = "" if run.error is None else f"{run.error.message} "
-        return f"{why}Going on at {run.waiting_until:%H:%M:%S} UTC"
+        why = "" if run.error is None else f"{run.error['message']} "
+        return f"{why}Going on at {run.waiting_until.astimezone(UTC):%H:%M:%S} UTC"
     return {"queued": "waiting its turn", "stalled": "waiting to be taken up again"}.get(
         run.state, "reading and evaluating"
     )
 
 
-def _report(run: RunOut) -> int:
-    writes = run.writes
+def _report(shown: _Shown) -> int:
+    run = shown.run
+    wrote = {kind: shown.writes.get(kind, 0) for kind in ("posted", "edited", "resolved", "failed")}
     Console(soft_wrap=True, highlight=False).print(
         Text(
-            f"{run.source}: {run.state}. Epics: {run.seen} seen, {run.created} new, {run.updated} changed, "
-            f"{run.deleted} gone, {run.skipped} skipped. Comments: {writes.posted} posted, "
-            f"{writes.edited} edited, {writes.resolved} resolved, {writes.held} held, "
-            f"{writes.failed} failed. Requests: {run.requests}."
+            f"{shown.source}: {run.state}. Epics: {run.seen} seen, {run.created} new, {run.updated} changed, "
+            f"{run.deleted} gone, {run.skipped} skipped. Comments: {wrote['posted']} posted, "
+            f"{wrote['edited']} edited, {wrote['resolved']} resolved, {run.held} held, "
+            f"{wrote['failed']} failed. Requests: {run.requests}."
         )
     )
-    if writes.pending:
+    if shown.pending:
         _print_error(
-            f"{writes.pending} comments have to wait; a server or worker writes them when they are due."
+            f"{shown.pending} comments have to wait; a server or worker writes them when they are due."
         )
     if run.error is not None:
-        _print_error(f"{run.error.message} {run.error.what_to_do}".strip())
+        _print_error(f"{run.error['message']} {run.error['what_to_do']}".strip())
     return 0 if run.state == "succeeded" else 1
 
 

@@ -20,6 +20,7 @@ from app.database import DatabaseNotReady, engine_for, libpq_url, migrate, newes
 from app.embedded import Server as EmbeddedServer
 from app.embedded import acquire
 from app.embedded.watch import restarting_if_down
+from app.heartbeat import release_claims
 from app.jobs.queue import queue_for
 from app.jobs.scheduler import scheduler_running
 from app.jobs.worker import worker_running
@@ -29,9 +30,6 @@ from app.server.bootstrap import prepare_installation
 from app.server.signals import CommandFailed
 from app.settings import Settings, WrongSetting
 from app.webhooks.door import Intake
-from mappings.notices import claims
-from mappings.runs.queue import release_runs
-from mappings.webhooks.queue import release_deliveries
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -172,9 +170,7 @@ async def _release_claims(runtime: Runtime) -> None:
     """Release this process's claims, so that other workers need not wait until the leases end."""
     try:
         async with asyncio.timeout(RELEASE_SECONDS), runtime.sessions.begin() as session:
-            await release_runs(session, runtime.worker)
-            await release_deliveries(session, runtime.worker)
-            await claims.release_claims_of_worker(session, runtime.worker, runtime.clock())
+            await release_claims(runtime, session)
     except (SQLAlchemyError, TimeoutError) as error:
         log.warning("claims not released, they end with their leases", reason=type(error).__name__)
 

@@ -27,7 +27,6 @@ from connectors.registry import KINDS
 from connectors.webhooks import payload_of
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
-from mappings.leases import claim_name
 from mappings.sources.projects import retry_notices
 from mappings.tables import DeliveryRow, EpicRow, SourceRow
 from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id
@@ -44,7 +43,7 @@ async def process_deliveries(runtime: Runtime, source_id: int) -> None:
 
 
 async def _process_batch(runtime: Runtime, source_id: int) -> bool:
-    owner = claim_name(runtime.worker)
+    owner = runtime.claim_name()
     async with runtime.sessions.begin() as session:
         source = await session.get(SourceRow, source_id)
         deliveries = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,15 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.run_result import record_refusal_in_health
 from app.runtime import Runtime
+from app.writing.adoption import FoundComments
 from connectors.base import Comment, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
-from mappings import backoff
+from mappings import backoff, counters
 from mappings.leases import UNCONFIRMED_WAIT
-from mappings.locks import locked_source, share_paused_projects
+from mappings.locks import locked_source, share_paused_projects, share_source
 from mappings.notices import claims, pauses, state
 from mappings.notices.claims import Claim
 from mappings.notices.gates import Facts, Pause, first_hold
 from mappings.notices.transitions import WrittenState
-from mappings.tables import EpicRow, NoticeRow, SourceRow
+from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
 
 log = structlog.get_logger()
 
@@ -35,6 +37,11 @@ class PostedText:
     facts_hash: str
     body: str
     mentioned_key_result_ids: tuple[int, ...] = ()
+
+    def store(self, notice: NoticeRow) -> None:
+        """Store it as the text that is on the ticket, or may be."""
+        notice.posted_hash, notice.posted_body = self.facts_hash, self.body
+        notice.mentioned_key_result_ids = [*self.mentioned_key_result_ids]
 
 
 NO_TEXT = PostedText("withdrawn", "", "")
@@ -61,11 +68,7 @@ class WriteResults:
             before = row.remote_id
             row.remote_id, row.url = (None, None) if comment is None else (comment.id, comment.url)
             state.mark_written(row, posted_text.state, now)
-            row.posted_hash, row.posted_body, row.mentioned_key_result_ids = (
-                posted_text.facts_hash,
-                posted_text.body,
-                [*posted_text.mentioned_key_result_ids],
-            )
+            posted_text.store(row)
             state.forget_posted_text(row)
             if row.target is None or row.run_id == self.claim.run_id:
                 # Cancelled during the write, or not evaluated by another run since the claim.
@@ -81,6 +84,37 @@ class WriteResults:
             await pauses.resume_writes(session, self.source.id, now, self.row.project)
         self.kind = kind
         log.info("ticket written", kind=kind, comment=None if comment is None else comment.url)
+
+    async def looked_for(self, found: FoundComments, now: datetime) -> bool:
+        """Our comment was looked for on the ticket; whether the writer may go on."""
+        async with self.runtime.sessions.begin() as session:
+            row = await self.lock_notice(session)
+            self._record_withdrawn(session, found.withdrawn_ids, now)
+            row.write_unconfirmed_at = None
+            comment = found.comment
+            if comment is None and row.state in ("posted", "resolved"):
+                # It was there before the ticket was transferred, and a person has deleted it.
+                state.mark_deleted(row, now)
+                claims.release_claim(row, self.claim)
+                return False
+            if comment is None:
+                state.forget_posted_text(row)
+                return True
+            if state.mark_adopted(row, comment.id, comment.url):
+                claims.record_write(session, self.claim, "posted", comment.id, now)
+            if found.withdrawn_ids or row.posted_hash is None:
+                row.posted_hash = ""  # the text on the ticket is unknown, so it is written again
+            return True
+
+    async def duplicates_withdrawn(self, comment_ids: Sequence[str]) -> None:
+        """Other comments of ours on the ticket were withdrawn."""
+        async with self.runtime.sessions.begin() as session:
+            await self.lock_notice(session)
+            self._record_withdrawn(session, comment_ids, self.runtime.clock())
+
+    def _record_withdrawn(self, session: AsyncSession, comment_ids: Sequence[str], now: datetime) -> None:
+        for comment_id in comment_ids:
+            claims.record_write(session, self.claim, "withdrawn", comment_id, now)
 
     async def unconfirmed(self, error: Unanswered) -> None:
         """The tracker may have executed the request. Only this ticket waits: requests for others may work."""
@@ -186,6 +220,15 @@ class WriteResults:
         if isinstance(error, Unauthorized):
             await session.flush()
             await self._pause_tickets(session, now + RETRY_AFTER, _error_text(error), now)
+
+    async def count(self, requests: int, seconds: float) -> None:
+        """Count the requests of this claim for its run, and what was written for the metrics."""
+        async with self.runtime.sessions.begin() as session:
+            await share_source(session, self.source.id)  # which the count refers to
+            counted = update(RunRow).where(RunRow.id == self.claim.run_id)
+            await session.execute(counted.values(requests=RunRow.requests + requests))
+            if self.kind is not None:
+                await counters.add_count(session, self.source.id, "write", self.kind, took=[seconds])
 
     async def lock_notice(self, session: AsyncSession) -> NoticeRow:
         """The claimed notice, locked after its epic: the record of a write refers to both, and the evaluator

@@ -7,22 +7,21 @@ answer is lost, it looks at the ticket before it sends another, so that there is
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import logs
 from app.connector_usage import track_usage
 from app.heartbeat import keep_claim
+from app.logs import deliveries_of_run
 from app.runtime import Runtime
-from app.writing.adoption import FoundComments, find_our_comment, withdraw_all_comments
+from app.writing.adoption import find_our_comment, withdraw_all_comments
 from app.writing.results import NO_TEXT, PostedText, WriteResults
-from connectors import base
 from connectors.base import (
     Comment,
     Connector,
@@ -36,20 +35,15 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
-from mappings import counters
-from mappings.epics.transfers import merge_transferred
-from mappings.epics.upsert import upsert_epics
+from connectors.document import Document
+from mappings.epics.transfers import store_ticket
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
-from mappings.leases import UNCONFIRMED_WAIT, ClaimLost, claim_name, extend
-from mappings.locks import lock_epics, lock_goals_shared, share_source
-from mappings.notices import claims, state
+from mappings.leases import ClaimLost, extend
+from mappings.locks import lock_epics, lock_goals_shared
+from mappings.notices import claims
 from mappings.notices.claims import Claim
-from mappings.notices.gates import Facts, Pause, first_hold
-from mappings.notices.text import NoticeText
-from mappings.notices.transitions import WrittenState
-from mappings.tables import EpicRow, InstallationRow, NoticeRow, RunRow, SourceRow
-from mappings.webhooks.queue import delivery_ids_of_run
+from mappings.tables import EpicRow, InstallationRow, NoticeRow, SourceRow
 
 log = structlog.get_logger()
 
@@ -73,7 +67,7 @@ class Writer:
     source: SourceRow
     connector: Connector
     _contexts: dict[str, EvaluationContext] = field(default_factory=dict)
-    _delivery_ids: dict[int, list[str]] = field(default_factory=dict)
+    _following: dict[int, dict[str, list[str]]] = field(default_factory=dict)
 
     async def write_next(self) -> bool:
         """Write the next due ticket; False where none is due, or where trying another makes no sense now."""
@@ -81,20 +75,18 @@ class Writer:
             claim = await claims.claim_notice(
                 session,
                 self.source.id,
-                claim_name(self.runtime.worker),
+                self.runtime.claim_name(),
                 self.runtime.clock(),
                 one_at_a_time=self.connector.writes_one_at_a_time,
             )
             row = None if claim is None else await session.get(EpicRow, claim.epic_id)
-            if claim is not None and claim.run_id not in self._delivery_ids:
-                self._delivery_ids = {
-                    claim.run_id: await delivery_ids_of_run(session, claim.run_id, logs.MAX_LOGGED_IDS)
-                }
+            if claim is not None and claim.run_id not in self._following:
+                self._following = {claim.run_id: await deliveries_of_run(session, claim.run_id)}
         if claim is None or row is None:
             return False
         before, begun = self.connector.requests, time.monotonic()
         write = _Write(self, claim, row)
-        following = logs.delivery_context(self._delivery_ids[claim.run_id])
+        following = self._following[claim.run_id]
         with structlog.contextvars.bound_contextvars(run=claim.run_id, epic=row.key, **following):
             try:
                 async with keep_claim(self.runtime, write.renew_claim):
@@ -102,8 +94,7 @@ class Writer:
             except ClaimLost as lost:
                 log.warning("claim lost", reason=str(lost))
             finally:
-                took = time.monotonic() - begun
-                await self._count(claim.run_id, self.connector.requests - before, write.results.kind, took)
+                await write.results.count(self.connector.requests - before, time.monotonic() - begun)
         return write.may_continue
 
     async def context(self, session: AsyncSession, project: str) -> EvaluationContext:
@@ -115,29 +106,16 @@ class Writer:
         self._contexts[project] = context
         return context
 
-    async def _count(self, run_id: int, requests: int, kind: str | None, took: float) -> None:
-        async with self.runtime.sessions.begin() as session:
-            await share_source(session, self.source.id)  # which the count refers to
-            counted = update(RunRow).where(RunRow.id == run_id)
-            await session.execute(counted.values(requests=RunRow.requests + requests))
-            if kind is not None:
-                await counters.add_count(session, self.source.id, "write", kind, took=[took])
-
 
 @dataclass(frozen=True)
 class _PlannedWrite:
-    """What the writer is to send: a text, whose hash of facts and rendered `body` are stored with it.
-    `delete`: the comment is to be deleted instead."""
+    """What the writer is to send: the document, and what is stored of it once it is on the ticket. `delete`:
+    the comment is to be deleted instead."""
 
-    target: WrittenState
-    facts_hash: str
-    text: NoticeText
-    body: str
+    document: Document
+    text: PostedText
     marker: Marker
     delete: bool
-
-    def posted_text(self) -> PostedText:
-        return PostedText(self.target, self.facts_hash, self.body, self.text.mentioned_key_result_ids)
 
 
 class _Write:
@@ -173,7 +151,7 @@ class _Write:
     async def _put(self, planned: _PlannedWrite) -> None:
         try:
             comment = await self.connector.put_comment(
-                self.ref, self.comment_id, planned.text.document, planned.marker
+                self.ref, self.comment_id, planned.document, planned.marker
             )
         except Gone as error:
             if self.comment_id is None:
@@ -183,7 +161,7 @@ class _Write:
             return
         if self.comment_id is not None:
             await self._withdraw_duplicates(comment, planned.marker)
-        await self.results.posted(planned.posted_text(), comment, is_new=self.comment_id is None)
+        await self.results.posted(planned.text, comment, is_new=self.comment_id is None)
 
     async def _withdraw_duplicates(self, comment: Comment, marker: Marker) -> None:
         """Withdraw a second comment of ours, if there is one. The write itself does not depend on it."""
@@ -194,9 +172,7 @@ class _Write:
             log.info("second comment not looked for", reason=error.message)
             return
         if found.withdrawn_ids:
-            async with self.runtime.sessions.begin() as session:
-                await self.results.lock_notice(session)
-                self._record_withdrawn(session, found.withdrawn_ids, self.runtime.clock())
+            await self.results.duplicates_withdrawn(found.withdrawn_ids)
 
     async def _delete(self, planned: _PlannedWrite) -> None:
         """Delete our comment. Where a person has deleted it already, the withdrawal is done as well."""
@@ -239,40 +215,14 @@ class _Write:
             row = await claims.lock_claimed_notice(session, self.claim)
             if row.remote_id is not None:
                 return True
-            hold = first_hold("write", Facts(now=now, unconfirmed=_unconfirmed_write(row)))
-            if hold is not None:
-                claims.release_claim(row, self.claim, hold.until)
+            if claims.release_if_unconfirmed(row, self.claim, now):
                 return False
             installation = (await session.scalars(select(InstallationRow.uuid))).one()
         found = await find_our_comment(self.connector, self.ref, Marker(installation, self.row.id), None)
         if found.comment is not None and not found.comment.ours:
             await self.results.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), ticket_only=True)
             return False
-        async with self.runtime.sessions.begin() as session:
-            row = await self.results.lock_notice(session)
-            self._record_withdrawn(session, found.withdrawn_ids, now)
-            return self._adopt(session, row, found, now)
-
-    def _record_withdrawn(self, session: AsyncSession, duplicates: Sequence[str], now: datetime) -> None:
-        for duplicate in duplicates:
-            claims.record_write(session, self.claim, "withdrawn", duplicate, now)
-
-    def _adopt(self, session: AsyncSession, row: NoticeRow, found: FoundComments, now: datetime) -> bool:
-        row.write_unconfirmed_at = None
-        comment = found.comment
-        if comment is None and row.state in ("posted", "resolved"):
-            # It was there before the ticket was transferred, and a person has deleted it.
-            state.mark_deleted(row, now)
-            claims.release_claim(row, self.claim)
-            return False
-        if comment is None:
-            state.forget_posted_text(row)
-            return True
-        if state.mark_adopted(row, comment.id, comment.url):
-            claims.record_write(session, self.claim, "posted", comment.id, now)
-        if found.withdrawn_ids or row.posted_hash is None:
-            row.posted_hash = ""  # the text on the ticket is unknown, so it is written again
-        return True
+        return await self.results.looked_for(found, now)
 
     # --- evaluate again ---------------------------------------------------------------------
 
@@ -286,7 +236,7 @@ class _Write:
         now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             await lock_goals_shared(session)
-            await self._store(session, fetched_epic, now)
+            await store_ticket(session, self.source, self.row.remote_id, fetched_epic, now)
             (row,) = await lock_epics(session, [self.row.id])
             row.read_at = now
             await session.flush()
@@ -305,29 +255,20 @@ class _Write:
             if desired is None or desired.target is None or notice_row.run_id != self.claim.run_id:
                 claims.release_claim(notice_row, self.claim)
                 return None
-            text = desired.compose()
+            composed = desired.compose()
+            text = PostedText(
+                desired.target, desired.facts_hash, notice_row.body, composed.mentioned_key_result_ids
+            )
             if notice_row.remote_id is None:
                 # If the answer is lost, this text may be on the ticket.
-                notice_row.posted_hash, notice_row.posted_body = desired.facts_hash, notice_row.body
-                notice_row.mentioned_key_result_ids = [*text.mentioned_key_result_ids]
+                text.store(notice_row)
             else:
                 # Until the answer arrives, the old or the new text may be there: store neither as posted.
                 notice_row.posted_hash = ""
             extend(notice_row, self.runtime.clock())
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
-            marker = Marker(context.installation, row.id)
-            return _PlannedWrite(desired.target, desired.facts_hash, text, notice_row.body, marker, delete)
-
-    async def _store(self, session: AsyncSession, fetched_epic: base.Epic | Missing, now: datetime) -> None:
-        if isinstance(fetched_epic, Missing):
-            await upsert_epics(session, self.source.id, self.source.tracker, [], [fetched_epic], now)
-        elif fetched_epic.remote_id == self.row.remote_id:
-            await upsert_epics(session, self.source.id, self.source.tracker, [fetched_epic], [], now)
-        else:
-            await merge_transferred(
-                session, self.source.id, self.source.tracker, self.row.remote_id, fetched_epic, now
-            )
+            return _PlannedWrite(composed.document, text, Marker(context.installation, row.id), delete)
 
     async def _claimed_notice(self, session: AsyncSession) -> NoticeRow | None:
         """The notice under our claim; None where the evaluation has just removed it."""
@@ -337,13 +278,6 @@ class _Write:
             if await session.get(NoticeRow, self.claim.notice_id, populate_existing=True) is None:
                 return None
             raise
-
-
-def _unconfirmed_write(row: NoticeRow) -> Pause | None:
-    """How long an earlier request for this comment may still arrive."""
-    if not row.comment_id_unknown or row.write_unconfirmed_at is None:
-        return None
-    return Pause(until=row.write_unconfirmed_at + UNCONFIRMED_WAIT, detail="An earlier request may arrive.")
 
 
 def _forbidden(error: Gone) -> Rejected:

@@ -16,7 +16,7 @@ from mappings.epics.upsert import (
     upsert_epics,
     without_nul,
 )
-from mappings.tables import MANUAL_ORIGINS
+from mappings.tables import MANUAL_ORIGINS, SourceRow
 
 
 async def transfer_candidates(
@@ -78,6 +78,19 @@ async def merge_transferred(
         for statement in _MERGE:
             await session.execute(statement, {**ids, "remote_id": epic.remote_id})
     return await upsert_epics(session, source_id, tracker, [epic], (), now)
+
+
+async def store_ticket(
+    session: AsyncSession, source: SourceRow, remote_id: str, item: base.Epic | base.Missing, now: datetime
+) -> None:
+    """Store what the tracker says of the epic stored under `remote_id`: its state, that it is missing, or
+    that it was transferred and has another id now."""
+    if isinstance(item, base.Missing):
+        await upsert_epics(session, source.id, source.tracker, [], [item], now)
+    elif item.remote_id == remote_id:
+        await upsert_epics(session, source.id, source.tracker, [item], [], now)
+    else:
+        await merge_transferred(session, source.id, source.tracker, remote_id, item, now)
 
 
 _MERGE = (

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, false, func, literal, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import leases
-from mappings.leases import RELEASED, ClaimLost
+from mappings.leases import RELEASED, UNCONFIRMED_WAIT, ClaimLost
 from mappings.locks import locked_source
 from mappings.notices import pauses
 from mappings.notices.gates import Facts, Pause, first_hold
@@ -185,6 +185,18 @@ async def _release_expired_claims(session: AsyncSession, of_source: Select[int],
     which = among(NoticeRow.id, ids)
     await let_requests_arrive(session, which, leases.renewed_at(NoticeRow))
     await session.execute(update(NoticeRow).where(which).values(RELEASED))
+
+
+def release_if_unconfirmed(notice: NoticeRow, claim: Claim, now: datetime) -> bool:
+    """Release the claim where an earlier request for the comment may still arrive; whether it may."""
+    sent_at = notice.write_unconfirmed_at if notice.comment_id_unknown else None
+    if sent_at is None:
+        return False
+    waits = Pause(until=sent_at + UNCONFIRMED_WAIT, detail="An earlier request may still arrive.")
+    hold = first_hold("write", Facts(now=now, unconfirmed=waits))
+    if hold is not None:
+        release_claim(notice, claim, hold.until)
+    return hold is not None
 
 
 def record_write(
