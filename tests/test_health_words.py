@@ -134,6 +134,8 @@ MESSAGES: list[tuple[str, HealthConcern, HealthFacts, str]] = [
      PAUSED.format("P0, P1, P2")),
     ("four projects", READ, HealthFacts(paused_projects=tuple((f"P{n}", "No.") for n in range(4))),
      PAUSED.format("P0, P1, P2 and 1 more")),
+    ("two projects: the message of the first", READ,
+     HealthFacts(paused_projects=(("SHOP", "No."), ("CORE", "Another."))), PAUSED.format("SHOP, CORE")),
     ("a clock behind", READ, HealthFacts(clock_ahead=-330.0),
      "The tracker's clock is 6 minutes behind ours."),
 ]  # fmt: skip

@@ -408,6 +408,11 @@ def test_refused_spans(text: str, part: str) -> None:
         parse_span(text)
 
 
+def test_a_duration_of_nothing_is_none() -> None:
+    assert Duration() == Duration(0, timedelta(0)) == parse_duration("PT0S")
+    assert Duration(span=timedelta(hours=4)) == parse_duration("PT4H")
+
+
 def moment(text: str) -> datetime:
     return datetime.fromisoformat(f"{text}+00:00")
 

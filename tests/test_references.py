@@ -30,6 +30,7 @@ def keys(*lines: str, labels: tuple[str, ...] = ()) -> list[str]:
         ("Key-Result: KR-12!), KR-13", ["KR-12", "KR-13"]),
         ("Key-Result: KR-12, KR-13 (see wiki), KR-14", ["KR-12", "KR-13"]),
         ("Key-Result: KR-12 KR-13", ["KR-12"]),
+        ("Key-Result: KR-12 first, KR-13", ["KR-12"]),
         ("Key-Result: KR-12, -x, KR-13", ["KR-12"]),
         ("Key-Result: KR-12/a, KR-13", []),
         ("Key-Result: KR-12é", []),

@@ -216,6 +216,12 @@ def test_equal_scores_come_in_the_order_of_their_keys_and_then_of_their_ids() ->
     assert [one.key_result.id for one in Candidates(goals, NOW).fitting(EPIC)] == [2, 3, 1]
 
 
+def test_where_it_is_not_said_who_reads_the_ticket_everybody_does() -> None:
+    hidden = goal(1, "Sell the checkout", visibility="internal", public_label="Mobile")
+    (found,) = Candidates([hidden], NOW).fitting(EPIC)
+    assert found.reason == "shares “mobile” with the title"
+
+
 _words = st.lists(
     st.sampled_from(["checkout", "checkouts", "mobile", "the", "2026", "é", ""]), max_size=4
 ).map(" ".join)
