@@ -262,6 +262,7 @@ def nested(levels: int) -> object:
         ({"title": "(?=a)"}, "when.title", "no look-around"),
         ({"title": r"(a)\1"}, "when.title", "RE2"),
         ({"title": r"\pL{900}\pL{900}"}, "when.title", "too large"),
+        ({"title": r"\pL{80}"}, "when.title", "too large"),  # more than 1 MiB, less than 2
         ({"all": [{"project": "A"}, {"label": "b"}, {"title": "["}]}, "when.all[2].title", "RE2"),
         ({"field": "x"}, "when.field", '"name"'),
         ({"field": {"name": "x"}}, "when.field", '"is"'),
@@ -286,6 +287,7 @@ def test_the_bounds_themselves_are_taken() -> None:
     assert says(nested(8))
     assert says({"any": [{"project": "A"}] * 99 + [{"project": "SHOP"}]})
     assert not says({"title": "x" * 500})
+    assert not says({"title": r"\pL{40}"})
     assert not says({"label": "y" * 500})
     assert says({"label": ["x"] * 999 + ["infra"]})
     assert says({"any": [{"all": []}] * 100})
