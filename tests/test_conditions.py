@@ -204,7 +204,7 @@ def test_the_same_patterns_are_equal() -> None:
     assert Patterns(["a", "b*", "a"]).texts == ("a", "b*")
 
 
-def test_what_re2_says_of_an_expression() -> None:
+def test_what_re2_says_of_an_expression(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RegexError) as refused:
         Search("(")
     assert regex_message(refused.value).startswith("missing )")
@@ -213,6 +213,7 @@ def test_what_re2_says_of_an_expression() -> None:
         "b",
         "",
     ]
+    assert capfd.readouterr() == ("", ""), "it writes nothing to the log by itself"
 
 
 def nested(levels: int) -> object:
