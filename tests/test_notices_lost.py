@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from connectors.sandbox.faults import Action
 from mappings.leases import LEASE, UNCONFIRMED_WAIT
 from mappings.notices import claims
 from tests.conftest import Clock
-from tests.synced import all_of, later
+from tests.synced import Pause, all_of, later
 from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, both, on_github, on_jira
 from tests.world import World
 
@@ -150,6 +151,33 @@ async def test_a_killed_worker_leaves_one_comment(
     driver.describe(key, "Key-Result: KR-1")
     await driver.sync()
     assert "Aligned with KR-1" in driver.comments(key)[0]
+
+
+@both
+async def test_a_claim_outlasts_a_request_that_is_longer_than_a_lease(
+    driver: TrackerDriver, runtime: Runtime, clock: Clock
+) -> None:
+    """The tracker thinks about the comment for a minute; no other writer takes the ticket meanwhile."""
+    key = driver.add()
+    source_id = await _evaluated_but_not_written(driver, runtime)
+    held = Pause()
+    driver.tracker.faults.add(driver.creates, held)
+    eager = replace(runtime, renew_every=timedelta(milliseconds=1))
+    writing = asyncio.create_task(pipeline.write_tickets(eager, source_id))
+    await asyncio.wait_for(held.reached.wait(), 20)
+    for _ in range(3):
+        clock.advance(seconds=0.8 * LEASE.total_seconds())
+        claimed = f"SELECT 1 FROM notices WHERE claimed_until = '{(clock() + LEASE).isoformat()}'"
+        async with asyncio.timeout(20):
+            while not await all_of(runtime, claimed):
+                await asyncio.sleep(0)
+        await pipeline.write_tickets(runtime, source_id)
+    held.go_on.set()
+    await writing
+    notice = await driver.notice(key)
+    assert (notice["state"], notice["pending"]) == ("posted", False)
+    assert (len(driver.comments(key)), driver.tracker.log.count(driver.creates)) == (1, 1)
+    assert await _claims(runtime) == 0
 
 
 async def _claims(runtime: Runtime) -> int:

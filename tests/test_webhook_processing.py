@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from fastapi import FastAPI
 
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
+from app.webhooks.processor import process_deliveries
 from app.webhooks.results import MOST_ATTEMPTS
 from connectors.sandbox import faults
 from mappings.leases import LEASE
 from mappings.tables import DeliveryRow
 from mappings.webhooks.queue import claim_deliveries, release_deliveries
 from tests.conftest import Clock
-from tests.synced import gone, health, keys, later
+from tests.synced import Pause, all_of, gone, health, keys, later
 from tests.test_webhook_door import signature
 from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, both, driver_of, on_github, on_jira
 from tests.webhook_deliveries import SECRET, deliveries, doors, fetches, process_everything
@@ -365,6 +369,31 @@ async def test_who_dies_over_a_delivery_is_followed_by_another(
     await process_everything(world)
     assert driver.comments(first(driver)) == [ALIGNED]
     assert [one["attempts"] for one in await deliveries(world, driver.kind) if one["state"] == "done"] == [2]
+
+
+@on_jira
+async def test_a_claim_on_deliveries_lives_as_long_as_the_work(
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
+) -> None:
+    driver.label(first(driver), "kr:KR-1")
+    await driver.tracker.webhook_sender.idle()
+    pause = Pause()
+    driver.tracker.faults.add(driver.reads, pause)
+    eager = replace(runtime, renew_every=timedelta(milliseconds=1))
+    working = asyncio.create_task(process_deliveries(eager, 1))
+    await asyncio.wait_for(pause.reached.wait(), 20)
+    for _ in range(3):
+        clock.advance(seconds=0.8 * LEASE.total_seconds())
+        claimed = f"SELECT 1 FROM deliveries WHERE claimed_until = '{(clock() + LEASE).isoformat()}'"
+        async with asyncio.timeout(20):
+            while not await all_of(runtime, claimed):
+                await asyncio.sleep(0)
+        await process_deliveries(runtime, 1)
+    pause.go_on.set()
+    await working
+    await process_everything(world)
+    assert driver.comments(first(driver)) == [ALIGNED]
+    assert {one["attempts"] for one in await deliveries(world, driver.kind) if one["state"] == "done"} == {1}
 
 
 async def test_a_delivery_that_takes_its_workers_down_is_given_up(

@@ -6,9 +6,11 @@ import asyncio
 import json
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,6 +26,7 @@ from app.database import DatabaseNotReady, migrate
 from app.runtime import Runtime
 from app.server.worker_process import wait_until_ready
 from app.settings import Settings
+from connectors.sandbox.company.bulk import add_epics
 from mappings.tables import RunRow
 from tests.conftest import ADMIN_TOKEN, Clock
 from tests.processes import (
@@ -35,9 +38,10 @@ from tests.processes import (
     started,
     wait_for_output,
 )
-from tests.synced import OFF
+from tests.synced import OFF, all_of
 from tests.world import World
 
+EPICS, PROMISED_SECONDS = 1500, 60
 STOP_SECONDS = 20  # ten are promised; a busy machine gets twice as many
 PATIENCE = 60
 
@@ -223,6 +227,38 @@ async def test_what_a_killed_worker_had_begun_is_taken_up_by_another(
 
         assert (await until(ended))["state"] == "succeeded"
         await stopped(other)
+
+
+@pytest.mark.timeout(300)  # it takes 60 s, and a busy machine more
+async def test_a_server_killed_three_times_while_it_reads_has_read_all_within_a_minute(
+    world: World, runtime: Runtime, settings: Settings, tmp_path: Path
+) -> None:
+    """No person and no other process helps. Only the last claim of a dead server ends by itself: the two
+    before are ended here, for the test would wait three times."""
+    add_epics(world.site, "CROWD", EPICS)
+    await world.connect_jira(notices=OFF, scope={"projects": ["CROWD"]})
+    run = await world.send("POST", "/sources/jira/sync", {"mode": "full"})
+    world.jira.latency = 0.3  # for each page of a hundred
+    env = environment_of(settings, port="0")
+
+    async def stored(count: int) -> bool:
+        return await all_of(runtime, f"SELECT count(*) >= {count} FROM epics") == [(True,)]
+
+    for count in (200, 500, 800):
+        async with runtime.sessions.begin() as session:
+            await session.execute(text("UPDATE runs SET claimed_until = now() WHERE claimed_by IS NOT NULL"))
+        async with running(1, "serves http://", "serve", env=env, cwd=tmp_path) as [(server, _)]:
+            await until(partial(stored, count))
+            await kill(server)
+        assert not await stored(EPICS)
+    begun = time.monotonic()
+    async with running(1, "serves http://", "serve", env=env, cwd=tmp_path) as [(server, _)]:
+        await until(partial(stored, EPICS))
+        assert time.monotonic() - begun < PROMISED_SECONDS
+        await until(lambda: all_of(runtime, "SELECT 1 FROM runs WHERE state = 'succeeded'"))
+        await stopped(server)
+    shown = await world.send("GET", f"/runs/{run['id']}")
+    assert (shown["created"], shown["updated"], shown["deleted"]) == (EPICS, 0, 0)
 
 
 async def test_a_worker_stops_in_time_and_gives_back_what_it_has_begun(

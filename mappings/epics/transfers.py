@@ -56,8 +56,8 @@ async def lock_transferred(
     refs: Iterable[base.EpicRef],
     epics: Iterable[base.Epic],
 ) -> None:
-    """Lock every epic that merging those of `refs` and storing `epics` may change: to lock some now and
-    others later could deadlock. The caller does both in this transaction."""
+    """Lock every epic that merging those of `refs` and storing `epics` may change. The caller does both in
+    this transaction, and to lock some now and others later could deadlock."""
     remote_ids = {ref.remote_id for ref in refs} | {epic.remote_id for epic in epics}
     await lock_stored_epics(session, tracker, [], remote_ids)
 

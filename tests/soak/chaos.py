@@ -33,7 +33,7 @@ from tests.soak.sources import LATENCY, SECRET, SoakSource
 from tests.soak.supervisor import Supervised
 from tests.soak.tickets import GitHubTickets, JiraTickets
 
-SPEED = 15.0  # a lease of three minutes is twelve seconds
+SPEED = 10.0  # a lease of half a minute is three seconds
 LEAPS, BETWEEN_LEAPS = 6, 0.5  # an hour without trackers, and the seconds after each part of it
 KILLS = ("server", "worker", "worker", "all workers", "postgresql", "one session", "everything")
 AIMED, AIM_SECONDS = (
@@ -44,6 +44,8 @@ SHORTLY, LATELY = 0.05, 1.2  # seconds between one kill and the next
 PATIENCE = 60  # seconds for all to be quiet
 HOURS = 3  # at most, for what is bounded by the hour
 POLL_SECONDS = 0.2
+KILLS_AT_ONCE = 10
+ON_ITS_WAY = "kills while a comment was on its way"
 
 
 @dataclass
@@ -173,16 +175,17 @@ class Soak:
                 await self._comment_on_its_way(chance)
             await self._strike(kind, chance)
 
-    async def _comment_on_its_way(self, chance: random.Random) -> None:
-        """The moment at which one is, or just was."""
+    async def _comment_on_its_way(self, chance: random.Random) -> bool:
+        """The moment at which one is, or just was; False where none comes."""
         self.write_came.clear()
         try:
             async with asyncio.timeout(AIM_SECONDS):
                 await self.write_came.wait()
         except TimeoutError:
-            return
-        self.outcome.counts["kills while a comment was on its way"] += 1
+            return False
+        self.outcome.counts[ON_ITS_WAY] += 1
         await asyncio.sleep(chance.uniform(0, 2 * LATENCY))
+        return True
 
     async def _strike(self, kind: str, chance: random.Random) -> None:
         hit = {
@@ -204,6 +207,18 @@ class Soak:
         if not (hit and kind != "everything"):
             await asyncio.sleep(chance.uniform(0, 1))
             await asyncio.to_thread(self.database.start)
+
+    async def writing_kills(self, kills: int) -> None:
+        """People open one epic after the other, and the workers are killed each time when a comment is on its
+        way, until they were killed so often."""
+        before = self.outcome.counts[ON_ITS_WAY]
+        while self.outcome.counts[ON_ITS_WAY] < before + kills:
+            for worker in self.workers:
+                await worker.up()
+            self.chance.choice(self.soak_sources).open_epic(self.chance)
+            if await self._comment_on_its_way(self.chance):
+                killed = [worker.kill() for worker in self.workers]
+                self.outcome.counts["kills in all"] += sum(killed)
 
     # --- the calm -------------------------------------------------------------------------------
 
@@ -264,17 +279,35 @@ async def soak(
 
     Each kind of kill strikes `rounds` times a spell. `keep` is a folder for the processes' logs.
     """
-    outcome = Outcome()
+    async with _begun(seed, epics, keep) as one:
+        outcome = one.outcome
+        while not outcome.found and goes_on(outcome.counts["spells"]):
+            await one.spell(rounds)
+            await one.calm()
+            outcome.counts["spells"] += 1
+            say(f"{outcome.counts['spells']} spells, {outcome.counts['kills in all']} kills")
+    return outcome
+
+
+async def soak_writing(
+    seed: int, *, epics: int, kills: int, say: Callable[[str], None], keep: Path | None = None
+) -> Outcome:
+    """Kill all workers `kills` times while a comment is on its way, then leave all alone and check it."""
+    async with _begun(seed, epics, keep) as one:
+        for done in range(0, kills, KILLS_AT_ONCE):
+            await one.writing_kills(min(KILLS_AT_ONCE, kills - done))
+            say(f"{one.outcome.counts[ON_ITS_WAY]} kills while a comment was on its way")
+        await one.calm()
+    return one.outcome
+
+
+@asynccontextmanager
+async def _begun(seed: int, epics: int, keep: Path | None) -> AsyncIterator[Soak]:
     with TemporaryDirectory(prefix="northing-soak-") as temporary:
         folder = Path(temporary) if keep is None else keep
         with database() as own:
             clock = Clock.make(folder / "clock", SPEED)
-            one = Soak(seed, folder, own, clock, outcome)
+            one = Soak(seed, folder, own, clock, Outcome())
             async with one.begun(epics):
-                while not outcome.found and goes_on(outcome.counts["spells"]):
-                    await one.spell(rounds)
-                    await one.calm()
-                    outcome.counts["spells"] += 1
-                    say(f"{outcome.counts['spells']} spells, {outcome.counts['kills in all']} kills")
+                yield one
             one.count_webhooks()
-    return outcome

@@ -1,7 +1,8 @@
 """What runs in the processes that are killed: `northing serve --no-worker` and `northing worker`.
 
 They are put together of the same parts as the commands, and go by a faster clock, which the pipeline takes as
-a value. What waits by the wall's clock, the sweep and the timetable, is done here so much more often.
+a value. What waits by the wall's clock, the sweep, the timetable and the heartbeat, is done here so much more
+often.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from app.server.signals import run_command
 from app.server.worker_process import wait_until_ready
 from app.settings import Settings
 from app.webhooks.door import Intake
+from mappings.leases import RENEW_EVERY
 from tests.soak.clock import Clock
 
 log = structlog.get_logger()
@@ -97,7 +99,7 @@ async def _serve(given: Given, ready: Connection) -> int:
             Intake(given.url, opened_runtime.queue) as intake,
             AsyncExitStack() as parts,
         ):
-            runtime = replace(opened_runtime, clock=Clock(given.clock))
+            runtime = _hurried(opened_runtime, given)
             token_hash, _ = await prepare_installation(runtime)
             web = WebServer(create_app(runtime, intake, token_hash))
             tasks = [
@@ -115,12 +117,16 @@ async def _work(given: Given, ready: Connection) -> int:
     print_line = partial(log.info, "said")
     waits = partial(wait_until_ready, print_line=lambda words: print_line(words=words))
     async with open_runtime(given.settings, given.url, ready=waits) as opened_runtime:
-        runtime = replace(opened_runtime, clock=Clock(given.clock))
+        runtime = _hurried(opened_runtime, given)
         sweeping = _again(SWEEP_SECONDS / given.speed, partial(sweep, runtime))
         async with notifications_checked(runtime), worker_running(runtime) as worker, sweeping as sweeper:
             ready.send(True)
             await run_until_exit([worker, sweeper], asyncio.Event().wait())
     return 0
+
+
+def _hurried(runtime: Runtime, given: Given) -> Runtime:
+    return replace(runtime, clock=Clock(given.clock), renew_every=RENEW_EVERY / given.speed)
 
 
 async def _tick(runtime: Runtime) -> None:
@@ -143,7 +149,7 @@ async def _again(every: float, work: Callable[[], Awaitable[None]]) -> AsyncIter
             try:
                 await work()
             except (SQLAlchemyError, ConnectorException, psycopg.Error, OSError) as error:
-                log.warning("left to the next time", reason=str(error)[:300])
+                log.warning("left to the next time", reason=f"{error} {error.__cause__}"[:300])
 
     task = asyncio.create_task(go_on(), name="hurry")
     try:

@@ -115,6 +115,10 @@ class SoakSource:
         for _ in range(epics):
             self._create(chance)
 
+    def open_epic(self, chance: random.Random) -> None:
+        self._born += 1
+        self.tickets.add(chance.choice(self.tickets.projects), f"Epic {self._born}")
+
     def edit(self, chance: random.Random) -> None:
         """Something that people do."""
         deeds: list[tuple[Callable[[random.Random], None], int]] = [
@@ -134,8 +138,7 @@ class SoakSource:
 
     def _create(self, chance: random.Random) -> None:
         if len(self.tickets.all()) < MOST:
-            self._born += 1
-            self.tickets.add(chance.choice(self.tickets.projects), f"Epic {self._born}")
+            self.open_epic(chance)
 
     def _some(self, chance: random.Random) -> str:
         return chance.choice(self.tickets.all()).key
