@@ -12,7 +12,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from app.webhooks.command_handler import execute_commands
 
 from app.database import downgrade, migrate
 from app.jobs.sweep import sweep
@@ -20,6 +19,7 @@ from app.runtime import Runtime
 from connectors.base import TicketComment
 from mappings.checks.check import Check, EpicFacts, GoalFacts, ObjectiveFacts, SourceFacts
 from mappings.checks.registry import CHECKS
+from mappings.commands.execute import execute_commands
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.tables import EpicRow, FindingRow, SourceRow
 from tests.conftest import Clock
@@ -140,7 +140,8 @@ async def test_a_command_on_the_ticket_snoozes_what_the_ticket_shows(
         async with runtime.sessions.begin() as session:
             epic = await session.get_one(EpicRow, 1)
             source = await session.get_one(SourceRow, epic.source_id)
-            assert await execute_commands(runtime, session, source, epic, comment)
+            loader, now = runtime.evaluation_context, runtime.clock()
+            assert await execute_commands(session, source, epic, comment, loader, now)
         ((answer,),) = await all_of(runtime, f"SELECT answer FROM command_comments WHERE remote_id = '{id}'")
         return str(answer) if answer is not None else None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
-from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersion
+from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersion, check_version
 
 
 @pytest.mark.parametrize(
@@ -14,7 +16,7 @@ from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersi
         (NotFound.of("key result", "KR-9"), "There is no key result KR-9."),
         (NotFound.of("run", 9), "There is no run 9."),
         (Conflict("It is in use."), "It is in use."),
-        (StaleVersion("It has changed."), "It has changed."),
+        (StaleVersion(), "This was changed since you read it; read it again and repeat your change."),
         (Invalid("until", "is past"), "until: is past"),
         (Invalid("a", "is wrong", more=[("b", "is too")]), "a: is wrong; b: is too"),
     ],
@@ -27,6 +29,16 @@ def test_each_wrong_field_is_named() -> None:
     assert Invalid("until", "is past").errors == (("until", "is past"),)
     both = Invalid("a", "is wrong", more=[("b", "is too"), ("c", "as well")])
     assert both.errors == (("a", "is wrong"), ("b", "is too"), ("c", "as well"))
+
+
+@pytest.mark.parametrize(
+    ("known", "stale"), [(None, False), ((3,), False), ((2, 3), False), ((2,), True), ((), True)]
+)
+def test_a_version_is_stale_unless_the_caller_may_have_read_it(
+    known: tuple[int, ...] | None, stale: bool
+) -> None:
+    with pytest.raises(StaleVersion) if stale else nullcontext():
+        check_version(3, known)
 
 
 @pytest.mark.parametrize("kind", [NotFound, Conflict, StaleVersion, Invalid])

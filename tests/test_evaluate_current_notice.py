@@ -58,6 +58,18 @@ EDIT = ("posted", "posted")
 RESOLVE = ("posted", "resolved")
 
 
+def test_a_comment_that_is_not_made_yet_is_withdrawn_with_its_run() -> None:
+    for state in ("due", "held", "failed"):
+        current = CurrentNotice(state, OPENED, withdrawing=True)
+        assert text_lines(decision_on(NOTHING, found(), notice=current)) == (
+            "withdrawn",
+            "run_withdrawn",
+            None,
+        )
+    on_ticket = replace(POSTED, withdrawing=True)
+    assert text_lines(decision_on(NOTHING, found(), notice=on_ticket)) == ("posted", None, "withdrawn")
+
+
 # --- words and facts --------------------------------------------------------------------------
 
 WORDS: list[tuple[str, EvaluationInput, Finding, CurrentNotice]] = [

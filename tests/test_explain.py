@@ -38,7 +38,7 @@ def reasons(
     """`members` are those of the decision that matter to the notice and the policy."""
     known = GoalsAndRules({one.id: one for one in goals}, RuleIndex(rules))
     resolution = resolve("acme-jira", EPIC, ticket, manual, known, NOW)
-    decision = Decision("unaligned", findings, **members)
+    decision = Decision("unaligned", findings, (), **members)
     return explain("acme-jira", EPIC, resolution, decision, known, NOW)
 
 
