@@ -63,7 +63,6 @@ class WriteResults:
         now = self.runtime.clock()
         kind = posted_text.state if posted_text.state != "posted" or is_new else "edited"
         async with self.runtime.sessions.begin() as session:
-            await share_paused_projects(session, self.source.id)
             row = await self.lock_notice(session)
             before = row.remote_id
             row.remote_id, row.url = (None, None) if comment is None else (comment.id, comment.url)
@@ -233,6 +232,8 @@ class WriteResults:
     async def lock_notice(self, session: AsyncSession) -> NoticeRow:
         """The claimed notice, locked after its epic: the record of a write refers to both, and the evaluator
         locks the epic first. Raises `ClaimLost`."""
+        await share_source(session, self.source.id)
+        await share_paused_projects(session, self.source.id)
         epic = select(EpicRow.id).where(EpicRow.id == self.row.id)
         await session.execute(epic.with_for_update(key_share=True))
         return await claims.lock_claimed_notice(session, self.claim)
@@ -241,6 +242,8 @@ class WriteResults:
         """Called before the epic is locked: a change of a source, and the reader, lock the source first."""
         if isinstance(error, Rejected):
             await session.execute(locked_source(self.source.id))
+        else:
+            await share_source(session, self.source.id)
 
     async def _evaluate_epic_at(self, session: AsyncSession, when: datetime) -> None:
         """Called before the notice is locked: the evaluator locks an epic first and then its notice."""
