@@ -72,19 +72,10 @@ def decide(
     )
     if current is not None and current.withdrawing:
         return _withdraw(decision, epic, current)
-    facts = _facts(desired, epic, policy, mode, current, now)
-    hold = first_hold("evaluation", facts)
-    if hold is not None and hold.reason == "off":
-        return replace(decision, keep_notice=True)
     if answer is not None and not answer_expired and current is not None and current.on_ticket:
         desired = desired.with_answer(answer.text)
-    if current is not None and current.state == "withdrawn" and not _reopened(decision, current):
-        return replace(decision, keep_notice=True)
-    if current is None or not current.on_ticket:
-        return _new_notice(decision, desired, hold)
-    if epic.removal_reason == "deleted":
-        return replace(decision, keep_notice=True)
-    return _edited_notice(decision, desired, epic, goals, facts, current)
+    facts = _facts(desired, epic, policy, mode, current, now)
+    return _decide_notice(decision, desired, epic, goals, facts, current)
 
 
 def _answer_expired(
@@ -140,6 +131,26 @@ def _alignment(
 
 
 # --- from the desired text to the desired notice ----------------------------------------------
+
+
+def _decide_notice(
+    decision: Decision,
+    desired: DesiredText,
+    epic: EvaluationInput,
+    goals: Mapping[int, KeyResult],
+    facts: Facts,
+    current: CurrentNotice | None,
+) -> Decision:
+    hold = first_hold("evaluation", facts)
+    if hold is not None and hold.reason == "off":
+        return replace(decision, keep_notice=True)
+    if current is not None and current.state == "withdrawn" and not _reopened(decision, current):
+        return replace(decision, keep_notice=True)
+    if current is None or not current.on_ticket:
+        return _new_notice(decision, desired, hold)
+    if epic.removal_reason == "deleted":
+        return replace(decision, keep_notice=True)
+    return _edited_notice(decision, desired, epic, goals, facts, current)
 
 
 def _facts(

@@ -101,28 +101,13 @@ def _evaluate(
     claim: str | None,
     parent: Evaluation | None,
 ) -> Evaluation:
-    epic, project_info = epic_of(records.row), context.project_info(records.row.project)
-    resolution = _resolve(records, epic, context, now)
-    evaluation_input = EvaluationInput(
-        epic=epic,
-        resolution=resolution,
-        connected_at=context.source.created_at,
-        read_at=records.row.read_at,
-        public=project_info.public,
-        service_desk=project_info.service_desk,
-        fresh=project_info.fresh,
-        removal_reason=cast("MissingReason | None", records.row.removal_reason),
-        page_url=context.page_url(epic.key),
-        accepts_commands=context.accepts_commands,
-        suggest=partial(context.suggest, epic, now),
-        parent=None if parent is None else parent.resolution,
-    )
+    evaluated = _input(records, context, now, parent)
     notice = None if records.notice is None else _current_notice(records.notice, claim)
     decision = decide(
-        evaluation_input,
+        evaluated,
         context.goals.key_results,
-        context.policy_for(epic.project),
-        context.mode_for(epic.project),
+        context.policy_for(evaluated.epic.project),
+        context.mode_for(evaluated.epic.project),
         History(
             {found.check: finding_of(found) for found in records.findings},
             notice,
@@ -136,9 +121,29 @@ def _evaluate(
         records.links,
         records.findings,
         records.notice,
-        resolution,
+        evaluated.resolution,
         decision,
         on_ticket=notice is not None and notice.on_ticket,
+    )
+
+
+def _input(
+    records: EpicRecords, context: EvaluationContext, now: datetime, parent: Evaluation | None
+) -> EvaluationInput:
+    epic, project_info = epic_of(records.row), context.project_info(records.row.project)
+    return EvaluationInput(
+        epic=epic,
+        resolution=_resolve(records, epic, context, now),
+        connected_at=context.source.created_at,
+        read_at=records.row.read_at,
+        public=project_info.public,
+        service_desk=project_info.service_desk,
+        fresh=project_info.fresh,
+        removal_reason=cast("MissingReason | None", records.row.removal_reason),
+        page_url=context.page_url(epic.key),
+        accepts_commands=context.accepts_commands,
+        suggest=partial(context.suggest, epic, now),
+        parent=None if parent is None else parent.resolution,
     )
 
 
