@@ -25,6 +25,13 @@ Goal = TypeVar("Goal", CycleRow, ObjectiveRow, KeyResultRow)
 _WORDS: dict[type[Any], str] = {CycleRow: "cycle", ObjectiveRow: "objective", KeyResultRow: "key result"}
 
 
+REMOVAL_REASON_TEXTS = {
+    "deleted": "was deleted in the tracker, or is no longer visible to Northing",
+    "out_of_scope": "left the source's scope",
+    "not_an_epic": "no longer fits the source's selector of epics",
+}
+
+
 async def find_source(session: AsyncSession, name: str, *, lock: bool = False) -> SourceRow | None:
     query = select(SourceRow).where(func.lower(SourceRow.name) == name.lower())
     return (await session.scalars(query.with_for_update(key_share=True) if lock else query)).one_or_none()
@@ -119,6 +126,17 @@ async def find_epic(session: AsyncSession, source: SourceRow, key: str) -> EpicR
         .limit(1)
     )
     return (await session.scalars(query)).one_or_none()
+
+
+async def epic_at(session: AsyncSession, source: SourceRow, key: str) -> EpicRow:
+    """The epic of this key. Raises `NotFound`, with the reason and since when for one that is removed."""
+    row = await find_epic(session, source, key)
+    if row is None:
+        raise NotFound.of(f"epic in {source.name} with the key", key)
+    if row.removed_at is not None:
+        reason = REMOVAL_REASON_TEXTS[row.removal_reason or "deleted"]
+        raise NotFound(f"{row.key} {reason}, seen {row.removed_at:%Y-%m-%d %H:%M} UTC.")
+    return row
 
 
 async def epic_in(session: AsyncSession, source: str, key: str, field: str) -> tuple[SourceRow, EpicRow]:

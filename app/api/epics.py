@@ -12,23 +12,17 @@ from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.epic_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import Problem, error_responses, invalid, not_found
+from app.api.problems import error_responses, invalid
 from app.runtime import Runtime
 from mappings.evaluation.context import load_key_results
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.explain import explain
 from mappings.evaluation.load import epic_of, load_records
 from mappings.evaluation.record import unwritten_text
-from mappings.lookups import find_epic, key_result_in, source_at, source_in
+from mappings.lookups import epic_at, key_result_in, source_at, source_in
 from mappings.tables import EpicRow, LinkRow, SourceRow
 
 router = APIRouter(prefix="/epics", tags=["epics"])
-
-REMOVAL_REASON_TEXTS = {
-    "deleted": "was deleted in the tracker, or is no longer visible to Northing",
-    "out_of_scope": "left the source's scope",
-    "not_an_epic": "no longer fits the source's selector of epics",
-}
 
 
 @router.get("", summary="List epics")
@@ -104,12 +98,7 @@ async def get_epic(
 
 async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow, key: str) -> EpicWithWhy:
     """An epic of a source with its `why`; 404 with the reason for one that is removed."""
-    row = await find_epic(session, source, key)
-    if row is None:
-        raise not_found(f"epic in {source.name} with the key", key)
-    if row.removed_at is not None:
-        reason = REMOVAL_REASON_TEXTS[row.removal_reason or "deleted"]
-        raise Problem(404, f"{row.key} {reason}, seen {row.removed_at:%Y-%m-%d %H:%M} UTC.")
+    row = await epic_at(session, source, key)
     now = runtime.clock()
     (records,) = await load_records(session, [row])
     context = await runtime.evaluation_context(session, source, [row.project])

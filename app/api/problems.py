@@ -70,14 +70,6 @@ def invalid(field: str, message: str) -> Problem:
     return Problem(422, f"{field}: {message}", errors=[(field, message)])
 
 
-def not_found(what: str, key: object) -> Problem:
-    return Problem(404, f"There is no {what} {key!s}.")
-
-
-def taken(field: str, value: str) -> Problem:
-    return Problem(409, f"{field} {value!r} is taken; choose another.")
-
-
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation in OpenAPI: every error it may answer with."""
     schema = {"$ref": "#/components/schemas/ProblemDocument"}

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
 from app.api.deps import declared_length
-from app.api.problems import Problem, error_responses, not_found
+from app.api.problems import Problem, error_responses
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt, SecretCipher
 from app.webhooks.body_budget import BodyReservation, BudgetExhausted
@@ -24,6 +24,7 @@ from app.webhooks.door import DatabaseUnavailable, Intake, KnownSource, Received
 from connectors.markup import storable
 from connectors.registry import KINDS
 from connectors.webhooks import Webhooks, payload_of, signed
+from mappings.errors import NotFound
 from mappings.leases import ALWAYS_DUE
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
         for afresh in (False, True):
             source = await intake.source(name, afresh=afresh) if "\x00" not in name else None
             if source is None:
-                raise not_found("source", name)
+                raise NotFound.of("source", name)
             body = await _body(request, reservation) if body is None else body
             refused = await _in_thread_if_large(
                 body, _why_not_authentic, runtime.cipher, source, body, request
