@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
-from mappings.leases import ClaimLost
+from mappings.leases import RENEW_EVERY, ClaimLost
 from mappings.notices.claims import release_claims_of_worker
 from mappings.runs.queue import release_runs, renew_lease
 from mappings.tables import RunRow
@@ -22,9 +22,9 @@ log = structlog.get_logger()
 
 async def release_claims(runtime: Runtime, session: AsyncSession) -> None:
     """Release all that this worker has claimed, because it stops: no other worker waits for its leases."""
+    await release_claims_of_worker(session, runtime.worker, runtime.clock())
     await release_runs(session, runtime.worker)
     await release_deliveries(session, runtime.worker)
-    await release_claims_of_worker(session, runtime.worker, runtime.clock())
 
 
 @asynccontextmanager
@@ -35,7 +35,9 @@ async def heartbeat(renew: Callable[[], Awaitable[None]], every: timedelta) -> A
         while True:
             await asyncio.sleep(every.total_seconds())
             try:
-                await renew()
+                # A call that hangs, on a connection that is dead, must not keep the next ones from trying.
+                async with asyncio.timeout(RENEW_EVERY.total_seconds()):
+                    await renew()
             except Exception as error:  # one failed call must not end the heartbeat
                 log.warning("heartbeat failed", reason=type(error).__name__)
 

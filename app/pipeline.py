@@ -38,7 +38,6 @@ from mappings.tables import READING_MODES, NoticeRow, RunRow, SourceRow
 
 log = structlog.get_logger()
 
-SLICE_SIZE = 400
 # A run that has waited so long and has read no epic makes the health of its source `failing`.
 NOTHING_READ_FOR = timedelta(minutes=15)
 
@@ -98,7 +97,7 @@ async def _close(
         async with runtime.sessions.begin() as session:
             await without_synchronous_commit(session)
             held = await release_writes(session, run, now)
-            await renew_lease(session, run, runtime.worker, now, held=held)
+            await renew_lease(session, run, runtime.worker, runtime.clock(), held=held)
     async with runtime.sessions.begin() as session:
         await close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
         if run.mode in READING_MODES:

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -30,11 +30,14 @@ from mappings.leases import RENEW_EVERY, claim_name
 from mappings.tables import READING_MODES, SourceRow
 from mappings.wakeups import take_wakeups
 
+# The moments of jobs are the database's: the worker's clock may be apart from it. Two pauses that end within
+# a second are one: a limit that names its end gives each attempt the same one, but for microseconds.
+_END_OF_PAUSE = text("SELECT clock_timestamp() + CAST(:pause AS interval)")
 _JOBS_OF_EARLIER_PAUSES = text("""
     DELETE FROM procrastinate_jobs WHERE id = ANY(ARRAY(
         SELECT id FROM procrastinate_jobs
         WHERE status = 'todo' AND task_name = :task AND args = CAST(:arguments AS jsonb)
-            AND scheduled_at > now() AND scheduled_at <= clock_timestamp() + CAST(:pause AS interval)
+            AND scheduled_at > now() AND scheduled_at <= CAST(:until AS timestamptz) + interval '1 s'
         FOR UPDATE SKIP LOCKED))
 """)
 
@@ -109,23 +112,31 @@ class Runtime:
                 set_actor(session, who)
             yield session
             for asked in take_wakeups(session):
-                await self.wake(session, asked.task, after=asked.after, **asked.arguments)
+                await self.wake(session, asked.task, at=None, **asked.arguments)
 
     async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
         """Defer the job that executes a run of this mode."""
         await self.wake(session, "read_source" if mode in READING_MODES else "execute_run", run_id=run_id)
 
     async def wake(
-        self, session: AsyncSession, task: str, *, after: timedelta | None = None, **arguments: int
+        self,
+        session: AsyncSession,
+        task: str,
+        *,
+        at: datetime | None = None,
+        **arguments: int,
     ) -> None:
         """Defer a job in the transaction of the rows that it needs: both are stored or neither.
 
-        `after` is the shortest time until the job runs. Work that waits needs such a job: the sweep, which
-        is for work whose job was lost, comes only every 15 seconds.
+        `at` is the moment at which the job runs, at the earliest. Work that waits needs such a job: the
+        sweep, which is for work whose job was lost, comes only every 15 seconds.
         """
         connection = await (await session.connection()).get_raw_connection()
-        schedule = None if after is None else {"seconds": after.total_seconds()}
-        task_ = self.queue.configure_task(task, connection=connection.driver_connection, schedule_in=schedule)
+        task_ = self.queue.configure_task(
+            task,
+            connection=connection.driver_connection,
+            schedule_at=at,
+        )
         await task_.defer_async(**arguments)
 
     async def wake_after_pause(
@@ -137,6 +148,7 @@ class Runtime:
         that work back too. So a long pause leaves one job, however often the tracker is tried meanwhile. A
         job whose pause a person has ended early finds nothing to do.
         """
-        of_the_work = {"task": task, "arguments": json.dumps(arguments), "pause": pause}
+        until = (await session.scalars(_END_OF_PAUSE, {"pause": pause})).one()
+        of_the_work = {"task": task, "arguments": json.dumps(arguments), "until": until}
         await session.execute(_JOBS_OF_EARLIER_PAUSES, of_the_work)
-        await self.wake(session, task, after=pause, **arguments)
+        await self.wake(session, task, at=until, **arguments)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -25,6 +25,9 @@ LEASE, RENEW_EVERY = timedelta(seconds=30), timedelta(seconds=5)
 # How long the writer lets a request arrive whose answer never came, before it looks at the ticket: longer
 # than a call may take. It renews its claim before each request, so this counts from the last renewal.
 UNCONFIRMED_WAIT = timedelta(seconds=60)
+# How long after the renewal of its claim a writer may send its request; what waits for a lost answer counts
+# on it.
+SENT_WITHIN = 2 * RENEW_EVERY
 # A due time that is in the past on every worker's clock: the clocks of replicas always differ a little.
 ALWAYS_DUE = datetime(2000, 1, 1, tzinfo=UTC)
 # The condition of `is_free` for statements that are text, with the time as `:now`.
@@ -46,7 +49,7 @@ def claim_name(worker: str) -> str:
 
 
 def is_free(row: type[Claimed], now: datetime) -> ColumnElement[bool]:
-    """Nobody has claimed the row, or the lease has ended."""
+    """The row is not claimed, or the lease has ended."""
     return or_(row.claimed_until.is_(None), row.claimed_until <= now)
 
 
@@ -77,7 +80,8 @@ async def renew(
     **values: Any,
 ) -> None:
     """Renew `owner`'s claim, and set `values` while it is `owner`'s. Raises `ClaimLost`."""
-    await _change(session, row, owner, which, {**values, "claimed_until": now + LEASE})
+    until = func.greatest(row.claimed_until, now + LEASE)  # a heartbeat may have renewed it since `now`
+    await _change(session, row, owner, which, {**values, "claimed_until": until})
 
 
 async def release(

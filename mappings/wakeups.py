@@ -1,10 +1,9 @@
-"""Wake-ups that a transaction asks for. The work itself is in rows; whoever opened the transaction defers the
+"""Wake-ups that a transaction asks for. The work itself is in rows; what opened the transaction defers the
 jobs in it before the commit (`app.runtime.Runtime.transaction`), so both are stored or neither."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,16 +14,15 @@ _ASKED = "wakeups"
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """A call of the job `task` with `arguments`, `after` a while or at once."""
+    """A call of the job `task` with `arguments`."""
 
     task: str
     arguments: dict[str, int]
-    after: timedelta | None = None
 
 
-def wake(session: AsyncSession, task: str, *, after: timedelta | None = None, **arguments: int) -> None:
-    """Ask for a job. Where nobody defers it, the sweep finds the work within 15 seconds."""
-    session.info.setdefault(_ASKED, []).append(Wakeup(task, arguments, after))
+def wake(session: AsyncSession, task: str, **arguments: int) -> None:
+    """Ask for a job. Without the job, the sweep finds the work within 15 seconds."""
+    session.info.setdefault(_ASKED, []).append(Wakeup(task, arguments))
 
 
 def wake_run(session: AsyncSession, run_id: int, mode: str) -> None:

@@ -126,7 +126,7 @@ async def test_a_claim_whose_write_is_cancelled_after_its_writer_died_is_release
     run = await world.send("POST", f"/sources/{kind}/sync", {})
     await pipeline.execute_run(runtime, run["id"])
     async with runtime.sessions.begin() as session:
-        assert await claim_notice(session, 1, "who dies", clock(), one_at_a_time=False) is not None
+        assert await claim_notice(session, 1, "who dies", clock, one_at_a_time=False) is not None
     driver.label(key)
     await driver.sync()
     claimed = "SELECT claimed_by, target, write_unconfirmed_at FROM notices"
@@ -185,7 +185,7 @@ async def _until_it_dies(runtime: Runtime, clock: Clock, deadly: int) -> None:
     """A worker that does its batches one after the other, and dies over the one with that delivery."""
     while True:
         async with runtime.sessions.begin() as session:
-            batch = [one.id for one in await claim_deliveries(session, 1, "who dies", runtime.clock())]
+            batch = [one.id for one in await claim_deliveries(session, 1, "who dies", runtime.clock)]
             assert batch
             if deadly not in batch:
                 await end_deliveries(session, "who dies", batch, "done")

@@ -12,11 +12,11 @@ from mappings.evaluation.load import EpicRecords
 
 
 def _records(line: str) -> list[EpicRecords]:
-    """`A<B` is the epic A under the parent B."""
+    """`A<B` is the epic A under the parent B; ids count from 1."""
     found = []
-    for word in line.split():
+    for id, word in enumerate(line.split(), 1):
         key, _, parent = word.partition("<")
-        row: Any = SimpleNamespace(key=key, parent_key=parent or None)
+        row: Any = SimpleNamespace(id=id, key=key, parent_key=parent or None)
         found.append(EpicRecords(row, (), (), None))
     return found
 
@@ -48,3 +48,18 @@ def test_a_long_line_of_parents_needs_no_recursion() -> None:
     line = " ".join(f"E{number}<E{number + 1}" for number in range(5_000))
     ordered = [records.row.key for records in parents_first(_records(line))]
     assert ordered == [f"E{number}" for number in reversed(range(5_000))]
+
+
+@pytest.mark.parametrize(
+    ("given", "order"),
+    [
+        ("A A", [1, 2]),
+        ("A<B A B", [3, 1, 2]),
+        ("B A<B B", [1, 3, 2]),
+        ("A<A A", [2, 1]),
+        ("A A<A", [1, 2]),
+    ],
+)
+def test_each_epic_comes_once_also_where_two_have_one_key(given: str, order: list[int]) -> None:
+    """A key may come again: one that was removed keeps its own. The later epic is the parent."""
+    assert [records.row.id for records in parents_first(_records(given))] == order

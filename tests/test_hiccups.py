@@ -314,7 +314,9 @@ async def test_a_call_for_later_does_not_stand_for_one_at_once(runtime: Runtime)
     async with runtime.sessions.begin() as session:
         await runtime.wake(session, "process_deliveries", source_id=7)
         await runtime.wake(session, "process_deliveries", source_id=7)
-        await runtime.wake(session, "process_deliveries", after=timedelta(seconds=30), source_id=7)
+        await runtime.wake(
+            session, "process_deliveries", at=datetime.now(UTC) + timedelta(seconds=30), source_id=7
+        )
         await runtime.wake(session, "process_deliveries", source_id=7)
     await sweep(runtime)
     left = await all_of(runtime, "SELECT scheduled_at IS NULL FROM procrastinate_jobs ORDER BY id")

@@ -65,7 +65,7 @@ async def test_a_killed_run_is_taken_up_from_its_cursor(world: World, runtime: R
     assert (shown["state"], shown["created"], world.jira.log.count()) == ("running", 4, 0)
     assert (await world.send("POST", "/sources/jira/sync", {"mode": "full"}))["id"] == run_id
 
-    clock.advance(seconds=1)
+    clock.advance(seconds=61 - LEASE.total_seconds())  # a minute without a sign of life
     async with runtime.sessions.begin() as session:
         await mark_stalled(session, clock())
     assert (await world.send("GET", f"/runs/{run_id}"))["state"] == "stalled"

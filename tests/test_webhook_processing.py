@@ -339,7 +339,7 @@ async def test_a_worker_that_stops_gives_its_webhooks_back(
     driver.label(first(driver), "kr:KR-1")
     await driver.tracker.webhook_sender.idle()
     async with runtime.sessions.begin() as session:
-        assert await claim_deliveries(session, 1, f"{runtime.worker}/a claim", runtime.clock())
+        assert await claim_deliveries(session, 1, f"{runtime.worker}/a claim", runtime.clock)
         await release_deliveries(session, runtime.worker)
     await process_everything(world)
     assert driver.comments(first(driver)) == [ALIGNED]
@@ -361,7 +361,7 @@ async def test_who_dies_over_a_delivery_is_followed_by_another(
     driver.label(first(driver), "kr:KR-1")
     await driver.tracker.webhook_sender.idle()
     async with runtime.sessions.begin() as session:
-        assert len(await claim_deliveries(session, 1, "who dies", runtime.clock())) == 1
+        assert len(await claim_deliveries(session, 1, "who dies", runtime.clock)) == 1
     await process_everything(world)
     assert fetches(driver) == 0
     clock.advance(seconds=LEASE.total_seconds() + 1)

@@ -47,7 +47,7 @@ async def _process_batch(runtime: Runtime, source_id: int) -> bool:
     async with runtime.sessions.begin() as session:
         source = await session.get(SourceRow, source_id)
         deliveries = (
-            [] if source is None else await claim_deliveries(session, source_id, owner, runtime.clock())
+            [] if source is None else await claim_deliveries(session, source_id, owner, runtime.clock)
         )
     if source is None or not deliveries:
         return False

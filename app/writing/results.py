@@ -63,7 +63,7 @@ class WriteResults:
         now = self.runtime.clock()
         kind = posted_text.state if posted_text.state != "posted" or is_new else "edited"
         async with self.runtime.sessions.begin() as session:
-            row = await self.lock_notice(session)
+            row = await self.lock_notice(session, ends_pause=True)
             before = row.remote_id
             row.remote_id, row.url = (None, None) if comment is None else (comment.id, comment.url)
             state.mark_written(row, posted_text.state, now)
@@ -124,6 +124,7 @@ class WriteResults:
             if row.remote_id is None:
                 row.write_unconfirmed_at = now
             claims.release_claim(row, self.claim, now + pause)
+            await self.runtime.wake_after_pause(session, "write_tickets", pause, source_id=self.source.id)
         log.warning("ticket waits", reason=error.message)
 
     async def postponed(self, error: Unavailable, *, fetched: bool) -> None:
@@ -223,17 +224,19 @@ class WriteResults:
     async def count(self, requests: int, seconds: float) -> None:
         """Count the requests of this claim for its run, and what was written for the metrics."""
         async with self.runtime.sessions.begin() as session:
-            await share_source(session, self.source.id)  # which the count refers to
+            if self.kind is not None:
+                await share_source(session, self.source.id)  # which the count refers to
             counted = update(RunRow).where(RunRow.id == self.claim.run_id)
             await session.execute(counted.values(requests=RunRow.requests + requests))
             if self.kind is not None:
                 await counters.add_count(session, self.source.id, "write", self.kind, took=[seconds])
 
-    async def lock_notice(self, session: AsyncSession) -> NoticeRow:
+    async def lock_notice(self, session: AsyncSession, *, ends_pause: bool = False) -> NoticeRow:
         """The claimed notice, locked after its epic: the record of a write refers to both, and the evaluator
-        locks the epic first. Raises `ClaimLost`."""
+        locks the epic first. `ends_pause`: the result may end its project's pause. Raises `ClaimLost`."""
         await share_source(session, self.source.id)
-        await share_paused_projects(session, self.source.id)
+        if ends_pause:
+            await share_paused_projects(session, self.source.id)
         epic = select(EpicRow.id).where(EpicRow.id == self.row.id)
         await session.execute(epic.with_for_update(key_share=True))
         return await claims.lock_claimed_notice(session, self.claim)

@@ -39,7 +39,7 @@ from connectors.document import Document
 from mappings.epics.transfers import store_ticket
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
-from mappings.leases import ClaimLost, extend
+from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared
 from mappings.notices import claims
 from mappings.notices.claims import Claim
@@ -76,7 +76,7 @@ class Writer:
                 session,
                 self.source.id,
                 self.runtime.claim_name(),
-                self.runtime.clock(),
+                self.runtime.clock,
                 one_at_a_time=self.connector.writes_one_at_a_time,
             )
             row = None if claim is None else await session.get(EpicRow, claim.epic_id)
@@ -130,6 +130,7 @@ class _Write:
         self.results = WriteResults(writer.runtime, writer.source, claim, row)
         self.ref = EpicRef(row.remote_id, row.key)
         self.comment_id: str | None = None
+        self.renewed_at = writer.runtime.clock()
         self.fetched = False
         self.may_continue = True
 
@@ -149,6 +150,7 @@ class _Write:
             await (self.results.refused(error) if self.fetched else self.results.unreadable(error))
 
     async def _put(self, planned: _PlannedWrite) -> None:
+        self._check_in_time()
         try:
             comment = await self.connector.put_comment(
                 self.ref, self.comment_id, planned.document, planned.marker
@@ -177,6 +179,7 @@ class _Write:
     async def _delete(self, planned: _PlannedWrite) -> None:
         """Delete our comment. Where a person has deleted it already, the withdrawal is done as well."""
         assert self.comment_id is not None
+        self._check_in_time()
         try:
             await self.connector.delete_comment(self.ref, self.comment_id)
         except Gone:
@@ -192,6 +195,13 @@ class _Write:
     async def _withdraw_all_comments(self, marker: Marker) -> None:
         await self._renew_claim_now()
         await withdraw_all_comments(self.connector, self.ref, marker)
+
+    def _check_in_time(self) -> None:
+        """Just before the request: where this process hung since the claim was renewed, another writer may
+        look for our comment before this request arrives. Raises `ClaimLost`: all begins anew then."""
+        hung = self.runtime.clock() - self.renewed_at
+        if hung > SENT_WITHIN:
+            raise ClaimLost(f"this process hung for {hung.total_seconds():.0f} s before its request")
 
     # --- the claim --------------------------------------------------------------------------
 
@@ -265,7 +275,8 @@ class _Write:
             else:
                 # Until the answer arrives, the old or the new text may be there: store neither as posted.
                 notice_row.posted_hash = ""
-            extend(notice_row, self.runtime.clock())
+            self.renewed_at = self.runtime.clock()
+            extend(notice_row, self.renewed_at)
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
             return _PlannedWrite(composed.document, text, Marker(context.installation, row.id), delete)

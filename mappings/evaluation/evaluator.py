@@ -7,7 +7,7 @@ an epic calls `evaluate_records`, which records nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import cast
@@ -39,9 +39,9 @@ async def evaluate_epics(
     """Load, evaluate and record the epics of `rows`, which the caller has locked; the evaluations in this
     order, and how many notices became held.
 
-    The caller holds the goals' lock and the projects' rows. Notices that are to be written are queued for
-    `run_id`. `claim` is the owner of the writer's own claim, which has sent no request yet; the owner of any
-    other claim may have put a comment on the ticket.
+    The caller holds the goals' lock, and, but for the writer, the projects' rows. Notices that are to be
+    written are queued for `run_id`. `claim` is the owner of the writer's own claim, which has sent no request
+    yet; the owner of any other claim may have put a comment on the ticket.
     """
     evaluations = await evaluate_records(await load_records(session, rows), context, now, claim=claim)
     return evaluations, await record_evaluations(session, evaluations, context, run_id, now)
@@ -54,35 +54,36 @@ async def evaluate_records(
 
     Other tasks may run in between.
     """
-    done: dict[str, Evaluation] = {}
+    done: dict[int, Evaluation] = {}
+    by_key: dict[str, Evaluation] = {}
     for number, records in enumerate(parents_first(found), 1):
         row = records.row
-        parent = None if row.parent_key is None else done.get(row.parent_key)
-        done[row.key] = _evaluate(records, context, now, claim, parent)
+        parent = None if row.parent_key is None else by_key.get(row.parent_key)
+        done[row.id] = by_key[row.key] = _evaluate(records, context, now, claim, parent)
         if not number % EVALUATED_AT_A_TIME:
             await asyncio.sleep(0)
-    return [done[records.row.key] for records in found]
+    return [done[records.row.id] for records in found]
 
 
 def parents_first(found: Sequence[EpicRecords]) -> Iterable[EpicRecords]:
     """The epics in an order in which each comes after its parent, where that is among them. Of epics that are
-    their own ancestors, the one that is met first comes last."""
-    by_key = {records.row.key: records for records in found}
+    their own ancestors, the one that is met first comes last.
+
+    Two epics may have one key: one that was removed keeps the key that a later one has. The later one, by its
+    id, is the parent of those that name the key.
+    """
+    by_key = {records.row.key: records for records in sorted(found, key=lambda one: one.row.id)}
     if not any(records.row.parent_key in by_key for records in found):
         return found
-    return _with_ancestors(by_key)
-
-
-def _with_ancestors(by_key: Mapping[str, EpicRecords]) -> list[EpicRecords]:
-    ordered: dict[str, EpicRecords] = {}
-    for key in by_key:
-        line: dict[str, EpicRecords] = {}
-        above: str | None = key
-        while above is not None and above in by_key and above not in ordered and above not in line:
-            line[above] = by_key[above]
-            above = by_key[above].row.parent_key
+    ordered: dict[int, EpicRecords] = {}
+    for records in found:
+        line: dict[int, EpicRecords] = {}
+        above: EpicRecords | None = records
+        while above is not None and above.row.id not in ordered and above.row.id not in line:
+            line[above.row.id] = above
+            above = by_key.get(above.row.parent_key or "")
         ordered.update(reversed(line.items()))
-    return list(ordered.values())
+    return ordered.values()
 
 
 def _resolve(records: EpicRecords, epic: Epic, context: EvaluationContext, now: datetime) -> Resolution:

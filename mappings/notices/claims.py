@@ -6,7 +6,7 @@ another one, and its ticket waits: the last request under it may still arrive at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,14 +38,15 @@ class Claim:
 
 
 async def claim_notice(
-    session: AsyncSession, source_id: int, owner: str, now: datetime, *, one_at_a_time: bool
+    session: AsyncSession, source_id: int, owner: str, clock: Callable[[], datetime], *, one_at_a_time: bool
 ) -> Claim | None:
     """Claim the next due and unclaimed notice of a source; writes that withdraw or resolve one go first.
 
     `owner` is new for each claim. Notices that may not be written yet are postponed, and claims whose lease
-    has ended are released.
+    has ended are released. The time is read once the source is locked: a lease begins when it is taken.
     """
     await session.execute(locked_source(source_id))
+    now = clock()
     of_source = select(EpicRow.id).where(EpicRow.source_id == source_id)
     if one_at_a_time:
         busy = (
@@ -58,11 +59,12 @@ async def claim_notice(
     await _release_expired_claims(session, of_source, now)
     # Ids alone: thousands of texts would be sorted on disk.
     due = (
-        select(NoticeRow.id)
-        .where(NoticeRow.epic_id.in_(of_source), _is_due(now), NoticeRow.claimed_by.is_(None))
+        select(NoticeRow.id, EpicRow.project)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(EpicRow.source_id == source_id, _is_due(now), NoticeRow.claimed_by.is_(None))
         .order_by(_URGENCY, NoticeRow.due_at, NoticeRow.updated_at, NoticeRow.id)
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(of=NoticeRow, skip_locked=True)
     )
     notice = await _first_not_held(session, source_id, due, now)
     if notice is None or notice.run_id is None:
@@ -78,14 +80,14 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 
 async def _first_not_held(
-    session: AsyncSession, source_id: int, due: Select[int], now: datetime
+    session: AsyncSession, source_id: int, due: Select[int, str], now: datetime
 ) -> NoticeRow | None:
     """The first of the due notices that no gate of the write holds. Those that a gate holds are postponed,
     together with all others that it holds for the same reason."""
     paused = await pauses.paused_projects(session, source_id)
-    while (found := await session.scalar(due)) is not None:
-        notice = await session.get_one(NoticeRow, found, populate_existing=True)
-        project = (await session.get_one(EpicRow, notice.epic_id)).project
+    while (found := (await session.execute(due)).one_or_none()) is not None:
+        notice = await session.get_one(NoticeRow, found[0], populate_existing=True)
+        project = found[1]
         is_edit = notice.remote_id is not None and notice.withdraw_action != "delete"
         edits = await _edits_pause(session, source_id, now) if is_edit else None
         hold = first_hold(
@@ -96,7 +98,7 @@ async def _first_not_held(
                 await pauses.allow_one_attempt(session, source_id, project, now + LONGEST_WRITE)
             return notice
         alike = _EDIT if hold.reason == "edits" else EpicRow.project == project
-        await pauses.hold_writes(session, source_id, hold, alike)
+        await pauses.hold_writes(session, source_id, hold, or_(alike, NoticeRow.id == notice.id))
     return None
 
 

@@ -19,6 +19,7 @@ _LISTED = "Its listing says: "
 
 async def hold_writes(session: AsyncSession, source_id: int, hold: Hold, *which: ColumnElement[bool]) -> None:
     """Postpone the unclaimed writes of a source, or those that `which` selects, as a gate says."""
+    assert hold.until is not None  # the gates of the write hold until a moment
     earlier = NoticeRow.due_at < hold.until
     await postpone_writes(session, source_id, hold.until, earlier, *which, why=hold.detail)
 

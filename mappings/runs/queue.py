@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
@@ -16,6 +16,8 @@ from mappings.leases import ALWAYS_DUE
 from mappings.locks import locked_source, share_source
 from mappings.tables import READING_MODES, UNFINISHED_STATES, RunRow, SourceRow
 from mappings.wakeups import wake_run
+
+STALLED_AFTER = timedelta(minutes=1)
 
 
 async def open_run(
@@ -141,8 +143,11 @@ async def release_runs(session: AsyncSession, worker: str) -> None:
 
 
 async def mark_stalled(session: AsyncSession, now: datetime) -> None:
-    """Mark running runs with an expired lease as stalled. The next worker continues where they stopped."""
-    silent = select(RunRow.id).where(RunRow.state == "running", RunRow.claimed_until <= now)
+    """Mark as stalled the running runs that gave no sign of life for `STALLED_AFTER`. The next worker
+    continues where they stopped, as soon as the lease has ended."""
+    silent = select(RunRow.id).where(
+        RunRow.state == "running", leases.renewed_at(RunRow) <= now - STALLED_AFTER
+    )
     # Several processes do this at once; a run that is locked is being renewed or claimed.
     silent = silent.with_for_update(skip_locked=True)
     await session.execute(

@@ -6,7 +6,7 @@ collect in the next batch, so that ten webhooks about one epic cost one fetch of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,13 +30,15 @@ def _claimable(now: datetime) -> Any:
 
 
 async def claim_deliveries(
-    session: AsyncSession, source_id: int, owner: str, now: datetime
+    session: AsyncSession, source_id: int, owner: str, clock: Callable[[], datetime]
 ) -> list[DeliveryRow]:
     """Claim the oldest due deliveries of a source, as many as `BATCH_SIZE` and `BATCH_BYTES` allow.
 
-    An empty list while another owner has claimed some, and while the tracker has asked for a pause.
+    An empty list while another owner has claimed some, and while the tracker has asked for a pause. The
+    time is read once the source is locked: a lease begins when it is taken.
     """
     await session.execute(locked_source(source_id))
+    now = clock()
     waiting = DeliveryRow.source_id == source_id, DeliveryRow.due_at.is_not(None)
     paused = and_(DeliveryRow.due_at > now, DeliveryRow.error.is_not(None))
     stop = select(DeliveryRow.id).where(*waiting, or_(leases.is_held(DeliveryRow, now), paused)).limit(1)
