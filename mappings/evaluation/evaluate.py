@@ -32,6 +32,8 @@ from mappings.notices.transitions import WrittenState
 from mappings.policy.document import EffectivePolicy, exemption
 from mappings.policy.modes import NoticesMode
 
+# Only an open or disputed finding makes a notice.
+NEW_NOTICE = ("warning", "disputed")
 CheckedFinding = tuple[Check[Any], Finding]
 
 
@@ -74,6 +76,8 @@ def decide(
         return _withdraw(decision, epic, current)
     if answer is not None and not answer_expired and current is not None and current.on_ticket:
         desired = desired.with_answer(answer.text)
+    if current is None and desired.kind not in NEW_NOTICE:
+        return decision  # most epics: there is nothing to hold back
     facts = _facts(desired, epic, policy, mode, current, now)
     return _decide_notice(decision, desired, epic, goals, facts, current)
 
@@ -198,15 +202,15 @@ def _withdraw(decision: Decision, epic: EvaluationInput, current: CurrentNotice)
 
 
 def _new_notice(decision: Decision, desired: DesiredText, hold: Hold | None) -> Decision:
-    """No comment of ours is on the ticket: only an open or disputed finding makes a notice."""
-    if desired.kind not in ("warning", "disputed"):
+    """No comment of ours is on the ticket."""
+    if desired.kind not in NEW_NOTICE:
         return decision
-    notice = DesiredNotice("due", desired.compose, desired.facts_hash, target="posted")
+    compose, facts_hash = desired.compose, desired.facts_hash
     if hold is None:
-        return replace(decision, notice=notice)
+        return replace(decision, notice=DesiredNotice("due", compose, facts_hash, target="posted"))
     if hold.reason == "shadow":
-        return replace(decision, notice=replace(notice, state="shadow", target=None))
-    notice = replace(notice, state="held", target=None, reason=hold.reason, detail=hold.detail)
+        return replace(decision, notice=DesiredNotice("shadow", compose, facts_hash))
+    notice = DesiredNotice("held", compose, facts_hash, hold.reason, hold.detail)
     moments = [moment for moment in (decision.evaluate_at, hold.until) if moment is not None]
     return replace(decision, notice=notice, evaluate_at=min(moments, default=None))
 
