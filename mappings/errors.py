@@ -6,7 +6,7 @@ of these is raised: the caller's transaction is rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 class DomainError(Exception):
@@ -52,3 +52,10 @@ class Invalid(DomainError):
     def __init__(self, field: str, message: str, *, more: Sequence[tuple[str, str]] = ()) -> None:
         self.errors = ((field, message), *more)
         super().__init__("; ".join(f"{name}: {text}" for name, text in self.errors))
+
+
+def check_values(found: Iterable[tuple[str, str | None]]) -> None:
+    """Raises `Invalid` that names all that is wrong; `found` are fields with their errors, None for none."""
+    wrong = [(field, error) for field, error in found if error is not None]
+    if wrong:
+        raise Invalid(*wrong[0], more=wrong[1:])

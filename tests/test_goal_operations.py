@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -51,7 +52,90 @@ REFUSED: list[tuple[str, Operation]] = [
         "metric.direction: is `decrease`, but the target is above the baseline",
         lambda db: operations.change_key_result(db, "k", lambda _: FALLING, NOW),
     ),
+    (
+        "public_label: is needed for a confidential objective: tickets show it in place of the title",
+        lambda db: operations.create_objective(db, replace(UNLABELLED, key=None, public_label=""), NOW),
+    ),
+    (
+        "metric.direction: must be one of increase, decrease",
+        lambda db: operations.change_key_result(
+            db, "k", lambda _: replace(ONE, metric=_with(RISING, direction="sideways")), NOW
+        ),
+    ),
+    (
+        "confidence: must be at most 1",
+        lambda db: operations.create_check_in(db, "k", NOW, value=1, confidence=7),
+    ),
+    (
+        "value: must be a number, neither infinite nor NaN; note: must not hold U+0000",
+        lambda db: operations.create_check_in(db, "k", NOW, value=math.nan, confidence=1, note="\0"),
+    ),
+    (
+        "at: must say its time zone, such as 2026-12-31T12:00:00Z",
+        lambda db: operations.create_check_in(
+            db, "k", NOW, value=1, confidence=1, at=NOW.replace(tzinfo=None)
+        ),
+    ),
 ]
+
+
+def _with(values: Any, **changes: Any) -> Any:
+    """As `replace`, also with values that the types do not allow."""
+    return replace(values, **changes)
+
+
+# What a create and a change refuse alike: the field, its value, what is wrong with it.
+KEY = "must be 1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit"
+STATES = "must be one of draft, active, achieved, missed, archived"
+WRONG: list[tuple[Any, str, Any, str]] = [
+    (CYCLE, "key", "a key/?", KEY),
+    (CYCLE, "title", " ", "must not be empty"),
+    (CYCLE, "review", "daily", "must be one of monthly, quarterly"),
+    (ALPHA, "key", "", KEY),
+    (ALPHA, "title", "x" * 501, "must have 500 characters at most"),
+    (ALPHA, "description", "x" * 20_001, "must have 20000 characters at most"),
+    (ALPHA, "driver", "fun", "must be one of growth, cost, experience, risk"),
+    (ALPHA, "cycle", "\0", KEY),
+    (ALPHA, "parent", "a b", KEY),
+    (ALPHA, "owner", "", "must not be empty"),
+    (ALPHA, "sponsor", "\0", "must not hold U+0000"),
+    (ALPHA, "weight", -1, "must be at least 0"),
+    (ALPHA, "weight", math.inf, "must be a number, neither infinite nor NaN"),
+    (ALPHA, "visibility", "secret", "must be one of public, internal, confidential"),
+    (ALPHA, "public_label", "", "must not be empty"),
+    (ALPHA, "state", "done", STATES),
+    (ONE, "key", "K\n", KEY),
+    (ONE, "title", "", "must not be empty"),
+    (ONE, "category", "fun", "must be one of roi, customer, revenue, productivity, quality, risk"),
+    (ONE, "state", "", STATES),
+]
+
+
+@pytest.mark.parametrize(("good", "field", "value", "message"), WRONG)
+async def test_each_value_is_checked_on_creation_and_on_change(
+    runtime: Runtime, good: Any, field: str, value: Any, message: str
+) -> None:
+    await _create_one_each(runtime)
+    wrong = _with(good, **{field: value})
+    of_kind: dict[type[Any], tuple[Operation, Operation]] = {
+        CycleValues: (
+            lambda db: operations.create_cycle(db, wrong, NOW),
+            lambda db: operations.change_cycle(db, "q", lambda _: wrong, NOW),
+        ),
+        ObjectiveValues: (
+            lambda db: operations.create_objective(db, wrong, NOW),
+            lambda db: operations.change_objective(db, "a", lambda _: wrong, NOW),
+        ),
+        KeyResultValues: (
+            lambda db: operations.create_key_result(db, "a", wrong, NOW),
+            lambda db: operations.change_key_result(db, "k", lambda _: wrong, NOW),
+        ),
+    }
+    for operation in of_kind[type(good)]:
+        with pytest.raises(Invalid) as refused:
+            async with runtime.transaction() as session:
+                await operation(session)
+        assert refused.value.errors == ((field, message),)
 
 
 async def _create_one_each(runtime: Runtime) -> None:

@@ -26,20 +26,21 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from app.api.problems import KEY_PATTERN, NO_NUL_PATTERN, Problem, field_errors
+from app.api.problems import Problem, field_errors
 from app.auth.authenticator import Authenticator, UnknownToken
 from app.auth.rate_limit import TooManyFailures
 from app.auth.roles import Caller, role_for
 from app.runtime import Runtime
+from mappings.values import KEY_PATTERN, LINE_AT_MOST, NO_NUL_PATTERN, TEXT_AT_MOST
 
 Model = TypeVar("Model", bound=BaseModel)
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN)]
 SourceName = Annotated[str, Path(max_length=64, description="The source's name, in any case.")]
-# PostgreSQL's text cannot hold U+0000.
 Line = Annotated[
-    str, StringConstraints(min_length=1, max_length=500, pattern=NO_NUL_PATTERN, strip_whitespace=True)
+    str,
+    StringConstraints(min_length=1, max_length=LINE_AT_MOST, pattern=NO_NUL_PATTERN, strip_whitespace=True),
 ]
-LongText = Annotated[str, StringConstraints(max_length=20_000, pattern=NO_NUL_PATTERN)]
+LongText = Annotated[str, StringConstraints(max_length=TEXT_AT_MOST, pattern=NO_NUL_PATTERN)]
 # The database returns times in the time zone of its own settings.
 Moment = Annotated[datetime, AfterValidator(lambda at: at.astimezone(UTC))]
 

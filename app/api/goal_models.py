@@ -20,6 +20,8 @@ from pydantic import (
 from app.api.deps import Body, Key, Line, LongText, Moment
 from mappings.goals.key_results import GoalState, Visibility
 from mappings.goals.values import (
+    CONFIDENCE,
+    OBJECTIVE_WEIGHT,
     Category,
     CycleValues,
     Direction,
@@ -32,6 +34,7 @@ from mappings.goals.values import (
     ends_error,
     public_label_error,
 )
+from mappings.values import moment_error
 
 KeyInPath = Annotated[Key, Path(description="A key, in any case.")]
 
@@ -55,10 +58,7 @@ def _time(value: object) -> object:
 
 
 def _in_utc(at: datetime) -> datetime:
-    if at.tzinfo is None:
-        raise ValueError("must say its time zone, such as 2026-12-31T12:00:00Z")
-    if not 1970 <= at.year <= 9998:
-        raise ValueError("must lie between 1970 and 9998")
+    _refuse(moment_error(at))
     return at.astimezone(UTC)
 
 
@@ -147,7 +147,7 @@ class ObjectiveIn(Body):
     parent: Key | None = Field(None, description="The key of the objective it serves, in any case.")
     owner: Line | None = Field(None, description="The person responsible for it.")
     sponsor: Line | None = Field(None, description="The person that wants it and pays for it.")
-    weight: Annotated[Number, Field(ge=0)] | None = Field(
+    weight: Annotated[Number, Field(**OBJECTIVE_WEIGHT)] | None = Field(
         1, description="How much it counts, compared with others; null is 1."
     )
     visibility: Visibility | None = Field("internal", description=f"{VISIBILITY} Null is `internal`.")
@@ -255,7 +255,7 @@ class CheckInIn(Body):
     )
 
     value: Number = Field(description="The value of the metric.")
-    confidence: Annotated[Number, Field(ge=0, le=1)] = Field(
+    confidence: Annotated[Number, Field(**CONFIDENCE)] = Field(
         description="How sure the team is that it will reach the target, 0..1."
     )
     note: LongText | None = Field(None, description="What happened.")

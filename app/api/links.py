@@ -18,9 +18,10 @@ from app.api.problems import error_responses, invalid
 from app.api.runs import RowId
 from app.runtime import Runtime
 from mappings.evaluation.context import load_key_results
-from mappings.links.operations import link_epic, unlink_epic
+from mappings.links.operations import EPIC_KEY_AT_MOST, LINK_WEIGHT, link_epic, unlink_epic
 from mappings.lookups import find_epic, key_result_in, source_in
 from mappings.tables import EpicRow, LinkRow, SourceRow
+from mappings.values import NO_NUL_PATTERN
 
 router = APIRouter(prefix="/links", tags=["links"])
 
@@ -28,8 +29,8 @@ router = APIRouter(prefix="/links", tags=["links"])
 class EpicRefIn(Body):
     source: Key = Field(description="The source's name.", examples=["acme-jira"])
     key: str = Field(
-        max_length=300,
-        pattern=r"^[^\x00]*$",
+        max_length=EPIC_KEY_AT_MOST,
+        pattern=NO_NUL_PATTERN,
         description="The epic's key, or a former one.",
         examples=["SHOP-12"],
     )
@@ -44,7 +45,7 @@ class LinkIn(Body):
 
     epic: EpicRefIn = Field(description="The epic.")
     key_result: Key = Field(description="The key of the key result.", examples=["KR-12"])
-    weight: Number = Field(1, gt=0, le=1000, description="Relative to the epic's other links.")
+    weight: Number = Field(1, **LINK_WEIGHT, description="Relative to the epic's other links.")
     primary: bool = Field(False, strict=True, description="Make this the epic's primary link.")
 
 

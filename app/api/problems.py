@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from connectors.markup import storable
 from connectors.registry import KINDS
 from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersion
+from mappings.values import HOLDS_NUL, KEY_PATTERN, NOT_A_KEY
 
 log = structlog.get_logger()
 
@@ -27,8 +28,6 @@ DEFAULT_DETAILS = {
     404: "There is nothing at this address; /docs lists what there is.",
     405: "This address does not take this method; /docs lists what it takes.",
 }
-KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-NO_NUL_PATTERN = r"^[^\x00]*$"
 
 
 class FieldError(BaseModel):
@@ -128,8 +127,8 @@ def field_errors(error: ValidationError | RequestValidationError) -> list[tuple[
 
 def _pattern_in_words(pattern: str) -> str | None:
     if pattern == KEY_PATTERN:
-        return "must be 1 to 64 letters, digits, dots, underscores or hyphens, the first a letter or digit"
-    return "must not hold U+0000" if pattern.startswith(r"^[^\x00]") else None
+        return NOT_A_KEY
+    return HOLDS_NUL if pattern.startswith(r"^[^\x00]") else None
 
 
 def _methods_at(request: Request) -> set[str]:

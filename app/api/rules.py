@@ -30,14 +30,14 @@ from app.api.runs import RowId
 from mappings.lookups import key_result_in
 from mappings.rules import operations
 from mappings.rules.condition import parse_condition
-from mappings.rules.operations import RuleValues, rule_at
+from mappings.rules.operations import PRIORITY, RuleValues, rule_at
 from mappings.tables import KeyResultRow, RuleRow
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 
 EXAMPLE = {"all": [{"project": ["SHOP"]}, {"any": [{"label": ["growth*"]}, {"title": "(?i)checkout"}]}]}
 
-Priority = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
+Priority = Annotated[int, Field(strict=True, **PRIORITY)]
 
 
 class RuleIn(Body):

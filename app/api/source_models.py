@@ -23,6 +23,8 @@ from app.api.runs import RunOut
 from app.jobs.schedule import EPOCH, next_moment
 from connectors.registry import KINDS, check_base_url
 from mappings.policy.durations import parse_span
+from mappings.policy.modes import NoticesMode
+from mappings.sources.values import NOTICES_COUNT, NOTICES_SHARE, PROJECTS_AT_MOST
 
 
 class Schedule(Body):
@@ -65,14 +67,14 @@ class Schedule(Body):
 class Notices(Body):
     """What may be written on tickets. A source begins in `shadow`."""
 
-    mode: Literal["off", "shadow", "live"] = Field(
+    mode: NoticesMode = Field(
         "shadow",
         description="`shadow` prepares every comment and writes none. `live` writes them; for a tracker "
         "beyond this machine it is 409 until a full run of it has succeeded in shadow.",
     )
     projects: list[Line] | None = Field(
         None,
-        max_length=1_000,
+        max_length=PROJECTS_AT_MOST,
         description="`live` in these projects only (Jira keys, GitHub `owner/name`, in any case), the others "
         "stay in shadow; null is all. One that the source does not read is 422.",
         examples=[["SHOP"]],
@@ -80,7 +82,7 @@ class Notices(Body):
     per_run: int = Field(
         10,
         strict=True,
-        ge=0,
+        **NOTICES_COUNT,
         description="The burst guard: a run that would make more new comments than this makes none; all are "
         "held until a person approves them. Runs of mode `evaluate` count together over an hour. 0 holds "
         "every new comment.",
@@ -88,15 +90,14 @@ class Notices(Body):
     per_day: int = Field(
         25,
         strict=True,
-        ge=0,
+        **NOTICES_COUNT,
         description="New comments in any 24 hours; the rest are held (reason `cap`) and become due by "
         "themselves, oldest first. 0 allows none. Edits and resolutions are not counted.",
     )
     max_share: float = Field(
         0.2,
         strict=True,
-        ge=0,
-        le=1,
+        **NOTICES_SHARE,
         description="The burst guard, by project: no more than this share of its open epics get a new "
         "comment from one run, or three where that is more.",
     )

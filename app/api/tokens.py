@@ -11,16 +11,20 @@ from sqlalchemy import select
 from app.api.deps import Body, Moment, RuntimeDep, SessionDep
 from app.api.goal_models import SentMoment
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import NO_NUL_PATTERN, error_responses
+from app.api.problems import error_responses
 from app.api.runs import RowId
 from app.auth.roles import Role
 from mappings.access import operations
 from mappings.tables import TokenRow
+from mappings.values import NO_NUL_PATTERN
 
 router = APIRouter(prefix="/tokens", tags=["access"])
 
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=100, pattern=NO_NUL_PATTERN, strip_whitespace=True)
+    str,
+    StringConstraints(
+        min_length=1, max_length=operations.TOKEN_NAME_AT_MOST, pattern=NO_NUL_PATTERN, strip_whitespace=True
+    ),
 ]
 ROLE = "`viewer` reads; `editor` also changes goals, links, rules, policy and findings; `admin` does all."
 EXPIRES = "The token is refused from then on; null: it is valid until it is deleted."

@@ -8,8 +8,11 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.errors import Invalid, NotFound
-from mappings.tables import TokenRow
+from mappings.errors import Invalid, NotFound, check_values
+from mappings.tables import ROLES, TokenRow
+from mappings.values import line_error, moment_error, one_of_error
+
+TOKEN_NAME_AT_MOST = 100
 
 
 def token_hash(token: str) -> bytes:
@@ -22,8 +25,15 @@ async def create_token(
     """The new token's row, and the token itself, which nothing can show again.
 
     `role` is one of `ROLES`; the token is refused from `expires_at` on, None: it is valid until it is
-    deleted. Raises `Invalid` on `expires_at`.
+    deleted. Raises `Invalid`.
     """
+    check_values(
+        [
+            ("name", line_error(name, TOKEN_NAME_AT_MOST)),
+            ("role", one_of_error(role, ROLES)),
+            ("expires_at", moment_error(expires_at)),
+        ]
+    )
     if expires_at is not None and expires_at <= now:
         raise Invalid("expires_at", "is in the past; such a token would never work")
     token = "nt_" + secrets.token_urlsafe(32)

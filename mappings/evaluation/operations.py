@@ -12,12 +12,13 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.checks.registry import checks_on_tickets
-from mappings.errors import Conflict, Invalid, NotFound
+from mappings.errors import Conflict, Invalid, NotFound, check_values
 from mappings.evaluation.model import FindingState
 from mappings.locks import lock_epics, share_source
 from mappings.policy.durations import parse_until
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
 from mappings.tables import CommandCommentRow, EpicRow, FindingRow
+from mappings.values import line_error
 
 
 async def waive_finding(
@@ -25,6 +26,7 @@ async def waive_finding(
 ) -> ChangedEpic | None:
     """Accept a gap until a day or time, as people write it. None where the gap is not an epic's.
     Raises `NotFound`, `Conflict`, `Invalid`."""
+    check_values([("reason", line_error(reason))])
     return await _change(session, finding_id, "waived", _until(until, now), reason, now)
 
 

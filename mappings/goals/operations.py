@@ -18,16 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from mappings import invalidate
-from mappings.errors import Conflict, Invalid, NotFound, check_version
+from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.goals.values import (
     CycleValues,
     KeyResultValues,
     MetricValues,
     ObjectiveValues,
-    check_in_error,
-    direction_error,
-    ends_error,
-    public_label_error,
+    check_in_errors,
+    cycle_errors,
+    key_result_errors,
+    objective_errors,
 )
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import Goal, find_goal, goal_at, goal_in
@@ -47,7 +47,7 @@ Versions = Collection[int] | None
 
 async def create_cycle(session: AsyncSession, values: CycleValues, now: datetime) -> CycleRow:
     """Raises `Conflict` where its key is taken, and `Invalid`."""
-    _refuse("ends", ends_error(values.starts, values.ends))
+    check_values(cycle_errors(values))
     await lock_goals_exclusive(session)
     await _check_free(session, CycleRow, values.key)
     row = CycleRow(**asdict(values), created_at=now)
@@ -70,7 +70,7 @@ async def change_cycle(
     """
     row = await _locked(session, CycleRow, key, versions)
     values = change(CycleValues(**_own_values(row, CycleValues)))
-    _refuse("ends", ends_error(values.starts, values.ends))
+    check_values(cycle_errors(values))
     await _check_free(session, CycleRow, values.key, of=row)
     if "ends" not in _set_changed_columns(row, asdict(values)):
         return row, []
@@ -94,7 +94,7 @@ async def delete_cycle(session: AsyncSession, key: str) -> None:
 
 async def create_objective(session: AsyncSession, values: ObjectiveValues, now: datetime) -> ObjectiveRow:
     """Raises `Conflict` where its key is taken, and `Invalid`, also for an unknown cycle or parent."""
-    _refuse("public_label", public_label_error(values.visibility, values.public_label))
+    check_values(objective_errors(values))
     await lock_goals_exclusive(session)
     key = await _new_key(session, ObjectiveRow, values.key)
     row = ObjectiveRow(**await _objective_columns(session, values, key), created_at=now)
@@ -119,7 +119,7 @@ async def change_objective(
     """
     row = await _locked(session, ObjectiveRow, key, versions)
     values = change(await _objective_values(session, row))
-    _refuse("public_label", public_label_error(values.visibility, values.public_label))
+    check_values(objective_errors(values))
     new_key = await _kept_key(session, ObjectiveRow, values.key, row)
     changed = _set_changed_columns(row, await _objective_columns(session, values, new_key, row))
     if not changed & EVALUATED_OF_OBJECTIVES:
@@ -195,7 +195,7 @@ async def create_key_result(
 
     Raises `NotFound` for the objective, `Conflict` where the key is taken, and `Invalid`.
     """
-    _check_metric(values.metric)
+    check_values(key_result_errors(values))
     await lock_goals_exclusive(session)
     above = await goal_at(session, ObjectiveRow, objective)
     key = await _new_key(session, KeyResultRow, values.key)
@@ -220,7 +220,7 @@ async def change_key_result(
     """
     row = await _locked(session, KeyResultRow, key, versions)
     values = change(_key_result_values(row))
-    _check_metric(values.metric)
+    check_values(key_result_errors(values))
     before = row.key
     new_key = await _kept_key(session, KeyResultRow, values.key, row)
     if not _set_changed_columns(row, _key_result_columns(values, new_key)) & EVALUATED_OF_KEY_RESULTS:
@@ -264,10 +264,6 @@ def _key_result_columns(values: KeyResultValues, key: str) -> dict[str, Any]:
     return {**own, **metric, "key": key}
 
 
-def _check_metric(metric: MetricValues) -> None:
-    _refuse("metric.direction", direction_error(metric.baseline, metric.target, metric.direction))
-
-
 # --- check-ins --------------------------------------------------------------------------------
 
 
@@ -286,7 +282,7 @@ async def create_check_in(
     `confidence` is 0..1; `at` is the moment of the measurement, `now` where it is None. No evaluation depends
     on check-ins, so the goals are not locked. Raises `NotFound` and `Invalid`.
     """
-    _refuse("at", None if at is None else check_in_error(at, now))
+    check_values(check_in_errors(value, confidence, note, at, now))
     # Locked, so that the key result cannot be deleted between this read and the insert.
     query = select(KeyResultRow).where(func.lower(KeyResultRow.key) == key_result.lower())
     held = (await session.scalars(query.with_for_update(read=True, key_share=True))).one_or_none()
@@ -357,11 +353,6 @@ def _set_changed_columns(row: Goal, values: dict[str, Any]) -> set[str]:
     if changed:
         row.version += 1
     return changed
-
-
-def _refuse(field: str, error: str | None) -> None:
-    if error is not None:
-        raise Invalid(field, error)
 
 
 # --- what refers to a goal --------------------------------------------------------------------

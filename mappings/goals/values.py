@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from mappings.goals.key_results import GoalState, Visibility
+from mappings.values import (
+    Bounds,
+    FieldErrors,
+    is_blank,
+    key_error,
+    line_error,
+    moment_error,
+    number_error,
+    one_of_error,
+    text_error,
+)
 
 Review = Literal["monthly", "quarterly"]
 Driver = Literal["growth", "cost", "experience", "risk"]
 Category = Literal["roi", "customer", "revenue", "productivity", "quality", "risk"]
 Direction = Literal["increase", "decrease"]
 
+OBJECTIVE_WEIGHT: Bounds = {"ge": 0}
+CONFIDENCE: Bounds = {"ge": 0, "le": 1}
 # Not 0, because clocks differ; not more, because a mistyped year would hide every later check-in.
 AHEAD_AT_MOST = timedelta(days=1)
 
@@ -76,7 +89,7 @@ def ends_error(starts: date, ends: date) -> str | None:
 
 
 def public_label_error(visibility: Visibility | None, public_label: str | None) -> str | None:
-    if visibility == "confidential" and public_label is None:
+    if visibility == "confidential" and is_blank(public_label or ""):
         return "is needed for a confidential objective: tickets show it in place of the title"
     return None
 
@@ -96,3 +109,64 @@ def check_in_error(at: datetime, now: datetime) -> str | None:
     if at > now + AHEAD_AT_MOST:
         return "lies more than a day ahead; a check-in says what was measured"
     return None
+
+
+# --- all of a goal's values: each one, and together ------------------------------------------------
+
+
+def cycle_errors(values: CycleValues) -> FieldErrors:
+    return [
+        ("key", key_error(values.key)),
+        ("title", line_error(values.title)),
+        ("ends", ends_error(values.starts, values.ends)),
+        ("review", one_of_error(values.review, get_args(Review))),
+    ]
+
+
+def objective_errors(values: ObjectiveValues) -> FieldErrors:
+    return [
+        ("key", key_error(values.key)),
+        ("title", line_error(values.title)),
+        ("description", text_error(values.description)),
+        ("driver", one_of_error(values.driver, get_args(Driver))),
+        ("cycle", key_error(values.cycle)),
+        ("parent", key_error(values.parent)),
+        ("owner", line_error(values.owner)),
+        ("sponsor", line_error(values.sponsor)),
+        ("weight", number_error(values.weight, OBJECTIVE_WEIGHT)),
+        ("visibility", one_of_error(values.visibility, get_args(Visibility))),
+        (
+            "public_label",
+            public_label_error(values.visibility, values.public_label) or line_error(values.public_label),
+        ),
+        ("state", one_of_error(values.state, get_args(GoalState))),
+    ]
+
+
+def key_result_errors(values: KeyResultValues) -> FieldErrors:
+    metric = values.metric
+    return [
+        ("key", key_error(values.key)),
+        ("title", line_error(values.title)),
+        ("category", one_of_error(values.category, get_args(Category))),
+        ("metric.unit", line_error(metric.unit)),
+        ("metric.baseline", number_error(metric.baseline)),
+        ("metric.target", number_error(metric.target)),
+        (
+            "metric.direction",
+            one_of_error(metric.direction, get_args(Direction))
+            or direction_error(metric.baseline, metric.target, metric.direction),
+        ),
+        ("state", one_of_error(values.state, get_args(GoalState))),
+    ]
+
+
+def check_in_errors(
+    value: float, confidence: float, note: str | None, at: datetime | None, now: datetime
+) -> FieldErrors:
+    return [
+        ("value", number_error(value)),
+        ("confidence", number_error(confidence, CONFIDENCE)),
+        ("note", text_error(note)),
+        ("at", moment_error(at) or (None if at is None else check_in_error(at, now))),
+    ]

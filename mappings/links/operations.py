@@ -10,11 +10,15 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.errors import Conflict, NotFound
+from mappings.errors import Conflict, NotFound, check_values
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import epic_in, key_result_in
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
 from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, RuleRow
+from mappings.values import Bounds, key_error, number_error, text_error
+
+LINK_WEIGHT: Bounds = {"gt": 0, "le": 1000}
+EPIC_KEY_AT_MOST = 300
 
 
 async def link_epic(
@@ -31,8 +35,16 @@ async def link_epic(
     """Link the epic of this source and key by hand; None for the change where a person linked it before.
 
     `why` is shown with the link, `weight` is relative to the epic's other links, `primary` makes this link
-    the primary one. Raises `Invalid` on `epic.source`, `epic.key` or `key_result`.
+    the primary one. Raises `Invalid` on `epic.source`, `epic.key`, `key_result` or `weight`.
     """
+    check_values(
+        [
+            ("epic.source", key_error(source)),
+            ("epic.key", text_error(epic, EPIC_KEY_AT_MOST)),
+            ("key_result", key_error(key_result)),
+            ("weight", number_error(weight, LINK_WEIGHT)),
+        ]
+    )
     await lock_goals_exclusive(session)
     _, row = await epic_in(session, source, epic, "epic")
     link, is_new = await link_manually(

@@ -10,14 +10,16 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.errors import Conflict, Invalid, NotFound, check_version
+from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import key_result_in
 from mappings.rules.condition import InvalidCondition, fields, parse_condition
 from mappings.runs.reevaluation import reevaluate_rule
 from mappings.tables import KeyResultRow, RuleRow, SourceRow
+from mappings.values import Bounds, key_error, line_error, number_error
 
 MOST_RULES = 2_000  # each evaluation reads all of them
+PRIORITY: Bounds = {"ge": -(2**31), "lt": 2**31}  # a column of 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,14 @@ async def delete_rule(session: AsyncSession, id: int, now: datetime) -> list[int
 
 async def _checked(session: AsyncSession, values: RuleValues, itself: int | None) -> int:
     """The id of the key result; `Conflict` for a name that is taken, `Invalid` for a condition that cannot
-    work."""
+    work and for other values that are wrong."""
+    check_values(
+        [
+            ("name", line_error(values.name)),
+            ("key_result", key_error(values.key_result)),
+            ("priority", number_error(values.priority, PRIORITY)),
+        ]
+    )
     other = select(RuleRow.id).where(
         func.lower(RuleRow.name) == values.name.lower(), RuleRow.id != (itself or 0)
     )

@@ -14,7 +14,7 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.errors import Conflict, Invalid, NotFound, check_version
+from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.locks import lock_goals_exclusive, lock_notices_of_source, locked_source
 from mappings.lookups import find_source, source_at
 from mappings.notices.pauses import resume_writes
@@ -23,7 +23,7 @@ from mappings.runs.queue import resume_waiting_runs, start_run
 from mappings.sources.changes import FIELDS_WITH_FOLLOW_UP, follow_up
 from mappings.sources.going_live import check_live, check_projects
 from mappings.sources.schedules import NO_TIMETABLE, announce_schedules, has_timetable
-from mappings.sources.values import SourceValues, TrackerFacts
+from mappings.sources.values import SourceValues, TrackerFacts, source_errors
 from mappings.tables import UNFINISHED_STATES, HeldRemovalRow, RunRow, SourceRow
 from mappings.wakeups import wake
 from mappings.webhooks.queue import resume_deliveries
@@ -43,6 +43,7 @@ async def create_source(
     session: AsyncSession, kind: str, values: SourceValues, now: datetime
 ) -> ChangedSource:
     """Connect a tracker; with a timetable its first run starts at once. Raises `Conflict`, `Invalid`."""
+    check_values(source_errors(values))
     if await find_source(session, values.name) is not None:
         raise Conflict.taken("name", values.name)
     await check_live(session, values, None, None)
@@ -76,6 +77,7 @@ async def change_source(
     check_version(row.version, versions)
     _check_not_disconnecting(row)
     values, was = change(row)
+    check_values(source_errors(values))
     new_credentials = values.credentials != row.credentials
     if values.base_url != row.base_url and not new_credentials:
         raise Invalid(

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
+
+from mappings.policy.modes import NoticesMode
+from mappings.values import Bounds, FieldErrors, key_error, line_error, number_error, one_of_error
+
+PROJECTS_AT_MOST = 1_000
+NOTICES_COUNT: Bounds = {"ge": 0}
+NOTICES_SHARE: Bounds = {"ge": 0, "le": 1}
 
 
 class ProjectScope(Protocol):
@@ -43,3 +50,18 @@ class SourceValues:
     epics: dict[str, Any]
     schedule: dict[str, Any]
     notices: dict[str, Any]
+
+
+def source_errors(values: SourceValues) -> FieldErrors:
+    notices = values.notices
+    projects = notices["projects"] or ()
+    many = len(projects) > PROJECTS_AT_MOST
+    return [
+        ("name", key_error(values.name)),
+        ("notices.mode", one_of_error(notices["mode"], get_args(NoticesMode))),
+        ("notices.projects", f"must have {PROJECTS_AT_MOST} items at most" if many else None),
+        *((f"notices.projects.{place}", line_error(name)) for place, name in enumerate(projects)),
+        ("notices.per_run", number_error(notices["per_run"], NOTICES_COUNT)),
+        ("notices.per_day", number_error(notices["per_day"], NOTICES_COUNT)),
+        ("notices.max_share", number_error(notices["max_share"], NOTICES_SHARE)),
+    ]
