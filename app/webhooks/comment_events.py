@@ -88,7 +88,7 @@ class CommentEvents:
         if comment is not None and not comment.may_steer:
             await self.results.end([parsed], "ignored", "not_allowed")
             return
-        async with self.runtime.sessions.begin() as session:
+        async with self.runtime.transaction() as session:
             context, now = self.runtime.evaluation_context, self.runtime.clock()
             if comment is not None and await execute_commands(
                 session, self.source, epic, comment, context, now

@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.base import TicketComment
 from mappings import invalidate
 from mappings.audit import set_actor
-from mappings.checks.registry import checks_on_tickets
 from mappings.commands.parse import (
     Command,
     HelpCommand,
@@ -36,16 +35,15 @@ from mappings.commands.parse import (
 from mappings.errors import Invalid
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.load import epic_of, may_be_on_ticket
-from mappings.evaluation.operations import clear_answer, set_finding
+from mappings.evaluation.operations import SNOOZABLE, clear_answer, snooze_shown
 from mappings.goals.key_results import KeyResult, is_live, why_not_live
 from mappings.links.operations import link_manually
 from mappings.locks import lock_epics, lock_goals_exclusive
-from mappings.tables import CommandCommentRow, EpicRow, FindingRow, NoticeRow, SourceRow
+from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
 
 log = structlog.get_logger()
 
 _AUTHOR_SHOWN = 100
-SNOOZABLE = ("open", "snoozed")
 # Gives a source's context for the epics of some projects (`app.runtime.Runtime.evaluation_context`).
 ContextLoader = Callable[[AsyncSession, SourceRow, list[str]], Awaitable[EvaluationContext]]
 
@@ -187,18 +185,6 @@ class _CommandRun:
         return [goal.key for goal in fitting or [*live][:1]]
 
     async def _snooze(self, until: datetime) -> list[str]:
-        checks = (await self._context()).checks
-        rows = await self.session.scalars(
-            select(FindingRow)
-            .where(FindingRow.epic_id == self.epic.id, FindingRow.state != "resolved")
-            .where(FindingRow.check.in_(checks_on_tickets(checks)))
-            .with_for_update()
-            .execution_options(populate_existing=True)
-        )
-        row = rows.first()
-        if row is None:
-            return [nothing_to_snooze_text(None)]
-        if row.state not in SNOOZABLE:
-            return [nothing_to_snooze_text(row.state)]
-        await set_finding(self.session, row, "snoozed", until, f"snoozed by {self.author} in a comment")
-        return []
+        checks, why = (await self._context()).checks, f"snoozed by {self.author} in a comment"
+        before = await snooze_shown(self.session, self.epic.id, checks, until, why)
+        return [] if before in SNOOZABLE else [nothing_to_snooze_text(before)]

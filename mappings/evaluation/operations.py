@@ -6,11 +6,14 @@ only the state of the finding changes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any, cast
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mappings.checks.check import Check
 from mappings.checks.registry import checks_on_tickets
 from mappings.errors import Conflict, Invalid, NotFound, check_values
 from mappings.evaluation.model import FindingState
@@ -19,6 +22,8 @@ from mappings.policy.durations import parse_until
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
 from mappings.tables import CommandCommentRow, EpicRow, FindingRow
 from mappings.values import line_error
+
+SNOOZABLE = ("open", "snoozed")  # by a command on the ticket
 
 
 async def waive_finding(
@@ -76,10 +81,41 @@ async def _locked(session: AsyncSession, finding_id: int) -> tuple[FindingRow, E
         return row, None
     # The source before the epic, as its deletion locks them: the run that is opened refers to it. The epic
     # before the finding, as the evaluator does.
-    await share_source(session, (await session.get_one(EpicRow, row.epic_id)).source_id)
-    (epic,) = await lock_epics(session, [row.epic_id])
+    source_id = await session.scalar(select(EpicRow.source_id).where(EpicRow.id == row.epic_id))
+    if source_id is not None:
+        await share_source(session, source_id)
+    epics = await lock_epics(session, [row.epic_id])
+    if not epics:  # deleted with its source meanwhile
+        raise NotFound.of("finding", finding_id)
     await session.refresh(row)
-    return row, epic
+    return row, epics[0]
+
+
+async def snooze_shown(
+    session: AsyncSession, epic_id: int, checks: Iterable[Check[Any]], until: datetime, reason: str
+) -> FindingState | None:
+    """Snooze the finding that the ticket of this epic shows, if its state is one of `SNOOZABLE`.
+
+    Returns the state that it had; None where the ticket shows none. The caller has locked the epic, and has
+    it evaluated again.
+    """
+    on_tickets = checks_on_tickets(checks)
+    rows = await session.scalars(
+        select(FindingRow)
+        .where(FindingRow.epic_id == epic_id, FindingRow.state != "resolved")
+        .where(FindingRow.check.in_(on_tickets))
+        .order_by(FindingRow.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    # As the evaluator chooses: the first that is open, else the first, in the order of the registry.
+    row = min(rows, key=lambda row: (row.state != "open", on_tickets.index(row.check)), default=None)
+    if row is None:
+        return None
+    before = cast("FindingState", row.state)
+    if before in SNOOZABLE:
+        await set_finding(session, row, "snoozed", until, reason)
+    return before
 
 
 async def set_finding(
