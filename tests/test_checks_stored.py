@@ -8,19 +8,23 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
+from sqlalchemy import text, update
 
+from app import pipeline
 from app.database import downgrade, migrate
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.base import TicketComment
-from mappings.checks.check import Check, EpicFacts, GoalFacts, ObjectiveFacts, SourceFacts
+from mappings.checks.check import About, Check, EpicFacts, GoalFacts, ObjectiveFacts, SourceFacts
 from mappings.checks.registry import CHECKS
 from mappings.commands.execute import execute_commands
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
+from mappings.evaluation.operations import snooze_shown
+from mappings.runs.reevaluation import open_evaluation
 from mappings.tables import EpicRow, FindingRow, SourceRow
 from tests.conftest import Clock
 from tests.synced import all_of
@@ -277,6 +281,108 @@ async def test_a_finding_on_a_source(world: World, runtime: Runtime, clock: Cloc
     assert await _findings(world, "about=source") == []
 
 
+# --- the policy and the registry ----------------------------------------------------------------
+
+
+def _named_as_in_the_policy(about: str) -> Check[Any]:
+    """A check that always finds a gap. The policy knows only the names of the checks of this version."""
+    return Check(name="closed-goal", about=cast("About", about), find=lambda facts, now: "A gap.")
+
+
+async def test_a_check_that_the_policy_turns_off_asks_no_goal(world: World, runtime: Runtime) -> None:
+    await _goals(world)
+    runtime = replace(runtime, checks=(_named_as_in_the_policy("goal"),))
+    await sweep(runtime)
+    assert [one["state"] for one in await _findings(world, "about=goal")] == ["open"] * 3
+    await world.send("PATCH", "/policy", {"checks": {"closed-goal": {"on": False}}})
+    await sweep(runtime)
+    assert [one["state"] for one in await _findings(world, "about=goal")] == ["resolved"] * 3
+
+
+async def test_a_scope_of_the_policy_counts_for_its_source_alone(world: World, runtime: Runtime) -> None:
+    await world.connect_jira()
+    await world.connect_github(scope={"repositories": ["acme/shop"]})
+    off = {"source": "jira", "checks": {"closed-goal": {"on": False}}}
+    loud = {"source": "github", "checks": {"closed-goal": {"severity": "error"}}}
+    await world.send("PATCH", "/policy", {"scopes": [off, loud]})
+    await sweep(replace(runtime, checks=(_named_as_in_the_policy("source"),)))
+    found = await _findings(world, "about=source")
+    assert [(one["source"], one["severity"]) for one in found] == [("github", "error")]
+
+
+async def test_findings_of_a_check_that_left_the_registry_resolve(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    await _goals(world)
+    world.site.create("SHOP", "An epic")
+    await world.connect_jira()
+    await world.sync("jira")
+    clock.advance(days=2)
+    await sweep(runtime)
+    assert len(await _findings(world, "state=open")) == 5
+    # Another check about goals stays, which then asks nothing of sources.
+    other = Check(name="no-driver", about="goal", find=lambda facts, now: None)
+    await sweep(replace(runtime, checks=(*CHECKS, UNREAD, other)))
+    assert [one["state"] for one in await _findings(world, "about=goal")] == ["resolved", "resolved"]
+    assert [one["state"] for one in await _findings(world, "about=source")] == ["open"]
+    runtime = replace(runtime, checks=CHECKS)
+    await sweep(runtime)
+    assert [one["state"] for one in await _findings(world, "about=source")] == ["resolved"]
+    # That on the epic, at its next evaluation.
+    assert [one["check"] for one in await _findings(world, "state=open")] == ["no-key-result", "no-area"]
+    async with runtime.sessions.begin() as session:
+        changed = await open_evaluation(session, await session.get_one(EpicRow, 1), clock())
+    await pipeline.evaluate_now(runtime, changed.run_id, [1])
+    assert [one["check"] for one in await _findings(world, "state=open")] == ["no-key-result"]
+
+
+async def test_a_check_that_raises_keeps_no_dead_job(world: World, runtime: Runtime) -> None:
+    await _goals(world)
+    async with runtime.sessions.begin() as session:
+        await session.execute(
+            text(
+                "INSERT INTO procrastinate_jobs (queue_name, task_name, status)"
+                " VALUES ('default', 'execute_run', 'doing')"
+            )
+        )
+
+    def fails(facts: GoalFacts, now: datetime) -> str | None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await sweep(replace(runtime, checks=(Check(name="fails", about="goal", find=fails),)))
+    assert await all_of(runtime, "SELECT id FROM procrastinate_jobs WHERE status = 'doing'") == []
+
+
+@pytest.mark.parametrize(
+    ("states", "snoozed"),
+    [
+        (("open", "open"), "no-key-result"),
+        (("snoozed", "open"), "no-area"),
+        (("resolved", "open"), "no-area"),
+        (("waived", "snoozed"), None),
+    ],
+)
+async def test_of_two_checks_on_tickets_a_command_snoozes_the_shown_finding(
+    world: World, runtime: Runtime, states: tuple[str, str], snoozed: str | None
+) -> None:
+    area = replace(NO_AREA, channel="comment", words=CHECKS[0].words)
+    world.site.create("SHOP", "An epic")
+    await world.connect_jira()
+    await world.sync("jira")
+    until = NOON + timedelta(days=3)
+    async with runtime.sessions.begin() as session:
+        # Changed in turn, so that the first of the registry is the last in the table.
+        for name, state in zip(("no-area", "no-key-result"), reversed(states), strict=True):
+            changed = update(FindingRow).where(FindingRow.check == name).values(state=state)
+            await session.execute(changed)
+    async with runtime.sessions.begin() as session:
+        before = await snooze_shown(session, 1, (*CHECKS, area), until, "Later")
+    assert before == ("open" if snoozed else "waived")
+    found = await all_of(runtime, "SELECT \"check\" FROM findings WHERE reason = 'Later'")
+    assert found == ([(snoozed,)] if snoozed else [])
+
+
 # --- beside each other --------------------------------------------------------------------------
 
 
@@ -303,6 +409,12 @@ async def test_lists_hold_what_the_findings_are_about(world: World, runtime: Run
     page = await world.send("GET", "/findings?about=goal&limit=1")
     rest = await world.send("GET", f"/findings?cursor={page['next']}")
     assert [one["goal"] for one in page["items"] + rest["items"]] == ["O-1", "KR-9"]
+    page = await world.send("GET", "/findings?source=jira&limit=1")
+    rest = await world.send("GET", f"/findings?cursor={page['next']}")
+    assert ([one["epic"] is None for one in page["items"] + rest["items"]], rest["next"]) == (
+        [False, True],
+        None,
+    )
     assert "about" in await world.refused("GET", "/findings?about=person")
     epics = (await world.send("GET", "/epics"))["items"]
     assert [[one["check"] for one in epic["findings"]] for epic in epics] == [["no-key-result"]]

@@ -53,9 +53,10 @@ async def sweep(runtime: Runtime) -> None:
     async with runtime.sessions.begin() as session:
         await retention.delete_expired(session, now)
         await session.execute(_REPEATED_JOBS)
+    await _delete_dead_jobs(runtime)
+    # The last, since a check that raises ends the sweep.
     async with runtime.sessions.begin() as session:
         await evaluate_goals_and_sources(session, now, runtime.checks)
-    await _delete_dead_jobs(runtime)
 
 
 async def _delete_dead_jobs(runtime: Runtime) -> None:

@@ -52,7 +52,8 @@ GoalFacts = ObjectiveFacts | KeyResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFacts:
-    """What a check about a source is asked with. `health_state` is as the API shows it."""
+    """What a check about a source is asked with. `health_state` is what the last run recorded of it;
+    what the API shows depends on deliveries and time too. `health_checked_at` is the moment of that, UTC."""
 
     name: str
     kind: str

@@ -54,7 +54,7 @@ def decide(
     exempt_reason = None if epic.removal_reason else exemption(policy, epic.epic)
     is_asked = not epic.removal_reason and not exempt_reason
     found = _found(checks, epic, policy, history, now, is_asked=is_asked)
-    findings = tuple(finding for _, finding in found)
+    findings = (*(finding for _, finding in found), *_of_no_check(checks, history, now))
     on_ticket = [(check, finding) for check, finding in found if check.channel == "comment"]
     alignment = None if epic.removal_reason else _alignment(epic.resolution, exempt_reason, found)
     desired = desired_text(epic, goals, policy, alignment, _shown(on_ticket), now)
@@ -104,7 +104,7 @@ def _found(
     *,
     is_asked: bool,
 ) -> list[CheckedFinding]:
-    """The findings of all checks about epics, resolved ones too, in the order of the registry."""
+    """The findings of the given checks about epics, resolved ones too, in the order of the registry."""
     facts, found = EpicFacts(epic.epic, epic.resolution), []
     for check in checks:
         if check.about != "epic":
@@ -115,6 +115,14 @@ def _found(
         if finding is not None:
             found.append((check, finding))
     return found
+
+
+def _of_no_check(checks: Sequence[Check[Any]], history: History, now: datetime) -> list[Finding]:
+    """The findings of checks that left the registry, resolved."""
+    present = {check.name for check in checks if check.about == "epic"}
+    left = [finding for name, finding in history.findings.items() if name not in present]
+    resolved = [next_finding(before.check, before, None, before.severity, now) for before in left]
+    return [finding for finding in resolved if finding is not None]
 
 
 def _shown(on_ticket: Sequence[CheckedFinding]) -> CheckedFinding | None:

@@ -56,25 +56,35 @@ async def evaluate_goals_and_sources(
 ) -> None:
     """Open, keep, resolve and open again the findings on goals and sources.
 
-    Any number of callers may do so at once. The transaction must hold no other lock yet.
+    Those of checks that left the registry are resolved. Any number of callers may do so at once. The
+    transaction must hold no other lock yet.
     """
-    if all(check.about == "epic" for check in checks):
+    if all(check.about == "epic" for check in checks) and not await _any_unresolved(session):
         return
     await lock_goals_shared(session)
     answers = await _answers(session, checks, now)
     rows = await session.scalars(select(FindingRow).where(FindingRow.epic_id.is_(None)))
     before = {_place(row): row for row in rows}
+    for place, row in before.items():
+        # No check of the registry asks there any more, so there is no gap.
+        answers.setdefault(place, _Answer(None, row.severity))
     opened: dict[_Place, Finding] = {}
     changed: list[int] = []
     for place, answer in answers.items():
-        row = before.get(place)
-        finding = answer.finding(place.check, row, now)
-        if row is None and finding is not None:
+        existing = before.get(place)
+        finding = answer.finding(place.check, existing, now)
+        if existing is None and finding is not None:
             opened[place] = finding
-        elif row is not None and finding != finding_of(row):
-            changed.append(row.id)
+        elif existing is not None and finding != finding_of(existing):
+            changed.append(existing.id)
     await _change(session, changed, answers, now)
     await _open(session, opened)
+
+
+async def _any_unresolved(session: AsyncSession) -> bool:
+    """Whether a finding on a goal or a source is unresolved."""
+    unresolved = select(FindingRow.id).where(FindingRow.epic_id.is_(None), FindingRow.state != "resolved")
+    return await session.scalar(unresolved.limit(1)) is not None
 
 
 async def _answers(
