@@ -104,8 +104,10 @@ TABLES: dict[type[Base], AuditedTable] = {
 
 
 def record_action(session: AsyncSession, action: str, what: str, key: str, after: Values) -> None:
-    """Add an entry for what the session's actor did to many rows at once."""
-    session.add(AuditEntryRow(who=session.info[ACTOR], action=action, what=what, key=key, after=after))
+    """Add an entry for what the session's actor did to many rows at once; without an actor, none."""
+    who = session.info.get(ACTOR)
+    if who is not None:
+        session.add(AuditEntryRow(who=who, action=action, what=what, key=key, after=after))
 
 
 @event.listens_for(Session, "after_flush")

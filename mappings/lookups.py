@@ -33,8 +33,11 @@ REMOVAL_REASON_TEXTS = {
 
 
 async def find_source(session: AsyncSession, name: str, *, lock: bool = False) -> SourceRow | None:
+    """The source of this name; with `lock` as it is under the lock, even where the session holds it."""
     query = select(SourceRow).where(func.lower(SourceRow.name) == name.lower())
-    return (await session.scalars(query.with_for_update(key_share=True) if lock else query)).one_or_none()
+    if lock:
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return (await session.scalars(query)).one_or_none()
 
 
 async def source_at(session: AsyncSession, name: str, *, lock: bool = False) -> SourceRow:
@@ -54,7 +57,9 @@ async def source_in(session: AsyncSession, name: str, field: str) -> SourceRow:
 
 
 async def find_goal(session: AsyncSession, table: type[Goal], key: str) -> Goal | None:
-    return (await session.scalars(select(table).where(func.lower(table.key) == key.lower()))).one_or_none()
+    """The goal of this key as it is now, even where the session holds it from before."""
+    query = select(table).where(func.lower(table.key) == key.lower())
+    return (await session.scalars(query.execution_options(populate_existing=True))).one_or_none()
 
 
 async def goal_at(session: AsyncSession, table: type[Goal], key: str) -> Goal:
@@ -98,7 +103,9 @@ async def delivery_at(session: AsyncSession, id: int, *, lock: bool = False) -> 
     """The delivery with its body, and its source's name. Raises `NotFound`."""
     query = select(DeliveryRow, SourceRow.name).join(SourceRow, SourceRow.id == DeliveryRow.source_id)
     query = query.where(DeliveryRow.id == id).options(undefer(DeliveryRow.body))
-    row = (await session.execute(query.with_for_update(of=DeliveryRow) if lock else query)).one_or_none()
+    if lock:
+        query = query.with_for_update(of=DeliveryRow).execution_options(populate_existing=True)
+    row = (await session.execute(query)).one_or_none()
     if row is None:
         raise NotFound.of("delivery", id)
     return row[0], row[1]

@@ -44,7 +44,7 @@ from app.api.source_models import (
 )
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
-from connectors.registry import KINDS, is_loopback, tracker_id
+from connectors.registry import is_loopback, tracker_id
 from mappings.lookups import source_at
 from mappings.sources import operations
 from mappings.sources.health import Health as SourceHealth
@@ -164,7 +164,8 @@ async def change_source(
     patch = body.model_dump(exclude_unset=True)
 
     def change(row: SourceRow) -> tuple[SourceValues, TrackerFacts]:
-        return _patched(runtime, row, patch), _facts_of(row)
+        facts = TrackerFacts(row.tracker, is_loopback(row.base_url), runtime.scope_of(row))
+        return _patched(runtime, row, patch), facts
 
     changed = await operations.change_source(
         session, name, change, runtime.clock(), versions=versions_in(if_match)
@@ -179,9 +180,8 @@ async def sync_source(
     name: SourceName, runtime: RuntimeDep, session: SessionDep, body: SyncIn | None = None
 ) -> RunOut:
     """Returns the run that syncs: a queued or running one if it does as much, else a new one."""
-    row = await source_at(session, name)
-    run = await operations.sync_source(session, row, (body or SyncIn()).mode, runtime.clock())
-    return await runs.present_one(session, run, row.name)
+    syncing = await operations.sync_source(session, name, (body or SyncIn()).mode, runtime.clock())
+    return await runs.present_one(session, *syncing)
 
 
 @router.delete(
@@ -215,11 +215,6 @@ async def delete_source(
 
 
 # --- parts ----------------------------------------------------------------------------------------
-
-
-def _facts_of(row: SourceRow) -> TrackerFacts:
-    scope: Any = KINDS[row.kind].scope.model_validate(row.scope)
-    return TrackerFacts(row.tracker, is_loopback(row.base_url), scope)
 
 
 def _values(body: Any, credentials: bytes, webhook_secret: bytes | None) -> SourceValues:

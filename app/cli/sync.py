@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -22,8 +23,9 @@ from mappings.leases import is_held
 from mappings.lookups import source_for_command
 from mappings.notices.claims import count_writes
 from mappings.sources.operations import sync_source
-from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
+from mappings.tables import EpicRow, NoticeRow, RunRow
 
+Mode = Literal["incremental", "full"]
 POLL_SECONDS = 0.2
 WRITES_SOON = timedelta(minutes=2)
 
@@ -45,15 +47,15 @@ async def _read(session: AsyncSession, run: RunRow, source: str) -> _Shown:
     return _Shown(run, source, (await count_writes(session, [run.id]))[run.id])
 
 
-async def sync(settings: Settings, name: str, mode: str) -> int:
+async def sync(settings: Settings, name: str, mode: Mode) -> int:
     """0 for a run that succeeded, else 1. Raises `NotFound`, `Conflict` and what `open_runtime` raises."""
     async with database_url(settings) as url, open_runtime(settings, url) as runtime:
         source, run, known = await _open(runtime, name, mode)
         try:
             async with worker_running(runtime) as worker:
                 with _progress() as progress:
-                    show = _ProgressBar(progress, source.name, known)
-                    shown = await run_until_exit([worker], _follow(runtime, source.name, run.id, show))
+                    show = _ProgressBar(progress, source, known)
+                    shown = await run_until_exit([worker], _follow(runtime, source, run.id, show))
         except asyncio.CancelledError:
             _print_error(
                 f"Stopped. Run {run.id} goes on where it stopped, with the next sync or by a server."
@@ -62,12 +64,13 @@ async def sync(settings: Settings, name: str, mode: str) -> int:
     return _report(shown)
 
 
-async def _open(runtime: Runtime, name: str, mode: str) -> tuple[SourceRow, RunRow, int | None]:
-    """The source, the run that this opened or joined, and about how many epics it will see, if known."""
+async def _open(runtime: Runtime, name: str, mode: Mode) -> tuple[str, RunRow, int | None]:
+    """The source's name, the run that this opened or joined, and about how many epics it will see, if
+    known."""
     async with runtime.transaction(COMMAND_LINE) as session:
-        source = await source_for_command(session, name)
-        run = await sync_source(session, source, mode, runtime.clock())
-        live = select(func.count()).where(EpicRow.source_id == source.id, EpicRow.removed_at.is_(None))
+        named = await source_for_command(session, name)
+        run, source = await sync_source(session, named.name, mode, runtime.clock())
+        live = select(func.count()).where(EpicRow.source_id == run.source_id, EpicRow.removed_at.is_(None))
         known = await session.scalar(live) if run.mode == "full" else None
         return source, run, known or None
 

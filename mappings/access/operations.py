@@ -52,7 +52,7 @@ async def create_token(
 
 async def delete_token(session: AsyncSession, id: int) -> None:
     """Every server refuses the token from the commit on. Raises `NotFound`."""
-    row = await session.get(TokenRow, id)
+    row = await session.get(TokenRow, id, with_for_update=True)
     if row is None:
         raise NotFound.of("token", id)
     await session.delete(row)

@@ -308,7 +308,7 @@ async def _check_free(session: AsyncSession, table: type[Goal], key: str, of: Go
     """Raises `Conflict` where another goal than `of` has the key, in any case."""
     other = await find_goal(session, table, key)
     if other is not None and (of is None or other.id != of.id):
-        raise Conflict(f"key {key!r} is taken; choose another.")
+        raise Conflict.taken("key", key)
 
 
 async def _new_key(session: AsyncSession, table: type[Goal], key: str | None) -> str:

@@ -33,11 +33,11 @@ async def approve_notices(
 ) -> Approval:
     """Release what the burst guard or the daily cap holds: of one run, or the notices with these ids.
 
-    The writer fetches and evaluates each ticket again before it writes. Raises `Invalid` for an unknown run,
-    and unless exactly one of `run_id` and `ids` is given.
+    The writer fetches and evaluates each ticket again before it writes. Raises `Invalid` for an unknown run;
+    `ValueError` unless exactly one of `run_id` and `ids` is given.
     """
     if (run_id is None) == (ids is None):
-        raise Invalid("body", "send either run or ids")
+        raise ValueError("give either run_id or ids")
     if run_id is not None:
         if await session.get(RunRow, run_id) is None:
             raise Invalid("run", f"there is no run {run_id}")
@@ -68,6 +68,7 @@ async def withdraw_run(
     if run.mode == "withdraw":
         raise Conflict("A withdrawal makes no comments, so there is nothing to withdraw.")
     await lock_notices_of_source(session, run.source_id)
+    run, source = await run_at(session, run_id)  # its source may have been deleted before the lock
     withdrawal = await request_withdrawal(session, run, action, now)
     wake(session, "write_tickets", source_id=run.source_id)
     return withdrawal, source

@@ -29,7 +29,8 @@ async def change_policy(
     returned. `versions` are those that the caller may have read, None for any. Raises `StaleVersion`.
     """
     await lock_goals_exclusive(session)
-    row = (await session.scalars(select(InstallationRow).with_for_update())).one()
+    current = select(InstallationRow).with_for_update().execution_options(populate_existing=True)
+    row = (await session.scalars(current)).one()
     check_version(row.policy_version, versions)
     old = Policy.model_validate(row.policy)
     new = change(old)

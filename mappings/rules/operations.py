@@ -34,8 +34,8 @@ class RuleValues:
 
 
 async def rule_at(session: AsyncSession, id: int) -> RuleRow:
-    """The rule with this id. Raises `NotFound`."""
-    row = await session.get(RuleRow, id)
+    """The rule with this id as it is now, even where the session holds it from before. Raises `NotFound`."""
+    row = await session.get(RuleRow, id, populate_existing=True)
     if row is None:
         raise NotFound.of("rule", id)
     return row
@@ -80,7 +80,7 @@ async def change_rule(
     await lock_goals_exclusive(session)
     row = await rule_at(session, id)
     check_version(row.version, versions)
-    goal = await session.get_one(KeyResultRow, row.key_result_id)
+    goal = await session.get_one(KeyResultRow, row.key_result_id, populate_existing=True)
     values = change(RuleValues(row.name, row.when, goal.key, row.priority, row.enabled))
     key_result_id = await _checked(session, values, row.id)
     before = (row.name, row.when, row.key_result_id, row.priority, row.enabled)

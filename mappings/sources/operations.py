@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.locks import lock_goals_exclusive, lock_notices_of_source, locked_source
-from mappings.lookups import find_source, source_at
+from mappings.lookups import find_source, run_at, source_at
 from mappings.notices.pauses import resume_writes
 from mappings.notices.withdrawal import any_comment_on_tickets, request_withdrawal_of_all
 from mappings.runs.queue import resume_waiting_runs, start_run
@@ -44,6 +44,8 @@ async def create_source(
 ) -> ChangedSource:
     """Connect a tracker; with a timetable its first run starts at once. Raises `Conflict`, `Invalid`."""
     check_values(source_errors(values))
+    # So that a name that is free stays free until the commit.
+    await lock_goals_exclusive(session)
     if await find_source(session, values.name) is not None:
         raise Conflict.taken("name", values.name)
     await check_live(session, values, None, None)
@@ -108,11 +110,14 @@ def _fill(row: SourceRow, values: SourceValues) -> None:
     row.schedule, row.notices = values.schedule, values.notices
 
 
-async def sync_source(session: AsyncSession, row: SourceRow, mode: str, now: datetime) -> RunRow:
-    """The run of mode `incremental` or `full` that syncs: a queued or running one if it does as much, else a
-    new one. Raises `Conflict`."""
+async def sync_source(
+    session: AsyncSession, name: str, mode: Literal["incremental", "full"], now: datetime
+) -> tuple[RunRow, str]:
+    """The run that syncs, and the source's name: a queued or running run if it does as much, else a new one.
+    Raises `NotFound`, and `Conflict` while the source is being disconnected."""
+    row = await source_at(session, name, lock=True)
     _check_not_disconnecting(row)
-    return await start_run(session, row.id, mode, now)
+    return await start_run(session, row.id, mode, now), row.name
 
 
 # --- disconnecting ------------------------------------------------------------------------------------
@@ -130,7 +135,6 @@ async def disconnect_source(
     await lock_goals_exclusive(session)
     # The lock on its notices before the source's row, the order in which a run is withdrawn too.
     await lock_notices_of_source(session, (await source_at(session, name)).id)
-    session.expire_all()
     row = await source_at(session, name, lock=True)
     has_comments = comments != "leave" and await any_comment_on_tickets(session, row.id)
     if has_comments and comments is None:
@@ -190,9 +194,11 @@ async def accept_removals(session: AsyncSession, run_id: int, now: datetime) -> 
     Raises `NotFound`, and `Conflict` for a run in which the guard held nothing, and once a later run has read
     the source in full.
     """
-    run = await session.get(RunRow, run_id)
+    source_id = (await run_at(session, run_id))[0].source_id
     # The lock that opening and ending a run take too, so the runs of this source do not change meanwhile.
-    source = None if run is None else await session.scalar(locked_source(run.source_id, SourceRow))
+    locked = locked_source(source_id, SourceRow).execution_options(populate_existing=True)
+    source = await session.scalar(locked)
+    run = await session.get(RunRow, run_id, populate_existing=True)
     if run is None or source is None:
         raise NotFound.of("run", run_id)
     _check_not_disconnecting(source)
