@@ -1,7 +1,8 @@
 """Why an operation cannot be done, typed by what the caller should do.
 
-The API answers 404, 409, 422 and 412; a command line and a ticket show `detail`. Nothing is changed where one
-of these is raised: the caller's transaction is rolled back.
+The API answers 404, 409, 422 and 412; a command line shows `detail`. Where one of these is raised, nothing is
+changed: the caller's transaction is rolled back. Only a command on a ticket goes on, and answers there; so
+what it calls raises before it changes anything.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def check_version(version: int, known: Collection[int] | None) -> None:
 
 
 class Invalid(DomainError):
-    """A value is wrong; `errors` are pairs of a field, as the caller names it, and what is wrong with it."""
+    """Values are wrong; `errors` are pairs of a field, as the caller names it, and what is wrong with it."""
 
     def __init__(self, field: str, message: str, *, more: Sequence[tuple[str, str]] = ()) -> None:
         self.errors = ((field, message), *more)

@@ -1,6 +1,8 @@
 """Which epics a change affects: these, and no others, are marked to be evaluated again.
 
-The caller holds the goals' exclusive lock (`locks.lock_goals_exclusive`) and marks in the same transaction.
+The caller marks in the transaction of the change. An operation on goals, rules, links, policy or a source
+holds the goals' exclusive lock (`locks.lock_goals_exclusive`) by then, one on a finding its epic's. What a
+run finds out about projects, or which epics match a rule, is marked without an exclusive lock of the goals.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ A row that refers to another one locks it as `share_source` does, at the moment 
 delivery and the first count of its kind their source, a notice its run. A transaction that locks epics before
 such an insert takes the source first.
 
-What skips locked rows waits for nobody and may come at any place: claims, heartbeats, postponed notices. A
+What skips locked rows waits for no lock and may come at any place: claims, heartbeats, postponed notices. A
 writer may lock the notice that it has claimed without its epic, if it locks nothing after it.
 
 The lock under which one process migrates the database is in `migrations/env.py`, which imports no code.

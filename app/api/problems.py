@@ -145,9 +145,8 @@ STATUSES: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, StaleVer
 def install(app: FastAPI) -> None:
     @app.exception_handler(DomainError)
     async def _domain_error(_: Request, error: DomainError) -> JSONResponse:
-        return _answer(
-            STATUSES[type(error)], error.detail, error.errors if isinstance(error, Invalid) else ()
-        )
+        status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+        return _answer(status, error.detail, error.errors if isinstance(error, Invalid) else ())
 
     @app.exception_handler(Problem)
     async def _problem(_: Request, problem: Problem) -> JSONResponse:

@@ -1,6 +1,6 @@
 """What may hold a comment back: one ordered table of gates, in the public contract's order. Pure.
 
-The first gate that holds decides. `Facts` holds what the gates look at; whoever asks fills in what its phase
+The first gate that holds decides. `Facts` holds what the gates look at; the caller fills in what its phase
 knows, and leaves the rest at values that hold nothing.
 """
 

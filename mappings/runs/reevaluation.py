@@ -1,7 +1,8 @@
 """Evaluating epics again after goals, rules or policy changed: the caller answers at once, runs do the work.
 
-The caller marks the affected epics and opens the runs in the transaction of the change itself, under the
-exclusive goals lock, so that no evaluation is under way meanwhile.
+These functions mark the affected epics and open the runs, in the transaction of the change itself. For a
+change of goals, rules, links or policy the caller holds the goals' exclusive lock, so that no evaluation is
+under way; for one of a finding it holds the lock of its epic alone.
 """
 
 from __future__ import annotations
