@@ -206,7 +206,7 @@ def test_any_description_gives_lines_that_can_be_stored_and_only_keys(text: str)
         assert all(KEY.fullmatch(found.key) for found in parse_references(lines, [text]))
         for command in parse_commands(lines, NOW):
             assert not isinstance(command, LinkCommand) or all(map(KEY.fullmatch, command.keys))
-            words = command.answer if isinstance(command, InvalidCommand) else command_text(command)
+            words = command.reply if isinstance(command, InvalidCommand) else command_text(command)
             assert words == storable(words)
             message = joined_answer([words])
             assert message is None or len(message) <= 2_000
