@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -82,6 +82,15 @@ async def renew(
     """Renew `owner`'s claim, and set `values` while it is `owner`'s. Raises `ClaimLost`."""
     until = func.greatest(row.claimed_until, now + LEASE)  # a heartbeat may have renewed it since `now`
     await _change(session, row, owner, which, {**values, "claimed_until": until})
+
+
+def renewing(row: type[Claimed], *which: ColumnElement[bool], **values: Any) -> ReturningUpdate[Any]:
+    """The statement of `renew`, made once for work that renews with each page. Its parameters are `owner`,
+    `until` and those of `which` and `values`; it returns nothing where the claim was lost."""
+    until = func.greatest(row.claimed_until, bindparam("until", type_=row.claimed_until.type))
+    ours = update(row).where(row.claimed_by == bindparam("owner"), *which)
+    renewed = ours.values({**values, "claimed_until": until}).returning(row.claimed_by)
+    return renewed.execution_options(synchronize_session=False)
 
 
 async def release(

@@ -54,7 +54,9 @@ def decide(
     exempt_reason = None if epic.removal_reason else exemption(policy, epic.epic)
     is_asked = not epic.removal_reason and not exempt_reason
     found = _found(checks, epic, policy, history, now, is_asked=is_asked)
-    findings = (*(finding for _, finding in found), *_of_no_check(checks, history, now))
+    findings = tuple(finding for _, finding in found)
+    if history.findings:
+        findings += _of_no_check(checks, history, now)
     on_ticket = [(check, finding) for check, finding in found if check.channel == "comment"]
     alignment = None if epic.removal_reason else _alignment(epic.resolution, exempt_reason, found)
     desired = desired_text(epic, goals, policy, alignment, _shown(on_ticket), now)
@@ -111,22 +113,27 @@ def _found(
             continue
         setting = policy.checks[check.name]
         gap = check.find(facts, now) if is_asked and setting.on else None
-        finding = next_finding(check.name, history.findings.get(check.name), gap, setting.severity, now)
+        before = history.findings.get(check.name)
+        if gap is None and before is None:
+            continue
+        finding = next_finding(check.name, before, gap, setting.severity, now)
         if finding is not None:
             found.append((check, finding))
     return found
 
 
-def _of_no_check(checks: Sequence[Check[Any]], history: History, now: datetime) -> list[Finding]:
+def _of_no_check(checks: Sequence[Check[Any]], history: History, now: datetime) -> tuple[Finding, ...]:
     """The findings of checks that left the registry, resolved."""
     present = {check.name for check in checks if check.about == "epic"}
     left = [finding for name, finding in history.findings.items() if name not in present]
     resolved = [next_finding(before.check, before, None, before.severity, now) for before in left]
-    return [finding for finding in resolved if finding is not None]
+    return tuple(finding for finding in resolved if finding is not None)
 
 
 def _shown(on_ticket: Sequence[CheckedFinding]) -> CheckedFinding | None:
     """The finding that the ticket shows: the first that is open, else the first that is unresolved."""
+    if not on_ticket:
+        return None
     unresolved = [(check, finding) for check, finding in on_ticket if finding.state != "resolved"]
     return next((shown for shown in unresolved if shown[1].state == "open"), next(iter(unresolved), None))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import leases
@@ -98,10 +98,19 @@ async def claim_run(session: AsyncSession, run_id: int, worker: str, now: dateti
     return (await session.scalars(claim)).one_or_none()
 
 
+_NO_COUNTS = dict.fromkeys(("seen", "created", "updated", "deleted", "skipped", "requests", "held"), 0)
+_RENEW = leases.renewing(
+    RunRow,
+    RunRow.id == bindparam("run"),
+    **{name: getattr(RunRow, name) + bindparam(name) for name in _NO_COUNTS},
+)
+
+
 async def renew_lease(session: AsyncSession, run: RunRow, worker: str, now: datetime, **counts: int) -> None:
     """Renew the lease and add to the run's counts, in the transaction of the work. Raises `ClaimLost`."""
-    sums = {name: getattr(RunRow, name) + count for name, count in counts.items()}
-    await leases.renew(session, RunRow, worker, now, RunRow.id == run.id, **sums)
+    parameters = {**_NO_COUNTS, **counts, "run": run.id, "owner": worker, "until": now + leases.LEASE}
+    if (await session.execute(_RENEW, parameters)).first() is None:
+        raise leases.ClaimLost(f"run {run.id} was taken over")
 
 
 async def close_run(
