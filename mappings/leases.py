@@ -71,46 +71,33 @@ def taking(
     return claimed.values(claimed_by=owner, claimed_until=now + LEASE, **values).returning(row)
 
 
-async def renew(
-    session: AsyncSession,
-    row: type[Claimed],
-    owner: str,
-    now: datetime,
-    *which: ColumnElement[bool],
-    **values: Any,
-) -> None:
-    """Renew `owner`'s claim, and set `values` while it is `owner`'s. Raises `ClaimLost`."""
-    until = func.greatest(row.claimed_until, now + LEASE)  # a heartbeat may have renewed it since `now`
-    await _change(session, row, owner, which, {**values, "claimed_until": until})
-
-
 def renewing(row: type[Claimed], *which: ColumnElement[bool], **values: Any) -> ReturningUpdate[Any]:
-    """The statement of `renew`, made once for work that renews with each page. Its parameters are `owner`,
-    `until` and those of `which` and `values`; it returns nothing where the claim was lost."""
+    """The statement that `renew` executes, made once: some work renews with each page. It sets `values` too;
+    the parameters in these and in `which` are the caller's."""
+    # A heartbeat may have renewed the claim since the caller read the time.
     until = func.greatest(row.claimed_until, bindparam("until", type_=row.claimed_until.type))
     ours = update(row).where(row.claimed_by == bindparam("owner"), *which)
     renewed = ours.values({**values, "claimed_until": until}).returning(row.claimed_by)
     return renewed.execution_options(synchronize_session=False)
 
 
+async def renew(
+    session: AsyncSession, statement: ReturningUpdate[Any], owner: str, now: datetime, **parameters: Any
+) -> None:
+    """Renew `owner`'s claim by a statement of `renewing`. Raises `ClaimLost`."""
+    given = {**parameters, "owner": owner, "until": now + LEASE}
+    if (await session.execute(statement, given)).first() is None:
+        raise ClaimLost(f"the claim of {owner} was taken over")
+
+
 async def release(
     session: AsyncSession, row: type[Claimed], owner: str, *which: ColumnElement[bool], **values: Any
 ) -> None:
     """End `owner`'s claim, and set `values` while it is `owner`'s. Raises `ClaimLost`."""
-    await _change(session, row, owner, which, {**values, **RELEASED})
-
-
-async def _change(
-    session: AsyncSession,
-    row: type[Claimed],
-    owner: str,
-    which: tuple[ColumnElement[bool], ...],
-    values: dict[str, Any],
-) -> None:
-    ours = update(row).where(row.claimed_by == owner, *which).values(values).returning(row.claimed_by)
-    changed = await session.execute(ours.execution_options(synchronize_session=False))
-    if changed.first() is None:
-        raise ClaimLost(f"the claim of {owner} on {row.__name__} was taken over")
+    ours = update(row).where(row.claimed_by == owner, *which).values({**values, **RELEASED})
+    released = ours.returning(row.claimed_by).execution_options(synchronize_session=False)
+    if (await session.execute(released)).first() is None:
+        raise ClaimLost(f"the claim of {owner} was taken over")
 
 
 def extend(row: Claimed, now: datetime) -> None:

@@ -10,7 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, case, false, func, literal, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import leases
@@ -145,9 +158,12 @@ async def lock_claimed_notice(session: AsyncSession, claim: Claim) -> NoticeRow:
     return notice
 
 
+_RENEW = leases.renewing(NoticeRow, NoticeRow.id == bindparam("notice"))
+
+
 async def renew_claim(session: AsyncSession, claim: Claim, now: datetime) -> None:
     """Renew the claim, before a request and while one lasts. Raises `ClaimLost`."""
-    await leases.renew(session, NoticeRow, claim.owner, now, NoticeRow.id == claim.notice_id)
+    await leases.renew(session, _RENEW, claim.owner, now, notice=claim.notice_id)
 
 
 def release_claim(notice: NoticeRow, claim: Claim, due_at: datetime | None = None) -> None:

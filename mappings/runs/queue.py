@@ -108,9 +108,7 @@ _RENEW = leases.renewing(
 
 async def renew_lease(session: AsyncSession, run: RunRow, worker: str, now: datetime, **counts: int) -> None:
     """Renew the lease and add to the run's counts, in the transaction of the work. Raises `ClaimLost`."""
-    parameters = {**_NO_COUNTS, **counts, "run": run.id, "owner": worker, "until": now + leases.LEASE}
-    if (await session.execute(_RENEW, parameters)).first() is None:
-        raise leases.ClaimLost(f"run {run.id} was taken over")
+    await leases.renew(session, _RENEW, worker, now, run=run.id, **{**_NO_COUNTS, **counts})
 
 
 async def close_run(
