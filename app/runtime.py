@@ -27,8 +27,8 @@ from mappings.checks.check import Check
 from mappings.checks.registry import CHECKS
 from mappings.evaluation.context import EvaluationContext, load_context
 from mappings.leases import RENEW_EVERY, claim_name
-from mappings.tables import READING_MODES, SourceRow
-from mappings.wakeups import take_wakeups
+from mappings.tables import SourceRow
+from mappings.wakeups import job_of, take_wakeups
 
 # The moments of jobs are the database's: the worker's clock may be apart from it. Two pauses that end within
 # a second are one: a limit that names its end gives each attempt the same one, but for microseconds.
@@ -116,7 +116,7 @@ class Runtime:
 
     async def wake_run(self, session: AsyncSession, run_id: int, mode: str) -> None:
         """Defer the job that executes a run of this mode."""
-        await self.wake(session, "read_source" if mode in READING_MODES else "execute_run", run_id=run_id)
+        await self.wake(session, job_of(mode), run_id=run_id)
 
     async def wake(
         self,

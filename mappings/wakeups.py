@@ -25,9 +25,14 @@ def wake(session: AsyncSession, task: str, **arguments: int) -> None:
     session.info.setdefault(_ASKED, []).append(Wakeup(task, arguments))
 
 
+def job_of(mode: str) -> str:
+    """The job that executes a run of this mode."""
+    return "read_source" if mode in READING_MODES else "execute_run"
+
+
 def wake_run(session: AsyncSession, run_id: int, mode: str) -> None:
     """Ask for the job that executes a run of this mode."""
-    wake(session, "read_source" if mode in READING_MODES else "execute_run", run_id=run_id)
+    wake(session, job_of(mode), run_id=run_id)
 
 
 def take_wakeups(session: AsyncSession) -> list[Wakeup]:

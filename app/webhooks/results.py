@@ -20,7 +20,7 @@ from connectors.base import ConnectorError, Hint, Unauthorized, Unavailable
 from mappings import backoff, counters
 from mappings.epics.upsert import UpsertResult
 from mappings.locks import share_source
-from mappings.runs.queue import open_run
+from mappings.runs.queue import open_run, start_run
 from mappings.tables import DeliveryRow, SourceRow
 from mappings.webhooks.queue import (
     end_deliveries,
@@ -85,9 +85,8 @@ class DeliveryResults:
 
     async def open_full_run(self, all_parsed: Sequence[ParsedDelivery]) -> None:
         """Open a full run, and end these deliveries: an unfinished run may have missed what they point at."""
-        async with self.runtime.sessions.begin() as session:
-            run = await open_run(session, self.source.id, "full", self.runtime.clock(), afresh=True)
-            await self.runtime.wake_run(session, run.id, run.mode)
+        async with self.runtime.transaction() as session:
+            run = await start_run(session, self.source.id, "full", self.runtime.clock(), afresh=True)
             await self.record_end(session, all_parsed, "done", run_id=run.id)
 
     async def end(

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings import invalidate, wakeups
-from mappings.runs.queue import open_run
+from mappings import invalidate
+from mappings.runs.queue import open_run, start_run
 from mappings.tables import EpicRow, SourceRow
 
 
@@ -63,9 +63,8 @@ async def _open_evaluate_runs(
 ) -> list[int]:
     runs: list[int] = []
     for source_id in sources:
-        run = await open_run(session, source_id, "evaluate", now)
+        run = await start_run(session, source_id, "evaluate", now)
         run.rule_condition = rule_condition
-        await session.flush()
-        wakeups.wake_run(session, run.id, run.mode)
         runs.append(run.id)
+    await session.flush()
     return runs
