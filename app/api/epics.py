@@ -12,8 +12,9 @@ from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.epic_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import error_responses, invalid
+from app.api.problems import error_responses
 from app.runtime import Runtime
+from mappings.errors import Invalid
 from mappings.evaluation.context import load_key_results
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.explain import explain
@@ -42,7 +43,7 @@ async def list_epics(
 ) -> Page[EpicWithWhy | EpicOut]:
     if key is not None:
         if source is None:
-            raise invalid("source", "is needed with key")
+            raise Invalid("source", "is needed with key")
         source_row = await source_in(session, source, "source")
         return Page(items=[await whole_epic(runtime, session, source_row, key)], next=None)
     step = list_query(

@@ -14,9 +14,10 @@ from app.api.deps import Body, CallerDep, Key, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, LinkOut, show_links
 from app.api.goal_models import Number
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import error_responses, invalid
+from app.api.problems import error_responses
 from app.api.runs import RowId
 from app.runtime import Runtime
+from mappings.errors import Invalid
 from mappings.evaluation.context import load_key_results
 from mappings.links.operations import EPIC_KEY_AT_MOST, LINK_WEIGHT, link_epic, unlink_epic
 from mappings.lookups import find_epic, key_result_in, source_in
@@ -109,7 +110,7 @@ async def list_links(
     )
     if step.filters["epic_source"] is not None or step.filters["epic_key"] is not None:
         if step.filters["epic_source"] is None:
-            raise invalid("epic_source", "is needed with epic_key")
+            raise Invalid("epic_source", "is needed with epic_key")
         source = await source_in(session, step.filters["epic_source"], "epic_source")
         query = query.where(EpicRow.source_id == source.id)
         if step.filters["epic_key"] is not None:

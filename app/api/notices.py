@@ -12,7 +12,7 @@ from app.api.bodies import unwritten_texts
 from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName, NoticeOut, NoticeState, show_notice
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
-from app.api.problems import invalid
+from mappings.errors import Invalid
 from mappings.evaluation.load import load_records
 from mappings.lookups import source_in
 from mappings.notices import operations
@@ -80,7 +80,7 @@ class ApprovedOut(BaseModel):
 async def approve_notices(body: ApproveIn, runtime: RuntimeDep, session: SessionDep) -> ApprovedOut:
     """Releases only what the burst guard or the daily cap holds. The tracker's own limits still apply."""
     if (body.run is None) == (body.ids is None):
-        raise invalid("body", "send either run or ids")
+        raise Invalid("body", "send either run or ids")
     done = await operations.approve_notices(session, runtime.clock(), run_id=body.run, ids=body.ids)
     shown = [Skipped(id=id, reason=reason) for id, reason in sorted(done.skipped.items())]
     return ApprovedOut(approved=len(done.approved), skipped=shown)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.problems import invalid
+from mappings.errors import Invalid
 
 Item = TypeVar("Item")
 LIMIT, MOST = 50, 500
@@ -71,13 +71,13 @@ def _decode(cursor: str, filters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         raw = b""
     packed = raw[DIGEST:]
     if not packed or _digest(packed) != raw[:DIGEST]:
-        raise invalid("cursor", "is not a cursor that Northing made; start again without it")
+        raise Invalid("cursor", "is not a cursor that Northing made; start again without it")
     after, held = json.loads(packed)
     if held.keys() != filters.keys():
-        raise invalid("cursor", "belongs to another list; start again without it")
+        raise Invalid("cursor", "belongs to another list; start again without it")
     given = {name: value for name, value in filters.items() if value is not None}
     if any(held[name] != value for name, value in given.items()):
-        raise invalid("cursor", "holds other filters; leave the filters out, or start again without it")
+        raise Invalid("cursor", "holds other filters; leave the filters out, or start again without it")
     return after, held
 
 

@@ -64,11 +64,6 @@ class Problem(Exception):
         self.status, self.detail, self.errors, self.headers = status, detail, errors, headers
 
 
-def invalid(field: str, message: str) -> Problem:
-    """422 on one field."""
-    return Problem(422, f"{field}: {message}", errors=[(field, message)])
-
-
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation in OpenAPI: every error it may answer with."""
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
