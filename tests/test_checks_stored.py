@@ -145,7 +145,7 @@ async def test_a_command_on_the_ticket_snoozes_what_the_ticket_shows(
             epic = await session.get_one(EpicRow, 1)
             source = await session.get_one(SourceRow, epic.source_id)
             loader, now = runtime.evaluation_context, runtime.clock()
-            assert await execute_commands(session, source, epic, comment, loader, now)
+            assert await execute_commands(session, source, epic, comment, loader, now, runtime.checks)
         ((answer,),) = await all_of(runtime, f"SELECT answer FROM command_comments WHERE remote_id = '{id}'")
         return str(answer) if answer is not None else None
 

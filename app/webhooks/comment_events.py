@@ -91,7 +91,7 @@ class CommentEvents:
         async with self.runtime.transaction() as session:
             context, now = self.runtime.evaluation_context, self.runtime.clock()
             if comment is not None and await execute_commands(
-                session, self.source, epic, comment, context, now
+                session, self.source, epic, comment, context, now, self.runtime.checks
             ):
                 run_id = await self.results.open_evaluate_run(session)
             await self.results.record_end(session, [parsed], "done", run_id=run_id)

@@ -6,9 +6,10 @@ the answer in words, and that one run evaluates the epic after all commands of a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 from sqlalchemy import func, select
@@ -18,6 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from connectors.base import TicketComment
 from mappings import invalidate
 from mappings.audit import set_actor
+from mappings.checks.check import Check
+from mappings.checks.registry import CHECKS
 from mappings.commands.parse import (
     Command,
     HelpCommand,
@@ -55,6 +58,7 @@ async def execute_commands(
     comment: TicketComment,
     load_context: ContextLoader,
     now: datetime,
+    checks: Sequence[Check[Any]] = CHECKS,
 ) -> bool:
     """Execute the commands in `comment` on the ticket of `epic`, once; whether the epic is to be evaluated.
 
@@ -77,7 +81,7 @@ async def execute_commands(
     if command_row is None:
         return False
     set_actor(session, f"{source.name}: {author} on {row.key}")
-    answer = await _CommandRun(session, source, row, author, load_context, now).execute(asked)
+    answer = await _CommandRun(session, source, row, author, load_context, now, checks).execute(asked)
     await clear_answer(session, row.id)
     command_row.answer = answer if await _has_comment(session, row.id) else None
     await invalidate.mark_for_evaluation(session, select(EpicRow.id).where(EpicRow.id == row.id), now)
@@ -137,6 +141,7 @@ class _CommandRun:
     author: str
     load_context: ContextLoader
     now: datetime
+    checks: Sequence[Check[Any]]
     context: EvaluationContext | None = None
 
     async def execute(self, asked: tuple[Command, ...]) -> str | None:
@@ -185,6 +190,6 @@ class _CommandRun:
         return [goal.key for goal in fitting or [*live][:1]]
 
     async def _snooze(self, until: datetime) -> list[str]:
-        checks, why = (await self._context()).checks, f"snoozed by {self.author} in a comment"
-        before = await snooze_shown(self.session, self.epic.id, checks, until, why)
+        why = f"snoozed by {self.author} in a comment"
+        before = await snooze_shown(self.session, self.epic.id, self.checks, until, why)
         return [] if before in SNOOZABLE else [nothing_to_snooze_text(before)]
