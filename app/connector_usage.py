@@ -6,14 +6,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.heartbeat import heartbeat
-from app.runtime import Runtime
-from connectors.base import Connector
 from mappings import counters
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
+    from connectors.base import Connector
 
 log = structlog.get_logger()
 

@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import logs
-from app.runtime import Runtime
 from mappings import invalidate
 from mappings.evaluation.context import EvaluationContext, load_project_infos
 from mappings.evaluation.evaluator import evaluate_epics
@@ -25,6 +24,11 @@ from mappings.locks import lock_epics, lock_goals_shared, without_synchronous_co
 from mappings.rules.condition import parse_condition
 from mappings.runs.queue import renew_lease
 from mappings.tables import EpicRow, RunRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
 
 log = structlog.get_logger()
 

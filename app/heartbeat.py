@@ -6,16 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.runtime import Runtime
 from mappings.leases import RENEW_EVERY, ClaimLost
 from mappings.notices.claims import release_claims_of_worker
 from mappings.runs.queue import release_runs, renew_lease
-from mappings.tables import RunRow
 from mappings.webhooks.queue import release_deliveries
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
+    from mappings.tables import RunRow
 
 log = structlog.get_logger()
 

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from traceback import format_tb
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncSession
-from structlog.typing import EventDict, ExcInfo
 
 from mappings.webhooks.queue import delivery_ids_of_run
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from structlog.typing import EventDict, ExcInfo
 
 # By name, because of `OperationalError`: importing it takes longer than a short command runs.
 _SHOWN_MESSAGES = {"AssertionError", "AttributeError", "OperationalError", "RuntimeError", "TypeError"}
@@ -100,7 +102,7 @@ def configure(log_format: Literal["console", "json"]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
     # Our lines name no place in the code and no thread, so logging need not look them up.
-    logging._srcfile = None
+    logging._srcfile = None  # noqa: SLF001  # the switch that its documentation names
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # These log once per request or job what our own lines log with the run and epic.
     for noisy in ("httpx", "httpcore", "uvicorn.access", "procrastinate", "alembic", "apscheduler"):

@@ -14,17 +14,16 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.evaluation import evaluate_due, evaluate_these
 from app.heartbeat import keep_run_claimed
 from app.logs import deliveries_of_run
 from app.run_result import RunResult, count_run, error_of, record_health, record_waiting
-from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from app.sync.reader import read_source
 from app.writing.writer import open_writer
@@ -35,6 +34,11 @@ from mappings.locks import without_synchronous_commit
 from mappings.notices.release import release_writes
 from mappings.runs.queue import claim_run, close_run, next_reading_run, postpone_run, renew_lease
 from mappings.tables import READING_MODES, NoticeRow, RunRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
 
 log = structlog.get_logger()
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.secrets import CannotDecrypt
 from connectors.base import ConnectorError, Unauthorized, Unavailable
 from mappings import counters
 from mappings.tables import RunRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.secrets import CannotDecrypt
 
 MOST_NAMED = 3
 REPORT = "Check whether the tracker itself works; if it does, open an issue with this message."

@@ -7,28 +7,31 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
 
-import procrastinate
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.database import Sessions
-from app.secrets import SecretCipher
-from app.settings import Settings
-from connectors.base import Connector
 from connectors.clock import Clock, utc_now
 from connectors.registry import KINDS, is_loopback
 from connectors.timeouts import TIMEOUTS, Timeouts
 from mappings.audit import set_actor
-from mappings.checks.check import Check
 from mappings.checks.registry import CHECKS
 from mappings.evaluation.context import EvaluationContext, load_context
 from mappings.leases import RENEW_EVERY, claim_name
 from mappings.tables import SourceRow
 from mappings.wakeups import job_of, take_wakeups
+
+if TYPE_CHECKING:
+    import procrastinate
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+    from app.database import Sessions
+    from app.secrets import SecretCipher
+    from app.settings import Settings
+    from connectors.base import Connector
+    from mappings.checks.check import Check
 
 # The moments of jobs are the database's: the worker's clock may be apart from it. Two pauses that end within
 # a second are one: a limit that names its end gives each attempt the same one, but for microseconds.

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from connectors.diagnostics import Inspection
-from connectors.document import Document
-from connectors.rate_limits import ResponseMeta
+if TYPE_CHECKING:
+    from connectors.diagnostics import Inspection
+    from connectors.document import Document
+    from connectors.rate_limits import ResponseMeta
 
 StatusCategory = Literal["todo", "doing", "done"]
 

@@ -8,14 +8,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel
-
-from connectors.base import Connector, Marker
-from connectors.clock import Clock
-from connectors.document import Document
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.payloads import comment_body
@@ -24,8 +19,15 @@ from connectors.jira.client import JiraConnector
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.webhooks import WEBHOOKS as JIRA_WEBHOOKS
 from connectors.markup import to_plain
-from connectors.timeouts import Timeouts
-from connectors.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from connectors.base import Connector, Marker
+    from connectors.clock import Clock
+    from connectors.document import Document
+    from connectors.timeouts import Timeouts
+    from connectors.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from connectors.base import LONGEST_RETRY
-from mappings.tables import DeliveryRow, NoticeRow, RunRow
+
+if TYPE_CHECKING:
+    from mappings.tables import DeliveryRow, NoticeRow, RunRow
 
 NO_TIME = timedelta(0)
 

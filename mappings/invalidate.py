@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, or_, select, text, union
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.tables import EpicRow, KeyResultRow, LinkRow, NoticeRow, ObjectiveRow, SourceProjectRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 _MARK = text(
     "UPDATE epics SET evaluate_at = :now FROM"

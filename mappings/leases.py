@@ -12,14 +12,16 @@ loses its claim, and finds out at its next step by `ClaimLost`.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.dml import ReturningUpdate
 
 from mappings.tables import Claimed
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from sqlalchemy.sql.dml import ReturningUpdate
 
 LEASE, RENEW_EVERY = timedelta(seconds=30), timedelta(seconds=5)
 # How long the writer lets a request arrive whose answer never came, before it looks at the ticket: longer

@@ -28,12 +28,14 @@ The lock under which one process migrates the database is in `migrations/env.py`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.tables import EpicRow, SourceProjectRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 LOCK_GOALS = 7017280452178371
 LOCK_SOURCE_NOTICES = 701728  # the first half of a key whose second half is a source's id

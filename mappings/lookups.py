@@ -3,10 +3,9 @@ deliveries by their ids."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
 from mappings.errors import Invalid, NotFound
@@ -20,6 +19,9 @@ from mappings.tables import (
     RunRow,
     SourceRow,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 Goal = TypeVar("Goal", CycleRow, ObjectiveRow, KeyResultRow)
 _WORDS: dict[type[Any], str] = {CycleRow: "cycle", ObjectiveRow: "objective", KeyResultRow: "key result"}

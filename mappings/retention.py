@@ -7,11 +7,14 @@ of processes may call it at once. `mappings.webhooks.queue.delete_old_deliveries
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.tables import MANUAL_ORIGINS
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 DELETED_AT_ONCE = 500
 # The cursors of a run are not used once it has ended.

@@ -4,10 +4,12 @@ jobs in it before the commit (`app.runtime.Runtime.transaction`), so both are st
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import TYPE_CHECKING
 
 from mappings.tables import READING_MODES
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 _ASKED = "wakeups"
 

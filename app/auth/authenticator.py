@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hmac
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.rate_limit import FailedLogins, LatestValues, TooManyFailures, network_of
 from app.auth.roles import Caller
-from app.runtime import Runtime
 from mappings.access.operations import token_hash
 from mappings.tables import TokenRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from app.runtime import Runtime
 
 log = structlog.get_logger()
 

@@ -7,18 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from app.demo.client import Api, DemoFailed, synced_sentence
 from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE, github_host, goals, jira_site
-from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
-from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
-from connectors.sandbox.pages import SyncNow
 from connectors.sandbox.server import serve
+
+if TYPE_CHECKING:
+    from connectors.sandbox.github.host import GitHubHost
+    from connectors.sandbox.jira.site import JiraSite
+    from connectors.sandbox.pages import SyncNow
 
 SOURCES = (JIRA_SOURCE, GITHUB_SOURCE)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from app.demo.client import Json
+if TYPE_CHECKING:
+    from app.demo.client import Json
 
 ALIGNMENTS = ("aligned", "unaligned", "exempt")
 WIDTH = 100

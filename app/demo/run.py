@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cryptography.fernet import Fernet
-from rich.console import Console
 
 from app import logs
 from app.demo.client import POLL_SECONDS, WAIT_SECONDS, Api, DemoFailed, Json
@@ -38,6 +37,9 @@ from app.server.server import (
 )
 from app.settings import Settings, load
 from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 HOST = "127.0.0.1"
 PERSON = "dev-lead"

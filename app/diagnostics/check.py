@@ -10,23 +10,26 @@ import asyncio
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import DatabaseNotReady, engine_for, newest_revision, why_not_ready
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
-from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from app.server.server import database_url, open_runtime
-from app.settings import Settings
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
 from mappings.lookups import source_for_command
 from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
+    from app.settings import Settings
 
 CLOCK_TOLERANCE_SECONDS = 60
 SHORTEST_SECRET = 8

@@ -6,12 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from connectors.diagnostics import Fact, Level
+if TYPE_CHECKING:
+    from connectors.diagnostics import Fact, Level
 
 LEVEL_WORDS: dict[Level, str] = {
     "ok": "ok",

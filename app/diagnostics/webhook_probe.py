@@ -11,15 +11,18 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import httpx
 
-from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from connectors.diagnostics import Fact
 from connectors.registry import KINDS, is_loopback
-from mappings.tables import SourceRow
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
+    from mappings.tables import SourceRow
 
 TIMEOUT = httpx.Timeout(10)
 RECENTLY = timedelta(days=1)

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -115,8 +114,7 @@ def _copy(install: Path, to: Path) -> None:
         if libraries.exists():
             target = to / libraries.relative_to(package.parent)
             shutil.copytree(libraries, target, copy_function=shutil.copyfile)
-    for path, _, files in os.walk(to):
-        os.chmod(path, 0o755)  # noqa: S103  # public programs, and the copy is root's: the server cannot alter it
-        for name in files:
-            runs = path.endswith("/bin") or ".so" in name or ".dylib" in name
-            os.chmod(Path(path, name), 0o755 if runs else 0o644)
+    # Public programs, and the copy is root's: the server cannot alter it.
+    for path in (to, *to.rglob("*")):
+        runs = path.is_dir() or path.parent.name == "bin" or ".so" in path.name or ".dylib" in path.name
+        path.chmod(0o755 if runs else 0o644)

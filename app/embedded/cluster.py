@@ -205,7 +205,7 @@ def _launch(folder: Folder, command: list[str]) -> tuple[int, int]:
 
     Returns its process id and the length of the log before it.
     """
-    with open(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+    with os.fdopen(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         if log.tell() > LOG_BYTES:
             log.truncate(0)
         begin = log.tell() if log.tell() <= LOG_BYTES else 0

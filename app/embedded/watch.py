@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 
 from app.embedded.account import EmbeddedDatabaseError
-from app.embedded.server import Server
+
+if TYPE_CHECKING:
+    from app.embedded.server import Server
 
 log = structlog.get_logger()
 

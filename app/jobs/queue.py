@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import procrastinate
 from procrastinate import JobContext, PsycopgConnector
 
 from app import pipeline
 from app.database import libpq_url
-from app.runtime import Runtime
 from app.webhooks.processor import process_deliveries
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
 
 QUEUES = ("webhooks", "evaluating", "writing", "reading")
 WORKERS = 4  # of each queue

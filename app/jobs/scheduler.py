@@ -13,23 +13,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
-from apscheduler.job import Job
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import and_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.jobs.listen import listen
 from app.jobs.schedule import due_moment
-from app.runtime import Runtime
 from mappings.locks import locked_source
 from mappings.runs.queue import open_run
 from mappings.sources.schedules import SCHEDULES_CHANNEL
 from mappings.tables import ScheduleTickRow, SourceRow
+
+if TYPE_CHECKING:
+    from apscheduler.job import Job
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
 
 log = structlog.get_logger()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from procrastinate.jobs import Status
 from sqlalchemy import text
 
-from app.runtime import Runtime
 from mappings import retention
 from mappings.audit import NORTHING
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
@@ -14,6 +15,9 @@ from mappings.notices import claims
 from mappings.runs.queue import due_runs, mark_stalled
 from mappings.sources.operations import delete_disconnected_sources
 from mappings.webhooks.queue import delete_old_deliveries, sources_with_due_deliveries
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
 
 WORKER_DEAD_SECONDS = 60.0
 SWEEP_SECONDS = 15

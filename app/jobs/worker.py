@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
@@ -17,7 +18,9 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from app.jobs.queue import run_worker
 from app.jobs.sweep import SWEEP_SECONDS, sweep
-from app.runtime import Runtime
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
 
 log = structlog.get_logger()
 

@@ -14,20 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
-from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from prometheus_client import CollectorRegistry, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import Metric
 from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.metrics.prometheus import MetricsInput, families
-from app.runtime import Runtime
-from app.webhooks.door import Intake
 from mappings import counters
 from mappings.sources.health_facts import (
     LabelledCount,
@@ -38,6 +32,15 @@ from mappings.sources.health_facts import (
     load_totals,
 )
 from mappings.tables import RateLimitRow, SourceRow
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from prometheus_client.core import Metric
+    from sqlalchemy.ext.asyncio import AsyncSession
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from app.runtime import Runtime
+    from app.webhooks.door import Intake
 
 log = structlog.get_logger()
 
@@ -54,9 +57,10 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class Metrics:
-    """The metrics of one application."""
+    """The metrics of one application. `seconds` is a clock that never goes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
         self._registry = CollectorRegistry()
         self._http = Histogram(
             "northing_http_request_duration_seconds",
@@ -85,14 +89,14 @@ class Metrics:
         async with self._asking:  # one scrape at a time; one that waited uses the answer of the one before
             if self._of is not runtime:
                 self._of, self._asked_at, self._totals_at = runtime, -math.inf, -math.inf
-            now = time.monotonic()
+            now = self._seconds()
             if now - self._asked_at >= FRESH_SECONDS:
                 if now - self._totals_at >= TOTALS_SECONDS:
                     self._totals = await _answer(runtime, TOTALS_QUERY_SECONDS, load_totals) or []
-                    self._totals_at = time.monotonic()
+                    self._totals_at = self._seconds()
                 found = await _answer(runtime, QUERY_SECONDS, partial(_found, runtime, intake, self._totals))
                 self._shared = families(found, version("northing"))
-                self._asked_at = time.monotonic()
+                self._asked_at = self._seconds()
             return self._shared
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -18,8 +19,10 @@ from prometheus_client.core import (
 from app.jobs.queue import QUEUES
 from mappings.counters import BUCKET_BOUNDS
 from mappings.sources.health import ORDER, HealthState
-from mappings.sources.health_facts import JobCount, LabelledCount
-from mappings.tables import CounterRow, RateLimitRow
+
+if TYPE_CHECKING:
+    from mappings.sources.health_facts import JobCount, LabelledCount
+    from mappings.tables import CounterRow, RateLimitRow
 
 WORK = ("run", "notice", "delivery")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from importlib.metadata import version
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi_offline import FastAPIOffline
@@ -35,10 +35,12 @@ from app.api.deps import GuardedRouter, check_role, refuse_unknown_parameters, r
 from app.api.problems import error_responses
 from app.auth.authenticator import Authenticator
 from app.metrics.collector import Metrics, RequestTimer, templates_of
-from app.runtime import Runtime
 from app.web import pages
 from app.web.headers import Headers
-from app.webhooks.door import Intake
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
+    from app.webhooks.door import Intake
 
 DESCRIPTION = """
 Northing ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
 from sqlalchemy import select, text, update
 
-from app.runtime import Runtime
 from app.secrets import reencrypt_secrets
 from mappings.access.operations import token_hash
 from mappings.tables import InstallationRow
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
 
 log = structlog.get_logger()
 

@@ -10,16 +10,19 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
 from app.database import DatabaseNotReady, engine_for, why_not_ready
 from app.jobs.listen import notifications_checked
 from app.jobs.worker import worker_running
-from app.runtime import Runtime
 from app.secrets import reencrypt_secrets
 from app.server.server import database_url, open_runtime, run_until_exit
-from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
+    from app.settings import Settings
 
 log = structlog.get_logger()
 

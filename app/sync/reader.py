@@ -9,13 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import TYPE_CHECKING, Any
 
 from app.connector_usage import track_usage
 from app.run_result import MOST_NAMED, REPORT, RunResult, error_of
-from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from app.sync.transaction import SourceChanged, bad_payload_if_refused, source_transaction
 from connectors.base import (
@@ -50,7 +47,12 @@ from mappings.sources.removals import (
     epics_not_removed,
     hold_removals,
 )
-from mappings.tables import RunRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
+    from mappings.tables import RunRow, SourceRow
 
 NO_ACCESS = "Give the account access to what is named, or take it out of the source's scope."
 # If more than this share of a source's epics, and more than this many, are gone, a person must accept it.

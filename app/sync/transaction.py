@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import DataError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.run_result import REPORT
-from app.runtime import Runtime
 from connectors.base import BadPayload
 from mappings.locks import SYNCHRONOUS_COMMIT_OFF
 from mappings.tables import SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
 
 
 class SourceChanged(Exception):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from app.runtime import Runtime
-from app.webhooks.results import DeliveryResults, ParsedDelivery
-from connectors.base import CommentRef, Connector, TicketComment
 from mappings.commands.execute import execute_commands
 from mappings.locks import lock_epics, share_source
 from mappings.notices.state import mark_deleted
 from mappings.tables import EpicRow, NoticeRow, SourceRow
 from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment
+
+if TYPE_CHECKING:
+    from app.runtime import Runtime
+    from app.webhooks.results import DeliveryResults, ParsedDelivery
+    from connectors.base import CommentRef, Connector, TicketComment
 
 # A comment on a ticket that the writer has claimed at this moment may be ours.
 WAIT_FOR_OUR_WRITE = timedelta(seconds=2)

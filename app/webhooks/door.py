@@ -13,15 +13,17 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import procrastinate
 import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from app.database import libpq_url
 from app.webhooks.body_budget import BodyBudget
+
+if TYPE_CHECKING:
+    import procrastinate
 
 log = structlog.get_logger()
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import logs
 from app.connector_usage import track_usage
-from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from app.sync.transaction import SourceChanged, bad_payload_if_refused, source_transaction
 from app.webhooks.comment_events import CommentEvents
@@ -30,6 +28,11 @@ from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.sources.projects import retry_notices
 from mappings.tables import DeliveryRow, EpicRow, SourceRow
 from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
 
 log = structlog.get_logger()
 

@@ -6,28 +6,31 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.heartbeat import keep_claim
 from app.run_result import RunResult, error_of, record_refusal_in_health
-from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from connectors.base import ConnectorError, Hint, Unauthorized, Unavailable
 from mappings import backoff, counters
-from mappings.epics.upsert import UpsertResult
 from mappings.locks import share_source
 from mappings.runs.queue import open_run, start_run
-from mappings.tables import DeliveryRow, SourceRow
 from mappings.webhooks.queue import (
     end_deliveries,
     pause_deliveries,
     postpone_deliveries,
     renew_delivery_leases,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
+    from mappings.epics.upsert import UpsertResult
+    from mappings.tables import DeliveryRow, SourceRow
 
 log = structlog.get_logger()
 

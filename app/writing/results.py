@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.run_result import record_refusal_in_health
-from app.runtime import Runtime
-from app.writing.adoption import FoundComments
 from connectors.base import Comment, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from mappings import backoff, counters
 from mappings.leases import UNCONFIRMED_WAIT
 from mappings.locks import locked_source, share_paused_projects, share_source
 from mappings.notices import claims, pauses, state
-from mappings.notices.claims import Claim
 from mappings.notices.gates import Facts, Pause, first_hold
-from mappings.notices.transitions import WrittenState
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
+    from app.writing.adoption import FoundComments
+    from mappings.notices.claims import Claim
+    from mappings.notices.transitions import WrittenState
 
 log = structlog.get_logger()
 

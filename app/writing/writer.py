@@ -11,15 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.connector_usage import track_usage
 from app.heartbeat import keep_claim
 from app.logs import deliveries_of_run
-from app.runtime import Runtime
 from app.writing.adoption import find_our_comment, withdraw_all_comments
 from app.writing.results import NO_TEXT, PostedText, WriteResults
 from connectors.base import (
@@ -35,15 +34,20 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
-from connectors.document import Document
 from mappings.epics.transfers import store_ticket
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
 from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared
 from mappings.notices import claims
-from mappings.notices.claims import Claim
 from mappings.tables import EpicRow, InstallationRow, NoticeRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
+    from connectors.document import Document
+    from mappings.notices.claims import Claim
 
 log = structlog.get_logger()
 

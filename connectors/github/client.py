@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from connectors.base import (
@@ -27,15 +27,17 @@ from connectors.base import (
     Unauthorized,
 )
 from connectors.clock import Clock, utc_now
-from connectors.diagnostics import Inspection
-from connectors.document import Document
 from connectors.github import payloads
-from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.errors import NEW_TOKEN, Forbidden
 from connectors.github.inspect import GitHubInspector
 from connectors.github.transport import GitHubTransport
 from connectors.rate_limits import ResponseMeta, budget_spent_until
 from connectors.timeouts import TIMEOUTS, Timeouts
+
+if TYPE_CHECKING:
+    from connectors.diagnostics import Inspection
+    from connectors.document import Document
+    from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 
 _PAGE = f"per_page={payloads.PAGE_SIZE}"
 _ISSUE = "/repos/{owner}/{repo}/issues/{number}"

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from connectors.base import BadPayload, Connector, Gone, Project
-from connectors.diagnostics import Inspection
-from connectors.github.config import GitHubEpics
 from connectors.github.errors import NEW_TOKEN, Forbidden
 from connectors.github.transport import API_VERSION, GitHubTransport
 from connectors.inspector import SIGN_IN, Inspector
+
+if TYPE_CHECKING:
+    from connectors.diagnostics import Inspection
+    from connectors.github.config import GitHubEpics
 
 SOON = timedelta(days=14)
 CLASSIC = "GitHub, Settings, Developer settings, Tokens (classic)"

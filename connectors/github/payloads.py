@@ -10,14 +10,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from connectors.base import Account, BadPayload, Epic, EpicRef, Marker, Project, TicketComment, Unauthorized
-from connectors.document import Document
-from connectors.github.config import GitHubEpics
 from connectors.github.text import lines_of
 from connectors.markup import storable, to_markdown
+
+if TYPE_CHECKING:
+    from connectors.document import Document
+    from connectors.github.config import GitHubEpics
 
 PAGE_SIZE = 100
 MOST_PAGES = 10_000  # a million tickets; a longer list is taken for one without an end

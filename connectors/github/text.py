@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from connectors.markup import storable
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 MAX_LINES = 2_000
 MAX_LINE = 1_000

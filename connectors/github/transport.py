@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -16,11 +16,13 @@ from gidgethub import GitHubException
 from gidgethub.abc import GitHubAPI
 
 from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
-from connectors.clock import Clock
 from connectors.github.errors import Moved, error_of
 from connectors.http_body import ACCEPTED, BoundedBody, redact
 from connectors.rate_limits import ResponseMeta, budget_spent_until, response_meta
-from connectors.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from connectors.clock import Clock
+    from connectors.timeouts import Timeouts
 
 # The oldest version that GitHub still serves; GHES knows it too. Version 2026-03-10 removes members.
 # https://docs.github.com/rest/about-the-rest-api/api-versions

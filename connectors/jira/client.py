@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from connectors.base import (
@@ -27,16 +27,18 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.clock import Clock, utc_now
-from connectors.diagnostics import Inspection
-from connectors.document import Document
 from connectors.jira import commenters, payloads
-from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
 from connectors.jira.paging import listed, markers_one_by_one, whole_list
 from connectors.jira.transport import JiraTransport
 from connectors.rate_limits import ResponseMeta, response_meta
 from connectors.timeouts import TIMEOUTS, Timeouts
+
+if TYPE_CHECKING:
+    from connectors.diagnostics import Inspection
+    from connectors.document import Document
+    from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 
 _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call accepts
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.base import CommentRef, Gone, TicketComment, Unauthorized
 from connectors.jira import comments
 from connectors.jira.errors import Forbidden, NoSuchCall, Unsuited
 from connectors.jira.paging import property_of
-from connectors.jira.transport import JiraTransport
+
+if TYPE_CHECKING:
+    from connectors.jira.transport import JiraTransport
 
 # Raises `Unauthorized` if the credentials are not, or no longer, valid.
 EnsureSignedIn = Callable[[], Awaitable[object]]

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from connectors.base import BadPayload, Connector
-from connectors.diagnostics import Inspection
 from connectors.inspector import SIGN_IN, Inspector
 from connectors.jira import payloads
-from connectors.jira.config import JiraEpics, JiraScope
-from connectors.jira.transport import JiraTransport
+
+if TYPE_CHECKING:
+    from connectors.diagnostics import Inspection
+    from connectors.jira.config import JiraEpics, JiraScope
+    from connectors.jira.transport import JiraTransport
 
 # By permission key, the name that Jira's own pages show.
 NEEDED = {

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.base import BadPayload, Gone, Rejected
 from connectors.jira import payloads
-from connectors.jira.transport import JiraTransport
+
+if TYPE_CHECKING:
+    from connectors.jira.transport import JiraTransport
 
 MOST_ASKED_ONE_BY_ONE = 100
 

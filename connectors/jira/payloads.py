@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.base import Account, BadPayload, Epic, Marker, Project, Rejected, StatusCategory, Unauthorized
-from connectors.document import Document
 from connectors.jira.text import lines_of
 from connectors.markup import storable, to_adf
+
+if TYPE_CHECKING:
+    from connectors.document import Document
 
 FIELDS = (
     "summary", "status", "issuetype", "project", "parent", "labels", "components", "assignee",

@@ -7,7 +7,7 @@ import base64
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import urlsplit
 
 import requests
@@ -15,12 +15,14 @@ from jira import JIRA
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
-from connectors.clock import Clock
 from connectors.http_body import ACCEPTED, BoundedBody, redact
 from connectors.jira.errors import ADDRESS, NoSuchCall, error_of
 from connectors.jira.http_adapter import AbortableAdapter
 from connectors.json import parse_json
-from connectors.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from connectors.clock import Clock
+    from connectors.timeouts import Timeouts
 
 _THREADS = 4
 _PIECE = 64 * 1024
@@ -174,8 +176,8 @@ class JiraTransport:
             raise BadPayload(f"Jira's answer to {path} is not JSON, or is incomplete.") from None
 
     def _session(self) -> requests.Session:
-        client = getattr(self._local, "client", None)
-        if client is None:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
             client = JIRA(
                 self._site,
                 options={"rest_api_version": "3"},
@@ -185,16 +187,16 @@ class JiraTransport:
                 timeout=self._timeout,
             )
             connections = AbortableAdapter()
+            session = client._session  # noqa: SLF001  # the library gives it no public name
             for scheme in ("https://", "http://"):
-                client._session.mount(scheme, connections)
+                session.mount(scheme, connections)
             # The environment's proxy is used for https only. It could read plain http, which is allowed only
             # for a tracker on this machine. The session does not use a .netrc, because it has its own login.
-            client._session.trust_env = self._site.lower().startswith("https:")
-            client._session.get_redirect_target = _nowhere  # type: ignore[method-assign]
-            self._local.client = client
+            session.trust_env = self._site.lower().startswith("https:")
+            session.get_redirect_target = _nowhere  # type: ignore[method-assign]
+            self._local.session = session
             self._clients.append(client)
             self._connections.append(connections)
-        session: requests.Session = client._session
         return session
 
     def _no_answer(self, error: Exception, write: bool) -> ConnectorError:

@@ -12,6 +12,7 @@ import asyncio
 import json
 import math
 import sys
+from typing import TYPE_CHECKING
 
 from connectors.sandbox.company import github_host, jira_site
 from connectors.sandbox.company.bulk import add_epics, add_issues
@@ -20,7 +21,9 @@ from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
-from connectors.sandbox.tracker import Tracker
+
+if TYPE_CHECKING:
+    from connectors.sandbox.tracker import Tracker
 
 REPOSITORY = "acme/crowd"
 

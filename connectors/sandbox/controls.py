@@ -8,6 +8,7 @@ applied; `DELETE` removes them all.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -15,9 +16,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from connectors.sandbox.fault_names import add_named
-from connectors.sandbox.faults import Fault
 from connectors.sandbox.tracker import CONTROL, Tracker
 from connectors.sandbox.webhook_sender import Delivery, is_loopback
+
+if TYPE_CHECKING:
+    from connectors.sandbox.faults import Fault
 
 NO_STORE = {"Cache-Control": "no-store"}
 

@@ -10,13 +10,15 @@ answer: `drop` then loses the answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
 from connectors.sandbox import faults, vendor_faults
-from connectors.sandbox.faults import Action, Fault
 from connectors.sandbox.limits import LIMITS, limit
-from connectors.sandbox.tracker import Tracker
+
+if TYPE_CHECKING:
+    from connectors.sandbox.faults import Action, Fault
+    from connectors.sandbox.tracker import Tracker
 
 
 class Status(int):

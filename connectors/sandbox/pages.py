@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from connectors.sandbox.controls import control_routes, is_local_request
 from connectors.sandbox.page_backend import PageBackend, Ticket, TicketChange
 from connectors.sandbox.tracker import CONTROL, Tracker
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 SyncNow = Callable[[], Awaitable[str]]
 

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
 from uvicorn import Config
@@ -15,7 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from connectors.sandbox.faults import LOST, TRANSPORT
-from connectors.sandbox.tracker import Tracker
+
+if TYPE_CHECKING:
+    from connectors.sandbox.tracker import Tracker
 
 HOST = "127.0.0.1"
 STOP_SECONDS = 5.0

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from fnmatch import fnmatchcase
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing import TYPE_CHECKING
 
 from connectors.sandbox.faults import Faults
-from connectors.sandbox.webhook_sender import WebhookSender
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from connectors.sandbox.webhook_sender import WebhookSender
 
 Clock = Callable[[], datetime]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import datetime
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import TYPE_CHECKING
 
 from mappings.errors import Invalid, NotFound, check_values
 from mappings.tables import ROLES, TokenRow
 from mappings.values import line_error, moment_error, one_of_error
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 TOKEN_NAME_AT_MOST = 100
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from connectors.base import Epic
-from connectors.document import Block
 from mappings.goals.key_results import GoalState, KeyResult
-from mappings.links.resolve import Resolution
+
+if TYPE_CHECKING:
+    from connectors.base import Epic
+    from connectors.document import Block
+    from mappings.links.resolve import Resolution
 
 About = Literal["epic", "goal", "source"]
 Severity = Literal["info", "warning", "error"]

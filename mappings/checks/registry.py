@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from mappings.checks import closed_goal, no_key_result
-from mappings.checks.check import Check
+
+if TYPE_CHECKING:
+    from mappings.checks.check import Check
 
 # In the order in which findings are listed; of several open ones, the ticket shows the first.
 CHECKS: tuple[Check[Any], ...] = (

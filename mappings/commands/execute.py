@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.base import TicketComment
 from mappings import invalidate
 from mappings.audit import set_actor
-from mappings.checks.check import Check
 from mappings.checks.registry import CHECKS
 from mappings.commands.parse import (
     Command,
@@ -43,6 +41,10 @@ from mappings.goals.key_results import KeyResult, is_live, why_not_live
 from mappings.links.operations import link_manually
 from mappings.locks import lock_epics, lock_goals_exclusive
 from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
+
+if TYPE_CHECKING:
+    from connectors.base import TicketComment
+    from mappings.checks.check import Check
 
 log = structlog.get_logger()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors import base
 from mappings.epics.upsert import (
@@ -17,6 +17,9 @@ from mappings.epics.upsert import (
     without_nul,
 )
 from mappings.tables import MANUAL_ORIGINS, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 
 async def transfer_candidates(

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import and_, func, select, true
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.base import Epic, Marker
-from connectors.document import Document
-from mappings.checks.check import Check
 from mappings.checks.registry import CHECKS
 from mappings.goals.key_results import GoalState, KeyResult, Visibility
 from mappings.links.resolve import GoalsAndRules
@@ -32,6 +28,13 @@ from mappings.tables import (
     SourceProjectRow,
     SourceRow,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from connectors.base import Epic, Marker
+    from connectors.document import Document
+    from mappings.checks.check import Check
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mappings.checks.check import Check, EpicFacts
-from mappings.evaluation.model import Alignment, EvaluationInput, Finding
 from mappings.goals.key_results import KeyResult, ended_with_cycle, is_live, may_name
 from mappings.notices.text import (
     NoticeText,
@@ -26,6 +25,9 @@ from mappings.notices.text import (
 )
 from mappings.policy.document import CYCLE_GRACE, EffectivePolicy, grace_for, is_recent_enough
 from mappings.policy.durations import add_grace
+
+if TYPE_CHECKING:
+    from mappings.evaluation.model import Alignment, EvaluationInput, Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mappings.checks.check import Check, EpicFacts
 from mappings.checks.registry import CHECKS
@@ -26,11 +26,13 @@ from mappings.evaluation.model import (
     History,
 )
 from mappings.goals.key_results import KeyResult, is_live, live_until, may_name
-from mappings.links.resolve import Resolution
 from mappings.notices.gates import Facts, Hold, Pause, first_hold
-from mappings.notices.transitions import WrittenState
 from mappings.policy.document import EffectivePolicy, exemption
-from mappings.policy.modes import NoticesMode
+
+if TYPE_CHECKING:
+    from mappings.links.resolve import Resolution
+    from mappings.notices.transitions import WrittenState
+    from mappings.policy.modes import NoticesMode
 
 # Only an open or disputed finding makes a notice.
 NEW_NOTICE = ("warning", "disputed")
@@ -275,7 +277,5 @@ def _moments_of_change(
 ) -> list[datetime]:
     """The moments at which time alone may change the evaluation."""
     moments = [found.until for found in findings if found.until is not None]
-    for link in epic.resolution.links:
-        if is_live(link.key_result, now) and (end := live_until(link.key_result)) is not None:
-            moments.append(end)
-    return moments
+    live = [link.key_result for link in epic.resolution.links if is_live(link.key_result, now)]
+    return moments + [end for goal in live if (end := live_until(goal)) is not None]

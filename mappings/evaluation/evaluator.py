@@ -10,19 +10,21 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from connectors.base import Epic, MissingReason
-from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.evaluate import decide
 from mappings.evaluation.load import EpicRecords, epic_of, finding_of, load_records, may_be_on_ticket
 from mappings.evaluation.model import CurrentNotice, EvaluationInput, History
 from mappings.evaluation.record import Evaluation, record_evaluations
 from mappings.links.resolve import ManualLink, Resolution, resolve
-from mappings.notices.transitions import NoticeState
 from mappings.tables import MANUAL_ORIGINS, EpicRow, NoticeRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from connectors.base import Epic, MissingReason
+    from mappings.evaluation.context import EvaluationContext
+    from mappings.notices.transitions import NoticeState
 
 EVALUATED_AT_A_TIME = 100
 

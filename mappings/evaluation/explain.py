@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from connectors.base import Epic
-from mappings.evaluation.model import Decision
 from mappings.links.resolve import GoalsAndRules, Resolution, link_text
+
+if TYPE_CHECKING:
+    from connectors.base import Epic
+    from mappings.evaluation.model import Decision
 
 
 @dataclass(frozen=True, slots=True)

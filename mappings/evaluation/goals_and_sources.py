@@ -8,22 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.checks.check import Check, GoalFacts, ObjectiveFacts, SourceFacts
 from mappings.checks.registry import CHECKS
 from mappings.evaluation.context import load_key_results
 from mappings.evaluation.findings import next_finding
 from mappings.evaluation.load import finding_of
-from mappings.evaluation.model import Finding
-from mappings.goals.key_results import GoalState
 from mappings.locks import lock_goals_shared
 from mappings.policy.document import CheckPolicy, Policy, effective_policy
 from mappings.tables import CycleRow, FindingRow, InstallationRow, ObjectiveRow, SourceRow, among
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.evaluation.model import Finding
+    from mappings.goals.key_results import GoalState
 
 Column = Literal["objective_id", "key_result_id", "source_id"]
 COLUMNS: tuple[Column, ...] = get_args(Column)

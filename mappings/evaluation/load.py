@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import BigInteger, Label, any_, literal, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Epic, StatusCategory
 from mappings.evaluation.model import CommandAnswer, Finding, FindingState
-from mappings.rules.condition import Condition
 from mappings.tables import (
     CommandCommentRow,
     EpicRow,
@@ -25,6 +23,11 @@ from mappings.tables import (
     NoticeRow,
     SourceRow,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.rules.condition import Condition
 
 MATCHED_AT_ONCE = 1000
 

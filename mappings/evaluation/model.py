@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from connectors.base import Epic, MissingReason
-from mappings.links.resolve import Resolution
-from mappings.notices.text import NoticeText
-from mappings.notices.transitions import NoticeState, WrittenState
-from mappings.suggestions.rank import Suggestion
+if TYPE_CHECKING:
+    from connectors.base import Epic, MissingReason
+    from mappings.links.resolve import Resolution
+    from mappings.notices.text import NoticeText
+    from mappings.notices.transitions import NoticeState, WrittenState
+    from mappings.suggestions.rank import Suggestion
 
 Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]

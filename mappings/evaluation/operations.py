@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from mappings.checks.check import Check
 from mappings.checks.registry import checks_on_tickets
 from mappings.errors import Conflict, Invalid, NotFound, check_values
-from mappings.evaluation.model import FindingState
 from mappings.locks import lock_epics, share_source
 from mappings.policy.durations import parse_until
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
 from mappings.tables import CommandCommentRow, EpicRow, FindingRow
 from mappings.values import line_error
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.checks.check import Check
+    from mappings.evaluation.model import FindingState
 
 SNOOZABLE = ("open", "snoozed")  # by a command on the ticket
 

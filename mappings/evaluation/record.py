@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from connectors.base import Marker
-from mappings.evaluation.context import EvaluationContext
-from mappings.evaluation.model import Decision, DesiredNotice
-from mappings.links.resolve import Resolution, ResolvedLink
 from mappings.notices.state import PlannedNotice, cancel_writes, drop_notices, plan_notices
 from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow, among
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.evaluation.context import EvaluationContext
+    from mappings.evaluation.model import Decision, DesiredNotice
+    from mappings.links.resolve import Resolution, ResolvedLink
 
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 

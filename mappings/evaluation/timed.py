@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, exists, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.leases import is_held
 from mappings.notices import pauses
@@ -20,6 +20,9 @@ from mappings.tables import (
     RunRow,
     SourceRow,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 # A failed run would probably fail again, so the sweep does not retry it every time.
 RETRY_AFTER_FAILURE = timedelta(minutes=15)

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Numeric, Select, cast, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from mappings import invalidate
@@ -33,6 +32,9 @@ from mappings.locks import lock_goals_exclusive
 from mappings.lookups import Goal, find_goal, goal_at, goal_in
 from mappings.runs.reevaluation import reevaluate
 from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 # Alignments and findings depend on these; titles, people, weights and metrics change neither.
 EVALUATED_OF_OBJECTIVES = {"key", "state", "visibility", "public_label", "cycle_id"}

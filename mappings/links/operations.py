@@ -6,9 +6,9 @@ The caller has the epic evaluated before it answers.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.errors import Conflict, NotFound, check_values
 from mappings.locks import lock_goals_exclusive
@@ -16,6 +16,9 @@ from mappings.lookups import epic_in, key_result_in
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
 from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, RuleRow
 from mappings.values import Bounds, key_error, number_error, text_error
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 LINK_WEIGHT: Bounds = {"gt": 0, "le": 1000}
 EPIC_KEY_AT_MOST = 300

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from connectors.base import Epic
 from mappings.goals.key_results import KeyResult, is_live, why_not_live
-from mappings.rules.index import RuleIndex
+
+if TYPE_CHECKING:
+    from connectors.base import Epic
+    from mappings.rules.index import RuleIndex
 
 REFERENCE_TEXTS = {
     "line": "the description says `Key-Result: {key}`",

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.locks import lock_notices_of_source
 from mappings.notices.gates import Facts, first_hold
 from mappings.notices.state import approve_notices, hold_new_comments
 from mappings.policy.modes import mode_in
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow, among
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 HOUR = timedelta(hours=1)
 NO_BURST_UP_TO = 3  # up to this many new comments in one project are no burst, however small the project is

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     ColumnElement,
@@ -24,7 +25,6 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import leases
 from mappings.leases import RELEASED, UNCONFIRMED_WAIT, ClaimLost
@@ -33,6 +33,9 @@ from mappings.notices import pauses
 from mappings.notices.gates import Facts, Pause, first_hold
 from mappings.notices.state import end_write, let_requests_arrive
 from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, among
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 # Covers the time limits of one write: two look-ups and the write itself, each within 60 s.
 LONGEST_WRITE = timedelta(minutes=3)

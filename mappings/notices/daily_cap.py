@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
@@ -23,11 +24,13 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.notices.gates import Facts, Hold, Pause, first_hold
 from mappings.notices.state import hold_new_comments
 from mappings.tables import MAYBE_SENT, ON_TICKET, EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 DAY = timedelta(hours=24)
 _HELD = and_(NoticeRow.state == "held", NoticeRow.reason == "cap")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from mappings.policy.modes import NoticesMode
+if TYPE_CHECKING:
+    from mappings.policy.modes import NoticesMode
 
 Phase = Literal["evaluation", "release", "write"]
 

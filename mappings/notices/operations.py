@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.audit import record_action
 from mappings.errors import Conflict, Invalid
 from mappings.locks import lock_notices_of_source
 from mappings.lookups import run_at
 from mappings.notices.burst_guard import approve
-from mappings.notices.state import WithdrawAction
 from mappings.notices.withdrawal import request_withdrawal
 from mappings.tables import EpicRow, NoticeRow, RunRow, among
 from mappings.wakeups import wake
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.notices.state import WithdrawAction
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, exists, func, not_, select, true, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from connectors.base import Project
 from mappings.notices.gates import Hold, Pause
 from mappings.notices.state import postpone_writes
 from mappings.tables import UNSENT, EpicRow, NoticeRow, SourceProjectRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from connectors.base import Project
 
 SAME_REFUSALS, REFUSAL_PAUSE = 5, timedelta(hours=24)
 _LISTED = "Its listing says: "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, not_, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.locks import lock_notices_of_source
 from mappings.notices import burst_guard, daily_cap, pauses
@@ -14,6 +14,9 @@ from mappings.notices.gates import Facts, first_hold
 from mappings.notices.state import make_due
 from mappings.notices.withdrawal import cancel_unwritten, withdrawn_unreleased_runs
 from mappings.tables import NOT_RELEASED, UNSENT, EpicRow, NoticeRow, RunRow, among
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 
 async def release_writes(session: AsyncSession, run: RunRow, now: datetime) -> int:

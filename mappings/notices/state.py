@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 from sqlalchemy import ColumnElement, Select, Update, case, func, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.leases import UNCONFIRMED_WAIT
 from mappings.notices import transitions
-from mappings.notices.gates import Hold
 from mappings.notices.transitions import UNCHANGED, NoticeState, Transition, WrittenState, planned_transition
 from mappings.tables import MAYBE_SENT, EpicRow, NoticeRow, among
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.notices.gates import Hold
 
 WithdrawAction = Literal["edit", "delete"]
 RUN_WITHDRAWN = "The run it belongs to was withdrawn before it was written."

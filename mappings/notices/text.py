@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
-from mappings.checks.check import TicketWords
 from mappings.goals.key_results import KeyResult, may_name, name_on_ticket
-from mappings.links.resolve import ResolvedLink
-from mappings.suggestions.rank import Suggestion
+
+if TYPE_CHECKING:
+    from mappings.checks.check import TicketWords
+    from mappings.links.resolve import ResolvedLink
+    from mappings.suggestions.rank import Suggestion
 
 UNKNOWN_SHOWN = 3
 # The commands that work. `mappings.commands.parse` reads them.

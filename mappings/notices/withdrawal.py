@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, false, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.locks import share_paused_projects
 from mappings.notices import pauses
@@ -22,6 +22,9 @@ from mappings.tables import (
     RunRow,
     among,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 # A comment of ours with a text that is not withdrawn is on the ticket, or may be. A deleted ticket has none.
 _POSSIBLY_SHOWN = and_(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import invalidate
 from mappings.errors import check_version
@@ -14,6 +14,9 @@ from mappings.locks import lock_goals_exclusive
 from mappings.policy.document import Policy, effective_policy
 from mappings.runs.reevaluation import reevaluate
 from mappings.tables import InstallationRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 
 async def change_policy(

@@ -9,10 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from connectors.base import Epic
 from mappings.rules.patterns import MAX_LENGTH, Patterns, RegexError, Search, regex_message, shown
+
+if TYPE_CHECKING:
+    from connectors.base import Epic
 
 MAX_DEPTH = 8
 MAX_TESTS = 100

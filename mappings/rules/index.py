@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from connectors.base import Epic
 from mappings.rules.condition import (
     ATTRIBUTES,
     All,
@@ -22,6 +22,9 @@ from mappings.rules.condition import (
     walk_tests,
 )
 from mappings.rules.patterns import Glob, SearchSet, fold, is_glob
+
+if TYPE_CHECKING:
+    from connectors.base import Epic
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.locks import lock_goals_exclusive
@@ -17,6 +16,9 @@ from mappings.rules.condition import InvalidCondition, fields, parse_condition
 from mappings.runs.reevaluation import reevaluate_rule
 from mappings.tables import KeyResultRow, RuleRow, SourceRow
 from mappings.values import Bounds, key_error, line_error, number_error
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 MOST_RULES = 2_000  # each evaluation reads all of them
 PRIORITY: Bounds = {"ge": -(2**31), "lt": 2**31}  # a column of 32 bits

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import leases
 from mappings.leases import ALWAYS_DUE
 from mappings.locks import locked_source, share_source
 from mappings.tables import READING_MODES, UNFINISHED_STATES, RunRow, SourceRow
 from mappings.wakeups import wake_run
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 STALLED_AFTER = timedelta(minutes=1)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import invalidate
 from mappings.epics.upsert import remove_projects
@@ -16,8 +15,12 @@ from mappings.runs.queue import start_run
 from mappings.runs.reevaluation import reevaluate
 from mappings.sources.projects import reset_cursors
 from mappings.sources.schedules import has_timetable
-from mappings.sources.values import ProjectScope
 from mappings.tables import READING_MODES, EpicRow, RunRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.sources.values import ProjectScope
 
 # Members whose change has consequences.
 FIELDS_WITH_FOLLOW_UP = ("name", "scope", "epics", "schedule", "notices", "tracker")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.errors import Conflict, Invalid
-from mappings.sources.values import SourceValues, TrackerFacts
 from mappings.tables import RunRow, SourceProjectRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.sources.values import SourceValues, TrackerFacts
 
 NAMED = 10
 

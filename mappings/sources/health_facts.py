@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.leases import IS_FREE
 from mappings.sources.health import (
@@ -23,7 +22,11 @@ from mappings.sources.health import (
     HealthState,
     assess_health,
 )
-from mappings.tables import SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.tables import SourceRow
 
 FAILED_WITHIN = timedelta(days=7)
 WORKER_DEAD_SECONDS = 60
@@ -176,7 +179,7 @@ async def health_of_sources(
 
 
 def _health_input(row: SourceRow) -> HealthInput:
-    state = cast(HealthState, row.health_state)
+    state = cast("HealthState", row.health_state)
     last_run = HealthConcern(state, row.health_message, row.health_what_to_do)
     return HealthInput(row.name, row.webhook_secret is not None, row.signature_refused_at, last_run)
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.locks import lock_goals_exclusive, lock_notices_of_source, locked_source
@@ -27,6 +26,9 @@ from mappings.sources.values import SourceValues, TrackerFacts, source_errors
 from mappings.tables import UNFINISHED_STATES, HeldRemovalRow, RunRow, SourceRow
 from mappings.wakeups import wake
 from mappings.webhooks.queue import resume_deliveries
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 IN_FULL = "Run a full sync again and see how it ends."
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Row, delete, func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.tables import UNFINISHED_STATES, EpicRow, HeldRemovalRow, RunRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 
 async def epics_not_removed(session: AsyncSession, source_id: int) -> Sequence[Row[str, str, str]]:

@@ -11,9 +11,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from connectors.base import Epic
 from mappings.goals.key_results import KeyResult, is_live, public_words
+
+if TYPE_CHECKING:
+    from connectors.base import Epic
 
 MOST_SUGGESTIONS = 3
 _MOST_CHARACTERS = 500

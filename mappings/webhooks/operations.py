@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import TYPE_CHECKING
 
 from mappings.errors import Conflict
 from mappings.leases import ALWAYS_DUE
 from mappings.lookups import delivery_at
-from mappings.tables import DeliveryRow
 from mappings.wakeups import wake
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.tables import DeliveryRow
 
 
 async def replay_delivery(session: AsyncSession, delivery_id: int, now: datetime) -> tuple[DeliveryRow, str]:

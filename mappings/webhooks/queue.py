@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, and_, delete, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
 from mappings import leases
 from mappings.leases import ALWAYS_DUE, RELEASED
 from mappings.locks import locked_source
 from mappings.tables import DeliveryRow, EpicRow, NoticeRow, SourceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 BATCH_SIZE, BATCH_BYTES = 100, 32 * 1024 * 1024
 SUSPECT_ATTEMPTS = 2  # attempts that began and never ended

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from connectors.sandbox.github.host import GitHubHost
-from connectors.sandbox.jira.site import JiraSite
+if TYPE_CHECKING:
+    from connectors.sandbox.github.host import GitHubHost
+    from connectors.sandbox.jira.site import JiraSite
 
 TITLE = "Programme part {n}: one step less"
 SENTENCE = "Part {n} of the programme: fewer steps for the customer and fewer hands for us. "

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from connectors.sandbox.company.jira_epics import EPICS, SMALLER
 from connectors.sandbox.company.work import days_before
 from connectors.sandbox.jira import adf
-from connectors.sandbox.jira.records import Json
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.tracker import Clock, utc_now
+
+if TYPE_CHECKING:
+    from connectors.sandbox.jira.records import Json
 
 FENCE = "```"
 

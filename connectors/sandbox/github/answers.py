@@ -11,16 +11,19 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from connectors.sandbox.faults import PAGE_SIZE
-from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.records import ROLES, Account, Issue, Json, Repository
 from connectors.sandbox.github.views import Views, dump
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from connectors.sandbox.github.host import GitHubHost
 
 DOCUMENTATION = "https://docs.github.com/rest"
 DEFAULT_VERSION = "2022-11-28"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from starlette.responses import Response
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.github.answers import Call, GitHubError, Handler
-from connectors.sandbox.github.records import Repository
 from connectors.sandbox.github.views import dump
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from connectors.sandbox.github.records import Repository
 
 SORTS: dict[str, Callable[[Repository], Any]] = {
     "created": lambda repository: (repository.created, repository.id),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from connectors.sandbox.github.records import Account, Comment, Issue
+if TYPE_CHECKING:
+    from connectors.sandbox.github.records import Account, Comment, Issue
 
 
 @dataclass(frozen=True, slots=True)

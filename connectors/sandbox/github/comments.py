@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
+from typing import TYPE_CHECKING
 
 from connectors.sandbox.github.answers import Call, GitHubError, Handler, invalid
 from connectors.sandbox.github.issues import LONGEST_BODY, moment
-from connectors.sandbox.github.records import Comment, Issue
 from connectors.sandbox.github.views import dump
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from connectors.sandbox.github.records import Comment, Issue
 
 
 def handlers() -> list[tuple[str, str, Handler]]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
-
-from starlette.responses import Response
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.github.answers import Call, GitHubError, Handler, invalid
-from connectors.sandbox.github.records import Issue, Json, Repository
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from connectors.sandbox.github.records import Issue, Json, Repository
 
 SORTS: dict[str, Callable[[Issue], Any]] = {
     "created": lambda issue: (issue.created, issue.id),

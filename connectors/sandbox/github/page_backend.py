@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
-from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup, escape
 
 from connectors.sandbox.github.host import OUTSIDER, GitHubHost
-from connectors.sandbox.github.records import Issue
 from connectors.sandbox.page_backend import CommentView, PageBackend, Ticket
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+    from markdown_it.utils import EnvType, OptionsDict
+
+    from connectors.sandbox.github.records import Issue
 
 HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.records import Issue, Json
+
+if TYPE_CHECKING:
+    from connectors.sandbox.github.host import GitHubHost
 
 # Members the simulated host makes itself: their links must lead to it, so that a client can follow them.
 OWN = frozenset(

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from connectors.sandbox.github.changes import Change
-from connectors.sandbox.github.records import Issue, Json
 from connectors.sandbox.github.views import Views, dump
 from connectors.sandbox.webhook_sender import Delivery, WebhookSender
+
+if TYPE_CHECKING:
+    from connectors.sandbox.github.changes import Change
+    from connectors.sandbox.github.records import Issue, Json
 
 HOOK_ID = 109_948_940
 # Members of a repository that webhooks omit; `permissions` are those of a token.

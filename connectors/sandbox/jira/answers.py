@@ -7,16 +7,19 @@ import binascii
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from connectors.sandbox.jira.records import Account, Issue, Json, Project
 from connectors.sandbox.jira.rights import may
-from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.views import dump
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from connectors.sandbox.jira.records import Account, Issue, Json, Project
+    from connectors.sandbox.jira.site import JiraSite
 
 NO_ISSUE = "Issue does not exist or you do not have permission to see it."
 BAD_PAYLOAD = "Invalid request payload. Refer to the REST API documentation and try again."

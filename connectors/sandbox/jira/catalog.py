@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from starlette.responses import Response
-
-from connectors.sandbox.jira.answers import Call, Handler
 from connectors.sandbox.jira.views import SITE, field_details, issue_type, link, project, stamp, user
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from connectors.sandbox.jira.answers import Call, Handler
 
 LARGEST_PAGE = 100
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.jira import adf
-from connectors.sandbox.jira.records import Account, Comment, Issue, Json
+
+if TYPE_CHECKING:
+    from connectors.sandbox.jira.records import Account, Comment, Issue, Json
 
 
 @dataclass(frozen=True, slots=True)

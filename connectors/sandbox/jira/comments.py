@@ -8,16 +8,18 @@ See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-
 from __future__ import annotations
 
 import json
-from typing import Any
-
-from starlette.responses import Response
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.faults import PAGE_SIZE
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.answers import BAD_PAYLOAD, Call, Handler, JiraError
-from connectors.sandbox.jira.records import Comment, Issue, Json
 from connectors.sandbox.jira.views import comment as shown
 from connectors.sandbox.jira.views import dump
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from connectors.sandbox.jira.records import Comment, Issue, Json
 
 MOST_COMMENTS = 5000
 MOST_LISTED = 1000

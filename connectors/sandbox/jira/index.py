@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from connectors.sandbox.jira.records import Issue
+if TYPE_CHECKING:
+    from connectors.sandbox.jira.records import Issue
 
 
 class SearchIndex:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from starlette.responses import Response
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.answers import BAD_PAYLOAD, Call, Handler, JiraError
-from connectors.sandbox.jira.records import IssueType, Json
-from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.views import CUSTOM_FIELDS, issue_bytes, selection
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from connectors.sandbox.jira.records import IssueType, Json
+    from connectors.sandbox.jira.site import JiraSite
 
 
 def handlers() -> list[tuple[str, str, Handler]]:

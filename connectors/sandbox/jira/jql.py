@@ -13,11 +13,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from connectors.sandbox.jira.records import Issue
-from connectors.sandbox.jira.site import JiraSite
+
+if TYPE_CHECKING:
+    from connectors.sandbox.jira.site import JiraSite
 
 Test = Callable[[Issue], bool]
 

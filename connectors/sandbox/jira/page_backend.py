@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from connectors.sandbox.jira import adf
-from connectors.sandbox.jira.records import Issue
 from connectors.sandbox.jira.rights import may
 from connectors.sandbox.jira.site import OUTSIDER, JiraSite
 from connectors.sandbox.page_backend import CommentView, PageBackend, Ticket
+
+if TYPE_CHECKING:
+    from connectors.sandbox.jira.records import Issue
 
 CATEGORIES = {"new": "todo", "indeterminate": "doing", "done": "done"}
 

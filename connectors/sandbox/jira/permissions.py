@@ -6,13 +6,15 @@ See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-permis
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-from starlette.responses import Response
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.jira.answers import BAD_PAYLOAD, Call, Handler, JiraError
-from connectors.sandbox.jira.records import Account, Json, Project
 from connectors.sandbox.jira.rights import GLOBAL_PERMISSIONS, PROJECT_PERMISSIONS, administers, may
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from connectors.sandbox.jira.records import Account, Json, Project
 
 KNOWN = PROJECT_PERMISSIONS | GLOBAL_PERMISSIONS
 MOST_CHECKED = 1000

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from connectors.sandbox.jira.records import Account, Project
-from connectors.sandbox.jira.site import JiraSite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from connectors.sandbox.jira.records import Account, Project
+    from connectors.sandbox.jira.site import JiraSite
 
 PROJECT_PERMISSIONS = {
     "BROWSE_PROJECTS": "Browse Projects",

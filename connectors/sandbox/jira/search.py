@@ -10,16 +10,18 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-from starlette.responses import Response
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.faults import PAGE_SIZE
 from connectors.sandbox.jira.answers import Call, Handler, JiraError
 from connectors.sandbox.jira.jql import JqlError, Query, parse
-from connectors.sandbox.jira.records import Issue, Json
-from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.views import dump, issue_bytes, selection
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from connectors.sandbox.jira.records import Issue, Json
+    from connectors.sandbox.jira.site import JiraSite
 
 MOST_RECONCILED = 50
 MOST_FETCHED = 100

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from connectors.sandbox.jira import catalog, comments, issues, permissions
@@ -17,6 +17,9 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.webhooks import Webhooks, new_sender
 from connectors.sandbox.pages import SyncNow, page_routes
 from connectors.sandbox.tracker import Tracker
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 
 class JiraTracker(Tracker):

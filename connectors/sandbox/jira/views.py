@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from connectors.sandbox.jira.records import Account, Comment, Issue, IssueType, Json, Project, Status
-from connectors.sandbox.jira.site import JiraSite
+if TYPE_CHECKING:
+    from connectors.sandbox.jira.records import Account, Comment, Issue, IssueType, Json, Project, Status
+    from connectors.sandbox.jira.site import JiraSite
 
 CATEGORIES: dict[str, Json] = {
     "new": {"id": 2, "key": "new", "colorName": "blue-gray", "name": "To Do"},

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.jira import adf
-from connectors.sandbox.jira.changes import Change
-from connectors.sandbox.jira.records import Comment, Issue, Json
-from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.views import CUSTOM_FIELDS, FIELDS, SITE, dump, issue_bytes, link, user
 from connectors.sandbox.jira.views import comment as comment_view
 from connectors.sandbox.webhook_sender import Delivery, WebhookSender
+
+if TYPE_CHECKING:
+    from connectors.sandbox.jira.changes import Change
+    from connectors.sandbox.jira.records import Comment, Issue, Json
+    from connectors.sandbox.jira.site import JiraSite
 
 REST_ONLY_FIELDS = frozenset({"comment", "statusCategory"})  # fields of the REST API that webhooks omit
 ISSUE_EVENT_FIELDS = tuple(name for name in (*FIELDS, *CUSTOM_FIELDS) if name not in REST_ONLY_FIELDS)
