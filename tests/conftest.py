@@ -42,11 +42,13 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from mappings.access.operations import token_hash
-from tests.tracker_drivers import ALL, TrackerDriver, dealt, driver_of
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.tracker_drivers import ALL, TrackerDriver, driver_of
+from tests.support.world import ADMIN_TOKEN, World
+
+pytest_plugins = ["tests.support.jira_answers"]
 
 ROOMY = 2 * 1024**3
-ADMIN_TOKEN = "a-token-for-the-tests"
 
 # Timings are the bench's business, and a busy machine must not fail a property.
 hypothesis_settings.register_profile("northing", deadline=None, max_examples=100 if ALL else 50)
@@ -83,26 +85,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return item.get_closest_marker("timeout") is None, item.path.stem not in REAL_PROCESSES
 
     items.sort(key=turn)
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test on one side of the two, where it does not say which."""
-    named = [str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize")]
-    if "driver" in metafunc.fixturenames and not any("driver" in names for names in named):
-        metafunc.parametrize("driver", dealt(metafunc.function.__name__), indirect=True)
-
-
-class Clock:
-    """Time as the tests want it; aware, UTC."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, **span: float) -> None:
-        self.now += timedelta(**span)
 
 
 @pytest.fixture(scope="session")
@@ -229,23 +211,27 @@ def drain(runtime: Runtime, intake: Intake) -> Callable[[], Awaitable[None]]:
 
 
 @pytest.fixture(scope="session")
-def applications() -> list[FastAPI]:
+def _applications() -> list[FastAPI]:
     """The one application of the session, once it is made: making it costs more than most tests."""
     return []
 
 
 @pytest.fixture
-async def api(
-    runtime: Runtime, intake: Intake, applications: list[FastAPI]
-) -> AsyncIterator[httpx.AsyncClient]:
+def application(runtime: Runtime, intake: Intake, _applications: list[FastAPI]) -> FastAPI:
+    """The application on this test's runtime."""
+    if not _applications:
+        _applications.append(create_app(runtime, intake, token_hash(ADMIN_TOKEN)))
+    (made,) = _applications
+    made.state.runtime = runtime
+    made.state.intake = intake
+    made.state.authenticator = Authenticator(token_hash(ADMIN_TOKEN))  # which knows nobody yet
+    return made
+
+
+@pytest.fixture
+async def api(application: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """The API with the admin token, called in process."""
-    if not applications:
-        applications.append(create_app(runtime, intake, token_hash(ADMIN_TOKEN)))
-    (app,) = applications
-    app.state.runtime = runtime
-    app.state.intake = intake
-    app.state.authenticator = Authenticator(token_hash(ADMIN_TOKEN))  # which knows nobody yet
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as client:
         yield client

@@ -13,7 +13,8 @@ import pytest
 
 from app.auth.roles import OPERATIONS
 from mappings.tables import ROLES
-from tests.conftest import ADMIN_TOKEN, Clock
+from tests.support.clock import Clock
+from tests.support.world import ADMIN_TOKEN
 
 
 async def _operations(api: httpx.AsyncClient) -> list[tuple[str, str, Any]]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Clock
-from tests.world import World, epic_path
+from tests.support.clock import Clock
+from tests.support.world import World, epic_path
 
 
 async def _world(world: World) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Clock
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.world import World
 
 UNTIL = "2027-03-31"
 

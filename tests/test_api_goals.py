@@ -11,8 +11,8 @@ import httpx
 from app.api.goal_models import ObjectiveIn
 from app.runtime import Runtime
 from mappings.tables import InstallationRow
-from tests.conftest import Clock
-from tests.goals_api import Q4, a_key_result, fields_refused, send
+from tests.support.clock import Clock
+from tests.support.goals_api import Q4, a_key_result, fields_refused, send
 
 OPTIONAL = ObjectiveIn.model_fields.keys() - {"title"}
 

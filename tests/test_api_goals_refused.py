@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import Clock
-from tests.goals_api import JSON, Q4, a_key_result, fields_refused, send
+from tests.support.clock import Clock
+from tests.support.goals_api import JSON, Q4, a_key_result, fields_refused, send
 
 OBJECTIVE, RESULT, CHECK_IN = "/objectives", "/objectives/O-1/key-results", "/key-results/KR-1/check-ins"
 REFUSED: list[tuple[str, dict[str, Any], str]] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mappings.policy.document import Policy
-from tests.world import World
+from tests.support.world import World
 
 DEFAULT = Policy().model_dump(mode="json")
 

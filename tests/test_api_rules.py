@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.conftest import Clock
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.world import World
 
 RULE: dict[str, Any] = {"name": "Checkout work", "when": {"title": "(?i)checkout"}, "key_result": "KR-1"}
 

@@ -17,7 +17,7 @@ from app.secrets import CannotDecrypt, cipher_for
 from app.server.bootstrap import prepare_installation
 from app.settings import Settings, WrongSetting
 from mappings.tables import SourceRow
-from tests.world import World
+from tests.support.world import World
 
 TOKEN, SECRET = "tok-3f1b6d0c9a", "hook-8e2a4c7d5b-secret"
 

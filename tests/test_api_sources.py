@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Clock
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.world import World
 
 JIRA: dict[str, Any] = {
     "name": "acme-jira",

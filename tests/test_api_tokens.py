@@ -19,8 +19,9 @@ from app.auth.authenticator import Authenticator, UnknownToken
 from app.auth.roles import Caller
 from app.runtime import Runtime
 from mappings.access.operations import token_hash
-from tests.conftest import ADMIN_TOKEN, Clock
-from tests.locks import holding
+from tests.support.clock import Clock
+from tests.support.locks import holding
+from tests.support.world import ADMIN_TOKEN
 
 
 async def make(api: httpx.AsyncClient, role: str = "viewer", **members: Any) -> Any:

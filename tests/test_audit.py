@@ -24,9 +24,9 @@ from mappings.tables import (
     RunRow,
     SourceRow,
 )
-from tests.conftest import ADMIN_TOKEN, Clock
-from tests.goals_api import Q4
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.goals_api import Q4
+from tests.support.world import ADMIN_TOKEN, World
 
 SECRETS = ["tok-3f1b6d0c9a", "tok-5a7c2e4f1b", "hook-8e2a4c7d5b-secret", "hook-1b3d5f7a9c-secret"]
 SHOP_1 = {"source": "jira", "key": "SHOP-1"}
@@ -376,7 +376,11 @@ async def test_a_session_acts_for_whom_it_is_told(runtime: Runtime) -> None:
     assert [(entry.who, entry.key) for entry in found] == [(who, "O-2")]
     assert found[0].after == {
         **dict.fromkeys(("description", "driver", "cycle", "parent", "owner", "sponsor", "public_label")),
-        **{"key": "O-2", "title": "Ann's", "weight": 1.0, "visibility": "internal", "state": "active"},
+        "key": "O-2",
+        "title": "Ann's",
+        "weight": 1.0,
+        "visibility": "internal",
+        "state": "active",
     }
 
 

@@ -18,10 +18,10 @@ from app.runtime import Runtime
 from app.webhooks.body_budget import SMALL, SMALLEST_RESERVATION, BodyBudget, BudgetExhausted
 from app.webhooks.door import Intake
 from mappings.tables import Base
-from tests.conftest import Clock
-from tests.synced import all_of
-from tests.test_webhook_door import connect, headers, post
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.queries import all_of
+from tests.support.webhook_posts import connect, headers, post
+from tests.support.world import World
 
 ROOT = Path(__file__).parents[1]
 BOUNDS = (ROOT / "docs" / "bounds.md").read_text(encoding="utf-8")

@@ -39,9 +39,9 @@ from connectors.diagnostics import Fact
 from connectors.sandbox import faults
 from mappings.errors import NotFound
 from mappings.tables import SourceProjectRow, SourceRow
-from tests.conftest import Clock
-from tests.processes import environment_of, northing
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.processes import environment_of, northing
+from tests.support.world import World
 
 SECRET = "the-secret-of-the-webhook"
 
@@ -69,9 +69,9 @@ class Checking:
 
 @pytest.fixture
 async def checking(
-    world: World, applications: list[FastAPI], settings: Settings, capsys: pytest.CaptureFixture[str]
+    world: World, application: FastAPI, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> AsyncIterator[Checking]:
-    async with answering(applications[0]) as url:
+    async with answering(application) as url:
         yield Checking(settings.model_copy(update={"public_url": url}), capsys)
 
 

@@ -22,7 +22,7 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
-from tests.vendor_api import FIXTURES, Guard, openapi_for
+from tests.support.vendor_api import FIXTURES, Guard, openapi_for
 
 NOT_NEEDED = ("CREATE_ISSUES", "EDIT_ISSUES", "DELETE_ISSUES")
 BOT = "northing-bot"

@@ -25,7 +25,7 @@ from mappings.evaluation.model import CommandAnswer, Decision, EvaluationInput, 
 from mappings.goals.key_results import KeyResult
 from mappings.links.resolve import Resolution
 from mappings.policy.document import Policy
-from tests.evaluations import (
+from tests.support.evaluations import (
     NOW,
     an_epic,
     decision_on,

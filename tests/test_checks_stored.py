@@ -26,10 +26,10 @@ from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.evaluation.operations import snooze_shown
 from mappings.runs.reevaluation import open_evaluation
 from mappings.tables import EpicRow, FindingRow, SourceRow
-from tests.conftest import Clock
-from tests.synced import all_of
-from tests.tracker_drivers import TrackerDriver
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import TrackerDriver, on_either
+from tests.support.world import World
 
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)
 UNTIL = {"until": "2026-12-31", "reason": "Agreed"}
@@ -86,6 +86,7 @@ async def _third(driver: TrackerDriver, key: str) -> Any:
     return found
 
 
+@on_either("jira")
 async def test_a_posted_notice_resolves_while_it_is_open(driver: TrackerDriver, world: World) -> None:
     key = await _posted(driver)
     epic = {"source": driver.kind, "key": key}
@@ -102,6 +103,7 @@ async def test_a_posted_notice_resolves_while_it_is_open(driver: TrackerDriver, 
     assert any(reason["name"] == "no-area" and "It has no area." in reason["says"] for reason in shown["why"])
 
 
+@on_either("jira")
 async def test_it_resolves_and_opens_again_and_writes_on_no_ticket(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
@@ -119,6 +121,7 @@ async def test_it_resolves_and_opens_again_and_writes_on_no_ticket(
     assert await all_of(runtime, "SELECT kind FROM notice_writes") == [("posted",)]
 
 
+@on_either("github")
 async def test_what_people_do_to_it_changes_neither_alignment_nor_comment(
     driver: TrackerDriver, world: World
 ) -> None:
@@ -134,6 +137,7 @@ async def test_what_people_do_to_it_changes_neither_alignment_nor_comment(
     assert len(driver.comments(key)) == 1
 
 
+@on_either("jira")
 async def test_a_command_on_the_ticket_snoozes_what_the_ticket_shows(
     driver: TrackerDriver, world: World, runtime: Runtime
 ) -> None:

@@ -14,8 +14,8 @@ from app.runtime import Runtime
 from app.settings import Settings
 from connectors.sandbox import faults
 from mappings.tables import DeliveryRow, SourceRow
-from tests.processes import LONGEST, environment, environment_of, northing, started
-from tests.world import World
+from tests.support.processes import LONGEST, environment, environment_of, northing, started
+from tests.support.world import World
 
 COMMANDS = (("demo",), ("serve",), ("worker",), ("sync",), ("db", "upgrade"))
 

@@ -21,10 +21,10 @@ from connectors.base import TicketComment
 from mappings.commands.execute import execute_commands
 from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, SourceRow
-from tests.conftest import Clock
-from tests.synced import all_of
-from tests.tracker_drivers import TrackerDriver, both, driver_of
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either
+from tests.support.world import World
 
 MISSING = "This epic is not linked to a key result."
 UNKNOWN = "There is no key result KR-99. Perhaps KR-1?"
@@ -122,6 +122,7 @@ async def test_link(world: World, ticket: Ticket) -> None:
     assert (await world.send("POST", "/links", again, expect=200))["id"] == link["id"]
 
 
+@on_either("jira")
 async def test_a_link_by_hand_that_stands_is_fine(world: World, ticket: Ticket) -> None:
     body = {"epic": {"source": ticket.driver.kind, "key": ticket.key}, "key_result": "KR-1"}
     made = await world.send("POST", "/links", body)
@@ -132,6 +133,7 @@ async def test_a_link_by_hand_that_stands_is_fine(world: World, ticket: Ticket) 
     assert (ticket.words[0], ticket.edits) == ("Aligned with KR-1 (Checkout conversion). Thank you.", edits)
 
 
+@on_either("github")
 async def test_snooze_and_its_end(world: World, ticket: Ticket, clock: Clock) -> None:
     assert await ticket.tell("/northing snooze 14d")
     day = (clock.now + timedelta(days=14)).date()
@@ -164,6 +166,7 @@ async def test_help_stands_before_the_warning_and_after_one_line(ticket: Ticket)
     assert len(comments) == 1
 
 
+@on_either("jira")
 async def test_a_closed_goal_is_linked_and_said_not_to_count(world: World, ticket: Ticket) -> None:
     await world.goal("KR-2", "Old goal")
     await world.send("PATCH", "/key-results/KR-2", {"state": "missed"})
@@ -174,6 +177,7 @@ async def test_a_closed_goal_is_linked_and_said_not_to_count(world: World, ticke
     assert ([link["live"] for link in epic["links"]], epic["alignment"]) == ([False], "unaligned")
 
 
+@on_either("jira")
 async def test_nothing_to_snooze(world: World, ticket: Ticket) -> None:
     until = (ticket.runtime.clock() + timedelta(days=9)).date()
     path = f"/findings/{(await ticket.finding())['id']}/waive"
@@ -202,6 +206,7 @@ async def test_one_comment_may_do_some_and_be_answered_on_the_rest(ticket: Ticke
 # --- who and how often ------------------------------------------------------------------------
 
 
+@on_either("github")
 async def test_without_the_right_nothing_is_done_and_nothing_said(ticket: Ticket) -> None:
     edits = ticket.edits
     assert not await ticket.tell("/northing link KR-1", "/northing help", may_steer=False)
@@ -212,6 +217,7 @@ async def test_without_the_right_nothing_is_done_and_nothing_said(ticket: Ticket
     assert await ticket.commands() == []
 
 
+@on_either("github")
 async def test_a_comment_of_mistakes_alone_may_be_corrected(ticket: Ticket) -> None:
     assert await ticket.tell("/northing lnk KR-1", id="77")
     assert (await ticket.epic())["links"] == []
@@ -220,6 +226,7 @@ async def test_a_comment_of_mistakes_alone_may_be_corrected(ticket: Ticket) -> N
     assert not await ticket.tell("/northing snooze 3d", id="77")
 
 
+@on_either("jira")
 async def test_once_per_comment_whatever_the_deliveries(world: World, ticket: Ticket) -> None:
     assert await ticket.tell("/northing link KR-1", id="77")
     assert not await ticket.tell("/northing link KR-1", id="77")
@@ -230,6 +237,7 @@ async def test_once_per_comment_whatever_the_deliveries(world: World, ticket: Ti
     assert await ticket.tell("/northing link KR-1", id="78")
 
 
+@on_either("jira")
 async def test_of_many_at_once_one_acts(ticket: Ticket) -> None:
     reported = await asyncio.gather(*(ticket.tell("/northing link KR-1, KR-99", id="77") for _ in range(5)))
     assert sorted(reported) == [False] * 4 + [True]
@@ -237,6 +245,7 @@ async def test_of_many_at_once_one_acts(ticket: Ticket) -> None:
     assert len((await ticket.epic())["links"]) == 1
 
 
+@on_either("jira")
 async def test_a_comment_without_commands_leaves_nothing(ticket: Ticket) -> None:
     before = await all_of(ticket.runtime, "SELECT goals_version FROM installation")
     assert not await ticket.tell("Please /northing link KR-1", "northing help")
@@ -245,6 +254,7 @@ async def test_a_comment_without_commands_leaves_nothing(ticket: Ticket) -> None
     assert await all_of(ticket.runtime, "SELECT goals_version FROM installation") == before
 
 
+@on_either("github")
 async def test_an_epic_in_no_list_is_left_alone(ticket: Ticket) -> None:
     ticket.driver.delete(ticket.key)
     await ticket.driver.sync("full")
@@ -258,6 +268,7 @@ async def test_an_epic_in_no_list_is_left_alone(ticket: Ticket) -> None:
     assert await ticket.commands() == []
 
 
+@on_either("github")
 async def test_it_is_written_down_as_that_persons_doing(ticket: Ticket) -> None:
     await ticket.tell("/northing snooze 3d", "/northing link KR-1", author="an\u202e-editor\n")
     rows = await all_of(
@@ -271,6 +282,7 @@ async def test_it_is_written_down_as_that_persons_doing(ticket: Ticket) -> None:
 # --- how long an answer stands ----------------------------------------------------------------
 
 
+@on_either("jira")
 async def test_an_answer_stands_until_the_next_command(ticket: Ticket) -> None:
     await ticket.tell("/northing link KR-99")
     assert ticket.words[0] == UNKNOWN
@@ -286,6 +298,7 @@ async def test_an_answer_stands_until_the_next_command(ticket: Ticket) -> None:
     assert [answer for _, answer, _ in await ticket.commands()] == [None] * 3
 
 
+@on_either("github")
 async def test_an_answer_stands_until_the_gap_is_closed_on_the_ticket(ticket: Ticket, clock: Clock) -> None:
     await ticket.tell("/northing link KR-99")
     clock.advance(minutes=1)
@@ -295,6 +308,7 @@ async def test_an_answer_stands_until_the_gap_is_closed_on_the_ticket(ticket: Ti
     assert [answer for _, answer, _ in await ticket.commands()] == [None]
 
 
+@on_either("github")
 async def test_an_answer_beside_a_link_goes_when_the_gap_returns(world: World, ticket: Ticket) -> None:
     await ticket.tell("/northing link KR-1, KR-99")
     assert ticket.words[1] == UNKNOWN
@@ -304,6 +318,7 @@ async def test_an_answer_beside_a_link_goes_when_the_gap_returns(world: World, t
     assert MISSING in ticket.words[0]
 
 
+@on_either("github")
 async def test_a_persons_word_by_the_api_ends_it(world: World, ticket: Ticket) -> None:
     await ticket.tell("/northing help")
     until = (ticket.runtime.clock() + timedelta(days=9)).date()
@@ -316,6 +331,7 @@ async def test_a_persons_word_by_the_api_ends_it(world: World, ticket: Ticket) -
 # --- where there is no comment of ours --------------------------------------------------------
 
 
+@on_either("jira")
 async def test_nothing_is_answered_where_nothing_of_ours_stands(
     world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock
 ) -> None:
@@ -332,6 +348,7 @@ async def test_nothing_is_answered_where_nothing_of_ours_stands(
     assert MISSING in ticket.words[0], "and later nobody waits for it"
 
 
+@on_either("jira")
 async def test_in_shadow_a_command_works_and_nothing_is_written(
     world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock
 ) -> None:
@@ -344,6 +361,7 @@ async def test_in_shadow_a_command_works_and_nothing_is_written(
     assert (driver.comments(key), (await ticket.epic())["alignment"]) == ([], "aligned")
 
 
+@on_either("jira")
 async def test_who_deleted_our_comment_gets_no_other(ticket: Ticket) -> None:
     ticket.driver.delete_comments(ticket.key)
     await ticket.tell("/northing help")
@@ -356,6 +374,7 @@ async def test_who_deleted_our_comment_gets_no_other(ticket: Ticket) -> None:
 # --- what the notice names --------------------------------------------------------------------
 
 
+@on_either("github")
 async def test_commands_are_named_where_the_source_hears_and_that_edits_nothing(
     world: World, driver: TrackerDriver, runtime: Runtime
 ) -> None:

@@ -24,16 +24,16 @@ from mappings.notices.claims import claim_notice
 from mappings.sources.projects import record_project_read
 from mappings.tables import EpicRow, RunRow
 from mappings.webhooks.queue import claim_deliveries, end_deliveries
-from tests.conftest import Clock
-from tests.locks import holding
-from tests.processes import data_folder
 from tests.soak.chaos import KILLS, soak
 from tests.soak.database import kill_server
 from tests.soak.report import report_text
-from tests.synced import all_of, later
-from tests.tracker_drivers import KINDS, JiraDriver, driver_of
-from tests.webhook_deliveries import SECRET, deliveries, doors, process_everything
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.locks import holding
+from tests.support.processes import data_folder
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import KINDS, JiraDriver, driver_of
+from tests.support.webhook_deliveries import SECRET, deliveries, doors, process_everything
+from tests.support.world import World
 
 SEED = 20_261_122
 
@@ -113,7 +113,7 @@ async def test_an_edit_that_may_have_arrived_is_made_again(
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_claim_whose_write_is_cancelled_after_its_writer_died_is_released(
-    world: World, runtime: Runtime, clock: Clock, applications: list[FastAPI], kind: str
+    world: World, runtime: Runtime, clock: Clock, application: FastAPI, kind: str
 ) -> None:
     """Nobody took over a claim that had nothing left to write, and whoever deleted our comment there was put
     off for ever."""
@@ -134,7 +134,7 @@ async def test_a_claim_whose_write_is_cancelled_after_its_writer_died_is_release
 
     await later(world, runtime, clock, seconds=LEASE.total_seconds())
     assert await all_of(runtime, claimed) == [(None, None, None)]
-    async with doors(applications[0], world):
+    async with doors(application, world):
         driver.delete_comments(key)
         await process_everything(world)
     assert (await driver.notice(key))["reason"] == "deleted_on_ticket"
@@ -161,14 +161,14 @@ def _answers(url: str) -> bool:
 
 @pytest.mark.parametrize("deadly", [0, 1])
 async def test_a_delivery_that_kills_its_workers_takes_no_other_with_it(
-    world: World, runtime: Runtime, clock: Clock, applications: list[FastAPI], deadly: int
+    world: World, runtime: Runtime, clock: Clock, application: FastAPI, deadly: int
 ) -> None:
     """Those of a batch were all given up where one of them had killed the worker often enough."""
     driver = JiraDriver(world)
     keys = [driver.add(), driver.add()]
     await driver.connect(webhook_secret=SECRET)
     await driver.sync("full")
-    async with doors(applications[0], world):
+    async with doors(application, world):
         for key in keys:
             driver.label(key, "later")
             await driver.tracker.webhook_sender.idle()

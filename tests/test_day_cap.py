@@ -19,11 +19,11 @@ from mappings.locks import LOCK_SOURCE_NOTICES
 from mappings.notices import daily_cap
 from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, RunRow, SourceRow
-from tests.conftest import Clock
-from tests.locks import holding
-from tests.synced import all_of, later
-from tests.tracker_drivers import KINDS, JiraDriver, TrackerDriver, driver_of
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.locks import holding
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import KINDS, JiraDriver, TrackerDriver, driver_of
+from tests.support.world import World
 
 MONDAY = datetime(2026, 11, 16, 12, tzinfo=UTC)
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)

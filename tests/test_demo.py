@@ -16,7 +16,7 @@ import pytest
 from app.demo.client import synced_sentence
 from app.demo.ticket import plain_text
 from app.embedded import acquire
-from tests.processes import LONGEST, data_folder, environment, northing, started, wait_for_output
+from tests.support.processes import LONGEST, data_folder, environment, northing, started, wait_for_output
 
 WARNING = "This epic is not linked to a key result."
 THANKS = "Aligned with KR-1 (Checkout conversion from 2.4 to 3.2 %). Thank you."

@@ -20,7 +20,7 @@ from mappings.goals.key_results import KeyResult
 from mappings.links.resolve import Resolution
 from mappings.policy.document import EffectivePolicy
 from mappings.suggestions.rank import Suggestion
-from tests.evaluations import (
+from tests.support.evaluations import (
     CONNECTED,
     CREATED,
     NOW,

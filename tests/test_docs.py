@@ -25,10 +25,10 @@ from app.server.application import create_app
 from app.settings import Settings, default_data_dir
 from app.web import pages
 from app.webhooks.door import Intake
-from tests.world import World
+from tests.support.world import World
 
 if TYPE_CHECKING:
-    from tests.conftest import Clock
+    from tests.support.clock import Clock
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -94,7 +94,9 @@ def test_the_licence_is_the_one_pyproject_names() -> None:
 def test_every_version_named_is_the_locked_one() -> None:
     locked = dict(
         re.findall(
-            r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;]+)", (ROOT / "requirements-dev.lock").read_text(), re.M
+            r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;]+)",
+            (ROOT / "requirements-dev.lock").read_text(),
+            re.MULTILINE,
         )
     )
     locked = {canonicalize_name(name): version for name, version in locked.items()}
@@ -219,9 +221,11 @@ def test_every_call_is_listed_and_no_other() -> None:
 def test_every_operation_says_what_it_does_takes_and_answers() -> None:
     for method, path, operation in operations():
         missing = [] if operation.get("summary") else ["summary"]
-        for parameter in operation.get("parameters", []):
-            if not parameter.get("description"):
-                missing.append(f"description of parameter {parameter['name']}")
+        missing += [
+            f"description of parameter {parameter['name']}"
+            for parameter in operation.get("parameters", [])
+            if not parameter.get("description")
+        ]
         body = operation.get("requestBody")
         if body is not None and not any(_has_example(content) for content in body["content"].values()):
             missing.append("example of the body")

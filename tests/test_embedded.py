@@ -373,9 +373,8 @@ def test_ctrl_c_reaches_the_owner_and_not_the_server(data_dir: Path, hold: Calla
 
 def test_a_server_full_of_connections_is_still_there(data_dir: Path) -> None:
     with acquire(data_dir, durable=False) as server:
-        running, clients = server_pids(data_dir), []
-        for _ in range(int(show(server, "max_connections"))):
-            clients.append(psycopg.connect(server.url("postgres")))
+        running, most = server_pids(data_dir), int(show(server, "max_connections"))
+        clients = [psycopg.connect(server.url("postgres")) for _ in range(most)]
         with pytest.raises(psycopg.OperationalError, match="too many clients"):
             psycopg.connect(server.url("postgres"))
         acquire(data_dir, durable=False).release()

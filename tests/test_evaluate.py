@@ -15,7 +15,7 @@ from mappings.evaluation.model import CurrentNotice, EvaluationInput, Finding
 from mappings.links.resolve import Resolution
 from mappings.policy.document import EffectivePolicy
 from mappings.policy.modes import NoticesMode
-from tests.evaluations import (
+from tests.support.evaluations import (
     CONNECTED,
     NOW,
     OPENED,

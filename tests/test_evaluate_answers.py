@@ -9,7 +9,7 @@ import pytest
 
 from mappings.evaluation.model import CommandAnswer, EvaluationInput, Finding
 from mappings.policy.modes import NoticesMode
-from tests.evaluations import (
+from tests.support.evaluations import (
     NOW,
     decision_on,
     evaluation_input,

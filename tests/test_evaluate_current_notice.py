@@ -15,7 +15,7 @@ from mappings.evaluation.model import CurrentNotice, Decision, EvaluationInput, 
 from mappings.links.resolve import Resolution
 from mappings.policy.modes import NoticesMode
 from mappings.suggestions.rank import Suggestion
-from tests.evaluations import (
+from tests.support.evaluations import (
     NOW,
     OPENED,
     an_epic,

@@ -10,7 +10,7 @@ import pytest
 from mappings.evaluation.model import EvaluationInput, Finding
 from mappings.goals.key_results import KeyResult
 from mappings.policy.modes import NoticesMode
-from tests.evaluations import (
+from tests.support.evaluations import (
     CREATED,
     OPENED,
     an_epic,

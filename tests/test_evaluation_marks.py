@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from app.runtime import Runtime
 from mappings.tables import EpicRow
-from tests.conftest import Clock
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.world import World
 
 RULE = {"name": "Checkout", "when": {"title": "Checkout"}, "key_result": "KR-3"}
 

@@ -14,9 +14,9 @@ from app.runtime import Runtime
 from mappings.locks import LOCK_GOALS
 from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, RunRow, SourceRow
-from tests.locks import holding
-from tests.tracker_drivers import JiraDriver
-from tests.world import World
+from tests.support.locks import holding
+from tests.support.tracker_drivers import JiraDriver
+from tests.support.world import World
 
 ROW = "SELECT 1 FROM epics WHERE key = %s FOR UPDATE"
 CLOSE = ("PATCH", "/key-results/KR-1", {"state": "missed"})

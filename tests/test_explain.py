@@ -14,7 +14,7 @@ from mappings.links.resolve import GoalsAndRules, ManualLink, resolve
 from mappings.notices.text import unchecked_text
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
-from tests.evaluations import NOW, OPENED, an_epic, found, goal, on
+from tests.support.evaluations import NOW, OPENED, an_epic, found, goal, on
 
 EPIC = an_epic(labels=("growth",))
 GOALS = (goal(1), goal(2, state="missed"), goal(3, cycle_ends=on(15).date()))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mappings.notices.gates import GATES, Facts, Hold, Pause, Phase, first_hold
-from tests.evaluations import NOW
+from tests.support.evaluations import NOW
 
 LATER = NOW + timedelta(hours=3)
 FREE = Facts(now=NOW)

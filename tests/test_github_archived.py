@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from app.runtime import Runtime
-from tests.conftest import Clock
-from tests.synced import health, later
-from tests.tracker_drivers import GitHubDriver
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.tracker_drivers import GitHubDriver, on_either
+from tests.support.world import World
 
 WHY = "The repository is archived."
 
@@ -31,6 +30,7 @@ def writes(driver: GitHubDriver) -> int:
     return sum(seen.method != "GET" for seen in driver.tracker.log.entries)
 
 
+@on_either("jira")
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 async def test_it_is_read_and_nothing_is_tried_there_until_it_is_open_again(
     world: World, driver: GitHubDriver, runtime: Runtime, clock: Clock, mode: str
@@ -46,7 +46,7 @@ async def test_it_is_read_and_nothing_is_tried_there_until_it_is_open_again(
     assert {epic["key"] for epic in await epics(world)} == {"acme/shop#1", new}
     assert (await driver.epic("acme/shop#1"))["alignment"] == "aligned"
     assert (writes(driver) - before, driver.comments(new)) == (0, [])
-    shown = await health(world, "github")
+    shown = await world.health("github")
     assert (shown["state"], WHY in shown["message"]) == ("degraded", True)
     assert "acme/shop" in shown["message"]
     world.host.repository("acme/shop").archived = False
@@ -55,9 +55,10 @@ async def test_it_is_read_and_nothing_is_tried_there_until_it_is_open_again(
     await later(world, runtime, clock, minutes=1)
     assert "Aligned with KR-1" in driver.comments("acme/shop#1")[0]
     assert len(driver.comments(new)) == 1
-    assert (await health(world, "github"))["state"] == "ok"
+    assert (await world.health("github"))["state"] == "ok"
 
 
+@on_either("github")
 async def test_a_stop_of_another_kind_outlasts_the_listing(
     world: World, driver: GitHubDriver, clock: Clock
 ) -> None:
@@ -67,7 +68,7 @@ async def test_a_stop_of_another_kind_outlasts_the_listing(
     for _ in range(2):
         clock.advance(minutes=1)
         await driver.sync()
-        assert "is locked" in (await health(world, "github"))["message"]
+        assert "is locked" in (await world.health("github"))["message"]
     assert writes(driver) == 1 + 5
 
 

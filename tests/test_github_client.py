@@ -445,4 +445,4 @@ async def test_an_enterprise_server_keeps_its_path(github: respx.MockRouter, mak
 
 async def test_a_wait_inside_the_library_would_be_an_error(make: Make) -> None:
     with pytest.raises(RuntimeError, match="does not sleep"):
-        await make()._transport.sleep(1)
+        await make()._transport.sleep(1)  # noqa: SLF001  # what the library would call

@@ -15,10 +15,9 @@ from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.rate_limits import Budget, ResponseMeta
 from connectors.timeouts import TIMEOUTS
-from tests.conftest import Clock
-from tests.synced import later
-from tests.tracker_drivers import GitHubDriver
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.tracker_drivers import GitHubDriver
+from tests.support.world import World
 
 API = "https://api.github.com"
 ME = {"id": 42, "login": "northing-bot"}

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.runtime import Runtime
 from mappings.tables import EpicRow, RunRow
-from tests.world import World
+from tests.support.world import World
 
 
 async def _waiting(runtime: Runtime) -> set[str]:

@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from tests.conftest import Clock
-from tests.synced import all_of, later
-from tests.tracker_drivers import JiraDriver, TrackerDriver, dealt, driver_of
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import JiraDriver, TrackerDriver, driver_of, either
+from tests.support.world import World
 
 MISSING = "This epic is not linked to a key result."
 SIGNED_IN = {"type": "api_token", "email": "bot@acme.example", "token": "token"}
@@ -186,7 +186,7 @@ async def _set(world: World, driver: TrackerDriver, **notices: Any) -> list[int]
     return [int(run) for run in answer.headers.get("Northing-Runs", "").split(",") if run]
 
 
-@pytest.mark.parametrize("kind", dealt("test_live_goes_on_from_one_project_to_the_next"))
+@pytest.mark.parametrize("kind", either("jira"))
 async def test_live_goes_on_from_one_project_to_the_next(world: World, clock: Clock, kind: str) -> None:
     driver, first, second = _two_projects(world, kind)
     home, away = ("SHOP", "CORE") if kind == "jira" else ("acme/shop", "acme/core")
@@ -210,7 +210,7 @@ async def test_live_goes_on_from_one_project_to_the_next(world: World, clock: Cl
     assert (await world.send("GET", f"/runs/{run}"))["writes"]["posted"] == 3
 
 
-@pytest.mark.parametrize("kind", dealt("test_a_project_taken_out_is_as_in_shadow"))
+@pytest.mark.parametrize("kind", either("jira"))
 async def test_a_project_taken_out_is_as_in_shadow(
     world: World, runtime: Runtime, clock: Clock, kind: str
 ) -> None:

@@ -16,12 +16,12 @@ from mappings.locks import LOCK_SOURCE_NOTICES
 from mappings.notices.burst_guard import why_too_many
 from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, SourceRow
-from tests.conftest import Clock
-from tests.locks import holding
-from tests.synced import all_of, later, spent
-from tests.tracker_drivers import JiraDriver, TrackerDriver, dealt, driver_of
-from tests.webhook_deliveries import SECRET, doors, process_everything
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.locks import holding
+from tests.support.queries import all_of, spent
+from tests.support.tracker_drivers import JiraDriver, TrackerDriver, driver_of, either
+from tests.support.webhook_deliveries import SECRET, doors, process_everything
+from tests.support.world import World
 
 SUGGESTED = {"per_run": 10, "per_day": 25, "max_share": 0.2}  # the defaults
 HIGH_DAY = {"per_run": 10, "per_day": 1000, "max_share": 1}
@@ -87,7 +87,7 @@ async def _last_run(world: World) -> Any:
     return (await world.send("GET", "/runs"))["items"][0]
 
 
-@pytest.mark.parametrize("kind", dealt("test_a_sync_with_too_many_makes_none"))
+@pytest.mark.parametrize("kind", either("github"))
 async def test_a_sync_with_too_many_makes_none(
     world: World, runtime: Runtime, clock: Clock, kind: str
 ) -> None:
@@ -139,13 +139,11 @@ async def test_half_of_a_small_project_is_too_many(world: World) -> None:
     assert (_posted(driver, keys), _posted(driver, few)) == (0, 3)
 
 
-async def test_a_storm_of_two_hundred_webhooks(
-    world: World, runtime: Runtime, applications: list[FastAPI]
-) -> None:
+async def test_a_storm_of_two_hundred_webhooks(world: World, runtime: Runtime, application: FastAPI) -> None:
     driver = await _guarded(world, "jira", {**HIGH_DAY, "mode": "live"}, webhook_secret=SECRET)
     keys = [driver.add(f"Epic {number}", labels=["kr:KR-1"]) for number in range(200)]
     await driver.sync()
-    async with doors(applications[0], world):
+    async with doors(application, world):
         for number, key in enumerate(keys):
             driver.label(key)
             if number % 40 == 39:
@@ -270,7 +268,7 @@ async def _evaluate(runtime: Runtime, source_id: int, keys: list[str]) -> int:
 # --- a person's word ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", dealt("test_approved_by_run_all_are_written"))
+@pytest.mark.parametrize("kind", either("github"))
 async def test_approved_by_run_all_are_written(world: World, kind: str) -> None:
     driver = await _guarded(world, kind)
     keys = [driver.add() for _ in range(12)]

@@ -12,13 +12,11 @@ import pytest
 from app.runtime import Runtime
 from app.webhooks.door import Intake
 from mappings.sources.health import HealthConcern, HealthFacts, HealthInput, assess_health
-from tests.conftest import Clock
-from tests.evaluations import NOW
-from tests.synced import health as shown
-from tests.synced import later
-from tests.test_metrics import post_webhook
-from tests.webhook_deliveries import SECRET
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.evaluations import NOW
+from tests.support.webhook_deliveries import SECRET
+from tests.support.webhook_posts import post_webhook
+from tests.support.world import World
 
 READ = HealthConcern("ok", "The last sync read everything.")
 DEAD = HealthConcern("failing", "The token is dead.", "Make another.")
@@ -211,11 +209,11 @@ async def test_a_wrong_signature_is_said_until_a_right_one_comes(
     for number in range(3):
         assert (await post_webhook(world.api, payload, f"w{number}", "issues", "wrong")).status_code == 401
     await intake.write_counts_now()
-    found = await shown(world, "github")
+    found = await world.health("github")
     assert (found["state"], "signature does not fit" in found["message"]) == ("degraded", True)
     clock.advance(seconds=5)
     assert (await post_webhook(world.api, payload, "right", "issues", SECRET)).status_code == 202
-    assert (await shown(world, "github"))["state"] == "ok"
+    assert (await world.health("github"))["state"] == "ok"
 
 
 async def test_a_hostile_sender_costs_one_write_a_minute(
@@ -242,18 +240,18 @@ async def test_work_that_is_due_while_no_worker_is_alive_is_said(
     await world.connect_jira()
     await world.send("POST", "/sources/jira/sync")
     clock.advance(minutes=3)
-    found = await shown(world)
+    found = await world.health()
     assert found["state"] == "failing"
     assert "no worker is alive" in found["message"]
     assert "northing worker" in found["what_to_do"]
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
-        assert (await shown(world))["state"] == "unknown"
+        assert (await world.health())["state"] == "unknown"
         # As the dead leave it.
         connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '61 s'")
-        assert (await shown(world))["state"] == "failing"
+        assert (await world.health())["state"] == "failing"
     await later(world, runtime, clock)
-    assert (await shown(world))["state"] == "ok"
+    assert (await world.health())["state"] == "ok"
 
 
 async def test_what_waits_in_the_rows_is_said(
@@ -280,7 +278,7 @@ async def test_what_waits_in_the_rows_is_said(
             [clock.now, clock.now + timedelta(minutes=5)],
         )
         connection.execute("UPDATE rate_limits SET clock_ahead = 900")
-    found = await shown(world)
+    found = await world.health()
     assert (found["state"], found["unknown_deliveries"]) == ("degraded", 1)
     for words in (
         "did not find them any more: 1 epic.", "Nothing is written in SHOP", "It is archived.",
@@ -289,4 +287,4 @@ async def test_what_waits_in_the_rows_is_said(
     ):  # fmt: skip
         assert words in found["message"]
     clock.advance(days=8)
-    assert "past 7 days" not in (await shown(world))["message"]
+    assert "past 7 days" not in (await world.health())["message"]

@@ -22,11 +22,11 @@ from connectors.sandbox.faults import Action
 from mappings import backoff
 from mappings.leases import ALWAYS_DUE
 from mappings.tables import DeliveryRow, NoticeRow, RunRow
-from tests.conftest import Clock
-from tests.synced import all_of, later
-from tests.tracker_drivers import TrackerDriver, driver_of
-from tests.webhook_deliveries import SECRET, doors, process_everything
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import TrackerDriver, driver_of, on_either
+from tests.support.webhook_deliveries import SECRET, doors, process_everything
+from tests.support.world import World
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -87,14 +87,14 @@ def test_of_several_deliveries_the_one_that_waits_longest_tells() -> None:
 
 @pytest.fixture
 async def driver(
-    request: pytest.FixtureRequest, world: World, applications: list[FastAPI]
+    request: pytest.FixtureRequest, world: World, application: FastAPI
 ) -> AsyncIterator[TrackerDriver]:
     """A live source of either kind that hears of every change, and one live key result."""
     made = driver_of(world, request.param)
     await world.goal("KR-1")
     await made.connect(webhook_secret=SECRET)
     await made.sync("full")
-    async with doors(applications[0], world):
+    async with doors(application, world):
         made.tracker.log.clear()
         yield made
 
@@ -153,6 +153,7 @@ async def until(runtime: Runtime, work: Work) -> datetime | None:
     return found[0] if found else None
 
 
+@on_either("jira")
 @pytest.mark.parametrize("name", WORK)
 async def test_one_hiccup_costs_seconds(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock, name: str
@@ -230,6 +231,7 @@ async def time_passes(runtime: Runtime, clock: Clock, seconds: float) -> None:
         await session.execute(passed, {"span": timedelta(seconds=seconds)})
 
 
+@on_either("jira")
 @pytest.mark.parametrize("name", WORK)
 @pytest.mark.parametrize("seconds", [1, 3600])
 async def test_a_named_pause_ends_at_its_moment_without_a_sweep(
@@ -251,6 +253,7 @@ async def test_a_named_pause_ends_at_its_moment_without_a_sweep(
     assert await until(runtime, work) is None
 
 
+@on_either("github")
 @pytest.mark.parametrize("name", WORK)
 async def test_a_worker_goes_on_after_a_named_second_without_a_sweep(
     driver: TrackerDriver, runtime: Runtime, name: str
@@ -279,6 +282,7 @@ async def _pause_ended_by_a_person(driver: TrackerDriver, runtime: Runtime) -> N
     await process_everything(world)
 
 
+@on_either("jira")
 @pytest.mark.parametrize("name", WORK)
 async def test_a_named_hour_leaves_one_job_and_ends_early_without_harm(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock, name: str

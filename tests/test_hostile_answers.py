@@ -11,9 +11,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from connectors.sandbox.faults import Action, answer_of
-from tests.synced import keys
-from tests.tracker_drivers import KINDS, TrackerDriver, driver_of
-from tests.world import World
+from tests.support.tracker_drivers import KINDS, TrackerDriver, driver_of
+from tests.support.world import World
 
 LISTINGS = {"jira": "POST */search/jql", "github": "GET */repos/acme/shop/issues"}
 
@@ -89,5 +88,5 @@ async def test_no_answer_breaks_a_run_down(world: World, kind: str) -> None:
     assert ended["nothing"][0] != "succeeded"
     run = await driver.sync("full")
     assert (run["state"], run["error"]) == ("succeeded", None)
-    assert await keys(world, kind) == [key]
+    assert await world.keys(kind) == [key]
     assert (await driver.epic(key))["title"] == "An epic"

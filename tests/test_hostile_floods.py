@@ -16,7 +16,7 @@ from connectors.github import payloads as github_payloads
 from connectors.http_body import BoundedBody
 from connectors.jira import payloads as jira_payloads
 from connectors.registry import KINDS
-from tests.rawhost import KEYS, MARKER, READING, WRITING, Call, connector_on, host, walk
+from tests.support.raw_host import KEYS, MARKER, READING, WRITING, Call, connector_on, host, walk
 
 
 async def endless(first: bytes, piece: bytes) -> AsyncIterator[bytes]:

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.test_hostile_openapi import a_company
-from tests.world import World
+from tests.support.fuzzer import a_company
+from tests.support.world import World
 
 
 def nested(opening: bytes, closing: bytes, depth: int) -> bytes:

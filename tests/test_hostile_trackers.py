@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from connectors.base import BadPayload, ConnectorError, Rejected, Unauthorized
 from connectors.registry import KINDS
 from connectors.sandbox.faults import Action, answer_of
-from tests.rawhost import AUTHORIZATION, READING, TOKEN, WRITING, Host, connector_on, host, walk
-from tests.test_tracker_faults_calls import READS, WRITES, target
-from tests.world import World
+from tests.support.connector_calls import READS, WRITES, target
+from tests.support.raw_host import AUTHORIZATION, READING, TOKEN, WRITING, Host, connector_on, host, walk
+from tests.support.world import World
 
 # --- our login goes nowhere else ---------------------------------------------------------------
 

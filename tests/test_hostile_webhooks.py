@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from app.runtime import Runtime
-from tests.fuzzed import EXAMPLES
-from tests.synced import OFF, all_of
-from tests.test_webhook_door import FORM, SECRET, signature
-from tests.world import World
+from tests.support.fuzzer import EXAMPLES
+from tests.support.queries import all_of
+from tests.support.webhook_posts import FORM, SECRET, signature
+from tests.support.world import OFF, World
 
 log = structlog.get_logger()
 FIXTURES = Path(__file__).parents[2] / "shared" / "fixtures"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,127 +20,64 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
-    Marker,
     Missing,
     Page,
-    Project,
     Rejected,
     Unanswered,
     Unauthorized,
     Unavailable,
 )
-from connectors.document import Document, Paragraph, Text
-from connectors.jira.client import JiraConnector
-from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
-
-SITE = "https://acme.atlassian.net"
-API = f"{SITE}/rest/api/3"
-TOKEN = "s3cret-token"
-MARKER = Marker("inst", 5)
-NOTICE = Document((Paragraph((Text("No key result"),)),))
-TYPES = [
-    {"id": "10000", "name": "Epic", "hierarchyLevel": 1},
-    {"id": "10001", "name": "Story", "hierarchyLevel": 0},
-]
-ME = {"accountId": "me", "displayName": "Northing"}
-SHOP = Project("SHOP")
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def issue(
-    number: int, *, project: str = "SHOP", kind: str = "10000", key: str | None = None
-) -> dict[str, Any]:
-    updated = (START + timedelta(hours=number)).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
-    return {
-        "id": str(number),
-        "key": key or f"{project}-{number}",
-        "self": f"https://elsewhere.example/rest/api/3/issue/{number}",
-        "fields": {
-            "summary": f"Epic {number}", "issuetype": {"id": kind, "name": "?"}, "project": {"key": project},
-            "status": {"name": "Open", "statusCategory": {"key": "new"}},
-            "created": "2026-01-01T00:00:00.000+0000", "updated": updated,
-        },
-    }  # fmt: skip
-
-
-@pytest.fixture
-def jira() -> Iterator[responses.RequestsMock]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
-        mock.get(f"{API}/issuetype", json=TYPES)
-        mock.get(f"{API}/myself", json=ME)
-        yield mock
-
-
-Make = Callable[..., JiraConnector]
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    made: list[JiraConnector] = []
-
-    def connector(
-        scope: dict[str, Any] | None = None, epics: dict[str, Any] | None = None, site: str = SITE
-    ) -> JiraConnector:
-        credentials = {"type": "api_token", "email": "bot@acme.com", "token": TOKEN}
-        made.append(
-            JiraConnector(
-                site,
-                JiraCredentials.model_validate(credentials),
-                JiraScope.model_validate(scope or {"projects": ["SHOP"]}),
-                JiraEpics.model_validate(epics or {}),
-            )
-        )
-        return made[-1]
-
-    yield connector
-    for one in made:
-        await one.aclose()
-
-
-def sent(mock: responses.RequestsMock, path: str) -> list[PreparedRequest]:
-    return [c.request for c in mock.calls if urlsplit(c.request.url or "").path.endswith(path)]
-
-
-def body(request: PreparedRequest) -> Any:
-    assert request.body is not None
-    return json.loads(request.body)
-
-
-async def read(connector: Connector, since: datetime | None = None) -> list[Page]:
-    return [page async for page in connector.changed_since(SHOP, since)]
+from tests.support.jira_answers import (
+    API,
+    COMMENTS,
+    MARKER,
+    ME,
+    NOTICE,
+    REF,
+    SHOP,
+    SITE,
+    START,
+    TOKEN,
+    Make,
+    body,
+    comment,
+    issue,
+    read,
+    sent,
+)
 
 
 def keys(pages: list[Page]) -> list[str]:
     return [epic.key for page in pages for epic in page.epics]
 
 
-def test_the_connector_keeps_the_contract(make: Make) -> None:
-    connector: Connector = make()
+def test_the_connector_keeps_the_contract(make_jira: Make) -> None:
+    connector: Connector = make_jira()
     assert connector.requests == 0
 
 
 # --- reading --------------------------------------------------------------------------------
 
 
-async def test_trap_1_only_the_new_search_is_called(jira: responses.RequestsMock, make: Make) -> None:
+async def test_trap_1_only_the_new_search_is_called(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search", status=410, json={"errorMessages": ["The requested API has been removed."]})
     jira.post(f"{API}/search/jql", json={"issues": [issue(1)], "isLast": True})
-    connector = make()
+    connector = make_jira()
     assert keys(await read(connector)) == ["SHOP-1"]
     assert not sent(jira, "/rest/api/3/search")
     assert connector.requests == len(jira.calls) == 2
 
 
-async def test_trap_2_fields_are_named(jira: responses.RequestsMock, make: Make) -> None:
+async def test_trap_2_fields_are_named(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", json={"issues": []})
-    await read(make(epics={"fields": ["customfield_7"]}))
+    await read(make_jira(epics={"fields": ["customfield_7"]}))
     (request,) = sent(jira, "/search/jql")
     assert {"summary", "description", "customfield_7"} <= set(body(request)["fields"])
     assert "startAt" not in body(request)
 
 
 async def test_trap_3_short_and_empty_pages_with_a_token_go_on(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     for page in (
         {"issues": [issue(1)], "nextPageToken": "a", "isLast": True},
@@ -150,7 +86,7 @@ async def test_trap_3_short_and_empty_pages_with_a_token_go_on(
         {"issues": [issue(4)], "isLast": False},
     ):
         jira.post(f"{API}/search/jql", json=page)
-    pages = await read(make())
+    pages = await read(make_jira())
     assert keys(pages) == ["SHOP-1", "SHOP-2", "SHOP-3", "SHOP-4"]
     assert [len(page.epics) for page in pages] == [1, 0, 2, 1]
     tokens = [body(r).get("nextPageToken") for r in sent(jira, "/search/jql")]
@@ -158,69 +94,73 @@ async def test_trap_3_short_and_empty_pages_with_a_token_go_on(
 
 
 async def test_trap_3_a_repeated_token_is_an_error_and_no_end(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.post(f"{API}/search/jql", json={"issues": [issue(1)], "nextPageToken": "a"})
     jira.post(f"{API}/search/jql", json={"issues": [issue(2)], "nextPageToken": "a"})
     with pytest.raises(BadPayload, match="twice"):
-        await read(make())
+        await read(make_jira())
 
 
 async def test_trap_4_epoch_milliseconds_overlap_and_a_cursor_of_what_was_seen(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.post(f"{API}/search/jql", json={"issues": [issue(1), issue(9)], "nextPageToken": "a"})
     jira.post(f"{API}/search/jql", json={"issues": []})
-    pages = await read(make(), since=START)
+    pages = await read(make_jira(), since=START)
     assert [page.cursor for page in pages] == [START + timedelta(hours=9)] * 2
     jql = body(sent(jira, "/search/jql")[0])["jql"]
     assert f"updated >= {int((START - timedelta(minutes=5)).timestamp()) * 1000} ORDER BY updated ASC" in jql
     jira.replace("POST", f"{API}/search/jql", json={"issues": []})
-    assert [page.cursor for page in await read(make(), since=START)] == [None]
+    assert [page.cursor for page in await read(make_jira(), since=START)] == [None]
 
 
-async def test_trap_6_epics_are_asked_for_by_type_id(jira: responses.RequestsMock, make: Make) -> None:
+async def test_trap_6_epics_are_asked_for_by_type_id(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", json={"issues": []})
-    await read(make())
+    await read(make_jira())
     assert 'project = "SHOP" AND issuetype in (10000)' in body(sent(jira, "/search/jql")[0])["jql"]
 
 
-async def test_trap_12_no_address_of_the_answer_is_followed(jira: responses.RequestsMock, make: Make) -> None:
+async def test_trap_12_no_address_of_the_answer_is_followed(
+    jira: responses.RequestsMock, make_jira: Make
+) -> None:
     jira.post(f"{API}/search/jql", json={"issues": [issue(1)]})
-    (page,) = await read(make())
+    (page,) = await read(make_jira())
     assert page.epics[0].url == f"{SITE}/browse/SHOP-1"
     assert {urlsplit(c.request.url or "").netloc for c in jira.calls} == {"acme.atlassian.net"}
 
 
-async def test_the_page_before_a_fault_is_handed_over_first(jira: responses.RequestsMock, make: Make) -> None:
+async def test_the_page_before_a_fault_is_handed_over_first(
+    jira: responses.RequestsMock, make_jira: Make
+) -> None:
     jira.post(f"{API}/search/jql", json={"issues": [issue(1)], "nextPageToken": "a"})
     jira.post(f"{API}/search/jql", status=503, headers={"Retry-After": "9"})
-    pages = make().changed_since(SHOP, None)
+    pages = make_jira().changed_since(SHOP, None)
     assert keys([await anext(pages)]) == ["SHOP-1"]
     with pytest.raises(Unavailable) as caught:
         await anext(pages)
     assert caught.value.retry_after == 9
 
 
-async def test_a_reader_may_stop_early(jira: responses.RequestsMock, make: Make) -> None:
+async def test_a_reader_may_stop_early(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", json={"issues": [issue(1)], "nextPageToken": "a"})
     jira.post(f"{API}/search/jql", status=500)
-    pages = make().changed_since(SHOP, None)
+    pages = make_jira().changed_since(SHOP, None)
     assert (await anext(pages)).epics[0].key == "SHOP-1"
     await pages.aclose()  # type: ignore[attr-defined]
 
 
 async def test_trap_21_an_empty_answer_to_nobody_is_no_empty_project(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.post(
         f"{API}/search/jql", json={"issues": []}, headers={"X-Seraph-LoginReason": "AUTHENTICATED_FAILED"}
     )
     with pytest.raises(Unauthorized):
-        await read(make())
+        await read(make_jira())
     jira.replace("POST", f"{API}/search/jql", json={"issues": []}, headers={"X-AUSERNAME": "anonymous"})
     with pytest.raises(Unauthorized):
-        await read(make())
+        await read(make_jira())
 
 
 @pytest.mark.parametrize(
@@ -239,36 +179,36 @@ async def test_trap_21_an_empty_answer_to_nobody_is_no_empty_project(
     ],
 )
 async def test_the_account(
-    jira: responses.RequestsMock, make: Make, answer: dict[str, Any], error: type[Exception] | None
+    jira: responses.RequestsMock, make_jira: Make, answer: dict[str, Any], error: type[Exception] | None
 ) -> None:
     jira.replace("GET", f"{API}/myself", **answer)
     if error is None:
-        assert (await make().account()).id == "me"
+        assert (await make_jira().account()).id == "me"
         return
     with pytest.raises(error) as caught:
-        await make().account()
+        await make_jira().account()
     assert isinstance(caught.value, Unauthorized) == (error is Unauthorized)
     assert TOKEN not in str(caught.value)
 
 
 async def test_trap_22_no_redirect_is_followed_with_the_token(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.post(f"{API}/search/jql", status=308, headers={"Location": "https://evil.example/search"})
     jira.post("https://evil.example/search", json={"issues": []})
     with pytest.raises(Rejected, match="another address"):
-        await read(make())
+        await read(make_jira())
     assert not any("evil.example" in (c.request.url or "") for c in jira.calls)
 
 
-async def test_projects_of_the_scope(jira: responses.RequestsMock, make: Make) -> None:
+async def test_projects_of_the_scope(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.get(
         f"{API}/project/search",
         json={"values": [
             {"key": "DESK", "projectTypeKey": "service_desk"}, {"key": "SHOP", "projectTypeKey": "software"},
         ], "isLast": True},
     )  # fmt: skip
-    projects = await make({"projects": ["SHOP", "LOST", "DESK"]}).projects()
+    projects = await make_jira({"projects": ["SHOP", "LOST", "DESK"]}).projects()
     assert [(p.key, p.service_desk, p.public, p.problem is None) for p in projects] == [
         ("SHOP", False, False, True), ("LOST", False, False, False), ("DESK", True, False, True),
     ]  # fmt: skip
@@ -276,10 +216,10 @@ async def test_projects_of_the_scope(jira: responses.RequestsMock, make: Make) -
     assert query["keys"] == ["SHOP", "LOST", "DESK"]
 
 
-async def test_all_projects_are_paged(jira: responses.RequestsMock, make: Make) -> None:
+async def test_all_projects_are_paged(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.get(f"{API}/project/search", json={"values": [{"key": "A"}], "isLast": False, "total": 3})
     jira.get(f"{API}/project/search", json={"values": [{"key": "B"}, {"key": "C"}], "total": 3})
-    assert [p.key for p in await make({"projects": None}).projects()] == ["A", "B", "C"]
+    assert [p.key for p in await make_jira({"projects": None}).projects()] == ["A", "B", "C"]
     starts = [parse_qs(urlsplit(r.url or "").query)["startAt"] for r in sent(jira, "/project/search")]
     assert starts == [["0"], ["1"]]
 
@@ -288,15 +228,17 @@ async def test_all_projects_are_paged(jira: responses.RequestsMock, make: Make) 
 
 
 async def test_trap_5_the_present_state_is_not_asked_of_the_search(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.post(f"{API}/issue/bulkfetch", json={"issues": [issue(1)], "issueErrors": []})
-    (epic,) = await make().fetch([EpicRef("1", "SHOP-1")])
+    (epic,) = await make_jira().fetch([EpicRef("1", "SHOP-1")])
     assert isinstance(epic, Epic)
     assert not sent(jira, "/search/jql")
 
 
-async def test_trap_10_identity_is_the_id_and_not_the_key(jira: responses.RequestsMock, make: Make) -> None:
+async def test_trap_10_identity_is_the_id_and_not_the_key(
+    jira: responses.RequestsMock, make_jira: Make
+) -> None:
     answer = {
         "issues": [
             issue(4, kind="10001"), issue(3, project="CORE"), issue(2, key="SHOP-99"), issue(1),
@@ -305,7 +247,7 @@ async def test_trap_10_identity_is_the_id_and_not_the_key(jira: responses.Reques
     }  # fmt: skip
     jira.post(f"{API}/issue/bulkfetch", json=answer)
     refs = [EpicRef(str(n), f"SHOP-{n}") for n in (1, 2, 3, 4, 5)]
-    found = await make().fetch(refs)
+    found = await make_jira().fetch(refs)
     assert body(sent(jira, "/bulkfetch")[0])["issueIdsOrKeys"] == ["1", "2", "3", "4", "5"]
     assert [f.key if isinstance(f, Epic) else f.reason for f in found] == [
         "SHOP-1", "SHOP-99", "out_of_scope", "not_an_epic", "deleted",
@@ -315,7 +257,7 @@ async def test_trap_10_identity_is_the_id_and_not_the_key(jira: responses.Reques
 
 
 async def test_trap_5_membership_is_asked_with_the_ids_reconciled(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     refs = [EpicRef(str(n), f"SHOP-{n}") for n in range(1, 121)]
 
@@ -331,36 +273,35 @@ async def test_trap_5_membership_is_asked_with_the_ids_reconciled(
 
     jira.add_callback("POST", f"{API}/issue/bulkfetch", bulk)
     jira.add_callback("POST", f"{API}/search/jql", search)
-    found = await make({"projects": ["SHOP"], "jql": "labels = q4"}).fetch(refs)
+    found = await make_jira({"projects": ["SHOP"], "jql": "labels = q4"}).fetch(refs)
     assert [f.ref.remote_id for f in found if isinstance(f, Missing)] == ["7"]
     assert all(f.reason == "out_of_scope" for f in found if isinstance(f, Missing))
     assert (len(sent(jira, "/bulkfetch")), len(sent(jira, "/search/jql"))) == (2, 3)
     assert "AND (labels = q4)" in body(sent(jira, "/search/jql")[0])["jql"]
 
 
-async def test_nothing_asked_is_nothing_sent(jira: responses.RequestsMock, make: Make) -> None:
-    assert await make().fetch([]) == []
+async def test_nothing_asked_is_nothing_sent(jira: responses.RequestsMock, make_jira: Make) -> None:
+    assert await make_jira().fetch([]) == []
     assert not jira.calls
 
 
 # --- comments -------------------------------------------------------------------------------
 
-REF = EpicRef("1", "SHOP-1")
-COMMENTS = f"{API}/issue/1/comment"
 
-
-async def test_trap_8_a_comment_is_created_in_one_request(jira: responses.RequestsMock, make: Make) -> None:
+async def test_trap_8_a_comment_is_created_in_one_request(
+    jira: responses.RequestsMock, make_jira: Make
+) -> None:
     jira.post(COMMENTS, status=201, json={"id": "900", "self": "https://elsewhere.example/900"})
-    comment = await make().put_comment(REF, None, NOTICE, MARKER)
+    comment = await make_jira().put_comment(REF, None, NOTICE, MARKER)
     assert comment == Comment("900", f"{SITE}/browse/SHOP-1?focusedCommentId=900")
     (request,) = sent(jira, "/comment")
     assert body(request)["body"]["type"] == "doc"
     assert body(request)["properties"] == [{"key": "northing", "value": {"id": "inst/5"}}]
 
 
-async def test_an_edit_sends_the_text_only(jira: responses.RequestsMock, make: Make) -> None:
+async def test_an_edit_sends_the_text_only(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.put(f"{COMMENTS}/900", json={"id": "900"})
-    assert (await make().put_comment(REF, "900", NOTICE, MARKER)).id == "900"
+    assert (await make_jira().put_comment(REF, "900", NOTICE, MARKER)).id == "900"
     assert set(body(sent(jira, "/comment/900")[0])) == {"body"}
 
 
@@ -375,12 +316,12 @@ async def test_an_edit_sends_the_text_only(jira: responses.RequestsMock, make: M
     ],
 )  # fmt: skip
 async def test_trap_9_a_write_without_an_answer_is_sent_once_and_said_so(
-    jira: responses.RequestsMock, make: Make, fault: Any
+    jira: responses.RequestsMock, make_jira: Make, fault: Any
 ) -> None:
     answer = fault if isinstance(fault, dict) else {"body": fault}
     jira.post(COMMENTS, **answer)
     with pytest.raises(Unanswered):
-        await make().put_comment(REF, None, NOTICE, MARKER)
+        await make_jira().put_comment(REF, None, NOTICE, MARKER)
     assert len(jira.calls) == 1
 
 
@@ -395,40 +336,40 @@ async def test_trap_9_a_write_without_an_answer_is_sent_once_and_said_so(
     ],
 )
 async def test_a_write_that_was_not_carried_out(
-    jira: responses.RequestsMock, make: Make, answer: dict[str, Any], error: type[Exception]
+    jira: responses.RequestsMock, make_jira: Make, answer: dict[str, Any], error: type[Exception]
 ) -> None:
     jira.put(f"{COMMENTS}/900", **answer)
     with pytest.raises(error) as caught:
-        await make().put_comment(REF, "900", NOTICE, MARKER)
+        await make_jira().put_comment(REF, "900", NOTICE, MARKER)
     assert not isinstance(caught.value, Unanswered)
     assert len(jira.calls) == 1
 
 
 @pytest.mark.parametrize(("shown", "error"), [(404, Gone), (200, Rejected)])
 async def test_a_comment_that_is_not_there_is_asked_for_before_that_is_believed(
-    jira: responses.RequestsMock, make: Make, shown: int, error: type[Exception]
+    jira: responses.RequestsMock, make_jira: Make, shown: int, error: type[Exception]
 ) -> None:
     """Jira answers alike for what is gone and for what we may not change."""
     jira.put(f"{COMMENTS}/900", status=404)
     jira.get(f"{API}/myself", json={"accountId": "me", "displayName": "Me"})
     jira.get(f"{COMMENTS}/900", status=shown, json={"id": "900"})
     with pytest.raises(error):
-        await make().put_comment(REF, "900", NOTICE, MARKER)
+        await make_jira().put_comment(REF, "900", NOTICE, MARKER)
     assert [call.request.method for call in jira.calls] == ["PUT", "GET", "GET"]
 
 
 async def test_trap_16_a_missing_permission_is_not_tried_again(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.post(f"{API}/search/jql", status=403, json={"errorMessages": ["forbidden"]})
     with pytest.raises(Rejected) as caught:
-        await read(make())
+        await read(make_jira())
     assert not isinstance(caught.value, Unauthorized)
     assert len(sent(jira, "/search/jql")) == 1
 
 
 async def test_trap_25_a_limit_is_told_at_once_and_slept_by_nobody(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     threads = []
 
@@ -438,7 +379,7 @@ async def test_trap_25_a_limit_is_told_at_once_and_slept_by_nobody(
 
     jira.add_callback("POST", f"{API}/search/jql", limited)
     with pytest.raises(Unavailable) as caught:
-        await read(make())
+        await read(make_jira())
     assert caught.value.retry_after == 3600
     assert len(threads) == 1
     assert threads[0] is not threading.main_thread()
@@ -465,15 +406,6 @@ class Ticket:
         return 200, {}, json.dumps({"values": [c for c in self.comments if int(c["id"]) in ids]})
 
 
-def comment(number: int, author: str | None = "me", marker: str | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"id": str(number), "body": {}, "properties": []}
-    if author:
-        found["author"] = {"accountId": author}
-    if marker:
-        found["properties"] = [{"key": "northing", "value": {"id": marker}}]
-    return found
-
-
 @pytest.mark.parametrize(
     ("comments", "found"),
     [
@@ -490,17 +422,20 @@ def comment(number: int, author: str | None = "me", marker: str | None = None) -
     ],
 )
 async def test_our_comment_is_found_by_marker_and_author(
-    jira: responses.RequestsMock, make: Make, comments: list[dict[str, Any]], found: list[tuple[str, bool]]
+    jira: responses.RequestsMock,
+    make_jira: Make,
+    comments: list[dict[str, Any]],
+    found: list[tuple[str, bool]],
 ) -> None:
     Ticket(jira, comments, page=30)  # the server gives fewer than asked for
-    got = await make().find_comments(REF, MARKER)
+    got = await make_jira().find_comments(REF, MARKER)
     assert [(comment.id, comment.ours) for comment in got] == found
 
 
-async def test_a_ticket_that_is_gone_has_no_comments(jira: responses.RequestsMock, make: Make) -> None:
+async def test_a_ticket_that_is_gone_has_no_comments(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.get(COMMENTS, status=404, json={"errorMessages": ["Issue does not exist"]})
     with pytest.raises(Gone):
-        await make().find_comments(REF, MARKER)
+        await make_jira().find_comments(REF, MARKER)
 
 
 # --- the wire -------------------------------------------------------------------------------
@@ -511,26 +446,26 @@ async def test_a_ticket_that_is_gone_has_no_comments(jira: responses.RequestsMoc
     [requests.ConnectionError("refused"), requests.ReadTimeout("slow"), requests.exceptions.SSLError("cert")],
 )
 async def test_reading_without_an_answer_is_unavailable(
-    jira: responses.RequestsMock, make: Make, fault: Exception
+    jira: responses.RequestsMock, make_jira: Make, fault: Exception
 ) -> None:
     jira.post(f"{API}/search/jql", body=fault)
     with pytest.raises(Unavailable) as caught:
-        await read(make())
+        await read(make_jira())
     assert not isinstance(caught.value, Unanswered)
     assert TOKEN not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 
 
-async def test_a_connection_refused_is_no_lost_answer(make: Make, unused_tcp_port: int) -> None:
-    connector = make(site=f"http://127.0.0.1:{unused_tcp_port}")
+async def test_a_connection_refused_is_no_lost_answer(make_jira: Make, unused_tcp_port: int) -> None:
+    connector = make_jira(site=f"http://127.0.0.1:{unused_tcp_port}")
     with pytest.raises(Unavailable, match="cannot be reached") as caught:
         await connector.put_comment(REF, None, NOTICE, MARKER)
     assert not isinstance(caught.value, Unanswered)
 
 
-async def test_a_gone_call_is_a_wrong_address(jira: responses.RequestsMock, make: Make) -> None:
+async def test_a_gone_call_is_a_wrong_address(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", status=404, body="<html>")
     with pytest.raises(Rejected) as caught:
-        await read(make())
+        await read(make_jira())
     assert "base_url" in caught.value.what_to_do

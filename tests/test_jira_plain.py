@@ -24,12 +24,9 @@ from connectors.base import (
 from connectors.jira.payloads import FIELDS
 from connectors.sandbox import faults
 from connectors.sandbox.jira.tracker import JiraTracker
-from tests import test_jira_client as usual
-from tests.test_jira_client import API, COMMENTS, MARKER, REF, Make, comment, issue, read, sent
-from tests.test_tracker_faults_calls import MARKER as ON_SANDBOX
-from tests.test_tracker_faults_calls import WORDS, target
-
-jira, make = usual.jira, usual.make
+from tests.support.connector_calls import MARKER as ON_SANDBOX
+from tests.support.connector_calls import WORDS, target
+from tests.support.jira_answers import API, COMMENTS, MARKER, REF, Make, comment, issue, read, sent
 
 Answer = tuple[int, dict[str, str], str]
 LACKING = [
@@ -55,10 +52,10 @@ def without_bulk_fetch(mock: responses.RequestsMock, lacking: dict[str, Any]) ->
 
 @pytest.mark.parametrize("lacking", LACKING)
 async def test_without_bulk_fetch_issues_are_read_one_by_one(
-    jira: responses.RequestsMock, make: Make, lacking: dict[str, Any]
+    jira: responses.RequestsMock, make_jira: Make, lacking: dict[str, Any]
 ) -> None:
     without_bulk_fetch(jira, lacking)
-    connector = make(epics={"fields": ["customfield_7"]})
+    connector = make_jira(epics={"fields": ["customfield_7"]})
     refs = [EpicRef(str(n), f"SHOP-{n}") for n in (1, 2, 3)]
     one, gone, story = await connector.fetch(refs)
     assert isinstance(one, Epic)
@@ -73,20 +70,20 @@ async def test_without_bulk_fetch_issues_are_read_one_by_one(
 
 @pytest.mark.parametrize(("status", "error"), [(401, Unauthorized), (404, Rejected)])
 async def test_an_issue_is_not_gone_where_we_are_nobody_or_not_at_jira(
-    jira: responses.RequestsMock, make: Make, status: int, error: type[Exception]
+    jira: responses.RequestsMock, make_jira: Make, status: int, error: type[Exception]
 ) -> None:
     without_bulk_fetch(jira, LACKING[0])
     jira.replace("GET", f"{API}/myself", status=status)
     with pytest.raises(error):
-        await make().fetch([EpicRef("2", "SHOP-2")])
+        await make_jira().fetch([EpicRef("2", "SHOP-2")])
 
 
 async def test_trouble_with_bulk_fetch_is_no_reason_to_go_one_by_one(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     without_bulk_fetch(jira, {"status": 403})
     with pytest.raises(Rejected):
-        await make().fetch([EpicRef("1", "SHOP-1")])
+        await make_jira().fetch([EpicRef("1", "SHOP-1")])
     assert not sent(jira, "/issue/1")
 
 
@@ -113,10 +110,10 @@ def without_comment_list(mock: responses.RequestsMock, comments: list[dict[str, 
     ],
 )
 async def test_our_comment_is_found_by_its_own_property(
-    jira: responses.RequestsMock, make: Make, comments: list[dict[str, Any]], found: list[str]
+    jira: responses.RequestsMock, make_jira: Make, comments: list[dict[str, Any]], found: list[str]
 ) -> None:
     without_comment_list(jira, comments)
-    got = await make().find_comments(REF, MARKER)
+    got = await make_jira().find_comments(REF, MARKER)
     assert [(one.id, one.ours) for one in got] == [(i, True) for i in found]
     ours = [c["id"] for c in comments if (c.get("author") or {}).get("accountId") == "me"]
     asked = [path_of(r).split("/")[1] for r in sent(jira, "/properties/northing")]
@@ -124,20 +121,20 @@ async def test_our_comment_is_found_by_its_own_property(
 
 
 async def test_too_many_comments_of_ours_are_not_looked_through(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     without_comment_list(jira, [comment(n) for n in range(1, 102)])
     with pytest.raises(Rejected, match="101 comments") as caught:
-        await make().find_comments(REF, MARKER)
+        await make_jira().find_comments(REF, MARKER)
     assert "account" in caught.value.what_to_do
     assert not sent(jira, "/properties/northing")
 
 
 async def test_trap_21_a_property_not_shown_to_nobody_is_no_missing_one(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     without_comment_list(jira, [comment(1)])
-    connector = make()
+    connector = make_jira()
     await connector.account()
     jira.replace("GET", f"{API}/myself", status=401)
     with pytest.raises(Unauthorized):
@@ -150,13 +147,13 @@ async def test_trap_21_a_property_not_shown_to_nobody_is_no_missing_one(
 @pytest.mark.parametrize("lacking", LACKING)
 @pytest.mark.parametrize("reporter", ["ada", "somebody-else"])
 async def test_where_rights_cannot_be_asked_for_the_ticket_names_its_people(
-    jira: responses.RequestsMock, make: Make, lacking: dict[str, Any], reporter: str
+    jira: responses.RequestsMock, make_jira: Make, lacking: dict[str, Any], reporter: str
 ) -> None:
     jira.get(f"{COMMENTS}/7", json=comment(7, "ada"))
     jira.get(f"{API}/comment/7/properties/northing", status=404)
     jira.post(f"{API}/permissions/check", **lacking)
     jira.get(f"{API}/issue/1", json={"fields": {"reporter": {"accountId": reporter, "active": True}}})
-    found = await make().read_comment(CommentRef(REF, "7"))
+    found = await make_jira().read_comment(CommentRef(REF, "7"))
     assert found is not None
     assert found.may_steer is (reporter == "ada")
 
@@ -203,43 +200,45 @@ def pages(*, items: int, size: int, member: str, **says: Any) -> Callable[[Prepa
 
 @pytest.mark.parametrize("says", [{}, {"isLast": False}, {"total": 9}, {"total": 9, "isLast": False}])
 async def test_a_list_that_does_not_respect_where_to_start_is_not_read_for_ever(
-    jira: responses.RequestsMock, make: Make, says: dict[str, Any]
+    jira: responses.RequestsMock, make_jira: Make, says: dict[str, Any]
 ) -> None:
     lists = pages(items=9, size=3, member="values", respects=False, **says)
     jira.add_callback("GET", f"{API}/project/search", lists)
     with pytest.raises(BadPayload, match="nothing new"):
-        await make({"projects": None}).projects()
+        await make_jira({"projects": None}).projects()
     assert len(jira.calls) == 2
 
 
-async def test_the_same_of_a_ticket_s_comments(jira: responses.RequestsMock, make: Make) -> None:
+async def test_the_same_of_a_ticket_s_comments(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.add_callback("GET", COMMENTS, pages(items=9, size=3, member="comments", respects=False))
     with pytest.raises(BadPayload, match="nothing new"):
-        await make().find_comments(REF, MARKER)
+        await make_jira().find_comments(REF, MARKER)
 
 
-async def test_trap_3_a_short_page_is_not_the_end_of_a_list(jira: responses.RequestsMock, make: Make) -> None:
+async def test_trap_3_a_short_page_is_not_the_end_of_a_list(
+    jira: responses.RequestsMock, make_jira: Make
+) -> None:
     jira.add_callback("GET", f"{API}/project/search", pages(items=8, size=3, member="values"))
-    assert len(await make({"projects": None}).projects()) == 8
+    assert len(await make_jira({"projects": None}).projects()) == 8
     starts = [parse_qs(urlsplit(r.url or "").query)["startAt"][0] for r in sent(jira, "/project/search")]
     assert starts == ["0", "3", "6", "8"]
 
 
 async def test_what_moved_to_the_next_page_is_not_counted_twice(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     """Something was put in before it while the list was read."""
     rows = [["A", "B"], ["B", "C"], ["D"]]
     for row in rows:
         jira.get(f"{API}/project/search", json={"values": [{"key": key} for key in row], "total": 4})
-    assert [p.key for p in await make({"projects": None}).projects()] == ["A", "B", "C", "D"]
+    assert [p.key for p in await make_jira({"projects": None}).projects()] == ["A", "B", "C", "D"]
 
 
 async def test_a_list_of_named_projects_ends_when_all_are_there(
-    jira: responses.RequestsMock, make: Make
+    jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.add_callback("GET", f"{API}/project/search", pages(items=1, size=3, member="values", respects=False))
-    (project,) = await make({"projects": ["P0"]}).projects()
+    (project,) = await make_jira({"projects": ["P0"]}).projects()
     assert (project.key, project.problem, len(jira.calls)) == ("P0", None, 1)
 
 
@@ -248,18 +247,18 @@ async def test_a_list_of_named_projects_ends_when_all_are_there(
 
 @pytest.mark.parametrize("body", ["<html>Sign in</html>", '{"issues": [{"id"', "[1, 2]", ""])
 async def test_an_answer_that_cannot_be_read_is_said_to_be_one(
-    jira: responses.RequestsMock, make: Make, body: str
+    jira: responses.RequestsMock, make_jira: Make, body: str
 ) -> None:
     jira.post(f"{API}/search/jql", body=body)
     with pytest.raises(BadPayload) as caught:
-        await read(make())
+        await read(make_jira())
     assert "base_url" in caught.value.what_to_do
     assert "proxy" in caught.value.what_to_do
 
 
-async def test_a_call_that_jira_lacks_is_named(jira: responses.RequestsMock, make: Make) -> None:
+async def test_a_call_that_jira_lacks_is_named(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", status=405, body="")
     with pytest.raises(Rejected, match="search/jql") as caught:
-        await read(make())
+        await read(make_jira())
     assert not isinstance(caught.value, Unavailable)
     assert "base_url" in caught.value.what_to_do

@@ -27,10 +27,8 @@ from app.jobs.listen import listen, notifications_checked
 from app.runtime import Runtime
 from app.server.server import open_runtime
 from app.settings import Settings
-from tests.conftest import ADMIN_TOKEN
-from tests.processes import data_folder, environment_of, started, wait_for_output
-from tests.synced import OFF
-from tests.world import World
+from tests.support.processes import data_folder, environment_of, started, wait_for_output
+from tests.support.world import ADMIN_TOKEN, OFF, World
 
 CHANNEL = "northing_test"
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -204,7 +202,7 @@ def _somebody_else(database_url: str, host: str) -> str:
     """A user who may log in: on the embedded server that has to be said first."""
     if not host.startswith("/"):
         return "nobody"
-    user = pwd.getpwuid(os.stat(host).st_uid).pw_name
+    user = pwd.getpwuid(Path(host).stat().st_uid).pw_name
     with psycopg.connect(database_url, autocommit=True) as connection:
         (path,) = connection.execute("SHOW ident_file").fetchone() or ("",)
         line = f'northing "{user}" northing\n'

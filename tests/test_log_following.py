@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from app.settings import Settings
-from tests.conftest import ADMIN_TOKEN
-from tests.processes import environment_of
-from tests.test_metrics import samples
-from tests.test_workers import api_of, running, stopped, until
-from tests.tracker_drivers import KINDS, TrackerDriver, driver_of
-from tests.webhook_deliveries import SECRET
-from tests.world import World
+from tests.support.metrics import samples
+from tests.support.processes import environment_of
+from tests.support.servers import api_of, running, stopped, until
+from tests.support.tracker_drivers import KINDS, TrackerDriver, driver_of
+from tests.support.webhook_deliveries import SECRET
+from tests.support.world import ADMIN_TOKEN, World
 
 STORY = [
     "webhook received",

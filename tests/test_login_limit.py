@@ -18,7 +18,8 @@ from app.auth.rate_limit import LatestValues, TooManyFailures
 from app.auth.roles import Caller
 from app.runtime import Runtime
 from mappings.access.operations import token_hash
-from tests.conftest import ADMIN_TOKEN, Clock
+from tests.support.clock import Clock
+from tests.support.world import ADMIN_TOKEN
 
 ME, ANOTHER = "192.0.2.1", "192.0.2.2"
 
@@ -177,11 +178,11 @@ async def calling(app: FastAPI, host: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_api_and_pages_count_together_and_say_when_to_come_back(
-    api: httpx.AsyncClient, applications: list[FastAPI], clock: Clock, caplog: pytest.LogCaptureFixture
+    api: httpx.AsyncClient, application: FastAPI, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     page = "/epics/jira/SHOP-1"
-    async with calling(applications[0], ME) as me, calling(applications[0], ANOTHER) as other:
+    async with calling(application, ME) as me, calling(application, ANOTHER) as other:
         for number in range(5):
             headers = {"Authorization": f"Bearer guess-{number}"}
             assert (await me.get("/api/v1/cycles", headers=headers)).status_code == 401

@@ -10,11 +10,11 @@ import pytest
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from mappings.runs.queue import open_run
-from tests.conftest import Clock
-from tests.locks import holding
-from tests.synced import all_of, health
-from tests.tracker_drivers import GitHubDriver, JiraDriver, dealt, driver_of
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.locks import holding
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import GitHubDriver, JiraDriver, driver_of, either
+from tests.support.world import World
 
 GOAL = "Checkout conversion"
 
@@ -44,20 +44,20 @@ async def test_a_repository_made_public_hides_what_its_readers_may_not_see(
         assert driver.comments(aligned) == ["Aligned with KR-2. Thank you."]
 
 
-@pytest.mark.parametrize("kind", dealt("test_a_refused_write_shows_in_the_sources_health"))
+@pytest.mark.parametrize("kind", either("github"))
 async def test_a_refused_write_shows_in_the_sources_health(world: World, clock: Clock, kind: str) -> None:
     driver = driver_of(world, kind)
     await driver.connect()
     key = driver.add()
     driver.forbid()
     assert (await driver.sync())["writes"]["failed"] == 1
-    shown = await health(world, kind)
+    shown = await world.health(kind)
     assert (shown["state"], shown["message"].startswith(f"{key}: ")) == ("degraded", True)
     assert shown["what_to_do"]
     driver.allow()
     clock.advance(hours=1)
     assert (await driver.sync())["writes"]["posted"] == 1
-    assert (await health(world, kind))["state"] == "ok"
+    assert (await world.health(kind))["state"] == "ok"
 
 
 @pytest.mark.parametrize(

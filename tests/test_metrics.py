@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +11,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
 
@@ -22,10 +20,12 @@ from app.metrics.collector import FRESH_SECONDS, Metrics
 from app.runtime import Runtime
 from app.webhooks.door import Intake
 from connectors.sandbox.faults import answer
-from tests.conftest import Clock
-from tests.sandbox_hooks import SECRET
-from tests.tracker_drivers import KINDS, driver_of
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.metrics import samples
+from tests.support.tracker_drivers import KINDS, driver_of
+from tests.support.webhook_posts import post_webhook
+from tests.support.webhook_receiver import SECRET
+from tests.support.world import World
 
 OPERATIONS = Path(__file__).parents[1] / "docs/operations.md"
 
@@ -33,15 +33,6 @@ OPERATIONS = Path(__file__).parents[1] / "docs/operations.md"
 async def scraped(runtime: Runtime, intake: Intake) -> dict[str, float]:
     """Each sample as it is written, `name{label="value"}`, labels by name; nothing remembered."""
     return samples(await Metrics().scrape(runtime, intake))
-
-
-def samples(text: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            labels = ",".join(f'{name}="{sample.labels[name]}"' for name in sorted(sample.labels))
-            found[f"{sample.name}{{{labels}}}"] = sample.value
-    return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,20 +123,6 @@ async def test_webhooks_are_counted_at_the_door_and_at_their_end(
     assert seen['northing_delivery_duration_seconds_bucket{le="+Inf",source="github"}'] == 2
 
 
-async def post_webhook(
-    api: httpx.AsyncClient, payload: object, id: str, name: str, secret: str
-) -> httpx.Response:
-    """As GitHub sends it."""
-    body = json.dumps(payload).encode()
-    headers = {
-        "Content-Type": "application/json",
-        "X-GitHub-Event": name,
-        "X-GitHub-Delivery": id,
-        "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
-    }
-    return await api.post("/webhooks/github", content=body, headers=headers)
-
-
 # --- requests to us -----------------------------------------------------------------------------
 
 
@@ -185,21 +162,21 @@ async def test_a_scrape_is_a_fixed_number_of_statements_and_asked_again_after_a_
     def note(*arguments: Any) -> None:
         asked.append(arguments[2])
 
-    metrics, counts = Metrics(), []
+    metrics, counts, seconds = Metrics(), [], 0.0
     for number in range(3):
         world.site.add_project(f"P{number}", "A project")
         world.site.create(f"P{number}", "One")
         await world.connect_jira(f"jira-{number}", scope={"projects": [f"P{number}"]})
         await world.sync(f"jira-{number}")
         asked.clear()
-        metrics = Metrics()
+        metrics = Metrics(lambda: seconds)
         await metrics.scrape(runtime, intake)
         counts.append(len(asked))
     assert len(set(counts)) == 1, counts
     before = len(asked)
     await metrics.scrape(runtime, intake)
     assert len(asked) == before
-    metrics._asked_at -= FRESH_SECONDS
+    seconds += FRESH_SECONDS
     await metrics.scrape(runtime, intake)
     assert before < len(asked) < 2 * before  # all is asked again but the totals
     assert not [
@@ -208,12 +185,11 @@ async def test_a_scrape_is_a_fixed_number_of_statements_and_asked_again_after_a_
 
 
 async def test_a_database_that_is_away_leaves_the_metrics_of_the_process(
-    api: httpx.AsyncClient, runtime: Runtime
+    api: httpx.AsyncClient, application: FastAPI, runtime: Runtime
 ) -> None:
     await api.get("/healthz")
     engine = engine_for("postgresql://northing@127.0.0.1:1/northing")
-    app = api._transport.app  # type: ignore[attr-defined]
-    app.state.runtime = replace(runtime, engine=engine, sessions=sessions_for(engine))
+    application.state.runtime = replace(runtime, engine=engine, sessions=sessions_for(engine))
     answered = await api.get("/metrics")
     await engine.dispose()
     assert answered.status_code == 200
@@ -265,7 +241,7 @@ def everything(database_url: str) -> Callable[[], None]:
 
 
 async def test_the_table_of_metrics_is_whole_and_right(
-    world: World, api: httpx.AsyncClient, everything: Callable[[], None]
+    world: World, application: FastAPI, everything: Callable[[], None]
 ) -> None:
     world.site.create("SHOP", "One")
     await world.no_grace()
@@ -273,9 +249,9 @@ async def test_the_table_of_metrics_is_whole_and_right(
     await world.sync("jira")
     await world.send("POST", "/sources/jira/sync")
     everything()
-    api._transport.app.state.metrics._of = None  # type: ignore[attr-defined]
+    application.state.metrics = Metrics()
     shown: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families((await api.get("/metrics")).text):
+    for family in text_string_to_metric_families((await world.api.get("/metrics")).text):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         for sample in family.samples:
             shown.setdefault(name, set()).update(set(sample.labels) - {"le"})

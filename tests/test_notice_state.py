@@ -23,7 +23,17 @@ from mappings.notices.transitions import (
     planned_transition,
 )
 from mappings.policy.modes import NoticesMode
-from tests.evaluations import NOW, OPENED, decision_on, evaluation_input, found, goal, links_to, on, policy
+from tests.support.evaluations import (
+    NOW,
+    OPENED,
+    decision_on,
+    evaluation_input,
+    found,
+    goal,
+    links_to,
+    on,
+    policy,
+)
 
 ROOT = Path(__file__).parents[1]
 STATES: tuple[NoticeState, ...] = get_args(NoticeState)
@@ -226,9 +236,11 @@ def test_no_other_module_sets_a_notice_by_attribute() -> None:
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         if "NoticeRow" not in names:
             continue
-        for target in _stores(tree):
-            if ast.unparse(target.value) not in OTHER_ROWS:
-                found_here.append(f"{path}:{target.lineno}: {ast.unparse(target)}")
+        found_here += [
+            f"{path}:{target.lineno}: {ast.unparse(target)}"
+            for target in _stores(tree)
+            if ast.unparse(target.value) not in OTHER_ROWS
+        ]
     assert found_here == []
 
 

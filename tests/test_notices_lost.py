@@ -17,10 +17,19 @@ from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from mappings.leases import LEASE, UNCONFIRMED_WAIT
 from mappings.notices import claims
-from tests.conftest import Clock
-from tests.synced import Pause, all_of, later
-from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, both, on_github, on_jira
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import (
+    GitHubDriver,
+    JiraDriver,
+    TrackerDriver,
+    both,
+    on_either,
+    on_github,
+    on_jira,
+)
+from tests.support.tracker_requests import Pause
+from tests.support.world import World
 
 MISSING = "This epic is not linked to a key result."
 FOREIGN = f"{FOREIGN_COMMENT} {FOREIGN_COMMENT_TO_DO}"
@@ -196,6 +205,7 @@ async def _evaluated_but_not_written(driver: TrackerDriver, runtime: Runtime) ->
 # --- somebody deletes our comment -------------------------------------------------------------
 
 
+@on_either("jira")
 async def test_who_deletes_our_comment_has_said_no(driver: TrackerDriver, world: World, clock: Clock) -> None:
     key = driver.add()
     await driver.sync()

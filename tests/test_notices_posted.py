@@ -8,11 +8,11 @@ import pytest
 
 from app.runtime import Runtime
 from mappings.tables import InstallationRow
-from tests.conftest import Clock
-from tests.test_markup import PARSER, REFERENCE, plain_runs
-from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, both, on_github, on_jira
-from tests.vendor_api import adf_problems
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.rendered_text import PARSER, REFERENCE, plain_runs
+from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, both, on_github, on_jira
+from tests.support.vendor_api import adf_problems
+from tests.support.world import World
 
 MISSING = "This epic is not linked to a key result."
 

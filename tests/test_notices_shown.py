@@ -16,9 +16,9 @@ from connectors.sandbox import faults
 from mappings.epics.upsert import upsert_epics
 from mappings.evaluation.load import epic_of
 from mappings.tables import EpicRow, SourceRow
-from tests.conftest import Clock
-from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, driver_of
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, driver_of, on_either
+from tests.support.world import World
 
 FITTING = "Key results that may fit:"
 
@@ -59,6 +59,7 @@ async def shown(driver: TrackerDriver, key: str) -> str:
     return body
 
 
+@on_either("jira")
 async def test_a_first_sync_in_shadow_shows_what_people_will_get(driver: TrackerDriver, clock: Clock) -> None:
     """The epic is evaluated before those whose links it names."""
     key = driver.add("Search")
@@ -77,6 +78,7 @@ async def test_a_first_sync_in_shadow_shows_what_people_will_get(driver: Tracker
     assert [driver.comments(other) for other in others] == [[], []]
 
 
+@on_either("jira")
 async def test_what_becomes_of_other_epics_shows_at_once(
     driver: TrackerDriver, world: World, clock: Clock
 ) -> None:
@@ -110,6 +112,7 @@ async def test_what_becomes_of_other_epics_shows_at_once(
     assert but_for_the_time(driver.comments(key)[0]) == but_for_the_time(one)
 
 
+@on_either("jira")
 async def test_what_the_guard_holds_shows_what_people_will_get(driver: TrackerDriver, world: World) -> None:
     key, linked_one = driver.add("Search"), driver.add("Other")
     await driver.connect(notices={"per_run": 0})
@@ -125,6 +128,7 @@ async def test_what_the_guard_holds_shows_what_people_will_get(driver: TrackerDr
     assert words(driver.comments(key)[0]) == words(body)
 
 
+@on_either("jira")
 async def test_what_waits_for_the_tracker_shows_what_people_will_get(
     driver: TrackerDriver, world: World, clock: Clock
 ) -> None:
@@ -157,6 +161,7 @@ async def test_what_waits_for_the_tracker_shows_what_people_will_get(
     assert but_for_the_time(driver.comments(key)[0]) == but_for_the_time(edit)
 
 
+@on_either("github")
 async def test_what_stands_on_the_ticket_is_shown_as_it_stands(driver: TrackerDriver, world: World) -> None:
     key, other = driver.add("Search"), driver.add("Other")
     await driver.connect()
@@ -170,6 +175,7 @@ async def test_what_stands_on_the_ticket_is_shown_as_it_stands(driver: TrackerDr
     assert words(driver.comments(key)[0]) == words(body)
 
 
+@on_either("jira")
 async def test_while_a_request_is_on_its_way_its_text_is_shown(driver: TrackerDriver, world: World) -> None:
     """Should the answer be lost, that text is what may stand on the ticket."""
     key, other = driver.add("Search"), driver.add("Other")
@@ -181,6 +187,7 @@ async def test_while_a_request_is_on_its_way_its_text_is_shown(driver: TrackerDr
     assert words(await shown(driver, key)) == words(driver.comments(key)[0])
 
 
+@on_either("github")
 async def test_what_was_read_and_not_evaluated_yet_shows_the_evaluated_text(
     driver: TrackerDriver, runtime: Runtime, clock: Clock
 ) -> None:

@@ -10,10 +10,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
-from tests.conftest import Clock
-from tests.synced import later
-from tests.tracker_drivers import TrackerDriver, both, driver_of, on_github, on_jira
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either, on_github, on_jira
+from tests.support.world import World
 
 MISSING = "This epic is not linked to a key result."
 
@@ -31,6 +30,7 @@ def meanwhile(call: Callable[[], Awaitable[object]]) -> Action:
 # --- refused ----------------------------------------------------------------------------------
 
 
+@on_either("jira")
 @pytest.mark.parametrize("then", ["incremental", "full", "an hour"])
 async def test_a_refusal_fails_and_is_tried_again(
     driver: TrackerDriver, runtime: Runtime, clock: Clock, then: str
@@ -73,6 +73,7 @@ async def test_a_refused_edit_leaves_the_older_text(driver: TrackerDriver, clock
 # --- limited ----------------------------------------------------------------------------------
 
 
+@on_either("jira")
 async def test_a_limit_holds_up_all_of_the_sources_tickets_until_it_ends(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
@@ -127,6 +128,7 @@ async def test_credentials_that_died_are_not_tried_on_every_ticket(
     assert [len(driver.comments(key)) for key in keys] == [1, 1, 1]
 
 
+@on_either("jira")
 async def test_a_new_token_sets_all_going_again(driver: TrackerDriver, runtime: Runtime) -> None:
     """It dies between evaluating and writing, where everything of the source then rests."""
     keys = [driver.add() for _ in range(3)]
@@ -229,6 +231,7 @@ async def test_what_may_no_longer_be_written_is_not(
     assert (notice["state"], notice["pending"]) == (state, False)
 
 
+@on_either("github")
 async def test_a_link_made_while_the_comment_is_written_settles_it(
     driver: TrackerDriver, world: World
 ) -> None:

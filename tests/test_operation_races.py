@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import pytest
@@ -20,11 +20,11 @@ from mappings.policy.operations import change_policy
 from mappings.rules.operations import change_rule
 from mappings.sources.operations import change_source
 from mappings.tables import CycleRow, InstallationRow, KeyResultRow, ObjectiveRow, RuleRow, SourceRow
-from tests.locks import holding
-from tests.synced import all_of
-from tests.world import World
+from tests.support.locks import holding
+from tests.support.queries import all_of
+from tests.support.world import World
 
-WAIVER = {"until": f"{date.today() + timedelta(days=30)}", "reason": "Agreed"}
+WAIVER = {"until": f"{datetime.now(UTC).date() + timedelta(days=30)}", "reason": "Agreed"}
 
 
 def _unreached(_: Any) -> NoReturn:

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.synced import OFF
+from tests.support.webhook_deliveries import SECRET, deliveries
+from tests.support.webhook_posts import JSON, signature
+from tests.support.world import OFF, World
 from tests.test_recorded_payloads import FIXTURES
-from tests.test_webhook_door import JSON, signature
-from tests.webhook_deliveries import SECRET, deliveries
-from tests.world import World
 
 pytestmark = pytest.mark.skipif(
     not FIXTURES.exists(), reason="the recorded payloads lie beside the repository, not in it"

@@ -22,11 +22,18 @@ from mappings.evaluation.load import may_be_on_ticket
 from mappings.notices.pauses import REFUSAL_PAUSE
 from mappings.notices.state import mark_deleted
 from mappings.tables import NoticeRow
-from tests.conftest import Clock
-from tests.synced import all_of, health, later
-from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, driver_of, on_jira
-from tests.webhook_deliveries import deliveries, doors
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import (
+    GitHubDriver,
+    JiraDriver,
+    TrackerDriver,
+    driver_of,
+    on_either,
+    on_jira,
+)
+from tests.support.webhook_deliveries import deliveries, doors
+from tests.support.world import World
 
 MISSING = "This epic is not linked to a key result."
 ALIGNED = "Aligned with KR-1 (Checkout conversion). Thank you."
@@ -100,11 +107,11 @@ class DeletedAtOnce:
 
 
 @pytest.fixture
-async def heard(driver: TrackerDriver, applications: list[FastAPI]) -> AsyncIterator[TrackerDriver]:
+async def heard(driver: TrackerDriver, application: FastAPI) -> AsyncIterator[TrackerDriver]:
     """The same, and the tracker tells of every change."""
     secret = {"webhook_secret": "a secret of the tracker's"}
     await driver.world.send("PATCH", f"/sources/{driver.kind}", secret)
-    async with doors(applications[0], driver.world):
+    async with doors(application, driver.world):
         yield driver
 
 
@@ -207,6 +214,7 @@ async def test_of_two_comments_of_ours_the_oldest_stays(
     assert driver.tracker.log.count(driver.creates) == 2
 
 
+@on_either("github")
 async def test_a_second_comment_goes_whenever_ours_is_edited(driver: TrackerDriver) -> None:
     """However it came to stand there: the one that we know stays."""
     key = driver.add()
@@ -409,7 +417,7 @@ async def test_five_refusals_stop_the_project_and_no_other(
     ((project, since, why),) = await stops(runtime)
     assert (project, since) == ({"jira": "SHOP", "github": "acme/shop"}[driver.kind], clock())
     assert why in {(await driver.notice(key))["detail"] for key in keys}
-    shown = await health(world, driver.kind)
+    shown = await world.health(driver.kind)
     assert (shown["state"], f"Nothing is written in {project}" in shown["message"]) == ("degraded", True)
     assert "PATCH" in shown["what_to_do"]
 
@@ -439,7 +447,7 @@ async def test_five_refusals_stop_the_project_and_no_other(
     await later(world, runtime, clock, minutes=61)
     assert [len(driver.comments(key)) for key in keys] == [1] * 7
     await driver.sync()
-    assert (await health(world, driver.kind))["state"] == "ok"
+    assert (await world.health(driver.kind))["state"] == "ok"
 
 
 async def test_a_stopped_project_takes_no_slots_of_the_day_from_others(

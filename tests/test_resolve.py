@@ -24,7 +24,7 @@ from mappings.links.resolve import (
 )
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
-from tests.evaluations import NOW, an_epic, goal, on
+from tests.support.evaluations import NOW, an_epic, goal, on
 
 SOURCE = "acme-jira"
 EPIC = an_epic(labels=("growth",))

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.sandbox.jira import adf
-from tests.vendor_api import adf_problems
+from tests.support.vendor_api import adf_problems
 
 TEXT = {"type": "text", "text": "x"}
 

@@ -13,7 +13,7 @@ from connectors.sandbox.company.goals import CLOSED
 from connectors.sandbox.company.work import Epic
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.site import JiraSite
-from tests.vendor_api import adf_problems
+from tests.support.vendor_api import adf_problems
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 EPICS = (*jira_epics.EPICS, *github_epics.EPICS)

@@ -23,7 +23,7 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve, serve_in_thread
 from connectors.sandbox.tracker import Tracker
-from tests.vendor_api import (
+from tests.support.vendor_api import (
     FIXTURES,
     Guard,
     check_exchange,

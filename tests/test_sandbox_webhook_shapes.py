@@ -14,8 +14,8 @@ from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
 from connectors.sandbox.webhook_sender import Delivery
-from tests.sandbox_hooks import SECRET, Receiver, change_everything_at, change_everything_on
-from tests.vendor_api import FIXTURES
+from tests.support.vendor_api import FIXTURES
+from tests.support.webhook_receiver import SECRET, Receiver, change_everything_at, change_everything_on
 
 pytestmark = pytest.mark.skipif(not FIXTURES.exists(), reason="the shared fixtures are not here")
 

@@ -20,7 +20,7 @@ from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve, serve_in_thread
 from connectors.sandbox.tracker import Tracker
-from tests.sandbox_hooks import SECRET, Receiver
+from tests.support.webhook_receiver import SECRET, Receiver
 
 Both = tuple[Tracker, Receiver, httpx.AsyncClient]
 

@@ -29,9 +29,15 @@ from app.server.server import (
 )
 from app.server.signals import CommandFailed
 from app.settings import Settings, WrongSetting
-from tests.conftest import ADMIN_TOKEN
-from tests.processes import data_folder, environment, environment_of, northing, started, wait_for_output
-from tests.world import World
+from tests.support.processes import (
+    data_folder,
+    environment,
+    environment_of,
+    northing,
+    started,
+    wait_for_output,
+)
+from tests.support.world import ADMIN_TOKEN, World
 
 STOP_SECONDS = 20  # ten are promised; a busy machine gets twice as many, and the silent tracker has more
 

@@ -14,13 +14,14 @@ import httpx
 
 from app.runtime import Runtime
 from app.settings import Settings
-from tests.conftest import Clock
-from tests.processes import environment_of
-from tests.synced import Pause, all_of, later
-from tests.test_metrics import post_webhook
-from tests.test_workers import api_of, running, until
-from tests.webhook_deliveries import SECRET
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.processes import environment_of
+from tests.support.queries import all_of
+from tests.support.servers import api_of, running, until
+from tests.support.tracker_requests import Pause
+from tests.support.webhook_deliveries import SECRET
+from tests.support.webhook_posts import post_webhook
+from tests.support.world import World
 
 PROMISED = 10.0
 BURST = 40

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from connectors.sandbox import faults
-from tests.synced import health
-from tests.tracker_drivers import GitHubDriver
-from tests.world import World
+from tests.support.tracker_drivers import GitHubDriver
+from tests.support.world import World
 
 ISSUES = "GET *acme/shop/issues"
 UNSEEN = faults.answer(404, {"message": "Not Found"})
@@ -37,4 +36,4 @@ async def test_the_way_out_fits_the_trouble(
     assert says in run["error"]["message"]
     assert to_do in run["error"]["what_to_do"]
     assert ("Give the account access" in run["error"]["what_to_do"]) == (to_do == "access")
-    assert (await health(world, "github"))["what_to_do"] == run["error"]["what_to_do"]
+    assert (await world.health("github"))["what_to_do"] == run["error"]["what_to_do"]

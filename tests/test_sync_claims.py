@@ -17,9 +17,10 @@ from connectors.sandbox import faults
 from mappings.leases import LEASE, ClaimLost
 from mappings.runs.queue import claim_run, mark_stalled, renew_lease
 from mappings.tables import RunRow
-from tests.conftest import Clock
-from tests.synced import OFF, Pause, all_of, gone, health, keys, later, searches
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of, gone
+from tests.support.tracker_requests import Pause, searches
+from tests.support.world import OFF, World
 
 SHOP = {"projects": ["SHOP"]}
 
@@ -74,10 +75,10 @@ async def test_a_killed_run_is_taken_up_from_its_cursor(world: World, runtime: R
     assert (run["state"], run["mode"], run["created"], run["updated"]) == ("succeeded", "full", 6, 0)
     # From the cursor: the last of the second page, then what was not read yet, and nothing before.
     assert [seen.status for seen in searches(world.jira)] == [200, 200]
-    assert len(await keys(world)) == 6
+    assert len(await world.keys()) == 6
     assert await gone(runtime) == {}
     assert len((await world.send("GET", "/runs?source=jira"))["items"]) == 1
-    assert (await health(world))["state"] == "ok"
+    assert (await world.health())["state"] == "ok"
 
 
 @pytest.mark.parametrize("same_process", [False, True])

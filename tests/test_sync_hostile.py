@@ -16,9 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import pipeline
 from app.runtime import Runtime
 from connectors.sandbox.faults import Action
-from tests.conftest import Clock
-from tests.synced import OFF, all_of, counts, health, keys
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.queries import all_of
+from tests.support.runs import counts
+from tests.support.world import OFF, World
 
 SHOP = {"projects": ["SHOP"]}
 
@@ -75,7 +76,7 @@ async def test_what_is_strange_is_stored(world: World, clock: Clock) -> None:
     world.jira.faults.add("POST */search/jql", _answering(change))
     run = await world.sync("jira", "full")
     assert (run["state"], run["error"], run["created"]) == ("succeeded", None, len(STORED))
-    assert (await health(world))["state"] == "ok"
+    assert (await world.health())["state"] == "ok"
     for key, (fields, title) in zip(made, STORED, strict=True):
         shown = await world.epic("jira", key)
         assert shown["alignment"] == "unaligned", fields.keys()
@@ -113,8 +114,8 @@ async def test_what_cannot_be_stored_is_refused_in_words(world: World, runtime: 
     run = await world.sync("jira", "full")
     assert (run["state"], counts(run), run["error"]["code"]) == ("partial", (1, 1, 0, 0, 0), "unread")
     assert len(run["error"]["message"]) < 1_000
-    assert (await health(world))["what_to_do"]
-    assert await keys(world) == ["LAST-1"]
+    assert (await world.health())["what_to_do"]
+    assert await world.keys() == ["LAST-1"]
     problems = dict(await all_of(runtime, "SELECT key, problem FROM source_projects"))
     assert {key for key, problem in problems.items() if problem} == set(REFUSED)
     assert (await world.sync("jira"))["created"] == len(REFUSED)
@@ -140,6 +141,6 @@ async def test_a_fault_of_ours_ends_the_run_and_says_so(
     assert (run["state"], run["error"]["code"]) == ("failed", "internal")
     assert "ZeroDivisionError" in run["error"]["message"]
     assert "what a tracker sent" not in run["error"]["message"]
-    assert (await health(world))["state"] == "failing"
+    assert (await world.health())["state"] == "failing"
     assert (await world.sync("jira"))["state"] == "succeeded"
     assert (await world.epic("jira", "SHOP-1"))["alignment"] == "unaligned"

@@ -10,9 +10,11 @@ import pytest
 from app.runtime import Runtime
 from connectors.sandbox.faults import rewrite
 from connectors.sandbox.jira.records import IssueType
-from tests.conftest import Clock
-from tests.synced import OFF, all_of, counts, health, keys, listings, searches, versions
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.queries import all_of, versions
+from tests.support.runs import counts
+from tests.support.tracker_requests import listings, searches
+from tests.support.world import OFF, World
 
 SHOP = {"projects": ["SHOP"]}
 
@@ -61,7 +63,7 @@ async def test_reads_and_writes_only_what_changed(
     after = await versions(runtime)
     assert [key for key in after if after[key] != before[key]] == [made[3]]
     assert (await world.epic("source", made[3]))["title"] == "Renamed"
-    assert (await health(world, "source"))["state"] == "ok"
+    assert (await world.health("source"))["state"] == "ok"
 
     quiet = await world.sync("source")
     assert (counts(quiet), await versions(runtime)) == ((1, 0, 0, 0, 0), after)
@@ -92,7 +94,7 @@ async def test_a_project_new_to_the_scope_starts_from_nothing(world: World, cloc
     clock.advance(hours=1)
     await world.send("PATCH", "/sources/jira", {"scope": {"projects": ["SHOP", "CORE"]}})
     await world.drain()
-    assert await keys(world) == ["SHOP-1", "CORE-1"]
+    assert await world.keys() == ["SHOP-1", "CORE-1"]
     clock.advance(hours=1)
     assert counts(await world.sync("jira")) == (2, 0, 0, 0, 0)
 
@@ -106,7 +108,7 @@ async def test_a_project_that_appears_by_itself_starts_from_nothing(world: World
     world.site.add_project("CORE", "Core")
     world.site.create("CORE", "Imported", created=world.site.clock() - timedelta(days=300))
     run = await world.sync("jira")
-    assert (run["created"], await keys(world)) == (1, ["SHOP-1", "CORE-1"])
+    assert (run["created"], await world.keys()) == (1, ["SHOP-1", "CORE-1"])
 
 
 async def test_a_project_that_comes_back_is_read_from_nothing(
@@ -125,7 +127,7 @@ async def test_a_project_that_comes_back_is_read_from_nothing(
     clock.advance(days=1)
     world.site.denied.clear()
     run = await world.sync("jira")
-    assert (run["updated"], await keys(world)) == (2, ["CORE-1", "CORE-2", "SHOP-1"])
+    assert (run["updated"], await world.keys()) == (2, ["CORE-1", "CORE-2", "SHOP-1"])
 
 
 async def test_trouble_in_one_project_does_not_move_anothers_cursor(
@@ -241,7 +243,7 @@ async def test_epics_are_known_by_their_level_and_not_by_their_name(world: World
     site.create("TEAM", "Of a type of the project's own")
     await world.connect_jira(notices=OFF)
     run = await world.sync("jira")
-    assert (run["state"], await keys(world)) == ("succeeded", ["SHOP-1", "TEAM-1"])
+    assert (run["state"], await world.keys()) == ("succeeded", ["SHOP-1", "TEAM-1"])
     assert [(await world.epic("jira", key))["type"] for key in ("SHOP-1", "TEAM-1")] == ["史诗", "Epic"]
     # Named, a type is still taken by its id, in any project.
     await world.connect_jira("named", notices=OFF, epics={"issue_types": ["initiative"]})

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from app.runtime import Runtime
-from tests.conftest import Clock
-from tests.synced import OFF, all_of, counts, gone, keys, later
-from tests.tracker_drivers import GitHubDriver
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of, gone
+from tests.support.runs import counts
+from tests.support.tracker_drivers import GitHubDriver
+from tests.support.world import OFF, World
 
 LIVE = {"mode": "live"}
 BOTH = {"repositories": ["acme/core", "acme/shop"]}
@@ -30,7 +31,7 @@ async def test_a_moved_jira_epic_keeps_its_id_and_answers_to_its_old_key(world: 
         shown = await world.epic("jira", key)
         assert (shown["id"], shown["key"], shown["project"]) == (before["id"], "CORE-1", "CORE")
         assert shown["url"].endswith("/browse/CORE-1")
-    assert await keys(world) == ["CORE-1"]
+    assert await world.keys() == ["CORE-1"]
     # And back again: the key it has now comes first.
     clock.advance(hours=1)
     world.site.move("CORE-1", "SHOP")
@@ -132,7 +133,7 @@ async def test_a_transferred_epic_keeps_its_history_and_its_one_comment(
     assert after["id"] != before["id"]
     _same(before, after)
     assert (await world.epic("github", "acme/shop#1"))["key"] == "acme/core#1"
-    assert await keys(world, "github") == ["acme/core#1"]
+    assert await world.keys("github") == ["acme/core#1"]
     # The gap is closed: the comment that was there before is the one that is edited.
     await world.send("PATCH", "/key-results/KR-1", {"state": "active"})
     await world.drain()
@@ -156,7 +157,7 @@ async def test_a_transfer_with_another_title_is_found_by_the_full_run(
     run = await world.sync("github", "full")
     assert (run["state"], run["deleted"], await gone(runtime)) == ("succeeded", 0, {})
     after = await world.epic("github", "acme/core#1")
-    assert await keys(world, "github") == ["acme/core#1"]
+    assert await world.keys("github") == ["acme/core#1"]
     assert [held["key_result"] for held in after["links"]] == ["KR-1", "KR-2"]
     assert after["notice"]["id"] == before["notice"]["id"]
     assert len(await all_of(runtime, "SELECT id FROM notices")) == 1
@@ -188,7 +189,7 @@ async def test_two_epics_of_one_title_and_moment_are_two(world: World, runtime: 
     await world.connect_github(notices=OFF, scope=BOTH)
     run = await world.sync("github")
     assert (run["state"], counts(run)) == ("succeeded", (2, 2, 0, 0, 0))
-    assert await keys(world, "github") == ["acme/core#1", "acme/shop#1"]
+    assert await world.keys("github") == ["acme/core#1", "acme/shop#1"]
 
 
 async def test_a_transferred_and_retitled_ticket_comes_to_one_comment(

@@ -16,8 +16,10 @@ from connectors import base
 from connectors.sandbox import faults
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.tables import SourceRow
-from tests.synced import OFF, all_of, counts, health, keys, listings, searches
-from tests.world import World
+from tests.support.queries import all_of
+from tests.support.runs import counts
+from tests.support.tracker_requests import listings, searches
+from tests.support.world import OFF, World
 
 SHOP = {"projects": ["SHOP"]}
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
@@ -67,8 +69,8 @@ async def test_a_repeated_token_is_an_error_and_loses_nothing(world: World) -> N
     assert "twice" in run["error"]["message"]
     assert run["error"]["what_to_do"]
     assert fault.struck == 2
-    assert (await health(world))["state"] == "degraded"
-    assert len(await keys(world)) == 5
+    assert (await world.health())["state"] == "degraded"
+    assert len(await world.keys()) == 5
     world.jira.faults.clear()
     assert (await world.sync("jira"))["state"] == "succeeded"
 

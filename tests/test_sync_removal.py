@@ -9,9 +9,10 @@ import pytest
 
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from tests.conftest import Clock
-from tests.synced import OFF, all_of, counts, gone, health, keys
-from tests.world import World, epic_path
+from tests.support.clock import Clock
+from tests.support.queries import all_of, gone
+from tests.support.runs import counts
+from tests.support.world import OFF, World, epic_path
 
 SHOP = {"projects": ["SHOP"]}
 REPOSITORY = {"repositories": ["acme/shop"]}
@@ -60,7 +61,7 @@ async def test_jira_epics_that_are_gone_leave_with_a_full_run(
     clock.advance(hours=1)
     run = await world.sync("jira", "full")
     assert (run["state"], counts(run)) == ("succeeded", (1, 0, 0, 1, 0))
-    assert (await keys(world), await gone(runtime)) == (["SHOP-1"], {"SHOP-2": reason})
+    assert (await world.keys(), await gone(runtime)) == (["SHOP-1"], {"SHOP-2": reason})
     detail = await _refused(world, "jira", "shop-2")
     assert words in detail
     assert f"{clock():%Y-%m-%d %H:%M} UTC" in detail
@@ -79,7 +80,7 @@ async def test_an_epic_comes_back_with_its_history(world: World, runtime: Runtim
     before = await world.epic("jira", "SHOP-1")
     world.site.edit("SHOP-1", type=world.site.type_named("Story"))
     await world.sync("jira", "full")
-    assert await keys(world) == []
+    assert await world.keys() == []
     clock.advance(hours=1)
     world.site.edit("SHOP-1", type=world.site.type_named("Epic"))
     run = await world.sync("jira")
@@ -127,7 +128,7 @@ async def test_github_shows_a_lost_label_to_an_incremental_run(
     clock.advance(hours=1)
     world.host.edit("acme/shop#2", labels=["Epic"])
     assert counts(await world.sync("github"))[1:] == (0, 1, 0, 0)
-    assert await keys(world, "github") == ["acme/shop#1", "acme/shop#2"]
+    assert await world.keys("github") == ["acme/shop#1", "acme/shop#2"]
 
 
 async def test_github_deleted_and_out_of_scope(world: World, runtime: Runtime, clock: Clock) -> None:
@@ -170,12 +171,12 @@ async def test_the_drop_guard_holds_what_is_more_than_a_fifth_and_more_than_five
         run = await world.sync(name, "full")
         if not held:
             assert (run["state"], run["deleted"]) == ("succeeded", deleted)
-            assert await keys(world, name) == made[deleted:]
+            assert await world.keys(name) == made[deleted:]
             continue
         assert (run["state"], run["deleted"], run["error"]["code"]) == ("partial", 0, "drop_guard")
         assert f"of {stored} epics" in run["error"]["message"]
-        assert await keys(world, name) == made
-        shown = await health(world, name)
+        assert await world.keys(name) == made
+        shown = await world.health(name)
         assert (shown["state"], shown["message"]) == ("degraded", run["error"]["message"])
         assert shown["what_to_do"] == run["error"]["what_to_do"] != ""
         # What the guard held is held again, until a person does something; an incremental run goes on.
@@ -194,7 +195,7 @@ async def test_what_the_search_left_out_though_it_is_there_stays(world: World, c
     world.jira.faults.add("POST */search/jql", faults.answer(200, {"issues": [], "isLast": True}))
     run = await world.sync("jira", "full")
     assert (run["state"], counts(run)) == ("succeeded", (8, 0, 1, 0, 0))
-    assert len(await keys(world)) == 8
+    assert len(await world.keys()) == 8
 
 
 async def test_a_repository_not_listed_any_more_loses_its_epics(
@@ -226,6 +227,6 @@ async def test_an_organization_that_cannot_be_listed_loses_nothing(
     run: Any = await world.sync("github", "full")
     assert (run["state"], run["deleted"], run["error"]["code"]) == ("partial", 0, "unread")
     assert "acme/*" in run["error"]["message"]
-    assert len(await keys(world, "github")) == 3
+    assert len(await world.keys("github")) == 3
     fresh = await all_of(runtime, "SELECT fully_synced FROM source_projects WHERE key = 'acme/shop'")
     assert fresh == [(False,)]

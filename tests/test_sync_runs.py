@@ -12,9 +12,10 @@ import pytest
 from app import pipeline
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from tests.conftest import Clock
-from tests.synced import OFF, all_of, counts, health, later
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of
+from tests.support.runs import counts
+from tests.support.world import OFF, World
 
 SHOP = {"projects": ["SHOP"]}
 
@@ -158,7 +159,7 @@ async def test_a_sync_that_cannot_be_asked_for_is_refused(world: World) -> None:
     for body in ({"mode": "half"}, {"mode": "evaluate"}, {"mode": "full", "force": True}):
         await world.send("POST", "/sources/jira/sync", body, expect=422)
     await world.send("GET", "/runs/999", expect=404)
-    assert (await health(world))["state"] == "unknown"
+    assert (await world.health())["state"] == "unknown"
 
 
 async def test_asking_and_waking_are_one_transaction(world: World, runtime: Runtime) -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from app import pipeline
 from app.runtime import Runtime
-from tests.conftest import Clock
-from tests.synced import OFF, Pause, all_of, counts, gone, health, keys
-from tests.world import World, epic_path
+from tests.support.clock import Clock
+from tests.support.queries import all_of, gone
+from tests.support.runs import counts
+from tests.support.tracker_requests import Pause
+from tests.support.world import OFF, World, epic_path
 
 SHOP = {"projects": ["SHOP"]}
 
@@ -29,35 +31,35 @@ async def test_the_older_of_two_sources_holds_what_both_see(world: World, clock:
     await world.connect_jira("newer", notices=OFF, scope={"projects": ["SHOP", "CORE"]})
     # Whoever comes first: at first the newer reads all, then the older takes what is its own.
     assert counts(await world.sync("newer")) == (3, 3, 0, 0, 0)
-    assert (await health(world, "newer"))["state"] == "ok"
+    assert (await world.health("newer"))["state"] == "ok"
     run = await world.sync("older")
-    assert (run["state"], counts(run), await keys(world, "older")) == (
+    assert (run["state"], counts(run), await world.keys("older")) == (
         "succeeded",
         (2, 0, 2, 0, 0),
         ["SHOP-1", "SHOP-2"],
     )
     run = await world.sync("newer", "full")
-    assert (run["state"], counts(run), await keys(world, "newer")) == (
+    assert (run["state"], counts(run), await world.keys("newer")) == (
         "succeeded",
         (3, 0, 0, 0, 2),
         ["CORE-1"],
     )
-    shown = await health(world, "newer")
-    assert (shown["state"], (await health(world, "older"))["state"]) == ("degraded", "ok")
+    shown = await world.health("newer")
+    assert (shown["state"], (await world.health("older"))["state"]) == ("degraded", "ok")
     assert "2 of its epics" in shown["message"]
     assert "SHOP-1, SHOP-2" in shown["message"]
     assert "scope" in shown["what_to_do"]
     # An incremental run meets only the last of them, and must not say that there are no others.
     clock.advance(hours=1)
     run = await world.sync("newer")
-    assert (run["skipped"], await health(world, "newer")) == (1, {**shown, "checked_at": run["finished_at"]})
+    assert (run["skipped"], await world.health("newer")) == (1, {**shown, "checked_at": run["finished_at"]})
     # Once the older gives them up, the newer holds them with the next full run.
     world.site.add_project("ELSE", "Else")
     await world.send("PATCH", "/sources/older", {"scope": {"projects": ["ELSE"]}})
     await world.drain()
     run = await world.sync("newer", "full")
-    assert (counts(run), (await health(world, "newer"))["state"]) == ((3, 0, 2, 0, 0), "ok")
-    assert sorted(await keys(world, "newer")) == ["CORE-1", "SHOP-1", "SHOP-2"]
+    assert (counts(run), (await world.health("newer"))["state"]) == ((3, 0, 2, 0, 0), "ok")
+    assert sorted(await world.keys("newer")) == ["CORE-1", "SHOP-1", "SHOP-2"]
 
 
 async def test_former_keys_go_with_the_epic_to_the_source_that_holds_it(world: World) -> None:
@@ -100,19 +102,19 @@ async def test_a_narrower_scope_takes_its_epics_out_at_once_and_unguarded(
     before = len(world.jira.log.matching())
     await world.send("PATCH", "/sources/jira", {"scope": {"projects": ["SHOP"]}})
     assert len(world.jira.log.matching()) == before
-    assert await keys(world) == ["SHOP-1", "SHOP-2"]
+    assert await world.keys() == ["SHOP-1", "SHOP-2"]
     assert set((await gone(runtime)).values()) == {"out_of_scope"}
     answer = await world.api.get(epic_path("jira", "CORE-1"))
     assert answer.status_code == 404
     assert f"left the source's scope, seen {clock():%Y-%m-%d %H:%M} UTC" in answer.json()["detail"]
     await world.drain()
     last = (await world.send("GET", "/sources/jira"))["last_run"]
-    assert (last["state"], last["error"], await keys(world)) == ("succeeded", None, ["SHOP-1", "SHOP-2"])
+    assert (last["state"], last["error"], await world.keys()) == ("succeeded", None, ["SHOP-1", "SHOP-2"])
     # And back again, though none of them has changed since.
     clock.advance(days=1)
     await world.send("PATCH", "/sources/jira", {"scope": {"projects": ["SHOP", "CORE"]}})
     await world.drain()
-    assert (len(await keys(world)), await gone(runtime)) == (12, {})
+    assert (len(await world.keys()), await gone(runtime)) == (12, {})
 
 
 async def test_another_scope_or_selector_starts_a_full_run(world: World) -> None:
@@ -141,10 +143,10 @@ async def test_another_selector_of_github_takes_and_leaves(world: World, runtime
     world.host.create("acme/shop", "By type", type="Epic")
     await world.connect_github(notices=OFF, scope={"repositories": ["acme/shop"]})
     await world.sync("github")
-    assert await keys(world, "github") == ["acme/shop#1"]
+    assert await world.keys("github") == ["acme/shop#1"]
     await world.send("PATCH", "/sources/github", {"epics": {"labels": [], "issue_types": ["epic"]}})
     await world.drain()
-    assert await keys(world, "github") == ["acme/shop#2"]
+    assert await world.keys("github") == ["acme/shop#2"]
     assert await gone(runtime) == {"acme/shop#1": "not_an_epic"}
 
 
@@ -162,7 +164,7 @@ async def test_a_change_of_scope_is_not_undone_by_a_run_under_way(
     await world.connect_jira(notices=OFF, scope=one if wider else both)
     await world.sync("jira")
     clock.advance(days=1)
-    for key in await keys(world):
+    for key in await world.keys():
         world.site.edit(key, summary="Changed")
     run_id = (await world.send("POST", "/sources/jira/sync", {"mode": under_way}))["id"]
     pause = Pause()
@@ -182,8 +184,8 @@ async def test_a_change_of_scope_is_not_undone_by_a_run_under_way(
     assert newest["id"] > run_id
     assert (newest["state"], newest["error"], newest["updated"]) == ("succeeded", None, 3)
     expected = {"CORE", "SHOP"} if wider else {"SHOP"}
-    assert {key.partition("-")[0] for key in await keys(world)} == expected
-    assert (await health(world))["state"] == "ok"
+    assert {key.partition("-")[0] for key in await world.keys()} == expected
+    assert (await world.health())["state"] == "ok"
 
 
 async def test_a_persons_selector_is_not_guarded_and_a_loss_of_labels_is(world: World, clock: Clock) -> None:
@@ -199,14 +201,14 @@ async def test_a_persons_selector_is_not_guarded_and_a_loss_of_labels_is(world: 
         issue.rendered.clear()
     run = await world.sync("github", "full")
     assert (run["state"], run["deleted"], run["error"]["code"]) == ("partial", 0, "drop_guard")
-    assert len(await keys(world, "github")) == 8
+    assert len(await world.keys("github")) == 8
 
     for labels, left in ((["big"], 7), (["epic"], 1), (["big", "epic"], 8)):
         clock.advance(hours=1)
         await world.send("PATCH", "/sources/github", {"epics": {"labels": labels}})
         await world.drain()
         last = (await world.send("GET", "/runs?source=github&mode=full"))["items"][0]
-        assert (last["state"], len(await keys(world, "github"))) == ("succeeded", left), labels
+        assert (last["state"], len(await world.keys("github"))) == ("succeeded", left), labels
 
 
 async def test_a_selector_holds_though_the_full_run_for_it_failed(world: World, clock: Clock) -> None:
@@ -223,7 +225,7 @@ async def test_a_selector_holds_though_the_full_run_for_it_failed(world: World, 
     assert (await world.send("GET", "/sources/jira"))["last_run"]["state"] == "failed"
     world.site.restore_credentials()
     assert (await world.sync("jira"))["created"] == 1
-    assert sorted(await keys(world)) == ["SHOP-1", "SHOP-2"]
+    assert sorted(await world.keys()) == ["SHOP-1", "SHOP-2"]
 
 
 async def test_a_wider_scope_leaves_a_renamed_repository_alone(world: World, clock: Clock) -> None:
@@ -235,9 +237,9 @@ async def test_a_wider_scope_leaves_a_renamed_repository_alone(world: World, clo
     await world.sync("github")
     both = {"repositories": ["acme/shop", "acme/core"]}
     await world.send("PATCH", "/sources/github", {"scope": both})
-    assert await keys(world, "github") == ["acme/store#1"]
+    assert await world.keys("github") == ["acme/store#1"]
     await world.drain()
-    assert await keys(world, "github") == ["acme/store#1"]
+    assert await world.keys("github") == ["acme/store#1"]
 
 
 async def test_a_new_address_needs_its_credentials(world: World, runtime: Runtime) -> None:
@@ -261,4 +263,4 @@ async def test_with_a_timetable_the_first_run_starts_at_once(world: World) -> No
         ("source-0", "succeeded"),
         ("source-1", "succeeded"),
     ]
-    assert await keys(world, "source-0") == ["SHOP-1"]
+    assert await world.keys("source-0") == ["SHOP-1"]

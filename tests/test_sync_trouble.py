@@ -11,9 +11,11 @@ from sqlalchemy import text
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.tracker import Tracker
-from tests.conftest import Clock
-from tests.synced import OFF, all_of, counts, gone, health, keys, later, searches
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of, gone
+from tests.support.runs import counts
+from tests.support.tracker_requests import searches
+from tests.support.world import OFF, World
 
 SHOP = {"projects": ["SHOP"]}
 
@@ -74,14 +76,14 @@ async def test_credentials_that_die_never_mean_that_all_is_deleted(
         assert death.struck == 1, message
         assert (run["state"], run["error"]["code"], run["deleted"]) == ("failed", "unauthorized", 0), message
         assert "token" in run["error"]["what_to_do"]
-        assert len(await keys(world, "source")) == 13 - number, message
-        shown = await health(world, "source")
+        assert len(await world.keys("source")) == 13 - number, message
+        shown = await world.health("source")
         assert (shown["state"], shown["message"]) == ("failing", run["error"]["message"])
         assert (shown["what_to_do"], shown["checked_at"]) == (run["error"]["what_to_do"], run["finished_at"])
         # With good credentials all goes on as if nothing had been.
         site.restore_credentials()
         run = await world.sync("source", "full")
-        assert (run["state"], run["deleted"], await health(world, "source")) == (
+        assert (run["state"], run["deleted"], await world.health("source")) == (
             "succeeded",
             1,
             {**shown, "state": "ok", "message": "The last sync read everything.", "what_to_do": ""},
@@ -99,7 +101,7 @@ async def test_a_site_that_answers_strangers_with_nothing_and_does_not_say_so(
     tracker.faults.add("GET */myself", faults.first(world.site.revoke_credentials), skip=1)
     run = await world.sync("source", "full")
     assert (run["state"], run["error"]["code"], run["deleted"]) == ("failed", "unauthorized", 0)
-    assert len(await keys(world, "source")) == 8
+    assert len(await world.keys("source")) == 8
 
 
 async def test_credentials_that_no_key_opens_fail_the_run(world: World, runtime: Runtime) -> None:
@@ -108,7 +110,7 @@ async def test_credentials_that_no_key_opens_fail_the_run(world: World, runtime:
         await session.execute(text("UPDATE sources SET credentials = 'spoiled'::bytea"))
     run = await world.sync("source")
     assert (run["state"], run["error"]["code"], run["requests"]) == ("failed", "sealed", 0)
-    assert "PATCH" in (await health(world, "source"))["what_to_do"]
+    assert "PATCH" in (await world.health("source"))["what_to_do"]
     assert await all_of(runtime, "SELECT fully_synced FROM source_projects") == [(False,)]
 
 
@@ -129,8 +131,8 @@ async def test_one_project_in_trouble_is_not_evaluated_as_fresh_and_the_others_a
     run = await world.sync("jira", "full")
     assert (run["state"], run["error"]["code"], run["deleted"]) == ("partial", "unread", 0)
     assert "CORE: " in run["error"]["message"]
-    assert (await keys(world), await gone(runtime)) == (["CORE-1", "SHOP-1"], {})
-    shown = await health(world)
+    assert (await world.keys(), await gone(runtime)) == (["CORE-1", "SHOP-1"], {})
+    shown = await world.health()
     assert (shown["state"], shown["message"]) == ("degraded", run["error"]["message"])
     assert "scope" in shown["what_to_do"]
     # Nobody is warned about what was not read to its end.
@@ -207,7 +209,7 @@ async def test_a_limit_or_fault_lets_the_run_wait_and_go_on_where_it_was(
     assert (run["state"], run["created"], run["finished_at"]) == ("waiting", 6, None)
     assert datetime.fromisoformat(run["waiting_until"]) == until
     assert run["error"]["message"]
-    shown = await health(world)
+    shown = await world.health()
     assert shown["state"] == "degraded"
     assert f"{until:%H:%M:%S} UTC" in shown["message"]
     # It is the same run that goes on, asked for or not, and not before its time.
@@ -218,11 +220,11 @@ async def test_a_limit_or_fault_lets_the_run_wait_and_go_on_where_it_was(
     await later(world, runtime, clock, seconds=1)
     run = await world.send("GET", f"/runs/{run['id']}")
     assert (run["state"], run["created"], run["waiting_until"], run["error"]) == ("succeeded", 8, None, None)
-    assert len(await keys(world)) == 8
+    assert len(await world.keys()) == 8
     # CORE is not read again, and of SHOP only what stands at or behind the cursor.
     assert len(searches(world.jira)) == 2
     assert len((await world.send("GET", "/runs?source=jira"))["items"]) == 1
-    assert (await health(world))["state"] == "ok"
+    assert (await world.health())["state"] == "ok"
 
 
 async def test_a_run_that_went_on_removes_what_is_gone_and_only_that(
@@ -282,9 +284,9 @@ async def test_an_answer_that_cannot_be_read_is_said_so(world: World, kind: str)
         assert (run["state"], run["deleted"], run["error"]["code"]) == (state, 0, code), (request, body)
         assert run["error"]["message"]
         assert run["error"]["what_to_do"]
-        shown = await health(world, "source")
+        shown = await world.health("source")
         assert shown["state"] == ("degraded" if state == "partial" else "failing")
-        assert len(await keys(world, "source")) == 2
+        assert len(await world.keys("source")) == 2
 
 
 async def test_a_tracker_that_is_away_for_long_is_failing(
@@ -294,9 +296,9 @@ async def test_a_tracker_that_is_away_for_long_is_failing(
     await world.connect_jira()
     world.jira.faults.add("*", faults.answer(503), times=None)
     await world.sync("jira")
-    assert (await health(world))["state"] == "degraded"
+    assert (await world.health())["state"] == "degraded"
     await later(world, runtime, clock, minutes=16)
-    assert (await health(world))["state"] == "failing"
+    assert (await world.health())["state"] == "failing"
     world.jira.faults.clear()
     await later(world, runtime, clock, minutes=2)
-    assert (await health(world))["state"] == "ok"
+    assert (await world.health())["state"] == "ok"

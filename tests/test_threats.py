@@ -26,11 +26,10 @@ from connectors.registry import check_base_url
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
-from tests.conftest import ADMIN_TOKEN, Clock
-from tests.fuzzed import SECRET
-from tests.test_hostile_openapi import a_company
-from tests.tracker_drivers import driver_of
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.fuzzer import SECRET, a_company
+from tests.support.tracker_drivers import driver_of
+from tests.support.world import ADMIN_TOKEN, World
 
 ROOT = Path(__file__).parents[1]
 THREATS = (ROOT / "docs" / "threats.md").read_text(encoding="utf-8")

@@ -19,10 +19,10 @@ from connectors.sandbox import faults
 from mappings.evaluation.timed import open_evaluate_runs, sources_due
 from mappings.runs.queue import open_run
 from mappings.tables import InstallationRow, SourceRow
-from tests.conftest import Clock
-from tests.synced import all_of, later
-from tests.tracker_drivers import JiraDriver, TrackerDriver
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import JiraDriver, TrackerDriver, on_either
+from tests.support.world import World
 
 MISSING = "This epic is not linked to a key result."
 MONDAY = datetime(2026, 11, 16, 12, tzinfo=UTC)
@@ -48,6 +48,7 @@ async def _runs(runtime: Runtime) -> list[tuple[Any, ...]]:
 # --- what ends ----------------------------------------------------------------------------------
 
 
+@on_either("github")
 async def test_the_end_of_grace(driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock) -> None:
     await world.send("PATCH", "/policy", {"grace": "P5D"})
     key = driver.add()
@@ -66,6 +67,7 @@ async def test_the_end_of_grace(driver: TrackerDriver, world: World, runtime: Ru
     assert (run["mode"], run["writes"]["posted"]) == ("evaluate", 1)
 
 
+@on_either("jira")
 @pytest.mark.parametrize(
     ("verb", "body", "words"),
     [
@@ -101,6 +103,7 @@ async def test_the_end_of_a_snooze_and_of_a_waiver(
     assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
 
 
+@on_either("github")
 async def test_the_end_of_a_cycle(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
@@ -263,6 +266,7 @@ def _hidden(driver: TrackerDriver, key: str) -> None:
     driver.delete(key)
 
 
+@on_either("jira")
 @pytest.mark.parametrize("trouble", [_refused, _unread, _unanswered, _limited, _hidden])
 async def test_a_ticket_in_trouble_makes_no_run_while_the_clock_stands_still(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock, trouble: Any
@@ -279,6 +283,7 @@ async def test_a_ticket_in_trouble_makes_no_run_while_the_clock_stands_still(
     assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
 
 
+@on_either("jira")
 async def test_a_ticket_that_stays_refused_is_tried_once_an_hour(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:

@@ -18,10 +18,9 @@ from app.jobs.schedule import due_moment, next_moment
 from app.jobs.scheduler import REREAD_SECONDS, ScheduleEntry, Scheduler, open_scheduled_run, read_entries
 from app.runtime import Runtime
 from mappings.tables import RunRow, ScheduleTickRow, SourceRow
-from tests.conftest import Clock
-from tests.locks import holding
-from tests.synced import OFF
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.locks import holding
+from tests.support.world import OFF, World
 
 SUNDAY = datetime(2026, 11, 22, 12, 7, 30, tzinfo=UTC)
 

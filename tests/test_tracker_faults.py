@@ -16,12 +16,11 @@ from connectors.sandbox import faults
 from connectors.sandbox.limits import limit
 from connectors.sandbox.vendor_faults import empty_last_page, in_zone
 from connectors.timeouts import Timeouts
-from tests.conftest import Clock
-from tests.fault_bench import MISSING, Bench
-from tests.synced import keys
-from tests.test_tracker_faults_calls import target
-from tests.tracker_drivers import ALL, KINDS, JiraDriver, TrackerDriver, driver_of
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.connector_calls import target
+from tests.support.fault_bench import MISSING, Bench
+from tests.support.tracker_drivers import ALL, KINDS, JiraDriver, TrackerDriver, driver_of
+from tests.support.world import World
 
 FAR = "Pacific/Kiritimati"  # 14 hours ahead of UTC
 
@@ -50,7 +49,7 @@ async def test_a_last_page_with_nothing_on_it_ends_the_list(bench: Bench) -> Non
     odd = bench.tracker.faults.add(listing(bench.driver), empty_last_page(), times=None)
     run = await bench.driver.sync("full")
     assert (run["state"], run["seen"], odd.struck >= 2) == ("succeeded", 3, True)
-    assert (run["deleted"], sorted(await keys(bench.world, bench.driver.kind))) == (0, sorted(made))
+    assert (run["deleted"], sorted(await bench.world.keys(bench.driver.kind))) == (0, sorted(made))
     await bench.truth()
 
 
@@ -204,10 +203,7 @@ async def test_replicas_whose_clocks_are_hours_apart_write_one_comment(bench: Be
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_tracker_that_drips_for_ever_holds_nobody(kind: str) -> None:
     """The connector closes at once; the library's own time limit would start anew with every byte."""
-    async with target(kind) as on:
-        short = Timeouts(connect=5, read=5, total=0.5)
-        wire: Any = on.connector
-        wire._transport._timeouts = short
+    async with target(kind, Timeouts(connect=5, read=5, total=0.5)) as on:
         on.tracker.faults.add("*", faults.drip(), times=None)
         pages = on.connector.changed_since(Project(on.project), None)
         with pytest.raises(Unavailable):

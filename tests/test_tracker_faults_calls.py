@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 
 from connectors.base import (
     BadPayload,
-    CommentRef,
-    Connector,
-    EpicRef,
-    Marker,
-    Project,
     Unanswered,
     Unauthorized,
     Unavailable,
 )
 from connectors.clock import utc_now
-from connectors.document import Document, Paragraph, Text
 from connectors.rate_limits import ResponseMeta
-from connectors.registry import KINDS
-from connectors.sandbox.github.host import GitHubHost
-from connectors.sandbox.github.tracker import GitHubTracker
-from connectors.sandbox.jira.site import JiraSite
-from connectors.sandbox.jira.tracker import JiraTracker
-from connectors.sandbox.server import serve
-from connectors.sandbox.tracker import Tracker
-from tests.fault_bench import READING
-from tests.faults import Trouble, all_troubles, dealt
+from tests.support.connector_calls import READS, WRITES, target
+from tests.support.fault_bench import READING
+from tests.support.faults import Trouble, all_troubles, dealt
 
-MARKER = Marker("0b9f4a34-0000-4000-8000-000000000000", 1)
-WORDS = Document((Paragraph((Text("Words."),)),))
-
-
-@dataclass
-class Target:
-    """A connector on a tracker with one epic, which has a comment of ours and one of a person."""
-
-    connector: Connector
-    tracker: Tracker
-    project: str
-    epic: EpicRef
-    ours: str
-    theirs: str
-
-
-async def _walk(on: Target) -> list[Any]:
-    return [page async for page in on.connector.changed_since(Project(on.project), None)]
-
-
-Call = Callable[[Target], Awaitable[object]]
-READS: dict[str, Call] = {
-    "account": lambda on: on.connector.account(),
-    "projects": lambda on: on.connector.projects(),
-    "listing": _walk,
-    "fetch": lambda on: on.connector.fetch([on.epic]),
-    "find": lambda on: on.connector.find_comments(on.epic, MARKER),
-    "read": lambda on: on.connector.read_comment(CommentRef(on.epic, on.theirs)),
-}
-WRITES: dict[str, Call] = {
-    "create": lambda on: on.connector.put_comment(on.epic, None, WORDS, MARKER),
-    "edit": lambda on: on.connector.put_comment(on.epic, on.ours, WORDS, MARKER),
-    "delete": lambda on: on.connector.delete_comment(on.epic, on.ours),
-}
 # Every request that a call makes, as a glob.
 REQUESTS: dict[str, dict[str, list[str]]] = {
     "jira": {
@@ -92,37 +41,6 @@ REQUESTS: dict[str, dict[str, list[str]]] = {
         "delete": ["DELETE */issues/comments/*"],
     },
 }
-
-
-@asynccontextmanager
-async def target(kind: str) -> AsyncIterator[Target]:
-    site, host = JiraSite(), GitHubHost()
-    if kind == "jira":
-        site.add_project("SHOP", "Shop")
-        issue = site.create("SHOP", "An epic")
-        credentials = {"type": "api_token", "email": site.bot.email, "token": site.bot.token}
-        scope, tracker = {"projects": ["SHOP"]}, JiraTracker(site)
-        comments = site.comment(issue.key, "Ours.", site.bot), site.comment(issue.key, "Theirs.")
-    else:
-        host.add_repository("acme/shop")
-        issue = host.create("acme/shop", "An epic", labels=["epic"])
-        credentials = {"type": "token", "token": host.bot.token}
-        scope, tracker = {"repositories": ["acme/shop"]}, GitHubTracker(host)
-        comments = host.comment(issue.key, "Ours.", host.bot), host.comment(issue.key, "Theirs.")
-    made = KINDS[kind]
-    async with serve(tracker) as url:
-        connector = made.connect(
-            url,
-            made.credentials.model_validate(credentials),
-            made.scope.model_validate(scope),
-            made.epics.model_validate({}),
-        )
-        project = scope[next(iter(scope))][0]
-        ours, theirs = (str(comment.id) for comment in comments)
-        try:
-            yield Target(connector, tracker, project, EpicRef(str(issue.id), issue.key), ours, theirs)
-        finally:
-            await connector.aclose()
 
 
 def expected(trouble: Trouble, *, write: bool) -> type[Exception]:

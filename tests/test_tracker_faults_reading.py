@@ -9,12 +9,11 @@ import pytest
 
 from app.runtime import Runtime
 from connectors.timeouts import Timeouts
-from tests.conftest import Clock
-from tests.fault_bench import READING, Bench
-from tests.faults import DRIPS, HANGS, Trouble, dealt
-from tests.synced import keys
-from tests.tracker_drivers import ALL, KINDS, driver_of
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.fault_bench import READING, Bench
+from tests.support.faults import DRIPS, HANGS, Trouble, dealt
+from tests.support.tracker_drivers import ALL, KINDS, driver_of
+from tests.support.world import World
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ async def meet(bench: Bench, trouble: Trouble, place: str) -> None:
 
 async def heal(bench: Bench) -> None:
     """The tracker is well again: the one that is gone goes, and the truth is ours."""
-    assert len(await keys(bench.world, bench.driver.kind)) in (5, 6)
+    assert len(await bench.world.keys(bench.driver.kind)) in (5, 6)
     run, health = await bench.sync_in_full()
     assert (run["state"], run["deleted"], run["error"]) == ("succeeded", 1, None)
     assert (health["state"], health["what_to_do"]) == ("ok", "")

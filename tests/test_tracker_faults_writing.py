@@ -11,11 +11,11 @@ import pytest
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.timeouts import Timeouts
-from tests.conftest import Clock
-from tests.fault_bench import ALIGNED, MISSING, Bench
-from tests.faults import DRIPS, HANGS, HANGS_AFTER, Trouble, before_a_write, dealt
-from tests.tracker_drivers import KINDS, driver_of
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.fault_bench import ALIGNED, MISSING, Bench
+from tests.support.faults import DRIPS, HANGS, HANGS_AFTER, Trouble, before_a_write, dealt
+from tests.support.tracker_drivers import KINDS, driver_of
+from tests.support.world import World
 
 
 @pytest.fixture

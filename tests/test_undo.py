@@ -18,11 +18,12 @@ from mappings.locks import LOCK_SOURCE_NOTICES
 from mappings.notices.claims import EDITS_PER_HOUR
 from mappings.runs.queue import claim_run, close_run
 from mappings.tables import RunRow, SourceRow
-from tests.conftest import Clock
-from tests.locks import holding
-from tests.synced import Pause, all_of, later, spent
-from tests.tracker_drivers import JiraDriver, TrackerDriver, both, on_github, on_jira
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.locks import holding
+from tests.support.queries import all_of, spent
+from tests.support.tracker_drivers import JiraDriver, TrackerDriver, both, on_either, on_github, on_jira
+from tests.support.tracker_requests import Pause
+from tests.support.world import World
 
 TAKEN_BACK = ["Withdrawn. Sorry for the noise."]
 
@@ -34,6 +35,7 @@ async def _withdraw(world: World, run: int, body: Any = None) -> Any:
     return await world.send("GET", f"/runs/{asked['id']}")
 
 
+@on_either("github")
 async def test_every_comment_of_the_run_becomes_one_line(
     world: World, driver: TrackerDriver, clock: Clock
 ) -> None:
@@ -171,6 +173,7 @@ async def test_a_lost_answer_to_a_deletion(
     )
 
 
+@on_either("jira")
 async def test_what_is_not_written_yet_never_is(
     world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock
 ) -> None:
@@ -194,6 +197,7 @@ async def test_what_is_not_written_yet_never_is(
     assert [driver.comments(key) for key in (*keys, waiting)] == [[]] * 4
 
 
+@on_either("jira")
 async def test_a_comment_on_its_way_is_taken_back_when_it_arrives(
     world: World, driver: TrackerDriver
 ) -> None:
@@ -211,6 +215,7 @@ async def test_a_comment_on_its_way_is_taken_back_when_it_arrives(
     assert driver.comments(key) == TAKEN_BACK
 
 
+@on_either("jira")
 async def test_a_comment_whose_answer_was_lost_is_found_and_taken_back(
     world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.world import World
+from tests.support.world import World
 
 HOSTILE = '<script>alert("x")</script> & co'
 

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app.runtime import Runtime
-from tests.test_webhook_door import EDITED, connect, post, signature
-from tests.world import World
+from tests.support.webhook_posts import EDITED, connect, post, signature
+from tests.support.world import World
 
 
 async def burst(world: World, ids: list[str]) -> list[httpx.Response]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -19,49 +18,9 @@ from app.api import webhooks
 from app.runtime import Runtime
 from app.webhooks.door import Intake
 from mappings.tables import DeliveryRow
-from tests.conftest import Clock
-from tests.synced import OFF, later
-from tests.world import World
-
-SECRET = "a secret of the tracker's"
-ISSUE = {"id": 10_001, "number": 7, "labels": [], "repository_url": "https://api.github.com/repos/acme/shop"}
-EDITED = {"action": "edited", "issue": ISSUE, "repository": {"full_name": "acme/shop"}}
-JSON = "application/json"
-FORM = "application/x-www-form-urlencoded"
-
-
-def signature(body: bytes, secret: str = SECRET) -> str:
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-
-
-def headers(body: bytes, **others: str | None) -> dict[str, str]:
-    """Those of a webhook of GitHub's; another value replaces one, None takes it away."""
-    made: dict[str, str | None] = {
-        "content-type": JSON,
-        "x-github-event": "issues",
-        "x-github-delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958",
-        "x-hub-signature-256": signature(body),
-    }
-    made |= {name.replace("_", "-"): value for name, value in others.items()}
-    return {name: value for name, value in made.items() if value is not None}
-
-
-async def post(
-    world: World, payload: Any = None, name: str = "github", body: bytes | None = None, **others: str | None
-) -> httpx.Response:
-    sent = json.dumps(EDITED if payload is None else payload).encode() if body is None else body
-    return await world.api.post(f"/webhooks/{name}", content=sent, headers=headers(sent, **others))
-
-
-async def connect(world: World, **members: Any) -> None:
-    scope = {"repositories": ["acme/shop"]}
-    await world.connect_github(scope=scope, webhook_secret=SECRET, notices=OFF, **members)
-
-
-async def delivery(world: World, answer: httpx.Response) -> Any:
-    assert answer.status_code == 202, answer.text
-    return await world.send("GET", f"/deliveries/{answer.json()['delivery']}")
-
+from tests.support.clock import Clock, later
+from tests.support.webhook_posts import EDITED, FORM, SECRET, connect, delivery, headers, post, signature
+from tests.support.world import World
 
 # --- what is refused ----------------------------------------------------------------------------
 
@@ -281,11 +240,11 @@ async def test_connections_that_a_restart_broke_cost_nothing(world: World, runti
 
 
 async def test_without_a_database_it_says_come_back(
-    world: World, runtime: Runtime, applications: list[FastAPI]
+    world: World, runtime: Runtime, application: FastAPI
 ) -> None:
     await connect(world)
     away = Intake("postgresql://nobody@127.0.0.1:1/nothing", runtime.queue)
-    applications[0].state.intake = away
+    application.state.intake = away
     async with away:
         answers = await asyncio.gather(*(post(world, x_github_delivery=id) for id in ("one", "other")))
     assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [(503, "30")] * 2

@@ -19,19 +19,29 @@ from connectors.sandbox import faults
 from mappings.leases import LEASE
 from mappings.tables import DeliveryRow
 from mappings.webhooks.queue import claim_deliveries, release_deliveries
-from tests.conftest import Clock
-from tests.synced import Pause, all_of, gone, health, keys, later
-from tests.test_webhook_door import signature
-from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, both, driver_of, on_github, on_jira
-from tests.webhook_deliveries import SECRET, deliveries, doors, fetches, process_everything
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.queries import all_of, gone
+from tests.support.tracker_drivers import (
+    GitHubDriver,
+    JiraDriver,
+    TrackerDriver,
+    both,
+    driver_of,
+    on_either,
+    on_github,
+    on_jira,
+)
+from tests.support.tracker_requests import Pause
+from tests.support.webhook_deliveries import SECRET, deliveries, doors, fetches, process_everything
+from tests.support.webhook_posts import signature
+from tests.support.world import World
 
 ALIGNED = "Aligned with KR-1 (Checkout conversion). Thank you."
 
 
 @pytest.fixture
 async def driver(
-    request: pytest.FixtureRequest, world: World, applications: list[FastAPI]
+    request: pytest.FixtureRequest, world: World, application: FastAPI
 ) -> AsyncIterator[TrackerDriver]:
     """A live source of either kind that hears of every change, one live key result, one warned epic."""
     made = driver_of(world, request.param)
@@ -40,7 +50,7 @@ async def driver(
     first = made.add("Checkout in one step")
     await made.sync("full")
     assert len(made.comments(first)) == 1
-    async with doors(applications[0], world):
+    async with doors(application, world):
         made.tracker.log.clear()
         yield made
 
@@ -68,6 +78,7 @@ async def test_a_line_in_the_description_closes_the_gap(driver: TrackerDriver, w
     assert fetches(driver) == 2  # one for the webhook, one just before the write
 
 
+@on_either("jira")
 async def test_a_label_closes_it_and_its_removal_opens_it_again(driver: TrackerDriver, world: World) -> None:
     driver.label(first(driver), "kr:KR-1")
     await process_everything(world)
@@ -85,6 +96,7 @@ async def test_a_new_epic_is_stored_and_warned_of(driver: TrackerDriver, world: 
     assert len(driver.comments(key)) == 1
 
 
+@on_either("jira")
 async def test_what_was_refused_is_tried_again_at_the_next_word_of_the_ticket(
     driver: TrackerDriver, world: World
 ) -> None:
@@ -106,7 +118,7 @@ async def test_a_deleted_ticket_leaves_the_lists(
 ) -> None:
     driver.delete(first(driver))
     await process_everything(world)
-    assert await keys(world, driver.kind) == []
+    assert await world.keys(driver.kind) == []
     assert await gone(runtime) == {first(driver): "deleted"}
 
 
@@ -116,7 +128,7 @@ async def test_a_ticket_that_is_only_out_of_sight_stays(driver: GitHubDriver, wo
     driver.tracker.faults.add(driver.reads, faults.answer(404, {"message": "Not Found"}))
     driver.describe(first(driver), "changed")
     await process_everything(world)
-    assert await keys(world, driver.kind) == [first(driver)]
+    assert await world.keys(driver.kind) == [first(driver)]
 
 
 @on_jira
@@ -125,7 +137,7 @@ async def test_a_moved_issue_goes_on_under_its_new_key(driver: JiraDriver, world
     await world.sync("jira", "full")
     driver.site.move("SHOP-1", "CORE")
     await process_everything(world)
-    assert await keys(world, "jira") == ["CORE-1"]
+    assert await world.keys("jira") == ["CORE-1"]
     assert (await world.epic("jira", "SHOP-1"))["key"] == "CORE-1"
 
 
@@ -141,7 +153,7 @@ async def test_a_transferred_issue_takes_its_links_and_its_comment_along(
     await process_everything(world)
     driver.host.transfer("acme/shop#1", "acme/core")
     await process_everything(world)
-    assert await keys(world, "github") == ["acme/core#1"]
+    assert await world.keys("github") == ["acme/core#1"]
     (there,) = (await world.epic("github", "acme/core#1"))["links"]
     assert there["id"] == link["id"]
     assert driver.comments("acme/core#1") == [ALIGNED]
@@ -163,6 +175,7 @@ async def test_what_is_no_epic_any_more_leaves_the_lists(
 # --- as little as possible ----------------------------------------------------------------------
 
 
+@on_either("jira")
 async def test_a_burst_on_one_epic_costs_one_fetch(driver: TrackerDriver, world: World) -> None:
     for number in range(10):
         driver.describe(first(driver), f"Version {number}")
@@ -220,6 +233,7 @@ async def test_issues_that_are_no_epics_cost_no_call(driver: GitHubDriver, world
 # --- trouble ------------------------------------------------------------------------------------
 
 
+@on_either("jira")
 async def test_a_tracker_that_asks_for_time_gets_it(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
@@ -252,11 +266,11 @@ async def test_a_poison_delivery_fails_alone(driver: GitHubDriver, world: World)
     failed = next(one for one in reported if one["state"] == "failed")
     assert (failed["error"]["code"], failed["attempts"]) == ("bad_payload", 1)
     assert failed["error"]["what_to_do"]
-    assert sorted(await keys(world, "github")) == sorted([first(driver), others[0], others[2]])
+    assert sorted(await world.keys("github")) == sorted([first(driver), others[0], others[2]])
     broken.left = 0
     await world.send("POST", f"/deliveries/{failed['id']}/replay", expect=202)
     await process_everything(world)
-    assert poison in await keys(world, "github")
+    assert poison in await world.keys("github")
 
 
 @on_github
@@ -269,8 +283,8 @@ async def test_dead_credentials_show_in_health_and_nothing_is_lost(
     await process_everything(world)
     (waiting,) = await deliveries(world, "github")
     assert (waiting["state"], waiting["error"]["code"]) == ("received", "unauthorized")
-    assert (await health(world, "github"))["state"] == "failing"
-    assert await keys(world, "github") == [first(driver)]
+    assert (await world.health("github"))["state"] == "failing"
+    assert await world.keys("github") == [first(driver)]
     world.host.restore_credentials()
     credentials = {"type": "token", "token": world.host.bot.token}
     await world.send("PATCH", "/sources/github", {"credentials": credentials})
@@ -333,6 +347,7 @@ async def test_a_label_renamed_elsewhere_reads_nothing(driver: GitHubDriver, wor
     assert modes.count("full") == 2  # the first, and one for the label that matters
 
 
+@on_either("jira")
 async def test_a_worker_that_stops_gives_its_webhooks_back(
     driver: TrackerDriver, world: World, runtime: Runtime
 ) -> None:
@@ -346,6 +361,7 @@ async def test_a_worker_that_stops_gives_its_webhooks_back(
     assert [one["attempts"] for one in await deliveries(world, driver.kind) if one["state"] == "done"] == [1]
 
 
+@on_either("jira")
 async def test_trap_19_what_webhooks_lose_the_next_sync_finds(driver: TrackerDriver, world: World) -> None:
     driver.tracker.webhook_sender.muted = True
     driver.label(first(driver), "kr:KR-1")
@@ -355,6 +371,7 @@ async def test_trap_19_what_webhooks_lose_the_next_sync_finds(driver: TrackerDri
     assert driver.comments(first(driver)) == [ALIGNED]
 
 
+@on_either("jira")
 async def test_who_dies_over_a_delivery_is_followed_by_another(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
@@ -396,6 +413,7 @@ async def test_a_claim_on_deliveries_lives_as_long_as_the_work(
     assert {one["attempts"] for one in await deliveries(world, driver.kind) if one["state"] == "done"} == {1}
 
 
+@on_either("jira")
 async def test_a_delivery_that_takes_its_workers_down_is_given_up(
     driver: TrackerDriver, world: World, runtime: Runtime
 ) -> None:

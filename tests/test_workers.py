@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
-import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
@@ -28,9 +23,8 @@ from app.server.worker_process import wait_until_ready
 from app.settings import Settings
 from connectors.sandbox.company.bulk import add_epics
 from mappings.tables import RunRow
-from tests.conftest import ADMIN_TOKEN, Clock
-from tests.processes import (
-    Forked,
+from tests.support.clock import Clock
+from tests.support.processes import (
     data_folder,
     environment,
     environment_of,
@@ -38,47 +32,11 @@ from tests.processes import (
     started,
     wait_for_output,
 )
-from tests.synced import OFF, all_of
-from tests.world import World
+from tests.support.queries import all_of
+from tests.support.servers import Process, api_of, running, stopped, until
+from tests.support.world import OFF, World
 
 EPICS, PROMISED_SECONDS = 1500, 60
-STOP_SECONDS = 20  # ten are promised; a busy machine gets twice as many
-PATIENCE = 60
-
-Process = subprocess.Popen[str] | Forked
-
-
-async def until(holds: Callable[[], Awaitable[Any]]) -> Any:
-    """What `holds` gives, as soon as that is something."""
-    async with asyncio.timeout(PATIENCE):
-        while not (found := await holds()):
-            await asyncio.sleep(0.05)
-        return found
-
-
-@asynccontextmanager
-async def running(
-    count: int, words: str, *command: str, env: dict[str, str], cwd: Path
-) -> AsyncIterator[list[tuple[Process, str]]]:
-    """So many processes of one command, each with the line in which it said that it is ready."""
-    async with AsyncExitStack() as exits:
-        processes = [exits.enter_context(started(*command, env=env, cwd=cwd)) for _ in range(count)]
-        lines = [(await asyncio.to_thread(wait_for_output, process, words))[-1] for process in processes]
-        yield list(zip(processes, lines, strict=True))
-
-
-async def stopped(process: Process) -> list[dict[str, Any]]:
-    """Its log, once it has stopped in order and in time."""
-    process.send_signal(signal.SIGTERM)
-    _, log = await asyncio.to_thread(process.communicate, timeout=STOP_SECONDS)
-    assert process.returncode == 0, log
-    return [json.loads(line) for line in log.splitlines()]
-
-
-def api_of(line: str) -> httpx.AsyncClient:
-    """The API of the server that printed this line."""
-    url = line.split("serves ")[1].split(",")[0]
-    return httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}, timeout=30)
 
 
 async def moments(runtime: Runtime, *, after: datetime | None = None) -> list[datetime]:
@@ -175,14 +133,12 @@ async def test_two_workers_share_the_runs_and_do_each_once(
     async with running(2, "does jobs on", "worker", env=env, cwd=tmp_path) as workers:
         assert len({line.split(" as ")[1] for _, line in workers}) == 2
         world.jira.latency = 0.5  # so that neither of them is done before the other has heard
-        runs = []
         for number in range(8):
             project = f"TEAM{number}"
             world.site.add_project(project, project)
             world.site.create(project, "One-page checkout")
             await world.connect_jira(f"source-{number}", scope={"projects": [project]}, notices=OFF)
-        for number in range(8):
-            runs.append(await world.send("POST", f"/sources/source-{number}/sync"))
+        runs = [await world.send("POST", f"/sources/source-{number}/sync") for number in range(8)]
 
         async def done() -> bool:
             listed = (await world.send("GET", "/runs?state=succeeded"))["items"]

@@ -13,9 +13,9 @@ from app import evaluation, pipeline
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from mappings.tables import RunRow, SourceRow
-from tests.locks import Holder, holding
-from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, driver_of
-from tests.world import World
+from tests.support.locks import Holder, holding
+from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, driver_of
+from tests.support.world import World
 
 ROW = "SELECT 1 FROM epics WHERE key = %s FOR UPDATE"
 

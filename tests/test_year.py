@@ -14,10 +14,10 @@ import pytest
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.sandbox import faults
-from tests.conftest import Clock
-from tests.synced import all_of
-from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver
-from tests.world import World
+from tests.support.clock import Clock
+from tests.support.queries import all_of
+from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver
+from tests.support.world import World
 
 BEGIN = datetime(2026, 1, 5, 6, tzinfo=UTC)  # a Monday
 DAYS, EPICS, SEED = 360, 200, 20_260_105
@@ -119,7 +119,7 @@ class Year:
     def _goal(self) -> str:
         return f"{self.dice.choice(THEMES)}-{self._quarter()}"
 
-    def _is_aligned(self, ticket: Ticket) -> bool:
+    def is_aligned(self, ticket: Ticket) -> bool:
         return ticket.link is not None and int(ticket.link[-1]) >= self._quarter()
 
     # --- the people -----------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class Year:
         elif ticket.driver is self.jira and self.dice.random() < 0.003:
             self.reported["moved"] += 1
             ticket.key = self.jira.site.move(ticket.key, "GROW").key
-        elif not self._is_aligned(ticket):
+        elif not self.is_aligned(ticket):
             await self._see_to(ticket)
 
     async def _see_to(self, ticket: Ticket) -> None:
@@ -208,7 +208,7 @@ class Year:
     def watch(self, kind: str, remote_id: str, text: str) -> None:
         """Our comment at the moment it reaches the tracker, against the ticket as it is then."""
         ticket = self.tickets[kind, remote_id]
-        aligned = self._is_aligned(ticket)
+        aligned = self.is_aligned(ticket)
         if any(words in text for words in WARNING):
             self.reported["warnings written"] += 1
             if ticket.done:
@@ -291,7 +291,7 @@ async def test_a_year(year: Year, runtime: Runtime, capsys: pytest.CaptureFixtur
     for ticket in year.tickets.values():
         if any(words in ticket.says for words in WARNING):
             assert not ticket.done, ticket
-            assert not year._is_aligned(ticket), ticket
+            assert not year.is_aligned(ticket), ticket
 
 
 def _bursts(made: list[tuple[Any, ...]]) -> list[str]:

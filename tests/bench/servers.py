@@ -62,7 +62,10 @@ def program(module: str, *arguments: str, settings: Mapping[str, str] | None = N
     """
     own = {name: value for name, value in os.environ.items() if not name.startswith("NORTHING_")}
     given = {f"NORTHING_{name.upper()}": value for name, value in (settings or {}).items()}
-    with tempfile.TemporaryDirectory(prefix="northing-bench-") as folder, open(f"{folder}/log", "w+b") as log:
+    with (
+        tempfile.TemporaryDirectory(prefix="northing-bench-") as folder,
+        Path(folder, "log").open("w+b") as log,
+    ):
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=folder,  # where no .env is

@@ -18,8 +18,8 @@ def transitions_table() -> str:
 def gates_table() -> str:
     """What may hold a comment back, in the order in which the gates are asked."""
     rows = ["| gate | asked in | holds edits too | holds where |", "|---|---|---|---|"]
-    for gate in GATES:
-        rows.append(
-            f"| `{gate.name}` | {', '.join(gate.phases)} | {'yes' if gate.edits else 'no'} | {gate.holds} |"
-        )
+    rows += [
+        f"| `{gate.name}` | {', '.join(gate.phases)} | {'yes' if gate.edits else 'no'} | {gate.holds} |"
+        for gate in GATES
+    ]
     return "\n".join(rows)

@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from time import monotonic
 
-from tests.processes import FORKS
 from tests.soak.process import Given
+from tests.support.processes import FORKS
 
 Target = Callable[[Given, Connection], None]
 

@@ -14,6 +14,9 @@ from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 
+ADMIN_TOKEN = "a-token-for-the-tests"
+OFF = {"mode": "off"}  # a source whose notices are off
+
 
 def epic_path(source: str, key: str) -> str:
     return f"/api/v1/epics/{quote(source, safe='')}/{quote(key, safe='')}"
@@ -93,6 +96,14 @@ class World:
 
     async def epic(self, source: str, key: str) -> Any:
         return await self.send("GET", epic_path(source, key).removeprefix("/api/v1"))
+
+    async def keys(self, source: str = "jira") -> list[str]:
+        """The epics in the source's list."""
+        page = await self.send("GET", f"/epics?source={source}&limit=500")
+        return [item["key"] for item in page["items"]]
+
+    async def health(self, source: str = "jira") -> Any:
+        return (await self.send("GET", f"/sources/{source}"))["health"]
 
     async def no_grace(self) -> None:
         """Warn at once, whatever the epic's age."""

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from app.server.server import WebServer, open_listener
 from connectors.sandbox.tracker import Tracker
-from tests.tracker_drivers import TrackerDriver
-from tests.world import World
+from tests.support.tracker_drivers import TrackerDriver
+from tests.support.world import World
 
 SECRET = "a secret of the tracker's"
 

@@ -1,13 +1,12 @@
 """Both trackers seen alike: what a person does to a ticket there, and what stands on it.
 
-A test of the writing takes a `Side` and so runs on either tracker, over real HTTP.
+A test that takes a `driver` names its trackers: `both`, `on_jira`, `on_github`, or `on_either("jira")`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import zlib
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 
 from connectors.sandbox.jira import adf
 from connectors.sandbox.tracker import Tracker
-from tests.world import World
+from tests.support.world import World
 
 KINDS = ["jira", "github"]
 # Everything on both trackers, and every fault at every place: some minutes more.
@@ -26,9 +25,14 @@ on_github = pytest.mark.parametrize("driver", ["github"], indirect=True)
 both = pytest.mark.parametrize("driver", KINDS, indirect=True)
 
 
-def dealt(test: str) -> list[str]:
-    """The trackers of a test that asks for a side and names none: it would show the same once more."""
-    return KINDS if ALL else [KINDS[zlib.crc32(test.encode()) % 2]]
+def either(kind: str) -> list[str]:
+    """Where both trackers would show the same: this one, or both where everything is asked for."""
+    return KINDS if ALL else [kind]
+
+
+def on_either(kind: str) -> pytest.MarkDecorator:
+    """As `either`, for a test that takes a `driver`."""
+    return pytest.mark.parametrize("driver", either(kind), indirect=True)
 
 
 class TrackerDriver(ABC):

@@ -22,7 +22,7 @@ FORKS = multiprocessing.get_context("forkserver")
 # The commands import what they need when they run.
 FORKS.set_forkserver_preload(
     [
-        "tests.processes",
+        "tests.support.processes",
         "tests.soak.process",
         "app.diagnostics.check",
         "app.demo.run",
@@ -164,7 +164,7 @@ def _command(
     try:
         main()
     finally:
-        atexit._run_exitfuncs()  # which the end of a forked process leaves out
+        atexit._run_exitfuncs()  # noqa: SLF001  # which the end of a forked process leaves out
 
 
 def wait_for_output(process: subprocess.Popen[str] | Forked, words: str) -> list[str]:

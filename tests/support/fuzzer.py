@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from collections import Counter
@@ -19,7 +20,8 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode, checks, openapi
 from schemathesis.core.failures import FailureGroup
 
-from tests.test_webhook_door import signature
+from tests.support.webhook_posts import signature
+from tests.support.world import World
 
 log = structlog.get_logger()
 
@@ -167,3 +169,30 @@ class Fuzzer:
 
 def _bytes(value: str | bytes) -> bytes:
     return value.encode("latin-1") if isinstance(value, str) else value
+
+
+async def a_company(world: World) -> None:
+    """Something of everything, on both trackers."""
+    await world.no_grace()
+    for number in (1, 2, 3):
+        world.site.create("SHOP", f"Epic {number}", labels=[f"team-{number}"])
+        world.host.create("acme/shop", f"Epic {number}", labels=["epic"])
+        await world.send("POST", "/tokens", {"name": f"token {number}", "role": "viewer"})
+        await world.goal(f"KR-{number}")
+        cycle = {"key": f"Q{number}", "title": "Quarter", "starts": "2026-01-01", "ends": "2027-12-31"}
+        await world.send("POST", "/cycles", cycle | {"review": "monthly"})
+        rule = {"name": f"rule {number}", "when": {"label": f"team-{number}"}, "key_result": f"KR-{number}"}
+        await world.send("POST", "/rules", rule | {"enabled": number == 1})
+        await world.send("POST", "/key-results/KR-1/check-ins", {"value": number, "confidence": 0.5})
+    await world.connect_jira(scope={"projects": ["SHOP"]}, webhook_secret=SECRET)
+    await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
+    for source in ("jira", "github"):
+        assert (await world.sync(source, "full"))["state"] == "succeeded"
+    for key in ("SHOP-1", "SHOP-2"):
+        await world.send("POST", "/links", {"epic": {"source": "jira", "key": key}, "key_result": "KR-2"})
+    for name in "abc":
+        body = json.dumps({"action": "edited", "issue": {"id": 1}, "repository": {"name": name}}).encode()
+        headers = {"content-type": "application/json", "x-github-event": "issues"}
+        signed = headers | {"x-hub-signature-256": signature(body, SECRET)}
+        assert (await world.api.post("/webhooks/github", content=body, headers=signed)).status_code == 202
+    await world.drain()

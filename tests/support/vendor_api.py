@@ -25,7 +25,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from urllib3 import HTTPResponse
 
-FIXTURES = Path(__file__).parents[2] / "shared" / "fixtures"
+FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
 Json = dict[str, Any]
 
 METHODS = ("get", "put", "post", "patch", "delete")

@@ -10,11 +10,10 @@ from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Fault
 from connectors.sandbox.tracker import LoggedRequest, Tracker
-from tests.conftest import Clock
-from tests.faults import Trouble
-from tests.synced import later
-from tests.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver
-from tests.world import World
+from tests.support.clock import Clock, later
+from tests.support.faults import Trouble
+from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver
+from tests.support.world import World
 
 MISSING = "This epic is not linked to a key result."
 ALIGNED = "Aligned with KR-1"

@@ -12,7 +12,7 @@ from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from connectors.sandbox.limits import limit
 from connectors.sandbox.tracker import Tracker
-from tests.tracker_drivers import ALL
+from tests.support.tracker_drivers import ALL
 
 # What a tracker's answer means for us: come back later, it cannot be read, we are nobody, it is not there
 # or not here, and, of a write, that it may have been carried out.

@@ -1,0 +1,94 @@
+"""Every call of a connector, on a tracker with one epic."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.base import (
+    CommentRef,
+    Connector,
+    EpicRef,
+    Marker,
+    Project,
+)
+from connectors.document import Document, Paragraph, Text
+from connectors.registry import KINDS
+from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.jira.site import JiraSite
+from connectors.sandbox.jira.tracker import JiraTracker
+from connectors.sandbox.server import serve
+from connectors.sandbox.tracker import Tracker
+from connectors.timeouts import TIMEOUTS, Timeouts
+
+MARKER = Marker("0b9f4a34-0000-4000-8000-000000000000", 1)
+WORDS = Document((Paragraph((Text("Words."),)),))
+
+
+@dataclass
+class Target:
+    """A connector on a tracker with one epic, which has a comment of ours and one of a person."""
+
+    connector: Connector
+    tracker: Tracker
+    project: str
+    epic: EpicRef
+    ours: str
+    theirs: str
+
+
+async def _walk(on: Target) -> list[Any]:
+    return [page async for page in on.connector.changed_since(Project(on.project), None)]
+
+
+Call = Callable[[Target], Awaitable[object]]
+
+READS: dict[str, Call] = {
+    "account": lambda on: on.connector.account(),
+    "projects": lambda on: on.connector.projects(),
+    "listing": _walk,
+    "fetch": lambda on: on.connector.fetch([on.epic]),
+    "find": lambda on: on.connector.find_comments(on.epic, MARKER),
+    "read": lambda on: on.connector.read_comment(CommentRef(on.epic, on.theirs)),
+}
+
+WRITES: dict[str, Call] = {
+    "create": lambda on: on.connector.put_comment(on.epic, None, WORDS, MARKER),
+    "edit": lambda on: on.connector.put_comment(on.epic, on.ours, WORDS, MARKER),
+    "delete": lambda on: on.connector.delete_comment(on.epic, on.ours),
+}
+
+
+@asynccontextmanager
+async def target(kind: str, timeouts: Timeouts = TIMEOUTS) -> AsyncIterator[Target]:
+    site, host = JiraSite(), GitHubHost()
+    if kind == "jira":
+        site.add_project("SHOP", "Shop")
+        issue = site.create("SHOP", "An epic")
+        credentials = {"type": "api_token", "email": site.bot.email, "token": site.bot.token}
+        scope, tracker = {"projects": ["SHOP"]}, JiraTracker(site)
+        comments = site.comment(issue.key, "Ours.", site.bot), site.comment(issue.key, "Theirs.")
+    else:
+        host.add_repository("acme/shop")
+        issue = host.create("acme/shop", "An epic", labels=["epic"])
+        credentials = {"type": "token", "token": host.bot.token}
+        scope, tracker = {"repositories": ["acme/shop"]}, GitHubTracker(host)
+        comments = host.comment(issue.key, "Ours.", host.bot), host.comment(issue.key, "Theirs.")
+    made = KINDS[kind]
+    async with serve(tracker) as url:
+        connector = made.connect(
+            url,
+            made.credentials.model_validate(credentials),
+            made.scope.model_validate(scope),
+            made.epics.model_validate({}),
+            timeouts,
+        )
+        project = scope[next(iter(scope))][0]
+        ours, theirs = (str(comment.id) for comment in comments)
+        try:
+            yield Target(connector, tracker, project, EpicRef(str(issue.id), issue.key), ours, theirs)
+        finally:
+            await connector.aclose()
