@@ -1,114 +1,160 @@
-"""What Jira and GitHub really sent, read by the connectors' payload code."""
+"""What Jira and GitHub really send, recorded and re-made, read by the connectors' payload code."""
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from connectors.base import BadPayload
+from connectors.base import BadPayload, Epic
 from connectors.github import payloads as github
 from connectors.github.config import GitHubEpics
 from connectors.jira import payloads as jira
+from tests.support.recorded import REMADE, Payloads, both_folders, expecting
 
-FIXTURES = Path(__file__).parents[2] / "shared" / "fixtures"
-pytestmark = pytest.mark.skipif(
-    not FIXTURES.exists(), reason="the recorded payloads lie beside the repository, not in it"
-)
-SITE = "https://merico.atlassian.net"
-WEB = "https://github.com"
+SITE = "https://acme.atlassian.example"
+WEB = "https://github.example"
 
 
-def recorded_jira(name: str) -> list[Any]:
-    csv.field_size_limit(sys.maxsize)
-    with (FIXTURES / "jira-issues" / f"raw_tables___raw_jira_{name}.csv").open(newline="") as file:
-        return [json.loads(row["data"]) for row in csv.DictReader(file)]
-
-
-def recorded_github() -> Iterator[tuple[str, str, Any]]:
-    """Event, action and issue of every example that holds one."""
-    text = (FIXTURES / "github-webhooks" / "webhooks-examples-api.github.com.json").read_text()
-    for event in json.loads(text):
-        for example in event["examples"]:
-            changes = example.get("changes") or {}
-            found = [example.get("issue"), changes.get("old_issue"), changes.get("new_issue")]
-            yield from ((event["name"], example.get("action"), i) for i in found if isinstance(i, dict))
+def github_issues(payloads: Payloads) -> Iterator[tuple[str, str, Any]]:
+    """Event, action and issue of every webhook that contains one; both issues of a transfer."""
+    for event, payload in payloads.github_webhooks():
+        changes = payload.get("changes") or {}
+        found = [payload.get("issue"), changes.get("old_issue"), changes.get("new_issue")]
+        yield from ((event, payload.get("action"), issue) for issue in found if isinstance(issue, dict))
 
 
 # --- Jira -----------------------------------------------------------------------------------
 
 
-def test_every_recorded_jira_issue_is_read() -> None:
-    tickets = [jira.ticket_of(raw, SITE) for raw in recorded_jira("api_issues")]
-    epics = [ticket.epic for ticket in tickets]
-    assert len(epics) == 33
-    assert len({epic.remote_id for epic in epics}) == 33
-    assert Counter(epic.project for epic in epics) == {"EE": 30, "K5": 3}
-    assert Counter(epic.type for epic in epics) == {
-        "故事": 8, "任务": 8, "缺陷": 1, "子任务": 12, "Test Execution": 1, "Story": 2, "Epic": 1,
-    }  # fmt: skip
-    assert Counter(epic.status_category for epic in epics) == {"done": 25, "todo": 8}
+def jira_epics(payloads: Payloads) -> dict[str, Epic]:
+    tickets = [jira.ticket_of(raw, SITE) for raw in payloads.jira_issues()]
+    return {ticket.epic.key: ticket.epic for ticket in tickets}
+
+
+@expecting(
+    remade={
+        "projects": {"SHOP": 7, "S4": 3},
+        "types": {
+            "ストーリー": 3, "タスク": 1, "バグ": 1, "サブタスク": 1, "Load Check": 1, "Story": 2, "Epic": 1,
+        },
+        "categories": {"done": 5, "todo": 5},
+    },
+    recorded={
+        "projects": {"EE": 30, "K5": 3},
+        "types": {
+            "故事": 8, "任务": 8, "缺陷": 1, "子任务": 12, "Test Execution": 1, "Story": 2, "Epic": 1,
+        },
+        "categories": {"done": 25, "todo": 8},
+    },
+)  # fmt: skip
+def test_every_jira_issue_is_read(payloads: Payloads, expected: dict[str, dict[str, int]]) -> None:
+    epics = jira_epics(payloads).values()
+    assert Counter(epic.project for epic in epics) == expected["projects"]
+    assert Counter(epic.type for epic in epics) == expected["types"]
+    assert Counter(epic.status_category for epic in epics) == expected["categories"]
+    count = sum(expected["projects"].values())
+    assert len(payloads.jira_issues()) == len({epic.remote_id for epic in epics}) == count
     assert all(epic.url == f"{SITE}/browse/{epic.key}" for epic in epics)
     assert all(epic.created_at.tzinfo is UTC and epic.created_at <= epic.updated_at for epic in epics)
 
 
-def test_a_recorded_jira_issue_to_the_letter() -> None:
-    epics = {t.epic.key: t.epic for t in (jira.ticket_of(raw, SITE) for raw in recorded_jira("api_issues"))}
-    first = epics["EE-1"]
-    assert first.title == "\u200b四个排序图：测试/注释覆盖度、复用度、模块性"
-    assert first.created_at == datetime(2020, 6, 12, 0, 13, 13, 360_000, UTC)
-    assert first.updated_at == datetime(2021, 3, 28, 8, 6, 8, 713_000, UTC)
-    assert (first.labels, first.milestone, first.assignees) == (
-        ("frontEnd", "Saas"), "v2.7.0", ("Person d9e720",),
-    )  # fmt: skip
-    assert (epics["EE-25"].type, epics["EE-25"].parent_key) == ("子任务", None)
-    assert epics["K5-2"].parent_key == "K5-1"
-    # U+0000 stands in this one, which PostgreSQL refuses.
-    assert epics["EE-4"].title == "\u200b问题分布的帕累托图"
+@expecting(
+    remade={
+        "story": {
+            "key": "SHOP-41",
+            "title": "\u200b店舗の一覧：在庫/価格の表示、並べ替え、絞り込み",
+            "created_at": datetime(2021, 9, 26, 4, 26, 20, 360_000, UTC),
+            "updated_at": datetime(2022, 7, 12, 12, 19, 15, 713_000, UTC),
+            "labels": ("webShop", "Cards"),
+            "milestone": "v4.2.0",
+            "assignees": ("Design Lead",),
+        },
+        "sub-task of a story": {"key": "SHOP-65", "type": "サブタスク", "parent_key": None},
+        "story of an epic": {"key": "S4-42", "parent_key": "S4-41"},
+        "title with U+0000": {"key": "SHOP-44", "title": "\u200b返品の集計表"},
+    },
+    recorded={
+        "story": {
+            "key": "EE-1",
+            "title": "\u200b四个排序图：测试/注释覆盖度、复用度、模块性",
+            "created_at": datetime(2020, 6, 12, 0, 13, 13, 360_000, UTC),
+            "updated_at": datetime(2021, 3, 28, 8, 6, 8, 713_000, UTC),
+            "labels": ("frontEnd", "Saas"),
+            "milestone": "v2.7.0",
+            "assignees": ("Person d9e720",),
+        },
+        "sub-task of a story": {"key": "EE-25", "type": "子任务", "parent_key": None},
+        "story of an epic": {"key": "K5-2", "parent_key": "K5-1"},
+        "title with U+0000": {"key": "EE-4", "title": "\u200b问题分布的帕累托图"},
+    },
+)
+def test_jira_issues_to_the_letter(payloads: Payloads, expected: dict[str, dict[str, Any]]) -> None:
+    epics = jira_epics(payloads)
+    for what, members in expected.items():
+        epic = epics[members["key"]]
+        assert {name: getattr(epic, name) for name in members} == members, what
 
 
-def test_the_recorded_epics_are_found_by_the_recorded_types() -> None:
-    types = recorded_jira("api_issue_types")
+def test_postgresql_would_refuse_a_title_as_it_is_sent() -> None:
+    raw = {raw["key"]: raw["fields"]["summary"] for raw in REMADE.jira_issues()}
+    assert raw["SHOP-44"].endswith("\x00")
+
+
+@expecting(
+    remade={
+        "epic types": ["18565"],
+        "named types": (["story", "サブタスク"], ["23478", "30408"]),
+        "epics of": ("S4", {"S4-42": False, "S4-43": False, "S4-44": True}),
+    },
+    recorded={
+        "epic types": ["10000"],
+        "named types": (["story", "子任务"], ["10001", "10003"]),
+        "epics of": ("K5", {"K5-2": False, "K5-3": False, "K5-4": True}),
+    },
+)
+def test_jira_epics_are_found_by_the_issue_types(payloads: Payloads, expected: dict[str, Any]) -> None:
+    types = payloads.jira_issue_types()
     ids = jira.epic_type_ids(types, None)
-    assert ids == ["10000"]
-    assert jira.epic_type_ids(types, ["story", "子任务"]) == ["10001", "10003"]
-    tickets = [jira.ticket_of(raw, SITE) for raw in recorded_jira("external_epics")]
-    assert {t.epic.key: t.type_id in ids for t in tickets} == {"K5-2": False, "K5-3": False, "K5-4": True}
+    assert ids == expected["epic types"]
+    names, found = expected["named types"]
+    assert jira.epic_type_ids(types, names) == found
+    tickets = [jira.ticket_of(raw, SITE) for raw in payloads.jira_issues()]
+    project, epics = expected["epics of"]
+    assert {t.epic.key: t.type_id in ids for t in tickets if t.epic.project == project} == epics
 
 
-def test_jira_webhooks_hold_issues_that_are_read_or_refused_by_name() -> None:
-    """Their shape is that of the older API; comment events may hold a cut-down issue or none."""
+@both_folders
+def test_jira_webhooks_contain_issues_that_are_read_or_refused_by_name(payloads: Payloads) -> None:
+    """They have the older API's shape; the issue of a comment event may be cut down, or missing."""
     read, refused = [], []
-    for path in sorted((FIXTURES / "jira-webhooks").glob("*.json")):
-        issue = json.loads(path.read_text()).get("issue")
+    for name, payload in payloads.jira_webhooks().items():
+        issue = payload.get("issue")
         try:
             read += [jira.ticket_of(issue, SITE).epic] if issue else []
         except BadPayload:
-            refused.append(path.name)
+            refused.append(name)
     assert len(read) == 24
     assert refused == [
-        "webhook-cloud-comment-created-mention-user.json",
-        "webhook-cloud-comment-deleted.json",
-        "webhook-issue-assigned-empty-changelog.json",
+        "cloud-comment-created-mention-user",
+        "cloud-comment-deleted",
+        "issue-assigned-empty-changelog",
     ]
     assert all(epic.key and epic.remote_id and epic.project for epic in read)
-    assert sum(bool(epic.text) for epic in read) > 10
+    assert sum(bool(epic.text) for epic in read) == 21
 
 
 # --- GitHub ---------------------------------------------------------------------------------
 
 
-def test_every_recorded_github_issue_is_read() -> None:
-    every = list(recorded_github())
+@expecting(remade="Acme/Shop#7", recorded="Codertocat/Hello-World#1")
+def test_every_github_issue_is_read(payloads: Payloads, expected: str) -> None:
+    """The key has the capital letters of GitHub, also where the scope names the repository without them."""
+    project, _, number = expected.partition("#")
+    every = list(github_issues(payloads))
     assert len(every) == 40
-    read = [github.issue_of(raw, "codertocat/hello-world", WEB, GitHubEpics()) for _, _, raw in every]
+    read = [github.issue_of(raw, project.lower(), WEB, GitHubEpics()) for _, _, raw in every]
     pull_requests = [
         (event, action) for (event, action, _), found in zip(every, read, strict=True) if not found
     ]
@@ -117,36 +163,48 @@ def test_every_recorded_github_issue_is_read() -> None:
         ("issues", "transferred"): 1,
     }  # fmt: skip
     epics = [found.epic for found in read if found]
-    assert {epic.key for epic in epics} == {"Codertocat/Hello-World#1"}
-    assert {epic.project for epic in epics} == {"Codertocat/Hello-World"}
-    assert {epic.url for epic in epics} == {f"{WEB}/Codertocat/Hello-World/issues/1"}
+    assert {epic.key for epic in epics} == {expected}
+    assert {epic.project for epic in epics} == {project}
+    assert {epic.url for epic in epics} == {f"{WEB}/{project}/issues/{number}"}
     assert Counter(epic.status for epic in epics) == {"open": 33, "closed": 1}
     assert not any(found.fits for found in read if found)
 
 
-def test_a_recorded_github_issue_to_the_letter() -> None:
-    bug = GitHubEpics.model_validate({"labels": ["Bug"]})
-    raw = next(raw for _, action, raw in recorded_github() if action == "opened")
-    found = github.issue_of(raw, "x/y", WEB, bug)
+@expecting(
+    remade={
+        "remote_id": "876734737",
+        "title": "Reorder in two taps",
+        "updated_at": datetime(2020, 8, 28, 20, 33, 25, tzinfo=UTC),
+        "labels": ("quarter",),
+        "assignees": ("Acme",),
+        "text": ("A customer who bought 'it' once wants 'it' again.",),
+        "milestone": "Autumn",
+    },
+    recorded={
+        "remote_id": "444500041",
+        "title": "Spelling error in the README file",
+        "updated_at": datetime(2019, 5, 15, 15, 20, 18, tzinfo=UTC),
+        "labels": ("bug",),
+        "assignees": ("Codertocat",),
+        "text": ("It looks like you accidently spelled 'commit' with two 't's.",),
+        "milestone": "v1.0",
+    },
+)
+def test_a_github_issue_to_the_letter(payloads: Payloads, expected: dict[str, Any]) -> None:
+    [label] = expected["labels"]
+    raw = next(raw for _, action, raw in github_issues(payloads) if action == "opened")
+    found = github.issue_of(raw, "x/y", WEB, GitHubEpics.model_validate({"labels": [label.title()]}))
     assert found is not None
     assert found.fits
-    epic = found.epic
-    assert (epic.remote_id, epic.title) == ("444500041", "Spelling error in the README file")
-    assert epic.updated_at == datetime(2019, 5, 15, 15, 20, 18, tzinfo=UTC)
-    assert (epic.labels, epic.assignees) == (("bug",), ("Codertocat",))
-    assert epic.text == ("It looks like you accidently spelled 'commit' with two 't's.",)
-    assert epic.milestone == raw["milestone"]["title"]
+    assert {name: getattr(found.epic, name) for name in expected} == expected
 
 
-def test_recorded_repositories_are_read() -> None:
-    text = (FIXTURES / "github-webhooks" / "webhooks-examples-api.github.com.json").read_text()
-    rows = [
-        x["repository"]
-        for e in json.loads(text)
-        for x in e["examples"]
-        if "full_name" in (x.get("repository") or {})
-    ]
+@expecting(remade=72, recorded=280)
+def test_github_repositories_are_read(payloads: Payloads, expected: int) -> None:
+    rows = [payload.get("repository") or {} for _, payload in payloads.github_webhooks()]
+    rows = [row for row in rows if "full_name" in row]
     projects = [github.project_of(row) for row in rows]
-    assert len(projects) > 200
-    assert {project.public for project in projects} == {True, False}
+    assert len(projects) == expected
+    assert [project.key for project in projects] == [row["full_name"] for row in rows]
     assert all(project.key.count("/") == 1 for project in projects)
+    assert {project.public for project in projects} == {True, False}

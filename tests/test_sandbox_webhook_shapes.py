@@ -1,4 +1,4 @@
-"""The simulated trackers' webhooks have no member that the vendors' recorded ones, or APIS.md, do not."""
+"""The simulated trackers' webhooks have only members that recorded or re-made ones have, or APIS.md names."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
 from connectors.sandbox.webhook_sender import Delivery
-from tests.support.vendor_api import FIXTURES
+from tests.support.recorded import RECORDED_FOLDER, Payloads, both_folders, needs_recorded
 from tests.support.webhook_receiver import SECRET, Receiver, change_everything_at, change_everything_on
-
-pytestmark = pytest.mark.skipif(not FIXTURES.exists(), reason="the shared fixtures are not here")
 
 # Members younger than the recordings; each must stand in APIS.md, with what hangs below it.
 GITHUB_NAMED = frozenset(
@@ -75,14 +71,12 @@ def unheard_of(ours: Any, recorded: set[str], named: frozenset[str]) -> list[str
     return sorted(path for path in unknown if not any(f".{name}." in f"{path}." for name in named))
 
 
-def github_recordings() -> dict[str, list[Any]]:
-    raw = json.loads((FIXTURES / "github-webhooks" / "webhooks-examples-api.github.com.json").read_text())
-    return {event["name"]: event["examples"] for event in raw}
-
-
-async def test_github_webhooks_look_like_the_recorded_ones() -> None:
+@both_folders
+async def test_github_webhooks_look_like_the_recorded_ones(payloads: Payloads) -> None:
     tracker = GitHubTracker()
-    recorded = github_recordings()
+    recorded: dict[str, list[Any]] = {}
+    for event, example in payloads.github_webhooks():
+        recorded.setdefault(event, []).append(example)
     deep = {path for name in ("issues", "issue_comment") for path in members(recorded[name])}
     issue = [path.removeprefix(".issue") for path in deep if path.startswith(".issue.")]
     deep |= {f".changes.{which}_issue{path}" for which in ("old", "new") for path in issue}
@@ -96,9 +90,10 @@ async def test_github_webhooks_look_like_the_recorded_ones() -> None:
         assert set(payload) - GITHUB_NAMED <= top | {"organization"}, f"{one.event} {one.action}"
 
 
-async def test_jira_webhooks_look_like_the_recorded_ones() -> None:
+@both_folders
+async def test_jira_webhooks_look_like_the_recorded_ones(payloads: Payloads) -> None:
     tracker = JiraTracker()
-    recorded = [json.loads(path.read_text()) for path in (FIXTURES / "jira-webhooks").glob("*.json")]
+    recorded = list(payloads.jira_webhooks().values())
     sent = await reported(tracker, lambda: change_everything_at(tracker.site))
     assert [(one.event, one.action) for one, _ in sent] == JIRA_TOLD
     for one, payload in sent:
@@ -108,10 +103,12 @@ async def test_jira_webhooks_look_like_the_recorded_ones() -> None:
         assert "user" in payload or one.event.startswith("comment_")
 
 
+@needs_recorded
 def test_what_is_younger_than_the_recordings_is_documented() -> None:
-    text = (FIXTURES.parent / "APIS.md").read_text()
+    text = (RECORDED_FOLDER.parent / "APIS.md").read_text("utf-8")
+    code = "\n".join(re.findall(r"`([^`\n]+)`", text))
     for name in GITHUB_NAMED | JIRA_NAMED:
-        assert re.search(rf"\b{re.escape(name)}\b", text), name
+        assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", code), name
 
 
 async def test_what_github_says_of_a_change() -> None:
