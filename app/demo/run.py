@@ -148,7 +148,7 @@ async def _tell_story(console: Console, api: Api, trackers: Trackers) -> str:
     ]
     print_heading(console, f"{sum(run['seen'] for run in runs)} epics seen")
     print_projects(console, epics)
-    print_heading(console, f"{len(notices)} comments posted, one on each ticket without a tie to a goal")
+    print_heading(console, f"{len(notices)} comments posted, one on each ticket without a linked key result")
     print_comments(console, notices, epics)
     linked = await _link_in_jira(console, api, trackers, notices)
     await _link_in_github(console, api, trackers, notices)
