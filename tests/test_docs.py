@@ -1,21 +1,20 @@
-"""What is written for people is true: README, CHANGELOG, docs/api.md and OpenAPI against the code."""
+"""What is written for people is true: the documents and OpenAPI against the code.
+
+`tests/test_docs_commands.py` runs the commands of the documents.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 import typer
-from cryptography.fernet import Fernet
 from fastapi.routing import APIRoute
 from packaging.utils import canonicalize_name
 
@@ -25,60 +24,85 @@ from app.server.application import create_app
 from app.settings import Settings, default_data_dir
 from app.web import pages
 from app.webhooks.door import Intake
-from tests.support.world import World
+from tests.support.documents import DOCUMENTS, ROOT, anchor, code, headings, links, read, rows, section, spans
 
-if TYPE_CHECKING:
-    from tests.support.clock import Clock
-
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+README = read("README.md")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LONG = 150  # lines: a longer document has a table of contents
 
 Json = dict[str, Any]
 
-
-def section(title: str, text: str = README) -> str:
-    found = re.search(rf"^(#+) {re.escape(title)}\n(.*?)(?=^#{{1,2}} |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"no section {title!r}"
-    return found[2]
-
-
-def rows(text: str) -> list[list[str]]:
-    """The cells of a section's tables, without head and rule."""
-    lines = [line for line in text.splitlines() if re.match(r"\| `", line)]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-
-
-def code(text: str, language: str = "sh") -> str:
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+each = pytest.mark.parametrize("name", DOCUMENTS)
 
 
 # --- files --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "docs/api.md", "docs/operations.md"])
+def test_the_readme_leads_to_every_document() -> None:
+    expected = {"admin", "api", "architecture", "bounds", "connectors", "operations", "threats"}
+    assert {path.stem for path in (ROOT / "docs").glob("*.md")} == expected
+    led_to = {target.partition("#")[0] for _, target in links(section("Where to read on", README))}
+    top = {name for name in DOCUMENTS if "/" not in name} - {"README.md"}
+    assert led_to == {f"docs/{name}.md" for name in expected} | {"docs/decisions/README.md"} | top
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 300
+
+
+@each
 def test_every_link_to_a_file_leads_somewhere(name: str) -> None:
     file = ROOT / name
-    for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
+    for _, target in links(read(name)):
         if re.match(r"https?://", target):
             continue
-        path, _, anchor = target.partition("#")
+        path, _, fragment = target.partition("#")
         there = (file.parent / path) if path else file
         assert there.is_file(), target
-        headings = re.findall(r"^#+ (.+)$", there.read_text(encoding="utf-8"), re.MULTILINE)
-        assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}, target
+        if fragment:
+            assert fragment in {anchor(title) for _, title in headings(there.read_text("utf-8"))}, target
 
 
-def test_every_file_of_the_code_that_is_named_is_there() -> None:
-    named = set(re.findall(r"`((?:app|connectors|mappings|migrations|tests|docs|\.ci)/[\w./-]*)`", README))
-    assert len(named) > 20
-    assert {name for name in named if "NAME" not in name and not (ROOT / name).exists()} == set()
+@each
+def test_a_long_document_has_a_table_of_contents_which_is_its_headings(name: str) -> None:
+    text = read(name)
+    titles = [(level, title) for level, title in headings(text) if level > 1]
+    if (2, "Contents") not in titles:
+        assert len(text.splitlines()) <= LONG
+        return
+    titles = titles[titles.index((2, "Contents")) + 1 :]
+    listed = links(section("Contents", text))
+    assert [target for _, target in listed] == [f"#{anchor(label)}" for label, _ in listed]
+    shown = [label for label, _ in listed]
+    assert shown in ([title for level, title in titles if level <= deepest] for deepest in (2, 3))
+    if name == "README.md":
+        assert shown == [title for _, title in titles]
+
+
+@each
+def test_no_two_headings_of_a_document_have_one_anchor(name: str) -> None:
+    anchors = [anchor(title) for _, title in headings(read(name))]
+    assert len(anchors) == len(set(anchors))
+
+
+NAMED_FILE = re.compile(
+    r"(?:(?:app|connectors|mappings|migrations|tests|docs|\.ci)/[\w./-]*|\w[\w.-]*\.(?:toml|yaml))"
+)
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    named = {(name, span) for name in DOCUMENTS for span in spans(read(name)) if NAMED_FILE.fullmatch(span)}
+    assert len(named) > 100
+    assert {one for one in named if "NAME" not in one[1] and not (ROOT / one[1]).exists()} == set()
+
+
+def test_every_test_file_that_is_named_is_there() -> None:
+    named = {test for name in DOCUMENTS for test in re.findall(r"\btest_\w+\.py", read(name))}
+    assert {test for test in named if not (ROOT / "tests" / test).is_file()} == set()
 
 
 def test_the_changelog_begins_with_this_version() -> None:
-    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    found = re.search(r"^## (\S+)", changelog, re.MULTILINE)
+    found = re.search(r"^## (\S+)", read("CHANGELOG.md"), re.MULTILINE)
     assert found
     assert found[1] == PROJECT["version"]
 
@@ -91,6 +115,24 @@ def test_the_licence_is_the_one_pyproject_names() -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
+# --- decisions ----------------------------------------------------------------------------------
+
+
+def test_every_decision_has_a_number_three_parts_and_a_line_in_the_index() -> None:
+    files = sorted(path for path in (ROOT / "docs/decisions").glob("*.md") if path.name != "README.md")
+    assert len(files) > 12
+    assert [int(path.name[:4]) for path in files] == list(range(1, len(files) + 1))
+    index = re.findall(
+        r"^\| \[(\d+)\]\(([^)]+)\) \| (.+) \|$", read("docs/decisions/README.md"), re.MULTILINE
+    )
+    found = []
+    for number, path in enumerate(files, 1):
+        (_, title), *parts = headings(path.read_text("utf-8"))
+        assert parts == [(2, "Context"), (2, "Decision"), (2, "Cost")], path.name
+        found.append((str(number), path.name, title.removeprefix(f"{number}. ")))
+    assert index == found
+
+
 def test_every_version_named_is_the_locked_one() -> None:
     locked = dict(
         re.findall(
@@ -100,8 +142,9 @@ def test_every_version_named_is_the_locked_one() -> None:
         )
     )
     locked = {canonicalize_name(name): version for name, version in locked.items()}
-    named = re.findall(r"`([\w-]+)` \| (\d[^ |]*) ", section("Decisions"))
-    assert len(named) > 10
+    table = section("Libraries", read("docs/decisions/README.md"))
+    named = re.findall(r"`([\w-]+)` \| (\d[^ |]*) ", table)
+    assert len(named) > 20
     assert {name: version for name, version in named if locked[canonicalize_name(name)] != version} == {}
 
 
@@ -109,7 +152,7 @@ def test_every_version_named_is_the_locked_one() -> None:
 
 
 def test_the_table_of_settings_is_complete_and_its_defaults_are_true(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = {cells[0].strip("`"): cells[1] for cells in rows(section("Settings"))}
+    table = {cells[0].strip("`"): cells[1] for cells in rows(section("Settings", README))}
     assert list(table) == [f"NORTHING_{name.upper()}" for name in Settings.model_fields]
     special = {"data_dir", "public_url", "log_format"}
     for name, field in Settings.model_fields.items():
@@ -136,25 +179,12 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_other_setting_is_named() -> None:
-    named = set(re.findall(r"\bNORTHING_[A-Z_]+[A-Z]\b", README))
+    named = {found for name in DOCUMENTS for found in re.findall(r"\bNORTHING_[A-Z_]+[A-Z]\b", read(name))}
     known = {f"NORTHING_{name.upper()}" for name in Settings.model_fields}
-    assert named - known == {
-        "NORTHING_TEST_ALL",
-        "NORTHING_TEST_DATABASE_URL",
-        "NORTHING_TEST_EXAMPLES",
-    }  # the tests' own
-
-
-def test_the_secrets_made_for_docker_are_good_ones() -> None:
-    [script] = re.findall(r"<<'END'\n(.*?)^END$", code(section("Operation")), re.MULTILINE | re.DOTALL)
-    made = subprocess.run(
-        [sys.executable, "-"], input=script, capture_output=True, text=True, check=True
-    ).stdout
-    values = dict(line.split("=", 1) for line in made.splitlines())
-    asked = set(re.findall(r"\$\{(\w+):\?", (ROOT / "compose.yaml").read_text()))
-    assert values.keys() == asked
-    Fernet(values["NORTHING_SECRET_KEY"])
-    assert len(values["NORTHING_ADMIN_TOKEN"]) >= 16
+    own = {cells[0].strip("`") for cells in rows(section("How tests are organised", read("CONTRIBUTING.md")))}
+    assert own == {"NORTHING_TEST_ALL", "NORTHING_TEST_DATABASE_URL", "NORTHING_TEST_EXAMPLES"}
+    assert named - known == own  # the tests' own
+    assert named >= known
 
 
 # --- commands -----------------------------------------------------------------------------------
@@ -173,8 +203,8 @@ def commands() -> Iterator[tuple[str, set[str]]]:
 
 def test_every_command_and_option_is_in_the_table_and_no_other() -> None:
     arguments = re.compile(r" \[?[A-Z]+\]?")
-    table = {arguments.sub("", cells[0].strip("`")): cells[1] for cells in rows(section("Commands"))}
-    reported = {name: text for name, text in table.items() if name.startswith("northing ")}
+    table = rows(section("Commands", read("docs/admin.md")))
+    reported = {arguments.sub("", cells[0].strip("`")): cells[1] for cells in table}
     known = dict(commands())
     assert reported.keys() == known.keys()
     for name, options in known.items():
@@ -182,11 +212,60 @@ def test_every_command_and_option_is_in_the_table_and_no_other() -> None:
         assert {flag for flag in flags if f"`{flag}`" not in reported[name]} == set(), name
 
 
+COMMAND_LINE = re.compile(
+    r"(?:[A-Z_]+=\S+ |\.venv/bin/|docker compose exec northing )*northing( [^-\n][^\n]*)"
+)
+
+
+def named_commands(text: str) -> Iterator[list[str]]:
+    """The words after `northing` in each command line, in code marks or in a block of the shell's."""
+    for line in (*spans(text), *code(text).splitlines()):
+        if found := COMMAND_LINE.fullmatch(line):
+            yield shlex.split(found[1])
+
+
+def test_every_command_that_is_named_is_there_with_its_options() -> None:
+    known = {tuple(name.split()[1:]): options for name, options in commands()}
+    future = section("Not in this build", README)
+    named = [words for name in DOCUMENTS for words in named_commands(read(name).replace(future, ""))]
+    assert len(named) > 30
+    for words in named:
+        options = known.get(tuple(words[:1])) or known.get(tuple(words[:2]))
+        assert options is not None, words
+        flags = {word for word in words if word.startswith("--")}
+        assert flags <= options | {"--help"}, words
+    assert all(tuple(words[:1]) not in known for words in named_commands(future))
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
 def test_every_make_target_is_in_the_table_and_no_other() -> None:
-    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    table = {cells[0].strip("`") for cells in rows(section("Commands")) if cells[0].startswith("`make ")}
-    assert table == {f"make {target}" for target in targets}
-    assert set(re.findall(r"\bmake ([a-z]+)\b", code(README))) <= targets
+    table = {cells[0].strip("`") for cells in rows(section("Commands", read("CONTRIBUTING.md")))}
+    assert table == {f"make {target}" for target in targets()}
+
+
+@each
+def test_every_make_target_that_is_named_is_there(name: str) -> None:
+    text = read(name)
+    lines = [*spans(text), *code(text).splitlines()]
+    named = {target for line in lines for target in re.findall(r"(?:^|[\w\"'] )make ([a-z]+)\b", line)}
+    assert named <= targets()
+
+
+# --- what the log says ----------------------------------------------------------------------------
+
+
+def test_every_line_of_the_log_that_is_named_is_written_somewhere() -> None:
+    named = {
+        event
+        for cells in rows(section("Logs", read("docs/operations.md")))
+        for event in re.findall(r"`(\w+(?: \w+)+)`", " ".join(cells))
+    }
+    assert len(named) >= 6
+    written = "".join(path.read_text("utf-8") for path in (ROOT / "app").rglob("*.py"))
+    assert {event for event in named if f'"{event}"' not in written} == set()
 
 
 # --- HTTP ---------------------------------------------------------------------------------------
@@ -206,7 +285,8 @@ def operations() -> list[tuple[str, str, Json]]:
 
 
 def test_every_call_is_listed_and_no_other() -> None:
-    listed = {cells[0].strip("`"): cells[1] for cells in rows(API)}
+    table = rows(section("The calls", read("docs/api.md")))
+    listed = {cells[0].strip("`"): cells[1] for cells in table}
     described = {f"{method} {path}": operation["summary"] for method, path, operation in operations()}
     hidden = {
         f"GET {route.path.replace(':path', '')}"
@@ -216,6 +296,29 @@ def test_every_call_is_listed_and_no_other() -> None:
     assert {call: listed.get(call) for call in described} == described
     beside = set(listed) - set(described)
     assert beside == hidden | {"GET /static/…", "GET /docs", "GET /openapi.json"}
+
+
+NAMED_CALL = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/?[\w{][^ ?#]*)(?:\?[^ ]*)?")
+
+
+def test_every_call_that_is_named_is_there() -> None:
+    """In code marks, with or without `/api/v1/`; a word in capitals stands for a name or number."""
+    known = {(method, _shape(path)) for method, path, _ in operations()}
+    beside = {("GET", f"/{name}") for name in ("docs", "openapi.json", "static/…", "epics/*/*")}
+    named = [
+        (name, found[1], _shape(found[2]))
+        for name in DOCUMENTS
+        for span in spans(read(name))
+        if (found := NAMED_CALL.fullmatch(span))
+    ]
+    assert len(named) > 60
+    assert {one for one in named if one[1:] not in known | beside} == set()
+
+
+def _shape(path: str) -> str:
+    """A path with `*` for each parameter, below `/api/v1` where it names no other place."""
+    path = path if path.startswith("/") else f"/api/v1/{path}"
+    return "/".join("*" if re.match(r"\{|[A-Z]+$", part) else part for part in path.split("/"))
 
 
 def test_every_operation_says_what_it_does_takes_and_answers() -> None:
@@ -293,55 +396,3 @@ def _is_described(field: Json) -> bool:
 def test_every_operation_has_a_name_of_its_own() -> None:
     names = [operation["operationId"] for _, _, operation in operations()]
     assert len(set(names)) == len(names)
-
-
-# --- the set-up ---------------------------------------------------------------------------------
-
-
-def calls() -> list[tuple[str, str, str | None]]:
-    """The README's `call METHOD PATH [BODY]` lines, as the shell would read them."""
-    script = code(section("Use it"))
-    found = []
-    for statement in re.split(r"\n(?=\S)", script):
-        if statement.startswith("call "):
-            _, method, path, *body = shlex.split(statement)
-            assert len(body) <= 1, statement
-            found.append((method, path, body[0] if body else None))
-    return found
-
-
-async def test_the_set_up_of_the_readme_works_from_top_to_bottom(world: World, clock: Clock) -> None:
-    """Only the trackers' addresses and secrets are replaced, by those of the simulated ones."""
-    clock.now = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
-    world.site.create("SHOP", "Checkout in two steps", labels=["checkout"])
-    world.host.create("acme/shop", "Faster search", labels=["epic"])
-    replaced = {
-        "https://acme.atlassian.net": world.jira_url,
-        "northing@acme.example": world.site.bot.email,
-        "$JIRA_TOKEN": world.site.bot.token,
-        "https://api.github.com": world.github_url,
-        "$GITHUB_TOKEN": world.host.bot.token,
-        "$WEBHOOK_SECRET": "a secret made for this test",
-    }
-    answers: list[tuple[str, Json]] = []
-    assert len(calls()) > 15
-    for method, path, body in calls():
-        for message, meant in replaced.items():
-            body = body.replace(message, meant) if body else body
-        answer = await world.api.request(
-            method, f"/api/v1/{path}", content=body, headers={"Content-Type": "application/json"}
-        )
-        assert answer.is_success, (method, path, answer.text)
-        answers.append((f"{method} {path}", answer.json()))
-        await world.drain()
-    reported = dict(answers)
-    assert [run["state"] for run in reported["GET runs?source=acme-jira"]["items"]] == ["succeeded"]
-    assert [epic["key"] for epic in reported["GET epics?source=acme-jira&alignment=unaligned"]["items"]] == [
-        "SHOP-1"
-    ]
-    notices = [answer["items"] for call, answer in answers if call == "GET notices?state=shadow"]
-    assert len(notices[-1]) == 2
-    assert reported["GET epics/acme-jira/SHOP-1"]["alignment"] == "aligned"
-    assert world.site.issue("SHOP-1").comments == []
-    live = reported["PATCH sources/acme-jira"]["notices"]
-    assert (live["mode"], live["projects"]) == ("live", ["SHOP"])
