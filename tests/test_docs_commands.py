@@ -26,7 +26,7 @@ from app import pipeline
 from app.database import applied_revision, newest_revision
 from app.embedded import binaries
 from app.runtime import Runtime
-from app.secrets import cipher_for
+from app.secrets import CannotDecrypt, SecretCipher, cipher_for
 from app.server.bootstrap import prepare_installation
 from app.settings import Settings, WrongSetting
 from tests.support.clock import Clock
@@ -194,6 +194,25 @@ def test_the_line_that_makes_a_key_makes_one() -> None:
     [line] = code(section("Replacing the key", ADMIN)).splitlines()
     assert line.startswith("python3 -c '")
     Fernet(_python(line.removeprefix("python3 -c '").removesuffix("'")).strip())
+
+
+def test_the_three_steps_leave_no_process_with_a_secret_that_it_cannot_open() -> None:
+    """Two processes, restarted one after the other in each step; each start encrypts with its first key."""
+    text = section("Replacing the key", ADMIN)
+    steps = re.findall(r"^\d\. Set `([A-Z,]+)` everywhere", text, re.MULTILINE)
+    assert steps == ["OLD,NEW", "NEW,OLD", "NEW"]
+    keys = {"OLD": Fernet.generate_key().decode(), "NEW": Fernet.generate_key().decode()}
+    ciphers = {step: SecretCipher([keys[name] for name in step.split(",")]) for step in ("OLD", *steps)}
+    running = [ciphers["OLD"], ciphers["OLD"]]
+    stored = running[0].encrypt("secret")
+    for step in steps:
+        for place in range(len(running)):
+            running[place] = ciphers[step]
+            stored = running[place].reencrypted(stored) or stored
+            assert [cipher.decrypt(stored) for cipher in running] == ["secret", "secret"]
+    stored = ciphers["OLD"].encrypt("secret")
+    with pytest.raises(CannotDecrypt):  # the steps of one process, with another one beside it
+        ciphers["OLD"].decrypt(ciphers["NEW,OLD"].reencrypted(stored) or b"")
 
 
 # --- backup, restore, and what is lost without --------------------------------------------------

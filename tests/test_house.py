@@ -129,7 +129,7 @@ def test_no_file_is_named_by_a_word_that_goes() -> None:
     assert [str(path.relative_to(ROOT)) for path in _sources() if _is_going(path.stem)] == []
 
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
