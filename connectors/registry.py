@@ -8,9 +8,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from connectors.clock import utc_now
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.payloads import comment_body
@@ -19,6 +20,7 @@ from connectors.jira.client import JiraConnector
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.webhooks import WEBHOOKS as JIRA_WEBHOOKS
 from connectors.markup import to_plain
+from connectors.timeouts import TIMEOUTS
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -30,12 +32,25 @@ if TYPE_CHECKING:
     from connectors.webhooks import Webhooks
 
 
+class Connect(Protocol):
+    """Make a connector. It takes values of the kind's three models, and sends no request yet."""
+
+    def __call__(
+        self,
+        base_url: str,
+        credentials: Any,
+        scope: Any,
+        epics: Any,
+        timeouts: Timeouts = TIMEOUTS,
+        clock: Clock = utc_now,
+    ) -> Connector: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of tracker.
 
-    `connect(base_url, credentials, scope, epics, timeouts, clock)` takes values of the three models and
-    sends no request yet. `render(document, marker)` is the comment as the API shows it: on GitHub the
+    `render(document, marker)` is the comment as the API shows it: on GitHub the
     Markdown with its two marker lines; on Jira, where a comment is not text, its words.
     `webhooks`: how the tracker sends webhooks, and what they point at.
     """
@@ -44,7 +59,7 @@ class Kind:
     credentials: type[BaseModel]
     scope: type[BaseModel]
     epics: type[BaseModel]
-    connect: Callable[[str, Any, Any, Any, Timeouts, Clock], Connector]
+    connect: Connect
     render: Callable[[Document, Marker], str]
     webhooks: Webhooks
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -378,7 +378,10 @@ async def test_a_data_center_is_told_from_the_cloud() -> None:
 
 # --- the tracker does not answer as it should ---------------------------------------------------
 
-INSPECT = {"jira": (jira_site, inspect_jira), "github": (github_host, inspect_github)}
+INSPECT: dict[str, tuple[Callable[[], JiraSite | GitHubHost], Callable[..., Awaitable[Inspection]]]] = {
+    "jira": (jira_site, inspect_jira),
+    "github": (github_host, inspect_github),
+}
 
 
 @pytest.mark.parametrize("kind", INSPECT)

@@ -276,6 +276,6 @@ def test_one_answer_says_each_thing_once_and_is_not_long() -> None:
 
 
 def test_what_is_kept_for_the_record() -> None:
-    assert [command_text(command) for _, command in LINES[:1]] == ["link KR-12"]
+    assert command_text(LinkCommand(("KR-12",))) == "link KR-12"
     assert command_text(SnoozeCommand(on(18))) == "snooze until 2026-11-18 00:00 UTC"
     assert command_text(HelpCommand()) == "help"

@@ -325,7 +325,7 @@ def test_the_hash_covers_the_kind_and_the_facts_and_never_the_words() -> None:
     assert replace(NO_LINKS, compose=WITHDRAWN.compose).facts_hash == NO_LINKS.facts_hash
     assert replace(NO_LINKS, grace_ends=NOW).facts_hash == NO_LINKS.facts_hash
     assert replace(NO_LINKS, kind="unchecked").facts_hash != NO_LINKS.facts_hash
-    backwards = dict(reversed(NO_LINKS.facts.items()))
+    backwards = dict(reversed(list(NO_LINKS.facts.items())))
     assert replace(NO_LINKS, facts=backwards).facts_hash == NO_LINKS.facts_hash
     assert len(NO_LINKS.facts_hash) == 64
 

@@ -93,7 +93,8 @@ def test_each_key_that_is_not_there_is_named_as_written() -> None:
 
 # --- rules ------------------------------------------------------------------------------------
 
-GROWTH, INFRA, ANY = {"label": "growth"}, {"label": "infra"}, {"all": []}
+GROWTH, INFRA = {"label": "growth"}, {"label": "infra"}
+ANY: dict[str, list[Any]] = {"all": []}
 IS, IS_NOT = "label is growth", "label is growth, not infra"
 BEFORE = "not asked, for a link that counts comes before the rules"
 

@@ -13,6 +13,7 @@ from tests.support.evaluations import NOW
 
 LATER = NOW + timedelta(hours=3)
 FREE = Facts(now=NOW)
+PHASES: tuple[Phase, ...] = ("evaluation", "release", "write")
 
 
 def _until(detail: str) -> Pause:
@@ -65,7 +66,8 @@ WRITE = ["project", "tracker", "edits", "unconfirmed"]
 )
 def test_the_first_gate_that_holds_decides(phase: Phase, edit: bool, reasons: list[str]) -> None:
     """Where one gate opens after the other, the reasons come in the contract's order."""
-    facts, given = ALL, []
+    facts = ALL
+    given: list[str] = []
     for name, open_facts in OPEN.items():
         hold = first_hold(phase, facts, edit=edit)
         if hold is not None and (not given or given[-1] != hold.reason):
@@ -109,10 +111,9 @@ ALONE: list[tuple[str, Phase, dict[str, Any], Hold]] = [
 )
 def test_a_gate_alone(phase: Phase, given: dict[str, Any], hold: Hold) -> None:
     assert first_hold(phase, replace(FREE, **given)) == hold
-    others: set[Phase] = {"evaluation", "release", "write"} - {phase}
     named = {gate.name: gate for gate in GATES}.get(hold.reason)
-    for other in others:
-        if named is None or other not in named.phases:
+    for other in PHASES:
+        if other != phase and (named is None or other not in named.phases):
             assert first_hold(other, replace(FREE, **given)) is None
 
 
@@ -123,7 +124,7 @@ def test_a_gate_alone(phase: Phase, given: dict[str, Any], hold: Hold) -> None:
 def test_a_pause_ends_at_its_moment(fact: str, ends: timedelta, holds: bool) -> None:
     given: dict[str, Any] = {fact: Pause(until=NOW + ends, detail="why")}
     facts = replace(FREE, **given)
-    held = [phase for phase in ("evaluation", "release", "write") if first_hold(phase, facts) is not None]  # type: ignore[arg-type]
+    held = [phase for phase in PHASES if first_hold(phase, facts) is not None]
     assert bool(held) == holds
 
 
@@ -134,9 +135,9 @@ def test_grace_ends_at_its_moment(ends: timedelta, holds: bool) -> None:
 
 
 def test_nothing_holds_a_comment_that_nothing_is_known_against() -> None:
-    for phase in ("evaluation", "release", "write"):
+    for phase in PHASES:
         for edit in (False, True):
-            assert first_hold(phase, FREE, edit=edit) is None  # type: ignore[arg-type]
+            assert first_hold(phase, FREE, edit=edit) is None
 
 
 def test_each_gate_has_a_name_of_its_own_and_a_phase() -> None:

@@ -117,7 +117,7 @@ async def test_a_live_source_does_not_move_to_a_tracker_nobody_has_looked_at(
 
 async def test_a_live_source_on_this_machine_does_not_move_beyond_it(world: World) -> None:
     local = world.jira_url.replace("127.0.0.1", "localhost")
-    await world.connect_jira(base_url=local, **LIVE)
+    await world.connect_jira(base_url=local, notices=LIVE["notices"])
     # The second is the same tracker by its name, and still not this machine by the letter.
     for address in ("https://acme.atlassian.net", local.replace("http://localhost", "https://localhost.")):
         elsewhere = {"base_url": address, "credentials": SIGNED_IN}

@@ -48,7 +48,7 @@ def _in_the_repository(payload: Any) -> Any:
 
 # --- how they are spoilt ----------------------------------------------------------------------
 
-VALUES = st.sampled_from([
+VALUES: st.SearchStrategy[Any] = st.sampled_from([
     None, True, False, 0, -1, 2**31, 2**63, 2**64, 10**30, 1.5, 1e308, float("nan"), float("inf"), "", "\0",
     "\ud800", "LONG", "MANY", "@everyone <script>", "../..", "acme/shop#1", "{{a", "9999-99-99", "null",
     "/northing link KR-1\n/northing help", [], {}, [[]], [None] * 50, {"a": {"b": {}}},

@@ -147,7 +147,7 @@ async def test_a_reader_may_stop_early(jira: responses.RequestsMock, make_jira: 
     jira.post(f"{API}/search/jql", status=500)
     pages = make_jira().changed_since(SHOP, None)
     assert (await anext(pages)).epics[0].key == "SHOP-1"
-    await pages.aclose()  # type: ignore[attr-defined]
+    await pages.aclose()
 
 
 async def test_trap_21_an_empty_answer_to_nobody_is_no_empty_project(

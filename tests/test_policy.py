@@ -146,7 +146,8 @@ def test_the_bounds_themselves_are_taken(kind: str) -> None:
             with pytest.raises(ValidationError):
                 policy(**document)
     assert len(policy(scopes=[{"project": "x" * 500}] * 500).scopes) == 500
-    for scopes in ([{}] * 501, [{"project": "x" * 501}], [{"source": ""}]):
+    refused: list[list[dict[str, str]]] = [[{}] * 501, [{"project": "x" * 501}], [{"source": ""}]]
+    for scopes in refused:
         with pytest.raises(ValidationError):
             policy(scopes=scopes)
 

@@ -1,22 +1,24 @@
 """The simulated Jira takes and refuses documents as Atlassian's schema does."""
 
+from typing import Any
+
 import pytest
 
 from connectors.sandbox.jira import adf
-from tests.support.vendor_api import adf_problems
+from tests.support.vendor_api import Json, adf_problems
 
 TEXT = {"type": "text", "text": "x"}
 
 
-def doc(*content: object) -> dict:
+def doc(*content: object) -> Json:
     return {"type": "doc", "version": 1, "content": list(content)}
 
 
-def para(*content: object) -> dict:
+def para(*content: object) -> Json:
     return {"type": "paragraph", "content": list(content)}
 
 
-def marked(*marks: object) -> dict:
+def marked(*marks: object) -> Json:
     return {**TEXT, "marks": list(marks)}
 
 
@@ -41,7 +43,7 @@ GOOD = {
     "mention": doc(para({"type": "mention", "attrs": {"id": "5b1", "text": "@x"}})),
     "card": doc(para({"type": "inlineCard", "attrs": {"url": "https://acme.example"}})),
 }
-BAD = {
+BAD: dict[str, Any] = {
     "text": "words",
     "null": None,
     "list": [],

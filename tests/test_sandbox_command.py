@@ -40,7 +40,7 @@ async def test_a_slow_tracker_and_a_repository_full_of_epics() -> None:
             message = json.loads(process.stdout.readline())
             assert set(message) == {"url", "token"}
             headers = {"Authorization": f"Bearer {message['token']}"}
-            query = {"state": "all", "labels": "epic", "per_page": 100}
+            query: dict[str, str | int] = {"state": "all", "labels": "epic", "per_page": 100}
             async with httpx.AsyncClient(base_url=message["url"], headers=headers, timeout=10) as http:
                 begun = time.perf_counter()
                 answer = await http.get("/repos/acme/crowd/issues", params=query)

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatch
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from connectors.sandbox.company import Goals, github_epics, github_host, goals, 
 from connectors.sandbox.company.bulk import add_epics
 from connectors.sandbox.company.goals import CLOSED
 from connectors.sandbox.company.work import Epic
+from connectors.sandbox.github.records import Issue as GitHubIssue
 from connectors.sandbox.jira import adf
+from connectors.sandbox.jira.records import Issue as JiraIssue
 from connectors.sandbox.jira.site import JiraSite
 from tests.support.vendor_api import adf_problems
 
@@ -28,7 +31,7 @@ def line_of(epic: Epic) -> str:
     return next((key for key in named if key != "KR-99"), "")
 
 
-def fits(when: dict, epic: Epic) -> bool:
+def fits(when: dict[str, Any], epic: Epic) -> bool:
     kind, value = next(iter(when.items()))
     match kind:
         case "all":
@@ -80,7 +83,7 @@ def test_titles_are_told_apart() -> None:
 
 def test_both_trackers_hold_what_is_written_down() -> None:
     site, host = jira_site(lambda: NOW), github_host(lambda: NOW)
-    by_title = {issue.summary: issue for issue in site.issues.values()}
+    by_title: dict[str, JiraIssue | GitHubIssue] = {issue.summary: issue for issue in site.issues.values()}
     for repository in host.repositories.values():
         by_title |= {issue.title: issue for issue in repository.issues.values()}
     assert {epic.title for epic in EPICS} <= set(by_title)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import httpx
 import pytest
@@ -32,12 +33,18 @@ def client(tracker: JiraTracker, url: str, timeout: float = 5) -> httpx.AsyncCli
     return httpx.AsyncClient(base_url=url, auth=(bot.email, bot.token), timeout=timeout)
 
 
-async def walk(http: httpx.AsyncClient) -> list[dict]:
+async def walk(http: httpx.AsyncClient) -> list[dict[str, Any]]:
     """Every page until there is no token, at most twenty."""
     pages, token = [], None
     for _ in range(20):
-        params = {"jql": "project = SHOP ORDER BY key ASC", "fields": "key", "maxResults": 3}
-        body = (await http.get(SEARCH, params=params | ({"nextPageToken": token} if token else {}))).json()
+        params: dict[str, str | int] = {
+            "jql": "project = SHOP ORDER BY key ASC",
+            "fields": "key",
+            "maxResults": 3,
+        }
+        if token:
+            params["nextPageToken"] = token
+        body = (await http.get(SEARCH, params=params)).json()
         pages.append(body)
         token = body.get("nextPageToken")
         if not token:
@@ -228,7 +235,7 @@ async def test_every_fault_has_a_name(tracker: JiraTracker, name: str) -> None:
     async with serve(tracker) as url, client(tracker, url) as http:
         asked_for = {"fault": name, "match": f"GET {SEARCH}", "with": MEMBERS.get(name, {})}
         assert (await http.put("/-/faults", json=asked_for)).status_code == 201
-        params = {"jql": "project = SHOP", "fields": "created", "maxResults": 3}
+        params: dict[str, str | int] = {"jql": "project = SHOP", "fields": "created", "maxResults": 3}
         try:
             async with asyncio.timeout(0.5):  # the client's own begins anew with every byte
                 answer = await http.get(SEARCH, params=params)

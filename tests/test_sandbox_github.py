@@ -39,11 +39,11 @@ def host() -> GitHubHost:
 
 
 @asynccontextmanager
-async def client(host: GitHubHost, **more: object) -> AsyncIterator[httpx.AsyncClient]:
+async def client(host: GitHubHost) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"Authorization": f"Bearer {host.bot.token}"}
     async with (
         serve(GitHubTracker(host)) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=10, **more) as http,
+        httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as http,
     ):
         yield http
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -52,7 +53,7 @@ async def client(site: JiraSite) -> AsyncIterator[httpx.AsyncClient]:
         yield http
 
 
-def keys(body: dict) -> list[str]:
+def keys(body: dict[str, Any]) -> list[str]:
     return [issue["key"] for issue in body["issues"]]
 
 
@@ -112,9 +113,9 @@ async def test_search_walks_by_token_and_tells_no_total(site: JiraSite) -> None:
     seen, token = [], None
     async with client(site) as http:
         for _ in range(10):
-            params = {"jql": OLDEST, "fields": "updated", "maxResults": 5} | (
-                {"nextPageToken": token} if token else {}
-            )
+            params: dict[str, str | int] = {"jql": OLDEST, "fields": "updated", "maxResults": 5}
+            if token:
+                params["nextPageToken"] = token
             body = (await http.get("/search/jql", params=params)).json()
             assert not {"total", "startAt"} & set(body)
             seen += keys(body)
@@ -226,14 +227,14 @@ async def test_search_lags_behind_while_the_index_is_held(site: JiraSite) -> Non
     query = {"jql": "key in (SHOP-1)", "fields": "summary"}
     async with client(site) as http:
 
-        async def summary(**more: object) -> str:
+        async def summary(**more: str) -> str:
             found = (await http.get("/search/jql", params={**query, **more})).json()
-            return found["issues"][0]["fields"]["summary"]
+            return str(found["issues"][0]["fields"]["summary"])
 
         assert await summary() == "Epic 0"
         assert await summary(reconcileIssues=site.issue("SHOP-1").id) == "Fresh"
         assert (await http.get("/issue/SHOP-1")).json()["fields"]["summary"] == "Fresh"
-        every = {"jql": "project = SHOP", "maxResults": 100, "fields": "key"}
+        every: dict[str, str | int] = {"jql": "project = SHOP", "maxResults": 100, "fields": "key"}
         assert len((await http.get("/search/jql", params=every)).json()["issues"]) == 14
         site.unfreeze_index()
         assert await summary() == "Fresh"

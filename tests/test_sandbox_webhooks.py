@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from starlette.types import ASGIApp, Receive, Scope
+from starlette.types import Send as SendMessage
 
 from connectors.sandbox import faults
 from connectors.sandbox.company import github_host, jira_site
@@ -29,14 +31,14 @@ Both = tuple[Tracker, Receiver, httpx.AsyncClient]
 async def connected(tracker: Tracker, receiver: Receiver) -> AsyncIterator[httpx.AsyncClient]:
     """Both served, the webhook set over HTTP, and a client that may do what Northing may."""
     if isinstance(tracker, JiraTracker):
-        more: dict[str, object] = {"auth": (tracker.site.bot.email, tracker.site.bot.token)}
+        auth, headers = (tracker.site.bot.email, tracker.site.bot.token), {}
     else:
         assert isinstance(tracker, GitHubTracker)
-        more = {"headers": {"Authorization": f"Bearer {tracker.host.bot.token}"}}
+        auth, headers = None, {"Authorization": f"Bearer {tracker.host.bot.token}"}
     async with (
         serve(receiver) as there,
         serve(tracker) as url,
-        httpx.AsyncClient(base_url=url, timeout=10, **more) as http,
+        httpx.AsyncClient(base_url=url, timeout=10, auth=auth, headers=headers) as http,
     ):
         answer = await http.put("/-/webhook", json={"url": f"{there}/webhooks/acme", "secret": SECRET})
         assert answer.status_code == 204
@@ -139,11 +141,11 @@ async def test_webhooks_of_one_ticket_keep_their_order_and_do_not_hold_up_others
     tracker, receiver = JiraTracker(jira_site()), Receiver()
     release = asyncio.Event()
 
-    async def wait(app: object, scope: object, receive: object, send: object) -> None:
+    async def wait(app: ASGIApp, scope: Scope, receive: Receive, send: SendMessage) -> None:
         await release.wait()
-        await receiver.inbox(scope, receive, send)  # type: ignore[arg-type]
+        await receiver.inbox(scope, receive, send)
 
-    receiver.faults.add("POST *", wait)  # type: ignore[arg-type]
+    receiver.faults.add("POST *", wait)
     async with connected(tracker, receiver):
         tracker.site.edit("SHOP-1", summary="first")
         tracker.site.edit("SHOP-1", summary="second")

@@ -209,10 +209,10 @@ async def test_a_database_that_was_away_is_worked_on_again(
         with psycopg.connect(postgresql("postgres"), autocommit=True) as server, capture_logs() as logs:
             # Each of the worker's queues listens, and the timetable.
             await until(lambda: server.execute(listeners, (name,)).fetchone() == (len(QUEUES) + 1,))
-            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')  # type: ignore[call-overload]
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
             server.execute(cut, (name,))
             await until(lambda: [entry for entry in logs if "starts again" in entry["event"]], 80)
-            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')  # type: ignore[call-overload]
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
         assert not [part for part in northing.tasks if part.done()]
         run = await world.send("POST", "/sources/jira/sync")
 
@@ -229,12 +229,12 @@ async def test_two_databases_are_migrated_at_once_in_one_process(postgresql: Cal
     names = [f"empty_{uuid4().hex}" for _ in range(2)]
     with psycopg.connect(postgresql("postgres"), autocommit=True) as connection:
         for name in names:
-            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+            connection.execute(f'CREATE DATABASE "{name}"')
         urls = [postgresql(name) for name in names]
         await asyncio.gather(*(asyncio.to_thread(migrate, url) for url in urls))
         assert {applied_revision(url) for url in urls} == {newest_revision()}
         for name in names:
-            connection.execute(f'DROP DATABASE "{name}"')  # type: ignore[call-overload]
+            connection.execute(f'DROP DATABASE "{name}"')
 
 
 async def test_attend_gives_what_the_work_gives() -> None:

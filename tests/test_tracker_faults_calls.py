@@ -6,6 +6,7 @@ import pytest
 
 from connectors.base import (
     BadPayload,
+    ConnectorError,
     Unanswered,
     Unauthorized,
     Unavailable,
@@ -43,7 +44,7 @@ REQUESTS: dict[str, dict[str, list[str]]] = {
 }
 
 
-def expected(trouble: Trouble, *, write: bool) -> type[Exception]:
+def expected(trouble: Trouble, *, write: bool) -> type[ConnectorError]:
     if trouble.meaning == "nobody":
         return Unauthorized
     if trouble.meaning == "unreadable":

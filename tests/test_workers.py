@@ -244,7 +244,7 @@ def empty_database(postgresql: Callable[[str], str]) -> str:
     """Nobody has migrated it. Left to the server's end, for the process may still be on it."""
     name = f"empty_{uuid4().hex}"
     with psycopg.connect(postgresql("postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+        connection.execute(f'CREATE DATABASE "{name}"')
     return postgresql(name)
 
 

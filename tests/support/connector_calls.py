@@ -65,30 +65,33 @@ WRITES: dict[str, Call] = {
 @asynccontextmanager
 async def target(kind: str, timeouts: Timeouts = TIMEOUTS) -> AsyncIterator[Target]:
     site, host = JiraSite(), GitHubHost()
+    tracker: Tracker
     if kind == "jira":
         site.add_project("SHOP", "Shop")
-        issue = site.create("SHOP", "An epic")
+        epic = site.create("SHOP", "An epic")
         credentials = {"type": "api_token", "email": site.bot.email, "token": site.bot.token}
         scope, tracker = {"projects": ["SHOP"]}, JiraTracker(site)
-        comments = site.comment(issue.key, "Ours.", site.bot), site.comment(issue.key, "Theirs.")
+        ref = EpicRef(epic.id, epic.key)
+        ours, theirs = site.comment(ref.key, "Ours.", site.bot).id, site.comment(ref.key, "Theirs.").id
     else:
         host.add_repository("acme/shop")
         issue = host.create("acme/shop", "An epic", labels=["epic"])
         credentials = {"type": "token", "token": host.bot.token}
         scope, tracker = {"repositories": ["acme/shop"]}, GitHubTracker(host)
-        comments = host.comment(issue.key, "Ours.", host.bot), host.comment(issue.key, "Theirs.")
-    made = KINDS[kind]
+        ref = EpicRef(str(issue.id), issue.key)
+        made = host.comment(ref.key, "Ours.", host.bot), host.comment(ref.key, "Theirs.")
+        ours, theirs = str(made[0].id), str(made[1].id)
+    of_kind = KINDS[kind]
     async with serve(tracker) as url:
-        connector = made.connect(
+        connector = of_kind.connect(
             url,
-            made.credentials.model_validate(credentials),
-            made.scope.model_validate(scope),
-            made.epics.model_validate({}),
+            of_kind.credentials.model_validate(credentials),
+            of_kind.scope.model_validate(scope),
+            of_kind.epics.model_validate({}),
             timeouts,
         )
         project = scope[next(iter(scope))][0]
-        ours, theirs = (str(comment.id) for comment in comments)
         try:
-            yield Target(connector, tracker, project, EpicRef(str(issue.id), issue.key), ours, theirs)
+            yield Target(connector, tracker, project, ref, ours, theirs)
         finally:
             await connector.aclose()

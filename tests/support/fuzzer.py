@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode, checks, openapi
 from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
 
 from tests.support.webhook_posts import signature
 from tests.support.world import World
@@ -45,13 +46,15 @@ CHECKS = [
     checks.unsupported_method,
     checks.allow_header_conformance,
 ]
+Operation = APIOperation[Any, Any, Any, Any]
+GeneratedCase = Case[Operation]
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 
 
-def operations(document: dict[str, Any]) -> list[APIOperation]:
+def operations(document: dict[str, Any]) -> list[Operation]:
     """Those that read first, those that delete last, and what others stand on at the very end."""
 
-    def rank(operation: APIOperation) -> tuple[int, int]:
+    def rank(operation: Operation) -> tuple[int, int]:
         place = operation.path.removeprefix("/api/v1/").split("/")[0]
         return ORDER.index(operation.method.lower()), LAST.index(place) if place in LAST else -1
 
@@ -60,7 +63,10 @@ def operations(document: dict[str, Any]) -> list[APIOperation]:
             operation.pop(
                 "security", None
             )  # the token is always sent; tests/test_api_access.py leaves it out
-    found = [result.ok() for result in openapi.from_dict(document).get_all_operations()]
+    found = []
+    for result in openapi.from_dict(document).get_all_operations():
+        assert isinstance(result, Ok), result
+        found.append(result.ok())
     return sorted(found, key=rank)
 
 
@@ -78,14 +84,14 @@ class Fuzzer:
     successes: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)
 
-    def examine(self, operation: APIOperation) -> None:
+    def examine(self, operation: Operation) -> None:
         if IS_LONG:
             for case in self._at_the_bounds(operation):
                 self._try(case, 0)
         for mode in MODES:
             self._made_up(operation, mode)
 
-    def _made_up(self, operation: APIOperation, mode: GenerationMode) -> None:
+    def _made_up(self, operation: Operation, mode: GenerationMode) -> None:
         @seed(1)
         @settings(
             max_examples=EXAMPLES,
@@ -95,7 +101,7 @@ class Fuzzer:
             suppress_health_check=list(HealthCheck),
         )
         @given(operation.as_strategy(generation_mode=mode), st.integers(0, 9))
-        def examine(case: Case, pick: int) -> None:
+        def examine(case: GeneratedCase, pick: int) -> None:
             self._try(case, pick)
 
         try:
@@ -103,15 +109,15 @@ class Fuzzer:
         except Unsatisfiable:
             assert mode is GenerationMode.NEGATIVE  # what takes nothing, or any text, takes nothing wrong
 
-    def _at_the_bounds(self, operation: APIOperation) -> Iterator[Case]:
+    def _at_the_bounds(self, operation: Operation) -> Iterator[GeneratedCase]:
         schema: Any = operation.schema
         config = schema.config.generation_for(operation=operation)
-        cases: Iterator[Case] = schema.iter_coverage_cases(
+        cases: Iterator[GeneratedCase] = schema.iter_coverage_cases(
             operation, generation_modes=list(MODES), generation_config=config
         )
         return cases
 
-    def _try(self, case: Case, pick: int) -> None:
+    def _try(self, case: GeneratedCase, pick: int) -> None:
         if pick < 8 and not self._is_path_wrong(case):
             self._lead_somewhere(case, pick)
         sent = self._prepared(case, pick)
@@ -133,11 +139,11 @@ class Fuzzer:
                 self.faults.setdefault(fault, call)
 
     @staticmethod
-    def _is_path_wrong(case: Case) -> bool:
+    def _is_path_wrong(case: GeneratedCase) -> bool:
         data = case.meta.phase.data if case.meta is not None else None
         return "path" in str(getattr(data, "parameter_location", None)).lower()
 
-    def _lead_somewhere(self, case: Case, pick: int) -> None:
+    def _lead_somewhere(self, case: GeneratedCase, pick: int) -> None:
         names = re.findall(r"\{(\w+)\}", case.operation.path)
         rows = self.known(case.operation.path) if names else ()
         if rows:
@@ -145,19 +151,19 @@ class Fuzzer:
             assert len(row) == len(names), case.operation.path
             case.path_parameters.update(zip(names, row, strict=True))
 
-    def _prepared(self, case: Case, pick: int) -> httpx.Request | None:
+    def _prepared(self, case: GeneratedCase, pick: int) -> httpx.Request | None:
         try:
             made = requests.Request(**case.as_transport_kwargs(base_url=HOST)).prepare()
-            headers = {name: _bytes(value) for name, value in made.headers.items()}
+            headers = {_bytes(name): _bytes(value) for name, value in made.headers.items()}
         except (ValueError, requests.exceptions.RequestException):
             return None  # no client can say this in HTTP
-        headers["Authorization"] = self.client.headers["Authorization"].encode()
+        headers[b"Authorization"] = self.client.headers["Authorization"].encode()
         body = made.body.encode() if isinstance(made.body, str) else made.body or b""
         if case.operation.path.startswith("/webhooks/") and pick % 4:
-            for name in ("X-Hub-Signature", "X-Hub-Signature-256"):
+            for name in (b"X-Hub-Signature", b"X-Hub-Signature-256"):
                 headers[name] = signature(body, SECRET).encode()
         try:
-            return httpx.Request(case.method, made.url, headers=headers, content=body)
+            return httpx.Request(case.method, made.url or "", headers=headers, content=body)
         except (httpx.InvalidURL, UnicodeError):
             return None
 

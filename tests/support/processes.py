@@ -59,7 +59,7 @@ def northing(
     """Run a command to its end. `cwd` keeps it away from any `.env`."""
     with started(*arguments, env=env, cwd=cwd, fresh=fresh) as process:
         output, errors = process.communicate(timeout=LONGEST)
-        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+        return subprocess.CompletedProcess(arguments, process.wait(), output, errors)
 
 
 @contextmanager
