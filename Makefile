@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint bench house soak lock
+.PHONY: help demo serve test coverage fmt types lint migration bench house soak lock
 
 help: ## Show the targets (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## Run the main job on simulated trackers, no account needed (ARGS=--exit ends after the summary)
 	@$(BIN)/northing demo $(ARGS)
@@ -19,11 +20,23 @@ serve: $(VENV)/.runtime ## Serve Northing with the settings of the environment o
 test: $(VENV)/.dev ## Run every test (ARGS are pytest's)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
-lint: $(VENV)/.dev ## Check style, types and layers
+coverage: $(VENV)/.dev ## Run the tests and print which branches of mappings/ none takes (ARGS are pytest's)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal --cov $(ARGS)
+
+fmt: $(VENV)/.dev ## Format the code, and mend what ruff can mend by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(VENV)/.dev ## Check the types of code and tests
+	@$(BIN)/mypy
+
+lint: types ## Check style, types and layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+migration: $(VENV)/.dev ## Write the next migration with what the tables' classes changed (NAME=add_reviews)
+	@$(BIN)/python -m tests.migration "$(NAME)"
 
 bench: $(VENV)/.dev ## Measure syncs, webhooks and workers against the bare minimum (ARGS="--only intake")
 	@$(BIN)/python -m tests.bench $(ARGS)

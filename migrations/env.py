@@ -18,7 +18,12 @@ def run() -> None:
         gate.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
         with engine.connect() as connection:
             event.listen(connection, "begin", _give_up_on_locks)
-            context.configure(connection=connection, transaction_per_migration=True)
+            context.configure(
+                connection=connection,
+                transaction_per_migration=True,
+                # What `make migration` compares the database with; nothing where migrations only run.
+                **context.config.attributes.get("comparison", {}),
+            )
             with context.begin_transaction():
                 context.run_migrations()
     engine.dispose()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from packaging.requirements import Requirement
@@ -41,6 +45,7 @@ from app.database import (
 from app.settings import Settings
 from mappings.tables import Base
 from migrations.job_queue import ENUMS_GROW
+from tests.migration.proposal import COMPARISON, write_migration
 
 ROOT = Path(__file__).parents[1]
 CODE = ("app", "connectors", "mappings", "migrations")
@@ -242,13 +247,8 @@ def test_migrations_read_like_a_diary() -> None:
 def _drift(url: str) -> list[Any]:
     """What the tables' classes and the migrated schema say differently, procrastinate's own left out."""
     engine = create_engine(sqlalchemy_url(url), poolclass=NullPool)
-
-    def ours(thing: Any, name: str | None, kind: str, reflected: bool, compared: Any) -> bool:
-        return not (kind == "table" and (name or "").startswith("procrastinate_"))
-
-    options = {"compare_type": True, "compare_server_default": True, "include_object": ours}
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts=options)
+        context = MigrationContext.configure(connection, opts=COMPARISON)
         differences: list[Any] = compare_metadata(context, Base.metadata)
     engine.dispose()
     return differences
@@ -287,6 +287,35 @@ def test_a_drift_would_be_found(empty: str) -> None:
         connection.execute("ALTER TABLE sources DROP COLUMN health_message")
         connection.execute("DROP INDEX uq_cycles_key")
     assert [difference[0] for difference in _drift(empty)] == ["add_index", "add_column"]
+
+
+def test_the_next_migration_is_proposed_numbered_and_mends_the_drift(empty: str, tmp_path: Path) -> None:
+    scripts = tmp_path / "migrations"
+    shutil.copytree(VERSIONS.parent, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        connection.execute("ALTER TABLE sources DROP COLUMN health_message")
+        connection.execute('ALTER TABLE rules DROP COLUMN "when"')
+    path = write_migration("add_reviews", empty, date(2999, 2, 1), scripts)
+    previous = newest_revision()
+    assert path == scripts / "versions" / f"2999_02_01_{int(previous[-4:]) + 1:04}_add_reviews.py"
+    source = path.read_text()
+    assert ast.get_docstring(ast.parse(source)) == "Add reviews."
+    assert f'down_revision = "{previous}"' in source
+    assert "###" not in source
+    for call in ('op.add_column("sources"', 'op.drop_column("sources", "health_message")'):
+        assert call in source
+    config = Config()
+    config.set_main_option("script_location", str(scripts))
+    config.attributes["url"] = sqlalchemy_url(empty)
+    command.upgrade(config, "head")
+    assert _drift(empty) == []
+
+
+@pytest.mark.parametrize("name", ["", "Reviews", "add reviews", "../reviews", "add_" + "x" * 40])
+def test_a_migration_has_a_name_that_a_file_can_have(name: str) -> None:
+    with pytest.raises(ValueError, match="NAME=add_reviews"):
+        write_migration(name, "postgresql://x/x", date(2999, 2, 1))
 
 
 def test_servers_that_start_at_once_migrate_once_from_any_folder(empty: str, tmp_path: Path) -> None:
