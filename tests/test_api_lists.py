@@ -7,9 +7,12 @@ import base64
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import event
 
 from app.runtime import Runtime
+
+pytestmark = pytest.mark.database
 
 
 async def items(api: httpx.AsyncClient, path: str, **query: Any) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from tests.support.clock import Clock
 from tests.support.goals_api import Q4
 from tests.support.world import ADMIN_TOKEN, World
 
+pytestmark = pytest.mark.database
+
 SECRETS = ["tok-3f1b6d0c9a", "tok-5a7c2e4f1b", "hook-8e2a4c7d5b-secret", "hook-1b3d5f7a9c-secret"]
 SHOP_1 = {"source": "jira", "key": "SHOP-1"}
 RULE = {"name": "Checkout", "when": {"label": ["checkout"]}, "key_result": "KR-1", "priority": 10}

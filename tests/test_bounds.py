@@ -23,6 +23,8 @@ from tests.support.queries import all_of
 from tests.support.webhook_posts import connect, headers, post
 from tests.support.world import World
 
+pytestmark = pytest.mark.database
+
 ROOT = Path(__file__).parents[1]
 BOUNDS = (ROOT / "docs" / "bounds.md").read_text(encoding="utf-8")
 

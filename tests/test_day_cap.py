@@ -25,6 +25,8 @@ from tests.support.queries import all_of
 from tests.support.tracker_drivers import KINDS, JiraDriver, TrackerDriver, driver_of
 from tests.support.world import World
 
+pytestmark = pytest.mark.database
+
 MONDAY = datetime(2026, 11, 16, 12, tzinfo=UTC)
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 

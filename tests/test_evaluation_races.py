@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from sqlalchemy import select
 
 from app import evaluation, pipeline
@@ -17,6 +18,8 @@ from mappings.tables import EpicRow, RunRow, SourceRow
 from tests.support.locks import holding
 from tests.support.tracker_drivers import JiraDriver
 from tests.support.world import World
+
+pytestmark = pytest.mark.database
 
 ROW = "SELECT 1 FROM epics WHERE key = %s FOR UPDATE"
 CLOSE = ("PATCH", "/key-results/KR-1", {"state": "missed"})

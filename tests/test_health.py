@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import httpx
 import psycopg
+import pytest
+
+pytestmark = pytest.mark.database
 
 
 async def test_alive_and_ready(api: httpx.AsyncClient) -> None:

@@ -27,6 +27,8 @@ from tests.support.webhook_posts import post_webhook
 from tests.support.webhook_receiver import SECRET
 from tests.support.world import World
 
+pytestmark = pytest.mark.database
+
 OPERATIONS = Path(__file__).parents[1] / "docs/operations.md"
 
 

@@ -14,6 +14,8 @@ from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDrive
 from tests.support.vendor_api import adf_problems
 from tests.support.world import World
 
+pytestmark = pytest.mark.database
+
 MISSING = "This epic is not linked to a key result."
 
 

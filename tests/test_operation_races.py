@@ -24,6 +24,8 @@ from tests.support.locks import holding
 from tests.support.queries import all_of
 from tests.support.world import World
 
+pytestmark = pytest.mark.database
+
 WAIVER = {"until": f"{datetime.now(UTC).date() + timedelta(days=30)}", "reason": "Agreed"}
 
 

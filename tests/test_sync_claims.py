@@ -22,6 +22,8 @@ from tests.support.queries import all_of, gone
 from tests.support.tracker_requests import Pause, searches
 from tests.support.world import OFF, World
 
+pytestmark = pytest.mark.database
+
 SHOP = {"projects": ["SHOP"]}
 
 

@@ -16,6 +16,8 @@ from tests.support.runs import counts
 from tests.support.tracker_requests import listings, searches
 from tests.support.world import OFF, World
 
+pytestmark = pytest.mark.database
+
 SHOP = {"projects": ["SHOP"]}
 
 

@@ -24,6 +24,8 @@ from tests.support.queries import all_of
 from tests.support.tracker_drivers import JiraDriver, TrackerDriver, on_either
 from tests.support.world import World
 
+pytestmark = pytest.mark.database
+
 MISSING = "This epic is not linked to a key result."
 MONDAY = datetime(2026, 11, 16, 12, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)

@@ -22,6 +22,8 @@ from tests.support.clock import Clock
 from tests.support.locks import holding
 from tests.support.world import OFF, World
 
+pytestmark = pytest.mark.database
+
 SUNDAY = datetime(2026, 11, 22, 12, 7, 30, tzinfo=UTC)
 
 

@@ -25,6 +25,8 @@ from tests.support.tracker_drivers import JiraDriver, TrackerDriver, both, on_ei
 from tests.support.tracker_requests import Pause
 from tests.support.world import World
 
+pytestmark = pytest.mark.database
+
 TAKEN_BACK = ["Withdrawn. Sorry for the noise."]
 
 

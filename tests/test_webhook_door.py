@@ -22,6 +22,8 @@ from tests.support.clock import Clock, later
 from tests.support.webhook_posts import EDITED, FORM, SECRET, connect, delivery, headers, post, signature
 from tests.support.world import World
 
+pytestmark = pytest.mark.database
+
 # --- what is refused ----------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ from tests.support.locks import Holder, holding
 from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, driver_of
 from tests.support.world import World
 
+pytestmark = pytest.mark.database
+
 ROW = "SELECT 1 FROM epics WHERE key = %s FOR UPDATE"
 
 
