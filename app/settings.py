@@ -114,7 +114,7 @@ class Settings(BaseSettings):
 
         No link can lead to `0.0.0.0` or `::`: without NORTHING_PUBLIC_URL loopback addresses replace them.
         """
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not listened on
         host = f"[{host}]" if ":" in host else host
         return self.public_url or f"http://{host}:{self.port}"
 

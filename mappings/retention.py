@@ -52,7 +52,7 @@ _RUNS = text(f"""
             AND (later.notices_mode, later.tracker, later.error ->> 'code')
                 IS NOT DISTINCT FROM (runs.notices_mode, runs.tracker, runs.error ->> 'code')))
         ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED))
-""")  # noqa: S608  (of this module's own parts)
+""")  # noqa: S608  # of this module's own parts
 
 # An epic that comes back after its deletion is stored as new. So epics with decisions of a person stay, and
 # those with executed command comments: the commands of an old comment that is edited must not run again.
@@ -65,7 +65,7 @@ _REMOVED_EPICS = text(f"""
             AND state IN ('snoozed', 'waived', 'disputed'))
         AND NOT EXISTS (SELECT FROM command_comments WHERE epic_id = epics.id)
         ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED))
-""").bindparams(manual=list(MANUAL_ORIGINS))  # noqa: S608
+""").bindparams(manual=list(MANUAL_ORIGINS))  # noqa: S608  # of this module's own parts
 
 
 async def delete_expired(session: AsyncSession, now: datetime) -> None:

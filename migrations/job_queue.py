@@ -52,5 +52,5 @@ def drop() -> None:
                     AND {namespace} = current_schema()::regnamespace
                 LOOP EXECUTE 'DROP {kind} IF EXISTS ' || thing.name || ' CASCADE'; END LOOP;
             END $$
-            """  # noqa: S608  (the names are the three above)
+            """  # noqa: S608  # the names are the three above
         )

@@ -42,7 +42,7 @@ SEED = 20_261_122
 async def test_after_kills_and_outages_everything_is_as_if_nothing_had_happened() -> None:
     """One spell, in which every kind of kill strikes twice; `tests.soak.findings` is what is asked then."""
     outcome = await soak(SEED, epics=18, rounds=2, goes_on=lambda spells: spells == 0, say=print)
-    print(report_text(SEED, outcome))  # noqa: T201
+    print(report_text(SEED, outcome))  # noqa: T201  # what it found is what it is for
     counts = outcome.counts
     assert not outcome.found
     assert counts["duplicates"] == 0

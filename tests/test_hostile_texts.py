@@ -110,7 +110,7 @@ def test_a_deep_adf_document_is_walked_without_recursion() -> None:
     ids=["lists", "objects", "cut off", "digits", "UTF-16", "empty", "NUL", "surrogate"],
 )
 def test_json_that_no_tracker_means_is_refused_and_never_a_breakdown(content: bytes) -> None:
-    with pytest.raises(ValueError) as refused:  # noqa: PT011  (that it is no other is what counts)
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  # that it is no other is what counts
         parse_json(content)
     assert len(str(refused.value)) < 1_000
 

@@ -39,7 +39,7 @@ def test_an_error_is_told_without_words_of_others(
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
     logs.configure(form)
-    secret = "a local variable"  # noqa: F841
+    secret = "a local variable"  # noqa: F841  # a traceback must not show it
     try:
         _fail()
     except ExceptionGroup:

@@ -217,7 +217,7 @@ def test_any_document_passes_the_adf_schema(document: Document) -> None:
         assert "code" not in marks or marks <= {"code", "link"}
 
 
-def _validator(cache: list[Any] = []) -> Any:  # noqa: B006  built once: hypothesis takes no fixture per example
+def _validator(cache: list[Any] = []) -> Any:  # noqa: B006  # built once: hypothesis takes no fixture per example
     if not cache:
         cache.append(jsonschema_rs.Draft4Validator(json.loads(SCHEMA.read_text())))
     return cache[0]

@@ -88,6 +88,16 @@ def _lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
+def test_every_rule_that_a_line_is_excused_from_has_its_reason_beside_it() -> None:
+    excused = re.compile(r"# noqa\b(?!: [A-Z]+\d+(?:, [A-Z]+\d+)*  # \S)")
+    bare = []
+    for path in (path for path in _files() if path.suffix == ".py" and path != Path(__file__)):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if excused.search(line):
+                bare.append(f"{path.relative_to(ROOT)}:{number}")
+    assert bare == []
+
+
 def test_the_tests_are_flat_and_shadow_no_package() -> None:
     tests = ROOT / "tests"
     assert [path for path in tests.rglob("test_*.py") if path.parent != tests] == []

@@ -270,7 +270,7 @@ async def test_a_year(year: Year, runtime: Runtime, capsys: pytest.CaptureFixtur
     states = dict(await all_of(runtime, "SELECT state, count(*) FROM runs GROUP BY state"))
     bursts = _bursts([row for row in made if row[6] not in year.approved])
     with capsys.disabled():
-        print(  # noqa: T201  (what it counted is what it is for)
+        print(  # noqa: T201  # what it counted is what it is for
             f"\nA year, {len(year.tickets)} epics: {len(made)} comments, {len(made) / EPICS:.2f} an epic,"
             f" at most {max(of_each.values())}; {kinds['edited']} edited, {kinds['resolved']} resolved,"
             f" {max(weeks.values())} edits in the busiest week; {len(year.approved)} approved;"

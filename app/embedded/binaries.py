@@ -34,7 +34,7 @@ def shipped() -> dict[int, Path]:
 def _major(install: Path) -> int:
     program = install / "bin/postgres"
     try:
-        answer = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
+        answer = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603  # a path that no person gives
     except (OSError, subprocess.SubprocessError) as error:
         raise EmbeddedDatabaseError(
             f"{program} does not run on this machine ({error}): set NORTHING_DATABASE_URL"

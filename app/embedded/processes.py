@@ -40,7 +40,7 @@ def is_server(pid: int, cluster: Path) -> bool:
 
 def _ps(pid: int, columns: str) -> str:
     command = ["/bin/ps", "-ww", "-o", columns, "-p", str(pid)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603  # fixed words and a number
     return answer.stdout.strip()
 
 

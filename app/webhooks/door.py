@@ -56,11 +56,11 @@ _STORE = f"""
         attempts = 0, error = NULL, claimed_by = NULL, claimed_until = NULL
     WHERE deliveries.state = 'failed'
     RETURNING remote_id, id
-"""  # noqa: S608  (of this module's own parts)
+"""  # noqa: S608  # of this module's own parts
 _STORED = f"""
     SELECT remote_id, id FROM deliveries WHERE source_id = %(source)s AND remote_id = ANY(%(remote_id)s)
         AND EXISTS (SELECT FROM sources WHERE {_AS_KNOWN})
-"""  # noqa: S608  (of this module's own parts)
+"""  # noqa: S608  # of this module's own parts
 _COUNT = """
     INSERT INTO counters (source_id, what, label, count) VALUES (%s, %s, %s, %s)
     ON CONFLICT (source_id, what, label) DO UPDATE SET count = counters.count + excluded.count

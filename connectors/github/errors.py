@@ -11,7 +11,7 @@ from typing import Any
 from connectors.base import ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from connectors.markup import clean
 
-NEW_TOKEN = "Make a new token and put it into the source's credentials."  # noqa: S105
+NEW_TOKEN = "Make a new token and put it into the source's credentials."  # noqa: S105  # words, no token
 _LONGEST_WAIT = 24 * 3600.0
 _SECONDARY = 60.0  # "wait for at least one minute" where nothing else is said
 _SECONDARY_WORDS = "secondary rate limit"

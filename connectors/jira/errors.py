@@ -12,7 +12,7 @@ from connectors.base import ConnectorError, Gone, Rejected, Unanswered, Unauthor
 from connectors.markup import clean
 
 ADDRESS = "Set base_url to the Jira site, https://NAME.atlassian.net."
-NEW_TOKEN = "Make a new API token for this account and put it into the source's credentials."  # noqa: S105
+NEW_TOKEN = "Make a new API token for this account and put it into the source's credentials."  # noqa: S105  # words, no token
 _LONGEST_WAIT = 24 * 3600.0
 
 # The address exists, but it does not accept this kind of request.

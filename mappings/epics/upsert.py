@@ -210,7 +210,7 @@ _UPSERT = text(
         {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "remote_id")}
     WHERE epics.tracker_updated_at <= excluded.tracker_updated_at
         AND (epics.source_id >= excluded.source_id OR epics.removed_at IS NOT NULL)
-    """  # noqa: S608  (only the column names above are put in)
+    """  # noqa: S608  # only the column names above are put in
 )
 
 

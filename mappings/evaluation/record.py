@@ -99,7 +99,7 @@ async def _bulk(
 @cache
 def _statement_over(columns: str, statement: str) -> TextClause:
     """The clause of a statement of this module, cached so that SQLAlchemy parses it once."""
-    source = f"WITH rows AS (SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r({columns})) "  # noqa: S608  (the column lists of this module)
+    source = f"WITH rows AS (SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r({columns})) "  # noqa: S608  # the column lists of this module
     return text(source + statement)
 
 

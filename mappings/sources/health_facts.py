@@ -55,7 +55,7 @@ _DUE = f"""
     FROM deliveries
     WHERE due_at <= :now AND {IS_FREE}
     GROUP BY 1
-"""  # noqa: S608
+"""  # noqa: S608  # of this module's own parts
 
 _FACTS = f"""
     SELECT * FROM ({_DUE}) AS due WHERE source_id = ANY(:sources)
@@ -89,7 +89,7 @@ _FACTS = f"""
     UNION ALL
     SELECT source_id, 'clock', NULL, 0, clock_at, clock_ahead::text FROM rate_limits
     WHERE clock_ahead IS NOT NULL AND source_id = ANY(:sources)
-"""  # noqa: S608  (of this module's own parts)
+"""  # noqa: S608  # of this module's own parts
 
 _WORKERS = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - :dead * interval '1 s'"
 
@@ -110,7 +110,7 @@ _BACKLOG = f"""
     SELECT source_id, 'waiting', '', '', count(*), NULL FROM deliveries WHERE due_at IS NOT NULL GROUP BY 1
     UNION ALL
     SELECT source_id, 'due', what, '', n, at FROM ({_DUE}) AS due
-"""  # noqa: S608
+"""  # noqa: S608  # of this module's own parts
 
 # `deferred` is an entry in procrastinate's event table; it is deleted together with its job.
 _JOBS = """

@@ -40,7 +40,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {  # noqa: RUF012  (SQLAlchemy's own declaration point)
+    type_annotation_map = {  # noqa: RUF012  # SQLAlchemy's own declaration point
         datetime: DateTime(timezone=True),
         date: Date(),
         str: Text(),

@@ -145,4 +145,4 @@ _MARKDOWN = MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).ena
 
 def markdown(text: str) -> Markup:
     """Safe HTML of a ticket's Markdown."""
-    return Markup(_MARKDOWN.render(text))  # noqa: S704 - the renderer escapes all text and HTML
+    return Markup(_MARKDOWN.render(text))  # noqa: S704  # the renderer escapes all text and HTML

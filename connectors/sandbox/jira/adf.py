@@ -173,7 +173,7 @@ def to_html(node: Json) -> Markup:
     if kind == "panel":
         return Markup('<div class="panel">{}</div>').format(inner)
     tag = BLOCK_TAGS.get(kind)
-    return Markup("<{0}>{1}</{0}>").format(Markup(tag), inner) if tag else inner  # noqa: S704 - a fixed name
+    return Markup("<{0}>{1}</{0}>").format(Markup(tag), inner) if tag else inner  # noqa: S704  # a fixed name
 
 
 def _text_html(node: Json) -> Markup:
@@ -182,7 +182,7 @@ def _text_html(node: Json) -> Markup:
         tag = MARK_TAGS.get(mark.get("type"))
         href = str(mark.get("attrs", {}).get("href", ""))
         if tag:
-            html = Markup("<{0}>{1}</{0}>").format(Markup(tag), html)  # noqa: S704 - a fixed name
+            html = Markup("<{0}>{1}</{0}>").format(Markup(tag), html)  # noqa: S704  # a fixed name
         elif mark.get("type") == "link" and href.startswith(("https://", "http://", "mailto:")):
             html = Markup('<a href="{}" rel="noreferrer">{}</a>').format(href, html)
     return html
