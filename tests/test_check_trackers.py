@@ -22,7 +22,8 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
-from tests.support.vendor_api import FIXTURES, Guard, openapi_for
+from tests.support.tracker_guard import Guard
+from tests.support.vendor_api import openapi_for
 
 NOT_NEEDED = ("CREATE_ISSUES", "EDIT_ISSUES", "DELETE_ISSUES")
 BOT = "northing-bot"
@@ -50,11 +51,7 @@ def github_host(**more: Any) -> GitHubHost:
 
 @asynccontextmanager
 async def looking(tracker: Tracker) -> AsyncIterator[str]:
-    """Each exchange is held against the vendor's description, where that is here."""
-    if not FIXTURES.exists():
-        async with serve(tracker) as url:
-            yield url
-        return
+    """Each exchange is held against the vendor's description."""
     guard = Guard(openapi_for("jira-cloud-v3" if isinstance(tracker, JiraTracker) else "github"))
     async with serve(tracker, through=guard.around) as url:
         yield url

@@ -37,7 +37,8 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
-from tests.support.vendor_api import Guard, openapi_for
+from tests.support.tracker_guard import Guard
+from tests.support.vendor_api import openapi_for
 
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 MARKER = Marker("installation", 5)

@@ -11,7 +11,7 @@ from mappings.tables import InstallationRow
 from tests.support.clock import Clock
 from tests.support.rendered_text import PARSER, REFERENCE, plain_runs
 from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, both, on_github, on_jira
-from tests.support.vendor_api import adf_problems
+from tests.support.adf import adf_problems
 from tests.support.world import World
 
 pytestmark = pytest.mark.database

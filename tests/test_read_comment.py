@@ -27,7 +27,7 @@ from connectors.base import (
 )
 from connectors.github.payloads import NOTICE
 from connectors.registry import KINDS
-from tests.support.vendor_api import check_exchange, from_requests, kept
+from tests.support.exchanges import check_exchange, from_requests, kept
 
 HIDDEN = "s3cret-token"
 

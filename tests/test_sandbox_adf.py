@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from connectors.sandbox.jira import adf
-from tests.support.vendor_api import Json, adf_problems
+from tests.support.adf import adf_problems
+from tests.support.vendor_api import Json
 
 TEXT = {"type": "text", "text": "x"}
 

@@ -16,7 +16,7 @@ from connectors.sandbox.github.records import Issue as GitHubIssue
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.records import Issue as JiraIssue
 from connectors.sandbox.jira.site import JiraSite
-from tests.support.vendor_api import adf_problems
+from tests.support.adf import adf_problems
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 EPICS = (*jira_epics.EPICS, *github_epics.EPICS)

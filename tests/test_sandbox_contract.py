@@ -23,16 +23,9 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve, serve_in_thread
 from connectors.sandbox.tracker import Tracker
-from tests.support.vendor_api import (
-    FIXTURES,
-    Guard,
-    Json,
-    check_exchange,
-    check_request,
-    check_response,
-    from_requests,
-    openapi_for,
-)
+from tests.support.exchanges import check_exchange, check_request, check_response, from_requests
+from tests.support.tracker_guard import Guard
+from tests.support.vendor_api import ABSENT, FIXTURES, Json, openapi_for
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 WORDS = adf.from_text("No key result is linked.")
@@ -287,7 +280,7 @@ def test_the_check_itself_finds_what_is_wrong() -> None:
 
 def recorded_jira() -> list[Json]:
     if not FIXTURES.exists():
-        pytest.skip("the shared fixtures are not here")
+        pytest.skip(ABSENT)
     rows = []
     for name in ("external_epics", "api_issues"):
         with (FIXTURES / "jira-issues" / f"raw_tables___raw_jira_{name}.csv").open() as file:
@@ -323,7 +316,7 @@ async def test_recorded_jira_issues_are_served_as_recorded() -> None:
 
 def recorded_github() -> list[tuple[str, Json]]:
     if not FIXTURES.exists():
-        pytest.skip("the shared fixtures are not here")
+        pytest.skip(ABSENT)
     events = json.loads((FIXTURES / "github-webhooks" / "webhooks-examples-api.github.com.json").read_text())
     payloads = [one for event in events for one in event["examples"] if isinstance(one, dict)]
     return [
