@@ -28,9 +28,9 @@ from mappings.commands.parse import (
     unknown_keys_text,
 )
 from mappings.notices.text import unchecked_text, with_answer
+from tests.support.adf import adf_problems
 from tests.support.evaluations import NOW, on
 from tests.support.rendered_text import HOSTILE, PARSER, REFERENCE, plain_runs
-from tests.support.adf import adf_problems
 
 
 def one(line: str) -> Command:

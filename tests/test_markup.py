@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import re
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +14,8 @@ from markdown_it.token import Token
 
 from connectors import markup
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
+from tests.support.adf import adf_problems
 from tests.support.rendered_text import HOSTILE, JOINER, PARSER, REFERENCE, plain_runs
-
-SCHEMA = Path(__file__).parents[2] / "shared" / "fixtures" / "adf" / "adf-schema-full.json"
 
 
 def paragraph(*content: Inline, small: bool = False) -> Document:
@@ -188,39 +185,25 @@ def test_a_link_elsewhere_than_the_web_is_only_its_label(url: str) -> None:
     assert "marks" not in json.dumps(markup.to_adf(paragraph(Link("label", url))))
 
 
-@pytest.fixture(scope="module")
-def adf_schema() -> Any:
-    if not SCHEMA.exists():
-        pytest.skip("the ADF schema lies beside the repository, not in it")
-    return jsonschema_rs.Draft4Validator(json.loads(SCHEMA.read_text()))
-
-
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_words_in_adf(adf_schema: Any, text: str) -> None:
+def test_hostile_words_in_adf(text: str) -> None:
     document = Document(
         (Paragraph((Text(text), Text(text, "code")), small=True), Bullets(((Text(text, "strong"),),)))
     )
     adf = markup.to_adf(document)
-    adf_schema.validate(adf)
-    json.dumps(adf).encode()
+    assert adf_problems(adf) == []
+    json.dumps(adf, ensure_ascii=False).encode()  # fails for half of a surrogate pair
 
 
 @given(documents)
 def test_any_document_passes_the_adf_schema(document: Document) -> None:
     adf = markup.to_adf(document)
-    if SCHEMA.exists():
-        _validator().validate(adf)
+    assert adf_problems(adf) == []
     for node in _text_nodes(adf):
         assert node["text"]
         assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", node["text"])
         marks = {mark["type"] for mark in node.get("marks", [])}
         assert "code" not in marks or marks <= {"code", "link"}
-
-
-def _validator(cache: list[Any] = []) -> Any:  # noqa: B006  # built once: hypothesis takes no fixture per example
-    if not cache:
-        cache.append(jsonschema_rs.Draft4Validator(json.loads(SCHEMA.read_text())))
-    return cache[0]
 
 
 def _text_nodes(node: dict[str, Any]) -> list[dict[str, Any]]:

@@ -31,9 +31,9 @@ from mappings.notices.text import (
     with_answer,
 )
 from mappings.suggestions.rank import Suggestion
+from tests.support.adf import adf_problems
 from tests.support.evaluations import NOW, an_epic, goal, links_to, on
 from tests.support.rendered_text import HOSTILE, PARSER, REFERENCE, plain_runs
-from tests.support.adf import adf_problems
 
 PAGE = "https://northing.example/epics/acme-jira/SHOP-1"
 FITTING = [Suggestion(goal(n), f"shares “word{n}” with the title") for n in (1, 2, 3)]

@@ -8,10 +8,10 @@ import pytest
 
 from app.runtime import Runtime
 from mappings.tables import InstallationRow
+from tests.support.adf import adf_problems
 from tests.support.clock import Clock
 from tests.support.rendered_text import PARSER, REFERENCE, plain_runs
 from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, both, on_github, on_jira
-from tests.support.adf import adf_problems
 from tests.support.world import World
 
 pytestmark = pytest.mark.database

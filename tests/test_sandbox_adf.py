@@ -1,25 +1,23 @@
 """The simulated Jira takes and refuses documents as Atlassian's schema does."""
 
-from typing import Any
-
 import pytest
 
 from connectors.sandbox.jira import adf
-from tests.support.adf import adf_problems
-from tests.support.vendor_api import Json
+from tests.support.adf import adf_problems, our_adf_problems, vendors_adf_problems
+from tests.support.vendor_api import ABSENT, FIXTURES
 
 TEXT = {"type": "text", "text": "x"}
 
 
-def doc(*content: object) -> Json:
+def doc(*content: object) -> dict:
     return {"type": "doc", "version": 1, "content": list(content)}
 
 
-def para(*content: object) -> Json:
+def para(*content: object) -> dict:
     return {"type": "paragraph", "content": list(content)}
 
 
-def marked(*marks: object) -> Json:
+def marked(*marks: object) -> dict:
     return {**TEXT, "marks": list(marks)}
 
 
@@ -44,7 +42,7 @@ GOOD = {
     "mention": doc(para({"type": "mention", "attrs": {"id": "5b1", "text": "@x"}})),
     "card": doc(para({"type": "inlineCard", "attrs": {"url": "https://acme.example"}})),
 }
-BAD: dict[str, Any] = {
+BAD = {
     "text": "words",
     "null": None,
     "list": [],
@@ -77,13 +75,20 @@ BAD: dict[str, Any] = {
 @pytest.mark.parametrize("name", GOOD)
 def test_good_documents(name: str) -> None:
     assert adf.is_document(GOOD[name])
-    assert adf_problems(GOOD[name]) == []
+    assert our_adf_problems(GOOD[name]) == []
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_documents(name: str) -> None:
     assert not adf.is_document(BAD[name])
-    assert adf_problems(BAD[name]) != []
+    assert our_adf_problems(BAD[name]) != []
+
+
+def test_atlassians_own_schema_agrees() -> None:
+    if not FIXTURES.exists():
+        pytest.skip(ABSENT)
+    assert [name for name in GOOD if vendors_adf_problems(GOOD[name])] == []
+    assert [name for name in BAD if not vendors_adf_problems(BAD[name])] == []
 
 
 @pytest.mark.parametrize("text", ["", "one", "one\n\ntwo\r\nthree", "<b> & \u0000 𝔘"])

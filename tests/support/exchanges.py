@@ -1,10 +1,10 @@
 """Holds a request and its answer against the descriptions of a vendor's API.
 
-`check_exchange(request, response)` finds the operation by the path and returns what does not fit, as sentences;
-nothing means it fits. Our description is always asked, the vendor's own document where it is. It takes httpx
-values; `from_requests` makes them of what the library requests has. The vendors' documents are looser than the
-vendors in two places, so this is stricter: members of a JSON body that a description does not name are
-reported, and a Jira comment must be a document of Atlassian's schema.
+`check_exchange(request, response)` finds the operation by the path and returns what does not fit, as
+sentences; nothing means it fits. Our description is always asked, and the vendor's own document where it is
+here. It takes httpx values; `from_requests` makes them of what the library requests has. The vendors'
+documents are looser than the vendors in two places, so this is stricter: members of a JSON body that a
+description does not name are reported, and a Jira comment must be a document of Atlassian's schema.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the vendors' interfaces look like: our compact descriptions, and the vendors' own documents.
 
-`openapi_for("jira-cloud-v3")` is our description, from `tests/fixtures/schemas`: the routes that Northing calls
-and the simulated trackers serve, and the webhooks it handles. `vendors_openapi` is the vendor's own document,
-from ../shared/fixtures, or None where that folder is absent.
+`openapi_for("jira-cloud-v3")` is our description, from `tests/fixtures/schemas`: the routes that Northing
+calls and the simulated trackers serve, and the webhooks it handles. `vendors_openapi` is the vendor's own
+document, from ../shared/fixtures, or None where that folder is absent.
 """
 
 from __future__ import annotations
@@ -116,9 +116,6 @@ def openapi_for(name: str) -> Description:
         del raw["paths"][path]
     for event in absent.get("webhooks", ()):
         del raw["x-webhooks"][event]
-    for schema, members in absent.get("members", {}).items():
-        for member in members:
-            del raw["components"]["schemas"][schema]["properties"][member]
     return Description(name, _closed(raw), "Error", is_vendors=False)
 
 
