@@ -439,7 +439,9 @@ async def test_anonymous_steers_nothing_and_is_not_asked_about(
     assert atlas.requests == 2
 
 
-async def test_a_comment_gone_or_of_another_ticket(jira: responses.RequestsMock, atlas: Connector) -> None:
+async def test_a_comment_that_jira_does_not_have_on_the_ticket(
+    jira: responses.RequestsMock, atlas: Connector
+) -> None:
     answer(jira, NOT_THERE)
     assert await atlas.read_comment(TICKET) is None
 

@@ -259,8 +259,8 @@ async def test_what_is_closed_to_us_on_github_refuses_as_described() -> None:
     assert guard.found == []
 
 
-# Issues as the vendors' recordings have them, in our words: names in another language, another zone's times, and
-# members that the simulated trackers do not have.
+# Issues as the vendors' recordings have them, in our words: names in another language, another zone's times,
+# and members that the simulated trackers do not have.
 A_PERSON = {
     "self": "https://other.example/rest/api/2/user?accountId=7f3", "accountId": "7f3", "active": True,
     "accountType": "atlassian", "displayName": "qa-lead", "timeZone": "Asia/Tokyo",

@@ -109,29 +109,29 @@ def description_of(request: httpx.Request) -> str:
 
 
 @pytest.mark.parametrize(
-    ("request_", "word"),
+    ("sent", "word"),
     [row[1:] for row in REQUESTS + OURS_ALONE],
     ids=[row[0] for row in REQUESTS + OURS_ALONE],
 )
-def test_a_wrong_request_is_found_by_our_description(request_: httpx.Request, word: str) -> None:
-    assert word in " ".join(request_problems(openapi_for(description_of(request_)), request_))
+def test_a_wrong_request_is_found_by_our_description(sent: httpx.Request, word: str) -> None:
+    assert word in " ".join(request_problems(openapi_for(description_of(sent)), sent))
 
 
 @pytest.mark.parametrize(
-    ("request_", "response", "word"),
+    ("sent", "response", "word"),
     [row[1:] for row in ANSWERS + MISSED_BY_THEIRS],
     ids=[row[0] for row in ANSWERS + MISSED_BY_THEIRS],
 )
 def test_a_wrong_answer_is_found_by_our_description(
-    request_: httpx.Request, response: httpx.Response, word: str
+    sent: httpx.Request, response: httpx.Response, word: str
 ) -> None:
-    api = openapi_for(description_of(request_))
-    assert request_problems(api, request_) == []
-    assert word in " ".join(response_problems(api, request_, response))
+    api = openapi_for(description_of(sent))
+    assert request_problems(api, sent) == []
+    assert word in " ".join(response_problems(api, sent, response))
 
 
 @pytest.mark.parametrize(
-    ("request_", "response"),
+    ("sent", "response"),
     [
         (SEARCH, answer({"issues": [{"id": "1"}], "isLast": True})),
         (call("POST", COMMENT, json={"body": DOCUMENT}), answer({"id": "1", "body": DOCUMENT}, 201)),
@@ -140,9 +140,9 @@ def test_a_wrong_answer_is_found_by_our_description(
         (call("PATCH", f"{REPO}/issues/comments/1", json={"body": "x"}), answer({"message": "x"}, 403)),
     ],
 )
-def test_what_is_right_is_not_reported(request_: httpx.Request, response: httpx.Response) -> None:
-    api = openapi_for(description_of(request_))
-    assert request_problems(api, request_) + response_problems(api, request_, response) == []
+def test_what_is_right_is_not_reported(sent: httpx.Request, response: httpx.Response) -> None:
+    api = openapi_for(description_of(sent))
+    assert request_problems(api, sent) + response_problems(api, sent, response) == []
 
 
 @pytest.mark.parametrize("name", ["jira-cloud-v3", "github"])

@@ -99,7 +99,7 @@ def test_a_contradiction_would_be_found(problem: str, change: Callable[[Json, Js
 
 
 def test_a_route_that_the_vendor_does_not_have_would_be_found() -> None:
-    lonely = {"paths": {}, "components": {"schemas": {"Error": {}}}}
+    lonely: Json = {"paths": {}, "components": {"schemas": {"Error": {}}}}
     (found,) = contradictions(small(), Description("github", lonely, "Error", is_vendors=True))
     assert found == "GET /things/{id}: theirs has no such operation"
 

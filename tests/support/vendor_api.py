@@ -130,7 +130,9 @@ def vendors_openapi(name: str) -> Description | None:
 
 def vendors_openapi_or_skip(name: str) -> Description:
     found = vendors_openapi(name)
-    return found if found is not None else pytest.skip(ABSENT)
+    if found is None:
+        pytest.skip(ABSENT)
+    return found
 
 
 @cache
