@@ -1,5 +1,7 @@
 """The simulated Jira takes and refuses documents as Atlassian's schema does."""
 
+from typing import Any
+
 import pytest
 
 from connectors.sandbox.jira import adf
@@ -9,15 +11,15 @@ from tests.support.vendor_api import ABSENT, FIXTURES
 TEXT = {"type": "text", "text": "x"}
 
 
-def doc(*content: object) -> dict:
+def doc(*content: object) -> dict[str, Any]:
     return {"type": "doc", "version": 1, "content": list(content)}
 
 
-def para(*content: object) -> dict:
+def para(*content: object) -> dict[str, Any]:
     return {"type": "paragraph", "content": list(content)}
 
 
-def marked(*marks: object) -> dict:
+def marked(*marks: object) -> dict[str, Any]:
     return {**TEXT, "marks": list(marks)}
 
 
@@ -42,7 +44,7 @@ GOOD = {
     "mention": doc(para({"type": "mention", "attrs": {"id": "5b1", "text": "@x"}})),
     "card": doc(para({"type": "inlineCard", "attrs": {"url": "https://acme.example"}})),
 }
-BAD = {
+BAD: dict[str, Any] = {
     "text": "words",
     "null": None,
     "list": [],

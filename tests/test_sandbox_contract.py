@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -36,12 +37,16 @@ csv.field_size_limit(sys.maxsize)
 
 @asynccontextmanager
 async def guarded(
-    tracker: Tracker, description: str, **client: object
+    tracker: Tracker,
+    description: str,
+    *,
+    auth: tuple[str, str] | None = None,
+    headers: dict[str, str] | None = None,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Guard]]:
     guard = Guard(openapi_for(description))
     async with (
         serve(tracker, through=guard.around) as url,
-        httpx.AsyncClient(base_url=url, timeout=10, **client) as http,
+        httpx.AsyncClient(base_url=url, timeout=10, auth=auth, headers=headers) as http,
     ):
         yield http, guard
 
@@ -56,7 +61,7 @@ def unvisited(tracker: Tracker, guard: Guard) -> list[str]:
             (
                 one
                 for one in routes
-                if request.method in one.methods and one.path_regex.match(request.url.path)
+                if request.method in (one.methods or ()) and one.path_regex.match(request.url.path)
             ),
             None,
         )
@@ -66,7 +71,7 @@ def unvisited(tracker: Tracker, guard: Guard) -> list[str]:
     return [
         f"{method} {one.path}"
         for one in routes
-        for method in one.methods - {"HEAD"}
+        for method in (one.methods or set()) - {"HEAD"}
         if (method, one.path) not in visited
         and one.path != "/"
         and not one.path.startswith((*ours, "/{owner}/"))
@@ -228,7 +233,7 @@ async def test_what_is_closed_to_us_on_jira_refuses_as_described() -> None:
     async with guarded(tracker, "jira-cloud-v3", auth=(bot.email, bot.token)) as (http, guard):
         listed = (await http.get(f"{api}/project/search")).json()["values"]
         assert "SHOP" not in {one["key"] for one in listed}
-        jql = {"jql": "project in (SHOP, PAY)", "fields": "summary", "maxResults": 100}
+        jql: dict[str, str | int] = {"jql": "project in (SHOP, PAY)", "fields": "summary", "maxResults": 100}
         found = {one["key"] for one in (await http.get(f"{api}/search/jql", params=jql)).json()["issues"]}
         assert "PAY-2" in found
         assert not found & {"SHOP-1", "PAY-1"}
@@ -302,7 +307,7 @@ OF_GITHUB = {
 }  # fmt: skip
 
 
-def recorded_jira() -> list[dict]:
+def recorded_jira() -> list[dict[str, Any]]:
     """Ours and, where they are here, those of the vendor."""
     if not FIXTURES.exists():
         return [OF_JIRA]
@@ -339,7 +344,7 @@ async def test_recorded_jira_issues_are_served_as_recorded() -> None:
     assert guard.found == []
 
 
-def recorded_github() -> list[tuple[str, dict]]:
+def recorded_github() -> list[tuple[str, dict[str, Any]]]:
     """Ours and, where they are here, those of the vendor, each with its repository."""
     ours = [("acme/depot", OF_GITHUB)]
     if not FIXTURES.exists():
@@ -397,6 +402,7 @@ def test_an_exchange_of_the_library_requests_is_checked_alike() -> None:
         fine = requests.post(
             search, json={"jql": "project = SHOP", "fields": ["summary"]}, auth=auth, timeout=10
         )
-        wrong = requests.get(search, params={"jql": "project = SHOP", "startAt": 0}, auth=auth, timeout=10)
+        unknown: dict[str, str | int] = {"jql": "project = SHOP", "startAt": 0}
+        wrong = requests.get(search, params=unknown, auth=auth, timeout=10)
     assert check_exchange(*from_requests(fine)) == []
     assert check_exchange(*from_requests(wrong)) == ["GET /rest/api/3/search/jql: query startAt: unknown"]

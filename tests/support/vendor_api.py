@@ -17,7 +17,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 SCHEMAS = Path(__file__).parents[1] / "fixtures" / "schemas"
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
@@ -138,7 +138,8 @@ def vendors_openapi_or_skip(name: str) -> Description:
 @cache
 def adf_schema() -> Json:
     """Our schema of the Atlassian Document Format, in JSON Schema's draft 4."""
-    return _closed(_load("adf"))
+    found: Json = _closed(_load("adf"))
+    return found
 
 
 @cache
