@@ -43,6 +43,7 @@ from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from mappings.access.operations import token_hash
 from tests.support.clock import Clock
+from tests.support.databases import Databases
 from tests.support.tracker_drivers import ALL, TrackerDriver, driver_of
 from tests.support.world import ADMIN_TOKEN, World
 
@@ -126,18 +127,17 @@ def template(postgresql: Callable[[str], str], server: psycopg.Connection) -> It
     server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+@pytest.fixture(scope="session")
+def databases(postgresql: Callable[[str], str], server: psycopg.Connection, template: str) -> Databases:
+    return Databases(server, postgresql, template)
+
+
 @pytest.fixture
-def database_url(
-    postgresql: Callable[[str], str], server: psycopg.Connection, template: str
-) -> Iterator[str]:
+def database_url(postgresql: Callable[[str], str], databases: Databases) -> Iterator[str]:
     """A migrated database of this test's own."""
-    name = f"test_{uuid4().hex}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-        sql.Identifier(name), sql.Identifier(template)
-    )
-    server.execute(create)
+    name = databases.lend()
     yield postgresql(name)
-    server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    databases.take_back(name)
 
 
 @pytest.fixture
