@@ -74,7 +74,7 @@ REAL_PROCESSES = {
     "test_server",
     "test_demo",
     "test_stopping",
-    "test_following",
+    "test_log_following",
 }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from connectors.sandbox.faults import Faults
+from connectors.sandbox.faults import LOST, Faults
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -97,7 +98,7 @@ class Tracker:
             return
         seen = self.log.note(scope)
         if self.latency:
-            await asyncio.sleep(self.latency)
+            await self._wait(scope)
 
         async def answered(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -111,3 +112,13 @@ class Tracker:
             await self.routes(scope, receive, answered)
         else:
             await action(self.routes, scope, receive, answered)
+
+    async def _wait(self, scope: Scope) -> None:
+        """The latency, or until the client is gone: a client that gave up waits for no answer."""
+        lost = scope.get("state", {}).get(LOST)
+        if lost is None:
+            await asyncio.sleep(self.latency)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.latency):
+                await lost.wait()
