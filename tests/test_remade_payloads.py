@@ -14,7 +14,8 @@ from functools import cache
 from typing import Any
 
 from connectors.github.webhooks import HANDLED
-from tests.support.recorded import PART, RECORDED, REMADE, REMADE_FOLDER, Payloads, needs_recorded
+from tests.support.beside import needs_fixtures
+from tests.support.recorded import PART, RECORDED, REMADE, REMADE_FOLDER, Payloads
 
 FOLDERS = ("github-webhooks", "jira-issues", "jira-webhooks")
 Shape = frozenset[tuple[str, str]]
@@ -120,7 +121,7 @@ def test_their_addresses_are_examples() -> None:
 # --- held against the recorded ones ---------------------------------------------------------
 
 
-@needs_recorded
+@needs_fixtures
 def test_each_has_the_shape_of_a_recorded_one() -> None:
     recorded = RECORDED.jira_webhooks()
     remade = REMADE.jira_webhooks()
@@ -145,7 +146,7 @@ def _github_shapes(payloads: Payloads) -> set[tuple[str, str | None, Shape]]:
     }
 
 
-@needs_recorded
+@needs_fixtures
 def test_they_have_no_text_and_no_id_of_the_recorded_ones() -> None:
     ours = {
         value
@@ -180,7 +181,7 @@ def _jira_persons(value: Any) -> Iterator[dict[str, Any]]:
             yield from _jira_persons(inner)
 
 
-@needs_recorded
+@needs_fixtures
 def test_no_name_of_a_recorded_person_host_or_repository_is_left() -> None:
     every = everything(RECORDED)
     names = {value for name, value in leaves(every) if name in NAMING_MEMBERS}

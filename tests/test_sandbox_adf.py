@@ -6,7 +6,7 @@ import pytest
 
 from connectors.sandbox.jira import adf
 from tests.support.adf import adf_problems, our_adf_problems, vendors_adf_problems
-from tests.support.vendor_api import ABSENT, FIXTURES
+from tests.support.beside import needs_fixtures
 
 TEXT = {"type": "text", "text": "x"}
 
@@ -86,9 +86,8 @@ def test_bad_documents(name: str) -> None:
     assert our_adf_problems(BAD[name]) != []
 
 
+@needs_fixtures
 def test_atlassians_own_schema_agrees() -> None:
-    if not FIXTURES.exists():
-        pytest.skip(ABSENT)
     assert [name for name in GOOD if vendors_adf_problems(GOOD[name])] == []
     assert [name for name in BAD if not vendors_adf_problems(BAD[name])] == []
 

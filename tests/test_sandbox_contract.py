@@ -2,12 +2,10 @@
 
 import base64
 import csv
-import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import pytest
@@ -25,8 +23,9 @@ from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve, serve_in_thread
 from connectors.sandbox.tracker import Tracker
 from tests.support.exchanges import check_exchange, from_requests, operation_of
+from tests.support.recorded import REMADE, Payloads, expecting
 from tests.support.tracker_guard import Guard
-from tests.support.vendor_api import FIXTURES, openapi_for
+from tests.support.vendor_api import openapi_for
 
 NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 WORDS = adf.from_text("No key result is linked.")
@@ -264,64 +263,11 @@ async def test_what_is_closed_to_us_on_github_refuses_as_described() -> None:
     assert guard.found == []
 
 
-# Issues as the vendors' recordings have them, in our words: names in another language, another zone's times,
-# and members that the simulated trackers do not have.
-A_PERSON = {
-    "self": "https://other.example/rest/api/2/user?accountId=7f3", "accountId": "7f3", "active": True,
-    "accountType": "atlassian", "displayName": "qa-lead", "timeZone": "Asia/Tokyo",
-    "avatarUrls": {"16x16": "https://other.example/a.png"},
-}  # fmt: skip
-OF_JIRA = {
-    "expand": "operations,editmeta", "id": "40017", "key": "DEPOT-17",
-    "self": "https://other.example/rest/api/2/issue/40017",
-    "fields": {
-        "summary": "棚卸しを一日で終える", "description": None, "labels": ["倉庫"], "assignee": A_PERSON,
-        "reporter": A_PERSON, "creator": A_PERSON, "created": "2026-03-02T08:15:30.120+0900",
-        "updated": "2026-04-01T17:40:00.000+0900", "duedate": "2026-05-31", "workratio": -1,
-        "project": {
-            "self": "https://other.example/rest/api/2/project/10077", "id": "10077", "key": "DEPOT",
-            "name": "Depot", "projectTypeKey": "business", "simplified": False, "avatarUrls": {},
-        },
-        "issuetype": {
-            "self": "https://other.example/rest/api/2/issuetype/10500", "id": "10500", "name": "エピック",
-            "description": "", "iconUrl": "https://other.example/e.svg", "subtask": False,
-            "hierarchyLevel": 1,
-        },
-        "status": {
-            "self": "https://other.example/rest/api/2/status/10301", "id": "10301", "name": "進行中",
-            "description": "", "iconUrl": "https://other.example/",
-            "statusCategory": {
-                "self": "https://other.example/rest/api/2/statuscategory/4", "id": 4,
-                "key": "indeterminate", "colorName": "yellow", "name": "進行中",
-            },
-        },
-        "votes": {"votes": 0, "hasVoted": False}, "progress": {"progress": 0, "total": 0},
-        "fixVersions": [], "components": [], "subtasks": [], "customfield_10777": {"value": "Tokyo"},
-    },
-}  # fmt: skip
-OF_GITHUB = {
-    "id": 990_017, "number": 17, "title": "Stocktaking within a day", "body": None, "state": "closed",
-    "labels": [{"id": 4, "name": "depot", "color": "ededed"}], "active_lock_reason": "resolved",
-    "created_at": "2026-03-02T08:15:30Z", "updated_at": "2026-04-01T17:40:00+09:00",
-    "user": {"login": "qa-lead", "id": 41}, "performed_via_github_app": None,
-}  # fmt: skip
-
-
-def recorded_jira() -> list[dict[str, Any]]:
-    """Ours and, where they are here, those of the vendor."""
-    if not FIXTURES.exists():
-        return [OF_JIRA]
-    rows = [OF_JIRA]
-    for name in ("external_epics", "api_issues"):
-        with (FIXTURES / "jira-issues" / f"raw_tables___raw_jira_{name}.csv").open() as file:
-            rows += [json.loads(row["data"]) for row in csv.DictReader(file)]
-    return list({row["id"]: row for row in rows}.values())
-
-
-async def test_recorded_jira_issues_are_served_as_recorded() -> None:
+@expecting(remade=10, recorded=33)
+async def test_recorded_jira_issues_are_served_as_recorded(payloads: Payloads, expected: int) -> None:
     tracker = JiraTracker()
     bot = tracker.site.bot
-    recorded = recorded_jira()
+    recorded = payloads.jira_issues()
     for raw in recorded:
         load_jira(tracker.site, raw)
     async with guarded(tracker, "jira-cloud-v3", auth=(bot.email, bot.token)) as (http, guard):
@@ -340,30 +286,19 @@ async def test_recorded_jira_issues_are_served_as_recorded() -> None:
             }
             assert {name: one["fields"][name] for name in same} == same
             assert (await http.get(f"/rest/api/3/issue/{raw['key']}")).status_code == 200
-    assert len(served) == len(recorded) == (34 if FIXTURES.exists() else 1)
+    assert len(served) == len(recorded) == expected
     assert guard.found == []
 
 
-def recorded_github() -> list[tuple[str, dict[str, Any]]]:
-    """Ours and, where they are here, those of the vendor, each with its repository."""
-    ours = [("acme/depot", OF_GITHUB)]
-    if not FIXTURES.exists():
-        return ours
-    events = json.loads((FIXTURES / "github-webhooks" / "webhooks-examples-api.github.com.json").read_text())
-    payloads = [one for event in events for one in event["examples"] if isinstance(one, dict)]
-    return ours + [
-        (one["repository"]["full_name"], one["issue"])
-        for one in payloads
-        if {"issue", "repository"} <= set(one)
-    ]
-
-
-async def test_recorded_github_issues_are_served_as_recorded() -> None:
+@expecting(remade=38, recorded=38)
+async def test_recorded_github_issues_are_served_as_recorded(payloads: Payloads, expected: int) -> None:
     tracker = GitHubTracker()
     names = []
-    for number, (full_name, raw) in enumerate(recorded_github()):
+    recorded = [body for _, body in payloads.github_webhooks() if {"issue", "repository"} <= set(body)]
+    for number, body in enumerate(recorded):
+        raw = body["issue"]
         # Many examples are of the same issue, so each gets a repository of its own.
-        name = f"{full_name}-{number}"
+        name = f"{body['repository']['full_name']}-{number}"
         load_github(tracker.host, name, raw)
         names.append((name, raw))
     headers = {"Authorization": f"token {tracker.host.bot.token}"}
@@ -377,12 +312,12 @@ async def test_recorded_github_issues_are_served_as_recorded() -> None:
             ]
             listed = (await http.get(f"/repos/{name}/issues", params={"state": "all"})).json()
             assert [entry["title"] for entry in listed] == [raw["title"]]
-    assert len(names) == (39 if FIXTURES.exists() else 1)
+    assert len(names) == expected
 
 
 async def test_an_edited_recording_shows_the_edit() -> None:
     tracker = JiraTracker()
-    raw = recorded_jira()[0]
+    raw = REMADE.jira_issues()[0]
     load_jira(tracker.site, raw)
     tracker.site.edit(raw["key"], summary="New words")
     bot = tracker.site.bot

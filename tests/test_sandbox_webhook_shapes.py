@@ -12,7 +12,8 @@ from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
 from connectors.sandbox.webhook_sender import Delivery
-from tests.support.recorded import RECORDED_FOLDER, Payloads, both_folders, needs_recorded
+from tests.support.beside import FIXTURES, needs_fixtures
+from tests.support.recorded import Payloads, both_folders
 from tests.support.webhook_receiver import SECRET, Receiver, change_everything_at, change_everything_on
 
 # Members younger than the recordings; each must stand in APIS.md, with what hangs below it.
@@ -103,9 +104,9 @@ async def test_jira_webhooks_look_like_the_recorded_ones(payloads: Payloads) -> 
         assert "user" in payload or one.event.startswith("comment_")
 
 
-@needs_recorded
+@needs_fixtures
 def test_what_is_younger_than_the_recordings_is_documented() -> None:
-    text = (RECORDED_FOLDER.parent / "APIS.md").read_text("utf-8")
+    text = (FIXTURES.parent / "APIS.md").read_text("utf-8")
     code = "\n".join(re.findall(r"`([^`\n]+)`", text))
     for name in GITHUB_NAMED | JIRA_NAMED:
         assert re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", code), name

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.adf import our_adf_problems, vendors_adf_problems
+from tests.support.beside import needs_fixtures
+from tests.support.recorded import RECORDED
 from tests.support.schema_comparison import contradictions
 from tests.support.vendor_api import (
-    ABSENT,
-    FIXTURES,
     NAMES,
     Description,
     Json,
     adf_schema,
     openapi_for,
-    vendors_openapi_or_skip,
+    vendors_openapi,
 )
 
 # --- the vendors' own documents -----------------------------------------------------------------
@@ -28,10 +27,13 @@ from tests.support.vendor_api import (
 DIFFERENCES = {"github": ["GET /meta -> 200.installed_version: theirs has no such member"]}
 
 
+@needs_fixtures
 @pytest.mark.parametrize("name", NAMES)
 def test_ours_does_not_contradict_the_vendors(name: str) -> None:
     """Each route, parameter, member and value of ours is in the vendor's, of a type that it allows."""
-    found = contradictions(openapi_for(name), vendors_openapi_or_skip(name))
+    theirs = vendors_openapi(name)
+    assert theirs is not None
+    found = contradictions(openapi_for(name), theirs)
     assert found == DIFFERENCES.get(name, [])
 
 
@@ -104,8 +106,10 @@ def test_a_route_that_the_vendor_does_not_have_would_be_found() -> None:
     assert found == "GET /things/{id}: theirs has no such operation"
 
 
+@needs_fixtures
 def test_what_an_enterprise_server_lacks_is_absent_in_its_document() -> None:
-    theirs = vendors_openapi_or_skip("ghes-3.19")
+    theirs = vendors_openapi("ghes-3.19")
+    assert theirs is not None
     here = {(one.method, one.path) for one in openapi_for("github").operations}
     lacking = here - {(one.method, one.path) for one in openapi_for("ghes-3.19").operations}
     assert len(lacking) == 3
@@ -132,14 +136,12 @@ UNRECORDED = {
 
 def recordings(name: str) -> dict[str, list[Any]]:
     """By event, the bodies that the vendor sent."""
-    if not FIXTURES.exists():
-        pytest.skip(ABSENT)
-    if name == "github":
-        text = (FIXTURES / "github-webhooks" / "webhooks-examples-api.github.com.json").read_text()
-        return {event["name"]: event["examples"] for event in json.loads(text)}
     by_event: dict[str, list[Any]] = {}
-    for path in (FIXTURES / "jira-webhooks").glob("*.json"):
-        body = json.loads(path.read_text())
+    if name == "github":
+        for event, body in RECORDED.github_webhooks():
+            by_event.setdefault(event, []).append(body)
+        return by_event
+    for body in RECORDED.jira_webhooks().values():
         by_event.setdefault(body["webhookEvent"], []).append(body)
     return by_event
 
@@ -161,6 +163,7 @@ def described_at(api: Description, schema: Json, place: str) -> Json:
     return members
 
 
+@needs_fixtures
 @pytest.mark.parametrize("name", OWN_OBJECTS)
 def test_the_members_of_webhooks_are_those_that_the_vendors_sent(name: str) -> None:
     api, recorded = openapi_for(name), recordings(name)
@@ -199,9 +202,8 @@ def instances(node: Json, schema: Json, within: tuple[str, ...] = ()) -> Iterato
         yield {"string": node.get("example", "x"), "integer": node.get("minimum", 1)}[node["type"]]
 
 
+@needs_fixtures
 def test_every_document_that_ours_allows_is_one_of_atlassians() -> None:
-    if not FIXTURES.exists():
-        pytest.skip(ABSENT)
     made = list(instances(adf_schema(), adf_schema()))
     assert len(made) > 500
     for document in made:

@@ -21,14 +21,10 @@ from typing import Any
 
 import pytest
 
-RECORDED_FOLDER = Path(__file__).parents[3] / "shared" / "fixtures"
+from tests.support.beside import FIXTURES, needs_fixtures
+
 REMADE_FOLDER = Path(__file__).parents[1] / "fixtures"
 PART = "$part"
-
-needs_recorded = pytest.mark.skipif(
-    not RECORDED_FOLDER.exists(),
-    reason="the recorded payloads are not beside the repository: put ../shared/fixtures there",
-)
 
 
 class Payloads(ABC):
@@ -53,7 +49,7 @@ class Payloads(ABC):
 
 class _Recorded(Payloads):
     def jira_webhooks(self) -> dict[str, Any]:
-        files = sorted((RECORDED_FOLDER / "jira-webhooks").glob("webhook-*.json"))
+        files = sorted((FIXTURES / "jira-webhooks").glob("webhook-*.json"))
         return {path.stem.removeprefix("webhook-"): json.loads(path.read_text("utf-8")) for path in files}
 
     def jira_issues(self) -> list[Any]:
@@ -64,12 +60,12 @@ class _Recorded(Payloads):
 
     def _table(self, name: str) -> list[Any]:
         csv.field_size_limit(sys.maxsize)
-        path = RECORDED_FOLDER / "jira-issues" / f"raw_tables___raw_jira_{name}.csv"
+        path = FIXTURES / "jira-issues" / f"raw_tables___raw_jira_{name}.csv"
         with path.open(newline="", encoding="utf-8") as file:
             return [json.loads(row["data"]) for row in csv.DictReader(file)]
 
     def github_webhooks(self) -> list[tuple[str, Any]]:
-        path = RECORDED_FOLDER / "github-webhooks" / "webhooks-examples-api.github.com.json"
+        path = FIXTURES / "github-webhooks" / "webhooks-examples-api.github.com.json"
         events = json.loads(path.read_text("utf-8"))
         return [(event["name"], payload) for event in events for payload in event["examples"]]
 
@@ -123,7 +119,7 @@ def expecting(*, remade: Any, recorded: Any) -> pytest.MarkDecorator:
         ("payloads", "expected"),
         [
             pytest.param(REMADE, remade, id="re-made"),
-            pytest.param(RECORDED, recorded, id="recorded", marks=needs_recorded),
+            pytest.param(RECORDED, recorded, id="recorded", marks=needs_fixtures),
         ],
     )
 
@@ -132,6 +128,6 @@ both_folders = pytest.mark.parametrize(
     "payloads",
     [
         pytest.param(REMADE, id="re-made"),
-        pytest.param(RECORDED, id="recorded", marks=needs_recorded),
+        pytest.param(RECORDED, id="recorded", marks=needs_fixtures),
     ],
 )

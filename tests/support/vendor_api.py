@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
-import pytest
 import yaml
 
+from tests.support.beside import FIXTURES
+
 SCHEMAS = Path(__file__).parents[1] / "fixtures" / "schemas"
-FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
-ABSENT = "the vendors' documents are not beside the repository: put ../shared/fixtures there"
 Json = dict[str, Any]
 
 METHODS = ("get", "put", "post", "patch", "delete")
@@ -126,13 +125,6 @@ def vendors_openapi(name: str) -> Description | None:
         return None
     raw = json.loads((FIXTURES / "openapi" / f"{name}.json").read_text())
     return Description(name, raw, NAMES[name][1], is_vendors=True)
-
-
-def vendors_openapi_or_skip(name: str) -> Description:
-    found = vendors_openapi(name)
-    if found is None:
-        pytest.skip(ABSENT)
-    return found
 
 
 @cache
