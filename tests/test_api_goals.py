@@ -10,9 +10,9 @@ import httpx
 
 from app.api.goal_models import ObjectiveIn
 from app.runtime import Runtime
-from mappings.tables import InstallationRow
 from tests.support.clock import Clock
 from tests.support.goals_api import Q4, a_key_result, fields_refused, send
+from tests.support.queries import goals_version
 
 OPTIONAL = ObjectiveIn.model_fields.keys() - {"title"}
 
@@ -228,18 +228,12 @@ async def test_many_users_are_named_in_short(api: httpx.AsyncClient) -> None:
 async def test_a_refused_change_is_rolled_back_whole(api: httpx.AsyncClient, runtime: Runtime) -> None:
     """The lock's counter stands for everything written before the refusal."""
 
-    async def version() -> int:
-        async with runtime.sessions() as session:
-            row = await session.get(InstallationRow, 1)
-            assert row is not None
-            return row.goals_version
-
-    before = await version()
+    before = await goals_version(runtime)
     await send(api, "POST", "/objectives", {"title": "T", "cycle": "none"}, 422)
     await send(api, "DELETE", "/objectives/none", None, 404)
-    assert await version() == before
+    assert await goals_version(runtime) == before
     await send(api, "POST", "/objectives", {"title": "T"}, 201)
-    assert await version() == before + 1
+    assert await goals_version(runtime) == before + 1
 
 
 async def test_openapi_tells_of_every_field_and_error(api: httpx.AsyncClient) -> None:

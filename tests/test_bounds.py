@@ -7,19 +7,19 @@ import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, insert, select
 
 from app.api import webhooks
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from app.webhooks.body_budget import SMALL, SMALLEST_RESERVATION, BodyBudget, BudgetExhausted
 from app.webhooks.door import Intake
-from mappings.tables import Base
+from mappings.tables import Base, CommandCommentRow, EpicRow, NoticeRow, RuleRow, RunCursorRow
 from tests.support.clock import Clock
-from tests.support.queries import all_of
+from tests.support.queries import all_of, every_row, number_of
+from tests.support.runs import all_runs
 from tests.support.webhook_posts import connect, headers, post
 from tests.support.world import World
 
@@ -42,7 +42,8 @@ def test_every_test_that_is_named_is_there() -> None:
     named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", BOUNDS)
     assert len(named) > 20
     for file, test in named:
-        assert f"def {test}" in (ROOT / "tests" / file).read_text(encoding="utf-8"), (file, test)
+        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert not test or re.search(rf"^(async )?def {test}\(", source, re.MULTILINE), (file, test)
 
 
 # --- bodies in the door -----------------------------------------------------------------------
@@ -119,13 +120,10 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 # --- what is cleaned up -----------------------------------------------------------------------
 
 
-async def count(runtime: Runtime, table: str) -> int:
-    [(found,)] = await all_of(runtime, f"SELECT count(*) FROM {table}")
-    return int(found)
-
-
-async def runs(runtime: Runtime) -> list[tuple[Any, ...]]:
-    return await all_of(runtime, "SELECT id, mode, state FROM runs ORDER BY id")
+async def epic_keys(runtime: Runtime) -> set[str]:
+    """The epics whose rows are there, also those in no list."""
+    async with runtime.sessions() as session:
+        return set(await session.scalars(select(EpicRow.key)))
 
 
 async def test_where_an_ended_run_stood_is_forgotten_within_the_hour(
@@ -134,13 +132,13 @@ async def test_where_an_ended_run_stood_is_forgotten_within_the_hour(
     world.site.create("SHOP", "One")
     await world.connect_jira(scope={"projects": ["SHOP"]})
     await world.sync("jira", "full")
-    assert await count(runtime, "run_cursors") == 1
+    assert await number_of(runtime, RunCursorRow) == 1
     clock.advance(minutes=59)
     await sweep(runtime)
-    assert await count(runtime, "run_cursors") == 1
+    assert await number_of(runtime, RunCursorRow) == 1
     clock.advance(minutes=2)
     await sweep(runtime)
-    assert await count(runtime, "run_cursors") == 0
+    assert await number_of(runtime, RunCursorRow) == 0
     clock.advance(hours=1)
     assert (await world.sync("jira"))["state"] == "succeeded"
 
@@ -153,17 +151,17 @@ async def test_old_runs_go_but_for_the_newest_reading_ones(
         await world.sync("jira", mode)
     await world.goal()
     await world.drain()
-    before = await runs(runtime)
+    before = await all_runs(world)
     clock.advance(days=399)
     await sweep(runtime)
-    assert await runs(runtime) == before
+    assert await all_runs(world) == before
     clock.advance(days=2)
     await sweep(runtime)
-    assert await runs(runtime) == [(4, "full", "succeeded"), (5, "incremental", "succeeded")]
-    assert await count(runtime, "run_cursors") == 0
+    assert await all_runs(world) == [(4, "full", "succeeded"), (5, "incremental", "succeeded")]
+    assert await number_of(runtime, RunCursorRow) == 0
     await world.sync("jira", "full")
     await sweep(runtime)
-    assert [id for id, *_ in await runs(runtime)] == [5, 6]
+    assert [id for id, *_ in await all_runs(world)] == [5, 6]
 
 
 async def test_a_run_whose_comment_stands_stays_and_can_be_withdrawn(
@@ -179,19 +177,19 @@ async def test_a_run_whose_comment_stands_stays_and_can_be_withdrawn(
     assert (await world.epic("jira", key))["notice"]["run"] == edited
     clock.advance(days=450)
     await sweep(runtime)
-    assert {made, edited} <= {id for id, *_ in await runs(runtime)}
+    assert {made, edited} <= {id for id, *_ in await all_runs(world)}
     await world.send("POST", f"/runs/{made}/withdraw", {"delete": True})
     await world.drain()
     assert world.site.issue(key).comments == []
     clock.advance(days=450)
     await sweep(runtime)
     # The withdrawal is what the notice names now, and it names what it withdrew.
-    assert made in {id for id, *_ in await runs(runtime)}
+    assert made in {id for id, *_ in await all_runs(world)}
     async with runtime.sessions.begin() as session:
-        await session.execute(text("DELETE FROM notices"))
+        await session.execute(delete(NoticeRow))
     for _ in range(2):
         await sweep(runtime)
-    assert await runs(runtime) == [(edited, "full", "succeeded")]
+    assert await all_runs(world) == [(edited, "full", "succeeded")]
 
 
 async def test_epics_long_gone_go_but_for_what_a_person_or_a_comment_of_ours_holds(
@@ -212,27 +210,18 @@ async def test_epics_long_gone_go_but_for_what_a_person_or_a_comment_of_ours_hol
     soon = (clock() + timedelta(days=60)).date().isoformat()
     await world.send("POST", f"/findings/{waived['id']}/waive", {"reason": "Why not", "until": soon})
     async with runtime.sessions.begin() as session:
-        long_ago = {"at": clock(), "there": keys["There"], "lately": keys["Of late"]}
-        await session.execute(
-            text("UPDATE epics SET removed_at = :at WHERE key NOT IN (:there, :lately)"), long_ago
-        )
-        await session.execute(
-            text("UPDATE epics SET removed_at = :at + interval '2 days' WHERE key = :lately"), long_ago
-        )
-        await session.execute(
-            text(
-                "INSERT INTO command_comments (epic_id, remote_id, author, commands)"
-                " SELECT id, '1', 'ann', '{}' FROM epics WHERE key = :key"
-            ),
-            {"key": keys["Commanded"]},
-        )
+        epics = {epic.title: epic for epic in await session.scalars(select(EpicRow))}
+        for title in titles[:-1]:
+            epics[title].removed_at = clock()
+        epics["Of late"].removed_at = clock() + timedelta(days=2)
+        commanded = CommandCommentRow(epic_id=epics["Commanded"].id, remote_id="1", author="ann", commands=[])
+        session.add(commanded)
     clock.advance(days=400, hours=1)
     await sweep(runtime)
-    left = {key for (key,) in await all_of(runtime, "SELECT key FROM epics")}
-    assert left == set(keys.values()) - {keys["Plain"]}
+    assert await epic_keys(runtime) == set(keys.values()) - {keys["Plain"]}
     clock.advance(days=2)
     await sweep(runtime)
-    assert keys["Of late"] not in {key for (key,) in await all_of(runtime, "SELECT key FROM epics")}
+    assert await epic_keys(runtime) == set(keys.values()) - {keys["Plain"], keys["Of late"]}
 
 
 async def test_there_are_two_thousand_rules_at_most(world: World, runtime: Runtime) -> None:
@@ -240,13 +229,10 @@ async def test_there_are_two_thousand_rules_at_most(world: World, runtime: Runti
     rule = {"name": "The first", "when": {"label": "x"}, "key_result": "KR-1", "enabled": False}
     first = await world.send("POST", "/rules", rule)
     async with runtime.sessions.begin() as session:
-        more = (
-            'INSERT INTO rules (name, "when", key_result_id, priority, enabled)'
-            ' SELECT number, "when", key_result_id, priority, enabled'
-            " FROM rules, generate_series(2, 2000) number"
-        )
-        await session.execute(text(more))
-    await world.refused("POST", "/rules", rule | {"name": "One more"}, status=409)
+        when = {"when": {"label": "x"}, "key_result_id": 1, "priority": 100, "enabled": False}
+        await session.execute(insert(RuleRow), [{"name": f"Rule {number}", **when} for number in range(1999)])
+    problem = await world.send("POST", "/rules", rule | {"name": "One more"}, expect=409)
+    assert "2000 rules" in problem["detail"]
     await world.send("DELETE", f"/rules/{first['id']}")
     await world.send("POST", "/rules", rule | {"name": "One more"})
 
@@ -259,10 +245,11 @@ async def test_calls_for_the_same_work_are_one(runtime: Runtime, world: World) -
     before = await all_of(
         runtime, "SELECT max(id), task_name, args::text FROM procrastinate_jobs GROUP BY 2, 3"
     )
-    assert await count(runtime, "procrastinate_jobs") == 100
+    rows = await every_row(runtime)
+    assert len(rows["procrastinate_jobs"]) == 100
     await sweep(runtime)
     left = await all_of(runtime, "SELECT id, task_name, args::text FROM procrastinate_jobs")
     assert sorted(left) == sorted(before)
     await world.drain()
-    assert await count(runtime, "procrastinate_jobs") == 0
-    assert await count(runtime, "procrastinate_events") == 0
+    rows = await every_row(runtime)
+    assert (rows["procrastinate_jobs"], rows["procrastinate_events"]) == ([], [])

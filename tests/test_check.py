@@ -7,7 +7,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from fastapi import FastAPI
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 from typer.testing import CliRunner
@@ -41,6 +41,7 @@ from mappings.errors import NotFound
 from mappings.tables import SourceProjectRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.processes import environment_of, northing
+from tests.support.queries import every_row
 from tests.support.world import World
 
 SECRET = "the-secret-of-the-webhook"
@@ -79,18 +80,6 @@ def lines_about(lines: list[str], start: str) -> list[str]:
     return [line for line in lines if line.startswith(start)]
 
 
-async def everything(runtime: Runtime) -> dict[str, list[Any]]:
-    """Every row of every table of ours."""
-    async with runtime.sessions() as session:
-        names = await session.scalars(
-            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
-        )
-        return {
-            name: sorted(map(str, await session.scalars(text(f'SELECT t::text FROM "{name}" t'))))
-            for name in names.all()
-        }
-
-
 # --- the whole of it ----------------------------------------------------------------------------
 
 
@@ -104,10 +93,10 @@ async def test_all_is_well_and_nothing_is_written_anywhere(
     await intake.write_counts_now()
     world.jira.log.clear()
     world.github.log.clear()
-    before = await everything(runtime)
+    before = await every_row(runtime)
     code, lines = await checking()
     await intake.write_counts_now()
-    assert await everything(runtime) == before
+    assert await every_row(runtime) == before
     assert {seen.method for seen in world.github.log.entries} == {"GET"}
     assert {seen.line for seen in world.jira.log.entries if seen.method != "GET"} == {
         "POST /rest/api/3/search/jql"
@@ -279,15 +268,7 @@ async def the_source(world: World, runtime: Runtime, secret: str | None = SECRET
 
 
 def at(runtime: Runtime, url: str) -> Runtime:
-    settings = runtime.settings.model_copy(update={"public_url": url})
-    return Runtime(
-        settings,
-        runtime.engine,
-        runtime.sessions,
-        runtime.cipher,
-        runtime.queue,
-        runtime.clock,
-    )
+    return replace(runtime, settings=runtime.settings.model_copy(update={"public_url": url}))
 
 
 NOTHING_HEARD = WebhookHistory(None, None)

@@ -8,7 +8,15 @@ from typing import Any
 from sqlalchemy import func, select, text
 
 from app.runtime import Runtime
-from mappings.tables import EpicRow, NoticeWriteRow, RunRow
+from mappings.tables import (
+    Base,
+    CommandCommentRow,
+    EpicRow,
+    HeldRemovalRow,
+    InstallationRow,
+    NoticeWriteRow,
+    RunRow,
+)
 
 
 async def versions(runtime: Runtime) -> dict[str, str]:
@@ -24,6 +32,44 @@ async def gone(runtime: Runtime) -> dict[str, str]:
             text("SELECT key, removal_reason FROM epics WHERE removed_at IS NOT NULL")
         )
         return {key: reason for key, reason in rows}
+
+
+async def number_of(runtime: Runtime, table: type[Base]) -> int:
+    """How many rows the table has."""
+    async with runtime.sessions() as session:
+        return await session.scalar(select(func.count()).select_from(table)) or 0
+
+
+async def held_removals(runtime: Runtime) -> dict[int, int]:
+    """By the id of a run, how many removals the drop guard holds for it."""
+    async with runtime.sessions() as session:
+        held = select(HeldRemovalRow.run_id, func.count()).group_by(HeldRemovalRow.run_id)
+        return {run_id: count for run_id, count in await session.execute(held)}
+
+
+async def command_comments(runtime: Runtime) -> list[tuple[list[str], str | None, str]]:
+    """The commands, the answer and the author of each comment acted on, oldest first."""
+    async with runtime.sessions() as session:
+        rows = await session.scalars(select(CommandCommentRow).order_by(CommandCommentRow.id))
+        return [(row.commands, row.answer, row.author) for row in rows]
+
+
+async def goals_version(runtime: Runtime) -> int:
+    """How often the goals were changed, or locked for a change."""
+    async with runtime.sessions() as session:
+        return (await session.scalars(select(InstallationRow.goals_version))).one()
+
+
+async def every_row(runtime: Runtime) -> dict[str, list[str]]:
+    """By table, the job queue's among them, every row as text, sorted; bytes in hexadecimal."""
+    async with runtime.sessions() as session:
+        names = await session.scalars(
+            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
+        )
+        return {
+            name: sorted(map(str, await session.scalars(text(f'SELECT t::text FROM "{name}" t'))))
+            for name in names.all()
+        }
 
 
 async def all_of(runtime: Runtime, query: str) -> list[tuple[Any, ...]]:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.support.world import World
+
 COUNTS = ("seen", "created", "updated", "deleted", "skipped")
 
 
 def counts(run: Any) -> tuple[int, ...]:
     """Seen, created, updated, deleted, skipped."""
     return tuple(run[name] for name in COUNTS)
+
+
+async def all_runs(world: World) -> list[tuple[int, str, str]]:
+    """Id, mode and state of each run, oldest first."""
+    page = await world.send("GET", "/runs?limit=500")
+    assert page["next"] is None
+    return [(run["id"], run["mode"], run["state"]) for run in reversed(page["items"])]
