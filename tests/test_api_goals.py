@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Any
@@ -123,6 +124,12 @@ async def test_a_made_key_is_one_above_the_highest(api: httpx.AsyncClient) -> No
     for key in ("o-41", "O-007", "O-x", "X-99", f"O-{10**30}"):
         await send(api, "POST", "/objectives", {"key": key, "title": "Given"}, 201)
     assert (await send(api, "POST", "/objectives", {"title": "Made"}, 201))["key"] == "O-42"
+
+
+async def test_keys_made_at_the_same_time_differ(api: httpx.AsyncClient) -> None:
+    body = {"title": "Made"}
+    made = await asyncio.gather(*(send(api, "POST", "/objectives", body, 201) for _ in range(8)))
+    assert {objective["key"] for objective in made} == {f"O-{number}" for number in range(1, 9)}
 
 
 async def test_a_key_that_is_taken_is_409_in_any_case(api: httpx.AsyncClient) -> None:

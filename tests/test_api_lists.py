@@ -101,23 +101,23 @@ async def test_check_ins_come_newest_first(api: httpx.AsyncClient) -> None:
 async def test_filters_narrow_and_the_cursor_holds_them(api: httpx.AsyncClient) -> None:
     cycle = {"key": "Q1", "title": "Q1", "starts": "2027-01-01", "ends": "2027-03-31", "review": "monthly"}
     await api.post("/api/v1/cycles", json=cycle)
-    await objectives(api, 1)
+    first = await objectives(api, 1)
     growing = await objectives(api, 3, driver="growth", cycle="Q1", parent="O-1")
-    await objectives(api, 2, driver="cost", state="draft", visibility="public")
-    for query, count in (
-        ({"driver": "growth"}, 3),
-        ({"cycle": "q1"}, 3),
-        ({"parent": "o-1"}, 3),
-        ({"state": "draft"}, 2),
-        ({"visibility": "public", "driver": "cost"}, 2),
-        ({"driver": "growth", "state": "draft"}, 0),
-        ({}, 6),
+    drafts = await objectives(api, 2, driver="cost", state="draft", visibility="public")
+    for query, keys in (
+        ({"driver": "growth"}, growing),
+        ({"cycle": "q1"}, growing),
+        ({"parent": "o-1"}, growing),
+        ({"state": "draft"}, drafts),
+        ({"visibility": "public", "driver": "cost"}, drafts),
+        ({"driver": "growth", "state": "draft"}, []),
+        ({}, [*first, *growing, *drafts]),
     ):
-        assert len((await items(api, "/objectives", **query))["items"]) == count, query
+        assert [item["key"] for item in (await items(api, "/objectives", **query))["items"]] == keys, query
     pages = await walked(api, "/objectives", driver="growth", limit=2)
     assert [key for page in pages for key in page] == growing
-    assert len((await items(api, "/cycles", review="monthly"))["items"]) == 1
-    assert (await items(api, "/cycles", review="quarterly"))["items"] == []
+    for review, keys in (("monthly", ["Q1"]), ("quarterly", [])):
+        assert [item["key"] for item in (await items(api, "/cycles", review=review))["items"]] == keys
 
 
 async def test_key_results_by_objective_state_and_category(api: httpx.AsyncClient) -> None:
@@ -138,11 +138,6 @@ async def test_key_results_by_objective_state_and_category(api: httpx.AsyncClien
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("/objectives", {"limit": 0}, "limit"),
-    ("/objectives", {"limit": 501}, "limit"),
-    ("/objectives", {"limit": "many"}, "limit"),
-    ("/objectives", {"limit": 10**30}, "limit"),
-    ("/objectives", {"colour": "red"}, "colour"),
     ("/objectives", {"State": "draft"}, "State"),
     ("/objectives", {"state": "done"}, "state"),
     ("/objectives", {"state": ""}, "state"),
@@ -161,11 +156,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 async def test_unknown_parameters_and_values_are_422(api: httpx.AsyncClient) -> None:
     for path, query, field in REFUSED:
         assert await refused(api, path, **query) == [field], query
-
-
-async def test_an_unknown_parameter_is_refused_on_single_goals_too(api: httpx.AsyncClient) -> None:
-    await objectives(api, 1)
-    assert await refused(api, "/objectives/O-1", verbose=1) == ["verbose"]
 
 
 # --- cursors ----------------------------------------------------------------------------------
@@ -228,11 +218,5 @@ async def test_a_longer_page_asks_the_database_no_more(api: httpx.AsyncClient, r
             statements.clear()
             assert len((await items(api, path, limit=limit))["items"]) == limit
             asked.append(len(statements))
-        assert asked[0] == asked[1], path
+        assert 0 < asked[0] == asked[1], path
     event.remove(runtime.engine.sync_engine, "before_cursor_execute", count)
-
-
-async def test_keys_made_at_the_same_time_differ(api: httpx.AsyncClient) -> None:
-    made = await asyncio.gather(*(objectives(api, 2) for _ in range(8)))
-    keys = [key for some in made for key in some]
-    assert sorted(keys, key=lambda key: int(key[2:])) == [f"O-{number}" for number in range(1, 17)]

@@ -120,7 +120,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 # --- what is cleaned up -----------------------------------------------------------------------
 
 
-async def epic_keys(runtime: Runtime) -> set[str]:
+async def stored_epics(runtime: Runtime) -> set[str]:
     """The epics whose rows are there, also those in no list."""
     async with runtime.sessions() as session:
         return set(await session.scalars(select(EpicRow.key)))
@@ -218,10 +218,10 @@ async def test_epics_long_gone_go_but_for_what_a_person_or_a_comment_of_ours_hol
         session.add(commanded)
     clock.advance(days=400, hours=1)
     await sweep(runtime)
-    assert await epic_keys(runtime) == set(keys.values()) - {keys["Plain"]}
+    assert await stored_epics(runtime) == set(keys.values()) - {keys["Plain"]}
     clock.advance(days=2)
     await sweep(runtime)
-    assert await epic_keys(runtime) == set(keys.values()) - {keys["Plain"], keys["Of late"]}
+    assert await stored_epics(runtime) == set(keys.values()) - {keys["Plain"], keys["Of late"]}
 
 
 async def test_there_are_two_thousand_rules_at_most(world: World, runtime: Runtime) -> None:

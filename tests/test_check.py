@@ -115,7 +115,7 @@ async def test_all_is_well_and_nothing_is_written_anywhere(
 
 
 async def test_the_last_webhook_and_the_last_refusal_are_told(
-    world: World, checking: Checking, intake: Intake
+    world: World, checking: Checking, intake: Intake, clock: Clock
 ) -> None:
     await world.connect_jira(scope={"projects": ["SHOP"]}, webhook_secret=SECRET)
     for secret in (SECRET, "another"):
@@ -125,8 +125,12 @@ async def test_the_last_webhook_and_the_last_refusal_are_told(
     await intake.write_counts_now()
     code, lines = await checking("jira")
     assert code == 0
-    assert lines_about(lines, "jira: ok: deliveries: The last webhook came at ")
-    assert lines_about(lines, "jira: look: signature: ")
+    moment = f"{clock():%Y-%m-%d %H:%M} UTC"
+    assert lines_about(lines, "jira: ok: deliveries: ") == [
+        f"jira: ok: deliveries: The last webhook came at {moment}."
+    ]
+    [line] = lines_about(lines, "jira: look: signature: ")
+    assert f"At {moment} one with a wrong signature was refused" in line
 
 
 # --- where comments are written, and where not ---------------------------------------------------
@@ -163,7 +167,10 @@ async def test_the_last_write_is_told_and_where_writing_was_stopped(
     await world.sync("github")
     code, lines = await checking("github")
     assert code == 0
-    assert lines_about(lines, "github: ok: last write: A ticket was last written to at ")
+    moment = f"{clock():%Y-%m-%d %H:%M} UTC"
+    assert lines_about(lines, "github: ok: last write: ") == [
+        f"github: ok: last write: A ticket was last written to at {moment}."
+    ]
     async with runtime.sessions.begin() as session:
         stop = {"writes_paused_at": clock(), "writes_paused_reason": "The repository is archived."}
         await session.execute(update(SourceProjectRow).values(stop))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from datetime import datetime
 from pathlib import Path
@@ -14,15 +15,17 @@ from app.runtime import Runtime
 from app.settings import Settings
 from connectors.sandbox import faults
 from mappings.tables import DeliveryRow, SourceRow
+from tests.support.clock import Clock, later
 from tests.support.processes import LONGEST, environment, environment_of, northing, started
+from tests.support.runs import all_runs
 from tests.support.world import World
 
-COMMANDS = (("demo",), ("serve",), ("worker",), ("sync",), ("db", "upgrade"))
+COMMANDS = ("demo", "serve", "worker", "sync", "check", "replay", "db")
 
 
-@pytest.mark.parametrize("command", [(), ("db",), *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("db", "upgrade")], ids=" ".join)
 def test_help_gives_an_example(command: tuple[str, ...], tmp_path: Path) -> None:
-    shown = northing(*command, "--help", env=environment(columns="100"), cwd=tmp_path, fresh=True)
+    shown = northing(*command, "--help", env=environment(columns="100"), cwd=tmp_path)
     assert shown.returncode == 0
     assert "Example: " in shown.stdout
     assert f"northing {' '.join(command)}".strip() in shown.stdout.split("Example: ")[1]
@@ -32,10 +35,8 @@ def test_help_gives_an_example(command: tuple[str, ...], tmp_path: Path) -> None
 def test_help_lists_what_there_is(tmp_path: Path) -> None:
     shown = northing("--help", env=environment(), cwd=tmp_path, fresh=True).stdout
     listed = shown.split("Commands")[1].split("Example")[0]
-    first_words = [line.strip("│ ").split(" ")[0] for line in listed.splitlines()]
-    assert [word for word in first_words if word in ("demo", "serve", "sync", "db", "worker", "apply")] == [
-        "demo", "serve", "worker", "sync", "db",
-    ]  # fmt: skip
+    # What a line begins with; the lines that go on with a description are further to the right.
+    assert re.findall(r"^│ (\S+)", listed, re.MULTILINE) == list(COMMANDS)
 
 
 def test_version(tmp_path: Path) -> None:
@@ -43,9 +44,20 @@ def test_version(tmp_path: Path) -> None:
     assert (shown.returncode, shown.stdout) == (0, "northing 0.1.0\n")
 
 
-@pytest.mark.parametrize("wrong", [("walk",), ("sync",), ("serve", "--fast"), ("db",), ()], ids=" ".join)
-def test_wrong_usage_ends_with_two(wrong: tuple[str, ...], tmp_path: Path) -> None:
-    assert northing(*wrong, env=environment(), cwd=tmp_path, fresh=True).returncode == 2
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (("walk",), "No such command 'walk'."),
+        (("sync",), "Missing argument 'source'."),
+        (("serve", "--fast"), "No such option: --fast"),
+        (("db",), "Usage: northing db [OPTIONS] COMMAND [ARGS]..."),
+        ((), "Usage: northing [OPTIONS] COMMAND [ARGS]..."),
+    ],
+)
+def test_wrong_usage_ends_with_two_and_says_why(wrong: tuple[str, ...], reason: str, tmp_path: Path) -> None:
+    ended = northing(*wrong, env=environment(columns="100"), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert reason in ended.stdout + ended.stderr
 
 
 def test_db_upgrade_may_be_repeated(settings: Settings, tmp_path: Path) -> None:
@@ -103,7 +115,9 @@ async def test_sync_that_fails_says_what_to_do(world: World, settings: Settings,
     assert run["error"]["what_to_do"]
 
 
-async def test_sync_that_is_stopped_loses_nothing(world: World, settings: Settings, tmp_path: Path) -> None:
+async def test_sync_that_is_stopped_loses_nothing(
+    world: World, runtime: Runtime, settings: Settings, clock: Clock, tmp_path: Path
+) -> None:
     world.site.create("SHOP", "One-page checkout")
     await world.connect_jira()
     busy = faults.answer(429, headers={"Retry-After": "3600"})
@@ -121,6 +135,12 @@ async def test_sync_that_is_stopped_loses_nothing(world: World, settings: Settin
     assert (process.returncode, output) == (1, "")
     assert errors.startswith(f"Stopped. Run {run['id']} goes on")
     assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "waiting"
+    world.jira.faults.clear()
+    await later(world, runtime, clock, hours=2)
+    assert (await all_runs(world), await world.keys()) == (
+        [(run["id"], run["mode"], "succeeded")],
+        ["SHOP-1"],
+    )
 
 
 @pytest.mark.parametrize("command", ["sync", "check"])

@@ -29,7 +29,7 @@ EPIC = replace(
 SOURCE = "acme-jira"
 
 
-def says(when: object, epic: Epic = EPIC) -> bool:
+def fits(when: object, epic: Epic = EPIC) -> bool:
     return parse_condition(when).matches(SOURCE, epic)
 
 
@@ -79,12 +79,12 @@ def says(when: object, epic: Epic = EPIC) -> bool:
     ],
 )
 def test_what_matches(when: object, expected: bool) -> None:
-    assert says(when) is expected
+    assert fits(when) is expected
 
 
 @pytest.mark.parametrize("kind", ["label", "assignee", "component", "milestone", "parent"])
 def test_an_epic_without_values_fits_no_glob(kind: str) -> None:
-    assert not says({kind: "*"}, BARE)
+    assert not fits({kind: "*"}, BARE)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_folding_keeps_the_length_and_is_stable(value: str) -> None:
 
 def test_hostile_patterns_end_soon() -> None:
     long = replace(EPIC, labels=("a" * 20_000,), title="a" * 20_000)
-    assert not says({"label": "?" + "*a?" * 150 + "b"}, long)
-    assert not says({"title": "(a*)*(a|a)*(a+)+b"}, long)
-    assert says({"label": "?" * 250 + "*" * 250}, long)
+    assert not fits({"label": "?" + "*a?" * 150 + "b"}, long)
+    assert not fits({"title": "(a*)*(a|a)*(a+)+b"}, long)
+    assert fits({"label": "?" * 250 + "*" * 250}, long)
 
 
 @pytest.mark.parametrize(
@@ -285,15 +285,15 @@ def test_what_is_refused_and_where(when: object, path: str, part: str) -> None:
 
 
 def test_the_bounds_themselves_are_taken() -> None:
-    assert says(nested(8))
-    assert says({"any": [{"project": "A"}] * 99 + [{"project": "SHOP"}]})
-    assert not says({"title": "x" * 500})
-    assert not says({"title": r"\pL{40}"})
-    assert not says({"label": "y" * 500})
-    assert says({"label": ["x"] * 999 + ["infra"]})
-    assert says({"any": [{"all": []}] * 100})
-    assert not says({"label": "a\ud7ff"})
-    assert not says({"label": "a\ue000"})
+    assert fits(nested(8))
+    assert fits({"any": [{"project": "A"}] * 99 + [{"project": "SHOP"}]})
+    assert not fits({"title": "x" * 500})
+    assert not fits({"title": r"\pL{40}"})
+    assert not fits({"label": "y" * 500})
+    assert fits({"label": ["x"] * 999 + ["infra"]})
+    assert fits({"any": [{"all": []}] * 100})
+    assert not fits({"label": "a\ud7ff"})
+    assert not fits({"label": "a\ue000"})
 
 
 def test_fields_are_named() -> None:
@@ -340,6 +340,9 @@ def test_words(when: object, words: str) -> None:
     assert parse_condition(when).words() == words
 
 
+FIVE_PROJECTS = "; ".join(f"project is SHOP, not P{n}" for n in range(5))
+
+
 @pytest.mark.parametrize(
     ("when", "words"),
     [
@@ -359,14 +362,11 @@ def test_words(when: object, words: str) -> None:
         ({"any": [{"project": "A"}, {"type": "B"}]}, "project is SHOP, not A; type is Epic, not B"),
         ({"not": {"project": "SHOP"}}, "project is SHOP, which is ruled out"),
         ({"not": {"project": "A"}}, "project is SHOP, not A, as asked"),
-        ({"any": [{"project": f"P{n}"} for n in range(7)]}, "; and 2 more"),
-        ({"any": [{"project": f"P{n}"} for n in range(6)]}, "; and 1 more"),
-        (
-            {"any": [{"project": f"P{n}"} for n in range(5)]},
-            "; ".join(f"project is SHOP, not P{n}" for n in range(5)),
-        ),
+        ({"any": [{"project": f"P{n}"} for n in range(7)]}, f"{FIVE_PROJECTS}; and 2 more"),
+        ({"any": [{"project": f"P{n}"} for n in range(6)]}, f"{FIVE_PROJECTS}; and 1 more"),
+        ({"any": [{"project": f"P{n}"} for n in range(5)]}, FIVE_PROJECTS),
         ({"all": [{"project": "SHOP"}] * 6}, " and ".join(["project is SHOP"] * 5) + "; and 1 more"),
-        ({"all": [{"project": f"P{n}"} for n in range(6)]}, "; and 1 more"),
+        ({"all": [{"project": f"P{n}"} for n in range(6)]}, f"{FIVE_PROJECTS}; and 1 more"),
         ({"any": [{"type": "Epic"}, {"project": "SHOP"}]}, "type is Epic"),
         (
             {"field": {"name": "customfield_10020", "is": "x"}},
@@ -379,8 +379,7 @@ def test_words(when: object, words: str) -> None:
     ],
 )
 def test_explanations(when: object, words: str) -> None:
-    answer_text = parse_condition(when).explain(SOURCE, EPIC)
-    assert answer_text == words or (words.startswith("; and") and answer_text.endswith(words))
+    assert parse_condition(when).explain(SOURCE, EPIC) == words
 
 
 def test_texts_of_tickets_stay_short_and_on_one_line() -> None:

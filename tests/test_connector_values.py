@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,6 +64,10 @@ def test_no_marker_is_not_that_of_an_installation_of_that_name() -> None:
 def test_an_epic_is_asked_for_by_its_id_and_its_key() -> None:
     epic = Epic("10001", "SHOP-1", "SHOP", "t", "u", "Epic", "Open", "todo", NOW, NOW)
     assert epic.ref == EpicRef("10001", "SHOP-1")
+
+
+def test_an_epic_has_nothing_that_is_not_given() -> None:
+    epic = Epic("10001", "SHOP-1", "SHOP", "t", "u", "Epic", "Open", "todo", NOW, NOW)
     assert (epic.labels, epic.assignees, epic.components, epic.text, epic.fields) == ((), (), (), (), {})
     assert (epic.milestone, epic.parent_key) == (None, None)
     other = Epic("10002", "SHOP-2", "SHOP", "t", "u", "Epic", "Open", "todo", NOW, NOW)
@@ -97,17 +102,23 @@ def test_what_is_not_said_is_what_does_no_harm(made: Any, members: dict[str, obj
 
 
 @pytest.mark.parametrize(
-    "made", [MARKER, EpicRef("1", "SHOP-1"), Project("SHOP"), Comment("1", "u"), Page(()), Hint("issues")]
+    "made",
+    [
+        MARKER,
+        EpicRef("1", "SHOP-1"),
+        Project("SHOP"),
+        Comment("1", "u"),
+        Page(()),
+        Hint("issues"),
+        Missing(EpicRef("1", "SHOP-1"), "out_of_scope"),
+    ],
 )
 def test_values_are_equal_by_what_they_say_and_cannot_change(made: Any) -> None:
-    assert hash(made) == hash(made)
+    other = copy(made)
+    assert other is not made
+    assert (other, hash(other)) == (made, hash(made))
     with pytest.raises(AttributeError):
         setattr(made, next(iter(made.__slots__)), "other")
-
-
-def test_what_is_missing_names_the_ticket_and_the_reason() -> None:
-    missing = Missing(EpicRef("1", "SHOP-1"), "out_of_scope")
-    assert (missing.ref.key, missing.reason) == ("SHOP-1", "out_of_scope")
 
 
 # --- errors -----------------------------------------------------------------------------------

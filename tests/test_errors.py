@@ -45,7 +45,6 @@ def test_a_version_is_stale_unless_the_caller_may_have_read_it(
 def test_no_error_is_caught_as_another(kind: type[DomainError]) -> None:
     kinds = (NotFound, Conflict, StaleVersion, Invalid)
     assert [other for other in kinds if issubclass(kind, other)] == [kind]
-    assert isinstance(NotFound.of("run", 9), NotFound)
 
 
 async def test_the_api_answers_a_subclass_as_its_kind() -> None:

@@ -26,7 +26,10 @@ async def send(api: httpx.AsyncClient, method: str, path: str, body: Any = None,
 
 
 async def fields_refused(api: httpx.AsyncClient, method: str, path: str, body: Any) -> list[str]:
-    return [error["field"] for error in (await send(api, method, path, body, 422))["errors"]]
+    """The fields that the refusal names, each with a reason."""
+    errors = (await send(api, method, path, body, 422))["errors"]
+    assert all(error["message"] for error in errors), errors
+    return [error["field"] for error in errors]
 
 
 async def a_key_result(api: httpx.AsyncClient, **members: Any) -> str:
