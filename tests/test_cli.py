@@ -25,7 +25,7 @@ COMMANDS = ("demo", "serve", "worker", "sync", "check", "replay", "db")
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("db", "upgrade")], ids=" ".join)
 def test_help_gives_an_example(command: tuple[str, ...], tmp_path: Path) -> None:
-    shown = northing(*command, "--help", env=environment(columns="100"), cwd=tmp_path)
+    shown = northing(*command, "--help", env=environment(), cwd=tmp_path, fresh=True)
     assert shown.returncode == 0
     assert "Example: " in shown.stdout
     assert f"northing {' '.join(command)}".strip() in shown.stdout.split("Example: ")[1]
@@ -55,7 +55,7 @@ def test_version(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_ends_with_two_and_says_why(wrong: tuple[str, ...], reason: str, tmp_path: Path) -> None:
-    ended = northing(*wrong, env=environment(columns="100"), cwd=tmp_path)
+    ended = northing(*wrong, env=environment(), cwd=tmp_path)
     assert ended.returncode == 2
     assert reason in ended.stdout + ended.stderr
 

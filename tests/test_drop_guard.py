@@ -112,33 +112,26 @@ async def test_a_ticket_that_answers_stays(world: World, runtime: Runtime) -> No
     assert await world.keys() == [*made[:2], *made[7:]]
 
 
-# How many of 14 were missing when the guard held them, how many more are when the word is acted on.
-BEYOND = [(6, 5, True), (6, 6, False)]
+async def test_five_more_than_were_held_go_with_them(world: World) -> None:
+    held, made = await _guarded(world, 14, 6)
+    _delete(world, made[6:11])
+    run = await _accepted(world, held)
+    assert (run["state"], run["deleted"]) == ("succeeded", 11)
+    assert await world.keys() == made[11:]
 
 
-async def test_the_word_is_for_no_more_than_was_held(world: World) -> None:
-    for number, (first, more, passes) in enumerate(BEYOND):
-        project, name = f"P{number}", f"source-{number}"
-        world.site.add_project(project, project)
-        made = [world.site.create(project, "An epic").key for _ in range(14)]
-        await world.connect_jira(name, notices=OFF, scope={"projects": [project]})
-        await world.sync(name)
-        _delete(world, made[:first])
-        held = await _held(world, name)
-        _delete(world, made[first : first + more])
-        run = await _accepted(world, held)
-        if passes:
-            assert (run["state"], run["deleted"]) == ("succeeded", first + more)
-            assert await world.keys(name) == made[first + more :]
-            continue
-        assert (run["state"], run["deleted"], run["error"]["code"]) == ("partial", 0, "drop_guard")
-        assert f"{more} of 14" in run["error"]["message"]
-        assert f"beyond what run {held['id']} was allowed" in run["error"]["message"]
-        assert await world.keys(name) == made
-        refused = await _accept(world, held, 409)
-        assert f"Accept run {run['id']}." in refused["detail"]
-        again = await _accepted(world, run)
-        assert (again["state"], again["deleted"]) == ("succeeded", first + more)
+async def test_six_more_than_were_held_are_held_again(world: World) -> None:
+    held, made = await _guarded(world, 14, 6)
+    _delete(world, made[6:12])
+    run = await _accepted(world, held)
+    assert (run["state"], run["deleted"], run["error"]["code"]) == ("partial", 0, "drop_guard")
+    assert "6 of 14" in run["error"]["message"]
+    assert f"beyond what run {held['id']} was allowed" in run["error"]["message"]
+    assert await world.keys() == made
+    refused = await _accept(world, held, 409)
+    assert f"Accept run {run['id']}." in refused["detail"]
+    again = await _accepted(world, run)
+    assert (again["state"], again["deleted"]) == ("succeeded", 12)
 
 
 async def test_credentials_that_die_are_no_removal_though_allowed(world: World, runtime: Runtime) -> None:
