@@ -29,7 +29,7 @@ from app.cli.main import _expected, cli
 from app.database import DatabaseNotReady
 from app.diagnostics.check import _ready, check
 from app.diagnostics.render import Checked, show
-from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, webhook_facts
+from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, _delivery_facts, webhook_facts
 from app.runtime import Runtime
 from app.secrets import SecretCipher
 from app.server.server import WebServer, open_listener
@@ -321,35 +321,51 @@ async def test_a_certificate_that_nobody_accepts_is_named(
     assert "certificate that is not accepted" in first.why
 
 
-async def test_what_an_address_tells_by_itself(world: World, runtime: Runtime, clock: Clock) -> None:
-    """Seen from a tracker that is not on this machine, at addresses at which nobody answers."""
-    source = await the_source(world, runtime)
-    source.base_url = "https://acme.atlassian.example"
-    hour = timedelta(hours=1)
-    cases = [
-        (at(runtime, "http://127.0.0.1:1"), NOTHING_HEARD, "missing", "this machine's own"),
-        (at(runtime, "http://[::1]:1"), NOTHING_HEARD, "missing", "this machine's own"),
-        (at(runtime, "http://localhost:1"), WebhookHistory(None, clock() - 50 * hour), "warning", "refused"),
-        (
-            at(runtime, "http://localhost:1"),
-            WebhookHistory(clock() - hour, clock() - 2 * hour),
-            "warning",
-            "refused",
-        ),
-    ]
-    for here, webhooks, level, words in cases:
-        found = await webhook_facts(here, source, webhooks)
-        assert any(fact.level == level and words in fact.why for fact in found), words
-    open_to_all = at(runtime, "http://northing.acme.example")
-    [plain] = _address_facts(open_to_all, source, "http://northing.acme.example/webhooks/jira")
-    assert (plain.level, "not encrypted" in plain.why) == ("warning", True)
-    assert "Jira sends to https only" in plain.why
-    source.kind = "github"
-    [plain] = _address_facts(open_to_all, source, "http://northing.acme.example/webhooks/github")
-    assert (plain.level, "https only" in plain.why) == ("warning", False)
-    old = WebhookHistory(clock() - hour, clock() - 50 * hour)
-    found = await webhook_facts(at(runtime, "http://localhost:1"), source, old)
-    assert not any("refused" in fact.why for fact in found)
+ADDRESSES = [
+    ("http://127.0.0.1:1", "jira", [("missing", "is this machine's own; the tracker is elsewhere")]),
+    ("http://[::1]:1", "jira", [("missing", "is this machine's own; the tracker is elsewhere")]),
+    ("http://localhost:1", "github", [("missing", "is this machine's own; the tracker is elsewhere")]),
+    ("http://northing.acme.example", "jira", [("warning", "Jira sends to https only, and others can read")]),
+    ("http://northing.acme.example", "github", [("warning", "is not encrypted; others can read it.")]),
+    ("https://northing.acme.example", "jira", []),
+]
+
+
+async def test_what_an_address_tells_by_itself(runtime: Runtime) -> None:
+    """Seen from a tracker that is not on this machine; nobody answers there."""
+    secret = runtime.cipher.encrypt(SECRET)
+    for url, kind, expected in ADDRESSES:
+        source = SourceRow(name=kind, kind=kind, base_url="https://acme.example", webhook_secret=secret)
+        found = list(_address_facts(at(runtime, url), source, f"{url}/webhooks/{kind}"))
+        assert [fact.level for fact in found] == [level for level, _ in expected], (url, kind)
+        assert all(words in fact.why for fact, (_, words) in zip(found, expected, strict=True)), (url, kind)
+        if url.endswith(":1"):
+            assert (await webhook_facts(at(runtime, url), source, NOTHING_HEARD))[: len(found)] == found
+        source.base_url = "http://127.0.0.1:2"
+        assert list(_address_facts(at(runtime, url), source, f"{url}/webhooks/{kind}")) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "refused", "told_of"),
+    [
+        (None, None, False),
+        (1, None, False),
+        (None, 50, True),
+        (1, 2, True),
+        (1, 23.9, True),
+        (1, 24, False),
+        (1, 50, False),
+        (100, 50, True),
+    ],
+)
+def test_a_wrong_signature_is_told_for_a_day_or_until_a_right_one(
+    last: float | None, refused: float | None, told_of: bool
+) -> None:
+    """`last`, `refused`: how many hours ago a webhook came, and one was refused."""
+    now = datetime(2026, 11, 16, 12, tzinfo=UTC)
+    moments = [None if hours is None else now - timedelta(hours=hours) for hours in (last, refused)]
+    facts = list(_delivery_facts(WebhookHistory(*moments), "https://northing.acme.example", now))
+    assert [fact.what for fact in facts] == ["deliveries", *(["signature"] if told_of else [])]
 
 
 async def test_a_source_without_a_secret_takes_no_webhooks(world: World, runtime: Runtime) -> None:
