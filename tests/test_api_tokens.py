@@ -63,7 +63,8 @@ async def test_a_token_is_shown_once_and_kept_hashed(api: httpx.AsyncClient, run
 async def test_tokens_are_all_different_and_listed_page_by_page(api: httpx.AsyncClient) -> None:
     made = [await make(api) for _ in range(5)]
     assert len({token["token"] for token in made}) == 5
-    pages, query = [], {"limit": "2"}
+    pages: list[list[int]] = []
+    query = {"limit": "2"}
     while len(pages) < 3:
         page = (await api.get("/api/v1/tokens", params=query)).json()
         pages.append([item["id"] for item in page["items"]])
