@@ -1,5 +1,7 @@
 """`python -m connectors.sandbox` serves a tracker to other processes."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
@@ -8,17 +10,21 @@ import time
 import httpx
 import pytest
 
+from connectors.sandbox.company import github_host, jira_site
+
+SEARCH = "/rest/api/3/search/jql?jql=project%20%3D%20CROWD&maxResults=100"
+
 
 @pytest.mark.parametrize(
-    ("arguments", "path"),
+    ("arguments", "path", "shown"),
     [
-        (["jira", "--epics", "20"], "/rest/api/3/myself"),
-        (["jira"], "/rest/api/3/myself"),
-        (["github"], "/user"),
-        (["github", "--epics", "7", "--latency", "1"], "/repos/acme/crowd/issues?state=all"),
+        (["jira", "--epics", "20"], SEARCH, 20),
+        (["jira"], "/rest/api/3/issue/SHOP-1/comment", len(jira_site().issue("SHOP-1").comments)),
+        (["github"], "/repos/acme/docs/issues/1/comments", len(github_host().issue("acme/docs#1").comments)),
     ],
 )
-def test_a_tracker_in_a_process_of_its_own(arguments: list[str], path: str) -> None:
+def test_a_tracker_in_a_process_of_its_own(arguments: list[str], path: str, shown: int) -> None:
+    """One project with so many epics, or the invented company."""
     command = [sys.executable, "-m", "connectors.sandbox", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -28,6 +34,9 @@ def test_a_tracker_in_a_process_of_its_own(arguments: list[str], path: str) -> N
             headers = {} if auth else {"Authorization": f"Bearer {message['token']}"}
             answer = httpx.get(message["url"] + path, auth=auth, headers=headers, timeout=10)
             assert answer.status_code == 200
+            body = answer.json()
+            listed = body if isinstance(body, list) else body.get("issues", body.get("comments"))
+            assert len(listed) == shown
         finally:
             process.terminate()
 
@@ -59,4 +68,4 @@ def test_a_latency_is_a_number_of_milliseconds(latency: str) -> None:
     command = [sys.executable, "-m", "connectors.sandbox", "jira", f"--latency={latency}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "--latency" in done.stderr
+    assert "argument --latency: invalid" in done.stderr or "--latency is a number of" in done.stderr

@@ -174,6 +174,7 @@ async def test_the_log_counts_and_forgets(tracker: JiraTracker) -> None:
 def test_a_tracker_serves_from_a_thread_and_stops(tracker: JiraTracker) -> None:
     bot = tracker.site.bot
     with serve_in_thread(tracker) as url:
+        assert "sandbox" in {thread.name for thread in threading.enumerate()}
         assert httpx.get(url + ME, auth=(bot.email, bot.token)).status_code == 200
         port = int(url.rpartition(":")[2])
         with serve_in_thread(JiraTracker(), port) as other:

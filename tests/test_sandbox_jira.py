@@ -13,26 +13,16 @@ from connectors.sandbox.jira.jql import JqlError, parse
 from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
+from tests.support.clock import MovingClock
 
 START = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 API = "/rest/api/3"
 OLDEST = "project = SHOP ORDER BY updated ASC, key ASC"
 
 
-class Clock:
-    """Moves on by a second with each look."""
-
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(seconds=1)
-        return self.now
-
-
 @pytest.fixture
 def site() -> JiraSite:
-    made = JiraSite(Clock(), bot_time_zone="America/New_York")
+    made = JiraSite(MovingClock(START, seconds=1), bot_time_zone="America/New_York")
     made.add_project("SHOP", "Online shop")
     made.add_project("PAY", "Payments", team_managed=True)
     for number in range(12):
@@ -143,7 +133,7 @@ async def test_a_token_is_bound_to_its_query(site: JiraSite) -> None:
         first = (await http.get("/search/jql", params={"jql": OLDEST, "maxResults": 2})).json()
         for jql, token in (("project = PAY", first["nextPageToken"]), (OLDEST, "made-up")):
             answer = await http.get("/search/jql", params={"jql": jql, "nextPageToken": token})
-            assert answer.status_code == 400
+            assert (answer.status_code, "next page token" in answer.text) == (400, True)
 
 
 async def test_an_issue_changed_during_a_walk_is_not_lost(site: JiraSite) -> None:
@@ -160,23 +150,24 @@ async def test_an_issue_changed_during_a_walk_is_not_lost(site: JiraSite) -> Non
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "message"),
     [
-        {"jql": OLDEST, "startAt": 0},
-        {"jql": OLDEST, "validateQuery": "strict"},
-        {"jql": OLDEST, "nextPageToken": None},
-        {"jql": OLDEST, "fields": "summary"},
-        {"jql": OLDEST, "maxResults": "5"},
-        {"jql": OLDEST, "maxResults": 0},
-        {"jql": OLDEST, "reconcileIssues": list(range(51))},
-        ["jql"],
+        ({"jql": OLDEST, "startAt": 0}, "Invalid request payload"),
+        ({"jql": OLDEST, "validateQuery": "strict"}, "Invalid request payload"),
+        ({"jql": OLDEST, "nextPageToken": None}, "Invalid request payload"),
+        ({"jql": OLDEST, "fields": "summary"}, "Invalid request payload"),
+        ({"jql": OLDEST, "maxResults": "5"}, "Invalid request payload"),
+        ({"jql": OLDEST, "maxResults": 0}, "'maxResults' must be greater than 0"),
+        ({"jql": OLDEST, "reconcileIssues": list(range(51))}, "to reconcile is 50"),
+        (["jql"], "Invalid request payload"),
     ],
 )
-async def test_a_search_body_is_taken_strictly(site: JiraSite, body: object) -> None:
+async def test_a_search_body_is_taken_strictly(site: JiraSite, body: object, message: str) -> None:
     async with client(site) as http:
         answer = await http.post("/search/jql", json=body)
     assert answer.status_code == 400
-    assert answer.json()["errorMessages"]
+    (shown,) = answer.json()["errorMessages"]
+    assert message in shown
 
 
 async def test_wrong_credentials_look_like_an_empty_site(site: JiraSite) -> None:
@@ -204,6 +195,8 @@ async def test_a_project_without_the_right_is_silently_missing(site: JiraSite) -
         site.denied.add(("ADD_COMMENTS", "SHOP"))
         answer = await http.post("/issue/SHOP-1/comment", json={"body": adf.from_text("Hello")})
         assert answer.status_code == 400
+        assert "permission to comment" in answer.json()["errors"]["comment"]
+        assert site.issue("SHOP-1").comments == []
 
 
 async def test_a_moved_issue_keeps_its_id_and_answers_to_its_old_key(site: JiraSite) -> None:

@@ -149,7 +149,7 @@ def github_with_one_comment() -> tuple[Tracker, str, str, list[Any]]:
 
 
 @pytest.mark.parametrize("made", [jira_with_one_comment, github_with_one_comment])
-async def test_a_person_edits_and_deletes_comments_of_his_own(
+async def test_a_person_edits_and_deletes_comments_of_their_own(
     made: Callable[[], tuple[Tracker, str, str, list[Any]]],
 ) -> None:
     tracker, path, number, comments = made()
@@ -213,7 +213,9 @@ async def test_the_comments_can_be_had_alone(
     assert "<html" not in part
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="no browser on this machine")
+@pytest.mark.skipif(
+    shutil.which("chromium") is None, reason="needs chromium: install it, so that the command is found"
+)
 async def test_in_a_browser_an_answer_appears_by_itself(tmp_path: Path) -> None:
     """The page is opened, then the comment is written, deleted or edited before its next look."""
     tracker = JiraTracker(jira_site())

@@ -99,27 +99,31 @@ async def test_the_administrator_is_known_as_one(site: JiraSite) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "message"),
     [
-        {"projectPermissions": [{"permissions": []}]},
-        {"projectPermissions": [{"permissions": [""]}]},
-        {"projectPermissions": [{"issues": [1]}]},
-        {"projectPermissions": [{"permissions": ["FLY"]}]},
-        {"projectPermissions": [{"permissions": [["EDIT_ISSUES"]]}]},
-        {"projectPermissions": [{"permissions": ["EDIT_ISSUES"], "issues": "1"}]},
-        {"projectPermissions": [{"permissions": ["EDIT_ISSUES"], "people": []}]},
-        {"projectPermissions": ["EDIT_ISSUES"]},
-        {"globalPermissions": ["EDIT_ISSUES"]},
-        {"accountId": 5},
-        {"accountIds": []},
-        {"accountId": NOBODY},
-        [],
+        ({"projectPermissions": [{"permissions": []}]}, "At least one project permission"),
+        ({"projectPermissions": [{"permissions": [""]}]}, "At least one project permission"),
+        ({"projectPermissions": [{"issues": [1]}]}, "At least one project permission"),
+        ({"projectPermissions": [{"permissions": ["FLY"]}]}, "Unrecognized permission"),
+        ({"projectPermissions": [{"permissions": [["EDIT_ISSUES"]]}]}, "Unrecognized permission"),
+        (
+            {"projectPermissions": [{"permissions": ["EDIT_ISSUES"], "issues": "1"}]},
+            "Invalid request payload",
+        ),
+        ({"projectPermissions": [{"permissions": ["EDIT_ISSUES"], "people": []}]}, "Invalid request payload"),
+        ({"projectPermissions": ["EDIT_ISSUES"]}, "Invalid request payload"),
+        ({"globalPermissions": ["EDIT_ISSUES"]}, "Unrecognized permission"),
+        ({"accountId": 5}, "Invalid request payload"),
+        ({"accountIds": []}, "Invalid request payload"),
+        ({"accountId": NOBODY}, "account ID is not valid"),
+        ([], "Invalid request payload"),
     ],
 )
-async def test_a_question_must_have_the_described_form(site: JiraSite, body: object) -> None:
+async def test_a_question_must_have_the_described_form(site: JiraSite, body: object, message: str) -> None:
     site.administrators.add(site.bot.account_id)
     async with jira(site) as http:
-        assert (await http.post(CHECK, json=body)).status_code == 400
+        answer = await http.post(CHECK, json=body)
+    assert (answer.status_code, message in answer.text) == (400, True), answer.text
 
 
 async def test_too_many_at_once_are_refused(site: JiraSite) -> None:
@@ -137,8 +141,9 @@ async def test_an_outsider_of_the_site_may_comment_and_no_more(site: JiraSite) -
         made = await http.post(f"{issue}/comment", json={"body": words})
         assert made.status_code == 201
         assert made.json()["author"]["accountType"] == "atlassian"
-        assert (await http.put(issue, json={"fields": {"labels": []}})).status_code == 400
+        assert (await http.put(issue, json={"fields": {"labels": ["new"]}})).status_code == 400
         assert (await http.delete(issue)).status_code == 403
+    assert (site.issue("SHOP-1").labels, len(site.issue("SHOP-1").comments)) == ([], 1)
 
 
 @pytest.mark.parametrize(("kind", "active"), [("app", True), ("atlassian", False), ("customer", True)])

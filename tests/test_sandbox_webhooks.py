@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +20,7 @@ from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve, serve_in_thread
 from connectors.sandbox.tracker import Tracker
+from tests.support.webhook_posts import signature
 from tests.support.webhook_receiver import SECRET, Receiver
 
 Both = tuple[Tracker, Receiver, httpx.AsyncClient]
@@ -45,10 +44,6 @@ async def connected(tracker: Tracker, receiver: Receiver) -> AsyncIterator[httpx
         yield http
 
 
-def expected(body: bytes) -> str:
-    return "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
-
-
 async def test_jira_signs_and_names_its_webhooks() -> None:
     tracker, receiver = JiraTracker(jira_site()), Receiver()
     async with connected(tracker, receiver) as http:
@@ -63,7 +58,7 @@ async def test_jira_signs_and_names_its_webhooks() -> None:
     assert receiver.got[1].payload["user"]["accountId"] == tracker.site.bot.account_id
     for one in receiver.got:
         assert one.path == "/webhooks/acme"
-        assert one.headers["x-hub-signature"] == expected(one.body)
+        assert one.headers["x-hub-signature"] == signature(one.body, SECRET)
         assert one.headers["x-atlassian-webhook-flow"] == "Primary"
         assert one.headers["content-type"] == "application/json"
         assert "x-atlassian-webhook-retry" not in one.headers
@@ -89,17 +84,22 @@ async def test_github_signs_and_names_its_webhooks() -> None:
     ]
     for one in receiver.got:
         assert one.payload["sender"]["login"] == "northing-bot"
-        assert one.headers["x-hub-signature-256"] == expected(one.body)
+        assert one.headers["x-hub-signature-256"] == signature(one.body, SECRET)
         assert one.headers["user-agent"].startswith("GitHub-Hookshot/")
         assert one.headers["x-github-hook-id"].isdigit()
         assert str(uuid.UUID(one.headers["x-github-delivery"])) == one.headers["x-github-delivery"]
     assert len({one.headers["x-github-delivery"] for one in receiver.got}) == 6
 
 
-def test_the_vendors_own_example_of_a_signature() -> None:
-    """APIS.md, section 6: Atlassian's example."""
-    body = b"Hello World!"
-    assert expected(body) == "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"
+async def test_the_vendors_own_example_of_a_signature() -> None:
+    """https://developer.atlassian.com/cloud/jira/platform/webhooks/#secure-admin-webhooks"""
+    tracker, receiver = JiraTracker(jira_site()), Receiver()
+    async with connected(tracker, receiver):
+        tracker.webhook_sender.send("SHOP-1", "comment_created", None, b"Hello World!")
+        await tracker.webhook_sender.idle()
+    (sent,) = receiver.got
+    example = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9"
+    assert sent.headers["x-hub-signature"] == example
 
 
 async def test_pull_requests_tell_of_their_comments_alone() -> None:
@@ -263,14 +263,14 @@ async def test_a_webhook_goes_to_this_machine_only(body: object, status: int) ->
     assert (tracker.webhook_sender.url is not None) == (status == 204)
 
 
-Send = Callable[[httpx.AsyncClient, dict[str, str]], Awaitable[httpx.Response]]
+Send = Callable[[httpx.AsyncClient, str, dict[str, str]], Awaitable[httpx.Response]]
 CONTROLS: list[Send] = [
-    lambda http, headers: http.put(
+    lambda http, id, headers: http.put(
         "/-/webhook", json={"url": "http://127.0.0.1:1/", "secret": "s"}, headers=headers
     ),
-    lambda http, headers: http.delete("/-/webhook", headers=headers),
-    lambda http, headers: http.post("/-/deliveries/1", headers=headers),
-    lambda http, headers: http.delete("/-/requests", headers=headers),
+    lambda http, id, headers: http.delete("/-/webhook", headers=headers),
+    lambda http, id, headers: http.post(f"/-/deliveries/{id}", headers=headers),
+    lambda http, id, headers: http.delete("/-/requests", headers=headers),
 ]
 
 
@@ -284,10 +284,19 @@ CONTROLS: list[Send] = [
     ],
 )
 async def test_pages_of_other_sites_control_nothing(send: Send, headers: dict[str, str]) -> None:
-    tracker = JiraTracker()
-    async with serve(tracker) as url, httpx.AsyncClient(base_url=url) as http:
-        assert (await send(http, headers)).status_code == 403
-        assert (await send(http, {})).status_code in {204, 404}
+    tracker, receiver = JiraTracker(jira_site()), Receiver()
+    async with connected(tracker, receiver) as http:
+        tracker.site.comment("SHOP-1", "x")
+        await tracker.webhook_sender.idle()
+        await http.get("/rest/api/3/myself")
+        sender, (sent,) = tracker.webhook_sender, tracker.webhook_sender.sent
+        before = (sender.url, sender.secret, sent.attempts, tracker.log.count())
+        assert (await send(http, sent.id, headers)).status_code == 403
+        await sender.idle()
+        assert (sender.url, sender.secret, sent.attempts, tracker.log.count()) == before
+        assert (await send(http, sent.id, {})).is_success
+        await sender.idle()
+        assert (sender.url, sender.secret, sent.attempts, tracker.log.count()) != before
 
 
 async def test_what_is_no_json_is_refused() -> None:
@@ -330,9 +339,8 @@ def test_a_tracker_in_a_thread_sends_too() -> None:
         for _ in range(1000):
             if httpx.get(f"{url}/-/deliveries").json()[0]["status"] == 202:
                 break
-        else:
-            raise AssertionError("the webhook was not sent")
-    assert len(receiver.got) == 1
+    (sent,) = receiver.got
+    assert sent.payload["webhookEvent"] == "comment_created"
 
 
 async def test_a_page_tells_too() -> None:

@@ -22,6 +22,18 @@ class Clock:
         self.now += timedelta(**span)
 
 
+class MovingClock(Clock):
+    """Moves on by a step with each look."""
+
+    def __init__(self, now: datetime, **step: float) -> None:
+        super().__init__(now)
+        self._step = timedelta(**step)
+
+    def __call__(self) -> datetime:
+        self.now += self._step
+        return self.now
+
+
 async def later(world: World, runtime: Runtime, clock: Clock, **span: float) -> None:
     """Let time pass, and the sweep wake what is due by then."""
     clock.advance(**span)

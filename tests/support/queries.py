@@ -8,15 +8,7 @@ from typing import Any
 from sqlalchemy import func, select, text
 
 from app.runtime import Runtime
-from mappings.tables import (
-    Base,
-    CommandCommentRow,
-    EpicRow,
-    HeldRemovalRow,
-    InstallationRow,
-    NoticeWriteRow,
-    RunRow,
-)
+from mappings.tables import Base, CommandCommentRow, EpicRow, HeldRemovalRow, InstallationRow, NoticeWriteRow, RunRow, SourceProjectRow, SourceRow
 
 
 async def versions(runtime: Runtime) -> dict[str, str]:
@@ -70,6 +62,23 @@ async def every_row(runtime: Runtime) -> dict[str, list[str]]:
             name: sorted(map(str, await session.scalars(text(f'SELECT t::text FROM "{name}" t'))))
             for name in names.all()
         }
+
+
+async def only_source(runtime: Runtime) -> SourceRow:
+    """The source, where the test has connected one."""
+    async with runtime.sessions() as session:
+        return (await session.scalars(select(SourceRow))).one()
+
+
+async def count_of(runtime: Runtime, rows: type[Base]) -> int:
+    async with runtime.sessions() as session:
+        return await session.scalar(select(func.count()).select_from(rows)) or 0
+
+
+async def projects(runtime: Runtime) -> dict[str, SourceProjectRow]:
+    """By their keys."""
+    async with runtime.sessions() as session:
+        return {row.key: row for row in await session.scalars(select(SourceProjectRow))}
 
 
 async def all_of(runtime: Runtime, query: str) -> list[tuple[Any, ...]]:
