@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from connectors.sandbox import faults
+from connectors.sandbox import faults, limits, vendor_faults
 from connectors.sandbox.fault_names import NAMED
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
@@ -231,8 +231,19 @@ MEMBERS = {
 }
 
 
+def test_every_fault_has_a_name() -> None:
+    """But those that take a function, and those that are made of another by `after_work`."""
+    made = {
+        name
+        for module in (faults, limits, vendor_faults)
+        for name, function in vars(module).items()
+        if not name.startswith("_") and getattr(function, "__annotations__", {}).get("return") == "Action"
+    }
+    assert made - {"first", "rewrite", "after_work", "lose_answer"} == set(NAMED)
+
+
 @pytest.mark.parametrize("name", NAMED)
-async def test_every_fault_has_a_name(tracker: JiraTracker, name: str) -> None:
+async def test_a_fault_that_is_set_by_its_name_strikes(tracker: JiraTracker, name: str) -> None:
     async with serve(tracker) as url, client(tracker, url) as http:
         asked_for = {"fault": name, "match": f"GET {SEARCH}", "with": MEMBERS.get(name, {})}
         assert (await http.put("/-/faults", json=asked_for)).status_code == 201

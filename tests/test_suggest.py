@@ -13,16 +13,14 @@ from hypothesis import strategies as st
 from connectors.base import Epic
 from mappings.goals.key_results import KeyResult
 from mappings.suggestions.rank import Candidates
+from tests.support import evaluations
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
-EPIC = Epic("1", "SHOP-1", "SHOP", "Faster checkouts on mobile", "u", "Epic", "Open", "todo", NOW, NOW)
+EPIC = evaluations.an_epic(title="Faster checkouts on mobile")
 
 
-def goal(number: int, title: str, **changes: Any) -> KeyResult:
-    given: dict[str, Any] = {"visibility": "public", **changes}
-    return KeyResult(
-        id=number, key=f"KR-{number}", title=title, objective_key="O-1", objective_title="x", **given
-    )
+def goal(number: int, title: str, **members: Any) -> KeyResult:
+    return evaluations.goal(number, title=title, **{"visibility": "public", **members})
 
 
 def offered(

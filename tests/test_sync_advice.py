@@ -28,7 +28,7 @@ async def test_the_way_out_fits_the_trouble(
 ) -> None:
     driver = GitHubDriver(world)
     await driver.connect("shadow", scope={"repositories": ["acme/shop"]})
-    for number in range(101):
+    for number in range(101):  # two pages
         driver.add(f"Epic {number}")
     driver.tracker.faults.add(route, fault, times=None)
     run = await driver.sync("full")

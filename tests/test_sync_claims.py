@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,9 +17,9 @@ from app.runtime import Runtime
 from connectors.sandbox import faults
 from mappings.leases import LEASE, ClaimLost
 from mappings.runs.queue import claim_run, mark_stalled, renew_lease
-from mappings.tables import RunRow
+from mappings.tables import EpicRow, RunRow
 from tests.support.clock import Clock, later
-from tests.support.queries import all_of, gone
+from tests.support.queries import all_of, count_of, gone
 from tests.support.tracker_requests import Pause, searches
 from tests.support.world import OFF, World
 
@@ -53,8 +54,15 @@ async def _killed(world: World, runtime: Runtime, run_id: int, pages: int) -> No
 
 async def _stored(runtime: Runtime, epics: int) -> None:
     async with asyncio.timeout(10):
-        while await all_of(runtime, "SELECT count(*) FROM epics") != [(epics,)]:
+        while await count_of(runtime, EpicRow) != epics:
             await asyncio.sleep(0)
+
+
+async def _versions(runtime: Runtime) -> list[tuple[Any, ...]]:
+    """The transaction that wrote each row last of those that a run may write."""
+    tables = ("runs", "sources", "source_projects", "run_cursors", "epics")
+    union = " UNION ALL ".join(f"SELECT '{name}' AS name, xmin::text AS by FROM {name}" for name in tables)
+    return await all_of(runtime, f"{union} ORDER BY name, by")
 
 
 async def test_a_killed_run_is_taken_up_from_its_cursor(world: World, runtime: Runtime, clock: Clock) -> None:
@@ -100,13 +108,11 @@ async def test_a_late_page_writes_nothing(
     await later(world, runtime, clock, minutes=6)
     run = await world.send("GET", f"/runs/{run_id}")
     assert (run["state"], run["created"]) == ("succeeded", 6)
-    rows = "SELECT key, title, xmin::text FROM epics ORDER BY id"
-    runs = "SELECT xmin::text FROM runs UNION ALL SELECT xmin::text FROM source_projects"
-    before = await all_of(runtime, rows), await all_of(runtime, runs)
+    before = await _versions(runtime)
 
     pause.go_on.set()
     await late
-    assert (await all_of(runtime, rows), await all_of(runtime, runs)) == before
+    assert await _versions(runtime) == before
     assert (await world.epic("jira", "SHOP-3"))["title"] == "Changed after the late one read it"
 
 
@@ -123,7 +129,7 @@ async def test_a_late_page_writes_nothing(
 async def test_a_late_answer_of_any_kind_changes_nothing(
     world: World, runtime: Runtime, clock: Clock, request_: str, trouble: faults.Action | None
 ) -> None:
-    run_id = await _six(world)
+    await _six(world)
     await world.drain()
     world.site.delete("SHOP-1")
     run_id = (await world.send("POST", "/sources/jira/sync", {"mode": "full"}))["id"]
@@ -140,12 +146,10 @@ async def test_a_late_answer_of_any_kind_changes_nothing(
     await pause.reached.wait()
     await later(world, runtime, clock, minutes=6)
     assert (await world.send("GET", f"/runs/{run_id}"))["state"] == "succeeded"
-    tables = ("runs", "sources", "source_projects", "run_cursors", "epics")
-    query = " UNION ALL ".join(f"SELECT '{name}', xmin::text FROM {name}" for name in tables)
-    before = await all_of(runtime, query)
+    before = await _versions(runtime)
     pause.go_on.set()
     await late
-    assert await all_of(runtime, query) == before
+    assert await _versions(runtime) == before
     assert await gone(runtime) == {"SHOP-1": "deleted"}
 
 
@@ -192,4 +196,4 @@ async def test_a_removed_source_ends_its_run(world: World, runtime: Runtime) -> 
     await world.send("DELETE", "/sources/jira")
     pause.go_on.set()
     await worker
-    assert await all_of(runtime, "SELECT 1 FROM epics UNION ALL SELECT 1 FROM runs") == []
+    assert [await count_of(runtime, rows) for rows in (EpicRow, RunRow)] == [0, 0]

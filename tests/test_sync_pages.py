@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from app.runtime import Runtime
 from connectors import base
 from connectors.sandbox import faults
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.tables import SourceRow
-from tests.support.queries import all_of
+from tests.support.locks import holding
 from tests.support.runs import counts
 from tests.support.tracker_requests import listings, searches
 from tests.support.world import OFF, World
@@ -171,68 +171,62 @@ async def test_an_older_state_never_overwrites_a_newer(world: World, runtime: Ru
     await _observe(runtime, source, epic(1, "New", START + timedelta(minutes=2)))
     found = await _observe(runtime, source, epic(1, "Old", START))
     assert (found.created, found.updated) == (0, 0)
-    assert await all_of(runtime, "SELECT title FROM epics") == [("New",)]
+    assert (await world.epic("jira", "SHOP-1"))["title"] == "New"
 
 
 async def test_the_newest_of_two_states_in_one_page_is_kept(world: World, runtime: Runtime) -> None:
     source = await _source(world, runtime)
     new, old = epic(1, "New", START + timedelta(minutes=2)), epic(1, "Old")
     assert (await _observe(runtime, source, new, old)).created == 1
-    assert await all_of(runtime, "SELECT title FROM epics") == [("New",)]
-
-
-async def _waits_for_a_lock(runtime: Runtime) -> None:
-    """Returns once a statement of this database waits for a row of another transaction."""
-    query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name")
-    async with asyncio.timeout(10), runtime.engine.connect() as connection:
-        name = await connection.scalar(text("SELECT current_database()"))
-        while not await connection.scalar(query, {"name": name}):
-            await connection.commit()  # the view is as of the transaction's first look
-            await asyncio.sleep(0)
+    assert (await world.epic("jira", "SHOP-1"))["title"] == "New"
 
 
 @pytest.mark.parametrize("stored", [False, True])
-async def test_two_pages_that_race_leave_the_newest(world: World, runtime: Runtime, stored: bool) -> None:
+async def test_two_pages_that_race_leave_the_newest(
+    world: World, runtime: Runtime, database_url: str, stored: bool
+) -> None:
     """Both look before either is seen by the other; the one that writes last holds the older state."""
     source = await _source(world, runtime)
     if stored:
         await _observe(runtime, source, epic(1, "First", START - timedelta(minutes=1)))
-    async with runtime.sessions.begin() as session:
+    async with holding(database_url) as holder, runtime.sessions.begin() as session:
         newer = epic(1, "New", START + timedelta(minutes=1))
         await upsert_epics(session, source.id, source.tracker, [newer], (), runtime.clock())
         late = asyncio.create_task(_observe(runtime, source, epic(1, "Old", START)))
-        await _waits_for_a_lock(runtime)
+        await holder.until_waiting(1)
     await late
-    assert await all_of(runtime, "SELECT title FROM epics") == [("New",)]
+    assert (await world.epic("jira", "SHOP-1"))["title"] == "New"
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
 async def test_of_two_sources_that_race_the_older_holds(
-    world: World, runtime: Runtime, first: int, second: int
+    world: World, runtime: Runtime, database_url: str, first: int, second: int
 ) -> None:
     source = await _source(world, runtime)
     await world.connect_jira("newer", notices=OFF, scope=SHOP)
-    async with runtime.sessions.begin() as session:
+    async with holding(database_url) as holder, runtime.sessions.begin() as session:
         await upsert_epics(session, first, source.tracker, [epic(1)], (), runtime.clock())
         async with runtime.sessions.begin() as other:
             look = upsert_epics(other, second, source.tracker, [epic(1)], (), runtime.clock())
             late = asyncio.create_task(look)
-            await _waits_for_a_lock(runtime)
+            await holder.until_waiting(1)
             await session.commit()
             await late
-    assert await all_of(runtime, "SELECT source_id FROM epics") == [(1,)]
+    assert (await world.keys("jira"), await world.keys("newer")) == (["SHOP-1"], [])
 
 
-async def test_a_page_locks_its_rows_in_the_order_of_the_evaluator(world: World, runtime: Runtime) -> None:
+async def test_a_page_locks_its_rows_in_the_order_of_the_evaluator(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
     """A page that changes one epic and removes an older one waits for both before it writes either."""
     source = await _source(world, runtime)
     await _observe(runtime, source, epic(1), epic(2))
-    lock = "SELECT id FROM epics WHERE remote_id = :remote_id FOR UPDATE NOWAIT"
-    async with runtime.sessions.begin() as evaluate:
-        await evaluate.execute(text(lock), {"remote_id": "1"})
+    lock = "SELECT id FROM epics WHERE remote_id = %s FOR UPDATE NOWAIT"
+    async with holding(database_url) as evaluator:
+        await evaluator.hold(lock, "1")
         gone = [base.Missing(epic(1).ref, "not_an_epic")]
         page = asyncio.create_task(_observe(runtime, source, epic(2, "Changed"), gone=gone))
-        await _waits_for_a_lock(runtime)
-        await evaluate.execute(text(lock), {"remote_id": "2"})
+        await evaluator.until_waiting(1)
+        await evaluator.hold(lock, "2")
     found = await page
     assert (found.updated, found.deleted) == (1, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -150,14 +149,19 @@ async def test_runs_are_listed_newest_first_and_filtered(
 
 async def test_an_unknown_filter_is_refused(world: World) -> None:
     for query in ("source=nobody", "state=done", "mode=half", "limit=0", "sort=id"):
-        await world.send("GET", f"/runs?{query}", expect=422)
+        assert list(await world.refused("GET", f"/runs?{query}")) == [query.partition("=")[0]]
 
 
 async def test_a_sync_that_cannot_be_asked_for_is_refused(world: World) -> None:
     await world.send("POST", "/sources/nobody/sync", {"mode": "full"}, expect=404)
     await world.connect_jira(notices=OFF, scope=SHOP)
-    for body in ({"mode": "half"}, {"mode": "evaluate"}, {"mode": "full", "force": True}):
-        await world.send("POST", "/sources/jira/sync", body, expect=422)
+    for body, field in (
+        ({"mode": "half"}, "mode"),
+        ({"mode": "evaluate"}, "mode"),
+        ({"mode": "full", "force": True}, "force"),
+    ):
+        assert list(await world.refused("POST", "/sources/jira/sync", body)) == [field]
+    assert (await world.send("GET", "/runs"))["items"] == []
     await world.send("GET", "/runs/999", expect=404)
     assert (await world.health())["state"] == "unknown"
 
@@ -165,6 +169,6 @@ async def test_a_sync_that_cannot_be_asked_for_is_refused(world: World) -> None:
 async def test_asking_and_waking_are_one_transaction(world: World, runtime: Runtime) -> None:
     await world.connect_jira(notices=OFF, scope=SHOP)
     await _ask(world)
-    jobs = await all_of(runtime, "SELECT task_name FROM procrastinate_jobs")
-    assert Counter(name for (name,) in jobs) == {"read_source": 1}
-    assert await all_of(runtime, "SELECT state FROM runs") == [("queued",)]
+    ((task, by),) = await all_of(runtime, "SELECT task_name, xmin::text FROM procrastinate_jobs")
+    assert task == "read_source"
+    assert await all_of(runtime, "SELECT state, xmin::text FROM runs") == [("queued", by)]

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import update
 
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from connectors.sandbox.tracker import Tracker
+from mappings.tables import SourceRow
 from tests.support.clock import Clock, later
-from tests.support.queries import all_of, gone
+from tests.support.queries import gone, projects
 from tests.support.runs import counts
 from tests.support.tracker_requests import searches
 from tests.support.world import OFF, World
@@ -107,11 +108,11 @@ async def test_a_site_that_answers_strangers_with_nothing_and_does_not_say_so(
 async def test_credentials_that_no_key_opens_fail_the_run(world: World, runtime: Runtime) -> None:
     await _connect(world, "jira")
     async with runtime.sessions.begin() as session:
-        await session.execute(text("UPDATE sources SET credentials = 'spoiled'::bytea"))
+        await session.execute(update(SourceRow).values(credentials=b"spoiled"))
     run = await world.sync("source")
     assert (run["state"], run["error"]["code"], run["requests"]) == ("failed", "sealed", 0)
     assert "PATCH" in (await world.health("source"))["what_to_do"]
-    assert await all_of(runtime, "SELECT fully_synced FROM source_projects") == [(False,)]
+    assert {key: row.fully_synced for key, row in (await projects(runtime)).items()} == {"SHOP": False}
 
 
 # --- one project in trouble ---------------------------------------------------------------------

@@ -18,9 +18,9 @@ from app.runtime import Runtime
 from connectors.sandbox import faults
 from mappings.evaluation.timed import open_evaluate_runs, sources_due
 from mappings.runs.queue import open_run
-from mappings.tables import InstallationRow, SourceRow
+from mappings.tables import EpicRow, InstallationRow, SourceRow
 from tests.support.clock import Clock, later
-from tests.support.queries import all_of
+from tests.support.runs import modes_and_states
 from tests.support.tracker_drivers import JiraDriver, TrackerDriver, on_either
 from tests.support.world import World
 
@@ -43,10 +43,6 @@ async def _at(world: World, runtime: Runtime, clock: Clock, moment: datetime) ->
     await world.drain()
 
 
-async def _runs(runtime: Runtime) -> list[tuple[Any, ...]]:
-    return await all_of(runtime, "SELECT mode, state FROM runs ORDER BY id")
-
-
 # --- what ends ----------------------------------------------------------------------------------
 
 
@@ -55,16 +51,16 @@ async def test_the_end_of_grace(driver: TrackerDriver, world: World, runtime: Ru
     await world.send("PATCH", "/policy", {"grace": "P5D"})
     key = driver.add()
     await driver.sync()
-    before = await _runs(runtime)
+    before = await modes_and_states(world)
     assert (await driver.notice(key))["detail"] == "Grace ends at 2026-11-23 12:00 UTC."
     end = MONDAY + timedelta(days=7)
     await _at(world, runtime, clock, end - SECOND)
-    assert (driver.comments(key), await _runs(runtime)) == ([], before)
+    assert (driver.comments(key), await modes_and_states(world)) == ([], before)
     # The latest that a sweep can come: the one before it was a moment too early.
     await _at(world, runtime, clock, end - SECOND + timedelta(seconds=SWEEP_SECONDS))
     assert MISSING in driver.comments(key)[0]
     assert timedelta(seconds=SWEEP_SECONDS) < MINUTE
-    assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
+    assert await modes_and_states(world) == [*before, ("evaluate", "succeeded")]
     run = (await world.send("GET", "/runs"))["items"][0]
     assert (run["mode"], run["writes"]["posted"]) == ("evaluate", 1)
 
@@ -93,16 +89,16 @@ async def test_the_end_of_a_snooze_and_of_a_waiver(
     await world.send("POST", f"/findings/{found['id']}/{verb}", {**body, "until": "2026-12-31"})
     await world.drain()
     assert driver.comments(key) == [words]
-    before = await _runs(runtime)
+    before = await modes_and_states(world)
     end = datetime(2027, 1, 1, tzinfo=UTC)
     await _at(world, runtime, clock, end - SECOND)
-    assert (driver.comments(key), await _runs(runtime)) == ([words], before)
+    assert (driver.comments(key), await modes_and_states(world)) == ([words], before)
     await _at(world, runtime, clock, end)
     assert MISSING in driver.comments(key)[0]
     assert driver.comment_ids(key) == ids
     epic = await driver.epic(key)
     assert (epic["alignment"], epic["findings"][0]["state"]) == ("unaligned", "open")
-    assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
+    assert await modes_and_states(world) == [*before, ("evaluate", "succeeded")]
 
 
 @on_either("github")
@@ -141,9 +137,10 @@ async def test_finished_and_exempt_epics_are_left_alone(world: World, runtime: R
     driver.finish(finished)
     driver.label(exempt, "later")
     await driver.sync()
-    evaluated = "SELECT key FROM epics WHERE evaluated_at = '{}'"
     await _at(world, runtime, clock, MONDAY + timedelta(days=7))
-    assert await all_of(runtime, evaluated.format(clock())) == [(other,)]
+    async with runtime.sessions() as session:
+        evaluated = await session.scalars(select(EpicRow.key).where(EpicRow.evaluated_at == clock()))
+        assert list(evaluated) == [other]
     assert [len(driver.comments(key)) for key in (finished, exempt, other)] == [0, 0, 1]
 
 
@@ -171,7 +168,7 @@ async def test_a_reading_run_that_waits_holds_no_time_back(
     assert (await driver.sync())["state"] == "waiting"
     await later(world, runtime, clock, hours=1)
     assert len(driver.comments("SHOP-1")) == 1
-    assert (await _runs(runtime))[-2:] == [("incremental", "waiting"), ("evaluate", "succeeded")]
+    assert (await modes_and_states(world))[-2:] == [("incremental", "waiting"), ("evaluate", "succeeded")]
 
 
 async def test_an_epic_read_again_by_a_run_that_waits_keeps_its_moment(
@@ -204,31 +201,32 @@ async def test_epics_never_evaluated_are_left_to_the_run_that_reads_them(
     run = await driver.sync()
     assert (run["state"], run["created"]) == ("waiting", 1)
     await later(world, runtime, clock, seconds=59)
-    assert await _runs(runtime) == [("incremental", "waiting")]
+    assert await modes_and_states(world) == [("incremental", "waiting")]
     # Its end has them evaluated; should it never come, so does the next sweep.
     await later(world, runtime, clock, seconds=1)
-    assert await _runs(runtime) == [("incremental", "succeeded")]
-    assert await all_of(runtime, "SELECT count(*) FROM epics WHERE evaluated_at IS NULL") == [(0,)]
+    assert await modes_and_states(world) == [("incremental", "succeeded")]
+    listed = (await world.send("GET", "/epics"))["items"]
+    assert [epic["alignment"] for epic in listed] == ["unaligned", "unaligned"]
 
 
 async def test_replicas_that_sweep_at_once_open_one_run(world: World, runtime: Runtime, clock: Clock) -> None:
     await _in_grace(world, runtime, clock)
-    before = await _runs(runtime)
+    before = await modes_and_states(world)
     await asyncio.gather(*(sweep(runtime) for _ in range(5)))
-    assert await _runs(runtime) == [*before, ("evaluate", "queued")]
+    assert await modes_and_states(world) == [*before, ("evaluate", "queued")]
 
 
 async def test_a_run_that_is_just_being_opened_is_not_opened_again(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
     await _in_grace(world, runtime, clock)
-    before = await _runs(runtime)
+    before = await modes_and_states(world)
     async with runtime.sessions.begin() as session:
         await open_evaluate_runs(session, clock())
         await asyncio.wait_for(sweep(runtime), 20)  # nor does it wait
-        assert await _runs(runtime) == before
+        assert await modes_and_states(world) == before
     await sweep(runtime)
-    assert await _runs(runtime) == [*before, ("evaluate", "queued")]
+    assert await modes_and_states(world) == [*before, ("evaluate", "queued")]
 
 
 @pytest.mark.parametrize(("rule_condition", "opened"), [(None, 1), ({"when": {"project": ["NONE"]}}, 2)])
@@ -236,13 +234,13 @@ async def test_a_queued_run_does_unless_it_has_to_look_at_every_epic_first(
     world: World, runtime: Runtime, clock: Clock, rule_condition: dict[str, Any] | None, opened: int
 ) -> None:
     await _in_grace(world, runtime, clock)
-    before = await _runs(runtime)
+    before = await modes_and_states(world)
     async with runtime.sessions.begin() as session:
         (source_id,) = await session.scalars(select(SourceRow.id))
         (await open_run(session, source_id, "evaluate", clock())).rule_condition = rule_condition
     for _ in range(STILL):
         await sweep(runtime)
-    assert (await _runs(runtime))[len(before) :] == [("evaluate", "queued")] * opened
+    assert (await modes_and_states(world))[len(before) :] == [("evaluate", "queued")] * opened
 
 
 # --- no end of runs -------------------------------------------------------------------------------
@@ -276,13 +274,13 @@ async def test_a_ticket_in_trouble_makes_no_run_while_the_clock_stands_still(
     await world.send("PATCH", "/policy", {"grace": "P5D"})
     key = driver.add()
     await driver.sync()
-    before = await _runs(runtime)
+    before = await modes_and_states(world)
     trouble(driver, key)
     clock.now = MONDAY + timedelta(days=7)
     for _ in range(STILL):
         await sweep(runtime)
         await world.drain()
-    assert await _runs(runtime) == [*before, ("evaluate", "succeeded")]
+    assert await modes_and_states(world) == [*before, ("evaluate", "succeeded")]
 
 
 @on_either("jira")
@@ -292,10 +290,10 @@ async def test_a_ticket_that_stays_refused_is_tried_once_an_hour(
     key = driver.add()
     driver.forbid()
     await driver.sync()
-    before = await _runs(runtime)
+    before = await modes_and_states(world)
     for _ in range(3 * 12):
         await later(world, runtime, clock, minutes=5)
-    assert await _runs(runtime) == [*before, *[("evaluate", "succeeded")] * 3]
+    assert await modes_and_states(world) == [*before, *[("evaluate", "succeeded")] * 3]
     driver.allow()
     await later(world, runtime, clock, hours=1)
     assert len(driver.comments(key)) == 1
@@ -305,18 +303,18 @@ async def test_a_run_that_breaks_down_is_not_opened_again_by_each_sweep(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
     driver = await _in_grace(world, runtime, clock)
-    before = await _runs(runtime)
+    before = await modes_and_states(world)
     async with runtime.sessions.begin() as session:
         (installation,) = await session.scalars(select(InstallationRow))
         good, installation.policy = installation.policy, {"grace": 5}
     for _ in range(STILL):
         await sweep(runtime)
         await world.drain()
-    assert await _runs(runtime) == [*before, ("evaluate", "failed")]
+    assert await modes_and_states(world) == [*before, ("evaluate", "failed")]
     async with runtime.sessions.begin() as session:
         await session.execute(update(InstallationRow).values(policy=good))
     await later(world, runtime, clock, minutes=15)
-    assert await _runs(runtime) == [*before, ("evaluate", "failed"), ("evaluate", "succeeded")]
+    assert await modes_and_states(world) == [*before, ("evaluate", "failed"), ("evaluate", "succeeded")]
     assert len(driver.comments("SHOP-1")) == 1
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, update
 
 from app import evaluation, pipeline
 from app.run_result import RunResult
@@ -17,10 +17,10 @@ from connectors.sandbox import faults
 from mappings.locks import LOCK_SOURCE_NOTICES
 from mappings.notices.claims import EDITS_PER_HOUR
 from mappings.runs.queue import claim_run, close_run
-from mappings.tables import RunRow, SourceRow
+from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
 from tests.support.clock import Clock, later
 from tests.support.locks import holding
-from tests.support.queries import all_of, spent
+from tests.support.queries import only_source, spent
 from tests.support.tracker_drivers import JiraDriver, TrackerDriver, both, on_either, on_github, on_jira
 from tests.support.tracker_requests import Pause
 from tests.support.world import World
@@ -238,7 +238,7 @@ async def test_a_run_withdrawn_while_it_evaluates_writes_nothing(
 ) -> None:
     key = driver.add()
     asked = await world.send("POST", "/sources/jira/sync")
-    ((source_id,),) = await all_of(runtime, "SELECT id FROM sources")
+    source_id = (await only_source(runtime)).id
     async with holding(database_url) as holder:
         await holder.hold("SELECT pg_advisory_xact_lock(%s, %s)", LOCK_SOURCE_NOTICES, source_id)
         run = asyncio.create_task(pipeline.execute_run(runtime, asked["id"]))
@@ -247,8 +247,8 @@ async def test_a_run_withdrawn_while_it_evaluates_writes_nothing(
         await holder.until_waiting(2)
     await asyncio.gather(run, withdrawing)
     await world.drain()
-    assert driver.comments(key) == [] or driver.comments(key) == TAKEN_BACK
-    assert (await driver.notice(key))["state"] == "withdrawn"
+    assert (driver.comments(key), (await driver.notice(key))["state"]) == ([], "withdrawn")
+    assert driver.tracker.log.count(driver.creates) == 0
 
 
 @on_jira
@@ -348,7 +348,9 @@ async def test_the_guards_word_does_not_outlive_the_withdrawal(
     run = await driver.sync()
     await _withdraw(world, run["id"])
     await later(world, runtime, clock, seconds=61)
-    assert await all_of(runtime, "SELECT state, guard FROM notices") == [("withdrawn", None)]
+    async with runtime.sessions() as session:
+        notice = (await session.scalars(select(NoticeRow))).one()
+    assert (notice.state, notice.guard) == ("withdrawn", None)
 
 
 @pytest.mark.parametrize("mode", ["off", "shadow"])
@@ -384,7 +386,8 @@ async def test_what_cannot_be_withdrawn(world: World, driver: TrackerDriver) -> 
     run = await driver.sync()
     withdrawal = await _withdraw(world, run["id"])
     await world.refused("POST", "/runs/999/withdraw", status=404)
-    await world.refused("POST", f"/runs/{withdrawal['id']}/withdraw", status=409)
+    problem = await world.send("POST", f"/runs/{withdrawal['id']}/withdraw", expect=409)
+    assert "withdraw" in problem["detail"]
     assert "delete" in await world.refused("POST", f"/runs/{run['id']}/withdraw", {"delete": "some"})
 
 
@@ -436,6 +439,7 @@ async def test_leaving_them_there_ends_it_at_once(world: World, driver: TrackerD
     await driver.sync()
     await world.send("DELETE", "/sources/jira?comments=withdraw", expect=202)
     await world.send("DELETE", "/sources/jira?comments=leave", expect=204)
+    await world.refused("GET", "/sources/jira", status=404)
     await world.drain()
     assert "not linked" in driver.comments(key)[0]
 
@@ -444,6 +448,7 @@ async def test_leaving_them_there_ends_it_at_once(world: World, driver: TrackerD
 async def test_without_a_comment_there_is_nothing_to_wait_for(world: World, driver: TrackerDriver) -> None:
     await driver.sync()
     await world.send("DELETE", "/sources/jira?comments=withdraw", expect=204)
+    await world.refused("GET", "/sources/jira", status=404)
 
 
 @both
@@ -463,12 +468,12 @@ async def test_a_ticket_that_was_deleted_has_no_comment_to_take_back(
 
 @on_jira
 async def test_withdrawing_and_disconnecting_at_once(
-    world: World, driver: TrackerDriver, runtime: Runtime, database_url: str
+    world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock, database_url: str
 ) -> None:
     """Both take the source's turn first: the other order was a deadlock."""
-    driver.add()
+    key = driver.add()
     run = await driver.sync()
-    ((source_id,),) = await all_of(runtime, "SELECT id FROM sources")
+    source_id = (await only_source(runtime)).id
     async with holding(database_url) as holder:
         await holder.hold("SELECT pg_advisory_xact_lock(%s, %s)", LOCK_SOURCE_NOTICES, source_id)
         withdrawing = asyncio.create_task(world.send("POST", f"/runs/{run['id']}/withdraw", expect=202))
@@ -476,6 +481,10 @@ async def test_withdrawing_and_disconnecting_at_once(
         leaving = asyncio.create_task(world.send("DELETE", "/sources/jira?comments=withdraw", expect=202))
         await holder.until_waiting(2)
     await asyncio.gather(withdrawing, leaving)
+    await world.drain()
+    await later(world, runtime, clock, seconds=15)
+    assert driver.comments(key) == TAKEN_BACK
+    await world.refused("GET", "/sources/jira", status=404)
 
 
 @on_jira
@@ -487,10 +496,8 @@ async def test_a_write_whose_run_went_with_its_source_holds_up_nobody(
     driver.tracker.faults.add(driver.reads, faults.answer(503))
     await driver.sync()
     async with runtime.sessions.begin() as session:
-        await session.execute(
-            text("UPDATE notices SET run_id = NULL FROM epics WHERE epics.id = epic_id AND key = :key"),
-            {"key": orphan},
-        )
+        epic = select(EpicRow.id).where(EpicRow.key == orphan).scalar_subquery()
+        await session.execute(update(NoticeRow).where(NoticeRow.epic_id == epic).values(run_id=None))
     await later(world, runtime, clock, minutes=2)
     assert (driver.comments(orphan), len(driver.comments(other))) == ([], 1)
     await world.send("PATCH", "/sources/jira", {"notices": {"per_run": 999}})  # has all evaluated

@@ -29,19 +29,25 @@ async def test_page_needs_the_token(world: World) -> None:
 
 
 async def test_page_takes_a_token_of_any_role_while_it_holds(world: World) -> None:
-    made = await world.send("POST", "/tokens", {"name": "reader", "role": "viewer"})
+    world.host.create("acme/shop", "An epic", labels=["epic"])
+    await world.connect_github(scope={"repositories": ["acme/shop"]})
+    await world.sync("github")
+    roles = ("viewer", "editor", "admin")
+    made = [await world.send("POST", "/tokens", {"name": role, "role": role}) for role in roles]
     admin = world.api.headers.pop("Authorization")
-    path, auth = "/epics/github/acme%2Fshop%231", ("anybody", made["token"])
-    assert (await world.api.get(path, auth=auth)).status_code == 404
-    gone = await world.api.delete(f"/api/v1/tokens/{made['id']}", headers={"Authorization": admin})
-    assert gone.status_code == 204
-    assert (await world.api.get(path, auth=auth)).status_code == 401
+    for one in made:
+        path, auth = "/epics/github/acme%2Fshop%231", ("anybody", one["token"])
+        assert (await world.api.get(path, auth=auth)).status_code == 200, one["role"]
+        gone = await world.api.delete(f"/api/v1/tokens/{one['id']}", headers={"Authorization": admin})
+        assert gone.status_code == 204
+        assert (await world.api.get(path, auth=auth)).status_code == 401, one["role"]
 
 
 async def test_page_of_an_unknown_epic(world: World) -> None:
+    await world.connect_github(scope={"repositories": ["acme/shop"]})
     token = world.api.headers.pop("Authorization").removeprefix("Bearer ")
     answer = await world.api.get("/epics/github/acme%2Fshop%239", auth=("anybody", token))
-    assert answer.status_code == 404
+    assert (answer.status_code, "acme/shop#9" in answer.json()["detail"]) == (404, True)
 
 
 async def test_stylesheet_is_served(world: World) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app.runtime import Runtime
+from tests.support.locks import holding
 from tests.support.webhook_posts import EDITED, connect, post, signature
 from tests.support.world import World
 
@@ -37,7 +38,7 @@ async def test_a_burst_is_one_commit_and_keeps_its_order(world: World, runtime: 
     assert await commits(runtime) == 2
 
 
-async def test_repeats_within_a_burst_are_one_delivery(world: World, runtime: Runtime) -> None:
+async def test_repeats_within_a_burst_are_one_delivery(world: World) -> None:
     await connect(world)
     old = (await post(world, x_github_delivery="old")).json()
     with capture_logs() as lines:
@@ -55,21 +56,23 @@ async def test_repeats_within_a_burst_are_one_delivery(world: World, runtime: Ru
     assert 'northing_webhooks_total{answer="received",source="github"} 3.0' in metrics
 
 
-async def test_who_is_called_off_in_a_burst_takes_nobody_along(world: World, runtime: Runtime) -> None:
+async def test_who_is_called_off_in_a_burst_takes_nobody_along(world: World, database_url: str) -> None:
     await connect(world)
     await post(world, x_github_delivery="before")
-    async with runtime.sessions.begin() as session:
-        await session.execute(text("LOCK TABLE deliveries"))
+    async with holding(database_url) as holder:
+        await holder.hold("LOCK TABLE deliveries")
         both = [asyncio.create_task(post(world, x_github_delivery=id)) for id in ("called-off", "waits")]
-        while not await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
-            assert not any(task.done() for task in both)
+        await holder.until_waiting(1)
+        assert not any(task.done() for task in both)
         both[0].cancel()
         await asyncio.wait({both[0]})
     assert (await both[1]).status_code == 202
     assert both[0].cancelled()
+    stored = {one["remote_id"] for one in (await world.send("GET", "/deliveries"))["items"]}
+    assert stored >= {"before", "waits"}
 
 
-async def test_a_burst_under_a_secret_that_just_changed_is_taken_in(world: World, runtime: Runtime) -> None:
+async def test_a_burst_under_a_secret_that_just_changed_is_taken_in(world: World) -> None:
     """Whoever is signed with the new one; the others are refused."""
     await connect(world)
     await post(world, x_github_delivery="before")
@@ -83,3 +86,5 @@ async def test_a_burst_under_a_secret_that_just_changed_is_taken_in(world: World
         )
     )
     assert [answer.status_code for answer in answers] == [202, 401] * 4
+    stored = [one["remote_id"] for one in (await world.send("GET", "/deliveries"))["items"]]
+    assert sorted(stored) == ["0", "2", "4", "6", "before"]

@@ -19,3 +19,9 @@ async def all_runs(world: World) -> list[tuple[int, str, str]]:
     page = await world.send("GET", "/runs?limit=500")
     assert page["next"] is None
     return [(run["id"], run["mode"], run["state"]) for run in reversed(page["items"])]
+
+
+async def modes_and_states(world: World) -> list[tuple[str, str]]:
+    """Of all runs, oldest first."""
+    listed = (await world.send("GET", "/runs?limit=500"))["items"]
+    return [(run["mode"], run["state"]) for run in reversed(listed)]
