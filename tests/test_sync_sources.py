@@ -126,10 +126,13 @@ async def test_another_scope_or_selector_starts_a_full_run(world: World) -> None
         ({"scope": {"projects": ["shop"]}}, []),
     ]
     world.site.create("SHOP", "One")
+    for number in range(len(changes)):
+        await world.connect_jira(f"source-{number}", notices=OFF, scope=SHOP)
+        await world.send("POST", f"/sources/source-{number}/sync")
+    await world.drain()
     for number, (change, opened) in enumerate(changes):
         name = f"source-{number}"
-        await world.connect_jira(name, notices=OFF, scope=SHOP)
-        await world.sync(name)
+        assert (await world.send("GET", f"/sources/{name}"))["last_run"]["state"] == "succeeded"
         answer = await world.api.patch(f"/api/v1/sources/{name}", json=change)
         assert answer.status_code == 200, answer.text
         runs = (await world.send("GET", f"/runs?source={name}&state=queued"))["items"]
