@@ -122,7 +122,7 @@ class Watched(bytes):
     """A secret that breaks down wherever it is compared as ordinary bytes are: byte by byte, to the
     first that differs. `hmac.compare_digest` reads its buffer and asks for none of these."""
 
-    def _refuse(self, *_: object) -> Any:
+    def _refuse(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("the time of this comparison tells how much of a guess is right")
 
     __eq__ = __ne__ = __lt__ = __gt__ = __contains__ = __getitem__ = __iter__ = __hash__ = _refuse

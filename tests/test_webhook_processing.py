@@ -340,8 +340,8 @@ async def test_a_command_of_somebody_without_the_right_does_nothing(
 async def test_a_label_renamed_elsewhere_reads_nothing(driver: GitHubDriver, world: World) -> None:
     for repository, state in (("acme/other", ("ignored", "out_of_scope")), ("acme/shop", ("done", None))):
         payload = {"action": "deleted", "label": {"name": "epic"}, "repository": {"full_name": repository}}
-        sent = {"x_github_event": "label", "x_github_delivery": repository.replace("/", "-")}
-        answer = await post(world, payload, **sent)
+        id = repository.replace("/", "-")
+        answer = await post(world, payload, x_github_event="label", x_github_delivery=id)
         await process_everything(world)
         heard = await delivery(world, answer)
         assert (heard["state"], heard["reason"]) == state
