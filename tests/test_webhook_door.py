@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from app.api import webhooks
 from app.runtime import Runtime
+from app.webhooks import door
 from app.webhooks.door import Intake
 from mappings.tables import DeliveryRow
 from tests.support.clock import Clock, later
@@ -226,8 +227,9 @@ async def test_connections_that_a_restart_broke_cost_nothing(world: World, runti
 
 
 async def test_without_a_database_it_says_come_back(
-    world: World, runtime: Runtime, application: FastAPI
+    world: World, runtime: Runtime, application: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(door, "CONNECTION_SECONDS", 0.5)
     await connect(world)
     away = Intake("postgresql://nobody@127.0.0.1:1/nothing", runtime.queue)
     application.state.intake = away
