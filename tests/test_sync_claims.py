@@ -19,7 +19,7 @@ from mappings.leases import LEASE, ClaimLost
 from mappings.runs.queue import claim_run, mark_stalled, renew_lease
 from mappings.tables import EpicRow, RunRow
 from tests.support.clock import Clock, later
-from tests.support.queries import all_of, count_of, gone
+from tests.support.queries import all_of, gone, number_of
 from tests.support.tracker_requests import Pause, searches
 from tests.support.world import OFF, World
 
@@ -54,7 +54,7 @@ async def _killed(world: World, runtime: Runtime, run_id: int, pages: int) -> No
 
 async def _stored(runtime: Runtime, epics: int) -> None:
     async with asyncio.timeout(10):
-        while await count_of(runtime, EpicRow) != epics:
+        while await number_of(runtime, EpicRow) != epics:
             await asyncio.sleep(0)
 
 
@@ -196,4 +196,4 @@ async def test_a_removed_source_ends_its_run(world: World, runtime: Runtime) -> 
     await world.send("DELETE", "/sources/jira")
     pause.go_on.set()
     await worker
-    assert [await count_of(runtime, rows) for rows in (EpicRow, RunRow)] == [0, 0]
+    assert [await number_of(runtime, rows) for rows in (EpicRow, RunRow)] == [0, 0]

@@ -8,7 +8,17 @@ from typing import Any
 from sqlalchemy import func, select, text
 
 from app.runtime import Runtime
-from mappings.tables import Base, CommandCommentRow, EpicRow, HeldRemovalRow, InstallationRow, NoticeWriteRow, RunRow, SourceProjectRow, SourceRow
+from mappings.tables import (
+    Base,
+    CommandCommentRow,
+    EpicRow,
+    HeldRemovalRow,
+    InstallationRow,
+    NoticeWriteRow,
+    RunRow,
+    SourceProjectRow,
+    SourceRow,
+)
 
 
 async def versions(runtime: Runtime) -> dict[str, str]:
@@ -68,11 +78,6 @@ async def only_source(runtime: Runtime) -> SourceRow:
     """The source, where the test has connected one."""
     async with runtime.sessions() as session:
         return (await session.scalars(select(SourceRow))).one()
-
-
-async def count_of(runtime: Runtime, rows: type[Base]) -> int:
-    async with runtime.sessions() as session:
-        return await session.scalar(select(func.count()).select_from(rows)) or 0
 
 
 async def projects(runtime: Runtime) -> dict[str, SourceProjectRow]:

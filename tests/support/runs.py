@@ -23,5 +23,4 @@ async def all_runs(world: World) -> list[tuple[int, str, str]]:
 
 async def modes_and_states(world: World) -> list[tuple[str, str]]:
     """Of all runs, oldest first."""
-    listed = (await world.send("GET", "/runs?limit=500"))["items"]
-    return [(run["mode"], run["state"]) for run in reversed(listed)]
+    return [(mode, state) for _, mode, state in await all_runs(world)]
