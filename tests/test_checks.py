@@ -35,7 +35,7 @@ from tests.support.evaluations import (
     links_to,
     on,
     policy,
-    text_lines,
+    state_reason_target,
     text_of,
     written,
 )
@@ -240,15 +240,18 @@ def test_what_a_person_does_to_it_bears_on_no_alignment_and_on_no_ticket(state: 
         before, now = (_decision(evaluated, *known) for known in ((), (third,)))
         assert now.alignment == before.alignment == alignment
         assert _states(now)["vague-title"] == state
-        assert text_lines(now) == text_lines(before)
-    assert text_lines(_decision(ALIGNED, third)) is None
+        assert state_reason_target(now) == state_reason_target(before)
+    assert state_reason_target(_decision(ALIGNED, third)) is None
     assert _decision(ALIGNED, third).evaluate_at == third.until, "its end is waited for"
 
 
 def test_a_posted_notice_resolves_while_it_is_open() -> None:
     posted = written(_decision(UNLINKED, found()))
     resolved = _decision(ALIGNED, found(), found("vague-title"), notice=posted)
-    assert (text_lines(resolved), _states(resolved)["vague-title"]) == (("posted", None, "resolved"), "open")
+    assert (state_reason_target(resolved), _states(resolved)["vague-title"]) == (
+        ("posted", None, "resolved"),
+        "open",
+    )
     assert text_of(resolved) == "Aligned with KR-1 (Title 1). Thank you."
     current = written(resolved, "resolved")
     assert _decision(ALIGNED, found("vague-title"), notice=current).keep_notice

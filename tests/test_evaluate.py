@@ -27,7 +27,7 @@ from tests.support.evaluations import (
     links_to,
     on,
     policy,
-    text_lines,
+    state_reason_target,
 )
 
 LIVE = goal(1)
@@ -333,7 +333,7 @@ NOTICES: list[tuple[str, EvaluationInput, tuple[Finding, ...], dict[str, Any], A
 def test_the_first_reason_decides(
     evaluated: EvaluationInput, findings: tuple[Finding, ...], options: dict[str, Any], expected: Any
 ) -> None:
-    assert text_lines(decision_on(evaluated, *findings, **options)) == expected
+    assert state_reason_target(decision_on(evaluated, *findings, **options)) == expected
 
 
 def test_off_makes_no_notice_and_keeps_what_there_is() -> None:
@@ -345,9 +345,11 @@ def test_off_makes_no_notice_and_keeps_what_there_is() -> None:
 @pytest.mark.parametrize("state", ["shadow", "held", "due", "failed"])
 def test_what_was_never_written_follows_the_mode(state: Any) -> None:
     current = CurrentNotice(state, NOW)
-    assert text_lines(decision_on(evaluation_input(), found(), notice=current)) == DUE
-    assert text_lines(decision_on(evaluation_input(), found(), notice=current, mode="shadow")) == SHADOW
-    assert text_lines(decision_on(evaluation_input(links_to(LIVE)), found(), notice=current)) is None
+    assert state_reason_target(decision_on(evaluation_input(), found(), notice=current)) == DUE
+    assert (
+        state_reason_target(decision_on(evaluation_input(), found(), notice=current, mode="shadow")) == SHADOW
+    )
+    assert state_reason_target(decision_on(evaluation_input(links_to(LIVE)), found(), notice=current)) is None
 
 
 def test_a_held_notice_says_why_in_words() -> None:

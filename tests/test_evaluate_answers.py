@@ -18,7 +18,7 @@ from tests.support.evaluations import (
     links_to,
     on,
     policy,
-    text_lines,
+    state_reason_target,
     text_of,
     written,
 )
@@ -68,7 +68,7 @@ def test_after_one_line(
 
 def test_before_the_full_text() -> None:
     decision = decision_on(NOTHING, found(), notice=POSTED, answer=NEW)
-    assert text_lines(decision) == ("posted", None, "posted")
+    assert state_reason_target(decision) == ("posted", None, "posted")
     assert text_of(decision).startswith(f"{SAID}\n\nThis epic is not linked to a key result.\n\n")
     assert decision_on(NOTHING, found(), notice=written(decision), answer=NEW).keep_notice
 
@@ -107,7 +107,7 @@ def test_once_it_is_over_it_is_not_said_any_more() -> None:
 
 def test_an_answer_taken_back_is_an_edit_and_another_of_the_same_words_none() -> None:
     shown = written(decision_on(NOTHING, found(), notice=POSTED, answer=NEW))
-    assert text_lines(decision_on(NOTHING, found(), notice=shown)) == ("posted", None, "posted")
+    assert state_reason_target(decision_on(NOTHING, found(), notice=shown)) == ("posted", None, "posted")
     assert decision_on(NOTHING, found(), notice=shown, answer=OLD).keep_notice
     other = CommandAnswer("There is nothing to snooze here.", is_new=True)
     assert "nothing to snooze" in text_of(decision_on(NOTHING, found(), notice=shown, answer=other))
@@ -128,14 +128,14 @@ def test_shadow_writes_no_answer() -> None:
 
 def test_no_answer_where_nothing_of_ours_stands() -> None:
     decision = decision_on(NOTHING, found(), answer=NEW)
-    assert text_lines(decision) == ("due", None, "posted")
+    assert state_reason_target(decision) == ("due", None, "posted")
     assert SAID not in text_of(decision)
 
 
 def test_an_answer_waits_for_nothing_but_a_ticket_that_can_be_read() -> None:
     rules = policy(quiet_hours={"from": "00:00", "to": "23:00"}, grace="P30D")
     at_night = decision_on(NOTHING, found(), notice=POSTED, answer=NEW, rules=rules)
-    assert text_lines(at_night) == ("posted", None, "posted")
+    assert state_reason_target(at_night) == ("posted", None, "posted")
     stale = decision_on(evaluation_input(fresh=False), found(), notice=POSTED, answer=NEW)
     assert stale.keep_notice
     later = decision_on(NOTHING, found(), notice=POSTED, answer=OLD, now=NOW + timedelta(days=30))

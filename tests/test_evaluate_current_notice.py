@@ -26,7 +26,7 @@ from tests.support.evaluations import (
     links_to,
     on,
     policy,
-    text_lines,
+    state_reason_target,
     text_of,
     written,
 )
@@ -48,7 +48,7 @@ def outcome(decision: Decision) -> Any:
     """`kept`, or state and target of what is wanted."""
     if decision.keep_notice:
         return KEPT
-    desired = text_lines(decision)
+    desired = state_reason_target(decision)
     assert desired is not None, "a comment that stands is never forgotten"
     assert desired[1] is None
     return desired[0], desired[2]
@@ -61,13 +61,17 @@ RESOLVE = ("posted", "resolved")
 def test_a_comment_that_is_not_made_yet_is_withdrawn_with_its_run() -> None:
     for state in ("due", "held", "failed"):
         current = CurrentNotice(state, OPENED, withdrawing=True)
-        assert text_lines(decision_on(NOTHING, found(), notice=current)) == (
+        assert state_reason_target(decision_on(NOTHING, found(), notice=current)) == (
             "withdrawn",
             "run_withdrawn",
             None,
         )
     on_ticket = replace(POSTED, withdrawing=True)
-    assert text_lines(decision_on(NOTHING, found(), notice=on_ticket)) == ("posted", None, "withdrawn")
+    assert state_reason_target(decision_on(NOTHING, found(), notice=on_ticket)) == (
+        "posted",
+        None,
+        "withdrawn",
+    )
 
 
 # --- words and facts --------------------------------------------------------------------------
@@ -329,18 +333,18 @@ def test_withdrawn_stays_for_this_opening_of_the_finding() -> None:
 
 def test_another_opening_is_another_matter() -> None:
     withdrawn = CurrentNotice("withdrawn", on(10))
-    assert text_lines(decision_on(NOTHING, found(state="resolved"), notice=withdrawn)) == (
+    assert state_reason_target(decision_on(NOTHING, found(state="resolved"), notice=withdrawn)) == (
         "held",
         "grace",
         None,
     )
     reopened = found(opened_at=on(10, 1))
-    assert text_lines(decision_on(NOTHING, reopened, notice=withdrawn, now=on(17, 1))) == (
+    assert state_reason_target(decision_on(NOTHING, reopened, notice=withdrawn, now=on(17, 1))) == (
         "due",
         None,
         "posted",
     )
-    assert text_lines(decision_on(NOTHING, reopened, notice=withdrawn, mode="shadow")) == (
+    assert state_reason_target(decision_on(NOTHING, reopened, notice=withdrawn, mode="shadow")) == (
         "shadow",
         None,
         None,

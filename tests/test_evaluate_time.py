@@ -21,7 +21,7 @@ from tests.support.evaluations import (
     links_to,
     on,
     policy,
-    text_lines,
+    state_reason_target,
 )
 
 LIVE = goal(1)
@@ -82,8 +82,10 @@ def test_grace_ends(
     options: dict[str, Any] = {"rules": policy(**document)}
     if ends > opened:
         before = decision_on(evaluated, found(check, opened_at=opened), now=max(opened, created), **options)
-        assert (text_lines(before), before.evaluate_at) == (HELD, ends)
-    assert text_lines(decision_on(evaluated, found(check, opened_at=opened), now=ends, **options)) == (
+        assert (state_reason_target(before), before.evaluate_at) == (HELD, ends)
+    assert state_reason_target(
+        decision_on(evaluated, found(check, opened_at=opened), now=ends, **options)
+    ) == (
         "due",
         None,
         "posted",

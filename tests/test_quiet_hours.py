@@ -23,7 +23,7 @@ from tests.support.evaluations import (
     links_to,
     on,
     policy,
-    text_lines,
+    state_reason_target,
     written,
 )
 from tests.support.tracker_drivers import driver_of, either
@@ -286,12 +286,12 @@ def test_their_place_among_the_reasons(
 ) -> None:
     rules = policy(quiet_hours=NIGHTS, grace=grace)
     decision = decision_on(evaluation_input(**members), found(), mode=mode, rules=rules, now=now)
-    assert text_lines(decision) == expected
+    assert state_reason_target(decision) == expected
 
 
 def test_a_dispute_comes_first_and_off_says_nothing() -> None:
     disputed = decision_on(evaluation_input(), found(state="disputed"), rules=RULES, now=EVENING)
-    assert text_lines(disputed) == ("held", "disputed", None)
+    assert state_reason_target(disputed) == ("held", "disputed", None)
     off = decision_on(evaluation_input(), found(), mode="off", rules=RULES, now=EVENING)
     assert (off.keep_notice, off.evaluate_at) == (True, None)
 
@@ -307,9 +307,9 @@ def test_grace_that_ends_at_night_ends_again_in_the_morning() -> None:
     rules = policy(quiet_hours=NIGHTS, grace="PT12H")
     opened = on(16, 12)
     before = decision_on(evaluation_input(), found(opened_at=opened), rules=rules, now=EVENING)
-    assert (text_lines(before), before.evaluate_at) == (("held", "grace", None), on(17))
+    assert (state_reason_target(before), before.evaluate_at) == (("held", "grace", None), on(17))
     after = decision_on(evaluation_input(), found(opened_at=opened), rules=rules, now=on(17))
-    assert (text_lines(after), after.evaluate_at) == (("held", "quiet_hours", None), MORNING)
+    assert (state_reason_target(after), after.evaluate_at) == (("held", "quiet_hours", None), MORNING)
 
 
 def test_no_time_to_look_again_where_nothing_waits() -> None:
@@ -327,11 +327,11 @@ def test_edits_and_resolutions_are_not_held_back() -> None:
     gap = found(opened_at=OPENED)
     dead = evaluation_input(links_to(goal(2, state="missed")))
     edited = decision_on(dead, found("closed-goal"), notice=posted, rules=RULES, now=EVENING)
-    assert text_lines(edited) == ("posted", None, "posted")
+    assert state_reason_target(edited) == ("posted", None, "posted")
     closed = decision_on(evaluation_input(links_to(goal(1))), gap, notice=posted, rules=RULES, now=EVENING)
-    assert text_lines(closed) == ("posted", None, "resolved")
+    assert state_reason_target(closed) == ("posted", None, "resolved")
     returned = decision_on(evaluation_input(), gap, notice=resolved, rules=RULES, now=EVENING)
-    assert text_lines(returned) == ("resolved", None, "posted")
+    assert state_reason_target(returned) == ("resolved", None, "posted")
 
 
 @pytest.mark.parametrize("kind", either("github"))

@@ -116,7 +116,7 @@ def written(decision: Decision, state: Any = "posted", **members: Any) -> Curren
     return replace(current, **members)
 
 
-def text_lines(decision: Decision) -> tuple[str, str | None, str | None] | None:
+def state_reason_target(decision: Decision) -> tuple[str, str | None, str | None] | None:
     """State, reason and target of the notice that is wanted."""
     assert not decision.keep_notice
     desired = decision.notice
