@@ -7,17 +7,19 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import reduce
+from itertools import chain
 from typing import Any
 
 import httpx
 import pytest
 import respx
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectors.base import BadPayload, Project
+from connectors.base import BadPayload, Epic, Project
 from connectors.document import Document, Link, Paragraph, Text
+from connectors.github.config import GitHubEpics
+from connectors.github.payloads import issue_of
 from connectors.github.text import lines_of as github_lines
 from connectors.jira.payloads import ticket_of
 from connectors.jira.text import lines_of as jira_lines
@@ -25,6 +27,7 @@ from connectors.json import parse_json
 from connectors.markup import clean, storable, to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
 from mappings.commands.parse import InvalidCommand, LinkCommand, command_text, joined_answer, parse_commands
+from mappings.epics.upsert import row_of
 from mappings.links.references import KEY, parse_references
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -86,13 +89,6 @@ def test_ten_times_the_text_takes_no_hundred_times_the_time(reader: str) -> None
             if ratio > 40:
                 slow[piece] = (ratio, took)
     assert slow == {}
-
-
-def test_a_deep_adf_document_is_walked_without_recursion() -> None:
-    deep = reduce(lambda inner, _: {"type": "listItem", "content": [inner]}, range(100_000), _adf("KR-1"))
-    assert jira_lines(deep) == ()
-    bomb = {"type": "doc", "content": [_adf("x")["content"][0]] * 200_000}
-    assert len(jira_lines(bomb)) <= 2_000
 
 
 @pytest.mark.parametrize(
@@ -230,11 +226,51 @@ TICKET: dict[str, Any] = {
 }  # fmt: skip
 
 
-@given(st.sampled_from(sorted(TICKET["fields"])), JSON | NODES)
-def test_a_field_of_any_shape_is_read_or_refused_by_name(name: str, value: Any) -> None:
+ISSUE: dict[str, Any] = {
+    "id": 1, "number": 7, "title": "An epic", "body": "Words", "state": "open", "labels": [{"name": "epic"}],
+    "assignees": [{"login": "ada"}], "milestone": {"title": "Q4"}, "type": {"name": "Epic"},
+    "created_at": "2026-11-01T00:00:00Z", "updated_at": "2026-11-01T00:00:00Z",
+    "html_url": "https://github.com/acme/shop/issues/7",
+    "repository_url": "https://api.github.com/repos/acme/shop",
+    "parent_issue_url": "https://api.github.com/repos/acme/shop/issues/1",
+}  # fmt: skip
+OBJECT = st.dictionaries(
+    st.sampled_from(["key", "name", "displayName", "title", "login", "id"]), JSON, min_size=1, max_size=2
+)
+VALUES = JSON | NODES | OBJECT | st.lists(OBJECT, max_size=2)
+
+
+def _assert_storable(epic: Epic) -> None:
+    texts = (epic.key, epic.project, epic.title, epic.url, epic.type, epic.status, epic.milestone)
+    lists = (epic.labels, epic.assignees, epic.components, epic.text)
+    assert all(isinstance(text, str) for text in (*texts, *chain(*lists)) if text is not None)
+    assert epic.parent_key is None or epic.parent_key == storable(epic.parent_key)
+    assert "\\u0000" not in json.dumps(row_of(epic))
+
+
+@given(st.sampled_from(sorted(TICKET["fields"])), VALUES)
+@example("parent", {"key": ["SHOP-2"]})
+def test_a_jira_field_of_any_shape_is_stored_or_refused_with_the_ticket_named(name: str, value: Any) -> None:
     raw = TICKET | {"fields": TICKET["fields"] | {name: value}}
     try:
         epic = ticket_of(raw, "https://acme.example").epic
-    except BadPayload:
-        return
-    json.dumps([epic.title, epic.labels, epic.assignees, epic.components, epic.text])
+    except BadPayload as refused:
+        assert refused.message.startswith("Jira's issue SHOP-1 could not be read: ")
+    else:
+        _assert_storable(epic)
+
+
+@given(st.sampled_from(sorted(ISSUE)), VALUES)
+@example("id", "1\0")
+def test_a_github_member_of_any_shape_is_stored_or_refused_with_the_issue_named(
+    name: str, value: Any
+) -> None:
+    raw = ISSUE | {name: value}
+    try:
+        found = issue_of(raw, "acme/shop", "https://github.com", GitHubEpics(labels=["epic"]))
+    except BadPayload as refused:
+        number = value if name == "number" else 7
+        assert refused.message.startswith(f"GitHub's issue acme/shop#{number} could not be read: ")
+    else:
+        assert found is not None
+        _assert_storable(found.epic)

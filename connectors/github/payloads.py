@@ -73,7 +73,7 @@ def issue_of(issue: Any, repository: str, web: str, selector: GitHubEpics) -> Is
         kind = (issue.get("type") or {}).get("name")
         closed = issue.get("state") == "closed"
         epic = Epic(
-            remote_id=str(issue["id"]),
+            remote_id=str(int(issue["id"])),
             key=f"{repository}#{number}",
             project=repository,
             title=storable(str(issue.get("title") or "")),

@@ -70,7 +70,7 @@ def ticket_of(issue: Any, site: str, fields: Sequence[str] = ()) -> Ticket:
             assignees=_names([found.get("assignee")]),
             components=_names(found.get("components") or ()),
             milestone=next(iter(_names(found.get("fixVersions") or ())), None),
-            parent_key=None if sub_task else (found.get("parent") or {}).get("key"),
+            parent_key=None if sub_task else _key_in(found.get("parent") or {}),
             text=lines_of(found.get("description")),
             fields={name: strings_of(found[name]) for name in fields if name in found},
         )
@@ -91,6 +91,11 @@ def moment_of(text: str) -> datetime:
 def _category(status: Mapping[str, Any]) -> StatusCategory:
     """The category by its key, which Jira does not translate; `undefined` and unknown keys are `todo`."""
     return _CATEGORIES.get(str((status.get("statusCategory") or {}).get("key")), "todo")
+
+
+def _key_in(parent: Mapping[str, Any]) -> str | None:
+    key = parent.get("key")
+    return storable(key) if isinstance(key, str) else None
 
 
 def _names(things: Iterable[Any]) -> tuple[str, ...]:
