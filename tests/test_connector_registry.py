@@ -1,14 +1,16 @@
-"""The table of kinds, and what an address may look like."""
+"""The table of kinds of tracker, and what an address of one may look like."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
 
-from connectors.base import Marker
+from connectors.base import Marker, Unauthorized
 from connectors.document import Document, Link, Paragraph, Text
 from connectors.registry import KINDS, check_base_url, is_loopback, tracker_id
+from tests.support.raw_host import connector_on, host
 
 JIRA, GITHUB = "https://acme.atlassian.net", "https://api.github.com"
 
@@ -89,7 +91,7 @@ def test_loopback_is_by_the_letter(url: str, local: bool) -> None:
     assert is_loopback(url) is local
 
 
-def test_what_a_person_finds_on_the_ticket() -> None:
+def test_a_document_is_rendered_as_it_stands_on_the_ticket() -> None:
     document = Document((Paragraph((Text("*No* "), Link("page", "https://n.example"))),))
     marker = Marker("inst", 5)
     assert KINDS["github"].render(document, marker) == (
@@ -111,18 +113,14 @@ def test_jira_sends_webhooks_to_https_only() -> None:
     assert {name: kind.webhooks.https_only for name, kind in KINDS.items()} == {"jira": True, "github": False}
 
 
-async def test_connecting_calls_nobody() -> None:
-    made = {
-        "jira": ({"type": "api_token", "email": "a@b.c", "token": "t"}, {"projects": ["A"]}),
-        "github": ({"type": "token", "token": "t"}, {"repositories": ["a/b"]}),
-    }
-    for name, (credentials, scope) in made.items():
-        kind = KINDS[name]
-        connector = kind.connect(
-            "http://127.0.0.1:9",
-            kind.credentials.model_validate(credentials),
-            kind.scope.model_validate(scope),
-            kind.epics.model_validate({}),
-        )
-        assert connector.requests == 0
+@pytest.mark.parametrize("kind", sorted(KINDS))
+async def test_connecting_sends_nothing_until_the_first_call(kind: str) -> None:
+    async with host() as tracker:
+        tracker.says("401 Unauthorized")
+        connector = connector_on(kind, tracker.url)
+        await asyncio.sleep(0)
+        assert (tracker.heard, connector.requests) == ([], 0)
+        with pytest.raises(Unauthorized):
+            await connector.account()
         await connector.aclose()
+        assert (len(tracker.heard), connector.requests) == (1, 1)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from app.runtime import Runtime
 from tests.support.clock import Clock, later
-from tests.support.tracker_drivers import GitHubDriver, on_either
+from tests.support.tracker_drivers import GitHubDriver
 from tests.support.world import World
 
 WHY = "The repository is archived."
@@ -30,7 +28,6 @@ def writes(driver: GitHubDriver) -> int:
     return sum(seen.method != "GET" for seen in driver.tracker.log.entries)
 
 
-@on_either("jira")
 @pytest.mark.parametrize("mode", ["incremental", "full"])
 async def test_it_is_read_and_nothing_is_tried_there_until_it_is_open_again(
     world: World, driver: GitHubDriver, runtime: Runtime, clock: Clock, mode: str
@@ -43,7 +40,7 @@ async def test_it_is_read_and_nothing_is_tried_there_until_it_is_open_again(
         clock.advance(hours=20)
         run = await driver.sync(mode)
         assert (run["state"], run["error"], run["writes"]["failed"]) == ("succeeded", None, 0)
-    assert {epic["key"] for epic in await epics(world)} == {"acme/shop#1", new}
+    assert sorted(await world.keys("github")) == ["acme/shop#1", new]
     assert (await driver.epic("acme/shop#1"))["alignment"] == "aligned"
     assert (writes(driver) - before, driver.comments(new)) == (0, [])
     shown = await world.health("github")
@@ -58,7 +55,6 @@ async def test_it_is_read_and_nothing_is_tried_there_until_it_is_open_again(
     assert (await world.health("github"))["state"] == "ok"
 
 
-@on_either("github")
 async def test_a_stop_of_another_kind_outlasts_the_listing(
     world: World, driver: GitHubDriver, clock: Clock
 ) -> None:
@@ -70,8 +66,3 @@ async def test_a_stop_of_another_kind_outlasts_the_listing(
         await driver.sync()
         assert "is locked" in (await world.health("github"))["message"]
     assert writes(driver) == 1 + 5
-
-
-async def epics(world: World) -> list[Any]:
-    found: list[Any] = (await world.send("GET", "/epics"))["items"]
-    return found

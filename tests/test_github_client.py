@@ -15,6 +15,7 @@ from connectors.base import (
     BadPayload,
     Comment,
     Connector,
+    ConnectorError,
     Epic,
     EpicRef,
     Gone,
@@ -95,11 +96,6 @@ def keys(pages: list[Page]) -> list[str]:
 
 def body_of(request: httpx.Request) -> Any:
     return json.loads(request.content)
-
-
-def test_the_connector_keeps_the_contract(make: Make) -> None:
-    connector: Connector = make()
-    assert connector.requests == 0
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -194,7 +190,7 @@ async def test_redirects_in_a_circle_end(github: respx.MockRouter, make: Make) -
     circle = github.get(f"{SHOP}/issues").respond(301, headers={"location": f"{SHOP}/issues"})
     with pytest.raises(BadPayload):
         await read(make())
-    assert circle.call_count <= 5
+    assert 2 <= circle.call_count <= 5
 
 
 async def test_trap_16_a_missing_permission_is_not_a_limit(github: respx.MockRouter, make: Make) -> None:
@@ -203,13 +199,12 @@ async def test_trap_16_a_missing_permission_is_not_a_limit(github: respx.MockRou
     )
     with pytest.raises(Rejected) as caught:
         await read(make())
+    assert caught.value.code == Rejected.code
     assert "Resource not accessible" in caught.value.message
     assert listing.call_count == 1
 
 
-async def test_trap_25_a_limit_is_told_at_once_and_slept_by_nobody(
-    github: respx.MockRouter, make: Make
-) -> None:
+async def test_a_limit_is_raised_at_once_and_not_waited_for(github: respx.MockRouter, make: Make) -> None:
     listing = github.get(f"{SHOP}/issues").respond(403, headers={"retry-after": "3600"})
     connector = make()
     with pytest.raises(Unavailable) as caught:
@@ -233,12 +228,12 @@ async def test_trap_25_a_limit_is_told_at_once_and_slept_by_nobody(
     ],
 )
 async def test_trap_21_dead_credentials_are_not_believed(
-    github: respx.MockRouter, make: Make, answer: dict[str, Any], error: type[Exception]
+    github: respx.MockRouter, make: Make, answer: dict[str, Any], error: type[ConnectorError]
 ) -> None:
     github.get(f"{API}/user").respond(**answer)
     with pytest.raises(error) as caught:
         await make().account()
-    assert isinstance(caught.value, Unauthorized) == (error is Unauthorized)
+    assert caught.value.code == error.code
     assert TOKEN not in str(caught.value)
 
 
@@ -341,7 +336,7 @@ async def test_an_edit_goes_to_the_comment_itself(github: respx.MockRouter, make
         {"status_code": 201}, {"status_code": 203, "json": {"id": 1}},
     ],
 )  # fmt: skip
-async def test_trap_9_a_write_without_an_answer_is_sent_once_and_said_so(
+async def test_a_write_without_an_answer_is_sent_once_and_raised_as_unanswered(
     github: respx.MockRouter, make: Make, fault: Any
 ) -> None:
     route = github.post(COMMENTS)
@@ -370,14 +365,14 @@ async def test_trap_9_a_write_without_an_answer_is_sent_once_and_said_so(
     ],
 )
 async def test_a_write_that_was_not_carried_out(
-    github: respx.MockRouter, make: Make, fault: Any, error: type[Exception]
+    github: respx.MockRouter, make: Make, fault: Any, error: type[ConnectorError]
 ) -> None:
     route = github.post(COMMENTS)
     route.respond(**fault) if isinstance(fault, dict) else route.mock(side_effect=fault)
     elsewhere = github.post(f"{API}/repositories/9/issues/7/comments").respond(201, json={"id": 1})
     with pytest.raises(error) as caught:
         await make().put_comment(REF, None, NOTICE, MARKER)
-    assert not isinstance(caught.value, Unanswered)
+    assert caught.value.code == error.code
     assert route.call_count == 1
     assert not elsewhere.called
 
@@ -413,7 +408,7 @@ async def test_our_comment_is_found_by_marker_and_author(
     assert [(comment.id, comment.ours) for comment in got] == found
 
 
-async def test_a_ticket_that_is_gone_has_no_comments(github: respx.MockRouter, make: Make) -> None:
+async def test_comments_of_a_ticket_that_is_gone_are_gone(github: respx.MockRouter, make: Make) -> None:
     github.get(COMMENTS).respond(404, json={"message": "Not Found"})
     with pytest.raises(Gone):
         await make().find_comments(REF, MARKER)
@@ -431,7 +426,7 @@ async def test_reading_without_an_answer_is_unavailable(
     github.get(f"{SHOP}/issues").mock(side_effect=fault)
     with pytest.raises(Unavailable) as caught:
         await read(make())
-    assert not isinstance(caught.value, Unanswered)
+    assert caught.value.code == Unavailable.code
     assert caught.value.__suppress_context__
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mappings.goals.key_results import (
-    KeyResult,
     ended_with_cycle,
     is_live,
     live_until,
@@ -19,21 +19,14 @@ from mappings.goals.key_results import (
     why_not_live,
 )
 from mappings.goals.progress import CheckIn, current_value, progress_of
+from tests.support import evaluations
 
 ENDS = date(2026, 12, 31)
 OVER = datetime(2027, 1, 1, tzinfo=UTC)
 JUST = timedelta(microseconds=1)
 
 
-def goal(**changes: Any) -> KeyResult:
-    given: dict[str, Any] = {
-        "id": 12,
-        "key": "KR-12",
-        "title": "Churn below 2%",
-        "objective_key": "O-1",
-        "objective_title": "Keep customers",
-    }
-    return KeyResult(**{**given, **changes})
+goal = partial(evaluations.goal, 12, title="Churn below 2%", objective_key="O-1")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +69,6 @@ def test_the_calendar_ends_it_at_midnight_utc() -> None:
 _states = st.sampled_from(["draft", "active", "achieved", "missed", "archived"])
 
 
-@settings(deadline=None)
 @given(_states, _states, st.none() | st.dates(), st.datetimes(timezones=st.just(UTC)))
 def test_what_is_said_of_a_goal_agrees(state: str, objective: str, ends: date | None, now: datetime) -> None:
     one = goal(state=state, objective_state=objective, cycle_ends=ends)
@@ -119,7 +111,6 @@ def test_progress(
 _number = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None)
 @given(_number, _number, _number)
 def test_progress_is_a_share_and_mirrors(baseline: float, target: float, current: float) -> None:
     share = progress_of(baseline, target, current)

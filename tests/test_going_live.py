@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, select
 
 from app.runtime import Runtime
 from connectors.sandbox import faults
+from mappings.tables import RunRow, SourceRow
 from tests.support.clock import Clock, later
-from tests.support.queries import all_of
 from tests.support.tracker_drivers import JiraDriver, TrackerDriver, driver_of, either
 from tests.support.world import World
 
@@ -33,25 +33,22 @@ FAR: dict[str, dict[str, Any]] = {
 }
 TRACKERS = {"jira": "acme.atlassian.net", "github": "api.github.com"}
 LIVE = {"notices": {"mode": "live"}}
-FULL_RUNS = "SELECT state, notices_mode, tracker FROM runs WHERE mode = 'full' ORDER BY id"
-
-
-async def _do(runtime: Runtime, statement: str, **values: Any) -> None:
-    async with runtime.sessions.begin() as session:
-        await session.execute(text(statement), values)
 
 
 async def _ran(runtime: Runtime, **members: Any) -> None:
     """A run of the source `far`, as it stands once it has ended."""
     row = {"mode": "full", "state": "succeeded", "notices_mode": "shadow", **members}
-    names = ", ".join(row)
-    values = ", ".join(f":{name}" for name in row)
-    await _do(
-        runtime,
-        f"INSERT INTO runs (source_id, finished_at, {names})"
-        f" SELECT id, now(), {values} FROM sources WHERE name = 'far'",
-        **row,
-    )
+    async with runtime.sessions.begin() as session:
+        far = select(SourceRow.id).where(SourceRow.name == "far")
+        source_id = (await session.scalars(far)).one()
+        session.add(RunRow(source_id=source_id, finished_at=runtime.clock(), **row))
+
+
+async def _full_runs(runtime: Runtime) -> list[tuple[str, str | None, str | None]]:
+    """State, mode and tracker of each full run, as it ended; oldest first."""
+    async with runtime.sessions() as session:
+        rows = await session.scalars(select(RunRow).where(RunRow.mode == "full").order_by(RunRow.id))
+        return [(row.state, row.notices_mode, row.tracker) for row in rows]
 
 
 # --- beyond this machine --------------------------------------------------------------------------
@@ -76,25 +73,34 @@ async def test_live_opens_with_a_full_run_in_shadow(world: World, runtime: Runti
         {"tracker": "other.example"},
     ):
         await _ran(runtime, **{"tracker": tracker, **members})
-        problem = await world.send("PATCH", "/sources/far", LIVE, expect=409)
-        assert tracker in problem["detail"], members
-    assert (await world.send("GET", "/sources/far"))["notices"]["mode"] == "shadow"
+        await _not_allowed(world, "far", tracker)
     await _ran(runtime, tracker=tracker)
     opened = await world.send("PATCH", "/sources/far", {"notices": {"mode": "live"}})
     assert opened["notices"]["mode"] == "live"
     # What is live stays so, whatever else is changed, and though its old runs are cleaned away.
-    await _do(runtime, "DELETE FROM runs")
-    await world.send("PATCH", "/sources/far", {"notices": {"per_day": 3}, "schedule": {"every": "PT15M"}})
+    async with runtime.sessions.begin() as session:
+        await session.execute(delete(RunRow))
+    members = {"notices": {"per_day": 3}, "schedule": {"every": "PT15M"}}
+    changed = await world.send("PATCH", "/sources/far", members)
+    assert (changed["notices"]["mode"], changed["notices"]["per_day"]) == ("live", 3)
     await world.send("PATCH", "/sources/far", {"notices": {"mode": "shadow"}})
-    await world.send("PATCH", "/sources/far", LIVE, expect=409)
+    await _not_allowed(world, "far", tracker)
 
 
-async def test_the_run_of_another_source_is_no_word_for_this_one(world: World, runtime: Runtime) -> None:
+async def _not_allowed(world: World, source: str, tracker: str, **members: Any) -> None:
+    """The source may not be live on this tracker, and stays as it is."""
+    before = await world.send("GET", f"/sources/{source}")
+    problem = await world.send("PATCH", f"/sources/{source}", {**LIVE, **members}, expect=409)
+    assert problem["detail"].startswith(f"`live` is not allowed yet for {tracker}: "), members
+    assert await world.send("GET", f"/sources/{source}") == before
+
+
+async def test_the_run_of_another_source_does_not_open_live(world: World, runtime: Runtime) -> None:
     await world.send("POST", "/sources", FAR["jira"])
     await _ran(runtime, tracker="acme.atlassian.net")
     await world.send("PATCH", "/sources/far", {"name": "first"})
     await world.send("POST", "/sources", FAR["jira"])
-    await world.send("PATCH", "/sources/far", LIVE, expect=409)
+    await _not_allowed(world, "far", "acme.atlassian.net")
     await world.send("PATCH", "/sources/first", LIVE)
 
 
@@ -105,12 +111,11 @@ async def test_a_live_source_does_not_move_to_a_tracker_nobody_has_looked_at(
     await world.send("POST", "/sources", FAR["jira"])
     await _ran(runtime, tracker="acme.atlassian.net")
     await world.send("PATCH", "/sources/far", LIVE)
-    problem = await world.send("PATCH", "/sources/far", elsewhere, expect=409)
-    assert "other.atlassian.net" in problem["detail"]
+    await _not_allowed(world, "far", "other.atlassian.net", **elsewhere)
     same = {"base_url": "https://ACME.atlassian.net:443/", "credentials": SIGNED_IN}
     assert (await world.send("PATCH", "/sources/far", same))["notices"]["mode"] == "live"
     await world.send("PATCH", "/sources/far", {**elsewhere, "notices": {"mode": "shadow"}})
-    await world.send("PATCH", "/sources/far", LIVE, expect=409)
+    await _not_allowed(world, "far", "other.atlassian.net")
     await _ran(runtime, tracker="other.atlassian.net")
     await world.send("PATCH", "/sources/far", LIVE)
 
@@ -118,14 +123,18 @@ async def test_a_live_source_does_not_move_to_a_tracker_nobody_has_looked_at(
 async def test_a_live_source_on_this_machine_does_not_move_beyond_it(world: World) -> None:
     local = world.jira_url.replace("127.0.0.1", "localhost")
     await world.connect_jira(base_url=local, notices=LIVE["notices"])
-    # The second is the same tracker by its name, and still not this machine by the letter.
-    for address in ("https://acme.atlassian.net", local.replace("http://localhost", "https://localhost.")):
+    # The first is the same tracker by its name, and still not this machine by the letter.
+    for address, tracker in (
+        (local.replace("http://localhost", "https://localhost."), local.removeprefix("http://")),
+        ("https://acme.atlassian.net", "acme.atlassian.net"),
+    ):
         elsewhere = {"base_url": address, "credentials": SIGNED_IN}
-        await world.send("PATCH", "/sources/jira", elsewhere, expect=409)
-    await world.send("PATCH", "/sources/jira", {**elsewhere, "notices": {"mode": "shadow"}})
+        await _not_allowed(world, "jira", tracker, **elsewhere)
+    moved = await world.send("PATCH", "/sources/jira", {**elsewhere, "notices": {"mode": "shadow"}})
+    assert (moved["base_url"], moved["notices"]["mode"]) == (address, "shadow")
 
 
-async def test_a_run_tells_in_which_mode_and_of_which_tracker_it_ended(
+async def test_a_run_keeps_the_mode_and_the_tracker_with_which_it_ended(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
     here = world.jira_url.removeprefix("http://")
@@ -137,7 +146,7 @@ async def test_a_run_tells_in_which_mode_and_of_which_tracker_it_ended(
     # What counts is the mode as the run ends: the first notices come with it.
     await world.send("PATCH", "/sources/jira", {"notices": {"mode": "shadow"}})
     await later(world, runtime, clock, minutes=1)
-    assert await all_of(runtime, FULL_RUNS) == [("succeeded", "off", here), ("succeeded", "shadow", here)]
+    assert await _full_runs(runtime) == [("succeeded", "off", here), ("succeeded", "shadow", here)]
 
 
 async def test_a_run_that_a_change_of_address_met_says_nothing_of_the_new_tracker(
@@ -154,8 +163,7 @@ async def test_a_run_that_a_change_of_address_met_says_nothing_of_the_new_tracke
     moved = {"base_url": f"http://{there}", "credentials": credentials}
     await world.send("PATCH", "/sources/jira", moved)
     await later(world, runtime, clock, minutes=1)
-    ended = [("succeeded", "shadow", here), ("succeeded", "shadow", there)]
-    assert await all_of(runtime, FULL_RUNS) == ended
+    assert await _full_runs(runtime) == [("succeeded", "shadow", here), ("succeeded", "shadow", there)]
 
 
 # --- project by project ---------------------------------------------------------------------------
@@ -289,8 +297,10 @@ async def test_a_name_may_come_with_the_scope_that_has_it(world: World) -> None:
     await world.connect_jira(scope={"projects": ["SHOP"]})
     await world.sync("jira", "full")
     with_it = {"scope": {"projects": ["SHOP", "CORE"]}, "notices": {"projects": ["CORE"]}}
-    await world.refused("PATCH", "/sources/jira", {"notices": with_it["notices"]})
-    await world.send("PATCH", "/sources/jira", with_it)
+    errors = await world.refused("PATCH", "/sources/jira", {"notices": with_it["notices"]})
+    assert set(errors) == {"notices.projects"}
+    changed = await world.send("PATCH", "/sources/jira", with_it)
+    assert (changed["scope"]["projects"], changed["notices"]["projects"]) == (["SHOP", "CORE"], ["CORE"])
 
 
 async def test_a_listing_that_is_not_whole_refuses_nothing_that_may_be_there(world: World) -> None:

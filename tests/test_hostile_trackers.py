@@ -68,6 +68,7 @@ async def test_no_redirect_takes_our_login_elsewhere(kind: str) -> None:
                 assert_ours(tracker.heard, kind, tracker)
                 tried += 1
         inspection = await connector.inspect()
+        assert inspection.facts
         assert {fact.level for fact in inspection.facts} <= {"missing", "unknown"}
         await connector.aclose()
         assert (there.heard, tried) == ([], 2 * len(ELSEWHERE))
@@ -191,8 +192,7 @@ async def test_words_of_a_refusal_are_shown_as_harmless_words_without_our_login(
         else world.connect_github(scope={"repositories": ["acme/shop"]})
     )
     run: Any = await world.sync(kind)
-    health = (await world.send("GET", f"/sources/{kind}"))["health"]
-    for words in (run["error"]["message"], health["message"]):
+    for words in (run["error"]["message"], (await world.health(kind))["message"]):
         assert "<script>alert(1)</script> FAKE …" in words
         assert words.isprintable()
         assert len(words) < 3_000

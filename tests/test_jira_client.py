@@ -1,4 +1,4 @@
-"""The Jira connector over (recorded-by-hand) HTTP: what it sends, what it makes of the answers."""
+"""The Jira connector over HTTP: what it sends, what it makes of the answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from requests import PreparedRequest
 from connectors.base import (
     BadPayload,
     Comment,
-    Connector,
+    ConnectorError,
     Epic,
     EpicRef,
     Gone,
@@ -49,11 +49,6 @@ from tests.support.jira_answers import (
 
 def keys(pages: list[Page]) -> list[str]:
     return [epic.key for page in pages for epic in page.epics]
-
-
-def test_the_connector_keeps_the_contract(make_jira: Make) -> None:
-    connector: Connector = make_jira()
-    assert connector.requests == 0
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -179,7 +174,7 @@ async def test_trap_21_an_empty_answer_to_nobody_is_no_empty_project(
     ],
 )
 async def test_the_account(
-    jira: responses.RequestsMock, make_jira: Make, answer: dict[str, Any], error: type[Exception] | None
+    jira: responses.RequestsMock, make_jira: Make, answer: dict[str, Any], error: type[ConnectorError] | None
 ) -> None:
     jira.replace("GET", f"{API}/myself", **answer)
     if error is None:
@@ -187,7 +182,7 @@ async def test_the_account(
         return
     with pytest.raises(error) as caught:
         await make_jira().account()
-    assert isinstance(caught.value, Unauthorized) == (error is Unauthorized)
+    assert caught.value.code == error.code
     assert TOKEN not in str(caught.value)
 
 
@@ -315,7 +310,7 @@ async def test_an_edit_sends_the_text_only(jira: responses.RequestsMock, make_ji
         {"status": 201, "json": [1]},
     ],
 )  # fmt: skip
-async def test_trap_9_a_write_without_an_answer_is_sent_once_and_said_so(
+async def test_a_write_without_an_answer_is_sent_once_and_raised_as_unanswered(
     jira: responses.RequestsMock, make_jira: Make, fault: Any
 ) -> None:
     answer = fault if isinstance(fault, dict) else {"body": fault}
@@ -336,25 +331,26 @@ async def test_trap_9_a_write_without_an_answer_is_sent_once_and_said_so(
     ],
 )
 async def test_a_write_that_was_not_carried_out(
-    jira: responses.RequestsMock, make_jira: Make, answer: dict[str, Any], error: type[Exception]
+    jira: responses.RequestsMock, make_jira: Make, answer: dict[str, Any], error: type[ConnectorError]
 ) -> None:
     jira.put(f"{COMMENTS}/900", **answer)
     with pytest.raises(error) as caught:
         await make_jira().put_comment(REF, "900", NOTICE, MARKER)
-    assert not isinstance(caught.value, Unanswered)
+    assert caught.value.code == error.code
     assert len(jira.calls) == 1
 
 
 @pytest.mark.parametrize(("shown", "error"), [(404, Gone), (200, Rejected)])
 async def test_a_comment_that_is_not_there_is_asked_for_before_that_is_believed(
-    jira: responses.RequestsMock, make_jira: Make, shown: int, error: type[Exception]
+    jira: responses.RequestsMock, make_jira: Make, shown: int, error: type[ConnectorError]
 ) -> None:
     """Jira answers alike for what is gone and for what we may not change."""
     jira.put(f"{COMMENTS}/900", status=404)
     jira.get(f"{API}/myself", json={"accountId": "me", "displayName": "Me"})
     jira.get(f"{COMMENTS}/900", status=shown, json={"id": "900"})
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         await make_jira().put_comment(REF, "900", NOTICE, MARKER)
+    assert caught.value.code == error.code
     assert [call.request.method for call in jira.calls] == ["PUT", "GET", "GET"]
 
 
@@ -364,11 +360,12 @@ async def test_trap_16_a_missing_permission_is_not_tried_again(
     jira.post(f"{API}/search/jql", status=403, json={"errorMessages": ["forbidden"]})
     with pytest.raises(Rejected) as caught:
         await read(make_jira())
-    assert not isinstance(caught.value, Unauthorized)
+    assert caught.value.code == Rejected.code
+    assert "forbidden" in caught.value.message
     assert len(sent(jira, "/search/jql")) == 1
 
 
-async def test_trap_25_a_limit_is_told_at_once_and_slept_by_nobody(
+async def test_a_limit_is_raised_at_once_and_not_waited_for(
     jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     threads = []
@@ -432,7 +429,9 @@ async def test_our_comment_is_found_by_marker_and_author(
     assert [(comment.id, comment.ours) for comment in got] == found
 
 
-async def test_a_ticket_that_is_gone_has_no_comments(jira: responses.RequestsMock, make_jira: Make) -> None:
+async def test_comments_of_a_ticket_that_is_gone_are_gone(
+    jira: responses.RequestsMock, make_jira: Make
+) -> None:
     jira.get(COMMENTS, status=404, json={"errorMessages": ["Issue does not exist"]})
     with pytest.raises(Gone):
         await make_jira().find_comments(REF, MARKER)
@@ -451,7 +450,7 @@ async def test_reading_without_an_answer_is_unavailable(
     jira.post(f"{API}/search/jql", body=fault)
     with pytest.raises(Unavailable) as caught:
         await read(make_jira())
-    assert not isinstance(caught.value, Unanswered)
+    assert caught.value.code == Unavailable.code
     assert TOKEN not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -461,7 +460,7 @@ async def test_a_connection_refused_is_no_lost_answer(make_jira: Make, unused_tc
     connector = make_jira(site=f"http://127.0.0.1:{unused_tcp_port}")
     with pytest.raises(Unavailable, match="cannot be reached") as caught:
         await connector.put_comment(REF, None, NOTICE, MARKER)
-    assert not isinstance(caught.value, Unanswered)
+    assert caught.value.code == Unavailable.code
 
 
 async def test_a_gone_call_is_a_wrong_address(jira: responses.RequestsMock, make_jira: Make) -> None:

@@ -15,7 +15,7 @@ PATIENCE = 30.0
 
 @dataclass
 class Holder:
-    """`hold` takes locks until the block ends or `let_go`; `waiting` counts who waits for a lock."""
+    """`hold` takes locks until the block ends or `let_go`; `waiting` counts the connections that wait."""
 
     connection: psycopg.AsyncConnection[Any]
     observer: psycopg.AsyncConnection[Any]
@@ -26,16 +26,19 @@ class Holder:
     async def let_go(self) -> None:
         await self.connection.commit()
 
-    async def until_waiting(self, count: int) -> None:
-        """Until `count` connections to this database wait for a lock."""
+    async def until_waiting(self, count: int, *, for_: str | None = None) -> None:
+        """Until `count` connections to this database wait for a lock; `for_`: for one of this kind, as
+        `wait_event` names it."""
         async with asyncio.timeout(PATIENCE):
-            while await self.waiting() < count:
+            while await self.waiting(for_) < count:
                 await asyncio.sleep(0)
 
-    async def waiting(self) -> int:
+    async def waiting(self, for_: str | None = None) -> int:
         found = await self.observer.execute(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND coalesce(wait_event = %s::text, true)",
+            (for_,),
         )
         row = await found.fetchone()
         assert row is not None
