@@ -1,4 +1,4 @@
-"""healthz, readyz, the token, and what is not there."""
+"""healthz and readyz, which need no token, and paths that are not there."""
 
 from __future__ import annotations
 

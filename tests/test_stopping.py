@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,8 +20,7 @@ from tests.support.processes import environment_of
 from tests.support.queries import all_of
 from tests.support.servers import api_of, running, until
 from tests.support.tracker_requests import Pause
-from tests.support.webhook_deliveries import SECRET
-from tests.support.webhook_posts import post_webhook
+from tests.support.webhook_posts import SECRET, headers
 from tests.support.world import World
 
 PROMISED = 10.0
@@ -101,8 +101,11 @@ async def _webhook(api: httpx.AsyncClient, issue_id: int, number: int) -> int | 
         "repository": {"full_name": "acme/shop"},
         "padding": "x" * 10_000,
     }
+    body = json.dumps(payload).encode()
     try:
-        answered = await post_webhook(api, payload, f"burst-{number}", "issues", SECRET)
+        answered = await api.post(
+            "/webhooks/github", content=body, headers=headers(body, x_github_delivery=f"burst-{number}")
+        )
     except httpx.TransportError:
         return None
     return int(answered.json()["delivery"]) if answered.status_code == 202 else None

@@ -35,10 +35,17 @@ def headers(body: bytes, **others: str | None) -> dict[str, str]:
 
 
 async def post(
-    world: World, payload: Any = None, name: str = "github", body: bytes | None = None, **others: str | None
+    world: World,
+    payload: Any = None,
+    name: str = "github",
+    body: bytes | None = None,
+    secret: str = SECRET,
+    **others: str | None,
 ) -> httpx.Response:
+    """The answer to `body`, or to `payload` as JSON, signed with `secret`; `others` as in `headers`."""
     sent = json.dumps(EDITED if payload is None else payload).encode() if body is None else body
-    return await world.api.post(f"/webhooks/{name}", content=sent, headers=headers(sent, **others))
+    signed = {"x_hub_signature_256": signature(sent, secret), **others}
+    return await world.api.post(f"/webhooks/{name}", content=sent, headers=headers(sent, **signed))
 
 
 async def connect(world: World, **members: Any) -> None:
@@ -49,17 +56,3 @@ async def connect(world: World, **members: Any) -> None:
 async def delivery(world: World, answer: httpx.Response) -> Any:
     assert answer.status_code == 202, answer.text
     return await world.send("GET", f"/deliveries/{answer.json()['delivery']}")
-
-
-async def post_webhook(
-    api: httpx.AsyncClient, payload: object, id: str, name: str, secret: str
-) -> httpx.Response:
-    """As GitHub sends it."""
-    body = json.dumps(payload).encode()
-    headers = {
-        "Content-Type": "application/json",
-        "X-GitHub-Event": name,
-        "X-GitHub-Delivery": id,
-        "X-Hub-Signature-256": "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
-    }
-    return await api.post("/webhooks/github", content=body, headers=headers)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
+from sqlalchemy import literal_column, select, update
 
 from app.runtime import Runtime
+from app.webhooks import door
 from app.webhooks.door import Intake
 from mappings.sources.health import HealthConcern, HealthFacts, HealthInput, assess_health
+from mappings.tables import DeliveryRow, HeldRemovalRow, NoticeRow, RateLimitRow, SourceProjectRow, SourceRow
 from tests.support.clock import Clock, later
 from tests.support.evaluations import NOW
-from tests.support.webhook_deliveries import SECRET
-from tests.support.webhook_posts import post_webhook
+from tests.support.webhook_posts import SECRET, connect, post
 from tests.support.world import World
 
 READ = HealthConcern("ok", "The last sync read everything.")
@@ -70,11 +71,12 @@ CASES: list[tuple[str, HealthInput, HealthFacts, str, str, str]] = [
 def test_each_is_said_with_the_way_out(
     case: str, source: HealthInput, facts: HealthFacts, state: str, message: str, what_to_do: str
 ) -> None:
-    answer_text = assess_health(source, facts, NOW)
-    assert answer_text.state == state, case
-    assert message in answer_text.message
-    assert what_to_do in answer_text.what_to_do
-    assert (answer_text.what_to_do == "") == (what_to_do == "")
+    health = assess_health(source, facts, NOW)
+    assert health.state == state, case
+    assert message in health.message
+    assert (health.message == "") == (message == "")
+    assert what_to_do in health.what_to_do
+    assert (health.what_to_do == "") == (what_to_do == "")
 
 
 SECOND = timedelta(seconds=1)
@@ -183,13 +185,12 @@ def test_the_worst_comes_first_and_nothing_is_left_out() -> None:
         clock_ahead=1000.0,
         removals=((2, 6),),
     )
-    answer_text = assess_health(replace(WELL, last_run=DEAD), facts, NOW)
-    assert answer_text.state == "failing"
-    assert answer_text.message.startswith("The token is dead. Kept, though")
-    assert [one.state for one in answer_text.concerns] == ["failing"] + ["degraded"] * 4 + ["ok"]
+    health = assess_health(replace(WELL, last_run=DEAD), facts, NOW)
+    assert health.state == "failing"
+    assert health.message.startswith("The token is dead. Kept, though")
+    assert [one.state for one in health.concerns] == ["failing"] + ["degraded"] * 4 + ["ok"]
     assert all(
-        one.message in answer_text.message and one.what_to_do in answer_text.what_to_do
-        for one in answer_text.concerns
+        one.message in health.message and one.what_to_do in health.what_to_do for one in health.concerns
     )
     # That all was read is no answer to what is the matter.
     assert READ.message not in assess_health(WELL, facts, NOW).message
@@ -201,37 +202,43 @@ def test_the_worst_comes_first_and_nothing_is_left_out() -> None:
 async def test_a_wrong_signature_is_said_until_a_right_one_comes(
     world: World, intake: Intake, clock: Clock
 ) -> None:
-    issue = world.host.create("acme/shop", "One", labels=["epic"])
-    await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
+    await connect(world)
     await world.sync("github")
-    payload = {"action": "edited", "issue": {"id": issue.id, "number": 1, "labels": [{"name": "epic"}]},
-               "repository": {"full_name": "acme/shop"}}  # fmt: skip
-    for number in range(3):
-        assert (await post_webhook(world.api, payload, f"w{number}", "issues", "wrong")).status_code == 401
+    for _ in range(3):
+        assert (await post(world, secret="wrong")).status_code == 401
     await intake.write_counts_now()
     found = await world.health("github")
     assert (found["state"], "signature does not fit" in found["message"]) == ("degraded", True)
     clock.advance(seconds=5)
-    assert (await post_webhook(world.api, payload, "right", "issues", SECRET)).status_code == 202
+    assert (await post(world)).status_code == 202
     assert (await world.health("github"))["state"] == "ok"
 
 
 async def test_a_hostile_sender_costs_one_write_a_minute(
-    world: World, intake: Intake, database_url: str
+    world: World, runtime: Runtime, intake: Intake, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
+    await connect(world)
 
-    async def row() -> Any:
+    async def row() -> tuple[datetime | None, str]:
+        """When a signature was last refused, and the transaction that wrote it."""
         await intake.write_counts_now()
-        with psycopg.connect(database_url) as connection:
-            return connection.execute("SELECT signature_refused_at, xmin FROM sources").fetchone()
+        columns = SourceRow.signature_refused_at, literal_column("xmin::text")
+        async with runtime.sessions() as session:
+            at, transaction = (await session.execute(select(*columns))).one()
+            return at, transaction
 
-    await post_webhook(world.api, {}, "one", "issues", "wrong")
-    before = await row()
-    assert before[0] is not None
-    for number in range(5):
-        await post_webhook(world.api, {}, f"more-{number}", "issues", "wrong")
-    assert await row() == before
+    async def refused(count: int) -> tuple[datetime | None, str]:
+        clock.advance(seconds=1)
+        for _ in range(count):
+            assert (await post(world, secret="wrong")).status_code == 401
+        return await row()
+
+    first = await refused(1)
+    assert first[0] == clock.now
+    assert [await refused(5), await refused(1)] == [first, first]
+    assert door.LOG_SECONDS == 60
+    monkeypatch.setattr(door, "LOG_SECONDS", 0.0)  # as after that minute, by a clock that no test sets
+    assert (await refused(1))[0] == clock.now
 
 
 async def test_work_that_is_due_while_no_worker_is_alive_is_said(
@@ -254,30 +261,27 @@ async def test_work_that_is_due_while_no_worker_is_alive_is_said(
     assert (await world.health())["state"] == "ok"
 
 
-async def test_what_waits_in_the_rows_is_said(
-    world: World, runtime: Runtime, clock: Clock, database_url: str
-) -> None:
+async def test_what_waits_in_the_rows_is_said(world: World, runtime: Runtime, clock: Clock) -> None:
     """The rows as the guard, the drop guard, the inbox and refused writes leave them."""
     world.site.create("SHOP", "One")
     world.site.create("SHOP", "Two")
     await world.no_grace()
     await world.connect_jira(webhook_secret=SECRET)
     run = await world.sync("jira")
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("UPDATE notices SET state = 'held', reason = 'guard'")
-        connection.execute(
-            "UPDATE source_projects SET writes_paused_at = now(), writes_paused_reason = 'It is archived.'"
-        )
-        connection.execute("INSERT INTO held_removals SELECT id, 'x' FROM runs WHERE id = %s", [run["id"]])
-        connection.execute(
-            "INSERT INTO deliveries (source_id, remote_id, event, state, reason, due_at, error, received_at)"
-            " SELECT id, state, 'e', state, reason, due_at, error, %s FROM sources CROSS JOIN (VALUES"
-            " ('failed', NULL, NULL, NULL), ('ignored', 'unknown', NULL, NULL),"
-            " ('received', NULL, %s::timestamptz, '{\"message\": \"Wait.\"}'::jsonb))"
-            " AS listed (state, reason, due_at, error)",
-            [clock.now, clock.now + timedelta(minutes=5)],
-        )
-        connection.execute("UPDATE rate_limits SET clock_ahead = 900")
+    paused = {"writes_paused_at": clock.now, "writes_paused_reason": "It is archived."}
+    async with runtime.sessions.begin() as session:
+        source_id = (await session.scalars(select(SourceRow.id))).one()
+        await session.execute(update(NoticeRow).values(state="held", reason="guard"))
+        await session.execute(update(SourceProjectRow).values(paused))
+        await session.execute(update(RateLimitRow).values(clock_ahead=900))
+        session.add(HeldRemovalRow(run_id=run["id"], remote_id="x"))
+        for state, members in (
+            ("failed", {}),
+            ("ignored", {"reason": "unknown"}),
+            ("received", {"due_at": clock.now + timedelta(minutes=5), "error": {"message": "Wait."}}),
+        ):
+            received = {"event": "e", "received_at": clock.now, "state": state, **members}
+            session.add(DeliveryRow(source_id=source_id, remote_id=state, **received))
     found = await world.health()
     assert (found["state"], found["unknown_deliveries"]) == ("degraded", 1)
     for words in (
