@@ -32,14 +32,14 @@ def authenticator() -> Authenticator:
 @pytest.fixture
 async def asked(runtime: Runtime) -> AsyncIterator[list[str]]:
     """The look-ups of tokens."""
-    message: list[str] = []
+    statements: list[str] = []
 
     def note(_c: Any, _u: Any, statement: str, *_: Any) -> None:
         if "FROM tokens" in statement:
-            message.append(statement)
+            statements.append(statement)
 
     event.listen(runtime.engine.sync_engine, "before_cursor_execute", note)
-    yield message
+    yield statements
     event.remove(runtime.engine.sync_engine, "before_cursor_execute", note)
 
 
@@ -114,6 +114,14 @@ async def test_a_token_once_known_and_deleted_is_a_guess_like_any_other(
     for _ in range(10):
         assert await tried(authenticator, runtime, made["token"]) == "no"
     assert await tried(authenticator, runtime, made["token"]) == 60
+
+
+async def test_each_caller_has_the_name_and_the_role_of_its_token(
+    api: httpx.AsyncClient, authenticator: Authenticator, runtime: Runtime
+) -> None:
+    made = (await api.post("/api/v1/tokens", json={"name": "ci", "role": "viewer"})).json()
+    callers = [await authenticator.authenticate(runtime, token, ME) for token in (ADMIN_TOKEN, made["token"])]
+    assert callers == [Caller("admin token", "admin"), Caller(f"token {made['id']} (ci)", "viewer")]
 
 
 async def test_a_burst_of_guesses_is_looked_up_ten_times(
@@ -202,7 +210,3 @@ async def test_api_and_pages_count_together_and_say_when_to_come_back(
     assert caplog.text.count("login failed") == 10
     assert ME in caplog.text
     assert "guess" not in caplog.text
-
-
-async def test_names_of_callers(authenticator: Authenticator, runtime: Runtime) -> None:
-    assert await authenticator.authenticate(runtime, ADMIN_TOKEN, ME) == Caller("admin token", "admin")

@@ -57,7 +57,7 @@ def test_an_error_is_told_without_words_of_others(
     assert "ExceptionGroup:" not in text
 
 
-def test_following_names_the_first_and_nothing_for_none() -> None:
+def test_a_line_names_the_first_ten_deliveries_and_nothing_for_none() -> None:
     assert logs.delivery_context([]) == {}
     many = [str(number) for number in range(25)]
-    assert logs.delivery_context(many) == {"deliveries": many[: logs.MAX_LOGGED_IDS]}
+    assert logs.delivery_context(many) == {"deliveries": many[:10]}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import pipeline
@@ -17,8 +19,8 @@ from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from mappings.leases import LEASE, UNCONFIRMED_WAIT
 from mappings.notices import claims
+from mappings.tables import InstallationRow, NoticeRow
 from tests.support.clock import Clock, later
-from tests.support.queries import all_of
 from tests.support.tracker_drivers import (
     GitHubDriver,
     JiraDriver,
@@ -103,7 +105,7 @@ async def test_a_request_that_never_arrived_is_sent_again(
 
 
 @on_github
-async def test_a_gap_closed_after_a_lost_answer_settles_that_comment(
+async def test_a_gap_closed_after_a_lost_answer_resolves_that_comment(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
     key = driver.add()
@@ -132,6 +134,28 @@ async def test_a_lost_answer_to_an_edit_is_just_sent_again(
     assert driver.tracker.log.count(driver.creates) == 1
 
 
+@on_jira
+@pytest.mark.parametrize(
+    ("trouble", "written"),
+    [(faults.lose_answer, 1), (faults.drop, 0)],
+    ids=["the answer lost", "never arrived"],
+)
+async def test_a_write_without_an_answer_counts_as_a_comment_when_its_source_is_deleted(
+    driver: TrackerDriver, world: World, trouble: Callable[[], Action], written: int
+) -> None:
+    """Whether it arrived nobody knows, so the deletion asks what is to become of it."""
+    key = driver.add()
+    driver.tracker.faults.add(driver.creates, trouble())
+    await driver.sync()
+    notice = await driver.notice(key)
+    assert (notice["state"], notice["pending"], notice["url"]) == ("due", True, None)
+    problem = await world.send("DELETE", "/sources/jira", expect=409)
+    assert "?comments=leave" in problem["detail"]
+    await world.send("DELETE", "/sources/jira?comments=leave")
+    await world.send("GET", "/sources/jira", expect=404)
+    assert len(driver.comments(key)) == written
+
+
 # --- the worker is killed ---------------------------------------------------------------------
 
 
@@ -147,9 +171,9 @@ async def test_a_killed_worker_leaves_one_comment(
     await kill(asyncio.create_task(pipeline.write_tickets(runtime, source_id)), held)
     assert len(driver.comments(key)) == after_post
     await later(world, runtime, clock, seconds=LEASE.total_seconds() - 1)
-    assert (len(driver.comments(key)), await _claims(runtime)) == (after_post, 1)
+    assert (len(driver.comments(key)), len(await _claims(runtime))) == (after_post, 1)
     await later(world, runtime, clock, seconds=1)
-    assert await _claims(runtime) == 0
+    assert await _claims(runtime) == []
     await later(world, runtime, clock, seconds=(UNCONFIRMED_WAIT - LEASE).total_seconds() - 1)
     assert len(driver.comments(key)) == after_post
     await later(world, runtime, clock, seconds=1)
@@ -176,9 +200,8 @@ async def test_a_claim_outlasts_a_request_that_is_longer_than_a_lease(
     await asyncio.wait_for(held.reached.wait(), 20)
     for _ in range(3):
         clock.advance(seconds=0.8 * LEASE.total_seconds())
-        claimed = f"SELECT 1 FROM notices WHERE claimed_until = '{(clock() + LEASE).isoformat()}'"
         async with asyncio.timeout(20):
-            while not await all_of(runtime, claimed):
+            while await _claims(runtime) != [clock() + LEASE]:
                 await asyncio.sleep(0)
         await pipeline.write_tickets(runtime, source_id)
     held.go_on.set()
@@ -186,11 +209,14 @@ async def test_a_claim_outlasts_a_request_that_is_longer_than_a_lease(
     notice = await driver.notice(key)
     assert (notice["state"], notice["pending"]) == ("posted", False)
     assert (len(driver.comments(key)), driver.tracker.log.count(driver.creates)) == (1, 1)
-    assert await _claims(runtime) == 0
+    assert await _claims(runtime) == []
 
 
-async def _claims(runtime: Runtime) -> int:
-    return len(await all_of(runtime, "SELECT 1 FROM notices WHERE claimed_by IS NOT NULL"))
+async def _claims(runtime: Runtime) -> list[datetime | None]:
+    """Until when each claimed notice is claimed."""
+    async with runtime.sessions() as session:
+        claimed = select(NoticeRow.claimed_until).where(NoticeRow.claimed_by.is_not(None))
+        return list(await session.scalars(claimed))
 
 
 async def _evaluated_but_not_written(driver: TrackerDriver, runtime: Runtime) -> int:
@@ -206,7 +232,9 @@ async def _evaluated_but_not_written(driver: TrackerDriver, runtime: Runtime) ->
 
 
 @on_either("jira")
-async def test_who_deletes_our_comment_has_said_no(driver: TrackerDriver, world: World, clock: Clock) -> None:
+async def test_a_comment_that_a_person_deleted_is_not_made_again(
+    driver: TrackerDriver, world: World, clock: Clock
+) -> None:
     key = driver.add()
     await driver.sync()
     driver.delete_comments(key)
@@ -290,7 +318,8 @@ async def test_strangers_who_copy_our_marker_silence_their_own_ticket_alone(
     project, and a marker copied from another ticket nothing at all."""
     keys = [driver.add() for _ in range(7)]
     *own, elsewhere = [*range(1, 7), 1]
-    ((installation,),) = await all_of(runtime, "SELECT uuid FROM installation")
+    async with runtime.sessions() as session:
+        installation = (await session.scalars(select(InstallationRow.uuid))).one()
     for key, epic in zip(keys, (*own, elsewhere), strict=True):
         marker = f"{installation}/{epic}"
         if isinstance(driver, JiraDriver):

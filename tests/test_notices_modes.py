@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from connectors.sandbox import faults
 from tests.support.clock import Clock
 from tests.support.tracker_drivers import GitHubDriver, JiraDriver, driver_of, either
 from tests.support.world import World
@@ -32,7 +33,7 @@ async def test_shadow_is_the_default_and_shows_what_it_would_write(world: World)
 
 
 @pytest.mark.parametrize("kind", either("jira"))
-async def test_there_and_back(world: World, kind: str, clock: Clock) -> None:
+async def test_each_switch_of_the_mode(world: World, kind: str, clock: Clock) -> None:
     await world.goal("KR-1", "Checkout conversion")
     driver = driver_of(world, kind)
     first, second = driver.add("First"), driver.add("Second")
@@ -89,18 +90,25 @@ async def test_live_in_some_projects_only(world: World) -> None:
     assert len(driver.comments(core)) == 1
 
 
-async def test_held_and_due_become_shadow(world: World) -> None:
+async def test_held_and_due_become_shadow(world: World, clock: Clock) -> None:
     driver = GitHubDriver(world)
     await driver.connect()
-    await world.send("PATCH", "/policy", {"grace": "P5D"})
-    key = driver.add()
+    limited = faults.answer(429, headers={"Retry-After": "600"})
+    driver.tracker.faults.add(driver.creates, limited, times=None)
+    waits = driver.add()
     await driver.sync()
-    notice = await driver.notice(key)
-    assert (notice["state"], notice["reason"]) == ("held", "grace")
-    assert notice["detail"].startswith("Grace ends at ")
+    clock.advance(hours=2)
+    await world.send("PATCH", "/policy", {"grace": "PT1H"})
+    young = driver.add()
+    await driver.sync()
+    due, held = await driver.notice(waits), await driver.notice(young)
+    assert [(one["state"], one["reason"]) for one in (due, held)] == [("due", None), ("held", "grace")]
+    assert held["detail"].startswith("Grace ends at ")
     await driver.set_mode("shadow")
-    notice = await driver.notice(key)
-    assert (notice["state"], notice["reason"], notice["detail"]) == ("shadow", None, None)
+    for key in (waits, young):
+        notice = await driver.notice(key)
+        assert (notice["state"], notice["reason"], notice["detail"]) == ("shadow", None, None)
+        assert (notice["pending"], driver.comments(key)) == (False, [])
 
 
 async def test_never_on_a_service_desk(world: World) -> None:

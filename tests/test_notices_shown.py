@@ -223,7 +223,9 @@ async def test_each_on_a_page_by_its_own_source(world: World) -> None:
     assert {one["epic"]["source"]: one["body"] for one in page_url} == bodies
 
 
-async def test_a_standard_like_another_sources_is_the_sources_own(world: World, runtime: Runtime) -> None:
+async def test_a_context_shared_from_another_source_is_the_sources_own(
+    world: World, runtime: Runtime
+) -> None:
     await world.goal("KR-1", "Checkout conversion")
     for driver in (JiraDriver(world), GitHubDriver(world)):
         driver.add("Other", labels=["kr:KR-1"])

@@ -15,13 +15,12 @@ from app.runtime import Runtime
 from mappings.errors import StaleVersion
 from mappings.goals.operations import change_cycle, change_key_result, change_objective
 from mappings.locks import LOCK_SOURCE_NOTICES
-from mappings.notices.operations import approve_notices
 from mappings.policy.operations import change_policy
 from mappings.rules.operations import change_rule
+from mappings.runs.queue import open_run
 from mappings.sources.operations import change_source
 from mappings.tables import CycleRow, InstallationRow, KeyResultRow, ObjectiveRow, RuleRow, SourceRow
 from tests.support.locks import holding
-from tests.support.queries import all_of
 from tests.support.world import World
 
 pytestmark = pytest.mark.database
@@ -142,12 +141,12 @@ async def test_sources_of_one_name_connected_at_once(world: World) -> None:
     ],
 )
 async def test_a_sync_while_its_source_goes(
-    world: World, runtime: Runtime, database_url: str, change: str, status: int, detail: str
+    world: World, database_url: str, change: str, status: int, detail: str
 ) -> None:
     await world.connect_jira()
     answered, text = await _after(world, database_url, [change], "/sources/jira/sync", {})
     assert (answered, text.startswith(detail)) == (status, True)
-    assert await all_of(runtime, "SELECT id FROM runs") == []
+    assert (await world.send("GET", "/runs"))["items"] == []
 
 
 @pytest.mark.parametrize("verb", ["waive", "snooze", "reopen"])
@@ -186,19 +185,30 @@ async def test_removals_of_a_source_that_is_being_disconnected(world: World, run
     assert detail.startswith("jira is being disconnected since ")
 
 
-# --- the audit log ----------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("first", "second", "mode"),
+    [
+        ("incremental", "incremental", "incremental"),
+        ("incremental", "full", "full"),
+        ("full", "incremental", "full"),
+    ],
+)
+async def test_two_reading_runs_asked_for_at_once_are_one(
+    world: World, runtime: Runtime, database_url: str, first: str, second: str, mode: str
+) -> None:
+    await world.connect_jira()
+    async with runtime.sessions() as session:
+        source_id = (await session.scalars(select(SourceRow.id))).one()
 
+    async def ask(mode: str) -> int:
+        async with runtime.sessions.begin() as session:
+            return (await open_run(session, source_id, mode, runtime.clock())).id
 
-async def test_approving_without_an_actor_leaves_no_entry(world: World, runtime: Runtime) -> None:
-    await world.no_grace()
-    await world.goal()
-    for number in range(12):
-        world.site.create("SHOP", f"Epic {number}")
-    await world.connect_jira(notices={"mode": "live"})
-    await world.sync("jira")
-    held = (await world.send("GET", "/notices?state=held"))["items"]
-    entries = await all_of(runtime, "SELECT count(*) FROM audit_log")
-    async with runtime.transaction() as session:
-        done = await approve_notices(session, runtime.clock(), ids=[held[0]["id"]])
-    assert done.approved == [held[0]["id"]]
-    assert await all_of(runtime, "SELECT count(*) FROM audit_log") == entries
+    async with holding(database_url) as holder, runtime.sessions.begin() as session:
+        opened = (await open_run(session, source_id, first, runtime.clock())).id
+        asking = asyncio.create_task(ask(second))
+        await holder.until_waiting(1)
+        await session.commit()
+        assert await asking == opened
+    runs = (await world.send("GET", "/runs"))["items"]
+    assert [(run["id"], run["mode"], run["state"]) for run in runs] == [(opened, mode, "queued")]
