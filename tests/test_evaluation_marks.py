@@ -45,6 +45,7 @@ CHANGES: list[tuple[str, str, Any, set[str]]] = [
     ("PATCH", "/key-results/KR-1", {"state": "active"}, ONE),
     ("PATCH", "/objectives/O-2", {"state": "archived"}, {"SHOP-2"}),
     ("PATCH", "/objectives/O-1", {"visibility": "public"}, ONE),
+    ("PATCH", "/objectives/O-3", {"visibility": "public"}, set()),  # which no epic is linked to yet
     ("PATCH", "/objectives/O-1", {"title": "Renamed"}, set()),
     ("PATCH", "/objectives/O-1", {"cycle": "Q"}, ONE),
     ("PATCH", "/cycles/Q", {"ends": "2100-01-01"}, ONE),

@@ -110,9 +110,7 @@ async def test_every_request_says_who_and_which_version(github: respx.MockRouter
     assert connector.requests == 1
 
 
-async def test_trap_3_pages_are_followed_as_given_and_never_computed(
-    github: respx.MockRouter, make: Make
-) -> None:
+async def test_pages_are_followed_as_given_and_never_computed(github: respx.MockRouter, make: Make) -> None:
     listing = github.get(f"{SHOP}/issues")
     listing.respond(
         json=[issue(1)], headers={"link": f'<{API}/repositories/5/issues?after=Y3Vyc29y&page=2>; rel="next"'}
@@ -127,7 +125,7 @@ async def test_trap_3_pages_are_followed_as_given_and_never_computed(
     assert [page.cursor for page in pages] == [START + timedelta(hours=n) for n in (1, 1, 3)]
 
 
-async def test_trap_3_a_listing_that_leads_back_has_no_end(github: respx.MockRouter, make: Make) -> None:
+async def test_a_listing_that_leads_back_has_no_end(github: respx.MockRouter, make: Make) -> None:
     github.get(f"{SHOP}/issues").respond(
         json=[issue(1)], headers={"link": f'<{SHOP}/issues?page=2>; rel="next"'}
     )
@@ -135,9 +133,7 @@ async def test_trap_3_a_listing_that_leads_back_has_no_end(github: respx.MockRou
         await read(make())
 
 
-async def test_trap_14_closed_issues_are_listed_too_oldest_change_first(
-    github: respx.MockRouter, make: Make
-) -> None:
+async def test_closed_issues_are_listed_too_oldest_change_first(github: respx.MockRouter, make: Make) -> None:
     listing = github.get(f"{SHOP}/issues").respond(json=[issue(1, state="closed")])
     (page,) = await read(make(), START)
     assert page.epics[0].status_category == "done"
@@ -147,9 +143,7 @@ async def test_trap_14_closed_issues_are_listed_too_oldest_change_first(
     }  # fmt: skip
 
 
-async def test_trap_13_pull_requests_are_dropped_and_others_named(
-    github: respx.MockRouter, make: Make
-) -> None:
+async def test_pull_requests_are_dropped_and_others_named(github: respx.MockRouter, make: Make) -> None:
     rows = [issue(1), issue(2, pull_request={"url": "x"}), issue(3, labels=["bug"])]
     github.get(f"{SHOP}/issues").respond(json=rows)
     (page,) = await read(make())
@@ -158,7 +152,7 @@ async def test_trap_13_pull_requests_are_dropped_and_others_named(
     assert page.cursor == START + timedelta(hours=3)
 
 
-async def test_trap_22_redirects_are_followed_on_the_same_host(github: respx.MockRouter, make: Make) -> None:
+async def test_redirects_are_followed_on_the_same_host(github: respx.MockRouter, make: Make) -> None:
     github.get(f"{SHOP}/issues").respond(301, headers={"location": f"{API}/repositories/5/issues?state=all"})
     moved = github.get(f"{API}/repositories/5/issues").respond(json=[issue(1, "acme/store")])
     connector = make()
@@ -176,7 +170,7 @@ async def test_trap_22_redirects_are_followed_on_the_same_host(github: respx.Moc
         {"json": [], "headers": {"link": '<https://evil.example/issues?page=2>; rel="next"'}},
     ],
 )
-async def test_trap_22_the_token_goes_to_no_other_host(
+async def test_the_token_goes_to_no_other_host(
     github: respx.MockRouter, make: Make, answer: dict[str, Any]
 ) -> None:
     github.get(f"{SHOP}/issues").respond(**answer)
@@ -193,7 +187,7 @@ async def test_redirects_in_a_circle_end(github: respx.MockRouter, make: Make) -
     assert 2 <= circle.call_count <= 5
 
 
-async def test_trap_16_a_missing_permission_is_not_a_limit(github: respx.MockRouter, make: Make) -> None:
+async def test_a_missing_permission_is_not_a_limit(github: respx.MockRouter, make: Make) -> None:
     listing = github.get(f"{SHOP}/issues").respond(
         403, json={"message": "Resource not accessible"}, headers={"x-ratelimit-remaining": "4000"}
     )
@@ -227,7 +221,7 @@ async def test_a_limit_is_raised_at_once_and_not_waited_for(github: respx.MockRo
         ({"content": b"[" * 100_000, "headers": {"content-type": "application/json"}}, BadPayload),
     ],
 )
-async def test_trap_21_dead_credentials_are_not_believed(
+async def test_dead_credentials_are_not_believed(
     github: respx.MockRouter, make: Make, answer: dict[str, Any], error: type[ConnectorError]
 ) -> None:
     github.get(f"{API}/user").respond(**answer)
@@ -274,7 +268,7 @@ async def test_projects_of_the_scope(github: respx.MockRouter, make: Make) -> No
 # --- the present state ----------------------------------------------------------------------
 
 
-async def test_trap_10_the_present_state_by_key_checked_by_id(github: respx.MockRouter, make: Make) -> None:
+async def test_the_present_state_by_key_checked_by_id(github: respx.MockRouter, make: Make) -> None:
     def at(number: int) -> str:
         return f"{SHOP}/issues/{number}"
 

@@ -92,7 +92,7 @@ def test_closed_is_done() -> None:
         issue(html_url="https://github.com/Acme/Shop/pull/7"),
     ],
 )
-def test_trap_13_a_pull_request_is_no_issue(raw: dict[str, Any]) -> None:
+def test_a_pull_request_is_no_issue(raw: dict[str, Any]) -> None:
     assert read(raw) is None
 
 
@@ -142,7 +142,7 @@ def test_the_web_address_behind_an_api(api: str, web: str) -> None:
     assert payloads.web_base(api) == web
 
 
-def test_trap_14_the_listing_asks_for_closed_ones_too_with_overlap() -> None:
+def test_the_listing_asks_for_closed_ones_too_with_overlap() -> None:
     assert payloads.listing_query(NOW) == {
         "state": "all", "sort": "updated", "direction": "asc", "per_page": "100",
         "since": "2026-11-20T11:55:00Z",
@@ -222,7 +222,7 @@ def test_the_marker_stands_at_the_very_top(body: str | None, carried: bool) -> N
         (EpicRef("3001", "acme/old#1"), 4000, False),
     ],
 )
-def test_trap_10_a_key_alone_is_no_identity(ref: EpicRef, epic_id: int, replaced: bool) -> None:
+def test_a_key_alone_is_no_identity(ref: EpicRef, epic_id: int, replaced: bool) -> None:
     found = read(issue(id=epic_id))
     assert found is not None
     assert payloads.replaced(ref, found.epic) is replaced

@@ -54,7 +54,7 @@ def keys(pages: list[Page]) -> list[str]:
 # --- reading --------------------------------------------------------------------------------
 
 
-async def test_trap_1_only_the_new_search_is_called(jira: responses.RequestsMock, make_jira: Make) -> None:
+async def test_only_the_new_search_is_called(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search", status=410, json={"errorMessages": ["The requested API has been removed."]})
     jira.post(f"{API}/search/jql", json={"issues": [issue(1)], "isLast": True})
     connector = make_jira()
@@ -63,7 +63,7 @@ async def test_trap_1_only_the_new_search_is_called(jira: responses.RequestsMock
     assert connector.requests == len(jira.calls) == 2
 
 
-async def test_trap_2_fields_are_named(jira: responses.RequestsMock, make_jira: Make) -> None:
+async def test_fields_are_named(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", json={"issues": []})
     await read(make_jira(epics={"fields": ["customfield_7"]}))
     (request,) = sent(jira, "/search/jql")
@@ -71,7 +71,7 @@ async def test_trap_2_fields_are_named(jira: responses.RequestsMock, make_jira: 
     assert "startAt" not in body(request)
 
 
-async def test_trap_3_short_and_empty_pages_with_a_token_go_on(
+async def test_short_and_empty_pages_with_a_token_go_on(
     jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     for page in (
@@ -88,16 +88,14 @@ async def test_trap_3_short_and_empty_pages_with_a_token_go_on(
     assert tokens == [None, "a", "b", "c"]
 
 
-async def test_trap_3_a_repeated_token_is_an_error_and_no_end(
-    jira: responses.RequestsMock, make_jira: Make
-) -> None:
+async def test_a_repeated_token_is_an_error_and_no_end(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", json={"issues": [issue(1)], "nextPageToken": "a"})
     jira.post(f"{API}/search/jql", json={"issues": [issue(2)], "nextPageToken": "a"})
     with pytest.raises(BadPayload, match="twice"):
         await read(make_jira())
 
 
-async def test_trap_4_epoch_milliseconds_overlap_and_a_cursor_of_what_was_seen(
+async def test_epoch_milliseconds_overlap_and_a_cursor_of_what_was_seen(
     jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.post(f"{API}/search/jql", json={"issues": [issue(1), issue(9)], "nextPageToken": "a"})
@@ -110,15 +108,13 @@ async def test_trap_4_epoch_milliseconds_overlap_and_a_cursor_of_what_was_seen(
     assert [page.cursor for page in await read(make_jira(), since=START)] == [None]
 
 
-async def test_trap_6_epics_are_asked_for_by_type_id(jira: responses.RequestsMock, make_jira: Make) -> None:
+async def test_epics_are_asked_for_by_type_id(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", json={"issues": []})
     await read(make_jira())
     assert 'project = "SHOP" AND issuetype in (10000)' in body(sent(jira, "/search/jql")[0])["jql"]
 
 
-async def test_trap_12_no_address_of_the_answer_is_followed(
-    jira: responses.RequestsMock, make_jira: Make
-) -> None:
+async def test_no_address_of_the_answer_is_followed(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", json={"issues": [issue(1)]})
     (page,) = await read(make_jira())
     assert page.epics[0].url == f"{SITE}/browse/SHOP-1"
@@ -145,7 +141,7 @@ async def test_a_reader_may_stop_early(jira: responses.RequestsMock, make_jira: 
     await pages.aclose()
 
 
-async def test_trap_21_an_empty_answer_to_nobody_is_no_empty_project(
+async def test_an_empty_answer_to_nobody_is_no_empty_project(
     jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.post(
@@ -186,9 +182,7 @@ async def test_the_account(
     assert TOKEN not in str(caught.value)
 
 
-async def test_trap_22_no_redirect_is_followed_with_the_token(
-    jira: responses.RequestsMock, make_jira: Make
-) -> None:
+async def test_no_redirect_is_followed_with_the_token(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", status=308, headers={"Location": "https://evil.example/search"})
     jira.post("https://evil.example/search", json={"issues": []})
     with pytest.raises(Rejected, match="another address"):
@@ -222,7 +216,7 @@ async def test_all_projects_are_paged(jira: responses.RequestsMock, make_jira: M
 # --- the present state ----------------------------------------------------------------------
 
 
-async def test_trap_5_the_present_state_is_not_asked_of_the_search(
+async def test_the_present_state_is_not_asked_of_the_search(
     jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     jira.post(f"{API}/issue/bulkfetch", json={"issues": [issue(1)], "issueErrors": []})
@@ -231,9 +225,7 @@ async def test_trap_5_the_present_state_is_not_asked_of_the_search(
     assert not sent(jira, "/search/jql")
 
 
-async def test_trap_10_identity_is_the_id_and_not_the_key(
-    jira: responses.RequestsMock, make_jira: Make
-) -> None:
+async def test_identity_is_the_id_and_not_the_key(jira: responses.RequestsMock, make_jira: Make) -> None:
     answer = {
         "issues": [
             issue(4, kind="10001"), issue(3, project="CORE"), issue(2, key="SHOP-99"), issue(1),
@@ -251,7 +243,7 @@ async def test_trap_10_identity_is_the_id_and_not_the_key(
     assert found[4] == Missing(EpicRef("5", "SHOP-5"), "deleted")
 
 
-async def test_trap_5_membership_is_asked_with_the_ids_reconciled(
+async def test_membership_is_asked_with_the_ids_reconciled(
     jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     refs = [EpicRef(str(n), f"SHOP-{n}") for n in range(1, 121)]
@@ -283,9 +275,7 @@ async def test_nothing_asked_is_nothing_sent(jira: responses.RequestsMock, make_
 # --- comments -------------------------------------------------------------------------------
 
 
-async def test_trap_8_a_comment_is_created_in_one_request(
-    jira: responses.RequestsMock, make_jira: Make
-) -> None:
+async def test_a_comment_is_created_in_one_request(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(COMMENTS, status=201, json={"id": "900", "self": "https://elsewhere.example/900"})
     comment = await make_jira().put_comment(REF, None, NOTICE, MARKER)
     assert comment == Comment("900", f"{SITE}/browse/SHOP-1?focusedCommentId=900")
@@ -354,9 +344,7 @@ async def test_a_comment_that_is_not_there_is_asked_for_before_that_is_believed(
     assert [call.request.method for call in jira.calls] == ["PUT", "GET", "GET"]
 
 
-async def test_trap_16_a_missing_permission_is_not_tried_again(
-    jira: responses.RequestsMock, make_jira: Make
-) -> None:
+async def test_a_missing_permission_is_not_tried_again(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.post(f"{API}/search/jql", status=403, json={"errorMessages": ["forbidden"]})
     with pytest.raises(Rejected) as caught:
         await read(make_jira())

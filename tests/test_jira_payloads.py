@@ -76,7 +76,7 @@ def test_a_whole_epic() -> None:
     assert epic.fields == {"customfield_10020": ("Gold", "Plus", "x")}
 
 
-def test_trap_12_the_address_is_built_and_self_never_read() -> None:
+def test_the_address_is_built_and_self_never_read() -> None:
     assert payloads.ticket_of(issue(), SITE).epic.url == "https://acme.atlassian.net/browse/SHOP-7"
     raw = issue()
     del raw["self"]
@@ -230,7 +230,7 @@ def test_lines_of_wiki_text(wiki: Any, lines: tuple[str, ...]) -> None:
         (["story"], ["10001"]),
     ],
 )
-def test_trap_6_types_are_found_by_level_or_resolved_to_ids(names: list[str] | None, ids: list[str]) -> None:
+def test_types_are_found_by_level_or_resolved_to_ids(names: list[str] | None, ids: list[str]) -> None:
     assert payloads.epic_type_ids(TYPES, names) == ids
 
 
@@ -245,7 +245,7 @@ def test_an_unknown_type_says_which_there_are() -> None:
         payloads.epic_type_ids({"errors": {}}, None)
 
 
-def test_trap_4_time_in_jql_is_epoch_milliseconds_with_overlap() -> None:
+def test_time_in_jql_is_epoch_milliseconds_with_overlap() -> None:
     since = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
     start = int((since - timedelta(minutes=5)).timestamp() * 1000)
     assert payloads.jql_of("SHOP", ["1", "2"], None, since) == (
@@ -256,7 +256,7 @@ def test_trap_4_time_in_jql_is_epoch_milliseconds_with_overlap() -> None:
     )
 
 
-def test_trap_2_every_search_names_its_fields() -> None:
+def test_every_search_names_its_fields() -> None:
     body = payloads.search_body("project = A", ["customfield_1"], None)
     assert {"summary", "updated", "parent", "description", "customfield_1"} <= set(body["fields"])
     assert None not in body.values()
@@ -264,7 +264,7 @@ def test_trap_2_every_search_names_its_fields() -> None:
     assert payloads.search_body("project = A", [], "t")["nextPageToken"] == "t"
 
 
-def test_trap_3_only_a_missing_token_is_the_end() -> None:
+def test_only_a_missing_token_is_the_end() -> None:
     used: set[str] = set()
     assert payloads.next_token({"isLast": True, "nextPageToken": "a"}, used) == "a"
     assert payloads.next_token({"isLast": False, "nextPageToken": "b", "issues": []}, used) == "b"
@@ -276,7 +276,7 @@ def test_trap_3_only_a_missing_token_is_the_end() -> None:
 # --- comments -------------------------------------------------------------------------------
 
 
-def test_trap_8_a_comment_is_adf_with_its_marker_in_the_same_request() -> None:
+def test_a_comment_is_adf_with_its_marker_in_the_same_request() -> None:
     document = Document((Paragraph((Text("Hello\nthere"),)),))
     assert payloads.new_comment(document, Marker("inst", 5)) == {
         "body": {

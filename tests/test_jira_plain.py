@@ -131,7 +131,7 @@ async def test_too_many_comments_of_ours_are_not_looked_through(
     assert not sent(jira, "/properties/northing")
 
 
-async def test_trap_21_a_property_not_shown_to_nobody_is_no_missing_one(
+async def test_a_property_not_shown_to_nobody_is_no_missing_one(
     jira: responses.RequestsMock, make_jira: Make
 ) -> None:
     without_comment_list(jira, [comment(1)])
@@ -218,9 +218,7 @@ async def test_comments_that_do_not_respect_where_to_start_are_not_read_for_ever
         await make_jira().find_comments(REF, MARKER)
 
 
-async def test_trap_3_a_short_page_is_not_the_end_of_a_list(
-    jira: responses.RequestsMock, make_jira: Make
-) -> None:
+async def test_a_short_page_is_not_the_end_of_a_list(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.add_callback("GET", f"{API}/project/search", pages(items=8, size=3, member="values"))
     assert len(await make_jira({"projects": None}).projects()) == 8
     starts = [parse_qs(urlsplit(r.url or "").query)["startAt"][0] for r in sent(jira, "/project/search")]
