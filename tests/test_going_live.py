@@ -62,7 +62,7 @@ async def test_live_opens_with_a_full_run_in_shadow(world: World, runtime: Runti
         assert expected in problem["detail"]
     await world.send("GET", "/sources/far", expect=404)
     await world.send("POST", "/sources", FAR[kind])
-    for members in (
+    unfit: tuple[dict[str, str | None], ...] = (
         {"mode": "incremental"},
         {"mode": "evaluate"},
         {"state": "partial"},
@@ -71,7 +71,8 @@ async def test_live_opens_with_a_full_run_in_shadow(world: World, runtime: Runti
         {"notices_mode": "live"},
         {"notices_mode": None},  # one from before this was written down
         {"tracker": "other.example"},
-    ):
+    )
+    for members in unfit:
         await _ran(runtime, **{"tracker": tracker, **members})
         await _not_allowed(world, "far", tracker)
     await _ran(runtime, tracker=tracker)
@@ -80,8 +81,8 @@ async def test_live_opens_with_a_full_run_in_shadow(world: World, runtime: Runti
     # What is live stays so, whatever else is changed, and though its old runs are cleaned away.
     async with runtime.sessions.begin() as session:
         await session.execute(delete(RunRow))
-    members = {"notices": {"per_day": 3}, "schedule": {"every": "PT15M"}}
-    changed = await world.send("PATCH", "/sources/far", members)
+    others = {"notices": {"per_day": 3}, "schedule": {"every": "PT15M"}}
+    changed = await world.send("PATCH", "/sources/far", others)
     assert (changed["notices"]["mode"], changed["notices"]["per_day"]) == ("live", 3)
     await world.send("PATCH", "/sources/far", {"notices": {"mode": "shadow"}})
     await _not_allowed(world, "far", tracker)

@@ -86,8 +86,7 @@ async def test_a_version_that_the_session_holds_from_before_is_stale(
     rule = {"name": "Shop", "when": {"project": "SHOP"}, "key_result": "KR-1"}
     await world.send("POST", "/rules", rule)
     async with runtime.sessions() as session:
-        row = (await session.scalars(select(table))).first()
-        assert row is not None
+        row = (await session.scalars(select(table))).one()
         version = row.policy_version if isinstance(row, InstallationRow) else row.version
         await world.send("PATCH", path, patch)
         with pytest.raises(StaleVersion):

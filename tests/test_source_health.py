@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from sqlalchemy import literal_column, select, update
+from sqlalchemy import Select, literal_column, select, update
 
 from app.runtime import Runtime
 from app.webhooks import door
@@ -222,9 +222,11 @@ async def test_a_hostile_sender_costs_one_write_a_minute(
     async def row() -> tuple[datetime | None, str]:
         """When a signature was last refused, and the transaction that wrote it."""
         await intake.write_counts_now()
-        columns = SourceRow.signature_refused_at, literal_column("xmin::text")
+        written: Select[tuple[datetime | None, str]] = select(
+            SourceRow.signature_refused_at, literal_column("xmin::text")
+        )
         async with runtime.sessions() as session:
-            at, transaction = (await session.execute(select(*columns))).one()
+            at, transaction = (await session.execute(written)).one()
             return at, transaction
 
     async def refused(count: int) -> tuple[datetime | None, str]:
