@@ -222,7 +222,7 @@ async def test_a_hostile_sender_costs_one_write_a_minute(
     async def row() -> tuple[datetime | None, str]:
         """When a signature was last refused, and the transaction that wrote it."""
         await intake.write_counts_now()
-        written: Select[tuple[datetime | None, str]] = select(
+        written: Select[datetime | None, str] = select(
             SourceRow.signature_refused_at, literal_column("xmin::text")
         )
         async with runtime.sessions() as session:
