@@ -6,10 +6,13 @@ import base64
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import event, insert
 
 from app.runtime import Runtime
 from mappings.tables import ObjectiveRow
+
+pytestmark = pytest.mark.database
 
 
 async def items(api: httpx.AsyncClient, path: str, **query: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ async def test_it_refuses_in_this_order(world: World, monkeypatch: pytest.Monkey
     await world.connect_jira(webhook_secret=SECRET)
     await world.connect_github("silent", scope={"repositories": ["acme/other"]})
     for name, body, others, status in REFUSED:
-        answer = await post(world, name=name, body=body, **others)
+        answer = await post(world, None, name, body, SECRET, **others)
         assert answer.status_code == status, (name, body, others, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["detail"]
