@@ -15,13 +15,18 @@ from psycopg import sql
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# An event trigger notes that a test has changed the schema, which no deleting of rows takes back.
+# No deleting of rows takes back a changed schema, which an event trigger notes, or a changed revision.
 _NOTE_CHANGES = """
     CREATE SCHEMA testing;
     CREATE TABLE testing.changes (tag text);
+    CREATE TABLE testing.version AS TABLE alembic_version;
     CREATE FUNCTION testing.note() RETURNS event_trigger LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO testing.changes VALUES (tg_tag); END $$;
     CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION testing.note();
+"""
+_CHANGED = """
+    SELECT EXISTS (SELECT FROM testing.changes)
+        OR EXISTS (TABLE testing.version EXCEPT TABLE alembic_version)
 """
 _TABLES = """
     SELECT relname FROM pg_class
@@ -74,7 +79,7 @@ class Databases:
 
     def _emptied(self, name: str) -> bool:
         with psycopg.connect(self._url_of(name), autocommit=True) as connection:
-            changed = connection.execute("SELECT EXISTS (SELECT FROM testing.changes)").fetchone()
+            changed = connection.execute(_CHANGED).fetchone()
             others = connection.execute(_OTHERS).fetchone()
             if (changed, others) != ((False,), (0,)):
                 return False
