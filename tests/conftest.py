@@ -24,6 +24,7 @@ from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
 
 from app import logs
 from app.auth.authenticator import Authenticator
@@ -50,6 +51,7 @@ from tests.support.world import ADMIN_TOKEN, World
 pytest_plugins = ["tests.support.jira_answers"]
 
 ROOMY = 2 * 1024**3
+KEPT_CONNECTIONS = 5  # of the ten that the pool keeps itself
 
 # Timings are the bench's business, and a busy machine must not fail a property.
 hypothesis_settings.register_profile("northing", deadline=None, max_examples=100 if ALL else 50)
@@ -133,11 +135,13 @@ def databases(postgresql: Callable[[str], str], server: psycopg.Connection, temp
 
 
 @pytest.fixture
-def database_url(postgresql: Callable[[str], str], databases: Databases) -> Iterator[str]:
+def database_url(
+    postgresql: Callable[[str], str], databases: Databases, lasting_engine: AsyncEngine
+) -> Iterator[str]:
     """A migrated database of this test's own."""
     name = databases.lend()
     yield postgresql(name)
-    databases.take_back(name)
+    databases.take_back(name, idle=_pool(lasting_engine).checkedin())
 
 
 @pytest.fixture
@@ -173,10 +177,23 @@ def lasting_engine(postgresql: Callable[[str], str]) -> AsyncEngine:
 
 @pytest.fixture
 async def engine(lasting_engine: AsyncEngine, database_url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine on this test's database, with no connection of another test's."""
-    lasting_engine.sync_engine.url = sqlalchemy_url(database_url)
+    """An engine on this test's database. Connections to it are kept for the next test, if that gets the same
+    one: what a connection knows of the tables, PostgreSQL finds out anew for each."""
+    url = sqlalchemy_url(database_url)
+    if lasting_engine.sync_engine.url != url:
+        await lasting_engine.dispose()
+        lasting_engine.sync_engine.url = url
     yield lasting_engine
-    await lasting_engine.dispose()
+    pool = _pool(lasting_engine)
+    # One that is still out is of a task that goes on. And a test may have waited for one where all were out,
+    # which binds the pool to that test's event loop.
+    if pool.checkedout() or pool.checkedin() > KEPT_CONNECTIONS:
+        await lasting_engine.dispose()
+
+
+def _pool(engine: AsyncEngine) -> QueuePool:
+    assert isinstance(engine.pool, QueuePool)
+    return engine.pool
 
 
 @pytest.fixture

@@ -67,21 +67,24 @@ class Databases:
         self._server.execute(create.format(sql.Identifier(name), sql.Identifier(self._template)))
         return name
 
-    def take_back(self, name: str) -> None:
-        """Keep it for the next test; drop it where its schema was changed or somebody is still connected."""
+    def take_back(self, name: str, *, idle: int = 0) -> None:
+        """Keep it for the next test; drop it where its schema was changed or somebody is still connected.
+
+        `idle` connections to it stay open, and serve the next test.
+        """
         emptied = False
         with suppress(psycopg.OperationalError):
-            emptied = self._emptied(name)
+            emptied = self._emptied(name, idle)
         if emptied:
             self._empty.append(name)
         else:
             self._server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
-    def _emptied(self, name: str) -> bool:
+    def _emptied(self, name: str, idle: int) -> bool:
         with psycopg.connect(self._url_of(name), autocommit=True) as connection:
             changed = connection.execute(_CHANGED).fetchone()
             others = connection.execute(_OTHERS).fetchone()
-            if (changed, others) != ((False,), (0,)):
+            if (changed, others) != ((False,), (idle,)):
                 return False
             connection.execute("SET session_replication_role = replica")  # without triggers and foreign keys
             filled = [sql.SQL(table) for (table,) in connection.execute(self._filled)]
