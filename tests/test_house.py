@@ -6,7 +6,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -107,14 +107,16 @@ def _is_going(name: str) -> bool:
     return name in NAMES or any(word.startswith(STEMS) for word in _words(name))
 
 
-def _sources() -> Iterator[Path]:
-    for package in (*CODE, "tests"):
+def _sources(packages: Sequence[str] = (*CODE, "tests")) -> Iterator[Path]:
+    for package in packages:
         yield from (path for path in (ROOT / package).rglob("*.py") if path.name != HERE)
 
 
-def _tokens(only: re.Pattern[str] | None = None) -> Iterator[tuple[Path, tokenize.TokenInfo]]:
-    """Of every file, or of those `only` in which this is found."""
-    for path in _sources():
+def _tokens(
+    packages: Sequence[str], only: re.Pattern[str] | None = None
+) -> Iterator[tuple[Path, tokenize.TokenInfo]]:
+    """Of every file of the packages, or of those `only` in which this is found."""
+    for path in _sources(packages):
         text = path.read_text(encoding="utf-8")
         if only is None or only.search(text):
             for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -124,7 +126,7 @@ def _tokens(only: re.Pattern[str] | None = None) -> Iterator[tuple[Path, tokeniz
 def test_no_identifier_is_one_that_goes() -> None:
     found = [
         f"{path}:{token.start[0]}: {token.string}"
-        for path, token in _tokens(GOING_WORD)
+        for path, token in _tokens((*CODE, "tests"), GOING_WORD)
         if token.type == tokenize.NAME and _is_going(token.string)
     ]
     assert found == []
@@ -208,15 +210,20 @@ def _is_text(token: tokenize.TokenInfo) -> bool:
 def test_a_name_that_a_docstring_or_comment_quotes_is_in_the_code() -> None:
     """It may be an identifier, or a part of a string: a setting, a column, a member of a payload."""
     known, quoted = set(), []
-    for path, token in _tokens():
+    for path, token in _tokens(CODE):
         if _is_text(token):
             quoted += [(path, token.start[0], name) for name in TICKED.findall(token.string)]
         else:
             known |= {path.stem, *re.findall(r"[A-Za-z_]\w*", token.string)}
     assert len(quoted) > 500
+    elsewhere = {part for *_, name in quoted for part in name.strip(".").split(".")} - known
+    if elsewhere:
+        for path, token in _tokens(("tests",), re.compile(rf"\b(?:{'|'.join(elsewhere)})\b")):
+            if not _is_text(token):
+                known |= {path.stem, *re.findall(r"[A-Za-z_]\w*", token.string)}
     missing = [
         f"{path}:{line}: {name}"
         for path, line, name in quoted
-        if path.parts[0] != "tests" and not known.issuperset(name.strip(".").split("."))
+        if not known.issuperset(name.strip(".").split("."))
     ]
     assert missing == []
