@@ -1,4 +1,4 @@
-"""What the tests share: one real PostgreSQL, a fresh database for each test, a clock they set."""
+"""What the tests share: one real PostgreSQL, an empty database for each test, a clock they set."""
 
 from __future__ import annotations
 
@@ -130,8 +130,12 @@ def template(postgresql: Callable[[str], str], server: psycopg.Connection) -> It
 
 
 @pytest.fixture(scope="session")
-def databases(postgresql: Callable[[str], str], server: psycopg.Connection, template: str) -> Databases:
-    return Databases(server, postgresql, template)
+def databases(
+    postgresql: Callable[[str], str], server: psycopg.Connection, template: str
+) -> Iterator[Databases]:
+    made = Databases(server, postgresql, template)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ _NOTE_CHANGES = """
 _CHANGED = """
     SELECT EXISTS (SELECT FROM testing.changes)
         OR EXISTS (TABLE testing.version EXCEPT TABLE alembic_version)
+        OR EXISTS (TABLE alembic_version EXCEPT TABLE testing.version)
 """
 _TABLES = """
     SELECT relname FROM pg_class
@@ -78,7 +79,15 @@ class Databases:
         if emptied:
             self._empty.append(name)
         else:
-            self._server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            self._drop(name)
+
+    def close(self) -> None:
+        """Drop what no test will take any more."""
+        while self._empty:
+            self._drop(self._empty.pop())
+
+    def _drop(self, name: str) -> None:
+        self._server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _emptied(self, name: str, idle: int) -> bool:
         with psycopg.connect(self._url_of(name), autocommit=True) as connection:
