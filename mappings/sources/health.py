@@ -207,7 +207,7 @@ def _unknown(facts: HealthFacts) -> HealthConcern | None:
         "ok",
         "With an event this version does not know, of the past 90 days: "
         f"{_counted([(0, facts.unknown_deliveries)], 'webhook')}.",
-        "Choose only the events that README names in the tracker's webhook, or update Northing.",
+        "Choose only the events that docs/admin.md names in the tracker's webhook, or update Northing.",
     )
 
 
