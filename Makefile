@@ -24,7 +24,7 @@ coverage: $(VENV)/.dev ## Run the tests and print which branches of mappings/ no
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal --cov $(ARGS)
 
 fmt: $(VENV)/.dev ## Format the code, and mend what ruff can mend by itself
-	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
 types: $(VENV)/.dev ## Check the types of code and tests
