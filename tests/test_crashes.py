@@ -32,7 +32,8 @@ from tests.support.locks import holding
 from tests.support.processes import data_folder
 from tests.support.queries import all_of
 from tests.support.tracker_drivers import KINDS, JiraDriver, driver_of
-from tests.support.webhook_deliveries import SECRET, deliveries, doors, process_everything
+from tests.support.webhook_deliveries import deliveries, doors, process_everything
+from tests.support.webhook_posts import SECRET
 from tests.support.world import World
 
 SEED = 20_261_122

@@ -21,7 +21,8 @@ from tests.support.clock import Clock, later
 from tests.support.locks import holding
 from tests.support.queries import spent
 from tests.support.tracker_drivers import JiraDriver, TrackerDriver, driver_of, either
-from tests.support.webhook_deliveries import SECRET, doors, process_everything
+from tests.support.webhook_deliveries import doors, process_everything
+from tests.support.webhook_posts import SECRET
 from tests.support.world import World
 
 SUGGESTED = {"per_run": 10, "per_day": 25, "max_share": 0.2}  # the defaults

@@ -25,7 +25,8 @@ from mappings.tables import DeliveryRow, NoticeRow, RunRow
 from tests.support.clock import Clock, later
 from tests.support.queries import all_of
 from tests.support.tracker_drivers import TrackerDriver, driver_of, on_either
-from tests.support.webhook_deliveries import SECRET, doors, process_everything
+from tests.support.webhook_deliveries import doors, process_everything
+from tests.support.webhook_posts import SECRET
 from tests.support.world import World
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

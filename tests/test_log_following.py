@@ -15,7 +15,7 @@ from tests.support.metrics import samples
 from tests.support.processes import environment_of
 from tests.support.servers import api_of, running, stopped, until
 from tests.support.tracker_drivers import KINDS, TrackerDriver, driver_of
-from tests.support.webhook_deliveries import SECRET
+from tests.support.webhook_posts import SECRET
 from tests.support.world import ADMIN_TOKEN, World
 
 STORY = [

@@ -8,8 +8,7 @@ from typing import Any
 
 from tests.support.lists import listed
 from tests.support.recorded import Payloads, both_folders, expecting
-from tests.support.webhook_deliveries import SECRET
-from tests.support.webhook_posts import JSON, signature
+from tests.support.webhook_posts import JSON, SECRET, signature
 from tests.support.world import OFF, World
 
 

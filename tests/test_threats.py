@@ -30,9 +30,9 @@ from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from mappings.access.operations import token_hash
 from tests.support.clock import Clock
-from tests.support.fuzzer import SECRET, a_company
+from tests.support.fuzzer import a_company
 from tests.support.tracker_drivers import driver_of
-from tests.support.webhook_posts import post, signature
+from tests.support.webhook_posts import SECRET, post, signature
 from tests.support.world import ADMIN_TOKEN, OFF, World
 
 ROOT = Path(__file__).parents[1]

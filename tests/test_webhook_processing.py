@@ -32,8 +32,8 @@ from tests.support.tracker_drivers import (
     on_jira,
 )
 from tests.support.tracker_requests import Pause
-from tests.support.webhook_deliveries import SECRET, deliveries, doors, fetches, process_everything
-from tests.support.webhook_posts import delivery, post
+from tests.support.webhook_deliveries import deliveries, doors, fetches, process_everything
+from tests.support.webhook_posts import SECRET, delivery, post
 from tests.support.world import World
 
 ALIGNED = "Aligned with KR-1 (Checkout conversion). Thank you."

@@ -21,7 +21,7 @@ from schemathesis import APIOperation, Case, GenerationMode, checks, openapi
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 
-from tests.support.webhook_posts import signature
+from tests.support.webhook_posts import SECRET, signature
 from tests.support.world import World
 
 log = structlog.get_logger()
@@ -30,7 +30,6 @@ log = structlog.get_logger()
 # bounds of the document.
 EXAMPLES = int(os.environ.get("NORTHING_TEST_EXAMPLES", "3"))
 IS_LONG = EXAMPLES > 50
-SECRET = "a secret of the tracker's"
 HOST = "http://northing"
 ORDER = ["get", "post", "put", "patch", "delete"]
 # What is deleted last holds the rest.

@@ -11,9 +11,8 @@ from fastapi import FastAPI
 from app.server.server import WebServer, open_listener
 from connectors.sandbox.tracker import Tracker
 from tests.support.tracker_drivers import TrackerDriver
+from tests.support.webhook_posts import SECRET
 from tests.support.world import World
-
-SECRET = "a secret of the tracker's"
 
 
 @asynccontextmanager
