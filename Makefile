@@ -21,7 +21,7 @@ test: $(VENV)/.dev ## Run every test (ARGS are pytest's)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 coverage: $(VENV)/.dev ## Run the tests and print which branches of mappings/ none takes (ARGS are pytest's)
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal --cov $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS) --cov
 
 fmt: $(VENV)/.dev ## Format the code, and mend what ruff can mend by itself
 	@$(BIN)/ruff check --fix-only .
