@@ -43,16 +43,17 @@ class World:
 
     async def send(self, method: str, path: str, body: Any = None, *, expect: int | None = None) -> Any:
         answer = await self.api.request(method, f"/api/v1{path}", json=body)
+        asked = (method, path, body, answer.text)
         if expect is None:
-            assert answer.is_success, answer.text
+            assert answer.is_success, asked
         else:
-            assert answer.status_code == expect, answer.text
+            assert answer.status_code == expect, asked
         return answer.json() if answer.content else None
 
     async def refused(self, method: str, path: str, body: Any = None, status: int = 422) -> dict[str, str]:
         """What the problem document says of each wrong field."""
         answer = await self.api.request(method, f"/api/v1{path}", json=body)
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == status, (method, path, body, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
         problem = answer.json()
         assert (problem["status"], bool(problem["title"]), bool(problem["detail"])) == (status, True, True)
