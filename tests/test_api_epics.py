@@ -199,7 +199,7 @@ async def test_why_says_what_becomes_of_the_ticket(world: World, mode: str) -> N
     await world.drain()
     ((name, says, _),) = await _why(world, "SHOP-2", "notice")
     expected = {
-        "off": ("kept", "What stands on the ticket stays as it is."),
+        "off": ("kept", "What is on the ticket, if anything, stays as it is."),
         "shadow": ("shadow", "The notice is shadow."),
         "live": ("held", "The notice is held, grace: Grace ends at "),
     }[mode]

@@ -206,10 +206,10 @@ def notice(state: Any, **members: Any) -> DesiredNotice:
     ("members", "expected"),
     [
         ({}, ("none", "Nothing is to be said on the ticket.", None)),
-        ({"keep_notice": True}, ("kept", "What stands on the ticket stays as it is.", None)),
+        ({"keep_notice": True}, ("kept", "What is on the ticket, if anything, stays as it is.", None)),
         (
             {"keep_notice": True, "notice": notice("due")},
-            ("kept", "What stands on the ticket stays as it is.", None),
+            ("kept", "What is on the ticket, if anything, stays as it is.", None),
         ),
         ({"notice": notice("shadow")}, ("shadow", "The notice is shadow.", None)),
         (

@@ -13,8 +13,8 @@ import typer
 
 cli = typer.Typer(
     name="northing",
-    help="Ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when the tie "
-    "is missing.",
+    help="Links every epic in Jira and GitHub to a key result, and says so on the ticket, once, when the "
+    "link is missing.",
     epilog="Example: northing demo --exit",
     no_args_is_help=True,
     add_completion=False,

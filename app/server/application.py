@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from app.webhooks.door import Intake
 
 DESCRIPTION = """
-Northing ties every epic in Jira and GitHub to a key result, and says so on the ticket, once, when
-the tie is missing.
+Northing links every epic in Jira and GitHub to a key result, and says so on the ticket, once, when
+the link is missing.
 
 Every call of `/api/v1` needs `Authorization: Bearer …`. The token's role says what it may do: `viewer`,
 `editor` or `admin`. Errors are RFC 9457 problem documents.

@@ -78,7 +78,7 @@ def _checks(decision: Decision) -> Iterator[Reason]:
 def _notice(decision: Decision) -> Iterator[Reason]:
     desired = decision.notice
     if decision.keep_notice:
-        yield Reason("notice", "kept", "What stands on the ticket stays as it is.")
+        yield Reason("notice", "kept", "What is on the ticket, if anything, stays as it is.")
     elif desired is None:
         yield Reason("notice", "none", "Nothing is to be said on the ticket.")
     else:

@@ -10,5 +10,5 @@ FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
 
 needs_fixtures = pytest.mark.skipif(
     not FIXTURES.exists(),
-    reason="the vendors' documents and recordings are not beside the clone: put ../shared/fixtures there",
+    reason="the vendors' documents and recordings are not in ../shared/fixtures: see CONTRIBUTING.md",
 )
