@@ -28,11 +28,12 @@ from tests.soak.chaos import KILLS, soak
 from tests.soak.database import kill_server
 from tests.soak.report import report_text
 from tests.support.clock import Clock, later
+from tests.support.lists import listed
 from tests.support.locks import holding
 from tests.support.processes import data_folder
 from tests.support.queries import all_of
 from tests.support.tracker_drivers import KINDS, JiraDriver, driver_of
-from tests.support.webhook_deliveries import deliveries, doors, process_everything
+from tests.support.webhook_deliveries import doors, process_everything
 from tests.support.webhook_posts import SECRET
 from tests.support.world import World
 
@@ -173,12 +174,16 @@ async def test_a_delivery_that_kills_its_workers_takes_no_other_with_it(
         for key in keys:
             driver.label(key, "later")
             await driver.tracker.webhook_sender.idle()
-        oldest = sorted(one["id"] for one in await deliveries(world, "jira") if one["state"] == "received")
+        oldest = sorted(
+            one["id"]
+            for one in await listed(world, "/deliveries", source="jira")
+            if one["state"] == "received"
+        )
         for _ in range(MOST_ATTEMPTS):
             await _until_it_dies(runtime, clock, oldest[deadly])
         clock.advance(seconds=LEASE.total_seconds() + 1)
         await process_everything(world)
-        states = {one["id"]: one["state"] for one in await deliveries(world, "jira")}
+        states = {one["id"]: one["state"] for one in await listed(world, "/deliveries", source="jira")}
     assert [states[id] for id in oldest] == (["failed", "done"] if deadly == 0 else ["done", "failed"])
 
 

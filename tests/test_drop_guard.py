@@ -6,19 +6,28 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from app.runtime import Runtime
 from connectors.sandbox import faults
 from mappings.runs.queue import claim_run, close_run, postpone_run
 from mappings.sources.operations import IN_FULL
+from mappings.tables import HeldRemovalRow
 from tests.support.clock import Clock, later
 from tests.support.locks import holding
-from tests.support.queries import gone, held_removals
+from tests.support.queries import gone
 from tests.support.tracker_drivers import either
 from tests.support.world import OFF, World
 
 SHOP = {"projects": ["SHOP"]}
 LIMIT = faults.answer(429, headers={"Retry-After": "30"})
+
+
+async def held_removals(runtime: Runtime) -> dict[int, int]:
+    """By the id of a run, how many removals the drop guard holds for it."""
+    async with runtime.sessions() as session:
+        held = select(HeldRemovalRow.run_id, func.count()).group_by(HeldRemovalRow.run_id)
+        return {run_id: count for run_id, count in await session.execute(held)}
 
 
 async def _connect(world: World, count: int = 10, **members: Any) -> list[str]:

@@ -24,6 +24,7 @@ from mappings.notices.pauses import REFUSAL_PAUSE
 from mappings.notices.state import mark_deleted
 from mappings.tables import NoticeRow
 from tests.support.clock import Clock, later
+from tests.support.lists import listed
 from tests.support.queries import only_source, projects
 from tests.support.tracker_drivers import (
     GitHubDriver,
@@ -33,7 +34,7 @@ from tests.support.tracker_drivers import (
     on_either,
     on_jira,
 )
-from tests.support.webhook_deliveries import deliveries, doors
+from tests.support.webhook_deliveries import doors
 from tests.support.world import World
 
 MISSING = "This epic is not linked to a key result."
@@ -131,7 +132,7 @@ async def test_deleted_before_we_know_that_it_stands_there(
         await driver.tracker.webhook_sender.idle()
         await later(driver.world, runtime, clock, seconds=3)
     assert await state(driver, key) == ("withdrawn", "deleted_on_ticket", 0)
-    reported = await deliveries(driver.world, driver.kind)
+    reported = await listed(driver.world, "/deliveries", source=driver.kind)
     assert "deleted" in f"{reported[0]['event']} {reported[0]['action']}"
     assert all(one["state"] in ("done", "ignored") for one in reported)
     clock.advance(hours=1)

@@ -16,10 +16,12 @@ from app.runtime import Runtime
 from app.webhooks.processor import process_deliveries
 from app.webhooks.results import MOST_ATTEMPTS
 from connectors.sandbox import faults
+from connectors.sandbox.tracker import Tracker
 from mappings.leases import LEASE
 from mappings.tables import DeliveryRow
 from mappings.webhooks.queue import claim_deliveries, release_deliveries
 from tests.support.clock import Clock, later
+from tests.support.lists import listed
 from tests.support.queries import gone
 from tests.support.tracker_drivers import (
     GitHubDriver,
@@ -32,11 +34,17 @@ from tests.support.tracker_drivers import (
     on_jira,
 )
 from tests.support.tracker_requests import Pause
-from tests.support.webhook_deliveries import deliveries, doors, fetches, process_everything
+from tests.support.webhook_deliveries import doors, process_everything
 from tests.support.webhook_posts import SECRET, delivery, post
 from tests.support.world import World
 
 ALIGNED = "Aligned with KR-1 (Checkout conversion). Thank you."
+
+
+def fetches(driver: TrackerDriver) -> int:
+    """How often a ticket was fetched."""
+    tracker: Tracker = driver.tracker
+    return tracker.log.count(driver.reads)
 
 
 @pytest.fixture
@@ -67,7 +75,7 @@ async def test_a_line_in_the_description_closes_the_gap(driver: TrackerDriver, w
     driver.describe(first(driver), "What it is.\n\nKey-Result: KR-1")
     await process_everything(world)
     assert driver.comments(first(driver)) == [ALIGNED]
-    (heard,) = [one for one in await deliveries(world, driver.kind) if one["run"]]
+    (heard,) = [one for one in await listed(world, "/deliveries", source=driver.kind) if one["run"]]
     run = await world.send("GET", f"/runs/{heard['run']}")
     assert (heard["state"], run["mode"], run["updated"], run["writes"]["resolved"]) == (
         "done",
@@ -106,7 +114,7 @@ async def test_what_was_refused_is_tried_again_at_the_next_word_of_the_ticket(
     await process_everything(world)
     assert (await driver.notice(key))["state"] == "failed"
     driver.allow()
-    heard = (await deliveries(world, driver.kind))[0]
+    heard = (await listed(world, "/deliveries", source=driver.kind))[0]
     await world.send("POST", f"/deliveries/{heard['id']}/replay", expect=202)
     await process_everything(world)
     assert ((await driver.notice(key))["state"], len(driver.comments(key))) == ("posted", 1)
@@ -180,7 +188,7 @@ async def test_a_burst_on_one_epic_costs_one_fetch(driver: TrackerDriver, world:
     for number in range(10):
         driver.describe(first(driver), f"Version {number}")
     await process_everything(world)
-    reported = await deliveries(world, driver.kind)
+    reported = await listed(world, "/deliveries", source=driver.kind)
     assert [one["state"] for one in reported] == ["done"] * 10
     assert fetches(driver) == 1
 
@@ -192,7 +200,7 @@ async def test_trap_20_our_own_comments_wake_nobody(driver: TrackerDriver, world
     await process_everything(world)
     driver.label(key, "kr:KR-1")
     await process_everything(world)
-    reported = await deliveries(world, driver.kind)
+    reported = await listed(world, "/deliveries", source=driver.kind)
     echoes = [one for one in reported if "comment" in one["event"]]
     assert [(one["state"], one["reason"]) for one in echoes] == [("ignored", "own")] * 2
     # One for each of the two webhooks of a person, and one just before each write.
@@ -209,7 +217,7 @@ async def test_a_comment_without_a_command_costs_no_call(driver: TrackerDriver, 
     driver.say(first(driver), "I will look into it.")
     await process_everything(world)
     assert driver.tracker.log.count() == 0
-    (heard,) = await deliveries(world, driver.kind)
+    (heard,) = await listed(world, "/deliveries", source=driver.kind)
     assert (heard["state"], heard["run"]) == ("done", None)
 
 
@@ -219,7 +227,7 @@ async def test_tickets_out_of_scope_cost_no_call(driver: GitHubDriver, world: Wo
     driver.host.create("acme/other", "An epic elsewhere", labels=["epic"])
     await process_everything(world)
     assert driver.tracker.log.count() == 0
-    assert {(one["state"], one["reason"]) for one in await deliveries(world, "github")} == {
+    assert {(one["state"], one["reason"]) for one in await listed(world, "/deliveries", source="github")} == {
         ("ignored", "out_of_scope")
     }
 
@@ -229,7 +237,7 @@ async def test_issues_that_are_no_epics_cost_no_call(driver: GitHubDriver, world
     driver.host.create("acme/shop", "A bug")
     await process_everything(world)
     assert driver.tracker.log.count() == 0
-    (heard,) = await deliveries(world, "github")
+    (heard,) = await listed(world, "/deliveries", source="github")
     assert (heard["state"], heard["reason"]) == ("ignored", "not_an_epic")
 
 
@@ -243,7 +251,7 @@ async def test_a_tracker_that_asks_for_time_gets_it(
     driver.tracker.faults.add(driver.reads, faults.answer(429, headers={"retry-after": "90"}))
     driver.label(first(driver), "kr:KR-1")
     await process_everything(world)
-    (heard,) = await deliveries(world, driver.kind)
+    (heard,) = await listed(world, "/deliveries", source=driver.kind)
     assert (heard["state"], heard["attempts"], heard["error"]["code"]) == ("received", 0, "unavailable")
     driver.describe(first(driver), "Another change meanwhile.")
     await process_everything(world)
@@ -263,7 +271,9 @@ async def test_a_poison_delivery_fails_alone(driver: GitHubDriver, world: World)
         f"GET */issues/{poison.partition('#')[2]}", faults.answer(200, {"id": "no issue"}), times=None
     )
     await process_everything(world)
-    reported = [one for one in await deliveries(world, "github") if one["event"] == "issues"]
+    reported = [
+        one for one in await listed(world, "/deliveries", source="github") if one["event"] == "issues"
+    ]
     assert {one["action"] for one in reported} == {"opened", "labeled"}
     assert sorted(one["state"] for one in reported) == ["done"] * 4 + ["failed"] * 2
     failed = next(one for one in reported if one["state"] == "failed")
@@ -284,7 +294,7 @@ async def test_dead_credentials_show_in_health_and_nothing_is_lost(
     world.host.revoke_credentials()
     driver.label(first(driver), "kr:KR-1")
     await process_everything(world)
-    (waiting,) = await deliveries(world, "github")
+    (waiting,) = await listed(world, "/deliveries", source="github")
     assert (waiting["state"], waiting["error"]["code"]) == ("received", "unauthorized")
     assert (await world.health("github"))["state"] == "failing"
     assert await world.keys("github") == [first(driver)]
@@ -332,7 +342,9 @@ async def test_a_command_of_somebody_without_the_right_does_nothing(
     await process_everything(world)
     assert driver.comments(first(driver)) == [*before, "/northing link KR-1"]
     assert (await driver.epic(first(driver)))["links"] == []
-    (heard,) = [one for one in await deliveries(world, driver.kind) if "comment" in one["event"]]
+    (heard,) = [
+        one for one in await listed(world, "/deliveries", source=driver.kind) if "comment" in one["event"]
+    ]
     assert (heard["state"], heard["reason"]) == ("ignored", "not_allowed")
 
 
@@ -360,7 +372,11 @@ async def test_a_worker_that_stops_gives_its_webhooks_back(
         await release_deliveries(session, runtime.worker)
     await process_everything(world)
     assert driver.comments(first(driver)) == [ALIGNED]
-    assert [one["attempts"] for one in await deliveries(world, driver.kind) if one["state"] == "done"] == [1]
+    assert [
+        one["attempts"]
+        for one in await listed(world, "/deliveries", source=driver.kind)
+        if one["state"] == "done"
+    ] == [1]
 
 
 @on_either("jira")
@@ -368,7 +384,7 @@ async def test_trap_19_what_webhooks_lose_the_next_sync_finds(driver: TrackerDri
     driver.tracker.webhook_sender.muted = True
     driver.label(first(driver), "kr:KR-1")
     await process_everything(world)
-    assert await deliveries(world, driver.kind) == []
+    assert await listed(world, "/deliveries", source=driver.kind) == []
     await driver.sync()
     assert driver.comments(first(driver)) == [ALIGNED]
 
@@ -387,7 +403,11 @@ async def test_who_dies_over_a_delivery_is_followed_by_another(
     await sweep(runtime)
     await process_everything(world)
     assert driver.comments(first(driver)) == [ALIGNED]
-    assert [one["attempts"] for one in await deliveries(world, driver.kind) if one["state"] == "done"] == [2]
+    assert [
+        one["attempts"]
+        for one in await listed(world, "/deliveries", source=driver.kind)
+        if one["state"] == "done"
+    ] == [2]
 
 
 @on_jira
@@ -411,7 +431,11 @@ async def test_a_claim_on_deliveries_lives_as_long_as_the_work(
     await working
     await process_everything(world)
     assert driver.comments(first(driver)) == [ALIGNED]
-    assert {one["attempts"] for one in await deliveries(world, driver.kind) if one["state"] == "done"} == {1}
+    assert {
+        one["attempts"]
+        for one in await listed(world, "/deliveries", source=driver.kind)
+        if one["state"] == "done"
+    } == {1}
 
 
 async def _claimed_until(runtime: Runtime) -> datetime | None:
@@ -426,9 +450,9 @@ async def test_a_delivery_that_takes_its_workers_down_is_given_up(
     driver.label(first(driver), "kr:KR-1")
     await driver.tracker.webhook_sender.idle()
     async with runtime.sessions.begin() as session:
-        (heard,) = await deliveries(world, driver.kind)
+        (heard,) = await listed(world, "/deliveries", source=driver.kind)
         (await session.get_one(DeliveryRow, heard["id"])).attempts = MOST_ATTEMPTS
     await process_everything(world)
-    (heard,) = await deliveries(world, driver.kind)
+    (heard,) = await listed(world, "/deliveries", source=driver.kind)
     assert (heard["state"], heard["error"]["code"]) == ("failed", "given_up")
     assert fetches(driver) == 0

@@ -12,7 +12,6 @@ from mappings.tables import (
     Base,
     CommandCommentRow,
     EpicRow,
-    HeldRemovalRow,
     InstallationRow,
     NoticeWriteRow,
     RunRow,
@@ -40,13 +39,6 @@ async def number_of(runtime: Runtime, table: type[Base]) -> int:
     """How many rows the table has."""
     async with runtime.sessions() as session:
         return await session.scalar(select(func.count()).select_from(table)) or 0
-
-
-async def held_removals(runtime: Runtime) -> dict[int, int]:
-    """By the id of a run, how many removals the drop guard holds for it."""
-    async with runtime.sessions() as session:
-        held = select(HeldRemovalRow.run_id, func.count()).group_by(HeldRemovalRow.run_id)
-        return {run_id: count for run_id, count in await session.execute(held)}
 
 
 async def command_comments(runtime: Runtime) -> list[tuple[list[str], str | None, str]]:

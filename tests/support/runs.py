@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.support.lists import listed
 from tests.support.world import World
 
 COUNTS = ("seen", "created", "updated", "deleted", "skipped")
@@ -16,9 +17,7 @@ def counts(run: Any) -> tuple[int, ...]:
 
 async def all_runs(world: World) -> list[tuple[int, str, str]]:
     """Id, mode and state of each run, oldest first."""
-    page = await world.send("GET", "/runs?limit=500")
-    assert page["next"] is None
-    return [(run["id"], run["mode"], run["state"]) for run in reversed(page["items"])]
+    return [(run["id"], run["mode"], run["state"]) for run in reversed(await listed(world, "/runs"))]
 
 
 async def modes_and_states(world: World) -> list[tuple[str, str]]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 
 from app.server.server import WebServer, open_listener
-from connectors.sandbox.tracker import Tracker
-from tests.support.tracker_drivers import TrackerDriver
 from tests.support.webhook_posts import SECRET
 from tests.support.world import World
 
@@ -38,15 +35,3 @@ async def process_everything(world: World) -> None:
         for tracker in (world.jira, world.github):
             await tracker.webhook_sender.idle()
         await world.drain()
-
-
-async def deliveries(world: World, source: str) -> list[Any]:
-    """Newest first."""
-    items: list[Any] = (await world.send("GET", f"/deliveries?source={source}&limit=500"))["items"]
-    return items
-
-
-def fetches(driver: TrackerDriver) -> int:
-    """How often a ticket was fetched."""
-    tracker: Tracker = driver.tracker
-    return tracker.log.count(driver.reads)
