@@ -96,15 +96,30 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A ticket that the tracker showed and that cannot be read: its row has another shape than described, or
+    is larger than Northing takes.
+
+    `ref` as far as it is known: a row may hide its own id or key. `reason` is one bounded line of visible
+    characters.
+    """
+
+    ref: EpicRef | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of `changed_since`, oldest change first.
 
-    `missing`: tickets on this page that do not, or no longer, fit the source's selector. `cursor` is the
-    newest `updated_at` read so far, never the time of a clock.
+    `missing`: tickets on this page that do not, or no longer, fit the source's selector. `unreadable`:
+    tickets on it that could not be read; the others are whole. `cursor` is the newest `updated_at` read so
+    far, never the time of a clock.
     """
 
     epics: tuple[Epic, ...]
     missing: tuple[Missing, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
     cursor: datetime | None = None
 
 
@@ -317,7 +332,7 @@ class Connector(Protocol):
         """
         ...
 
-    async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
+    async def fetch(self, refs: Sequence[EpicRef]) -> Sequence[Epic | Missing | Unreadable]:
         """The current state of each ticket, in the order of `refs`; it does not depend on a search index."""
         ...
 

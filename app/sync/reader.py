@@ -25,6 +25,7 @@ from connectors.base import (
     Project,
     Unauthorized,
     Unavailable,
+    Unreadable,
 )
 from mappings.epics.transfers import lock_transferred, merge_transferred, transfer_candidates
 from mappings.epics.upsert import UpsertResult, upsert_epics
@@ -332,7 +333,7 @@ class _Removals:
             for ref, item in zip(asked, await self._fetch(asked), strict=False):
                 seen.add(ref, item)
 
-    async def _fetch(self, refs: Sequence[EpicRef]) -> Sequence[Epic | Missing]:
+    async def _fetch(self, refs: Sequence[EpicRef]) -> Sequence[Epic | Missing | Unreadable]:
         """The state of each ticket now; epics are stored. Empty where the tracker refuses the request."""
         try:
             items = await self.progress.connector.fetch(refs)
@@ -392,7 +393,7 @@ class _LookedUp:
     def too_many(self) -> bool:
         return self.counted_missing > DROP_COUNT and self.counted_missing > DROP_SHARE * self.stored
 
-    def add(self, ref: EpicRef, item: Epic | Missing) -> None:
+    def add(self, ref: EpicRef, item: Epic | Missing | Unreadable) -> None:
         if isinstance(item, Missing):
             self.missing.append(item)
             expected = item.reason != "deleted" and self.source_changed

@@ -20,7 +20,7 @@ from app.secrets import CannotDecrypt
 from app.sync.transaction import SourceChanged, bad_payload_if_refused, source_transaction
 from app.webhooks.comment_events import CommentEvents
 from app.webhooks.results import MOST_ATTEMPTS, DeliveryResults, GivenUp, ParsedDelivery
-from connectors.base import Connector, Epic, EpicRef, Hint, Missing, Unauthorized, Unavailable
+from connectors.base import Connector, Epic, EpicRef, Hint, Missing, Unauthorized, Unavailable, Unreadable
 from connectors.registry import KINDS
 from connectors.webhooks import payload_of
 from mappings.epics.transfers import lock_transferred, merge_transferred
@@ -194,7 +194,7 @@ class _BatchProcessor:
         self,
         session: AsyncSession,
         all_parsed: Sequence[ParsedDelivery],
-        seen: dict[EpicRef, Epic | Missing],
+        seen: dict[EpicRef, Epic | Missing | Unreadable],
         removed: Collection[str],
         requests: int,
         *,
@@ -236,7 +236,10 @@ class _BatchProcessor:
         return concerned, known
 
     async def _store(
-        self, session: AsyncSession, seen: dict[EpicRef, Epic | Missing], removed: Collection[str]
+        self,
+        session: AsyncSession,
+        seen: dict[EpicRef, Epic | Missing | Unreadable],
+        removed: Collection[str],
     ) -> UpsertResult:
         now, total = self.runtime.clock(), UpsertResult()
         source_id, tracker = self.source.id, self.source.tracker

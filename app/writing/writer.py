@@ -22,6 +22,7 @@ from app.logs import deliveries_of_run
 from app.writing.adoption import find_our_comment, withdraw_all_comments
 from app.writing.results import NO_TEXT, PostedText, WriteResults
 from connectors.base import (
+    BadPayload,
     Comment,
     Connector,
     ConnectorError,
@@ -33,6 +34,7 @@ from connectors.base import (
     Unanswered,
     Unauthorized,
     Unavailable,
+    Unreadable,
 )
 from mappings.epics.transfers import store_ticket
 from mappings.evaluation.context import EvaluationContext, refresh_context
@@ -243,6 +245,8 @@ class _Write:
     async def _evaluate_again(self) -> _PlannedWrite | None:
         """Fetch the ticket, store its state, evaluate it; None where nothing is to be written any more."""
         (fetched_epic,) = await self.connector.fetch([self.ref])
+        if isinstance(fetched_epic, Unreadable):
+            raise BadPayload(fetched_epic.reason)
         if isinstance(fetched_epic, Missing) and fetched_epic.reason == "deleted":
             # Or we can no longer see it, which looks the same: only a full run, with its drop guard, removes.
             raise Gone(f"{self.ref.key} was deleted, or Northing may no longer see it.", FULL_SYNC_FINDS_OUT)

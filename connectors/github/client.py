@@ -162,7 +162,7 @@ class GitHubConnector:
             yield Page(
                 tuple(i.epic for i in issues if i.fits),
                 tuple(Missing(i.epic.ref, "not_an_epic") for i in issues if not i.fits),
-                cursor,
+                cursor=cursor,
             )
 
     def _issues_in(self, rows: Sequence[Any], repository: str) -> list[payloads.Issue]:
