@@ -37,7 +37,9 @@ async def track_usage(runtime: Runtime, source_id: int, connector: Connector) ->
         before, counted = counted, connector.requests
         if counted > before:
             async with runtime.sessions.begin() as session:
-                await counters.store_rate_limit(session, source_id, connector.response_meta, runtime.clock())
+                await counters.store_rate_limit(
+                    session, source_id, connector.response_meta, await runtime.now(session)
+                )
                 await counters.add_count(session, source_id, "request", count=counted - before)
 
     async with aclosing(connector):

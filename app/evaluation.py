@@ -62,14 +62,14 @@ class _Slices:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def evaluate(self) -> None:
-        now = self.runtime.clock()
         while not self.done:
             async with self.runtime.sessions.begin() as session:
                 await without_synchronous_commit(session)
                 async with self.lock:
+                    now = await self.runtime.now(session)
                     context, rows = await self._lock_slice(session, now)
                 held = await _evaluate_rows(session, context, rows, self.run.id, now)
-                await renew_lease(session, self.run, self.runtime.worker, self.runtime.clock(), held=held)
+                await renew_lease(session, self.run, self.runtime.worker, now, held=held)
 
     async def _lock_slice(
         self, session: AsyncSession, now: datetime
@@ -95,7 +95,7 @@ async def evaluate_these(
         await load_project_infos(session, source.id, lock=True)
         rows = await lock_epics(session, epic_ids)
         context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
-        now = runtime.clock()
+        now = await runtime.now(session)
         held = await _evaluate_rows(session, context, rows, run_id, now)
         if run is not None:
             await renew_lease(session, run, runtime.worker, now, held=held)
@@ -122,7 +122,8 @@ async def _mark_matching(runtime: Runtime, run: RunRow, source: SourceRow) -> No
         async with runtime.sessions() as session:
             matching, after = await matching_epics(session, source, condition, after)
         async with runtime.sessions.begin() as session:
+            now = await runtime.now(session)
             await invalidate.mark_for_evaluation(
-                session, select(EpicRow.id).where(EpicRow.id.in_(matching)), runtime.clock()
+                session, select(EpicRow.id).where(EpicRow.id.in_(matching)), now
             )
-            await renew_lease(session, run, runtime.worker, runtime.clock())
+            await renew_lease(session, run, runtime.worker, now)

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 async def release_claims(runtime: Runtime, session: AsyncSession) -> None:
     """Release all that this worker has claimed, because it stops: no other worker waits for its leases."""
-    await release_claims_of_worker(session, runtime.worker, runtime.clock())
+    await release_claims_of_worker(session, runtime.worker, await runtime.now(session))
     await release_runs(session, runtime.worker)
     await release_deliveries(session, runtime.worker)
 
@@ -74,6 +74,6 @@ def keep_claim(
         # A worker that has lost the claim finds out at the next step of its own work, and stops there.
         with suppress(ClaimLost):
             async with runtime.sessions.begin() as session:
-                await renew(session, runtime.clock())
+                await renew(session, await runtime.now(session))
 
     return heartbeat(renew_once, runtime.renew_every)

@@ -53,7 +53,7 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
     """
     runtime = _with_claim_name(runtime)
     async with runtime.sessions.begin() as session:
-        run = await claim_run(session, run_id, runtime.worker, runtime.clock())
+        run = await claim_run(session, run_id, runtime.worker, await runtime.now(session))
         source = await session.get(SourceRow, run.source_id) if run is not None else None
         following = {} if run is None else await deliveries_of_run(session, run_id)
     if run is None or source is None:
@@ -95,14 +95,15 @@ async def _close(
     runtime: Runtime, run: RunRow, source: SourceRow, outcome: RunResult, *, evaluated: bool = True
 ) -> None:
     """End a run. If all its epics are evaluated, release its writes: none of them is written before this."""
-    now = runtime.clock()
     if evaluated:
         # Its own transaction: it locks epics, the next one locks the source. All others lock a source first.
         async with runtime.sessions.begin() as session:
             await without_synchronous_commit(session)
+            now = await runtime.now(session)
             held = await release_writes(session, run, now)
-            await renew_lease(session, run, runtime.worker, runtime.clock(), held=held)
+            await renew_lease(session, run, runtime.worker, now, held=held)
     async with runtime.sessions.begin() as session:
+        now = await runtime.now(session)
         await close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
         if run.mode in READING_MODES:
             await record_health(session, source.id, outcome, now, whole=run.mode == "full")
@@ -122,10 +123,10 @@ async def _close(
 
 
 async def _postpone(runtime: Runtime, run: RunRow, source: SourceRow, error: Unavailable) -> None:
-    now = runtime.clock()
-    pause = error.retry_delay(backoff.run_failing_for(run, now))
-    until = now + pause
     async with runtime.sessions.begin() as session:
+        now = await runtime.now(session)
+        pause = error.retry_delay(backoff.run_failing_for(run, now))
+        until = now + pause
         error_shown = error_of(error.code, error.message, error.what_to_do)
         await postpone_run(session, run, runtime.worker, until, error_shown)
         started_at = run.started_at or now
@@ -141,11 +142,11 @@ async def evaluate_now(runtime: Runtime, run_id: int, epic_ids: Sequence[int]) -
     The caller has committed the change, marked the epics and opened the run (`reevaluation.open_evaluation`).
     If this process dies here, the worker that continues the run finds the marked epics.
     """
-    runtime, now = _with_claim_name(runtime), runtime.clock()
+    runtime = _with_claim_name(runtime)
     async with runtime.sessions.begin() as session:
         opened = await session.get_one(RunRow, run_id)
         source = await session.get_one(SourceRow, opened.source_id)
-        run = await claim_run(session, run_id, runtime.worker, now)
+        run = await claim_run(session, run_id, runtime.worker, await runtime.now(session))
     claimed = nullcontext() if run is None else keep_run_claimed(runtime, run)
     with structlog.contextvars.bound_contextvars(run=run_id, source=source.name, mode=opened.mode):
         async with claimed:

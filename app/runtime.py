@@ -13,11 +13,11 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from connectors.clock import Clock, utc_now
 from connectors.registry import KINDS, is_loopback
 from connectors.timeouts import TIMEOUTS, Timeouts
 from mappings.audit import set_actor
 from mappings.checks.registry import CHECKS
+from mappings.clock import Clock, DatabaseClock
 from mappings.evaluation.context import EvaluationContext, load_context
 from mappings.leases import RENEW_EVERY, claim_name
 from mappings.tables import SourceRow
@@ -25,7 +25,7 @@ from mappings.wakeups import job_of, take_wakeups
 
 if TYPE_CHECKING:
     import procrastinate
-    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
     from app.database import Sessions
     from app.secrets import SecretCipher
@@ -47,7 +47,7 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 
 @dataclass(frozen=True)
 class Runtime:
-    """`worker` names this process in claims. `clock` is the only clock that the pipeline reads.
+    """`worker` names this process in claims. `clock` is the only clock that decisions read.
     `timeouts` apply to the connectors' calls, `checks` to epics, goals and sources. `renew_every`: how often
     a heartbeat renews a claim, by the wall's clock."""
 
@@ -56,7 +56,7 @@ class Runtime:
     sessions: Sessions
     cipher: SecretCipher
     queue: procrastinate.App
-    clock: Clock = utc_now
+    clock: Clock = field(default_factory=DatabaseClock)
     timeouts: Timeouts = TIMEOUTS
     checks: Sequence[Check[Any]] = CHECKS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
@@ -66,9 +66,15 @@ class Runtime:
         """The name of a new claim of this process."""
         return claim_name(self.worker)
 
-    def connect(self, source: SourceRow) -> Connector:
+    async def now(self, database: AsyncSession | AsyncConnection) -> datetime:
+        """The time now, UTC."""
+        return await self.clock.read(database)
+
+    async def connect(self, source: SourceRow) -> Connector:
         """The connector of a source. Raises `secrets.CannotDecrypt` where its credentials cannot
         be decrypted."""
+        async with self.sessions() as session:
+            now = await self.now(session)
         kind = KINDS[source.kind]
         return kind.connect(
             source.base_url,
@@ -76,7 +82,7 @@ class Runtime:
             self.scope_of(source),
             kind.epics.model_validate(source.epics),
             self.timeouts,
-            self.clock,
+            self.clock.running_from(now),
         )
 
     def scope_of(self, source: SourceRow) -> Any:

@@ -278,18 +278,18 @@ def at(runtime: Runtime, url: str) -> Runtime:
     return replace(runtime, settings=runtime.settings.model_copy(update={"public_url": url}))
 
 
-NOTHING_HEARD = WebhookHistory(None, None)
+NOTHING_HEARD, NOW = WebhookHistory(None, None), datetime(2026, 11, 2, tzinfo=UTC)
 
 
 async def test_who_else_may_stand_behind_the_address(world: World, runtime: Runtime) -> None:
     source = await the_source(world, runtime)
     for who, response, words in DOORS:
         async with answering(response) as url:
-            first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD)
+            first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD, NOW)
         assert (first.level, first.what) == ("missing", "webhook address"), who
         assert words in first.why, who
         assert first.what_to_do, who
-    first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD)
+    first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD, NOW)
     assert "does not answer this machine (ConnectError)" in first.why
     assert "northing serve" in first.what_to_do
 
@@ -316,7 +316,7 @@ async def test_a_certificate_that_nobody_accepts_is_named(
 ) -> None:
     source = await the_source(world, runtime)
     async with with_a_certificate_of_its_own(tmp_path) as url:
-        first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD)
+        first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD, NOW)
     assert first.level == "missing"
     assert "certificate that is not accepted" in first.why
 
@@ -340,7 +340,7 @@ async def test_what_an_address_tells_by_itself(runtime: Runtime) -> None:
         assert [fact.level for fact in found] == [level for level, _ in expected], (url, kind)
         assert all(words in fact.why for fact, (_, words) in zip(found, expected, strict=True)), (url, kind)
         if url.endswith(":1"):
-            assert (await webhook_facts(at(runtime, url), source, NOTHING_HEARD))[: len(found)] == found
+            assert (await webhook_facts(at(runtime, url), source, NOTHING_HEARD, NOW))[: len(found)] == found
         source.base_url = "http://127.0.0.1:2"
         assert list(_address_facts(at(runtime, url), source, f"{url}/webhooks/{kind}")) == []
 
@@ -369,7 +369,7 @@ def test_a_wrong_signature_is_told_for_a_day_or_until_a_right_one(
 
 
 async def test_a_source_without_a_secret_takes_no_webhooks(world: World, runtime: Runtime) -> None:
-    [fact] = await webhook_facts(runtime, await the_source(world, runtime, None), NOTHING_HEARD)
+    [fact] = await webhook_facts(runtime, await the_source(world, runtime, None), NOTHING_HEARD, NOW)
     assert (fact.level, fact.what) == ("warning", "webhook_secret")
     assert "PATCH /api/v1/sources/jira" in fact.what_to_do
 

@@ -150,7 +150,7 @@ async def test_a_command_on_the_ticket_snoozes_what_the_ticket_shows(
         async with runtime.sessions.begin() as session:
             epic = await session.get_one(EpicRow, 1)
             source = await session.get_one(SourceRow, epic.source_id)
-            loader, now = runtime.evaluation_context, runtime.clock()
+            loader, now = runtime.evaluation_context, await runtime.now(session)
             assert await execute_commands(session, source, epic, comment, loader, now, runtime.checks)
         return (await command_comments(runtime))[-1][1]
 
@@ -224,7 +224,7 @@ async def test_callers_at_once_open_each_finding_once(world: World, runtime: Run
 
     async def evaluate() -> None:
         async with runtime.sessions.begin() as session:
-            await evaluate_goals_and_sources(session, runtime.clock(), runtime.checks)
+            await evaluate_goals_and_sources(session, await runtime.now(session), runtime.checks)
 
     await asyncio.gather(*(evaluate() for _ in range(5)))
     assert [one["goal"] for one in await _findings(world, "about=goal")] == ["O-1", "KR-9"]

@@ -160,7 +160,7 @@ async def test_a_source_that_is_being_disconnected_is_not_synced(
     await world.connect_jira()
     async with runtime.sessions.begin() as session:
         source = (await session.scalars(select(SourceRow))).one()
-        source.disconnecting_at = runtime.clock()
+        source.disconnecting_at = await runtime.now(session)
     code, output, errors = await sync(settings, tmp_path, "jira")
     assert (code, output) == (1, "")
     assert errors.startswith("northing: jira is being disconnected since ")
@@ -174,7 +174,7 @@ async def test_what_cannot_be_replayed(
     async with runtime.sessions.begin() as session:
         source = (await session.scalars(select(SourceRow))).one()
         delivery = DeliveryRow(source_id=source.id, remote_id="1", event="x", state="done", body=None)
-        delivery.received_at = runtime.clock()
+        delivery.received_at = await runtime.now(session)
         session.add(delivery)
     for number, reason in (
         (delivery.id, "Its body was deleted after 14 days; sync the source instead."),

@@ -50,9 +50,9 @@ class Ticket:
         async with self.runtime.sessions.begin() as session:
             epic = (await session.scalars(select(EpicRow).where(EpicRow.key == self.key))).one()
             source = await session.get_one(SourceRow, epic.source_id)
-            context, now = self.runtime.evaluation_context, self.runtime.clock()
+            context, now = self.runtime.evaluation_context, await self.runtime.now(session)
             if await execute_commands(session, source, epic, comment, context, now):
-                run_id = (await open_run(session, source.id, "evaluate", self.runtime.clock())).id
+                run_id = (await open_run(session, source.id, "evaluate", await self.runtime.now(session))).id
         self.clock.advance(seconds=1)
         if run_id is not None:
             await pipeline.execute_run(self.runtime, run_id)
@@ -173,8 +173,8 @@ async def test_a_closed_goal_is_linked_and_said_not_to_count(world: World, ticke
 
 
 @on_either("jira")
-async def test_nothing_to_snooze(world: World, ticket: Ticket) -> None:
-    until = (ticket.runtime.clock() + timedelta(days=9)).date()
+async def test_nothing_to_snooze(world: World, ticket: Ticket, clock: Clock) -> None:
+    until = (clock.now + timedelta(days=9)).date()
     path = f"/findings/{(await ticket.finding())['id']}/waive"
     await world.send("POST", path, {"reason": "Law", "until": until.isoformat()})
     assert await ticket.tell("/northing snooze 3d")
@@ -258,7 +258,7 @@ async def test_an_epic_in_no_list_is_left_alone(ticket: Ticket) -> None:
         source = (await session.scalars(select(SourceRow))).one()
         merged_away = EpicRow(id=10**9)
         reported = ticket.comment("/northing link KR-1")
-        context, now = ticket.runtime.evaluation_context, ticket.runtime.clock()
+        context, now = ticket.runtime.evaluation_context, await ticket.runtime.now(session)
         assert not await execute_commands(session, source, merged_away, reported, context, now)
     assert await command_comments(ticket.runtime) == []
 
@@ -313,9 +313,9 @@ async def test_an_answer_beside_a_link_goes_when_the_gap_returns(world: World, t
 
 
 @on_either("github")
-async def test_a_persons_word_by_the_api_ends_it(world: World, ticket: Ticket) -> None:
+async def test_a_persons_word_by_the_api_ends_it(world: World, ticket: Ticket, clock: Clock) -> None:
     await ticket.tell("/northing help")
-    until = (ticket.runtime.clock() + timedelta(days=9)).date()
+    until = (clock.now + timedelta(days=9)).date()
     found = await ticket.finding()
     await world.send("POST", f"/findings/{found['id']}/snooze", {"until": until.isoformat()})
     await world.drain()

@@ -67,7 +67,7 @@ async def test_a_project_read_to_its_end_while_it_is_evaluated_is_believed(
     await world.send("PATCH", "/sources/jira", {"notices": {"mode": "live"}})
     async with runtime.sessions.begin() as session:
         await session.execute(text("UPDATE source_projects SET fully_synced = false"))
-        await session.execute(update(EpicRow).values(evaluate_at=runtime.clock()))
+        await session.execute(update(EpicRow).values(evaluate_at=await runtime.now(session)))
         if new:
             await session.execute(text("DELETE FROM notices"))
         run = (await session.scalars(select(RunRow).where(RunRow.state == "queued"))).one()
@@ -88,7 +88,7 @@ async def test_a_project_read_to_its_end_while_it_is_evaluated_is_believed(
 async def _read_to_its_end(runtime: Runtime, source_id: int) -> None:
     async with runtime.sessions.begin() as session:
         await record_project_read(
-            session, source_id, "SHOP", runtime.clock(), fully_synced=True, problem=None
+            session, source_id, "SHOP", await runtime.now(session), fully_synced=True, problem=None
         )
 
 

@@ -40,9 +40,9 @@ async def _mark_all(runtime: Runtime) -> int:
     """As if every epic had changed: an `evaluate` run that is to evaluate them all; its id."""
     async with runtime.sessions.begin() as session:
         for row in await session.scalars(select(EpicRow)):
-            row.evaluate_at = runtime.clock()
+            row.evaluate_at = await runtime.now(session)
         (source_id,) = await session.scalars(select(SourceRow.id))
-        return (await open_run(session, source_id, "evaluate", runtime.clock())).id
+        return (await open_run(session, source_id, "evaluate", await runtime.now(session))).id
 
 
 async def _alignments(world: World) -> list[str]:

@@ -9,13 +9,18 @@ from sqlalchemy import select
 
 from app.runtime import Runtime
 from mappings.tables import EpicRow, RunRow
+from tests.support.clock import Clock
 from tests.support.world import World
 
 
 async def _waiting(runtime: Runtime) -> set[str]:
     """The keys of the epics that wait to be evaluated."""
     async with runtime.sessions() as session:
-        return set(await session.scalars(select(EpicRow.key).where(EpicRow.evaluate_at <= runtime.clock())))
+        return set(
+            await session.scalars(
+                select(EpicRow.key).where(EpicRow.evaluate_at <= await runtime.now(session))
+            )
+        )
 
 
 async def _runs(runtime: Runtime) -> dict[str, str]:
@@ -98,9 +103,9 @@ async def test_a_closed_key_result_aligns_no_longer_and_a_reopened_one_again(wor
     assert (await world.epic("jira", "SHOP-2"))["alignment"] == "aligned"
 
 
-async def test_a_cycle_set_to_end_in_the_past_closes_its_goals(world: World, runtime: Runtime) -> None:
+async def test_a_cycle_set_to_end_in_the_past_closes_its_goals(world: World, clock: Clock) -> None:
     await _three_epics(world)
-    today = runtime.clock().date()
+    today = clock.now.date()
     ends = {"starts": str(today - timedelta(days=9)), "ends": str(today)}
     await world.send("POST", "/cycles", _cycle(**ends))
     await world.send("PATCH", "/objectives/O-1", {"cycle": "Q"})

@@ -41,7 +41,7 @@ async def _ran(runtime: Runtime, **members: Any) -> None:
     async with runtime.sessions.begin() as session:
         far = select(SourceRow.id).where(SourceRow.name == "far")
         source_id = (await session.scalars(far)).one()
-        session.add(RunRow(source_id=source_id, finished_at=runtime.clock(), **row))
+        session.add(RunRow(source_id=source_id, finished_at=await runtime.now(session), **row))
 
 
 async def _full_runs(runtime: Runtime) -> list[tuple[str, str | None, str | None]]:

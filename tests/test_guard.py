@@ -263,9 +263,9 @@ async def _evaluate(runtime: Runtime, source_id: int, keys: list[str]) -> int:
     """An `evaluate` run for these epics; its id."""
     async with runtime.sessions.begin() as session:
         await invalidate.mark_for_evaluation(
-            session, select(EpicRow.id).where(EpicRow.key.in_(keys)), runtime.clock()
+            session, select(EpicRow.id).where(EpicRow.key.in_(keys)), await runtime.now(session)
         )
-        return (await open_run(session, source_id, "evaluate", runtime.clock())).id
+        return (await open_run(session, source_id, "evaluate", await runtime.now(session))).id
 
 
 # --- a person's word ------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ async def test_approving_without_an_actor_leaves_no_entry_in_the_audit_log(
     (held,) = await _held(driver)
     entries = await world.send("GET", "/audit-log")
     async with runtime.transaction() as session:
-        done = await approve_notices(session, runtime.clock(), ids=[held["id"]])
+        done = await approve_notices(session, await runtime.now(session), ids=[held["id"]])
     assert done.approved == [held["id"]]
     assert await world.send("GET", "/audit-log") == entries
 

@@ -16,10 +16,10 @@ from app.jobs.queue import run_worker
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from connectors.base import Unanswered, Unavailable
-from connectors.clock import utc_now
 from connectors.sandbox import faults
 from connectors.sandbox.faults import Action
 from mappings import backoff
+from mappings.clock import DatabaseClock
 from mappings.leases import ALWAYS_DUE
 from mappings.tables import DeliveryRow, NoticeRow, RunRow
 from tests.support.clock import Clock, later
@@ -264,7 +264,7 @@ async def test_a_worker_goes_on_after_a_named_second_without_a_sweep(
     driver.tracker.faults.add(work.asks(driver), _limited(1))
     await work.begin(driver)
     assert await until(runtime, work) is not None
-    worker = asyncio.create_task(run_worker(replace(runtime, clock=utc_now)))
+    worker = asyncio.create_task(run_worker(replace(runtime, clock=DatabaseClock())))
     try:
         async with asyncio.timeout(20):
             while await until(runtime, work) is not None:

@@ -231,11 +231,12 @@ async def _fill_every_metric(runtime: Runtime) -> None:
         ("run", "full failed"), ("delivery", "done"), ("write", "posted"), ("request", ""),
         ("door", "refused"),
     ]  # fmt: skip
-    limit = {"budget_limit": 10, "budget_remaining": 9, "budget_resets_at": runtime.clock(), "clock_ahead": 0}
     async with runtime.sessions.begin() as session:
         source_id = (await session.scalars(select(SourceRow.id))).one()
         for what, label in listed:
             await counters.add_count(session, source_id, what, label, took=[1.0])
+        reset = await runtime.now(session)
+        limit = {"budget_limit": 10, "budget_remaining": 9, "budget_resets_at": reset, "clock_ahead": 0}
         await session.merge(RateLimitRow(source_id=source_id, **limit))
 
 

@@ -224,7 +224,7 @@ async def _evaluated_but_not_written(driver: TrackerDriver, runtime: Runtime) ->
     run = await driver.world.send("POST", f"/sources/{driver.kind}/sync", {})
     await pipeline.execute_run(runtime, run["id"])
     async with runtime.sessions() as session:
-        (source_id,) = await claims.sources_with_due_notices(session, runtime.clock())
+        (source_id,) = await claims.sources_with_due_notices(session, await runtime.now(session))
     return source_id
 
 

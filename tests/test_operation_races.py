@@ -90,7 +90,7 @@ async def test_a_version_that_the_session_holds_from_before_is_stale(
         version = row.policy_version if isinstance(row, InstallationRow) else row.version
         await world.send("PATCH", path, patch)
         with pytest.raises(StaleVersion):
-            await change(session, runtime.clock(), (version,))
+            await change(session, await runtime.now(session), (version,))
 
 
 # --- races ------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ async def test_removals_of_a_source_that_is_being_disconnected(world: World, run
     await _finding(world)
     async with runtime.sessions.begin() as session:
         source = await session.get_one(SourceRow, 1)
-        source.disconnecting_at = runtime.clock()
+        source.disconnecting_at = await runtime.now(session)
     detail = (await world.send("POST", "/runs/1/accept-removals", expect=409))["detail"]
     assert detail.startswith("jira is being disconnected since ")
 
@@ -201,10 +201,10 @@ async def test_two_reading_runs_asked_for_at_once_are_one(
 
     async def ask(mode: str) -> int:
         async with runtime.sessions.begin() as session:
-            return (await open_run(session, source_id, mode, runtime.clock())).id
+            return (await open_run(session, source_id, mode, await runtime.now(session))).id
 
     async with holding(database_url) as holder, runtime.sessions.begin() as session:
-        opened = (await open_run(session, source_id, first, runtime.clock())).id
+        opened = (await open_run(session, source_id, first, await runtime.now(session))).id
         asking = asyncio.create_task(ask(second))
         await holder.until_waiting(1)
         await session.commit()

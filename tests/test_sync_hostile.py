@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import pipeline
 from app.runtime import Runtime
 from connectors.sandbox.faults import Action
-from tests.support.clock import Clock
+from tests.support.clock import Clock, ClockOf
 from tests.support.queries import projects
 from tests.support.runs import counts
 from tests.support.world import OFF, World
@@ -138,7 +138,7 @@ async def test_a_fault_of_ours_ends_the_run_and_says_so(
             raise ZeroDivisionError("what a tracker sent")
         return clock()
 
-    await pipeline.execute_run(replace(runtime, clock=failing), run_id)
+    await pipeline.execute_run(replace(runtime, clock=ClockOf(failing)), run_id)
     run = await world.send("GET", f"/runs/{run_id}")
     assert (run["state"], run["error"]["code"]) == ("failed", "internal")
     assert "ZeroDivisionError" in run["error"]["message"]

@@ -114,7 +114,7 @@ async def _source(world: World, runtime: Runtime) -> SourceRow:
 
 async def _observe(runtime: Runtime, source: SourceRow, *epics: base.Epic, gone: Any = ()) -> UpsertResult:
     async with runtime.sessions.begin() as session:
-        return await upsert_epics(session, source.id, source.tracker, epics, gone, runtime.clock())
+        return await upsert_epics(session, source.id, source.tracker, epics, gone, await runtime.now(session))
 
 
 @contextmanager
@@ -191,7 +191,7 @@ async def test_two_pages_that_race_leave_the_newest(
         await _observe(runtime, source, epic(1, "First", START - timedelta(minutes=1)))
     async with holding(database_url) as holder, runtime.sessions.begin() as session:
         newer = epic(1, "New", START + timedelta(minutes=1))
-        await upsert_epics(session, source.id, source.tracker, [newer], (), runtime.clock())
+        await upsert_epics(session, source.id, source.tracker, [newer], (), await runtime.now(session))
         late = asyncio.create_task(_observe(runtime, source, epic(1, "Old", START)))
         await holder.until_waiting(1)
     await late
@@ -205,9 +205,9 @@ async def test_of_two_sources_that_race_the_older_holds(
     source = await _source(world, runtime)
     await world.connect_jira("newer", notices=OFF, scope=SHOP)
     async with holding(database_url) as holder, runtime.sessions.begin() as session:
-        await upsert_epics(session, first, source.tracker, [epic(1)], (), runtime.clock())
+        await upsert_epics(session, first, source.tracker, [epic(1)], (), await runtime.now(session))
         async with runtime.sessions.begin() as other:
-            look = upsert_epics(other, second, source.tracker, [epic(1)], (), runtime.clock())
+            look = upsert_epics(other, second, source.tracker, [epic(1)], (), await runtime.now(session))
             late = asyncio.create_task(look)
             await holder.until_waiting(1)
             await session.commit()

@@ -16,7 +16,7 @@ from connectors.sandbox import faults
 from connectors.sandbox.limits import limit
 from connectors.sandbox.vendor_faults import empty_last_page, in_zone
 from connectors.timeouts import Timeouts
-from tests.support.clock import Clock
+from tests.support.clock import Clock, ClockOf
 from tests.support.connector_calls import target
 from tests.support.fault_bench import MISSING, Bench
 from tests.support.tracker_drivers import ALL, KINDS, JiraDriver, TrackerDriver, driver_of
@@ -182,7 +182,9 @@ async def test_replicas_whose_clocks_are_hours_apart_write_one_comment(bench: Be
     key = bench.add()
     driver.tracker.faults.add(driver.creates, faults.lose_answer())
     await driver.sync()
-    other = replace(bench.runtime, clock=lambda: bench.clock() + timedelta(hours=hours), worker="other")
+    other = replace(
+        bench.runtime, clock=ClockOf(lambda: bench.clock() + timedelta(hours=hours)), worker="other"
+    )
     source_id = 1
     for _ in range(2):
         await asyncio.gather(

@@ -285,7 +285,9 @@ async def test_withdrawn_while_it_evaluated_and_then_broken_down(
     await evaluation.evaluate_due(runtime, *claimed)
     async with runtime.sessions.begin() as session:
         broken = RunResult.broken(RuntimeError())
-        await close_run(session, claimed[0], runtime.worker, broken.state, runtime.clock(), broken.error)
+        await close_run(
+            session, claimed[0], runtime.worker, broken.state, await runtime.now(session), broken.error
+        )
     assert (await driver.notice(key))["state"] == "due"
     await driver.sync()
     assert driver.comments(key) == []
@@ -294,7 +296,7 @@ async def test_withdrawn_while_it_evaluated_and_then_broken_down(
 
 async def _claimed(runtime: Runtime, run_id: int) -> tuple[RunRow, SourceRow]:
     async with runtime.sessions.begin() as session:
-        run = await claim_run(session, run_id, runtime.worker, runtime.clock())
+        run = await claim_run(session, run_id, runtime.worker, await runtime.now(session))
         assert run is not None
         return run, await session.get_one(SourceRow, run.source_id)
 

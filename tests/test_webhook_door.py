@@ -231,7 +231,7 @@ async def test_without_a_database_it_says_come_back(
 ) -> None:
     monkeypatch.setattr(door, "CONNECTION_SECONDS", 0.5)
     await connect(world)
-    away = Intake("postgresql://nobody@127.0.0.1:1/nothing", runtime.queue)
+    away = Intake("postgresql://nobody@127.0.0.1:1/nothing", runtime.queue, runtime.clock)
     application.state.intake = away
     async with away:
         answers = await asyncio.gather(*(post(world, x_github_delivery=id) for id in ("one", "other")))

@@ -28,7 +28,7 @@ async def create_check_in(
     row, held = await operations.create_check_in(
         session,
         key,
-        runtime.clock(),
+        await runtime.now(session),
         value=body.value,
         confidence=body.confidence,
         note=body.note,

@@ -63,7 +63,7 @@ async def _present(session: AsyncSession, row: CycleRow, response: Response) -> 
 async def create_cycle(
     body: CycleIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> CycleOut:
-    row = await operations.create_cycle(session, body.values(), runtime.clock())
+    row = await operations.create_cycle(session, body.values(), await runtime.now(session))
     return await _present(session, row, response)
 
 
@@ -108,7 +108,7 @@ async def change_cycle(
         return validated(CycleIn, merged(asdict(current), patch)).values()
 
     row, runs = await operations.change_cycle(
-        session, key, change, runtime.clock(), versions=versions_in(if_match)
+        session, key, change, await runtime.now(session), versions=versions_in(if_match)
     )
     put_runs(response, runs)
     return await _present(session, row, response)

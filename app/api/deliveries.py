@@ -95,4 +95,4 @@ async def get_delivery(session: SessionDep, id: RowId) -> DeliveryWithBody:
 async def replay_delivery(session: SessionDep, runtime: RuntimeDep, id: RowId) -> DeliveryOut:
     """The delivery is processed as if it had just arrived; commands in a comment are not executed a second
     time. 409 while the delivery is being processed, and once its body is deleted."""
-    return _show(*await operations.replay_delivery(session, id, runtime.clock()))
+    return _show(*await operations.replay_delivery(session, id, await runtime.now(session)))

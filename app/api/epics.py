@@ -52,7 +52,7 @@ async def list_epics(
     query = await _filtered(session, step.filters)
     rows, following = await page_of(session, query, EpicRow.id, step)
     found = await load_records(session, [row for row, _ in rows])
-    goals, now = await load_key_results(session), runtime.clock()
+    goals, now = await load_key_results(session), await runtime.now(session)
     texts = await unwritten_texts(runtime, session, found, now)
     items = [
         show_epic(name, records, goals, now, texts.get(records.row.id))
@@ -100,7 +100,7 @@ async def get_epic(
 async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow, key: str) -> EpicWithWhy:
     """An epic of a source with its `why`; 404 with the reason for one that is removed."""
     row = await epic_at(session, source, key)
-    now = runtime.clock()
+    now = await runtime.now(session)
     (records,) = await load_records(session, [row])
     context = await runtime.evaluation_context(session, source, [row.project])
     (evaluation,) = await evaluate_records([records], context, now)

@@ -112,21 +112,21 @@ def _page_of_source(query: Select[Any], source_id: int, step: ListQuery) -> Any:
 )
 async def waive(id: RowId, body: WaiveIn, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
     async with runtime.transaction(caller.who) as session:
-        changed = await waive_finding(session, id, body.until, body.reason, runtime.clock())
+        changed = await waive_finding(session, id, body.until, body.reason, await runtime.now(session))
     return await _evaluated(runtime, id, changed)
 
 
 @router.post("/{id}/snooze", summary="Be silent about a gap until a day", responses=error_responses(404, 409))
 async def snooze(id: RowId, body: SnoozeIn, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
     async with runtime.transaction(caller.who) as session:
-        changed = await snooze_finding(session, id, body.until, body.reason, runtime.clock())
+        changed = await snooze_finding(session, id, body.until, body.reason, await runtime.now(session))
     return await _evaluated(runtime, id, changed)
 
 
 @router.post("/{id}/reopen", summary="End a waiver, snooze or dispute", responses=error_responses(404, 409))
 async def reopen(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
     async with runtime.transaction(caller.who) as session:
-        changed = await reopen_finding(session, id, runtime.clock())
+        changed = await reopen_finding(session, id, await runtime.now(session))
     return await _evaluated(runtime, id, changed)
 
 

@@ -82,7 +82,7 @@ async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]
                 ),
                 due=row.due,
                 state=row.state,
-                live=is_live(key_result_of(row, objective, ends), runtime.clock()),
+                live=is_live(key_result_of(row, objective, ends), await runtime.now(session)),
                 current=current,
                 progress=progress_of(row.baseline, row.target, current),
                 confidence=confidence,
@@ -122,7 +122,7 @@ async def create_key_result(
     key: KeyInPath, body: KeyResultIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> KeyResultOut:
     """Epics whose tickets name its key already are evaluated again."""
-    row, runs = await operations.create_key_result(session, key, body.values(), runtime.clock())
+    row, runs = await operations.create_key_result(session, key, body.values(), await runtime.now(session))
     put_runs(response, runs)
     put_version(response, row.version)
     return await _read(runtime, session, row)
@@ -184,7 +184,7 @@ async def change_key_result(
         return validated(KeyResultIn, merged(asdict(current), patch)).values()
 
     row, runs = await operations.change_key_result(
-        session, key, change, runtime.clock(), versions=versions_in(if_match)
+        session, key, change, await runtime.now(session), versions=versions_in(if_match)
     )
     put_runs(response, runs)
     put_version(response, row.version)
@@ -201,4 +201,4 @@ async def delete_key_result(
     key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> None:
     """Its check-ins are deleted too. 409 while links or rules refer to it."""
-    put_runs(response, await operations.delete_key_result(session, key, runtime.clock()))
+    put_runs(response, await operations.delete_key_result(session, key, await runtime.now(session)))

@@ -63,7 +63,7 @@ async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[Link
     by_epic: dict[int, tuple[EpicName, list[LinkRow]]] = {}
     for link, key, source in all_of_epics:
         by_epic.setdefault(link.epic_id, (EpicName(source=source, key=key), []))[1].append(link)
-    goals, now = await load_key_results(session), runtime.clock()
+    goals, now = await load_key_results(session), await runtime.now(session)
     shown = {out.id: out for name, links in by_epic.values() for out in show_links(name, links, goals, now)}
     return [shown[id] for id in ids]
 
@@ -82,7 +82,7 @@ async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, cal
             body.epic.key,
             body.key_result,
             "linked by hand through the API",
-            runtime.clock(),
+            await runtime.now(session),
             weight=body.weight,
             primary=body.primary,
         )
@@ -129,6 +129,6 @@ async def list_links(
 async def delete_link(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> Response:
     """409 for a link that a rule, the ticket or a parent makes; the answer says where to change it."""
     async with runtime.transaction(caller.who) as session:
-        changed = await unlink_epic(session, id, runtime.clock())
+        changed = await unlink_epic(session, id, await runtime.now(session))
     await pipeline.evaluate_now(runtime, changed.run_id, [changed.epic.id])
     return Response(status_code=204)

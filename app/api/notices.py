@@ -44,7 +44,7 @@ async def list_notices(
         query = query.where(EpicRow.source_id == source_row.id)
     rows, following = await page_of(session, query, NoticeRow.id, step)
     found = await load_records(session, [epic for _, epic, _ in rows])
-    texts = await unwritten_texts(runtime, session, found, runtime.clock())
+    texts = await unwritten_texts(runtime, session, found, await runtime.now(session))
     items = [
         show_notice(EpicName(source=name, key=epic.key), row, texts.get(epic.id)) for row, epic, name in rows
     ]
@@ -81,6 +81,8 @@ async def approve_notices(body: ApproveIn, runtime: RuntimeDep, session: Session
     """Releases only what the burst guard or the daily cap holds. The tracker's own limits still apply."""
     if (body.run is None) == (body.ids is None):
         raise Invalid("body", "send either run or ids")
-    done = await operations.approve_notices(session, runtime.clock(), run_id=body.run, ids=body.ids)
+    done = await operations.approve_notices(
+        session, await runtime.now(session), run_id=body.run, ids=body.ids
+    )
     shown = [Skipped(id=id, reason=reason) for id, reason in sorted(done.skipped.items())]
     return ApprovedOut(approved=len(done.approved), skipped=shown)

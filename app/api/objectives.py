@@ -79,7 +79,7 @@ async def _read(session: AsyncSession, row: ObjectiveRow) -> ObjectiveOut:
 async def create_objective(
     body: ObjectiveIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> ObjectiveOut:
-    row = await operations.create_objective(session, body.values(), runtime.clock())
+    row = await operations.create_objective(session, body.values(), await runtime.now(session))
     put_version(response, row.version)
     return await _read(session, row)
 
@@ -146,7 +146,7 @@ async def change_objective(
         return validated(ObjectiveIn, merged(asdict(current), patch)).values()
 
     row, runs = await operations.change_objective(
-        session, key, change, runtime.clock(), versions=versions_in(if_match)
+        session, key, change, await runtime.now(session), versions=versions_in(if_match)
     )
     put_runs(response, runs)
     put_version(response, row.version)

@@ -42,7 +42,7 @@ async def replace_policy(
 ) -> Policy:
     """Answers at once; the header `Northing-Runs` names the runs that evaluate the affected projects."""
     row, runs = await operations.change_policy(
-        session, lambda _: body, runtime.clock(), versions=versions_in(if_match)
+        session, lambda _: body, await runtime.now(session), versions=versions_in(if_match)
     )
     return _changed(response, row, runs)
 
@@ -61,7 +61,7 @@ async def change_policy(
         return validated(Policy, _merged(current.model_dump(mode="json"), body))
 
     row, runs = await operations.change_policy(
-        session, change, runtime.clock(), versions=versions_in(if_match)
+        session, change, await runtime.now(session), versions=versions_in(if_match)
     )
     return _changed(response, row, runs)
 

@@ -102,7 +102,7 @@ async def _present(session: AsyncSession, rows: Sequence[RuleRow]) -> list[RuleO
 @router.post("", status_code=201, summary="Add a rule", responses=error_responses(409))
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
     """Answers at once; the header `Northing-Runs` names the runs that evaluate the matching epics."""
-    row, run_ids = await operations.create_rule(session, body.values(), runtime.clock())
+    row, run_ids = await operations.create_rule(session, body.values(), await runtime.now(session))
     put_runs(response, run_ids)
     put_version(response, row.version)
     return (await _present(session, [row]))[0]
@@ -152,7 +152,7 @@ async def change_rule(
         return validated(RuleIn, merged(before, patch)).values()
 
     row, runs = await operations.change_rule(
-        session, id, change, runtime.clock(), versions=versions_in(if_match)
+        session, id, change, await runtime.now(session), versions=versions_in(if_match)
     )
     put_runs(response, runs)
     put_version(response, row.version)
@@ -162,5 +162,5 @@ async def change_rule(
 @router.delete("/{id}", status_code=204, summary="Remove a rule", responses=error_responses(404))
 async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Response:
     response = Response(status_code=204)
-    put_runs(response, await operations.delete_rule(session, id, runtime.clock()))
+    put_runs(response, await operations.delete_rule(session, id, await runtime.now(session)))
     return response

@@ -146,7 +146,7 @@ async def withdraw_run(
     A run of mode `withdraw` does it, whatever the source's mode; called again, returns the same run.
     """
     how: WithdrawAction = "delete" if body is not None and body.delete else "edit"
-    withdrawn = await notice_operations.withdraw_run(session, id, how, runtime.clock())
+    withdrawn = await notice_operations.withdraw_run(session, id, how, await runtime.now(session))
     return await present_one(session, *withdrawn)
 
 
@@ -163,5 +163,5 @@ async def accept_removals(id: RowId, runtime: RuntimeDep, session: SessionDep) -
     epics pass the drop guard again. 409 for a run in which the guard held nothing, and once a later run has
     read the source in full. If the run that was opened failed, the next call opens another.
     """
-    accepted = await source_operations.accept_removals(session, id, runtime.clock())
+    accepted = await source_operations.accept_removals(session, id, await runtime.now(session))
     return await present_one(session, *accepted)

@@ -82,7 +82,7 @@ async def _present(runtime: Runtime, session: AsyncSession, rows: Sequence[Sourc
     names = {row.id: row.name for row in rows}
     found = [(run, names[run.source_id]) for run in await session.scalars(latest)]
     shown = dict(zip((run.source_id for run, _ in found), await runs.present(session, found), strict=True))
-    health = await health_of_sources(session, rows, runtime.clock())
+    health = await health_of_sources(session, rows, await runtime.now(session))
     return [_show(runtime, row, shown.get(row.id), *health[row.id]) for row in rows]
 
 
@@ -125,7 +125,7 @@ async def create_source(
     session: SessionDep,
 ) -> SourceOut:
     values = _values(body, _encrypted_credentials(runtime, body), _encrypted_secret(runtime, body))
-    row = (await operations.create_source(session, body.kind, values, runtime.clock())).source
+    row = (await operations.create_source(session, body.kind, values, await runtime.now(session))).source
     put_version(response, row.version)
     return (await _present(runtime, session, [row]))[0]
 
@@ -168,7 +168,7 @@ async def change_source(
         return _patched(runtime, row, patch), facts
 
     changed = await operations.change_source(
-        session, name, change, runtime.clock(), versions=versions_in(if_match)
+        session, name, change, await runtime.now(session), versions=versions_in(if_match)
     )
     put_version(response, changed.source.version)
     put_runs(response, changed.run_ids)
@@ -180,7 +180,7 @@ async def sync_source(
     name: SourceName, runtime: RuntimeDep, session: SessionDep, body: SyncIn | None = None
 ) -> RunOut:
     """Returns the run that syncs: a queued or running one if it does as much, else a new one."""
-    syncing = await operations.sync_source(session, name, (body or SyncIn()).mode, runtime.clock())
+    syncing = await operations.sync_source(session, name, (body or SyncIn()).mode, await runtime.now(session))
     return await runs.present_one(session, *syncing)
 
 
@@ -208,7 +208,7 @@ async def delete_source(
     ] = None,
 ) -> Response:
     """409 while our comments are on its tickets, unless `comments` says what to do with them."""
-    withdrawal = await operations.disconnect_source(session, name, comments, runtime.clock())
+    withdrawal = await operations.disconnect_source(session, name, comments, await runtime.now(session))
     if withdrawal is None:
         return Response(status_code=204)
     return JSONResponse(jsonable_encoder(await runs.present_one(session, *withdrawal)), 202)

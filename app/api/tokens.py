@@ -67,7 +67,7 @@ async def create_token(
     body: TokenIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> TokenMade:
     row, token = await operations.create_token(
-        session, body.name, body.role, body.expires_at, runtime.clock()
+        session, body.name, body.role, body.expires_at, await runtime.now(session)
     )
     response.headers["Cache-Control"] = "no-store"
     return TokenMade(

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -111,20 +110,20 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
                 body, _why_not_authentic, runtime.cipher, source, body, request
             )
             if refused is None:
-                delivery = await _read(source, body, request, runtime.clock())
+                delivery = await _read(source, body, request)
                 id = await intake.store(source, delivery)
                 if id is not None:
                     return JSONResponse({"delivery": id}, 202)
             elif afresh:
                 if body:  # an empty one is a probe by `northing check`, not a tracker's
-                    intake.record_refused(source, refused, runtime.clock())
+                    intake.record_refused(source, refused)
                 raise Problem(401, refused)
     except DatabaseUnavailable:
         pass
     raise Problem(503, "Northing cannot store anything now; send it again.", headers={"Retry-After": "30"})
 
 
-async def _read(source: KnownSource, body: bytes, request: Request, now: datetime) -> ReceivedDelivery:
+async def _read(source: KnownSource, body: bytes, request: Request) -> ReceivedDelivery:
     """The delivery to store; 415 or 400 where the request cannot be read."""
     kind = KINDS[source.kind].webhooks
     is_form = _is_form(kind, request)
@@ -139,7 +138,6 @@ async def _read(source: KnownSource, body: bytes, request: Request, now: datetim
         action=None if hint.action is None else storable(hint.action)[:NAME],
         is_form=is_form,
         body=body,
-        now=now,
         state="received" if handled else "ignored",
         reason=None if handled else hint.reason,
         due_at=ALWAYS_DUE if handled else None,

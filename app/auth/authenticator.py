@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,9 @@ class Authenticator:
     are not even looked up. Deleted and expired tokens are refused at once: each call asks the database.
     """
 
-    def __init__(self, admin_token_hash: bytes) -> None:
-        self._admin = admin_token_hash
+    def __init__(self, admin_token_hash: bytes, time: Callable[[], datetime]) -> None:
+        """`time` counts on by itself (UTC): failures within a minute are counted by it."""
+        self._admin, self._time = admin_token_hash, time
         self._accepted: LatestValues[datetime] = LatestValues(TOKENS_KEPT)
         self._addresses: LatestValues[FailedLogins] = LatestValues(ADDRESSES_KEPT)
 
@@ -52,11 +54,11 @@ class Authenticator:
         hashed, name = token_hash(token), network_of(host)
         address = self._addresses.get(name) or FailedLogins()
         self._addresses.put(name, address)
-        if self._is_known(hashed, runtime.clock()):
+        if self._is_known(hashed, self._time()):
             return await self._check(runtime, hashed, address, name)
         # One call at a time, or all guesses of a burst would be looked up before the first has failed.
         async with address.turn:
-            now = runtime.clock()
+            now = self._time()
             wait = address.wait(now)
             if wait and not self._is_known(hashed, now):
                 raise TooManyFailures(wait)
@@ -67,11 +69,11 @@ class Authenticator:
         return at is not None and now - at < ACCEPTED_FOR
 
     async def _check(self, runtime: Runtime, hashed: bytes, address: FailedLogins, name: str) -> Caller:
-        now = runtime.clock()
+        now = self._time()
         if hmac.compare_digest(hashed, self._admin):
             caller: Caller | None = Caller("admin token", "admin")
         else:
-            caller = await _token_owner(runtime, hashed, now)
+            caller = await _token_owner(runtime, hashed)
         if caller is None:
             self._accepted.drop(hashed)
             log.warning("login failed", address=name, within_a_minute=address.failed(now))
@@ -83,7 +85,7 @@ class Authenticator:
 # --- tokens -----------------------------------------------------------------------------------
 
 
-async def _token_owner(runtime: Runtime, hashed: bytes, now: datetime) -> Caller | None:
+async def _token_owner(runtime: Runtime, hashed: bytes) -> Caller | None:
     # Each statement is its own transaction: one round trip, and none for BEGIN and COMMIT.
     async with runtime.engine.connect() as plain:
         connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
@@ -91,6 +93,7 @@ async def _token_owner(runtime: Runtime, hashed: bytes, now: datetime) -> Caller
             TokenRow.id, TokenRow.name, TokenRow.role, TokenRow.expires_at, TokenRow.last_used_at
         )
         row = (await connection.execute(columns.where(TokenRow.hash == hashed))).one_or_none()
+        now = await runtime.now(connection)
         if row is None or (row.expires_at is not None and row.expires_at <= now):
             return None
         if row.last_used_at is None or now - row.last_used_at >= USE_RECORDED_EVERY:

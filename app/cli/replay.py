@@ -41,7 +41,7 @@ async def replay(settings: Settings, delivery_id: int, print_line: Callable[[str
 async def _receive_again(runtime: Runtime, delivery_id: int) -> None:
     async with runtime.transaction(COMMAND_LINE) as session:
         try:
-            await replay_delivery(session, delivery_id, runtime.clock())
+            await replay_delivery(session, delivery_id, await runtime.now(session))
         except NotFound:
             raise NotFound(f"There is no delivery {delivery_id}; GET /api/v1/deliveries lists them") from None
 

@@ -69,7 +69,7 @@ async def _open(runtime: Runtime, name: str, mode: Mode) -> tuple[str, RunRow, i
     known."""
     async with runtime.transaction(COMMAND_LINE) as session:
         named = await source_for_command(session, name)
-        run, source = await sync_source(session, named.name, mode, runtime.clock())
+        run, source = await sync_source(session, named.name, mode, await runtime.now(session))
         live = select(func.count()).where(EpicRow.source_id == run.source_id, EpicRow.removed_at.is_(None))
         known = await session.scalar(live) if run.mode == "full" else None
         return source, run, known or None
@@ -80,7 +80,9 @@ async def _follow(runtime: Runtime, source: str, run_id: int, show: Callable[[_S
         async with runtime.sessions() as session:
             run = await session.get_one(RunRow, run_id)
             show(await _read(session, run, source))
-            if run.finished_at is not None and not await _still_writing(session, run_id, runtime.clock()):
+            if run.finished_at is not None and not await _still_writing(
+                session, run_id, await runtime.now(session)
+            ):
                 # The last comment may have been written after the run was read.
                 await session.refresh(run)
                 return await _read(session, run, source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -53,9 +53,10 @@ async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
     async with database_url(settings) as url, open_runtime(settings, url, ready=_ready) as runtime:
         async with runtime.sessions() as session:
             await session.execute(text("SET TRANSACTION READ ONLY"))
-            northing = Checked("northing", None, await _about_database(session, runtime.clock()))
+            now = await runtime.now(session)
+            northing = Checked("northing", None, await _about_database(session, now))
             known = [await _load_known(session, source) for source in await _sources(session, name)]
-        found = [northing, *await asyncio.gather(*(_check_source(runtime, one) for one in known))]
+        found = [northing, *await asyncio.gather(*(_check_source(runtime, one, now) for one in known))]
     show(found, as_json=as_json)
     return 1 if any(fact.level == "missing" for one in found for fact in one.facts) else 0
 
@@ -78,9 +79,8 @@ async def _ready(url: str) -> None:
 
 async def _about_database(session: AsyncSession, now: datetime) -> tuple[Fact, ...]:
     version = await session.scalar(text("SHOW server_version"))
-    its_now = await session.scalar(select(func.clock_timestamp()))
     about = Fact("ok", "database", f"PostgreSQL {version}, schema {newest_revision()}.")
-    return about, _clocks("The database", None if its_now is None else (its_now - now).total_seconds())
+    return about, _clocks("The database", (now - datetime.now(UTC)).total_seconds())
 
 
 async def _sources(session: AsyncSession, name: str | None) -> list[SourceRow]:
@@ -128,7 +128,7 @@ def _about_writing(known: _Known, refused_by_tracker: Collection[str]) -> Iterat
 # --- from the tracker and the webhook endpoint -----------------------------------------------------
 
 
-async def _check_source(runtime: Runtime, known: _Known) -> Checked:
+async def _check_source(runtime: Runtime, known: _Known, now: datetime) -> Checked:
     source = known.source
     facts: list[Fact] = []
     secrets: list[str] = []
@@ -143,13 +143,13 @@ async def _check_source(runtime: Runtime, known: _Known) -> Checked:
         facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
     refused_by_tracker = {key for fact in facts if fact.what == WRITING for key in fact.projects}
     facts += _about_writing(known, refused_by_tracker)
-    facts += await webhook_facts(runtime, source, known.webhooks)
+    facts += await webhook_facts(runtime, source, known.webhooks, now)
     shown = (fact for one in facts for fact in _in_mode(one, source.notices))
     return Checked(source.name, source.base_url, tuple(_without(secrets, fact) for fact in shown))
 
 
 async def _about_tracker(runtime: Runtime, source: SourceRow) -> list[Fact]:
-    connector = runtime.connect(source)
+    connector = await runtime.connect(source)
     try:
         found = await connector.inspect()
     finally:

@@ -38,7 +38,9 @@ class WebhookHistory:
     refused_at: datetime | None
 
 
-async def webhook_facts(runtime: Runtime, source: SourceRow, history: WebhookHistory) -> list[Fact]:
+async def webhook_facts(
+    runtime: Runtime, source: SourceRow, history: WebhookHistory, now: datetime
+) -> list[Fact]:
     url = f"{runtime.settings.links_base}/webhooks/{quote(source.name, safe='')}"
     if source.webhook_secret is None:
         timetable = any(moment is not None for moment in source.schedule.values())
@@ -54,7 +56,7 @@ async def webhook_facts(runtime: Runtime, source: SourceRow, history: WebhookHis
         return [Fact("missing", "webhook_secret", why, todo)]
     facts = list(_address_facts(runtime, source, url))
     facts.append(await _probe(url, KINDS[source.kind].webhooks.signature_header, secret))
-    return [*facts, *_delivery_facts(history, url, runtime.clock())]
+    return [*facts, *_delivery_facts(history, url, now)]
 
 
 def _address_facts(runtime: Runtime, source: SourceRow, url: str) -> Iterator[Fact]:

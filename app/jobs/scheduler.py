@@ -147,7 +147,7 @@ class Scheduler:
         """Plan what the schedules say now, missed ticks included, and drop what they no longer say."""
         async with self._runtime.sessions() as session:
             entries = await read_entries(session)
-        now = self._runtime.clock()
+            now = await self._runtime.now(session)
         for entry in self.planned.keys() - entries.keys():
             self._forget(entry)
         for entry, done in entries.items():
@@ -175,6 +175,7 @@ class Scheduler:
                     log.info("tick", source=entry.source, mode=entry.mode, run=run_id)
             except Exception as error:  # whatever the error, the next tick is planned
                 log.error("tick failed", source=entry.source, mode=entry.mode, exc_info=error)
-            following = due_moment(entry.line, moment, self._runtime.clock())
+            async with self._runtime.sessions() as session:
+                following = due_moment(entry.line, moment, await self._runtime.now(session))
             if following is not None and self.planned.get(entry) == moment:
                 self._plan(entry, following)

@@ -40,8 +40,8 @@ _REPEATED_JOBS = text("""
 
 async def sweep(runtime: Runtime) -> None:
     """Defer jobs for due work that has no claim: a lost wake-up costs seconds, a dead worker one lease."""
-    now = runtime.clock()
     async with runtime.sessions.begin() as session:
+        now = await runtime.now(session)
         await mark_stalled(session, now)
         await open_evaluate_runs(session, now)
         for run_id, mode in await due_runs(session, now):

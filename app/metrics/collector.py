@@ -127,7 +127,7 @@ async def _found(
 ) -> MetricsInput:
     await intake.write_counts_now()
     rows = (await session.scalars(select(SourceRow))).all()
-    now = runtime.clock()
+    now = await runtime.now(session)
     health = await health_of_sources(session, rows, now)
     return MetricsInput(
         now=now,

@@ -200,7 +200,7 @@ async def run_server(
 
     host, port = listener.getsockname()[:2]
     settings = settings.model_copy(update={"port": port})
-    async with open_runtime(settings, url) as runtime, Intake(url, runtime.queue) as intake:
+    async with open_runtime(settings, url) as runtime, Intake(url, runtime.queue, runtime.clock) as intake:
         token_hash, made = await prepare_installation(runtime)
         web = WebServer(create_app(runtime, intake, token_hash))
         async with AsyncExitStack() as stopping:

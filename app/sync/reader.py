@@ -67,7 +67,7 @@ async def read_source(runtime: Runtime, run: RunRow, source: SourceRow) -> RunRe
     Raises the connector's errors, `secrets.CannotDecrypt` and `leases.ClaimLost`.
     """
     try:
-        connector = runtime.connect(source)
+        connector = await runtime.connect(source)
     except CannotDecrypt:
         await _mark_unread_incomplete(runtime, run, source)
         raise
@@ -94,7 +94,7 @@ async def _mark_unread_incomplete(runtime: Runtime, run: RunRow, source: SourceR
     """The run failed: projects that it did not read completely must not be evaluated as complete."""
     async with runtime.sessions.begin() as session:
         await mark_incomplete(session, source.id, await projects_read_by(session, run.id))
-        await renew_lease(session, run, runtime.worker, runtime.clock())
+        await renew_lease(session, run, runtime.worker, await runtime.now(session))
 
 
 @dataclass
@@ -142,7 +142,7 @@ class _Progress:
     async def record_requests(self) -> None:
         """Add the requests since the last page to the run, failed ones too. Raises `leases.ClaimLost`."""
         async with self.runtime.sessions.begin() as session:
-            await self.record(session, self.runtime.clock(), UpsertResult(), seen=0)
+            await self.record(session, await self.runtime.now(session), UpsertResult(), seen=0)
 
 
 class _Reader:
@@ -199,12 +199,12 @@ class _Reader:
     async def _store(self, key: str, page: Page) -> None:
         """Store one page in one short transaction: the epics, the cursors and the renewed lease."""
         transferred = await self._transferred(page.epics)
-        now = self.runtime.clock()
         source_id, tracker = self.source.id, self.source.tracker
         # A full run removes only what has passed the drop guard, so here these count as not met.
         missing = () if self.run.mode == "full" else page.missing
         with bad_payload_if_refused(f"A ticket of {key}"):
             async with self.progress.transaction(repeatable=True) as session:
+                now = await self.runtime.now(session)
                 if transferred:
                     await lock_transferred(session, tracker, [ref for ref, _ in transferred], page.epics)
                 for ref, epic in transferred:
@@ -231,14 +231,14 @@ class _Reader:
 
     async def _note_projects(self, projects: Sequence[Project]) -> None:
         async with self.progress.transaction() as session:
-            now = self.runtime.clock()
+            now = await self.runtime.now(session)
             await record_projects(session, self.source.id, projects, now)
             await pauses.record_read_only_projects(session, self.source.id, projects, now)
             await renew_lease(session, self.run, self.runtime.worker, now)
 
     async def _note_read(self, key: str, *, fully_synced: bool, problem: str | None) -> None:
-        now = self.runtime.clock()
         async with self.progress.transaction() as session:
+            now = await self.runtime.now(session)
             await record_project_read(
                 session, self.source.id, key, now, fully_synced=fully_synced, problem=problem
             )
@@ -297,8 +297,8 @@ class _Removals:
         if unmet:
             # Asked again: with credentials that expired meanwhile, every ticket would look deleted.
             await self.progress.connector.account()
-        now = self.runtime.clock()
         async with self.progress.transaction() as session:
+            now = await self.runtime.now(session)
             await delete_held_removals(session, self.source.id, self.run.id)
             if seen.too_many:
                 held = [ref.remote_id for ref in unmet if ref.remote_id not in seen.present]
@@ -342,7 +342,7 @@ class _Removals:
         except ConnectorError as error:
             self.progress.problems.append((error.message, error.what_to_do))
             return ()
-        now, source_id, tracker = self.runtime.clock(), self.source.id, self.source.tracker
+        source_id, tracker = self.source.id, self.source.tracker
         found = [item for item in items if isinstance(item, Epic)]
         transferred = [
             (ref, item)
@@ -350,6 +350,7 @@ class _Removals:
             if isinstance(item, Epic) and item.remote_id != ref.remote_id
         ]
         async with self.progress.transaction() as session:
+            now = await self.runtime.now(session)
             if transferred:
                 await lock_transferred(session, tracker, refs, found)
             for ref, item in transferred:

@@ -37,8 +37,9 @@ class CommentEvents:
         self, parsed: ParsedDelivery, ref: CommentRef, connector: Connector, run_id: int | None
     ) -> None:
         """Only a comment that may hold a command costs a request. Ours costs none, unless it was deleted."""
-        now, ticket = self.runtime.clock(), ref.ticket.remote_id
+        ticket = ref.ticket.remote_id
         async with self.runtime.sessions() as session:
+            now = await self.runtime.now(session)
             epic = (await epics_by_remote_id(session, self.source, [ticket])).get(ticket)
             is_ours = await is_our_comment(session, self.source.id, ref.id)
             writing = epic is not None and await is_being_written(session, epic.id, now)
@@ -51,7 +52,7 @@ class CommentEvents:
         elif not ref.removed and COMMAND not in (parsed.delivery.body or b"").lower():
             await self.results.end([parsed], "done", run_id=run_id)
         elif writing:
-            await self.results.postpone([parsed], now + WAIT_FOR_OUR_WRITE)
+            await self.results.postpone([parsed], WAIT_FOR_OUR_WRITE)
         elif ref.removed:
             await self.results.end([parsed], "done", run_id=run_id)
         else:
@@ -64,8 +65,8 @@ class CommentEvents:
         if await connector.read_comment(ref) is not None:
             await self.results.end([parsed], "ignored", "own")
             return
-        now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
             await share_source(session, self.source.id)
             # The evaluator locks an epic first and then its notice, and so does every change of the notice.
             await lock_epics(session, [epic.id])
@@ -92,7 +93,7 @@ class CommentEvents:
             await self.results.end([parsed], "ignored", "not_allowed")
             return
         async with self.runtime.transaction() as session:
-            context, now = self.runtime.evaluation_context, self.runtime.clock()
+            context, now = self.runtime.evaluation_context, await self.runtime.now(session)
             if comment is not None and await execute_commands(
                 session, self.source, epic, comment, context, now, self.runtime.checks
             ):

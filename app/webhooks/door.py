@@ -25,6 +25,8 @@ from app.webhooks.body_budget import BodyBudget
 if TYPE_CHECKING:
     import procrastinate
 
+    from mappings.clock import Clock
+
 log = structlog.get_logger()
 
 CONNECTIONS = 8
@@ -41,14 +43,14 @@ _AS_KNOWN = """
     sources.id = %(source)s AND lower(sources.name) = lower(%(name)s)
         AND sources.webhook_secret = %(encrypted_secret)s
 """
-_STORE = f"""
+_STORE = """
     INSERT INTO deliveries
         (source_id, remote_id, event, action, is_form, body, received_at, state, reason, due_at)
-    SELECT sources.id, sent.* FROM sources, unnest(
+    SELECT sources.id, sent.* FROM sources, (SELECT remote_id, event, action, is_form, body, {now}, state,
+            reason, due_at FROM unnest(
         %(remote_id)b::text[], %(event)b::text[], %(action)b::text[], %(is_form)b::boolean[],
-        %(body)b::bytea[], %(now)b::timestamptz[], %(state)b::text[], %(reason)b::text[],
-        %(due_at)b::timestamptz[]
-    ) AS sent WHERE {_AS_KNOWN}
+        %(body)b::bytea[], %(state)b::text[], %(reason)b::text[], %(due_at)b::timestamptz[]
+    ) AS listed (remote_id, event, action, is_form, body, state, reason, due_at)) AS sent WHERE {as_known}
     ON CONFLICT (source_id, remote_id) DO UPDATE SET
         event = excluded.event, action = excluded.action, body = excluded.body,
         is_form = excluded.is_form, received_at = excluded.received_at, run_id = NULL,
@@ -56,7 +58,7 @@ _STORE = f"""
         attempts = 0, error = NULL, claimed_by = NULL, claimed_until = NULL
     WHERE deliveries.state = 'failed'
     RETURNING remote_id, id
-"""  # noqa: S608  # of this module's own parts
+"""
 _STORED = f"""
     SELECT remote_id, id FROM deliveries WHERE source_id = %(source)s AND remote_id = ANY(%(remote_id)s)
         AND EXISTS (SELECT FROM sources WHERE {_AS_KNOWN})
@@ -65,7 +67,7 @@ _COUNT = """
     INSERT INTO counters (source_id, what, label, count) VALUES (%s, %s, %s, %s)
     ON CONFLICT (source_id, what, label) DO UPDATE SET count = counters.count + excluded.count
 """
-_REFUSED = "UPDATE sources SET signature_refused_at = %s WHERE id = %s"
+_REFUSED = "UPDATE sources SET signature_refused_at = {now} WHERE id = %s"
 
 
 class DatabaseUnavailable(Exception):
@@ -84,14 +86,13 @@ class KnownSource:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedDelivery:
-    """A delivery to be stored, received at `now`. `due_at` None: there is nothing to do for it."""
+    """A delivery to be stored. `due_at` None: there is nothing to do for it."""
 
     remote_id: str
     event: str
     action: str | None
     is_form: bool
     body: bytes
-    now: datetime
     state: str
     reason: str | None
     due_at: datetime | None
@@ -111,7 +112,7 @@ class _StoreBatch:
 class Intake:
     """Stores webhooks while the process serves requests; `queue` is the one that the workers listen on."""
 
-    def __init__(self, url: str, queue: procrastinate.App) -> None:
+    def __init__(self, url: str, queue: procrastinate.App, clock: Clock) -> None:
         self._pool = AsyncConnectionPool(
             libpq_url(url),
             open=False,
@@ -126,14 +127,14 @@ class Intake:
             },
         )
         self.body_budget = BodyBudget()
-        self._queue = queue
+        self._queue, self._clock = queue, clock
         self._known: dict[str, KnownSource] = {}
         self._gathering: dict[KnownSource, _StoreBatch] = {}
         self._logged_at: dict[int, float] = {}
         self._waiting: set[int] = set()
         self._sending_wake_ups: asyncio.Task[None] | None = None
         self._counts: Counter[tuple[int, str, str]] = Counter()
-        self._refused: dict[int, datetime] = {}
+        self._refused: set[int] = set()
         self._count_timer: asyncio.TimerHandle | None = None
         self._writing_counts: asyncio.Task[None] | None = None
 
@@ -203,10 +204,13 @@ class Intake:
             name: [getattr(one, name) for one in sent] for name in ReceivedDelivery.__slots__
         }
         values |= {"source": source.id, "name": source.name, "encrypted_secret": source.encrypted_secret}
-        found = {remote_id: (id, True) for remote_id, id in await self._rows(_STORE, values)}
+        found = {remote_id: (id, True) for remote_id, id in await self._rows(self._store_statement(), values)}
         if len(found) < len(sent):
             found = {remote_id: (id, False) for remote_id, id in await self._rows(_STORED, values)} | found
         return found
+
+    def _store_statement(self) -> str:
+        return _STORE.format(now=self._clock.in_sql(), as_known=_AS_KNOWN)
 
     async def _rows(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
         """Tried twice: connections that a restart of the database broke are found only by using them."""
@@ -226,14 +230,14 @@ class Intake:
 
     # --- what any stranger can cause is logged and stored seldom ----------------------------------
 
-    def record_refused(self, source: KnownSource, why: str, at: datetime) -> None:
+    def record_refused(self, source: KnownSource, why: str) -> None:
         """Record in the log and in the source's row that a webhook was refused: at most once a minute for a
         source, because any stranger may send."""
         self._count(source.id, "door", "refused")
         now = time.monotonic()
         if now - self._logged_at.get(source.id, -LOG_SECONDS) >= LOG_SECONDS:
             self._logged_at[source.id] = now
-            self._refused[source.id] = at
+            self._refused.add(source.id)
             log.warning("webhook refused", source=source.name, reason=why)
 
     def _count(self, source_id: int, what: str, label: str) -> None:
@@ -257,16 +261,16 @@ class Intake:
 
     async def _write_counts(self) -> None:
         counts, self._counts = self._counts, Counter()
-        refused, self._refused = self._refused, {}
+        refused, self._refused = self._refused, set()
         try:
             for key, count in list(counts.items()):
                 await self._rows(_COUNT, [*key, count])
                 del counts[key]
-            for source_id, at in refused.items():
-                await self._rows(_REFUSED, [at, source_id])
+            for source_id in refused:
+                await self._rows(_REFUSED.format(now=self._clock.in_sql()), [source_id])
         except DatabaseUnavailable:
             self._counts.update(counts)  # for the next time
-            self._refused = {**refused, **self._refused}
+            self._refused |= refused
 
     # --- wake-ups -----------------------------------------------------------------------------
 

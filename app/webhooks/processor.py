@@ -74,7 +74,7 @@ class _BatchProcessor:
         """Process the deliveries; False where the next batch must not be claimed now."""
         all_parsed = await self._parse(deliveries)
         try:
-            connector = self.runtime.connect(self.source)
+            connector = await self.runtime.connect(self.source)
         except CannotDecrypt as error:
             await self.results.fail(all_parsed, error)
             return True
@@ -105,12 +105,11 @@ class _BatchProcessor:
         """Process all at once; where that fails, each delivery alone, so that only the bad one fails."""
         if not all_parsed:
             return True
-        now = self.runtime.clock()
         try:
             await self._process_parsed(all_parsed, connector)
             return True
         except SourceChanged:
-            await self.results.postpone(all_parsed, now)
+            await self.results.postpone(all_parsed, timedelta())
             return True
         except Unavailable as error:
             await self.results.pause(all_parsed, error)
@@ -120,7 +119,7 @@ class _BatchProcessor:
             return False
         except SQLAlchemyError as error:
             log.exception("webhooks not stored", reason=type(error).__name__)
-            await self.results.postpone(all_parsed, now + DATABASE_PAUSE)
+            await self.results.postpone(all_parsed, DATABASE_PAUSE)
             return False
         except Exception as error:
             if len(all_parsed) == 1:
@@ -182,7 +181,8 @@ class _BatchProcessor:
         fetched_ids = [item.remote_id for item in seen.values() if isinstance(item, Epic)]
         async with self.runtime.sessions.begin() as session:
             # Its own transaction: this one and the next each lock their epics in the order of the ids.
-            retried = await retry_notices(session, self.source.id, fetched_ids, self.runtime.clock())
+            now = await self.runtime.now(session)
+            retried = await retry_notices(session, self.source.id, fetched_ids, now)
         requests = connector.requests - before
         with bad_payload_if_refused("A ticket"):
             async with source_transaction(self.runtime, self.source) as session:
@@ -241,7 +241,7 @@ class _BatchProcessor:
         seen: dict[EpicRef, Epic | Missing | Unreadable],
         removed: Collection[str],
     ) -> UpsertResult:
-        now, total = self.runtime.clock(), UpsertResult()
+        now, total = await self.runtime.now(session), UpsertResult()
         source_id, tracker = self.source.id, self.source.tracker
         found = [(ref, item) for ref, item in seen.items() if isinstance(item, Epic)]
         if any(item.remote_id != ref.remote_id for ref, item in found):

@@ -77,7 +77,7 @@ class DeliveryResults:
         self, session: AsyncSession, found: UpsertResult | None = None, seen: int = 0, requests: int = 0
     ) -> int:
         """Open the run that evaluates what was found, and defer its job in the same transaction; its id."""
-        run = await open_run(session, self.source.id, "evaluate", self.runtime.clock())
+        run = await open_run(session, self.source.id, "evaluate", await self.runtime.now(session))
         run.seen, run.requests = seen, requests
         if found is not None:
             run.created, run.updated = found.created, found.updated
@@ -89,7 +89,9 @@ class DeliveryResults:
     async def open_full_run(self, all_parsed: Sequence[ParsedDelivery]) -> None:
         """Open a full run, and end these deliveries: an unfinished run may have missed what they point at."""
         async with self.runtime.transaction() as session:
-            run = await start_run(session, self.source.id, "full", self.runtime.clock(), afresh=True)
+            run = await start_run(
+                session, self.source.id, "full", await self.runtime.now(session), afresh=True
+            )
             await self.record_end(session, all_parsed, "done", run_id=run.id)
 
     async def end(
@@ -121,7 +123,7 @@ class DeliveryResults:
             session, self.owner, ids, state, reason=reason, error=error, run_id=run_id
         )
         ended = [parsed.delivery for parsed in all_parsed if parsed.id in ended_ids]
-        now = self.runtime.clock()
+        now = await self.runtime.now(session)
         took = [(now - delivery.received_at).total_seconds() for delivery in ended]
         await counters.add_count(session, self.source.id, "delivery", state, took=took)
 
@@ -140,9 +142,11 @@ class DeliveryResults:
 
         event.listen(session.sync_session, "after_commit", log_ended, once=True)
 
-    async def postpone(self, all_parsed: Sequence[ParsedDelivery], until: datetime) -> None:
+    async def postpone(self, all_parsed: Sequence[ParsedDelivery], pause: timedelta) -> None:
+        """These deliveries are due again after `pause`."""
         async with self.runtime.sessions.begin() as session:
-            await self.record_postponed(session, all_parsed, until)
+            now = await self.runtime.now(session)
+            await self.record_postponed(session, all_parsed, now + pause)
 
     async def record_postponed(
         self, session: AsyncSession, all_parsed: Sequence[ParsedDelivery], until: datetime
@@ -152,14 +156,15 @@ class DeliveryResults:
 
     async def pause(self, all_parsed: Sequence[ParsedDelivery], error: Unavailable) -> None:
         """The tracker asks for a pause; `all_parsed` are the deliveries that were being processed."""
-        now = self.runtime.clock()
+        async with self.runtime.sessions() as session:
+            now = await self.runtime.now(session)
         failing_for = backoff.deliveries_failing_for((parsed.delivery for parsed in all_parsed), now)
         await self._pause(error, now, error.retry_delay(failing_for))
 
     async def pause_unauthorized(self, error: Unauthorized) -> None:
         """The tracker refuses the credentials: a person must replace them, which ends the pause."""
-        now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
             await record_refusal_in_health(session, self.source.id, "webhooks", error, now)
         await self._pause(error, now, UNAUTHORIZED_PAUSE)
 

@@ -64,9 +64,9 @@ class WriteResults:
 
     async def posted(self, posted_text: PostedText, comment: Comment | None, *, is_new: bool) -> None:
         """The ticket shows the text; where `comment` is None, no comment of ours is on it any more."""
-        now = self.runtime.clock()
         kind = posted_text.state if posted_text.state != "posted" or is_new else "edited"
         async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
             row = await self.lock_notice(session, ends_pause=True)
             before = row.remote_id
             row.remote_id, row.url = (None, None) if comment is None else (comment.id, comment.url)
@@ -113,7 +113,7 @@ class WriteResults:
         """Other comments of ours on the ticket were withdrawn."""
         async with self.runtime.sessions.begin() as session:
             await self.lock_notice(session)
-            self._record_withdrawn(session, comment_ids, self.runtime.clock())
+            self._record_withdrawn(session, comment_ids, await self.runtime.now(session))
 
     def _record_withdrawn(self, session: AsyncSession, comment_ids: Sequence[str], now: datetime) -> None:
         for comment_id in comment_ids:
@@ -121,9 +121,9 @@ class WriteResults:
 
     async def unconfirmed(self, error: Unanswered) -> None:
         """The tracker may have executed the request. Only this ticket waits: requests for others may work."""
-        now = self.runtime.clock()
         pause = max(timedelta(seconds=error.retry_after), UNCONFIRMED_WAIT)
         async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
             row = await claims.lock_claimed_notice(session, self.claim)
             if row.remote_id is None:
                 row.write_unconfirmed_at = now
@@ -133,8 +133,8 @@ class WriteResults:
 
     async def postponed(self, error: Unavailable, *, fetched: bool) -> None:
         """The tracker asks for a pause, which is for all tickets of the source."""
-        now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
             row = await claims.lock_claimed_notice(session, self.claim)
             until = now + error.retry_delay(backoff.notice_failing_for(row, now))
             state.forget_posted_text(row)
@@ -152,8 +152,8 @@ class WriteResults:
 
     async def unreadable(self, error: ConnectorError) -> None:
         """The ticket could not be fetched, for a reason that does not pass by itself."""
-        now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
             await self._lock_source(session, error)
             await self._evaluate_epic_at(session, now + RETRY_AFTER)
             row = await claims.lock_claimed_notice(session, self.claim)
@@ -170,8 +170,8 @@ class WriteResults:
 
     async def gone(self) -> None:
         """A person has deleted our comment, so none is written again for this opening of the finding."""
-        now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
             await self._evaluate_epic_at(session, now)
             row = await claims.lock_claimed_notice(session, self.claim)
             state.mark_deleted(row, now)
@@ -183,12 +183,12 @@ class WriteResults:
         async with self.runtime.sessions.begin() as session:
             row = await claims.lock_claimed_notice(session, self.claim)
             row.withdraw_action = "edit"
-            claims.release_claim(row, self.claim, self.runtime.clock())
+            claims.release_claim(row, self.claim, await self.runtime.now(session))
 
     async def refused(self, error: ConnectorError, *, ticket_only: bool = False) -> None:
         """The write was refused. `ticket_only`: the reason lies in this ticket and says nothing of others."""
-        now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
             await self._lock_source(session, error)
             await self._evaluate_epic_at(session, now + RETRY_AFTER)
             row = await claims.lock_claimed_notice(session, self.claim)

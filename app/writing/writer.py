@@ -61,7 +61,7 @@ FULL_SYNC_FINDS_OUT = "A full sync finds out which."
 @asynccontextmanager
 async def open_writer(runtime: Runtime, source: SourceRow) -> AsyncIterator[Writer]:
     """A writer whose connector is closed at the end. Raises `secrets.CannotDecrypt`."""
-    async with track_usage(runtime, source.id, runtime.connect(source)) as connector:
+    async with track_usage(runtime, source.id, await runtime.connect(source)) as connector:
         yield Writer(runtime, source, connector)
 
 
@@ -136,7 +136,8 @@ class _Write:
         self.results = WriteResults(writer.runtime, writer.source, claim, row)
         self.ref = EpicRef(row.remote_id, row.key)
         self.comment_id: str | None = None
-        self.renewed_at = writer.runtime.clock()
+        self.time = writer.runtime.clock.running_from(claim.claimed_at)
+        self.renewed_at = claim.claimed_at
         self.fetched = False
         self.may_continue = True
 
@@ -205,7 +206,7 @@ class _Write:
     def _check_in_time(self) -> None:
         """Just before the request: where this process hung since the claim was renewed, another writer may
         look for our comment before this request arrives. Raises `ClaimLost`: all begins anew then."""
-        hung = self.runtime.clock() - self.renewed_at
+        hung = self.time() - self.renewed_at
         if hung > SENT_WITHIN:
             raise ClaimLost(f"this process hung for {hung.total_seconds():.0f} s before its request")
 
@@ -218,7 +219,7 @@ class _Write:
     async def _renew_claim_now(self) -> None:
         """Before requests that no transaction of the same work precedes. Raises `ClaimLost`."""
         async with self.runtime.sessions.begin() as session:
-            await self.renew_claim(session, self.runtime.clock())
+            await self.renew_claim(session, await self.runtime.now(session))
 
     # --- find our comment -------------------------------------------------------------------
 
@@ -226,8 +227,8 @@ class _Write:
         """Find our comment where its id is not stored: the answer to a request may have been lost, the
         database may be an older copy, or the source may be new. False: too early, or none may be written.
         """
-        now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
             row = await claims.lock_claimed_notice(session, self.claim)
             if row.remote_id is not None:
                 return True
@@ -251,9 +252,9 @@ class _Write:
             # Or we can no longer see it, which looks the same: only a full run, with its drop guard, removes.
             raise Gone(f"{self.ref.key} was deleted, or Northing may no longer see it.", FULL_SYNC_FINDS_OUT)
         self.fetched = True
-        now = self.runtime.clock()
         async with self.runtime.sessions.begin() as session:
             await lock_goals_shared(session)
+            now = await self.runtime.now(session)
             await store_ticket(session, self.source, self.row.remote_id, fetched_epic, now)
             (row,) = await lock_epics(session, [self.row.id])
             row.read_at = now
@@ -283,8 +284,8 @@ class _Write:
             else:
                 # Until the answer arrives, the old or the new text may be there: store neither as posted.
                 notice_row.posted_hash = ""
-            self.renewed_at = self.runtime.clock()
-            extend(notice_row, self.renewed_at)
+            self.renewed_at = self.time()
+            extend(notice_row, await self.runtime.now(session))
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
             return _PlannedWrite(composed.document, text, Marker(context.installation, row.id), delete)

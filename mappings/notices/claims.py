@@ -6,7 +6,7 @@ another one, and its ticket waits: the last request under it may still arrive at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -37,6 +37,8 @@ from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, among
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from mappings.clock import Clock
+
 # Covers the time limits of one write: two look-ups and the write itself, each within 60 s.
 LONGEST_WRITE = timedelta(minutes=3)
 HOUR = timedelta(hours=1)
@@ -51,10 +53,11 @@ class Claim:
     epic_id: int
     run_id: int
     owner: str
+    claimed_at: datetime
 
 
 async def claim_notice(
-    session: AsyncSession, source_id: int, owner: str, clock: Callable[[], datetime], *, one_at_a_time: bool
+    session: AsyncSession, source_id: int, owner: str, clock: Clock, *, one_at_a_time: bool
 ) -> Claim | None:
     """Claim the next due and unclaimed notice of a source; writes that withdraw or resolve one go first.
 
@@ -62,7 +65,7 @@ async def claim_notice(
     has ended are released. The time is read once the source is locked: a lease begins when it is taken.
     """
     await session.execute(locked_source(source_id))
-    now = clock()
+    now = await clock.read(session)
     of_source = select(EpicRow.id).where(EpicRow.source_id == source_id)
     if one_at_a_time:
         busy = (
@@ -85,7 +88,7 @@ async def claim_notice(
     notice = await _first_not_held(session, source_id, due, now)
     if notice is None or notice.run_id is None:
         return None
-    claim = Claim(notice.id, notice.epic_id, notice.run_id, owner)
+    claim = Claim(notice.id, notice.epic_id, notice.run_id, owner, now)
     await session.execute(leases.taking(NoticeRow, owner, now, NoticeRow.id == notice.id))
     return claim
 

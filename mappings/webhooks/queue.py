@@ -6,7 +6,7 @@ collect in the next batch, so that ten webhooks about one epic cost one fetch of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from mappings.tables import DeliveryRow, EpicRow, NoticeRow, SourceRow
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from mappings.clock import Clock
+
 BATCH_SIZE, BATCH_BYTES = 100, 32 * 1024 * 1024
 SUSPECT_ATTEMPTS = 2  # attempts that began and never ended
 BODY_DAYS, ROW_DAYS = timedelta(days=14), timedelta(days=90)
@@ -32,7 +34,7 @@ def _claimable(now: datetime) -> Any:
 
 
 async def claim_deliveries(
-    session: AsyncSession, source_id: int, owner: str, clock: Callable[[], datetime]
+    session: AsyncSession, source_id: int, owner: str, clock: Clock
 ) -> list[DeliveryRow]:
     """Claim the oldest due deliveries of a source, as many as `BATCH_SIZE` and `BATCH_BYTES` allow.
 
@@ -40,7 +42,7 @@ async def claim_deliveries(
     time is read once the source is locked: a lease begins when it is taken.
     """
     await session.execute(locked_source(source_id))
-    now = clock()
+    now = await clock.read(session)
     waiting = DeliveryRow.source_id == source_id, DeliveryRow.due_at.is_not(None)
     paused = and_(DeliveryRow.due_at > now, DeliveryRow.error.is_not(None))
     stop = select(DeliveryRow.id).where(*waiting, or_(leases.is_held(DeliveryRow, now), paused)).limit(1)

@@ -29,6 +29,7 @@ from app.settings import Settings
 from app.webhooks.door import Intake
 from connectors.sandbox.company.goals import goals
 from mappings.access.operations import token_hash
+from mappings.clock import DatabaseClock
 from mappings.tables import NoticeRow, SourceRow
 from tests.bench.servers import Tracker, program
 
@@ -208,7 +209,7 @@ async def northing(database: str) -> AsyncIterator[Northing]:
         log_format="json",
     )
     engine, queue = engine_for(database), queue_for(database)
-    intake = Intake(database, queue)
+    intake = Intake(database, queue, DatabaseClock())
     runtime = Runtime(settings, engine, sessions_for(engine), cipher_for(settings), queue)
     transport = httpx.ASGITransport(create_app(runtime, intake, token_hash(TOKEN)))
     headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -12,12 +12,14 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.support.clock import CalledClock
+
 # Which piece is in force; then the pieces: from which monotonic second, which moment, how fast.
 _NUMBER, _PIECE = struct.Struct("=Q"), struct.Struct("=ddd")
 _PIECES = 64
 
 
-class Clock:
+class Clock(CalledClock):
     """Aware moments in UTC. One process makes it and may let it leap, others open it by its path.
 
     A piece is written before its number is, and is never changed while it counts: readers need no lock,

@@ -96,7 +96,7 @@ async def _serve(given: Given, ready: Connection) -> int:
     with closing(open_listener(given.settings.host, given.settings.port)) as listener:
         async with (
             open_runtime(given.settings, given.url) as opened_runtime,
-            Intake(given.url, opened_runtime.queue) as intake,
+            Intake(given.url, opened_runtime.queue, opened_runtime.clock) as intake,
             AsyncExitStack() as parts,
         ):
             runtime = _hurried(opened_runtime, given)
@@ -133,9 +133,10 @@ async def _tick(runtime: Runtime) -> None:
     """What the timetable does at its moments."""
     async with runtime.sessions() as session:
         entries = await read_entries(session)
+        now = await runtime.now(session)
     for entry, done in entries.items():
-        moment = due_moment(entry.line, done, runtime.clock())
-        if moment is not None and moment <= runtime.clock():
+        moment = due_moment(entry.line, done, now)
+        if moment is not None and moment <= now:
             await open_scheduled_run(runtime, entry, moment)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from app.jobs.sweep import sweep
@@ -9,8 +10,34 @@ from app.runtime import Runtime
 from tests.support.world import World
 
 
-class Clock:
-    """Time as the tests want it; aware, UTC."""
+class CalledClock:
+    """What the product asks of a clock, for one that is called; aware, UTC."""
+
+    def __call__(self) -> datetime:
+        raise NotImplementedError
+
+    async def read(self, _database: object) -> datetime:
+        return self()
+
+    def running_from(self, _now: datetime) -> Callable[[], datetime]:
+        return self
+
+    def in_sql(self) -> str:
+        return f"timestamptz '{self().isoformat()}'"
+
+
+class ClockOf(CalledClock):
+    """The clock that a function is."""
+
+    def __init__(self, call: Callable[[], datetime]) -> None:
+        self._call = call
+
+    def __call__(self) -> datetime:
+        return self._call()
+
+
+class Clock(CalledClock):
+    """Time as the tests want it."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
