@@ -17,7 +17,7 @@ from connectors.registry import KINDS, is_loopback
 from connectors.timeouts import TIMEOUTS, Timeouts
 from mappings.audit import set_actor
 from mappings.checks.registry import CHECKS
-from mappings.clock import Clock, DatabaseClock
+from mappings.clock import QUEUE_CLOCK, Clock, DatabaseClock
 from mappings.evaluation.context import EvaluationContext, load_context
 from mappings.leases import RENEW_EVERY, claim_name
 from mappings.tables import SourceRow
@@ -33,14 +33,13 @@ if TYPE_CHECKING:
     from connectors.base import Connector
     from mappings.checks.check import Check
 
-# The moments of jobs are the database's: the worker's clock may be apart from it. Two pauses that end within
-# a second are one: a limit that names its end gives each attempt the same one, but for microseconds.
-_END_OF_PAUSE = text("SELECT clock_timestamp() + CAST(:pause AS interval)")
+# Two pauses that end within a second are one: a limit that names its end gives each attempt the same one, but
+# for microseconds.
 _JOBS_OF_EARLIER_PAUSES = text("""
     DELETE FROM procrastinate_jobs WHERE id = ANY(ARRAY(
         SELECT id FROM procrastinate_jobs
         WHERE status = 'todo' AND task_name = :task AND args = CAST(:arguments AS jsonb)
-            AND scheduled_at > now() AND scheduled_at <= CAST(:until AS timestamptz) + interval '1 s'
+            AND scheduled_at > :now AND scheduled_at <= CAST(:until AS timestamptz) + interval '1 s'
         FOR UPDATE SKIP LOCKED))
 """)
 
@@ -157,7 +156,8 @@ class Runtime:
         that work back too. So a long pause leaves one job, however often the tracker is tried meanwhile. A
         job whose pause a person has ended early finds nothing to do.
         """
-        until = (await session.scalars(_END_OF_PAUSE, {"pause": pause})).one()
-        of_the_work = {"task": task, "arguments": json.dumps(arguments), "until": until}
+        now = await QUEUE_CLOCK.read(session)
+        until = now + pause
+        of_the_work = {"task": task, "arguments": json.dumps(arguments), "until": until, "now": now}
         await session.execute(_JOBS_OF_EARLIER_PAUSES, of_the_work)
         await self.wake(session, task, at=until, **arguments)

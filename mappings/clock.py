@@ -48,3 +48,7 @@ class DatabaseClock:
 
     def in_sql(self) -> str:
         return _DATABASE_TIME
+
+
+# The moments of jobs and the heartbeats of the job queue are the database's own, whatever clock decides.
+QUEUE_CLOCK = DatabaseClock()

@@ -4,9 +4,10 @@ A claim is taken by compare-and-set and ends with its lease. A heartbeat renews 
 (`app.heartbeat`), so what a killed process held is free `LEASE` after its last renewal, and the sweep, which
 comes every 15 seconds, wakes a worker for it: within a minute. No process decides that another one is dead.
 
-A lease outlasts a heartbeat that is late: a slow statement, an event loop that is busy, and the difference
-between the clocks of two machines may together take `LEASE - RENEW_EVERY`. A worker that is late for longer
-loses its claim, and finds out at its next step by `ClaimLost`.
+A lease outlasts a heartbeat that is late: a slow statement and an event loop that is busy may together take
+`LEASE - RENEW_EVERY`. A worker that is late for longer loses its claim, and finds out at its next step by
+`ClaimLost`. A claim that seems to last longer than any lease was taken while the database's clock was wrong:
+it counts as ended.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, update
 
 from mappings.tables import Claimed
 
@@ -30,10 +31,13 @@ UNCONFIRMED_WAIT = timedelta(seconds=60)
 # How long after the renewal of its claim a writer may send its request; what waits for a lost answer counts
 # on it.
 SENT_WITHIN = 2 * RENEW_EVERY
-# A due time that is in the past on every worker's clock: the clocks of replicas always differ a little.
+# No claim lasts longer, also for a caller that read the time a lease ago.
+LONGEST_LEASE = 2 * LEASE
+# A due time that is always in the past.
 ALWAYS_DUE = datetime(2000, 1, 1, tzinfo=UTC)
 # The condition of `is_free` for statements that are text, with the time as `:now`.
-IS_FREE = "(claimed_until IS NULL OR claimed_until <= :now)"
+IS_FREE = f"""(claimed_until IS NULL OR claimed_until <= :now
+    OR claimed_until > CAST(:now AS timestamptz) + interval '{LONGEST_LEASE.total_seconds():g} s')"""
 # The columns of a claim that has ended.
 RELEASED: dict[str, Any] = {"claimed_by": None, "claimed_until": None}
 
@@ -52,12 +56,22 @@ def claim_name(worker: str) -> str:
 
 def is_free(row: type[Claimed], now: datetime) -> ColumnElement[bool]:
     """The row is not claimed, or the lease has ended."""
-    return or_(row.claimed_until.is_(None), row.claimed_until <= now)
+    return or_(row.claimed_until.is_(None), row.claimed_until <= now, row.claimed_until > now + LONGEST_LEASE)
 
 
 def is_held(row: type[Claimed], now: datetime) -> ColumnElement[bool]:
     """A worker has claimed the row, and the lease has not ended."""
-    return row.claimed_until > now
+    return and_(row.claimed_until > now, row.claimed_until <= now + LONGEST_LEASE)
+
+
+def has_ended(row: type[Claimed], now: datetime) -> ColumnElement[bool]:
+    """A worker has claimed the row, and the lease has ended."""
+    return or_(row.claimed_until <= now, row.claimed_until > now + LONGEST_LEASE)
+
+
+def holds(row: Claimed, now: datetime) -> bool:
+    """`is_held` of a row that is loaded."""
+    return row.claimed_until is not None and now < row.claimed_until <= now + LONGEST_LEASE
 
 
 def renewed_at(row: type[Claimed]) -> ColumnElement[datetime | None]:
@@ -76,8 +90,9 @@ def taking(
 def renewing(row: type[Claimed], *which: ColumnElement[bool], **values: Any) -> ReturningUpdate[Any]:
     """The statement that `renew` executes, made once: some work renews with each page. It sets `values` too;
     the parameters in these and in `which` are the caller's."""
-    # A heartbeat may have renewed the claim since the caller read the time.
-    until = func.greatest(row.claimed_until, bindparam("until", type_=row.claimed_until.type))
+    # A heartbeat may have renewed the claim since the caller read the time. A wrong clock may have, too.
+    given = bindparam("until", type_=row.claimed_until.type)
+    until = case((row.claimed_until > given + LEASE, given), else_=func.greatest(row.claimed_until, given))
     ours = update(row).where(row.claimed_by == bindparam("owner"), *which)
     renewed = ours.values({**values, "claimed_until": until}).returning(row.claimed_by)
     return renewed.execution_options(synchronize_session=False)

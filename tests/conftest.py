@@ -238,14 +238,14 @@ def _applications() -> list[FastAPI]:
 
 
 @pytest.fixture
-def application(runtime: Runtime, intake: Intake, clock: Clock, _applications: list[FastAPI]) -> FastAPI:
+def application(runtime: Runtime, intake: Intake, _applications: list[FastAPI]) -> FastAPI:
     """The application on this test's runtime."""
     if not _applications:
         _applications.append(create_app(runtime, intake, token_hash(ADMIN_TOKEN)))
     (made,) = _applications
     made.state.runtime = runtime
     made.state.intake = intake
-    made.state.authenticator = Authenticator(token_hash(ADMIN_TOKEN), clock)  # which knows nobody yet
+    made.state.authenticator = Authenticator(token_hash(ADMIN_TOKEN))  # which knows nobody yet
     return made
 
 

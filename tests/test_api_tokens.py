@@ -111,10 +111,10 @@ async def test_a_token_expires_at_its_moment(api: httpx.AsyncClient, clock: Cloc
 
 
 async def test_a_deleted_token_is_refused_at_once_by_every_replica(
-    api: httpx.AsyncClient, runtime: Runtime, clock: Clock
+    api: httpx.AsyncClient, runtime: Runtime
 ) -> None:
     made = await make(api, "editor")
-    replicas = [Authenticator(token_hash(ADMIN_TOKEN), clock) for _ in range(2)]
+    replicas = [Authenticator(token_hash(ADMIN_TOKEN)) for _ in range(2)]
     for authenticator in replicas:
         caller = await authenticator.authenticate(runtime, made["token"], "192.0.2.1")
         assert caller == Caller(f"token {made['id']} (ci)", "editor")

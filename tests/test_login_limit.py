@@ -25,8 +25,8 @@ ME, ANOTHER = "192.0.2.1", "192.0.2.2"
 
 
 @pytest.fixture
-def authenticator(clock: Clock) -> Authenticator:
-    return Authenticator(token_hash(ADMIN_TOKEN), clock)
+def authenticator() -> Authenticator:
+    return Authenticator(token_hash(ADMIN_TOKEN))
 
 
 @pytest.fixture

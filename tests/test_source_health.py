@@ -137,7 +137,7 @@ MESSAGES: list[tuple[str, HealthConcern, HealthFacts, str]] = [
     ("two projects: the message of the first", READ,
      HealthFacts(paused_projects=(("SHOP", "No."), ("CORE", "Another."))), PAUSED.format("SHOP, CORE")),
     ("a clock behind", READ, HealthFacts(clock_ahead=-330.0),
-     "The tracker's clock is 6 minutes behind ours."),
+     "The tracker's clock is 6 minutes behind ours, which is the database's."),
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth.rate_limit import FailedLogins, LatestValues, TooManyFailures, network_of
 from app.auth.roles import Caller
 from mappings.access.operations import token_hash
+from mappings.leases import ALWAYS_DUE
 from mappings.tables import TokenRow
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class Authenticator:
     are not even looked up. Deleted and expired tokens are refused at once: each call asks the database.
     """
 
-    def __init__(self, admin_token_hash: bytes, time: Callable[[], datetime]) -> None:
-        """`time` counts on by itself (UTC): failures within a minute are counted by it."""
-        self._admin, self._time = admin_token_hash, time
+    def __init__(self, admin_token_hash: bytes) -> None:
+        self._admin = admin_token_hash
+        self._time: Callable[[], datetime] | None = None
         self._accepted: LatestValues[datetime] = LatestValues(TOKENS_KEPT)
         self._addresses: LatestValues[FailedLogins] = LatestValues(ADDRESSES_KEPT)
 
@@ -54,22 +55,28 @@ class Authenticator:
         hashed, name = token_hash(token), network_of(host)
         address = self._addresses.get(name) or FailedLogins()
         self._addresses.put(name, address)
-        if self._is_known(hashed, self._time()):
+        if self._is_known(hashed, self._seconds(runtime)):
             return await self._check(runtime, hashed, address, name)
         # One call at a time, or all guesses of a burst would be looked up before the first has failed.
         async with address.turn:
-            now = self._time()
+            now = self._seconds(runtime)
             wait = address.wait(now)
             if wait and not self._is_known(hashed, now):
                 raise TooManyFailures(wait)
             return await self._check(runtime, hashed, address, name)
+
+    def _seconds(self, runtime: Runtime) -> datetime:
+        """A time that counts seconds from any moment: enough to tell how long ago a login was."""
+        if self._time is None:
+            self._time = runtime.clock.running_from(ALWAYS_DUE)
+        return self._time()
 
     def _is_known(self, hashed: bytes, now: datetime) -> bool:
         at = self._accepted.get(hashed)
         return at is not None and now - at < ACCEPTED_FOR
 
     async def _check(self, runtime: Runtime, hashed: bytes, address: FailedLogins, name: str) -> Caller:
-        now = self._time()
+        now = self._seconds(runtime)
         if hmac.compare_digest(hashed, self._admin):
             caller: Caller | None = Caller("admin token", "admin")
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
 from app.secrets import CannotDecrypt
 from app.server.server import database_url, open_runtime
+from connectors.clock import utc_now
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
 from mappings.lookups import source_for_command
@@ -80,7 +81,7 @@ async def _ready(url: str) -> None:
 async def _about_database(session: AsyncSession, now: datetime) -> tuple[Fact, ...]:
     version = await session.scalar(text("SHOW server_version"))
     about = Fact("ok", "database", f"PostgreSQL {version}, schema {newest_revision()}.")
-    return about, _clocks("The database", (now - datetime.now(UTC)).total_seconds())
+    return about, _clocks("The database", (now - utc_now()).total_seconds())
 
 
 async def _sources(session: AsyncSession, name: str | None) -> list[SourceRow]:

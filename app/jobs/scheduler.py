@@ -9,10 +9,11 @@ finds missed ticks.
 from __future__ import annotations
 
 import asyncio
+import platform
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,7 +25,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.listen import listen
 from app.jobs.schedule import due_moment
+from connectors.clock import utc_now
+from mappings.clock import QUEUE_CLOCK
 from mappings.locks import locked_source
+from mappings.machine_clocks import record_machine_clock
 from mappings.runs.queue import open_run
 from mappings.sources.schedules import SCHEDULES_CHANNEL
 from mappings.tables import ScheduleTickRow, SourceRow
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 REREAD_SECONDS = 30
+CLOCK_WAS_SET = timedelta(seconds=1)
 MODES = {"every": "incremental", "full": "full"}
 
 
@@ -112,13 +117,18 @@ async def scheduler_running(runtime: Runtime) -> AsyncIterator[asyncio.Task[None
 
 
 class Scheduler:
-    """The timetable of one replica. `planned` is the next moment of each entry, in UTC."""
+    """The timetable of one replica. `planned` is the next moment of each entry, in UTC.
+
+    APScheduler compares its moments with this machine's clock, so each is shifted by what that clock is ahead
+    of the database's (`_ahead`), and planned again when this has changed: the clock was set.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self.planned: dict[ScheduleEntry, datetime] = {}
         self._jobs: dict[ScheduleEntry, Job] = {}
         self._runtime = runtime
         self._changed = asyncio.Event()
+        self._ahead = timedelta()
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True}
         )
@@ -145,9 +155,15 @@ class Scheduler:
 
     async def read(self) -> None:
         """Plan what the schedules say now, missed ticks included, and drop what they no longer say."""
-        async with self._runtime.sessions() as session:
+        async with self._runtime.sessions.begin() as session:
             entries = await read_entries(session)
             now = await self._runtime.now(session)
+            await record_machine_clock(session, platform.node(), utc_now(), await QUEUE_CLOCK.read(session))
+        ahead = utc_now() - now
+        if abs(ahead - self._ahead) > CLOCK_WAS_SET:
+            self._ahead = ahead
+            for entry in list(self.planned):
+                self._forget(entry)
         for entry in self.planned.keys() - entries.keys():
             self._forget(entry)
         for entry, done in entries.items():
@@ -159,7 +175,9 @@ class Scheduler:
         self._forget(entry)
         self.planned[entry] = moment
         # Each moment has its own job, with the moment as argument, so that no earlier job can delay it.
-        self._jobs[entry] = self._scheduler.add_job(self._open_run, "date", (entry, moment), run_date=moment)
+        self._jobs[entry] = self._scheduler.add_job(
+            self._open_run, "date", (entry, moment), run_date=moment + self._ahead
+        )
 
     def _forget(self, entry: ScheduleEntry) -> None:
         if self.planned.pop(entry, None) is not None:
@@ -169,13 +187,18 @@ class Scheduler:
     async def _open_run(self, entry: ScheduleEntry, moment: datetime) -> None:
         # APScheduler cancels this job when it stops, and would report that as an error.
         with suppress(asyncio.CancelledError):
+            following = None
             try:
-                run_id = await open_scheduled_run(self._runtime, entry, moment)
-                if run_id is not None:
-                    log.info("tick", source=entry.source, mode=entry.mode, run=run_id)
-            except Exception as error:  # whatever the error, the next tick is planned
+                async with self._runtime.sessions() as session:
+                    now = await self._runtime.now(session)
+                if moment <= now + CLOCK_WAS_SET:  # else this machine's clock was set while the job waited
+                    run_id = await open_scheduled_run(self._runtime, entry, moment)
+                    if run_id is not None:
+                        log.info("tick", source=entry.source, mode=entry.mode, run=run_id)
+                    following = due_moment(entry.line, moment, now)
+            except Exception as error:  # whatever the error, the next reading of the schedules plans it again
                 log.error("tick failed", source=entry.source, mode=entry.mode, exc_info=error)
-            async with self._runtime.sessions() as session:
-                following = due_moment(entry.line, moment, await self._runtime.now(session))
-            if following is not None and self.planned.get(entry) == moment:
-                self._plan(entry, following)
+            if self.planned.get(entry) == moment:
+                self._forget(entry)
+                if following is not None:
+                    self._plan(entry, following)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import platform
 from typing import TYPE_CHECKING
 
 from procrastinate.jobs import Status
 from sqlalchemy import text
 
+from connectors.clock import utc_now
 from mappings import retention
 from mappings.audit import NORTHING
+from mappings.clock import QUEUE_CLOCK
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.evaluation.timed import open_evaluate_runs
+from mappings.machine_clocks import record_machine_clock
 from mappings.notices import claims
 from mappings.runs.queue import due_runs, mark_stalled
 from mappings.sources.operations import delete_disconnected_sources
@@ -28,9 +32,9 @@ SWEEP_SECONDS = 15
 _REPEATED_JOBS = text("""
     DELETE FROM procrastinate_jobs WHERE id = ANY(ARRAY(
         SELECT id FROM procrastinate_jobs repeated
-        WHERE status = 'todo' AND coalesce(scheduled_at <= now(), true) AND EXISTS (
+        WHERE status = 'todo' AND coalesce(scheduled_at <= :now, true) AND EXISTS (
             SELECT FROM (SELECT max(id) AS newest, task_name, args FROM procrastinate_jobs
-                WHERE status = 'todo' AND coalesce(scheduled_at <= now(), true)
+                WHERE status = 'todo' AND coalesce(scheduled_at <= :now, true)
                 GROUP BY task_name, args) AS calls
             WHERE calls.task_name = repeated.task_name AND calls.args = repeated.args
                 AND calls.newest > repeated.id)
@@ -56,7 +60,9 @@ async def sweep(runtime: Runtime) -> None:
         await delete_old_deliveries(session, now)
     async with runtime.sessions.begin() as session:
         await retention.delete_expired(session, now)
-        await session.execute(_REPEATED_JOBS)
+        queue_now = await QUEUE_CLOCK.read(session)
+        await session.execute(_REPEATED_JOBS, {"now": queue_now})
+        await record_machine_clock(session, platform.node(), utc_now(), queue_now)
     await _delete_dead_jobs(runtime)
     # The last, since a check that raises ends the sweep.
     async with runtime.sessions.begin() as session:

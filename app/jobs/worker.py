@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from app.jobs.queue import run_worker
 from app.jobs.sweep import SWEEP_SECONDS, sweep
@@ -33,14 +31,13 @@ STOP_SECONDS = 5
 async def worker_running(runtime: Runtime) -> AsyncIterator[asyncio.Task[None]]:
     """Run jobs and the sweep until the block ends. The yielded task ends earlier only if the worker fails."""
     worker = asyncio.create_task(_run_worker(runtime), name="worker")
-    sweeper = _sweep_scheduler(runtime)
-    sweeper.start()
+    sweeper = asyncio.create_task(_keep_sweeping(runtime), name="sweep")
     try:
         yield worker
     finally:
-        sweeper.shutdown(wait=False)
+        sweeper.cancel()
         worker.cancel()
-        await asyncio.wait({worker}, timeout=STOP_SECONDS)
+        await asyncio.wait({sweeper, worker}, timeout=STOP_SECONDS)
 
 
 async def _run_worker(runtime: Runtime) -> None:
@@ -65,27 +62,14 @@ def _database_was_unreachable(error: BaseException | None) -> bool:
     return error is not None and _database_was_unreachable(error.__cause__)
 
 
-def _sweep_scheduler(runtime: Runtime) -> AsyncIOScheduler:
-    sweeper = AsyncIOScheduler(timezone=UTC)
-    sweeper.add_job(
-        _sweep,
-        "interval",
-        (runtime,),
-        seconds=SWEEP_SECONDS,
-        next_run_time=datetime.now(UTC),
-        coalesce=True,
-        max_instances=1,
-        misfire_grace_time=None,
-    )
-    return sweeper
-
-
-async def _sweep(runtime: Runtime) -> None:
-    # APScheduler cancels this job when it stops, and would report that as an error.
-    with suppress(asyncio.CancelledError):
+async def _keep_sweeping(runtime: Runtime) -> None:
+    """Sweep at once, and then every `SWEEP_SECONDS`, counted by no clock that may be set."""
+    while True:
         try:
             await sweep(runtime)
-        except Exception as error:
-            if not _database_was_unreachable(error):
-                raise
-            log.warning("no sweep, the database is unreachable", reason=type(error).__name__)
+        except Exception as error:  # whatever the error, the next sweep may do better
+            if _database_was_unreachable(error):
+                log.warning("no sweep, the database is unreachable", reason=type(error).__name__)
+            else:
+                log.exception("sweep failed")
+        await asyncio.sleep(SWEEP_SECONDS)

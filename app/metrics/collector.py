@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +22,7 @@ from sqlalchemy import select, text
 
 from app.metrics.prometheus import MetricsInput, families
 from mappings import counters
+from mappings.clock import QUEUE_CLOCK
 from mappings.sources.health_facts import (
     LabelledCount,
     alive_workers,
@@ -131,7 +131,7 @@ async def _found(
     health = await health_of_sources(session, rows, now)
     return MetricsInput(
         now=now,
-        wall_time=datetime.now(UTC),
+        queue_now=await QUEUE_CLOCK.read(session),
         sources={row.id: row.name for row in rows},
         health={row.id: health[row.id][1].state for row in rows},
         counts=[*totals, *await load_backlog(session, now)],

@@ -29,13 +29,13 @@ WORK = ("run", "notice", "delivery")
 
 @dataclass(frozen=True)
 class MetricsInput:
-    """What the database held at `now`, by the pipeline's clock; `wall_time` is by the machine's (both UTC).
+    """What the database held at `now`, by the clock of decisions; `queue_now` is the job queue's time (both UTC).
 
     `sources` are names by id; `workers` counts the queue's workers: one for each of `QUEUES` a process.
     """
 
     now: datetime
-    wall_time: datetime
+    queue_now: datetime
     sources: Mapping[int, str]
     health: Mapping[int, HealthState]
     counts: Sequence[LabelledCount]
@@ -174,7 +174,7 @@ def _trackers(found: MetricsInput) -> Iterable[Metric]:
         resets = None if limit_row.budget_resets_at is None else limit_row.budget_resets_at.timestamp()
         values = (
             (limit, limit_row.budget_limit),
-            (remaining, _requests_left(limit_row, found.wall_time)),
+            (remaining, _requests_left(limit_row, found.queue_now)),
             (reset, resets),
             (ahead, limit_row.clock_ahead),
         )
@@ -200,7 +200,7 @@ def _queue(found: MetricsInput) -> Iterable[Metric]:
         for state, name in (("todo", "waiting"), ("doing", "doing")):
             jobs.add_metric([queue, name], here[state].n if state in here else 0)
         # The queue's timestamps come from the database's clock.
-        oldest.add_metric([queue], _age(here["todo"].since, found.wall_time) if "todo" in here else 0.0)
+        oldest.add_metric([queue], _age(here["todo"].since, found.queue_now) if "todo" in here else 0.0)
     processes = GaugeMetricFamily("northing_workers", "Processes that run jobs.", found.workers / len(QUEUES))
     return jobs, oldest, processes
 

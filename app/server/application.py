@@ -37,7 +37,6 @@ from app.auth.authenticator import Authenticator
 from app.metrics.collector import Metrics, RequestTimer, templates_of
 from app.web import pages
 from app.web.headers import Headers
-from mappings.leases import ALWAYS_DUE
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -65,7 +64,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     )
     app.state.runtime = runtime
     app.state.intake = intake
-    app.state.authenticator = Authenticator(admin_token_hash, runtime.clock.running_from(ALWAYS_DUE))
+    app.state.authenticator = Authenticator(admin_token_hash)
     app.state.metrics = Metrics()
     app.add_middleware(Headers)
     app.add_middleware(RequestTimer, metrics=app.state.metrics, templates=partial(templates_of, app))

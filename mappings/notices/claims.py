@@ -199,7 +199,7 @@ async def _release_expired_claims(session: AsyncSession, of_source: Select[int],
     cancelled after the claim, which no writer would take over."""
     expired = (
         select(NoticeRow.id)
-        .where(NoticeRow.epic_id.in_(of_source), NoticeRow.claimed_until <= now)
+        .where(NoticeRow.epic_id.in_(of_source), leases.has_ended(NoticeRow, now))
         .order_by(NoticeRow.id)
         .with_for_update(skip_locked=True)
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
 
 from mappings import leases
-from mappings.leases import ALWAYS_DUE
+from mappings.leases import ALWAYS_DUE, LONGEST_LEASE
 from mappings.locks import locked_source, share_source
 from mappings.tables import READING_MODES, UNFINISHED_STATES, RunRow, SourceRow
 from mappings.wakeups import wake_run
@@ -155,7 +155,8 @@ async def mark_stalled(session: AsyncSession, now: datetime) -> None:
     """Mark as stalled the running runs that gave no sign of life for `STALLED_AFTER`. The next worker
     continues where they stopped, as soon as the lease has ended."""
     silent = select(RunRow.id).where(
-        RunRow.state == "running", leases.renewed_at(RunRow) <= now - STALLED_AFTER
+        RunRow.state == "running",
+        or_(leases.renewed_at(RunRow) <= now - STALLED_AFTER, RunRow.claimed_until > now + LONGEST_LEASE),
     )
     # Several processes do this at once; a run that is locked is being renewed or claimed.
     silent = silent.with_for_update(skip_locked=True)

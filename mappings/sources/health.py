@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 HealthState = Literal["ok", "unknown", "degraded", "failing"]
 ORDER: tuple[HealthState, ...] = ("ok", "unknown", "degraded", "failing")
@@ -25,6 +25,13 @@ class HealthConcern:
     what_to_do: str = ""
 
 
+class MachineClock(NamedTuple):
+    """`ahead`: seconds by which the clock of the machine `host` is ahead of the database's."""
+
+    host: str
+    ahead: float
+
+
 @dataclass(frozen=True, slots=True)
 class HealthFacts:
     """What is known of a source besides the result of its last run. Times are UTC.
@@ -33,7 +40,7 @@ class HealthFacts:
     `paused_projects`: projects in which nothing is written, each with the tracker's message. `held_by_guard`:
     the number of notices that wait for a person, by run. `removals`: the number of epics that a full run did
     not meet and that wait for a person, by run. `clock_ahead`: seconds by which the tracker's clock is ahead
-    of ours.
+    of ours. `machine_clocks`: the machines of Northing whose clock is apart from the database's.
     """
 
     has_worker: bool = True
@@ -46,6 +53,7 @@ class HealthFacts:
     held_by_guard: tuple[tuple[int | None, int], ...] = ()
     removals: tuple[tuple[int, int], ...] = ()
     clock_ahead: float | None = None
+    machine_clocks: tuple[MachineClock, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,7 @@ def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Hea
         _refused(source, facts, now),
         _failed(source.name, facts),
         _clock(facts),
+        *_machine_clocks(facts),
         _unknown(facts),
     )
     found = [concern for concern in parts if concern is not None]
@@ -194,9 +203,21 @@ def _clock(facts: HealthFacts) -> HealthConcern | None:
     which = "ahead of" if ahead > 0 else "behind"
     return HealthConcern(
         "degraded",
-        f"The tracker's clock is {abs(ahead) / 60:.0f} minutes {which} ours.",
-        "Set this machine's clock by NTP; if it is right, tell the administrator of the tracker.",
+        f"The tracker's clock is {abs(ahead) / 60:.0f} minutes {which} ours, which is the database's.",
+        "Set the database machine's clock by NTP; if it is right, tell the administrator of the tracker.",
     )
+
+
+def _machine_clocks(facts: HealthFacts) -> Iterator[HealthConcern]:
+    for host, ahead in facts.machine_clocks:
+        which = "ahead of" if ahead > 0 else "behind"
+        yield HealthConcern(
+            "degraded",
+            f"The clock of the machine {host} is {abs(ahead) / 60:.0f} minutes {which} the database's. A "
+            "tracker's certificate may seem expired or not yet valid there, which holds up what that machine "
+            "reads and writes; and its log lines have wrong times.",
+            "Set that machine's clock by NTP; if it is right, set the database machine's.",
+        )
 
 
 def _unknown(facts: HealthFacts) -> HealthConcern | None:

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import text
 
+from mappings.clock import QUEUE_CLOCK
 from mappings.leases import IS_FREE
+from mappings.machine_clocks import machine_clocks_apart
 from mappings.sources.health import (
     Health,
     HealthConcern,
     HealthFacts,
     HealthInput,
     HealthState,
+    MachineClock,
     assess_health,
 )
 
@@ -29,12 +32,13 @@ if TYPE_CHECKING:
     from mappings.tables import SourceRow
 
 FAILED_WITHIN = timedelta(days=7)
-WORKER_DEAD_SECONDS = 60
+WORKER_DEAD = timedelta(seconds=60)
 
 # Due and unclaimed work, and since when. A reading run that waits for another of its source is not late.
 _DUE = f"""
     SELECT runs.source_id, 'run' AS what, NULL AS label, count(*) AS n,
-        min(greatest(due_at, runs.created_at, coalesce(claimed_until, due_at))) AS at, NULL AS words
+        min(greatest(due_at, runs.created_at, least(coalesce(claimed_until, due_at), :now))) AS at,
+        NULL AS words
     FROM runs
     WHERE state IN ('queued', 'running', 'waiting', 'stalled') AND due_at <= :now
         AND {IS_FREE}
@@ -45,13 +49,13 @@ _DUE = f"""
     GROUP BY 1
     UNION ALL
     SELECT epics.source_id, 'notice', NULL, count(*),
-        min(greatest(due_at, coalesce(claimed_until, due_at))), NULL
+        min(greatest(due_at, least(coalesce(claimed_until, due_at), :now))), NULL
     FROM notices JOIN epics ON epics.id = notices.epic_id
     WHERE due_at <= :now AND target IS NOT NULL AND {IS_FREE}
     GROUP BY 1
     UNION ALL
     SELECT source_id, 'delivery', NULL, count(*),
-        min(greatest(due_at, received_at, coalesce(claimed_until, due_at))), NULL
+        min(greatest(due_at, received_at, least(coalesce(claimed_until, due_at), :now))), NULL
     FROM deliveries
     WHERE due_at <= :now AND {IS_FREE}
     GROUP BY 1
@@ -91,7 +95,7 @@ _FACTS = f"""
     WHERE clock_ahead IS NOT NULL AND source_id = ANY(:sources)
 """  # noqa: S608  # of this module's own parts
 
-_WORKERS = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - :dead * interval '1 s'"
+_WORKERS = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > :heard"
 
 # Counts every epic and notice, by index-only scans.
 _TOTALS = """
@@ -144,14 +148,15 @@ async def load_health_facts(
 ) -> dict[int, HealthFacts]:
     """The facts for each source's health at `now` (UTC), besides the last run's result in its row."""
     workers = await alive_workers(session)
+    clocks = tuple(await machine_clocks_apart(session, await QUEUE_CLOCK.read(session)))
     parameters = {"sources": list(source_ids), "now": now, "recently": now - FAILED_WITHIN}
     found: dict[int, list[Any]] = defaultdict(list)
     for row in await session.execute(text(_FACTS), parameters):
         found[row.source_id].append(row)
-    return {source_id: _facts(found[source_id], workers) for source_id in source_ids}
+    return {source_id: _facts(found[source_id], workers, clocks) for source_id in source_ids}
 
 
-def _facts(rows: Sequence[Any], workers: int) -> HealthFacts:
+def _facts(rows: Sequence[Any], workers: int, clocks: tuple[MachineClock, ...]) -> HealthFacts:
     by: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         by[row.what].append(row)
@@ -167,6 +172,7 @@ def _facts(rows: Sequence[Any], workers: int) -> HealthFacts:
         held_by_guard=tuple((None if row.label is None else int(row.label), row.n) for row in by["guard"]),
         removals=tuple((int(row.label), row.n) for row in by["removals"]),
         clock_ahead=next((float(row.words) for row in by["clock"]), None),
+        machine_clocks=clocks,
     )
 
 
@@ -186,7 +192,8 @@ def _health_input(row: SourceRow) -> HealthInput:
 
 async def alive_workers(session: AsyncSession) -> int:
     """The number of job queue workers with a heartbeat in the last 60 s; one process has several workers."""
-    alive: int = (await session.execute(text(_WORKERS), {"dead": WORKER_DEAD_SECONDS})).scalar_one()
+    heard = await QUEUE_CLOCK.read(session) - WORKER_DEAD
+    alive: int = (await session.execute(text(_WORKERS), {"heard": heard})).scalar_one()
     return alive
 
 

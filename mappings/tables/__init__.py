@@ -2,7 +2,7 @@
 
 from mappings.tables.access import ROLES, AuditEntryRow, TokenRow
 from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, Claimed, among
-from mappings.tables.counters import CounterRow, RateLimitRow
+from mappings.tables.counters import CounterRow, MachineClockRow, RateLimitRow
 from mappings.tables.epics import EpicKeyHistoryRow, EpicRow
 from mappings.tables.findings import FindingRow
 from mappings.tables.goals import CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
@@ -38,6 +38,7 @@ __all__ = [
     "InstallationRow",
     "KeyResultRow",
     "LinkRow",
+    "MachineClockRow",
     "NoticeRow",
     "NoticeWriteRow",
     "ObjectiveRow",

@@ -40,3 +40,14 @@ class RateLimitRow(Base):
     budget_at: Mapped[datetime | None]
     clock_ahead: Mapped[float | None]
     clock_at: Mapped[datetime | None]
+
+
+class MachineClockRow(Base):
+    """A machine whose clock was, at `at`, `ahead` seconds ahead of the database's (see
+    `mappings.machine_clocks`)."""
+
+    __tablename__ = "machine_clocks"
+
+    host: Mapped[str] = mapped_column(primary_key=True)
+    ahead: Mapped[float]
+    at: Mapped[datetime]

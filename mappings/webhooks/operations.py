@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from mappings import leases
 from mappings.errors import Conflict
 from mappings.leases import ALWAYS_DUE
 from mappings.lookups import delivery_at
@@ -25,7 +26,7 @@ async def replay_delivery(session: AsyncSession, delivery_id: int, now: datetime
     delivery, source = await delivery_at(session, delivery_id, lock=True)
     if delivery.body is None:
         raise Conflict("Its body was deleted after 14 days; sync the source instead.")
-    if delivery.claimed_until is not None and delivery.claimed_until > now:
+    if leases.holds(delivery, now):
         raise Conflict("It is being processed at this moment; try again in a few minutes.")
     delivery.state, delivery.reason, delivery.error = "received", None, None
     delivery.attempts, delivery.due_at = 0, ALWAYS_DUE
