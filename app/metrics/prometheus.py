@@ -29,7 +29,7 @@ WORK = ("run", "notice", "delivery")
 
 @dataclass(frozen=True)
 class MetricsInput:
-    """What the database held at `now`, by the clock of decisions; `queue_now` is the job queue's time (both UTC).
+    """What the database held at `now`, by the clock of decisions; `queue_now` is the queue's time (both UTC).
 
     `sources` are names by id; `workers` counts the queue's workers: one for each of `QUEUES` a process.
     """

@@ -87,8 +87,9 @@ _PLAN = text(
     """
     WITH rows AS (SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r(epic_id bigint, state text,
         target text, reason text, detail text, body text, facts_hash text, run_id bigint))
-    INSERT INTO notices (epic_id, state, target, reason, detail, body, facts_hash, run_id, updated_at)
-    SELECT epic_id, state, target, reason, detail, body, facts_hash, run_id, :now FROM rows
+    INSERT INTO notices
+        (epic_id, state, target, reason, detail, body, facts_hash, run_id, created_at, updated_at)
+    SELECT epic_id, state, target, reason, detail, body, facts_hash, run_id, :now, :now FROM rows
     ON CONFLICT (epic_id) DO UPDATE SET
         state = excluded.state, target = excluded.target, reason = excluded.reason,
         detail = excluded.detail, body = excluded.body, facts_hash = excluded.facts_hash,
