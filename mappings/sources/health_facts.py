@@ -21,6 +21,7 @@ from mappings.sources.health import (
     HealthInput,
     HealthState,
     assess_health,
+    renamed_projects,
 )
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ async def health_of_sources(
 def _health_input(row: SourceRow) -> HealthInput:
     state = cast("HealthState", row.health_state)
     last_run = HealthConcern(state, row.health_message, row.health_what_to_do)
-    return HealthInput(row.name, row.webhook_secret is not None, row.signature_refused_at, last_run)
+    renamed = renamed_projects(row.scope, row.notices, row.named_projects)
+    return HealthInput(row.name, row.webhook_secret is not None, row.signature_refused_at, last_run, renamed)
 
 
 async def alive_workers(session: AsyncSession) -> int:
