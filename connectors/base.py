@@ -338,6 +338,11 @@ class Connector(Protocol):
         """The projects in scope; one that cannot be read has a `problem`."""
         ...
 
+    async def unknown_names(self, projects: Sequence[Project]) -> dict[str, list[str]]:
+        """The names in the source's `epics` that the tracker certainly does not have, by setting
+        (`epics.labels`); `projects` are those in scope. What could not be asked is not among them."""
+        ...
+
     def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         """Every epic of `project` updated at or after `since` (all for None), the oldest change first.
 

@@ -23,6 +23,7 @@ from app.server.server import database_url, open_runtime
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
 from mappings.lookups import source_for_command
+from mappings.sources.health import renamed_projects
 from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
@@ -125,6 +126,17 @@ def _about_writing(known: _Known, refused_by_tracker: Collection[str]) -> Iterat
         yield Fact("missing", WRITING, why, todo, (project.key,), writing=True)
 
 
+def _about_names(source: SourceRow) -> Iterator[Fact]:
+    """Names in the settings that no project has, or not any more, as the last listing showed."""
+    for name in source.unknown_names.get("notices.projects", ()):
+        if name in (source.notices.get("projects") or ()):
+            todo = "Correct it by PATCH of the source; no comment is written for this name."
+            yield Fact("warning", "notices.projects", f"The source reads no project {name}.", todo)
+    for one in renamed_projects(source.scope, source.notices, source.named_projects):
+        why = f"Project {one.name} is now {one.key}; Northing follows it."
+        yield Fact("warning", "renamed", why, f"Change {one.name} to {one.key} in {', '.join(one.places)}.")
+
+
 # --- from the tracker and the webhook endpoint -----------------------------------------------------
 
 
@@ -143,6 +155,7 @@ async def _check_source(runtime: Runtime, known: _Known) -> Checked:
         facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
     refused_by_tracker = {key for fact in facts if fact.what == WRITING for key in fact.projects}
     facts += _about_writing(known, refused_by_tracker)
+    facts += _about_names(source)
     facts += await webhook_facts(runtime, source, known.webhooks)
     shown = (fact for one in facts for fact in _in_mode(one, source.notices))
     return Checked(source.name, source.base_url, tuple(_without(secrets, fact) for fact in shown))

@@ -29,6 +29,7 @@ from connectors.base import (
 from connectors.clock import Clock, utc_now
 from connectors.config import joined
 from connectors.github import payloads
+from connectors.github.epic_names import EpicNames
 from connectors.github.errors import NEW_TOKEN, Forbidden
 from connectors.github.inspect import GitHubInspector
 from connectors.github.transport import GitHubTransport
@@ -115,6 +116,10 @@ class GitHubConnector:
         projects = joined(found)
         self._present = {project.key.casefold() for project in projects}
         return projects
+
+    async def unknown_names(self, projects: Sequence[Project]) -> dict[str, list[str]]:
+        readable = [project for project in projects if project.problem is None]
+        return await EpicNames(self._transport, self._epics, readable).unknown() if readable else {}
 
     async def _repository(self, name: str) -> Project:
         """The repository that the scope means by `name`; GitHub redirects from the name of before a rename.

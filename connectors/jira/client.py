@@ -122,6 +122,13 @@ class JiraConnector:
         named = [await self._named(key, found.get(key), by_id) for key in keys_in_scope]
         return await self._with_audience(joined(named))
 
+    async def unknown_names(self, projects: Sequence[Project]) -> dict[str, list[str]]:
+        """Fields alone: a type that Jira does not have ends the reading of every project with an error."""
+        if not self._epics.fields:
+            return {}
+        known = payloads.field_ids(await self._transport.call("GET", "field"))
+        return {"epics.fields": [name for name in self._epics.fields if known and name not in known]}
+
     async def _by_id(self, keys: Sequence[str], found: Mapping[str, Project]) -> dict[str, Project]:
         """The known projects of those keys that none, or another project, has now; by their ids."""
         known = {key: self._scope.known_project(key) for key in keys}

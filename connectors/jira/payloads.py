@@ -234,6 +234,12 @@ def epic_type_ids(types: Any, names: Sequence[str] | None) -> list[str]:
     return sorted({i for name in names for i in by_name[name.casefold()]})
 
 
+def field_ids(fields: Any) -> set[str]:
+    """The ids of the fields that Jira shows the account; none where the answer is no list of fields."""
+    rows = fields if isinstance(fields, list) else ()
+    return {str(one.get("id")) for one in rows if isinstance(one, dict)}
+
+
 NO_PROJECT = "Jira has no project with this key, or the account may not browse it."
 
 

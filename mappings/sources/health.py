@@ -63,13 +63,15 @@ class RenamedProject:
 @dataclass(frozen=True, slots=True)
 class HealthInput:
     """A source: its name, whether it has a webhook secret, when a signature was last refused (UTC), and what
-    its last run reported. `renamed`: projects that the configuration names by a former key."""
+    its last run reported. `renamed`: projects that the configuration names by a former key. `unknown_names`:
+    pairs of a setting and a name in it that the tracker does not have."""
 
     name: str
     has_secret: bool
     refused_at: datetime | None
     last_run: HealthConcern
     renamed: tuple[RenamedProject, ...] = ()
+    unknown_names: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,20 @@ class Health:
     message: str
     what_to_do: str
     concerns: tuple[HealthConcern, ...]
+
+
+def names_unknown(
+    epics: Mapping[str, Any], notices: Mapping[str, Any], unknown: Mapping[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    """The names in a source's epics or notices that the tracker does not have, each with its setting."""
+    own = {f"epics.{member}": names for member, names in epics.items() if isinstance(names, list)}
+    own["notices.projects"] = notices.get("projects") or []
+    return tuple(
+        (setting, name)
+        for setting, names in sorted(unknown.items())
+        for name in names
+        if name in own.get(setting, ())
+    )
 
 
 def renamed_projects(
@@ -106,6 +122,7 @@ def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Hea
         source.last_run,
         _removals(facts, source.last_run),
         _renamed(source.renamed),
+        _unknown_names(source.unknown_names),
         _paused_projects(facts),
         _held_by_guard(source.name, facts),
         _webhooks_wait(facts),
@@ -164,6 +181,17 @@ def _renamed(renamed: tuple[RenamedProject, ...]) -> HealthConcern | None:
         f"Renamed in the tracker, and followed: project {now}.",
         f"{changes[0].upper()}{changes[1:]}. Until then the former key means the same project here, also "
         "where another project has got it.",
+    )
+
+
+def _unknown_names(unknown: tuple[tuple[str, str], ...]) -> HealthConcern | None:
+    if not unknown:
+        return None
+    return HealthConcern(
+        "degraded",
+        "The last full sync found nothing in the tracker that has the name in "
+        f"{_listed(f'{setting}: {name}' for setting, name in unknown)}.",
+        "Correct the name by PATCH of the source, or create it in the tracker and sync in full.",
     )
 
 

@@ -21,6 +21,7 @@ from mappings.sources.health import (
     HealthInput,
     HealthState,
     assess_health,
+    names_unknown,
     renamed_projects,
 )
 
@@ -183,7 +184,9 @@ def _health_input(row: SourceRow) -> HealthInput:
     state = cast("HealthState", row.health_state)
     last_run = HealthConcern(state, row.health_message, row.health_what_to_do)
     renamed = renamed_projects(row.scope, row.notices, row.named_projects)
-    return HealthInput(row.name, row.webhook_secret is not None, row.signature_refused_at, last_run, renamed)
+    unknown = names_unknown(row.epics, row.notices, row.unknown_names)
+    has_secret = row.webhook_secret is not None
+    return HealthInput(row.name, has_secret, row.signature_refused_at, last_run, renamed, unknown)
 
 
 async def alive_workers(session: AsyncSession) -> int:

@@ -17,7 +17,8 @@ from mappings.tables.base import Base, belongs_to, identity, stamped
 class SourceRow(Base):
     """A configured tracker. `credentials` and `webhook_secret` are Fernet tokens; `tracker` identifies the
     tracker itself, which two sources may share. `named_projects`: which projects the names in the
-    configuration mean, see `mappings.policy.names`."""
+    configuration mean, see `mappings.policy.names`. `unknown_names`: those names in it that the tracker does
+    not have, by setting (`epics.labels`)."""
 
     __tablename__ = "sources"
     __table_args__ = (Index("uq_sources_name", text("lower(name)"), unique=True),)
@@ -35,6 +36,7 @@ class SourceRow(Base):
     schedule: Mapped[dict[str, Any]]
     notices: Mapped[dict[str, Any]]
     named_projects: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    unknown_names: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     health_state: Mapped[str] = mapped_column(server_default="unknown")
     health_message: Mapped[str] = mapped_column(server_default="")
     health_what_to_do: Mapped[str] = mapped_column(server_default="")

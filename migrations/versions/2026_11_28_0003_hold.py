@@ -20,17 +20,17 @@ def downgrade() -> None:
 
 def _follow_projects() -> None:
     op.add_column("source_projects", sa.Column("remote_id", sa.Text(), nullable=True))
-    op.add_column(
-        "sources",
-        sa.Column(
-            "named_projects",
+    for name in ("named_projects", "unknown_names"):
+        column = sa.Column(
+            name,
             postgresql.JSONB(none_as_null=True),
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
-        ),
-    )
+        )
+        op.add_column("sources", column)
 
 
 def _follow_no_projects() -> None:
+    op.drop_column("sources", "unknown_names")
     op.drop_column("sources", "named_projects")
     op.drop_column("source_projects", "remote_id")
