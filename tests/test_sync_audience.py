@@ -89,3 +89,19 @@ async def test_a_tracker_that_could_not_be_asked_changes_nothing(
     world.site.denied.add(("BROWSE_PROJECTS", "SHOP"))
     await driver.sync()
     assert (await projects(runtime))["SHOP"].public
+
+
+async def test_a_place_not_listed_yet_counts_as_public(world: World, runtime: Runtime, clock: Clock) -> None:
+    """A webhook may bring an epic of a repository before any run has listed it."""
+    driver = GitHubDriver(world)
+    await driver.connect(scope={"organizations": ["acme"]}, webhook_secret=SECRET)
+    await _confidential_goals(world)
+    await driver.sync("full")
+    world.host.add_repository("acme/new", private=False)
+    made = world.host.create("acme/new", "An epic", labels=["epic"], body="Key-Result: KR-8")
+    issue = {"id": made.id, "number": 1, "labels": [{"name": "epic"}]}
+    opened = {"action": "opened", "issue": issue, "repository": {"full_name": "acme/new"}}
+    assert (await post(world, opened, x_github_event="issues")).status_code == 202
+    await world.drain()
+    body = (await driver.notice("acme/new#1"))["body"]
+    assert ("KR-8" in body, TITLE in body) == (True, False)

@@ -23,6 +23,7 @@ from app.server.server import database_url, open_runtime
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
 from mappings.lookups import source_for_command
+from mappings.policy.names import key_of
 from mappings.sources.health import renamed_projects
 from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
@@ -157,7 +158,7 @@ async def _check_source(runtime: Runtime, known: _Known) -> Checked:
     facts += _about_writing(known, refused_by_tracker)
     facts += _about_names(source)
     facts += await webhook_facts(runtime, source, known.webhooks)
-    shown = (fact for one in facts for fact in _in_mode(one, source.notices))
+    shown = (fact for one in facts for fact in _in_mode(one, source))
     return Checked(source.name, source.base_url, tuple(_without(secrets, fact) for fact in shown))
 
 
@@ -181,13 +182,13 @@ def _clocks(whose: str, ahead: float | None) -> Fact:
     return Fact("warning", "clock", why, "Set this machine's clock by NTP; check which clock is wrong.")
 
 
-def _in_mode(fact: Fact, notices: dict[str, Any]) -> Iterator[Fact]:
+def _in_mode(fact: Fact, source: SourceRow) -> Iterator[Fact]:
     """The fact by mode: what is needed for writing alone is missing only where comments are written."""
     if not fact.writing or fact.level != "missing":
         yield fact
         return
-    live, only = notices.get("mode") == "live", notices.get("projects")
-    chosen = {str(key).casefold() for key in only or ()}
+    live, only = source.notices.get("mode") == "live", source.notices.get("projects")
+    chosen = {key_of(source.named_projects, name).casefold() for name in only or ()}
     needed = tuple(key for key in fact.projects if live and (only is None or key.casefold() in chosen))
     if needed:
         yield replace(fact, projects=needed)
