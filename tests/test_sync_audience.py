@@ -7,7 +7,7 @@ import pytest
 from app.runtime import Runtime
 from tests.support.clock import Clock
 from tests.support.queries import projects
-from tests.support.tracker_drivers import GitHubDriver, TrackerDriver, both, driver_of
+from tests.support.tracker_drivers import GitHubDriver, TrackerDriver, both, driver_of, either
 from tests.support.webhook_posts import SECRET, post
 from tests.support.world import World
 
@@ -49,7 +49,7 @@ async def test_its_comments_are_set_right_though_no_ticket_changed(
         assert driver.comments(aligned) == ["Aligned with KR-9. Thank you."]
 
 
-@pytest.mark.parametrize("kind", ["jira", "github"])
+@pytest.mark.parametrize("kind", either("jira"))
 async def test_what_is_prepared_in_shadow_follows_too(world: World, clock: Clock, kind: str) -> None:
     driver = driver_of(world, kind)
     await driver.connect("shadow")

@@ -10,7 +10,7 @@ from app.runtime import Runtime
 from mappings.tables import SourceRow
 from tests.support.clock import Clock
 from tests.support.queries import gone, projects
-from tests.support.tracker_drivers import TrackerDriver, both, driver_of
+from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either
 from tests.support.world import World
 
 pytestmark = pytest.mark.database
@@ -86,7 +86,7 @@ async def test_the_same_epics_and_comments_and_everything_that_named_it_goes_on(
     assert f"Change {old} to {new} in {places}." in health["what_to_do"]
 
 
-@both
+@on_either("jira")
 async def test_done_as_advised_nothing_leaves_and_the_message_goes(
     world: World, runtime: Runtime, clock: Clock, driver: TrackerDriver
 ) -> None:
@@ -128,7 +128,7 @@ async def test_another_project_with_its_old_key_at_once_is_not_meant(
     assert "where another project has got it" in (await world.health(kind))["what_to_do"]
 
 
-@both
+@on_either("jira")
 async def test_one_made_under_the_key_of_a_deleted_one_has_new_epics(
     world: World, runtime: Runtime, clock: Clock, driver: TrackerDriver
 ) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from app.runtime import Runtime
+from connectors.registry import KINDS
+from connectors.sandbox.github.host import GitHubHost
+from connectors.sandbox.github.tracker import GitHubTracker
+from connectors.sandbox.server import serve
 from tests.support.queries import only_source
 from tests.support.world import OFF, World
-
-pytestmark = pytest.mark.database
 
 SHOP = {"repositories": ["acme/shop"]}
 
@@ -23,43 +25,69 @@ async def _health(world: World, source: str, *, mode: str = "full") -> tuple[str
 
 
 @pytest.mark.parametrize(
-    ("epics", "named"),
+    ("epics", "labels", "types"),
     [
-        ({"labels": ["epik"]}, "epics.labels: epik"),
-        ({"labels": ["EPIC", "epik"]}, "epics.labels: epik"),
-        ({"labels": ["Epic"]}, None),  # in any case, as on GitHub
-        ({"labels": ["planned"]}, None),  # a label that no issue has yet
-        ({"issue_types": ["Epik", "epic"]}, "epics.issue_types: Epik"),
-        ({"labels": ["a/b"], "issue_types": ["Saga"]}, "epics.issue_types: Saga, epics.labels: a/b"),
+        ({"labels": ["epik"]}, ["epik"], []),
+        ({"labels": ["EPIC", "epik"]}, ["epik"], []),
+        ({"labels": ["Epic"]}, [], []),  # in any case, as on GitHub
+        ({"labels": ["planned"]}, [], []),  # a label that no issue has yet
+        ({"issue_types": ["Epik", "epic"]}, [], ["Epik"]),
+        ({"labels": ["a/b"], "issue_types": ["Saga"]}, ["a/b"], ["Saga"]),
     ],
 )
-async def test_half_a_label_or_type_on_github(world: World, epics: Any, named: str | None) -> None:
+async def test_half_a_label_or_type_on_github(epics: Any, labels: list[str], types: list[str]) -> None:
+    host = _shop(GitHubHost())
+    assert await _unknown(host, SHOP, epics) == {"epics.labels": labels, "epics.issue_types": types}
+
+
+async def test_what_github_does_not_show_is_not_called_unknown() -> None:
+    """A user's repositories have no types, and of issues that the token may not read it says nothing."""
+    epics = {"labels": ["epik"], "issue_types": ["Saga"]}
+    both = {"repositories": ["acme/shop", "somebody/shop"]}
+    host = _shop(GitHubHost())
+    host.add_repository("somebody/shop", organization=False)
+    assert (await _unknown(host, both, epics))["epics.issue_types"] == []
+    assert (await _unknown(_shop(GitHubHost(features=())), SHOP, epics))["epics.issue_types"] == []
+    host.no_issues.add("acme/shop")
+    assert (await _unknown(host, both, epics))["epics.labels"] == []
+
+
+def _shop(host: GitHubHost) -> GitHubHost:
+    host.add_repository("acme/shop").labels["Planned"] = 1
+    host.create("acme/shop", "An epic", labels=["epic"])
+    return host
+
+
+async def _unknown(host: GitHubHost, scope: Any, epics: Any) -> dict[str, list[str]]:
+    kind = KINDS["github"]
+    async with serve(GitHubTracker(host)) as url:
+        connector = kind.connect(
+            f"{url}/api/v3",
+            kind.credentials.model_validate({"type": "token", "token": host.bot.token}),
+            kind.scope.model_validate(scope),
+            kind.epics.model_validate(epics),
+        )
+        try:
+            return await connector.unknown_names(await connector.projects())
+        finally:
+            await connector.aclose()
+
+
+@pytest.mark.database
+async def test_it_is_in_the_health_until_the_name_is_right(world: World) -> None:
     world.host.create("acme/shop", "An epic", labels=["epic"])
-    world.host.repository("acme/shop").labels["Planned"] = 1
+    epics = {"labels": ["EPIC", "epik"], "issue_types": ["Saga"]}
     await world.connect_github(notices=OFF, scope=SHOP, epics=epics)
-    state, message = await _health(world, "github")
-    if named is None:
-        assert state == "ok", message
-        return
-    words = f"found nothing in the tracker that has the name in {named}."
-    assert (state, words in message) == ("degraded", True), message
-    assert (await _health(world, "github", mode="incremental"))[0] == "degraded"
+    for mode in ("full", "incremental"):
+        state, message = await _health(world, "github", mode=mode)
+        words = "has the name in epics.issue_types: Saga, epics.labels: epik."
+        assert (state, words in message) == ("degraded", True), message
     await world.send("PATCH", "/sources/github", {"epics": {"labels": ["epic"], "issue_types": []}})
     await world.drain()
     assert (await world.health("github"))["state"] == "ok"
 
 
-async def test_what_github_does_not_show_is_not_called_unknown(world: World) -> None:
-    """A user's repositories have no types, and of issues that the token may not read it says nothing."""
-    world.host.add_repository("somebody/shop", organization=False)
-    world.host.create("acme/shop", "An epic", labels=["epic"])
-    world.host.features = frozenset()
-    epics = {"labels": ["epic"], "issue_types": ["Saga"]}
-    scope = {"repositories": ["acme/shop", "somebody/shop"]}
-    await world.connect_github(notices=OFF, scope=scope, epics=epics)
-    assert (await _health(world, "github"))[0] == "ok"
-
-
+@pytest.mark.database
 async def test_it_costs_a_full_run_a_bounded_number_of_requests_and_others_none(world: World) -> None:
     world.host.create("acme/shop", "An epic", labels=["epic"])
     await world.connect_github(notices=OFF, scope=SHOP, epics={"labels": ["epic", "epik"]})
@@ -69,6 +97,7 @@ async def test_it_costs_a_full_run_a_bounded_number_of_requests_and_others_none(
         assert world.github.log.count("GET */labels/*") == asked
 
 
+@pytest.mark.database
 async def test_a_field_or_type_that_jira_does_not_have(world: World) -> None:
     world.site.create("SHOP", "An epic")
     fields = ["customfield_10020", "customfield_99999"]
@@ -82,7 +111,8 @@ async def test_a_field_or_type_that_jira_does_not_have(world: World) -> None:
     assert await world.keys() == ["SHOP-1"]
 
 
-async def test_a_project_in_notices_that_only_source_does_not_read(world: World, runtime: Runtime) -> None:
+@pytest.mark.database
+async def test_a_project_in_notices_that_the_source_does_not_read(world: World, runtime: Runtime) -> None:
     """Named before the first listing, when nobody could know; and again once it is gone."""
     world.site.add_project("CORE", "Core")
     await world.connect_jira(notices={"mode": "shadow", "projects": ["CORE", "SHOPP"]})
