@@ -86,7 +86,8 @@ class Runtime:
 
     def scope_of(self, source: SourceRow) -> Any:
         """What a source covers, as the model of its kind: its `covers(project)` takes a project's key."""
-        return KINDS[source.kind].scope.model_validate(source.scope)
+        scope: Any = KINDS[source.kind].scope.model_validate(source.scope)
+        return scope.following(source.named_projects)
 
     def page_urls(self, source: SourceRow) -> Callable[[str], str | None]:
         """Maps an epic's key to its page's address, or to None where readers of the ticket cannot open it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from platformdirs import user_data_path
@@ -13,6 +15,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+_BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/*")
 
 
 class WrongSetting(Exception):
@@ -95,6 +99,8 @@ class Settings(BaseSettings):
     def _is_http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
+        if (value and not _BASE_PATH.fullmatch(urlsplit(value).path)) or "?" in value or "#" in value:
+            raise ValueError("may end with a path of letters, digits, . _ ~ and -, and with nothing else")
         return value.rstrip("/")
 
     @model_validator(mode="after")
@@ -117,6 +123,11 @@ class Settings(BaseSettings):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not listened on
         host = f"[{host}]" if ":" in host else host
         return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def base_path(self) -> str:
+        """The path of `links_base`, below which every address of ours lies; empty at the root of a host."""
+        return urlsplit(self.links_base).path
 
 
 def load(**overrides: Any) -> Settings:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from connectors.diagnostics import Inspection
@@ -30,16 +30,27 @@ class Account:
 class Project:
     """A Jira project or a GitHub repository. Each project has its own cursor.
 
-    `public`: everyone may read its tickets. `service_desk`: comments there reach customers, so Northing
-    writes none. `read_only`: why comments cannot be written there now and what to do; None where they can.
-    `problem`: why the project cannot be read now; None where it can.
+    `public`: everyone may read its tickets; None where that could not be asked. `service_desk`: comments
+    there reach customers, so Northing writes none. `read_only`: why comments cannot be written there now and
+    what to do; None where they can. `problem`: why the project cannot be read now; None where it can.
+    `remote_id`: the tracker's immutable id, which a renamed project keeps; None where the tracker did not
+    show it. `named`: the names that the scope of the source has for this project, among them former keys.
     """
 
     key: str
-    public: bool = False
+    public: bool | None = False
     service_desk: bool = False
     read_only: str | None = None
     problem: str | None = None
+    remote_id: str | None = None
+    named: tuple[str, ...] = ()
+
+
+class NamedProject(NamedTuple):
+    """The project that a name in the configuration means: its immutable id, and the key that it has now."""
+
+    id: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,7 @@ class Epic:
 
     `text` is the description's lines outside code and quotes: there a ticket may link to key results.
     `fields` holds the custom fields that the source asks for, by name, as strings that a rule can compare.
+    `former_projects`: the former keys of its project by which the configuration still names it.
     """
 
     remote_id: str
@@ -75,6 +87,7 @@ class Epic:
     parent_key: str | None = None
     text: tuple[str, ...] = ()
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    former_projects: tuple[str, ...] = ()
 
     @property
     def ref(self) -> EpicRef:
@@ -323,6 +336,11 @@ class Connector(Protocol):
 
     async def projects(self) -> list[Project]:
         """The projects in scope; one that cannot be read has a `problem`."""
+        ...
+
+    async def unknown_names(self, projects: Sequence[Project]) -> dict[str, list[str]]:
+        """The names in the source's `epics` that the tracker certainly does not have, by setting
+        (`epics.labels`); `projects` are those in scope. What could not be asked is not among them."""
         ...
 
     def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from connectors.base import NamedProject, Project
 
 
 def _header_safe(secret: SecretStr) -> SecretStr:
@@ -17,6 +21,46 @@ def _header_safe(secret: SecretStr) -> SecretStr:
 
 # A token that a connector sends in a header.
 Token = Annotated[SecretStr, AfterValidator(_header_safe)]
+
+
+class ProjectNames(BaseModel):
+    """A scope that names projects by key. A name means the project that had it when Northing first read it
+    there: after a rename it still does, and another project that gets the key is not meant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    _known: Mapping[str, NamedProject] = PrivateAttr(default_factory=dict)
+
+    def following(self, known: Mapping[str, Mapping[str, str]]) -> Self:
+        """This scope, with the projects that names are known to mean: `id` and `key` by lower-case name."""
+        made = self.model_copy()
+        projects = {name: NamedProject(one["id"], one["key"]) for name, one in known.items()}
+        made._known = projects  # noqa: SLF001  # of its own class
+        return made
+
+    def known_project(self, name: str) -> NamedProject | None:
+        return self._known.get(name.lower())
+
+    def _named(self, names: Sequence[str], project: str, remote_id: str | None) -> bool:
+        """Whether one of `names` means the project with this key and, where it is known, this id."""
+        for name in names:
+            known = self.known_project(name)
+            if known is not None and remote_id is not None:
+                if known.id == remote_id:
+                    return True
+            elif (name if known is None else known.key).lower() == project.lower():
+                return True
+        return False
+
+
+def joined(projects: Sequence[Project]) -> list[Project]:
+    """Each project once, though the scope names it twice, by a former key and by its own."""
+    found: dict[str, Project] = {}
+    for project in projects:
+        before = found.get(project.key.casefold())
+        names = project.named if before is None else (*before.named, *project.named)
+        found[project.key.casefold()] = replace(before or project, named=tuple(dict.fromkeys(names)))
+    return list(found.values())
 
 
 def refuse_unsupported_type(model: str, data: Any, kind: str, why: str) -> Any:

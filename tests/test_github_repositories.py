@@ -1,4 +1,4 @@
-"""What a repository's settings change: archived, it takes no comments; public, it hides titles."""
+"""What a repository's settings change: archived, it takes no comments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tests.support.tracker_drivers import GitHubDriver
 from tests.support.world import World
 
 WHY = "The repository is archived."
-TITLE = "Checkout conversion"
 
 
 @pytest.fixture
@@ -67,26 +66,3 @@ async def test_a_stop_of_another_kind_outlasts_the_listing(
         await driver.sync()
         assert "is locked" in (await world.health("github"))["message"]
     assert writes(driver) == 1 + 5
-
-
-async def test_one_made_public_hides_what_its_readers_may_not_see(world: World, clock: Clock) -> None:
-    """And one made private again shows it; the tickets themselves did not change."""
-    driver = GitHubDriver(world)
-    await world.goal("KR-1", TITLE, visibility="internal")
-    await world.send("PATCH", "/key-results/KR-1", {"state": "missed"})
-    await driver.connect()
-    warned, aligned = driver.add(description="Key-Result: KR-1"), driver.add(description="Key-Result: KR-2")
-    await driver.sync()
-    await world.goal("KR-2", TITLE, visibility="internal")
-    await world.drain()
-    assert f"KR-1 ({TITLE}): it is missed" in driver.comments(warned)[0]
-    assert driver.comments(aligned) == [f"Aligned with KR-2 ({TITLE}). Thank you."]
-    repository = driver.host.repository("acme/shop")
-    for private in (False, True):
-        repository.private = private
-        clock.advance(minutes=1)
-        run = await driver.sync()
-        assert run["updated"] == 0
-        assert (TITLE in driver.comments(warned)[0]) == private
-        # A line that says too little is left: only one that says too much is set right.
-        assert driver.comments(aligned) == ["Aligned with KR-2. Thank you."]

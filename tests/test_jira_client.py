@@ -44,6 +44,7 @@ from tests.support.jira_answers import (
     issue,
     read,
     sent,
+    signed_in,
 )
 
 
@@ -191,26 +192,55 @@ async def test_no_redirect_is_followed_with_the_token(jira: responses.RequestsMo
 
 
 async def test_projects_of_the_scope(jira: responses.RequestsMock, make_jira: Make) -> None:
-    jira.get(
-        f"{API}/project/search",
-        json={"values": [
-            {"key": "DESK", "projectTypeKey": "service_desk"}, {"key": "SHOP", "projectTypeKey": "software"},
-        ], "isLast": True},
-    )  # fmt: skip
+    shop = {"id": "1", "key": "SHOP", "projectTypeKey": "software"}
+    desk = {"id": "2", "key": "DESK", "projectTypeKey": "service_desk"}
+
+    def listed(request: PreparedRequest) -> tuple[int, dict[str, str], str]:
+        """Everyone sees SHOP."""
+        shown = [desk, shop] if "Authorization" in request.headers else [shop]
+        return 200, {}, json.dumps({"values": shown, "isLast": True})
+
+    jira.add_callback("GET", f"{API}/project/search", listed)
+    jira.get(f"{API}/project/LOST", status=404, json={"errorMessages": ["No project could be found."]})
     projects = await make_jira({"projects": ["SHOP", "LOST", "DESK"]}).projects()
-    assert [(p.key, p.service_desk, p.public, p.problem is None) for p in projects] == [
-        ("SHOP", False, False, True), ("LOST", False, False, False), ("DESK", True, False, True),
+    assert [(p.key, p.remote_id, p.service_desk, p.public, p.problem is None) for p in projects] == [
+        ("SHOP", "1", False, True, True), ("LOST", None, False, False, False),
+        ("DESK", "2", True, False, True),
     ]  # fmt: skip
-    query = parse_qs(urlsplit(sent(jira, "/project/search")[0].url or "").query)
-    assert query["keys"] == ["SHOP", "LOST", "DESK"]
+    for number, keys in enumerate((["SHOP", "LOST", "DESK"], ["SHOP", "DESK"])):
+        query = parse_qs(urlsplit(sent(jira, "/project/search")[number].url or "").query)
+        assert query["keys"] == keys
+
+
+@pytest.mark.parametrize(
+    ("answer", "public"),
+    [
+        ({"status": 401, "json": {"errorMessages": ["No."]}}, False),
+        ({"status": 403, "body": "<html>Not from here</html>"}, False),
+        ({"status": 404, "json": {"errorMessages": ["None."]}}, False),
+        ({"body": '{"values": [{"key"'}, None),
+        ({"status": 503}, None),
+    ],
+)
+async def test_whether_everyone_may_read_is_asked_without_the_login_and_not_guessed(
+    jira: responses.RequestsMock, make_jira: Make, answer: dict[str, Any], public: bool | None
+) -> None:
+    """An answer that says nothing is no answer; and a cookie of an earlier answer is a login as well."""
+    values = {"values": [{"id": "1", "key": "SHOP"}], "isLast": True}
+    jira.get(f"{API}/project/search", json=values, headers={"Set-Cookie": "session=abc; Path=/"})
+    jira.get(f"{API}/project/search", **answer)
+    (project,) = await make_jira({"projects": ["SHOP"]}).projects()
+    assert (project.public, project.problem) == (public, None)
+    asked = sent(jira, "/project/search")[-1]
+    assert asked.headers.keys().isdisjoint({"Authorization", "Cookie"})
 
 
 async def test_all_projects_are_paged(jira: responses.RequestsMock, make_jira: Make) -> None:
     jira.get(f"{API}/project/search", json={"values": [{"key": "A"}], "isLast": False, "total": 3})
     jira.get(f"{API}/project/search", json={"values": [{"key": "B"}, {"key": "C"}], "total": 3})
     assert [p.key for p in await make_jira({"projects": None}).projects()] == ["A", "B", "C"]
-    starts = [parse_qs(urlsplit(r.url or "").query)["startAt"] for r in sent(jira, "/project/search")]
-    assert starts == [["0"], ["1"]]
+    asked = signed_in(sent(jira, "/project/search"))
+    assert [parse_qs(urlsplit(r.url or "").query)["startAt"] for r in asked] == [["0"], ["1"]]
 
 
 # --- the present state ----------------------------------------------------------------------

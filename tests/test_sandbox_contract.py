@@ -115,6 +115,18 @@ async def list_with_properties(http: httpx.AsyncClient, comment: int, author: st
     assert message == {"accountId": author, "accountType": "atlassian", "active": True}
 
 
+async def ask_for_projects(http: httpx.AsyncClient) -> None:
+    api = "/rest/api/3"
+    first = (await http.get(f"{api}/project/search", params={"maxResults": 3})).json()
+    assert [one["key"] for one in first["values"]] == ["CORE", "HELP", "PAY"]
+    assert not first["isLast"]
+    assert {one["projectTypeKey"] for one in first["values"]} == {"software", "service_desk"}
+    core = (await http.get(f"{api}/project/CORE")).json()
+    by_id = await http.get(f"{api}/project/search", params={"id": core["id"]})
+    assert [one["key"] for one in by_id.json()["values"]] == ["CORE"]
+    assert (await http.get(f"{api}/project/NONE")).status_code == 404
+
+
 async def test_every_jira_route_fits_the_description() -> None:
     tracker = JiraTracker(jira_site(lambda: NOW))
     bot = tracker.site.bot
@@ -122,10 +134,7 @@ async def test_every_jira_route_fits_the_description() -> None:
         api = "/rest/api/3"
         for path in ("myself", "serverInfo", "issuetype", "field"):
             assert (await http.get(f"{api}/{path}")).status_code == 200
-        first = (await http.get(f"{api}/project/search", params={"maxResults": 3})).json()
-        assert [one["key"] for one in first["values"]] == ["CORE", "HELP", "PAY"]
-        assert not first["isLast"]
-        assert {one["projectTypeKey"] for one in first["values"]} == {"software", "service_desk"}
+        await ask_for_projects(http)
         rights = {"permissions": "BROWSE_PROJECTS,ADD_COMMENTS,EDIT_OWN_COMMENTS", "projectKey": "SHOP"}
         held = (await http.get(f"{api}/mypermissions", params=rights)).json()["permissions"]
         assert all(one["havePermission"] for one in held.values())
@@ -164,7 +173,6 @@ async def test_every_jira_route_fits_the_description() -> None:
         assert (await http.delete(comment)).status_code == 204
         assert (await http.delete("/rest/api/3/issue/SHOP-12")).status_code == 204
         assert (await http.get(f"{api}/issue/SHOP-12")).status_code == 404
-
         assert (await http.get(f"{api}/myself", auth=("nobody", "wrong"))).status_code == 401
         assert (await http.get(f"{api}/project/search", auth=("nobody", "wrong"))).json()["total"] == 0
     assert unvisited(tracker, guard) == []

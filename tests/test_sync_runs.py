@@ -44,7 +44,7 @@ async def test_an_answer_holds_all_that_is_promised(world: World, clock: Clock) 
     }
     assert set(run["writes"]) == {"pending", "posted", "edited", "resolved", "withdrawn", "held", "failed"}
     assert datetime.fromisoformat(run["started_at"]) == datetime.fromisoformat(run["finished_at"]) == clock()
-    assert run["requests"] == world.jira.log.count() == 4
+    assert run["requests"] == world.jira.log.count() == 5
     source = await world.send("GET", "/sources/jira")
     assert source["last_run"] == run
 

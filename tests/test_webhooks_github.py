@@ -442,3 +442,23 @@ def test_whatever_an_issue_says_it_is_left_out_or_looked_at(
 ) -> None:
     epics = {"with_sub_issues": True} if by_sub_issues else {"labels": ["epic"], "issue_types": ["Epic"]}
     assert left_out(ISSUE | issue, epics) in {None, "not_an_epic"}
+
+
+@pytest.mark.parametrize(
+    ("name", "remote_id", "reason"),
+    [
+        ("acme/store", 1, None),  # renamed a moment ago, and no run has listed it yet
+        ("acme/store", 2, "out_of_scope"),
+        ("acme/shop", 2, "out_of_scope"),  # another repository has its name now
+        ("acme/shop", 1, None),
+    ],
+)
+def test_a_ticket_of_a_renamed_repository_is_known_by_its_id(
+    name: str, remote_id: int, reason: str | None
+) -> None:
+    kind = KINDS["github"]
+    scope: Any = kind.scope.model_validate({"repositories": ["Acme/Shop"]})
+    known = scope.following({"acme/shop": {"id": "1", "key": "acme/shop"}})
+    payload = {"action": "edited", "issue": EPIC, "repository": {"id": remote_id, "full_name": name}}
+    epics = kind.epics.model_validate({})
+    assert kind.webhooks.reason_to_ignore(EpicRef("9", f"{name}#1"), payload, known, epics) == reason

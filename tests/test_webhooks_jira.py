@@ -286,3 +286,24 @@ def test_an_issue_not_known_is_left_out_by_its_project(
     scope = kind.scope.model_validate({"projects": projects})
     epics = kind.epics.model_validate({})
     assert kind.webhooks.reason_to_ignore(EpicRef("10040", key), {"issue": ISSUE}, scope, epics) == reason
+
+
+@pytest.mark.parametrize(
+    ("key", "project_id", "reason"),
+    [
+        ("STORE-40", "1", None),  # renamed a moment ago, and no run has listed it yet
+        ("STORE-40", "2", "out_of_scope"),
+        ("SHOP-40", "2", "out_of_scope"),  # another project has its key now
+        ("SHOP-40", "1", None),
+        ("SHOP-40", None, None),
+    ],
+)
+def test_a_ticket_of_a_renamed_project_is_known_by_the_projects_id(
+    key: str, project_id: str | None, reason: str | None
+) -> None:
+    kind = KINDS["jira"]
+    scope: Any = kind.scope.model_validate({"projects": ["SHOP"]})
+    known = scope.following({"shop": {"id": "1", "key": "SHOP"}})
+    issue = {"id": "10040", "key": key, "fields": {"project": {"id": project_id}}}
+    epics = kind.epics.model_validate({})
+    assert kind.webhooks.reason_to_ignore(EpicRef("10040", key), {"issue": issue}, known, epics) == reason

@@ -105,7 +105,12 @@ async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow,
     context = await runtime.evaluation_context(session, source, [row.project])
     (evaluation,) = await evaluate_records([records], context, now)
     reasons = explain(
-        source.name, epic_of(row), evaluation.resolution, evaluation.decision, context.goals, now
+        source.name,
+        epic_of(row, context.former_names(row.project)),
+        evaluation.resolution,
+        evaluation.decision,
+        context.goals,
+        now,
     )
     unwritten = unwritten_text(evaluation, context)
     shown = show_epic(source.name, records, context.goals.key_results, now, unwritten)

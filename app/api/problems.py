@@ -14,6 +14,7 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
+from app.base_path import own_path
 from connectors.markup import storable
 from connectors.registry import KINDS
 from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersion
@@ -129,7 +130,7 @@ def _pattern_in_words(pattern: str) -> str | None:
 def _methods_at(request: Request) -> set[str]:
     """All methods of the address. The error itself knows only those of the first matching route."""
     routes = iter_route_contexts(request.app.routes)
-    here = [route for route in routes if route.path_regex.match(request.scope["path"])]
+    here = [route for route in routes if route.path_regex.match(own_path(request.scope))]
     # A mount, such as the static files, names no methods.
     return {method for route in here for method in route.methods or ("GET", "HEAD")}
 

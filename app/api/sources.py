@@ -46,6 +46,7 @@ from app.runtime import Runtime
 from app.secrets import CannotDecrypt
 from connectors.registry import is_loopback, tracker_id
 from mappings.lookups import source_at
+from mappings.policy.names import NO_NAMES, NamedProjects
 from mappings.sources import operations
 from mappings.sources.health import Health as SourceHealth
 from mappings.sources.health import HealthFacts
@@ -124,7 +125,7 @@ async def create_source(
     runtime: RuntimeDep,
     session: SessionDep,
 ) -> SourceOut:
-    values = _values(body, _encrypted_credentials(runtime, body), _encrypted_secret(runtime, body))
+    values = _values(body, _encrypted_credentials(runtime, body), _encrypted_secret(runtime, body), NO_NAMES)
     row = (await operations.create_source(session, body.kind, values, await runtime.now(session))).source
     put_version(response, row.version)
     return (await _present(runtime, session, [row]))[0]
@@ -217,13 +218,15 @@ async def delete_source(
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _values(body: Any, credentials: bytes, webhook_secret: bytes | None) -> SourceValues:
+def _values(
+    body: Any, credentials: bytes, webhook_secret: bytes | None, named: NamedProjects
+) -> SourceValues:
     members = {name: getattr(body, name).model_dump(mode="json") for name in MEMBERS}
     tracker = tracker_id(body.kind, body.base_url)
     return SourceValues(
         name=body.name,
         base_url=body.base_url,
-        facts=TrackerFacts(tracker, is_loopback(body.base_url), body.scope),
+        facts=TrackerFacts(tracker, is_loopback(body.base_url), body.scope.following(named)),
         credentials=credentials,
         credentials_type=body.credentials.type,
         webhook_secret=webhook_secret,
@@ -252,7 +255,7 @@ def _patched(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> SourceV
         credentials = _encrypted_credentials(runtime, new)
     if "webhook_secret" in patch or current["webhook_secret"] is None:  # there is none, or no key decrypts it
         secret = _encrypted_secret(runtime, new)
-    return _values(new, credentials, secret)
+    return _values(new, credentials, secret, row.named_projects)
 
 
 def _current(runtime: Runtime, row: SourceRow) -> dict[str, Any]:

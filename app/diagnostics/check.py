@@ -24,6 +24,8 @@ from connectors.clock import utc_now
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
 from mappings.lookups import source_for_command
+from mappings.policy.names import key_of
+from mappings.sources.health import renamed_projects
 from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
@@ -126,6 +128,17 @@ def _about_writing(known: _Known, refused_by_tracker: Collection[str]) -> Iterat
         yield Fact("missing", WRITING, why, todo, (project.key,), writing=True)
 
 
+def _about_names(source: SourceRow) -> Iterator[Fact]:
+    """Names in the settings that no project has, or not any more, as the last listing showed."""
+    for name in source.unknown_names.get("notices.projects", ()):
+        if name in (source.notices.get("projects") or ()):
+            todo = "Correct it by PATCH of the source; no comment is written for this name."
+            yield Fact("warning", "notices.projects", f"The source reads no project {name}.", todo)
+    for one in renamed_projects(source.scope, source.notices, source.named_projects):
+        why = f"Project {one.name} is now {one.key}; Northing follows it."
+        yield Fact("warning", "renamed", why, f"Change {one.name} to {one.key} in {', '.join(one.places)}.")
+
+
 # --- from the tracker and the webhook endpoint -----------------------------------------------------
 
 
@@ -144,8 +157,9 @@ async def _check_source(runtime: Runtime, known: _Known, now: datetime) -> Check
         facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
     refused_by_tracker = {key for fact in facts if fact.what == WRITING for key in fact.projects}
     facts += _about_writing(known, refused_by_tracker)
+    facts += _about_names(source)
     facts += await webhook_facts(runtime, source, known.webhooks, now)
-    shown = (fact for one in facts for fact in _in_mode(one, source.notices))
+    shown = (fact for one in facts for fact in _in_mode(one, source))
     return Checked(source.name, source.base_url, tuple(_without(secrets, fact) for fact in shown))
 
 
@@ -169,13 +183,13 @@ def _clocks(whose: str, ahead: float | None) -> Fact:
     return Fact("warning", "clock", why, "Set this machine's clock by NTP; check which clock is wrong.")
 
 
-def _in_mode(fact: Fact, notices: dict[str, Any]) -> Iterator[Fact]:
+def _in_mode(fact: Fact, source: SourceRow) -> Iterator[Fact]:
     """The fact by mode: what is needed for writing alone is missing only where comments are written."""
     if not fact.writing or fact.level != "missing":
         yield fact
         return
-    live, only = notices.get("mode") == "live", notices.get("projects")
-    chosen = {str(key).casefold() for key in only or ()}
+    live, only = source.notices.get("mode") == "live", source.notices.get("projects")
+    chosen = {key_of(source.named_projects, name).casefold() for name in only or ()}
     needed = tuple(key for key in fact.projects if live and (only is None or key.casefold() in chosen))
     if needed:
         yield replace(fact, projects=needed)

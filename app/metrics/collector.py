@@ -185,5 +185,5 @@ class RouteTemplates:
     mounts: frozenset[str]
 
     def of(self, scope: Scope) -> str:
-        mount = scope.get("root_path")
+        mount = scope.get("root_path", "").removeprefix(scope.get("app_root_path", ""))
         return self.of_routes.get(id(scope.get("route")), mount if mount in self.mounts else "unmatched")

@@ -7,7 +7,8 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi_offline import FastAPIOffline
 
 from app.api import (
@@ -34,11 +35,14 @@ from app.api import (
 from app.api.deps import GuardedRouter, check_role, refuse_unknown_parameters, response_headers
 from app.api.problems import error_responses
 from app.auth.authenticator import Authenticator
+from app.base_path import BasePath
 from app.metrics.collector import Metrics, RequestTimer, templates_of
 from app.web import pages
 from app.web.headers import Headers
 
 if TYPE_CHECKING:
+    from fastapi.responses import HTMLResponse
+
     from app.runtime import Runtime
     from app.webhooks.door import Intake
 
@@ -52,15 +56,15 @@ Times are RFC 3339 in UTC. Lists answer `items` and `next`; send `next` as `curs
 """
 
 
+DOCS_FILES = "/static-offline-docs"  # where FastAPIOffline mounts them
+
+
 def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> FastAPI:
     """The application around a runtime that is ready to use."""
-    # FastAPIOffline serves the documentation page's script from an installed package, not from a CDN.
+    # FastAPIOffline serves the documentation page's script from an installed package, not from a CDN. The
+    # page itself is ours: its own names an address, for a login that we do not have, without the base path.
     app = FastAPIOffline(
-        title="Northing",
-        version=version("northing"),
-        description=DESCRIPTION,
-        docs_url="/docs",
-        redoc_url=None,
+        title="Northing", version=version("northing"), description=DESCRIPTION, docs_url=None, redoc_url=None
     )
     app.state.runtime = runtime
     app.state.intake = intake
@@ -68,6 +72,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.state.metrics = Metrics()
     app.add_middleware(Headers)
     app.add_middleware(RequestTimer, metrics=app.state.metrics, templates=partial(templates_of, app))
+    app.add_middleware(BasePath, public_base=lambda: app.state.runtime.settings.base_path)
     problems.install(app)
     _describe_problems(app)
     # First, and outside any router: routes are tried in turn, and webhooks need the fastest answer.
@@ -77,7 +82,19 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.include_router(_api())
     app.include_router(pages.router)
     app.mount("/static", pages.static)
+    app.add_route("/docs", _docs, include_in_schema=False)
     return app
+
+
+async def _docs(request: Request) -> HTMLResponse:
+    base = request.scope.get("root_path", "")
+    return get_swagger_ui_html(
+        openapi_url=f"{base}/openapi.json",
+        title="Northing - Swagger UI",
+        swagger_js_url=f"{base}{DOCS_FILES}/swagger-ui-bundle.js",
+        swagger_css_url=f"{base}{DOCS_FILES}/swagger-ui.css",
+        swagger_favicon_url=f"{base}{DOCS_FILES}/favicon.png",
+    )
 
 
 def _describe_problems(app: FastAPI) -> None:

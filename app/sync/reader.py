@@ -32,6 +32,7 @@ from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.leases import ClaimLost
 from mappings.notices import pauses
 from mappings.runs.queue import renew_lease
+from mappings.sources.project_names import note_unknown_names
 from mappings.sources.projects import (
     advance_cursors,
     mark_incomplete,
@@ -230,11 +231,23 @@ class _Reader:
     # --- what is recorded of projects -----------------------------------------------------------
 
     async def _note_projects(self, projects: Sequence[Project]) -> None:
+        unknown = await self._unknown_names(projects) if self.run.mode == "full" else {}
         async with self.progress.transaction() as session:
             now = await self.runtime.now(session)
             await record_projects(session, self.source.id, projects, now)
+            if unknown:
+                await note_unknown_names(session, self.source.id, unknown)
             await pauses.record_read_only_projects(session, self.source.id, projects, now)
             await renew_lease(session, self.run, self.runtime.worker, now)
+
+    async def _unknown_names(self, projects: Sequence[Project]) -> dict[str, list[str]]:
+        """What is not there by the names in `epics`; nothing where the tracker does not say so now."""
+        try:
+            return await self.connector.unknown_names(projects)
+        except (Unavailable, Unauthorized):
+            raise
+        except ConnectorError:
+            return {}
 
     async def _note_read(self, key: str, *, fully_synced: bool, problem: str | None) -> None:
         async with self.progress.transaction() as session:

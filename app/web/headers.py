@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.base_path import own_path
+
 _EVERY = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
@@ -31,7 +33,7 @@ class Headers:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = {name.lower() for name, _ in message["headers"]}
-                defaults = (_DOCS, *_EVERY[1:]) if scope["path"].startswith("/docs") else _EVERY
+                defaults = (_DOCS, *_EVERY[1:]) if own_path(scope).startswith("/docs") else _EVERY
                 more = [header for header in defaults if header[0] not in own]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)

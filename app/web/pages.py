@@ -26,7 +26,9 @@ HEADERS = {
 }
 
 router = APIRouter(include_in_schema=False)
-templates = Jinja2Templates(HERE / "templates")
+templates = Jinja2Templates(
+    HERE / "templates", context_processors=[lambda request: {"base": request.scope.get("root_path", "")}]
+)
 static = StaticFiles(directory=HERE / "static")
 _basic = HTTPBasic(auto_error=False)
 

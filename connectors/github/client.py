@@ -27,7 +27,9 @@ from connectors.base import (
     Unauthorized,
 )
 from connectors.clock import Clock, utc_now
+from connectors.config import joined
 from connectors.github import payloads
+from connectors.github.epic_names import EpicNames
 from connectors.github.errors import NEW_TOKEN, Forbidden
 from connectors.github.inspect import GitHubInspector
 from connectors.github.transport import GitHubTransport
@@ -105,23 +107,42 @@ class GitHubConnector:
         return self._account
 
     async def projects(self) -> list[Project]:
-        found: dict[str, Project] = {}
-        for name in {name.casefold(): name for name in self._scope.repositories}.values():
-            project = await self._repository(name)
-            found.setdefault(project.key.casefold(), project)
+        found = [
+            await self._repository(name)
+            for name in {name.casefold(): name for name in self._scope.repositories}.values()
+        ]
         for organization in self._scope.organizations:
-            for project in await self._organization(organization):
-                found.setdefault(project.key.casefold(), project)
-        self._present = set(found)
-        return list(found.values())
+            found += await self._organization(organization)
+        projects = joined(found)
+        self._present = {project.key.casefold() for project in projects}
+        return projects
+
+    async def unknown_names(self, projects: Sequence[Project]) -> dict[str, list[str]]:
+        readable = [project for project in projects if project.problem is None]
+        return await EpicNames(self._transport, self._epics, readable).unknown() if readable else {}
 
     async def _repository(self, name: str) -> Project:
+        """The repository that the scope means by `name`; GitHub redirects from the name of before a rename.
+
+        That redirect ends once another repository gets the name; the known one is then asked for by its id,
+        at the address to which GitHub's own redirects lead.
+        """
         owner, _, repo = name.partition("/")
+        known = self._scope.known_project(name)
+        found: Project | None = None
+        problem = ""
         try:
             raw = await self._transport.item("/repos/{owner}/{repo}", {"owner": owner, "repo": repo})
+            found = payloads.project_of(raw)
         except (Gone, Forbidden) as error:
-            return Project(name, problem=error.message)
-        return payloads.project_of(raw)
+            problem = error.message
+        if known is not None and (found is None or found.remote_id != known.id):
+            try:
+                raw = await self._transport.item("/repositories/{id}", {"id": known.id})
+                found = payloads.project_of(raw)
+            except (Gone, Forbidden):
+                pass  # deleted: the name then means the repository that has it now
+        return replace(found or Project(name, problem=problem), named=(name,))
 
     async def _organization(self, organization: str) -> list[Project]:
         """The organisation's repositories, without those that are archived or have no issues.
@@ -192,13 +213,11 @@ class GitHubConnector:
 
     async def _in_scope(self, repository: str) -> bool:
         """Whether the repository is in scope, by its configured name or by the new name of a renamed one."""
-        name = repository.casefold()
-        owners = {organization.casefold() for organization in self._scope.organizations}
-        if name.partition("/")[0] in owners or name in map(str.casefold, self._scope.repositories):
+        if self._scope.covers(repository):
             return True
         if self._present is None:
             await self.projects()
-        return name in (self._present or ())
+        return repository.casefold() in (self._present or ())
 
     # --- comments ---
 

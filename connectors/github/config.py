@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from connectors.config import Token, refuse_unsupported_type
+from connectors.config import ProjectNames, Token, refuse_unsupported_type
 
 _OWNER = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,99})"
 FULL_NAME = rf"{_OWNER}/[A-Za-z0-9._-]{{1,100}}"
@@ -47,10 +47,8 @@ class GitHubCredentials(BaseModel):
         )
 
 
-class GitHubScope(BaseModel):
+class GitHubScope(ProjectNames):
     """Which repositories a source reads."""
-
-    model_config = ConfigDict(extra="forbid")
 
     repositories: list[Repository] = Field(
         default_factory=list, max_length=1_000, description="Repositories as OWNER/NAME."
@@ -67,11 +65,11 @@ class GitHubScope(BaseModel):
             raise PydanticCustomError("scope", "name at least one repository or organization")
         return self
 
-    def covers(self, project: str) -> bool:
+    def covers(self, project: str, remote_id: str | None = None) -> bool:
         """Whether the repository `owner/name` is in scope: by its name, or through its organisation."""
-        name = project.lower()
-        return name in map(str.lower, self.repositories) or name.partition("/")[0] in map(
-            str.lower, self.organizations
+        owner = project.lower().partition("/")[0]
+        return owner in map(str.lower, self.organizations) or self._named(
+            self.repositories, project, remote_id
         )
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
 
 from connectors.base import BadPayload, Connector, Gone, Project
+from connectors.github.epic_names import EpicNames, url_vars
 from connectors.github.errors import NEW_TOKEN, Forbidden
 from connectors.github.transport import API_VERSION, GitHubTransport
 from connectors.inspector import SIGN_IN, Inspector
@@ -98,7 +98,7 @@ class GitHubInspector(Inspector):
         for project in self.inspected:
             try:
                 rows, _ = await self._transport.page(
-                    f"{_REPOSITORY}/issues?state=all&per_page=1", _url_vars(project)
+                    f"{_REPOSITORY}/issues?state=all&per_page=1", url_vars(project)
                 )
             except (Gone, Forbidden) as error:
                 accepted = self._transport.headers.get("x-accepted-github-permissions")
@@ -152,7 +152,7 @@ class GitHubInspector(Inspector):
         """Record wider roles than needed; only a classic token has all rights of its account's role."""
         wide: dict[str, list[str]] = {}
         for project in self.inspected if self._scopes is not None else ():
-            raw = await self._transport.item(_REPOSITORY, _url_vars(project))
+            raw = await self._transport.item(_REPOSITORY, url_vars(project))
             held = raw.get("permissions") if isinstance(raw, dict) else None
             role = next((name for name in _WIDER_ROLES if isinstance(held, dict) and held.get(name)), None)
             if role is not None:
@@ -167,8 +167,9 @@ class GitHubInspector(Inspector):
     async def _find_epics(self) -> None:
         if not self.readable:
             return
-        labels = [(f"label {name}", *await self._label(name)) for name in self._epics.labels]
-        found = [*labels, *await self._types()]
+        names = EpicNames(self._transport, self._epics, self.readable)
+        labels = [(f"label {name}", *await names.label(name)) for name in self._epics.labels]
+        found = [*labels, *((f"issue type {name}", *there) for name, there in (await names.types()).items())]
         if self._epics.with_sub_issues:
             has = None if self._sample is None else "sub_issues_summary" in self._sample
             reasons = {
@@ -190,52 +191,6 @@ class GitHubInspector(Inspector):
                 # A missing label is only a warning: a person may create it at any moment.
                 lacking = all_absent and number >= len(labels)
                 self.note("missing" if lacking else "warning", what, why, todo)
-
-    async def _label(self, name: str) -> tuple[bool | None, str]:
-        """Whether a repository has the label; else whether an issue has it, as some hosts serve no labels.
-
-        None where GitHub does not say. The second value is the reason, in words.
-        """
-        by_label = urlencode({"labels": name, "state": "all", "per_page": 1})
-        for path in (f"labels/{quote(name, safe='')}", f"issues?{by_label}"):
-            for project in self.inspected:
-                try:
-                    found = await self._transport.item(f"{_REPOSITORY}/{path}", _url_vars(project))
-                except Gone:
-                    continue
-                except Forbidden as error:
-                    return None, error.message
-                if found:
-                    return True, f"The label is there, in {project.key} at least."
-        return False, "No repository and no issue of the source has this label."
-
-    async def _types(self) -> list[tuple[str, bool | None, str]]:
-        """Each configured issue type: what it is, whether an organisation of the scope has it, and why.
-
-        Repositories of a user account have no types.
-        """
-        known: set[str] = set()
-        unseen = False
-        owners = {project.key.partition("/")[0] for project in self.inspected}
-        for owner in sorted(owners) if self._epics.issue_types else ():
-            try:
-                rows = await self._transport.item("/orgs/{org}/issue-types", {"org": owner})
-            except (Gone, Forbidden):
-                unseen = True
-                continue
-            if not isinstance(rows, list):
-                raise BadPayload("GitHub's list of issue types could not be read.")
-            known |= {str(row.get("name")).casefold() for row in rows if isinstance(row, dict)}
-        found: list[tuple[str, bool | None, str]] = []
-        for name in self._epics.issue_types:
-            if name.casefold() in known:
-                found.append((f"issue type {name}", True, "The organisation has this type."))
-            elif unseen:
-                why = "GitHub shows this token no issue types: there are none, or it may not see them."
-                found.append((f"issue type {name}", None, why))
-            else:
-                found.append((f"issue type {name}", False, "No organisation of the source has this type."))
-        return found
 
 
 def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:
@@ -265,8 +220,3 @@ def expiry_of(header: str) -> datetime | None:
 
 def _scopes_for(project: Project) -> set[str]:
     return {"repo", "public_repo"} if project.public else {"repo"}
-
-
-def _url_vars(project: Project) -> dict[str, str]:
-    owner, _, repo = project.key.partition("/")
-    return {"owner": owner, "repo": repo}

@@ -215,6 +215,7 @@ def project_of(repository: Any) -> Project:
             public=public,
             read_only=ARCHIVED if repository.get("archived") else None,
             problem="Issues are turned off in this repository." if issues_disabled else None,
+            remote_id=None if repository.get("id") is None else str(repository["id"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BadPayload("A repository in GitHub's answer could not be read.") from error

@@ -186,7 +186,10 @@ def _ref(issue: object, repository: object) -> EpicRef | None:
 
 def reason_to_ignore(ticket: EpicRef, payload: object, scope: GitHubScope, epics: GitHubEpics) -> str | None:
     """See `connectors.webhooks.Webhooks`. A fetch costs a request per issue, and most issues are no epics."""
-    if not scope.covers(ticket.key.partition("#")[0]):
+    name = ticket.key.partition("#")[0]
+    here = member(payload, "repository")
+    remote_id = remote_number(member(here, "id")) if member(here, "full_name") == name else None
+    if not scope.covers(name, remote_id):
         return "out_of_scope"
     issue = member(payload, "issue")
     if remote_number(member(issue, "id")) == ticket.remote_id and not may_fit(issue, epics):

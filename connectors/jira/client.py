@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from connectors.base import (
     Account,
+    BadPayload,
     Comment,
     CommentRef,
     Epic,
@@ -21,12 +22,14 @@ from connectors.base import (
     Missing,
     Page,
     Project,
+    Rejected,
     TicketComment,
     Unanswered,
     Unauthorized,
     Unavailable,
 )
 from connectors.clock import Clock, utc_now
+from connectors.config import joined
 from connectors.jira import commenters, payloads
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
@@ -106,21 +109,87 @@ class JiraConnector:
         if self._scope.projects is None:
             shown = await self._project_pages({}, ())
             await self._check_login_if_empty(shown)
-            return [payloads.project_of(p) for p in shown]
-        found: dict[str, Project] = {}
+            return await self._with_audience([payloads.project_of(p) for p in shown])
         keys_in_scope = list(dict.fromkeys(self._scope.projects))
+        found: dict[str, Project] = {}
         for start in range(0, len(keys_in_scope), _KEYS):
             keys = keys_in_scope[start : start + _KEYS]
             for raw in await self._project_pages({"keys": keys}, keys):
                 project = payloads.project_of(raw)
                 found[project.key.upper()] = project
-        await self._check_login_if_empty(found)
-        problem = "Jira has no project with this key, or the account may not browse it."
-        return [found.get(key) or Project(key, problem=problem) for key in keys_in_scope]
+        by_id = await self._by_id(keys_in_scope, found)
+        await self._check_login_if_empty(found or by_id)
+        named = [await self._named(key, found.get(key), by_id) for key in keys_in_scope]
+        return await self._with_audience(joined(named))
 
-    async def _project_pages(self, params: dict[str, Any], keys: Sequence[str]) -> list[Any]:
+    async def unknown_names(self, projects: Sequence[Project]) -> dict[str, list[str]]:
+        """Fields alone: a type that Jira does not have ends the reading of every project with an error."""
+        if not self._epics.fields:
+            return {}
+        known = payloads.field_ids(await self._transport.call("GET", "field"))
+        return {"epics.fields": [name for name in self._epics.fields if known and name not in known]}
+
+    async def _by_id(self, keys: Sequence[str], found: Mapping[str, Project]) -> dict[str, Project]:
+        """The known projects of those keys that none, or another project, has now; by their ids."""
+        known = {key: self._scope.known_project(key) for key in keys}
+        ids = [
+            one.id
+            for key, one in known.items()
+            if one is not None and (key not in found or found[key].remote_id != one.id)
+        ]
+        by_id: dict[str, Project] = {}
+        for start in range(0, len(ids), _KEYS):
+            for raw in await self._project_pages({"id": ids[start : start + _KEYS]}, ()):
+                project = payloads.project_of(raw)
+                by_id[str(project.remote_id)] = project
+        return by_id
+
+    async def _named(self, key: str, listed: Project | None, by_id: Mapping[str, Project]) -> Project:
+        """The project that the scope means by `key`: the known one, else that with the key or former key."""
+        known = self._scope.known_project(key)
+        found = (by_id.get(known.id) if known else None) or listed or await self._by_former_key(key)
+        if found is None:
+            return Project(key, problem=payloads.NO_PROJECT, named=(key,))
+        return replace(found, named=(key,))
+
+    async def _by_former_key(self, key: str) -> Project | None:
+        """The project that `key` leads to, which the list of projects finds by its present key alone."""
+        try:
+            raw = await self._transport.call("GET", f"project/{_quoted(key)}", not_found_is_gone=True)
+        except (Gone, Forbidden):
+            return None
+        found = payloads.project_of(raw)
+        # One that has this very key, and is not listed, is archived or in the bin.
+        hidden = raw.get("archived") or raw.get("deleted") or found.key.upper() == key
+        return None if hidden else found
+
+    async def _with_audience(self, projects: list[Project]) -> list[Project]:
+        """Whether each is public: whether Jira lists it without a login. No member of a project says so.
+
+        https://support.atlassian.com/jira-cloud-administration/docs/allow-anonymous-access-to-projects/
+        """
+        keys = [project.key for project in projects if project.problem is None]
+        params: list[dict[str, Any]] = [{}]
+        if self._scope.projects is not None:
+            params = [{"keys": keys[start : start + _KEYS]} for start in range(0, len(keys), _KEYS)]
+        public: set[str | None] = set()
+        try:
+            for one in params if keys else ():
+                shown = await self._project_pages(one, one.get("keys", ()), anonymous=True)
+                public |= {payloads.project_of(raw).remote_id for raw in shown}
+        except (Gone, Rejected):
+            pass  # who has no login is let in nowhere
+        except (BadPayload, Unavailable):
+            return [replace(project, public=None) for project in projects]
+        return [replace(project, public=project.remote_id in public - {None}) for project in projects]
+
+    async def _project_pages(
+        self, params: dict[str, Any], keys: Sequence[str], *, anonymous: bool = False
+    ) -> list[Any]:
         params = params | {"maxResults": _KEYS}
-        return await whole_list(self._transport, "project/search", "values", params, keys=keys)
+        return await whole_list(
+            self._transport, "project/search", "values", params, keys=keys, anonymous=anonymous
+        )
 
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         jql = payloads.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
@@ -158,7 +227,7 @@ class JiraConnector:
         for start in range(0, len(refs), _FETCH):
             found = await self._fetched([ref.remote_id for ref in refs[start : start + _FETCH]])
             tickets |= {ticket.epic.remote_id: ticket for ticket in found}
-        fitting = {i for i, t in tickets.items() if self._in_projects(t.epic) and t.type_id in types}
+        fitting = {i for i, t in tickets.items() if self._in_projects(t) and t.type_id in types}
         members = await self._members(sorted(fitting))
 
         def present(ref: EpicRef) -> Epic | Missing:
@@ -167,7 +236,7 @@ class JiraConnector:
                 return Missing(ref, "deleted")
             if ticket.epic.remote_id in members:
                 return ticket.epic
-            here = self._in_projects(ticket.epic) and ticket.type_id not in types
+            here = self._in_projects(ticket) and ticket.type_id not in types
             return Missing(ticket.epic.ref, "not_an_epic" if here else "out_of_scope")
 
         return [present(ref) for ref in refs]
@@ -198,8 +267,8 @@ class JiraConnector:
     def _ticket(self, issue: Any) -> payloads.Ticket:
         return payloads.ticket_of(issue, self._site, self._epics.fields)
 
-    def _in_projects(self, epic: Epic) -> bool:
-        return self._scope.projects is None or epic.project.upper() in self._scope.projects
+    def _in_projects(self, ticket: payloads.Ticket) -> bool:
+        return self._scope.covers(ticket.epic.project, ticket.project_id)
 
     async def _members(self, ids: Sequence[str]) -> set[str]:
         """The ids that fit the scope's JQL."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from connectors.config import Token, refuse_unsupported_type
+from connectors.config import ProjectNames, Token, refuse_unsupported_type
 
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL, where the configuration is stored, accepts no NUL
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
@@ -67,10 +67,8 @@ class JiraCredentials(BaseModel):
         )
 
 
-class JiraScope(BaseModel):
+class JiraScope(ProjectNames):
     """Which tickets a source reads."""
-
-    model_config = ConfigDict(extra="forbid")
 
     projects: list[ProjectKey] | None = Field(
         None,
@@ -82,9 +80,9 @@ class JiraScope(BaseModel):
         None, description="An additional condition in JQL, without ORDER BY."
     )
 
-    def covers(self, project: str) -> bool:
+    def covers(self, project: str, remote_id: str | None = None) -> bool:
         """Whether the project is in scope; the further condition `jql` is not evaluated."""
-        return self.projects is None or project.upper() in self.projects
+        return self.projects is None or self._named(self.projects, project, remote_id)
 
 
 class JiraEpics(BaseModel):

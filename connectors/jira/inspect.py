@@ -177,12 +177,7 @@ class JiraInspector(Inspector):
     async def _fields(self) -> None:
         if not self._epics.fields:
             return
-        answer = await self._transport.call("GET", "field")
-        known = (
-            {str(one.get("id")) for one in answer if isinstance(one, dict)}
-            if isinstance(answer, list)
-            else set()
-        )
+        known = payloads.field_ids(await self._transport.call("GET", "field"))
         if unknown := [name for name in self._epics.fields if name not in known]:
             why = f"Jira has no field {', '.join(unknown)}, or does not show it to the account."
             self.note(

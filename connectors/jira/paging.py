@@ -22,6 +22,7 @@ async def whole_list(
     *,
     not_found_is_gone: bool = False,
     keys: Collection[str] = (),
+    anonymous: bool = False,
 ) -> list[dict[str, Any]]:
     """The items of all pages of a list; with `keys` (in capitals), of the pages until each key was found.
 
@@ -33,7 +34,11 @@ async def whole_list(
     start_at = 0
     for _ in range(payloads.MOST_PAGES):
         answer = await transport.call(
-            "GET", path, params | {"startAt": start_at}, not_found_is_gone=not_found_is_gone
+            "GET",
+            path,
+            params | {"startAt": start_at},
+            not_found_is_gone=not_found_is_gone,
+            anonymous=anonymous,
         )
         page = listed(answer, member)
         new = {str(item.get("id") or item.get("key")): item for item in page}

@@ -37,10 +37,11 @@ _CATEGORIES: dict[str, StatusCategory] = {"new": "todo", "indeterminate": "doing
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """An issue as an epic, and the id of its type, which decides whether it is one."""
+    """An issue as an epic, the id of its type, which decides whether it is one, and that of its project."""
 
     epic: Epic
     type_id: str
+    project_id: str | None = None
 
 
 def ticket_of(issue: Any, site: str, fields: Sequence[str] = ()) -> Ticket:
@@ -74,7 +75,8 @@ def ticket_of(issue: Any, site: str, fields: Sequence[str] = ()) -> Ticket:
             text=lines_of(found.get("description")),
             fields={name: strings_of(found[name]) for name in fields if name in found},
         )
-        return Ticket(epic, str(kind.get("id") or ""))
+        project_id = (found.get("project") or {}).get("id")
+        return Ticket(epic, str(kind.get("id") or ""), None if project_id is None else str(project_id))
     except (KeyError, TypeError, OverflowError, ValueError, AttributeError) as error:
         named = issue.get("key") if isinstance(issue, dict) else None
         raise BadPayload(f"Jira's issue {named or '(no key)'} could not be read: {error!r}") from error
@@ -232,10 +234,24 @@ def epic_type_ids(types: Any, names: Sequence[str] | None) -> list[str]:
     return sorted({i for name in names for i in by_name[name.casefold()]})
 
 
+def field_ids(fields: Any) -> set[str]:
+    """The ids of the fields that Jira shows the account; none where the answer is no list of fields."""
+    rows = fields if isinstance(fields, list) else ()
+    return {str(one.get("id")) for one in rows if isinstance(one, dict)}
+
+
+NO_PROJECT = "Jira has no project with this key, or the account may not browse it."
+
+
 def project_of(project: Any) -> Project:
-    """The project. `public` is False: Jira does not say whether everyone may browse a project."""
+    """The project; whether everyone may browse it, no member says."""
     try:
-        return Project(str(project["key"]), service_desk=project.get("projectTypeKey") == "service_desk")
+        remote_id = project.get("id")
+        return Project(
+            str(project["key"]),
+            service_desk=project.get("projectTypeKey") == "service_desk",
+            remote_id=None if remote_id is None else str(remote_id),
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise BadPayload("A project in Jira's answer could not be read.") from error
 

@@ -75,7 +75,7 @@ class JiraTransport:
     @overload
     async def call(
         self, method: str, path: str, params: Mapping[str, Any] | None = None,
-        body: Mapping[str, Any] | None = None, *, not_found_is_gone: bool = False,
+        body: Mapping[str, Any] | None = None, *, not_found_is_gone: bool = False, anonymous: bool = False,
     ) -> Any: ...  # fmt: skip
 
     @overload
@@ -93,14 +93,23 @@ class JiraTransport:
         *,
         read: Callable[[Any], Any] | None = None,
         not_found_is_gone: bool = False,
+        anonymous: bool = False,
     ) -> Any:
         """A request that changes nothing. Returns its JSON, or what `read` makes of it in the thread.
 
         `not_found_is_gone`: a 404 means that the ticket is not there (`Gone`). Otherwise a 404 means that the
         site does not know the call (`NoSuchCall`); if no other call gives the same, a person has to act.
+        `anonymous`: without our login, as everyone may ask.
         """
         return await self._call(
-            method, path, params, body, read or _as_it_is, write=False, not_found_is_gone=not_found_is_gone
+            method,
+            path,
+            params,
+            body,
+            read or _as_it_is,
+            write=False,
+            not_found_is_gone=not_found_is_gone,
+            anonymous=anonymous,
         )
 
     async def _call(
@@ -113,11 +122,12 @@ class JiraTransport:
         *,
         write: bool,
         not_found_is_gone: bool,
+        anonymous: bool = False,
     ) -> Any:
         self.requests += 1
 
         def work() -> Any:
-            return read(self._send(method, path, params, body, write))
+            return read(self._send(method, path, params, body, write, anonymous))
 
         try:
             async with asyncio.timeout(self._timeouts.total):
@@ -137,6 +147,7 @@ class JiraTransport:
         params: Mapping[str, Any] | None,
         body: Mapping[str, Any] | None,
         write: bool,
+        anonymous: bool,
     ) -> Any:
         try:
             # The base class's method on purpose: the one of `jira` repeats a POST after a lost connection
@@ -148,6 +159,7 @@ class JiraTransport:
                 params=params,
                 json=body,
                 headers={"Accept-Encoding": ACCEPTED},
+                auth=_no_login if anonymous else None,
                 timeout=self._timeout,
                 allow_redirects=False,
                 stream=True,
@@ -222,6 +234,12 @@ class JiraTransport:
 def _nowhere(resp: requests.Response) -> None:
     """No address, for every redirect. Although no redirect is followed, `requests` would else read its whole
     body and its address, however large or wrong they are, to prepare the next request."""
+
+
+def _no_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Takes the place of the session's login. A cookie from an earlier answer could be one as well."""
+    request.headers.pop("Cookie", None)
+    return request
 
 
 def _content(response: requests.Response) -> bytes:

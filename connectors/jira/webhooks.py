@@ -133,7 +133,8 @@ def reason_to_ignore(ticket: EpicRef, payload: object, scope: JiraScope, epics: 
     """See `connectors.webhooks.Webhooks`. Only the site knows which types are epics, so no type is checked
     here; a fetch costs one request for a hundred issues."""
     project = ticket.key.rpartition("-")[0]
-    return "out_of_scope" if project and not scope.covers(project) else None
+    remote_id = remote_number(member(payload, "issue", "fields", "project", "id"))
+    return "out_of_scope" if project and not scope.covers(project, remote_id) else None
 
 
 WEBHOOKS = Webhooks(

@@ -14,6 +14,7 @@ from mappings.goals.key_results import GoalState, KeyResult, Visibility
 from mappings.links.resolve import GoalsAndRules
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy
 from mappings.policy.modes import NoticesMode, mode_in
+from mappings.policy.names import former_names
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
 from mappings.suggestions.rank import Candidates, Suggestion
@@ -39,11 +40,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProjectInfo:
-    """The facts of a project that an evaluation needs. A project not read yet is neither public nor fresh."""
+    """The facts of a project that an evaluation needs."""
 
     public: bool = False
     service_desk: bool = False
     fresh: bool = False
+
+
+# As long as its audience is not known, nothing is told there that not everybody may read.
+NOT_READ_YET = ProjectInfo(public=True)
 
 
 @dataclass
@@ -68,6 +73,7 @@ class EvaluationContext:
     linked: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     _candidates: dict[bool, Candidates] = field(default_factory=dict)
     _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
+    _former: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def accepts_commands(self) -> bool:
@@ -76,14 +82,22 @@ class EvaluationContext:
 
     def policy_for(self, project: str) -> EffectivePolicy:
         if project not in self._effective:
-            self._effective[project] = effective_policy(self.policy, self.source.name, project, self.checks)
+            self._effective[project] = effective_policy(
+                self.policy, self.source.name, project, self.checks, self.former_names(project)
+            )
         return self._effective[project]
 
     def mode_for(self, project: str) -> NoticesMode:
-        return mode_in(self.source.notices, project)
+        return mode_in(self.source.notices, project, self.source.named_projects)
+
+    def former_names(self, project: str) -> tuple[str, ...]:
+        """The former keys by which the configuration names the project."""
+        if project not in self._former:
+            self._former[project] = former_names(self.source.named_projects, project)
+        return self._former[project]
 
     def project_info(self, project: str) -> ProjectInfo:
-        return self.project_infos.get(project, ProjectInfo())
+        return self.project_infos.get(project, NOT_READ_YET)
 
     def suggest(self, epic: Epic, now: datetime) -> Sequence[Suggestion]:
         public = self.project_info(epic.project).public
@@ -115,6 +129,7 @@ async def load_context(
             page_url=page_url,
             linked=await _linked(session, source.id, projects),
             _effective={},
+            _former={},
         )
     installation = (await session.scalars(select(InstallationRow))).one()
     return EvaluationContext(
@@ -154,7 +169,7 @@ async def refresh_context(
     """`context` with the facts of `project` as they are now; None where goals, rules, policy or the source
     changed after it was read. One statement, where reading it again takes six."""
     query = (
-        select(InstallationRow.goals_version, SourceRow.version, SourceProjectRow)
+        select(InstallationRow.goals_version, SourceRow.version, SourceRow.named_projects, SourceProjectRow)
         .select_from(SourceRow)
         .join(InstallationRow, true())
         .outerjoin(
@@ -168,9 +183,10 @@ async def refresh_context(
         .execution_options(populate_existing=True)
     )
     row = (await session.execute(query)).one_or_none()
-    if row is None or (row[0], row[1]) != (context.version, context.source.version):
+    source = context.source
+    if row is None or tuple(row)[:3] != (context.version, source.version, source.named_projects):
         return None
-    return replace(context, project_infos={project: _project_info(row[2])} if row[2] is not None else {})
+    return replace(context, project_infos={project: _project_info(row[3])} if row[3] is not None else {})
 
 
 def _project_info(row: SourceProjectRow) -> ProjectInfo:

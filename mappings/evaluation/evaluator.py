@@ -133,7 +133,8 @@ def _evaluate(
 def _input(
     records: EpicRecords, context: EvaluationContext, now: datetime, parent: Evaluation | None
 ) -> EvaluationInput:
-    epic, project_info = epic_of(records.row), context.project_info(records.row.project)
+    project_info = context.project_info(records.row.project)
+    epic = epic_of(records.row, context.former_names(records.row.project))
     return EvaluationInput(
         epic=epic,
         resolution=_resolve(records, epic, context, now),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import BigInteger, Label, any_, literal, literal_column, select
@@ -15,6 +16,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from connectors.base import Epic, StatusCategory
 from mappings.evaluation.model import CommandAnswer, Finding, FindingState
+from mappings.policy.names import former_names
 from mappings.tables import (
     CommandCommentRow,
     EpicRow,
@@ -43,8 +45,8 @@ class EpicRecords:
     answer: CommandAnswer | None = None
 
 
-def epic_of(row: EpicRow) -> Epic:
-    """The stored epic as a value; its description is not stored."""
+def epic_of(row: EpicRow, former_projects: tuple[str, ...] = ()) -> Epic:
+    """The stored epic as a value; its description is not stored. `former_projects` as in `Epic`."""
     return Epic(
         remote_id=row.remote_id,
         key=row.key,
@@ -62,6 +64,7 @@ def epic_of(row: EpicRow) -> Epic:
         milestone=row.milestone,
         parent_key=row.parent_key,
         fields={name: tuple(values) for name, values in row.fields.items()},
+        former_projects=former_projects,
     )
 
 
@@ -102,7 +105,8 @@ async def matching_epics(
     rows = (
         await session.scalars(select(EpicRow).where(*of_source).order_by(EpicRow.id).limit(MATCHED_AT_ONCE))
     ).all()
-    matching = [row.id for row in rows if condition.matches(source.name, epic_of(row))]
+    former = cache(partial(former_names, source.named_projects))
+    matching = [row.id for row in rows if condition.matches(source.name, epic_of(row, former(row.project)))]
     return matching, rows[-1].id if len(rows) == MATCHED_AT_ONCE else None
 
 

@@ -130,15 +130,15 @@ async def approve(
     )
     locked = (await session.scalars(epics.with_for_update(of=EpicRow))).all()
     rows = await session.execute(
-        select(NoticeRow, EpicRow.project, SourceRow.notices)
+        select(NoticeRow, EpicRow.project, SourceRow.notices, SourceRow.named_projects)
         .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
         .join(SourceRow, SourceRow.id == EpicRow.source_id)
         .where(which, among(NoticeRow.epic_id, locked))
         .order_by(NoticeRow.id)
     )
     approved, skipped = [], {}
-    for notice, project, notices in rows.all():
-        why = _why_not(notice, mode_in(notices, project))
+    for notice, project, notices, named in rows.all():
+        why = _why_not(notice, mode_in(notices, project, named))
         if why is None:
             approved.append(notice.id)
         else:

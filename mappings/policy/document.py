@@ -7,7 +7,7 @@ exception: each check given in it replaces that check alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -165,9 +165,12 @@ class Scope(_Document):
     channel: ChannelField | MISSING = MISSING
     escalation: Escalation | MISSING = MISSING
 
-    def fits(self, source: str, project: str) -> bool:
-        known = ((self.source, source), (self.project, project))
-        return all(name is MISSING or fold(name) == fold(value) for name, value in known)
+    def fits(self, source: str, projects: Collection[str]) -> bool:
+        """Whether this scope is for the source, and for the project that has one of these names."""
+        known = ((self.source, (source,)), (self.project, projects))
+        return all(
+            name is MISSING or fold(name) in {fold(value) for value in values} for name, values in known
+        )
 
 
 class Policy(_Document):
@@ -236,13 +239,19 @@ class EffectivePolicy:
 
 
 def effective_policy(
-    policy: Policy, source: str, project: str, checks: Sequence[Check[Any]] = CHECKS
+    policy: Policy,
+    source: str,
+    project: str,
+    checks: Sequence[Check[Any]] = CHECKS,
+    former_names: Sequence[str] = (),
 ) -> EffectivePolicy:
     """The policy of `project` of `source`, for `checks`. Costly: callers compute it once a project, not once
     an epic. Of a whole source `project` is empty, of goals `source` too: then no scope that names one fits.
+    `former_names`: keys that the project had; a scope may name it by one of them.
     """
+    names = (project, *former_names)
     position, scope = next(
-        ((index, scope) for index, scope in enumerate(policy.scopes) if scope.fits(source, project)),
+        ((index, scope) for index, scope in enumerate(policy.scopes) if scope.fits(source, names)),
         (None, Scope()),
     )
     grace = parse_duration(policy.grace if scope.grace is MISSING else scope.grace)
@@ -291,7 +300,7 @@ def exemption(policy: EffectivePolicy, epic: Epic) -> str | None:
     for kind, patterns, values in (
         ("label", policy.labels, epic.labels),
         ("type", policy.types, (epic.type,)),
-        ("project", policy.projects, (epic.project,)),
+        ("project", policy.projects, (epic.project, *epic.former_projects)),
     ):
         if any(map(patterns.matches, values)):
             return f"exempt by policy: {patterns.comparison(kind, f'{kind}s', values)}"

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from mappings.policy.names import NO_NAMES, NamedProjects, key_of
+
 NoticesMode = Literal["off", "shadow", "live"]
 
 
-def mode_in(notices: Mapping[str, Any], project: str) -> NoticesMode:
+def mode_in(notices: Mapping[str, Any], project: str, named: NamedProjects = NO_NAMES) -> NoticesMode:
     """The mode of one project: `live` only if the source is live, and only in the projects it is limited to.
 
     `notices` is the source's setting: `mode` and, to limit it, `projects`. Outside these, `live` is `shadow`.
+    `named`: which projects the names mean.
     """
     mode: NoticesMode = notices["mode"]
     only = notices.get("projects")
-    if mode == "live" and only is not None and project.lower() not in {name.lower() for name in only}:
+    if mode != "live" or only is None:
+        return mode
+    if project.lower() not in {key_of(named, name).lower() for name in only}:
         return "shadow"
     return mode

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from mappings import invalidate
 from mappings.errors import check_version
 from mappings.locks import lock_goals_exclusive
-from mappings.policy.document import Policy, effective_policy
+from mappings.policy.document import EffectivePolicy, Policy, effective_policy
+from mappings.policy.names import former_names
 from mappings.runs.reevaluation import reevaluate
 from mappings.tables import InstallationRow, SourceRow
 
@@ -39,12 +40,17 @@ async def change_policy(
     new = change(old)
     row.policy, row.policy_version = new.model_dump(mode="json"), row.policy_version + 1
     await session.flush()
-    names = {id: name for id, name in await session.execute(select(SourceRow.id, SourceRow.name))}
+    sources = {source.id: source for source in await session.scalars(select(SourceRow))}
+
+    def effective(policy: Policy, source_id: int, project: str) -> EffectivePolicy:
+        source = sources[source_id]
+        former = former_names(source.named_projects, project)
+        return effective_policy(policy, source.name, project, former_names=former)
+
     changed = [
         (source_id, project)
         for source_id, project in await invalidate.all_projects(session)
-        if effective_policy(old, names[source_id], project)
-        != effective_policy(new, names[source_id], project)
+        if effective(old, source_id, project) != effective(new, source_id, project)
     ]
     if not changed:
         return row, []

@@ -61,7 +61,7 @@ class Attribute:
 
 ATTRIBUTES: dict[str, Attribute] = {
     "source": Attribute("source", "sources", lambda source, epic: (source,)),
-    "project": Attribute("project", "projects", lambda source, epic: (epic.project,)),
+    "project": Attribute("project", "projects", lambda source, epic: (epic.project, *epic.former_projects)),
     "label": Attribute("label", "labels", lambda source, epic: epic.labels),
     "type": Attribute("type", "types", lambda source, epic: (epic.type,)),
     "parent": Attribute(

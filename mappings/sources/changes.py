@@ -13,7 +13,7 @@ from mappings.epics.upsert import remove_projects
 from mappings.errors import Conflict
 from mappings.runs.queue import start_run
 from mappings.runs.reevaluation import reevaluate
-from mappings.sources.projects import reset_cursors
+from mappings.sources.projects import forget_ids, reset_cursors
 from mappings.sources.schedules import has_timetable
 from mappings.tables import READING_MODES, EpicRow, RunRow, SourceRow
 
@@ -43,6 +43,7 @@ async def follow_up(
     if before["tracker"] != row.tracker:
         await _move_epics(session, row)
         await _keep_old_tracker(session, row, before["tracker"])
+        await forget_ids(session, row)
     if before["scope"] != row.scope:
         await _remove_projects(session, row, was, scope, now)
     if before["name"] != row.name:

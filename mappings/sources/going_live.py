@@ -69,7 +69,8 @@ async def check_projects(session: AsyncSession, values: SourceValues, row: Sourc
     if row is not None:
         of_source = select(SourceProjectRow).where(SourceProjectRow.source_id == row.id)
         rows = (await session.scalars(of_source.order_by(SourceProjectRow.key))).all()
-    known = {project.key.lower() for project in rows}
+    # A former key that is known to mean a project names it too; the source's health says what to change.
+    known = {project.key.lower() for project in rows} | (set() if row is None else row.named_projects.keys())
     # Only a complete listing of what the source will read shows that a project does not exist.
     whole = row is not None and bool(rows) and all(project.problem is None for project in rows)
     whole = whole and row is not None and (values.scope, values.facts.tracker) == (row.scope, row.tracker)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from mappings.policy.names import NamedProjects
 
 HealthState = Literal["ok", "unknown", "degraded", "failing"]
 ORDER: tuple[HealthState, ...] = ("ok", "unknown", "degraded", "failing")
@@ -57,14 +60,26 @@ class HealthFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class RenamedProject:
+    """A project that the configuration names by a former key, at these places."""
+
+    name: str
+    key: str
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HealthInput:
     """A source: its name, whether it has a webhook secret, when a signature was last refused (UTC), and what
-    its last run reported."""
+    its last run reported. `renamed`: projects that the configuration names by a former key. `unknown_names`:
+    pairs of a setting and a name in it that the tracker does not have."""
 
     name: str
     has_secret: bool
     refused_at: datetime | None
     last_run: HealthConcern
+    renamed: tuple[RenamedProject, ...] = ()
+    unknown_names: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +92,45 @@ class Health:
     concerns: tuple[HealthConcern, ...]
 
 
+def names_unknown(
+    epics: Mapping[str, Any], notices: Mapping[str, Any], unknown: Mapping[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    """The names in a source's epics or notices that the tracker does not have, each with its setting."""
+    own = {f"epics.{member}": names for member, names in epics.items() if isinstance(names, list)}
+    own["notices.projects"] = notices.get("projects") or []
+    return tuple(
+        (setting, name)
+        for setting, names in sorted(unknown.items())
+        for name in names
+        if name in own.get(setting, ())
+    )
+
+
+def renamed_projects(
+    scope: Mapping[str, Any], notices: Mapping[str, Any], named: NamedProjects
+) -> tuple[RenamedProject, ...]:
+    """The projects that a source's scope or notices, a rule or the policy names by a former key."""
+    own: list[tuple[str, Iterable[Any]]] = [
+        (f"scope.{member}", names) for member, names in scope.items() if isinstance(names, list)
+    ]
+    own.append(("notices.projects", notices.get("projects") or ()))
+    found = []
+    for lower, known in sorted(named.items()):
+        here = [place for place, names in own if lower in (str(name).lower() for name in names)]
+        places = (*here, *known["places"])
+        if lower != known["key"].lower() and places:
+            found.append(RenamedProject(known["name"], known["key"], places))
+    return tuple(found)
+
+
 def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Health:
     """The problems of a source at `now` (UTC), the worst first, each with what to do."""
     parts = (
         _no_worker(facts, now),
         source.last_run,
         _removals(facts, source.last_run),
+        _renamed(source.renamed),
+        _unknown_names(source.unknown_names),
         _paused_projects(facts),
         _held_by_guard(source.name, facts),
         _webhooks_wait(facts),
@@ -128,6 +176,31 @@ def _removals(facts: HealthFacts, last_run: HealthConcern) -> HealthConcern | No
         f"Kept, though a full run did not find them any more: {_counted(held, 'epic')}.",
         "Check whether the account lost access or the scope is wrong, then sync in full. If they are to be "
         f"removed, an admin allows it with {_listed(f'POST {path}' for path, _ in held)}.",
+    )
+
+
+def _renamed(renamed: tuple[RenamedProject, ...]) -> HealthConcern | None:
+    """It harms nothing as long as no other project gets the former key, so the advice says what is read."""
+    if not renamed:
+        return None
+    now = _listed(f"{one.name} is now {one.key}" for one in renamed)
+    changes = _listed(f"change {one.name} to {one.key} in {', '.join(one.places)}" for one in renamed)
+    return HealthConcern(
+        "degraded",
+        f"Renamed in the tracker, and followed: project {now}.",
+        f"{changes[0].upper()}{changes[1:]}. Until then the former key means the same project here, also "
+        "where another project has got it.",
+    )
+
+
+def _unknown_names(unknown: tuple[tuple[str, str], ...]) -> HealthConcern | None:
+    if not unknown:
+        return None
+    return HealthConcern(
+        "degraded",
+        "The last full sync found nothing in the tracker that has the name in "
+        f"{_listed(f'{setting}: {name}' for setting, name in unknown)}.",
+        "Correct the name by PATCH of the source, or create it in the tracker and sync in full.",
     )
 
 

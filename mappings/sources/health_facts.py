@@ -24,6 +24,8 @@ from mappings.sources.health import (
     HealthState,
     MachineClock,
     assess_health,
+    names_unknown,
+    renamed_projects,
 )
 
 if TYPE_CHECKING:
@@ -187,7 +189,10 @@ async def health_of_sources(
 def _health_input(row: SourceRow) -> HealthInput:
     state = cast("HealthState", row.health_state)
     last_run = HealthConcern(state, row.health_message, row.health_what_to_do)
-    return HealthInput(row.name, row.webhook_secret is not None, row.signature_refused_at, last_run)
+    renamed = renamed_projects(row.scope, row.notices, row.named_projects)
+    unknown = names_unknown(row.epics, row.notices, row.unknown_names)
+    has_secret = row.webhook_secret is not None
+    return HealthInput(row.name, has_secret, row.signature_refused_at, last_run, renamed, unknown)
 
 
 async def alive_workers(session: AsyncSession) -> int:

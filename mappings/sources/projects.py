@@ -1,20 +1,23 @@
-"""How far each project of a source is read: cursors, which only go forward, and whether it is complete."""
+"""How far each project of a source is read: cursors, which only go forward, and whether it is complete.
+A renamed project keeps its row, by the tracker's immutable id."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, or_, select, text, update
+from sqlalchemy import ColumnElement, case, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from mappings.sources.project_names import note_names
 from mappings.tables import EpicRow, NoticeRow, RunCursorRow, SourceProjectRow
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.base import Project
+    from mappings.tables import SourceRow
 
 
 async def record_projects(
@@ -24,29 +27,40 @@ async def record_projects(
 
     A project that is not listed, or that cannot be read, counts as incomplete. One that is not listed also
     loses its cursor: if it comes back, its epics are read again although they did not change. If the audience
-    of a project changed, its epics with a notice are evaluated again.
+    of a project changed, or is known at last, its epics with a notice are evaluated again. A project that the
+    tracker could not be asked about has the audience it had.
     """
     listed = {project.key: project for project in projects}
-    before = select(SourceProjectRow).where(SourceProjectRow.source_id == source_id)
-    changed = [
-        row.key
-        for row in await session.scalars(before)
-        if (now_listed := listed.get(row.key)) is not None
-        and (row.public, row.service_desk) != (now_listed.public, now_listed.service_desk)
-    ]
-    rows = [
-        {
-            "source_id": source_id,
-            "key": key,
-            "public": project.public,
-            "service_desk": project.service_desk,
-            "problem": project.problem,
-        }
-        for key, project in sorted(listed.items())
-    ]
+    await note_names(session, source_id, list(listed.values()))
+    await _follow_renamed(session, source_id, listed)
+    before = select(SourceProjectRow.key, SourceProjectRow.public, SourceProjectRow.service_desk).where(
+        SourceProjectRow.source_id == source_id
+    )
+    audiences = {key: (public, desk) for key, public, desk in await session.execute(before)}
+    changed: list[str] = []
+    rows: list[dict[str, Any]] = []
+    for key, project in sorted(listed.items()):
+        was_public, _ = was = audiences.get(key, (False, None))
+        public = was_public if project.public is None else project.public
+        if project.problem is None and (public, project.service_desk) != was:
+            changed.append(key)
+        rows.append(
+            {
+                "source_id": source_id,
+                "key": key,
+                "remote_id": project.remote_id,
+                "public": public,
+                "service_desk": project.service_desk,
+                "problem": project.problem,
+            }
+        )
     if rows:
         fresh = insert(SourceProjectRow).values(rows)
-        facts = {name: fresh.excluded[name] for name in ("public", "service_desk", "problem")}
+        facts: dict[str, Any] = {name: fresh.excluded[name] for name in ("service_desk", "problem")}
+        readable = fresh.excluded.problem.is_(None)
+        # What cannot be read now is as public as it was.
+        facts["public"] = case((readable, fresh.excluded.public), else_=SourceProjectRow.public)
+        facts["remote_id"] = func.coalesce(fresh.excluded.remote_id, SourceProjectRow.remote_id)
         await session.execute(fresh.on_conflict_do_update(index_elements=["source_id", "key"], set_=facts))
     await session.execute(
         update(SourceProjectRow)
@@ -58,6 +72,88 @@ async def record_projects(
         session, source_id, [key for key, project in listed.items() if project.problem is None]
     )
 
+
+async def _follow_renamed(session: AsyncSession, source_id: int, listed: Mapping[str, Project]) -> None:
+    """Give the rows of renamed projects, and their epics, the new keys. Nothing else of them changes, but
+    that they are read from their beginning, for a rename dates no ticket anew.
+
+    Two projects may have exchanged their keys. A row whose key another project has now is deleted, unless its
+    own project is listed: that one is gone.
+    """
+    query = select(SourceProjectRow.key, SourceProjectRow.remote_id).where(
+        SourceProjectRow.source_id == source_id
+    )
+    stored: dict[str, str | None] = {key: remote_id for key, remote_id in await session.execute(query)}
+    renamed = {
+        old: key
+        for key, project in listed.items()
+        if (old := _stored_key(project, stored, listed)) is not None and old != key
+    }
+    replaced = [
+        key
+        for key, remote_id in stored.items()
+        if key not in renamed
+        and (key in renamed.values() or (key in listed and _is_another(listed[key], remote_id)))
+    ]
+    if not renamed and not replaced:
+        return
+    parameters = {
+        "source": source_id,
+        "old": list(renamed),
+        "new": list(renamed.values()),
+        "left": [*renamed, *replaced],
+        "replaced": replaced,
+    }
+    for statement in _FOLLOW:
+        await session.execute(statement, parameters)
+
+
+def _stored_key(
+    project: Project, stored: Mapping[str, str | None], listed: Mapping[str, Project]
+) -> str | None:
+    """The key under which the project is stored, by its id; else, where its row is of before ids were stored,
+    by a name that leads to it."""
+    if project.remote_id is None:
+        return None
+    by_id = next((key for key, remote_id in stored.items() if remote_id == project.remote_id), None)
+    names = {name.casefold() for name in project.named}
+    return by_id or next(
+        (
+            key
+            for key, remote_id in stored.items()
+            if remote_id is None and key not in listed and key.casefold() in names
+        ),
+        None,
+    )
+
+
+def _is_another(project: Project, remote_id: str | None) -> bool:
+    return None not in (project.remote_id, remote_id) and project.remote_id != remote_id
+
+
+# What a run has read under such a key, it read of another project. `#` begins no key: it keeps two projects
+# that exchange theirs apart.
+_FOLLOW = (
+    text(
+        "DELETE FROM run_cursors USING runs WHERE runs.id = run_cursors.run_id AND runs.source_id = :source"
+        " AND runs.finished_at IS NULL AND run_cursors.key = ANY(:left)"
+    ),
+    text("DELETE FROM source_projects WHERE source_id = :source AND key = ANY(:replaced)"),
+    text("UPDATE source_projects SET key = '#' || key WHERE source_id = :source AND key = ANY(:old)"),
+    text(
+        "UPDATE source_projects SET key = renamed.new, cursor = NULL"
+        " FROM unnest(CAST(:old AS text[]), CAST(:new AS text[])) AS renamed(old, new)"
+        " WHERE source_id = :source AND key = '#' || renamed.old"
+    ),
+    text(
+        "UPDATE epics SET project = touched.new FROM"
+        " (SELECT id, renamed.new FROM epics"
+        "   JOIN unnest(CAST(:old AS text[]), CAST(:new AS text[])) AS renamed(old, new)"
+        "   ON renamed.old = epics.project"
+        "   WHERE source_id = :source ORDER BY id FOR UPDATE OF epics) AS touched"
+        " WHERE epics.id = touched.id"
+    ),
+)
 
 _NOT_WRITTEN = or_(NoticeRow.state == "failed", NoticeRow.reason == "stale")
 
@@ -104,6 +200,14 @@ async def reset_cursors(session: AsyncSession, source_id: int) -> None:
     """Have every project read from its beginning: a new scope or selector may include unchanged tickets."""
     await session.execute(
         update(SourceProjectRow).where(SourceProjectRow.source_id == source_id).values(cursor=None)
+    )
+
+
+async def forget_ids(session: AsyncSession, source: SourceRow) -> None:
+    """Only keys count from now on: another tracker may have other projects under the same ids."""
+    source.named_projects, source.unknown_names = {}, {}
+    await session.execute(
+        update(SourceProjectRow).where(SourceProjectRow.source_id == source.id).values(remote_id=None)
     )
 
 

@@ -16,7 +16,9 @@ from mappings.tables.base import Base, belongs_to, identity, stamped
 
 class SourceRow(Base):
     """A configured tracker. `credentials` and `webhook_secret` are Fernet tokens; `tracker` identifies the
-    tracker itself, which two sources may share."""
+    tracker itself, which two sources may share. `named_projects`: which projects the names in the
+    configuration mean, see `mappings.policy.names`. `unknown_names`: those names in it that the tracker does
+    not have, by setting (`epics.labels`)."""
 
     __tablename__ = "sources"
     __table_args__ = (Index("uq_sources_name", text("lower(name)"), unique=True),)
@@ -33,6 +35,8 @@ class SourceRow(Base):
     epics: Mapped[dict[str, Any]]
     schedule: Mapped[dict[str, Any]]
     notices: Mapped[dict[str, Any]]
+    named_projects: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    unknown_names: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     health_state: Mapped[str] = mapped_column(server_default="unknown")
     health_message: Mapped[str] = mapped_column(server_default="")
     health_what_to_do: Mapped[str] = mapped_column(server_default="")
@@ -45,12 +49,16 @@ class SourceRow(Base):
 
 
 class SourceProjectRow(Base):
-    """A project of a source: how far it is read, whether the last run read it completely, and its pause."""
+    """A project of a source: how far it is read, whether the last run read it completely, and its pause.
+
+    `remote_id` is the tracker's immutable id, by which a renamed project is known again; None for a project
+    not listed since this column is there."""
 
     __tablename__ = "source_projects"
 
     source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
+    remote_id: Mapped[str | None]
     cursor: Mapped[datetime | None]
     public: Mapped[bool] = mapped_column(server_default=text("false"))
     service_desk: Mapped[bool] = mapped_column(server_default=text("false"))

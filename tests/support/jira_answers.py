@@ -92,6 +92,11 @@ def sent(mock: responses.RequestsMock, path: str) -> list[PreparedRequest]:
     return [c.request for c in mock.calls if urlsplit(c.request.url or "").path.endswith(path)]
 
 
+def signed_in(requests: list[PreparedRequest]) -> list[PreparedRequest]:
+    """Those with our login; the others ask what everyone may see."""
+    return [request for request in requests if "Authorization" in request.headers]
+
+
 def body(request: PreparedRequest) -> Any:
     assert request.body is not None
     return json.loads(request.body)

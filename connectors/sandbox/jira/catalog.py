@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from connectors.sandbox.jira.answers import JiraError
 from connectors.sandbox.jira.views import SITE, field_details, issue_type, link, project, stamp, user
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def handlers() -> list[tuple[str, str, Handler]]:
         ("GET", "issuetype", issue_types),
         ("GET", "field", fields),
         ("GET", "project/search", projects),
+        ("GET", "project/{project}", one_project),
     ]
 
 
@@ -58,6 +60,7 @@ async def projects(call: Call) -> Response:
     start, most = call.number("startAt", 0), min(call.number("maxResults", 50), LARGEST_PAGE)
     query = call.request.query_params
     keys = {key for entry in query.getlist("keys") for key in entry.split(",")}
+    ids = {one for entry in query.getlist("id") for one in entry.split(",")}
     kinds = {kind for entry in query.getlist("typeKey") for kind in entry.split(",")}
     visible = [
         one
@@ -65,6 +68,7 @@ async def projects(call: Call) -> Response:
         if call.may("BROWSE_PROJECTS", one)
         and not one.archived
         and (not keys or one.key in keys)
+        and (not ids or one.id in ids)
         and (not kinds or one.type_key in kinds)
     ]
     path = f"project/search?startAt={{}}&maxResults={most}"
@@ -79,3 +83,12 @@ async def projects(call: Call) -> Response:
     if not body["isLast"]:
         body["nextPage"] = link(call.site, path.format(start + most))
     return call.reply(body)
+
+
+async def one_project(call: Call) -> Response:
+    """A former key leads to the project too; the answer has the present one."""
+    found = call.site.project(call.request.path_params["project"])
+    if found is None or not call.may("BROWSE_PROJECTS", found):
+        raise JiraError(404, "No project could be found with that id or key.")
+    archived = {"archived": True} if found.archived else {}
+    return call.reply({**project(call.site, found), "assigneeType": "UNASSIGNED", "roles": {}, **archived})

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from connectors.sandbox.jira.records import Issue
+from connectors.sandbox.jira.records import Issue, Project
 
 if TYPE_CHECKING:
     from connectors.sandbox.jira.site import JiraSite
@@ -175,9 +175,8 @@ class _Parser:
         value = _unquoted(token)
         lower = value.lower()
         if name == "project":
-            for project in self.site.projects.values():
-                if lower in {project.key.lower(), project.name.lower(), project.id}:
-                    return project.id
+            if (project := self._project(lower)) is not None:
+                return project.id
         elif name == "issuetype":
             for kind in self.site.types.values():
                 if lower == kind.id or (lower == kind.name.lower() and kind.project is None):
@@ -190,6 +189,16 @@ class _Parser:
         else:
             return lower
         raise JqlError(f"The value '{value}' does not exist for the field '{written}'.")
+
+    def _project(self, lower: str) -> Project | None:
+        """The project by its key, else by its name or id, else by a former key; in lower case."""
+        projects = self.site.projects.values()
+        found = [
+            *(one for one in projects if lower == one.key.lower()),
+            *(one for one in projects if lower in {one.name.lower(), one.id}),
+            *(one for key, one in self.site.former_keys.items() if lower == key.lower()),
+        ]
+        return next(iter(found), None)
 
     def _date(self, name: str) -> Test:
         sign, token = self._next(), self._next()

@@ -50,6 +50,7 @@ class Project:
     type_key: str = "software"
     team_managed: bool = False
     archived: bool = False  # in no list and no search; its issues are readable by id, but not writable
+    public: bool = False  # its permission scheme lets everyone browse, without a login too
     last_number: int = 0
 
 

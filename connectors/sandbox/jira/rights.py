@@ -30,9 +30,10 @@ OUTSIDER_PERMISSIONS = frozenset(
 
 
 def may(site: JiraSite, account: Account | None, permission: str, project: Project) -> bool:
-    """Whether the account holds a project permission. None (anonymous) and inactive accounts hold none."""
+    """Whether the account holds a project permission. None (anonymous) and inactive accounts hold none,
+    except that everyone may browse a public project."""
     if account is None or not account.active:
-        return False
+        return project.public and permission == "BROWSE_PROJECTS"
     if project.archived and permission != "BROWSE_PROJECTS":
         return False
     if permission in GRANTED_ONLY:

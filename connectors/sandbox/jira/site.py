@@ -46,6 +46,7 @@ class JiraSite(SearchIndex):
         )
         self.accounts: dict[str, Account] = {self.bot.email: self.bot}
         self.projects: dict[str, Project] = {}
+        self.former_keys: dict[str, Project] = {}  # until another project gets the key
         self.types: dict[str, IssueType] = {kind.id: kind for kind in TYPES}
         self.statuses: dict[str, Status] = {status.name: status for status in STATUSES}
         self.keys: dict[str, str] = {}  # from each key an issue has or had, in capitals, to its id
@@ -85,11 +86,52 @@ class JiraSite(SearchIndex):
         """`type_key` is `software`, `service_desk` or `business`; a team-managed one owns an Epic type."""
         project = Project(self.new_id(), key, name, type_key, team_managed)
         self.projects[key] = project
+        self.former_keys.pop(key, None)  # an administrator has released it
         if team_managed:
             own = IssueType(self.new_id(), "Epic", 1, project.id)
             self.types[own.id] = own
         self.version += 1
         return project
+
+    def project(self, id_or_key: str) -> Project | None:
+        """Finds a project by id, by key or by a former key."""
+        by_id = next((one for one in self.projects.values() if one.id == id_or_key), None)
+        return by_id or self.projects.get(id_or_key) or self.former_keys.get(id_or_key)
+
+    def rename_project(self, key: str, new_key: str) -> Project:
+        """Gives a project another key, and with it all its issues; the former keys still lead to them. The
+        times of update of the issues stay.
+
+        https://support.atlassian.com/jira-cloud-administration/docs/edit-a-projects-details/
+        """
+        project = self.projects.pop(key)
+        project.key = new_key
+        self.former_keys.pop(new_key, None)
+        self.projects[new_key] = self.former_keys[key] = project
+        for pairs in (self.denied, self.granted):
+            moved = {pair for pair in pairs if pair[1] == key}
+            pairs -= moved
+            pairs |= {(permission, new_key) for permission, _ in moved}
+        for issue in self.issues.values():
+            if issue.project is project:
+                issue.recorded.pop("project", None)
+                self.keys[issue.key.upper()] = issue.id
+            issue.rendered.clear()  # it may name a parent or a child of that project
+        self.version += 1
+        return project
+
+    def delete_project(self, key: str) -> None:
+        """Deletes a project with its issues; its keys are free again."""
+        project = self.projects.pop(key)
+        self.former_keys = {name: one for name, one in self.former_keys.items() if one is not project}
+        for issue in [issue for issue in self.issues.values() if issue.project is project]:
+            self.delete(issue.id)
+        self.version += 1
+
+    def publish(self, key: str, *, public: bool = True) -> None:
+        """Lets everyone browse a project, without a login too."""
+        self.projects[key].public = public
+        self.version += 1
 
     def archive(self, key: str, *, archived: bool = True) -> None:
         """https://support.atlassian.com/jira-cloud-administration/docs/archive-a-project/"""
