@@ -32,7 +32,8 @@ class Project:
 
     `public`: everyone may read its tickets. `service_desk`: comments there reach customers, so Northing
     writes none. `read_only`: why comments cannot be written there now and what to do; None where they can.
-    `problem`: why the project cannot be read now; None where it can.
+    `problem`: why the project cannot be read now; None where it can. `what_to_do`: how to repair that, where
+    the tracker names the cause.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Project:
     service_desk: bool = False
     read_only: str | None = None
     problem: str | None = None
+    what_to_do: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,16 @@ class Rejected(ConnectorError):
     code = "rejected"
 
 
-class Unauthorized(Rejected):
+class Blocked(Rejected):
+    """The call was refused for a reason that has nothing to do with the ticket: the account, the token, the
+    network, a rule of the organisation or a setting of this machine. Other tickets are refused alike, so the
+    caller writes none for a while.
+    """
+
+    code = "blocked"
+
+
+class Unauthorized(Blocked):
     """The credentials are not, or no longer, valid. The caller must not use what it read with them."""
 
     code = "unauthorized"
