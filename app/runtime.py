@@ -13,8 +13,10 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
+from connectors.addresses import is_loopback
 from connectors.clock import Clock, utc_now
-from connectors.registry import KINDS, is_loopback
+from connectors.network import DIRECT, Network
+from connectors.registry import KINDS
 from connectors.timeouts import TIMEOUTS, Timeouts
 from mappings.audit import set_actor
 from mappings.checks.registry import CHECKS
@@ -48,8 +50,8 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 @dataclass(frozen=True)
 class Runtime:
     """`worker` names this process in claims. `clock` is the only clock that the pipeline reads.
-    `timeouts` apply to the connectors' calls, `checks` to epics, goals and sources. `renew_every`: how often
-    a heartbeat renews a claim, by the wall's clock."""
+    `timeouts` and `network` apply to the connectors' calls, `checks` to epics, goals and sources.
+    `renew_every`: how often a heartbeat renews a claim, by the wall's clock."""
 
     settings: Settings
     engine: AsyncEngine
@@ -58,6 +60,7 @@ class Runtime:
     queue: procrastinate.App
     clock: Clock = utc_now
     timeouts: Timeouts = TIMEOUTS
+    network: Network = DIRECT
     checks: Sequence[Check[Any]] = CHECKS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
     renew_every: timedelta = RENEW_EVERY
@@ -77,6 +80,7 @@ class Runtime:
             kind.epics.model_validate(source.epics),
             self.timeouts,
             self.clock,
+            self.network,
         )
 
     def scope_of(self, source: SourceRow) -> Any:

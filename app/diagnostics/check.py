@@ -53,7 +53,9 @@ async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
     async with database_url(settings) as url, open_runtime(settings, url, ready=_ready) as runtime:
         async with runtime.sessions() as session:
             await session.execute(text("SET TRANSACTION READ ONLY"))
-            northing = Checked("northing", None, await _about_database(session, runtime.clock()))
+            northing = Checked(
+                "northing", None, (*await _about_database(session, runtime.clock()), *_about_proxy(runtime))
+            )
             known = [await _load_known(session, source) for source in await _sources(session, name)]
         found = [northing, *await asyncio.gather(*(_check_source(runtime, one) for one in known))]
     show(found, as_json=as_json)
@@ -81,6 +83,11 @@ async def _about_database(session: AsyncSession, now: datetime) -> tuple[Fact, .
     its_now = await session.scalar(select(func.clock_timestamp()))
     about = Fact("ok", "database", f"PostgreSQL {version}, schema {newest_revision()}.")
     return about, _clocks("The database", None if its_now is None else (its_now - now).total_seconds())
+
+
+def _about_proxy(runtime: Runtime) -> Iterator[Fact]:
+    if (wrong := runtime.network.wrong_proxy) is not None:
+        yield Fact("missing", "proxy", str(wrong), wrong.what_to_do)
 
 
 async def _sources(session: AsyncSession, name: str | None) -> list[SourceRow]:
