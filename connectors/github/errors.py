@@ -197,6 +197,12 @@ def _refusal(status: int, headers: Mapping[str, str], vendor_message: str) -> Co
     return Rejected(f"GitHub refused: {vendor_message}", what_to_do)
 
 
+def is_missing_permission(error: ConnectorError) -> bool:
+    """Whether the token may lack a permission: GitHub says so, or that there is nothing."""
+    cause = cause_of(CAUSES, error.message)
+    return isinstance(error, Gone) or (cause is not None and cause.what_to_do == _PERMISSIONS)
+
+
 def _permissions(headers: Mapping[str, str]) -> str:
     """The permissions that GitHub asks for, in its own words where it names them."""
     accepted = headers.get("x-accepted-github-permissions", "").strip()
