@@ -265,6 +265,7 @@ JIRA_CAUSES = [
     (True, 403, "User is not licensed to use this product", "access to Jira"),
     (True, 403, "You do not have permission to use Jira", "access to Jira"),
     (True, 403, "XSRF check failed", "proxy changes the headers"),
+    (False, 413, "The issue has reached the limit on comments.", "no further comment"),
     (False, 403, "Issue SHOP-1 is archived.", "from the archive"),
     (False, 400, "You do not have the permission to comment on this issue.", COMMENT),
     (False, 403, "Missing permission ADD_COMMENTS", COMMENT),

@@ -26,6 +26,7 @@ _NO_REASON = "GitHub gives no reason; `northing check` shows which rights the to
 _ONLY_GITHUB = "Only GitHub can lift this; see what it says, or take the repository out of the scope."
 _SEE = "See what GitHub says, and change the source or the ticket."
 
+_EXPIRED = Cause(("expired",), NEW_TOKEN, everywhere=True)
 # The first that fits counts. What is not named here is answered with GitHub's own words alone, because a
 # wrong advice costs more time than none. https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api
 CAUSES = (
@@ -166,8 +167,10 @@ def error_of(
     if status < 400:
         return Moved("The repository or issue has moved; Northing looks up its new address first.")
     if status == 401:
-        words = "" if vendor_message in ("HTTP 401", "Bad credentials") else f" It says: {vendor_message}"
-        return Unauthorized(f"GitHub does not accept the token.{words}", NEW_TOKEN)
+        cause = cause_of((_EXPIRED, *CAUSES), vendor_message)  # mostly "Bad credentials", which says no cause
+        words = "" if cause is None else f" It says: {vendor_message}"
+        todo = NEW_TOKEN if cause is None else cause.what_to_do
+        return Unauthorized(f"GitHub does not accept the token.{words}", todo)
     if (header := headers.get("x-github-sso", "").strip()).startswith("required"):
         return ForbiddenEverywhere(f"GitHub forbids it: {vendor_message}", _single_sign_on(header, web))
     now = _moment(headers.get("date", "")) or now  # GitHub's clock, because GitHub says until when to wait

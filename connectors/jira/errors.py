@@ -71,6 +71,10 @@ CAUSES = (
         "See whether a proxy changes the headers User-Agent or Origin of requests.",
         everywhere=True,
     ),
+    Cause(
+        ("comment limit", "limit on comments", "limit of comments", "number of comments", "limit for comments"),
+        "Jira allows no further comment on this ticket: delete old ones, or go on in a new ticket.",
+    ),
     Cause(("archived",), "Restore the ticket or project from the archive, or take it out of the scope."),
     Cause(
         ("permission to comment", "permission to add comment", "add comments", "add_comments"),
@@ -161,9 +165,9 @@ def _unauthorized(why: str, headers: Mapping[str, str], body: bytes) -> Unauthor
     words = "; ".join(messages_of(body))
     denied = f"{headers.get('x-authentication-denied-reason', '')} {headers.get('x-seraph-loginreason', '')}"
     cause = cause_of(_LOGIN_CAUSES, f"{words} {denied}")
-    return Unauthorized(
-        f"{why} It says: {words}" if words else why, NEW_TOKEN if cause is None else cause.what_to_do
-    )
+    if cause is None:
+        return Unauthorized(why, NEW_TOKEN)
+    return Unauthorized(f"{why} It says: {words}" if words else why, cause.what_to_do)
 
 
 def _anonymous(status: int, headers: Mapping[str, str]) -> str | None:
