@@ -72,7 +72,7 @@ CAUSES = (
         everywhere=True,
     ),
     Cause(
-        ("comment limit", "limit on comments", "limit of comments", "number of comments", "limit for comments"),
+        ("comment limit", "limit on comments", "limit of comments", "number of comments"),
         "Jira allows no further comment on this ticket: delete old ones, or go on in a new ticket.",
     ),
     Cause(("archived",), "Restore the ticket or project from the archive, or take it out of the scope."),
