@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import select, update
 
-from connectors.base import ConnectorError, Unauthorized, Unavailable
+from connectors.base import Blocked, ConnectorError, Unavailable
 from mappings import counters
 from mappings.tables import RunRow, SourceRow
 
@@ -108,7 +108,7 @@ async def record_refusal_in_health(
     session: AsyncSession, source_id: int, key: str, error: ConnectorError, now: datetime
 ) -> None:
     """Store that the tracker refused our request. `key`: the ticket's key, or `webhooks`."""
-    state = "failing" if isinstance(error, Unauthorized) else "degraded"
+    state = "failing" if isinstance(error, Blocked) else "degraded"
     await _set_health(session, source_id, state, f"{key}: {error.message}", error.what_to_do or REPORT, now)
 
 

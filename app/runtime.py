@@ -13,7 +13,9 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from connectors.registry import KINDS, is_loopback
+from connectors.addresses import is_loopback
+from connectors.network import DIRECT, Network
+from connectors.registry import KINDS
 from connectors.timeouts import TIMEOUTS, Timeouts
 from mappings.audit import set_actor
 from mappings.checks.registry import CHECKS
@@ -47,8 +49,8 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 @dataclass(frozen=True)
 class Runtime:
     """`worker` names this process in claims. `clock` is the only clock that decisions read.
-    `timeouts` apply to the connectors' calls, `checks` to epics, goals and sources. `renew_every`: how often
-    a heartbeat renews a claim, by the wall's clock."""
+    `timeouts` and `network` apply to the connectors' calls, `checks` to epics, goals and sources.
+    `renew_every`: how often a heartbeat renews a claim, by the wall's clock."""
 
     settings: Settings
     engine: AsyncEngine
@@ -57,6 +59,7 @@ class Runtime:
     queue: procrastinate.App
     clock: Clock = field(default_factory=DatabaseClock)
     timeouts: Timeouts = TIMEOUTS
+    network: Network = DIRECT
     checks: Sequence[Check[Any]] = CHECKS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
     renew_every: timedelta = RENEW_EVERY
@@ -82,6 +85,7 @@ class Runtime:
             kind.epics.model_validate(source.epics),
             self.timeouts,
             self.clock.running_from(now),
+            self.network,
         )
 
     def scope_of(self, source: SourceRow) -> Any:

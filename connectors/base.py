@@ -32,9 +32,10 @@ class Project:
 
     `public`: everyone may read its tickets; None where that could not be asked. `service_desk`: comments
     there reach customers, so Northing writes none. `read_only`: why comments cannot be written there now and
-    what to do; None where they can. `problem`: why the project cannot be read now; None where it can.
-    `remote_id`: the tracker's immutable id, which a renamed project keeps; None where the tracker did not
-    show it. `named`: the names that the scope of the source has for this project, among them former keys.
+    what to do; None where they can. `problem`: why the project cannot be read now; None where it can, and
+    `what_to_do` how to repair that, where the tracker names the cause. `remote_id`: the tracker's immutable
+    id, which a renamed project keeps; None where the tracker did not show it. `named`: the names that the
+    scope of the source has for this project, among them former keys.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Project:
     service_desk: bool = False
     read_only: str | None = None
     problem: str | None = None
+    what_to_do: str = ""
     remote_id: str | None = None
     named: tuple[str, ...] = ()
 
@@ -277,7 +279,16 @@ class Rejected(ConnectorError):
     code = "rejected"
 
 
-class Unauthorized(Rejected):
+class Blocked(Rejected):
+    """The call was refused for a reason that has nothing to do with the ticket: the account, the token, the
+    network, a rule of the organisation or a setting of this machine. Other tickets are refused alike, so the
+    caller writes none for a while.
+    """
+
+    code = "blocked"
+
+
+class Unauthorized(Blocked):
     """The credentials are not, or no longer, valid. The caller must not use what it read with them."""
 
     code = "unauthorized"

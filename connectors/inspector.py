@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from connectors.base import Connector, ConnectorError, Project, Unauthorized, Unavailable
+from connectors.base import Blocked, Connector, ConnectorError, Project, Unavailable
 from connectors.diagnostics import Fact, Inspection, Level
 
 MAX_PROJECTS = 100  # that are inspected; each costs one or two requests
@@ -44,7 +44,7 @@ class Inspector:
                 await step()
             except ConnectorError as error:
                 self.note("missing", what, error.message, _remedy(error))
-                if what == SIGN_IN or isinstance(error, (Unauthorized, Unavailable)):
+                if what == SIGN_IN or isinstance(error, (Blocked, Unavailable)):
                     if remaining := ", ".join(name for name, _ in steps[number:]):
                         self.note("unknown", remaining, "Not looked at.")
                     break
@@ -56,7 +56,8 @@ class Inspector:
         """Record which projects can be read, which cannot, and where Northing writes no comments."""
         for project in found:
             if project.problem is not None:
-                self.note("missing", "project", project.problem, what_to_do, projects=[project.key])
+                todo = project.what_to_do or what_to_do
+                self.note("missing", "project", project.problem, todo, projects=[project.key])
         self.readable = [project for project in found if project.problem is None]
         if self.readable:
             keys = [project.key for project in self.readable]

@@ -9,8 +9,8 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import SplitResult, urlsplit
 
+from connectors.addresses import is_loopback, split_address
 from connectors.clock import utc_now
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
@@ -20,14 +20,18 @@ from connectors.jira.client import JiraConnector
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.webhooks import WEBHOOKS as JIRA_WEBHOOKS
 from connectors.markup import to_plain
+from connectors.network import DIRECT
 from connectors.timeouts import TIMEOUTS
 
 if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
     from pydantic import BaseModel
 
     from connectors.base import Connector, Marker
     from connectors.clock import Clock
     from connectors.document import Document
+    from connectors.network import Network
     from connectors.timeouts import Timeouts
     from connectors.webhooks import Webhooks
 
@@ -43,6 +47,7 @@ class Connect(Protocol):
         epics: Any,
         timeouts: Timeouts = TIMEOUTS,
         clock: Clock = utc_now,
+        network: Network = DIRECT,
     ) -> Connector: ...
 
 
@@ -88,7 +93,7 @@ KINDS: dict[str, Kind] = {
 
 def check_base_url(kind: str, base_url: str) -> str:
     """`base_url` without a slash at its end. Raises `ValueError` with a text for the person."""
-    parts = _split(base_url)
+    parts = split_address(base_url)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"must be an address such as {_EXAMPLES.get(kind, 'https://tracker.example')}")
     if parts.username is not None or parts.password is not None:
@@ -149,7 +154,7 @@ def tracker_id(kind: str, base_url: str) -> str:
     A ticket's id is unique across sources together with this name. Raises `ValueError` for a text that is
     no address.
     """
-    parts = _split(base_url)
+    parts = split_address(base_url)
     if parts is None or not parts.hostname:
         raise ValueError("is not an address")
     host = parts.hostname.lower().rstrip(".")
@@ -161,32 +166,3 @@ def tracker_id(kind: str, base_url: str) -> str:
     default_port = {"https": 443, "http": 80}.get(parts.scheme)
     port = f":{parts.port}" if parts.port and parts.port != default_port else ""
     return f"{host}{port}{path}"
-
-
-def is_loopback(base_url: str) -> bool:
-    """Whether the address as it is written names this machine: `localhost`, 127.0.0.0/8 or ::1.
-
-    A name that only resolves to such an address does not count: the address behind a name can change.
-    """
-    parts = _split(base_url)
-    if parts is None or not parts.hostname:
-        return False
-    if parts.hostname.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(parts.hostname).is_loopback
-    except ValueError:
-        return False
-
-
-def _split(url: str) -> SplitResult | None:
-    """The URL in parts; None for no URL, a port out of range, or blanks or control characters inside."""
-    url = url.strip()
-    if not url.isprintable() or " " in url or "\\" in url:
-        return None
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts

@@ -249,6 +249,30 @@ async def test_a_source_that_is_not_there(world: World, checking: Checking) -> N
         assert _expected(refused.value) == 1  # as `northing sync` does
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("socks5://bot:s3cret-word@proxy:1080", "ALL_PROXY names a SOCKS proxy"),
+        ("http://bot:s3cret-word/@proxy", "ALL_PROXY is not the address of a proxy."),
+    ],
+)
+async def test_a_wrong_proxy_is_named_by_its_variable(
+    world: World, checking: Checking, monkeypatch: pytest.MonkeyPatch, value: str, why: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", value)
+    for name in ("HTTPS_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "fd07:b51a:cc66:f0::/64")
+    await world.connect_jira("elsewhere", base_url="https://jira.acme.example")
+    await world.connect_github("here", scope={"repositories": ["acme/shop"]})
+    code, lines = await checking()
+    assert code == 1
+    assert lines_about(lines, f"northing: missing: proxy: {why}")
+    assert lines_about(lines, f"elsewhere: missing: sign-in: {why}")
+    assert lines_about(lines, "here: ok: sign-in: ")
+    assert "s3cret-word" not in "".join(lines)
+
+
 # --- the door ------------------------------------------------------------------------------------
 
 

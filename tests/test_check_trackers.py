@@ -505,3 +505,15 @@ def test_scopes_as_github_tells_them(headers: dict[str, str], scopes: set[str] |
 )
 def test_an_expiry_as_github_tells_it(reported: str, ends: datetime | None) -> None:
     assert expiry_of(reported) == ends
+
+
+async def test_what_forbids_reading_is_told_by_its_cause_and_not_as_a_missing_right() -> None:
+    host = github_host()
+    message = "`acme` forbids access via a fine-grained personal access token."
+    refused = faults.answer(403, {"message": message}, {"X-Accepted-GitHub-Permissions": "issues=read"})
+    found = await inspect_github(
+        host, break_it=lambda tracker: tracker.faults.add("GET */issues*", refused, times=None)
+    )
+    lacking = fact(found, "Issues: Read-only")
+    assert (lacking.level, message in lacking.why, "issues=read" in lacking.why) == ("missing", True, False)
+    assert "kind that the organisation allows" in lacking.what_to_do

@@ -7,9 +7,10 @@ import re
 
 import pytest
 
+from connectors.addresses import is_loopback
 from connectors.base import Marker, Unauthorized
 from connectors.document import Document, Link, Paragraph, Text
-from connectors.registry import KINDS, check_base_url, is_loopback, tracker_id
+from connectors.registry import KINDS, check_base_url, tracker_id
 from tests.support.raw_host import connector_on, host
 
 JIRA, GITHUB = "https://acme.atlassian.net", "https://api.github.com"

@@ -34,6 +34,8 @@ def test_it_tells_the_whole_story_and_ends(folder: Path, tmp_path: Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         env = environment(data_dir=str(folder), port=str(port), **other)
+        # Nor are the proxies of the machine, in a form that Docker Desktop sets.
+        env |= {"http_proxy": "http://127.0.0.1:1", "NO_PROXY": "fd07:b51a:cc66:f0::/64"}
         ended = northing("demo", "--exit", env=env, cwd=tmp_path, fresh=True)
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
     story = ended.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import WrongSetting, load
-from connectors.registry import is_loopback
+from connectors.addresses import is_loopback
 
 KEY = base64.urlsafe_b64encode(bytes(32)).decode()  # the same in each worker: it is in test ids
 OTHER_KEY = base64.urlsafe_b64encode(bytes([1] * 32)).decode()

@@ -44,7 +44,8 @@ from app.api.source_models import (
 )
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt
-from connectors.registry import is_loopback, tracker_id
+from connectors.addresses import is_loopback
+from connectors.registry import tracker_id
 from mappings.lookups import source_at
 from mappings.policy.names import NO_NAMES, NamedProjects
 from mappings.sources import operations

@@ -24,8 +24,10 @@ class Api:
     """Calls below `/api/v1`; anything but success raises `DemoFailed`."""
 
     def __init__(self, url: str, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        # The environment's proxies are for other machines; the library fails on some forms of NO_PROXY.
         self._http = httpx.AsyncClient(
-            base_url=f"{url}/api/v1/", headers={"Authorization": f"Bearer {token}"}, timeout=30
+            base_url=f"{url}/api/v1/", headers=headers, timeout=30, trust_env=False
         )
 
     async def aclose(self) -> None:

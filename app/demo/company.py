@@ -98,7 +98,7 @@ async def set_up(api: Api, trackers: Trackers, now: datetime) -> dict[str, int]:
 
 async def _send_webhooks(tracker_url: str, webhook_url: str, secret: str) -> None:
     """Register the webhook, as an administrator does on the tracker's own page."""
-    async with httpx.AsyncClient(timeout=30) as http:
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
         answer = await http.put(f"{tracker_url}/-/webhook", json={"url": webhook_url, "secret": secret})
     if answer.is_error:
         raise DemoFailed(f"{tracker_url} does not accept the webhook: {answer.text}")

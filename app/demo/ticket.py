@@ -71,14 +71,16 @@ def _comments(key: str) -> str:
 
 @asynccontextmanager
 async def jira_person(url: str, email: str, token: str) -> AsyncIterator[JiraPerson]:
-    async with httpx.AsyncClient(base_url=f"{url}/rest/api/3/", auth=(email, token), timeout=30) as http:
+    address, login = f"{url}/rest/api/3/", (email, token)
+    async with httpx.AsyncClient(base_url=address, auth=login, timeout=30, trust_env=False) as http:
         yield JiraPerson(http)
 
 
 @asynccontextmanager
 async def github_person(url: str, token: str) -> AsyncIterator[GitHubPerson]:
     headers = {"Authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(base_url=f"{url}/api/v3/", headers=headers, timeout=30) as http:
+    address = f"{url}/api/v3/"
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=30, trust_env=False) as http:
         yield GitHubPerson(http)
 
 

@@ -57,7 +57,9 @@ async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
         async with runtime.sessions() as session:
             await session.execute(text("SET TRANSACTION READ ONLY"))
             now = await runtime.now(session)
-            northing = Checked("northing", None, await _about_database(session, now))
+            northing = Checked(
+                "northing", None, (*await _about_database(session, now), *_about_proxy(runtime))
+            )
             known = [await _load_known(session, source) for source in await _sources(session, name)]
         found = [northing, *await asyncio.gather(*(_check_source(runtime, one, now) for one in known))]
     show(found, as_json=as_json)
@@ -84,6 +86,11 @@ async def _about_database(session: AsyncSession, now: datetime) -> tuple[Fact, .
     version = await session.scalar(text("SHOW server_version"))
     about = Fact("ok", "database", f"PostgreSQL {version}, schema {newest_revision()}.")
     return about, _clocks("The database", (now - utc_now()).total_seconds())
+
+
+def _about_proxy(runtime: Runtime) -> Iterator[Fact]:
+    if (wrong := runtime.network.wrong_proxy) is not None:
+        yield Fact("missing", "proxy", str(wrong), wrong.what_to_do)
 
 
 async def _sources(session: AsyncSession, name: str | None) -> list[SourceRow]:

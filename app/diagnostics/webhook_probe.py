@@ -7,7 +7,6 @@ the right one it answers 415, because it checks the content type next, which is 
 from __future__ import annotations
 
 import hmac
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,8 +16,10 @@ from urllib.parse import quote
 import httpx
 
 from app.secrets import CannotDecrypt
+from connectors.addresses import is_loopback
 from connectors.diagnostics import Fact
-from connectors.registry import KINDS, is_loopback
+from connectors.network import Network, certificate_refusal, http_client
+from connectors.registry import KINDS
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -55,7 +56,7 @@ async def webhook_facts(
         todo = f"Send it again with PATCH /api/v1/sources/{source.name}."
         return [Fact("missing", "webhook_secret", why, todo)]
     facts = list(_address_facts(runtime, source, url))
-    facts.append(await _probe(url, KINDS[source.kind].webhooks.signature_header, secret))
+    facts.append(await _probe(url, KINDS[source.kind].webhooks.signature_header, secret, runtime.network))
     return [*facts, *_delivery_facts(history, url, now)]
 
 
@@ -75,10 +76,12 @@ def _address_facts(runtime: Runtime, source: SourceRow, url: str) -> Iterator[Fa
         )
 
 
-async def _probe(url: str, header: str, secret: str) -> Fact:
+async def _probe(url: str, header: str, secret: str, network: Network) -> Fact:
     right = hmac.digest(secret.encode("utf-8", "surrogatepass"), b"", "sha256").hex()
-    # The environment's proxy is for other machines, not for this one.
-    async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=not is_loopback(url)) as client:
+    route = network.route(url)
+    if route.wrong is not None:
+        return Fact("missing", WHAT, f"{url} was not called. {route.wrong}", route.wrong.what_to_do)
+    async with http_client(network, route.proxy, TIMEOUT) as client:
         try:
             refused = await _post_empty(client, url, header, "0" * 64)
             if refused.status_code != 401 or not _is_northing(refused):
@@ -122,10 +125,7 @@ def _not_northing(url: str, answer: httpx.Response) -> Fact:
 
 def _no_answer(url: str, error: Exception) -> Fact:
     """Why this machine gets no answer; a tracker elsewhere may get one."""
-    cause = error.__context__
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__context__
-    if cause is not None:
+    if certificate_refusal(error) is not None:
         why = f"{url} has a certificate that is not accepted; a tracker does not accept it either."
         return Fact(
             "missing", WHAT, why, "Renew it, or give the server the certificates between it and the root."

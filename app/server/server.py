@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
@@ -30,9 +31,12 @@ from app.server.bootstrap import prepare_installation
 from app.server.signals import CommandFailed
 from app.settings import Settings, WrongSetting
 from app.webhooks.door import Intake
+from connectors.network import WrongCertificates, read_network
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from connectors.network import Network
 
 log = structlog.get_logger()
 
@@ -133,6 +137,7 @@ async def open_runtime(
 
     Raises `DatabaseNotReady`, `WrongSetting`.
     """
+    network = _network(settings)
     cipher = cipher_for(settings)
     await (asyncio.to_thread(migrate, url) if ready is None else ready(url))
     listen_url = url
@@ -143,9 +148,20 @@ async def open_runtime(
         engine, queue = engine_for(url), queue_for(listen_url)
         exits.push_async_callback(engine.dispose)
         await exits.enter_async_context(queue.open_async())
-        runtime = Runtime(settings, engine, sessions_for(engine), cipher, queue)
+        runtime = Runtime(settings, engine, sessions_for(engine), cipher, queue, network=network)
         exits.push_async_callback(_release_claims, runtime)
         yield runtime
+
+
+def _network(settings: Settings) -> Network:
+    """How this process calls trackers. Raises `WrongSetting` where a file of certificates cannot be used."""
+    try:
+        network = read_network(os.environ, settings.ca_bundle)
+    except WrongCertificates as error:
+        raise WrongSetting(str(error)) from None
+    if network.wrong_proxy is not None:
+        log.warning("no tracker beyond this machine can be called", reason=str(network.wrong_proxy))
+    return network
 
 
 def _check_listen_url(listen_url: str, url: str) -> None:

@@ -161,7 +161,7 @@ class _Reader:
         await self._note_projects(projects)
         for project in projects:
             if project.problem is not None:
-                self.problems.append((f"{project.key}: {project.problem}", NO_ACCESS))
+                self.problems.append((f"{project.key}: {project.problem}", project.what_to_do or NO_ACCESS))
                 continue
             try:
                 await self._read_project(project)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from connectors.base import Comment, Connector, EpicRef, Gone, Marker, Rejected, Unauthorized
+from connectors.base import Blocked, Comment, Connector, EpicRef, Gone, Marker, Rejected
 from mappings.notices.text import withdrawn_text
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ async def _withdraw_comments(
             await _withdraw_comment(connector, ref, marker, comment)
         except Gone:
             log.info("comment was gone already", comment=comment.url)
-        except Unauthorized:
+        except Blocked:
             raise
         except Rejected as error:
             log.warning("second comment not withdrawn", comment=comment.url, reason=error.message)
@@ -69,7 +69,7 @@ async def _withdraw_comment(connector: Connector, ref: EpicRef, marker: Marker, 
     """Delete the comment, or edit it to one line: more accounts may edit their comments than delete them."""
     try:
         await connector.delete_comment(ref, comment.id)
-    except Unauthorized:
+    except Blocked:
         raise
     except Rejected:
         await connector.put_comment(ref, comment.id, withdrawn_text().document, marker)

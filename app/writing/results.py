@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import select, update
 
 from app.run_result import record_refusal_in_health
-from connectors.base import Comment, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
+from connectors.base import Blocked, Comment, ConnectorError, Gone, Rejected, Unanswered, Unavailable
 from mappings import backoff, counters
 from mappings.leases import UNCONFIRMED_WAIT
 from mappings.locks import locked_source, share_paused_projects, share_source
@@ -195,7 +195,7 @@ class WriteResults:
             state.forget_posted_text(row)
             self._mark_failed(session, row, error, now)
             await self._record_in_health(session, error, now)
-            if isinstance(error, Rejected) and not isinstance(error, Unauthorized) and not ticket_only:
+            if isinstance(error, Rejected) and not isinstance(error, Blocked) and not ticket_only:
                 await session.flush()
                 await pauses.record_refusal(
                     session, self.source.id, self.row.project, _error_text(error), now
@@ -218,10 +218,10 @@ class WriteResults:
             await pauses.hold_writes(session, self.source.id, hold)
 
     async def _record_in_health(self, session: AsyncSession, error: ConnectorError, now: datetime) -> None:
-        """A person must resolve a refusal. Bad credentials are refused for every ticket, so all wait."""
+        """A person must resolve a refusal. Where its cause is not the ticket, all tickets wait."""
         if isinstance(error, Rejected):
             await record_refusal_in_health(session, self.source.id, self.row.key, error, now)
-        if isinstance(error, Unauthorized):
+        if isinstance(error, Blocked):
             await session.flush()
             await self._pause_tickets(session, now + RETRY_AFTER, _error_text(error), now)
 

@@ -23,6 +23,7 @@ from app.writing.adoption import find_our_comment, withdraw_all_comments
 from app.writing.results import NO_TEXT, PostedText, WriteResults
 from connectors.base import (
     BadPayload,
+    Blocked,
     Comment,
     Connector,
     ConnectorError,
@@ -32,7 +33,6 @@ from connectors.base import (
     Missing,
     Rejected,
     Unanswered,
-    Unauthorized,
     Unavailable,
     Unreadable,
 )
@@ -153,7 +153,7 @@ class _Write:
         except Unavailable as error:
             await self.results.postponed(error, fetched=self.fetched)
         except ConnectorError as error:
-            self.may_continue = not isinstance(error, Unauthorized)
+            self.may_continue = not isinstance(error, Blocked)
             await (self.results.refused(error) if self.fetched else self.results.unreadable(error))
 
     async def _put(self, planned: _PlannedWrite) -> None:
@@ -192,7 +192,7 @@ class _Write:
         except Gone:
             await self._withdraw_all_comments(planned.marker)
             log.info("comment was gone already")
-        except Unauthorized:
+        except Blocked:
             raise
         except Rejected:
             await self.results.edit_instead()

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from connectors.base import (
     Account,
+    Blocked,
     Comment,
     CommentRef,
     Epic,
@@ -30,9 +31,10 @@ from connectors.clock import Clock, utc_now
 from connectors.config import joined
 from connectors.github import payloads
 from connectors.github.epic_names import EpicNames
-from connectors.github.errors import NEW_TOKEN, Forbidden
+from connectors.github.errors import NEW_TOKEN, SINGLE_SIGN_ON, Forbidden, leaves_out
 from connectors.github.inspect import GitHubInspector
 from connectors.github.transport import GitHubTransport
+from connectors.network import DIRECT, Network
 from connectors.rate_limits import ResponseMeta, budget_spent_until
 from connectors.timeouts import TIMEOUTS, Timeouts
 
@@ -64,9 +66,10 @@ class GitHubConnector:
         epics: GitHubEpics,
         timeouts: Timeouts = TIMEOUTS,
         clock: Clock = utc_now,
+        network: Network = DIRECT,
     ) -> None:
         self._transport = GitHubTransport(
-            base_url.rstrip("/"), credentials.token.get_secret_value(), timeouts, clock
+            base_url.rstrip("/"), credentials.token.get_secret_value(), timeouts, clock, network
         )
         self._web = payloads.web_base(base_url)
         self._scope = scope
@@ -96,6 +99,8 @@ class GitHubConnector:
     async def account(self) -> Account:
         try:
             user = await self._transport.item("/user", {})
+        except Blocked:
+            raise
         except Forbidden as error:
             raise Unauthorized(error.message, NEW_TOKEN) from error
         except Gone as error:
@@ -130,19 +135,19 @@ class GitHubConnector:
         owner, _, repo = name.partition("/")
         known = self._scope.known_project(name)
         found: Project | None = None
-        problem = ""
+        problem = what_to_do = ""
         try:
             raw = await self._transport.item("/repos/{owner}/{repo}", {"owner": owner, "repo": repo})
             found = payloads.project_of(raw)
         except (Gone, Forbidden) as error:
-            problem = error.message
+            problem, what_to_do = error.message, error.what_to_do
         if known is not None and (found is None or found.remote_id != known.id):
             try:
                 raw = await self._transport.item("/repositories/{id}", {"id": known.id})
                 found = payloads.project_of(raw)
             except (Gone, Forbidden):
                 pass  # deleted: the name then means the repository that has it now
-        return replace(found or Project(name, problem=problem), named=(name,))
+        return replace(found or Project(name, problem=problem, what_to_do=what_to_do), named=(name,))
 
     async def _organization(self, organization: str) -> list[Project]:
         """The organisation's repositories, without those that are archived or have no issues.
@@ -153,14 +158,19 @@ class GitHubConnector:
         url: str | None = f"/orgs/{{org}}/repos?sort=full_name&direction=asc&{_PAGE}"
         used: set[str] = set()
         found: list[Project] = []
+        partial = False
         try:
             while url:
                 rows, url = await self._transport.page(url, {"org": organization})
                 payloads.record_page_url(url, used)
                 projects = map(payloads.project_of, rows)
                 found += [p for p in projects if p.problem is None and p.read_only is None]
+                partial = partial or leaves_out(self._transport.headers)
         except (Gone, Forbidden) as error:
-            return [Project(f"{organization}/*", problem=error.message)]
+            return [Project(f"{organization}/*", problem=error.message, what_to_do=error.what_to_do)]
+        if partial:
+            why = "GitHub leaves out of this list what single sign-on protects."
+            found.append(Project(f"{organization}/*", problem=why, what_to_do=f"{SINGLE_SIGN_ON}."))
         return found
 
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.base import BadPayload, Connector, Gone, Project
 from connectors.github.epic_names import EpicNames, url_vars
-from connectors.github.errors import NEW_TOKEN, Forbidden
+from connectors.github.errors import NEW_TOKEN, Forbidden, is_missing_permission
 from connectors.github.transport import API_VERSION, GitHubTransport
 from connectors.inspector import SIGN_IN, Inspector
 
@@ -93,7 +93,7 @@ class GitHubInspector(Inspector):
     # --- rights ---
 
     async def _read_issues(self) -> None:
-        unread: dict[str, list[str]] = {}
+        unread: dict[tuple[str, str], list[str]] = {}
         read: list[str] = []
         for project in self.inspected:
             try:
@@ -102,15 +102,17 @@ class GitHubInspector(Inspector):
                 )
             except (Gone, Forbidden) as error:
                 accepted = self._transport.headers.get("x-accepted-github-permissions")
-                asks = f" It asks for {accepted}." if accepted else ""
-                unread.setdefault(f"{error.message}.{asks}", []).append(project.key)
+                lacking = is_missing_permission(error)
+                asks = f" It asks for {accepted}." if accepted and lacking else ""
+                todo = self._give("read") if lacking else error.what_to_do
+                unread.setdefault((f"{error.message}.{asks}", todo), []).append(project.key)
             else:
                 read.append(project.key)
                 self._sample = self._sample or next((row for row in rows if isinstance(row, dict)), None)
         if read:
             self.note("ok", "Issues: Read-only", "Issues can be read.", projects=read)
-        for why, keys in unread.items():
-            self.note("missing", "Issues: Read-only", why, self._give("read"), projects=keys)
+        for (why, todo), keys in unread.items():
+            self.note("missing", "Issues: Read-only", why, todo, projects=keys)
 
     def _give(self, access: str) -> str:
         if self._scopes is None:

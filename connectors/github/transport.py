@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -15,13 +13,16 @@ import httpx
 from gidgethub import GitHubException
 from gidgethub.abc import GitHubAPI
 
-from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
+from connectors.base import BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
 from connectors.github.errors import Moved, error_of
+from connectors.github.payloads import web_base
 from connectors.http_body import ACCEPTED, BoundedBody, redact
+from connectors.network import http_client, no_connection
 from connectors.rate_limits import ResponseMeta, budget_spent_until, response_meta
 
 if TYPE_CHECKING:
     from connectors.clock import Clock
+    from connectors.network import Network
     from connectors.timeouts import Timeouts
 
 # The oldest version that GitHub still serves; GHES knows it too. Version 2026-03-10 removes members.
@@ -52,7 +53,7 @@ class GitHubTransport(GitHubAPI):
     up in any case; `response_meta` is what they say. No request is sent before `paused_until` (UTC).
     """
 
-    def __init__(self, base_url: str, token: str, timeouts: Timeouts, clock: Clock) -> None:
+    def __init__(self, base_url: str, token: str, timeouts: Timeouts, clock: Clock, network: Network) -> None:
         super().__init__("northing", oauth_token=token, base_url=base_url)
         self.calls = 0
         self.headers: Mapping[str, str] = httpx.Headers()
@@ -61,15 +62,12 @@ class GitHubTransport(GitHubAPI):
         self._clock = clock
         self._host = urlsplit(base_url).netloc
         self._origin = _origin(base_url)
+        self._web = web_base(base_url)
         self._token = token
         self._timeouts = timeouts
         timeout = httpx.Timeout(timeouts.read, connect=timeouts.connect)
-        # The environment's proxy is used for https only. It could read plain http, which is allowed only for
-        # a tracker on this machine.
-        proxied = base_url.lower().startswith("https:")
-        self._http = httpx.AsyncClient(
-            timeout=timeout, follow_redirects=False, verify=_trusted(), trust_env=proxied
-        )
+        self._route = network.route(base_url)
+        self._http = http_client(network, self._route.proxy, timeout)
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -129,7 +127,9 @@ class GitHubTransport(GitHubAPI):
             url = urljoin(url, location)
         write = method != "GET"
         content = answer.content if answer.status < 300 else redact(answer.content, [self._token])
-        wrong = error_of(answer.status, answer.headers, content, write=write, now=self._clock())
+        wrong = error_of(
+            answer.status, answer.headers, content, write=write, now=self._clock(), web=self._web
+        )
         if isinstance(wrong, Moved) and not write:
             raise BadPayload("GitHub's redirects lead to no answer.", NOT_GITHUB)
         if wrong is not None:
@@ -143,6 +143,7 @@ class GitHubTransport(GitHubAPI):
                 f"{self._host} leads to another host or login{f', {origin.host}' if origin else ''}.",
                 "Set base_url to the API's current address; Northing sends the token to no other host.",
             )
+        self._route.check()
         now = self._clock()
         if self.paused_until is not None and now < self.paused_until:
             # GitHub may ban a client that sends requests while none are left.
@@ -174,18 +175,11 @@ class GitHubTransport(GitHubAPI):
     def _no_answer(self, error: Exception, *, write: bool) -> ConnectorError:
         if isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol)):
             return Rejected("base_url is not an address that can be called.", "Correct base_url.")
-        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)):
-            return Unavailable(
-                f"{self._host} cannot be reached.", what_to_do=UNREACHABLE
-            )  # before anything was sent
+        unsent = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
+        if isinstance(error, unsent):
+            return no_connection(error, self._host, self._route.proxy)
         kind = Unanswered if write else Unavailable
         return kind(f"{self._host} did not answer before the connection or our time limit ended.")
-
-
-@lru_cache(maxsize=1)
-def _trusted() -> ssl.SSLContext:
-    """The trusted certificates, read once: that takes about 60 ms, and every run makes a connector."""
-    return httpx.create_ssl_context()
 
 
 async def _content(response: httpx.Response) -> bytes:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from connectors.base import (
     Account,
     BadPayload,
+    Blocked,
     Comment,
     CommentRef,
     Epic,
@@ -35,6 +36,7 @@ from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
 from connectors.jira.paging import listed, markers_one_by_one, whole_list
 from connectors.jira.transport import JiraTransport
+from connectors.network import DIRECT, Network
 from connectors.rate_limits import ResponseMeta, response_meta
 from connectors.timeouts import TIMEOUTS, Timeouts
 
@@ -66,10 +68,11 @@ class JiraConnector:
         epics: JiraEpics,
         timeouts: Timeouts = TIMEOUTS,
         clock: Clock = utc_now,
+        network: Network = DIRECT,
     ) -> None:
         self._site = base_url.rstrip("/")
         self._transport = JiraTransport(
-            self._site, credentials.email, credentials.token.get_secret_value(), timeouts, clock
+            self._site, credentials.email, credentials.token.get_secret_value(), timeouts, clock, network
         )
         self._scope = scope
         self._epics = epics
@@ -99,6 +102,8 @@ class JiraConnector:
     async def account(self) -> Account:
         try:
             myself = await self._transport.call("GET", "myself")
+        except Blocked:
+            raise
         except Forbidden as error:
             raise Unauthorized(error.message, NEW_TOKEN) from error
         self._account = payloads.account_of(myself)

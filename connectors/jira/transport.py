@@ -14,14 +14,16 @@ import requests
 from jira import JIRA
 from urllib3.exceptions import HTTPError, NewConnectionError
 
-from connectors.base import UNREACHABLE, BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
+from connectors.base import BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
 from connectors.http_body import ACCEPTED, BoundedBody, redact
 from connectors.jira.errors import ADDRESS, NoSuchCall, error_of
 from connectors.jira.http_adapter import AbortableAdapter
 from connectors.json import parse_json
+from connectors.network import no_connection
 
 if TYPE_CHECKING:
     from connectors.clock import Clock
+    from connectors.network import Network
     from connectors.timeouts import Timeouts
 
 _THREADS = 4
@@ -39,7 +41,9 @@ class JiraTransport:
     names; it came at `received_at` (UTC).
     """
 
-    def __init__(self, site: str, email: str, token: str, timeouts: Timeouts, clock: Clock) -> None:
+    def __init__(
+        self, site: str, email: str, token: str, timeouts: Timeouts, clock: Clock, network: Network
+    ) -> None:
         self.requests = 0
         self.headers: Mapping[str, str] = {}
         self._clock = clock
@@ -49,6 +53,7 @@ class JiraTransport:
         self._auth = (email, token)
         self._secrets = (token, base64.b64encode(f"{email}:{token}".encode()).decode())
         self._timeouts = timeouts
+        self._trusted, self._route = network.trusted, network.route(site)
         self._timeout = (timeouts.connect, timeouts.read)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jira")
         self._local = threading.local()
@@ -124,6 +129,7 @@ class JiraTransport:
         not_found_is_gone: bool,
         anonymous: bool = False,
     ) -> Any:
+        self._route.check()
         self.requests += 1
 
         def work() -> Any:
@@ -198,13 +204,13 @@ class JiraTransport:
                 max_retries=0,
                 timeout=self._timeout,
             )
-            connections = AbortableAdapter()
+            connections = AbortableAdapter(self._trusted, self._route.proxy)
             session = client._session  # noqa: SLF001  # the library gives it no public name
             for scheme in ("https://", "http://"):
                 session.mount(scheme, connections)
-            # The environment's proxy is used for https only. It could read plain http, which is allowed only
-            # for a tracker on this machine. The session does not use a .netrc, because it has its own login.
-            session.trust_env = self._site.lower().startswith("https:")
+            # The session reads neither proxies nor certificates nor a .netrc from the environment.
+            session.trust_env = False
+            session.proxies = {} if self._route.proxy is None else {"https": self._route.proxy.url}
             session.get_redirect_target = _nowhere  # type: ignore[method-assign]
             self._local.session = session
             self._clients.append(client)
@@ -216,14 +222,10 @@ class JiraTransport:
             return Rejected(f"{self._site} is not an address that can be called.", "Correct base_url.")
         # urllib3 gives a reason if no request was sent: no route, no such name, no TLS handshake.
         reason = getattr(error.args[0], "reason", None) if error.args else None
-        if isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError):
-            return Unavailable(f"{self._host} cannot be reached.", what_to_do=UNREACHABLE)
-        if isinstance(error, requests.exceptions.SSLError) and reason is not None:
-            return Unavailable(
-                f"The certificate of {self._host} was not accepted.",
-                300,
-                "Check its certificate and the clock of this machine.",
-            )
+        handshake = isinstance(error, requests.exceptions.SSLError) and reason is not None
+        unsent = isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError))
+        if handshake or unsent or isinstance(reason, NewConnectionError):
+            return no_connection(error, self._host, self._route.proxy)
         return self._silence(write, "before the connection broke")
 
     def _silence(self, write: bool, when: str) -> Unavailable:

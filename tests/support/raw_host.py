@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 from connectors.base import Connector, EpicRef, Marker, Project
 from connectors.clock import utc_now
 from connectors.document import Document, Paragraph, Text
+from connectors.network import Network, read_network
 from connectors.registry import KINDS
 from connectors.timeouts import TIMEOUTS
 
@@ -76,9 +79,9 @@ class Host:
 
 
 @asynccontextmanager
-async def host() -> AsyncIterator[Host]:
+async def host(tls: ssl.SSLContext | None = None) -> AsyncIterator[Host]:
     made = Host()
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
@@ -86,7 +89,8 @@ async def host() -> AsyncIterator[Host]:
         server.close()
 
 
-def connector_on(kind: str, url: str, **scope: list[str]) -> Connector:
+def connector_on(kind: str, url: str, network: Network | None = None, **scope: list[str]) -> Connector:
+    """A connector in `network`, by default the one that the environment describes now."""
     made = KINDS[kind]
     scope = SCOPES[kind] | (scope if kind == "github" else {})
     return made.connect(
@@ -96,6 +100,7 @@ def connector_on(kind: str, url: str, **scope: list[str]) -> Connector:
         made.epics.model_validate({}),
         TIMEOUTS,
         utc_now,
+        network or read_network(os.environ),
     )
 
 

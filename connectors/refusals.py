@@ -1,0 +1,45 @@
+"""Why a tracker refuses a call, by its words: a limit, or a cause of its vendor's table. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Seconds to wait where a limit says nothing of its end: GitHub's documentation asks for a minute at least.
+LIMIT_PAUSE = 60.0
+
+_READ_BYTES = 16 * 1024
+# The wordings of GitHub, of Jira and of the gateways before them, in messages and in the addresses of pages.
+_LIMIT = re.compile(
+    r"rate[ _-]?limit|abuse[ -](?:detection|rate)|too many requests|too quickly|request limit|throttl"
+    r"|temporarily blocked from|quota (?:was |has been |is )?exceeded"
+    r"|exceeded (?:your|the|its) (?:\w+ )?quota"
+)
+# Names that people chose may hold such words: vendors put them between backticks or quotes.
+_NAMES = re.compile(r"`[^`]*`|(?<!\w)'[^']*'(?!\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One cause of a refusal. `words`: in lower case; one of them stands in what the tracker says.
+
+    `everywhere`: other tickets are refused alike, because the cause is the account, the token, the network or
+    a rule of the organisation.
+    """
+
+    words: tuple[str, ...]
+    what_to_do: str
+    everywhere: bool = False
+
+
+def cause_of(causes: Sequence[Cause], text: str) -> Cause | None:
+    """The first of `causes` whose words stand in `text`."""
+    folded = text.casefold()
+    return next((cause for cause in causes if any(word in folded for word in cause.words)), None)
+
+
+def says_limit(body: bytes) -> bool:
+    """Whether an error's body, JSON or a page, says that we send too many requests."""
+    text = body[:_READ_BYTES].decode("utf-8", "replace").casefold()
+    return _LIMIT.search(_NAMES.sub("", text)) is not None
