@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from app.embedded import acquire
+from app.secrets import cipher_for
+from app.settings import Settings
 from tests.support.processes import (
     LONGEST,
     data_folder,
@@ -81,3 +83,12 @@ def test_a_killed_demo_leaves_neither_its_database_nor_the_server(folder: Path, 
         demo.kill()
         until(lambda: not processes_of(folder))
     assert_nothing_left(folder)
+
+
+def test_a_key_half_made_by_a_killed_process_is_removed_and_no_copy_of_a_person_s(
+    settings: Settings, tmp_path: Path
+) -> None:
+    for name in (".secret.key.new-abc", "secret.key.old", ".secret.key"):
+        (tmp_path / name).touch()
+    cipher_for(settings.model_copy(update={"data_dir": tmp_path, "secret_key": ()}))
+    assert {path.name for path in tmp_path.iterdir()} == {"secret.key", "secret.key.old", ".secret.key"}
