@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,25 +61,31 @@ def cipher_for(settings: Settings) -> SecretCipher:
 def _kept_key(path: Path) -> str:
     """The key in `path`, made once, readable by its owner alone, and never half written in a race."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
     if not path.exists():
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor, fresh = tempfile.mkstemp(prefix=_fresh_key(path), dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(Fernet.generate_key())
             file.flush()
             os.fsync(file.fileno())
         try:
             os.link(fresh, path)
-        except FileExistsError:
-            pass  # another process was first: its key is used
+        except (FileExistsError, FileNotFoundError):
+            pass  # another process was first, and may have tidied up: its key is used
         finally:
-            fresh.unlink()
+            Path(fresh).unlink(missing_ok=True)
+    for leftover in path.parent.glob(f"{_fresh_key(path)}*"):  # of a process that was killed meanwhile
+        leftover.unlink(missing_ok=True)
     key = path.read_text().strip()
     try:
         Fernet(key)
     except ValueError:
         raise WrongSetting(f"{path} does not hold a Fernet key; restore it from a backup") from None
     return key
+
+
+def _fresh_key(path: Path) -> str:
+    """How the names of files begin that become the key; never those of a person's copies of it."""
+    return f".{path.name}.new-"
 
 
 async def reencrypt_secrets(session: AsyncSession, cipher: SecretCipher) -> list[str]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ from sqlalchemy.pool import QueuePool
 from app import logs
 from app.auth.authenticator import Authenticator
 from app.database import engine_for, libpq_url, migrate, sessions_for, sqlalchemy_url
-from app.embedded import acquire
+from app.embedded import acquire, handles
 from app.jobs.queue import queue_for, run_worker_until_idle
 from app.runtime import Runtime
 from app.secrets import cipher_for
@@ -50,6 +51,7 @@ from tests.support.world import ADMIN_TOKEN, World
 
 pytest_plugins = ["tests.support.jira_answers"]
 
+PREFIX = "northing-suite-"
 ROOMY = 2 * 1024**3
 KEPT_CONNECTIONS = 5  # of the ten that the pool keeps itself
 
@@ -77,6 +79,7 @@ REAL_PROCESSES = {
     "test_demo",
     "test_stopping",
     "test_log_following",
+    "test_nothing_left",
 }
 
 
@@ -98,18 +101,31 @@ def postgresql() -> Iterator[Callable[[str], str]]:
         yield lambda name: libpq_url(given).rsplit("/", 1)[0] + f"/{name}"
         return
     # Not pytest's folder: as root the server runs as another user, who has to get there.
-    folder = Path(tempfile.mkdtemp(prefix="northing-test-", dir=_quick_place()))
+    place = _quick_place()
+    _remove_abandoned(place)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
     folder.chmod(0o755)
     with acquire(folder, durable=False) as server:
         yield server.url
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # the next session may remove it at the same time
 
 
-def _quick_place() -> Path | None:
+def _quick_place() -> Path:
     """Memory, where there is plenty: each test has a database of its own, a thousand files to be made."""
     memory = Path("/dev/shm")
     there = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > ROOMY
-    return memory if there else None
+    return memory if there else Path(tempfile.gettempdir())
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Remove the databases of killed sessions. Their servers have stopped by themselves."""
+    for folder in place.glob(f"{PREFIX}*/postgresql"):
+        with suppress(FileNotFoundError):  # another session does the same
+            mine = folder.stat().st_uid == os.geteuid()
+            if mine and (folder / "lock").exists():  # it was joined already
+                with handles.locked_if_free(folder / "lock") as held:
+                    if held and not handles.any_live_on(folder / "users"):
+                        shutil.rmtree(folder.parent, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from app.demo.client import synced_sentence
+from app.demo.run import LOG_BYTES
 from app.demo.ticket import plain_text
 from app.embedded import acquire
 from tests.support.processes import LONGEST, data_folder, environment, northing, started, wait_for_output
@@ -54,6 +55,8 @@ def test_it_tells_the_whole_story_and_ends(folder: Path, tmp_path: Path) -> None
 
 
 def test_a_second_one_serves_until_told_to_stop(folder: Path, tmp_path: Path) -> None:
+    with (folder / "demo.log").open("a") as long_log:
+        long_log.truncate(LOG_BYTES + 1)
     with started("demo", env=environment(data_dir=str(folder), port="0"), cwd=tmp_path) as process:
         lines = wait_for_output(process, "Ctrl-C ends")
         place = {
@@ -73,6 +76,7 @@ def test_a_second_one_serves_until_told_to_stop(folder: Path, tmp_path: Path) ->
         assert (process.returncode, errors) == (0, "")
     assert left_behind(folder) == []
     log = Path(place["its log"]).read_text()
+    assert "\0" not in log  # a long one is begun anew
     assert "ticket written" in log
     assert place["its admin token"] not in log
 

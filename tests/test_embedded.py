@@ -19,7 +19,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.embedded import EmbeddedDatabaseError, Server, acquire, binaries, cluster, handles, processes
+from app.embedded import (
+    EmbeddedDatabaseError,
+    Server,
+    acquire,
+    binaries,
+    cluster,
+    handles,
+    processes,
+    watchdog,
+)
 from app.embedded.folder import LONGEST_SOCKET_PATH, SOCKET_NAME, open_folder, socket_folder
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +40,8 @@ BECOME = """
 import os, pwd, sys
 from pathlib import Path
 import psycopg
-from app.embedded import acquire
+from app.embedded import acquire, watchdog
+watchdog.SECONDS = 0.1
 user = sys.argv[2] if len(sys.argv) > 2 else ""
 if user:
     os.setgroups([])
@@ -43,6 +53,8 @@ HOLD = (
     + """
 os.umask(0o077)
 with acquire(Path(sys.argv[1]), durable=False) as server:
+    if len(sys.argv) > 3:
+        server.create_temporary_database(sys.argv[3])
     print(server.url("postgres"), flush=True)
     sys.stdin.readline()
 """
@@ -79,6 +91,15 @@ def server_pids(data_dir: Path) -> list[int]:
     return [pid for pid, parent in parents.items() if parent not in parents]
 
 
+def watchdog_pids(data_dir: Path) -> list[int]:
+    pids = (int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
+    return [pid for pid in pids if processes.is_module(pid, watchdog.MODULE, data_dir / "postgresql")]
+
+
+def nothing_runs(data_dir: Path) -> bool:
+    return not server_pids(data_dir) and not watchdog_pids(data_dir)
+
+
 def commands() -> Iterator[bytes]:
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -98,6 +119,7 @@ def no_server_left(data_dirs: Callable[[], Iterable[Path]]) -> Iterator[None]:
         for pid in left:
             os.kill(pid, signal.SIGQUIT)
         until(lambda: not any(processes.process_identity(pid) for pid in left))
+        until(lambda: all(nothing_runs(data_dir) for data_dir in data_dirs()))
     assert not left, "a database server outlived its test"
 
 
@@ -148,9 +170,9 @@ def moved(path: Path, to: Path) -> Iterator[Path]:
 class Holder:
     """Another process that holds the server, until told to leave or killed."""
 
-    def __init__(self, data_dir: Path, user: str = "", script: str = HOLD) -> None:
+    def __init__(self, data_dir: Path, user: str = "", *temporary: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", script, str(data_dir), user],
+            [sys.executable, "-W", "error", "-c", HOLD, str(data_dir), user, *temporary],
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if name != "HOME"},
             stdin=subprocess.PIPE,
@@ -180,14 +202,22 @@ class Holder:
 def hold() -> Iterator[Callable[..., Holder]]:
     made: list[Holder] = []
 
-    def start(data_dir: Path, user: str = "") -> Holder:
-        made.append(Holder(data_dir, user))
+    def start(data_dir: Path, user: str = "", *temporary: str) -> Holder:
+        made.append(Holder(data_dir, user, *temporary))
         return made[-1]
 
     yield start
     for holder in made:
         if holder.process.poll() is None:
             holder.kill()
+
+
+def orphan(holder: Holder, data_dir: Path) -> None:
+    """Kill the only owner of a server, and the watchdog before it could stop the server."""
+    for pid in watchdog_pids(data_dir):
+        os.kill(pid, signal.SIGKILL)
+    holder.kill()
+    until(lambda: not watchdog_pids(data_dir))
 
 
 @pytest.fixture
@@ -285,10 +315,11 @@ def test_a_long_log_is_begun_anew(data_dir: Path) -> None:
 def test_the_last_to_leave_stops_it(data_dir: Path, hold: Callable[..., Holder]) -> None:
     first, second = hold(data_dir).ready(), hold(data_dir).ready()
     assert first.url == second.url
+    assert len(watchdog_pids(data_dir)) == 1
     first.leave()
     select_one(second.url)
     second.leave()
-    assert server_pids(data_dir) == []
+    assert nothing_runs(data_dir)
 
 
 def test_two_handles_of_one_process_count_as_two(data_dir: Path) -> None:
@@ -329,19 +360,12 @@ def test_a_killed_first_owner_does_not_keep_the_server_up(
 def test_a_server_whose_only_owner_was_killed_is_adopted_and_stopped(
     data_dir: Path, hold: Callable[..., Holder]
 ) -> None:
-    hold(data_dir).ready().kill()
+    orphan(hold(data_dir).ready(), data_dir)
     running = server_pids(data_dir)
     assert len(running) == 1
     with acquire(data_dir, durable=False):
         assert server_pids(data_dir) == running
     assert server_pids(data_dir) == []
-
-
-def test_a_handle_whose_pid_was_given_to_another_process_does_not_count(data_dir: Path) -> None:
-    with acquire(data_dir, durable=False):
-        (data_dir / f"postgresql/handles/{os.getpid()}-{'0' * 16}-00000000").touch()
-    assert server_pids(data_dir) == []
-    assert list((data_dir / "postgresql/handles").iterdir()) == []
 
 
 def test_an_interpreter_that_ends_without_releasing_stops_it(data_dir: Path) -> None:
@@ -383,6 +407,152 @@ def test_a_server_full_of_connections_is_still_there(data_dir: Path) -> None:
             client.close()
 
 
+# Killed users
+
+
+FILES = {"lock", "users", "running", "watchdog", "temporary", "cluster", "run", "server.log"}
+FILES |= {"pg_hba.conf", "pg_ident.conf", *["binaries"][: int(AS_ROOT)]}
+
+
+def files_left(data_dir: Path) -> list[str]:
+    """What lies in the folder and should not, where nothing runs."""
+    base = data_dir / "postgresql"
+    passing = ["cluster/postmaster.pid", "cluster/pg_dynshmem/*", "temporary/*", "run/*"]
+    left = [path for pattern in passing for path in base.glob(pattern)]
+    left += [path for path in base.iterdir() if path.name not in FILES]
+    return [str(path.relative_to(base)) for path in left]
+
+
+@pytest.mark.parametrize("user", ["the same", "ordinary"])
+def test_a_server_whose_users_were_all_killed_stops_by_itself(
+    request: pytest.FixtureRequest, user: str, hold: Callable[..., Holder]
+) -> None:
+    name = ""
+    if user == "ordinary" and AS_ROOT:
+        name = request.getfixturevalue("ordinary")
+        runs = ["/bin/sh", "-c", '"$@"', "sh", sys.executable, "-S", "-c", "pass"]
+        if subprocess.run(runs, user=name, group="nogroup", extra_groups=[], check=False).returncode:
+            pytest.skip("the user nobody cannot run this Python")
+        data_dir = request.getfixturevalue("place")
+        shutil.chown(data_dir, name)
+    else:
+        data_dir = request.getfixturevalue("data_dir")
+    users = [hold(data_dir, name).ready(), hold(data_dir, name, "for a moment").ready()]
+    for each in users:
+        each.kill()
+    until(lambda: nothing_runs(data_dir))
+    assert files_left(data_dir) == []
+    log = (data_dir / "postgresql/server.log").read_text().splitlines()
+    assert "shut down" in "".join(log[-3:])
+
+
+def test_a_server_that_one_live_process_uses_is_kept(data_dir: Path, hold: Callable[..., Holder]) -> None:
+    killed, stopped = hold(data_dir, "", "for a moment").ready(), hold(data_dir).ready()
+    os.kill(stopped.process.pid, signal.SIGSTOP)  # which lives, though it can say nothing
+    running = server_pids(data_dir)
+    killed.kill()
+    until(lambda: not any((data_dir / "postgresql/temporary").iterdir()))  # so the watchdog has looked
+    assert server_pids(data_dir) == running
+    with handles.locked(data_dir / "postgresql/lock"):
+        assert handles.any_live_on(data_dir / "postgresql/running")
+    with psycopg.connect(stopped.url) as connection:
+        names = connection.execute("SELECT datname FROM pg_database WHERE datname = 'for a moment'")
+        assert names.fetchall() == []
+    os.kill(stopped.process.pid, signal.SIGCONT)
+    stopped.leave()
+    assert nothing_runs(data_dir)
+    assert files_left(data_dir) == []
+
+
+def test_the_watchdog_holds_no_output_of_its_starter(data_dir: Path, hold: Callable[..., Holder]) -> None:
+    holder = hold(data_dir).ready()
+    (pid,) = watchdog_pids(data_dir)
+    opened = {path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()}
+    names = ("lock", "users", "running", "watchdog", "server.log", "")
+    assert opened <= {Path("/dev/null"), *(data_dir / "postgresql" / name for name in names)}
+    environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    allowed = {"", "PATH", "LC_ALL", "PYTHONPATH", "PWD", "OLDPWD", "SHLVL", "_", *watchdog.NEEDED}
+    assert {entry.partition("=")[0] for entry in environment} <= allowed
+    until(lambda: Path(f"/proc/{pid}/comm").read_text() == "pg-watchdog\n")
+    assert os.getsid(pid) not in (os.getsid(0), os.getsid(holder.process.pid))
+    holder.leave()
+
+
+def test_a_process_of_which_the_system_does_not_say_counts_as_live(tmp_path: Path) -> None:
+    handles.remove(handles.add(tmp_path / "users"))
+    assert not handles.any_live_on(tmp_path / "users")
+    unlockable = os.open(tmp_path / "users", os.O_PATH)
+    assert handles.any_live(unlockable)
+    os.close(unlockable)
+
+
+def test_a_killed_watchdog_is_replaced_by_the_server_s_users(data_dir: Path) -> None:
+    with acquire(data_dir, durable=False) as server:
+        (pid,) = watchdog_pids(data_dir)
+        until(lambda: int(status(pid, "SigIgn"), 16) >> signal.SIGTERM - 1 & 1 == 1)  # it has begun
+        os.kill(pid, signal.SIGTERM)  # as at the end of a session, and then its users stop in order
+        assert server.revive() is False
+        assert watchdog_pids(data_dir) == [pid]
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: watchdog_pids(data_dir) == [])
+        assert server.revive() is False
+        assert len(watchdog_pids(data_dir)) == 1
+    assert nothing_runs(data_dir)
+
+
+def test_the_watchdog_waits_for_a_server_that_has_not_said_its_process_id(
+    data_dir: Path, hold: Callable[..., Holder]
+) -> None:
+    holder = hold(data_dir).ready()
+    running = handles.add(
+        data_dir / "postgresql/running"
+    )  # as a launched server does before it reads anything
+    holder.kill()
+    until(lambda: not server_pids(data_dir))
+    with handles.locked(data_dir / "postgresql/lock"):
+        assert len(watchdog_pids(data_dir)) == 1
+    os.close(running)
+    until(lambda: nothing_runs(data_dir))
+
+
+def test_a_server_whose_folder_was_moved_stops_too(
+    data_dir: Path, place: Path, hold: Callable[..., Holder]
+) -> None:
+    holder = hold(data_dir).ready()
+    (pid,) = watchdog_pids(data_dir)
+    first = switches(pid)
+    until(lambda: switches(pid) > first + 1)  # it has looked
+    with moved(data_dir, place / "elsewhere"):
+        holder.kill()
+        until(lambda: nothing_runs(data_dir))
+
+
+def switches(pid: int) -> int:
+    """How often a process has gone to sleep."""
+    return int(status(pid, "voluntary_ctxt_switches"))
+
+
+def status(pid: int, name: str) -> str:
+    found = re.search(rf"\n{name}:\s+(\S+)", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return found[1]
+
+
+def test_a_temporary_database_is_one_process_s_and_ends_with_its_handle(data_dir: Path) -> None:
+    with acquire(data_dir, durable=False) as server:
+        server.create_database("a/b")
+        with acquire(data_dir, durable=False) as other:
+            other.create_temporary_database("a/b")
+            select_one(server.url("a/b"))
+            with refused("a/b"):
+                server.create_temporary_database("a/b")
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            psycopg.connect(server.url("a/b"))
+        server.create_temporary_database("a/b")
+        server.drop_database("a/b")
+        assert list((data_dir / "postgresql/temporary").iterdir()) == []
+
+
 # What a crash leaves
 
 
@@ -400,7 +570,7 @@ def bystander(user: str) -> Iterator[int]:
 def test_a_stale_postmaster_pid_does_not_prevent_a_start(
     data_dir: Path, state: str, hold: Callable[..., Holder]
 ) -> None:
-    hold(data_dir).ready().kill()
+    orphan(hold(data_dir).ready(), data_dir)
     (pid,) = server_pids(data_dir)
     os.kill(pid, signal.SIGKILL)
     until(lambda: processes.process_identity(pid) is None)
@@ -465,7 +635,7 @@ def test_sessions_of_a_killed_server_are_waited_for(data_dir: Path, hold: Callab
 
 
 def test_a_server_whose_socket_was_deleted_is_replaced(data_dir: Path, hold: Callable[..., Holder]) -> None:
-    hold(data_dir).ready().kill()
+    orphan(hold(data_dir).ready(), data_dir)
     before = server_pids(data_dir)
     (data_dir / "postgresql/run" / SOCKET_NAME).unlink()
     with acquire(data_dir, durable=False) as server:
@@ -482,9 +652,10 @@ def test_a_cluster_half_made_by_a_killed_process_is_made_again(
     with handles.locked(place / "data/postgresql/lock"):  # nobody may begin beside an orphaned initdb
         assert not any(b"/initdb" in command and str(place).encode() in command for command in commands())
         assert not (place / "data/postgresql/cluster").exists()
+    until(lambda: nothing_runs(place / "data"))
+    assert list((place / "data/postgresql").glob("new-*")) == []
     with acquire(place / "data", durable=False) as server:
         select_one(server.url("postgres"))
-    assert list((place / "data/postgresql").glob("new-*")) == []
 
 
 def test_a_damaged_cluster_is_refused_with_the_reason(data_dir: Path, place: Path) -> None:
@@ -493,8 +664,8 @@ def test_a_damaged_cluster_is_refused_with_the_reason(data_dir: Path, place: Pat
         refused("pg_control", "No such file", "server.log"),
     ):
         acquire(data_dir)
-    assert list((data_dir / "postgresql/handles").iterdir()) == []
-    assert server_pids(data_dir) == []
+    assert not handles.any_live_on(data_dir / "postgresql/users")
+    assert nothing_runs(data_dir)
 
 
 # Major versions

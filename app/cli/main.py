@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from app.server.output import outlive_terminal
+
 cli = typer.Typer(
     name="northing",
     help="Links every epic in Jira and GitHub to a key result, and says so on the ticket, once, when the "
@@ -26,6 +28,7 @@ cli.add_typer(db, name="db", epilog="Example: northing db upgrade")
 
 def main() -> None:
     """The program `northing`: an error that a person can fix is printed as one line, not as a traceback."""
+    outlive_terminal()
     try:
         cli()
     except Exception as error:

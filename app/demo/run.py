@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 HOST = "127.0.0.1"
+LOG_BYTES = 10_000_000
 PERSON = "dev-lead"
 JIRA_KEY_RESULT = "KR-1"
 GITHUB_PROJECT, GITHUB_KEY_RESULT = "acme/docs", "KR-8"
@@ -100,9 +101,10 @@ async def _running(
     with console.status("Starting PostgreSQL and Northing …") as waiting:
         async with embedded_server(settings) as server:
             with _log_file(settings.data_dir).open("a", encoding="utf-8") as file:
+                if file.tell() > LOG_BYTES:
+                    file.truncate(0)
                 _log_to(file)
-                await asyncio.to_thread(server.drop_database, name)
-                await asyncio.to_thread(server.create_database, name)
+                await asyncio.to_thread(server.create_temporary_database, name)
                 try:
                     async with run_server(settings, server.url(name), listener) as northing:
                         waiting.stop()

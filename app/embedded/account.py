@@ -3,6 +3,7 @@
 import os
 import pwd
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,11 +30,12 @@ class SystemUser:
         timeout: float,
         stderr: int | IO[bytes] = subprocess.PIPE,
         keep: tuple[int, ...] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run and wait, outside our terminal and working directory; only the files in `keep` are inherited.
 
-        The environment is empty on purpose: PGPORT, PGDATA or a locale of the caller must not leak into a
-        server that other processes will share.
+        Of the caller's environment only what is in `environment` is passed on: PGPORT, PGDATA or a locale
+        must not leak into a server that others will share, nor a secret into a process that lives longer.
         """
         return subprocess.run(  # noqa: S603  # a list of arguments, no shell reads it
             command,
@@ -43,7 +45,7 @@ class SystemUser:
             timeout=timeout,
             check=False,
             cwd="/",
-            env={"PATH": os.defpath, "LC_ALL": "C"},
+            env={"PATH": os.defpath, "LC_ALL": "C", **(environment or {})},
             user=self.uid if self.switch else None,
             group=self.gid if self.switch else None,
             extra_groups=[] if self.switch else None,
@@ -51,6 +53,22 @@ class SystemUser:
             pass_fds=keep,
             start_new_session=True,  # Ctrl-C in the terminal is for us, never for the server
         )
+
+    def start(
+        self,
+        command: list[str],
+        log: IO[bytes],
+        *,
+        keep: tuple[int, ...] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> int:
+        """Start as no child of ours, so that any process may end it and none has to reap it; gives its id.
+
+        It has `log` for both outputs, and outlives us. The rest is as in `run`.
+        """
+        shell = ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh"]
+        done = self.run([*shell, *command], timeout=30, stderr=log, keep=keep, environment=environment)
+        return int(done.stdout)
 
     def first_closed(self, path: Path) -> Path | None:
         """The first folder on the way to `path` (itself included) that this user may not enter."""

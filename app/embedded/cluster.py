@@ -8,11 +8,13 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from app.embedded import binaries, processes
 from app.embedded.account import EmbeddedDatabaseError, name_of
-from app.embedded.folder import PORT, SOCKET_NAME, Folder, forget_socket_folder
+from app.embedded.folder import PORT, SOCKET_NAME, Folder, elsewhere, forget_socket_folder
+from app.embedded.handles import add, any_live_on
 
 ROLE = "northing"
 START_SECONDS = 120  # recovery after a crash reads at most max_wal_size
@@ -48,9 +50,11 @@ def ensure_running(folder: Folder, sockets: Path, lock: int, *, durable: bool) -
     """
     if _ready(folder, sockets):
         return
+    # Launched by a process that died at once; or the sessions of a killed server, until their statements end.
+    wait(lambda: _server_pid(folder) is not None or not any_live_on(folder.running), START_SECONDS)
     pid = _server_pid(folder)
     if pid is not None:  # starting, recovering or stopping for a process that died meanwhile
-        _wait(lambda: _ready(folder, sockets) or not _still_starting(folder, sockets, pid), START_SECONDS)
+        wait(lambda: _ready(folder, sockets) or not _still_starting(folder, sockets, pid), START_SECONDS)
         if _ready(folder, sockets):
             return
         stop(folder)
@@ -61,13 +65,18 @@ def ensure_running(folder: Folder, sockets: Path, lock: int, *, durable: bool) -
     _start(folder, programs, sockets, durable=durable)
 
 
-def stop(folder: Folder) -> None:
-    """Stop the server, if one runs, ending its connections. Raises EmbeddedDatabaseError."""
-    pid = _server_pid(folder)
-    if pid is not None:
+def stop(folder: Folder, pid: int | None = None) -> None:
+    """Stop the server, if one runs, ending its connections. Raises EmbeddedDatabaseError.
+
+    `pid` is its process id where the folder cannot say it, because it was moved or deleted.
+    """
+    if pid is None:
+        pid = recorded_pid(folder)
+    if pid is not None and processes.is_server(pid, folder.cluster):
         for request, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 15)):  # fast, then at once
-            os.kill(pid, request)
-            if _wait(lambda: not processes.is_server(pid, folder.cluster), seconds):
+            with suppress(ProcessLookupError):
+                os.kill(pid, request)
+            if wait(lambda: not processes.is_server(pid, folder.cluster), seconds):
                 break
         else:
             raise EmbeddedDatabaseError(
@@ -110,15 +119,19 @@ def _pid_file(folder: Folder) -> tuple[int | None, str]:
         return None, ""
 
 
+def recorded_pid(folder: Folder) -> int | None:
+    """The process id in postmaster.pid, which may be outdated."""
+    return _pid_file(folder)[0]
+
+
 def _server_pid(folder: Folder) -> int | None:
-    pid, _ = _pid_file(folder)
+    pid = recorded_pid(folder)
     return pid if pid is not None and processes.is_server(pid, folder.cluster) else None
 
 
 def create(folder: Folder, programs: Path, major: int, lock: int, *, durable: bool) -> None:
     """Create the cluster under another name, then rename it: a killed initdb leaves no incomplete cluster."""
-    for leftover in folder.path.glob("new-*"):
-        shutil.rmtree(leftover)
+    _remove_half_made(folder)
     fresh = Path(tempfile.mkdtemp(prefix="new-", dir=folder.path))
     try:
         if folder.account.switch:
@@ -148,6 +161,25 @@ def create(folder: Folder, programs: Path, major: int, lock: int, *, durable: bo
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def remove_leftovers(folder: Folder) -> None:
+    """Remove what killed processes left. No process of the server may live."""
+    _remove_half_made(folder)
+    for sockets in (folder.sockets, elsewhere(folder)):
+        if sockets is not None:
+            _remove_stale(folder, sockets)
+    forget_socket_folder(folder)
+
+
+def _remove_half_made(folder: Folder) -> None:
+    for leftover in folder.path.glob("new-*"):
+        shutil.rmtree(leftover)
+
+
+def _remove_stale(folder: Folder, sockets: Path) -> None:
+    for stale in (folder.cluster / "postmaster.pid", sockets / SOCKET_NAME, sockets / f"{SOCKET_NAME}.lock"):
+        stale.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     entry = os.open(path, os.O_RDONLY)
     os.fsync(entry)
@@ -157,8 +189,7 @@ def _sync(path: Path) -> None:
 def _start(folder: Folder, programs: Path, sockets: Path, *, durable: bool) -> None:
     # No server of this cluster runs, so files of a dead one are useless. They do harm once its process id
     # belongs to another process: PostgreSQL would refuse to start.
-    for stale in (folder.cluster / "postmaster.pid", sockets / SOCKET_NAME, sockets / f"{SOCKET_NAME}.lock"):
-        stale.unlink(missing_ok=True)
+    _remove_stale(folder, sockets)
     _write_access(folder)
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -174,7 +205,7 @@ def _start(folder: Folder, programs: Path, sockets: Path, *, durable: bool) -> N
 
 def _wait_for_start(folder: Folder, sockets: Path, pid: int, deadline: float) -> bool:
     """True once the server answers, false if it ended; EmbeddedDatabaseError if neither comes in time."""
-    _wait(
+    wait(
         lambda: _ready(folder, sockets) or processes.process_identity(pid) is None,
         deadline - time.monotonic(),
     )
@@ -201,17 +232,16 @@ def _command(folder: Folder, programs: Path, sockets: Path, *, durable: bool) ->
 
 
 def _launch(folder: Folder, command: list[str]) -> tuple[int, int]:
-    """Start the server as no child of ours, so that any process may stop it and none has to reap it.
-
-    Returns its process id and the length of the log before it.
-    """
+    """Start the server; gives its process id and the length of the log before it."""
     with os.fdopen(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         if log.tell() > LOG_BYTES:
             log.truncate(0)
         begin = log.tell() if log.tell() <= LOG_BYTES else 0
-        shell = ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh"]
-        done = folder.account.run([*shell, *command], timeout=30, stderr=log)
-    return int(done.stdout), begin
+        running = add(folder.running)  # which every process of the server inherits
+        try:
+            return folder.account.start(command, log, keep=(running,)), begin
+        finally:
+            os.close(running)
 
 
 def _write_access(folder: Folder) -> None:
@@ -226,7 +256,8 @@ def _write_access(folder: Folder) -> None:
         path.chmod(0o644)  # it holds no secret, and if we are root the server's user must read it
 
 
-def _wait(done: Callable[[], bool], seconds: float) -> bool:
+def wait(done: Callable[[], bool], seconds: float) -> bool:
+    """Wait until it is done; False if it is not in time."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:

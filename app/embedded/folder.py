@@ -36,8 +36,24 @@ class Folder:
         return self.path / "lock"
 
     @property
-    def handles(self) -> Path:
-        return self.path / "handles"
+    def users(self) -> Path:
+        return self.path / "users"
+
+    @property
+    def running(self) -> Path:
+        return self.path / "running"
+
+    @property
+    def watchdog(self) -> Path:
+        return self.path / "watchdog"
+
+    @property
+    def temporary(self) -> Path:
+        return self.path / "temporary"
+
+    @property
+    def sockets(self) -> Path:
+        return self.path / "run"
 
     @property
     def elsewhere(self) -> Path:
@@ -60,7 +76,7 @@ def open_folder(data_dir: Path) -> Folder:
             make_folder(path, mode)
         for path in (data_dir, base):  # again: another user may have created them first
             _check_owned(path)
-        make_folder(base / "handles", 0o700)
+        make_folder(base / "temporary", 0o700)
     except OSError as error:
         raise EmbeddedDatabaseError(
             f"The data folder {data_dir} cannot be used ({error.strerror}: {error.filename}): "
@@ -123,14 +139,13 @@ def socket_folder(folder: Folder) -> Path:
 
     Raises EmbeddedDatabaseError.
     """
-    near = folder.path / "run"
+    near = folder.sockets
     length = len(os.fsencode(near / SOCKET_NAME))
     if length <= LONGEST_SOCKET_PATH and "," not in str(near):  # libpq takes a comma for a list of hosts
         return _near(near, folder.account)
-    if folder.elsewhere.exists():
-        recorded = _recorded(folder)
-        if _is_private(recorded, folder.account.uid):
-            return recorded
+    recorded = elsewhere(folder)
+    if recorded is not None:
+        return recorded
     # A new random name each time: a folder under a name that other users can guess may be theirs.
     made = Path(tempfile.mkdtemp(prefix="northing-", dir=_short_parent()))
     _change_owner(made, folder.account)
@@ -140,15 +155,18 @@ def socket_folder(folder: Folder) -> Path:
 
 def forget_socket_folder(folder: Folder) -> None:
     """Remove the socket folder made outside the data folder, once its server is down."""
-    if folder.elsewhere.exists():
-        made = _recorded(folder)
-        if _is_private(made, folder.account.uid) and not any(made.iterdir()):
-            made.rmdir()
-            folder.elsewhere.unlink()
+    made = elsewhere(folder)
+    if made is not None and not any(made.iterdir()):
+        made.rmdir()
+        folder.elsewhere.unlink()
 
 
-def _recorded(folder: Folder) -> Path:
-    return Path("/", folder.elsewhere.read_text())  # absolute even if a kill left the file empty
+def elsewhere(folder: Folder) -> Path | None:
+    """The socket folder made outside the data folder, if there is one and it is still private."""
+    if not folder.elsewhere.exists():
+        return None
+    made = Path("/", folder.elsewhere.read_text())  # absolute even if a kill left the file empty
+    return made if _is_private(made, folder.account.uid) else None
 
 
 def _near(path: Path, account: SystemUser) -> Path:

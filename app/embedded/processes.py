@@ -29,13 +29,28 @@ def process_identity(pid: int) -> str | None:
 
 def is_server(pid: int, cluster: Path) -> bool:
     """Is this process alive and the main process of the PostgreSQL that we started on `cluster`?"""
-    if (PROC / "self" / "stat").exists():
-        try:
-            words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return words[0].endswith(b"/postgres") and os.fsencode(cluster) in words
-    return f"/postgres -D {cluster} " in _ps(pid, "command=")
+    words = _command(pid)
+    if words is None:
+        return f"/postgres -D {cluster} " in _ps(pid, "command=")
+    return words[0].endswith(b"/postgres") and os.fsencode(cluster) in words
+
+
+def is_module(pid: int, module: str, argument: Path) -> bool:
+    """Is this process alive and Python that runs `module` with `argument` as its first?"""
+    words = _command(pid)
+    if words is None:
+        return f" -m {module} {argument}" in _ps(pid, "command=")
+    return os.fsencode(module) in words and os.fsencode(argument) in words
+
+
+def _command(pid: int) -> list[bytes] | None:
+    """The words of the command; [b""] where there is no such process, None where the system has no /proc."""
+    if not (PROC / "self" / "stat").exists():
+        return None
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return [b""]
 
 
 def _ps(pid: int, columns: str) -> str:

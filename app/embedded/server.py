@@ -1,20 +1,15 @@
 """Sharing the embedded server: `acquire` gives a handle on it, `release` ends that handle."""
 
 import atexit
-import contextlib
 import os
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
-import psycopg
-from psycopg import errors, sql
-
-from app.embedded import cluster, handles
+from app.embedded import cluster, databases, handles, watchdog
 from app.embedded.account import EmbeddedDatabaseError
-from app.embedded.folder import PORT, SOCKET_NAME, Folder, open_folder, socket_folder
+from app.embedded.folder import SOCKET_NAME, Folder, open_folder, socket_folder
 
 
 def acquire(data_dir: Path, *, durable: bool = True) -> "Server":
@@ -27,10 +22,12 @@ def acquire(data_dir: Path, *, durable: bool = True) -> "Server":
     folder = open_folder(data_dir)
     try:
         with handles.locked(folder.lock) as lock:
-            handle = handles.add(folder.handles)
+            handle = handles.add(folder.users)
             try:
+                watchdog.ensure_running(folder)
                 sockets = socket_folder(folder)
                 cluster.ensure_running(folder, sockets, lock, durable=durable)
+                databases.drop_abandoned(folder)
             except BaseException:  # Ctrl-C too must not leave a server that no process stops
                 _leave(folder, handle)
                 raise
@@ -45,14 +42,16 @@ def acquire(data_dir: Path, *, durable: bool = True) -> "Server":
 class Server:
     """One handle on the running server. The last handle to be released, of all processes, stops it.
 
-    An open handle is released when the interpreter ends; the handle of a killed process no longer counts.
+    An open handle is released when the interpreter ends; the handle of a killed process no longer counts, and
+    where it was the last the watchdog stops the server.
     """
 
-    def __init__(self, folder: Folder, sockets: Path, handle: Path, *, durable: bool) -> None:
+    def __init__(self, folder: Folder, sockets: Path, handle: int, *, durable: bool) -> None:
         self._folder = folder
         self._durable = durable
         self._sockets = sockets
         self._handle = handle
+        self._temporary: dict[str, int] = {}
         self._owner = os.getpid()
         self._released = False
         atexit.register(self.release)
@@ -70,34 +69,45 @@ class Server:
 
     def url(self, database: str) -> str:
         """`postgresql://northing@/<database>?host=<socket folder>&port=5432`, without a password."""
-        host = quote(str(self._sockets), safe="")
-        return f"postgresql://{cluster.ROLE}@/{quote(database, safe='')}?host={host}&port={PORT}"
+        return databases.url_of(self._sockets, database)
 
     def create_database(self, name: str) -> None:
         """Create an empty database unless there is one of this name."""
-        # UniqueViolation: another process creates it at the same moment
-        there = contextlib.suppress(errors.DuplicateDatabase, errors.UniqueViolation)
-        with self._connect() as connection, there:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        databases.create(self._sockets, name)
+
+    def create_temporary_database(self, name: str) -> None:
+        """Create an empty database in place of one of this name, if there is one, for this process alone.
+
+        It is dropped with `release`, or once the process has ended. Raises EmbeddedDatabaseError where a live
+        process has a temporary one of this name.
+        """
+        with handles.locked(self._folder.lock):
+            self._temporary[name] = databases.mark_temporary(self._folder, name)
+        databases.drop(self._sockets, name)
+        databases.create(self._sockets, name)
 
     def drop_database(self, name: str) -> None:
         """Drop the database, if there is one, and end the sessions in it."""
-        with self._connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+        databases.drop(self._sockets, name)
+        if name in self._temporary:
+            with handles.locked(self._folder.lock):
+                databases.unmark_temporary(self._folder, name, self._temporary.pop(name))
 
     def revive(self) -> bool:
         """Start the server again if it was killed; True if it was. Blocks as `acquire` does.
 
-        Raises EmbeddedDatabaseError.
+        A killed watchdog is started again too. Raises EmbeddedDatabaseError.
         """
-        if cluster.answers(self._sockets / SOCKET_NAME):
-            return False
         try:
+            if cluster.answers(self._sockets / SOCKET_NAME):
+                with handles.locked_if_free(self._folder.lock) as held:
+                    if held and not self._released:
+                        watchdog.ensure_running(self._folder)
+                return False
             with handles.locked(self._folder.lock) as lock:
                 if self._released:
                     return False
+                watchdog.ensure_running(self._folder)
                 cluster.ensure_running(self._folder, self._sockets, lock, durable=self._durable)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EmbeddedDatabaseError(
@@ -114,15 +124,20 @@ class Server:
         if self._released or os.getpid() != self._owner:
             return
         with handles.locked(self._folder.lock):
-            _leave(self._folder, self._handle)
-        self._released = True
-        atexit.unregister(self.release)
+            self._released = True
+            atexit.unregister(self.release)
+            try:
+                self._drop_temporary()
+            finally:
+                _leave(self._folder, self._handle)
 
-    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(self.url("postgres"), autocommit=True, connect_timeout=10)
+    def _drop_temporary(self) -> None:
+        while self._temporary:
+            os.close(self._temporary.popitem()[1])
+        databases.drop_abandoned(self._folder)
 
 
-def _leave(folder: Folder, handle: Path) -> None:
-    handle.unlink(missing_ok=True)
-    if not handles.any_live(folder.handles):
+def _leave(folder: Folder, handle: int) -> None:
+    if handles.remove(handle):
         cluster.stop(folder)
+        watchdog.end(folder)

@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 from uvicorn.loops.auto import auto_loop_factory
 
 THREADS_SECONDS = 0.5
+# SIGHUP is sent by a terminal that is closed.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A longer stop is cut short, whatever hangs: claims that are not released then end with their leases.
 LONGEST_STOP_SECONDS = 9.5
 
@@ -31,9 +33,11 @@ class CommandFailed(Exception):
 def run_command(main: Coroutine[Any, Any, int], *, stopped: int = 0) -> NoReturn:
     """Run `main` and end the process with its exit code.
 
-    SIGINT or SIGTERM cancels it; then the code is `stopped`. Later signals change nothing: the stop is under
-    way already. A request to a tracker may hold a thread for half a minute, and Python waits for its
-    threads; after a signal the process ends without waiting for such a thread.
+    SIGINT, SIGTERM or SIGHUP cancels it; then the code is `stopped`. Later signals change nothing: the stop
+    is under way already. Where SIGHUP is ignored, as under nohup, it stays so.
+
+    A request to a tracker may hold a thread for half a minute, and Python waits for its threads; after a
+    signal the process ends without waiting for such a thread.
     """
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         signalled, code = runner.run(_until_signalled(main, stopped))
@@ -41,6 +45,9 @@ def run_command(main: Coroutine[Any, Any, int], *, stopped: int = 0) -> NoReturn
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+    if signalled:
+        for number in STOP_SIGNALS:  # a closing terminal sends two, and the second must not change the code
+            signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 
@@ -60,8 +67,9 @@ async def _until_signalled(main: Coroutine[Any, Any, int], stopped: int) -> tupl
             last.start()
             task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
+    for number in STOP_SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop)
     try:
         code = await task
         return signalled, code

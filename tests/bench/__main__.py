@@ -38,9 +38,10 @@ def main() -> None:
         parser.error("--notices is a multiple of 4")
     logs.configure("console")
     logging.getLogger().setLevel(logging.WARNING)
-    # One way out for both signals: the blocks below stop what they started.
+    # One way out for all signals: the blocks below stop what they started.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         sys.exit(_bench(arguments))
     except KeyboardInterrupt:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import atexit
 import multiprocessing
 import os
+import pty
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import BinaryIO
 
 from app.cli.main import main
 from app.settings import Settings
@@ -148,17 +151,47 @@ class Forked:
         self._process.kill()
 
 
+@contextmanager
+def on_terminal(*arguments: str, env: dict[str, str], cwd: Path) -> Iterator[tuple[BaseProcess, BinaryIO]]:
+    """A command on a terminal of its own, and what it shows: to close this closes the terminal."""
+    screen, terminal = pty.openpty()
+    process = FORKS.Process(target=_command_on_terminal, args=(arguments, env, cwd, os.ttyname(terminal)))
+    with os.fdopen(screen, "rb", buffering=0) as shown:
+        process.start()
+        shown.read(1)  # it has opened the terminal too
+        os.close(terminal)
+        try:
+            yield process, shown
+        finally:
+            process.kill()
+            process.join()
+
+
+def _command_on_terminal(arguments: Sequence[str], env: dict[str, str], cwd: Path, terminal: str) -> None:
+    os.setsid()
+    opened = os.open(terminal, os.O_RDWR)  # which makes it the terminal of the session
+    for descriptor in range(3):
+        os.dup2(opened, descriptor)
+    os.close(opened)
+    os.write(1, b"\n")
+    _run(arguments, env, cwd)
+
+
 def _command(
     arguments: Sequence[str], env: dict[str, str], cwd: Path, output: Connection, errors: Connection
 ) -> None:
-    """What `python -m app` does, after its imports."""
-    os.environ.clear()
-    os.environ.update(env)
-    os.chdir(cwd)
     os.dup2(output.fileno(), 1)
     os.dup2(errors.fileno(), 2)
     output.close()
     errors.close()
+    _run(arguments, env, cwd)
+
+
+def _run(arguments: Sequence[str], env: dict[str, str], cwd: Path) -> None:
+    """What `python -m app` does, after its imports."""
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", 1, closefd=False)
     sys.argv = ["northing", *arguments]
     try:
@@ -177,6 +210,23 @@ def wait_for_output(process: subprocess.Popen[str] | Forked, words: str) -> list
             return lines
     assert process.stderr is not None
     raise AssertionError(f"{words!r} was never printed; instead {lines}, and {process.stderr.read()}")
+
+
+def wait_on_terminal(shown: BinaryIO, words: str) -> None:
+    read = b""
+    while words.encode() not in read:
+        more = shown.read(1000)
+        assert more, read
+        read += more
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The commands that name the folder: its database server, the watchdog of that."""
+    commands = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            commands.append(os.fsdecode(entry.read_bytes()).replace("\0", " "))
+    return [command for command in commands if str(folder) in command]
 
 
 @contextmanager

@@ -1,0 +1,104 @@
+"""What ends a command in order: a signal, a closed terminal, the end of the program that reads its output."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+STOPPED = 3
+COMMAND = """
+import asyncio, itertools, sys
+from pathlib import Path
+from app.server.output import outlive_terminal
+from app.server.signals import run_command
+
+async def command():
+    try:
+        print("begun", flush=True)
+        for turn in itertools.count():
+            await asyncio.sleep(0.01)
+            print("more", file=sys.stderr if "errors" in sys.argv else sys.stdout, flush=True)
+            Path("turn").write_text(str(turn))
+    finally:
+        print("ending", flush=True)
+        await asyncio.sleep(0)
+        Path("ended").touch()
+
+outlive_terminal()
+run_command(command(), stopped=3)
+"""
+
+
+@contextmanager
+def running(folder: Path, *words: str, nohup: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """The command above, after its first line; it runs in `folder`."""
+    ignore = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if nohup else ""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-W", "error", "-c", ignore + COMMAND, *words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    with running(tmp_path) as process:
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (STOPPED, "")
+        assert output.endswith("ending\n")
+    assert (tmp_path / "ended").exists()
+
+
+def test_a_command_whose_output_is_read_no_more_ends_in_order(tmp_path: Path) -> None:
+    with running(tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert (process.wait(60), errors) == (STOPPED, "")
+    assert (tmp_path / "ended").exists()
+
+
+def test_under_nohup_neither_ends_it(tmp_path: Path) -> None:
+    with running(tmp_path, nohup=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.send_signal(signal.SIGHUP)
+        assert_goes_on(process, tmp_path)
+        process.send_signal(signal.SIGTERM)
+        errors = process.stderr.read()
+        assert (process.wait(60), errors) == (STOPPED, "")
+
+
+def test_a_command_whose_errors_are_read_no_more_goes_on(tmp_path: Path) -> None:
+    with running(tmp_path, "errors") as process:
+        assert process.stderr is not None
+        process.stderr.close()
+        assert_goes_on(process, tmp_path)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == STOPPED
+
+
+def assert_goes_on(process: subprocess.Popen[str], folder: Path) -> None:
+    begun = turn(folder)
+    while turn(folder) < begun + 5:
+        assert process.poll() is None, "it ended"
+
+
+def turn(folder: Path) -> int:
+    """How often the command has printed; it may be writing the file."""
+    with suppress(FileNotFoundError, ValueError):
+        return int((folder / "turn").read_text())
+    return 0
