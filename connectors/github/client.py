@@ -163,7 +163,7 @@ class GitHubConnector:
             try:
                 with answer_in_memory():
                     rows, next_page = await self._transport.page(listing.url, url_vars)
-                    read = await asyncio.to_thread(self._read, rows, project.key)
+                    read: _Read | None = await asyncio.to_thread(self._read, rows, project.key)
                     del rows
             except Gone as error:
                 raise Rejected(
@@ -171,8 +171,11 @@ class GitHubConnector:
                     "Give the token access to it, or take it out of the scope.",
                 ) from error
             except TooLarge as error:
-                if listing.too_large(error):
-                    yield Page((), unreadable=(Unreadable(None, error.message),), cursor=listing.cursor)
+                left_out = [Unreadable(None, error.message)] if listing.too_large(error) else []
+                read = None
+            if read is None:  # outside the block above, as the error holds the answer
+                if left_out:
+                    yield Page((), unreadable=tuple(left_out), cursor=listing.cursor)
                 continue
             listing.read(read.moments, next_page)
             yield Page(

@@ -59,6 +59,16 @@ class _Found:
     token: dict[str, Any]
 
 
+def _together(parts: Sequence[_Found]) -> _Found:
+    """The issues of several answers, which have no next page."""
+    whole = _Found([], [], [], {})
+    for part in parts:
+        whole.tickets.extend(part.tickets)
+        whole.unreadable.extend(part.unreadable)
+        whole.moments.extend(part.moments)
+    return whole
+
+
 class JiraConnector:
     """A Jira Cloud site; see `connectors.base.Connector`."""
 
@@ -161,7 +171,7 @@ class JiraConnector:
             return await self._transport.call("POST", "search/jql", body=body, read=self._found)
         except TooLarge:
             body["fields"] = ["updated"]
-            answer = await self._transport.call("POST", "search/jql", body=body)
+        answer = await self._transport.call("POST", "search/jql", body=body)
         shown = [payloads.ref_of(issue) for issue in payloads.issues_of(answer)]
         if len(shown) > payloads.PAGE_SIZE:
             raise BadPayload("Jira's answer has more issues than were asked for.")
@@ -218,35 +228,27 @@ class JiraConnector:
             except TooLarge as error:
                 if len(refs) == 1:
                     return _Found([], [Unreadable(refs[0], error.message)], [], {})
-                half = len(refs) // 2
-                first, second = await self._fetched(refs[:half]), await self._fetched(refs[half:])
-                return _Found(
-                    first.tickets + second.tickets,
-                    first.unreadable + second.unreadable,
-                    first.moments + second.moments,
-                    {},
-                )
             except NoSuchCall:
                 self._in_bulk = False
+        if self._in_bulk:  # the answer was too large
+            half = len(refs) // 2
+            return _together([await self._fetched(refs[:half]), await self._fetched(refs[half:])])
         shown = [await self._one_fetched(ref, {"fields": ",".join(fields)}) for ref in refs]
         # Without a valid login, Jira answers 404 for every issue.
         await self._check_login_if_empty(all(shown))
-        return _Found(
-            [ticket for found in shown if found for ticket in found.tickets],
-            [ticket for found in shown if found for ticket in found.unreadable],
-            [moment for found in shown if found for moment in found.moments],
-            {},
-        )
+        return _together([found for found in shown if found])
 
     async def _one_fetched(self, ref: EpicRef, params: dict[str, str]) -> _Found | None:
         try:
-            return await self._transport.call(
+            found = await self._transport.call(
                 "GET",
                 f"issue/{_quoted(ref.remote_id)}",
                 params,
                 read=lambda issue: self._found({"issues": [issue]}),
                 not_found_is_gone=True,
             )
+            found.unreadable[:] = [Unreadable(ref, one.reason) for one in found.unreadable]
+            return found
         except TooLarge as error:
             return _Found([], [Unreadable(ref, error.message)], [], {})
         except Gone:
