@@ -15,7 +15,7 @@ from connectors.base import BadPayload, Unavailable
 # most) are 27 MB of JSON. What is larger is asked for again in smaller parts.
 MOST_BYTES = 32 * 1024 * 1024
 # Of the answers that this process receives or decodes at the same time; each may take `SMALL` uncounted.
-MOST_AT_ONCE = 96 * 1024 * 1024
+MOST_AT_ONCE = 64 * 1024 * 1024
 SMALL = 1024 * 1024
 ACCEPTED = "gzip"
 
