@@ -115,8 +115,9 @@ class Unreadable:
     """A ticket that the tracker showed and that cannot be read: its row has another shape than described, or
     is larger than Northing takes.
 
-    `ref` as far as it is known: a row may hide its own id or key. `reason` is one bounded line of visible
-    characters.
+    `ref` as far as it is known: its id or its key is empty where the row hides it, and it is None where the
+    row hides both. A ticket that was asked for by its ref has that ref. `reason` is one bounded line of
+    visible characters.
     """
 
     ref: EpicRef | None
@@ -129,7 +130,7 @@ class Page:
 
     `missing`: tickets on this page that do not, or no longer, fit the source's selector. `unreadable`:
     tickets on it that could not be read; the others are whole. `cursor` is the newest `updated_at` read so
-    far, never the time of a clock.
+    far, that of an unreadable ticket too where its row shows it, and never the time of a clock.
     """
 
     epics: tuple[Epic, ...]
@@ -301,7 +302,11 @@ class Gone(ConnectorError):
 
 
 class BadPayload(ConnectorError):
-    """The connector could not understand the tracker's answer. Nothing of the answer is used."""
+    """The connector could not understand the tracker's answer. Nothing of the answer is used.
+
+    The answer is not JSON, is cut short, is too large, or has another shape than described. It may be an
+    accident, so the caller may ask again.
+    """
 
     code = "bad_payload"
 
@@ -357,12 +362,19 @@ class Connector(Protocol):
     def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         """Every epic of `project` updated at or after `since` (all for None), the oldest change first.
 
-        The generator ends without an error only when the tracker said that there are no more pages.
+        The generator ends without an error only when the tracker said that there are no more pages. A row
+        that cannot be read is on its page as `Unreadable`; a page that cannot be read raises `BadPayload`.
+        After an error, the caller goes on with a new call whose `since` is the `cursor` of the last page
+        (`since` as before where there was none): no ticket is left out, and those of the last minutes come
+        again. Tickets may also come twice in one call.
         """
         ...
 
     async def fetch(self, refs: Sequence[EpicRef]) -> Sequence[Epic | Missing | Unreadable]:
-        """The current state of each ticket, in the order of `refs`; it does not depend on a search index."""
+        """The current state of each ticket, in the order of `refs`; it does not depend on a search index.
+
+        A ticket whose row cannot be read is `Unreadable`, and never `Missing`.
+        """
         ...
 
     async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:

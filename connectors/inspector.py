@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from connectors.base import Blocked, Connector, ConnectorError, Project, Unavailable
 from connectors.diagnostics import Fact, Inspection, Level
+from connectors.markup import quoted
 
+_LONGEST_FACT = 2_000
 MAX_PROJECTS = 100  # that are inspected; each costs one or two requests
 SIGN_IN, WRITING = "sign-in", "writing"
 
@@ -31,7 +33,9 @@ class Inspector:
         projects: Sequence[str] = (),
         writing: bool = False,
     ) -> None:
-        self._facts.append(Fact(level, what, why, what_to_do, tuple(projects), writing))
+        # The tracker's words are in some of these: versions, names of types, headers.
+        shown = quoted(what, _LONGEST_FACT), quoted(why, _LONGEST_FACT), quoted(what_to_do, _LONGEST_FACT)
+        self._facts.append(Fact(level, *shown, tuple(projects), writing))
 
     async def go(self, steps: Sequence[Step]) -> Inspection:
         """Run the steps in order. A step that fails becomes a fact with the step's name.

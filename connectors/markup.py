@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -22,6 +23,8 @@ from connectors.document import Block, Bullets, Document, Inline, Link, Paragrap
 MARKDOWN_LIMIT = 65_000
 # Jira accepts 32,767 characters. It does not say whether of the text or its JSON; the longer one counts here.
 ADF_LIMIT = 32_767
+
+_SHORT = reprlib.Repr()  # looks at a few members only, however large a value is
 
 _JOINER = "\u2060"  # word joiner: it has no width, allows no line break, and ends a reference
 
@@ -68,6 +71,21 @@ def clean(text: str) -> str:
     if not text.isprintable():
         text = "".join(map(_visible, text))
     return re.sub(r" {2,}", " ", text)
+
+
+def quoted(value: object, most: int = 80) -> str:
+    """`value` for a message: one line of visible characters, at most `most` of them. It may be a stranger's.
+
+    A text as it is typed, an error as its type and its own words, anything else as Python writes it.
+    """
+    if isinstance(value, str):
+        words = value[: most + 1]
+    elif isinstance(value, BaseException):
+        words = f"{type(value).__name__} {quoted(value.args[0], most) if value.args else ''}"
+    else:
+        words = _SHORT.repr(value)
+    words = clean(words).strip()
+    return words if len(words) <= most else words[: most - 1] + "…"
 
 
 def _visible(char: str) -> str:

@@ -14,11 +14,9 @@ from urllib.parse import parse_qs
 
 from connectors.base import EpicRef, Hint
 from connectors.json import parse_json
-from connectors.markup import storable
+from connectors.markup import clean, storable
 
 _SIGNATURE = re.compile(r"sha256=([0-9A-Fa-f]{64})")
-_NUMBER = re.compile(r"[1-9][0-9]{0,18}")
-_LARGEST = 2**63 - 1  # both trackers use 64-bit ids
 _LONGEST_NAME = 100
 
 
@@ -81,15 +79,6 @@ def member(value: object, *names: str) -> Any:
     return value
 
 
-def remote_number(value: object) -> str | None:
-    """An id of a tracker as a string: a positive 64-bit number or its digits; None for anything else."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if 0 < value <= _LARGEST else None
-    if isinstance(value, str) and _NUMBER.fullmatch(value) and int(value) <= _LARGEST:
-        return value
-    return None
-
-
 def event_name(value: object) -> str | None:
-    """The name of an event or action, shortened so that it can be stored; None if `value` is no name."""
-    return storable(value[:_LONGEST_NAME]) if isinstance(value, str) and value else None
+    """The name of an event or action, shortened, in visible characters; None if `value` is no name."""
+    return clean(storable(value[:_LONGEST_NAME])) or None if isinstance(value, str) else None

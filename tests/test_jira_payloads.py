@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from connectors.jira import payloads
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.errors import Forbidden, Unsuited, error_of, messages_of
 from connectors.jira.text import MAX_LINE, lines_of
+from connectors.json import parse_json
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SITE = "https://acme.atlassian.net"
@@ -126,7 +128,8 @@ def test_what_cannot_be_read_is_a_bad_payload(broken: Any) -> None:
 
 
 def test_titles_are_freed_of_what_a_database_refuses() -> None:
-    epic = payloads.ticket_of(issue(summary="a\x00b\ud83d", labels=["x\x00"]), SITE).epic
+    sent = json.dumps(issue(summary="a\x00b\ud83d", labels=["x\x00"])).encode()
+    epic = payloads.ticket_of(parse_json(sent), SITE).epic
     assert (epic.title, epic.labels) == ("ab?", ("x",))
 
 

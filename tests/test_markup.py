@@ -283,3 +283,30 @@ def test_pieces_of_one_style_read_as_one_text(parts: list[str]) -> None:
     whole = markup.to_markdown(paragraph(Text("".join(parts))))
     assert markup.to_markdown(paragraph(*map(Text, parts))) == whole
     assert not any(a == b == JOINER for a, b in pairwise(whole))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("SHOP-1", "SHOP-1"),
+        ("a\n\x1b[31mb\u202ec\x9bd\0", "a [31mbcd"),
+        ("\ud800", "\ufffd"),
+        ("x" * 5_000_000, "x" * 79 + "…"),
+        ("x" * 80, "x" * 80),
+        (None, "None"),
+        (1.9, "1.9"),
+        (10**60, "1" + "0" * 17 + "..." + "0" * 19),
+        (["a"] * 1_000_000, "['a', 'a', 'a', 'a', 'a', 'a', ...]"),
+        ({"a": ["\x1b" * 5_000_000]}, None),
+        (ValueError("no " + "x" * 5_000_000), "ValueError no " + "x" * 65 + "…"),
+        (KeyError("key\n"), "KeyError key"),
+        (ValueError(), "ValueError"),
+        ([[[[[[[["deep"]]]]]]]], "[[[[[[[...]]]]]]]"),
+    ],
+)
+def test_what_is_quoted_is_one_bounded_line(value: object, shown: str | None) -> None:
+    words = markup.quoted(value)
+    assert shown in (None, words)
+    assert len(words) <= 80
+    assert markup.clean(words) == words
+    assert words.isprintable()

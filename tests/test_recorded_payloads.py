@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from connectors.base import BadPayload, Epic
 from connectors.github import payloads as github
 from connectors.github.config import GitHubEpics
 from connectors.jira import payloads as jira
+from connectors.json import parse_json
 from tests.support.recorded import REMADE, Payloads, both_folders, expecting
 
 SITE = "https://acme.atlassian.example"
@@ -29,7 +31,8 @@ def github_issues(payloads: Payloads) -> Iterator[tuple[str, str, Any]]:
 
 
 def jira_epics(payloads: Payloads) -> dict[str, Epic]:
-    tickets = [jira.ticket_of(raw, SITE) for raw in payloads.jira_issues()]
+    sent = json.dumps(payloads.jira_issues()).encode()
+    tickets = [jira.ticket_of(raw, SITE) for raw in parse_json(sent)]
     return {ticket.epic.key: ticket.epic for ticket in tickets}
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from connectors.base import CommentRef, EpicRef, Hint
 from connectors.jira.webhooks import COMMENTS, HANDLED, IGNORED, ISSUES, REREADS, parse_event
+from connectors.members import remote_number
 from connectors.registry import KINDS
-from connectors.webhooks import remote_number
 from tests.support.recorded import Payloads, both_folders, expecting
 
 SITE = "https://acme.atlassian.net/rest/api/2"

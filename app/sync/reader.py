@@ -212,6 +212,7 @@ class _Reader:
                     change = await merge_transferred(session, source_id, tracker, ref.remote_id, epic, now)
                     await self.progress.record(session, now, change, seen=0)
                 found = await upsert_epics(session, source_id, tracker, page.epics, missing, now)
+                found.skipped += len(page.unreadable)
                 await self.progress.record(session, now, found, seen=len(page.epics))
                 if page.cursor is not None:
                     # A ticket dated in the future must not hide what changes until then.

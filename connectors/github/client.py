@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from connectors.base import (
     Account,
+    BadPayload,
     Blocked,
     Comment,
     CommentRef,
@@ -26,6 +26,7 @@ from connectors.base import (
     TicketComment,
     Unanswered,
     Unauthorized,
+    Unreadable,
 )
 from connectors.clock import Clock, utc_now
 from connectors.config import joined
@@ -33,7 +34,10 @@ from connectors.github import payloads
 from connectors.github.epic_names import EpicNames
 from connectors.github.errors import NEW_TOKEN, SINGLE_SIGN_ON, Forbidden, leaves_out
 from connectors.github.inspect import GitHubInspector
+from connectors.github.listing import Listing
 from connectors.github.transport import GitHubTransport
+from connectors.http_body import TooLarge, answer_in_memory
+from connectors.members import remote_number
 from connectors.network import DIRECT, Network
 from connectors.rate_limits import ResponseMeta, budget_spent_until
 from connectors.timeouts import TIMEOUTS, Timeouts
@@ -46,6 +50,15 @@ if TYPE_CHECKING:
 _PAGE = f"per_page={payloads.PAGE_SIZE}"
 _ISSUE = "/repos/{owner}/{repo}/issues/{number}"
 _COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment}"
+
+
+@dataclass
+class _Read:
+    """What was read of an answer's issues. `moments`: when each was updated, as far as it could be read."""
+
+    issues: list[payloads.Issue] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    moments: list[datetime] = field(default_factory=list)
 
 
 class GitHubConnector:
@@ -176,45 +189,70 @@ class GitHubConnector:
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         owner, _, repo = project.key.partition("/")
         url_vars = {"owner": owner, "repo": repo}
-        url: str | None = f"/repos/{{owner}}/{{repo}}/issues?{urlencode(payloads.listing_query(since))}"
-        used: set[str] = set()
-        cursor: datetime | None = None
-        while url:
+        listing = Listing(since)
+        while listing.url:
             try:
-                rows, url = await self._transport.page(url, url_vars)
+                with answer_in_memory():
+                    rows, next_page = await self._transport.page(listing.url, url_vars)
+                    read: _Read | None = await asyncio.to_thread(self._read, rows, project.key)
+                    del rows
             except Gone as error:
                 raise Rejected(
                     f"The issues of {project.key} cannot be read. {error.message}",
                     "Give the token access to it, or take it out of the scope.",
                 ) from error
-            payloads.record_page_url(url, used)
-            issues = await asyncio.to_thread(self._issues_in, rows, project.key)
-            cursor = max([i.epic.updated_at for i in issues] + ([cursor] if cursor else []), default=None)
+            except TooLarge as error:
+                left_out = [Unreadable(None, error.message)] if listing.too_large(error) else []
+                read = None
+            if read is None:  # outside the block above, as the error holds the answer
+                if left_out:
+                    yield Page((), unreadable=tuple(left_out), cursor=listing.cursor)
+                continue
+            listing.read(read.moments, next_page)
             yield Page(
-                tuple(i.epic for i in issues if i.fits),
-                tuple(Missing(i.epic.ref, "not_an_epic") for i in issues if not i.fits),
-                cursor=cursor,
+                tuple(i.epic for i in read.issues if i.fits),
+                tuple(Missing(i.epic.ref, "not_an_epic") for i in read.issues if not i.fits),
+                tuple(read.unreadable),
+                listing.cursor,
             )
 
-    def _issues_in(self, rows: Sequence[Any], repository: str) -> list[payloads.Issue]:
-        """The issues in an answer, without pull requests. Called in a thread: anyone may write a text that
-        takes a second to parse, and a page has a hundred issues."""
-        issues = [payloads.issue_of(row, repository, self._web, self._epics) for row in rows]
-        return [issue for issue in issues if issue is not None]
+    def _read(self, rows: Sequence[Any], repository: str) -> _Read:
+        """The issues in an answer, without pull requests. Called in a thread: a page has a hundred issues,
+        and anyone may write a text that takes long to parse."""
+        if len(rows) > payloads.MOST_ROWS:
+            raise BadPayload(f"GitHub's answer has {len(rows)} issues, more than were asked for.")
+        read = _Read()
+        for row in rows:
+            try:
+                issue = payloads.issue_of(row, repository, self._web, self._epics)
+            except BadPayload as error:
+                ticket, moment = payloads.unreadable(row, repository, error)
+                read.unreadable.append(ticket)
+            else:
+                moment = issue.epic.updated_at if issue else None
+                read.issues += [issue] if issue else []
+            read.moments += [moment] if moment else []
+        return read
 
-    async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
+    async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing | Unreadable]:
         return [await self._one(ref) for ref in refs]
 
-    async def _one(self, ref: EpicRef) -> Epic | Missing:
+    async def _one(self, ref: EpicRef) -> Epic | Missing | Unreadable:
         """The issue at `ref`'s key or, after a transfer, at its new place, with the new id."""
         try:
             raw = await self._transport.item(_ISSUE, url_vars := payloads.repository_and_number(ref.key))
         except Gone:
             return Missing(ref, "deleted")
-        found = await asyncio.to_thread(self._issues_in, [raw], f"{url_vars['owner']}/{url_vars['repo']}")
-        if not found:
+        except TooLarge as error:
+            return Unreadable(ref, error.message)
+        if not isinstance(raw, dict):
+            raise BadPayload("GitHub's answer is no issue.")
+        read = await asyncio.to_thread(self._read, [raw], f"{url_vars['owner']}/{url_vars['repo']}")
+        if read.unreadable:
+            return Unreadable(ref, read.unreadable[0].reason)
+        if not read.issues:
             return Missing(ref, "not_an_epic")
-        [issue] = found
+        [issue] = read.issues
         if payloads.replaced(ref, issue.epic):
             return Missing(ref, "deleted")
         if not await self._in_scope(issue.epic.project):
@@ -240,10 +278,10 @@ class GitHubConnector:
             async with self._explain_not_found(ref, None):
                 rows, url = await self._transport.page(url, payloads.repository_and_number(ref.key))
             payloads.record_page_url(url, used)
-            for row in rows:
-                ours = str((row.get("user") or {}).get("id")) == account.id
+            for comment_id, author, row in map(payloads.comment_row, rows):
+                ours = author == account.id
                 if marker.fits(payloads.marker_of(row), ours=ours):
-                    found.append(self._comment(ref, str(row["id"]), ours))
+                    found.append(self._comment(ref, comment_id, ours))
         return sorted(found, key=lambda comment: not comment.ours)
 
     async def put_comment(
@@ -256,9 +294,9 @@ class GitHubConnector:
                 sent = await self._transport.send("POST", f"{_ISSUE}/comments", url_vars, body)
             else:
                 sent = await self._transport.send("PATCH", _COMMENT, url_vars | {"comment": comment_id}, body)
-        if not sent.get("id"):
+        if not (made := remote_number(sent.get("id"))):
             raise Unanswered("GitHub accepted the comment but did not give its id.")
-        return self._comment(ref, str(sent["id"]))
+        return self._comment(ref, made)
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         async with self._explain_not_found(ref, comment_id):

@@ -7,27 +7,53 @@ old responses lack members, and GitHub's own examples do not always fit GitHub's
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from connectors.base import Account, BadPayload, Epic, EpicRef, Marker, Project, TicketComment, Unauthorized
+from connectors.base import (
+    Account,
+    BadPayload,
+    Epic,
+    EpicRef,
+    Marker,
+    Project,
+    TicketComment,
+    Unauthorized,
+    Unreadable,
+)
+from connectors.github.config import FULL_NAME
 from connectors.github.text import lines_of
-from connectors.markup import storable, to_markdown
+from connectors.markup import quoted, to_markdown
+from connectors.members import (
+    MISREADINGS,
+    NotAsDescribed,
+    list_in,
+    moment_in,
+    number_in,
+    object_in,
+    reason_of,
+    remote_number,
+    row_of,
+    text_in,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from connectors.document import Document
     from connectors.github.config import GitHubEpics
 
 PAGE_SIZE = 100
+MOST_ROWS = 10 * PAGE_SIZE  # no page is larger than asked for; a longer one is no page
 MOST_PAGES = 10_000  # a million tickets; a longer list is taken for one without an end
-OVERLAP = timedelta(minutes=5)  # issues that change while a listing is read move between its pages
 NOTICE = "<!-- northing:notice -->"
 
-_ISSUE_PATH = re.compile(r"/([^/]+/[^/]+)/(?:issues|pull)/(\d+)$")
-_PULL_PATH = re.compile(r"/pull/\d+$")
+_ISSUE_PATH = re.compile(r"/([^/]+/[^/]+)/(?:issues|pull)/(\d+)\Z")
+_REPOSITORY_PATH = re.compile(r"/repos/([^/]+/[^/]+)\Z")
+_PARENT_PATH = re.compile(rf"/repos/({FULL_NAME})/issues/([1-9][0-9]{{0,18}})\Z")
+_PULL_PATH = re.compile(r"/pull/\d+\Z")
 _KEY = re.compile(r"([^/#]+)/([^/#]+)#(\d+)")
 
 
@@ -64,63 +90,90 @@ def issue_of(issue: Any, repository: str, web: str, selector: GitHubEpics) -> Is
     `repository` is the one that was asked for. The name in the answer takes precedence: it has the right
     case, and it is the current one after a transfer.
     """
+    if is_pull_request(issue):
+        return None
     try:
-        if is_pull_request(issue):
-            return None
-        repository = repository_of(issue) or repository
-        number = int(issue["number"])
-        labels = _label_names(issue.get("labels") or ())
-        kind = (issue.get("type") or {}).get("name")
-        closed = issue.get("state") == "closed"
-        epic = Epic(
-            remote_id=str(int(issue["id"])),
-            key=f"{repository}#{number}",
-            project=repository,
-            title=storable(str(issue.get("title") or "")),
-            url=f"{web}/{repository}/issues/{number}",
-            type=storable(str(kind or "Issue")),
-            status="closed" if closed else "open",
-            status_category="done" if closed else "todo",
-            created_at=_moment(issue["created_at"]),
-            updated_at=_moment(issue["updated_at"]),
-            labels=labels,
-            assignees=tuple(str(u["login"]) for u in issue.get("assignees") or () if u and u.get("login")),
-            milestone=storable(str((issue.get("milestone") or {}).get("title") or "")) or None,
-            parent_key=_key_in(issue.get("parent_issue_url")),
-        )
-        fits = _fits(selector, labels, kind, issue.get("sub_issues_summary") or {})
-        return Issue(_with_text(epic, issue.get("body")) if fits else epic, fits)
-    except (KeyError, TypeError, OverflowError, ValueError, AttributeError) as error:
-        named = issue.get("number") if isinstance(issue, dict) else None
-        raise BadPayload(f"GitHub's issue {repository}#{named} could not be read: {error!r}") from error
+        return _issue_of(row_of(issue), repository, web, selector)
+    except MISREADINGS as error:
+        named = quoted(issue.get("number"), 20) if isinstance(issue, dict) else "None"
+        raise BadPayload(
+            f"GitHub's issue {repository}#{named} could not be read: {reason_of(error)}"
+        ) from None
 
 
-def _with_text(epic: Epic, body: str | None) -> Epic:
+def _issue_of(issue: dict[str, Any], repository: str, web: str, selector: GitHubEpics) -> Issue:
+    repository = repository_of(issue) or repository
+    if not is_full_name(repository):
+        raise NotAsDescribed(f"its address names no repository but {quoted(repository)}")
+    number = number_in(issue, "number")
+    labels = _label_names(issue)
+    kind = text_in(object_in(issue, "type"), "name")
+    closed = issue.get("state") == "closed"
+    epic = Epic(
+        remote_id=number_in(issue, "id"),
+        key=f"{repository}#{number}",
+        project=repository,
+        title=text_in(issue, "title"),
+        url=f"{web}/{repository}/issues/{number}",
+        type=kind or "Issue",
+        status="closed" if closed else "open",
+        status_category="done" if closed else "todo",
+        created_at=moment_in(issue, "created_at"),
+        updated_at=moment_in(issue, "updated_at"),
+        labels=labels,
+        assignees=tuple(
+            login
+            for person in list_in(issue, "assignees")
+            if person and (login := text_in(row_of(person), "login"))
+        ),
+        milestone=text_in(object_in(issue, "milestone"), "title") or None,
+        parent_key=_key_in(issue.get("parent_issue_url")),
+    )
+    fits = _fits(selector, labels, kind, issue)
+    return Issue(_with_text(epic, issue.get("body")) if fits else epic, fits)
+
+
+def unreadable(issue: Any, repository: str, error: BadPayload) -> tuple[Unreadable, datetime | None]:
+    """The issue that `issue_of` could not read, and when it was updated, as far as its row says either."""
+    if not isinstance(issue, dict):
+        return Unreadable(None, error.message), None
+    remote_id, number = remote_number(issue.get("id")), remote_number(issue.get("number"))
+    name = repository_of(issue) or repository
+    key = f"{name}#{number}" if number and is_full_name(name) else ""
+    ref = EpicRef(remote_id or "", key) if remote_id or key else None
+    try:
+        return Unreadable(ref, error.message), moment_in(issue, "updated_at")
+    except ValueError:
+        return Unreadable(ref, error.message), None
+
+
+def _with_text(epic: Epic, body: Any) -> Epic:
     """`epic` with its text: for epics only, as parsing Markdown takes a hundred times as long as the rest."""
-    return replace(epic, text=lines_of(body))
+    return replace(epic, text=lines_of(text_of(body, "body")))
 
 
-def _fits(selector: GitHubEpics, labels: Iterable[str], kind: str | None, sub_issues: Any) -> bool:
+def _fits(selector: GitHubEpics, labels: Iterable[str], kind: str, issue: Mapping[str, Any]) -> bool:
     selected = {label.casefold() for label in selector.labels}
     if any(label.casefold() in selected for label in labels):
         return True
     if kind and kind.casefold() in {name.casefold() for name in selector.issue_types}:
         return True
-    return selector.with_sub_issues and sub_issues.get("total", 0) > 0
+    return selector.with_sub_issues and (object_in(issue, "sub_issues_summary").get("total") or 0) > 0
 
 
 def may_fit(issue: Any, selector: GitHubEpics) -> bool:
     """Whether an issue in a webhook may be an epic. True for an issue that cannot be read."""
     try:
-        kind = (issue.get("type") or {}).get("name")
-        return _fits(selector, _label_names(issue["labels"]), kind, issue.get("sub_issues_summary") or {})
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        if not isinstance(issue["labels"], list):
+            return True
+        return _fits(selector, _label_names(issue), text_in(object_in(issue, "type"), "name"), issue)
+    except MISREADINGS:
         return True
 
 
-def _label_names(labels: Iterable[Any]) -> tuple[str, ...]:
-    names = (label.get("name") if isinstance(label, dict) else label for label in labels)
-    return tuple(storable(str(name)) for name in names if name)
+def _label_names(issue: Mapping[str, Any]) -> tuple[str, ...]:
+    names = (label.get("name") if isinstance(label, dict) else label for label in list_in(issue, "labels"))
+    return tuple(text for name in names if (text := text_of(name, "label")))
 
 
 def is_pull_request(issue: Any) -> bool:
@@ -132,9 +185,19 @@ def is_pull_request(issue: Any) -> bool:
 
 def repository_of(issue: dict[str, Any]) -> str | None:
     """The issue's `owner/repo` as GitHub writes it, from the issue's addresses."""
-    tail = re.search(r"/repos/([^/]+/[^/]+)$", _text(issue, "repository_url"))
-    tail = tail or _ISSUE_PATH.search(_text(issue, "html_url"))
-    return tail[1] if tail else None
+    found = _REPOSITORY_PATH.search(_text(issue, "repository_url")) or _ISSUE_PATH.search(
+        _text(issue, "html_url")
+    )
+    return found[1] if found else None
+
+
+def is_full_name(value: Any) -> bool:
+    """Whether `value` has the form of `owner/repo`."""
+    return (
+        isinstance(value, str)
+        and re.fullmatch(FULL_NAME, value) is not None
+        and not value.endswith(("/.", "/.."))
+    )
 
 
 def _text(issue: dict[str, Any], member: str) -> str:
@@ -144,26 +207,8 @@ def _text(issue: dict[str, Any], member: str) -> str:
 
 def _key_in(url: Any) -> str | None:
     """The key in an issue's API address; None for an address with a repository id instead of its name."""
-    found = re.search(r"/repos/([^/]+/[^/]+)/issues/(\d+)$", url) if isinstance(url, str) else None
+    found = _PARENT_PATH.search(url) if isinstance(url, str) else None
     return f"{found[1]}#{found[2]}" if found else None
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"no time zone in {text!r}")
-    return moment.astimezone(UTC)
-
-
-def listing_query(since: datetime | None) -> dict[str, str]:
-    """Open and closed issues, oldest change first.
-
-    https://docs.github.com/rest/issues/issues#list-repository-issues
-    """
-    query = {"state": "all", "sort": "updated", "direction": "asc", "per_page": str(PAGE_SIZE)}
-    if since is not None:
-        query["since"] = (since - OVERLAP).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return query
 
 
 LISTING_ADVICE = (
@@ -185,7 +230,7 @@ def repository_and_number(key: str) -> dict[str, str]:
     """The key `acme/shop#7` as the variables of an API address. Raises `BadPayload` for another form."""
     found = _KEY.fullmatch(key)
     if not found:
-        raise BadPayload(f"{key!r} is not the key of an issue.")
+        raise BadPayload(f"{quoted(key)} is not the key of an issue.")
     return {"owner": found[1], "repo": found[2], "number": found[3]}
 
 
@@ -206,25 +251,25 @@ ARCHIVED = "The repository is archived. Unarchive it, or take it out of the scop
 
 def project_of(repository: Any) -> Project:
     """https://docs.github.com/rest/repos/repos#get-a-repository"""
-    try:
-        visibility = repository.get("visibility")
-        public = visibility == "public" if visibility else repository.get("private") is False
-        issues_disabled = repository.get("has_issues") is False
-        return Project(
-            str(repository["full_name"]),
-            public=public,
-            read_only=ARCHIVED if repository.get("archived") else None,
-            problem="Issues are turned off in this repository." if issues_disabled else None,
-            remote_id=None if repository.get("id") is None else str(repository["id"]),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadPayload("A repository in GitHub's answer could not be read.") from error
+    name: Any = repository.get("full_name") if isinstance(repository, dict) else None
+    if not is_full_name(name):
+        raise BadPayload("A repository in GitHub's answer could not be read.")
+    visibility = repository.get("visibility")
+    public = visibility == "public" if visibility else repository.get("private") is False
+    issues_disabled = repository.get("has_issues") is False
+    return Project(
+        name,
+        public=public,
+        read_only=ARCHIVED if repository.get("archived") else None,
+        problem="Issues are turned off in this repository." if issues_disabled else None,
+        remote_id=remote_number(repository.get("id")),
+    )
 
 
 def account_of(user: Any) -> Account:
-    if not isinstance(user, dict) or not user.get("id"):
+    if not isinstance(user, dict) or not (account := remote_number(user.get("id"))):
         raise Unauthorized("GitHub does not know the account of the token.", "Give the source a valid token.")
-    return Account(str(user["id"]), str(user.get("login") or user["id"]))
+    return Account(account, quoted(user.get("login") or account))
 
 
 # --- comments -------------------------------------------------------------------------------
@@ -251,6 +296,17 @@ def marker_of(comment: Any) -> str | None:
     return found and found[1]
 
 
+def comment_row(row: Any) -> tuple[str, str | None, Any]:
+    """The id and the author's id (None for a deleted account) of a listed comment, and the row itself.
+
+    Raises `BadPayload`: the comment that cannot be read may be ours.
+    """
+    try:
+        return number_in(row_of(row), "id"), remote_number(object_in(row, "user").get("id")), row
+    except MISREADINGS as error:
+        raise BadPayload(f"A comment in GitHub's answer could not be read: {reason_of(error)}") from None
+
+
 def is_notice(body: Any) -> bool:
     """Whether a comment's text begins like a notice of any installation."""
     return isinstance(body, str) and body.lstrip().partition("\n")[0].rstrip() == NOTICE
@@ -271,28 +327,32 @@ def ticket_comment(comment: Any, number: str) -> TicketComment | None:
     try:
         if not comment["issue_url"].endswith(f"/issues/{number}"):
             return None
-        user, body = comment.get("user") or {}, comment.get("body") or ""
+        user, body = object_in(comment, "user"), text_in(comment, "body")
         program = user.get("type") == "Bot" or comment.get("performed_via_github_app") is not None
         ours = is_notice(body) or program
         return TicketComment(
-            id=str(comment["id"]),
-            author=storable(str(user.get("login") or "ghost")),  # GitHub's own name for a deleted account
+            id=number_in(comment, "id"),
+            author=quoted(user.get("login") or "ghost"),  # GitHub's own name for a deleted account
             lines=lines_of(body),
             ours=ours,
             may_steer=not ours and comment.get("author_association") in _MAY_STEER,
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadPayload(f"A comment in GitHub's answer could not be read: {error!r}") from error
+    except MISREADINGS as error:
+        raise BadPayload(f"A comment in GitHub's answer could not be read: {reason_of(error)}") from None
 
 
 def is_author_or_assignee(issue: Any, comment: Any) -> bool:
     """Whether the comment's author opened the issue or is assigned to it. Raises `BadPayload`."""
     try:
-        author = (comment.get("user") or {}).get("id")
-        people = [issue["user"], *(issue.get("assignees") or ())]
-        return author is not None and author in [person.get("id") for person in people if person]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadPayload(f"The author and assignees of an issue could not be read: {error!r}") from error
+        author = remote_number(object_in(comment, "user").get("id"))
+        people = [issue["user"], *list_in(issue, "assignees")]
+        return author is not None and author in [
+            remote_number(row_of(one).get("id")) for one in people if one
+        ]
+    except MISREADINGS as error:
+        raise BadPayload(
+            f"The author and assignees of an issue could not be read: {reason_of(error)}"
+        ) from None
 
 
 def comment_url(web: str, key: str, comment_id: str) -> str:

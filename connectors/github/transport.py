@@ -16,7 +16,9 @@ from gidgethub.abc import GitHubAPI
 from connectors.base import BadPayload, ConnectorError, Rejected, Unanswered, Unavailable
 from connectors.github.errors import Moved, error_of
 from connectors.github.payloads import web_base
-from connectors.http_body import ACCEPTED, BoundedBody, redact
+from connectors.http_body import ACCEPTED, BoundedBody, TooLarge, answer_in_memory, redact
+from connectors.json import OverLimit, parse_json
+from connectors.markup import quoted
 from connectors.network import http_client, no_connection
 from connectors.rate_limits import ResponseMeta, budget_spent_until, response_meta
 
@@ -32,6 +34,7 @@ API_VERSION = "2022-11-28"
 _ACCEPT = "application/vnd.github+json"
 _REDIRECTS = {301, 302, 303, 307, 308}
 _HOPS = 3
+_LARGE = 256 * 1024  # takes some milliseconds to decode
 
 NOT_GITHUB = "See that base_url is the address of GitHub's API, and that no proxy answers in its place."
 
@@ -80,7 +83,7 @@ class GitHubTransport(GitHubAPI):
         """One page of a list, and the next page's address as GitHub gave it; None at the end."""
         data, following = await self._read(url, url_vars)
         if not isinstance(data, list):
-            raise BadPayload(f"GitHub's answer to {url} is no list.", NOT_GITHUB)
+            raise BadPayload(f"GitHub's answer to {quoted(url, 200)} is no list.", NOT_GITHUB)
         return data, following
 
     async def item(self, url: str, url_vars: Mapping[str, str]) -> Any:
@@ -89,7 +92,8 @@ class GitHubTransport(GitHubAPI):
     async def send(self, method: str, url: str, url_vars: Mapping[str, str], data: Any) -> dict[str, Any]:
         """A request that changes the ticket. Raises `Unanswered` if its answer is lost or unreadable."""
         try:
-            answer, _, _ = await self._make_request(method, url, url_vars, data, _ACCEPT)
+            with answer_in_memory():
+                answer, _, _ = await self._make_request(method, url, url_vars, data, _ACCEPT)
         except _UNREADABLE as error:
             raise Unanswered("GitHub accepted the request, but its answer could not be read.") from error
         if not isinstance(answer, dict):
@@ -107,12 +111,14 @@ class GitHubTransport(GitHubAPI):
 
     async def _read(self, url: str, url_vars: Mapping[str, str]) -> tuple[Any, str | None]:
         try:
-            data, following, _ = await self._make_request("GET", url, url_vars, b"", _ACCEPT)
+            with answer_in_memory():
+                data, following, _ = await self._make_request("GET", url, url_vars, b"", _ACCEPT)
         except _UNREADABLE as error:
-            raise BadPayload(f"GitHub's answer to {url} could not be read.", NOT_GITHUB) from error
+            raise BadPayload(
+                f"GitHub's answer to {quoted(url, 200)} could not be read.", NOT_GITHUB
+            ) from error
         if not isinstance(data, (dict, list)):
-            # gidgethub returns a body that is not JSON as it is, such as the page of a proxy.
-            raise BadPayload(f"GitHub's answer to {url} could not be read.", NOT_GITHUB)
+            raise BadPayload(f"GitHub's answer to {quoted(url, 200)} could not be read.", NOT_GITHUB)
         return data, following
 
     async def _request(
@@ -134,13 +140,13 @@ class GitHubTransport(GitHubAPI):
             raise BadPayload("GitHub's redirects lead to no answer.", NOT_GITHUB)
         if wrong is not None:
             raise wrong
-        return answer
+        return await _decoded(answer, url, write=write)
 
     async def _answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> _Answer:
         # All requests are sent here, so the token never goes to another host that a link or redirect names.
         if (origin := _origin(url)) != self._origin:
             raise Rejected(
-                f"{self._host} leads to another host or login{f', {origin.host}' if origin else ''}.",
+                f"{self._host} leads to another host or login{f', {quoted(origin.host)}' if origin else ''}.",
                 "Set base_url to the API's current address; Northing sends the token to no other host.",
             )
         self._route.check()
@@ -162,6 +168,8 @@ class GitHubTransport(GitHubAPI):
             raise self._no_answer(error, write=method != "GET") from None
         except BadPayload as error:
             if method == "GET":
+                if isinstance(error, TooLarge):
+                    error.next_page = _next_page(response.headers)
                 raise
             raise Unanswered(error.message) from None
 
@@ -188,6 +196,42 @@ async def _content(response: httpx.Response) -> bytes:
     async for piece in response.aiter_raw():
         body.take(piece)
     return body.whole()
+
+
+class _Decoded(bytes):
+    """A body that is decoded already. gidgethub returns what `decode` gives where a body is not JSON."""
+
+    value: Any
+
+    def decode(self, *_: Any, **__: Any) -> Any:
+        return self.value
+
+
+async def _decoded(answer: _Answer, url: str, *, write: bool) -> _Answer:
+    """The answer with its JSON decoded by `parse_json`, in a thread where it is large.
+
+    gidgethub would decode it without a bound, in the encoding that the answer names. Raises `ValueError`,
+    `TooLarge`, or `Unanswered` for a write.
+    """
+    if not answer.content:
+        return answer
+    body = _Decoded(b"decoded")
+    try:
+        if len(answer.content) > _LARGE:
+            body.value = await asyncio.to_thread(parse_json, answer.content)
+        else:
+            body.value = parse_json(answer.content)
+    except OverLimit as over:
+        if write:
+            raise Unanswered("GitHub accepted the request, but its answer could not be read.") from None
+        error = TooLarge(f"GitHub's answer to {quoted(url, 200)} is not read: {over}.")
+        error.next_page = _next_page(answer.headers)
+        raise error from None
+    return _Answer(answer.status, httpx.Headers({**answer.headers, "content-type": "text/plain"}), body)
+
+
+def _next_page(headers: httpx.Headers) -> str | None:
+    return httpx.Response(200, headers=headers).links.get("next", {}).get("url")
 
 
 class _Origin(NamedTuple):

@@ -7,12 +7,15 @@ only says which ticket or comment to fetch.
 
 from __future__ import annotations
 
-import re
+from typing import TYPE_CHECKING
 
 from connectors.base import CommentRef, EpicRef, Hint
-from connectors.github.config import FULL_NAME, GitHubEpics, GitHubScope
-from connectors.github.payloads import is_notice, is_pull_request, may_fit, repository_of
-from connectors.webhooks import Webhooks, event_name, ignored, member, remote_number, unknown
+from connectors.github.payloads import is_full_name, is_notice, is_pull_request, may_fit, repository_of
+from connectors.members import remote_number
+from connectors.webhooks import Webhooks, event_name, ignored, member, unknown
+
+if TYPE_CHECKING:
+    from connectors.github.config import GitHubEpics, GitHubScope
 
 # --- two sets, handled events and ignored ones; an event in neither is unknown ---------------------------
 
@@ -170,7 +173,7 @@ def _renamed(kind: str, action: str, payload: object) -> Hint:
 
 def _repository(payload: object) -> str | None:
     name = member(payload, "repository", "full_name")
-    return name if isinstance(name, str) and re.fullmatch(FULL_NAME, name) else None
+    return name if is_full_name(name) else None
 
 
 def _ref(issue: object, repository: object) -> EpicRef | None:
@@ -179,7 +182,7 @@ def _ref(issue: object, repository: object) -> EpicRef | None:
     name = (repository_of(issue) if isinstance(issue, dict) else None) or member(repository, "full_name")
     if remote_id is None or count is None or not isinstance(name, str):
         return None
-    if not re.fullmatch(FULL_NAME, name) or name.endswith(("/.", "/..")):
+    if not is_full_name(name):
         return None
     return EpicRef(remote_id, f"{name}#{count}")
 

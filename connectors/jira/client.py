@@ -28,17 +28,21 @@ from connectors.base import (
     Unanswered,
     Unauthorized,
     Unavailable,
+    Unreadable,
 )
 from connectors.clock import Clock, utc_now
 from connectors.config import joined
+from connectors.http_body import TooLarge
 from connectors.jira import commenters, payloads
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
 from connectors.jira.paging import listed, markers_one_by_one, whole_list
 from connectors.jira.transport import JiraTransport
+from connectors.members import remote_number
 from connectors.network import DIRECT, Network
 from connectors.rate_limits import ResponseMeta, response_meta
 from connectors.timeouts import TIMEOUTS, Timeouts
+from connectors.webhooks import member
 
 if TYPE_CHECKING:
     from connectors.diagnostics import Inspection
@@ -50,8 +54,23 @@ _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call accepts
 
 @dataclass(frozen=True, slots=True)
 class _Found:
+    """The issues of an answer. `moments`: when each was updated, as far as it could be read. `token`: the
+    answer with nothing but the next page's token."""
+
     tickets: list[payloads.Ticket]
-    answer: dict[str, Any]
+    unreadable: list[Unreadable]
+    moments: list[datetime]
+    token: dict[str, Any]
+
+
+def _together(parts: Sequence[_Found]) -> _Found:
+    """The issues of several answers, which have no next page."""
+    whole = _Found([], [], [], {})
+    for part in parts:
+        whole.tickets.extend(part.tickets)
+        whole.unreadable.extend(part.unreadable)
+        whole.moments.extend(part.moments)
+    return whole
 
 
 class JiraConnector:
@@ -206,39 +225,63 @@ class JiraConnector:
         try:
             while next_page is not None:
                 found = await next_page
-                token = payloads.next_token(found.answer, used)
+                token = payloads.next_token(found.token, used)
                 if token is None:
-                    await self._check_login_if_empty(found.tickets)
+                    await self._check_login_if_empty(found.tickets or found.unreadable)
                 next_page = asyncio.create_task(self._search(jql, token)) if token else None
                 epics = tuple(ticket.epic for ticket in found.tickets)
-                cursor = max((e.updated_at for e in epics), default=cursor)
-                yield Page(epics, cursor=cursor)
+                cursor = max([*found.moments, *([cursor] if cursor else [])], default=None)
+                yield Page(epics, unreadable=tuple(found.unreadable), cursor=cursor)
         finally:
             if next_page is not None:
                 next_page.cancel()
                 await asyncio.gather(next_page, return_exceptions=True)
 
     async def _search(self, jql: str, token: str | None) -> _Found:
+        """A page of the search; if it is too large, which issues are on it, and these in smaller parts."""
         body = payloads.search_body(jql, self._epics.fields, token)
-        return await self._transport.call("POST", "search/jql", body=body, read=self._found)
+        try:
+            return await self._transport.call("POST", "search/jql", body=body, read=self._found)
+        except TooLarge:
+            body["fields"] = ["updated"]
+        answer = await self._transport.call("POST", "search/jql", body=body)
+        shown = [payloads.ref_of(issue) for issue in payloads.issues_of(answer)]
+        if len(shown) > payloads.PAGE_SIZE:
+            raise BadPayload("Jira's answer has more issues than were asked for.")
+        found = await self._fetched([ref for ref, _ in shown])
+        moments = [moment for _, moment in shown if moment]
+        return _Found(found.tickets, found.unreadable, moments, payloads.only_token(answer))
 
     def _found(self, answer: Any) -> _Found:
-        issues = payloads.issues_of(answer)
-        return _Found([self._ticket(issue) for issue in issues], answer)
+        found = _Found([], [], [], payloads.only_token(answer))
+        for issue in payloads.issues_of(answer):
+            try:
+                ticket = self._ticket(issue)
+            except BadPayload as error:
+                unreadable, moment = payloads.unreadable(issue, error)
+                found.unreadable.append(unreadable)
+            else:
+                found.tickets.append(ticket)
+                moment = ticket.epic.updated_at
+            found.moments.extend([moment] if moment else [])
+        return found
 
-    async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing]:
+    async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing | Unreadable]:
         types = set(await self._type_ids() if refs else [])
         tickets: dict[str, payloads.Ticket] = {}
+        unreadable: dict[str, Unreadable] = {}
         for start in range(0, len(refs), _FETCH):
-            found = await self._fetched([ref.remote_id for ref in refs[start : start + _FETCH]])
-            tickets |= {ticket.epic.remote_id: ticket for ticket in found}
+            batch = refs[start : start + _FETCH]
+            found = await self._fetched(batch)
+            tickets |= {ticket.epic.remote_id: ticket for ticket in found.tickets}
+            unreadable |= payloads.unreadable_of(batch, tickets, found.unreadable)
         fitting = {i for i, t in tickets.items() if self._in_projects(t) and t.type_id in types}
         members = await self._members(sorted(fitting))
 
-        def present(ref: EpicRef) -> Epic | Missing:
+        def present(ref: EpicRef) -> Epic | Missing | Unreadable:
             ticket = tickets.get(ref.remote_id)
             if ticket is None:
-                return Missing(ref, "deleted")
+                return unreadable.get(ref.remote_id) or Missing(ref, "deleted")
             if ticket.epic.remote_id in members:
                 return ticket.epic
             here = self._in_projects(ticket) and ticket.type_id not in types
@@ -246,26 +289,41 @@ class JiraConnector:
 
         return [present(ref) for ref in refs]
 
-    async def _fetched(self, ids: list[str]) -> list[payloads.Ticket]:
+    async def _fetched(self, refs: Sequence[EpicRef]) -> _Found:
+        """The tickets, at most `_FETCH`. An answer that is too large is asked for again by halves."""
         fields = [*payloads.FIELDS, *self._epics.fields]
+        if not refs:
+            return _Found([], [], [], {})
         if self._in_bulk:
-            body = {"issueIdsOrKeys": ids, "fields": fields}
+            body = {"issueIdsOrKeys": [ref.remote_id for ref in refs], "fields": fields}
             try:
-                return (
-                    await self._transport.call("POST", "issue/bulkfetch", body=body, read=self._found)
-                ).tickets
+                return await self._transport.call("POST", "issue/bulkfetch", body=body, read=self._found)
+            except TooLarge as error:
+                if len(refs) == 1:
+                    return _Found([], [Unreadable(refs[0], error.message)], [], {})
             except NoSuchCall:
                 self._in_bulk = False
-        found = [await self._one_fetched(i, {"fields": ",".join(fields)}) for i in ids]
+        if self._in_bulk:  # the answer was too large
+            half = len(refs) // 2
+            return _together([await self._fetched(refs[:half]), await self._fetched(refs[half:])])
+        shown = [await self._one_fetched(ref, {"fields": ",".join(fields)}) for ref in refs]
         # Without a valid login, Jira answers 404 for every issue.
-        await self._check_login_if_empty(all(found))
-        return [ticket for ticket in found if ticket is not None]
+        await self._check_login_if_empty(all(shown))
+        return _together([found for found in shown if found])
 
-    async def _one_fetched(self, issue_id: str, params: dict[str, str]) -> payloads.Ticket | None:
+    async def _one_fetched(self, ref: EpicRef, params: dict[str, str]) -> _Found | None:
         try:
-            return await self._transport.call(
-                "GET", f"issue/{_quoted(issue_id)}", params, read=self._ticket, not_found_is_gone=True
+            found = await self._transport.call(
+                "GET",
+                f"issue/{_quoted(ref.remote_id)}",
+                params,
+                read=lambda issue: self._found({"issues": [issue]}),
+                not_found_is_gone=True,
             )
+            found.unreadable[:] = [Unreadable(ref, one.reason) for one in found.unreadable]
+            return found
+        except TooLarge as error:
+            return _Found([], [Unreadable(ref, error.message)], [], {})
         except Gone:
             return None
 
@@ -285,7 +343,7 @@ class JiraConnector:
             used: set[str] = set()
             while True:
                 answer = await self._transport.call("POST", "search/jql", body=body)
-                found |= {str(issue.get("id")) for issue in payloads.issues_of(answer)}
+                found |= {payloads.ref_of(issue)[0].remote_id for issue in payloads.issues_of(answer)}
                 token = payloads.next_token(answer, used)
                 if token is None:
                     break
@@ -314,8 +372,8 @@ class JiraConnector:
         account = self._account or await self.account()
         async with self._explain_not_found(ref, None):
             shown = await self._comments(ref)
-        authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in shown}
-        ids = sorted(filter(str.isdigit, authors), key=lambda i: (authors[i] != account.id, int(i)))
+        authors = {payloads.comment_id(c): member(c, "author", "accountId") for c in shown}
+        ids = sorted(authors, key=lambda i: (authors[i] != account.id, int(i)))
         markers = await self._markers(ids, [i for i in ids if authors[i] == account.id])
         found = [self._comment(ref, i, ours=authors[i] == account.id) for i in ids]
         return [one for one in found if marker.fits(markers.get(one.id), ours=one.ours)]
@@ -327,7 +385,7 @@ class JiraConnector:
                 batch = ids[start : start + _FETCH]
                 body = {"ids": [int(i) for i in batch]}
                 answer = await self._transport.call("POST", "comment/list", {"expand": "properties"}, body)
-                shown = {str(c.get("id")): payloads.marker_of(c) for c in listed(answer, "values")}
+                shown = {payloads.comment_id(c): payloads.marker_of(c) for c in listed(answer, "values")}
                 if not shown.keys() >= set(batch):
                     # The ticket would seem to have no comment of ours, and the writer would add a second one.
                     await self.account()
@@ -353,9 +411,9 @@ class JiraConnector:
             else:
                 path += f"/{_quoted(comment_id)}"
                 sent = await self._transport.write("PUT", path, payloads.edited_comment(text))
-        if not isinstance(sent, dict) or not sent.get("id"):
+        if not (made := remote_number(member(sent, "id"))):
             raise Unanswered("Jira accepted the comment but did not give its id.")
-        return self._comment(ref, str(sent["id"]))
+        return self._comment(ref, made)
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         async with self._explain_not_found(ref, comment_id):

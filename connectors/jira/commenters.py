@@ -10,6 +10,7 @@ from connectors.base import CommentRef, Gone, TicketComment, Unauthorized
 from connectors.jira import comments
 from connectors.jira.errors import Forbidden, NoSuchCall, Unsuited
 from connectors.jira.paging import property_of
+from connectors.webhooks import member
 
 if TYPE_CHECKING:
     from connectors.jira.transport import JiraTransport
@@ -49,8 +50,7 @@ async def _may_edit(
     If Jira refuses the question or does not know it, the ticket's reporter, creator and assignee have the
     right.
     """
-    author = raw.get("author") or {}
-    account = author.get("accountId")
+    account = member(raw, "author", "accountId")
     if not isinstance(account, str):
         return False
     question = comments.permission_question(account, ticket)

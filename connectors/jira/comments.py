@@ -11,7 +11,8 @@ from typing import Any
 
 from connectors.base import BadPayload, TicketComment
 from connectors.jira.text import lines_of
-from connectors.markup import storable
+from connectors.markup import quoted
+from connectors.members import MISREADINGS, number_in, object_in, reason_of, row_of
 
 EDIT = "EDIT_ISSUES"
 PERSON_FIELDS = ("reporter", "creator", "assignee")
@@ -22,7 +23,7 @@ _ID = re.compile(r"[0-9]{1,19}")
 def id_of(text: str) -> int:
     """A ticket's or comment's id as a number, as the calls for many ids need it. Raises `BadPayload`."""
     if not _ID.fullmatch(text):
-        raise BadPayload(f"{text[:50]!r} is not an id of Jira.")
+        raise BadPayload(f"{quoted(text)} is not an id of Jira.")
     return int(text)
 
 
@@ -32,17 +33,16 @@ def ticket_comment(comment: Any) -> TicketComment:
     The caller still has to find out whether it has a marker, and its author's right. Raises `BadPayload`.
     """
     try:
-        author = comment.get("author") or {}
-        shown = author.get("displayName") or author.get("accountId") or "anonymous"
+        author = object_in(row_of(comment), "author")
         return TicketComment(
-            id=str(comment["id"]),
-            author=storable(str(shown)),
+            id=number_in(comment, "id"),
+            author=quoted(author.get("displayName") or author.get("accountId") or "anonymous"),
             lines=lines_of(comment.get("body")),
             ours=author.get("accountType") == "app",
             may_steer=False,
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadPayload(f"A comment in Jira's answer could not be read: {error!r}") from error
+    except MISREADINGS as error:
+        raise BadPayload(f"A comment in Jira's answer could not be read: {reason_of(error)}") from None
 
 
 def permission_question(account_id: str, issue_id: str) -> dict[str, Any]:
@@ -65,19 +65,19 @@ def is_permitted(answer: Any, issue_id: str) -> bool:
             if grant["permission"] == EDIT
             for issue in grant["issues"]
         )
-    except (KeyError, TypeError) as error:
-        raise BadPayload(f"Jira's answer about permissions could not be read: {error!r}") from error
+    except MISREADINGS as error:
+        raise BadPayload(f"Jira's answer about permissions could not be read: {reason_of(error)}") from None
 
 
 def is_a_person_of(issue: Any, account_id: str) -> bool:
     """Whether this account is active and the ticket's reporter, creator or assignee. Raises `BadPayload`."""
     try:
-        people = [issue["fields"].get(name) or {} for name in PERSON_FIELDS]
+        people = [object_in(row_of(issue["fields"]), name) for name in PERSON_FIELDS]
         return any(
             person.get("accountId") == account_id and person.get("active") is True for person in people
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadPayload(f"Jira's answer about a ticket could not be read: {error!r}") from error
+    except MISREADINGS as error:
+        raise BadPayload(f"Jira's answer about a ticket could not be read: {reason_of(error)}") from None
 
 
 def concerns_administrators(message: str) -> bool:

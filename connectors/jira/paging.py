@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from connectors.base import BadPayload, Gone, Rejected
+from connectors.http_body import TooLarge
 from connectors.jira import payloads
 
 if TYPE_CHECKING:
@@ -28,18 +29,24 @@ async def whole_list(
 
     An item on two pages is returned once: it moved while the list was read. Raises `BadPayload` if there are
     too many pages, or if a page has nothing new, as from a server that ignores `startAt`: such a list may be
-    incomplete.
+    incomplete. A page that is too large is asked for again by halves of `params["maxResults"]`.
     """
     found: dict[str, dict[str, Any]] = {}
     start_at = 0
     for _ in range(payloads.MOST_PAGES):
-        answer = await transport.call(
-            "GET",
-            path,
-            params | {"startAt": start_at},
-            not_found_is_gone=not_found_is_gone,
-            anonymous=anonymous,
-        )
+        try:
+            answer = await transport.call(
+                "GET",
+                path,
+                params | {"startAt": start_at},
+                not_found_is_gone=not_found_is_gone,
+                anonymous=anonymous,
+            )
+        except TooLarge:
+            if params["maxResults"] == 1:
+                raise
+            params = params | {"maxResults": params["maxResults"] // 2}
+            continue
         page = listed(answer, member)
         new = {str(item.get("id") or item.get("key")): item for item in page}
         if page and new.keys() <= found.keys():

@@ -5,14 +5,40 @@ https://developer.atlassian.com/cloud/jira/platform/rest/v3/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import Account, BadPayload, Epic, Marker, Project, Rejected, StatusCategory, Unauthorized
+from connectors.base import (
+    Account,
+    BadPayload,
+    Epic,
+    EpicRef,
+    Marker,
+    Project,
+    Rejected,
+    StatusCategory,
+    Unauthorized,
+    Unreadable,
+)
+from connectors.jira.config import PROJECT_KEY
 from connectors.jira.text import lines_of
-from connectors.markup import storable, to_adf
+from connectors.markup import quoted, to_adf
+from connectors.members import (
+    MISREADINGS,
+    NotAsDescribed,
+    list_in,
+    moment_in,
+    number_in,
+    object_in,
+    reason_of,
+    remote_number,
+    row_of,
+    text_in,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from connectors.document import Document
@@ -23,11 +49,17 @@ FIELDS = (
 )  # fmt: skip
 
 PAGE_SIZE = 100
+MOST_ROWS = 10 * PAGE_SIZE  # no page is larger than asked for; a longer one is no page
 MOST_PAGES = 10_000  # a million tickets; a longer list is taken for one without an end
 PROPERTY = "northing"
 
 # The search index lags behind by seconds to minutes, so each read starts this much earlier.
 OVERLAP = timedelta(minutes=5)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_KEY = re.compile(rf"(?=.{{1,255}}\Z){PROJECT_KEY}-[1-9][0-9]{{0,18}}")
+_MOST_NAMED = 50  # types, in a message
+_MOST_LEVELS = 20  # of lists and cascading options in a custom field; a cascading select has two
 
 _CATEGORIES: dict[str, StatusCategory] = {"new": "todo", "indeterminate": "doing", "done": "done"}
 
@@ -51,86 +83,149 @@ def ticket_of(issue: Any, site: str, fields: Sequence[str] = ()) -> Ticket:
     `fields` are the custom field ids to keep.
     """
     try:
-        found = issue["fields"]
-        key = str(issue["key"])
-        kind = found.get("issuetype") or {}
-        status = found.get("status") or {}
-        sub_task = kind.get("subtask") is True or kind.get("hierarchyLevel") == -1
-        epic = Epic(
-            remote_id=str(issue["id"]),
-            key=key,
-            project=str((found.get("project") or {}).get("key") or key.rpartition("-")[0]),
-            title=storable(str(found.get("summary") or "")),
-            url=f"{site}/browse/{key}",
-            type=storable(str(kind.get("name") or "")),
-            status=storable(str(status.get("name") or "")),
-            status_category=_category(status),
-            created_at=moment_of(found["created"]),
-            updated_at=moment_of(found["updated"]),
-            labels=tuple(storable(label) for label in found.get("labels") or ()),
-            assignees=_names([found.get("assignee")]),
-            components=_names(found.get("components") or ()),
-            milestone=next(iter(_names(found.get("fixVersions") or ())), None),
-            parent_key=None if sub_task else _key_in(found.get("parent") or {}),
-            text=lines_of(found.get("description")),
-            fields={name: strings_of(found[name]) for name in fields if name in found},
-        )
-        project_id = (found.get("project") or {}).get("id")
-        return Ticket(epic, str(kind.get("id") or ""), None if project_id is None else str(project_id))
-    except (KeyError, TypeError, OverflowError, ValueError, AttributeError) as error:
-        named = issue.get("key") if isinstance(issue, dict) else None
-        raise BadPayload(f"Jira's issue {named or '(no key)'} could not be read: {error!r}") from error
+        return _ticket_of(row_of(issue), site, fields)
+    except MISREADINGS as error:
+        named = quoted(issue.get("key") or "(no key)") if isinstance(issue, dict) else "(no key)"
+        raise BadPayload(f"Jira's issue {named} could not be read: {reason_of(error)}") from None
 
 
-def moment_of(text: str) -> datetime:
-    """A time such as `2024-01-15T10:30:00.000+0800`, in UTC. Raises `ValueError` without a time zone."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"no time zone in {text!r}")
-    return moment.astimezone(UTC)
+def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticket:
+    found = row_of(issue.get("fields"))
+    key = key_of(issue.get("key"))
+    if key is None:
+        raise NotAsDescribed("its key is not the key of an issue")
+    kind, status = object_in(found, "issuetype"), object_in(found, "status")
+    sub_task = kind.get("subtask") is True or kind.get("hierarchyLevel") == -1
+    project = object_in(found, "project")
+    epic = Epic(
+        remote_id=number_in(issue, "id"),
+        key=key,
+        project=project_key_of(project.get("key")) or key.rpartition("-")[0],
+        title=text_in(found, "summary"),
+        url=f"{site}/browse/{key}",
+        type=text_in(kind, "name"),
+        status=text_in(status, "name"),
+        status_category=_category(status),
+        created_at=moment_in(found, "created"),
+        updated_at=moment_in(found, "updated"),
+        labels=tuple(map(_label, list_in(found, "labels"))),
+        assignees=_names([found.get("assignee")]),
+        components=_names(list_in(found, "components")),
+        milestone=next(iter(_names(list_in(found, "fixVersions"))), None),
+        parent_key=None if sub_task else key_of(object_in(found, "parent").get("key")),
+        text=lines_of(found.get("description")),
+        fields={name: strings_of(found[name]) for name in fields if name in found},
+    )
+    return Ticket(epic, text_in(kind, "id"), remote_number(project.get("id")))
+
+
+def unreadable(issue: Any, error: BadPayload) -> tuple[Unreadable, datetime | None]:
+    """The issue that `ticket_of` could not read, and when it was updated, as far as its row says either."""
+    if not isinstance(issue, dict):
+        return Unreadable(None, error.message), None
+    remote_id, key = remote_number(issue.get("id")) or "", key_of(issue.get("key")) or ""
+    ref = EpicRef(remote_id, key) if remote_id or key else None
+    try:
+        return Unreadable(ref, error.message), moment_in(row_of(issue.get("fields")), "updated")
+    except ValueError:
+        return Unreadable(ref, error.message), None
+
+
+def ref_of(issue: Any) -> tuple[EpicRef, datetime | None]:
+    """The ticket of a row that has hardly more than its id, and when it was updated where the row says so.
+
+    Raises `BadPayload`.
+    """
+    try:
+        ref = EpicRef(number_in(row_of(issue), "id"), key_of(issue.get("key")) or "")
+    except ValueError as error:
+        raise BadPayload(f"An issue in Jira's answer could not be read: {reason_of(error)}") from None
+    try:
+        return ref, moment_in(object_in(issue, "fields"), "updated")
+    except ValueError:
+        return ref, None
+
+
+def unreadable_of(
+    refs: Iterable[EpicRef], found: Container[str], unreadable: Sequence[Unreadable]
+) -> dict[str, Unreadable]:
+    """By remote id, those of `refs` that were asked for and not `found`, where a row could not be read.
+
+    A row that hides its id and its key may be any of them: none of these counts as deleted.
+    """
+    not_found = {ref.remote_id: ref for ref in refs if ref.remote_id not in found}
+    keys = {ref.key: ref for ref in not_found.values()}
+    of_ref: dict[str, Unreadable] = {}
+    hidden = ""
+    for one in unreadable:
+        ref = one.ref and (not_found.get(one.ref.remote_id) or keys.get(one.ref.key))
+        if ref:
+            of_ref[ref.remote_id] = Unreadable(ref, one.reason)
+        else:
+            hidden = one.reason
+    rest = {i: Unreadable(ref, hidden) for i, ref in not_found.items()} if hidden else {}
+    return rest | of_ref
+
+
+def key_of(value: Any) -> str | None:
+    """`value` if it has the form of an issue's key, else None."""
+    return value if isinstance(value, str) and _KEY.fullmatch(value) else None
+
+
+def project_key_of(value: Any) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(PROJECT_KEY, value) else None
+
+
+def _label(value: Any) -> str:
+    if not isinstance(value, str):
+        raise NotAsDescribed(f"its labels have one that is no text but {quoted(value)}")
+    return value
 
 
 def _category(status: Mapping[str, Any]) -> StatusCategory:
     """The category by its key, which Jira does not translate; `undefined` and unknown keys are `todo`."""
-    return _CATEGORIES.get(str((status.get("statusCategory") or {}).get("key")), "todo")
-
-
-def _key_in(parent: Mapping[str, Any]) -> str | None:
-    key = parent.get("key")
-    return storable(key) if isinstance(key, str) else None
+    return _CATEGORIES.get(str(object_in(status, "statusCategory").get("key")), "todo")
 
 
 def _names(things: Iterable[Any]) -> tuple[str, ...]:
     found = (thing.get("displayName") or thing.get("name") for thing in things if isinstance(thing, dict))
-    return tuple(storable(str(name)) for name in found if name)
+    return tuple(text_of(name, "name") for name in found if name)
 
 
-def strings_of(value: Any) -> tuple[str, ...]:
+def strings_of(value: Any, level: int = 0) -> tuple[str, ...]:
     """A custom field's value as the strings that a rule can compare: options, users, versions by their name.
 
-    A cascading select gives both of its levels; rich text gives its lines.
+    A cascading select gives both of its levels; rich text gives its lines. What is nested deeper than any
+    field gives nothing.
     """
-    if value is None:
+    if value is None or level > _MOST_LEVELS:
         return ()
     if isinstance(value, bool):
         return (str(value).lower(),)
     if isinstance(value, float) and value.is_integer():
         return (str(int(value)),)
     if isinstance(value, list):
-        return tuple(text for item in value for text in strings_of(item))
+        return tuple(text for item in value for text in strings_of(item, level + 1))
     if not isinstance(value, dict):
-        return (storable(str(value)),)
+        return (str(value),)
     if value.get("type") == "doc":
         return lines_of(value)
     names = (value.get(key) for key in ("value", "displayName", "name", "title", "key"))
     name = next((n for n in names if isinstance(n, str) and n), None)
-    return ((storable(name),) if name else ()) + strings_of(value.get("child"))
+    return ((name,) if name else ()) + strings_of(value.get("child"), level + 1)
 
 
 def issues_of(answer: Any) -> list[Any]:
     if not isinstance(answer, dict) or not isinstance(answer.get("issues"), list):
         raise BadPayload("Jira's answer has no list of issues.")
+    if len(answer["issues"]) > MOST_ROWS:
+        raise BadPayload(f"Jira's answer has {len(answer['issues'])} issues, more than were asked for.")
     return list(answer["issues"])
+
+
+def only_token(answer: Any) -> dict[str, Any]:
+    """What `next_token` needs of an answer, which may be large."""
+    return {"nextPageToken": answer.get("nextPageToken")} if isinstance(answer, dict) else {}
 
 
 # --- search ---------------------------------------------------------------------------------
@@ -146,7 +241,7 @@ def jql_of(project: str, type_ids: Sequence[str], condition: str | None, since: 
     if condition:
         parts.append(f"({condition})")
     if since is not None:
-        parts.append(f"updated >= {int((since - OVERLAP).timestamp() * 1000)}")
+        parts.append(f"updated >= {max(int((since - _EPOCH - OVERLAP).total_seconds() * 1000), 0)}")
     return " AND ".join(parts) + " ORDER BY updated ASC, key ASC"
 
 
@@ -210,9 +305,11 @@ def epic_type_ids(types: Any, names: Sequence[str] | None) -> list[str]:
     Names are translated and may change, and team-managed projects have types of the same name, so one name
     may mean several ids.
     """
-    if not isinstance(types, list) or not all(isinstance(t, dict) and "id" in t for t in types):
+    if not isinstance(types, list) or not all(
+        isinstance(t, dict) and remote_number(t.get("id")) for t in types
+    ):
         raise BadPayload("Jira's list of issue types could not be read.")
-    known = sorted({str(t.get("name")) for t in types})
+    known = sorted({quoted(t.get("name")) for t in types})[:_MOST_NAMED]
     if names is None:
         ids = {str(t["id"]) for t in types if t.get("hierarchyLevel") == 1}
         if not ids:
@@ -223,8 +320,9 @@ def epic_type_ids(types: Any, names: Sequence[str] | None) -> list[str]:
         return sorted(ids)
     by_name: dict[str, set[str]] = {}
     for kind in types:
-        for name in {kind.get("name"), kind.get("untranslatedName")} - {None}:
-            by_name.setdefault(str(name).casefold(), set()).add(str(kind["id"]))
+        for name in (kind.get("name"), kind.get("untranslatedName")):
+            if isinstance(name, str):
+                by_name.setdefault(name.casefold(), set()).add(str(kind["id"]))
     unknown = [name for name in names if name.casefold() not in by_name]
     if unknown:
         raise Rejected(
@@ -245,24 +343,24 @@ NO_PROJECT = "Jira has no project with this key, or the account may not browse i
 
 def project_of(project: Any) -> Project:
     """The project; whether everyone may browse it, no member says."""
-    try:
-        remote_id = project.get("id")
-        return Project(
-            str(project["key"]),
-            service_desk=project.get("projectTypeKey") == "service_desk",
-            remote_id=None if remote_id is None else str(remote_id),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadPayload("A project in Jira's answer could not be read.") from error
+    key = project_key_of(project.get("key")) if isinstance(project, dict) else None
+    if key is None:
+        raise BadPayload("A project in Jira's answer could not be read.")
+    return Project(
+        key,
+        service_desk=project.get("projectTypeKey") == "service_desk",
+        remote_id=remote_number(project.get("id")),
+    )
 
 
 def account_of(myself: Any) -> Account:
     """The account from `/myself`. Raises `Unauthorized` if there is no account id: we are anonymous."""
-    if not isinstance(myself, dict) or not myself.get("accountId"):
+    account = myself.get("accountId") if isinstance(myself, dict) else None
+    if not isinstance(account, str) or not account:
         raise Unauthorized(
             "Jira treats our requests as anonymous.", "Give the source a valid e-mail address and API token."
         )
-    return Account(str(myself["accountId"]), str(myself.get("displayName") or myself["accountId"]))
+    return Account(quoted(account, 255), quoted(myself.get("displayName") or account))
 
 
 # --- comments -------------------------------------------------------------------------------
@@ -288,6 +386,14 @@ def marker_of(comment: Any) -> str | None:
         if isinstance(value, dict) and isinstance(value.get("id"), str):
             return str(value["id"])
     return None
+
+
+def comment_id(comment: Any) -> str:
+    """The id of a listed comment. Raises `BadPayload`: the comment that cannot be read may be ours."""
+    try:
+        return number_in(row_of(comment), "id")
+    except ValueError as error:
+        raise BadPayload(f"A comment in Jira's answer could not be read: {reason_of(error)}") from None
 
 
 def comment_url(site: str, issue_key: str, comment_id: str) -> str:

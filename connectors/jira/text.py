@@ -43,7 +43,7 @@ def _adf_lines(document: dict[str, Any]) -> list[str]:
     https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/. The walk uses its own
     stack and stops after `_MAX_NODES` nodes, because the author of the text chooses its depth and size.
     """
-    lines = [""]
+    lines: list[list[str]] = [[]]
     stack: list[Any] = [document]
     for _ in range(_MAX_NODES):
         if not stack:
@@ -53,15 +53,15 @@ def _adf_lines(document: dict[str, Any]) -> list[str]:
             continue
         kind = node.get("type")
         if kind in _SKIPPED or kind in _LINE_NODES or kind == "hardBreak":
-            lines.append("")
+            lines.append([])
         if kind in _SKIPPED:
             continue
         content = node.get("content")
         if isinstance(content, list):
             stack.extend(reversed(content))
         elif kind not in _LINE_NODES and kind not in {"hardBreak", "doc"}:
-            lines[-1] += _inline(node) or _NOT_WORDS
-    return lines
+            lines[-1].append(_inline(node) or _NOT_WORDS)
+    return ["".join(line) for line in lines]
 
 
 def _inline(node: dict[str, Any]) -> str:

@@ -15,10 +15,10 @@ from jira import JIRA
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from connectors.base import BadPayload, ConnectorError, Gone, Rejected, Unanswered, Unavailable
-from connectors.http_body import ACCEPTED, BoundedBody, redact
+from connectors.http_body import ACCEPTED, BoundedBody, TooLarge, answer_in_memory, redact
 from connectors.jira.errors import ADDRESS, NoSuchCall, error_of
 from connectors.jira.http_adapter import AbortableAdapter
-from connectors.json import parse_json
+from connectors.json import OverLimit, parse_json
 from connectors.network import no_connection
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ class JiraTransport:
         self.requests += 1
 
         def work() -> Any:
-            return read(self._send(method, path, params, body, write, anonymous))
+            with answer_in_memory():
+                return read(self._send(method, path, params, body, write, anonymous))
 
         try:
             async with asyncio.timeout(self._timeouts.total):
@@ -188,9 +189,11 @@ class JiraTransport:
             return None
         try:
             return parse_json(raw)
-        except ValueError:
+        except ValueError as error:
             if write:
                 raise Unanswered("Jira accepted the request, but its answer could not be read.") from None
+            if isinstance(error, OverLimit):
+                raise TooLarge(f"Jira's answer to {path} is not read: {error}.") from None
             raise BadPayload(f"Jira's answer to {path} is not JSON, or is incomplete.") from None
 
     def _session(self) -> requests.Session:

@@ -8,10 +8,15 @@ ticket data is taken from a payload; it only says which ticket or comment to fet
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from connectors.base import CommentRef, EpicRef, Hint
-from connectors.jira.config import PROJECT_KEY, JiraEpics, JiraScope
-from connectors.webhooks import Webhooks, event_name, ignored, member, remote_number, unknown
+from connectors.jira.payloads import key_of
+from connectors.members import remote_number
+from connectors.webhooks import Webhooks, event_name, ignored, member, unknown
+
+if TYPE_CHECKING:
+    from connectors.jira.config import JiraEpics, JiraScope
 
 # --- two sets, handled events and ignored ones; an event in neither is unknown ---------------------------
 
@@ -51,8 +56,7 @@ IGNORED: dict[str, str] = {
     "user_created": _PEOPLE, "user_deleted": _PEOPLE, "user_updated": _PEOPLE,
 }  # fmt: skip
 
-_KEY = re.compile(rf"{PROJECT_KEY}-[1-9][0-9]{{0,18}}")
-_COMMENT_PATH = re.compile(r"/issue/([0-9]{1,19})/comment/[0-9]{1,19}$")
+_COMMENT_PATH = re.compile(r"/issue/([0-9]{1,19})/comment/[0-9]{1,19}\Z")
 
 # --- reading ---------------------------------------------------------------------------------------------
 
@@ -115,11 +119,8 @@ def _comment_of(ticket: EpicRef, payload: object, *, removed: bool) -> CommentRe
 
 
 def _ref(issue: object) -> EpicRef | None:
-    remote_id, key = remote_number(member(issue, "id")), member(issue, "key")
-    if remote_id is None:
-        return None
-    sound = isinstance(key, str) and len(key) <= 255 and _KEY.fullmatch(key)
-    return EpicRef(remote_id, key if sound else "")
+    remote_id = remote_number(member(issue, "id"))
+    return EpicRef(remote_id, key_of(member(issue, "key")) or "") if remote_id else None
 
 
 def _ref_of_comment(address: object) -> EpicRef | None:
