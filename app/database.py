@@ -193,3 +193,18 @@ async def why_not_ready(engine: AsyncEngine) -> str | None:
     if applied is not None and applied < min(_known_revisions()):
         return f"the {_made_before_release(applied)}"
     return f"the schema is at {applied}, this version needs {newest}; run `northing db upgrade`"
+
+
+async def try_to_write(engine: AsyncEngine) -> None:
+    """Find out whether the database takes writes, without changing a row or leaving anything behind.
+
+    A result that does not fit into `work_mem` goes into a temporary file beside the tables, so it meets a
+    full disk as they would. Raises `ReadOnlySqlTransaction` on a server that only reads, and what the
+    database answers.
+    """
+    async with engine.connect() as connection:
+        only_reads = await connection.scalar(text("SELECT current_setting('transaction_read_only')::boolean"))
+        if only_reads:
+            raise psycopg.errors.ReadOnlySqlTransaction
+        await connection.execute(text("SET LOCAL work_mem = '64kB'"))
+        await connection.execute(text("SELECT count(*) FROM generate_series(1, 20000)"))

@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
 from app.api.deps import declared_length
-from app.api.problems import Problem, error_responses
+from app.api.problems import RETRY_LATER, UNAVAILABLE, Problem, error_responses
+from app.outages import NOT_ANSWERING
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt, SecretCipher
 from app.webhooks.body_budget import BodyReservation, BudgetExhausted
@@ -118,9 +119,10 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
                 if body:  # an empty one is a probe by `northing check`, not a tracker's
                     intake.record_refused(source, refused)
                 raise Problem(401, refused)
-    except DatabaseUnavailable:
-        pass
-    raise Problem(503, "Northing cannot store anything now; send it again.", headers={"Retry-After": "30"})
+    except DatabaseUnavailable as error:
+        reason = runtime.outages.record(error.__cause__) or NOT_ANSWERING
+        raise Problem(503, f"{UNAVAILABLE}: {reason}. Send it again.", headers=RETRY_LATER) from None
+    raise Problem(503, "The source is changing at this moment; send it again.", headers=RETRY_LATER)
 
 
 async def _read(source: KnownSource, body: bytes, request: Request) -> ReceivedDelivery:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 import structlog
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
-from app.database import libpq_url
+from app.database import database_trouble, libpq_url
 from app.webhooks.body_budget import BodyBudget
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ _REFUSED = "UPDATE sources SET signature_refused_at = {now} WHERE id = %s"
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot be reached now, so nothing is stored."""
+    """The database is in trouble, by the cause of this error, so nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +221,10 @@ class Intake:
                     return await answer.fetchall() if answer.description else []
             except psycopg.errors.ForeignKeyViolation:
                 return []  # the source was deleted at this very moment
-            except (psycopg.Error, PoolTimeout) as error:
+            except psycopg.Error as error:
+                if not database_trouble(error):
+                    raise
                 if last:
-                    log.warning("webhook not stored", reason=type(error).__name__)
                     raise DatabaseUnavailable from error
                 await self._pool.check()
         return []
