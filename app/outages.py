@@ -1,4 +1,4 @@
-"""What Northing remembers of a database or disk in trouble: for its answers, for `readyz`, and for the log."""
+"""What is remembered of a database or disk in trouble: for answers, for `readyz`, and for the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 LOG_SECONDS = 60
 REMEMBERED_SECONDS = 30
-WRITE_FRESH_SECONDS = 5.0  # `readyz` needs no token, so the database is asked to write no more often
+WRITE_FRESH_SECONDS = 1.0  # `readyz` needs no token, so the database is asked to write no more often
 RETRY_SECONDS = 30  # what callers are asked to wait
 
 NOT_ANSWERING = "the database does not answer"
@@ -64,7 +64,7 @@ def reason_in_words(error: BaseException | None) -> str | None:
         return None
     driver = _of_the_driver(error)
     if isinstance(driver, (PoolTimeout, NoFreeConnection)):
-        return "no connection to the database is free"
+        return "no connection to the database is free or can be made"
     code = _code(driver)
     return next((words for start, words in _WORDS.items() if code.startswith(start)), NOT_ANSWERING)
 
@@ -104,6 +104,10 @@ class Outages:
             self._logged[reason] = now
             log.warning("nothing can be stored", reason=reason)
         return reason
+
+    def wrote(self) -> None:
+        """Something was stored: what was met before says nothing any more."""
+        self._last = None
 
     async def why_no_writes(self, engine: AsyncEngine) -> str | None:
         """Why writes fail: what was met within the past half minute, else what a try meets now."""

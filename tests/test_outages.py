@@ -1,4 +1,4 @@
-"""A database that is full, gone or only reads: 503 with the reason, nothing half stored, and all goes on after."""
+"""A database that is full, gone or only reads: 503 with the reason, nothing half stored, and on it goes."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ FULL = psycopg.errors.DiskFull("could not extend file")
         (psycopg.errors.DeadlockDetected(), "another change of the same rows was in the way"),
         (psycopg.errors.IoError(), "the database's disk fails"),
         (psycopg.OperationalError("connection refused"), "the database does not answer"),
-        (PoolTimeout(), "no connection to the database is free"),
-        (NoFreeConnection(), "no connection to the database is free"),
+        (PoolTimeout(), "no connection to the database is free or can be made"),
+        (NoFreeConnection(), "no connection to the database is free or can be made"),
         (OSError(errno.ENOSPC, "No space left"), "the disk of Northing's own files is full"),
         (OSError(errno.EMFILE, "Too many open files"), "Northing has no file descriptor left"),
         (OSError(errno.ENOENT, "No such file"), None),
