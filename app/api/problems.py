@@ -168,6 +168,15 @@ def install(app: FastAPI) -> None:
         detail = DEFAULT_DETAILS.get(error.status_code, str(error.detail))
         return _answer(error.status_code, detail, headers=headers)
 
+    _install_outages(app)
+
+    @app.exception_handler(Exception)
+    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("unexpected error", path=request.url.path, exc_info=error)
+        return _answer(500, "Something went wrong here; it is in Northing's log.")
+
+
+def _install_outages(app: FastAPI) -> None:
     async def _outage(request: Request, error: Exception) -> JSONResponse:
         reason = request.app.state.runtime.outages.record(error)
         if reason is None:
@@ -177,8 +186,3 @@ def install(app: FastAPI) -> None:
     # One handler for each base class: a handler of `Exception` would run after the connection is given up.
     for kind in (SQLAlchemyError, psycopg.Error, ConnectorException, OSError):
         app.add_exception_handler(kind, _outage)
-
-    @app.exception_handler(Exception)
-    async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("unexpected error", path=request.url.path, exc_info=error)
-        return _answer(500, "Something went wrong here; it is in Northing's log.")

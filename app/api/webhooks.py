@@ -83,7 +83,9 @@ class Accepted(BaseModel):
 )
 async def receive(request: Request) -> Response:
     """Needs no token: the signature proves the sender. A repeated delivery gets the same answer and has no
-    effect, unless the delivery had failed."""
+    effect, unless the delivery had failed. A body that comes under a new id while the first waits to be
+    processed is stored as `ignored`, reason `repeated`; later, what it names is read again, at most once a
+    minute."""
     intake: Intake = request.app.state.intake
     try:
         with intake.body_budget.reserve() as reservation:
@@ -113,6 +115,7 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
                 delivery = await _read(source, body, request)
                 id = await intake.store(source, delivery)
                 if id is not None:
+                    runtime.outages.wrote()
                     return JSONResponse({"delivery": id}, 202)
             elif afresh:
                 if body:  # an empty one is a probe by `northing check`, not a tracker's
@@ -133,8 +136,10 @@ async def _read(source: KnownSource, body: bytes, request: Request) -> ReceivedD
     hint = kind.parse_event(event_header, payload)
     sent_id = request.headers.get(kind.id_header, "")
     handled = hint.kind == "handled"
+    hashed = await _in_thread_if_large(body, _hash, body)
     return ReceivedDelivery(
-        remote_id=sent_id if _ID.fullmatch(sent_id) else await _in_thread_if_large(body, _hash, body),
+        remote_id=sent_id if _ID.fullmatch(sent_id) else hashed,
+        digest=hashlib.sha256(f"{hashed} {event_header or ''}".encode()).digest(),
         event=storable(hint.event)[:NAME],
         action=None if hint.action is None else storable(hint.action)[:NAME],
         is_form=is_form,
