@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -16,9 +15,13 @@ from structlog.testing import capture_logs
 from app.database import engine_for, libpq_url
 from app.outages import LOG_SECONDS, REMEMBERED_SECONDS, Outages, reason_in_words
 from app.runtime import Runtime
+from app.server.server import open_listener, run_server
+from app.settings import Settings
 from mappings.tables import DeliveryRow, RunRow
+from tests.support.clock import Clock, later
+from tests.support.outages import only_reading, refusing
 from tests.support.queries import number_of
-from tests.support.webhook_posts import connect, post
+from tests.support.webhook_posts import connect, delivery, post
 from tests.support.world import World
 
 pytestmark = pytest.mark.database
@@ -78,39 +81,6 @@ def test_it_is_logged_once_a_minute_and_not_for_each_request() -> None:
 # --- a database that takes no writes --------------------------------------------------------------
 
 
-@contextmanager
-def refusing(url: str, table: str, code: str) -> Iterator[None]:
-    """Each insert or update in a table ends with this error of the server's."""
-    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
-        connection.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            f" RAISE EXCEPTION SQLSTATE '{code}'; END $$"
-        )
-        connection.execute(
-            f"CREATE TRIGGER refuse AFTER INSERT OR UPDATE ON {table} EXECUTE FUNCTION refuse()"
-        )
-        try:
-            yield
-        finally:
-            connection.execute("DROP FUNCTION refuse CASCADE")
-
-
-@contextmanager
-def only_reading(url: str) -> Iterator[None]:
-    """New connections only read, as those to a server that another one has replaced."""
-    with psycopg.connect(libpq_url(url), autocommit=True) as connection:
-        name = connection.info.dbname
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> %s"
-        try:
-            connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-            connection.execute(others, (name, connection.info.backend_pid))
-            yield
-        finally:
-            connection.execute("SET default_transaction_read_only = off")
-            connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
-            connection.execute(others, (name, connection.info.backend_pid))
-
-
 CODES = {
     "53100": "the database's disk is full",
     "53200": "the database has no memory left",
@@ -152,16 +122,17 @@ async def test_what_cannot_be_stored_is_503_with_the_reason_and_leaves_nothing(
 
 
 async def test_a_server_that_only_reads_is_found_before_anybody_writes(
-    world: World, runtime: Runtime, database_url: str, drain: Callable[[], Awaitable[None]]
+    world: World, runtime: Runtime, clock: Clock, database_url: str
 ) -> None:
     await connect(world)
-    await post(world)
+    first = await post(world)
     with only_reading(database_url):
         ready = await world.api.get("/readyz")
         assert (ready.status_code, "the database only reads" in ready.text) == (503, True), ready.text
         assert (await post(world, x_github_delivery="other")).status_code == 503
-    await drain()
-    assert (await world.send("GET", "/deliveries"))["items"][0]["state"] == "ignored"
+    while (await delivery(world, first))["state"] == "received":
+        await later(world, runtime, clock, seconds=1)
+    assert (await delivery(world, first))["state"] == "ignored"
 
 
 async def test_a_full_disk_is_found_by_trying_to_write(world: World, database_url: str) -> None:
@@ -189,3 +160,22 @@ async def test_what_was_met_is_remembered_for_half_a_minute() -> None:
     seconds = REMEMBERED_SECONDS
     assert await outages.why_no_writes(away) == "the database does not answer"
     await away.dispose()
+
+
+async def test_all_goes_on_once_the_database_takes_writes_again(
+    world: World, settings: Settings, database_url: str
+) -> None:
+    """The worker and its queues, the sweep, the timetable, the intake, and what listens."""
+    world.site.create("SHOP", "One-page checkout")
+    await world.connect_jira()
+    async with run_server(settings, database_url, open_listener("127.0.0.1", 0)) as server:
+        with capture_logs() as logs:
+            with only_reading(database_url):
+                while not [line for line in logs if "starts again" in line["event"]]:
+                    await asyncio.sleep(0.02)
+                assert (await world.api.post("/api/v1/sources/jira/sync")).status_code == 503
+            run = await world.send("POST", "/sources/jira/sync")
+            while (await world.send("GET", f"/runs/{run['id']}"))["finished_at"] is None:
+                await asyncio.sleep(0.05)
+        assert not [task for task in server.tasks if task.done()]
+    assert (await world.send("GET", f"/runs/{run['id']}"))["state"] == "succeeded"
