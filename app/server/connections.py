@@ -85,10 +85,10 @@ def connection_limits() -> ConnectionLimits:
 
 def allowed(soft: int, hard: int) -> tuple[int, int]:
     """The soft limit of descriptors to set, and how many connections it leaves. Pure."""
-    wanted = MOST_CONNECTIONS + RESERVED_DESCRIPTORS
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
+    needed = MOST_CONNECTIONS + RESERVED_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft >= needed:
         return soft, MOST_CONNECTIONS
-    soft = wanted if hard == resource.RLIM_INFINITY else max(soft, min(wanted, hard))
+    soft = needed if hard == resource.RLIM_INFINITY else max(soft, min(needed, hard))
     return soft, soft - RESERVED_DESCRIPTORS
 
 
