@@ -26,7 +26,7 @@ from tests.support.webhook_posts import EDITED, connect, headers
 from tests.support.world import World
 
 HALF_HEAD = b"POST /webhooks/github HTTP/1.1\r\nHost: northing\r\nX-Padding: "
-PATIENT = ConnectionLimits()
+PATIENT = ConnectionLimits(head_seconds=600, body_seconds=600, reading_seconds=600)
 QUICK = ConnectionLimits(head_seconds=0.2, body_seconds=0.2, reading_seconds=0.2)
 LARGE = 32 * 1024 * 1024
 
