@@ -107,6 +107,8 @@ def configure(log_format: Literal["console", "json"]) -> None:
     # These log once per request or job what our own lines log with the run and epic.
     for noisy in ("httpx", "httpcore", "uvicorn.access", "procrastinate", "alembic", "apscheduler"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It tells of each try to connect while the database is away.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     structlog.configure(
         processors=_PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
+from app.outages import Outages
 from connectors.addresses import is_loopback
 from connectors.network import DIRECT, Network
 from connectors.registry import KINDS
@@ -50,7 +51,8 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 class Runtime:
     """`worker` names this process in claims. `clock` is the only clock that decisions read.
     `timeouts` and `network` apply to the connectors' calls, `checks` to epics, goals and sources.
-    `renew_every`: how often a heartbeat renews a claim, by the wall's clock."""
+    `renew_every`: how often a heartbeat renews a claim, by the wall's clock. `outages` remembers a database
+    in trouble."""
 
     settings: Settings
     engine: AsyncEngine
@@ -63,6 +65,7 @@ class Runtime:
     checks: Sequence[Check[Any]] = CHECKS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
     renew_every: timedelta = RENEW_EVERY
+    outages: Outages = field(default_factory=Outages)
 
     def claim_name(self) -> str:
         """The name of a new claim of this process."""

@@ -403,7 +403,8 @@ LEFT_OUT = {
     "run": "state due_at seen created updated deleted skipped requests held rule_condition new_comments"
     " guard_checked_at notices_mode tracker waiting_until started_at finished_at error created_at"
     " claimed_by claimed_until",
-    "delivery": "id action is_form body received_at reason attempts error run_id claimed_by claimed_until",
+    "delivery": "id digest action is_form body is_repeat received_at reason attempts error run_id claimed_by"
+    " claimed_until ended_at",
 }
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, select
 
-from app.api import webhooks
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from app.webhooks.body_budget import SMALL, SMALLEST_RESERVATION, BodyBudget, BudgetExhausted
@@ -104,17 +103,6 @@ async def test_a_full_door_asks_to_come_again_and_takes_small_ones_still(
     assert (await sending).status_code == 401
     assert (await post(world, body=b" " * SMALL + b" " * (SMALL - 9))).status_code == 400
     assert intake.body_budget == BodyBudget(small=3 * SMALLEST_RESERVATION, large=2 * SMALL)
-
-
-async def test_a_body_that_does_not_come_is_not_waited_for(
-    world: World, intake: Intake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await connect(world)
-    monkeypatch.setattr(webhooks, "BODY_SECONDS", 0.05)
-    slow = Slow(10)
-    answer = await world.api.post("/webhooks/github", content=slow.body(), headers=headers(b""))
-    assert (answer.status_code, answer.headers["connection"]) == (408, "close")
-    assert intake.body_budget == BodyBudget()
 
 
 # --- what is cleaned up -----------------------------------------------------------------------

@@ -16,8 +16,10 @@ from app.settings import Settings
 from connectors.sandbox import faults
 from mappings.tables import DeliveryRow, SourceRow
 from tests.support.clock import Clock, later
+from tests.support.outages import refusing
 from tests.support.processes import LONGEST, environment, environment_of, northing, started
 from tests.support.runs import all_runs
+from tests.support.webhook_posts import connect, post
 from tests.support.world import World
 
 COMMANDS = ("demo", "serve", "worker", "sync", "check", "replay", "db")
@@ -184,3 +186,17 @@ async def test_what_cannot_be_replayed(
             northing, "replay", str(number), env=environment_of(settings), cwd=tmp_path
         )
         assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"northing: {reason}\n")
+
+
+async def test_a_command_says_it_in_a_line(
+    world: World, settings: Settings, database_url: str, tmp_path: Path
+) -> None:
+    await connect(world)
+    stored = (await post(world)).json()["delivery"]
+    await world.drain()
+    with refusing(database_url, "deliveries", "53100"):
+        ended = await asyncio.to_thread(
+            northing, "replay", str(stored), env=environment_of(settings), cwd=tmp_path
+        )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "northing: the database's disk is full\n"

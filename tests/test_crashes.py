@@ -194,7 +194,7 @@ async def _until_it_dies(runtime: Runtime, clock: Clock, deadly: int) -> None:
             batch = [one.id for one in await claim_deliveries(session, 1, "who dies", runtime.clock)]
             assert batch
             if deadly not in batch:
-                await end_deliveries(session, "who dies", batch, "done")
+                await end_deliveries(session, "who dies", batch, "done", clock.now)
                 continue
         clock.advance(seconds=LEASE.total_seconds() + 1)
         return

@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -24,6 +25,7 @@ from app.server.application import create_app
 from app.settings import Settings, default_data_dir
 from app.web import pages
 from app.webhooks.door import Intake
+from mappings.clock import DatabaseClock
 from tests.support.documents import DOCUMENTS, ROOT, anchor, code, headings, links, read, rows, section, spans
 
 README = read("README.md")
@@ -273,7 +275,9 @@ def test_every_line_of_the_log_that_is_named_is_written_somewhere() -> None:
 
 @cache
 def openapi() -> Json:
-    return create_app(cast(Runtime, None), cast(Intake, None), b"").openapi()
+    return create_app(
+        cast(Runtime, SimpleNamespace(clock=DatabaseClock())), cast(Intake, None), b""
+    ).openapi()
 
 
 def operations() -> list[tuple[str, str, Json]]:

@@ -85,7 +85,8 @@ def spoil(payload: Any, where: int, way: str, value: Any) -> None:
     elif way == "double" and isinstance(container, list):
         container.extend(container[:50])
     else:
-        container[key] = HUGE.get(value, value) if isinstance(value, str) else value
+        # A copy, for what is put into itself has no text.
+        container[key] = copy.deepcopy(HUGE.get(value, value)) if isinstance(value, str) else value
 
 
 def in_bytes(payload: Any, way: str, where: int) -> bytes:

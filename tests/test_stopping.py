@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,6 +55,7 @@ async def test_stops_within_ten_seconds_whatever_is_under_way(
             burst = [asyncio.create_task(_webhook(world.api, issue.id, n)) for n in range(BURST)]
             await until(_some(lambda: sum(task.done() for task in burst)))
             begun = time.monotonic()
+            _half_requests(exits, world.api.base_url.port)
             server.send_signal(signal.SIGTERM)
             _, log = await asyncio.to_thread(server.communicate, timeout=60)
             took = time.monotonic() - begun
@@ -75,8 +77,7 @@ async def test_stops_within_ten_seconds_whatever_is_under_way(
 
     # Whoever comes next goes on at once, and looks at the ticket before it writes.
     write.go_on.set()
-    world.github.latency = 0
-    world.api, clock.now = inside, datetime.now(UTC)
+    world.github.latency, world.api, clock.now = 0, inside, datetime.now(UTC)
     await later(world, runtime, clock)
     assert (await all_of(runtime, f"SELECT state FROM runs WHERE id = {sync['id']}")) == [("succeeded",)]
     assert await all_of(runtime, "SELECT DISTINCT state FROM deliveries") == [("done",)]
@@ -93,13 +94,19 @@ def _some(count: Callable[[], int]) -> Callable[[], Awaitable[int]]:
     return counted
 
 
+def _half_requests(exits: AsyncExitStack, port: int | None) -> None:
+    for _ in range(20):
+        half = exits.enter_context(closing(socket.create_connection(("127.0.0.1", port or 0))))
+        half.sendall(b"POST /webhooks/github HTTP/1.1\r\nHost: ")
+
+
 async def _webhook(api: httpx.AsyncClient, issue_id: int, number: int) -> int | None:
     """The delivery's id where it was accepted; None where the door was closed by then."""
     payload = {
         "action": "edited",
         "issue": {"id": issue_id, "number": 1, "labels": [{"name": "epic"}]},
         "repository": {"full_name": "acme/shop"},
-        "padding": "x" * 10_000,
+        "padding": f"{number}" + "x" * 10_000,
     }
     body = json.dumps(payload).encode()
     try:

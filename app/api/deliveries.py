@@ -36,7 +36,8 @@ class DeliveryOut(BaseModel):
         description="`received`: waits to be processed. The tracker may send a `failed` one again."
     )
     reason: str | None = Field(
-        description="Why it is ignored, such as `unknown`, `own`, `not_an_epic` or `out_of_scope`.",
+        description="Why it is ignored, such as `unknown`, `own`, `not_an_epic`, `out_of_scope`, or "
+        "`repeated`: the same body waited to be processed under another id.",
         examples=["own"],
     )
     attempts: int = Field(description="How often Northing tried to process it.")

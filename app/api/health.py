@@ -23,8 +23,8 @@ async def healthz() -> Alive:
 
 @router.get("/readyz", summary="Can it work?", responses=error_responses(503))
 async def readyz(runtime: RuntimeDep) -> Alive:
-    """503 with the reason while the database or its schema is not ready."""
-    reason = await why_not_ready(runtime.engine)
+    """503 with the reason while the database or its schema is not ready, or takes no writes."""
+    reason = await why_not_ready(runtime.engine) or await runtime.outages.why_no_writes(runtime.engine)
     if reason is not None:
         raise Problem(503, f"Not ready: {reason}.")
     return Alive(status="ok")

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+import psycopg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
+from procrastinate.exceptions import ConnectorException
 from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from app.base_path import own_path
+from app.outages import RETRY_SECONDS
 from connectors.markup import storable
 from connectors.registry import KINDS
 from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersion
@@ -25,6 +29,8 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 50
 NOT_JSON = "is not JSON in UTF-8"
+UNAVAILABLE = "Northing can store nothing now"
+RETRY_LATER = {"Retry-After": str(RETRY_SECONDS)}
 DEFAULT_DETAILS = {
     404: "There is nothing at this address; /docs lists what there is.",
     405: "This address does not take this method; /docs lists what it takes.",
@@ -163,7 +169,21 @@ def install(app: FastAPI) -> None:
         detail = DEFAULT_DETAILS.get(error.status_code, str(error.detail))
         return _answer(error.status_code, detail, headers=headers)
 
+    _install_outages(app)
+
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
         log.error("unexpected error", path=request.url.path, exc_info=error)
         return _answer(500, "Something went wrong here; it is in Northing's log.")
+
+
+def _install_outages(app: FastAPI) -> None:
+    async def _outage(request: Request, error: Exception) -> JSONResponse:
+        reason = request.app.state.runtime.outages.record(error)
+        if reason is None:
+            raise error  # no trouble of the database's: an error of ours
+        return _answer(503, f"{UNAVAILABLE}: {reason}. Try again.", headers=RETRY_LATER)
+
+    # One handler for each base class: a handler of `Exception` would run after the connection is given up.
+    for kind in (SQLAlchemyError, psycopg.Error, ConnectorException, OSError):
+        app.add_exception_handler(kind, _outage)

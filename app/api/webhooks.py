@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
 from app.api.deps import declared_length
-from app.api.problems import Problem, error_responses
+from app.api.problems import RETRY_LATER, UNAVAILABLE, Problem, error_responses
+from app.outages import NOT_ANSWERING
 from app.runtime import Runtime
 from app.secrets import CannotDecrypt, SecretCipher
 from app.webhooks.body_budget import BodyReservation, BudgetExhausted
@@ -32,7 +33,6 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 LARGEST = 25 * 1024 * 1024
 LARGE = 256 * 1024
-BODY_SECONDS = 20.0  # GitHub itself waits ten seconds for the answer
 NAME = 100
 EXAMPLE = {
     "action": "labeled",
@@ -83,7 +83,9 @@ class Accepted(BaseModel):
 )
 async def receive(request: Request) -> Response:
     """Needs no token: the signature proves the sender. A repeated delivery gets the same answer and has no
-    effect, unless the delivery had failed."""
+    effect, unless the delivery had failed. A body that comes under a new id while the first waits to be
+    processed is stored as `ignored`, reason `repeated`; later, what it names is read again, at most once a
+    minute."""
     intake: Intake = request.app.state.intake
     try:
         with intake.body_budget.reserve() as reservation:
@@ -113,14 +115,16 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
                 delivery = await _read(source, body, request)
                 id = await intake.store(source, delivery)
                 if id is not None:
+                    runtime.outages.wrote()
                     return JSONResponse({"delivery": id}, 202)
             elif afresh:
                 if body:  # an empty one is a probe by `northing check`, not a tracker's
                     intake.record_refused(source, refused)
                 raise Problem(401, refused)
-    except DatabaseUnavailable:
-        pass
-    raise Problem(503, "Northing cannot store anything now; send it again.", headers={"Retry-After": "30"})
+    except DatabaseUnavailable as error:
+        reason = runtime.outages.record(error.__cause__) or NOT_ANSWERING
+        raise Problem(503, f"{UNAVAILABLE}: {reason}. Send it again.", headers=RETRY_LATER) from None
+    raise Problem(503, "The source is changing at this moment; send it again.", headers=RETRY_LATER)
 
 
 async def _read(source: KnownSource, body: bytes, request: Request) -> ReceivedDelivery:
@@ -132,8 +136,10 @@ async def _read(source: KnownSource, body: bytes, request: Request) -> ReceivedD
     hint = kind.parse_event(event_header, payload)
     sent_id = request.headers.get(kind.id_header, "")
     handled = hint.kind == "handled"
+    hashed = await _in_thread_if_large(body, _hash, body)
     return ReceivedDelivery(
-        remote_id=sent_id if _ID.fullmatch(sent_id) else await _in_thread_if_large(body, _hash, body),
+        remote_id=sent_id if _ID.fullmatch(sent_id) else hashed,
+        digest=hashlib.sha256(f"{hashed} {event_header or ''}".encode()).digest(),
         event=storable(hint.event)[:NAME],
         action=None if hint.action is None else storable(hint.action)[:NAME],
         is_form=is_form,
@@ -150,7 +156,7 @@ async def _in_thread_if_large(body: bytes, call: Callable[..., T], *values: Any)
 
 
 async def _body(request: Request, reservation: BodyReservation) -> bytes:
-    """413 as soon as it is too long, whatever Content-Length says; 408 where it takes too long."""
+    """413 as soon as it is too long, whatever Content-Length says. The server limits the time it takes."""
     too_long = Problem(
         413, f"A webhook may have {LARGEST // 1024**2} MB at most.", headers={"Connection": "close"}
     )
@@ -159,21 +165,14 @@ async def _body(request: Request, reservation: BodyReservation) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > LARGEST:
-                    raise too_long
-                reservation.grow(size)
-                chunks.append(chunk)
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > LARGEST:
+                raise too_long
+            reservation.grow(size)
+            chunks.append(chunk)
     except ClientDisconnect:
         raise Problem(400, "The body ended before it was complete.") from None
-    except TimeoutError:
-        raise Problem(
-            408,
-            f"The body was not complete after {BODY_SECONDS:g} seconds; send it again.",
-            headers={"Connection": "close"},
-        ) from None
     return b"".join(chunks)
 
 

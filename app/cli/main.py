@@ -32,10 +32,14 @@ def main() -> None:
     try:
         cli()
     except Exception as error:
-        code = _expected(error)
+        code, words = _expected(error), str(error)
         if code is None:
-            raise
-        typer.echo(f"northing: {error}", err=True)
+            from app.outages import reason_in_words
+
+            code, words = 1, reason_in_words(error) or ""
+            if not words:
+                raise
+        typer.echo(f"northing: {words}", err=True)
         sys.exit(code)
 
 

@@ -27,6 +27,7 @@ from app.demo.output import (
     print_projects,
 )
 from app.demo.ticket import github_person, jira_person
+from app.server.connections import ConnectionLimits, connection_limits
 from app.server.server import (
     CannotListen,
     RunningServer,
@@ -65,9 +66,10 @@ async def run_demo(settings: Settings, *, exit_after: bool) -> int:
     """`northing demo`. Leaves no process and no database behind, however it ends."""
     console = console_for_demo()
     buttons = SyncButtons()
+    limits = connection_limits()
     with closing(_next_free(settings.port)) as listener:
         async with (
-            _running(settings, listener, console) as northing,
+            _running(settings, listener, console, limits) as northing,
             trackers_running(buttons) as trackers,
             _api_of(northing) as api,
         ):
@@ -94,7 +96,7 @@ def _next_free(port: int) -> socket.socket:
 
 @asynccontextmanager
 async def _running(
-    settings: Settings, listener: socket.socket, console: Console
+    settings: Settings, listener: socket.socket, console: Console, limits: ConnectionLimits
 ) -> AsyncIterator[RunningServer]:
     """Northing on a new database. Its name holds the port, so no other running demo uses the same one."""
     name = f"northing_demo_{listener.getsockname()[1]}"
@@ -106,7 +108,7 @@ async def _running(
                 _log_to(file)
                 await asyncio.to_thread(server.create_temporary_database, name)
                 try:
-                    async with run_server(settings, server.url(name), listener) as northing:
+                    async with run_server(settings, server.url(name), listener, limits=limits) as northing:
                         waiting.stop()
                         yield northing
                 finally:

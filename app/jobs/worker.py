@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import psycopg
 import structlog
 
+from app.database import database_trouble
 from app.jobs.queue import run_worker
 from app.jobs.sweep import SWEEP_SECONDS, sweep
 
@@ -47,19 +47,11 @@ async def _run_worker(runtime: Runtime) -> None:
         try:
             await run_worker(runtime)
         except Exception as error:
-            if not _database_was_unreachable(error):
+            if not database_trouble(error):
                 raise
             reason = "no connection"
         log.warning("worker starts again, the database was unreachable", reason=reason)
         await asyncio.sleep(RESTART_SECONDS)
-
-
-def _database_was_unreachable(error: BaseException | None) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(_database_was_unreachable(one) for one in error.exceptions)
-    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
-        return True
-    return error is not None and _database_was_unreachable(error.__cause__)
 
 
 async def _keep_sweeping(runtime: Runtime) -> None:
@@ -68,7 +60,7 @@ async def _keep_sweeping(runtime: Runtime) -> None:
         try:
             await sweep(runtime)
         except Exception as error:  # whatever the error, the next sweep may do better
-            if _database_was_unreachable(error):
+            if database_trouble(error):
                 log.warning("no sweep, the database is unreachable", reason=type(error).__name__)
             else:
                 log.exception("sweep failed")

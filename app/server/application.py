@@ -113,8 +113,9 @@ def _describe_problems(app: FastAPI) -> None:
 
 
 def _api() -> APIRouter:
-    refusals = error_responses(401, 403, 413, 422, 429)
-    refusals[429] |= response_headers(429, "Retry-After")[429]
+    refusals = error_responses(401, 403, 408, 413, 422, 429, 503)
+    for status in (429, 503):
+        refusals[status] |= response_headers(status, "Retry-After")[status]
     api = GuardedRouter(
         prefix="/api/v1",
         dependencies=[Depends(check_role), Depends(refuse_unknown_parameters)],

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -28,6 +29,7 @@ from app.jobs.worker import worker_running
 from app.runtime import Runtime
 from app.secrets import cipher_for
 from app.server.bootstrap import prepare_installation
+from app.server.connections import LIMITS, BoundedProtocol, ConnectionLimits, Connections, connection_limits
 from app.server.signals import CommandFailed
 from app.settings import Settings, WrongSetting
 from app.webhooks.door import Intake
@@ -205,7 +207,12 @@ class RunningServer:
 
 @asynccontextmanager
 async def run_server(
-    settings: Settings, url: str, listener: socket.socket, *, worker: bool = True
+    settings: Settings,
+    url: str,
+    listener: socket.socket,
+    *,
+    worker: bool = True,
+    limits: ConnectionLimits = LIMITS,
 ) -> AsyncIterator[RunningServer]:
     """Serve the database at `url` on `listener` until the block ends.
 
@@ -218,7 +225,7 @@ async def run_server(
     settings = settings.model_copy(update={"port": port})
     async with open_runtime(settings, url) as runtime, Intake(url, runtime.queue, runtime.clock) as intake:
         token_hash, made = await prepare_installation(runtime)
-        web = WebServer(create_app(runtime, intake, token_hash))
+        web = WebServer(create_app(runtime, intake, token_hash), limits)
         async with AsyncExitStack() as stopping:
             tasks = [await stopping.enter_async_context(web.serving(listener))]
             tasks.append(await stopping.enter_async_context(scheduler_running(runtime)))
@@ -230,13 +237,14 @@ async def run_server(
 
 
 class WebServer(uvicorn.Server):
-    """uvicorn without its signal handling, and with an event for its being ready."""
+    """uvicorn with bounded connections, without its signal handling, with an event for its being ready."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, limits: ConnectionLimits = LIMITS) -> None:
+        self.connections = Connections(limits)
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=partial(BoundedProtocol, self.connections),  # type: ignore[arg-type]  # it is only called
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -256,6 +264,14 @@ class WebServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        self.connections.end_late()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self.connections.abort_all()
 
     def stop(self) -> None:
         self.should_exit = True
@@ -288,11 +304,12 @@ async def run_until_exit(tasks: Collection[asyncio.Task[None]], work: Coroutine[
 
 async def serve(settings: Settings, print_line: Callable[[str], None], *, worker: bool = True) -> None:
     """`northing serve`, until cancelled. `print_line` prints for the person at the terminal."""
+    limits = connection_limits()
     listener = open_listener(settings.host, settings.port)
     with closing(listener):
         async with (
             database_url(settings) as url,
-            run_server(settings, url, listener, worker=worker) as northing,
+            run_server(settings, url, listener, worker=worker, limits=limits) as northing,
         ):
             if northing.made_token is not None:
                 print_line(f"Admin token, shown this once: {northing.made_token}")

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 import structlog
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
-from app.database import libpq_url
+from app.database import database_trouble, libpq_url
 from app.webhooks.body_budget import BodyBudget
+from mappings.webhooks.queue import REPEAT_PAUSE
 
 if TYPE_CHECKING:
     import procrastinate
@@ -43,21 +44,48 @@ _AS_KNOWN = """
     sources.id = %(source)s AND lower(sources.name) = lower(%(name)s)
         AND sources.webhook_secret = %(encrypted_secret)s
 """
+# A body under a new id: it `waits` with its twin, the newest delivery with the same digest or an earlier one
+# of this statement, where that is still to be worked on; it comes `again` where that was worked on.
 _STORE = """
-    INSERT INTO deliveries
-        (source_id, remote_id, event, action, is_form, body, received_at, state, reason, due_at)
-    SELECT sources.id, sent.* FROM sources, (SELECT remote_id, event, action, is_form, body, {now}, state,
-            reason, due_at FROM unnest(
-        %(remote_id)b::text[], %(event)b::text[], %(action)b::text[], %(is_form)b::boolean[],
-        %(body)b::bytea[], %(state)b::text[], %(reason)b::text[], %(due_at)b::timestamptz[]
-    ) AS listed (remote_id, event, action, is_form, body, state, reason, due_at)) AS sent WHERE {as_known}
+    WITH listed AS (
+        SELECT *, {now} AS now FROM unnest(
+            %(remote_id)b::text[], %(digest)b::bytea[], %(event)b::text[], %(action)b::text[],
+            %(is_form)b::boolean[], %(body)b::bytea[], %(state)b::text[], %(reason)b::text[],
+            %(due_at)b::timestamptz[]
+        ) WITH ORDINALITY
+            AS one (remote_id, digest, event, action, is_form, body, state, reason, due_at, place)
+    ), known AS (
+        SELECT remote_id FROM deliveries WHERE source_id = %(source)s AND remote_id = ANY(%(remote_id)b)
+    ), fresh AS (
+        SELECT listed.remote_id, twin.ended_at, coalesce(twin.was_worked_on, false) AS again,
+            listed.state = 'received' AND (coalesce(twin.is_waiting, false)
+                OR row_number() OVER (PARTITION BY digest ORDER BY place) > 1) AS waits
+        FROM listed LEFT JOIN LATERAL (
+            SELECT ended_at, state = 'received' AND claimed_by IS NULL AS is_waiting,
+                is_repeat OR state <> 'failed' AS was_worked_on
+            FROM deliveries WHERE source_id = %(source)s AND digest = listed.digest
+                AND reason IS DISTINCT FROM 'repeated'
+            ORDER BY id DESC LIMIT 1
+        ) AS twin ON true
+        WHERE remote_id NOT IN (SELECT remote_id FROM known)
+    )
+    INSERT INTO deliveries (
+        source_id, remote_id, digest, event, action, is_form, body, received_at, is_repeat,
+        state, reason, due_at
+    )
+    SELECT sources.id, remote_id, digest, event, action, is_form, body, now, coalesce(again, false),
+        CASE WHEN waits THEN 'ignored' ELSE state END,
+        CASE WHEN waits THEN 'repeated' ELSE reason END,
+        CASE WHEN waits THEN NULL WHEN again AND due_at IS NOT NULL
+            THEN coalesce(ended_at, now) + %(pause)s ELSE due_at END
+    FROM sources, listed LEFT JOIN fresh USING (remote_id) WHERE {as_known} ORDER BY place
     ON CONFLICT (source_id, remote_id) DO UPDATE SET
-        event = excluded.event, action = excluded.action, body = excluded.body,
+        event = excluded.event, action = excluded.action, body = excluded.body, digest = excluded.digest,
         is_form = excluded.is_form, received_at = excluded.received_at, run_id = NULL,
-        state = excluded.state, reason = excluded.reason, due_at = excluded.due_at,
+        state = excluded.state, reason = excluded.reason, due_at = excluded.due_at, ended_at = NULL,
         attempts = 0, error = NULL, claimed_by = NULL, claimed_until = NULL
     WHERE deliveries.state = 'failed'
-    RETURNING remote_id, id
+    RETURNING remote_id, id, state
 """
 _STORED = f"""
     SELECT remote_id, id FROM deliveries WHERE source_id = %(source)s AND remote_id = ANY(%(remote_id)s)
@@ -71,7 +99,7 @@ _REFUSED = "UPDATE sources SET signature_refused_at = {now} WHERE id = %s"
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot be reached now, so nothing is stored."""
+    """The database is in trouble, by the cause of this error, so nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +114,11 @@ class KnownSource:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedDelivery:
-    """A delivery to be stored. `due_at` None: there is nothing to do for it."""
+    """A delivery to be stored. `digest` is of its event's header and its body. `due_at` None: there is
+    nothing to do for it."""
 
     remote_id: str
+    digest: bytes
     event: str
     action: str | None
     is_form: bool
@@ -102,11 +132,11 @@ class ReceivedDelivery:
 class _StoreBatch:
     """Deliveries of a source that one statement stores, by remote id: of two with the same id, the first.
 
-    `stored` gives for each the id in the database, and whether it is new there.
+    `stored` gives for each the id in the database, and its state there if it is new.
     """
 
     deliveries: dict[str, ReceivedDelivery] = field(default_factory=dict)
-    stored: asyncio.Task[dict[str, tuple[int, bool]]] = field(init=False)
+    stored: asyncio.Task[dict[str, tuple[int, str | None]]] = field(init=False)
 
 
 class Intake:
@@ -179,24 +209,25 @@ class Intake:
         found = (await asyncio.shield(batch.stored)).get(delivery.remote_id)
         if found is None:
             return None
-        id, new = found[0], found[1] and first
-        if new:
+        id, state = found
+        new = first and state is not None
+        if new and state is not None:
             self._count(source.id, "door", "received")
-            if delivery.due_at is None:
-                self._count(source.id, "delivery", delivery.state)
-            else:
+            if state == "received":
                 self.schedule_wake_up(source.id)
+            else:
+                self._count(source.id, "delivery", state)
         log.info(
             "webhook received" if new else "webhook repeated",
             delivery=id,
             remote_id=delivery.remote_id,
             source=source.name,
-            state=delivery.state,
-            reason=delivery.reason,
+            state=state or delivery.state,
+            reason=delivery.reason if state in (None, delivery.state) else "repeated",
         )
         return id
 
-    async def _store_all(self, source: KnownSource, batch: _StoreBatch) -> dict[str, tuple[int, bool]]:
+    async def _store_all(self, source: KnownSource, batch: _StoreBatch) -> dict[str, tuple[int, str | None]]:
         await asyncio.sleep(0)  # let the event loop read from the sockets once more
         del self._gathering[source]
         sent = batch.deliveries.values()
@@ -204,9 +235,11 @@ class Intake:
             name: [getattr(one, name) for one in sent] for name in ReceivedDelivery.__slots__
         }
         values |= {"source": source.id, "name": source.name, "encrypted_secret": source.encrypted_secret}
-        found = {remote_id: (id, True) for remote_id, id in await self._rows(self._store_statement(), values)}
+        values["pause"] = REPEAT_PAUSE
+        stored = await self._rows(self._store_statement(), values)
+        found: dict[str, tuple[int, str | None]] = {remote_id: (id, state) for remote_id, id, state in stored}
         if len(found) < len(sent):
-            found = {remote_id: (id, False) for remote_id, id in await self._rows(_STORED, values)} | found
+            found = {remote_id: (id, None) for remote_id, id in await self._rows(_STORED, values)} | found
         return found
 
     def _store_statement(self) -> str:
@@ -221,9 +254,10 @@ class Intake:
                     return await answer.fetchall() if answer.description else []
             except psycopg.errors.ForeignKeyViolation:
                 return []  # the source was deleted at this very moment
-            except (psycopg.Error, PoolTimeout) as error:
+            except psycopg.Error as error:
+                if not database_trouble(error):
+                    raise
                 if last:
-                    log.warning("webhook not stored", reason=type(error).__name__)
                     raise DatabaseUnavailable from error
                 await self._pool.check()
         return []

@@ -132,7 +132,7 @@ class _BatchProcessor:
         return True
 
     async def _process_parsed(self, all_parsed: list[ParsedDelivery], connector: Connector) -> None:
-        all_parsed = await self._open_full_run(all_parsed)
+        all_parsed = await self._open_reading_run(all_parsed)
         runs_by_delivery = await self._fetch_tickets(
             [parsed for parsed in all_parsed if parsed.hint.tickets], connector
         )
@@ -144,8 +144,8 @@ class _BatchProcessor:
 
     # --- whole projects -------------------------------------------------------------------------
 
-    async def _open_full_run(self, all_parsed: list[ParsedDelivery]) -> list[ParsedDelivery]:
-        """Open a full run where names or visibility changed; the deliveries that are left to process."""
+    async def _open_reading_run(self, all_parsed: list[ParsedDelivery]) -> list[ParsedDelivery]:
+        """Open a run where names or visibility changed; the deliveries that are left to process."""
         scope = self.runtime.scope_of(self.source)
         asking_for_full = [parsed for parsed in all_parsed if parsed.hint.reread]
         concerned = [
@@ -157,7 +157,7 @@ class _BatchProcessor:
             [parsed for parsed in asking_for_full if parsed not in concerned], "ignored", "out_of_scope"
         )
         if concerned:
-            await self.results.open_full_run(concerned)
+            await self.results.open_reading_run(concerned)
         return [parsed for parsed in all_parsed if not parsed.hint.reread]
 
     # --- tickets --------------------------------------------------------------------------------

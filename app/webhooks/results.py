@@ -16,10 +16,13 @@ from app.run_result import RunResult, error_of, record_refusal_in_health
 from app.secrets import CannotDecrypt
 from connectors.base import ConnectorError, Hint, Unauthorized, Unavailable
 from mappings import backoff, counters
+from mappings.leases import ALWAYS_DUE
 from mappings.locks import share_source
 from mappings.runs.queue import open_run, start_run
 from mappings.webhooks.queue import (
+    REPEAT_PAUSE,
     end_deliveries,
+    last_start_for_deliveries,
     pause_deliveries,
     postpone_deliveries,
     renew_delivery_leases,
@@ -86,12 +89,20 @@ class DeliveryResults:
         await self.runtime.wake_run(session, run.id, run.mode)
         return run.id
 
-    async def open_full_run(self, all_parsed: Sequence[ParsedDelivery]) -> None:
-        """Open a full run, and end these deliveries: an unfinished run may have missed what they point at."""
+    async def open_reading_run(self, all_parsed: Sequence[ParsedDelivery]) -> None:
+        """Open the run that these deliveries ask for, and end them.
+
+        It is a full one, and an unfinished one does not do: it may have missed what they point at. Where all
+        are repeats, whose full run was opened before, it is an incremental one. Webhooks open no two runs
+        of a source within a minute: the queued one waits, and is the answer to all that come meanwhile.
+        """
+        repeats = all(parsed.delivery.is_repeat for parsed in all_parsed)
+        mode = "incremental" if repeats else "full"
         async with self.runtime.transaction() as session:
-            run = await start_run(
-                session, self.source.id, "full", await self.runtime.now(session), afresh=True
-            )
+            now = await self.runtime.now(session)
+            last = await last_start_for_deliveries(session, self.source.id)
+            due_at = ALWAYS_DUE if last is None else last + REPEAT_PAUSE
+            run = await start_run(session, self.source.id, mode, now, afresh=True, due_at=due_at)
             await self.record_end(session, all_parsed, "done", run_id=run.id)
 
     async def end(
@@ -119,11 +130,11 @@ class DeliveryResults:
         """The last step of the caller's transaction: store how each ended, to be logged after the commit."""
         ids = [parsed.id for parsed in all_parsed]
         await share_source(session, self.source.id)  # which the count refers to
+        now = await self.runtime.now(session)
         ended_ids = await end_deliveries(
-            session, self.owner, ids, state, reason=reason, error=error, run_id=run_id
+            session, self.owner, ids, state, now, reason=reason, error=error, run_id=run_id
         )
         ended = [parsed.delivery for parsed in all_parsed if parsed.id in ended_ids]
-        now = await self.runtime.now(session)
         took = [(now - delivery.received_at).total_seconds() for delivery in ended]
         await counters.add_count(session, self.source.id, "delivery", state, took=took)
 

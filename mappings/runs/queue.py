@@ -31,7 +31,8 @@ async def open_run(
     afresh: bool = False,
     due_at: datetime = ALWAYS_DUE,
 ) -> RunRow:
-    """Open a queued run, or return the queued or unfinished run that already covers it.
+    """Open a queued run, or return the queued or unfinished run that already covers it. A queued one is then
+    due no later than `due_at`.
 
     An unfinished full run does not cover a new one if a person changed the source after it began, or with
     `afresh`.
@@ -52,8 +53,9 @@ async def open_run(
             .with_for_update()
         )
         for run in reading_runs:
-            if run.state == "queued" and mode == "full":
-                run.mode = "full"
+            if run.state == "queued":
+                run.mode = "full" if mode == "full" else run.mode
+                run.due_at = min(run.due_at, due_at)
             begun = run.started_at
             outdated = begun is not None and (afresh or (version > 1 and begun <= changed_at))
             if mode == "incremental" or (run.mode == "full" and not outdated):
@@ -66,10 +68,16 @@ async def open_run(
 
 
 async def start_run(
-    session: AsyncSession, source_id: int, mode: str, now: datetime, *, afresh: bool = False
+    session: AsyncSession,
+    source_id: int,
+    mode: str,
+    now: datetime,
+    *,
+    afresh: bool = False,
+    due_at: datetime = ALWAYS_DUE,
 ) -> RunRow:
     """Open a run as `open_run` does, and ask for the job that executes it."""
-    run = await open_run(session, source_id, mode, now, afresh=afresh)
+    run = await open_run(session, source_id, mode, now, afresh=afresh, due_at=due_at)
     wake_run(session, run.id, run.mode)
     return run
 

@@ -13,7 +13,12 @@ from mappings.tables.base import Base, Claimed, belongs_to, identity, one_of, st
 
 class DeliveryRow(Claimed, Base):
     """One received webhook. `body` is the raw signed body and is deleted after 14 days; `due_at` set means
-    that the delivery waits to be processed."""
+    that the delivery waits to be processed.
+
+    `digest` is of the event's header and the body; null for deliveries of before there were digests.
+    `is_repeat`: an earlier delivery, under another id, had the same digest and was worked on. `ended_at`:
+    when the work on it ended.
+    """
 
     __tablename__ = "deliveries"
     __table_args__ = (
@@ -23,6 +28,13 @@ class DeliveryRow(Claimed, Base):
         Index("ix_deliveries_received_at", "received_at"),
         Index("ix_deliveries_body", "received_at", postgresql_where=text("body IS NOT NULL")),
         Index("ix_deliveries_state_id", "state", "id"),
+        Index(
+            "ix_deliveries_digest",
+            "source_id",
+            "digest",
+            "id",
+            postgresql_where=text("reason IS DISTINCT FROM 'repeated'"),
+        ),
         Index("ix_deliveries_unknown", "source_id", postgresql_where=text("reason = 'unknown'")),
         one_of("state", ("received", "done", "ignored", "failed")),
     )
@@ -34,6 +46,8 @@ class DeliveryRow(Claimed, Base):
     action: Mapped[str | None]
     is_form: Mapped[bool] = mapped_column(server_default=text("false"))
     body: Mapped[bytes | None] = mapped_column(deferred=True)
+    digest: Mapped[bytes | None]
+    is_repeat: Mapped[bool] = mapped_column(server_default=text("false"))
     received_at: Mapped[datetime] = stamped()
     state: Mapped[str] = mapped_column(server_default="received")
     reason: Mapped[str | None]
@@ -43,6 +57,7 @@ class DeliveryRow(Claimed, Base):
         BigInteger, ForeignKey("runs.id", ondelete="SET NULL"), index=True
     )
     due_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
 
 
 class CommandCommentRow(Base):

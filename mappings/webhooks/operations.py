@@ -30,6 +30,7 @@ async def replay_delivery(session: AsyncSession, delivery_id: int, now: datetime
         raise Conflict("It is being processed at this moment; try again in a few minutes.")
     delivery.state, delivery.reason, delivery.error = "received", None, None
     delivery.attempts, delivery.due_at = 0, ALWAYS_DUE
+    delivery.is_repeat = False  # a person asks for it
     delivery.claimed_by = delivery.claimed_until = None
     wake(session, "process_deliveries", source_id=delivery.source_id)
     return delivery, source

@@ -16,7 +16,7 @@ from sqlalchemy.orm import undefer
 from mappings import leases
 from mappings.leases import ALWAYS_DUE, RELEASED
 from mappings.locks import locked_source
-from mappings.tables import DeliveryRow, EpicRow, NoticeRow, SourceRow
+from mappings.tables import READING_MODES, DeliveryRow, EpicRow, NoticeRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,6 +27,8 @@ BATCH_SIZE, BATCH_BYTES = 100, 32 * 1024 * 1024
 SUSPECT_ATTEMPTS = 2  # attempts that began and never ended
 BODY_DAYS, ROW_DAYS = timedelta(days=14), timedelta(days=90)
 DELETED_AT_ONCE = 1000
+# What a body names is read at most so often, however often the body comes under new ids.
+REPEAT_PAUSE = timedelta(minutes=1)
 
 
 def _claimable(now: datetime) -> Any:
@@ -91,6 +93,7 @@ async def end_deliveries(
     owner: str,
     ids: Collection[int],
     state: str,
+    now: datetime,
     *,
     reason: str | None = None,
     error: dict[str, Any] | None = None,
@@ -99,7 +102,7 @@ async def end_deliveries(
     """Store the final state of those of `ids` that `owner` still has claimed. Returns their ids."""
     ended = await session.scalars(
         _update_claimed(owner, ids)
-        .values(state=state, reason=reason, error=error, run_id=run_id, due_at=None, **RELEASED)
+        .values(state=state, reason=reason, error=error, run_id=run_id, due_at=None, ended_at=now, **RELEASED)
         .returning(DeliveryRow.id)
     )
     return list(ended)
@@ -137,6 +140,14 @@ async def delivery_ids_of_run(session: AsyncSession, run_id: int, most: int) -> 
         select(DeliveryRow.remote_id).where(DeliveryRow.run_id == run_id).order_by(DeliveryRow.id).limit(most)
     )
     return list(await session.scalars(opened_for))
+
+
+async def last_start_for_deliveries(session: AsyncSession, source_id: int) -> datetime | None:
+    """When the last run began that reads a source because of a delivery; None where there is none."""
+    opened = select(DeliveryRow.id).where(DeliveryRow.run_id == RunRow.id).exists()
+    began = RunRow.source_id == source_id, RunRow.mode.in_(READING_MODES), RunRow.started_at.is_not(None)
+    last = select(RunRow.started_at).where(*began, opened).order_by(RunRow.id.desc()).limit(1)
+    return (await session.scalars(last)).one_or_none()
 
 
 async def sources_with_due_deliveries(session: AsyncSession, now: datetime) -> Sequence[int]:

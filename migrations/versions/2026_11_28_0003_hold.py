@@ -13,9 +13,11 @@ depends_on = None
 def upgrade() -> None:
     _add_machine_clocks()
     _follow_projects()
+    add_digests_of_deliveries()
 
 
 def downgrade() -> None:
+    drop_digests_of_deliveries()
     _follow_no_projects()
     op.drop_table("machine_clocks")
 
@@ -46,3 +48,26 @@ def _follow_no_projects() -> None:
     op.drop_column("sources", "unknown_names")
     op.drop_column("sources", "named_projects")
     op.drop_column("source_projects", "remote_id")
+
+
+# --- repeats of a webhook's body -----------------------------------------------------------------
+
+
+def add_digests_of_deliveries() -> None:
+    op.add_column("deliveries", sa.Column("digest", sa.LargeBinary(), nullable=True))
+    op.add_column(
+        "deliveries", sa.Column("is_repeat", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    )
+    op.add_column("deliveries", sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        "ix_deliveries_digest",
+        "deliveries",
+        ["source_id", "digest", "id"],
+        postgresql_where=sa.text("reason IS DISTINCT FROM 'repeated'"),
+    )
+
+
+def drop_digests_of_deliveries() -> None:
+    op.drop_index("ix_deliveries_digest", table_name="deliveries")
+    for column in ("ended_at", "is_repeat", "digest"):
+        op.drop_column("deliveries", column)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -10,11 +11,11 @@ from app.runtime import Runtime
 from tests.support.world import World
 
 
-class CalledClock:
+class CalledClock(ABC):
     """What the product asks of a clock, for one that is called; aware, UTC."""
 
-    def __call__(self) -> datetime:
-        raise NotImplementedError
+    @abstractmethod
+    def __call__(self) -> datetime: ...
 
     async def read(self, _database: object) -> datetime:
         return self()
