@@ -28,8 +28,8 @@ from app.jobs.schedule import due_moment
 from connectors.clock import utc_now
 from mappings.clock import QUEUE_CLOCK
 from mappings.locks import locked_source
-from mappings.machine_clocks import record_machine_clock
 from mappings.runs.queue import open_run
+from mappings.sources.machine_clocks import record_machine_clock
 from mappings.sources.schedules import SCHEDULES_CHANNEL
 from mappings.tables import ScheduleTickRow, SourceRow
 

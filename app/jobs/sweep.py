@@ -14,9 +14,9 @@ from mappings.audit import NORTHING
 from mappings.clock import QUEUE_CLOCK
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.evaluation.timed import open_evaluate_runs
-from mappings.machine_clocks import record_machine_clock
 from mappings.notices import claims
 from mappings.runs.queue import due_runs, mark_stalled
+from mappings.sources.machine_clocks import record_machine_clock
 from mappings.sources.operations import delete_disconnected_sources
 from mappings.webhooks.queue import delete_old_deliveries, sources_with_due_deliveries
 

@@ -60,7 +60,7 @@ class GitHubInspector(Inspector):
         self._scopes = scopes_of(headers)
         token = "a fine-grained token" if self._scopes is None else "a classic token"
         self.note("ok", SIGN_IN, f"Signed in as {account.name}, with {token}.")
-        self._note_expiry(headers.get("github-authentication-token-expiration"), datetime.now(UTC))
+        self._note_expiry(headers.get("github-authentication-token-expiration"), self._transport.clock())
 
     def _note_expiry(self, header: str | None, now: datetime) -> None:
         expires = expiry_of(header or "")

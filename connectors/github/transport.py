@@ -53,7 +53,8 @@ class GitHubTransport(GitHubAPI):
 
     gidgethub's own httpx adapter is not used: it uses another package where that is installed.
     `calls` counts the requests sent. `headers` are those of the latest response, whatever its status, looked
-    up in any case; `response_meta` is what they say. No request is sent before `paused_until` (UTC).
+    up in any case; `response_meta` is what they say. No request is sent before `paused_until` (UTC), by
+    `clock`.
     """
 
     def __init__(self, base_url: str, token: str, timeouts: Timeouts, clock: Clock, network: Network) -> None:
@@ -62,7 +63,7 @@ class GitHubTransport(GitHubAPI):
         self.headers: Mapping[str, str] = httpx.Headers()
         self.response_meta = ResponseMeta()
         self.paused_until: datetime | None = None
-        self._clock = clock
+        self.clock = clock
         self._host = urlsplit(base_url).netloc
         self._origin = _origin(base_url)
         self._web = web_base(base_url)
@@ -133,9 +134,7 @@ class GitHubTransport(GitHubAPI):
             url = urljoin(url, location)
         write = method != "GET"
         content = answer.content if answer.status < 300 else redact(answer.content, [self._token])
-        wrong = error_of(
-            answer.status, answer.headers, content, write=write, now=self._clock(), web=self._web
-        )
+        wrong = error_of(answer.status, answer.headers, content, write=write, now=self.clock(), web=self._web)
         if isinstance(wrong, Moved) and not write:
             raise BadPayload("GitHub's redirects lead to no answer.", NOT_GITHUB)
         if wrong is not None:
@@ -150,7 +149,7 @@ class GitHubTransport(GitHubAPI):
                 "Set base_url to the API's current address; Northing sends the token to no other host.",
             )
         self._route.check()
-        now = self._clock()
+        now = self.clock()
         if self.paused_until is not None and now < self.paused_until:
             # GitHub may ban a client that sends requests while none are left.
             raise Unavailable("GitHub limits our requests.", (self.paused_until - now).total_seconds())
@@ -174,7 +173,7 @@ class GitHubTransport(GitHubAPI):
             raise Unanswered(error.message) from None
 
     def _record_headers(self, response: httpx.Response) -> None:
-        now = self._clock()
+        now = self.clock()
         self.headers, self.response_meta = response.headers, response_meta(response.headers, now)
         if response.status_code == 401:  # the limit is then the one for anonymous requests, not our token's
             self.response_meta = replace(self.response_meta, budget=None)

@@ -15,7 +15,6 @@ from sqlalchemy import text
 
 from mappings.clock import QUEUE_CLOCK
 from mappings.leases import IS_FREE
-from mappings.machine_clocks import machine_clocks_apart
 from mappings.sources.health import (
     Health,
     HealthConcern,
@@ -27,6 +26,7 @@ from mappings.sources.health import (
     names_unknown,
     renamed_projects,
 )
+from mappings.sources.machine_clocks import machine_clocks_apart
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -44,7 +44,7 @@ class RateLimitRow(Base):
 
 class MachineClockRow(Base):
     """A machine whose clock was, at `at`, `ahead` seconds ahead of the database's (see
-    `mappings.machine_clocks`)."""
+    `mappings.sources.machine_clocks`)."""
 
     __tablename__ = "machine_clocks"
 
