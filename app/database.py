@@ -14,6 +14,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -26,6 +28,13 @@ OLDEST_POSTGRESQL = 15
 # Alembic keeps its state in globals, so two threads at once would mix up their databases.
 _ALEMBIC = threading.Lock()
 Sessions = async_sessionmaker[AsyncSession]
+
+
+# Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html for what may pass while
+# the statement stays the same: no connection, no such database or role, a conflict of two transactions, no
+# disk, memory or connection left, a lock, an operator's intervention, a fault of the system or of PostgreSQL,
+# a server that only reads, and a transaction that was ended because it took too long.
+_TROUBLE = ("08", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX", "25006", "25P03", "25P04")
 
 
 class DatabaseNotReady(Exception):
@@ -149,6 +158,26 @@ def newest_revision() -> str:
     head = ScriptDirectory.from_config(_alembic("postgresql://x/x")).get_current_head()
     assert head is not None
     return head
+
+
+def database_trouble(error: BaseException | None) -> bool:
+    """Whether the database itself is in trouble, so that the same work may succeed later.
+
+    False for an error of the data or of a statement, which another attempt would meet again. Of a group,
+    every error must be the database's. The cause of an error counts where the error itself says nothing: the
+    job queue wraps those of the driver.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(database_trouble(one) for one in error.exceptions)
+    if isinstance(error, NoFreeConnection):
+        return True
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or database_trouble(error.orig)
+    if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+        return error.sqlstate.startswith(_TROUBLE)
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return True  # without a code: the server did not answer
+    return error is not None and database_trouble(error.__cause__)
 
 
 async def why_not_ready(engine: AsyncEngine) -> str | None:

@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import psycopg
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from app.database import database_trouble
 from app.jobs.queue import run_worker
 from app.jobs.sweep import SWEEP_SECONDS, sweep
 
@@ -50,19 +50,11 @@ async def _run_worker(runtime: Runtime) -> None:
         try:
             await run_worker(runtime)
         except Exception as error:
-            if not _database_was_unreachable(error):
+            if not database_trouble(error):
                 raise
             reason = "no connection"
         log.warning("worker starts again, the database was unreachable", reason=reason)
         await asyncio.sleep(RESTART_SECONDS)
-
-
-def _database_was_unreachable(error: BaseException | None) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(_database_was_unreachable(one) for one in error.exceptions)
-    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
-        return True
-    return error is not None and _database_was_unreachable(error.__cause__)
 
 
 def _sweep_scheduler(runtime: Runtime) -> AsyncIOScheduler:
@@ -86,6 +78,6 @@ async def _sweep(runtime: Runtime) -> None:
         try:
             await sweep(runtime)
         except Exception as error:
-            if not _database_was_unreachable(error):
+            if not database_trouble(error):
                 raise
             log.warning("no sweep, the database is unreachable", reason=type(error).__name__)
