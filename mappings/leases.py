@@ -30,6 +30,9 @@ UNCONFIRMED_WAIT = timedelta(seconds=60)
 # How long after the renewal of its claim a writer may send its request; what waits for a lost answer counts
 # on it.
 SENT_WITHIN = 2 * RENEW_EVERY
+# Work that was claimed so often, never got ahead and never ended probably ends its worker each time, so it
+# fails. What a worker releases because it stops, or because work waits, does not count.
+MOST_ATTEMPTS = 10
 # A due time that is in the past on every worker's clock: the clocks of replicas always differ a little.
 ALWAYS_DUE = datetime(2000, 1, 1, tzinfo=UTC)
 # The condition of `is_free` for statements that are text, with the time as `:now`.
