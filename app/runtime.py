@@ -49,7 +49,8 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 class Runtime:
     """`worker` names this process in claims. `clock` is the only clock that decisions read.
     `timeouts` apply to the connectors' calls, `checks` to epics, goals and sources. `renew_every`: how often
-    a heartbeat renews a claim, by the wall's clock."""
+    a heartbeat renews a claim, by the wall's clock. `hiccup_pauses`: the seconds before each new attempt of a
+    call whose answer could not be understood."""
 
     settings: Settings
     engine: AsyncEngine
@@ -61,6 +62,7 @@ class Runtime:
     checks: Sequence[Check[Any]] = CHECKS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
     renew_every: timedelta = RENEW_EVERY
+    hiccup_pauses: Sequence[float] = (1, 3, 9)
 
     def claim_name(self) -> str:
         """The name of a new claim of this process."""
