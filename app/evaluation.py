@@ -23,6 +23,7 @@ from mappings.evaluation.load import lock_due_epics, matching_epics
 from mappings.locks import lock_epics, lock_goals_shared, without_synchronous_commit
 from mappings.rules.condition import parse_condition
 from mappings.runs.queue import renew_lease
+from mappings.sources.unreadable import unreadable_ids
 from mappings.tables import EpicRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
@@ -69,7 +70,14 @@ class _Slices:
                     now = await self.runtime.now(session)
                     context, rows = await self._lock_slice(session, now)
                 held = await _evaluate_rows(session, context, rows, self.run.id, now)
-                await renew_lease(session, self.run, self.runtime.worker, now, held=held)
+                await renew_lease(
+                    session, self.run, self.runtime.worker, now, ahead=self._ahead(rows), held=held
+                )
+
+    def _ahead(self, rows: Sequence[EpicRow]) -> bool:
+        """Whether these epics are behind the run for good: a condition marks all of its epics once more when
+        the run is taken up."""
+        return bool(rows) and self.run.rule_condition is None
 
     async def _lock_slice(
         self, session: AsyncSession, now: datetime
@@ -78,7 +86,9 @@ class _Slices:
         if self.context is None or self.context.version != version:
             self.context = await self.runtime.evaluation_context(session, self.source)
         context = replace(
-            self.context, project_infos=await load_project_infos(session, self.source.id, lock=True)
+            self.context,
+            project_infos=await load_project_infos(session, self.source.id, lock=True),
+            unreadable=await unreadable_ids(session, self.source.id),
         )
         rows = await lock_due_epics(session, self.source.id, now, self.after, SLICE_SIZE)
         self.done = self.done or len(rows) < SLICE_SIZE

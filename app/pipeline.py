@@ -11,28 +11,35 @@ No transaction is open while a tracker is called.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
+from app.database import database_trouble
 from app.evaluation import evaluate_due, evaluate_these
 from app.heartbeat import keep_run_claimed
 from app.logs import deliveries_of_run
 from app.run_result import RunResult, count_run, error_of, record_health, record_waiting
 from app.secrets import CannotDecrypt
-from app.sync.reader import read_source
+from app.sync.reader import mark_unread_incomplete, read_source
 from app.writing.writer import open_writer
 from connectors.base import ConnectorError, Unavailable
 from mappings import backoff
-from mappings.leases import ClaimLost
+from mappings.leases import MOST_ATTEMPTS, ClaimLost
 from mappings.locks import without_synchronous_commit
 from mappings.notices.release import release_writes
-from mappings.runs.queue import claim_run, close_run, next_reading_run, postpone_run, renew_lease
+from mappings.runs.queue import (
+    claim_run,
+    close_run,
+    give_run_back,
+    next_reading_run,
+    postpone_run,
+    renew_lease,
+)
 from mappings.tables import READING_MODES, NoticeRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
@@ -60,16 +67,36 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
         return
     with structlog.contextvars.bound_contextvars(run=run.id, source=source.name, mode=run.mode, **following):
         try:
-            async with keep_run_claimed(runtime, run):
-                await _execute(runtime, run, source)
+            await _execute_claimed(runtime, run, source)
         except ClaimLost as lost:
             log.warning("claim lost", reason=str(lost))
-        except SQLAlchemyError:
-            raise  # the database failed: the sweep wakes a worker for this run once its lease has ended
-        except Exception as error:
-            # A bug of ours would raise again in every worker that continues the run, so the run ends here.
-            log.exception("run failed unexpectedly")
-            await _close(runtime, run, source, RunResult.broken(error), evaluated=False)
+
+
+async def _execute_claimed(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
+    try:
+        async with keep_run_claimed(runtime, run):
+            if run.attempts > MOST_ATTEMPTS:
+                await _give_up(runtime, run, source)
+            else:
+                await _execute(runtime, run, source)
+    except ClaimLost:
+        raise
+    except Exception as error:
+        if database_trouble(error):
+            # The sweep wakes a worker for this run, at the latest once its lease has ended.
+            with suppress(Exception):  # while the database does not answer, the lease stays
+                async with runtime.sessions.begin() as session:
+                    await give_run_back(session, run, runtime.worker)
+            raise
+        # Wrong data or a bug of ours would raise again in every worker that continues the run, so it ends.
+        log.exception("run failed unexpectedly")
+        await _close(runtime, run, source, RunResult.broken(error), evaluated=False)
+
+
+async def _give_up(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
+    if run.mode in READING_MODES:
+        await mark_unread_incomplete(runtime, run, source)
+    await _close(runtime, run, source, RunResult.given_up(MOST_ATTEMPTS), evaluated=False)
 
 
 def _with_claim_name(runtime: Runtime) -> Runtime:
@@ -105,8 +132,9 @@ async def _close(
     async with runtime.sessions.begin() as session:
         now = await runtime.now(session)
         await close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
-        if run.mode in READING_MODES:
+        if run.mode in READING_MODES or outcome.state == "failed":
             await record_health(session, source.id, outcome, now, whole=run.mode == "full")
+        if run.mode in READING_MODES:
             next_run_id = await next_reading_run(session, source.id)
             if next_run_id is not None:
                 await runtime.wake(session, "read_source", run_id=next_run_id)

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from connectors.base import Blocked, ConnectorError, Unavailable
 from mappings import counters
+from mappings.sources.health import MOST_NAMED
 from mappings.tables import RunRow, SourceRow
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from app.secrets import CannotDecrypt
 
-MOST_NAMED = 3
 REPORT = "Check whether the tracker itself works; if it does, open an issue with this message."
 HELD_BY_OLDER_SOURCE = "held by an older source"
 
@@ -46,6 +46,15 @@ class RunResult:
         """An error in Northing itself. Its text may repeat what a tracker sent, so only the log shows it."""
         message = f"An error in Northing ended this run ({type(error).__name__})."
         return cls("failed", error_of("internal", message, "Open an issue with the log lines of this run."))
+
+    @classmethod
+    def given_up(cls, attempts: int) -> Self:
+        """A run that probably ends its worker each time."""
+        message = f"Given up: work on this run began {attempts} times, never got ahead and never ended."
+        what_to_do = (
+            "Check in the log what ended the workers, for example too little memory, then sync again."
+        )
+        return cls("failed", error_of("given_up", message, what_to_do))
 
 
 def error_of(code: str, message: str, what_to_do: str) -> dict[str, Any]:

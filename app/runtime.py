@@ -52,7 +52,8 @@ class Runtime:
     """`worker` names this process in claims. `clock` is the only clock that decisions read.
     `timeouts` and `network` apply to the connectors' calls, `checks` to epics, goals and sources.
     `renew_every`: how often a heartbeat renews a claim, by the wall's clock. `outages` remembers a database
-    in trouble."""
+    in trouble. `hiccup_pauses`: the seconds before each new attempt of a call whose answer could not be
+    understood."""
 
     settings: Settings
     engine: AsyncEngine
@@ -66,6 +67,7 @@ class Runtime:
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
     renew_every: timedelta = RENEW_EVERY
     outages: Outages = field(default_factory=Outages)
+    hiccup_pauses: Sequence[float] = (1, 3, 9)
 
     def claim_name(self) -> str:
         """The name of a new claim of this process."""

@@ -33,6 +33,9 @@ UNCONFIRMED_WAIT = timedelta(seconds=60)
 SENT_WITHIN = 2 * RENEW_EVERY
 # No claim lasts longer, also for a caller that read the time a lease ago.
 LONGEST_LEASE = 2 * LEASE
+# Work that was claimed so often, never got ahead and never ended probably ends its worker each time, so it
+# fails. What a worker releases because it stops, or because work waits, does not count.
+MOST_ATTEMPTS = 10
 # A due time that is always in the past.
 ALWAYS_DUE = datetime(2000, 1, 1, tzinfo=UTC)
 # The condition of `is_free` for statements that are text, with the time as `:now`.

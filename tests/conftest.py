@@ -224,7 +224,7 @@ async def runtime(
     queue = queue_for(database_url)
     made = Runtime(settings, engine, sessions_for(engine), cipher_for(settings), queue, clock)
     # The clock stands still, so a claim ends only where the test moves it; a heartbeat goes by the wall's.
-    made = replace(made, renew_every=timedelta(hours=1))
+    made = replace(made, renew_every=timedelta(hours=1), hiccup_pauses=(0, 0, 0))
     async with queue.open_async():
         await prepare_installation(made)
         yield made

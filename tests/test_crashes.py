@@ -17,9 +17,8 @@ from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from app.server.server import embedded_server
 from app.settings import Settings
-from app.webhooks.results import MOST_ATTEMPTS
 from connectors.sandbox import faults
-from mappings.leases import LEASE
+from mappings.leases import LEASE, MOST_ATTEMPTS
 from mappings.notices.claims import claim_notice
 from mappings.sources.projects import record_project_read
 from mappings.tables import EpicRow, RunRow

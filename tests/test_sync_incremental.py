@@ -212,11 +212,13 @@ async def test_reads_oldest_first_so_that_a_fault_leaves_the_newest_unread(world
         world.site.create("SHOP", f"{minutes} minutes", created=moment)
     world.site.page_cap = 2
     await world.connect_jira(notices=OFF, scope=SHOP)
-    world.jira.faults.add("POST */search/jql", rewrite(lambda body: ["no search answer"]), skip=1)
+    no_answer = rewrite(lambda body: ["no search answer"])
+    world.jira.faults.add("POST */search/jql", no_answer, times=None, skip=1)
     run = await world.sync("jira")
     assert (run["state"], run["created"]) == ("partial", 2)
     titles = [epic["title"] for epic in (await world.send("GET", "/epics"))["items"]]
     assert sorted(titles) == ["40 minutes", "50 minutes"]
+    world.jira.faults.clear()
     assert (await world.sync("jira"))["created"] == 3
 
 

@@ -280,8 +280,11 @@ UNREADABLE = {
 async def test_an_answer_that_cannot_be_read_is_said_so(world: World, kind: str) -> None:
     tracker = await _connect(world, kind, 2)
     for request, body, state, code in UNREADABLE[kind]:
-        tracker.faults.add(request, faults.answer(200, body, {"Content-Type": "application/json"}))
+        answer = faults.answer(200, body, {"Content-Type": "application/json"})
+        fault = tracker.faults.add(request, answer, times=None)
         run = await world.sync("source", "full")
+        tracker.faults.clear()
+        assert fault.struck == (4 if code != "unauthorized" else 1), (request, body)
         assert (run["state"], run["deleted"], run["error"]["code"]) == (state, 0, code), (request, body)
         assert run["error"]["message"]
         assert run["error"]["what_to_do"]

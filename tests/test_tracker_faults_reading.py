@@ -17,6 +17,12 @@ from tests.support.world import World
 
 
 @pytest.fixture
+def runtime(runtime: Runtime) -> Runtime:
+    """What an answer means, where it is not asked for again (`test_unreadable`)."""
+    return replace(runtime, hiccup_pauses=())
+
+
+@pytest.fixture
 async def bench(request: pytest.FixtureRequest, world: World, runtime: Runtime, clock: Clock) -> Bench:
     """Five epics are known, and since then one was born, one renamed and one deleted."""
     made = Bench(world, runtime, clock, driver_of(world, request.getfixturevalue("kind")))

@@ -14,10 +14,9 @@ from sqlalchemy import func, select
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from app.webhooks.processor import process_deliveries
-from app.webhooks.results import MOST_ATTEMPTS
 from connectors.sandbox import faults
 from connectors.sandbox.tracker import Tracker
-from mappings.leases import LEASE
+from mappings.leases import LEASE, MOST_ATTEMPTS
 from mappings.tables import DeliveryRow
 from mappings.webhooks.queue import claim_deliveries, release_deliveries
 from tests.support.clock import Clock, later

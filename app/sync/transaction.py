@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from sqlalchemy import select
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 
-from app.run_result import REPORT
 from connectors.base import BadPayload
 from mappings.locks import SYNCHRONOUS_COMMIT_OFF
+from mappings.sources.health import UNREADABLE_TO_DO
 from mappings.tables import SourceRow
 
 if TYPE_CHECKING:
@@ -50,12 +51,32 @@ def bad_payload_if_refused(what: str) -> Iterator[None]:
     """Raises `BadPayload` for a ticket that the database can never store."""
     try:
         yield
-    except (DataError, OperationalError, UnicodeError) as error:
-        if isinstance(error, OperationalError) and not _is_too_large(error):
+    except Exception as error:
+        if not is_refused_data(error):
             raise
-        raise BadPayload(f"{what} cannot be stored.", REPORT) from None
+        raise BadPayload(f"{what}: {what_was_refused(error)}", UNREADABLE_TO_DO) from None
 
 
-def _is_too_large(error: OperationalError) -> bool:
-    """Class 54 of https://www.postgresql.org/docs/current/errcodes-appendix.html: a limit of the program."""
-    return str(getattr(error.orig, "sqlstate", "")).startswith("54")
+# SQLSTATE classes of wrong data: a row twice in one statement, a value, a constraint, a size.
+_OF_THE_DATA = ("21", "22", "23", "54")
+
+
+def is_refused_data(error: Exception) -> bool:
+    """Whether the error says that data cannot be stored, whenever and by whom it is tried: the database
+    refuses them, or they cannot be sent to it."""
+    if isinstance(error, DBAPIError):
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        return state.startswith(_OF_THE_DATA) or (not state and isinstance(error, DataError))
+    if isinstance(error, StatementError):
+        return isinstance(error.orig, _CANNOT_BE_SENT)
+    return isinstance(error, _CANNOT_BE_SENT)
+
+
+# Half a surrogate pair, a moment or number out of range, a value nested too deeply.
+_CANNOT_BE_SENT = (ValueError, OverflowError, RecursionError, orjson.JSONEncodeError)
+
+
+def what_was_refused(error: Exception) -> str:
+    """In words. The message of the error may quote all of the data, so its type alone is shown."""
+    orig = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    return f"it cannot be stored ({type(orig).__name__})."

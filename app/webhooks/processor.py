@@ -12,20 +12,35 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs
 from app.connector_usage import track_usage
+from app.database import database_trouble
+from app.run_result import error_of
 from app.secrets import CannotDecrypt
+from app.sync.hiccups import after_hiccups
 from app.sync.transaction import SourceChanged, bad_payload_if_refused, source_transaction
 from app.webhooks.comment_events import CommentEvents
-from app.webhooks.results import MOST_ATTEMPTS, DeliveryResults, GivenUp, ParsedDelivery
-from connectors.base import Connector, Epic, EpicRef, Hint, Missing, Unauthorized, Unavailable, Unreadable
+from app.webhooks.results import DeliveryResults, GivenUp, ParsedDelivery
+from connectors.base import (
+    BadPayload,
+    Connector,
+    Epic,
+    EpicRef,
+    Hint,
+    Missing,
+    Unauthorized,
+    Unavailable,
+    Unreadable,
+)
 from connectors.registry import KINDS
 from connectors.webhooks import payload_of
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
+from mappings.leases import MOST_ATTEMPTS
+from mappings.sources.health import UNREADABLE_TO_DO
 from mappings.sources.projects import retry_notices
+from mappings.sources.unreadable import forget_unreadable, record_unreadable
 from mappings.tables import DeliveryRow, EpicRow, SourceRow
 from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id
 
@@ -79,12 +94,13 @@ class _BatchProcessor:
             await self.results.fail(all_parsed, error)
             return True
         async with track_usage(self.runtime, self.source.id, connector):
-            return await self._process_or_split(all_parsed, connector)
+            return await self._process_or_split(all_parsed, connector, self.runtime.hiccup_pauses)
 
     async def _parse(self, deliveries: Sequence[DeliveryRow]) -> list[ParsedDelivery]:
         all_parsed: list[ParsedDelivery] = []
         for delivery in deliveries:
             try:
+                # Claimed alone since the second attempt (`queue.SUSPECT_ATTEMPTS`), so no other fails too.
                 if delivery.attempts > MOST_ATTEMPTS:
                     raise GivenUp
                 payload = await asyncio.to_thread(payload_of, delivery.body or b"", delivery.is_form)
@@ -101,12 +117,17 @@ class _BatchProcessor:
                 await self.results.end([parsed], "ignored", reason=parsed.hint.reason)
         return all_parsed
 
-    async def _process_or_split(self, all_parsed: list[ParsedDelivery], connector: Connector) -> bool:
-        """Process all at once; where that fails, each delivery alone, so that only the bad one fails."""
+    async def _process_or_split(
+        self, all_parsed: list[ParsedDelivery], connector: Connector, pauses: Sequence[float] = ()
+    ) -> bool:
+        """Process all at once; where that fails, each delivery alone, so that only the bad one fails.
+
+        `pauses` as in `after_hiccups`: the batch waits for a hiccup to pass, and not each delivery once more.
+        """
         if not all_parsed:
             return True
         try:
-            await self._process_parsed(all_parsed, connector)
+            await self._process_parsed(all_parsed, connector, pauses)
             return True
         except SourceChanged:
             await self.results.postpone(all_parsed, timedelta())
@@ -117,11 +138,11 @@ class _BatchProcessor:
         except Unauthorized as error:
             await self.results.pause_unauthorized(error)
             return False
-        except SQLAlchemyError as error:
-            log.exception("webhooks not stored", reason=type(error).__name__)
-            await self.results.postpone(all_parsed, DATABASE_PAUSE)
-            return False
         except Exception as error:
+            if database_trouble(error):
+                log.exception("webhooks not stored", reason=type(error).__name__)
+                await self.results.postpone(all_parsed, DATABASE_PAUSE)
+                return False
             if len(all_parsed) == 1:
                 log.exception("webhook failed", delivery=all_parsed[0].id)
                 await self.results.fail(all_parsed, error)
@@ -131,10 +152,12 @@ class _BatchProcessor:
                 return False
         return True
 
-    async def _process_parsed(self, all_parsed: list[ParsedDelivery], connector: Connector) -> None:
+    async def _process_parsed(
+        self, all_parsed: list[ParsedDelivery], connector: Connector, pauses: Sequence[float]
+    ) -> None:
         all_parsed = await self._open_reading_run(all_parsed)
         runs_by_delivery = await self._fetch_tickets(
-            [parsed for parsed in all_parsed if parsed.hint.tickets], connector
+            [parsed for parsed in all_parsed if parsed.hint.tickets], connector, pauses
         )
         for parsed in all_parsed:
             if parsed.hint.comment is not None:
@@ -163,7 +186,7 @@ class _BatchProcessor:
     # --- tickets --------------------------------------------------------------------------------
 
     async def _fetch_tickets(
-        self, all_parsed: list[ParsedDelivery], connector: Connector
+        self, all_parsed: list[ParsedDelivery], connector: Connector, pauses: Sequence[float]
     ) -> dict[int, int | None]:
         """Fetch the tickets that they name, each once, and store them; each delivery's run, by its id."""
         all_parsed, known = await self._concerning_source(all_parsed)
@@ -173,22 +196,39 @@ class _BatchProcessor:
         if not refs:
             return {}
         before = connector.requests
-        seen = dict(zip(refs, await connector.fetch(refs), strict=True))
+        fetched = await after_hiccups(lambda: connector.fetch(refs), pauses)
+        seen = dict(zip(refs, fetched, strict=True))
         log.info("tickets fetched", epics=[ref.key for ref in refs[: logs.MAX_LOGGED_IDS]], tickets=len(refs))
         removed = {
             ref.remote_id for parsed in all_parsed if parsed.hint.removed for ref in parsed.hint.tickets
         }
-        fetched_ids = [item.remote_id for item in seen.values() if isinstance(item, Epic)]
-        async with self.runtime.sessions.begin() as session:
-            # Its own transaction: this one and the next each lock their epics in the order of the ids.
-            now = await self.runtime.now(session)
-            retried = await retry_notices(session, self.source.id, fetched_ids, now)
+        retried = await self._retry_notices(seen, known)
         requests = connector.requests - before
         with bad_payload_if_refused("A ticket"):
             async with source_transaction(self.runtime, self.source) as session:
                 return await self._store_fetched(
                     session, all_parsed, seen, removed, requests, retried=retried
                 )
+
+    async def _retry_notices(
+        self, seen: dict[EpicRef, Epic | Missing | Unreadable], known: dict[str, EpicRow]
+    ) -> bool:
+        """Have the tickets that were read evaluated again where their notices could not be written, and
+        remember those that cannot be read; whether any are evaluated again."""
+        read = [ref.remote_id for ref, item in seen.items() if not isinstance(item, Unreadable)]
+        fetched_ids = [item.remote_id for item in seen.values() if isinstance(item, Epic)]
+        unreadable = [
+            (known[ref.remote_id].project if ref.remote_id in known else "", Unreadable(ref, item.reason))
+            for ref, item in seen.items()
+            if isinstance(item, Unreadable)
+        ]
+        async with self.runtime.sessions.begin() as session:
+            # Its own transaction: this one and the next each lock their epics in the order of the ids.
+            now = await self.runtime.now(session)
+            await record_unreadable(session, self.source.id, None, unreadable)
+            # First, so that these are marked below, all in one statement.
+            await forget_unreadable(session, self.source.id, read)
+            return await retry_notices(session, self.source.id, fetched_ids, now)
 
     async def _store_fetched(
         self,
@@ -205,10 +245,24 @@ class _BatchProcessor:
         run_id = None
         if retried or found.created or found.updated or found.deleted:
             run_id = await self.results.open_evaluate_run(session, found, len(seen), requests)
+        about_tickets = [parsed for parsed in all_parsed if parsed.hint.comment is None]
+        unread = {ref.remote_id: item for ref, item in seen.items() if isinstance(item, Unreadable)}
+        bad = [parsed for parsed in about_tickets if unread.keys() & _ticket_ids(parsed)]
+        for parsed in bad:
+            await self._record_unreadable(session, parsed, unread)
         await self.results.record_end(
-            session, [parsed for parsed in all_parsed if parsed.hint.comment is None], "done", run_id=run_id
+            session, [parsed for parsed in about_tickets if parsed not in bad], "done", run_id=run_id
         )
         return {parsed.id: run_id for parsed in all_parsed}
+
+    async def _record_unreadable(
+        self, session: AsyncSession, parsed: ParsedDelivery, unread: dict[str, Unreadable]
+    ) -> None:
+        """End a delivery as failed: a ticket that it names cannot be read. A replay fetches it again."""
+        first = next(ref for ref in parsed.hint.tickets if ref.remote_id in unread)
+        message = f"{first.key}: {unread[first.remote_id].reason}"
+        error = error_of(BadPayload.code, message, UNREADABLE_TO_DO)
+        await self.results.record_end(session, [parsed], "failed", error=error)
 
     async def _concerning_source(
         self, all_parsed: list[ParsedDelivery]
@@ -248,7 +302,7 @@ class _BatchProcessor:
             await lock_transferred(session, tracker, seen, [item for _, item in found])
         for ref, item in found:
             if item.remote_id != ref.remote_id:
-                _add(total, await merge_transferred(session, source_id, tracker, ref.remote_id, item, now))
+                total.add(await merge_transferred(session, source_id, tracker, ref.remote_id, item, now))
         # Not found may also mean that we lost access: it counts as deleted only where a webhook says so.
         missing = [
             item
@@ -256,12 +310,9 @@ class _BatchProcessor:
             if isinstance(item, Missing) and (item.reason != "deleted" or ref.remote_id in removed)
         ]
         same = [item for ref, item in found if item.remote_id == ref.remote_id]
-        _add(total, await upsert_epics(session, source_id, tracker, same, missing, now))
+        total.add(await upsert_epics(session, source_id, tracker, same, missing, now))
         return total
 
 
-def _add(total: UpsertResult, found: UpsertResult) -> None:
-    total.created += found.created
-    total.updated += found.updated
-    total.deleted += found.deleted
-    total.skipped += found.skipped
+def _ticket_ids(parsed: ParsedDelivery) -> set[str]:
+    return {ref.remote_id for ref in parsed.hint.tickets}

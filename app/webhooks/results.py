@@ -16,7 +16,7 @@ from app.run_result import RunResult, error_of, record_refusal_in_health
 from app.secrets import CannotDecrypt
 from connectors.base import ConnectorError, Hint, Unauthorized, Unavailable
 from mappings import backoff, counters
-from mappings.leases import ALWAYS_DUE
+from mappings.leases import ALWAYS_DUE, MOST_ATTEMPTS
 from mappings.locks import share_source
 from mappings.runs.queue import open_run, start_run
 from mappings.webhooks.queue import (
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# A delivery that was claimed so often and never ended probably kills its worker each time, so it fails.
-# After two such attempts it is claimed alone (`queue.SUSPECT_ATTEMPTS`), so that no other fails with it.
-MOST_ATTEMPTS = 10
 # A person must replace refused credentials, which ends the pause.
 UNAUTHORIZED_PAUSE = timedelta(hours=1)
 

@@ -202,6 +202,22 @@ class WriteResults:
                 )
         log.warning("ticket not written", reason=error.message)
 
+    async def broken(self, error: Exception) -> None:
+        """An error in Northing ended the write, and would end the next attempt too. A request may have been
+        sent before, so the next writer looks at the ticket first."""
+        shown = ConnectorError(
+            f"An error in Northing ended the write ({type(error).__name__}).",
+            "Open an issue with the log lines of this ticket.",
+        )
+        async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
+            await share_source(session, self.source.id)
+            await self._evaluate_epic_at(session, now + RETRY_AFTER)
+            row = await claims.lock_claimed_notice(session, self.claim)
+            if row.remote_id is None:
+                row.write_unconfirmed_at = now
+            self._mark_failed(session, row, shown, now)
+
     def _mark_failed(
         self, session: AsyncSession, row: NoticeRow, error: ConnectorError, now: datetime
     ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,10 @@ import structlog
 from sqlalchemy import select
 
 from app.connector_usage import track_usage
+from app.database import database_trouble
 from app.heartbeat import keep_claim
 from app.logs import deliveries_of_run
+from app.sync.transaction import bad_payload_if_refused
 from app.writing.adoption import find_our_comment, withdraw_all_comments
 from app.writing.results import NO_TEXT, PostedText, WriteResults
 from connectors.base import (
@@ -42,6 +44,8 @@ from mappings.evaluation.evaluator import evaluate_epics
 from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared
 from mappings.notices import claims
+from mappings.sources.health import UNREADABLE_TO_DO
+from mappings.sources.unreadable import forget_unreadable, record_unreadable
 from mappings.tables import EpicRow, InstallationRow, NoticeRow, SourceRow
 
 if TYPE_CHECKING:
@@ -109,6 +113,8 @@ class Writer:
         context = None if kept is None else await refresh_context(session, kept, project)
         if context is None:
             context = await self.runtime.evaluation_context(session, self.source, [project])
+            # Each ticket is read just before it is evaluated.
+            context = replace(context, unreadable=frozenset())
         self._contexts[project] = context
         return context
 
@@ -155,6 +161,13 @@ class _Write:
         except ConnectorError as error:
             self.may_continue = not isinstance(error, Blocked)
             await (self.results.refused(error) if self.fetched else self.results.unreadable(error))
+        except ClaimLost:
+            raise
+        except Exception as error:
+            if database_trouble(error):
+                raise  # the claim ends with its lease, and the ticket is looked at again
+            log.exception("write failed unexpectedly")
+            await self.results.broken(error)
 
     async def _put(self, planned: _PlannedWrite) -> None:
         self._check_in_time()
@@ -247,15 +260,18 @@ class _Write:
         """Fetch the ticket, store its state, evaluate it; None where nothing is to be written any more."""
         (fetched_epic,) = await self.connector.fetch([self.ref])
         if isinstance(fetched_epic, Unreadable):
-            raise BadPayload(fetched_epic.reason)
+            await self._record_unreadable(fetched_epic.reason)
+            raise BadPayload(f"{self.ref.key}: {fetched_epic.reason}", UNREADABLE_TO_DO)
         if isinstance(fetched_epic, Missing) and fetched_epic.reason == "deleted":
             # Or we can no longer see it, which looks the same: only a full run, with its drop guard, removes.
             raise Gone(f"{self.ref.key} was deleted, or Northing may no longer see it.", FULL_SYNC_FINDS_OUT)
-        self.fetched = True
         async with self.runtime.sessions.begin() as session:
             await lock_goals_shared(session)
             now = await self.runtime.now(session)
-            await store_ticket(session, self.source, self.row.remote_id, fetched_epic, now)
+            with bad_payload_if_refused(self.ref.key):
+                await store_ticket(session, self.source, self.row.remote_id, fetched_epic, now)
+            self.fetched = True
+            await forget_unreadable(session, self.source.id, [self.row.remote_id])
             (row,) = await lock_epics(session, [self.row.id])
             row.read_at = now
             await session.flush()
@@ -289,6 +305,12 @@ class _Write:
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
             return _PlannedWrite(composed.document, text, Marker(context.installation, row.id), delete)
+
+    async def _record_unreadable(self, reason: str) -> None:
+        """Have health name the ticket, and nothing new written on it until it is read."""
+        async with self.runtime.sessions.begin() as session:
+            unreadable = (self.row.project, Unreadable(self.ref, reason))
+            await record_unreadable(session, self.source.id, None, [unreadable])
 
     async def _claimed_notice(self, session: AsyncSession) -> NoticeRow | None:
         """The notice under our claim; None where the evaluation has just removed it."""

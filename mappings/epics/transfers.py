@@ -44,10 +44,10 @@ async def transfer_candidates(
         {
             "source_id": source_id,
             "tracker": tracker,
-            "ids": [epic.remote_id for epic in epics],
-            "titles": [without_nul(epic.title) for epic in epics],
+            "ids": without_nul([epic.remote_id for epic in epics]),
+            "titles": without_nul([epic.title for epic in epics]),
             "moments": [epic.created_at for epic in epics],
-            "projects": [epic.project for epic in epics],
+            "projects": without_nul([epic.project for epic in epics]),
         },
     )
     return [base.EpicRef(remote_id, key) for remote_id, key in rows]

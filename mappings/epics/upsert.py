@@ -52,6 +52,13 @@ class UpsertResult:
     skipped: int = 0
     overlaps: list[str] = field(default_factory=list)
 
+    def add(self, other: UpsertResult) -> None:
+        self.created += other.created
+        self.updated += other.updated
+        self.deleted += other.deleted
+        self.skipped += other.skipped
+        self.overlaps += other.overlaps
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEpic:

@@ -17,6 +17,7 @@ from mappings.policy.modes import NoticesMode, mode_in
 from mappings.policy.names import former_names
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
+from mappings.sources.unreadable import unreadable_ids
 from mappings.suggestions.rank import Candidates, Suggestion
 from mappings.tables import (
     CycleRow,
@@ -58,7 +59,8 @@ class EvaluationContext:
     `version` counts every change of goals, rules and policy: while it is the same, the caller may
     reuse this context. `render` gives a notice's text as people find it on the ticket. `page_url` gives
     the address of an epic's page by the epic's key, None where readers of the ticket cannot open it. `checks`
-    are those that the epics are checked with.
+    are those that the epics are checked with. `unreadable`: the tracker's ids of tickets that could not be
+    read again.
     """
 
     source: SourceRow
@@ -70,6 +72,7 @@ class EvaluationContext:
     render: Callable[[Document, Marker], str]
     page_url: Callable[[str], str | None]
     checks: Sequence[Check[Any]] = CHECKS
+    unreadable: frozenset[str] = frozenset()
     linked: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     _candidates: dict[bool, Candidates] = field(default_factory=dict)
     _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
@@ -127,6 +130,7 @@ async def load_context(
             project_infos=await load_project_infos(session, source.id),
             render=render,
             page_url=page_url,
+            unreadable=await unreadable_ids(session, source.id),
             linked=await _linked(session, source.id, projects),
             _effective={},
             _former={},
@@ -142,6 +146,7 @@ async def load_context(
         render=render,
         page_url=page_url,
         checks=checks,
+        unreadable=await unreadable_ids(session, source.id),
         linked=await _linked(session, source.id, projects),
     )
 

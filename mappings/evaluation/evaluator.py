@@ -142,7 +142,7 @@ def _input(
         read_at=records.row.read_at,
         public=project_info.public,
         service_desk=project_info.service_desk,
-        fresh=project_info.fresh,
+        fresh=project_info.fresh and records.row.remote_id not in context.unreadable,
         removal_reason=cast("MissingReason | None", records.row.removal_reason),
         page_url=context.page_url(epic.key),
         accepts_commands=context.accepts_commands,

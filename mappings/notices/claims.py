@@ -27,11 +27,11 @@ from sqlalchemy import (
 )
 
 from mappings import leases
-from mappings.leases import RELEASED, UNCONFIRMED_WAIT, ClaimLost
+from mappings.leases import MOST_ATTEMPTS, RELEASED, UNCONFIRMED_WAIT, ClaimLost
 from mappings.locks import locked_source
 from mappings.notices import pauses
 from mappings.notices.gates import Facts, Pause, first_hold
-from mappings.notices.state import end_write, let_requests_arrive
+from mappings.notices.state import end_write, let_requests_arrive, mark_failed
 from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, among
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 LONGEST_WRITE = timedelta(minutes=3)
 HOUR = timedelta(hours=1)
 EDITS_PER_HOUR = 60  # of one source, for whatever reason
+GIVEN_UP = (
+    f"Given up: work on it began {MOST_ATTEMPTS} times and never ended. Check in the log what ended the"
+    " writers; the next sync tries again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,8 @@ async def claim_notice(
     if notice is None or notice.run_id is None:
         return None
     claim = Claim(notice.id, notice.epic_id, notice.run_id, owner, now)
-    await session.execute(leases.taking(NoticeRow, owner, now, NoticeRow.id == notice.id))
+    attempted = {"attempts": NoticeRow.attempts + 1}
+    await session.execute(leases.taking(NoticeRow, owner, now, NoticeRow.id == notice.id, **attempted))
     return claim
 
 
@@ -179,6 +184,7 @@ def release_claim(notice: NoticeRow, claim: Claim, due_at: datetime | None = Non
     If a newer run has queued another text meanwhile, only the claim ends: that run's release makes it due.
     """
     notice.claimed_by = notice.claimed_until = None
+    notice.attempts = 0
     if notice.run_id == claim.run_id:
         end_write(notice, due_at)
 
@@ -191,24 +197,55 @@ async def release_claims_of_worker(session: AsyncSession, worker: str, now: date
     """
     ours = NoticeRow.claimed_by.startswith(worker, autoescape=True)
     await let_requests_arrive(session, ours, now)
-    await leases.release_all(session, NoticeRow, worker)
+    not_attempted = {"attempts": func.greatest(NoticeRow.attempts - 1, 0)}
+    await leases.release_all(session, NoticeRow, worker, **not_attempted)
 
 
 async def _release_expired_claims(session: AsyncSession, of_source: Select[int], now: datetime) -> None:
     """Release the claims of dead writers, as `release_claims_of_worker` does: also those whose write was
     cancelled after the claim, which no writer would take over."""
     expired = (
-        select(NoticeRow.id)
+        select(NoticeRow.id, NoticeRow.attempts)
         .where(NoticeRow.epic_id.in_(of_source), leases.has_ended(NoticeRow, now))
         .order_by(NoticeRow.id)
         .with_for_update(skip_locked=True)
     )
-    ids = (await session.scalars(expired)).all()
-    if not ids:
+    found = (await session.execute(expired)).all()
+    if not found:
         return
-    which = among(NoticeRow.id, ids)
+    which = among(NoticeRow.id, [id for id, _ in found])
     await let_requests_arrive(session, which, leases.renewed_at(NoticeRow))
     await session.execute(update(NoticeRow).where(which).values(RELEASED))
+    hopeless = [id for id, attempts in found if attempts >= MOST_ATTEMPTS]
+    if hopeless:
+        await _give_up(session, hopeless, now)
+
+
+async def _give_up(session: AsyncSession, ids: Sequence[int], now: datetime) -> None:
+    """End the writes that probably end their writer each time. One whose epic is locked is left to the next
+    time: the record of a write refers to the epic, which all others lock before its notice."""
+    given_up = (
+        select(NoticeRow)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(among(NoticeRow.id, ids), NoticeRow.target.is_not(None))
+        .order_by(NoticeRow.id)
+        .with_for_update(of=EpicRow, key_share=True, skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    for notice in await session.scalars(given_up):
+        if notice.run_id is not None:
+            session.add(
+                NoticeWriteRow(
+                    run_id=notice.run_id,
+                    epic_id=notice.epic_id,
+                    kind="failed",
+                    remote_id=notice.remote_id,
+                    at=now,
+                )
+            )
+        mark_failed(notice, GIVEN_UP, now)
+        end_write(notice, None)
+        notice.attempts = 0
 
 
 def release_if_unconfirmed(notice: NoticeRow, claim: Claim, now: datetime) -> bool:

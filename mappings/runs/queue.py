@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Boolean, ColumnElement, and_, bindparam, case, exists, func, or_, select, update
 
 from mappings import leases
 from mappings.leases import ALWAYS_DUE, LONGEST_LEASE
@@ -104,6 +104,7 @@ async def claim_run(session: AsyncSession, run_id: int, worker: str, now: dateti
         waiting_until=None,
         error=None,
         started_at=func.coalesce(RunRow.started_at, now),
+        attempts=RunRow.attempts + 1,
     )
     return (await session.scalars(claim)).one_or_none()
 
@@ -112,13 +113,21 @@ _NO_COUNTS = dict.fromkeys(("seen", "created", "updated", "deleted", "skipped", 
 _RENEW = leases.renewing(
     RunRow,
     RunRow.id == bindparam("run"),
+    attempts=case((bindparam("ahead", type_=Boolean), 1), else_=RunRow.attempts),
     **{name: getattr(RunRow, name) + bindparam(name) for name in _NO_COUNTS},
 )
+# An attempt that a worker gave back does not count.
+_NOT_ATTEMPTED: dict[str, Any] = {"attempts": func.greatest(RunRow.attempts - 1, 0)}
 
 
-async def renew_lease(session: AsyncSession, run: RunRow, worker: str, now: datetime, **counts: int) -> None:
-    """Renew the lease and add to the run's counts, in the transaction of the work. Raises `ClaimLost`."""
-    await leases.renew(session, _RENEW, worker, now, run=run.id, **{**_NO_COUNTS, **counts})
+async def renew_lease(
+    session: AsyncSession, run: RunRow, worker: str, now: datetime, *, ahead: bool = False, **counts: int
+) -> None:
+    """Renew the lease and add to the run's counts, in the transaction of the work. Raises `ClaimLost`.
+
+    `ahead`: a worker that takes the run up later does not do this work again, so its attempts count anew.
+    """
+    await leases.renew(session, _RENEW, worker, now, run=run.id, ahead=ahead, **{**_NO_COUNTS, **counts})
 
 
 async def close_run(
@@ -151,12 +160,17 @@ async def postpone_run(
     `ClaimLost`."""
     await _lock_source(session, run)
     waits = {"state": "waiting", "waiting_until": until, "due_at": until, "error": error}
-    await leases.release(session, RunRow, worker, RunRow.id == run.id, **waits)
+    await leases.release(session, RunRow, worker, RunRow.id == run.id, **waits, **_NOT_ATTEMPTED)
+
+
+async def give_run_back(session: AsyncSession, run: RunRow, worker: str) -> None:
+    """Release a run that this worker cannot go on with now; another attempt may. Raises `ClaimLost`."""
+    await leases.release(session, RunRow, worker, RunRow.id == run.id, **_NOT_ATTEMPTED)
 
 
 async def release_runs(session: AsyncSession, worker: str) -> None:
     """Release the runs that a worker has claimed, because it stops; another worker goes on."""
-    await leases.release_all(session, RunRow, worker, RunRow.finished_at.is_(None))
+    await leases.release_all(session, RunRow, worker, RunRow.finished_at.is_(None), **_NOT_ATTEMPTED)
 
 
 async def mark_stalled(session: AsyncSession, now: datetime) -> None:

@@ -17,6 +17,9 @@ RECENTLY = timedelta(hours=1)
 LATE_AFTER = timedelta(minutes=2)
 MAX_CLOCK_DIFFERENCE = 300.0  # seconds
 MOST_NAMED = 3
+UNREADABLE_TO_DO = (
+    "Look in the tracker at what is named; if it looks as it should, open an issue with this message."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class HealthFacts:
     `due_since`: since when the oldest due work has no worker. `webhooks_wait`: why, and until when.
     `paused_projects`: projects in which nothing is written, each with the tracker's message. `held_by_guard`:
     the number of notices that wait for a person, by run. `removals`: the number of epics that a full run did
-    not meet and that wait for a person, by run. `clock_ahead`: seconds by which the tracker's clock is ahead
+    not meet and that wait for a person, by run. `unreadable`: the number of tickets that cannot be read, and
+    some of them: key, project's key, reason. `clock_ahead`: seconds by which the tracker's clock is ahead
     of ours. `machine_clocks`: the machines of Northing whose clock is apart from the database's.
     """
 
@@ -55,6 +59,7 @@ class HealthFacts:
     paused_projects: tuple[tuple[str, str], ...] = ()
     held_by_guard: tuple[tuple[int | None, int], ...] = ()
     removals: tuple[tuple[int, int], ...] = ()
+    unreadable: tuple[int, tuple[tuple[str, str, str], ...]] = (0, ())
     clock_ahead: float | None = None
     machine_clocks: tuple[MachineClock, ...] = ()
 
@@ -131,6 +136,7 @@ def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Hea
         _removals(facts, source.last_run),
         _renamed(source.renamed),
         _unknown_names(source.unknown_names),
+        _unreadable(facts, source.last_run),
         _paused_projects(facts),
         _held_by_guard(source.name, facts),
         _webhooks_wait(facts),
@@ -202,6 +208,26 @@ def _unknown_names(unknown: tuple[tuple[str, str], ...]) -> HealthConcern | None
         f"{_listed(f'{setting}: {name}' for setting, name in unknown)}.",
         "Correct the name by PATCH of the source, or create it in the tracker and sync in full.",
     )
+
+
+def _unreadable(facts: HealthFacts, last_run: HealthConcern) -> HealthConcern | None:
+    """Tickets that cannot be read, unless the last run's own message names them, as it does at first."""
+    count, named = facts.unreadable
+    if not count or unreadable_in_words(count, named) in last_run.message:
+        return None
+    return HealthConcern("degraded", unreadable_in_words(count, named), UNREADABLE_TO_DO)
+
+
+def unreadable_in_words(count: int, named: Iterable[tuple[str, str, str]]) -> str:
+    """`count` tickets that cannot be read, some of which are `named`: key, project's key, reason."""
+    words = [f"{key or _ticket_of(project)}: {reason.rstrip('.')}" for key, project, reason in named]
+    what = "1 ticket" if count == 1 else f"{count} tickets"
+    more = f"; and {count - len(words)} more" if count > len(words) else ""
+    return f"{what} cannot be read: {'; '.join(words)}{more}."
+
+
+def _ticket_of(project: str) -> str:
+    return f"a ticket of {project}" if project else "a ticket"
 
 
 def _paused_projects(facts: HealthFacts) -> HealthConcern | None:

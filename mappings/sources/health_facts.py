@@ -11,11 +11,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+import orjson
 from sqlalchemy import text
 
 from mappings.clock import QUEUE_CLOCK
 from mappings.leases import IS_FREE
 from mappings.sources.health import (
+    MOST_NAMED,
     Health,
     HealthConcern,
     HealthFacts,
@@ -92,6 +94,14 @@ _FACTS = f"""
     SELECT runs.source_id, 'removals', runs.id::text, count(*), NULL, NULL
     FROM held_removals JOIN runs ON runs.id = held_removals.run_id
     WHERE runs.source_id = ANY(:sources) GROUP BY 1, 3
+    UNION ALL
+    SELECT id, 'unreadable', NULL,
+        (SELECT count(*) FROM unreadable_tickets WHERE source_id = sources.id), NULL,
+        (SELECT json_agg(json_build_array(key, project, reason) ORDER BY named.id)::text
+            FROM (SELECT * FROM unreadable_tickets WHERE source_id = sources.id
+                ORDER BY id LIMIT {MOST_NAMED}) AS named)
+    FROM sources
+    WHERE id = ANY(:sources) AND EXISTS (SELECT FROM unreadable_tickets WHERE source_id = sources.id)
     UNION ALL
     SELECT source_id, 'clock', NULL, 0, clock_at, clock_ahead::text FROM rate_limits
     WHERE clock_ahead IS NOT NULL AND source_id = ANY(:sources)
@@ -172,10 +182,15 @@ def _facts(rows: Sequence[Any], workers: int, clocks: tuple[MachineClock, ...]) 
         webhooks_wait=next(((row.words or "", row.at) for row in by["paused"]), None),
         paused_projects=tuple((row.label, row.words or "") for row in by["stopped"]),
         held_by_guard=tuple((None if row.label is None else int(row.label), row.n) for row in by["guard"]),
+        unreadable=next(((row.n, _named(row.words)) for row in by["unreadable"]), (0, ())),
         removals=tuple((int(row.label), row.n) for row in by["removals"]),
         clock_ahead=next((float(row.words) for row in by["clock"]), None),
         machine_clocks=clocks,
     )
+
+
+def _named(rows: str) -> tuple[tuple[str, str, str], ...]:
+    return tuple((key, project, reason) for key, project, reason in orjson.loads(rows))
 
 
 async def health_of_sources(

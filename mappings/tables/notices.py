@@ -28,7 +28,8 @@ class NoticeRow(Claimed, Base):
     shows. `write_unconfirmed_at`: a write was sent and its answer never came, so the writer looks at the
     ticket before the next write. `guard`: the burst guard's result, null before its check; `guard_reason`:
     why it held the comment. `withdraw_action`: a person withdrew the run that made the comment, which is to
-    be edited to one line or deleted.
+    be edited to one line or deleted. `attempts`: how many writers have claimed it in a row and never ended
+    their claim.
     """
 
     __tablename__ = "notices"
@@ -68,6 +69,7 @@ class NoticeRow(Claimed, Base):
     withdraw_action: Mapped[str | None]
     due_at: Mapped[datetime | None]
     write_unconfirmed_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = stamped()
     updated_at: Mapped[datetime] = stamped()
 

@@ -32,6 +32,8 @@ class RunRow(Claimed, Base):
     `new_comments`: how many new comments the burst guard has counted for this run, by project, the last time
     at `guard_checked_at`. `notices_mode` and `tracker`: its source's when the run ended. `withdraws`: the run
     whose comments this run withdraws. `accepts_run_id`: the run whose held removals a person has allowed.
+    `attempts`: how often a worker has taken it up since it last got ahead; one that released it or waits for
+    the tracker does not count.
     """
 
     __tablename__ = "runs"
@@ -93,6 +95,7 @@ class RunRow(Claimed, Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     error: Mapped[dict[str, Any] | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = stamped()
 
 
@@ -105,6 +108,44 @@ class RunCursorRow(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     cursor: Mapped[datetime | None]
     done: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class UnreadableTicketRow(Base):
+    """A ticket that the tracker showed and that could not be read, until it is read or gone.
+
+    `run_id`: the run that met it last; null where a webhook led to it, or the run was deleted. `project`: its
+    project's key, empty where it is not known. `remote_id`: null, and `key` empty, where its row hides them.
+    """
+
+    __tablename__ = "unreadable_tickets"
+    __table_args__ = (
+        Index(
+            "uq_unreadable_tickets_remote_id",
+            "source_id",
+            "remote_id",
+            unique=True,
+            postgresql_where=text("remote_id IS NOT NULL"),
+        ),
+        Index(
+            "uq_unreadable_tickets_unknown",
+            "source_id",
+            "project",
+            "key",
+            "reason",
+            unique=True,
+            postgresql_where=text("remote_id IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = identity()
+    source_id: Mapped[int] = belongs_to("sources.id")
+    run_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("runs.id", ondelete="SET NULL"), index=True
+    )
+    project: Mapped[str]
+    remote_id: Mapped[str | None]
+    key: Mapped[str]
+    reason: Mapped[str]
 
 
 class HeldRemovalRow(Base):

@@ -14,9 +14,13 @@ def upgrade() -> None:
     _add_machine_clocks()
     _follow_projects()
     add_digests_of_deliveries()
+    _add_attempts()
+    _add_unreadable_tickets()
 
 
 def downgrade() -> None:
+    _drop_unreadable_tickets()
+    _drop_attempts()
     drop_digests_of_deliveries()
     _follow_no_projects()
     op.drop_table("machine_clocks")
@@ -71,3 +75,55 @@ def drop_digests_of_deliveries() -> None:
     op.drop_index("ix_deliveries_digest", table_name="deliveries")
     for column in ("ended_at", "is_repeat", "digest"):
         op.drop_column("deliveries", column)
+
+
+def _add_attempts() -> None:
+    for table in ("runs", "notices"):
+        op.add_column(table, sa.Column("attempts", sa.Integer(), server_default="0", nullable=False))
+
+
+def _drop_attempts() -> None:
+    for table in ("notices", "runs"):
+        op.drop_column(table, "attempts")
+
+
+def _add_unreadable_tickets() -> None:
+    op.create_table(
+        "unreadable_tickets",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("source_id", sa.BigInteger(), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=True),
+        sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("remote_id", sa.Text(), nullable=True),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["source_id"],
+            ["sources.id"],
+            name=op.f("fk_unreadable_tickets_source_id_sources"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["runs.id"], name=op.f("fk_unreadable_tickets_run_id_runs"), ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_unreadable_tickets")),
+    )
+    op.create_index("ix_unreadable_tickets_run_id", "unreadable_tickets", ["run_id"])
+    op.create_index(
+        "uq_unreadable_tickets_remote_id",
+        "unreadable_tickets",
+        ["source_id", "remote_id"],
+        unique=True,
+        postgresql_where=sa.text("remote_id IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_unreadable_tickets_unknown",
+        "unreadable_tickets",
+        ["source_id", "project", "key", "reason"],
+        unique=True,
+        postgresql_where=sa.text("remote_id IS NULL"),
+    )
+
+
+def _drop_unreadable_tickets() -> None:
+    op.drop_table("unreadable_tickets")

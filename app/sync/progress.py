@@ -1,0 +1,171 @@
+"""What a reading run has met so far, and how what it reads is stored and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from app.sync.hiccups import after_hiccups
+from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
+from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
+from mappings.epics.transfers import lock_transferred, merge_transferred
+from mappings.epics.upsert import UpsertResult, upsert_epics
+from mappings.runs.queue import renew_lease
+from mappings.sources.projects import advance_cursors, retry_notices
+from mappings.sources.unreadable import forget_unreadable, record_unreadable
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
+    from mappings.tables import RunRow, SourceRow
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one answer of the tracker says of tickets, to be stored together.
+
+    `transferred`: those of `epics` that are stored under an old id, by their new id. `unreadable`: each with
+    its project's key. `cursor`: how far the project `project` is read with this.
+    """
+
+    epics: tuple[Epic, ...]
+    missing: tuple[Missing, ...] = ()
+    unreadable: tuple[tuple[str, Unreadable], ...] = ()
+    transferred: Mapping[str, EpicRef] = field(default_factory=dict)
+    project: str = ""
+    cursor: datetime | None = None
+
+
+@dataclass
+class Progress:
+    """What a reading run works on, what it has met so far, and how that is recorded.
+
+    `met_ids`: remote ids that this process has met. `resumed`: the run was interrupted, so what it met
+    before is not among them. `problems`: messages, each with what to do. `overlaps`: keys that an older
+    source holds. `unreadable`: ids of the source's tickets that could not be read, in this run or before.
+    """
+
+    runtime: Runtime
+    run: RunRow
+    source: SourceRow
+    connector: Connector
+    counted_requests: int = 0
+    resumed: bool = False
+    met_ids: set[str] = field(default_factory=set)
+    overlaps: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
+
+    def transaction(self, *, repeatable: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
+        return source_transaction(self.runtime, self.source, repeatable=repeatable)
+
+    async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        """The tracker's answer; an answer that cannot be understood is asked for again."""
+        return await after_hiccups(call, self.runtime.hiccup_pauses)
+
+    async def fetch(self, refs: list[EpicRef]) -> list[Epic | Missing | Unreadable]:
+        return [*await self.ask(lambda: self.connector.fetch(refs))]
+
+    async def record(
+        self, session: AsyncSession, now: datetime, found: UpsertResult, seen: int, *, ahead: bool = False
+    ) -> None:
+        """Renew the run's lease and add what was found since the last time. Raises `leases.ClaimLost`.
+
+        `ahead` as in `renew_lease`.
+        """
+        requests, self.counted_requests = (
+            self.connector.requests - self.counted_requests,
+            self.connector.requests,
+        )
+        self.overlaps += found.overlaps
+        await renew_lease(
+            session,
+            self.run,
+            self.runtime.worker,
+            now,
+            ahead=ahead,
+            seen=seen,
+            created=found.created,
+            updated=found.updated,
+            deleted=found.deleted,
+            skipped=found.skipped,
+            requests=requests,
+        )
+
+    async def record_requests(self) -> None:
+        """Add the requests since the last page to the run, failed ones too. Raises `leases.ClaimLost`."""
+        async with self.runtime.sessions.begin() as session:
+            await self.record(session, await self.runtime.now(session), UpsertResult(), seen=0)
+
+    async def store(self, batch: Batch, *, ahead: bool = False) -> None:
+        """Store a batch in one short transaction, with the cursors and the renewed lease.
+
+        Where the database refuses the data, the batch is stored by halves, so that the one ticket that cannot
+        be stored counts as unreadable and the others are stored.
+        """
+        try:
+            await self._store_together(batch, ahead=ahead)
+        except Exception as error:
+            if not batch.epics or not is_refused_data(error):
+                raise
+            log.warning("tickets not stored", tickets=len(batch.epics), reason=type(error).__name__)
+            for part in _parts(batch, error):
+                await self.store(part, ahead=ahead)
+
+    async def _store_together(self, batch: Batch, *, ahead: bool) -> None:
+        source_id, tracker = self.source.id, self.source.tracker
+        transferred = [(ref, epic) for epic in batch.epics if (ref := batch.transferred.get(epic.remote_id))]
+        async with self.transaction(repeatable=True) as session:
+            now, found = await self.runtime.now(session), UpsertResult()
+            if transferred:
+                await lock_transferred(session, tracker, [ref for ref, _ in transferred], batch.epics)
+            for ref, epic in transferred:
+                found.add(await merge_transferred(session, source_id, tracker, ref.remote_id, epic, now))
+            found.add(await upsert_epics(session, source_id, tracker, batch.epics, batch.missing, now))
+            if batch.unreadable:
+                await record_unreadable(session, source_id, self.run.id, batch.unreadable)
+                found.skipped += len(batch.unreadable)
+            seen = len(batch.epics) + len(batch.unreadable)
+            if batch.cursor is not None:
+                # A ticket dated in the future must not hide what changes until then.
+                await advance_cursors(session, source_id, self.run.id, batch.project, min(batch.cursor, now))
+            # The last, since it counts in memory too, and the data may be refused before.
+            await self.record(session, now, found, seen, ahead=ahead and batch.cursor is not None)
+        await self._met(batch)
+
+    async def _met(self, batch: Batch) -> None:
+        unreadable = {item.ref.remote_id for _, item in batch.unreadable if item.ref is not None}
+        read = {epic.remote_id for epic in batch.epics} | {item.ref.remote_id for item in batch.missing}
+        self.met_ids |= {epic.remote_id for epic in batch.epics} | unreadable
+        self.unreadable |= unreadable
+        await self.forget_unreadable((read - unreadable) & self.unreadable)
+
+    async def forget_unreadable(self, ids: Iterable[str]) -> None:
+        """These tickets were read, or are gone: notices that could not be written are evaluated again."""
+        if ids := set(ids):
+            # Its own transaction: it locks epics, and so did the one before, each in the order of the ids.
+            async with self.transaction() as session:
+                forgotten = await forget_unreadable(session, self.source.id, ids)
+                await retry_notices(session, self.source.id, forgotten, await self.runtime.now(session))
+            self.unreadable -= ids
+
+
+def _parts(batch: Batch, error: Exception) -> list[Batch]:
+    """What to store instead of a batch that the database refuses; only the last part has the cursor."""
+    if len(batch.epics) == 1:
+        (epic,) = batch.epics
+        refused = Unreadable(epic.ref, what_was_refused(error))
+        return [replace(batch, epics=(), unreadable=(*batch.unreadable, (epic.project, refused)))]
+    middle = len(batch.epics) // 2
+    first = Batch(batch.epics[:middle], transferred=batch.transferred, project=batch.project)
+    return [first, replace(batch, epics=batch.epics[middle:])]
