@@ -15,7 +15,7 @@ from app.webhooks.processor import process_deliveries
 if TYPE_CHECKING:
     from app.runtime import Runtime
 
-QUEUES = ("webhooks", "evaluating", "writing", "reading")
+QUEUES = ("webhooks", "evaluating", "affected", "writing", "reading")
 WORKERS = 4  # of each queue
 CONNECTION_SECONDS = 5.0  # seconds to wait for a connection; then the database counts as unreachable
 # How late a job may start without a notification: behind a pooler, or after procrastinate has lost its LISTEN
@@ -36,6 +36,7 @@ def queue_for(url: str) -> procrastinate.App:
     queue = procrastinate.App(connector=connector)
     queue.task(name="read_source", pass_context=True, queue="reading")(_execute_run)
     queue.task(name="execute_run", pass_context=True, queue="evaluating")(_execute_run)
+    queue.task(name="evaluate_affected", pass_context=True, queue="affected")(_execute_run)
     queue.task(name="write_tickets", pass_context=True, queue="writing")(_write_tickets)
     queue.task(name="process_deliveries", pass_context=True, queue="webhooks")(_process_deliveries)
     return queue

@@ -25,6 +25,7 @@ from connectors.registry import KINDS
 from connectors.webhooks import payload_of
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
+from mappings.runs.causes import Cause
 from mappings.sources.projects import retry_notices
 from mappings.tables import DeliveryRow, EpicRow, SourceRow
 from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id
@@ -204,7 +205,9 @@ class _BatchProcessor:
         found = await self._store(session, seen, removed)
         run_id = None
         if retried or found.created or found.updated or found.deleted:
-            run_id = await self.results.open_evaluate_run(session, found, len(seen), requests)
+            run_id = await self.results.open_evaluate_run(
+                session, Cause("webhooks"), found, seen=len(seen), requests=requests
+            )
         await self.results.record_end(
             session, [parsed for parsed in all_parsed if parsed.hint.comment is None], "done", run_id=run_id
         )
