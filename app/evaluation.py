@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SLICE_SIZE = 400
+# Many changes may come one after the other, and each waits for the slices that are being evaluated.
+AFFECTED_SLICE_SIZE = 100
 
 
 async def evaluate_due(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
@@ -108,7 +110,7 @@ class _Slices:
 
     async def _take(self, session: AsyncSession, now: datetime) -> Sequence[EpicRow]:
         if self.ids is not None:
-            taken, self.ids = self.ids[:SLICE_SIZE], self.ids[SLICE_SIZE:]
+            taken, self.ids = self.ids[:AFFECTED_SLICE_SIZE], self.ids[AFFECTED_SLICE_SIZE:]
             self.done = not self.ids
             return await lock_these_epics(session, taken)
         rows = await lock_due_epics(session, self.source.id, now, self.after, SLICE_SIZE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # Epics at a time: affected ones, or, where rules are to be matched, all of the source.
 PAGE_SIZE = 1000
+MATCHED_AT_A_TIME = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,12 @@ class AffectedEpics:
         of_source = EpicRow.source_id == self.source.id, EpicRow.removed_at.is_(None), EpicRow.id > after
         page = select(*EVALUATED_COLUMNS).select_from(EpicRow).where(*of_source)
         rows: Sequence[Any] = (await session.execute(page.order_by(EpicRow.id).limit(PAGE_SIZE))).all()
-        name = self.source.name
-        matching = [row.id for row in rows if self.rules.first_match(name, epic_of(row)) is not None]
+        matching: list[int] = []
+        for number, row in enumerate(rows, 1):
+            if self.rules.first_match(self.source.name, epic_of(row)) is not None:
+                matching.append(row.id)
+            if not number % MATCHED_AT_A_TIME:
+                await asyncio.sleep(0)  # so that other tasks can run
         return matching, rows[-1].id if len(rows) == PAGE_SIZE else None
 
     async def _selected(self, session: AsyncSession, after: int, last: int | None) -> list[int]:
