@@ -68,7 +68,7 @@ _JOIN = text("""
         SELECT id, 'evaluate', :evaluates, :due_at, :now
         FROM unnest(CAST(:sources AS bigint[])) AS id ORDER BY id
         ON CONFLICT (source_id, evaluates) WHERE state = 'queued' AND evaluates IS NOT NULL
-        DO UPDATE SET due_at = least(runs.due_at, excluded.due_at)
+        DO UPDATE SET due_at = excluded.due_at
         RETURNING id, source_id
     ), caused AS (
         INSERT INTO run_causes (run_id, kind, reference, label, done, created_at)
@@ -90,8 +90,6 @@ async def join_run(
     evaluates: Evaluates,
     causes: Iterable[Cause],
     now: datetime,
-    *,
-    due_at: datetime = ALWAYS_DUE,
 ) -> list[int]:
     """Add the causes to the queued run of each source that evaluates this, or to a new one where there is
     none; their ids, in the order of the sources. Their rows stay locked until the commit.
@@ -102,7 +100,7 @@ async def join_run(
         "sources": list(sources),
         "evaluates": evaluates,
         "causes": json.dumps([asdict(cause) for cause in causes]),
-        "due_at": due_at,
+        "due_at": ALWAYS_DUE,
         "now": now,
     }
     return list(await session.scalars(_JOIN, parameters))
