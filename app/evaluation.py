@@ -1,4 +1,4 @@
-"""Evaluates the epics of a source that are due, in the transactions of a run.
+"""Evaluates the epics of a source that are due, or that a change affects, in the transactions of a run.
 
 Each transaction holds the goals' shared lock and the source's projects, locks some epics, and evaluates and
 records them (`mappings.evaluation.evaluator`).
@@ -13,56 +13,82 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import select
 
 from app import logs
-from mappings import invalidate
+from mappings.evaluation.affected import load_affected
 from mappings.evaluation.context import EvaluationContext, load_project_infos
 from mappings.evaluation.evaluator import evaluate_epics
-from mappings.evaluation.load import lock_due_epics, matching_epics
+from mappings.evaluation.load import lock_due_epics, lock_these_epics
 from mappings.locks import lock_epics, lock_goals_shared, without_synchronous_commit
-from mappings.rules.condition import parse_condition
+from mappings.runs.causes import causes_of, record_progress
 from mappings.runs.queue import renew_lease
 from mappings.sources.unreadable import unreadable_ids
-from mappings.tables import EpicRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime
+    from mappings.tables import EpicRow, RunRow, SourceRow
 
 log = structlog.get_logger()
 
 SLICE_SIZE = 400
+# Many changes may come one after the other, and each waits for the slices that are being evaluated.
+AFFECTED_SLICE_SIZE = 100
 
 
 async def evaluate_due(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
     """Evaluate every due epic of the source, slice by slice. In between, other tasks can run."""
-    await _mark_matching(runtime, run, source)
+    await _Slices(runtime, run, source).evaluate()
+
+
+async def evaluate_affected(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
+    """Evaluate every epic of the source that the run's causes affect, page by page, due or not.
+
+    A run that is taken up again goes on after the last page that was evaluated whole.
+    """
+    async with runtime.sessions() as session:
+        affected = await load_affected(session, source, await causes_of(session, run.id))
     slices = _Slices(runtime, run, source)
-    try:
-        # Two tasks: while the database stores the slice of one task, the other evaluates the next slice.
-        async with asyncio.TaskGroup() as evaluating:
-            for _ in range(2):
-                evaluating.create_task(slices.evaluate())
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None  # its type decides what becomes of the run
+    after: int | None = run.evaluated_up_to
+    while after is not None:
+        async with runtime.sessions() as session:
+            ids, following = await affected.page(session, after)
+        if ids:
+            await slices.evaluate(ids)
+        if following is not None:
+            async with runtime.sessions.begin() as session:
+                await record_progress(session, run.id, following)
+                await renew_lease(session, run, runtime.worker, await runtime.now(session), ahead=True)
+        after = following
 
 
 @dataclass
 class _Slices:
-    """The due epics of a source in slices. Two tasks share this: `lock` lets one at a time take a slice,
-    `after` is the id of the last epic taken."""
+    """Epics of a source in slices: those with given ids, or all that are due. Two tasks share this: `lock`
+    lets one at a time take a slice; `after` is the id of the last due epic taken, `ids` are those left."""
 
     runtime: Runtime
     run: RunRow
     source: SourceRow
     context: EvaluationContext | None = None
+    ids: Sequence[int] | None = None
     after: int = 0
     done: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def evaluate(self) -> None:
+    async def evaluate(self, ids: Sequence[int] | None = None) -> None:
+        """Evaluate the epics with these ids, in ascending order; None for all that are due."""
+        self.ids, self.after, self.done = ids, 0, False
+        try:
+            # Two tasks: while the database stores the slice of one task, the other evaluates the next slice.
+            async with asyncio.TaskGroup() as evaluating:
+                for _ in range(2):
+                    evaluating.create_task(self._evaluate_slices())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # its type decides what becomes of the run
+
+    async def _evaluate_slices(self) -> None:
         while not self.done:
             async with self.runtime.sessions.begin() as session:
                 await without_synchronous_commit(session)
@@ -75,9 +101,9 @@ class _Slices:
                 )
 
     def _ahead(self, rows: Sequence[EpicRow]) -> bool:
-        """Whether these epics are behind the run for good: a condition marks all of its epics once more when
-        the run is taken up."""
-        return bool(rows) and self.run.rule_condition is None
+        """Whether these epics are behind the run for good: affected ones are evaluated again from the run's
+        last page when it is taken up."""
+        return bool(rows) and self.ids is None
 
     async def _lock_slice(
         self, session: AsyncSession, now: datetime
@@ -90,10 +116,17 @@ class _Slices:
             project_infos=await load_project_infos(session, self.source.id, lock=True),
             unreadable=await unreadable_ids(session, self.source.id),
         )
+        return context, await self._take(session, now)
+
+    async def _take(self, session: AsyncSession, now: datetime) -> Sequence[EpicRow]:
+        if self.ids is not None:
+            taken, self.ids = self.ids[:AFFECTED_SLICE_SIZE], self.ids[AFFECTED_SLICE_SIZE:]
+            self.done = not self.ids
+            return await lock_these_epics(session, taken)
         rows = await lock_due_epics(session, self.source.id, now, self.after, SLICE_SIZE)
         self.done = self.done or len(rows) < SLICE_SIZE
         self.after = rows[-1].id if rows else self.after
-        return context, rows
+        return rows
 
 
 async def evaluate_these(
@@ -120,20 +153,3 @@ async def _evaluate_rows(
             "epics evaluated", epics=[row.key for row in rows[: logs.MAX_LOGGED_IDS]], evaluated=len(rows)
         )
     return held
-
-
-async def _mark_matching(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
-    """Mark the epics that match the condition an `evaluate` run was opened with, page by page."""
-    if run.rule_condition is None:
-        return
-    condition = parse_condition(run.rule_condition["when"])
-    after: int | None = 0
-    while after is not None:
-        async with runtime.sessions() as session:
-            matching, after = await matching_epics(session, source, condition, after)
-        async with runtime.sessions.begin() as session:
-            now = await runtime.now(session)
-            await invalidate.mark_for_evaluation(
-                session, select(EpicRow.id).where(EpicRow.id.in_(matching)), now
-            )
-            await renew_lease(session, run, runtime.worker, now)

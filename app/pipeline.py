@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import select
 
 from app.database import database_trouble
-from app.evaluation import evaluate_due, evaluate_these
+from app.evaluation import evaluate_affected, evaluate_due, evaluate_these
 from app.heartbeat import keep_run_claimed
 from app.logs import deliveries_of_run
 from app.run_result import RunResult, count_run, error_of, record_health, record_waiting
@@ -32,13 +32,14 @@ from mappings import backoff
 from mappings.leases import MOST_ATTEMPTS, ClaimLost
 from mappings.locks import without_synchronous_commit
 from mappings.notices.release import release_writes
+from mappings.runs.causes import end_causes
 from mappings.runs.queue import (
     claim_run,
     close_run,
     give_run_back,
-    next_reading_run,
     postpone_run,
     renew_lease,
+    run_waiting_for,
 )
 from mappings.tables import READING_MODES, NoticeRow, RunRow, SourceRow
 
@@ -114,7 +115,10 @@ async def _execute(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
             return
         except (ConnectorError, CannotDecrypt) as error:
             outcome = RunResult.failed(error)
-    await evaluate_due(runtime, run, source)
+    if run.evaluates == "affected":
+        await evaluate_affected(runtime, run, source)
+    else:
+        await evaluate_due(runtime, run, source)
     await _close(runtime, run, source, outcome)
 
 
@@ -132,12 +136,14 @@ async def _close(
     async with runtime.sessions.begin() as session:
         now = await runtime.now(session)
         await close_run(session, run, runtime.worker, outcome.state, now, outcome.error)
+        if evaluated and run.evaluates == "affected":
+            await end_causes(session, run.id)
         if run.mode in READING_MODES or outcome.state == "failed":
             await record_health(session, source.id, outcome, now, whole=run.mode == "full")
-        if run.mode in READING_MODES:
-            next_run_id = await next_reading_run(session, source.id)
-            if next_run_id is not None:
-                await runtime.wake(session, "read_source", run_id=next_run_id)
+        waiting = await run_waiting_for(session, run)
+        if waiting is not None:
+            run_id, job = waiting
+            await runtime.wake(session, job, run_id=run_id)
         await runtime.wake(session, "write_tickets", source_id=source.id)
         await count_run(session, run, outcome, now)
     log.info(

@@ -1,8 +1,7 @@
-"""Which epics a change affects: these, and no others, are marked to be evaluated again.
+"""Which epics a change affects: these, and no others, are evaluated again.
 
-The caller marks in the transaction of the change. An operation on goals, rules, links, policy or a source
-holds the goals' exclusive lock (`locks.lock_goals_exclusive`) by then, one on a finding its epic's. What a
-run finds out about projects, or which epics match a rule, is marked without an exclusive lock of the goals.
+A change of goals, rules, policy or a source only stores its causes (`mappings.runs.causes`); the run that has
+them selects the epics, off the request. A change of one epic's links or findings marks this epic itself.
 """
 
 from __future__ import annotations
@@ -11,68 +10,69 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, or_, select, text, union
+from sqlalchemy import Select, func, or_, select, union_all, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Text
 
-from mappings.tables import EpicRow, KeyResultRow, LinkRow, NoticeRow, ObjectiveRow, SourceProjectRow
+from mappings.tables import EpicRow, KeyResultRow, LinkRow, NoticeRow, ObjectiveRow, SourceProjectRow, among
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-_MARK = text(
-    "UPDATE epics SET evaluate_at = :now FROM"
-    " (SELECT id FROM epics WHERE id = ANY(:ids) ORDER BY id FOR UPDATE) AS touched"
-    " WHERE epics.id = touched.id RETURNING epics.source_id"
-)
 
-
-def by_key_results(ids: Collection[int], keys: Iterable[str] = ()) -> Select[Any]:
-    """Epics with a link to these key results, a reference to one of `keys`, or one named in our comment."""
-    references = [f"{how}:{key}" for key in keys for how in ("line", "label")]
-    linked = select(LinkRow.epic_id.label("id")).where(LinkRow.key_result_id.in_(ids))
-    shown = select(NoticeRow.epic_id).where(NoticeRow.mentioned_key_result_ids.overlap(list(ids)))
-    referred = select(EpicRow.id).where(
-        text(
-            "EXISTS (SELECT FROM unnest(epics.ticket_references) AS d WHERE lower(d) = ANY(:references))"
-        ).bindparams(references=[name.lower() for name in references])
+def by_key_results(ids: Collection[int]) -> tuple[Select[Any], ...]:
+    """The ids of epics with a link to these key results, and of those whose comment names one of them."""
+    return (
+        select(LinkRow.epic_id).where(among(LinkRow.key_result_id, ids)),
+        select(NoticeRow.epic_id).where(NoticeRow.mentioned_key_result_ids.overlap(list(ids))),
     )
-    parts = union(linked, shown, referred) if references else union(linked, shown)
-    return select(parts.subquery().c.id)
 
 
-def key_results_of_objectives(ids: Collection[int]) -> Select[Any]:
-    """The ids of the key results of these objectives."""
-    return select(KeyResultRow.id).where(KeyResultRow.objective_id.in_(ids))
+def by_references(keys: Iterable[str]) -> Select[Any]:
+    """The ids of epics whose tickets name one of these keys, in any case; an index has them so."""
+    references = [f"{how}:{key.lower()}" for key in keys for how in ("line", "label")]
+    folded = func.northing_lower(EpicRow.ticket_references, type_=ARRAY(Text))
+    return select(EpicRow.id.label("epic_id")).where(folded.overlap(references))
 
 
-def objectives_of_cycle(cycle_id: int) -> Select[Any]:
-    """The ids of the objectives of this cycle."""
-    return select(ObjectiveRow.id).where(ObjectiveRow.cycle_id == cycle_id)
+def by_rules(ids: Collection[int]) -> Select[Any]:
+    """The ids of epics with a link that one of these rules made, deleted rules too."""
+    return select(LinkRow.epic_id).where(among(LinkRow.rule_id, ids))
 
 
-def by_rule(rule_id: int) -> Select[Any]:
-    """Epics with a link that this rule made."""
-    return select(LinkRow.epic_id).where(LinkRow.rule_id == rule_id)
-
-
-def by_projects(projects: Collection[tuple[int, str]]) -> Select[Any]:
-    """Epics of these projects, each a source's id and a project's key. Removed epics are left out."""
-    pairs = [
-        (EpicRow.source_id == source_id) & (EpicRow.project == project) for source_id, project in projects
-    ]
-    return select(EpicRow.id).where(or_(*pairs), EpicRow.removed_at.is_(None))
+def by_projects(source_id: int, projects: Collection[str]) -> Select[Any]:
+    """The ids of epics of these projects of a source, without removed ones."""
+    return select(EpicRow.id.label("epic_id")).where(
+        EpicRow.source_id == source_id, EpicRow.project.in_(projects), EpicRow.removed_at.is_(None)
+    )
 
 
 def by_source(source_id: int) -> Select[Any]:
-    """Every epic of a source, removed ones too."""
-    return select(EpicRow.id).where(EpicRow.source_id == source_id)
+    """The ids of every epic of a source, removed ones too."""
+    return select(EpicRow.id.label("epic_id")).where(EpicRow.source_id == source_id)
 
 
 def by_gap_or_notice(source_id: int) -> Select[Any]:
-    """Epics that may get, lose or change a notice when the source's mode changes."""
+    """The ids of epics that may get, lose or change a notice when the source's mode changes."""
     noticed = select(NoticeRow.epic_id)
-    return select(EpicRow.id).where(
+    return select(EpicRow.id.label("epic_id")).where(
         EpicRow.source_id == source_id,
         or_(EpicRow.alignment.in_(("unaligned", "waived")), EpicRow.id.in_(noticed)),
+    )
+
+
+def at_most(number: int, parts: Iterable[Select[Any]]) -> Select[Any]:
+    """Ids that the parts select, at most so many of each part: what it costs does not grow with the epics."""
+    limited = [select(part.limit(number).subquery().c.epic_id) for part in parts]
+    return select(union_all(*limited).subquery().c.epic_id)
+
+
+def key_results_of(objectives: Collection[int], cycles: Collection[int]) -> Select[Any]:
+    """The ids of the key results of these objectives, and of the objectives of these cycles."""
+    return (
+        select(KeyResultRow.id)
+        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
+        .where(or_(among(ObjectiveRow.id, objectives), among(ObjectiveRow.cycle_id, cycles)))
     )
 
 
@@ -81,9 +81,6 @@ async def all_projects(session: AsyncSession) -> list[tuple[int, str]]:
     return [(source_id, key) for source_id, key in rows]
 
 
-async def mark_for_evaluation(session: AsyncSession, which: Select[Any], now: datetime) -> set[int]:
-    """Mark the epics whose ids `which` selects; gives the ids of their sources."""
-    ids = list(await session.scalars(which))
-    if not ids:
-        return set()
-    return set(await session.scalars(_MARK, {"ids": ids, "now": now}))
+async def mark_for_evaluation(session: AsyncSession, epic_id: int, now: datetime) -> None:
+    """Have one epic evaluated again, which the caller has locked or locks last."""
+    await session.execute(update(EpicRow).where(EpicRow.id == epic_id).values(evaluate_at=now))

@@ -27,9 +27,12 @@ def wake(session: AsyncSession, task: str, **arguments: int) -> None:
     session.info.setdefault(_ASKED, []).append(Wakeup(task, arguments))
 
 
-def job_of(mode: str) -> str:
-    """The job that executes a run of this mode."""
-    return "read_source" if mode in READING_MODES else "execute_run"
+def job_of(mode: str, evaluates: str | None = None) -> str:
+    """The job that executes a run of this mode. A run that evaluates what its causes affect may take long, so
+    it has workers of its own."""
+    if mode in READING_MODES:
+        return "read_source"
+    return "evaluate_affected" if evaluates == "affected" else "execute_run"
 
 
 def wake_run(session: AsyncSession, run_id: int, mode: str) -> None:

@@ -400,11 +400,11 @@ LEFT_OUT = {
     " signature_refused_at version created_at updated_at",
     "policy": "id uuid admin_token_hash goals_version policy_version created_at",
     "token": "last_used_at created_at",
-    "run": "state due_at seen created updated deleted skipped requests held rule_condition new_comments"
-    " guard_checked_at notices_mode tracker waiting_until started_at finished_at error created_at"
-    " claimed_by claimed_until",
     "delivery": "id digest action is_form body is_repeat received_at reason attempts error run_id claimed_by"
     " claimed_until ended_at",
+    "run": "state due_at seen created updated deleted skipped requests held evaluates evaluated_up_to"
+    " new_comments guard_checked_at notices_mode tracker waiting_until started_at finished_at error"
+    " created_at claimed_by claimed_until",
 }
 
 

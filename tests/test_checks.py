@@ -89,12 +89,15 @@ def _words(check: Check[EpicFacts], *goals: KeyResult, public: bool = False) -> 
 def test_the_words_of_each_on_a_ticket() -> None:
     assert to_plain(Document(_words(NO_KEY_RESULT).blocks)) == "This epic is not linked to a key result."
     secret = goal(4, state="missed", visibility="confidential", public_label="Platform work")
-    for public, first in ((False, "KR-3 (Title 3)"), (True, "KR-3")):
+    for public, first in (
+        (False, "KR-3 (Title 3): its cycle ended on 2026-11-15"),
+        (True, "KR-3: no longer counts"),
+    ):
         words = _words(CLOSED_GOAL, OVER, secret, public=public)
         assert [line for line in to_plain(Document(words.blocks)).splitlines() if line] == [
             "The key results this epic is linked to no longer count.",
-            f"- {first}: its cycle ended on 2026-11-15",
-            "- KR-4 (Platform work): it is missed",
+            f"- {first}",
+            "- KR-4 (Platform work): no longer counts",
         ]
         assert words.goals == (OVER, secret)
     assert _words(NO_KEY_RESULT).goals == ()

@@ -172,6 +172,35 @@ async def test_a_closed_goal_is_linked_and_said_not_to_count(world: World, ticke
     assert ([link["live"] for link in epic["links"]], epic["alignment"]) == ([False], "unaligned")
 
 
+@both
+async def test_of_a_goal_that_may_not_be_named_an_answer_says_that_it_no_longer_counts(
+    world: World, ticket: Ticket
+) -> None:
+    await world.goal("KR-2", "Takeover", visibility="confidential", public_label="Plan")
+    await world.send("PATCH", "/key-results/KR-2", {"state": "missed"})
+    assert await ticket.tell("/northing link KR-2")
+    assert ticket.words[0] == "KR-2 is linked, but no longer counts."
+    assert "KR-2 (Plan): no longer counts" in ticket.words
+    before = ticket.words, ticket.edits
+    await world.send("PATCH", "/objectives/O-2", {"state": "achieved"})
+    await world.send("PATCH", "/key-results/KR-2", {"state": "active"})
+    await world.drain()
+    assert (ticket.words, ticket.edits) == before
+
+
+@on_either("github")
+async def test_an_answer_is_taken_back_where_its_goal_may_no_longer_be_named(
+    world: World, ticket: Ticket
+) -> None:
+    await world.goal("KR-2", "Takeover", visibility="public")
+    await world.send("PATCH", "/key-results/KR-2", {"state": "missed"})
+    assert await ticket.tell("/northing link KR-1, KR-2")
+    assert "KR-2 is linked, but does not count: it is missed." in ticket.words
+    await world.send("PATCH", "/objectives/O-2", {"visibility": "confidential", "public_label": "Plan"})
+    await world.drain()
+    assert ticket.words == ["Aligned with KR-1 (Checkout conversion). Thank you."]
+
+
 @on_either("jira")
 async def test_nothing_to_snooze(world: World, ticket: Ticket, clock: Clock) -> None:
     until = (clock.now + timedelta(days=9)).date()

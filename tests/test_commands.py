@@ -244,6 +244,7 @@ def test_answers() -> None:
         "There is no key result `KR-0`, `KR-1`, `KR-2` and 2 more."
     )
     assert not_live_text("KR-1", "it is missed") == "`KR-1` is linked, but does not count: it is missed."
+    assert not_live_text("KR-1", None) == "`KR-1` is linked, but no longer counts."
     assert nothing_to_snooze_text(None) == "There is nothing to snooze here."
     assert nothing_to_snooze_text("waived") == "There is nothing to snooze: the gap is waived."
     assert [joined(items) for items in ([], ["a"], ["a", "b"])] == ["", "a", "a and b"]

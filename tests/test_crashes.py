@@ -20,8 +20,9 @@ from app.settings import Settings
 from connectors.sandbox import faults
 from mappings.leases import LEASE, MOST_ATTEMPTS
 from mappings.notices.claims import claim_notice
+from mappings.runs.queue import open_run
 from mappings.sources.projects import record_project_read
-from mappings.tables import EpicRow, RunRow
+from mappings.tables import EpicRow, SourceRow
 from mappings.webhooks.queue import claim_deliveries, end_deliveries
 from tests.soak.chaos import KILLS, soak
 from tests.soak.database import kill_server
@@ -63,13 +64,16 @@ async def test_a_project_read_to_its_end_while_it_is_evaluated_is_believed(
     linked, gap = driver.add(labels=["kr:KR-1"]), driver.add()
     await driver.connect("shadow")
     await driver.sync()
-    await world.send("PATCH", "/sources/jira", {"notices": {"mode": "live"}})
     async with runtime.sessions.begin() as session:
         await session.execute(text("UPDATE source_projects SET fully_synced = false"))
+    await world.send("PATCH", "/sources/jira", {"notices": {"mode": "live"}})
+    await world.drain()
+    async with runtime.sessions.begin() as session:
         await session.execute(update(EpicRow).values(evaluate_at=await runtime.now(session)))
         if new:
             await session.execute(text("DELETE FROM notices"))
-        run = (await session.scalars(select(RunRow).where(RunRow.state == "queued"))).one()
+        (source_id,) = await session.scalars(select(SourceRow.id))
+        run = await open_run(session, source_id, "evaluate", await runtime.now(session))
     async with holding(database_url) as holder:
         await holder.hold("SELECT 1 FROM epics WHERE key = %s FOR UPDATE", linked)
         evaluating = asyncio.create_task(pipeline.execute_run(runtime, run.id))

@@ -192,7 +192,7 @@ CASES = [
         "dead links that may not be named",
         "warning",
         "The key results this epic is linked to no longer count.",
-        {"check": "closed-goal", "unknown": [], "links": ["5:label", "6:label", "7:title"]},
+        {"check": "closed-goal", "unknown": [], "links": ["5:key", "6:key", "7:title"]},
         evaluation_input(
             links_to(
                 *(
@@ -426,6 +426,13 @@ def test_without_a_suggestion_the_first_live_goal_is_the_example() -> None:
     assert not any("KR-1" in line for line in text)
 
 
+def test_a_key_is_no_example_where_its_goal_may_not_be_named() -> None:
+    hidden = replace(LIVE, visibility="internal", public_label="Label")
+    for goals, example in (([hidden, goal(6, visibility="public")], "KR-6"), ([hidden], "<key>")):
+        text = lines(desired(evaluation_input(public=True), found(), goals=goals))
+        assert f"- add a line to the description: Key-Result: {example}" in text
+
+
 @pytest.mark.parametrize("goals", [(), (CLOSED, OVER)])
 def test_without_a_live_goal_there_is_no_example(goals: tuple[KeyResult, ...]) -> None:
     text = lines(desired(unresolved=found(), goals=goals))
@@ -492,6 +499,6 @@ def test_a_goal_is_shown_as_this_ticket_may_show_it(
     assert lines(aligned) == [f"Aligned with {name}. Thank you."]
     dead = links_to(replace(shown, state="missed"))
     warning = desired(evaluation_input(dead, public=public), found("closed-goal"))
-    assert f"- {name}: it is missed" in lines(warning)
+    assert f"- {name}: {'it is missed' if titled else 'no longer counts'}" in lines(warning)
     for made in (aligned, warning):
         assert made.compose().mentioned_key_result_ids == titled

@@ -75,7 +75,7 @@ async def test_a_goal_closed_just_before_a_sync_evaluates(
     await _aligned_epics(world)
     run = await _mark_all(runtime)
     async with holding(database_url) as holder:
-        await holder.hold(ROW, "SHOP-2")
+        await holder.hold("SELECT id FROM sources FOR UPDATE")  # for which the change opens a run
         closing = asyncio.create_task(world.send(*CLOSE))
         await holder.until_waiting(1)
         evaluating = asyncio.create_task(pipeline.execute_run(runtime, run))

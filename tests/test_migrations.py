@@ -203,6 +203,42 @@ def _why_not_ready(url: str) -> str:
     return str(asyncio.run(ask()))
 
 
+OF_0002 = """
+    INSERT INTO sources
+        (name, kind, base_url, tracker, credentials_type, credentials, scope, epics, schedule, notices)
+        VALUES ('jira', 'jira', 'x', 'x', 'x', 'x', '{}', '{}', '{}', '{}');
+    INSERT INTO objectives (key, title) VALUES ('O-1', 'O');
+    INSERT INTO key_results (key, title, objective_id) VALUES ('KR-1', 'KR', 1);
+    INSERT INTO rules (name, "when", key_result_id, priority, enabled) VALUES
+        ('One', '{"title": "one"}', 1, 1, true), ('Two', '{"title": "two"}', 1, 1, true);
+    INSERT INTO runs (source_id, mode, state, rule_condition, finished_at) VALUES
+        (1, 'evaluate', 'queued', '{"when": {"title": "one"}}', NULL),
+        (1, 'evaluate', 'running', '{"when": {"title": "two"}}', NULL),
+        (1, 'evaluate', 'queued', NULL, NULL),
+        (1, 'evaluate', 'succeeded', '{"when": {"title": "one"}}', now());
+"""
+
+
+def test_runs_that_were_to_match_a_condition_are_one_with_the_rules_as_its_causes(empty: str) -> None:
+    migrate(empty)
+    downgrade(empty, "2026_11_28_0002")
+    with psycopg.connect(empty) as connection:
+        connection.execute(OF_0002)
+    migrate(empty)
+    with psycopg.connect(empty) as connection:
+        runs = connection.execute("SELECT id, state, evaluates FROM runs ORDER BY id").fetchall()
+        causes = connection.execute(
+            "SELECT run_id, kind, reference, label FROM run_causes WHERE NOT done ORDER BY reference"
+        ).fetchall()
+    assert runs == [
+        (1, "queued", "affected"),
+        (2, "running", None),
+        (3, "queued", None),
+        (4, "succeeded", None),
+    ]
+    assert causes == [(1, "rule", "1", "One"), (1, "rule", "2", "Two")]
+
+
 def test_a_first_start_that_was_killed_half_way_goes_on(empty: str) -> None:
     """The first migration commits once on its way, behind the enums that grow."""
     shipped = files("procrastinate.sql").joinpath("migrations")

@@ -269,7 +269,8 @@ def test_a_goal_is_named_as_its_visibility_allows(
     suggested = warn(suggestions=[Suggestion(known, "fits")], public=public)
     assert f"- {name}: fits" in lines(suggested)
     dead = warn("closed-goal", closed(known), suggestions=[], public=public)
-    assert f"- {name}: it is achieved" in lines(dead)
+    why = "it is achieved" if mentioned_key_result_ids else "no longer counts"
+    assert f"- {name}: {why}" in lines(dead)
     assert [made.mentioned_key_result_ids for made in (aligned, suggested, dead)] == [
         mentioned_key_result_ids
     ] * 3

@@ -98,6 +98,12 @@ def test_a_title_that_may_not_be_named_gives_nothing_away(
     assert offered([hidden], public=public) == [("KR-1", f"shares “{expected}” with the title")]
 
 
+@pytest.mark.parametrize(("public", "found"), [(True, False), (False, True)])
+def test_one_without_any_words_for_this_ticket_is_not_offered(public: bool, found: bool) -> None:
+    hidden = goal(1, "Sell the checkout", visibility="internal")
+    assert bool(offered([hidden], public=public, kr1=5)) is found
+
+
 # --- words, and what each weighs ----------------------------------------------------------------
 
 

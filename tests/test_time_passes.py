@@ -229,15 +229,15 @@ async def test_a_run_that_is_just_being_opened_is_not_opened_again(
     assert await modes_and_states(world) == [*before, ("evaluate", "queued")]
 
 
-@pytest.mark.parametrize(("rule_condition", "opened"), [(None, 1), ({"when": {"project": ["NONE"]}}, 2)])
-async def test_a_queued_run_does_unless_it_has_to_look_at_every_epic_first(
-    world: World, runtime: Runtime, clock: Clock, rule_condition: dict[str, Any] | None, opened: int
+@pytest.mark.parametrize(("evaluates", "opened"), [(None, 1), ("due", 1), ("affected", 2)])
+async def test_a_queued_run_does_unless_it_evaluates_what_a_change_affects(
+    world: World, runtime: Runtime, clock: Clock, evaluates: str | None, opened: int
 ) -> None:
     await _in_grace(world, runtime, clock)
     before = await modes_and_states(world)
     async with runtime.sessions.begin() as session:
         (source_id,) = await session.scalars(select(SourceRow.id))
-        (await open_run(session, source_id, "evaluate", clock())).rule_condition = rule_condition
+        (await open_run(session, source_id, "evaluate", clock())).evaluates = evaluates
     for _ in range(STILL):
         await sweep(runtime)
     assert (await modes_and_states(world))[len(before) :] == [("evaluate", "queued")] * opened

@@ -100,7 +100,7 @@ async def test_what_was_let_go_waits_again_where_a_newer_run_changes_it(
         await evaluating
     await pipeline.write_tickets(runtime, run.source_id)
     (text,) = driver.comments(key)
-    assert "KR-1 (Plan): it is missed" in text
+    assert "KR-1 (Plan): no longer counts" in text
 
 
 @pytest.mark.parametrize(("kind", "at_once"), [("github", 1), ("jira", 2)])

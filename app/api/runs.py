@@ -18,6 +18,7 @@ from mappings.lookups import run_at, source_in
 from mappings.notices import claims
 from mappings.notices import operations as notice_operations
 from mappings.notices.state import WithdrawAction
+from mappings.runs.causes import causes_in_words
 from mappings.sources import operations as source_operations
 from mappings.tables import RunRow, SourceRow
 
@@ -81,21 +82,28 @@ class RunOut(BaseModel):
     started_at: datetime | None = Field(description="Null while it is queued.")
     finished_at: datetime | None = Field(description="The end of reading and evaluating; writes follow.")
     error: RunError | None = Field(description="Why it failed, or succeeded only in part.")
+    causes: list[str] = Field(
+        description="Of mode `evaluate`: what it was opened for, in words, at most 20, and then how many "
+        "more. While a run is queued, further changes join it.",
+        examples=[["rule Checkout work in SHOP", "key result KR-3"]],
+    )
 
 
 async def present(session: AsyncSession, rows: Sequence[tuple[RunRow, str]]) -> list[RunOut]:
-    """The runs with their writes counted, in two statements for all runs."""
-    writes = await claims.count_writes(session, [run.id for run, _ in rows])
+    """The runs with their writes counted and their causes, in three statements for all runs."""
+    ids = [run.id for run, _ in rows]
+    writes, causes = await claims.count_writes(session, ids), await causes_in_words(session, ids)
     return [
         RunOut.model_validate(
             {
                 **{
                     name: getattr(run, name)
                     for name in RunOut.model_fields
-                    if name not in ("source", "writes")
+                    if name not in ("source", "writes", "causes")
                 },
                 "source": source,
                 "writes": {**writes[run.id], "held": run.held},
+                "causes": causes[run.id],
             }
         )
         for run, source in rows

@@ -15,8 +15,16 @@ from app.webhooks.processor import process_deliveries
 if TYPE_CHECKING:
     from app.runtime import Runtime
 
-QUEUES = ("webhooks", "evaluating", "writing", "reading")
-WORKERS = 4  # of each queue
+WORKERS = 4  # of each queue but one
+# Runs that evaluate what a change affects may take long, and none is behind them that a person waits for.
+WORKERS_OF = {
+    "webhooks": WORKERS,
+    "evaluating": WORKERS,
+    "affected": 2,
+    "writing": WORKERS,
+    "reading": WORKERS,
+}
+QUEUES = tuple(WORKERS_OF)
 CONNECTION_SECONDS = 5.0  # seconds to wait for a connection; then the database counts as unreachable
 # How late a job may start without a notification: behind a pooler, or after procrastinate has lost its LISTEN
 # connection, which it gives up for good if it cannot connect again at once.
@@ -36,6 +44,7 @@ def queue_for(url: str) -> procrastinate.App:
     queue = procrastinate.App(connector=connector)
     queue.task(name="read_source", pass_context=True, queue="reading")(_execute_run)
     queue.task(name="execute_run", pass_context=True, queue="evaluating")(_execute_run)
+    queue.task(name="evaluate_affected", pass_context=True, queue="affected")(_execute_run)
     queue.task(name="write_tickets", pass_context=True, queue="writing")(_write_tickets)
     queue.task(name="process_deliveries", pass_context=True, queue="webhooks")(_process_deliveries)
     return queue
@@ -64,12 +73,12 @@ async def run_worker(runtime: Runtime) -> None:
     Each kind of work has workers of its own, so that slow reading does not delay the other kinds.
     """
     async with asyncio.TaskGroup() as workers:
-        for queue in QUEUES:
+        for queue, concurrency in WORKERS_OF.items():
             workers.create_task(
                 runtime.queue.run_worker_async(
                     name=f"{runtime.worker} {queue}",
                     queues=[queue],
-                    concurrency=WORKERS,
+                    concurrency=concurrency,
                     fetch_job_polling_interval=POLL_SECONDS,
                     delete_jobs="always",
                     install_signal_handlers=False,

@@ -15,6 +15,7 @@ from mappings.clock import QUEUE_CLOCK
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.evaluation.timed import open_evaluate_runs
 from mappings.notices import claims
+from mappings.runs.causes import retry_causes
 from mappings.runs.queue import due_runs, mark_stalled
 from mappings.sources.machine_clocks import record_machine_clock
 from mappings.sources.operations import delete_disconnected_sources
@@ -48,8 +49,9 @@ async def sweep(runtime: Runtime) -> None:
         now = await runtime.now(session)
         await mark_stalled(session, now)
         await open_evaluate_runs(session, now)
-        for run_id, mode in await due_runs(session, now):
-            await runtime.wake_run(session, run_id, mode)
+        await retry_causes(session, now)
+        for run_id, job in await due_runs(session, now):
+            await runtime.wake(session, job, run_id=run_id)
         for source_id in await claims.sources_with_due_notices(session, now):
             await runtime.wake(session, "write_tickets", source_id=source_id)
         for source_id in await sources_with_due_deliveries(session, now):

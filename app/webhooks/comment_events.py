@@ -11,6 +11,7 @@ from sqlalchemy import select
 from mappings.commands.execute import execute_commands
 from mappings.locks import lock_epics, share_source
 from mappings.notices.state import mark_deleted
+from mappings.runs.causes import Cause
 from mappings.tables import EpicRow, NoticeRow, SourceRow
 from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment
 
@@ -97,5 +98,7 @@ class CommentEvents:
             if comment is not None and await execute_commands(
                 session, self.source, epic, comment, context, now, self.runtime.checks
             ):
-                run_id = await self.results.open_evaluate_run(session)
+                run_id = await self.results.open_evaluate_run(
+                    session, Cause("command", str(epic.id), epic.key)
+                )
             await self.results.record_end(session, [parsed], "done", run_id=run_id)

@@ -38,6 +38,7 @@ from connectors.webhooks import payload_of
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.leases import MOST_ATTEMPTS
+from mappings.runs.causes import Cause
 from mappings.sources.health import UNREADABLE_TO_DO
 from mappings.sources.projects import retry_notices
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
@@ -244,7 +245,9 @@ class _BatchProcessor:
         found = await self._store(session, seen, removed)
         run_id = None
         if retried or found.created or found.updated or found.deleted:
-            run_id = await self.results.open_evaluate_run(session, found, len(seen), requests)
+            run_id = await self.results.open_evaluate_run(
+                session, Cause("webhooks"), found, seen=len(seen), requests=requests
+            )
         about_tickets = [parsed for parsed in all_parsed if parsed.hint.comment is None]
         unread = {ref.remote_id: item for ref, item in seen.items() if isinstance(item, Unreadable)}
         bad = [parsed for parsed in about_tickets if unread.keys() & _ticket_ids(parsed)]

@@ -18,7 +18,8 @@ from connectors.base import ConnectorError, Hint, Unauthorized, Unavailable
 from mappings import backoff, counters
 from mappings.leases import ALWAYS_DUE, MOST_ATTEMPTS
 from mappings.locks import share_source
-from mappings.runs.queue import open_run, start_run
+from mappings.runs.causes import Cause, add_counts, join_run
+from mappings.runs.queue import start_run
 from mappings.webhooks.queue import (
     REPEAT_PAUSE,
     end_deliveries,
@@ -74,17 +75,18 @@ class DeliveryResults:
         return keep_claim(self.runtime, renew)
 
     async def open_evaluate_run(
-        self, session: AsyncSession, found: UpsertResult | None = None, seen: int = 0, requests: int = 0
+        self, session: AsyncSession, cause: Cause, found: UpsertResult | None = None, **counts: int
     ) -> int:
-        """Open the run that evaluates what was found, and defer its job in the same transaction; its id."""
-        run = await open_run(session, self.source.id, "evaluate", await self.runtime.now(session))
-        run.seen, run.requests = seen, requests
+        """Join or open the run that evaluates what was found, and defer its job in the same transaction; its
+        id. It waits for no run that a change of goals or rules opened. `counts`: of what the run has done."""
+        now = await self.runtime.now(session)
+        (run_id,) = await join_run(session, [self.source.id], "due", [cause], now)
         if found is not None:
-            run.created, run.updated = found.created, found.updated
-            run.deleted, run.skipped = found.deleted, found.skipped
-        await session.flush()
-        await self.runtime.wake_run(session, run.id, run.mode)
-        return run.id
+            for name in ("created", "updated", "deleted", "skipped"):
+                counts[name] = getattr(found, name)
+            await add_counts(session, run_id, **counts)
+        await self.runtime.wake_run(session, run_id, "evaluate")
+        return run_id
 
     async def open_reading_run(self, all_parsed: Sequence[ParsedDelivery]) -> None:
         """Open the run that these deliveries ask for, and end them.

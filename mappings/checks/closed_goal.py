@@ -6,7 +6,7 @@ from datetime import datetime
 
 from connectors.document import Bullets, Paragraph, Text
 from mappings.checks.check import Check, EpicFacts, TicketWords
-from mappings.goals.key_results import name_on_ticket, why_not_live
+from mappings.goals.key_results import name_on_ticket, why_not_live, why_not_live_on_ticket
 
 
 def _find(facts: EpicFacts, now: datetime) -> str | None:
@@ -20,7 +20,8 @@ def _find(facts: EpicFacts, now: datetime) -> str | None:
 def _words(facts: EpicFacts, public: bool, now: datetime) -> TicketWords:
     goals = tuple(link.key_result for link in facts.resolution.links)
     reasons = tuple(
-        (Text(f"{name_on_ticket(goal, public)}: {why_not_live(goal, now) or ''}"),) for goal in goals
+        (Text(f"{name_on_ticket(goal, public)}: {why_not_live_on_ticket(goal, public, now) or ''}"),)
+        for goal in goals
     )
     first = Paragraph((Text("The key results this epic is linked to no longer count.", "strong"),))
     return TicketWords((first, Bullets(reasons)), goals)

@@ -7,7 +7,7 @@ the answer in words, and that one run evaluates the epic after all commands of a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ from mappings.errors import Invalid
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.load import epic_of, may_be_on_ticket
 from mappings.evaluation.operations import SNOOZABLE, clear_answer, snooze_shown
-from mappings.goals.key_results import KeyResult, is_live, why_not_live
+from mappings.goals.key_results import KeyResult, first_to_name, may_name, why_not_live
 from mappings.links.operations import link_manually
 from mappings.locks import lock_epics, lock_goals_exclusive
 from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
@@ -83,10 +83,12 @@ async def execute_commands(
     if command_row is None:
         return False
     set_actor(session, f"{source.name}: {author} on {row.key}")
-    answer = await _CommandRun(session, source, row, author, load_context, now, checks).execute(asked)
+    commands = _CommandRun(session, source, row, author, load_context, now, checks)
+    answer = await commands.execute(asked)
     await clear_answer(session, row.id)
     command_row.answer = answer if await _has_comment(session, row.id) else None
-    await invalidate.mark_for_evaluation(session, select(EpicRow.id).where(EpicRow.id == row.id), now)
+    command_row.explained_key_result_ids = [goal.id for goal in commands.explained]
+    await invalidate.mark_for_evaluation(session, row.id, now)
     log.info(
         "command on a ticket", epic=row.key, commands=len(command_row.commands), answered=answer is not None
     )
@@ -145,6 +147,7 @@ class _CommandRun:
     now: datetime
     checks: Sequence[Check[Any]]
     context: EvaluationContext | None = None
+    explained: list[KeyResult] = field(default_factory=list)  # the answer tells why they no longer count
 
     async def execute(self, asked: tuple[Command, ...]) -> str | None:
         answers: list[str] = []
@@ -178,18 +181,27 @@ class _CommandRun:
                 unknown.append(key)
                 continue
             goal = context.goals.key_results[link.key_result_id]
-            reason = why_not_live(goal, self.now)
-            if reason is not None:
-                answer.append(not_live_text(goal.key, reason))
+            why_not = why_not_live(goal, self.now)
+            if why_not is None:
+                continue
+            if may_name(goal, self._public(context)):
+                self.explained.append(goal)
+                answer.append(not_live_text(goal.key, why_not))
+            else:
+                answer.append(not_live_text(goal.key, None))
         if unknown:
             answer.append(unknown_keys_text(unknown, self._fitting(context)))
         return answer
 
     def _fitting(self, context: EvaluationContext) -> list[str]:
-        """Keys of live key results that fit the epic; where none fits, the key of the first live one."""
+        """Keys of live key results that fit the epic; where none fits, of the first that may be named."""
         fitting: list[KeyResult] = [one.key_result for one in context.suggest(epic_of(self.epic), self.now)]
-        live = (goal for goal in context.goals.key_results.values() if is_live(goal, self.now))
-        return [goal.key for goal in fitting or [*live][:1]]
+        known = context.goals.key_results.values()
+        example = first_to_name(known, self._public(context), self.now)
+        return [goal.key for goal in fitting or (example,) if goal is not None]
+
+    def _public(self, context: EvaluationContext) -> bool:
+        return context.project_info(self.epic.project).public
 
     async def _snooze(self, until: datetime) -> list[str]:
         why = f"snoozed by {self.author} in a comment"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from mappings.goals.key_results import NO_LONGER_COUNTS
 from mappings.links.references import KEY
 from mappings.notices.text import HELP, LINK, SNOOZE
 from mappings.policy.durations import LONGEST_DAYS, parse_until
@@ -157,8 +158,9 @@ def unknown_keys_text(keys: Sequence[str], fitting: Sequence[str]) -> str:
     return f"There is no key result {joined(shown)}.{meant}"
 
 
-def not_live_text(key: str, why: str) -> str:
-    return f"{quoted(key)} is linked, but does not count: {why}."
+def not_live_text(key: str, why: str | None) -> str:
+    """`why` is None where the ticket may not show it, because it must not name the goal."""
+    return f"{quoted(key)} is linked, but {NO_LONGER_COUNTS if why is None else f'does not count: {why}'}."
 
 
 def nothing_to_snooze_text(state: str | None) -> str:

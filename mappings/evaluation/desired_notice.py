@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mappings.checks.check import Check, EpicFacts
-from mappings.goals.key_results import KeyResult, ended_with_cycle, is_live, may_name
+from mappings.goals.key_results import KeyResult, ended_with_cycle, first_to_name, is_live, may_name
 from mappings.notices.text import (
+    KEY_TO_CHOOSE,
     NoticeText,
     aligned_text,
     disputed_text,
@@ -45,12 +46,13 @@ class DesiredText:
         facts = json.dumps({"kind": self.kind, **self.facts}, sort_keys=True)
         return hashlib.sha256(facts.encode()).hexdigest()
 
-    def with_answer(self, answer: str) -> DesiredText:
-        """This text with the answer to a command, which becomes one more fact."""
-        compose = self.compose
+    def with_answer(self, answer: str, key_result_ids: Sequence[int] = ()) -> DesiredText:
+        """This text with the answer to a command, which becomes one more fact. `key_result_ids` are those of
+        which it tells why they no longer count."""
+        compose, first = self.compose, self.kind == "warning"
         return replace(
             self,
-            compose=lambda: with_answer(compose(), answer, first=self.kind == "warning"),
+            compose=lambda: with_answer(compose(), answer, key_result_ids, first=first),
             facts={**self.facts, "answer": answer},
         )
 
@@ -98,7 +100,8 @@ def desired_text(
 
 
 def _shown_as(goal: KeyResult, epic: EvaluationInput) -> str:
-    shown = "title" if may_name(goal, epic.public) else "label"
+    # "label" was the word of a version that told the goal's state beside it.
+    shown = "title" if may_name(goal, epic.public) else "key"
     return f"{goal.id}:{shown}"
 
 
@@ -121,19 +124,27 @@ def _grace_ends(
     return max(add_grace(start, grace) for grace in graces or {of_policy})
 
 
+def _example(goals: Mapping[int, KeyResult], epic: EvaluationInput, now: datetime) -> str | None:
+    """The key to show in the lines to type where none is suggested; None where no goal is live."""
+    named = first_to_name(goals.values(), epic.public, now)
+    if named is not None:
+        return named.key
+    return KEY_TO_CHOOSE if any(is_live(goal, now) for goal in goals.values()) else None
+
+
 def _warning(
     epic: EvaluationInput, goals: Mapping[int, KeyResult], check: Check[Any], now: datetime
 ) -> NoticeText:
     assert check.words is not None  # every check that may write on tickets has them
     suggestions = epic.suggest()
-    some_live = next((goal.key for goal in goals.values() if is_live(goal, now)), None)
+    example = suggestions[0].key_result.key if suggestions else _example(goals, epic, now)
     return warning_text(
         check.name,
         check.words(EpicFacts(epic.epic, epic.resolution), epic.public, now),
         project=epic.epic.project,
         unknown=epic.resolution.unknown,
         suggestions=suggestions,
-        example=suggestions[0].key_result.key if suggestions else some_live,
+        example=example,
         public=epic.public,
         read_at=epic.read_at,
         page_url=epic.page_url,

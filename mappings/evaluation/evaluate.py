@@ -67,7 +67,10 @@ def decide(
         moments.append(desired.grace_ends)
     again = min((moment for moment in moments if moment > now), default=None)
     answer, current = history.answer, history.notice
-    answer_expired = answer is not None and _answer_expired(answer, history.findings, on_ticket)
+    answer_expired = answer is not None and (
+        _answer_expired(answer, history.findings, on_ticket)
+        or any(_may_not_be_named(goals.get(id), epic.public) for id in answer.key_result_ids)
+    )
     decision = Decision(
         alignment,
         findings,
@@ -79,7 +82,7 @@ def decide(
     if current is not None and current.withdrawing:
         return _withdraw(decision, epic, current)
     if answer is not None and not answer_expired and current is not None and current.on_ticket:
-        desired = desired.with_answer(answer.text)
+        desired = desired.with_answer(answer.text, answer.key_result_ids)
     if current is None and desired.kind not in NEW_NOTICE:
         return decision  # most epics: there is nothing to hold back
     facts = _facts(desired, epic, policy, mode, current, now)

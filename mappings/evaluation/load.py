@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import BigInteger, Label, any_, literal, literal_column, select
@@ -16,22 +15,17 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from connectors.base import Epic, StatusCategory
 from mappings.evaluation.model import CommandAnswer, Finding, FindingState
-from mappings.policy.names import former_names
 from mappings.tables import (
     CommandCommentRow,
     EpicRow,
     FindingRow,
     LinkRow,
     NoticeRow,
-    SourceRow,
+    among,
 )
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
-
-    from mappings.rules.condition import Condition
-
-MATCHED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,7 @@ def epic_of(row: EpicRow, former_projects: tuple[str, ...] = ()) -> Epic:
 
 # The columns of an epic that an evaluation reads. They are selected as plain rows: nothing is written
 # through them, and objects tracked by the session would cost twice as much.
-_EVALUATED_COLUMNS: list[Label[Any]] = [
+EVALUATED_COLUMNS: list[Label[Any]] = [
     literal_column(f"epics.{column.name}").label(column.name)
     for column in EpicRow.__table__.columns
     if column.name not in ("tracker", "content_hash", "removed_at", "alignment", "evaluate_at")
@@ -82,7 +76,7 @@ async def lock_due_epics(
 ) -> list[EpicRow]:
     """Due epics of a source, by id, locked so that one transaction at a time evaluates each."""
     due = (
-        select(*_EVALUATED_COLUMNS)
+        select(*EVALUATED_COLUMNS)
         .select_from(EpicRow)
         .where(
             EpicRow.source_id == source_id,
@@ -96,18 +90,10 @@ async def lock_due_epics(
     return cast("list[EpicRow]", (await session.execute(due)).all())
 
 
-async def matching_epics(
-    session: AsyncSession, source: SourceRow, condition: Condition, after: int
-) -> tuple[list[int], int | None]:
-    """The ids of the epics that match `condition` among the next `MATCHED_AT_ONCE` of a source; and where the
-    next page begins, None after the last."""
-    of_source = EpicRow.source_id == source.id, EpicRow.removed_at.is_(None), EpicRow.id > after
-    rows = (
-        await session.scalars(select(EpicRow).where(*of_source).order_by(EpicRow.id).limit(MATCHED_AT_ONCE))
-    ).all()
-    former = cache(partial(former_names, source.named_projects))
-    matching = [row.id for row in rows if condition.matches(source.name, epic_of(row, former(row.project)))]
-    return matching, rows[-1].id if len(rows) == MATCHED_AT_ONCE else None
+async def lock_these_epics(session: AsyncSession, ids: Sequence[int]) -> list[EpicRow]:
+    """The epics with these ids, locked as `lock_due_epics` does; those that are gone are left out."""
+    these = select(*EVALUATED_COLUMNS).select_from(EpicRow).where(among(EpicRow.id, ids))
+    return cast("list[EpicRow]", (await session.execute(these.order_by(EpicRow.id).with_for_update())).all())
 
 
 async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[EpicRecords]:
@@ -125,19 +111,17 @@ async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[E
         select(FindingRow).where(FindingRow.epic_id == any_(ids)).order_by(FindingRow.id)
     ):
         findings.setdefault(finding.epic_id, []).append(finding)
-    notices: dict[int, tuple[NoticeRow, str | None, datetime | None]] = {}
-    for notice, answer, at in await session.execute(_WITH_ANSWERS.where(NoticeRow.epic_id == any_(ids))):
-        notices[notice.epic_id] = notice, answer, at
+    notices: dict[int, tuple[NoticeRow, CommandCommentRow | None]] = {}
+    for notice, comment in await session.execute(_WITH_ANSWERS.where(NoticeRow.epic_id == any_(ids))):
+        notices[notice.epic_id] = notice, comment
     return [
-        _records(
-            row, links.get(row.id, ()), findings.get(row.id, ()), *notices.get(row.id, (None, None, None))
-        )
+        _records(row, links.get(row.id, ()), findings.get(row.id, ()), *notices.get(row.id, (None, None)))
         for row in rows
     ]
 
 
 # Our comment shows the answer to a command, so the answer is read with the notice alone.
-_WITH_ANSWERS = select(NoticeRow, CommandCommentRow.answer, CommandCommentRow.at).outerjoin_from(
+_WITH_ANSWERS = select(NoticeRow, CommandCommentRow).outerjoin_from(
     NoticeRow,
     CommandCommentRow,
     (CommandCommentRow.epic_id == NoticeRow.epic_id) & CommandCommentRow.answer.is_not(None),
@@ -149,13 +133,13 @@ def _records(
     links: Sequence[LinkRow],
     findings: Sequence[FindingRow],
     notice: NoticeRow | None,
-    answer: str | None,
-    at: datetime | None,
+    comment: CommandCommentRow | None,
 ) -> EpicRecords:
-    if answer is None or at is None:
+    if comment is None or comment.answer is None:
         return EpicRecords(row, links, findings, notice)
-    is_new = row.evaluated_at is None or row.evaluated_at <= at
-    return EpicRecords(row, links, findings, notice, CommandAnswer(answer, is_new))
+    is_new = row.evaluated_at is None or row.evaluated_at <= comment.at
+    answer = CommandAnswer(comment.answer, is_new, tuple(comment.explained_key_result_ids))
+    return EpicRecords(row, links, findings, notice, answer)
 
 
 def finding_of(row: FindingRow) -> Finding:

@@ -77,10 +77,12 @@ class EvaluationInput:
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
     """The answer to the last command on the ticket. `is_new`: the epic was not evaluated after the command,
-    so the command itself caused what changes now."""
+    so the command itself caused what changes now. `key_result_ids`: of which the text tells why they no
+    longer count."""
 
     text: str
     is_new: bool
+    key_result_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

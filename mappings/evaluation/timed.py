@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, exists, or_, select
 
 from mappings.leases import is_held
 from mappings.notices import pauses
-from mappings.runs.queue import open_run
+from mappings.runs.causes import RETRY_AFTER_FAILURE, Cause, join_run
 from mappings.tables import (
     NOT_RELEASED,
     READING_MODES,
@@ -23,9 +23,6 @@ from mappings.tables import (
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
-
-# A failed run would probably fail again, so the sweep does not retry it every time.
-RETRY_AFTER_FAILURE = timedelta(minutes=15)
 
 
 async def open_evaluate_runs(session: AsyncSession, now: datetime) -> None:
@@ -41,7 +38,7 @@ async def open_evaluate_runs(session: AsyncSession, now: datetime) -> None:
     # Runs are queried after the lock: before it, a run that another caller just opened could be missed.
     for source_id in (await session.scalars(due.with_for_update(skip_locked=True, key_share=True))).all():
         if not await _is_covered(session, source_id, now):
-            await open_run(session, source_id, "evaluate", now)
+            await join_run(session, [source_id], "due", [Cause("time")], now)
 
 
 def sources_due(reading_sources: Collection[int], now: datetime) -> Select[int]:
@@ -81,14 +78,14 @@ def _has_unreleased_writes(now: datetime) -> ColumnElement[bool]:
 async def _is_covered(session: AsyncSession, source_id: int, now: datetime) -> bool:
     """Whether an `evaluate` run will evaluate what is due, or one failed within `RETRY_AFTER_FAILURE`.
 
-    A run with `rule_condition` does not count: it first checks every epic, which takes too long. Nor does one
-    whose claim has ended: its worker may be dead.
+    A run that evaluates what its causes affect does not count: it evaluates nothing else. Nor does one whose
+    claim has ended: its worker may be dead.
     """
-    evaluate_runs = RunRow.source_id == source_id, RunRow.mode == "evaluate"
+    evaluates_due = RunRow.evaluates.is_distinct_from("affected")
+    evaluate_runs = RunRow.source_id == source_id, RunRow.mode == "evaluate", evaluates_due
     alive = or_(RunRow.state == "queued", is_held(RunRow, now))
     under_way = select(RunRow.id).where(
         *evaluate_runs,
-        RunRow.rule_condition.is_(None),
         RunRow.state.in_(("queued", *UNFINISHED_STATES)),
         alive,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -9,6 +10,7 @@ from typing import Literal
 
 GoalState = Literal["draft", "active", "achieved", "missed", "archived"]
 Visibility = Literal["public", "internal", "confidential"]
+NO_LONGER_COUNTS = "no longer counts"
 CLOSED: frozenset[GoalState] = frozenset(("achieved", "missed", "archived"))
 
 
@@ -65,7 +67,7 @@ def ended_with_cycle(goal: KeyResult, now: datetime) -> bool:
 
 
 def why_not_live(goal: KeyResult, now: datetime) -> str | None:
-    """The reason in words, without any title, so that every ticket may show it; None where it is live."""
+    """The reason in words, for the API and pages behind the login; None where it is live."""
     if goal.state in CLOSED:
         return f"it is {goal.state}"
     if goal.objective_state in CLOSED:
@@ -81,6 +83,18 @@ def why_not_live(goal: KeyResult, now: datetime) -> str | None:
 def may_name(goal: KeyResult, ticket_is_public: bool) -> bool:
     """Whether such a ticket may show its title, and anything derived from the title."""
     return goal.visibility == "public" or (goal.visibility == "internal" and not ticket_is_public)
+
+
+def why_not_live_on_ticket(goal: KeyResult, ticket_is_public: bool, now: datetime) -> str | None:
+    """The reason in words that such a ticket may show. Where the goal may not be named, it shows neither its
+    state, nor its cycle's end, nor its objective."""
+    why = why_not_live(goal, now)
+    return why if why is None or may_name(goal, ticket_is_public) else NO_LONGER_COUNTS
+
+
+def first_to_name(goals: Iterable[KeyResult], ticket_is_public: bool, now: datetime) -> KeyResult | None:
+    """The first live one whose key such a ticket may show although nobody has written it there."""
+    return next((goal for goal in goals if is_live(goal, now) and may_name(goal, ticket_is_public)), None)
 
 
 def public_words(goal: KeyResult, ticket_is_public: bool) -> str:

@@ -8,7 +8,7 @@ operation that may affect epics marks them, opens the runs that evaluate them, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from mappings.goals.values import (
 )
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import Goal, find_goal, goal_at, goal_in
+from mappings.runs.causes import Cause
 from mappings.runs.reevaluation import reevaluate
 from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow
 
@@ -76,8 +77,7 @@ async def change_cycle(
     await _check_free(session, CycleRow, values.key, of=row)
     if "ends" not in _set_changed_columns(row, asdict(values)):
         return row, []
-    objectives = list(await session.scalars(invalidate.objectives_of_cycle(row.id)))
-    return row, await _reevaluate_objectives(session, objectives, now)
+    return row, await _reevaluate(session, [Cause("cycle", str(row.id), row.key)], now)
 
 
 async def delete_cycle(session: AsyncSession, key: str) -> None:
@@ -126,7 +126,7 @@ async def change_objective(
     changed = _set_changed_columns(row, await _objective_columns(session, values, new_key, row))
     if not changed & EVALUATED_OF_OBJECTIVES:
         return row, []
-    return row, await _reevaluate_objectives(session, [row.id], now)
+    return row, await _reevaluate(session, [Cause("objective", str(row.id), row.key)], now)
 
 
 async def delete_objective(session: AsyncSession, key: str) -> None:
@@ -182,11 +182,6 @@ async def _is_above(session: AsyncSession, upper: int, lower: int) -> bool:
     return found.one_or_none() is not None
 
 
-async def _reevaluate_objectives(session: AsyncSession, ids: Collection[int], now: datetime) -> list[int]:
-    key_results = list(await session.scalars(invalidate.key_results_of_objectives(ids)))
-    return await reevaluate(session, invalidate.by_key_results(key_results), now)
-
-
 # --- key results ------------------------------------------------------------------------------
 
 
@@ -204,7 +199,7 @@ async def create_key_result(
     row = KeyResultRow(**_key_result_columns(values, key), objective_id=above.id, created_at=now)
     session.add(row)
     await session.flush()
-    return row, await reevaluate(session, invalidate.by_key_results([], [key]), now)
+    return row, await _reevaluate(session, _causes_of_keys([key]), now)
 
 
 async def change_key_result(
@@ -227,8 +222,8 @@ async def change_key_result(
     new_key = await _kept_key(session, KeyResultRow, values.key, row)
     if not _set_changed_columns(row, _key_result_columns(values, new_key)) & EVALUATED_OF_KEY_RESULTS:
         return row, []
-    affected = invalidate.by_key_results([row.id], {before, row.key})
-    return row, await reevaluate(session, affected, now)
+    causes = [Cause("key_result", str(row.id), row.key), *_causes_of_keys([before, row.key])]
+    return row, await _reevaluate(session, causes, now)
 
 
 async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> list[int]:
@@ -237,7 +232,8 @@ async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> l
     mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
     users = [*await _linked(session, row), *await _named_users(session, "rule", "rules", mapping)]
     _check_unused(row, users, "Set its state to `archived` instead.")
-    runs = await reevaluate(session, invalidate.by_key_results([row.id], [row.key]), now)
+    causes = [Cause("key_result", str(row.id), row.key), *_causes_of_keys([row.key])]
+    runs = await _reevaluate(session, causes, now)
     await session.delete(row)
     return runs
 
@@ -355,6 +351,22 @@ def _set_changed_columns(row: Goal, values: dict[str, Any]) -> set[str]:
     if changed:
         row.version += 1
     return changed
+
+
+def _causes_of_keys(keys: Iterable[str]) -> list[Cause]:
+    return [Cause("key", key, key) for key in sorted({key.lower() for key in keys})]
+
+
+async def _reevaluate(session: AsyncSession, causes: Sequence[Cause], now: datetime) -> list[int]:
+    """Have the epics evaluated again that are linked to these goals, name them or are to."""
+    references = {
+        kind: [cause.reference for cause in causes if cause.kind == kind]
+        for kind in ("key_result", "key", "objective", "cycle")
+    }
+    own, objectives, cycles = ([*map(int, references[kind])] for kind in ("key_result", "objective", "cycle"))
+    key_results = [*own, *await session.scalars(invalidate.key_results_of(objectives, cycles))]
+    which = [*invalidate.by_key_results(key_results), invalidate.by_references(references["key"])]
+    return await reevaluate(session, causes, which, now)
 
 
 # --- what refers to a goal --------------------------------------------------------------------

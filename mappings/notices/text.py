@@ -24,11 +24,13 @@ UNKNOWN_SHOWN = 3
 LINK = "/northing link {key}"
 SNOOZE = "/northing snooze 14d"
 HELP = "/northing help"
+KEY_TO_CHOOSE = "<key>"  # in lines to type, where no key may be shown
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeText:
-    """A text for a ticket; `mentioned_key_result_ids` are the key results whose titles it shows."""
+    """A text for a ticket; `mentioned_key_result_ids` are the key results of which it shows the title, or
+    what only a ticket that may show the title may show."""
 
     document: Document
     mentioned_key_result_ids: tuple[int, ...] = ()
@@ -155,10 +157,13 @@ def warning_text(
     return NoticeText(Document(tuple(blocks)), _titled(shown, public))
 
 
-def with_answer(notice: NoticeText, answer: str, *, first: bool) -> NoticeText:
+def with_answer(
+    notice: NoticeText, answer: str, key_result_ids: Sequence[int] = (), *, first: bool
+) -> NoticeText:
     """The notice with the answer to a command, before its own words (`first`) or after them.
 
-    `answer` is lines as `mappings.commands.parse` writes them: code between backticks, list items after "- ".
+    `key_result_ids` are those of which the answer tells why they no longer count. `answer` is lines as
+    `mappings.commands.parse` writes them: code between backticks, list items after "- ".
     """
     blocks: list[Block] = []
     for line in answer.split("\n"):
@@ -169,7 +174,9 @@ def with_answer(notice: NoticeText, answer: str, *, first: bool) -> NoticeText:
         else:
             blocks.append(Bullets((_words(line[2:]),)))
     own = notice.document.blocks
-    return replace(notice, document=Document((*blocks, *own) if first else (*own, *blocks)))
+    mentioned = tuple(dict.fromkeys((*notice.mentioned_key_result_ids, *key_result_ids)))
+    document = Document((*blocks, *own) if first else (*own, *blocks))
+    return replace(notice, document=document, mentioned_key_result_ids=mentioned)
 
 
 def _words(line: str) -> tuple[Inline, ...]:

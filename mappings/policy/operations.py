@@ -13,7 +13,8 @@ from mappings.errors import check_version
 from mappings.locks import lock_goals_exclusive
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy
 from mappings.policy.names import former_names
-from mappings.runs.reevaluation import reevaluate
+from mappings.runs.causes import Cause
+from mappings.runs.reevaluation import reevaluate_sources
 from mappings.tables import InstallationRow, SourceRow
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ async def change_policy(
         for source_id, project in await invalidate.all_projects(session)
         if effective(old, source_id, project) != effective(new, source_id, project)
     ]
-    if not changed:
-        return row, []
-    return row, await reevaluate(session, invalidate.by_projects(changed), now)
+    causes = [Cause.of_project(source_id, project) for source_id, project in changed]
+    projects: dict[int, list[str]] = {}
+    for source_id, project in changed:
+        projects.setdefault(source_id, []).append(project)
+    which = {source_id: invalidate.by_projects(source_id, of_it) for source_id, of_it in projects.items()}
+    return row, await reevaluate_sources(session, causes, which, now)

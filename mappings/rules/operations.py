@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from mappings import invalidate
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import key_result_in
 from mappings.rules.condition import InvalidCondition, fields, parse_condition
-from mappings.runs.reevaluation import reevaluate_rule
+from mappings.runs.causes import Cause
+from mappings.runs.reevaluation import reevaluate, reevaluate_sources
 from mappings.tables import KeyResultRow, RuleRow, SourceRow
 from mappings.values import Bounds, key_error, line_error, number_error
 
@@ -62,7 +64,7 @@ async def create_rule(session: AsyncSession, values: RuleValues, now: datetime) 
     )
     session.add(row)
     await session.flush()
-    return row, await reevaluate_rule(session, row.id, row.when if row.enabled else None, now)
+    return row, await _reevaluate(session, row, now, enabled=row.enabled)
 
 
 async def change_rule(
@@ -91,16 +93,28 @@ async def change_rule(
     await session.flush()
     if before == (row.name, row.when, row.key_result_id, row.priority, row.enabled):
         return row, []
-    return row, await reevaluate_rule(session, row.id, row.when if row.enabled else None, now)
+    return row, await _reevaluate(session, row, now, enabled=row.enabled)
 
 
 async def delete_rule(session: AsyncSession, id: int, now: datetime) -> list[int]:
     """Remove a rule; the ids of the runs that evaluate the epics it linked. Raises `NotFound`."""
     await lock_goals_exclusive(session)
     row = await rule_at(session, id)
-    run_ids = await reevaluate_rule(session, row.id, None, now)
+    run_ids = await _reevaluate(session, row, now, enabled=False)
     await session.delete(row)
     return run_ids
+
+
+async def _reevaluate(session: AsyncSession, row: RuleRow, now: datetime, *, enabled: bool) -> list[int]:
+    """Evaluate again the epics that a rule links now, and those that it matches if it is enabled: only a run
+    can find these, in any source that has epics."""
+    causes = [Cause("rule", str(row.id), row.name)]
+    if enabled:
+        sources = await session.scalars(select(SourceRow.id))
+        return await reevaluate_sources(
+            session, causes, {id: invalidate.by_source(id) for id in sources}, now
+        )
+    return await reevaluate(session, causes, [invalidate.by_rules([row.id])], now)
 
 
 async def _checked(session: AsyncSession, values: RuleValues, itself: int | None) -> int:

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Boolean, ColumnElement, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy.orm import aliased
 
 from mappings import leases
 from mappings.leases import ALWAYS_DUE, LONGEST_LEASE
 from mappings.locks import locked_source, share_source
 from mappings.tables import READING_MODES, UNFINISHED_STATES, RunRow, SourceRow
-from mappings.wakeups import wake_run
+from mappings.wakeups import job_of, wake_run
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -86,20 +87,32 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     return and_(RunRow.state.in_(("queued", *UNFINISHED_STATES)), RunRow.due_at <= now)
 
 
-async def claim_run(session: AsyncSession, run_id: int, worker: str, now: datetime) -> RunRow | None:
-    """Claim a due and unclaimed run, else None. A reading run waits for the unfinished one of its source."""
-    other = (
-        select(RunRow.id)
-        .where(RunRow.source_id == select(RunRow.source_id).where(RunRow.id == run_id).scalar_subquery())
-        .where(RunRow.id != run_id, RunRow.mode.in_(READING_MODES), RunRow.state.in_(UNFINISHED_STATES))
+def _waits_for_another() -> ColumnElement[bool]:
+    """Whether a run waits for an unfinished one of its source: a reading run for a reading run, and a run
+    that evaluates what its causes affect for the one that does so now, so that more causes may join it.
+    No other run waits for these."""
+    other = aliased(RunRow)
+    alike = or_(
+        and_(RunRow.mode.in_(READING_MODES), other.mode.in_(READING_MODES)),
+        and_(RunRow.evaluates == "affected", other.evaluates == "affected"),
     )
+    unfinished = (
+        other.source_id == RunRow.source_id,
+        other.id != RunRow.id,
+        other.state.in_(UNFINISHED_STATES),
+    )
+    return exists().where(*unfinished, alike).correlate(RunRow)
+
+
+async def claim_run(session: AsyncSession, run_id: int, worker: str, now: datetime) -> RunRow | None:
+    """Claim a due and unclaimed run that waits for no other one, else None."""
     claim = leases.taking(
         RunRow,
         worker,
         now,
         RunRow.id == run_id,
         _is_due(now),
-        or_(RunRow.mode.not_in(READING_MODES), ~exists(other)),
+        ~_waits_for_another(),
         state="running",
         waiting_until=None,
         error=None,
@@ -187,12 +200,18 @@ async def mark_stalled(session: AsyncSession, now: datetime) -> None:
     )
 
 
-async def next_reading_run(session: AsyncSession, source_id: int) -> int | None:
-    """The id of the queued reading run of a source, which waits until an unfinished one ends."""
-    queued = RunRow.mode.in_(READING_MODES), RunRow.state == "queued"
-    return (
-        await session.scalars(select(RunRow.id).where(RunRow.source_id == source_id, *queued))
-    ).one_or_none()
+async def run_waiting_for(session: AsyncSession, run: RunRow) -> tuple[int, str] | None:
+    """The id of the queued run that waits until `run` ends, and the job that executes it."""
+    alike: ColumnElement[bool] = RunRow.evaluates == "affected"
+    if run.mode in READING_MODES:
+        alike = RunRow.mode.in_(READING_MODES)
+    elif run.evaluates != "affected":
+        return None
+    queued = select(RunRow.id, RunRow.mode, RunRow.evaluates).where(
+        RunRow.source_id == run.source_id, RunRow.state == "queued", alike
+    )
+    waiting = (await session.execute(queued)).one_or_none()
+    return None if waiting is None else (waiting.id, job_of(waiting.mode, waiting.evaluates))
 
 
 async def resume_waiting_runs(session: AsyncSession, source_id: int, now: datetime) -> None:
@@ -204,6 +223,7 @@ async def resume_waiting_runs(session: AsyncSession, source_id: int, now: dateti
 
 
 async def due_runs(session: AsyncSession, now: datetime) -> list[tuple[int, str]]:
-    """The ids of the due and unclaimed runs, each with its mode."""
-    due = select(RunRow.id, RunRow.mode).where(_is_due(now), leases.is_free(RunRow, now))
-    return [(run_id, mode) for run_id, mode in await session.execute(due.order_by(RunRow.id))]
+    """The ids of the due and unclaimed runs, each with the job that executes it."""
+    due = select(RunRow.id, RunRow.mode, RunRow.evaluates).where(_is_due(now), leases.is_free(RunRow, now))
+    runs = await session.execute(due.order_by(RunRow.id))
+    return [(run_id, job_of(mode, evaluates)) for run_id, mode, evaluates in runs]

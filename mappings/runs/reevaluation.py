@@ -1,13 +1,14 @@
 """Evaluating epics again after goals, rules or policy changed: the caller answers at once, runs do the work.
 
-These functions mark the affected epics and open the runs, in the transaction of the change itself. For a
-change of goals, rules, links or policy the caller holds the goals' exclusive lock, so that no evaluation is
-under way; for one of a finding it holds the lock of its epic alone.
+These functions store the causes and open the runs, in the transaction of the change itself. For a change of
+goals, rules, links or policy the caller holds the goals' exclusive lock, so that no evaluation is under way;
+for one of a finding it holds the lock of its epic alone. A run finds the epics that its causes affect when it
+is executed, so a change costs the same however many they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, select
 
 from mappings import invalidate
-from mappings.runs.queue import open_run, start_run
-from mappings.tables import EpicRow, SourceRow
+from mappings.runs.causes import Cause, join_run
+from mappings.runs.queue import open_run
+from mappings.tables import EpicRow, RunCauseRow, SourceRow, among
+from mappings.wakeups import job_of, wake
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
+
+# With more affected epics than this, every source gets a run; it may find nothing to do in some of them.
+LOOKED_AT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,43 +36,48 @@ class ChangedEpic:
     run_id: int
 
 
-async def reevaluate(session: AsyncSession, which: Select[Any], now: datetime) -> list[int]:
-    """Mark the epics that `which` selects, and open one run for each of their sources; the runs' ids."""
-    sources = await invalidate.mark_for_evaluation(session, which, now)
-    return await _open_evaluate_runs(session, sorted(sources), now)
+async def reevaluate(
+    session: AsyncSession, causes: Sequence[Cause], which: Sequence[Select[Any]], now: datetime
+) -> list[int]:
+    """Give the causes to a run of each source that has one of the epics whose ids `which` selects; the runs'
+    ids, none where no epic is affected."""
+    ids = (await session.scalars(invalidate.at_most(LOOKED_AT, which))).all()
+    if len(ids) < LOOKED_AT:
+        return await _join(session, ids, causes, now)
+    sources = await session.scalars(select(SourceRow.id))
+    return await reevaluate_sources(session, causes, {id: invalidate.by_source(id) for id in sources}, now)
+
+
+async def reevaluate_sources(
+    session: AsyncSession, causes: Sequence[Cause], which: Mapping[int, Select[Any]], now: datetime
+) -> list[int]:
+    """Give the causes to a run of each source, by its id in `which`, where the statement selects any epic;
+    the runs' ids."""
+    if not which:
+        return []
+    ids = (await session.scalars(invalidate.at_most(1, which.values()))).all()
+    return await _join(session, ids, causes, now)
+
+
+async def _join(
+    session: AsyncSession, epic_ids: Collection[int], causes: Sequence[Cause], now: datetime
+) -> list[int]:
+    if not epic_ids:
+        return []
+    sources = select(EpicRow.source_id).where(among(EpicRow.id, epic_ids)).distinct()
+    runs = await join_run(session, list(await session.scalars(sources)), "affected", causes, now)
+    for run_id in runs:
+        wake(session, job_of("evaluate", "affected"), run_id=run_id)
+    return runs
 
 
 async def open_evaluation(session: AsyncSession, epic: EpicRow, now: datetime) -> ChangedEpic:
-    """Mark one epic and open the run that evaluates it."""
-    await invalidate.mark_for_evaluation(session, select(EpicRow.id).where(EpicRow.id == epic.id), now)
-    return ChangedEpic(epic, (await open_run(session, epic.source_id, "evaluate", now)).id)
-
-
-async def reevaluate_rule(
-    session: AsyncSession, rule_id: int, when: dict[str, Any] | None, now: datetime
-) -> list[int]:
-    """Evaluate again the epics that a rule links now, and those that its new condition `when` matches.
-
-    `when` is None where the rule has no condition any more. The linked epics are marked here. To find the
-    matching ones, every epic must be read, so the runs do that. Returns the ids of the runs.
-    """
-    marked = await invalidate.mark_for_evaluation(session, invalidate.by_rule(rule_id), now)
-    if when is None:
-        return await _open_evaluate_runs(session, sorted(marked), now)
-    sources = await session.scalars(select(SourceRow.id).order_by(SourceRow.id))
-    return await _open_evaluate_runs(session, sources, now, {"when": when})
-
-
-async def _open_evaluate_runs(
-    session: AsyncSession,
-    sources: Iterable[int],
-    now: datetime,
-    rule_condition: dict[str, Any] | None = None,
-) -> list[int]:
-    runs: list[int] = []
-    for source_id in sources:
-        run = await start_run(session, source_id, "evaluate", now)
-        run.rule_condition = rule_condition
-        runs.append(run.id)
-    await session.flush()
-    return runs
+    """Mark one epic and open the run that evaluates it, which no other cause joins."""
+    await invalidate.mark_for_evaluation(session, epic.id, now)
+    run = await open_run(session, epic.source_id, "evaluate", now)
+    session.add(
+        RunCauseRow(
+            run_id=run.id, kind="epic", reference=str(epic.id), label=epic.key, done=True, created_at=now
+        )
+    )
+    return ChangedEpic(epic, run.id)

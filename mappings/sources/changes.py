@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from mappings import invalidate
 from mappings.epics.upsert import remove_projects
 from mappings.errors import Conflict
+from mappings.runs.causes import Cause
 from mappings.runs.queue import start_run
-from mappings.runs.reevaluation import reevaluate
+from mappings.runs.reevaluation import reevaluate_sources
 from mappings.sources.projects import forget_ids, reset_cursors
 from mappings.sources.schedules import has_timetable
 from mappings.tables import READING_MODES, EpicRow, RunRow, SourceRow
@@ -46,11 +47,12 @@ async def follow_up(
         await forget_ids(session, row)
     if before["scope"] != row.scope:
         await _remove_projects(session, row, was, scope, now)
+    epics = {row.id: invalidate.by_source(row.id)}
     if before["name"] != row.name:
         # Rules, and scopes of the policy, may name the source.
-        opened += await reevaluate(session, invalidate.by_source(row.id), now)
+        opened += await reevaluate_sources(session, [Cause("source")], epics, now)
     elif before["notices"] != row.notices or before["scope"] != row.scope:
-        opened += await reevaluate(session, invalidate.by_gap_or_notice(row.id), now)
+        opened += await reevaluate_sources(session, [Cause("mode")], epics, now)
     if any(before[name] != getattr(row, name) for name in ("scope", "epics", "tracker")):
         await reset_cursors(session, row.id)
         opened.append((await start_run(session, row.id, "full", now)).id)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mappings.goals.key_results import KeyResult, is_live, public_words
+from mappings.goals.key_results import KeyResult, is_live, may_name, public_words
 
 if TYPE_CHECKING:
     from connectors.base import Epic
@@ -43,12 +43,19 @@ class Suggestion:
 
 
 class Candidates:
-    """The live key results at one moment, by the words such a ticket may show; built once for many epics."""
+    """The live key results at one moment, by the words such a ticket may show; built once for many epics.
+
+    One without any such words is not suggested: its key alone would tell that it is there, and live.
+    """
 
     def __init__(
         self, key_results: Iterable[KeyResult], now: datetime, ticket_is_public: bool = True
     ) -> None:
-        self._live = {goal.id: goal for goal in key_results if is_live(goal, now)}
+        self._live = {
+            goal.id: goal
+            for goal in key_results
+            if is_live(goal, now) and (may_name(goal, ticket_is_public) or goal.public_label)
+        }
         self._by_word: dict[str, list[int]] = {}
         for goal in self._live.values():
             for stem in _words([public_words(goal, ticket_is_public)]):

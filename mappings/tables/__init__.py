@@ -9,7 +9,7 @@ from mappings.tables.goals import CheckInRow, CycleRow, KeyResultRow, ObjectiveR
 from mappings.tables.links import MANUAL_ORIGINS, LinkRow
 from mappings.tables.notices import MAYBE_SENT, NOT_RELEASED, ON_TICKET, UNSENT, NoticeRow, NoticeWriteRow
 from mappings.tables.policy import InstallationRow
-from mappings.tables.runs import HeldRemovalRow, RunCursorRow, RunRow, UnreadableTicketRow
+from mappings.tables.runs import HeldRemovalRow, RunCauseRow, RunCursorRow, RunRow, UnreadableTicketRow
 from mappings.tables.sources import ScheduleTickRow, SourceProjectRow, SourceRow
 from mappings.tables.webhooks import CommandCommentRow, DeliveryRow
 
@@ -44,6 +44,7 @@ __all__ = [
     "ObjectiveRow",
     "RateLimitRow",
     "RuleRow",
+    "RunCauseRow",
     "RunCursorRow",
     "RunRow",
     "ScheduleTickRow",

@@ -26,6 +26,7 @@ class EpicRow(Base):
         Index("ix_epics_removed_at", "removed_at", postgresql_where=text("removed_at IS NOT NULL")),
         Index("ix_epics_source_id_key", "source_id", text("lower(key)")),
         Index("ix_epics_source_id_project", "source_id", "project", "id"),
+        Index("ix_epics_references", text("northing_lower(ticket_references)"), postgresql_using="gin"),
         Index(
             "ix_epics_alignment_id",
             "alignment",

@@ -34,8 +34,7 @@ class LinkRow(Base):
     origin: Mapped[str]
     weight: Mapped[float] = mapped_column(server_default="1")
     is_primary: Mapped[bool] = mapped_column(server_default=text("false"))
-    rule_id: Mapped[int | None] = mapped_column(
-        BigInteger, ForeignKey("rules.id", ondelete="SET NULL"), index=True
-    )
+    # No foreign key: a rule is deleted at once, and the run that follows finds its epics by these links.
+    rule_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     why: Mapped[str]
     created_at: Mapped[datetime] = stamped()

@@ -38,6 +38,7 @@ class NoticeRow(Claimed, Base):
         Index("ix_notices_state_id", "state", "id", postgresql_include=["reason", "epic_id"]),
         Index("ix_notices_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
         Index("ix_notices_run_id", "run_id"),
+        Index("ix_notices_mentioned", "mentioned_key_result_ids", postgresql_using="gin"),
         Index("ix_notices_guard", "run_id", postgresql_where=text("reason = 'guard'")),
         # For the queries before each write and after the evaluation of each run; each holds few rows.
         Index(

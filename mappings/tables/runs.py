@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     ForeignKey,
     Index,
     text,
@@ -28,7 +29,9 @@ from mappings.tables.base import (
 class RunRow(Claimed, Base):
     """One unit of work on one source.
 
-    `rule_condition`: an `evaluate` run first marks the epics that match it, which means to check each epic.
+    `evaluates`: which epics a run of mode `evaluate` evaluates: `affected`, those that its causes affect, up
+    to the id `evaluated_up_to` so far; `due`, those whose time has come. Null for a run that evaluates one
+    epic at once; a worker that takes it up evaluates what is due. A source has one queued run of each.
     `new_comments`: how many new comments the burst guard has counted for this run, by project, the last time
     at `guard_checked_at`. `notices_mode` and `tracker`: its source's when the run ended. `withdraws`: the run
     whose comments this run withdraws. `accepts_run_id`: the run whose held removals a person has allowed.
@@ -68,6 +71,14 @@ class RunRow(Claimed, Base):
             "guard_checked_at",
             postgresql_where=text("guard_checked_at IS NOT NULL AND mode = 'evaluate'"),
         ),
+        CheckConstraint("evaluates IN ('affected', 'due')", name="evaluates"),
+        Index(
+            "uq_runs_evaluates_queued",
+            "source_id",
+            "evaluates",
+            unique=True,
+            postgresql_where=text("state = 'queued' AND evaluates IS NOT NULL"),
+        ),
         Index("uq_runs_withdraws", "withdraws", unique=True),
         Index("uq_runs_accepts_run_id", "accepts_run_id", unique=True),
     )
@@ -84,7 +95,8 @@ class RunRow(Claimed, Base):
     skipped: Mapped[int] = mapped_column(server_default="0")
     requests: Mapped[int] = mapped_column(server_default="0")
     held: Mapped[int] = mapped_column(server_default="0")
-    rule_condition: Mapped[dict[str, Any] | None]
+    evaluates: Mapped[str | None]
+    evaluated_up_to: Mapped[int] = mapped_column(BigInteger, server_default="0")
     new_comments: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     guard_checked_at: Mapped[datetime | None]
     notices_mode: Mapped[str | None]
@@ -96,6 +108,22 @@ class RunRow(Claimed, Base):
     finished_at: Mapped[datetime | None]
     error: Mapped[dict[str, Any] | None]
     attempts: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime] = stamped()
+
+
+class RunCauseRow(Base):
+    """Why a run of mode `evaluate` was opened. `kind`, `reference` and `label` are those of
+    `mappings.runs.causes.Cause`. `done`: no epic waits for it: they
+    are evaluated, or another run has the cause."""
+
+    __tablename__ = "run_causes"
+    __table_args__ = (Index("ix_run_causes_open", "run_id", postgresql_where=text("NOT done")),)
+
+    run_id: Mapped[int] = belongs_to("runs.id", primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    reference: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str]
+    done: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = stamped()
 
 

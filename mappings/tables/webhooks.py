@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mappings.tables.base import Base, Claimed, belongs_to, identity, one_of, stamped
@@ -63,7 +64,8 @@ class DeliveryRow(Claimed, Base):
 class CommandCommentRow(Base):
     """A comment whose commands were executed, so that they run once, however many deliveries report it.
 
-    `answer` is the answer that the notice shows; null if the effect of the command is answer enough.
+    `answer` is the answer that the notice shows; null if the effect of the command is answer enough. It tells
+    why `explained_key_result_ids` no longer count.
     """
 
     __tablename__ = "command_comments"
@@ -75,4 +77,5 @@ class CommandCommentRow(Base):
     author: Mapped[str]
     commands: Mapped[list[str]]
     answer: Mapped[str | None]
+    explained_key_result_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()), server_default="{}")
     at: Mapped[datetime] = stamped()

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from uvicorn.loops.auto import auto_loop_factory
 
 from app import logs
-from tests.bench import door, incremental, memory, reaction, speed, workers
+from tests.bench import changes, door, incremental, memory, reaction, speed, workers
 from tests.bench.report import Report
 from tests.bench.servers import Databases, databases, tracker
 
 FEWER = 10  # times fewer epics, to compare the memory with
-PARTS = ("sync", "intake", "reaction", "workers")
+PARTS = ("sync", "intake", "reaction", "workers", "changes")
 
 
 def main() -> None:
@@ -31,6 +31,7 @@ def main() -> None:
     )
     parser.add_argument("--edits", type=_at_least(4), default=100, help="that a comment answers")
     parser.add_argument("--notices", type=_at_least(4), default=1000, help="due at once, a multiple of 4")
+    parser.add_argument("--rules", type=_at_least(1), default=300, help="posted one after the other")
     parser.add_argument("--worker-rounds", type=_at_least(1), default=1, help="each takes two minutes")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="a part of it")
     arguments = parser.parse_args()
@@ -69,6 +70,9 @@ def _bench(options: argparse.Namespace) -> int:
             reaction.measure(report, runner, server, options.edits)
         if "workers" in options.only:
             workers.measure(report, runner, server, options.notices, options.worker_rounds)
+        if "changes" in options.only:
+            with tracker(options.epics) as many, tracker(options.epics // 100 or 1) as few:
+                changes.measure(report, runner, server, few, many, options.rules)
     return report.close()
 
 

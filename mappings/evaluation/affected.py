@@ -1,0 +1,116 @@
+"""The epics that the causes of a run affect, page by page in the order of their ids."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, select, union
+
+from mappings import invalidate
+from mappings.evaluation.load import EVALUATED_COLUMNS, epic_of
+from mappings.policy.names import former_names
+from mappings.rules.condition import parse_condition
+from mappings.rules.index import Rule, RuleIndex
+from mappings.tables import EpicRow, RuleRow, SourceRow, among
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.runs.causes import Cause, CauseKind
+
+# Epics at a time: affected ones, or, where rules are to be matched, all of the source.
+PAGE_SIZE = 1000
+MATCHED_AT_A_TIME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedEpics:
+    """`by_rows` selects what links, comments, projects and notices say; `rules` are those of the causes that
+    are enabled now, None where there are none. All are asked in one pass, however many causes there are."""
+
+    source: SourceRow
+    by_rows: tuple[Select[Any], ...]
+    rules: RuleIndex | None
+
+    async def page(self, session: AsyncSession, after: int) -> tuple[list[int], int | None]:
+        """The ids of the next affected epics with ids above `after`; and where the next page begins, None
+        after the last."""
+        matching: list[int] = []
+        last: int | None = None
+        if self.rules is not None:
+            matching, last = await self._matching(session, after)
+        selected = await self._selected(session, after, last)
+        if self.rules is None and len(selected) == PAGE_SIZE:
+            last = selected[-1]
+        return sorted({*matching, *selected}), last
+
+    async def _matching(self, session: AsyncSession, after: int) -> tuple[list[int], int | None]:
+        assert self.rules is not None
+        of_source = EpicRow.source_id == self.source.id, EpicRow.removed_at.is_(None), EpicRow.id > after
+        page = select(*EVALUATED_COLUMNS).select_from(EpicRow).where(*of_source)
+        rows: Sequence[Any] = (await session.execute(page.order_by(EpicRow.id).limit(PAGE_SIZE))).all()
+        matching: list[int] = []
+        former = cache(partial(former_names, self.source.named_projects))
+        for number, row in enumerate(rows, 1):
+            if self.rules.first_match(self.source.name, epic_of(row, former(row.project))) is not None:
+                matching.append(row.id)
+            if not number % MATCHED_AT_A_TIME:
+                await asyncio.sleep(0)  # so that other tasks can run
+        return matching, rows[-1].id if len(rows) == PAGE_SIZE else None
+
+    async def _selected(self, session: AsyncSession, after: int, last: int | None) -> list[int]:
+        """Up to the id `last`, else at most a page."""
+        if not self.by_rows:
+            return []
+        some = union(*self.by_rows).subquery()
+        query = select(EpicRow.id).where(
+            EpicRow.source_id == self.source.id, EpicRow.id.in_(select(some.c.epic_id)), EpicRow.id > after
+        )
+        if last is not None:
+            query = query.where(EpicRow.id <= last)
+        elif self.rules is None:
+            query = query.limit(PAGE_SIZE)
+        return list(await session.scalars(query.order_by(EpicRow.id)))
+
+
+async def load_affected(session: AsyncSession, source: SourceRow, causes: Sequence[Cause]) -> AffectedEpics:
+    """The epics of `source` that these causes affect, by the goals and rules as they are now: a change of
+    them after this is a cause of another run."""
+    by_rows: list[Select[Any]] = []
+    of_goals = invalidate.key_results_of(_ids(causes, "objective"), _ids(causes, "cycle"))
+    key_results = {*_ids(causes, "key_result"), *await session.scalars(of_goals)}
+    if key_results:
+        by_rows += invalidate.by_key_results(key_results)
+    if keys := _references(causes, "key"):
+        by_rows.append(invalidate.by_references(keys))
+    if projects := _references(causes, "policy"):
+        by_rows.append(invalidate.by_projects(source.id, projects))
+    if _references(causes, "source"):
+        by_rows.append(invalidate.by_source(source.id))
+    if _references(causes, "mode"):
+        by_rows.append(invalidate.by_gap_or_notice(source.id))
+    rules = None
+    if rule_ids := _ids(causes, "rule"):
+        by_rows.append(invalidate.by_rules(rule_ids))
+        rules = await _enabled(session, rule_ids)
+    return AffectedEpics(source, tuple(by_rows), rules)
+
+
+async def _enabled(session: AsyncSession, rule_ids: Sequence[int]) -> RuleIndex | None:
+    rows = (await session.scalars(select(RuleRow).where(among(RuleRow.id, rule_ids), RuleRow.enabled))).all()
+    rules = [
+        Rule(row.id, row.name, parse_condition(row.when), row.key_result_id, row.priority) for row in rows
+    ]
+    return RuleIndex(rules) if rules else None
+
+
+def _references(causes: Sequence[Cause], kind: CauseKind) -> list[str]:
+    return [cause.reference for cause in causes if cause.kind == kind]
+
+
+def _ids(causes: Sequence[Cause], kind: CauseKind) -> list[int]:
+    return [int(reference) for reference in _references(causes, kind)]

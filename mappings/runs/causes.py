@@ -1,0 +1,168 @@
+"""What the runs of mode `evaluate` were opened for, and how a cause joins a run that is still queued.
+
+A run that evaluates what its causes affect finds these epics itself, so the change that opens it costs the
+same however many there are. A run that evaluates what is due never waits for one of these: each kind has its
+own queued run in a source, and its own workers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal, cast
+
+from sqlalchemy import func, select, text, update
+
+from mappings.leases import ALWAYS_DUE
+from mappings.tables import RunCauseRow, RunRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+Evaluates = Literal["affected", "due"]
+CauseKind = Literal[
+    "rule", "key_result", "key", "objective", "cycle", "policy", "source", "mode",  # of `affected` runs
+    "webhooks", "command", "time", "epic",
+]  # fmt: skip
+# A failed run would probably fail again, so its causes are not tried again at once.
+RETRY_AFTER_FAILURE = timedelta(minutes=15)
+SHOWN = 20
+_WORDS: Mapping[str, str] = {
+    "rule": "rule {label}",
+    "key_result": "key result {label}",
+    "key": "key {label}",
+    "objective": "objective {label}",
+    "cycle": "cycle {label}",
+    "policy": "policy for {label}",
+    "source": "name of the source",
+    "mode": "notices of the source",
+    "webhooks": "webhooks",
+    "command": "command on {label}",
+    "time": "time",
+    "epic": "links or findings of {label}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why epics are evaluated again. `reference` says which epics: the id of a rule or a goal, a key result's
+    key in lower case, a project's key; `label` is what people call it. `source_id`: of this source alone."""
+
+    kind: CauseKind
+    reference: str = ""
+    label: str = ""
+    source_id: int | None = None
+
+    @classmethod
+    def of_project(cls, source_id: int, project: str) -> Cause:
+        return cls("policy", project, project, source_id)
+
+
+# One statement, so that a run cannot be claimed between the look for it and the joining: who claims it waits
+# for its row, and a cause whose run has just been claimed gets a new one.
+_JOIN = text("""
+    WITH joined AS (
+        INSERT INTO runs (source_id, mode, evaluates, due_at, created_at)
+        SELECT id, 'evaluate', :evaluates, :due_at, :now
+        FROM unnest(CAST(:sources AS bigint[])) AS id ORDER BY id
+        ON CONFLICT (source_id, evaluates) WHERE state = 'queued' AND evaluates IS NOT NULL
+        DO UPDATE SET due_at = excluded.due_at
+        RETURNING id, source_id
+    ), caused AS (
+        INSERT INTO run_causes (run_id, kind, reference, label, done, created_at)
+        SELECT DISTINCT ON (joined.id, kind, reference)
+            joined.id, kind, reference, label, :evaluates = 'due', CAST(:now AS timestamptz)
+        FROM joined, json_to_recordset(CAST(:causes AS json))
+            AS cause (kind text, reference text, label text, source_id bigint)
+        WHERE cause.source_id IS NULL OR cause.source_id = joined.source_id
+        ORDER BY joined.id, kind, reference
+        ON CONFLICT (run_id, kind, reference) DO UPDATE SET label = excluded.label
+    )
+    SELECT id FROM joined ORDER BY source_id
+""")
+
+
+async def join_run(
+    session: AsyncSession,
+    sources: Collection[int],
+    evaluates: Evaluates,
+    causes: Iterable[Cause],
+    now: datetime,
+) -> list[int]:
+    """Add the causes to the queued run of each source that evaluates this, or to a new one where there is
+    none; their ids, in the order of the sources. Their rows stay locked until the commit.
+    """
+    if not sources:
+        return []
+    parameters = {
+        "sources": list(sources),
+        "evaluates": evaluates,
+        "causes": json.dumps([asdict(cause) for cause in causes]),
+        "due_at": ALWAYS_DUE,
+        "now": now,
+    }
+    return list(await session.scalars(_JOIN, parameters))
+
+
+async def add_counts(session: AsyncSession, run_id: int, **counts: int) -> None:
+    """Add to the counts of a run that the caller has joined in this transaction."""
+    added = {name: getattr(RunRow, name) + number for name, number in counts.items()}
+    await session.execute(update(RunRow).where(RunRow.id == run_id).values(added))
+
+
+async def causes_of(session: AsyncSession, run_id: int) -> list[Cause]:
+    rows = await session.scalars(select(RunCauseRow).where(RunCauseRow.run_id == run_id))
+    return [Cause(cast("CauseKind", row.kind), row.reference, row.label) for row in rows]
+
+
+async def causes_in_words(session: AsyncSession, run_ids: Collection[int]) -> dict[int, list[str]]:
+    """The causes of these runs in words, the oldest `SHOWN` of each, and then how many more there are."""
+    place = func.row_number().over(
+        partition_by=RunCauseRow.run_id,
+        order_by=(RunCauseRow.created_at, RunCauseRow.kind, RunCauseRow.reference),
+    )
+    total = func.count().over(partition_by=RunCauseRow.run_id)
+    columns = RunCauseRow.run_id, RunCauseRow.kind, RunCauseRow.label
+    numbered = (
+        select(*columns, place.label("place"), total.label("total"))
+        .where(RunCauseRow.run_id.in_(run_ids))
+        .subquery()
+    )
+    rows = await session.execute(
+        select(numbered).where(numbered.c.place <= SHOWN).order_by(numbered.c.run_id, numbered.c.place)
+    )
+    words: dict[int, list[str]] = {run_id: [] for run_id in run_ids}
+    for run_id, kind, label, at, count in rows:
+        words[run_id].append(_WORDS[kind].format(label=label))
+        if at == SHOWN and count > SHOWN:
+            words[run_id].append(f"{count - SHOWN} more")
+    return words
+
+
+async def end_causes(session: AsyncSession, run_id: int) -> None:
+    """What these causes affect is evaluated; no other run has to."""
+    await session.execute(
+        update(RunCauseRow).where(RunCauseRow.run_id == run_id, ~RunCauseRow.done).values(done=True)
+    )
+
+
+async def retry_causes(session: AsyncSession, now: datetime) -> None:
+    """Give the causes of runs that failed `RETRY_AFTER_FAILURE` ago to other runs: a goal that was closed
+    must not leave an epic aligned because the run that was to evaluate it failed."""
+    failed = (
+        select(RunRow.id, RunRow.source_id)
+        .where(RunRow.finished_at <= now - RETRY_AFTER_FAILURE)
+        .where(RunRow.id.in_(select(RunCauseRow.run_id).where(~RunCauseRow.done)))
+        .order_by(RunRow.source_id, RunRow.id)
+        .with_for_update(skip_locked=True)
+    )
+    for run_id, source_id in (await session.execute(failed)).all():
+        await join_run(session, [source_id], "affected", await causes_of(session, run_id), now)
+        await end_causes(session, run_id)
+
+
+async def record_progress(session: AsyncSession, run_id: int, up_to: int) -> None:
+    """The affected epics with ids up to this one are evaluated; the run goes on there if it is resumed."""
+    await session.execute(update(RunRow).where(RunRow.id == run_id).values(evaluated_up_to=up_to))
