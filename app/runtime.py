@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
+from app.secrets import SigningKeys, place_of
 from connectors.registry import KINDS, is_loopback
 from connectors.timeouts import TIMEOUTS, Timeouts
 from mappings.audit import set_actor
@@ -49,7 +50,7 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 class Runtime:
     """`worker` names this process in claims. `clock` is the only clock that decisions read.
     `timeouts` apply to the connectors' calls, `checks` to epics, goals and sources. `renew_every`: how often
-    a heartbeat renews a claim, by the wall's clock."""
+    a heartbeat renews a claim, by the wall's clock. `signing` is open once the process has started."""
 
     settings: Settings
     engine: AsyncEngine
@@ -61,6 +62,7 @@ class Runtime:
     checks: Sequence[Check[Any]] = CHECKS
     worker: str = field(default_factory=lambda: f"worker-{uuid4()}")
     renew_every: timedelta = RENEW_EVERY
+    signing: SigningKeys = field(default_factory=SigningKeys)
 
     def claim_name(self) -> str:
         """The name of a new claim of this process."""
@@ -78,7 +80,9 @@ class Runtime:
         kind = KINDS[source.kind]
         return kind.connect(
             source.base_url,
-            kind.credentials.model_validate(self.cipher.decrypt(source.credentials)),
+            kind.credentials.model_validate(
+                self.cipher.decrypt(source.credentials, place_of(source, "credentials"))
+            ),
             self.scope_of(source),
             kind.epics.model_validate(source.epics),
             self.timeouts,

@@ -31,7 +31,7 @@ from app.diagnostics.check import _ready, check
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, _delivery_facts, webhook_facts
 from app.runtime import Runtime
-from app.secrets import SecretCipher
+from app.secrets import Place, SecretCipher, place_of
 from app.server.server import WebServer, open_listener
 from app.settings import Settings
 from app.webhooks.door import Intake
@@ -186,7 +186,9 @@ async def test_the_last_write_is_told_and_where_writing_was_stopped(
 
 async def test_what_is_stored_and_cannot_be_used(world: World, checking: Checking, runtime: Runtime) -> None:
     await world.connect_jira(webhook_secret=SECRET)
-    sealed = SecretCipher([Fernet.generate_key().decode()]).encrypt({"type": "api_token"})
+    sealed = SecretCipher([Fernet.generate_key().decode()]).encrypt(
+        {"type": "api_token"}, Place("credentials")
+    )
     async with runtime.sessions.begin() as session:
         await session.execute(update(SourceRow).values(credentials=sealed, webhook_secret=sealed))
     code, lines = await checking("jira")
@@ -196,9 +198,11 @@ async def test_what_is_stored_and_cannot_be_used(world: World, checking: Checkin
         "webhook_secret",
     ]
     assert "NORTHING_SECRET_KEY" in lines_about(lines, "jira: missing: credentials")[0]
-    good = runtime.cipher.encrypt({"type": "api_token", "email": "a@acme.example", "token": "t"})
+    good = {"type": "api_token", "email": "a@acme.example", "token": "t"}
     async with runtime.sessions.begin() as session:
-        await session.execute(update(SourceRow).values(credentials=good, scope={"board": 7}))
+        row = (await session.scalars(select(SourceRow))).one()
+        row.credentials = runtime.cipher.encrypt(good, place_of(row, "credentials"))
+        row.scope = {"board": 7}
     code, lines = await checking("jira")
     assert code == 1
     assert "do not fit this version" in lines_about(lines, "jira: missing: credentials")[0]
@@ -333,9 +337,9 @@ ADDRESSES = [
 
 async def test_what_an_address_tells_by_itself(runtime: Runtime) -> None:
     """Seen from a tracker that is not on this machine; nobody answers there."""
-    secret = runtime.cipher.encrypt(SECRET)
     for url, kind, expected in ADDRESSES:
-        source = SourceRow(name=kind, kind=kind, base_url="https://acme.example", webhook_secret=secret)
+        source = SourceRow(name=kind, kind=kind, uuid="u", base_url="https://acme.example")
+        source.webhook_secret = runtime.cipher.encrypt(SECRET, place_of(source, "webhook_secret"))
         found = list(_address_facts(at(runtime, url), source, f"{url}/webhooks/{kind}"))
         assert [fact.level for fact in found] == [level for level, _ in expected], (url, kind)
         assert all(words in fact.why for fact, (_, words) in zip(found, expected, strict=True)), (url, kind)

@@ -26,7 +26,7 @@ from app import pipeline
 from app.database import applied_revision, newest_revision
 from app.embedded import binaries
 from app.runtime import Runtime
-from app.secrets import CannotDecrypt, SecretCipher, cipher_for
+from app.secrets import CannotDecrypt, Place, SecretCipher, cipher_for, unopened_secrets
 from app.server.bootstrap import prepare_installation
 from app.settings import Settings, WrongSetting
 from tests.support.clock import Clock
@@ -204,15 +204,16 @@ def test_the_three_steps_leave_no_process_with_a_secret_that_it_cannot_open() ->
     keys = {"OLD": Fernet.generate_key().decode(), "NEW": Fernet.generate_key().decode()}
     ciphers = {step: SecretCipher([keys[name] for name in step.split(",")]) for step in ("OLD", *steps)}
     running = [ciphers["OLD"], ciphers["OLD"]]
-    stored = running[0].encrypt("secret")
+    place = Place("credentials")
+    stored = running[0].encrypt("secret", place)
     for step in steps:
-        for place in range(len(running)):
-            running[place] = ciphers[step]
-            stored = running[place].reencrypted(stored) or stored
-            assert [cipher.decrypt(stored) for cipher in running] == ["secret", "secret"]
-    stored = ciphers["OLD"].encrypt("secret")
+        for number in range(len(running)):
+            running[number] = ciphers[step]
+            stored = running[number].reencrypted(stored, place) or stored
+            assert [cipher.decrypt(stored, place) for cipher in running] == ["secret", "secret"]
+    stored = ciphers["OLD"].encrypt("secret", place)
     with pytest.raises(CannotDecrypt):  # the steps of one process, with another one beside it
-        ciphers["OLD"].decrypt(ciphers["NEW,OLD"].reencrypted(stored) or b"")
+        ciphers["OLD"].decrypt(ciphers["NEW,OLD"].reencrypted(stored, place) or b"", place)
 
 
 # --- backup, restore, and what is lost without --------------------------------------------------
@@ -270,12 +271,8 @@ async def test_credentials_can_be_sent_again_after_the_key_is_lost(
     started = replace(runtime, settings=present, cipher=cipher_for(present))
     with pytest.raises(WrongSetting, match="opens none of the stored secrets"):
         await prepare_installation(started)
-    [script] = re.findall(
-        r"<<'END'\n(.*?)^END$", code(section("A lost key", ADMIN)), re.MULTILINE | re.DOTALL
-    )
     async with runtime.sessions.begin() as session:
-        connection = await session.connection()
-        await connection.exec_driver_sql(_python(script, NORTHING_SECRET_KEY=new))
+        assert len(await unopened_secrets(session, started.cipher, drop=True)) == 3
     await prepare_installation(started)
     application.state.runtime = started
     assert (await _synced(world, started))["state"] == "failed"

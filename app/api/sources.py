@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Body as BodyParameter
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SecretStr
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -43,8 +44,10 @@ from app.api.source_models import (
     plain_secrets,
 )
 from app.runtime import Runtime
-from app.secrets import CannotDecrypt
+from app.secrets import NAMES as SECRETS
+from app.secrets import CannotDecrypt, Place, SecretName, place_of
 from connectors.registry import is_loopback, tracker_id
+from mappings.errors import Invalid
 from mappings.lookups import source_at
 from mappings.sources import operations
 from mappings.sources.health import Health as SourceHealth
@@ -124,8 +127,11 @@ async def create_source(
     runtime: RuntimeDep,
     session: SessionDep,
 ) -> SourceOut:
-    values = _values(body, _encrypted_credentials(runtime, body), _encrypted_secret(runtime, body))
-    row = (await operations.create_source(session, body.kind, values, await runtime.now(session))).source
+    uuid = str(uuid4())
+    sealed = (_sealed(runtime, body, name, Place(name, uuid, body.kind, body.base_url)) for name in SECRETS)
+    values = _values(body, *sealed)
+    now = await runtime.now(session)
+    row = (await operations.create_source(session, body.kind, values, now, uuid=uuid)).source
     put_version(response, row.version)
     return (await _present(runtime, session, [row]))[0]
 
@@ -231,45 +237,59 @@ def _values(body: Any, credentials: bytes, webhook_secret: bytes | None) -> Sour
     )
 
 
-def _encrypted_credentials(runtime: Runtime, body: Any) -> bytes:
-    return runtime.cipher.encrypt(plain_secrets(body.credentials))
-
-
-def _encrypted_secret(runtime: Runtime, body: Any) -> bytes | None:
-    secret = body.webhook_secret
-    return None if secret is None else runtime.cipher.encrypt(secret.get_secret_value())
+def _sealed(runtime: Runtime, body: Any, name: SecretName, place: Place) -> Any:
+    """That secret of the body, encrypted for its place; None where there is none."""
+    secret = plain_secrets(body.credentials) if name == "credentials" else body.webhook_secret
+    plain = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+    return None if plain is None else runtime.cipher.encrypt(plain, place)
 
 
 def _patched(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> SourceValues:
     """The source's values with a merge patch in them."""
-    current = _current(runtime, row)
+    current = _current(runtime, row, patch)
     if "credentials" in patch:
         del current["credentials"]  # replaced whole, never merged
     new = validated(BODIES[row.kind], merged(current, patch))
+    moved = new.base_url != row.base_url
+    if moved and row.webhook_secret is not None and current["webhook_secret"] is None:
+        _check_sent(row, patch, "webhook_secret")
     # What is encrypted again looks changed, so the stored bytes stay where nothing was sent.
-    credentials, secret = row.credentials, row.webhook_secret
-    if "credentials" in patch:
-        credentials = _encrypted_credentials(runtime, new)
-    if "webhook_secret" in patch or current["webhook_secret"] is None:  # there is none, or no key decrypts it
-        secret = _encrypted_secret(runtime, new)
-    return _values(new, credentials, secret)
+    sealed: list[Any] = []
+    for name in SECRETS:
+        place = Place(name, row.uuid, row.kind, new.base_url)
+        # A new address without new credentials is refused by the operation.
+        again = name in patch or (moved and name == "webhook_secret")
+        sealed.append(_sealed(runtime, new, name, place) if again else getattr(row, name))
+    return _values(new, *sealed)
 
 
-def _current(runtime: Runtime, row: SourceRow) -> dict[str, Any]:
-    """The source as it was sent, for a merge patch. Credentials that no key decrypts must be in the patch."""
-    try:
-        credentials = runtime.cipher.decrypt(row.credentials)
-        secret = None if row.webhook_secret is None else runtime.cipher.decrypt(row.webhook_secret)
-    except CannotDecrypt:
-        credentials, secret = None, None
+def _check_sent(row: SourceRow, patch: dict[str, Any], name: SecretName) -> None:
+    """422 where the stored secret cannot be opened and is needed, and the patch brings no other."""
+    if name not in patch:
+        raise Invalid(name, "cannot be opened here, and is needed for this change: send it again")
+
+
+def _current(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> dict[str, Any]:
+    """The source as it was sent, for a merge patch. Credentials that no key opens must be in the patch; a
+    webhook secret that none opens stays as it is."""
+    opened: dict[str, Any] = {}
+    for name in SECRETS:
+        encrypted = getattr(row, name)
+        try:
+            place = place_of(row, name)
+            opened[name] = None if encrypted is None else runtime.cipher.decrypt(encrypted, place)
+        except CannotDecrypt:
+            opened[name] = None
+    if opened["credentials"] is None:
+        _check_sent(row, patch, "credentials")
     return {
         "name": row.name,
         "kind": row.kind,
         "base_url": row.base_url,
-        "credentials": credentials,
+        "credentials": opened["credentials"],
         "scope": row.scope,
         "epics": row.epics,
-        "webhook_secret": secret,
+        "webhook_secret": opened["webhook_secret"],
         "schedule": row.schedule,
         "notices": row.notices,
     }

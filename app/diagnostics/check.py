@@ -18,7 +18,7 @@ from sqlalchemy import func, select, text
 from app.database import DatabaseNotReady, engine_for, newest_revision, why_not_ready
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
-from app.secrets import CannotDecrypt
+from app.secrets import CannotDecrypt, place_of
 from app.server.server import database_url, open_runtime
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
@@ -133,11 +133,10 @@ async def _check_source(runtime: Runtime, known: _Known, now: datetime) -> Check
     facts: list[Fact] = []
     secrets: list[str] = []
     try:
-        secrets += _secrets(runtime.cipher.decrypt(source.credentials))
+        secrets += _secrets(runtime.cipher.decrypt(source.credentials, place_of(source, "credentials")))
         facts += await _about_tracker(runtime, source)
-    except CannotDecrypt:
-        why = "No key of NORTHING_SECRET_KEY opens the stored credentials."
-        facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
+    except CannotDecrypt as error:
+        facts.append(Fact("missing", "credentials", f"credentials: {error.message}", error.what_to_do))
     except ValidationError:
         why = "The stored credentials, scope or epics do not fit this version."
         facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from app.secrets import CannotDecrypt
+from app.secrets import CannotDecrypt, place_of
 from connectors.diagnostics import Fact
 from connectors.registry import KINDS, is_loopback
 
@@ -49,11 +49,9 @@ async def webhook_facts(
         todo = f"Give it one with PATCH /api/v1/sources/{source.name}, and the tracker a webhook to {url}."
         return [Fact("warning", "webhook_secret", why, todo)]
     try:
-        secret: str = runtime.cipher.decrypt(source.webhook_secret)
-    except CannotDecrypt:
-        why = "No key of NORTHING_SECRET_KEY opens the stored webhook_secret."
-        todo = f"Send it again with PATCH /api/v1/sources/{source.name}."
-        return [Fact("missing", "webhook_secret", why, todo)]
+        secret: str = runtime.cipher.decrypt(source.webhook_secret, place_of(source, "webhook_secret"))
+    except CannotDecrypt as error:
+        return [Fact("missing", "webhook_secret", error.message, error.what_to_do)]
     facts = list(_address_facts(runtime, source, url))
     facts.append(await _probe(url, KINDS[source.kind].webhooks.signature_header, secret))
     return [*facts, *_delivery_facts(history, url, now)]

@@ -38,7 +38,7 @@ CONNECTION_SECONDS = 5.0  # seconds to wait for a connection
 WAKE_UP_DELAY = 0.1
 STOP_SECONDS = 1.0  # at a stop, for the last wake-ups and counts
 
-_SOURCE = "SELECT id, kind, webhook_secret FROM sources WHERE lower(name) = lower(%s)"
+_SOURCE = "SELECT id, kind, webhook_secret, uuid, base_url FROM sources WHERE lower(name) = lower(%s)"
 _AS_KNOWN = """
     sources.id = %(source)s AND lower(sources.name) = lower(%(name)s)
         AND sources.webhook_secret = %(encrypted_secret)s
@@ -82,6 +82,8 @@ class KnownSource:
     id: int
     kind: str
     encrypted_secret: bytes | None
+    uuid: str
+    base_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,14 @@ class Intake:
             self._logged_at[source.id] = now
             self._refused.add(source.id)
             log.warning("webhook refused", source=source.name, reason=why)
+
+    def record_unopened(self, source: KnownSource, why: str) -> None:
+        """Record in the log, at most once a minute for a source, that its secret cannot be opened here."""
+        self._count(source.id, "door", "unopened")
+        now = time.monotonic()
+        if now - self._logged_at.get(source.id, -LOG_SECONDS) >= LOG_SECONDS:
+            self._logged_at[source.id] = now
+            log.error("webhook secret not opened", source=source.name, reason=why)
 
     def _count(self, source_id: int, what: str, label: str) -> None:
         self._counts[source_id, what, label] += 1

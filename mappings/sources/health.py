@@ -12,6 +12,7 @@ ORDER: tuple[HealthState, ...] = ("ok", "unknown", "degraded", "failing")
 
 RECENTLY = timedelta(hours=1)
 LATE_AFTER = timedelta(minutes=2)
+UNOPENED_AFTER = timedelta(minutes=5)
 MAX_CLOCK_DIFFERENCE = 300.0  # seconds
 MOST_NAMED = 3
 
@@ -50,13 +51,14 @@ class HealthFacts:
 
 @dataclass(frozen=True, slots=True)
 class HealthInput:
-    """A source: its name, whether it has a webhook secret, when a signature was last refused (UTC), and what
-    its last run reported."""
+    """A source: its name, whether it has a webhook secret, when a signature was last refused (UTC), what its
+    last run reported, and since when no process opens its credentials (UTC)."""
 
     name: str
     has_secret: bool
     refused_at: datetime | None
     last_run: HealthConcern
+    unopened_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Hea
     """The problems of a source at `now` (UTC), the worst first, each with what to do."""
     parts = (
         _no_worker(facts, now),
+        _unopened(source, now),
         source.last_run,
         _removals(facts, source.last_run),
         _paused_projects(facts),
@@ -105,6 +108,19 @@ def _no_worker(facts: HealthFacts, now: datetime) -> HealthConcern | None:
         "failing",
         f"Work is due since {_utc(facts.due_since)} and no worker is alive to do it.",
         "Start `northing worker`, or `northing serve` without --no-worker.",
+    )
+
+
+def _unopened(source: HealthInput, now: datetime) -> HealthConcern | None:
+    since = source.unopened_since
+    if since is None or now - since < UNOPENED_AFTER:
+        return None
+    return HealthConcern(
+        "failing",
+        f"No process that does jobs has a key that opens the stored credentials, since {_utc(since)}; runs,"
+        " webhooks and comments wait.",
+        "Add the key used before to NORTHING_SECRET_KEY of every process and restart it, or send the"
+        " credentials again with PATCH.",
     )
 
 

@@ -181,7 +181,8 @@ async def health_of_sources(
 def _health_input(row: SourceRow) -> HealthInput:
     state = cast("HealthState", row.health_state)
     last_run = HealthConcern(state, row.health_message, row.health_what_to_do)
-    return HealthInput(row.name, row.webhook_secret is not None, row.signature_refused_at, last_run)
+    has_secret = row.webhook_secret is not None
+    return HealthInput(row.name, has_secret, row.signature_refused_at, last_run, row.unopened_since)
 
 
 async def alive_workers(session: AsyncSession) -> int:

@@ -15,13 +15,19 @@ from mappings.tables.base import Base, belongs_to, identity, stamped
 
 
 class SourceRow(Base):
-    """A configured tracker. `credentials` and `webhook_secret` are Fernet tokens; `tracker` identifies the
-    tracker itself, which two sources may share."""
+    """A configured tracker. `credentials` and `webhook_secret` are Fernet tokens that open only together with
+    this row's `uuid`, `kind` and `base_url`; empty credentials were dropped. `tracker` identifies the tracker
+    itself, which two sources may share. `unopened_since`: since when no process was met whose keys open the
+    credentials."""
 
     __tablename__ = "sources"
-    __table_args__ = (Index("uq_sources_name", text("lower(name)"), unique=True),)
+    __table_args__ = (
+        Index("uq_sources_name", text("lower(name)"), unique=True),
+        Index("uq_sources_uuid", "uuid", unique=True),
+    )
 
     id: Mapped[int] = identity()
+    uuid: Mapped[str] = mapped_column(server_default=text("(gen_random_uuid())::text"))
     name: Mapped[str]
     kind: Mapped[str]
     base_url: Mapped[str]
@@ -38,6 +44,7 @@ class SourceRow(Base):
     health_what_to_do: Mapped[str] = mapped_column(server_default="")
     health_checked_at: Mapped[datetime | None]
     signature_refused_at: Mapped[datetime | None]
+    unopened_since: Mapped[datetime | None]
     disconnecting_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = stamped()
@@ -58,6 +65,27 @@ class SourceProjectRow(Base):
     problem: Mapped[str | None]
     writes_paused_at: Mapped[datetime | None]
     writes_paused_reason: Mapped[str | None]
+
+
+class RefusedSignatureRow(Base):
+    """How many webhooks of one hour were refused for their signature, and when the first of them came."""
+
+    __tablename__ = "refused_signatures"
+
+    source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    first_at: Mapped[datetime]
+    count: Mapped[int]
+
+
+class TrackerAccountRow(Base):
+    """An account that Northing is or was signed in as at a tracker: its comments there are ours. Kept when a
+    source is deleted, for the comments stay."""
+
+    __tablename__ = "tracker_accounts"
+
+    tracker: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(primary_key=True)
 
 
 class ScheduleTickRow(Base):

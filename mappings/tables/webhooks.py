@@ -49,6 +49,7 @@ class CommandCommentRow(Base):
     """A comment whose commands were executed, so that they run once, however many deliveries report it.
 
     `answer` is the answer that the notice shows; null if the effect of the command is answer enough.
+    `author_id` is the tracker's id of the account that `author` is the name of.
     """
 
     __tablename__ = "command_comments"
@@ -58,6 +59,7 @@ class CommandCommentRow(Base):
     epic_id: Mapped[int] = belongs_to("epics.id")
     remote_id: Mapped[str]
     author: Mapped[str]
+    author_id: Mapped[str | None]
     commands: Mapped[list[str]]
     answer: Mapped[str | None]
     at: Mapped[datetime] = stamped()
