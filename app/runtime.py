@@ -113,7 +113,14 @@ class Runtime:
         present = await session.get_one(SourceRow, source.id, populate_existing=True)
         render, pages = KINDS[present.kind].render, self.page_urls(present)
         return await load_context(
-            session, present, render, pages, projects=projects, shared=shared, checks=self.checks
+            session,
+            present,
+            render,
+            pages,
+            self.signing.key("marker"),
+            projects=projects,
+            shared=shared,
+            checks=self.checks,
         )
 
     @asynccontextmanager

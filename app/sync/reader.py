@@ -31,6 +31,7 @@ from mappings.epics.transfers import lock_transferred, merge_transferred, transf
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.leases import ClaimLost
 from mappings.notices import pauses
+from mappings.notices.marker import remember_account
 from mappings.runs.queue import renew_lease
 from mappings.sources.projects import (
     advance_cursors,
@@ -155,7 +156,9 @@ class _Reader:
 
     async def read(self) -> RunResult:
         # Some trackers answer wrong credentials with an empty list, so ask for the account first.
-        await self.connector.account()
+        account = await self.connector.account()
+        async with self.runtime.sessions.begin() as session:
+            await remember_account(session, self.source.tracker, account.id)
         projects = await self.connector.projects()
         await self._note_projects(projects)
         for project in projects:

@@ -42,6 +42,7 @@ from mappings.evaluation.evaluator import evaluate_epics
 from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared
 from mappings.notices import claims
+from mappings.notices.marker import MarkerSigner, load_marker
 from mappings.tables import EpicRow, InstallationRow, NoticeRow, SourceRow
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-FOREIGN_COMMENT = "The ticket has a comment with our marker that we may not edit."
+FOREIGN_COMMENT = "The ticket has a comment of ours, by another account, that we may not edit."
 FOREIGN_COMMENT_TO_DO = "Use again the account that wrote it, or delete that comment."
 FULL_SYNC_FINDS_OUT = "A full sync finds out which."
 
@@ -235,7 +236,9 @@ class _Write:
             if claims.release_if_unconfirmed(row, self.claim, now):
                 return False
             installation = (await session.scalars(select(InstallationRow.uuid))).one()
-        found = await find_our_comment(self.connector, self.ref, Marker(installation, self.row.id), None)
+            signer = MarkerSigner(installation, self.runtime.signing.key("marker"))
+            marker = await load_marker(session, signer, self.row)
+        found = await find_our_comment(self.connector, self.ref, marker, None)
         if found.comment is not None and not found.comment.ours:
             await self.results.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), ticket_only=True)
             return False
@@ -288,7 +291,8 @@ class _Write:
             extend(notice_row, await self.runtime.now(session))
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
-            return _PlannedWrite(composed.document, text, Marker(context.installation, row.id), delete)
+            marker = await load_marker(session, context.signer, row)
+            return _PlannedWrite(composed.document, text, marker, delete)
 
     async def _claimed_notice(self, session: AsyncSession) -> NoticeRow | None:
         """The notice under our claim; None where the evaluation has just removed it."""

@@ -233,7 +233,7 @@ def comment_body(text: Document, marker: Marker) -> dict[str, str]:
     return {"body": f"{_head(marker)}\n\n{to_markdown(text)}"}
 
 
-_ID = re.compile(r"<!-- northing:id (.{1,100}/[0-9]{1,19}) -->")
+_ID = re.compile(r"<!-- northing:id (.{1,100}/[0-9]{1,19}(?: [0-9a-f]{1,64})?) -->")
 
 
 def _head(marker: Marker) -> str:
@@ -248,6 +248,12 @@ def marker_of(comment: Any) -> str | None:
         return None
     found = _ID.fullmatch(lines[1])
     return found and found[1]
+
+
+def author_of(comment: Any) -> str | None:
+    """The id of the account that wrote a comment; None where GitHub does not name one."""
+    user = comment.get("user") if isinstance(comment, dict) else None
+    return str(user["id"]) if isinstance(user, dict) and user.get("id") else None
 
 
 def is_notice(body: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -241,12 +241,17 @@ class JiraConnector:
         async with self._explain_not_found(ref, None):
             shown = await self._comments(ref)
         authors = {str(c.get("id")): str((c.get("author") or {}).get("accountId")) for c in shown}
-        ids = sorted(filter(str.isdigit, authors), key=lambda i: (authors[i] != account.id, int(i)))
-        markers = await self._markers(ids, [i for i in ids if authors[i] == account.id])
-        found = [self._comment(ref, i, ours=authors[i] == account.id) for i in ids]
-        return [one for one in found if marker.fits(markers.get(one.id), ours=one.ours)]
+        # What others wrote is not ours, whatever its marker; so it is not asked for.
+        own = [i for i in authors if i.isdigit() and marker.is_by_us(authors[i], account.id)]
+        own.sort(key=lambda i: (authors[i] != account.id, int(i)))
+        markers = await self._markers(own)
+        return [
+            self._comment(ref, i, ours=authors[i] == account.id)
+            for i in own
+            if marker.fits(markers.get(i), authors[i], account.id)
+        ]
 
-    async def _markers(self, ids: list[str], own: list[str]) -> dict[str, str | None]:
+    async def _markers(self, ids: list[str]) -> dict[str, str | None]:
         markers: dict[str, str | None] = {}
         try:
             for start in range(0, len(ids), _FETCH):
@@ -260,7 +265,7 @@ class JiraConnector:
                     raise Unavailable("Jira did not show every comment that it had listed.")
                 markers |= shown
         except NoSuchCall:
-            markers = await markers_one_by_one(self._transport, own)
+            markers = await markers_one_by_one(self._transport, ids)
             await self._check_login_if_empty(all(markers.values()))
         return markers
 
@@ -281,7 +286,7 @@ class JiraConnector:
                 sent = await self._transport.write("PUT", path, payloads.edited_comment(text))
         if not isinstance(sent, dict) or not sent.get("id"):
             raise Unanswered("Jira accepted the comment but did not give its id.")
-        return self._comment(ref, str(sent["id"]))
+        return replace(self._comment(ref, str(sent["id"])), author=payloads.author_of(sent))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         async with self._explain_not_found(ref, comment_id):

@@ -274,5 +274,11 @@ def marker_of(comment: Any) -> str | None:
     return None
 
 
+def author_of(comment: Any) -> str | None:
+    """The id of the account that wrote a comment; None where Jira does not name one."""
+    author = comment.get("author") if isinstance(comment, dict) else None
+    return str(author["accountId"]) if isinstance(author, dict) and author.get("accountId") else None
+
+
 def comment_url(site: str, issue_key: str, comment_id: str) -> str:
     return f"{site}/browse/{issue_key}?focusedCommentId={comment_id}"

@@ -16,6 +16,7 @@ from mappings.epics.upsert import (
     upsert_epics,
     without_nul,
 )
+from mappings.notices.marker import remember_transfer
 from mappings.tables import MANUAL_ORIGINS, SourceRow
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ async def merge_transferred(
         ids = {"kept": kept.id, "double": None if double is None else double.id}
         for statement in _MERGE:
             await session.execute(statement, {**ids, "remote_id": epic.remote_id})
+        await remember_transfer(session, tracker, old_remote_id, epic.remote_id)
     return await upsert_epics(session, source_id, tracker, [epic], (), now)
 
 
