@@ -203,7 +203,8 @@ async def test_a_cursor_that_is_not_ours_is_422(api: httpx.AsyncClient) -> None:
     "content",
     [
         b"7", b"null", b"[]", b"[1]", b"[1,2]", b"[1,[]]", b"[1,{},3]", b'{"1":{}}', b"[1.5,{}]",
-        b"[true,{}]", b'["1",{}]', b"[0,{}]", b"[-1,{}]", b"[9223372036854775808,{}]", b"[NaN,{}]", b"[1,{}]", b"\xff",
+        b"[true,{}]", b'["1",{}]', b"[0,{}]", b"[-1,{}]", b"[9223372036854775808,{}]", b"[NaN,{}]", b"[1,{}]",
+        b"\xff",
     ],
 )  # fmt: skip
 async def test_a_signed_cursor_of_another_shape_is_422(

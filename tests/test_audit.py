@@ -397,8 +397,8 @@ LEFT_OUT = {
     "link": "id rule_id why created_at",
     "finding": "id severity detail opened_at",
     "source": "id tracker health_state health_message health_what_to_do health_checked_at"
-    " signature_refused_at version created_at updated_at",
-    "policy": "id uuid admin_token_hash goals_version policy_version created_at",
+    " signature_refused_at unopened_since uuid version created_at updated_at",
+    "policy": "id uuid admin_token_hash signing_key goals_version policy_version created_at",
     "token": "last_used_at created_at",
     "run": "state due_at seen created updated deleted skipped requests held rule_condition new_comments"
     " guard_checked_at notices_mode tracker waiting_until started_at finished_at error created_at"

@@ -131,6 +131,7 @@ async def test_the_last_webhook_and_the_last_refusal_are_told(
     ]
     [line] = lines_about(lines, "jira: look: signature: ")
     assert f"At {moment} one with a wrong signature was refused" in line
+    assert f"1 in the past hour, 1 in the past day, since {moment}" in line
 
 
 # --- where comments are written, and where not ---------------------------------------------------
@@ -367,8 +368,8 @@ def test_a_wrong_signature_is_told_for_a_day_or_until_a_right_one(
 ) -> None:
     """`last`, `refused`: how many hours ago a webhook came, and one was refused."""
     now = datetime(2026, 11, 16, 12, tzinfo=UTC)
-    moments = [None if hours is None else now - timedelta(hours=hours) for hours in (last, refused)]
-    facts = list(_delivery_facts(WebhookHistory(*moments), "https://northing.acme.example", now))
+    came, wrong = (None if hours is None else now - timedelta(hours=hours) for hours in (last, refused))
+    facts = list(_delivery_facts(WebhookHistory(came, wrong), "https://northing.acme.example", now))
     assert [fact.what for fact in facts] == ["deliveries", *(["signature"] if told_of else [])]
 
 

@@ -37,6 +37,7 @@ from app.api.source_models import (
     CredentialsOut,
     Health,
     Notices,
+    Refused,
     Schedule,
     SourceIn,
     SourceOut,
@@ -109,6 +110,7 @@ def _show(
             what_to_do=health.what_to_do,
             checked_at=row.health_checked_at,
             unknown_deliveries=facts.unknown_deliveries,
+            refused_signatures=Refused.model_validate(facts.refused, from_attributes=True),
         ),
         last_run=last_run,
         disconnecting_at=row.disconnecting_at,
@@ -250,46 +252,38 @@ def _patched(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> SourceV
     if "credentials" in patch:
         del current["credentials"]  # replaced whole, never merged
     new = validated(BODIES[row.kind], merged(current, patch))
-    moved = new.base_url != row.base_url
-    if moved and row.webhook_secret is not None and current["webhook_secret"] is None:
-        _check_sent(row, patch, "webhook_secret")
     # What is encrypted again looks changed, so the stored bytes stay where nothing was sent.
-    sealed: list[Any] = []
+    sealed: dict[SecretName, Any] = {name: getattr(row, name) for name in SECRETS}
     for name in SECRETS:
-        place = Place(name, row.uuid, row.kind, new.base_url)
-        # A new address without new credentials is refused by the operation.
-        again = name in patch or (moved and name == "webhook_secret")
-        sealed.append(_sealed(runtime, new, name, place) if again else getattr(row, name))
-    return _values(new, *sealed)
+        if name in patch:
+            sealed[name] = _sealed(runtime, new, name, Place(name, row.uuid, row.kind, new.base_url))
+    if new.base_url != row.base_url and "webhook_secret" not in patch and row.webhook_secret is not None:
+        place = Place("webhook_secret", row.uuid, row.kind, new.base_url)
+        sealed["webhook_secret"] = runtime.cipher.encrypt(_opened(runtime, row, "webhook_secret"), place)
+    return _values(new, sealed["credentials"], sealed["webhook_secret"])
 
 
-def _check_sent(row: SourceRow, patch: dict[str, Any], name: SecretName) -> None:
-    """422 where the stored secret cannot be opened and is needed, and the patch brings no other."""
-    if name not in patch:
-        raise Invalid(name, "cannot be opened here, and is needed for this change: send it again")
+def _opened(runtime: Runtime, row: SourceRow, name: SecretName) -> Any:
+    """The stored secret; 422 where it cannot be opened here: it is needed, so the patch must bring it."""
+    try:
+        return runtime.cipher.decrypt(getattr(row, name), place_of(row, name))
+    except CannotDecrypt as error:
+        raise Invalid(
+            name, f"is needed for this change, and the stored one cannot be opened; send it. {error.message}"
+        ) from None
 
 
 def _current(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> dict[str, Any]:
-    """The source as it was sent, for a merge patch. Credentials that no key opens must be in the patch; a
-    webhook secret that none opens stays as it is."""
-    opened: dict[str, Any] = {}
-    for name in SECRETS:
-        encrypted = getattr(row, name)
-        try:
-            place = place_of(row, name)
-            opened[name] = None if encrypted is None else runtime.cipher.decrypt(encrypted, place)
-        except CannotDecrypt:
-            opened[name] = None
-    if opened["credentials"] is None:
-        _check_sent(row, patch, "credentials")
+    """The source as it was sent, for a merge patch, without its webhook secret. Credentials that cannot be
+    opened must be in the patch."""
+    credentials = None if "credentials" in patch else _opened(runtime, row, "credentials")
     return {
         "name": row.name,
         "kind": row.kind,
         "base_url": row.base_url,
-        "credentials": opened["credentials"],
+        "credentials": credentials,
         "scope": row.scope,
         "epics": row.epics,
-        "webhook_secret": opened["webhook_secret"],
         "schedule": row.schedule,
         "notices": row.notices,
     }

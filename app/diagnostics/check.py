@@ -23,6 +23,7 @@ from app.server.server import database_url, open_runtime
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
 from mappings.lookups import source_for_command
+from mappings.sources.refused_signatures import load_refused_signatures
 from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
             await session.execute(text("SET TRANSACTION READ ONLY"))
             now = await runtime.now(session)
             northing = Checked("northing", None, await _about_database(session, now))
-            known = [await _load_known(session, source) for source in await _sources(session, name)]
+            known = [await _load_known(session, source, now) for source in await _sources(session, name)]
         found = [northing, *await asyncio.gather(*(_check_source(runtime, one, now) for one in known))]
     show(found, as_json=as_json)
     return 1 if any(fact.level == "missing" for one in found for fact in one.facts) else 0
@@ -89,7 +90,7 @@ async def _sources(session: AsyncSession, name: str | None) -> list[SourceRow]:
     return [await source_for_command(session, name)]
 
 
-async def _load_known(session: AsyncSession, source: SourceRow) -> _Known:
+async def _load_known(session: AsyncSession, source: SourceRow, now: datetime) -> _Known:
     of_source = DeliveryRow.source_id == source.id
     last = select(DeliveryRow.received_at).where(of_source).order_by(DeliveryRow.id.desc()).limit(1)
     written = (
@@ -99,12 +100,13 @@ async def _load_known(session: AsyncSession, source: SourceRow) -> _Known:
         .order_by(NoticeWriteRow.id.desc())
         .limit(1)
     )
+    refused = await load_refused_signatures(session, source.id, now)
     stopped = select(SourceProjectRow).where(
         SourceProjectRow.source_id == source.id, SourceProjectRow.writes_paused_at.is_not(None)
     )
     return _Known(
         source,
-        WebhookHistory(await session.scalar(last), source.signature_refused_at),
+        WebhookHistory(await session.scalar(last), source.signature_refused_at, refused),
         await session.scalar(written),
         list(await session.scalars(stopped.order_by(SourceProjectRow.key))),
     )

@@ -17,8 +17,10 @@ from urllib.parse import quote
 import httpx
 
 from app.secrets import CannotDecrypt, place_of
+from connectors.config import hidden_end
 from connectors.diagnostics import Fact
 from connectors.registry import KINDS, is_loopback
+from mappings.sources.refused_signatures import NONE_REFUSED, RefusedSignatures
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -36,6 +38,7 @@ class WebhookHistory:
 
     last_at: datetime | None
     refused_at: datetime | None
+    refused: RefusedSignatures = NONE_REFUSED
 
 
 async def webhook_facts(
@@ -53,6 +56,10 @@ async def webhook_facts(
     except CannotDecrypt as error:
         return [Fact("missing", "webhook_secret", error.message, error.what_to_do)]
     facts = list(_address_facts(runtime, source, url))
+    hidden = hidden_end(secret)
+    if hidden is not None:
+        todo = "If webhooks are refused, send it again without, and give the tracker the same."
+        facts.append(Fact("warning", "webhook_secret", f"The stored webhook_secret {hidden}.", todo))
     facts.append(await _probe(url, KINDS[source.kind].webhooks.signature_header, secret))
     return [*facts, *_delivery_facts(history, url, now)]
 
@@ -151,5 +158,6 @@ def _delivery_facts(history: WebhookHistory, url: str, now: datetime) -> Iterato
         now - refused < RECENTLY or history.last_at is None or refused > history.last_at
     ):
         why = f"At {refused:%Y-%m-%d %H:%M} UTC one with a wrong signature was refused; anyone can send one."
+        why = f"{why} {history.refused}".rstrip()
         todo = "If it was the tracker, give it the source's webhook_secret."
         yield Fact("warning", "signature", why, todo)

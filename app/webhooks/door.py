@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from app.database import libpq_url
 from app.webhooks.body_budget import BodyBudget
+from mappings.sources.refused_signatures import COUNT_REFUSED
 
 if TYPE_CHECKING:
     import procrastinate
@@ -137,6 +138,7 @@ class Intake:
         self._sending_wake_ups: asyncio.Task[None] | None = None
         self._counts: Counter[tuple[int, str, str]] = Counter()
         self._refused: set[int] = set()
+        self._refusals: Counter[int] = Counter()
         self._count_timer: asyncio.TimerHandle | None = None
         self._writing_counts: asyncio.Task[None] | None = None
 
@@ -236,6 +238,7 @@ class Intake:
         """Record in the log and in the source's row that a webhook was refused: at most once a minute for a
         source, because any stranger may send."""
         self._count(source.id, "door", "refused")
+        self._refusals[source.id] += 1
         now = time.monotonic()
         if now - self._logged_at.get(source.id, -LOG_SECONDS) >= LOG_SECONDS:
             self._logged_at[source.id] = now
@@ -272,14 +275,20 @@ class Intake:
     async def _write_counts(self) -> None:
         counts, self._counts = self._counts, Counter()
         refused, self._refused = self._refused, set()
+        refusals, self._refusals = self._refusals, Counter()
         try:
             for key, count in list(counts.items()):
                 await self._rows(_COUNT, [*key, count])
                 del counts[key]
+            for source_id, count in list(refusals.items()):
+                counted = COUNT_REFUSED.format(now=self._clock.in_sql())
+                await self._rows(counted, {"source": source_id, "count": count})
+                del refusals[source_id]
             for source_id in refused:
                 await self._rows(_REFUSED.format(now=self._clock.in_sql()), [source_id])
         except DatabaseUnavailable:
             self._counts.update(counts)  # for the next time
+            self._refusals.update(refusals)
             self._refused |= refused
 
     # --- wake-ups -----------------------------------------------------------------------------

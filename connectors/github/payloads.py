@@ -284,6 +284,7 @@ def ticket_comment(comment: Any, number: str) -> TicketComment | None:
             author=storable(str(user.get("login") or "ghost")),  # GitHub's own name for a deleted account
             lines=lines_of(body),
             ours=ours,
+            author_id=author_of(comment),
             may_steer=not ours and comment.get("author_association") in _MAY_STEER,
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -40,6 +40,7 @@ def ticket_comment(comment: Any) -> TicketComment:
             lines=lines_of(comment.get("body")),
             ours=author.get("accountType") == "app",
             may_steer=False,
+            author_id=storable(str(author["accountId"])) if author.get("accountId") else None,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BadPayload(f"A comment in Jira's answer could not be read: {error!r}") from error

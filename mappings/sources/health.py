@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from mappings.sources.refused_signatures import NONE_REFUSED, RefusedSignatures
+
 HealthState = Literal["ok", "unknown", "degraded", "failing"]
 ORDER: tuple[HealthState, ...] = ("ok", "unknown", "degraded", "failing")
 
@@ -34,7 +36,7 @@ class HealthFacts:
     `paused_projects`: projects in which nothing is written, each with the tracker's message. `held_by_guard`:
     the number of notices that wait for a person, by run. `removals`: the number of epics that a full run did
     not meet and that wait for a person, by run. `clock_ahead`: seconds by which the tracker's clock is ahead
-    of ours.
+    of ours. `refused`: webhooks with a wrong signature.
     """
 
     has_worker: bool = True
@@ -47,6 +49,7 @@ class HealthFacts:
     held_by_guard: tuple[tuple[int | None, int], ...] = ()
     removals: tuple[tuple[int, int], ...] = ()
     clock_ahead: float | None = None
+    refused: RefusedSignatures = NONE_REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +184,14 @@ def _refused(source: HealthInput, facts: HealthFacts, now: datetime) -> HealthCo
     if not source.has_secret:
         return HealthConcern(
             "degraded",
-            f"Webhooks arrive and are refused, last at {_utc(at)}, because the source has no webhook_secret.",
+            f"Webhooks arrive and are refused, last at {_utc(at)}, because the source has no webhook_secret."
+            f" {facts.refused}".rstrip(),
             "Give it the secret that the tracker signs with, by PATCH of webhook_secret.",
         )
     return HealthConcern(
         "degraded",
-        f"Webhooks are refused, last at {_utc(at)}, for their signature does not fit the webhook_secret.",
+        f"Webhooks are refused, last at {_utc(at)}, for their signature does not fit the webhook_secret."
+        f" {facts.refused}".rstrip(),
         "Set the same secret in the tracker and, by PATCH of webhook_secret, here; the next valid webhook "
         "ends this message. If the tracker's webhooks are valid, another system sends to this address.",
     )

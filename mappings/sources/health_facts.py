@@ -22,6 +22,7 @@ from mappings.sources.health import (
     HealthState,
     assess_health,
 )
+from mappings.sources.refused_signatures import NONE_REFUSED, REFUSED_FACTS, RefusedSignatures
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -89,6 +90,7 @@ _FACTS = f"""
     UNION ALL
     SELECT source_id, 'clock', NULL, 0, clock_at, clock_ahead::text FROM rate_limits
     WHERE clock_ahead IS NOT NULL AND source_id = ANY(:sources)
+    UNION ALL {REFUSED_FACTS}
 """  # noqa: S608  # of this module's own parts
 
 _WORKERS = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > now() - :dead * interval '1 s'"
@@ -166,6 +168,10 @@ def _facts(rows: Sequence[Any], workers: int) -> HealthFacts:
         paused_projects=tuple((row.label, row.words or "") for row in by["stopped"]),
         held_by_guard=tuple((None if row.label is None else int(row.label), row.n) for row in by["guard"]),
         removals=tuple((int(row.label), row.n) for row in by["removals"]),
+        refused=next(
+            (RefusedSignatures(int(row.words or 0), row.n, row.at) for row in by["refused"]),
+            NONE_REFUSED,
+        ),
         clock_ahead=next((float(row.words) for row in by["clock"]), None),
     )
 

@@ -68,12 +68,13 @@ class SourceProjectRow(Base):
 
 
 class RefusedSignatureRow(Base):
-    """How many webhooks of one hour were refused for their signature, and when the first of them came."""
+    """How many webhooks were refused for their signature in the ten minutes that begin at `since`, and when
+    the first of them came."""
 
     __tablename__ = "refused_signatures"
 
     source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
-    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)
     first_at: Mapped[datetime]
     count: Mapped[int]
 

@@ -42,7 +42,7 @@ def _count_refused_signatures() -> None:
     op.create_table(
         "refused_signatures",
         sa.Column("source_id", sa.BigInteger(), nullable=False),
-        sa.Column("hour", MOMENT, nullable=False),
+        sa.Column("since", MOMENT, nullable=False),
         sa.Column("first_at", MOMENT, nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -51,7 +51,7 @@ def _count_refused_signatures() -> None:
             name=op.f("fk_refused_signatures_source_id_sources"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("source_id", "hour", name=op.f("pk_refused_signatures")),
+        sa.PrimaryKeyConstraint("source_id", "since", name=op.f("pk_refused_signatures")),
     )
 
 

@@ -94,6 +94,10 @@ class TrackerDriver(ABC):
         """A comment of a person who may edit tickets, or who may not; its id."""
 
     @abstractmethod
+    def account_of_comment(self, key: str, id: str) -> str:
+        """The tracker's id of the account that wrote the comment."""
+
+    @abstractmethod
     def credentials(self, name: str) -> dict[str, str]:
         """Those of the account of that name, made where there is none."""
 
@@ -148,6 +152,10 @@ class JiraDriver(TrackerDriver):
     def say(self, key: str, text: str, *, outsider: bool = False) -> str:
         author = self.site.account("passer-by") if outsider else None
         return self.site.comment(key, text, author).id
+
+    def account_of_comment(self, key: str, id: str) -> str:
+        (comment,) = (one for one in self.site.issue(key).comments if one.id == id)
+        return comment.author.account_id
 
     def credentials(self, name: str) -> dict[str, str]:
         account = self.site.account(name)
@@ -211,6 +219,10 @@ class GitHubDriver(TrackerDriver):
     def say(self, key: str, text: str, *, outsider: bool = False) -> str:
         author = self.host.account("passer-by") if outsider else None
         return str(self.host.comment(key, text, author).id)
+
+    def account_of_comment(self, key: str, id: str) -> str:
+        (comment,) = (one for one in self.host.issue(key).comments if str(one.id) == id)
+        return str(comment.author.id)
 
     def credentials(self, name: str) -> dict[str, str]:
         return {"type": "token", "token": self.host.account(name).token}
