@@ -137,8 +137,8 @@ async def test_secrets_of_before_are_bound_once(world: World, runtime: Runtime) 
 
 
 def _with(runtime: Runtime, *keys: str) -> Runtime:
-    """The runtime of a process with other keys."""
-    return replace(runtime, cipher=SecretCipher(list(keys)), worker="another-process", signing=SigningKeys())
+    """The runtime of a process that was started before its keys opened nothing any more."""
+    return replace(runtime, cipher=SecretCipher(list(keys)), worker="another-process")
 
 
 def _keys(runtime: Runtime) -> list[str]:
@@ -151,7 +151,7 @@ async def test_what_signs_is_made_once_and_survives_a_rotation(runtime: Runtime)
     before = runtime.signing.key("marker")
     ((sealed,),) = await all_of(runtime, "SELECT signing_key FROM installation")
     for keys in ([new, old], [new], [new]):
-        started = _with(runtime, *keys)
+        started = replace(_with(runtime, *keys), signing=SigningKeys())
         await open_secrets(started)
         assert started.signing.key("marker") == before
     ((rotated,),) = await all_of(runtime, "SELECT signing_key FROM installation")
