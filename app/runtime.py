@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from app.secrets import SigningKeys, place_of
+from app.secrets import SigningKeys, binding_of
 from connectors.registry import KINDS, is_loopback
 from connectors.timeouts import TIMEOUTS, Timeouts
 from mappings.audit import set_actor
@@ -81,7 +81,7 @@ class Runtime:
         return kind.connect(
             source.base_url,
             kind.credentials.model_validate(
-                self.cipher.decrypt(source.credentials, place_of(source, "credentials"))
+                self.cipher.decrypt(source.credentials, binding_of(source, "credentials"))
             ),
             self.scope_of(source),
             kind.epics.model_validate(source.epics),

@@ -1,7 +1,7 @@
 """Stored secrets: encrypted with Fernet, decrypted only to call a tracker or to check a webhook.
 
-A secret is encrypted together with its place: what it is for, the source, the source's kind and address. So
-it opens nowhere else, whatever somebody changes in the database. What signs is such a secret too.
+A secret is encrypted together with its binding: its purpose, the source, the source's kind and address. So it
+opens nowhere else, whatever somebody changes in the database. What signs is such a secret too.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class CannotDecrypt(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Binding:
     """Where a secret is stored and what it is for. `source`: the `uuid` of the source's row."""
 
     purpose: str
@@ -77,11 +77,11 @@ class Place:
     base_url: str = ""
 
 
-def place_of(source: SourceRow, purpose: SecretName) -> Place:
-    return Place(purpose, source.uuid, source.kind, source.base_url)
+def binding_of(source: SourceRow, purpose: SecretName) -> Binding:
+    return Binding(purpose, source.uuid, source.kind, source.base_url)
 
 
-SIGNING = Place("signing")
+SIGNING = Binding("signing")
 
 
 class SecretCipher:
@@ -92,36 +92,36 @@ class SecretCipher:
         self._first = Fernet(keys[0])
         self._all = MultiFernet([Fernet(key) for key in keys])
 
-    def encrypt(self, secret: Any, place: Place) -> bytes:
-        return self._all.encrypt(json.dumps({"place": asdict(place), "secret": secret}).encode())
+    def encrypt(self, secret: Any, binding: Binding) -> bytes:
+        return self._all.encrypt(json.dumps({"binding": asdict(binding), "secret": secret}).encode())
 
-    def decrypt(self, encrypted: bytes, place: Place) -> Any:
+    def decrypt(self, encrypted: bytes, binding: Binding) -> Any:
         """Raises `CannotDecrypt`."""
         held = self._opened(encrypted)
-        if not isinstance(held, dict) or held.get("place") != asdict(place):
+        if not isinstance(held, dict) or held.get("binding") != asdict(binding):
             raise CannotDecrypt.elsewhere()
         return held["secret"]
 
-    def reencrypted(self, encrypted: bytes, place: Place) -> bytes | None:
+    def reencrypted(self, encrypted: bytes, binding: Binding) -> bytes | None:
         """The secret encrypted with the first key; None if it already is. Raises `CannotDecrypt`."""
-        secret = self.decrypt(encrypted, place)
+        secret = self.decrypt(encrypted, binding)
         try:
             self._first.decrypt(encrypted)
         except InvalidToken:
-            return self.encrypt(secret, place)
+            return self.encrypt(secret, binding)
         return None
 
-    def bound(self, encrypted: bytes, place: Place) -> bytes:
-        """What was encrypted without a place, encrypted for this one. Raises `CannotDecrypt`."""
+    def bound(self, encrypted: bytes, binding: Binding) -> bytes:
+        """What was encrypted without a binding, encrypted for this one. Raises `CannotDecrypt`."""
         held = self._opened(encrypted)
-        if isinstance(held, dict) and "place" in held:
+        if isinstance(held, dict) and "binding" in held:
             raise CannotDecrypt.elsewhere()
-        return self.encrypt(held, place)
+        return self.encrypt(held, binding)
 
-    def why_not(self, encrypted: bytes, place: Place) -> CannotDecrypt | None:
+    def why_not(self, encrypted: bytes, binding: Binding) -> CannotDecrypt | None:
         """Why the secret cannot be decrypted; None where it can."""
         try:
-            self.decrypt(encrypted, place)
+            self.decrypt(encrypted, binding)
         except CannotDecrypt as error:
             return error
         return None
@@ -235,20 +235,20 @@ async def _locked_rows(session: AsyncSession) -> tuple[InstallationRow, list[Sou
 async def prepare_secrets(session: AsyncSession, cipher: SecretCipher) -> bytes:
     """Encrypt every stored secret with the first key; what signs, made where it is missing.
 
-    The start that makes it also binds secrets that were stored before places were; no later one takes a
-    secret without a place. Raises `WrongSetting` if any stored secret cannot be opened.
+    The start that makes it also binds secrets that were stored without a binding; no later one takes such a
+    secret. Raises `WrongSetting` if any stored secret cannot be opened.
     """
     installation, sources = await _locked_rows(session)
     unopened: list[str] = []
     elsewhere = False
     unbound = installation.signing_key is None and not any(
-        cipher.why_not(encrypted, place_of(source, name)) is None
+        cipher.why_not(encrypted, binding_of(source, name)) is None
         for source, name, encrypted in stored_secrets(sources)
     )
     for source, name, encrypted in stored_secrets(sources):
-        place = place_of(source, name)
+        binding = binding_of(source, name)
         try:
-            new = cipher.bound(encrypted, place) if unbound else cipher.reencrypted(encrypted, place)
+            new = cipher.bound(encrypted, binding) if unbound else cipher.reencrypted(encrypted, binding)
         except CannotDecrypt as error:
             unopened.append(f"{name} of {source.name}")
             elsewhere = elsewhere or not error.another_process_may
@@ -300,9 +300,9 @@ async def unopened_secrets(
         installation.signing_key = None if drop else installation.signing_key
     bound = installation.signing_key is not None or bool(found)
     for source, name, encrypted in list(stored_secrets(sources)):
-        place = place_of(source, name)
-        error = cipher.why_not(encrypted, place)
-        if error is None or (not bound and _can_be_bound(cipher, encrypted, place)):
+        binding = binding_of(source, name)
+        error = cipher.why_not(encrypted, binding)
+        if error is None or (not bound and _can_be_bound(cipher, encrypted, binding)):
             continue
         found.append((source.name, name))
         if drop:
@@ -314,9 +314,9 @@ async def unopened_secrets(
     return found
 
 
-def _can_be_bound(cipher: SecretCipher, encrypted: bytes, place: Place) -> bool:
+def _can_be_bound(cipher: SecretCipher, encrypted: bytes, binding: Binding) -> bool:
     try:
-        cipher.bound(encrypted, place)
+        cipher.bound(encrypted, binding)
     except CannotDecrypt:
         return False
     return True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import select, update
 
-from app.secrets import place_of
+from app.secrets import binding_of
 from mappings.sources.health import UNOPENED_AFTER
 from mappings.tables import READING_MODES, RunRow, SourceRow
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-TRIED_AGAIN_AFTER = timedelta(seconds=5)
+TRIED_AGAIN_AFTER = timedelta(seconds=2)
 
 
 async def left_to_another(
@@ -34,7 +34,7 @@ async def left_to_another(
 
     Records since when no process was met that opens the credentials, and that one was.
     """
-    error = runtime.cipher.why_not(source.credentials, place_of(source, "credentials"))
+    error = runtime.cipher.why_not(source.credentials, binding_of(source, "credentials"))
     row = update(SourceRow).where(SourceRow.id == source.id)
     if error is None or not error.another_process_may:
         if source.unopened_since is not None:

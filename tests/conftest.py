@@ -77,6 +77,7 @@ REAL_PROCESSES = {
     "test_demo",
     "test_stopping",
     "test_log_following",
+    "test_key_rotation",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from app.runtime import Runtime
-from app.secrets import CannotDecrypt, Place, SecretCipher, cipher_for, unopened_secrets
+from app.secrets import Binding, CannotDecrypt, SecretCipher, cipher_for, unopened_secrets
 from app.server.bootstrap import prepare_installation
 from app.settings import Settings, WrongSetting
 from mappings.audit import COMMAND_LINE
@@ -149,7 +149,7 @@ async def test_one_source_that_no_key_opens_is_named_and_can_be_mended(
 
 
 def test_a_secret_with_a_changed_byte_does_not_open() -> None:
-    cipher, place = SecretCipher([Fernet.generate_key().decode()]), Place("credentials", "u", "jira")
+    cipher, place = SecretCipher([Fernet.generate_key().decode()]), Binding("credentials", "u", "jira")
     sealed = base64.urlsafe_b64decode(cipher.encrypt({"token": TOKEN}, place))
     for number in range(len(sealed)):
         changed = sealed[:number] + bytes([sealed[number] ^ 1]) + sealed[number + 1 :]

@@ -31,7 +31,7 @@ from app.diagnostics.check import _ready, check
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, _delivery_facts, webhook_facts
 from app.runtime import Runtime
-from app.secrets import Place, SecretCipher, place_of
+from app.secrets import Binding, SecretCipher, binding_of
 from app.server.server import WebServer, open_listener
 from app.settings import Settings
 from app.webhooks.door import Intake
@@ -188,7 +188,7 @@ async def test_the_last_write_is_told_and_where_writing_was_stopped(
 async def test_what_is_stored_and_cannot_be_used(world: World, checking: Checking, runtime: Runtime) -> None:
     await world.connect_jira(webhook_secret=SECRET)
     sealed = SecretCipher([Fernet.generate_key().decode()]).encrypt(
-        {"type": "api_token"}, Place("credentials")
+        {"type": "api_token"}, Binding("credentials")
     )
     async with runtime.sessions.begin() as session:
         await session.execute(update(SourceRow).values(credentials=sealed, webhook_secret=sealed))
@@ -202,7 +202,7 @@ async def test_what_is_stored_and_cannot_be_used(world: World, checking: Checkin
     good = {"type": "api_token", "email": "a@acme.example", "token": "t"}
     async with runtime.sessions.begin() as session:
         row = (await session.scalars(select(SourceRow))).one()
-        row.credentials = runtime.cipher.encrypt(good, place_of(row, "credentials"))
+        row.credentials = runtime.cipher.encrypt(good, binding_of(row, "credentials"))
         row.scope = {"board": 7}
     code, lines = await checking("jira")
     assert code == 1
@@ -340,7 +340,7 @@ async def test_what_an_address_tells_by_itself(runtime: Runtime) -> None:
     """Seen from a tracker that is not on this machine; nobody answers there."""
     for url, kind, expected in ADDRESSES:
         source = SourceRow(name=kind, kind=kind, uuid="u", base_url="https://acme.example")
-        source.webhook_secret = runtime.cipher.encrypt(SECRET, place_of(source, "webhook_secret"))
+        source.webhook_secret = runtime.cipher.encrypt(SECRET, binding_of(source, "webhook_secret"))
         found = list(_address_facts(at(runtime, url), source, f"{url}/webhooks/{kind}"))
         assert [fact.level for fact in found] == [level for level, _ in expected], (url, kind)
         assert all(words in fact.why for fact, (_, words) in zip(found, expected, strict=True)), (url, kind)

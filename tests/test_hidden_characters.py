@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from app.runtime import Runtime
-from app.secrets import place_of
+from app.secrets import binding_of
 from app.settings import WrongSetting, load
 from connectors.config import hidden_end
 from mappings.tables import SourceRow
@@ -58,9 +58,11 @@ def test_a_setting_with_a_hidden_end_stops_the_start(
 
 
 def _refused(name: str, value: str) -> None:
-    with pytest.raises(WrongSetting, match=rf"^NORTHING_{name} (begins|ends) with .*; take that out") as said:
+    with pytest.raises(
+        WrongSetting, match=rf"^NORTHING_{name} (begins|ends) with .*; take that out"
+    ) as refusal:
         load()
-    assert value not in str(said.value)
+    assert value not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -87,10 +89,10 @@ def test_a_part_with_a_hidden_end_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(f"NORTHING_{name}", value)
-    with pytest.raises(WrongSetting) as said:
+    with pytest.raises(WrongSetting) as refusal:
         load()
-    assert str(said.value).startswith(f"NORTHING_{name} {words}")
-    assert "hunter2" not in str(said.value)
+    assert str(refusal.value).startswith(f"NORTHING_{name} {words}")
+    assert "hunter2" not in str(refusal.value)
 
 
 def test_a_blank_of_a_password_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -123,7 +125,7 @@ async def test_a_secret_stored_before_keeps_no_other_change_back(world: World, r
     await world.connect_jira(webhook_secret=SECRET)
     async with runtime.sessions.begin() as session:
         row = (await session.scalars(select(SourceRow))).one()
-        kept = row.webhook_secret = runtime.cipher.encrypt(f"{SECRET}\n", place_of(row, "webhook_secret"))
+        kept = row.webhook_secret = runtime.cipher.encrypt(f"{SECRET}\n", binding_of(row, "webhook_secret"))
     await world.send("PATCH", "/sources/jira", {"notices": {"per_run": 3}})
     async with runtime.sessions() as session:
         assert (await session.scalars(select(SourceRow.webhook_secret))).one() == kept

@@ -46,7 +46,7 @@ from app.api.source_models import (
 )
 from app.runtime import Runtime
 from app.secrets import NAMES as SECRETS
-from app.secrets import CannotDecrypt, Place, SecretName, place_of
+from app.secrets import Binding, CannotDecrypt, SecretName, binding_of
 from connectors.registry import is_loopback, tracker_id
 from mappings.errors import Invalid
 from mappings.lookups import source_at
@@ -130,7 +130,7 @@ async def create_source(
     session: SessionDep,
 ) -> SourceOut:
     uuid = str(uuid4())
-    sealed = (_sealed(runtime, body, name, Place(name, uuid, body.kind, body.base_url)) for name in SECRETS)
+    sealed = (_sealed(runtime, body, name, Binding(name, uuid, body.kind, body.base_url)) for name in SECRETS)
     values = _values(body, *sealed)
     now = await runtime.now(session)
     row = (await operations.create_source(session, body.kind, values, now, uuid=uuid)).source
@@ -239,11 +239,11 @@ def _values(body: Any, credentials: bytes, webhook_secret: bytes | None) -> Sour
     )
 
 
-def _sealed(runtime: Runtime, body: Any, name: SecretName, place: Place) -> Any:
-    """That secret of the body, encrypted for its place; None where there is none."""
+def _sealed(runtime: Runtime, body: Any, name: SecretName, binding: Binding) -> Any:
+    """That secret of the body, encrypted for its binding; None where there is none."""
     secret = plain_secrets(body.credentials) if name == "credentials" else body.webhook_secret
     plain = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
-    return None if plain is None else runtime.cipher.encrypt(plain, place)
+    return None if plain is None else runtime.cipher.encrypt(plain, binding)
 
 
 def _patched(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> SourceValues:
@@ -256,17 +256,17 @@ def _patched(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> SourceV
     sealed: dict[SecretName, Any] = {name: getattr(row, name) for name in SECRETS}
     for name in SECRETS:
         if name in patch:
-            sealed[name] = _sealed(runtime, new, name, Place(name, row.uuid, row.kind, new.base_url))
+            sealed[name] = _sealed(runtime, new, name, Binding(name, row.uuid, row.kind, new.base_url))
     if new.base_url != row.base_url and "webhook_secret" not in patch and row.webhook_secret is not None:
-        place = Place("webhook_secret", row.uuid, row.kind, new.base_url)
-        sealed["webhook_secret"] = runtime.cipher.encrypt(_opened(runtime, row, "webhook_secret"), place)
+        binding = Binding("webhook_secret", row.uuid, row.kind, new.base_url)
+        sealed["webhook_secret"] = runtime.cipher.encrypt(_opened(runtime, row, "webhook_secret"), binding)
     return _values(new, sealed["credentials"], sealed["webhook_secret"])
 
 
 def _opened(runtime: Runtime, row: SourceRow, name: SecretName) -> Any:
     """The stored secret; 422 where it cannot be opened here: it is needed, so the patch must bring it."""
     try:
-        return runtime.cipher.decrypt(getattr(row, name), place_of(row, name))
+        return runtime.cipher.decrypt(getattr(row, name), binding_of(row, name))
     except CannotDecrypt as error:
         raise Invalid(
             name, f"is needed for this change, and the stored one cannot be opened; send it. {error.message}"

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from app.api.deps import declared_length
 from app.api.problems import Problem, error_responses
 from app.runtime import Runtime
-from app.secrets import CannotDecrypt, Place, SecretCipher
+from app.secrets import Binding, CannotDecrypt, SecretCipher
 from app.webhooks.body_budget import BodyReservation, BudgetExhausted
 from app.webhooks.door import DatabaseUnavailable, Intake, KnownSource, ReceivedDelivery
 from connectors.markup import storable
@@ -194,8 +194,8 @@ def _why_not_authentic(
     """
     if source.encrypted_secret is None:
         return "This source takes no webhooks: it has no webhook_secret. Give it one with PATCH."
-    place = Place("webhook_secret", source.uuid, source.kind, source.base_url)
-    secret = _decrypted(cipher, source.encrypted_secret, place)
+    binding = Binding("webhook_secret", source.uuid, source.kind, source.base_url)
+    secret = _decrypted(cipher, source.encrypted_secret, binding)
     header = KINDS[source.kind].webhooks.signature_header
     if signed(secret, body, request.headers.get(header)):
         return None
@@ -203,8 +203,8 @@ def _why_not_authentic(
 
 
 @lru_cache(maxsize=256)
-def _decrypted(cipher: SecretCipher, encrypted: bytes, place: Place) -> str:
-    secret: str = cipher.decrypt(encrypted, place)
+def _decrypted(cipher: SecretCipher, encrypted: bytes, binding: Binding) -> str:
+    secret: str = cipher.decrypt(encrypted, binding)
     return secret
 
 

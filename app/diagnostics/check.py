@@ -18,7 +18,7 @@ from sqlalchemy import func, select, text
 from app.database import DatabaseNotReady, engine_for, newest_revision, why_not_ready
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
-from app.secrets import CannotDecrypt, place_of
+from app.secrets import CannotDecrypt, binding_of
 from app.server.server import database_url, open_runtime
 from connectors.diagnostics import Fact
 from connectors.inspector import WRITING
@@ -135,7 +135,7 @@ async def _check_source(runtime: Runtime, known: _Known, now: datetime) -> Check
     facts: list[Fact] = []
     secrets: list[str] = []
     try:
-        secrets += _secrets(runtime.cipher.decrypt(source.credentials, place_of(source, "credentials")))
+        secrets += _secrets(runtime.cipher.decrypt(source.credentials, binding_of(source, "credentials")))
         facts += await _about_tracker(runtime, source)
     except CannotDecrypt as error:
         facts.append(Fact("missing", "credentials", f"credentials: {error.message}", error.what_to_do))

@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import httpx
 
-from app.secrets import CannotDecrypt, place_of
+from app.secrets import CannotDecrypt, binding_of
 from connectors.config import hidden_end
 from connectors.diagnostics import Fact
 from connectors.registry import KINDS, is_loopback
-from mappings.sources.refused_signatures import NONE_REFUSED, RefusedSignatures
+from mappings.sources.health import NONE_REFUSED, RefusedSignatures
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -52,7 +52,7 @@ async def webhook_facts(
         todo = f"Give it one with PATCH /api/v1/sources/{source.name}, and the tracker a webhook to {url}."
         return [Fact("warning", "webhook_secret", why, todo)]
     try:
-        secret: str = runtime.cipher.decrypt(source.webhook_secret, place_of(source, "webhook_secret"))
+        secret: str = runtime.cipher.decrypt(source.webhook_secret, binding_of(source, "webhook_secret"))
     except CannotDecrypt as error:
         return [Fact("missing", "webhook_secret", error.message, error.what_to_do)]
     facts = list(_address_facts(runtime, source, url))

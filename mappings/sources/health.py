@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from mappings.sources.refused_signatures import NONE_REFUSED, RefusedSignatures
-
 HealthState = Literal["ok", "unknown", "degraded", "failing"]
 ORDER: tuple[HealthState, ...] = ("ok", "unknown", "degraded", "failing")
 
@@ -26,6 +24,26 @@ class HealthConcern:
     state: HealthState
     message: str
     what_to_do: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedSignatures:
+    """Counts to within ten minutes. `since`: when the first of the day came (UTC); None where none did."""
+
+    hour: int = 0
+    day: int = 0
+    since: datetime | None = None
+
+    def __str__(self) -> str:
+        if self.since is None:
+            return ""
+        return (
+            f"Refused for their signature: {self.hour} in the past hour, {self.day} in the past day, "
+            f"since {self.since:%Y-%m-%d %H:%M} UTC."
+        )
+
+
+NONE_REFUSED = RefusedSignatures()
 
 
 @dataclass(frozen=True, slots=True)

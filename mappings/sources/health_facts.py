@@ -15,14 +15,16 @@ from sqlalchemy import text
 
 from mappings.leases import IS_FREE
 from mappings.sources.health import (
+    NONE_REFUSED,
     Health,
     HealthConcern,
     HealthFacts,
     HealthInput,
     HealthState,
+    RefusedSignatures,
     assess_health,
 )
-from mappings.sources.refused_signatures import NONE_REFUSED, REFUSED_FACTS, RefusedSignatures
+from mappings.sources.refused_signatures import REFUSED_FACTS
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

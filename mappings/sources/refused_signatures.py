@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+
+from mappings.sources.health import NONE_REFUSED, RefusedSignatures
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,26 +27,6 @@ REFUSED_FACTS = """
     FROM refused_signatures
     WHERE since > CAST(:now AS timestamptz) - interval '1 day' AND source_id = ANY(:sources) GROUP BY 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedSignatures:
-    """Counts to within ten minutes. `since`: when the first of the day came (UTC); None where none did."""
-
-    hour: int = 0
-    day: int = 0
-    since: datetime | None = None
-
-    def __str__(self) -> str:
-        if self.since is None:
-            return ""
-        return (
-            f"Refused for their signature: {self.hour} in the past hour, {self.day} in the past day, "
-            f"since {self.since:%Y-%m-%d %H:%M} UTC."
-        )
-
-
-NONE_REFUSED = RefusedSignatures()
 
 
 async def load_refused_signatures(session: AsyncSession, source_id: int, now: datetime) -> RefusedSignatures:

@@ -1,4 +1,4 @@
-"""A secret opens in its place alone; what no key here opens is left to a process that has the key."""
+"""A secret opens in its binding alone; what no key here opens is left to a process that has the key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from app import pipeline
 from app.runtime import Runtime
-from app.secrets import CannotDecrypt, Place, SecretCipher, SigningKeys, cipher_for, place_of
+from app.secrets import Binding, CannotDecrypt, SecretCipher, SigningKeys, binding_of, cipher_for
 from app.server.bootstrap import open_secrets, prepare_installation
 from app.server.server import open_runtime
 from app.settings import Settings, WrongSetting
@@ -27,24 +27,24 @@ from tests.support.tracker_drivers import TrackerDriver, on_either, on_github
 from tests.support.webhook_posts import connect, post
 from tests.support.world import World
 
-PLACE = Place("credentials", "one", "jira", "https://acme.atlassian.net")
+BINDING = Binding("credentials", "one", "jira", "https://acme.atlassian.net")
 KEY = Fernet.generate_key().decode()
 
 
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        replace(PLACE, purpose="webhook_secret"),
-        replace(PLACE, source="two"),
-        replace(PLACE, kind="github"),
-        replace(PLACE, base_url="https://evil.example"),
-        replace(PLACE, base_url=""),
+        replace(BINDING, purpose="webhook_secret"),
+        replace(BINDING, source="two"),
+        replace(BINDING, kind="github"),
+        replace(BINDING, base_url="https://evil.example"),
+        replace(BINDING, base_url=""),
     ],
 )
-def test_a_secret_opens_in_its_place_alone(elsewhere: Place) -> None:
+def test_a_secret_opens_in_its_place_alone(elsewhere: Binding) -> None:
     cipher = SecretCipher([KEY])
-    sealed = cipher.encrypt({"token": "t"}, PLACE)
-    assert cipher.decrypt(sealed, PLACE) == {"token": "t"}
+    sealed = cipher.encrypt({"token": "t"}, BINDING)
+    assert cipher.decrypt(sealed, BINDING) == {"token": "t"}
     for call in (cipher.decrypt, cipher.reencrypted, cipher.bound):
         with pytest.raises(CannotDecrypt, match="made for another source, kind or base_url") as refused:
             call(sealed, elsewhere)
@@ -52,12 +52,12 @@ def test_a_secret_opens_in_its_place_alone(elsewhere: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b'{"token": "t"}', b'"secret"', b"[]", b"{}", b'{"place": null, "secret": 1}']
+    "content", [b'{"token": "t"}', b'"secret"', b"[]", b"{}", b'{"binding": null, "secret": 1}']
 )
 def test_a_secret_without_a_place_opens_nowhere(content: bytes) -> None:
     """An attacker may have one from an old backup, made by our key."""
     with pytest.raises(CannotDecrypt, match="made for another source"):
-        SecretCipher([KEY]).decrypt(Fernet(KEY).encrypt(content), PLACE)
+        SecretCipher([KEY]).decrypt(Fernet(KEY).encrypt(content), BINDING)
 
 
 def test_each_purpose_is_signed_with_a_key_of_its_own() -> None:
@@ -104,9 +104,9 @@ async def test_a_renamed_source_and_a_moved_one_keep_their_secrets(world: World,
     await world.send("PATCH", "/sources/renamed", moved)
     async with runtime.sessions() as session:
         row = (await session.scalars(select(SourceRow))).one()
-    assert runtime.cipher.decrypt(row.credentials, place_of(row, "credentials")) == credentials
+    assert runtime.cipher.decrypt(row.credentials, binding_of(row, "credentials")) == credentials
     assert row.webhook_secret is not None
-    assert runtime.cipher.decrypt(row.webhook_secret, place_of(row, "webhook_secret")) == "hook-secret"
+    assert runtime.cipher.decrypt(row.webhook_secret, binding_of(row, "webhook_secret")) == "hook-secret"
 
 
 async def test_secrets_of_before_are_bound_once(world: World, runtime: Runtime) -> None:
@@ -121,7 +121,7 @@ async def test_secrets_of_before_are_bound_once(world: World, runtime: Runtime) 
     await open_secrets(runtime)
     async with runtime.sessions() as session:
         row = (await session.scalars(select(SourceRow))).one()
-    assert runtime.cipher.decrypt(row.credentials, place_of(row, "credentials")) == {"token": "t"}
+    assert runtime.cipher.decrypt(row.credentials, binding_of(row, "credentials")) == {"token": "t"}
     async with runtime.sessions.begin() as session:
         await session.execute(update(SourceRow).values(credentials=unbound["credentials"]))
     with pytest.raises(WrongSetting, match="credentials of jira"):
