@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from app.webhooks.processor import process_deliveries
 from mappings.sources.health import UNOPENED_AFTER
 from mappings.tables import DeliveryRow, InstallationRow, SourceRow
 from tests.support.clock import Clock
+from tests.support.processes import environment_of, northing
 from tests.support.queries import all_of
 from tests.support.tracker_drivers import TrackerDriver, on_either, on_github
 from tests.support.webhook_posts import connect, post
@@ -250,3 +253,29 @@ async def test_where_no_process_has_the_key_the_run_ends_in_words_after_a_while(
     # A process with the key ends the trouble, and so would credentials sent again.
     await driver.sync()
     assert (await world.health(driver.kind))["state"] == "ok"
+
+
+async def test_the_command_drops_what_no_key_opens_and_nothing_else(
+    world: World, settings: Settings, tmp_path: Path, runtime: Runtime
+) -> None:
+    await world.connect_jira(webhook_secret="hook-secret")
+    await connect(world)
+    async with runtime.sessions.begin() as session:
+        other = Fernet(Fernet.generate_key()).encrypt(b"{}")
+        await session.execute(update(SourceRow).where(SourceRow.name == "jira").values(credentials=other))
+    environment = environment_of(settings)
+    for arguments, code, words in (
+        ([], 1, "No key opens these. To drop them for good, run this again with --yes."),
+        (["--yes"], 0, "These are dropped."),
+        ([], 0, "NORTHING_SECRET_KEY opens every stored secret; nothing is dropped."),
+    ):
+        ended = await asyncio.to_thread(
+            northing, "db", "forget-secrets", *arguments, env=environment, cwd=tmp_path
+        )
+        assert (ended.returncode, words in ended.stdout) == (code, True), ended
+        assert ("jira: credentials" in ended.stdout) == ("every" not in words)
+    stored = await all_of(runtime, "SELECT name, credentials = '', webhook_secret IS NOT NULL FROM sources")
+    assert sorted(stored) == [("github", False, True), ("jira", True, True)]
+    entries = (await world.send("GET", "/audit-log?what=source"))["items"]
+    assert (entries[0]["who"], entries[0]["key"]) == ("the command line", "jira")
+    await open_secrets(runtime)
