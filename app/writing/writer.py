@@ -26,6 +26,7 @@ from connectors.base import (
     Comment,
     Connector,
     ConnectorError,
+    Epic,
     EpicRef,
     Gone,
     Marker,
@@ -36,13 +37,13 @@ from connectors.base import (
     Unavailable,
     Unreadable,
 )
-from mappings.epics.transfers import store_ticket
+from mappings.epics.transfers import possible_former_tickets, store_ticket
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
 from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared
 from mappings.notices import claims
-from mappings.notices.marker import MarkerSigner, load_marker
+from mappings.notices.marker import MarkerSigner, load_marker, remember_transfer
 from mappings.tables import EpicRow, InstallationRow, NoticeRow, SourceRow
 
 if TYPE_CHECKING:
@@ -235,6 +236,11 @@ class _Write:
                 return True
             if claims.release_if_unconfirmed(row, self.claim, now):
                 return False
+            transferable = self.connector.tickets_change_id
+            earlier = await possible_former_tickets(session, self.row) if transferable else []
+        if earlier:
+            await self._remember_transfers(earlier)
+        async with self.runtime.sessions.begin() as session:
             installation = (await session.scalars(select(InstallationRow.uuid))).one()
             signer = MarkerSigner(installation, self.runtime.signing.key("marker"))
             marker = await load_marker(session, signer, self.row)
@@ -243,6 +249,14 @@ class _Write:
             await self.results.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), ticket_only=True)
             return False
         return await self.results.looked_for(found, now)
+
+    async def _remember_transfers(self, earlier: list[EpicRef]) -> None:
+        """Remember which of these tickets has become this one: our comment went along, signed for that."""
+        for ref, found in zip(earlier, await self.connector.fetch(earlier), strict=True):
+            if isinstance(found, Epic) and ref.remote_id != found.remote_id == self.row.remote_id:
+                async with self.runtime.sessions.begin() as session:
+                    tracker, remote_id = self.row.tracker, found.remote_id
+                    await remember_transfer(session, tracker, ref.remote_id, remote_id)
 
     # --- evaluate again ---------------------------------------------------------------------
 
