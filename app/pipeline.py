@@ -26,6 +26,7 @@ from app.logs import deliveries_of_run
 from app.run_result import RunResult, count_run, error_of, record_health, record_waiting
 from app.secrets import CannotDecrypt
 from app.sync.reader import mark_unread_incomplete, read_source
+from app.unopened import left_to_another, run_left_to_another
 from app.writing.writer import open_writer
 from connectors.base import ConnectorError, Unavailable
 from mappings import backoff
@@ -61,7 +62,10 @@ async def execute_run(runtime: Runtime, run_id: int) -> None:
     """
     runtime = _with_claim_name(runtime)
     async with runtime.sessions.begin() as session:
-        run = await claim_run(session, run_id, runtime.worker, await runtime.now(session))
+        now = await runtime.now(session)
+        if await run_left_to_another(session, runtime, run_id, now):
+            return
+        run = await claim_run(session, run_id, runtime.worker, now)
         source = await session.get(SourceRow, run.source_id) if run is not None else None
         following = {} if run is None else await deliveries_of_run(session, run_id)
     if run is None or source is None:
@@ -194,8 +198,8 @@ async def write_tickets(runtime: Runtime, source_id: int) -> None:
     """Write the due tickets of a source one by one, until none is left or the tracker asks for a pause."""
     async with runtime.sessions.begin() as session:
         source = await session.get(SourceRow, source_id)
-    if source is None:
-        return
+        if source is None or await left_to_another(session, runtime, source, await runtime.now(session)):
+            return
     with structlog.contextvars.bound_contextvars(source=source.name):
         try:
             async with open_writer(runtime, source) as writer:

@@ -37,9 +37,7 @@ class RunResult:
     def failed(cls, error: ConnectorError | CannotDecrypt) -> Self:
         if isinstance(error, ConnectorError):
             return cls("failed", error_of(error.code, error.message, error.what_to_do or REPORT))
-        message = "The stored credentials cannot be opened with the present key."
-        what_to_do = "Send the credentials again with PATCH, or add the old key to NORTHING_SECRET_KEY."
-        return cls("failed", error_of("sealed", message, what_to_do))
+        return cls("failed", error_of("sealed", error.message, error.what_to_do))
 
     @classmethod
     def broken(cls, error: Exception) -> Self:

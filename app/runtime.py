@@ -14,6 +14,7 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from app.outages import Outages
+from app.secrets import SigningKeys, binding_of
 from connectors.addresses import is_loopback
 from connectors.network import DIRECT, Network
 from connectors.registry import KINDS
@@ -53,7 +54,7 @@ class Runtime:
     `timeouts` and `network` apply to the connectors' calls, `checks` to epics, goals and sources.
     `renew_every`: how often a heartbeat renews a claim, by the wall's clock. `outages` remembers a database
     in trouble. `hiccup_pauses`: the seconds before each new attempt of a call whose answer could not be
-    understood."""
+    understood. `signing` is open once the process has started."""
 
     settings: Settings
     engine: AsyncEngine
@@ -68,6 +69,7 @@ class Runtime:
     renew_every: timedelta = RENEW_EVERY
     outages: Outages = field(default_factory=Outages)
     hiccup_pauses: Sequence[float] = (1, 3, 9)
+    signing: SigningKeys = field(default_factory=SigningKeys)
 
     def claim_name(self) -> str:
         """The name of a new claim of this process."""
@@ -85,7 +87,9 @@ class Runtime:
         kind = KINDS[source.kind]
         return kind.connect(
             source.base_url,
-            kind.credentials.model_validate(self.cipher.decrypt(source.credentials)),
+            kind.credentials.model_validate(
+                self.cipher.decrypt(source.credentials, binding_of(source, "credentials"))
+            ),
             self.scope_of(source),
             kind.epics.model_validate(source.epics),
             self.timeouts,
@@ -118,7 +122,14 @@ class Runtime:
         present = await session.get_one(SourceRow, source.id, populate_existing=True)
         render, pages = KINDS[present.kind].render, self.page_urls(present)
         return await load_context(
-            session, present, render, pages, projects=projects, shared=shared, checks=self.checks
+            session,
+            present,
+            render,
+            pages,
+            self.signing.key("marker"),
+            projects=projects,
+            shared=shared,
+            checks=self.checks,
         )
 
     @asynccontextmanager

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from cryptography.fernet import Fernet
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+from connectors.config import hidden_end
 
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/*")
 
@@ -54,17 +55,30 @@ class Settings(BaseSettings):
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )
 
+    @field_validator("database_url", "listen_url", "admin_token")
+    @classmethod
+    def _shows_its_ends(cls, value: SecretStr | None) -> SecretStr | None:
+        hidden = None if value is None else hidden_end(value.get_secret_value())
+        if hidden is not None:
+            raise ValueError(f"{hidden}; take that out, and out of every copy of it")
+        return value
+
     @field_validator("database_url", "listen_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
+        if re.search(r"[\s\x00-\x20\x7f]", value.get_secret_value()):
+            raise ValueError("has a blank or a line break inside; write one of the password as %20")
         try:
             url = make_url(value.get_secret_value())
         except ArgumentError:
             raise ValueError("is not a URL; write postgresql://user:password@host/database") from None
         if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
             raise ValueError("must be a PostgreSQL URL; write postgresql://user:password@host/database")
+        hidden = hidden_end((url.password or "").strip(" "))
+        if hidden is not None:
+            raise ValueError(f"has a password that {hidden}; take that out")
         if not url.database:
             raise ValueError("names no database; write postgresql://user:password@host/database")
         return value
@@ -80,19 +94,24 @@ class Settings(BaseSettings):
     @classmethod
     def _split_keys(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+            hidden = hidden_end(value)
+            if hidden is not None:
+                raise ValueError(f"{hidden}; take that out")
+            return tuple(part.strip(" ") for part in value.split(",") if part.strip(" "))
         return value
 
     @field_validator("secret_key")
     @classmethod
     def _are_fernet_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for key in value:
-            try:
-                Fernet(key.get_secret_value())
-            except ValueError:
+            # Strictly: base64 passes over what does not belong to it, such as a control character.
+            if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key.get_secret_value()):
+                hidden = hidden_end(key.get_secret_value())
                 raise ValueError(
-                    "must be one or more Fernet keys (32 bytes, URL-safe base64), comma-separated"
-                ) from None
+                    f"has a key that {hidden}; take that out"
+                    if hidden
+                    else "must be one or more Fernet keys (32 bytes, URL-safe base64), comma-separated"
+                )
         return value
 
     @field_validator("public_url")

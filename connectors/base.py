@@ -5,6 +5,7 @@ The lowest layer: no vendor's code, no web framework, no database. All times are
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -141,31 +142,49 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Tells our comment from all others: it names the installation and the epic."""
+    """Tells our comment from all others: it names the installation and the epic.
+
+    `digest` signs it for this ticket; the keys are the caller's. To find comments: `former_digests` are those
+    of ids that the ticket had before, `accounts` the ids of all accounts that wrote, or write, as Northing.
+    """
 
     installation: str
     epic: int
+    digest: str = ""
+    former_digests: tuple[str, ...] = ()
+    accounts: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        return f"{self.installation}/{self.epic}"
+        return f"{self.installation}/{self.epic} {self.digest}".rstrip()
 
-    def fits(self, found: str | None, *, ours: bool) -> bool:
-        """Whether a comment on this epic's ticket that has the marker `found` counts as the epic's notice.
+    def is_by_us(self, author: str | None, account: str) -> bool:
+        """Whether `author` is the `account` that Northing is signed in as, or was."""
+        return author == account or author in self.accounts
 
-        The marker of a comment that Northing wrote may name another epic of the same installation: the
-        ticket was transferred, or its source was deleted and created again. Another author may have copied
-        such a marker from another ticket, so in another author's comment only this exact marker counts.
+    def fits(self, found: str | None, author: str | None, account: str) -> bool:
+        """Whether a comment on this epic's ticket with the marker `found` counts as the epic's notice.
+
+        It does if we signed it for this ticket and wrote it. The epic that it names may be another one: the
+        ticket was transferred, or its source was deleted and created again. A marker without a digest, of a
+        version that did not sign, counts if we wrote it.
         """
-        return found == str(self) or (ours and str(found).rpartition("/")[0] == self.installation)
+        named, _, digest = (found or "").partition(" ")
+        if named.rpartition("/")[0] != self.installation or not self.is_by_us(author, account):
+            return False
+        given = digest.encode("utf-8", "surrogatepass")
+        known = (self.digest, *self.former_digests)
+        return not digest or any(hmac.compare_digest(given, one.encode()) for one in known)
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment on a ticket that has our marker. `ours` is False when another account wrote it."""
+    """A comment on a ticket that has our marker. `ours` is False when an account that Northing is not signed
+    in as any more wrote it. `author`: the id of the account that wrote it, where the tracker names it."""
 
     id: str
     url: str
     ours: bool = True
+    author: str | None = field(default=None, compare=False)
 
 
 # --- webhooks: hints, and what they point at -------------------------------------------------
@@ -207,7 +226,8 @@ class TicketComment:
     """A comment as it is on its ticket now.
 
     `lines` are its lines of text outside code, quotes and HTML. `ours`: it has a notice's marker, or a
-    program wrote it. `may_steer`: the tracker says that its author may edit the ticket.
+    program wrote it. `author` is a name, which others may have too; `author_id` is the tracker's id of the
+    account, None where it does not say. `may_steer`: the tracker says that its author may edit the ticket.
     """
 
     id: str
@@ -215,6 +235,7 @@ class TicketComment:
     lines: tuple[str, ...]
     ours: bool
     may_steer: bool
+    author_id: str | None = None
 
 
 # --- errors: what went wrong, and what the caller should do ---------------------------------
@@ -380,7 +401,8 @@ class Connector(Protocol):
     async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
         """The comments on the ticket that `marker` fits, from all pages: ours first, each group oldest first.
 
-        A comment by another author has `ours` False. Raises `Gone` if the ticket is not there.
+        A comment by an account that Northing was signed in as before has `ours` False. Raises `Gone` if the
+        ticket is not there.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Self
@@ -11,6 +12,24 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, SecretS
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from connectors.base import NamedProject, Project
+
+_NAMES = {" ": "a blank", "\t": "a tab", "\n": "a line break", "\r": "a line break", "\u00a0": "a blank"}
+
+# Of the other categories, those that show nothing: fillers, the empty braille cell, joiners, selectors.
+_BLANK_LETTERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
+
+
+def hidden_end(secret: str) -> str | None:
+    """What one does not see at an end of `secret`, in words; None where both ends show.
+
+    A secret is never trimmed: whether the other side has such a character too cannot be known here.
+    """
+    for where, char in (("begins", secret[:1]), ("ends", secret[-1:])):
+        # Category Z are separators, C are controls, format characters such as U+200B and U+FEFF, surrogates.
+        if char and (unicodedata.category(char)[0] in "CZ" or char in _BLANK_LETTERS):
+            named = _NAMES.get(char, f"the invisible character U+{ord(char):04X}")
+            return f"{where} with {named}"
+    return None
 
 
 def _header_safe(secret: SecretStr) -> SecretStr:

@@ -6,7 +6,7 @@ Only sessions that `set_actor` has given an actor are audited: what the evaluato
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -41,9 +41,17 @@ NORTHING = "northing"  # what a person asked for and Northing finishes later
 Values = dict[str, Any]
 
 
-def set_actor(session: AsyncSession, who: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """`who` as it is shown. `who_id`: the tracker's id of the account, for two people may share a name."""
+
+    who: str
+    who_id: str | None
+
+
+def set_actor(session: AsyncSession, who: str, who_id: str | None = None) -> None:
     """Audit the changes of mapped rows that this session flushes from now on, with `who` as their actor."""
-    session.info[ACTOR] = who
+    session.info[ACTOR] = Actor(who, who_id)
 
 
 @dataclass(frozen=True)
@@ -107,23 +115,23 @@ TABLES: dict[type[Base], AuditedTable] = {
 
 def record_action(session: AsyncSession, action: str, what: str, key: str, after: Values) -> None:
     """Add an entry for what the session's actor did to many rows at once; without an actor, none."""
-    who = session.info.get(ACTOR)
-    if who is not None:
-        session.add(AuditEntryRow(who=who, action=action, what=what, key=key, after=after))
+    actor: Actor | None = session.info.get(ACTOR)
+    if actor is not None:
+        session.add(AuditEntryRow(**asdict(actor), action=action, what=what, key=key, after=after))
 
 
 @event.listens_for(Session, "after_flush")
 def _record_changes(session: Session, _: UOWTransaction) -> None:
     # After the flush the rows have their ids, and their histories still hold the old values.
-    who = session.info.get(ACTOR)
-    if who is None:
+    actor: Actor | None = session.info.get(ACTOR)
+    if actor is None:
         return
     entries = []
     for action, rows in (("created", session.new), ("changed", session.dirty), ("deleted", session.deleted)):
         for row in rows:
             entry = _entry(session, action, row)
             if entry is not None:
-                entries.append({"who": who, "action": action, **entry})
+                entries.append({**asdict(actor), "action": action, **entry})
     if entries:
         session.connection().execute(insert(AuditEntryRow), entries)
 

@@ -80,6 +80,7 @@ REAL_PROCESSES = {
     "test_stopping",
     "test_log_following",
     "test_nothing_left",
+    "test_key_rotation",
 }
 
 

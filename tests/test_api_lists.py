@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import string
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import event, insert
 
+from app.api.paging import Cursors
 from app.runtime import Runtime
 from mappings.tables import ObjectiveRow
 
@@ -164,6 +167,9 @@ async def test_unknown_parameters_and_values_are_422(api: httpx.AsyncClient) -> 
 # --- cursors ----------------------------------------------------------------------------------
 
 
+ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+
+
 def packed(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
@@ -183,11 +189,31 @@ async def test_a_cursor_that_is_not_ours_is_422(api: httpx.AsyncClient) -> None:
         ours[1:],
         f"{ours}=A",
         packed(content.replace(b'"state":null', b'"state":5')),
-        packed(content[6:]),
+        packed(content[16:]),
+        packed(hashlib.blake2b(content[16:], digest_size=6).digest() + content[16:]),  # without a key
+        ours[:-1] + ALPHABET[ALPHABET.index(ours[-1]) ^ 1],  # perhaps the same bytes
+        f"{ours}=",
         packed(b"[" * 2900),
         packed(b"\xff\xfe"),
     ):
         assert await refused(api, "/objectives", cursor=cursor) == ["cursor"], cursor
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"7", b"null", b"[]", b"[1]", b"[1,2]", b"[1,[]]", b"[1,{},3]", b'{"1":{}}', b"[1.5,{}]",
+        b"[true,{}]", b'["1",{}]', b"[0,{}]", b"[-1,{}]", b"[9223372036854775808,{}]", b"[NaN,{}]", b"[1,{}]",
+        b"\xff",
+    ],
+)  # fmt: skip
+async def test_a_signed_cursor_of_another_shape_is_422(
+    api: httpx.AsyncClient, runtime: Runtime, content: bytes
+) -> None:
+    """Not even who has the key, or an older version that signed something else, breaks a list."""
+    cursors = Cursors(None, runtime.signing.key("cursor"), "/api/v1/objectives")
+    cursor = packed(cursors.digest(content) + content)
+    assert await refused(api, "/objectives", cursor=cursor) == ["cursor"]
 
 
 async def test_a_cursor_leads_through_its_own_list_only(api: httpx.AsyncClient) -> None:
@@ -196,6 +222,12 @@ async def test_a_cursor_leads_through_its_own_list_only(api: httpx.AsyncClient) 
     assert len((await items(api, "/objectives", driver="growth", cursor=cursor))["items"]) == 2
     assert await refused(api, "/objectives", driver="cost", cursor=cursor) == ["cursor"]
     assert await refused(api, "/key-results", cursor=cursor) == ["cursor"]
+    # A list with the same filters, none, is another one too.
+    await api.post("/api/v1/tokens", json={"name": "a", "role": "viewer"})
+    await api.post("/api/v1/tokens", json={"name": "b", "role": "viewer"})
+    cursor = (await items(api, "/tokens", limit=1))["next"]
+    assert len((await items(api, "/tokens", cursor=cursor))["items"]) == 1
+    assert await refused(api, "/sources", cursor=cursor) == ["cursor"]
 
 
 # --- cost -------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ import pytest
 from cryptography.fernet import Fernet
 
 from app.runtime import Runtime
-from app.secrets import CannotDecrypt, SecretCipher, cipher_for
+from app.secrets import Binding, CannotDecrypt, SecretCipher, cipher_for, unopened_secrets
 from app.server.bootstrap import prepare_installation
 from app.settings import Settings, WrongSetting
+from mappings.audit import COMMAND_LINE
 from mappings.tables import SourceRow
 from tests.support.queries import every_row
 from tests.support.world import World
@@ -91,7 +92,7 @@ async def _encrypted(runtime: Runtime) -> tuple[bytes, bytes | None]:
 
 def _opened(key: str, sealed: bytes | None) -> Any:
     assert sealed is not None
-    return json.loads(Fernet(key).decrypt(sealed))
+    return json.loads(Fernet(key).decrypt(sealed))["secret"]
 
 
 async def test_keys_are_rotated_at_the_start(world: World, runtime: Runtime, settings: Settings) -> None:
@@ -107,7 +108,6 @@ async def test_keys_are_rotated_at_the_start(world: World, runtime: Runtime, set
     alone = _restarted(runtime, settings, new)
     await prepare_installation(alone)
     assert await _encrypted(runtime) == (credentials, secret)
-    assert alone.cipher.decrypt(credentials)["token"] == TOKEN
 
 
 async def test_a_key_that_opens_nothing_stops_the_start(
@@ -128,11 +128,18 @@ async def test_one_source_that_no_key_opens_is_named_and_can_be_mended(
     async with runtime.sessions.begin() as session:
         row = await session.get_one(SourceRow, 1)
         row.credentials = Fernet(Fernet.generate_key()).encrypt(b"{}")
-    await prepare_installation(
-        _restarted(runtime, settings, *(key.get_secret_value() for key in settings.secret_key))
+    present = _restarted(runtime, settings, *(key.get_secret_value() for key in settings.secret_key))
+    refusal = (
+        r"^NORTHING_SECRET_KEY opens not all of the stored secrets \(credentials of jira\); add the key that "
+        r"was used before\. If it is lost, `northing db forget-secrets` drops what cannot be opened$"
     )
+    with pytest.raises(WrongSetting, match=refusal):
+        await prepare_installation(present)
+    async with runtime.transaction(COMMAND_LINE) as session:
+        assert await unopened_secrets(session, runtime.cipher, drop=True) == [("jira", "credentials")]
+    await prepare_installation(present)
     health = (await world.send("GET", "/sources/jira"))["health"]
-    assert (health["state"], "Send the credentials again" in health["what_to_do"]) == ("failing", True)
+    assert (health["state"], "Send them again by PATCH" in health["what_to_do"]) == ("failing", True)
     run = await world.sync("jira")
     assert (run["state"], run["error"]["code"]) == ("failed", "sealed")
     assert "credentials" in await world.refused("PATCH", "/sources/jira", {"notices": {"per_run": 1}})
@@ -142,9 +149,9 @@ async def test_one_source_that_no_key_opens_is_named_and_can_be_mended(
 
 
 def test_a_secret_with_a_changed_byte_does_not_open() -> None:
-    cipher = SecretCipher([Fernet.generate_key().decode()])
-    sealed = base64.urlsafe_b64decode(cipher.encrypt({"token": TOKEN}))
+    cipher, place = SecretCipher([Fernet.generate_key().decode()]), Binding("credentials", "u", "jira")
+    sealed = base64.urlsafe_b64decode(cipher.encrypt({"token": TOKEN}, place))
     for number in range(len(sealed)):
         changed = sealed[:number] + bytes([sealed[number] ^ 1]) + sealed[number + 1 :]
         with pytest.raises(CannotDecrypt):
-            cipher.decrypt(base64.urlsafe_b64encode(changed))
+            cipher.decrypt(base64.urlsafe_b64encode(changed), place)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from app.runtime import Runtime
+from app.secrets import binding_of
 from mappings.tables import SourceRow
 from tests.support.clock import Clock
 from tests.support.world import World
@@ -195,8 +196,8 @@ async def test_credentials_are_replaced_whole(world: World, runtime: Runtime) ->
             assert errors.keys() == fields, (body, errors)
     assert await world.send("GET", "/sources/acme-jira") == before
     async with runtime.sessions() as session:
-        stored = (await session.scalars(select(SourceRow.credentials))).one()
-    assert runtime.cipher.decrypt(stored) == JIRA["credentials"]
+        row = (await session.scalars(select(SourceRow))).one()
+    assert runtime.cipher.decrypt(row.credentials, binding_of(row, "credentials")) == JIRA["credentials"]
 
 
 async def test_a_changed_address_needs_credentials(world: World) -> None:

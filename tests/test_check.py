@@ -31,7 +31,7 @@ from app.diagnostics.check import _ready, check
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, _delivery_facts, webhook_facts
 from app.runtime import Runtime
-from app.secrets import SecretCipher
+from app.secrets import Binding, SecretCipher, binding_of
 from app.server.server import WebServer, open_listener
 from app.settings import Settings
 from app.webhooks.door import Intake
@@ -131,6 +131,7 @@ async def test_the_last_webhook_and_the_last_refusal_are_told(
     ]
     [line] = lines_about(lines, "jira: look: signature: ")
     assert f"At {moment} one with a wrong signature was refused" in line
+    assert f"1 in the past hour, 1 in the past day, since {moment}" in line
 
 
 # --- where comments are written, and where not ---------------------------------------------------
@@ -186,7 +187,9 @@ async def test_the_last_write_is_told_and_where_writing_was_stopped(
 
 async def test_what_is_stored_and_cannot_be_used(world: World, checking: Checking, runtime: Runtime) -> None:
     await world.connect_jira(webhook_secret=SECRET)
-    sealed = SecretCipher([Fernet.generate_key().decode()]).encrypt({"type": "api_token"})
+    sealed = SecretCipher([Fernet.generate_key().decode()]).encrypt(
+        {"type": "api_token"}, Binding("credentials")
+    )
     async with runtime.sessions.begin() as session:
         await session.execute(update(SourceRow).values(credentials=sealed, webhook_secret=sealed))
     code, lines = await checking("jira")
@@ -196,9 +199,11 @@ async def test_what_is_stored_and_cannot_be_used(world: World, checking: Checkin
         "webhook_secret",
     ]
     assert "NORTHING_SECRET_KEY" in lines_about(lines, "jira: missing: credentials")[0]
-    good = runtime.cipher.encrypt({"type": "api_token", "email": "a@acme.example", "token": "t"})
+    good = {"type": "api_token", "email": "a@acme.example", "token": "t"}
     async with runtime.sessions.begin() as session:
-        await session.execute(update(SourceRow).values(credentials=good, scope={"board": 7}))
+        row = (await session.scalars(select(SourceRow))).one()
+        row.credentials = runtime.cipher.encrypt(good, binding_of(row, "credentials"))
+        row.scope = {"board": 7}
     code, lines = await checking("jira")
     assert code == 1
     assert "do not fit this version" in lines_about(lines, "jira: missing: credentials")[0]
@@ -357,9 +362,9 @@ ADDRESSES = [
 
 async def test_what_an_address_tells_by_itself(runtime: Runtime) -> None:
     """Seen from a tracker that is not on this machine; nobody answers there."""
-    secret = runtime.cipher.encrypt(SECRET)
     for url, kind, expected in ADDRESSES:
-        source = SourceRow(name=kind, kind=kind, base_url="https://acme.example", webhook_secret=secret)
+        source = SourceRow(name=kind, kind=kind, uuid="u", base_url="https://acme.example")
+        source.webhook_secret = runtime.cipher.encrypt(SECRET, binding_of(source, "webhook_secret"))
         found = list(_address_facts(at(runtime, url), source, f"{url}/webhooks/{kind}"))
         assert [fact.level for fact in found] == [level for level, _ in expected], (url, kind)
         assert all(words in fact.why for fact, (_, words) in zip(found, expected, strict=True)), (url, kind)
@@ -387,8 +392,8 @@ def test_a_wrong_signature_is_told_for_a_day_or_until_a_right_one(
 ) -> None:
     """`last`, `refused`: how many hours ago a webhook came, and one was refused."""
     now = datetime(2026, 11, 16, 12, tzinfo=UTC)
-    moments = [None if hours is None else now - timedelta(hours=hours) for hours in (last, refused)]
-    facts = list(_delivery_facts(WebhookHistory(*moments), "https://northing.acme.example", now))
+    came, wrong = (None if hours is None else now - timedelta(hours=hours) for hours in (last, refused))
+    facts = list(_delivery_facts(WebhookHistory(came, wrong), "https://northing.acme.example", now))
     assert [fact.what for fact in facts] == ["deliveries", *(["signature"] if told_of else [])]
 
 

@@ -17,12 +17,12 @@ from sqlalchemy import select
 
 from app import pipeline
 from app.runtime import Runtime
-from connectors.base import TicketComment
+from connectors.base import CommentRef, EpicRef, TicketComment
 from mappings.commands.execute import execute_commands
 from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, SourceRow
 from tests.support.clock import Clock
-from tests.support.queries import command_comments, goals_version
+from tests.support.queries import all_of, command_comments, goals_version
 from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either
 from tests.support.world import World
 
@@ -414,3 +414,45 @@ async def test_commands_are_named_where_the_source_hears_and_that_edits_nothing(
         assert command in body
     assert driver.tracker.log.count(driver.edits) == 0
     assert "/northing " not in driver.comments(first)[0]
+
+
+# --- who acted --------------------------------------------------------------------------------
+
+
+@both
+async def test_two_people_of_one_name_are_told_apart(
+    world: World, ticket: Ticket, driver: TrackerDriver, runtime: Runtime
+) -> None:
+    await world.goal("KR-2", "Returns")
+    for key, account in (("KR-1", "5b10a2-first"), ("KR-2", "5b10a2-second")):
+        assert await ticket.tell(f"/northing link {key}", author="Kim Lee", author_id=account)
+    entries = (await world.send("GET", "/audit-log?what=link"))["items"]
+    who = f"{driver.kind}: Kim Lee on {ticket.key}"
+    assert [(entry["who"], entry["who_id"], entry["key"].split(" ")[-1]) for entry in entries] == [
+        (who, "5b10a2-second", "KR-2"),
+        (who, "5b10a2-first", "KR-1"),
+    ]
+    (only,) = (await world.send("GET", "/audit-log?who_id=5b10a2-first"))["items"]
+    assert only["key"].endswith("KR-1")
+    ids = await all_of(runtime, "SELECT author_id FROM command_comments ORDER BY id")
+    assert ids == [("5b10a2-first",), ("5b10a2-second",)]
+    await world.send("PATCH", "/objectives/O-1", {"title": "By a token"})
+    assert (await world.send("GET", "/audit-log"))["items"][0]["who_id"] is None
+
+
+@both
+async def test_the_account_of_a_real_command_is_written_down(
+    world: World, ticket: Ticket, driver: TrackerDriver, runtime: Runtime
+) -> None:
+    """As the tracker names it, whichever way the comment was read."""
+    id = driver.say(ticket.key, "/northing link KR-1")
+    async with runtime.sessions() as session:
+        source = (await session.scalars(select(SourceRow))).one()
+    connector = await runtime.connect(source)
+    epic = await ticket.epic()
+    try:
+        comment = await connector.read_comment(CommentRef(EpicRef(epic["id"], epic["key"]), id))
+    finally:
+        await connector.aclose()
+    assert comment is not None
+    assert comment.author_id == driver.account_of_comment(ticket.key, id)

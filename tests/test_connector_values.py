@@ -32,33 +32,47 @@ NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 MARKER = Marker("0b9f-4a34", 5)
 
 
+DIGEST, FORMER, OTHER = "ab" * 16, "cd" * 16, "ef" * 16
+SIGNED = Marker("0b9f-4a34", 5, DIGEST, (FORMER,), frozenset({"before"}))
+
+
 @pytest.mark.parametrize(
-    ("found", "in_our_comment", "in_another"),
+    ("found", "fits"),
     [
-        ("0b9f-4a34/5", True, True),
+        (f"0b9f-4a34/5 {DIGEST}", True),
         # Another epic of this installation: the ticket was transferred, or the source made again.
-        ("0b9f-4a34/6", True, False),
-        ("0b9f-4a34/55", True, False),
-        ("0b9f-4a34/", True, False),
+        (f"0b9f-4a34/6 {DIGEST}", True),
+        (f"0b9f-4a34/5 {FORMER}", True),
+        (f"0b9f-4a34/5 {OTHER}", False),
+        (f"0b9f-4a34/5 {DIGEST[:-1]}", False),
+        (f"0b9f-4a34/5 {DIGEST} ", False),
+        (f"0b9f-4a34/5  {DIGEST}", False),
+        ("0b9f-4a34/5 \ud800", False),
+        ("0b9f-4a34/5 ё", False),
+        (f"other/5 {DIGEST}", False),
+        # What a version wrote that did not sign.
+        ("0b9f-4a34/5", True),
+        ("0b9f-4a34/6", True),
         # Another installation, and what is no marker of ours.
-        ("other/5", False, False),
-        ("0b9f-4a34", False, False),
-        ("0b9f-4a34/5/6", False, False),
-        ("x/0b9f-4a34/5", False, False),
-        ("0B9F-4A34/5", False, False),
-        ("/5", False, False),
-        ("", False, False),
-        (None, False, False),
+        ("other/5", False),
+        ("0b9f-4a34", False),
+        ("0b9f-4a34/5/6", False),
+        ("x/0b9f-4a34/5", False),
+        ("0B9F-4A34/5", False),
+        ("/5", False),
+        ("", False),
+        (None, False),
     ],
 )
-def test_a_marker_tells_our_comment(found: str | None, in_our_comment: bool, in_another: bool) -> None:
-    assert str(MARKER) == "0b9f-4a34/5"
-    assert MARKER.fits(found, ours=True) is in_our_comment
-    assert MARKER.fits(found, ours=False) is in_another
+def test_a_marker_tells_our_comment(found: str | None, fits: bool) -> None:
+    assert str(SIGNED) == f"0b9f-4a34/5 {DIGEST}"
+    assert SIGNED.fits(found, "me", "me") is fits
+    assert SIGNED.fits(found, "before", "me") is fits
+    assert not SIGNED.fits(found, "somebody", "me")
 
 
 def test_no_marker_is_not_that_of_an_installation_of_that_name() -> None:
-    assert not Marker("None", 5).fits(None, ours=True)
+    assert not Marker("None", 5).fits(None, "me", "me")
 
 
 def test_an_epic_is_asked_for_by_its_id_and_its_key() -> None:

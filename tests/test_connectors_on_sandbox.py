@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -64,6 +65,7 @@ class World(Protocol):
     def move(self, ref: EpicRef, *, away: bool) -> None: ...
     def delete(self, ref: EpicRef) -> None: ...
     def write(self, ref: EpicRef, text: str) -> None: ...
+    def writer(self, ref: EpicRef) -> str: ...
     def bodies(self, ref: EpicRef) -> list[str]: ...
     def delete_comment(self, comment: Comment) -> None: ...
     def forbid(self) -> None: ...
@@ -124,6 +126,9 @@ class JiraWorld:
     def write(self, ref: EpicRef, text: str) -> None:
         self.site.comment(ref.remote_id, text, properties={"northing": {"id": str(MARKER)}} if text else {})
 
+    def writer(self, ref: EpicRef) -> str:
+        return self.site.issue(ref.remote_id).comments[0].author.account_id
+
     def bodies(self, ref: EpicRef) -> list[str]:
         return [str(comment.body) for comment in self.site.issue(ref.remote_id).comments]
 
@@ -179,6 +184,9 @@ class GitHubWorld:
     def write(self, ref: EpicRef, text: str) -> None:
         marked = f"<!-- northing:notice -->\n<!-- northing:id {MARKER} -->\n\n{text}" if text else "words"
         self.host.comment(ref.key, marked)
+
+    def writer(self, ref: EpicRef) -> str:
+        return str(self.host.issue(ref.key).comments[0].author.id)
 
     def bodies(self, ref: EpicRef) -> list[str]:
         return [comment.body for comment in self.host.issue(ref.key).comments]
@@ -493,10 +501,18 @@ async def test_a_marker_in_a_strangers_hand_is_not_ours(world: World) -> None:
     ref = world.epic(1)
     world.write(ref, "copied")
     async with connected(world) as connector:
-        (found,) = await connector.find_comments(ref, MARKER)
+        assert await connector.find_comments(ref, MARKER) == []
+
+
+async def test_a_former_accounts_comment_is_found_and_cannot_be_edited(world: World) -> None:
+    ref = world.epic(1)
+    world.write(ref, "written with another token")
+    async with connected(world) as connector:
+        marker = replace(MARKER, accounts=frozenset({world.writer(ref)}))
+        (found,) = await connector.find_comments(ref, marker)
         assert not found.ours
         with pytest.raises(Rejected):
-            await connector.put_comment(ref, found.id, words("mine"), MARKER)
+            await connector.put_comment(ref, found.id, words("mine"), marker)
 
 
 async def test_a_right_that_is_missing_is_a_matter_for_a_person(world: World) -> None:

@@ -26,8 +26,8 @@ from app import pipeline
 from app.database import applied_revision, newest_revision
 from app.embedded import binaries
 from app.runtime import Runtime
-from app.secrets import CannotDecrypt, SecretCipher, cipher_for
-from app.server.bootstrap import prepare_installation
+from app.secrets import Binding, CannotDecrypt, SecretCipher, cipher_for, unopened_secrets
+from app.server.bootstrap import open_secrets, prepare_installation
 from app.settings import Settings, WrongSetting
 from tests.support.clock import Clock
 from tests.support.documents import ROOT, calls, code, read, section
@@ -204,15 +204,16 @@ def test_the_three_steps_leave_no_process_with_a_secret_that_it_cannot_open() ->
     keys = {"OLD": Fernet.generate_key().decode(), "NEW": Fernet.generate_key().decode()}
     ciphers = {step: SecretCipher([keys[name] for name in step.split(",")]) for step in ("OLD", *steps)}
     running = [ciphers["OLD"], ciphers["OLD"]]
-    stored = running[0].encrypt("secret")
+    binding = Binding("credentials")
+    stored = running[0].encrypt("secret", binding)
     for step in steps:
-        for place in range(len(running)):
-            running[place] = ciphers[step]
-            stored = running[place].reencrypted(stored) or stored
-            assert [cipher.decrypt(stored) for cipher in running] == ["secret", "secret"]
-    stored = ciphers["OLD"].encrypt("secret")
+        for number in range(len(running)):
+            running[number] = ciphers[step]
+            stored = running[number].reencrypted(stored, binding) or stored
+            assert [cipher.decrypt(stored, binding) for cipher in running] == ["secret", "secret"]
+    stored = ciphers["OLD"].encrypt("secret", binding)
     with pytest.raises(CannotDecrypt):  # the steps of one process, with another one beside it
-        ciphers["OLD"].decrypt(ciphers["NEW,OLD"].reencrypted(stored) or b"")
+        ciphers["OLD"].decrypt(ciphers["NEW,OLD"].reencrypted(stored, binding) or b"", binding)
 
 
 # --- backup, restore, and what is lost without --------------------------------------------------
@@ -270,12 +271,8 @@ async def test_credentials_can_be_sent_again_after_the_key_is_lost(
     started = replace(runtime, settings=present, cipher=cipher_for(present))
     with pytest.raises(WrongSetting, match="opens none of the stored secrets"):
         await prepare_installation(started)
-    [script] = re.findall(
-        r"<<'END'\n(.*?)^END$", code(section("A lost key", ADMIN)), re.MULTILINE | re.DOTALL
-    )
     async with runtime.sessions.begin() as session:
-        connection = await session.connection()
-        await connection.exec_driver_sql(_python(script, NORTHING_SECRET_KEY=new))
+        assert len(await unopened_secrets(session, started.cipher, drop=True)) == 3
     await prepare_installation(started)
     application.state.runtime = started
     assert (await _synced(world, started))["state"] == "failed"
@@ -298,16 +295,19 @@ async def test_a_new_database_finds_the_old_comments_only_by_the_old_id(
 ) -> None:
     key = driver.add()
     await driver.sync()
-    ((old,),) = await all_of(runtime, "SELECT uuid FROM installation")
+    query, statement = filter(None, code(section("A lost database", ADMIN), "sql").splitlines())
+    ((old, key_of_old),) = await all_of(runtime, query.rstrip(";"))
     (comment,) = driver.comment_ids(key)
     await _lose_all(driver, runtime, str(uuid4()))
     assert driver.comment_ids(key)[0] == comment
     assert len(driver.comment_ids(key)) == 2  # as the text warns
 
-    [statement] = code(section("A lost database", ADMIN), "sql").splitlines()
     async with runtime.sessions.begin() as session:
         connection = await session.connection()
-        await connection.exec_driver_sql(statement.replace("ID", old))
+        await connection.exec_driver_sql(
+            statement.replace("'ID'", f"'{old}'").replace("'KEY'", f"'{key_of_old}'")
+        )
+    await open_secrets(runtime)
     await _lose_all(driver, runtime, None)
     assert (await driver.notice(key))["url"].endswith(comment)
     driver.describe(key, "Key-Result: KR-1")
@@ -321,6 +321,9 @@ async def _lose_all(driver: TrackerDriver, runtime: Runtime, installation: str |
     if installation is not None:
         async with runtime.sessions.begin() as session:
             connection = await session.connection()
-            await connection.exec_driver_sql(f"UPDATE installation SET uuid = '{installation}'")
+            await connection.exec_driver_sql(
+                f"UPDATE installation SET uuid = '{installation}', signing_key = NULL"
+            )
+        await open_secrets(runtime)
     await driver.connect()
     await driver.sync()

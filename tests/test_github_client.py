@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -381,11 +382,12 @@ def comment(number: int, author: int | None = 42, body: str = "words") -> dict[s
         ([[]], []),
         ([[comment(1), comment(2, None, "x"), comment(3, 9, "> " + BODY)]], []),
         (
-            [[comment(1, 9, BODY)], [], [comment(2, 42, BODY), comment(3, 42, BODY)]],
+            [[comment(1, 9, BODY), comment(4, 7, BODY)], [], [comment(2, 42, BODY), comment(3, 42, BODY)]],
             [("2", True), ("3", True), ("1", False)],
         ),
         ([[comment(1, 9, BODY)], [comment(2)]], [("1", False)]),
-        ([[comment(1, None, BODY)]], [("1", False)]),
+        ([[comment(1, None, BODY)]], []),
+        ([[comment(1, 7, BODY)]], []),
         ([[comment(1, 42, BODY.replace("inst/5", "inst/51"))]], [("1", True)]),  # before a transfer
         ([[comment(1, 42, BODY.replace("inst/5", "other/5"))]], []),
         ([[comment(1, 42, BODY.replace("\n", "\r\n"))]], [("1", True)]),
@@ -398,7 +400,7 @@ async def test_our_comment_is_found_by_marker_and_author(
         more = {"link": f'<{COMMENTS}?page={number + 1}>; rel="next"'} if number < len(pages) else {}
         params = {"page": str(number)} if number > 1 else {"per_page": "100"}
         github.get(COMMENTS, params=params).respond(json=rows, headers=more)
-    got = await make().find_comments(REF, MARKER)
+    got = await make().find_comments(REF, replace(MARKER, accounts=frozenset({"9"})))
     assert [(comment.id, comment.ours) for comment in got] == found
 
 

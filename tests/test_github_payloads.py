@@ -198,7 +198,7 @@ def test_a_text_is_read_for_epics_only() -> None:
 def test_the_first_two_lines_are_the_marker() -> None:
     body = payloads.comment_body(Document((Paragraph((Text("No key result"),)),)), MARKER)["body"]
     assert body == "<!-- northing:notice -->\n<!-- northing:id inst/5 -->\n\nNo key result"
-    assert MARKER.fits(payloads.marker_of({"body": body}), ours=True)
+    assert MARKER.fits(payloads.marker_of({"body": body}), "me", "me")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_the_first_two_lines_are_the_marker() -> None:
     ],
 )  # fmt: skip
 def test_the_marker_stands_at_the_very_top(body: str | None, carried: bool) -> None:
-    assert MARKER.fits(payloads.marker_of({"body": body}), ours=True) is carried
+    assert MARKER.fits(payloads.marker_of({"body": body}), "me", "me") is carried
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_a_comment_is_adf_with_its_marker_in_the_same_request() -> None:
 )  # fmt: skip
 def test_the_marker_is_this_installations(properties: Any, carried: bool) -> None:
     found = payloads.marker_of({"id": "1", "properties": properties})
-    assert Marker("inst", 5).fits(found, ours=True) is carried
+    assert Marker("inst", 5).fits(found, "me", "me") is carried
 
 
 # --- errors ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from mappings.leases import LEASE, UNCONFIRMED_WAIT
 from mappings.notices import claims
 from mappings.tables import InstallationRow, NoticeRow
 from tests.support.clock import Clock, later
+from tests.support.queries import all_of
 from tests.support.tracker_drivers import (
     GitHubDriver,
     JiraDriver,
@@ -266,17 +268,15 @@ async def test_a_comment_that_a_person_deleted_is_not_made_again(
 
 
 @both
-async def test_our_marker_on_a_strangers_comment_fails(
+async def test_a_former_accounts_comment_is_ours_and_is_never_joined_by_a_second(
     driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    """The source has another account's credentials now, say; the first one's comment is not ours to edit."""
+    """The token's account is another one now; the comment that the first one wrote may not be edited."""
     key = driver.add()
     driver.tracker.faults.add(driver.creates, faults.lose_answer())
     await driver.sync()
-    if isinstance(driver, JiraDriver):
-        driver.site.issue(key).comments[0].author = driver.site.account("dev-lead")
-    elif isinstance(driver, GitHubDriver):
-        driver.host.issue(key).comments[0].author = driver.host.account("dev-lead")
+    own = driver.give_comment(key, None)
+    await world.send("PATCH", f"/sources/{driver.kind}", {"credentials": driver.credentials("dev-lead")})
     await later(world, runtime, clock, seconds=61)
     for _ in range(2):
         notice = await driver.notice(key)
@@ -286,6 +286,22 @@ async def test_our_marker_on_a_strangers_comment_fails(
         driver.describe(key, f"Words of {clock()}.")
         await driver.sync()
     assert len(driver.comments(key)) == 1
+    assert own in [account for (account,) in await all_of(runtime, "SELECT account_id FROM tracker_accounts")]
+
+
+@both
+async def test_what_a_stranger_copied_is_not_ours(
+    driver: TrackerDriver, world: World, runtime: Runtime, clock: Clock
+) -> None:
+    """Not even our own signed marker of this ticket, and it fails no notice."""
+    key = driver.add()
+    driver.tracker.faults.add(driver.creates, faults.lose_answer())
+    await driver.sync()
+    driver.give_comment(key, "dev-lead")
+    await later(world, runtime, clock, seconds=61)
+    notice = await driver.notice(key)
+    assert (notice["state"], len(driver.comments(key))) == ("posted", 2)
+    assert notice["url"].endswith(driver.comment_ids(key)[1])
 
 
 @both
@@ -310,29 +326,61 @@ async def test_a_comment_that_stood_there_before_is_never_joined_by_a_second(
     assert driver.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
 
 
+def _marked(driver: TrackerDriver, key: str, marker: str, name: str | None) -> None:
+    """A comment with this marker, by the account of that name or by the source's own."""
+    if isinstance(driver, JiraDriver):
+        author = driver.site.bot if name is None else driver.site.account(name)
+        driver.site.comment(key, "Copied.", author, {"northing": {"id": marker}})
+    elif isinstance(driver, GitHubDriver):
+        text = f"<!-- northing:notice -->\n<!-- northing:id {marker} -->\n\nCopied."
+        driver.host.comment(key, text, driver.host.bot if name is None else driver.host.account(name))
+
+
+def _marker_on(driver: TrackerDriver, key: str) -> str:
+    if isinstance(driver, JiraDriver):
+        return str(driver.site.issue(key).comments[0].properties["northing"]["id"])
+    assert isinstance(driver, GitHubDriver)
+    second = driver.host.issue(key).comments[0].body.splitlines()[1]
+    return second.removeprefix("<!-- northing:id ").removesuffix(" -->")
+
+
 @both
-async def test_strangers_who_copy_our_marker_silence_their_own_ticket_alone(
+async def test_a_marker_counts_on_its_ticket_alone_and_by_our_account_alone(
     driver: TrackerDriver, runtime: Runtime
 ) -> None:
-    """What looks like ours and may not be edited is never joined by a second; but it says nothing of the
-    project, and a marker copied from another ticket nothing at all."""
-    keys = [driver.add() for _ in range(7)]
-    *own, elsewhere = [*range(1, 7), 1]
+    """Copied by a stranger, made up by one, or taken by our own account's owner from another ticket."""
+    first = driver.add()
+    await driver.sync()
+    marker = _marker_on(driver, first)
+    assert re.fullmatch(r"[0-9a-f-]{36}/[0-9]+ [0-9a-f]{32}", marker)
+    named = marker.split(" ")[0]
+    wrong = marker[:-1] + ("0" if marker[-1] != "0" else "1")
+    keys = [driver.add() for _ in range(5)]
+    made_up: tuple[tuple[str, str | None], ...] = (
+        (marker, "somebody-else"),
+        (named, "somebody-else"),
+        (named.rpartition("/")[0] + "/2", "somebody-else"),  # the number of its own epic
+        (marker, None),  # signed for the first ticket
+        (wrong, None),
+    )
+    for key, (text, name) in zip(keys, made_up, strict=True):
+        _marked(driver, key, text, name)
+    run = await driver.sync()
+    assert (run["writes"]["failed"], run["writes"]["posted"]) == (0, 5)
+    assert [len(driver.comments(key)) for key in keys] == [2] * 5
+
+
+@both
+async def test_a_comment_from_before_markers_were_signed_is_still_ours(
+    driver: TrackerDriver, runtime: Runtime
+) -> None:
     async with runtime.sessions() as session:
         installation = (await session.scalars(select(InstallationRow.uuid))).one()
-    for key, epic in zip(keys, (*own, elsewhere), strict=True):
-        marker = f"{installation}/{epic}"
-        if isinstance(driver, JiraDriver):
-            somebody = driver.site.account("somebody-else")
-            driver.site.comment(key, "Copied.", somebody, {"northing": {"id": marker}})
-        elif isinstance(driver, GitHubDriver):
-            text = f"<!-- northing:notice -->\n<!-- northing:id {marker} -->\n\nCopied."
-            driver.host.comment(key, text, driver.host.account("somebody-else"))
-    run = await driver.sync()
-    assert (run["writes"]["failed"], run["writes"]["posted"], run["writes"]["pending"]) == (6, 1, 0)
-    shown = [await driver.notice(key) for key in keys]
-    assert {(one["state"], one["detail"]) for one in shown[:6]} == {("failed", FOREIGN)}
-    assert [len(driver.comments(key)) for key in keys] == [1] * 6 + [2]
+    key = driver.add()
+    _marked(driver, key, f"{installation}/17", None)
+    await driver.sync()
+    assert (await driver.notice(key))["state"] == "posted"
+    assert (len(driver.comments(key)), "Copied." in driver.comments(key)[0]) == (1, False)
 
 
 @both
@@ -376,3 +424,24 @@ async def test_a_transferred_tickets_comment_goes_with_it(
     assert driver.tracker.log.count(driver.creates) == 1
     epics = await world.send("GET", "/epics")
     assert [epic["key"] for epic in epics["items"]] == ["acme/other#1"]
+
+
+async def test_a_transferred_tickets_comment_outlives_its_source(world: World) -> None:
+    """It is signed for the id that the ticket had before, and no row of the epic is left."""
+    driver = GitHubDriver(world)
+    world.host.add_repository("acme/other")
+    await driver.connect()
+    scope = {"scope": {"repositories": ["acme/shop", "acme/other"]}}
+    await world.send("PATCH", "/sources/github", scope)
+    key = driver.add()
+    await driver.sync()
+    for repository in ("acme/other", "acme/shop"):
+        world.host.transfer(key, repository)
+        await driver.sync("full")
+        (epic,) = (await world.send("GET", "/epics"))["items"]
+        key = epic["key"]
+    await world.send("DELETE", "/sources/github?comments=leave")
+    await driver.connect()
+    await driver.sync()
+    assert (len(driver.comments(key)), driver.tracker.log.count(driver.creates)) == (1, 1)
+    assert (await driver.notice(key))["state"] == "posted"

@@ -61,7 +61,9 @@ def _rule(**changes: Any) -> Operation:
 
 
 def _noticing(**changes: Any) -> Operation:
-    return lambda db: create_source(db, "jira", replace(SOURCE, notices={**NOTICES, **changes}), NOW)
+    return lambda db: create_source(
+        db, "jira", replace(SOURCE, notices={**NOTICES, **changes}), NOW, uuid="u"
+    )
 
 
 REFUSED: list[tuple[Operation, str]] = [
@@ -84,7 +86,7 @@ REFUSED: list[tuple[Operation, str]] = [
     (_noticing(per_run=-1), "notices.per_run: must be at least 0"),
     (_noticing(per_day=-1), "notices.per_day: must be at least 0"),
     (_noticing(max_share=1.5), "notices.max_share: must be at most 1"),
-    (lambda db: create_source(db, "jira", replace(SOURCE, name="a b"), NOW), f"name: {KEY}"),
+    (lambda db: create_source(db, "jira", replace(SOURCE, name="a b"), NOW, uuid="u"), f"name: {KEY}"),
     (lambda db: waive_finding(db, 1, "2026-12-31", "", NOW), "reason: must not be empty"),
 ]
 

@@ -86,7 +86,7 @@ async def octo() -> AsyncIterator[Connector]:
 async def test_a_comment_on_github_is_read_in_one_request(github: respx.MockRouter, octo: Connector) -> None:
     github.get(ON_GITHUB).respond(json=message())
     assert await octo.read_comment(ASKED) == TicketComment(
-        "900", "dev-lead", ("/northing link KR-3",), ours=False, may_steer=True
+        "900", "dev-lead", ("/northing link KR-3",), ours=False, may_steer=True, author_id=str(DEV["id"])
     )
     assert octo.requests == 1
     assert [problem for call in github.calls for problem in check_exchange(call.request, call.response)] == []
@@ -310,7 +310,12 @@ async def test_a_comment_on_jira_is_read_in_three_requests(
 ) -> None:
     answer(jira, reported())
     assert await atlas.read_comment(TICKET) == TicketComment(
-        "10019", "Dev Lead", ("/northing link KR-3",), ours=False, may_steer=True
+        "10019",
+        "Dev Lead",
+        ("/northing link KR-3",),
+        ours=False,
+        may_steer=True,
+        author_id=str(PERSON_ON_JIRA["accountId"]),
     )
     assert len(jira.calls) == atlas.requests == 3
     assert json.loads(jira.calls[2].request.body or "") == {

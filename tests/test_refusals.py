@@ -25,7 +25,7 @@ from mappings.notices.state import mark_deleted
 from mappings.tables import NoticeRow
 from tests.support.clock import Clock, later
 from tests.support.lists import listed
-from tests.support.queries import only_source, projects
+from tests.support.queries import only_source, projects, remember_as_ours
 from tests.support.tracker_drivers import (
     GitHubDriver,
     JiraDriver,
@@ -236,17 +236,6 @@ async def test_a_second_comment_goes_whenever_ours_is_edited(driver: TrackerDriv
 # --- a comment of ours that we may not edit ------------------------------------------------------------
 
 
-def give_to(driver: TrackerDriver, key: str, name: str | None) -> None:
-    """The source has other credentials since the comment was made, say; None: its own again."""
-    if isinstance(driver, JiraDriver):
-        account = driver.site.bot if name is None else driver.site.account(name)
-        driver.site.issue(key).comments[0].author = account
-    elif isinstance(driver, GitHubDriver):
-        driver.host.issue(key).comments[0].author = (
-            driver.host.bot if name is None else driver.host.account(name)
-        )
-
-
 @pytest.mark.parametrize(
     ("driver", "answer"), [("jira", "was lost"), ("github", "came")], indirect=["driver"]
 )
@@ -257,7 +246,8 @@ async def test_another_accounts_comment_is_never_joined_by_a_second(
     if answer == "was lost":
         driver.tracker.faults.add(driver.creates, faults.lose_answer())
     await driver.sync()
-    give_to(driver, key, "somebody-else")
+    # The source has other credentials since the comment was made, say.
+    await remember_as_ours(runtime, driver.give_comment(key, "somebody-else"))
     text = driver.comments(key)
     driver.describe(key, "Key-Result: KR-99")
     await driver.sync()
@@ -270,7 +260,7 @@ async def test_another_accounts_comment_is_never_joined_by_a_second(
         driver.describe(key, f"Key-Result: KR-{90 + number}")
         await driver.sync("full" if number else "incremental")
     assert driver.comments(key) == text
-    give_to(driver, key, None)
+    driver.give_comment(key, None)
     await later(world, runtime, clock, minutes=61)
     assert "KR-91" in driver.comments(key)[0]
     assert await state(driver, key) == ("posted", None, 1)

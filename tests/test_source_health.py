@@ -243,6 +243,26 @@ async def test_a_hostile_sender_costs_one_write_a_minute(
     assert (await refused(1))[0] == clock.now
 
 
+async def test_refused_signatures_are_counted_by_hour_and_day(
+    world: World, intake: Intake, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "LOG_SECONDS", 0.0)
+    await connect(world)
+    first = clock.now
+    for minutes in (0, 90, 5):
+        clock.advance(minutes=minutes)
+        for _ in range(2):
+            assert (await post(world, secret="wrong")).status_code == 401
+        await intake.write_counts_now()
+    health = await world.health("github")
+    counted = {"hour": 4, "day": 6, "since": first.isoformat().replace("+00:00", "Z")}
+    assert health["refused_signatures"] == counted
+    since = f"{first:%Y-%m-%d %H:%M} UTC"
+    assert f"4 in the past hour, 6 in the past day, since {since}." in health["message"]
+    clock.advance(hours=26)
+    assert (await world.health("github"))["refused_signatures"]["day"] == 0
+
+
 async def test_work_that_is_due_while_no_worker_is_alive_is_said(
     world: World, runtime: Runtime, clock: Clock, database_url: str
 ) -> None:

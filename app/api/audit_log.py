@@ -40,6 +40,11 @@ class AuditEntryOut(BaseModel):
     who: str = Field(
         description="The token, or the author of a command and its ticket.", examples=["token 3 (ci)"]
     )
+    who_id: str | None = Field(
+        description="For a command, the tracker's id of the account that gave it: names are not unique. "
+        "Null for everybody else.",
+        examples=["5b10a2844c20165700ede21g"],
+    )
     action: Literal["created", "changed", "deleted", "approved"] = Field(description="What was done.")
     what: What = Field(description="The kind of object.")
     key: str = Field(description="Its public name then; for a link `SOURCE/EPIC -> KEY`.", examples=["KR-1"])
@@ -55,6 +60,7 @@ class AuditEntryOut(BaseModel):
 async def list_audit_log(
     session: SessionDep,
     who: Annotated[str | None, Query(description="Changes by this actor, as `who` shows it.")] = None,
+    who_id: Annotated[str | None, Query(description="Changes by commands of this account.")] = None,
     what: Annotated[What | None, Query(description="Changes of this kind of object.")] = None,
     key: Annotated[str | None, Query(description="Changes of what had this public name, any case.")] = None,
     since: Annotated[SentMoment | None, Query(description="At this time or later; with a time zone.")] = None,
@@ -64,10 +70,12 @@ async def list_audit_log(
 ) -> Page[AuditEntryOut]:
     times = {"since": since, "until": until}
     spelled = {name: None if at is None else at.isoformat() for name, at in times.items()}
-    step = list_query(cursor, limit, who=who, what=what, key=key, **spelled)
+    step = list_query(cursor, limit, who=who, who_id=who_id, what=what, key=key, **spelled)
     query, filters = select(AuditEntryRow), step.filters
     if filters["who"] is not None:
         query = query.where(AuditEntryRow.who == filters["who"])
+    if filters["who_id"] is not None:
+        query = query.where(AuditEntryRow.who_id == filters["who_id"])
     if filters["what"] is not None:
         query = query.where(AuditEntryRow.what == filters["what"])
     if filters["key"] is not None:

@@ -62,6 +62,11 @@ RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 # --- the caller -------------------------------------------------------------------------------
 
 
+HIDDEN_CHARACTER = (
+    " The token holds a blank or an invisible character, which was perhaps copied along: send it without."
+)
+
+
 async def authenticate(request: Request, token: str | None, what_to_do: str, scheme: str) -> None:
     """Store the token's owner as the caller, or raise 401, with `what_to_do` as its text, or 429."""
     authenticator: Authenticator = request.app.state.authenticator
@@ -69,7 +74,9 @@ async def authenticate(request: Request, token: str | None, what_to_do: str, sch
     try:
         request.state.caller = await authenticator.authenticate(get_runtime(request), token, host)
     except UnknownToken:
-        raise Problem(401, what_to_do, headers={"WWW-Authenticate": scheme}) from None
+        hidden = token is not None and re.search("[^!-~]", token)
+        advice = what_to_do + HIDDEN_CHARACTER if hidden else what_to_do
+        raise Problem(401, advice, headers={"WWW-Authenticate": scheme}) from None
     except TooManyFailures as limit:
         raise Problem(
             429,

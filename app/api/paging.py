@@ -6,43 +6,80 @@ A list is ordered by id, so a row that exists while all pages are read is return
 from __future__ import annotations
 
 import base64
-import hashlib
+import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Query
+from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.runtime import Runtime
 from mappings.errors import Invalid
 
 Item = TypeVar("Item")
 LIMIT, MOST = 50, 500
-DIGEST = 6
+DIGEST = 16
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="How many items at most.")]
-CursorParameter = Annotated[
-    str | None, Query(max_length=4000, description="`next` of the previous page; it holds the filters.")
-]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """The cursors of one list: what was `sent`, the `key` (32 bytes) that signs them, and the `path` of the
+    list, which they do not leave."""
+
+    sent: str | None
+    key: bytes = field(repr=False)
+    path: str
+
+    def digest(self, packed: bytes) -> bytes:
+        return hmac.digest(self.key, json.dumps(self.path).encode() + packed, "sha256")[:DIGEST]
+
+    def encode(self, after: int, filters: dict[str, Any]) -> str:
+        packed = json.dumps([after, filters], separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self.digest(packed) + packed).decode().rstrip("=")
+
+    def decode(self, sent: str) -> tuple[int, dict[str, Any]]:
+        """The id to continue after, and the filters. Raises `Invalid`."""
+        try:
+            padded = sent + "=" * (-len(sent) % 4)
+            raw = base64.b64decode(padded, altchars=b"-_", validate=True)
+            packed = raw[DIGEST:]
+            if base64.urlsafe_b64encode(raw).decode().rstrip("=") != sent:
+                raise ValueError("another spelling of the same bytes")
+            if not hmac.compare_digest(self.digest(packed), raw[:DIGEST]):
+                raise ValueError("not signed by us for this list")
+            after, filters = json.loads(packed)
+            if type(after) is not int or not 0 < after < 2**63 or not isinstance(filters, dict):
+                raise ValueError("another shape than ours")
+        except (ValueError, TypeError):
+            raise Invalid(
+                "cursor", "is not a cursor that Northing made for this list; start again without it"
+            ) from None
+        return after, filters
+
+
+def _cursors(
+    request: Request,
+    cursor: Annotated[
+        str | None, Query(max_length=4000, description="`next` of the previous page; it holds the filters.")
+    ] = None,
+) -> Cursors:
+    runtime: Runtime = request.app.state.runtime
+    return Cursors(cursor, runtime.signing.key("cursor"), request.url.path.lower())
+
+
+# Never None in a request: None stands for a list that is made up in Python.
+CursorParameter = Annotated[Cursors | None, Depends(_cursors)]
 
 
 class Page(BaseModel, Generic[Item]):
     items: list[Item] = Field(description="The items of this page.")
     next: str | None = Field(description="Send it as `cursor` to get the next page; null on the last.")
-
-
-def _digest(packed: bytes) -> bytes:
-    """Not a secret: it detects a cursor that was changed on its way or made up by a caller, so the filters
-    in a cursor need no second check."""
-    return hashlib.blake2b(packed, digest_size=DIGEST).digest()
-
-
-def _encode(after: int, filters: dict[str, Any]) -> str:
-    packed = json.dumps([after, filters], separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_digest(packed) + packed).decode().rstrip("=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +89,21 @@ class ListQuery:
     limit: int
     after: int
     filters: dict[str, Any]
+    cursors: Cursors
 
 
-def list_query(cursor: str | None, limit: int, **filters: str | int | bool | None) -> ListQuery:
+def list_query(cursor: Cursors | None, limit: int, **filters: str | int | bool | None) -> ListQuery:
     """Raises 422 for a cursor that Northing did not make, of another list or against `filters`."""
-    if cursor is None:
-        return ListQuery(limit, 0, filters)
-    after, held = _decode(cursor, filters)
-    return ListQuery(limit, after, held)
-
-
-def _decode(cursor: str, filters: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """The id to continue after, and the filters; 422 as in `list_query`."""
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        raw = base64.b64decode(padded, altchars=b"-_", validate=True)
-    except ValueError:
-        raw = b""
-    packed = raw[DIGEST:]
-    if not packed or _digest(packed) != raw[:DIGEST]:
-        raise Invalid("cursor", "is not a cursor that Northing made; start again without it")
-    after, held = json.loads(packed)
+    assert cursor is not None
+    if cursor.sent is None:
+        return ListQuery(limit, 0, filters, cursor)
+    after, held = cursor.decode(cursor.sent)
     if held.keys() != filters.keys():
-        raise Invalid("cursor", "belongs to another list; start again without it")
+        raise Invalid("cursor", "belongs to another version of this list; start again without it")
     given = {name: value for name, value in filters.items() if value is not None}
     if any(held[name] != value for name, value in given.items()):
         raise Invalid("cursor", "holds other filters; leave the filters out, or start again without it")
-    return after, held
+    return ListQuery(limit, after, held, cursor)
 
 
 async def page_of(
@@ -99,7 +124,7 @@ async def page_of(
     rows = (await session.execute(query.limit(limit + 1))).all()
     if len(rows) <= limit:
         return rows, None
-    return rows[:limit], _encode(_id(rows[limit - 1], id_column), filters)
+    return rows[:limit], step.cursors.encode(_id(rows[limit - 1], id_column), filters)
 
 
 def _id(row: Any, column: Any) -> int:

@@ -17,10 +17,12 @@ from pydantic import (
     create_model,
     field_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from app.api.deps import Body, Key, Line
 from app.api.runs import RunOut
 from app.jobs.schedule import EPOCH, next_moment
+from connectors.config import hidden_end
 from connectors.registry import KINDS, check_base_url
 from mappings.policy.durations import parse_span
 from mappings.policy.modes import NoticesMode
@@ -108,6 +110,17 @@ def _left_out(value: Any) -> Any:
     return Schedule() if value is None else value
 
 
+def _without_hidden_ends(secret: SecretStr) -> SecretStr:
+    hidden = hidden_end(secret.get_secret_value())
+    if hidden is not None:
+        raise PydanticCustomError(
+            "hidden_end",
+            "{hidden}, which is easily copied along; send it without, and give the tracker the same",
+            {"hidden": hidden},
+        )
+    return secret
+
+
 class _SourceBody(Body):
     name: Key = Field(description="The name of the source; unique in any case.", examples=["acme-jira"])
     base_url: str = Field(
@@ -115,12 +128,13 @@ class _SourceBody(Body):
         description="Jira: the site. GitHub: https://api.github.com, or https://HOST/api/v3.",
         examples=["https://acme.atlassian.net"],
     )
-    webhook_secret: SecretStr | None = Field(
+    webhook_secret: Annotated[SecretStr, AfterValidator(_without_hidden_ends)] | None = Field(
         None,
         min_length=1,
         max_length=500,
         description="What the tracker signs its webhooks with; stored encrypted, never returned. Without one "
-        "no webhook is accepted. It must be hard to guess: use 32 random characters or more.",
+        "no webhook is accepted. It must be hard to guess: use 32 random characters or more. One that begins "
+        "or ends with a blank or an invisible character is refused.",
     )
     schedule: Annotated[Schedule, BeforeValidator(_left_out, json_schema_input_type=Schedule | None)] = Field(
         default_factory=Schedule,
@@ -204,6 +218,12 @@ class CredentialsOut(BaseModel):
     type: str = Field(description="The kind of credentials; what they hold is never returned.")
 
 
+class Refused(BaseModel):
+    hour: int = Field(description="In the past hour, to within ten minutes.")
+    day: int = Field(description="In the past 24 hours.")
+    since: datetime | None = Field(description="When the first of the past 24 hours came.")
+
+
 class Health(BaseModel):
     state: Literal["unknown", "ok", "degraded", "failing"] = Field(
         description="The worst of all problems; `unknown` before the first run that reads, `degraded` where "
@@ -219,6 +239,7 @@ class Health(BaseModel):
     unknown_deliveries: int = Field(
         description="Webhooks of the past 90 days whose event or action this version does not know."
     )
+    refused_signatures: Refused = Field(description="Webhooks refused for their signature.")
 
 
 class SourceOut(BaseModel):

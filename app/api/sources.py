@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Body as BodyParameter
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SecretStr
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -36,6 +37,7 @@ from app.api.source_models import (
     CredentialsOut,
     Health,
     Notices,
+    Refused,
     Schedule,
     SourceIn,
     SourceOut,
@@ -43,9 +45,11 @@ from app.api.source_models import (
     plain_secrets,
 )
 from app.runtime import Runtime
-from app.secrets import CannotDecrypt
+from app.secrets import NAMES as SECRETS
+from app.secrets import Binding, CannotDecrypt, SecretName, binding_of
 from connectors.addresses import is_loopback
 from connectors.registry import tracker_id
+from mappings.errors import Invalid
 from mappings.lookups import source_at
 from mappings.policy.names import NO_NAMES, NamedProjects
 from mappings.sources import operations
@@ -108,6 +112,7 @@ def _show(
             what_to_do=health.what_to_do,
             checked_at=row.health_checked_at,
             unknown_deliveries=facts.unknown_deliveries,
+            refused_signatures=Refused.model_validate(facts.refused, from_attributes=True),
         ),
         last_run=last_run,
         disconnecting_at=row.disconnecting_at,
@@ -126,8 +131,13 @@ async def create_source(
     runtime: RuntimeDep,
     session: SessionDep,
 ) -> SourceOut:
-    values = _values(body, _encrypted_credentials(runtime, body), _encrypted_secret(runtime, body), NO_NAMES)
-    row = (await operations.create_source(session, body.kind, values, await runtime.now(session))).source
+    uuid = str(uuid4())
+    credentials, secret = (
+        _sealed(runtime, body, name, Binding(name, uuid, body.kind, body.base_url)) for name in SECRETS
+    )
+    values = _values(body, credentials, secret, NO_NAMES)
+    now = await runtime.now(session)
+    row = (await operations.create_source(session, body.kind, values, now, uuid=uuid)).source
     put_version(response, row.version)
     return (await _present(runtime, session, [row]))[0]
 
@@ -235,37 +245,44 @@ def _values(
     )
 
 
-def _encrypted_credentials(runtime: Runtime, body: Any) -> bytes:
-    return runtime.cipher.encrypt(plain_secrets(body.credentials))
-
-
-def _encrypted_secret(runtime: Runtime, body: Any) -> bytes | None:
-    secret = body.webhook_secret
-    return None if secret is None else runtime.cipher.encrypt(secret.get_secret_value())
+def _sealed(runtime: Runtime, body: Any, name: SecretName, binding: Binding) -> Any:
+    """That secret of the body, encrypted for its binding; None where there is none."""
+    secret = plain_secrets(body.credentials) if name == "credentials" else body.webhook_secret
+    plain = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+    return None if plain is None else runtime.cipher.encrypt(plain, binding)
 
 
 def _patched(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> SourceValues:
     """The source's values with a merge patch in them."""
-    current = _current(runtime, row)
+    current = _current(runtime, row, patch)
     if "credentials" in patch:
         del current["credentials"]  # replaced whole, never merged
     new = validated(BODIES[row.kind], merged(current, patch))
     # What is encrypted again looks changed, so the stored bytes stay where nothing was sent.
-    credentials, secret = row.credentials, row.webhook_secret
-    if "credentials" in patch:
-        credentials = _encrypted_credentials(runtime, new)
-    if "webhook_secret" in patch or current["webhook_secret"] is None:  # there is none, or no key decrypts it
-        secret = _encrypted_secret(runtime, new)
-    return _values(new, credentials, secret, row.named_projects)
+    sealed: dict[SecretName, Any] = {name: getattr(row, name) for name in SECRETS}
+    for name in SECRETS:
+        if name in patch:
+            sealed[name] = _sealed(runtime, new, name, Binding(name, row.uuid, row.kind, new.base_url))
+    if new.base_url != row.base_url and "webhook_secret" not in patch and row.webhook_secret is not None:
+        binding = Binding("webhook_secret", row.uuid, row.kind, new.base_url)
+        sealed["webhook_secret"] = runtime.cipher.encrypt(_opened(runtime, row, "webhook_secret"), binding)
+    return _values(new, sealed["credentials"], sealed["webhook_secret"], row.named_projects)
 
 
-def _current(runtime: Runtime, row: SourceRow) -> dict[str, Any]:
-    """The source as it was sent, for a merge patch. Credentials that no key decrypts must be in the patch."""
+def _opened(runtime: Runtime, row: SourceRow, name: SecretName) -> Any:
+    """The stored secret; 422 where it cannot be opened here: it is needed, so the patch must bring it."""
     try:
-        credentials = runtime.cipher.decrypt(row.credentials)
-        secret = None if row.webhook_secret is None else runtime.cipher.decrypt(row.webhook_secret)
-    except CannotDecrypt:
-        credentials, secret = None, None
+        return runtime.cipher.decrypt(getattr(row, name), binding_of(row, name))
+    except CannotDecrypt as error:
+        raise Invalid(
+            name, f"is needed for this change, and the stored one cannot be opened; send it. {error.message}"
+        ) from None
+
+
+def _current(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> dict[str, Any]:
+    """The source as it was sent, for a merge patch, without its webhook secret. Credentials that cannot be
+    opened must be in the patch."""
+    credentials = None if "credentials" in patch else _opened(runtime, row, "credentials")
     return {
         "name": row.name,
         "kind": row.kind,
@@ -273,7 +290,6 @@ def _current(runtime: Runtime, row: SourceRow) -> dict[str, Any]:
         "credentials": credentials,
         "scope": row.scope,
         "epics": row.epics,
-        "webhook_secret": secret,
         "schedule": row.schedule,
         "notices": row.notices,
     }

@@ -18,7 +18,7 @@ from app.api.deps import declared_length
 from app.api.problems import RETRY_LATER, UNAVAILABLE, Problem, error_responses
 from app.outages import NOT_ANSWERING
 from app.runtime import Runtime
-from app.secrets import CannotDecrypt, SecretCipher
+from app.secrets import Binding, CannotDecrypt, SecretCipher
 from app.webhooks.body_budget import BodyReservation, BudgetExhausted
 from app.webhooks.door import DatabaseUnavailable, Intake, KnownSource, ReceivedDelivery
 from connectors.markup import storable
@@ -34,6 +34,8 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 LARGEST = 25 * 1024 * 1024
 LARGE = 256 * 1024
 NAME = 100
+UNOPENED = "Northing cannot open the source's webhook_secret now; send it again."
+UNOPENED_SECONDS = 30
 EXAMPLE = {
     "action": "labeled",
     "issue": {"id": 2400000012, "number": 7, "labels": [{"name": "epic"}]},
@@ -108,9 +110,15 @@ async def _receive(intake: Intake, request: Request, reservation: BodyReservatio
             if source is None:
                 raise NotFound.of("source", name)
             body = await _body(request, reservation) if body is None else body
-            refused = await _in_thread_if_large(
-                body, _why_not_authentic, runtime.cipher, source, body, request
-            )
+            try:
+                refused = await _in_thread_if_large(
+                    body, _why_not_authentic, runtime.cipher, source, body, request
+                )
+            except CannotDecrypt as error:
+                if not afresh:
+                    continue
+                intake.record_unopened(source, error.message)
+                raise Problem(503, UNOPENED, headers={"Retry-After": str(UNOPENED_SECONDS)}) from None
             if refused is None:
                 delivery = await _read(source, body, request)
                 id = await intake.store(source, delivery)
@@ -179,13 +187,14 @@ async def _body(request: Request, reservation: BodyReservation) -> bytes:
 def _why_not_authentic(
     cipher: SecretCipher, source: KnownSource, body: bytes, request: Request
 ) -> str | None:
-    """Why the webhook does not prove that the source's tracker sent it; None where it does."""
+    """Why the webhook does not prove that the source's tracker sent it; None where it does.
+
+    Raises `CannotDecrypt`: what we cannot open says nothing about the sender.
+    """
     if source.encrypted_secret is None:
         return "This source takes no webhooks: it has no webhook_secret. Give it one with PATCH."
-    try:
-        secret = _decrypted(cipher, source.encrypted_secret)
-    except CannotDecrypt:
-        return "The source's webhook_secret cannot be decrypted with the present key; send it again."
+    binding = Binding("webhook_secret", source.uuid, source.kind, source.base_url)
+    secret = _decrypted(cipher, source.encrypted_secret, binding)
     header = KINDS[source.kind].webhooks.signature_header
     if signed(secret, body, request.headers.get(header)):
         return None
@@ -193,8 +202,8 @@ def _why_not_authentic(
 
 
 @lru_cache(maxsize=256)
-def _decrypted(cipher: SecretCipher, encrypted: bytes) -> str:
-    secret: str = cipher.decrypt(encrypted)
+def _decrypted(cipher: SecretCipher, encrypted: bytes, binding: Binding) -> str:
+    secret: str = cipher.decrypt(encrypted, binding)
     return secret
 
 

@@ -189,6 +189,21 @@ def upgrade() -> None:
     run_command(upgrade(settings, typer.echo))
 
 
+@db.command("forget-secrets", epilog="Example: northing db forget-secrets --yes")
+def forget_secrets(
+    yes: Annotated[bool, typer.Option("--yes", help="Drop them; without it they are only listed.")] = False,
+) -> None:
+    """Drop the stored secrets that no present key opens, so that Northing starts without a lost key.
+
+    Each source asks for its credentials and webhook secret again afterwards. Stop every process first.
+    """
+    settings = _start(quiet=True)
+    from app.cli.forget_secrets import forget_secrets
+    from app.server.signals import run_command
+
+    run_command(forget_secrets(settings, typer.echo, drop=yes))
+
+
 def _start(*, quiet: bool = False) -> Any:
     """The settings, with logging set up; `quiet` logs errors alone, for commands that print lines."""
     import logging

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
+from app.server.bootstrap import open_secrets
 from app.server.server import database_url, open_runtime, run_until_exit
 from app.settings import Settings
 from mappings.audit import COMMAND_LINE
@@ -21,6 +22,7 @@ async def replay(settings: Settings, delivery_id: int, print_line: Callable[[str
     """0 if it ends `done` or `ignored`, else 1. Raises `NotFound`, `Conflict` and what `open_runtime`
     raises."""
     async with database_url(settings) as url, open_runtime(settings, url) as runtime:
+        await open_secrets(runtime)
         await _receive_again(runtime, delivery_id)
         async with worker_running(runtime) as worker:
             delivery = await run_until_exit([worker], _ended(runtime, delivery_id))

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
+from app.server.bootstrap import open_secrets
 from app.server.server import database_url, open_runtime, run_until_exit
 from app.settings import Settings
 from mappings.audit import COMMAND_LINE
@@ -50,6 +51,7 @@ async def _read(session: AsyncSession, run: RunRow, source: str) -> _Shown:
 async def sync(settings: Settings, name: str, mode: Mode) -> int:
     """0 for a run that succeeded, else 1. Raises `NotFound`, `Conflict` and what `open_runtime` raises."""
     async with database_url(settings) as url, open_runtime(settings, url) as runtime:
+        await open_secrets(runtime)
         source, run, known = await _open(runtime, name, mode)
         try:
             async with worker_running(runtime) as worker:

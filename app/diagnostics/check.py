@@ -18,7 +18,7 @@ from sqlalchemy import func, select, text
 from app.database import DatabaseNotReady, engine_for, newest_revision, why_not_ready
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
-from app.secrets import CannotDecrypt
+from app.secrets import CannotDecrypt, binding_of
 from app.server.server import database_url, open_runtime
 from connectors.clock import utc_now
 from connectors.diagnostics import Fact
@@ -26,6 +26,7 @@ from connectors.inspector import WRITING
 from mappings.lookups import source_for_command
 from mappings.policy.names import key_of
 from mappings.sources.health import renamed_projects
+from mappings.sources.refused_signatures import load_refused_signatures
 from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
             northing = Checked(
                 "northing", None, (*await _about_database(session, now), *_about_proxy(runtime))
             )
-            known = [await _load_known(session, source) for source in await _sources(session, name)]
+            known = [await _load_known(session, source, now) for source in await _sources(session, name)]
         found = [northing, *await asyncio.gather(*(_check_source(runtime, one, now) for one in known))]
     show(found, as_json=as_json)
     return 1 if any(fact.level == "missing" for one in found for fact in one.facts) else 0
@@ -99,7 +100,7 @@ async def _sources(session: AsyncSession, name: str | None) -> list[SourceRow]:
     return [await source_for_command(session, name)]
 
 
-async def _load_known(session: AsyncSession, source: SourceRow) -> _Known:
+async def _load_known(session: AsyncSession, source: SourceRow, now: datetime) -> _Known:
     of_source = DeliveryRow.source_id == source.id
     last = select(DeliveryRow.received_at).where(of_source).order_by(DeliveryRow.id.desc()).limit(1)
     written = (
@@ -109,12 +110,13 @@ async def _load_known(session: AsyncSession, source: SourceRow) -> _Known:
         .order_by(NoticeWriteRow.id.desc())
         .limit(1)
     )
+    refused = await load_refused_signatures(session, source.id, now)
     stopped = select(SourceProjectRow).where(
         SourceProjectRow.source_id == source.id, SourceProjectRow.writes_paused_at.is_not(None)
     )
     return _Known(
         source,
-        WebhookHistory(await session.scalar(last), source.signature_refused_at),
+        WebhookHistory(await session.scalar(last), source.signature_refused_at, refused),
         await session.scalar(written),
         list(await session.scalars(stopped.order_by(SourceProjectRow.key))),
     )
@@ -154,11 +156,10 @@ async def _check_source(runtime: Runtime, known: _Known, now: datetime) -> Check
     facts: list[Fact] = []
     secrets: list[str] = []
     try:
-        secrets += _secrets(runtime.cipher.decrypt(source.credentials))
+        secrets += _secrets(runtime.cipher.decrypt(source.credentials, binding_of(source, "credentials")))
         facts += await _about_tracker(runtime, source)
-    except CannotDecrypt:
-        why = "No key of NORTHING_SECRET_KEY opens the stored credentials."
-        facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
+    except CannotDecrypt as error:
+        facts.append(Fact("missing", "credentials", f"credentials: {error.message}", error.what_to_do))
     except ValidationError:
         why = "The stored credentials, scope or epics do not fit this version."
         facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))

@@ -15,11 +15,13 @@ from urllib.parse import quote
 
 import httpx
 
-from app.secrets import CannotDecrypt
+from app.secrets import CannotDecrypt, binding_of
 from connectors.addresses import is_loopback
+from connectors.config import hidden_end
 from connectors.diagnostics import Fact
 from connectors.network import Network, certificate_refusal, http_client
 from connectors.registry import KINDS
+from mappings.sources.health import NONE_REFUSED, RefusedSignatures
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -37,6 +39,7 @@ class WebhookHistory:
 
     last_at: datetime | None
     refused_at: datetime | None
+    refused: RefusedSignatures = NONE_REFUSED
 
 
 async def webhook_facts(
@@ -50,12 +53,14 @@ async def webhook_facts(
         todo = f"Give it one with PATCH /api/v1/sources/{source.name}, and the tracker a webhook to {url}."
         return [Fact("warning", "webhook_secret", why, todo)]
     try:
-        secret: str = runtime.cipher.decrypt(source.webhook_secret)
-    except CannotDecrypt:
-        why = "No key of NORTHING_SECRET_KEY opens the stored webhook_secret."
-        todo = f"Send it again with PATCH /api/v1/sources/{source.name}."
-        return [Fact("missing", "webhook_secret", why, todo)]
+        secret: str = runtime.cipher.decrypt(source.webhook_secret, binding_of(source, "webhook_secret"))
+    except CannotDecrypt as error:
+        return [Fact("missing", "webhook_secret", error.message, error.what_to_do)]
     facts = list(_address_facts(runtime, source, url))
+    hidden = hidden_end(secret)
+    if hidden is not None:
+        todo = "If webhooks are refused, send it again without, and give the tracker the same."
+        facts.append(Fact("warning", "webhook_secret", f"The stored webhook_secret {hidden}.", todo))
     facts.append(await _probe(url, KINDS[source.kind].webhooks.signature_header, secret, runtime.network))
     return [*facts, *_delivery_facts(history, url, now)]
 
@@ -153,5 +158,6 @@ def _delivery_facts(history: WebhookHistory, url: str, now: datetime) -> Iterato
         now - refused < RECENTLY or history.last_at is None or refused > history.last_at
     ):
         why = f"At {refused:%Y-%m-%d %H:%M} UTC one with a wrong signature was refused; anyone can send one."
+        why = f"{why} {history.refused}".rstrip()
         todo = "If it was the tracker, give it the source's webhook_secret."
         yield Fact("warning", "signature", why, todo)

@@ -27,7 +27,7 @@ from app.jobs.queue import queue_for
 from app.jobs.scheduler import scheduler_running
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
-from app.secrets import cipher_for
+from app.secrets import cipher_for, holds_secrets, lacks_key, missing_key
 from app.server.bootstrap import prepare_installation
 from app.server.connections import LIMITS, BoundedProtocol, ConnectionLimits, Connections, connection_limits
 from app.server.signals import CommandFailed
@@ -133,14 +133,19 @@ async def database_url(settings: Settings) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, url: str, *, ready: Callable[[str], Awaitable[None]] | None = None
+    settings: Settings,
+    url: str,
+    *,
+    ready: Callable[[str], Awaitable[None]] | None = None,
+    new_key: bool = False,
 ) -> AsyncIterator[Runtime]:
     """A runtime on the database at `url`, which is migrated first; `ready`, if given, replaces the migration.
 
-    Raises `DatabaseNotReady`, `WrongSetting`.
+    A missing key is made where the database holds nothing that a key has to open, or with `new_key`. Raises
+    `DatabaseNotReady`, `WrongSetting`.
     """
     network = _network(settings)
-    cipher = cipher_for(settings)
+    cipher = None if lacks_key(settings) else cipher_for(settings)
     await (asyncio.to_thread(migrate, url) if ready is None else ready(url))
     listen_url = url
     if settings.listen_url is not None:
@@ -149,6 +154,12 @@ async def open_runtime(
     async with AsyncExitStack() as exits:
         engine, queue = engine_for(url), queue_for(listen_url)
         exits.push_async_callback(engine.dispose)
+        if cipher is None:
+            async with sessions_for(engine)() as session:
+                # In this order: another process makes the key before it stores what the key opens.
+                if await holds_secrets(session) and lacks_key(settings) and not new_key:
+                    raise missing_key(settings)
+            cipher = cipher_for(settings)
         await exits.enter_async_context(queue.open_async())
         runtime = Runtime(settings, engine, sessions_for(engine), cipher, queue, network=network)
         exits.push_async_callback(_release_claims, runtime)

@@ -12,19 +12,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
 from app.database import DatabaseNotReady, engine_for, why_not_ready
 from app.jobs.listen import notifications_checked
 from app.jobs.worker import worker_running
-from app.secrets import reencrypt_secrets
+from app.server.bootstrap import open_secrets
 from app.server.server import database_url, open_runtime, run_until_exit
 
 if TYPE_CHECKING:
-    from app.runtime import Runtime
     from app.settings import Settings
-
-log = structlog.get_logger()
 
 READY_SECONDS = 60
 POLL_SECONDS = 0.5
@@ -35,14 +30,14 @@ Print = Callable[[str], None]
 async def run_worker_process(settings: Settings, print_line: Print) -> int:
     """Run until cancelled. `print_line` prints for the person at the terminal.
 
-    Raises `DatabaseNotReady` if no server has migrated the database within a minute, `WrongSetting` if the
-    keys decrypt none of the stored secrets, `TaskEnded` if the worker ends by itself.
+    Raises `DatabaseNotReady` if no server has migrated the database within a minute, `WrongSetting` if any
+    stored secret cannot be opened, `TaskEnded` if the worker ends by itself.
     """
     async with (
         database_url(settings) as url,
         open_runtime(settings, url, ready=partial(wait_until_ready, print_line=print_line)) as runtime,
     ):
-        await _check_keys(runtime)
+        await open_secrets(runtime)
         async with notifications_checked(runtime), worker_running(runtime) as worker:
             print_line(f"Northing does jobs on database {runtime.engine.url.database} as {runtime.worker}")
             await run_until_exit([worker], asyncio.Event().wait())
@@ -66,10 +61,3 @@ async def wait_until_ready(url: str, print_line: Print, seconds: float = READY_S
             await asyncio.sleep(POLL_SECONDS)
     finally:
         await engine.dispose()
-
-
-async def _check_keys(runtime: Runtime) -> None:
-    """Check the keys at the start: with keys that decrypt nothing every run claimed here would fail."""
-    async with runtime.sessions.begin() as session:
-        for name in await reencrypt_secrets(session, runtime.cipher):
-            log.error("no key opens the credentials of a source", source=name)

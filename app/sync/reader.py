@@ -30,6 +30,7 @@ from connectors.base import (
 from mappings.epics.transfers import transfer_candidates
 from mappings.leases import ClaimLost
 from mappings.notices import pauses
+from mappings.notices.marker import remember_account
 from mappings.runs.queue import renew_lease
 from mappings.sources.health import MOST_NAMED, UNREADABLE_TO_DO
 from mappings.sources.project_names import note_unknown_names
@@ -96,7 +97,9 @@ class _Reader:
 
     async def read(self) -> RunResult:
         # Some trackers answer wrong credentials with an empty list, so ask for the account first.
-        await self.progress.ask(self.connector.account)
+        account = await self.progress.ask(self.connector.account)
+        async with self.runtime.sessions.begin() as session:
+            await remember_account(session, self.source.tracker, account.id)
         projects = await self.progress.ask(self.connector.projects)
         await self._note_projects(projects)
         for project in projects:

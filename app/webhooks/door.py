@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from app.database import database_trouble, libpq_url
 from app.webhooks.body_budget import BodyBudget
+from mappings.sources.refused_signatures import COUNT_REFUSED
 from mappings.webhooks.queue import REPEAT_PAUSE
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ CONNECTION_SECONDS = 5.0  # seconds to wait for a connection
 WAKE_UP_DELAY = 0.1
 STOP_SECONDS = 1.0  # at a stop, for the last wake-ups and counts
 
-_SOURCE = "SELECT id, kind, webhook_secret FROM sources WHERE lower(name) = lower(%s)"
+_SOURCE = "SELECT id, kind, webhook_secret, uuid, base_url FROM sources WHERE lower(name) = lower(%s)"
 _AS_KNOWN = """
     sources.id = %(source)s AND lower(sources.name) = lower(%(name)s)
         AND sources.webhook_secret = %(encrypted_secret)s
@@ -110,6 +111,8 @@ class KnownSource:
     id: int
     kind: str
     encrypted_secret: bytes | None
+    uuid: str
+    base_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,7 @@ class Intake:
         self._sending_wake_ups: asyncio.Task[None] | None = None
         self._counts: Counter[tuple[int, str, str]] = Counter()
         self._refused: set[int] = set()
+        self._refusals: Counter[int] = Counter()
         self._count_timer: asyncio.TimerHandle | None = None
         self._writing_counts: asyncio.Task[None] | None = None
 
@@ -268,11 +272,20 @@ class Intake:
         """Record in the log and in the source's row that a webhook was refused: at most once a minute for a
         source, because any stranger may send."""
         self._count(source.id, "door", "refused")
+        self._refusals[source.id] += 1
         now = time.monotonic()
         if now - self._logged_at.get(source.id, -LOG_SECONDS) >= LOG_SECONDS:
             self._logged_at[source.id] = now
             self._refused.add(source.id)
             log.warning("webhook refused", source=source.name, reason=why)
+
+    def record_unopened(self, source: KnownSource, why: str) -> None:
+        """Record in the log, at most once a minute for a source, that its secret cannot be opened here."""
+        self._count(source.id, "door", "unopened")
+        now = time.monotonic()
+        if now - self._logged_at.get(source.id, -LOG_SECONDS) >= LOG_SECONDS:
+            self._logged_at[source.id] = now
+            log.error("webhook secret not opened", source=source.name, reason=why)
 
     def _count(self, source_id: int, what: str, label: str) -> None:
         self._counts[source_id, what, label] += 1
@@ -296,14 +309,20 @@ class Intake:
     async def _write_counts(self) -> None:
         counts, self._counts = self._counts, Counter()
         refused, self._refused = self._refused, set()
+        refusals, self._refusals = self._refusals, Counter()
         try:
             for key, count in list(counts.items()):
                 await self._rows(_COUNT, [*key, count])
                 del counts[key]
+            for source_id, count in list(refusals.items()):
+                counted = COUNT_REFUSED.format(now=self._clock.in_sql())
+                await self._rows(counted, {"source": source_id, "count": count})
+                del refusals[source_id]
             for source_id in refused:
                 await self._rows(_REFUSED.format(now=self._clock.in_sql()), [source_id])
         except DatabaseUnavailable:
             self._counts.update(counts)  # for the next time
+            self._refusals.update(refusals)
             self._refused |= refused
 
     # --- wake-ups -----------------------------------------------------------------------------

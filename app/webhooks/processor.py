@@ -20,6 +20,7 @@ from app.run_result import error_of
 from app.secrets import CannotDecrypt
 from app.sync.hiccups import after_hiccups
 from app.sync.transaction import SourceChanged, bad_payload_if_refused, source_transaction
+from app.unopened import left_to_another
 from app.webhooks.comment_events import CommentEvents
 from app.webhooks.results import DeliveryResults, GivenUp, ParsedDelivery
 from connectors.base import (
@@ -65,10 +66,10 @@ async def _process_batch(runtime: Runtime, source_id: int) -> bool:
     owner = runtime.claim_name()
     async with runtime.sessions.begin() as session:
         source = await session.get(SourceRow, source_id)
-        deliveries = (
-            [] if source is None else await claim_deliveries(session, source_id, owner, runtime.clock)
-        )
-    if source is None or not deliveries:
+        if source is None or await left_to_another(session, runtime, source, await runtime.now(session)):
+            return False
+        deliveries = await claim_deliveries(session, source_id, owner, runtime.clock)
+    if not deliveries:
         return False
     processor = _BatchProcessor(runtime, source, owner)
     following = logs.delivery_context([delivery.remote_id for delivery in deliveries])

@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class FoundComments:
-    """`comment`: the one with our marker; by another account only where none of ours has it.
+    """`comment`: the one with our marker; by a former account only where the present one has none.
     `withdrawn_ids`: ids of our other comments, which were deleted or edited to one line."""
 
     comment: Comment | None

@@ -17,6 +17,7 @@ from mappings.leases import UNCONFIRMED_WAIT
 from mappings.locks import locked_source, share_paused_projects, share_source
 from mappings.notices import claims, pauses, state
 from mappings.notices.gates import Facts, Pause, first_hold
+from mappings.notices.marker import remember_account
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class WriteResults:
             now = await self.runtime.now(session)
             row = await self.lock_notice(session, ends_pause=True)
             before = row.remote_id
+            if is_new and comment is not None and comment.author is not None:
+                await remember_account(session, self.source.tracker, comment.author)
             row.remote_id, row.url = (None, None) if comment is None else (comment.id, comment.url)
             state.mark_written(row, posted_text.state, now)
             posted_text.store(row)

@@ -29,6 +29,7 @@ from connectors.base import (
     Comment,
     Connector,
     ConnectorError,
+    Epic,
     EpicRef,
     Gone,
     Marker,
@@ -38,12 +39,13 @@ from connectors.base import (
     Unavailable,
     Unreadable,
 )
-from mappings.epics.transfers import store_ticket
+from mappings.epics.transfers import possible_former_tickets, store_ticket
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
 from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared
 from mappings.notices import claims
+from mappings.notices.marker import MarkerSigner, load_marker, remember_transfer
 from mappings.sources.health import UNREADABLE_TO_DO
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
 from mappings.tables import EpicRow, InstallationRow, NoticeRow, SourceRow
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-FOREIGN_COMMENT = "The ticket has a comment with our marker that we may not edit."
+FOREIGN_COMMENT = "The ticket has a comment of ours, by another account, that we may not edit."
 FOREIGN_COMMENT_TO_DO = "Use again the account that wrote it, or delete that comment."
 FULL_SYNC_FINDS_OUT = "A full sync finds out which."
 
@@ -247,12 +249,27 @@ class _Write:
                 return True
             if claims.release_if_unconfirmed(row, self.claim, now):
                 return False
+            transferable = self.connector.tickets_change_id
+            earlier = await possible_former_tickets(session, self.row) if transferable else []
+        if earlier:
+            await self._remember_transfers(earlier)
+        async with self.runtime.sessions.begin() as session:
             installation = (await session.scalars(select(InstallationRow.uuid))).one()
-        found = await find_our_comment(self.connector, self.ref, Marker(installation, self.row.id), None)
+            signer = MarkerSigner(installation, self.runtime.signing.key("marker"))
+            marker = await load_marker(session, signer, self.row)
+        found = await find_our_comment(self.connector, self.ref, marker, None)
         if found.comment is not None and not found.comment.ours:
             await self.results.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), ticket_only=True)
             return False
         return await self.results.looked_for(found, now)
+
+    async def _remember_transfers(self, earlier: list[EpicRef]) -> None:
+        """Remember which of these tickets has become this one: our comment went along, signed for that."""
+        for ref, found in zip(earlier, await self.connector.fetch(earlier), strict=True):
+            if isinstance(found, Epic) and ref.remote_id != found.remote_id == self.row.remote_id:
+                async with self.runtime.sessions.begin() as session:
+                    tracker, remote_id = self.row.tracker, found.remote_id
+                    await remember_transfer(session, tracker, ref.remote_id, remote_id)
 
     # --- evaluate again ---------------------------------------------------------------------
 
@@ -304,7 +321,8 @@ class _Write:
             extend(notice_row, await self.runtime.now(session))
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
-            return _PlannedWrite(composed.document, text, Marker(context.installation, row.id), delete)
+            marker = await load_marker(session, context.signer, row)
+            return _PlannedWrite(composed.document, text, marker, delete)
 
     async def _record_unreadable(self, reason: str) -> None:
         """Have health name the ticket, and nothing new written on it until it is read."""

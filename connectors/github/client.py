@@ -279,9 +279,8 @@ class GitHubConnector:
                 rows, url = await self._transport.page(url, payloads.repository_and_number(ref.key))
             payloads.record_page_url(url, used)
             for comment_id, author, row in map(payloads.comment_row, rows):
-                ours = author == account.id
-                if marker.fits(payloads.marker_of(row), ours=ours):
-                    found.append(self._comment(ref, comment_id, ours))
+                if marker.fits(payloads.marker_of(row), author, account.id):
+                    found.append(self._comment(ref, comment_id, author == account.id))
         return sorted(found, key=lambda comment: not comment.ours)
 
     async def put_comment(
@@ -296,7 +295,7 @@ class GitHubConnector:
                 sent = await self._transport.send("PATCH", _COMMENT, url_vars | {"comment": comment_id}, body)
         if not (made := remote_number(sent.get("id"))):
             raise Unanswered("GitHub accepted the comment but did not give its id.")
-        return self._comment(ref, made)
+        return replace(self._comment(ref, made), author=payloads.author_of(sent))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         async with self._explain_not_found(ref, comment_id):

@@ -279,7 +279,7 @@ def comment_body(text: Document, marker: Marker) -> dict[str, str]:
     return {"body": f"{_head(marker)}\n\n{to_markdown(text)}"}
 
 
-_ID = re.compile(r"<!-- northing:id (.{1,100}/[0-9]{1,19}) -->")
+_ID = re.compile(r"<!-- northing:id (.{1,100}/[0-9]{1,19}(?: [0-9a-f]{1,64})?) -->")
 
 
 def _head(marker: Marker) -> str:
@@ -305,6 +305,12 @@ def comment_row(row: Any) -> tuple[str, str | None, Any]:
         return number_in(row_of(row), "id"), remote_number(object_in(row, "user").get("id")), row
     except MISREADINGS as error:
         raise BadPayload(f"A comment in GitHub's answer could not be read: {reason_of(error)}") from None
+
+
+def author_of(comment: Any) -> str | None:
+    """The id of the account that wrote a comment; None where GitHub does not name one."""
+    user = comment.get("user") if isinstance(comment, dict) else None
+    return remote_number(user.get("id")) if isinstance(user, dict) else None
 
 
 def is_notice(body: Any) -> bool:
@@ -335,6 +341,7 @@ def ticket_comment(comment: Any, number: str) -> TicketComment | None:
             author=quoted(user.get("login") or "ghost"),  # GitHub's own name for a deleted account
             lines=lines_of(body),
             ours=ours,
+            author_id=author_of(comment),
             may_steer=not ours and comment.get("author_association") in _MAY_STEER,
         )
     except MISREADINGS as error:

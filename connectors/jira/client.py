@@ -36,7 +36,7 @@ from connectors.http_body import TooLarge
 from connectors.jira import commenters, payloads
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
-from connectors.jira.paging import listed, markers_one_by_one, whole_list
+from connectors.jira.paging import markers_of, whole_list
 from connectors.jira.transport import JiraTransport
 from connectors.members import remote_number
 from connectors.network import DIRECT, Network
@@ -372,29 +372,16 @@ class JiraConnector:
         account = self._account or await self.account()
         async with self._explain_not_found(ref, None):
             shown = await self._comments(ref)
-        authors = {payloads.comment_id(c): member(c, "author", "accountId") for c in shown}
-        ids = sorted(authors, key=lambda i: (authors[i] != account.id, int(i)))
-        markers = await self._markers(ids, [i for i in ids if authors[i] == account.id])
-        found = [self._comment(ref, i, ours=authors[i] == account.id) for i in ids]
-        return [one for one in found if marker.fits(markers.get(one.id), ours=one.ours)]
-
-    async def _markers(self, ids: list[str], own: list[str]) -> dict[str, str | None]:
-        markers: dict[str, str | None] = {}
-        try:
-            for start in range(0, len(ids), _FETCH):
-                batch = ids[start : start + _FETCH]
-                body = {"ids": [int(i) for i in batch]}
-                answer = await self._transport.call("POST", "comment/list", {"expand": "properties"}, body)
-                shown = {payloads.comment_id(c): payloads.marker_of(c) for c in listed(answer, "values")}
-                if not shown.keys() >= set(batch):
-                    # The ticket would seem to have no comment of ours, and the writer would add a second one.
-                    await self.account()
-                    raise Unavailable("Jira did not show every comment that it had listed.")
-                markers |= shown
-        except NoSuchCall:
-            markers = await markers_one_by_one(self._transport, own)
-            await self._check_login_if_empty(all(markers.values()))
-        return markers
+        authors = {payloads.comment_id(c): payloads.author_of(c) for c in shown}
+        # What others wrote is not ours, whatever its marker; so it is not asked for.
+        own = [i for i in authors if marker.is_by_us(authors[i], account.id)]
+        own.sort(key=lambda i: (authors[i] != account.id, int(i)))
+        markers = await markers_of(self._transport, own, self.account)
+        return [
+            self._comment(ref, i, ours=authors[i] == account.id)
+            for i in own
+            if marker.fits(markers.get(i), authors[i], account.id)
+        ]
 
     async def _comments(self, ref: EpicRef) -> list[dict[str, Any]]:
         path = f"issue/{_quoted(ref.remote_id)}/comment"
@@ -413,7 +400,7 @@ class JiraConnector:
                 sent = await self._transport.write("PUT", path, payloads.edited_comment(text))
         if not (made := remote_number(member(sent, "id"))):
             raise Unanswered("Jira accepted the comment but did not give its id.")
-        return self._comment(ref, made)
+        return replace(self._comment(ref, made), author=payloads.author_of(sent))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         async with self._explain_not_found(ref, comment_id):

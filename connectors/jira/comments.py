@@ -12,7 +12,7 @@ from typing import Any
 from connectors.base import BadPayload, TicketComment
 from connectors.jira.text import lines_of
 from connectors.markup import quoted
-from connectors.members import MISREADINGS, number_in, object_in, reason_of, row_of
+from connectors.members import MISREADINGS, number_in, object_in, reason_of, row_of, text_in
 
 EDIT = "EDIT_ISSUES"
 PERSON_FIELDS = ("reporter", "creator", "assignee")
@@ -40,6 +40,7 @@ def ticket_comment(comment: Any) -> TicketComment:
             lines=lines_of(comment.get("body")),
             ours=author.get("accountType") == "app",
             may_steer=False,
+            author_id=text_in(author, "accountId") or None,
         )
     except MISREADINGS as error:
         raise BadPayload(f"A comment in Jira's answer could not be read: {reason_of(error)}") from None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import BadPayload, Gone, Rejected
+from connectors.base import BadPayload, Gone, Rejected, Unavailable
 from connectors.http_body import TooLarge
 from connectors.jira import payloads
+from connectors.jira.errors import NoSuchCall
 
 if TYPE_CHECKING:
     from connectors.jira.transport import JiraTransport
 
 MOST_ASKED_ONE_BY_ONE = 100
+MARKERS_AT_ONCE = 100
 
 
 async def whole_list(
@@ -83,7 +85,31 @@ async def property_of(transport: JiraTransport, comment_id: str) -> Any:
         return None
 
 
-async def markers_one_by_one(transport: JiraTransport, own: Sequence[str]) -> dict[str, str | None]:
+async def markers_of(
+    transport: JiraTransport, ids: Sequence[str], account: Callable[[], Awaitable[object]]
+) -> dict[str, str | None]:
+    """The markers of these comments by id. `account` finds out whether the login is still valid, which an
+    answer that leaves comments out makes doubtful, and raises `Unauthorized`."""
+    markers: dict[str, str | None] = {}
+    try:
+        for start in range(0, len(ids), MARKERS_AT_ONCE):
+            batch = ids[start : start + MARKERS_AT_ONCE]
+            body = {"ids": [int(i) for i in batch]}
+            answer = await transport.call("POST", "comment/list", {"expand": "properties"}, body)
+            shown = {payloads.comment_id(c): payloads.marker_of(c) for c in listed(answer, "values")}
+            if not shown.keys() >= set(batch):
+                # The ticket would seem to have no comment of ours, and the writer would add a second one.
+                await account()
+                raise Unavailable("Jira did not show every comment that it had listed.")
+            markers |= shown
+    except NoSuchCall:
+        markers = await _markers_one_by_one(transport, ids)
+        if not all(markers.values()):
+            await account()
+    return markers
+
+
+async def _markers_one_by_one(transport: JiraTransport, own: Sequence[str]) -> dict[str, str | None]:
     """The markers of our own account's comments, for a site that cannot list comments with their properties.
 
     One request for each comment. Raises `Rejected` if there are too many.

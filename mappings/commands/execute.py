@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _AUTHOR_SHOWN = 100
+_AUTHOR_ID_STORED = 200
 # Gives a source's context for the epics of some projects (`app.runtime.Runtime.evaluation_context`).
 ContextLoader = Callable[[AsyncSession, SourceRow, list[str]], Awaitable[EvaluationContext]]
 
@@ -82,7 +83,7 @@ async def execute_commands(
     command_row = await _claim_comment(session, row.id, comment, author, asked, at)
     if command_row is None:
         return False
-    set_actor(session, f"{source.name}: {author} on {row.key}")
+    set_actor(session, f"{source.name}: {author} on {row.key}", _author_id(comment))
     commands = _CommandRun(session, source, row, author, load_context, now, checks)
     answer = await commands.execute(asked)
     await clear_answer(session, row.id)
@@ -100,6 +101,10 @@ def _author_name(author: str) -> str:
     return "".join(char for char in author if char.isprintable())[:_AUTHOR_SHOWN] or "somebody"
 
 
+def _author_id(comment: TicketComment) -> str | None:
+    return None if comment.author_id is None else comment.author_id[:_AUTHOR_ID_STORED]
+
+
 async def _claim_comment(
     session: AsyncSession,
     epic_id: int,
@@ -115,13 +120,19 @@ async def _claim_comment(
             epic_id=epic_id,
             remote_id=comment.id,
             author=author,
+            author_id=_author_id(comment),
             commands=[command_text(command) for command in asked if not isinstance(command, InvalidCommand)],
             at=at,
         )
         # A comment with invalid commands alone has changed nothing yet, and may be corrected.
         .on_conflict_do_update(
             index_elements=[CommandCommentRow.epic_id, CommandCommentRow.remote_id],
-            set_={"commands": made.excluded.commands, "author": made.excluded.author, "at": at},
+            set_={
+                "commands": made.excluded.commands,
+                "author": made.excluded.author,
+                "author_id": made.excluded.author_id,
+                "at": at,
+            },
             where=func.cardinality(CommandCommentRow.commands) == 0,
         )
         .returning(CommandCommentRow)

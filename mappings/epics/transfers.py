@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from connectors import base
 from mappings.epics.upsert import (
@@ -16,7 +16,8 @@ from mappings.epics.upsert import (
     upsert_epics,
     without_nul,
 )
-from mappings.tables import MANUAL_ORIGINS, SourceRow
+from mappings.notices.marker import remember_transfer
+from mappings.tables import MANUAL_ORIGINS, EpicRow, SourceRow
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -53,6 +54,22 @@ async def transfer_candidates(
     return [base.EpicRef(remote_id, key) for remote_id, key in rows]
 
 
+async def possible_former_tickets(session: AsyncSession, epic: EpicRow) -> list[base.EpicRef]:
+    """Stored epics of other projects that were created at the same moment as this one, at most five.
+
+    Before a transfer the ticket may have been one of them, whatever its title is now. The caller asks the
+    tracker which ticket each of them is.
+    """
+    rows = await session.execute(
+        select(EpicRow.remote_id, EpicRow.key)
+        .where(EpicRow.source_id == epic.source_id, EpicRow.tracker == epic.tracker)
+        .where(EpicRow.tracker_created_at == epic.tracker_created_at, EpicRow.project != epic.project)
+        .order_by(EpicRow.id)
+        .limit(5)
+    )
+    return [base.EpicRef(remote_id, key) for remote_id, key in rows]
+
+
 async def lock_transferred(
     session: AsyncSession,
     tracker: str,
@@ -80,6 +97,7 @@ async def merge_transferred(
         ids = {"kept": kept.id, "double": None if double is None else double.id}
         for statement in _MERGE:
             await session.execute(statement, {**ids, "remote_id": epic.remote_id})
+        await remember_transfer(session, tracker, old_remote_id, epic.remote_id)
     return await upsert_epics(session, source_id, tracker, [epic], (), now)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import and_, func, select, true
 from mappings.checks.registry import CHECKS
 from mappings.goals.key_results import GoalState, KeyResult, Visibility
 from mappings.links.resolve import GoalsAndRules
+from mappings.notices.marker import MarkerSigner
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy
 from mappings.policy.modes import NoticesMode, mode_in
 from mappings.policy.names import former_names
@@ -64,7 +65,7 @@ class EvaluationContext:
     """
 
     source: SourceRow
-    installation: str
+    signer: MarkerSigner
     version: int
     goals: GoalsAndRules
     policy: Policy
@@ -114,6 +115,7 @@ async def load_context(
     source: SourceRow,
     render: Callable[[Document, Marker], str],
     page_url: Callable[[str], str | None],
+    marker_key: bytes,
     *,
     projects: Iterable[str] | None = None,
     shared: EvaluationContext | None = None,
@@ -121,7 +123,8 @@ async def load_context(
 ) -> EvaluationContext:
     """Read the context of `source`. Links in `projects` help to suggest key results; None means all projects.
 
-    `shared` is the context of another source, read a moment ago: its goals, rules and policy are reused.
+    `marker_key` signs the markers of comments. `shared` is the context of another source, read a moment ago:
+    its goals, rules and policy are reused.
     """
     if shared is not None:
         return replace(
@@ -138,7 +141,7 @@ async def load_context(
     installation = (await session.scalars(select(InstallationRow))).one()
     return EvaluationContext(
         source=source,
-        installation=installation.uuid,
+        signer=MarkerSigner(installation.uuid, marker_key),
         version=installation.goals_version,
         goals=await load_goals(session),
         policy=Policy.model_validate(installation.policy),

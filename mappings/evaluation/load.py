@@ -67,7 +67,7 @@ def epic_of(row: EpicRow, former_projects: tuple[str, ...] = ()) -> Epic:
 EVALUATED_COLUMNS: list[Label[Any]] = [
     literal_column(f"epics.{column.name}").label(column.name)
     for column in EpicRow.__table__.columns
-    if column.name not in ("tracker", "content_hash", "removed_at", "alignment", "evaluate_at")
+    if column.name not in ("content_hash", "removed_at", "alignment", "evaluate_at")
 ]
 
 

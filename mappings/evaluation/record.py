@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import TextClause, text
 
-from connectors.base import Marker
 from mappings.notices.state import PlannedNotice, cancel_writes, drop_notices, plan_notices
 from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow, among
 
@@ -234,7 +233,7 @@ def _planned(
 
 def _text(evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext) -> str:
     """The desired text as people will find it on the ticket."""
-    return context.render(desired.compose().document, Marker(context.installation, evaluation.row.id))
+    return context.render(desired.compose().document, context.signer.marker(evaluation.row))
 
 
 # --- the text shown before it is written ------------------------------------------------------

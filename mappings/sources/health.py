@@ -15,6 +15,7 @@ ORDER: tuple[HealthState, ...] = ("ok", "unknown", "degraded", "failing")
 
 RECENTLY = timedelta(hours=1)
 LATE_AFTER = timedelta(minutes=2)
+UNOPENED_AFTER = timedelta(minutes=5)
 MAX_CLOCK_DIFFERENCE = 300.0  # seconds
 MOST_NAMED = 3
 UNREADABLE_TO_DO = (
@@ -39,6 +40,26 @@ class MachineClock(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedSignatures:
+    """Counts to within ten minutes. `since`: when the first of the day came (UTC); None where none did."""
+
+    hour: int = 0
+    day: int = 0
+    since: datetime | None = None
+
+    def __str__(self) -> str:
+        if self.since is None:
+            return ""
+        return (
+            f"Refused for their signature: {self.hour} in the past hour, {self.day} in the past day, "
+            f"since {self.since:%Y-%m-%d %H:%M} UTC."
+        )
+
+
+NONE_REFUSED = RefusedSignatures()
+
+
+@dataclass(frozen=True, slots=True)
 class HealthFacts:
     """What is known of a source besides the result of its last run. Times are UTC.
 
@@ -47,7 +68,8 @@ class HealthFacts:
     the number of notices that wait for a person, by run. `removals`: the number of epics that a full run did
     not meet and that wait for a person, by run. `unreadable`: the number of tickets that cannot be read, and
     some of them: key, project's key, reason. `clock_ahead`: seconds by which the tracker's clock is ahead
-    of ours. `machine_clocks`: the machines of Northing whose clock is apart from the database's.
+    of ours. `machine_clocks`: the machines of Northing whose clock is apart from the database's. `refused`:
+    webhooks with a wrong signature.
     """
 
     has_worker: bool = True
@@ -62,6 +84,7 @@ class HealthFacts:
     unreadable: tuple[int, tuple[tuple[str, str, str], ...]] = (0, ())
     clock_ahead: float | None = None
     machine_clocks: tuple[MachineClock, ...] = ()
+    refused: RefusedSignatures = NONE_REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +100,8 @@ class RenamedProject:
 class HealthInput:
     """A source: its name, whether it has a webhook secret, when a signature was last refused (UTC), and what
     its last run reported. `renamed`: projects that the configuration names by a former key. `unknown_names`:
-    pairs of a setting and a name in it that the tracker does not have."""
+    pairs of a setting and a name in it that the tracker does not have. `unopened_since`: since when no
+    process opens its credentials (UTC)."""
 
     name: str
     has_secret: bool
@@ -85,6 +109,7 @@ class HealthInput:
     last_run: HealthConcern
     renamed: tuple[RenamedProject, ...] = ()
     unknown_names: tuple[tuple[str, str], ...] = ()
+    unopened_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +157,7 @@ def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Hea
     """The problems of a source at `now` (UTC), the worst first, each with what to do."""
     parts = (
         _no_worker(facts, now),
+        _unopened(source, now),
         source.last_run,
         _removals(facts, source.last_run),
         _renamed(source.renamed),
@@ -168,6 +194,19 @@ def _no_worker(facts: HealthFacts, now: datetime) -> HealthConcern | None:
         "failing",
         f"Work is due since {_utc(facts.due_since)} and no worker is alive to do it.",
         "Start `northing worker`, or `northing serve` without --no-worker.",
+    )
+
+
+def _unopened(source: HealthInput, now: datetime) -> HealthConcern | None:
+    since = source.unopened_since
+    if since is None or now - since < UNOPENED_AFTER:
+        return None
+    return HealthConcern(
+        "failing",
+        f"No process that does jobs has a key that opens the stored credentials, since {_utc(since)}; runs,"
+        " webhooks and comments wait.",
+        "Add the key used before to NORTHING_SECRET_KEY of every process and restart it, or send the"
+        " credentials again with PATCH.",
     )
 
 
@@ -273,12 +312,14 @@ def _refused(source: HealthInput, facts: HealthFacts, now: datetime) -> HealthCo
     if not source.has_secret:
         return HealthConcern(
             "degraded",
-            f"Webhooks arrive and are refused, last at {_utc(at)}, because the source has no webhook_secret.",
+            f"Webhooks arrive and are refused, last at {_utc(at)}, because the source has no webhook_secret."
+            f" {facts.refused}".rstrip(),
             "Give it the secret that the tracker signs with, by PATCH of webhook_secret.",
         )
     return HealthConcern(
         "degraded",
-        f"Webhooks are refused, last at {_utc(at)}, for their signature does not fit the webhook_secret.",
+        f"Webhooks are refused, last at {_utc(at)}, for their signature does not fit the webhook_secret."
+        f" {facts.refused}".rstrip(),
         "Set the same secret in the tracker and, by PATCH of webhook_secret, here; the next valid webhook "
         "ends this message. If the tracker's webhooks are valid, another system sends to this address.",
     )

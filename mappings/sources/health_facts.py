@@ -18,17 +18,20 @@ from mappings.clock import QUEUE_CLOCK
 from mappings.leases import IS_FREE
 from mappings.sources.health import (
     MOST_NAMED,
+    NONE_REFUSED,
     Health,
     HealthConcern,
     HealthFacts,
     HealthInput,
     HealthState,
     MachineClock,
+    RefusedSignatures,
     assess_health,
     names_unknown,
     renamed_projects,
 )
 from mappings.sources.machine_clocks import machine_clocks_apart
+from mappings.sources.refused_signatures import REFUSED_FACTS
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -105,6 +108,7 @@ _FACTS = f"""
     UNION ALL
     SELECT source_id, 'clock', NULL, 0, clock_at, clock_ahead::text FROM rate_limits
     WHERE clock_ahead IS NOT NULL AND source_id = ANY(:sources)
+    UNION ALL {REFUSED_FACTS}
 """  # noqa: S608  # of this module's own parts
 
 _WORKERS = "SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > :heard"
@@ -184,6 +188,10 @@ def _facts(rows: Sequence[Any], workers: int, clocks: tuple[MachineClock, ...]) 
         held_by_guard=tuple((None if row.label is None else int(row.label), row.n) for row in by["guard"]),
         unreadable=next(((row.n, _named(row.words)) for row in by["unreadable"]), (0, ())),
         removals=tuple((int(row.label), row.n) for row in by["removals"]),
+        refused=next(
+            (RefusedSignatures(int(row.words or 0), row.n, row.at) for row in by["refused"]),
+            NONE_REFUSED,
+        ),
         clock_ahead=next((float(row.words) for row in by["clock"]), None),
         machine_clocks=clocks,
     )
@@ -207,7 +215,9 @@ def _health_input(row: SourceRow) -> HealthInput:
     renamed = renamed_projects(row.scope, row.notices, row.named_projects)
     unknown = names_unknown(row.epics, row.notices, row.unknown_names)
     has_secret = row.webhook_secret is not None
-    return HealthInput(row.name, has_secret, row.signature_refused_at, last_run, renamed, unknown)
+    return HealthInput(
+        row.name, has_secret, row.signature_refused_at, last_run, renamed, unknown, row.unopened_since
+    )
 
 
 async def alive_workers(session: AsyncSession) -> int:

@@ -42,9 +42,10 @@ class ChangedSource:
 
 
 async def create_source(
-    session: AsyncSession, kind: str, values: SourceValues, now: datetime
+    session: AsyncSession, kind: str, values: SourceValues, now: datetime, *, uuid: str
 ) -> ChangedSource:
-    """Connect a tracker; with a timetable its first run starts at once. Raises `Conflict`, `Invalid`."""
+    """Connect a tracker; with a timetable its first run starts at once. Its secrets are encrypted for the
+    source with this `uuid`. Raises `Conflict`, `Invalid`."""
     check_values(source_errors(values))
     # So that a name that is free stays free until the commit.
     await lock_goals_exclusive(session)
@@ -52,7 +53,7 @@ async def create_source(
         raise Conflict.taken("name", values.name)
     await check_live(session, values, None, None)
     await check_projects(session, values, None)
-    row = SourceRow(kind=kind, created_at=now, updated_at=now)
+    row = SourceRow(uuid=uuid, kind=kind, created_at=now, updated_at=now)
     _fill(row, values)
     session.add(row)
     await session.flush()
@@ -95,6 +96,7 @@ async def change_source(
     _fill(row, values)
     row.version, row.updated_at = row.version + 1, now
     if new_credentials:
+        row.unopened_since = None
         await resume_deliveries(session, row.id)
         await resume_waiting_runs(session, row.id, now)
         wake(session, "process_deliveries", source_id=row.id)

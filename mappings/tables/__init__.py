@@ -3,14 +3,20 @@
 from mappings.tables.access import ROLES, AuditEntryRow, TokenRow
 from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, Claimed, among
 from mappings.tables.counters import CounterRow, MachineClockRow, RateLimitRow
-from mappings.tables.epics import EpicKeyHistoryRow, EpicRow
+from mappings.tables.epics import EpicKeyHistoryRow, EpicRow, FormerTicketRow
 from mappings.tables.findings import FindingRow
 from mappings.tables.goals import CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
 from mappings.tables.links import MANUAL_ORIGINS, LinkRow
 from mappings.tables.notices import MAYBE_SENT, NOT_RELEASED, ON_TICKET, UNSENT, NoticeRow, NoticeWriteRow
 from mappings.tables.policy import InstallationRow
 from mappings.tables.runs import HeldRemovalRow, RunCauseRow, RunCursorRow, RunRow, UnreadableTicketRow
-from mappings.tables.sources import ScheduleTickRow, SourceProjectRow, SourceRow
+from mappings.tables.sources import (
+    RefusedSignatureRow,
+    ScheduleTickRow,
+    SourceProjectRow,
+    SourceRow,
+    TrackerAccountRow,
+)
 from mappings.tables.webhooks import CommandCommentRow, DeliveryRow
 
 __all__ = [
@@ -34,6 +40,7 @@ __all__ = [
     "EpicKeyHistoryRow",
     "EpicRow",
     "FindingRow",
+    "FormerTicketRow",
     "HeldRemovalRow",
     "InstallationRow",
     "KeyResultRow",
@@ -43,6 +50,7 @@ __all__ = [
     "NoticeWriteRow",
     "ObjectiveRow",
     "RateLimitRow",
+    "RefusedSignatureRow",
     "RuleRow",
     "RunCauseRow",
     "RunCursorRow",
@@ -51,6 +59,7 @@ __all__ = [
     "SourceProjectRow",
     "SourceRow",
     "TokenRow",
+    "TrackerAccountRow",
     "UnreadableTicketRow",
     "among",
 ]

@@ -29,7 +29,10 @@ class TokenRow(Base):
 
 
 class AuditEntryRow(Base):
-    """One change, by a person or a program (`who`). The database itself refuses to change or delete a row."""
+    """One change, by a person or a program (`who`). The database itself refuses to change or delete a row.
+
+    `who_id`: the tracker's id of the account that gave a command; null for everybody else.
+    """
 
     __tablename__ = "audit_log"
     __table_args__ = (Index("ix_audit_log_what_id", "what", "id"),)
@@ -37,6 +40,7 @@ class AuditEntryRow(Base):
     id: Mapped[int] = identity()
     at: Mapped[datetime] = stamped()
     who: Mapped[str]
+    who_id: Mapped[str | None]
     action: Mapped[str]
     what: Mapped[str]
     key: Mapped[str]

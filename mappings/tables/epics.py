@@ -79,3 +79,14 @@ class EpicKeyHistoryRow(Base):
     source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     epic_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("epics.id", ondelete="CASCADE"), index=True)
+
+
+class FormerTicketRow(Base):
+    """An id that a ticket had before it was transferred. Our comment there may carry the digest of that id.
+    Kept when a source is deleted, for the comments stay."""
+
+    __tablename__ = "former_tickets"
+
+    tracker: Mapped[str] = mapped_column(primary_key=True)
+    remote_id: Mapped[str] = mapped_column(primary_key=True)
+    former_id: Mapped[str] = mapped_column(primary_key=True)

@@ -15,15 +15,21 @@ from mappings.tables.base import Base, belongs_to, identity, stamped
 
 
 class SourceRow(Base):
-    """A configured tracker. `credentials` and `webhook_secret` are Fernet tokens; `tracker` identifies the
-    tracker itself, which two sources may share. `named_projects`: which projects the names in the
+    """A configured tracker. `credentials` and `webhook_secret` are Fernet tokens that open only together with
+    this row's `uuid`, `kind` and `base_url`; empty credentials were dropped. `tracker` identifies the tracker
+    itself, which two sources may share. `unopened_since`: since when no process was met whose keys open the
+    credentials. `named_projects`: which projects the names in the
     configuration mean, see `mappings.policy.names`. `unknown_names`: those names in it that the tracker does
     not have, by setting (`epics.labels`)."""
 
     __tablename__ = "sources"
-    __table_args__ = (Index("uq_sources_name", text("lower(name)"), unique=True),)
+    __table_args__ = (
+        Index("uq_sources_name", text("lower(name)"), unique=True),
+        Index("uq_sources_uuid", "uuid", unique=True),
+    )
 
     id: Mapped[int] = identity()
+    uuid: Mapped[str] = mapped_column(server_default=text("(gen_random_uuid())::text"))
     name: Mapped[str]
     kind: Mapped[str]
     base_url: Mapped[str]
@@ -42,6 +48,7 @@ class SourceRow(Base):
     health_what_to_do: Mapped[str] = mapped_column(server_default="")
     health_checked_at: Mapped[datetime | None]
     signature_refused_at: Mapped[datetime | None]
+    unopened_since: Mapped[datetime | None]
     disconnecting_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = stamped()
@@ -66,6 +73,28 @@ class SourceProjectRow(Base):
     problem: Mapped[str | None]
     writes_paused_at: Mapped[datetime | None]
     writes_paused_reason: Mapped[str | None]
+
+
+class RefusedSignatureRow(Base):
+    """How many webhooks were refused for their signature in the ten minutes that begin at `since`, and when
+    the first of them came."""
+
+    __tablename__ = "refused_signatures"
+
+    source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    first_at: Mapped[datetime]
+    count: Mapped[int]
+
+
+class TrackerAccountRow(Base):
+    """An account that Northing is or was signed in as at a tracker: its comments there are ours. Kept when a
+    source is deleted, for the comments stay."""
+
+    __tablename__ = "tracker_accounts"
+
+    tracker: Mapped[str] = mapped_column(primary_key=True)
+    account_id: Mapped[str] = mapped_column(primary_key=True)
 
 
 class ScheduleTickRow(Base):

@@ -65,7 +65,8 @@ class CommandCommentRow(Base):
     """A comment whose commands were executed, so that they run once, however many deliveries report it.
 
     `answer` is the answer that the notice shows; null if the effect of the command is answer enough. It tells
-    why `explained_key_result_ids` no longer count.
+    why `explained_key_result_ids` no longer count. `author_id` is the tracker's id of the account that
+    `author` is the name of.
     """
 
     __tablename__ = "command_comments"
@@ -75,6 +76,7 @@ class CommandCommentRow(Base):
     epic_id: Mapped[int] = belongs_to("epics.id")
     remote_id: Mapped[str]
     author: Mapped[str]
+    author_id: Mapped[str | None]
     commands: Mapped[list[str]]
     answer: Mapped[str | None]
     explained_key_result_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()), server_default="{}")

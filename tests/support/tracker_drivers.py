@@ -94,6 +94,18 @@ class TrackerDriver(ABC):
         """A comment of a person who may edit tickets, or who may not; its id."""
 
     @abstractmethod
+    def account_of_comment(self, key: str, id: str) -> str:
+        """The tracker's id of the account that wrote the comment."""
+
+    @abstractmethod
+    def credentials(self, name: str) -> dict[str, str]:
+        """Those of the account of that name, made where there is none."""
+
+    @abstractmethod
+    def give_comment(self, key: str, name: str | None) -> str:
+        """The first comment is of the account of that name now, or of the source's own; the account's id."""
+
+    @abstractmethod
     def comments(self, key: str) -> list[str]:
         """The words of each comment, oldest first, without our marker."""
 
@@ -140,6 +152,19 @@ class JiraDriver(TrackerDriver):
     def say(self, key: str, text: str, *, outsider: bool = False) -> str:
         author = self.site.account("passer-by") if outsider else None
         return self.site.comment(key, text, author).id
+
+    def account_of_comment(self, key: str, id: str) -> str:
+        (comment,) = (one for one in self.site.issue(key).comments if one.id == id)
+        return comment.author.account_id
+
+    def credentials(self, name: str) -> dict[str, str]:
+        account = self.site.account(name)
+        return {"type": "api_token", "email": account.email, "token": account.token}
+
+    def give_comment(self, key: str, name: str | None) -> str:
+        account = self.site.bot if name is None else self.site.account(name)
+        self.site.issue(key).comments[0].author = account
+        return account.account_id
 
     def comments(self, key: str) -> list[str]:
         return [adf.to_text(comment.body) for comment in self.site.issue(key).comments]
@@ -194,6 +219,18 @@ class GitHubDriver(TrackerDriver):
     def say(self, key: str, text: str, *, outsider: bool = False) -> str:
         author = self.host.account("passer-by") if outsider else None
         return str(self.host.comment(key, text, author).id)
+
+    def account_of_comment(self, key: str, id: str) -> str:
+        (comment,) = (one for one in self.host.issue(key).comments if str(one.id) == id)
+        return str(comment.author.id)
+
+    def credentials(self, name: str) -> dict[str, str]:
+        return {"type": "token", "token": self.host.account(name).token}
+
+    def give_comment(self, key: str, name: str | None) -> str:
+        account = self.host.bot if name is None else self.host.account(name)
+        self.host.issue(key).comments[0].author = account
+        return str(account.id)
 
     def comments(self, key: str) -> list[str]:
         return [re.sub(r"(?m)^<!--.*-->\n+", "", comment.body) for comment in self.host.issue(key).comments]
