@@ -39,9 +39,10 @@ run_command(command(), stopped=3)
 @contextmanager
 def running(folder: Path, *words: str, nohup: bool = False) -> Iterator[subprocess.Popen[str]]:
     """The command above, after its first line; it runs in `folder`."""
-    ignore = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if nohup else ""
+    # Said either way: the tests themselves may run under nohup.
+    hangup = f"import signal\nsignal.signal(signal.SIGHUP, signal.{'SIG_IGN' if nohup else 'SIG_DFL'})\n"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-W", "error", "-c", ignore + COMMAND, *words]
+    command = [sys.executable, "-W", "error", "-c", hangup + COMMAND, *words]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
