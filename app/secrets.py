@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 SecretName = Literal["credentials", "webhook_secret"]
 NAMES: tuple[SecretName, ...] = ("credentials", "webhook_secret")
 MOST_NAMED = 3
-NO_KEY = "no key"
 FORGET = "`northing db forget-secrets` drops what cannot be opened"
 DROPPED = b""
 

@@ -18,6 +18,7 @@ from mappings.evaluation import affected
 from mappings.runs.causes import RETRY_AFTER_FAILURE, Cause, causes_of
 from mappings.runs.queue import claim_run, close_run, release_runs
 from mappings.runs.reevaluation import LOOKED_AT
+from mappings.sources.health_facts import load_health_facts
 from mappings.tables import EpicRow, RunRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.lists import listed
@@ -236,6 +237,10 @@ async def test_while_one_is_executed_all_further_changes_are_one_more(
     await pipeline.execute_run(runtime, second)
     await world.drain()
     assert await _evaluate_runs(world) == [(first, "running"), (second, "queued")]
+    async with runtime.sessions() as session:
+        source = (await session.scalars(select(SourceRow.id))).one()
+        facts = await load_health_facts(session, [source], clock.now)
+    assert facts[source].due_since is None  # it waits, and is not late
     async with runtime.sessions.begin() as session:
         await release_runs(session, "another")
     clock.advance(minutes=1)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FAILED_WITHIN = timedelta(days=7)
 WORKER_DEAD = timedelta(seconds=60)
 
-# Due and unclaimed work, and since when. A reading run that waits for another of its source is not late.
+# Due and unclaimed work, and since when. A run that waits for another of its source (`runs.queue`) is not late.
 _DUE = f"""
     SELECT runs.source_id, 'run' AS what, NULL AS label, count(*) AS n,
         min(greatest(due_at, runs.created_at, least(coalesce(claimed_until, due_at), :now))) AS at,
@@ -49,10 +49,11 @@ _DUE = f"""
     FROM runs
     WHERE state IN ('queued', 'running', 'waiting', 'stalled') AND due_at <= :now
         AND {IS_FREE}
-        AND NOT (state = 'queued' AND mode IN ('incremental', 'full') AND EXISTS (
+        AND NOT (state = 'queued' AND EXISTS (
             SELECT FROM runs other WHERE other.source_id = runs.source_id
-                AND other.mode IN ('incremental', 'full')
-                AND other.state IN ('running', 'waiting', 'stalled')))
+                AND other.state IN ('running', 'waiting', 'stalled')
+                AND (runs.mode IN ('incremental', 'full') AND other.mode IN ('incremental', 'full')
+                    OR runs.evaluates = 'affected' AND other.evaluates = 'affected')))
     GROUP BY 1
     UNION ALL
     SELECT epics.source_id, 'notice', NULL, count(*),
