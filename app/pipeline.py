@@ -17,7 +17,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import select
 
 from app.database import database_trouble
 from app.evaluation import evaluate_affected, evaluate_due, evaluate_these
@@ -42,11 +41,9 @@ from mappings.runs.queue import (
     renew_lease,
     run_waiting_for,
 )
-from mappings.tables import READING_MODES, NoticeRow, RunRow, SourceRow
+from mappings.tables import READING_MODES, RunRow, SourceRow
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-
     from app.runtime import Runtime
 
 log = structlog.get_logger()
@@ -207,10 +204,3 @@ async def write_tickets(runtime: Runtime, source_id: int) -> None:
                     pass
         except CannotDecrypt as error:
             log.error("tickets not written", reason=str(error))
-
-
-async def all_writes_done(session: AsyncSession, run_id: int) -> bool:
-    """Whether a run has ended and all its writes are done."""
-    run = await session.get(RunRow, run_id)
-    left = select(NoticeRow.id).where(NoticeRow.run_id == run_id, NoticeRow.target.is_not(None)).limit(1)
-    return run is not None and run.finished_at is not None and (await session.scalars(left)).first() is None

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import select, update
 
 from app import pipeline
+from app.cli.forget_secrets import forget_secrets
 from app.runtime import Runtime
 from app.secrets import Binding, CannotDecrypt, SecretCipher, SigningKeys, binding_of, cipher_for
 from app.server.bootstrap import open_secrets, prepare_installation
@@ -172,6 +173,9 @@ async def test_a_lost_key_file_is_not_made_anew_beside_its_database(
     with pytest.raises(WrongSetting, match=r"secret\.key is missing.*northing db forget-secrets"):
         async with open_runtime(without, database_url):
             pass
+    lines: list[str] = []
+    assert await forget_secrets(without, lines.append, drop=False) == 1  # as that line says
+    assert [line.partition(":")[0] for line in lines[:2]] == ["The signing key", "jira"]
     assert not (settings.data_dir / "secret.key").exists()
     cipher_for(without)  # as a person puts it back; it is another one
     with pytest.raises(WrongSetting, match=r"secret\.key opens none of the stored secrets"):

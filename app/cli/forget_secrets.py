@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.secrets import unopened_secrets
+from cryptography.fernet import Fernet
+
+from app.secrets import SecretCipher, cipher_for, kept_key_path, lacks_key, unopened_secrets
 from app.server.server import database_url, open_runtime
 from app.settings import Settings
 from mappings.audit import COMMAND_LINE
@@ -17,7 +19,10 @@ SIGNING_LOST = (
 
 async def forget_secrets(settings: Settings, print_line: Callable[[str], None], *, drop: bool) -> int:
     """0 if nothing is left that no key opens, else 1. Raises what `open_runtime` raises."""
-    async with database_url(settings) as url, open_runtime(settings, url, new_key=drop) as runtime:
+    async with (
+        database_url(settings) as url,
+        open_runtime(settings, url, cipher=_cipher(settings, drop=drop)) as runtime,
+    ):
         async with runtime.transaction(COMMAND_LINE) as session:
             found = await unopened_secrets(session, runtime.cipher, drop=drop)
         for source, name in found:
@@ -29,3 +34,11 @@ async def forget_secrets(settings: Settings, print_line: Callable[[str], None], 
         else:
             print_line("No key opens these. To drop them for good, run this again with --yes.")
     return 0 if drop or not found else 1
+
+
+def _cipher(settings: Settings, *, drop: bool) -> SecretCipher:
+    """The cipher with the present keys. To list what is lost, none is made in the place of a missing key: a
+    person may still find that one and put it back."""
+    if drop or not lacks_key(settings):
+        return cipher_for(settings)
+    return SecretCipher([Fernet.generate_key().decode()], str(kept_key_path(settings)))

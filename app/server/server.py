@@ -27,7 +27,7 @@ from app.jobs.queue import queue_for
 from app.jobs.scheduler import scheduler_running
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
-from app.secrets import cipher_for, holds_secrets, lacks_key, missing_key
+from app.secrets import SecretCipher, cipher_for, holds_secrets, lacks_key, missing_key
 from app.server.bootstrap import prepare_installation
 from app.server.connections import LIMITS, BoundedProtocol, ConnectionLimits, Connections, connection_limits
 from app.server.signals import CommandFailed
@@ -137,15 +137,16 @@ async def open_runtime(
     url: str,
     *,
     ready: Callable[[str], Awaitable[None]] | None = None,
-    new_key: bool = False,
+    cipher: SecretCipher | None = None,
 ) -> AsyncIterator[Runtime]:
     """A runtime on the database at `url`, which is migrated first; `ready`, if given, replaces the migration.
 
-    A missing key is made where the database holds nothing that a key has to open, or with `new_key`. Raises
-    `DatabaseNotReady`, `WrongSetting`.
+    Without `cipher` the keys are those of the settings, and a missing one is made where the database holds
+    nothing that a key has to open. Raises `DatabaseNotReady`, `WrongSetting`.
     """
     network = _network(settings)
-    cipher = None if lacks_key(settings) else cipher_for(settings)
+    if cipher is None and not lacks_key(settings):
+        cipher = cipher_for(settings)
     await (asyncio.to_thread(migrate, url) if ready is None else ready(url))
     listen_url = url
     if settings.listen_url is not None:
@@ -157,7 +158,7 @@ async def open_runtime(
         if cipher is None:
             async with sessions_for(engine)() as session:
                 # In this order: another process makes the key before it stores what the key opens.
-                if await holds_secrets(session) and lacks_key(settings) and not new_key:
+                if await holds_secrets(session) and lacks_key(settings):
                     raise missing_key(settings)
             cipher = cipher_for(settings)
         await exits.enter_async_context(queue.open_async())
