@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import select, update
 
 from app.secrets import binding_of
+from mappings.leases import is_free
 from mappings.sources.health import UNOPENED_AFTER
 from mappings.tables import READING_MODES, RunRow, SourceRow
 
@@ -49,10 +50,10 @@ async def left_to_another(
 
 async def run_left_to_another(session: AsyncSession, runtime: Runtime, run_id: int, now: datetime) -> bool:
     """The same for a run that reads; only such a run needs the credentials. Asks for the job that tries it
-    again."""
+    again. One that another process is executing shows that this process is not needed."""
     found = select(SourceRow).join(RunRow, RunRow.source_id == SourceRow.id)
     reading = found.where(RunRow.id == run_id, RunRow.mode.in_(READING_MODES), RunRow.finished_at.is_(None))
-    source = (await session.scalars(reading)).one_or_none()
+    source = (await session.scalars(reading.where(is_free(RunRow, now)))).one_or_none()
     if source is None or not await left_to_another(session, runtime, source, now, bounded=True):
         return False
     await runtime.wake_after_pause(session, "read_source", TRIED_AGAIN_AFTER, run_id=run_id)

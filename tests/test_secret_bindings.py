@@ -22,6 +22,7 @@ from app.server.server import open_runtime
 from app.settings import Settings, WrongSetting
 from app.webhooks.door import Intake
 from app.webhooks.processor import process_deliveries
+from mappings.runs.queue import claim_run
 from mappings.sources.health import UNOPENED_AFTER
 from mappings.tables import DeliveryRow, InstallationRow, SourceRow
 from tests.support.clock import Clock
@@ -229,6 +230,18 @@ async def test_work_is_left_to_a_process_that_has_the_key(
     assert await all_of(runtime, "SELECT state, attempts, error FROM deliveries") == [("received", 0, None)]
     await process_deliveries(runtime, source_id)
     assert await all_of(runtime, "SELECT state FROM deliveries") != [("received",)]
+
+
+@on_either("github")
+async def test_a_run_that_another_process_executes_is_none_that_no_process_can(
+    driver: TrackerDriver, world: World, runtime: Runtime
+) -> None:
+    driver.add()
+    run = await world.send("POST", f"/sources/{driver.kind}/sync", {})
+    async with runtime.sessions.begin() as session:
+        assert await claim_run(session, run["id"], "another", await runtime.now(session)) is not None
+    await pipeline.execute_run(_with(runtime, Fernet.generate_key().decode()), run["id"])
+    assert await all_of(runtime, "SELECT unopened_since FROM sources") == [(None,)]
 
 
 @on_either("jira")
