@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 FAILED_WITHIN = timedelta(days=7)
 WORKER_DEAD = timedelta(seconds=60)
 
-# Due and unclaimed work, and since when. A run that waits for another of its source (`runs.queue`) is not late.
+# Due and unclaimed work, and since when. A run that waits for another of its source is not late.
 _DUE = f"""
     SELECT runs.source_id, 'run' AS what, NULL AS label, count(*) AS n,
         min(greatest(due_at, runs.created_at, least(coalesce(claimed_until, due_at), :now))) AS at,
