@@ -286,6 +286,35 @@ async def test_a_poison_delivery_fails_alone(driver: GitHubDriver, world: World)
 
 
 @on_github
+@pytest.mark.parametrize("whole", [True, False], ids=["everything is refused", "one repository is"])
+async def test_webhooks_wait_where_the_account_is_refused_and_hold_up_no_others(
+    driver: GitHubDriver, world: World, runtime: Runtime, clock: Clock, whole: bool
+) -> None:
+    refused, other = driver.add("Refused"), driver.add("Another")
+    await process_everything(world)
+    number = "*[0-9]" if whole else refused.partition("#")[2]
+    words = "the `acme` organization has an IP allow list enabled, and your IP address is not permitted"
+    strike = driver.tracker.faults.add(
+        f"GET */issues/{number}", faults.answer(403, {"message": words}), times=None
+    )
+    for key in (refused, other):
+        driver.label(key, "kr:KR-1")
+    await driver.tracker.webhook_sender.idle()
+    await process_everything(world)
+    labelled = [
+        one for one in await listed(world, "/deliveries", source="github") if one["action"] == "labeled"
+    ]
+    states = [one["state"] for one in labelled]
+    assert states[:2] == (["received"] * 2 if whole else ["done", "failed"])
+    assert ("IP allow list" in (await world.health("github"))["what_to_do"]) is whole
+    driver.tracker.faults.clear()
+    assert strike.struck == (3 if whole else 2)
+    await later(world, runtime, clock, minutes=61)
+    assert (await world.epic("github", other))["alignment"] == "aligned"
+    assert ((await world.epic("github", refused))["alignment"] == "aligned") is whole
+
+
+@on_github
 async def test_dead_credentials_show_in_health_and_nothing_is_lost(
     driver: GitHubDriver, world: World
 ) -> None:
@@ -309,7 +338,7 @@ async def test_one_by_one_stops_where_the_tracker_asks_for_time(driver: GitHubDr
     await driver.set_mode("off")  # no writer asks for the same tickets
     numbers = [driver.add(f"Epic {number}").partition("#")[2] for number in range(4)]
     driver.tracker.faults.add(
-        f"GET */issues/{numbers[0]}", faults.answer(200, {"id": "no issue"}), times=None
+        f"GET */issues/{numbers[0]}", faults.answer(422, {"message": "No."}), times=None
     )
     for number in numbers[1:]:
         asked = faults.answer(429, headers={"retry-after": "90"})

@@ -25,6 +25,7 @@ from app.webhooks.comment_events import CommentEvents
 from app.webhooks.results import DeliveryResults, GivenUp, ParsedDelivery
 from connectors.base import (
     BadPayload,
+    Blocked,
     Connector,
     Epic,
     EpicRef,
@@ -80,12 +81,18 @@ async def _process_batch(runtime: Runtime, source_id: int) -> bool:
 
 class _BatchProcessor:
     """Processes the deliveries of a source that `owner` has claimed. `results` records how each ended, and
-    `comments` processes those about comments."""
+    `comments` processes those about comments.
+
+    `blocked`: those refused for a reason that has nothing to do with their tickets, each with the refusal.
+    `tracker_answered`: others were processed with its help.
+    """
 
     def __init__(self, runtime: Runtime, source: SourceRow, owner: str) -> None:
         self.runtime, self.source, self.kind = runtime, source, KINDS[source.kind]
         self.results = DeliveryResults(runtime, source, owner)
         self.comments = CommentEvents(runtime, source, self.results)
+        self.blocked: list[tuple[ParsedDelivery, Blocked]] = []
+        self.tracker_answered = False
 
     async def process(self, deliveries: Sequence[DeliveryRow]) -> bool:
         """Process the deliveries; False where the next batch must not be claimed now."""
@@ -96,7 +103,25 @@ class _BatchProcessor:
             await self.results.fail(all_parsed, error)
             return True
         async with track_usage(self.runtime, self.source.id, connector):
-            return await self._process_or_split(all_parsed, connector, self.runtime.hiccup_pauses)
+            goes_on = await self._process_or_split(all_parsed, connector, self.runtime.hiccup_pauses)
+            return await self._end_blocked() and goes_on
+
+    async def _fail(self, parsed: ParsedDelivery, error: Exception) -> None:
+        if isinstance(error, Blocked):
+            self.blocked.append((parsed, error))
+            return
+        log.exception("webhook failed", delivery=parsed.id)
+        await self.results.fail([parsed], error)
+
+    async def _end_blocked(self) -> bool:
+        """Where all are refused alike, the deliveries wait until a person has changed that. Where one
+        organisation refuses its own, these fail, so that they hold up no others."""
+        if self.blocked and not self.tracker_answered:
+            await self.results.pause_blocked(self.blocked[0][1])
+            return False
+        for parsed, error in self.blocked:
+            await self.results.fail([parsed], error)
+        return True
 
     async def _parse(self, deliveries: Sequence[DeliveryRow]) -> list[ParsedDelivery]:
         all_parsed: list[ParsedDelivery] = []
@@ -128,8 +153,10 @@ class _BatchProcessor:
         """
         if not all_parsed:
             return True
+        before = connector.requests
         try:
             await self._process_parsed(all_parsed, connector, pauses)
+            self.tracker_answered = self.tracker_answered or connector.requests > before
             return True
         except SourceChanged:
             await self.results.postpone(all_parsed, timedelta())
@@ -138,7 +165,7 @@ class _BatchProcessor:
             await self.results.pause(all_parsed, error)
             return False
         except Unauthorized as error:
-            await self.results.pause_unauthorized(error)
+            await self.results.pause_blocked(error)
             return False
         except Exception as error:
             if database_trouble(error):
@@ -146,8 +173,7 @@ class _BatchProcessor:
                 await self.results.postpone(all_parsed, DATABASE_PAUSE)
                 return False
             if len(all_parsed) == 1:
-                log.exception("webhook failed", delivery=all_parsed[0].id)
-                await self.results.fail(all_parsed, error)
+                await self._fail(all_parsed[0], error)
                 return True
         for parsed in all_parsed:
             if not await self._process_or_split([parsed], connector):

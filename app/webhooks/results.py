@@ -14,7 +14,7 @@ from sqlalchemy import event
 from app.heartbeat import keep_claim
 from app.run_result import RunResult, error_of, record_refusal_in_health
 from app.secrets import CannotDecrypt
-from connectors.base import ConnectorError, Hint, Unauthorized, Unavailable
+from connectors.base import Blocked, ConnectorError, Hint, Unavailable
 from mappings import backoff, counters
 from mappings.leases import ALWAYS_DUE, MOST_ATTEMPTS
 from mappings.locks import share_source
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# A person must replace refused credentials, which ends the pause.
-UNAUTHORIZED_PAUSE = timedelta(hours=1)
+# A person must change what is refused.
+BLOCKED_PAUSE = timedelta(hours=1)
 
 
 class GivenUp(Exception):
@@ -171,12 +171,13 @@ class DeliveryResults:
         failing_for = backoff.deliveries_failing_for((parsed.delivery for parsed in all_parsed), now)
         await self._pause(error, now, error.retry_delay(failing_for))
 
-    async def pause_unauthorized(self, error: Unauthorized) -> None:
-        """The tracker refuses the credentials: a person must replace them, which ends the pause."""
+    async def pause_blocked(self, error: Blocked) -> None:
+        """The tracker refuses the credentials, or all calls alike: a person must change that. New credentials
+        end the pause."""
         async with self.runtime.sessions.begin() as session:
             now = await self.runtime.now(session)
             await record_refusal_in_health(session, self.source.id, "webhooks", error, now)
-        await self._pause(error, now, UNAUTHORIZED_PAUSE)
+        await self._pause(error, now, BLOCKED_PAUSE)
 
     async def _pause(self, error: ConnectorError, now: datetime, pause: timedelta) -> None:
         shown = error_of(error.code, error.message, error.what_to_do)
