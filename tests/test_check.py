@@ -217,7 +217,7 @@ async def test_clocks_that_are_apart(world: World, checking: Checking, clock: Cl
     assert code == 0
     [line] = lines_about(lines, "github: look: clock: ")
     assert "The tracker's clock is 5 min " in line
-    assert "behind this machine's" in line
+    assert "behind that of the database." in line
 
 
 async def test_a_tracker_that_repeats_the_token_or_paints_the_terminal(

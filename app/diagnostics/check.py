@@ -86,7 +86,7 @@ async def _ready(url: str) -> None:
 async def _about_database(session: AsyncSession, now: datetime) -> tuple[Fact, ...]:
     version = await session.scalar(text("SHOW server_version"))
     about = Fact("ok", "database", f"PostgreSQL {version}, schema {newest_revision()}.")
-    return about, _clocks("The database", (now - utc_now()).total_seconds())
+    return about, _clocks("The database", "this machine", (now - utc_now()).total_seconds())
 
 
 def _about_proxy(runtime: Runtime) -> Iterator[Fact]:
@@ -177,18 +177,20 @@ async def _about_tracker(runtime: Runtime, source: SourceRow) -> list[Fact]:
         found = await connector.inspect()
     finally:
         await connector.aclose()
-    return [*found.facts, _clocks("The tracker", found.clock_ahead)]
+    return [*found.facts, _clocks("The tracker", "the database", found.clock_ahead)]
 
 
-def _clocks(whose: str, ahead: float | None) -> Fact:
+def _clocks(whose: str, other: str, ahead: float | None) -> Fact:
+    """By how many seconds the clock of the first is ahead of the other's; None where it did not say."""
     if ahead is None:
         return Fact("unknown", "clock", f"{whose} did not send its time.")
     if abs(ahead) <= CLOCK_TOLERANCE_SECONDS:
-        return Fact("ok", "clock", f"{whose} and this machine agree on the time.")
+        return Fact("ok", "clock", f"{whose} and {other} agree on the time.")
     minutes, seconds = divmod(round(abs(ahead)), 60)
     where = "ahead of" if ahead > 0 else "behind"
-    why = f"{whose}'s clock is {minutes} min {seconds} s {where} this machine's."
-    return Fact("warning", "clock", why, "Set this machine's clock by NTP; check which clock is wrong.")
+    why = f"{whose}'s clock is {minutes} min {seconds} s {where} that of {other}."
+    todo = "Find out which clock is wrong; set this machine's and the database's by NTP."
+    return Fact("warning", "clock", why, todo)
 
 
 def _in_mode(fact: Fact, source: SourceRow) -> Iterator[Fact]:
