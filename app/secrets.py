@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import select, text
 
 from app.settings import Settings, WrongSetting
+from mappings.sources.health import MOST_NAMED
 from mappings.tables import InstallationRow, SourceRow
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 SecretName = Literal["credentials", "webhook_secret"]
 NAMES: tuple[SecretName, ...] = ("credentials", "webhook_secret")
-MOST_NAMED = 3
 FORGET = "`northing db forget-secrets` drops what cannot be opened"
 DROPPED = b""
 

@@ -147,14 +147,14 @@ async def close_run(
     session: AsyncSession, run: RunRow, worker: str, state: str, now: datetime, error: dict[str, Any] | None
 ) -> None:
     """End a run, after its reading and evaluation, in its final `state`. Raises `ClaimLost`."""
-    ended: dict[str, Any] = {}
-    if run.mode in READING_MODES:
+    ended: dict[str, Any] = {"state": state, "finished_at": now, "error": error}
+    if run.mode in READING_MODES or state == "failed":  # which the caller stores in the source's health
         mode, tracker = await _lock_source(session, run)
-        # If the source's address changed during the run, the run keeps the tracker that it began with.
-        ended = {"notices_mode": mode, "tracker": func.coalesce(RunRow.tracker, tracker)}
+        if run.mode in READING_MODES:
+            # If the source's address changed during the run, the run keeps the tracker that it began with.
+            ended |= {"notices_mode": mode, "tracker": func.coalesce(RunRow.tracker, tracker)}
     else:
         await share_source(session, run.source_id)  # which the count of this run refers to
-    ended |= {"state": state, "finished_at": now, "error": error}
     await leases.release(session, RunRow, worker, RunRow.id == run.id, **ended)
 
 
