@@ -216,6 +216,8 @@ async def test_projects_of_the_scope(jira: responses.RequestsMock, make_jira: Ma
 @pytest.mark.parametrize(
     ("answer", "public"),
     [
+        ({"json": {"values": [{"id": "1", "key": "SHOP"}]}, "headers": {"X-AUSERNAME": "anonymous"}}, True),
+        ({"json": {"values": []}, "headers": {"X-AUSERNAME": "anonymous"}}, False),
         ({"status": 401, "json": {"errorMessages": ["No."]}}, False),
         ({"status": 403, "body": "<html>Not from here</html>"}, False),
         ({"status": 404, "json": {"errorMessages": ["None."]}}, False),

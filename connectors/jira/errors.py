@@ -122,16 +122,16 @@ class Unsuited(Rejected):
 
 
 def error_of(
-    status: int, headers: Mapping[str, str], body: bytes, *, write: bool, now: datetime
+    status: int, headers: Mapping[str, str], body: bytes, *, write: bool, now: datetime, login: bool = True
 ) -> ConnectorError | None:
     """The error for a response; None for a successful one. `headers` have lower-case names.
 
-    `now` is our time in UTC, used if the response has no `Date`.
+    `now` is our time in UTC, used if the response has no `Date`. `login`: the request had our login.
 
     https://developer.atlassian.com/cloud/jira/platform/rest/v3/intro/#status-codes and
     https://developer.atlassian.com/cloud/jira/platform/rate-limiting/
     """
-    if why := _anonymous(status, headers):
+    if login and (why := _anonymous(status, headers)):
         return _unauthorized(why, headers, body)
     if status < 300:
         return None

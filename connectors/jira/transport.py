@@ -182,7 +182,9 @@ class JiraTransport:
                 raise Unanswered(error.message) from None
             raise
         content = raw if response.status_code < 300 else redact(raw, self._secrets)
-        wrong = error_of(response.status_code, headers, content, write=write, now=self._clock())
+        wrong = error_of(
+            response.status_code, headers, content, write=write, now=self._clock(), login=not anonymous
+        )
         if wrong is not None:
             raise wrong
         if response.status_code == requests.codes.no_content:
