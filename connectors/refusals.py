@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from connectors.json import parse_json
 
 # Seconds to wait where a limit says nothing of its end: GitHub's documentation asks for a minute at least.
 LIMIT_PAUSE = 60.0
 
 _READ_BYTES = 16 * 1024
+_LONGEST_ERROR = 256 * 1024  # an error with a few messages is a thousand times shorter
 # The wordings of GitHub, of Jira and of the gateways before them, in messages and in the addresses of pages.
 _LIMIT = re.compile(
     r"rate[ _-]?limit|abuse[ -](?:detection|rate)|too many requests|too quickly|request limit|throttl"
@@ -37,6 +41,17 @@ def cause_of(causes: Sequence[Cause], text: str) -> Cause | None:
     """The first of `causes` whose words stand in `text`."""
     folded = text.casefold()
     return next((cause for cause in causes if any(word in folded for word in cause.words)), None)
+
+
+def members_of(body: bytes) -> dict[str, Any]:
+    """The members of an error's body; none if it is no JSON object, or longer than any error is."""
+    if len(body) > _LONGEST_ERROR:
+        return {}
+    try:
+        decoded = parse_json(body)
+    except ValueError:
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
 
 
 def says_limit(body: bytes) -> bool:

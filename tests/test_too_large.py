@@ -19,15 +19,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import connectors.json
 from connectors import http_body
-from connectors.base import BadPayload, EpicRef, Page, Project, Unavailable, Unreadable
+from connectors.base import BadPayload, EpicRef, Page, Project, Unanswered, Unavailable, Unreadable
+from connectors.github.errors import message_of as github_message
 from connectors.github.listing import MOST_LEFT_OUT, Listing
 from connectors.http_body import MOST_BYTES, BoundedBody, TooLarge, answer_in_memory
+from connectors.jira.errors import messages_of as jira_messages
 from connectors.json import MOST_VALUES, OverLimit, parse_json
 from connectors.sandbox.faults import Action, answer, answer_of
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.webhooks import payload_of
-from tests.support.connector_calls import Target, target
+from tests.support.connector_calls import READS, WRITES, Target, target
 
 KINDS = ["jira", "github"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -130,6 +132,34 @@ def test_large_answers_are_counted_together_and_forgotten(monkeypatch: pytest.Mo
             body.take(b"x" * 10)
     take_elsewhere(110)
     assert http_body._Memory.counted_in_process == 0  # noqa: SLF001  # what is left over shows nowhere else
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_write_whose_answer_finds_no_room_may_have_been_done(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for on the ticket, and not sent again as if it had changed nothing."""
+    async with target(kind) as on:
+        monkeypatch.setattr(http_body, "SMALL", 10)
+        monkeypatch.setattr(http_body, "MOST_AT_ONCE", 10)
+        with pytest.raises(Unavailable) as read:
+            await READS["fetch"](on)
+        assert type(read.value) is Unavailable
+        with pytest.raises(Unanswered):
+            await WRITES["create"](on)
+
+
+@pytest.mark.parametrize("message_in", [github_message, jira_messages])
+def test_an_error_as_long_as_a_bomb_is_not_decoded(message_in: Callable[[bytes], object]) -> None:
+    said = b'{"message":"No.","more":[' + b"[]," * 100_000 + b"0]}"
+    tracemalloc.start()
+    try:
+        assert not message_in(said)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(said)
+    assert message_in(b'{"message":"No.\\u0000","more":[]}') in ("No.", ["No."])
 
 
 # --- in parts -------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Any
 from connectors.addresses import split_address
 from connectors.base import Blocked, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from connectors.markup import clean
-from connectors.refusals import LIMIT_PAUSE, Cause, cause_of, says_limit
+from connectors.refusals import LIMIT_PAUSE, Cause, cause_of, members_of, says_limit
 
 NEW_TOKEN = "Make a new token and put it into the source's credentials."  # noqa: S105  # words, no token
 SINGLE_SIGN_ON = (
@@ -277,12 +276,7 @@ def _clamped(seconds: float) -> float:
 
 def message_of(body: bytes) -> str:
     """What an error body says, in one line that can be stored and shown; empty if it is not a JSON object."""
-    try:
-        vendor_message = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(vendor_message, dict):
-        return ""
+    vendor_message = members_of(body)
     message, errors = vendor_message.get("message"), vendor_message.get("errors")
     words = [message[:500]] if isinstance(message, str) else []
     if details := [*filter(None, map(_detail, errors[:3]))] if isinstance(errors, list) else []:

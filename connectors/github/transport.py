@@ -165,7 +165,7 @@ class GitHubTransport(GitHubAPI):
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # Without the cause, because its text may repeat the request.
             raise self._no_answer(error, write=method != "GET") from None
-        except BadPayload as error:
+        except (BadPayload, Unavailable) as error:  # of the body: the request was sent
             if method == "GET":
                 if isinstance(error, TooLarge):
                     error.next_page = _next_page(response.headers)

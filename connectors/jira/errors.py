@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from connectors.base import Blocked, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from connectors.markup import clean
 from connectors.rate_limits import response_meta
-from connectors.refusals import LIMIT_PAUSE, Cause, cause_of, says_limit
+from connectors.refusals import LIMIT_PAUSE, Cause, cause_of, members_of, says_limit
 
 ADDRESS = "Set base_url to the Jira site, https://NAME.atlassian.net."
 NEW_TOKEN = "Make a new API token for this account and put it into the source's credentials."  # noqa: S105  # words, no token
@@ -221,12 +219,7 @@ def _moment(text: str) -> datetime | None:
 
 def messages_of(body: bytes) -> list[str]:
     """What an error body says, in lines that can be stored and shown; empty if it is not a JSON object."""
-    try:
-        vendor_message: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return []
-    if not isinstance(vendor_message, dict):
-        return []
+    vendor_message = members_of(body)
     found = [vendor_message.get(name) for name in ("message", "errorMessage", "error", "detail")]
     listed = vendor_message.get("errorMessages")
     found += listed if isinstance(listed, list) else [listed]

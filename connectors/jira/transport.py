@@ -177,7 +177,7 @@ class JiraTransport:
         except (requests.RequestException, HTTPError) as error:
             # Without the cause, because its text may repeat the request.
             raise self._no_answer(error, write) from None
-        except BadPayload as error:
+        except (BadPayload, Unavailable) as error:  # of the body: the request was sent
             if write:
                 raise Unanswered(error.message) from None
             raise
