@@ -9,11 +9,12 @@ A transaction takes the locks that it needs in this order, so that no two ever w
    stored (`app.sync.transaction.source_transaction`), or only present (`share_source`)
 4. its projects: shared by an evaluation and by what may end a project's pause, alone by what marks a project
    as completely read
-5. epics, all of a transaction at once and in the order of their ids
-6. findings and notices, after their epics and in the order of their ids
-7. again the projects, only to change their cursors and pauses
-8. runs, then deliveries
-9. counters and jobs
+5. its tickets that could not be read, in the order of their ids in the tracker
+6. epics, all of a transaction at once and in the order of their ids
+7. findings and notices, after their epics and in the order of their ids
+8. again the projects, only to change their cursors and pauses
+9. runs, then deliveries
+10. counters and jobs
 
 A row that refers to another one locks it as `share_source` does, at the moment of its insert: a run, a
 delivery and the first count of its kind their source, a notice its run. A transaction that locks epics before

@@ -235,3 +235,27 @@ async def test_a_change_of_a_finding_takes_the_source_before_the_epic(
         await _then_hold(holder, ROW, key)
         snoozed = await snoozing
     assert snoozed["state"] == "snoozed"
+
+
+UNREADABLE = """INSERT INTO unreadable_tickets (source_id, project, remote_id, key, reason)
+    SELECT source_id, project, remote_id, key, '' FROM epics"""
+
+
+async def test_a_write_takes_what_could_not_be_read_before_the_epic(
+    world: World, runtime: Runtime, database_url: str
+) -> None:
+    """As a sync does that reads the ticket again, and then has its epic evaluated."""
+    driver = JiraDriver(world)
+    key = driver.add()
+    await driver.connect()
+    run = await world.send("POST", "/sources/jira/sync", {})
+    await pipeline.execute_run(runtime, run["id"])
+    driver.label(key, "changed")
+    async with holding(database_url) as sync:
+        await sync.hold(UNREADABLE)
+        await sync.let_go()
+        other = OtherTransaction(sync, ("SELECT 1 FROM unreadable_tickets FOR UPDATE",), (ROW, key))
+        driver.tracker.faults.add("POST */issue/bulkfetch", other)
+        await pipeline.write_tickets(runtime, (await only_source(runtime)).id)
+        await other.ended()
+    assert (await driver.notice(key))["state"] == "posted"

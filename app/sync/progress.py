@@ -126,15 +126,14 @@ class Progress:
         source_id, tracker = self.source.id, self.source.tracker
         transferred = [(ref, epic) for epic in batch.epics if (ref := batch.transferred.get(epic.remote_id))]
         async with self.transaction(repeatable=True) as session:
-            now, found = await self.runtime.now(session), UpsertResult()
+            now, found = await self.runtime.now(session), UpsertResult(skipped=len(batch.unreadable))
+            if batch.unreadable:
+                await record_unreadable(session, source_id, self.run.id, batch.unreadable)
             if transferred:
                 await lock_transferred(session, tracker, [ref for ref, _ in transferred], batch.epics)
             for ref, epic in transferred:
                 found.add(await merge_transferred(session, source_id, tracker, ref.remote_id, epic, now))
             found.add(await upsert_epics(session, source_id, tracker, batch.epics, batch.missing, now))
-            if batch.unreadable:
-                await record_unreadable(session, source_id, self.run.id, batch.unreadable)
-                found.skipped += len(batch.unreadable)
             seen = len(batch.epics) + len(batch.unreadable)
             if batch.cursor is not None:
                 # A ticket dated in the future must not hide what changes until then.

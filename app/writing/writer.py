@@ -285,10 +285,10 @@ class _Write:
         async with self.runtime.sessions.begin() as session:
             await lock_goals_shared(session)
             now = await self.runtime.now(session)
+            await forget_unreadable(session, self.source.id, [self.row.remote_id])
             with bad_payload_if_refused(self.ref.key):
                 await store_ticket(session, self.source, self.row.remote_id, fetched_epic, now)
             self.fetched = True
-            await forget_unreadable(session, self.source.id, [self.row.remote_id])
             (row,) = await lock_epics(session, [self.row.id])
             row.read_at = now
             await session.flush()
