@@ -29,7 +29,7 @@ from connectors.sandbox.faults import Action, answer, answer_of
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.webhooks import payload_of
-from tests.support.connector_calls import READS, WRITES, Target, target
+from tests.support.connector_calls import MARKER, READS, WORDS, WRITES, Target, target
 
 KINDS = ["jira", "github"]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -165,8 +165,9 @@ def test_an_error_as_long_as_a_bomb_is_not_decoded(message_in: Callable[[bytes],
 # --- in parts -------------------------------------------------------------------------------------
 
 
-def bombs(keys: set[str], size: int = 16_000) -> Action:
-    """The tracker's answer, in which the labels of these tickets have `size` entries."""
+def bombs(keys: set[str], size: int = 16_000, hidden: str = "") -> Action:
+    """The tracker's answer, in which the labels of these tickets have `size` entries, and the row of the
+    ticket `hidden` has no id."""
 
     async def act(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         start, body = await answer_of(app, scope, receive)
@@ -177,6 +178,8 @@ def bombs(keys: set[str], size: int = 16_000) -> Action:
             holder = row.get("fields", row)
             if key in keys and "labels" in holder:
                 holder["labels"] = ["epic"] * size
+            if key == hidden:
+                row["id"] = None
         headers = {k.decode(): v.decode() for k, v in start["headers"] if k.lower() == b"link"}
         await Response(json.dumps(whole), start["status"], headers, "application/json")(scope, receive, send)
 
@@ -250,6 +253,34 @@ async def test_honest_pages_that_are_long_together_are_read_whole(
         assert keys_of(pages) == {*keys, on.epic.key}
         assert unreadable_of(pages) == []
         assert on.connector.requests < 12
+
+
+async def test_a_row_without_an_id_beside_a_bomb_takes_no_others_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with many("jira", 40, timedelta(hours=1)) as (on, keys):
+        monkeypatch.setattr(connectors.json, "MOST_VALUES", 15_000)
+        on.tracker.faults.add("*", bombs({keys[3]}, hidden=keys[5]), times=None)
+        [page] = await walked(on)
+        assert keys_of([page]) == {*keys, on.epic.key} - {keys[3], keys[5]}
+        assert {one.ref and one.ref.key for one in page.unreadable} == {keys[3], keys[5]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_our_comment_is_found_among_many_that_are_long_together(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with target(kind) as on:
+        for _ in range(120):
+            if isinstance(on.tracker, JiraTracker):
+                on.tracker.site.comment(on.epic.key, "Theirs.")
+            elif isinstance(on.tracker, GitHubTracker):
+                on.tracker.host.comment(on.epic.key, "Theirs.")
+        made = await on.connector.put_comment(on.epic, None, WORDS, MARKER)
+        monkeypatch.setattr(connectors.json, "MOST_VALUES", 1_000)
+        before = on.connector.requests
+        assert await on.connector.find_comments(on.epic, MARKER) == [made]
+        assert on.connector.requests - before > 4
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -34,7 +34,7 @@ from connectors.github import payloads
 from connectors.github.epic_names import EpicNames
 from connectors.github.errors import NEW_TOKEN, SINGLE_SIGN_ON, Forbidden, leaves_out
 from connectors.github.inspect import GitHubInspector
-from connectors.github.listing import Listing
+from connectors.github.listing import SMALLER, Listing
 from connectors.github.transport import GitHubTransport
 from connectors.http_body import TooLarge, answer_in_memory
 from connectors.members import remote_number
@@ -270,8 +270,18 @@ class GitHubConnector:
     # --- comments ---
 
     async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
+        size = payloads.PAGE_SIZE
+        while True:
+            try:
+                return await self._marked_comments(ref, marker, size)
+            except TooLarge:
+                if size not in SMALLER:
+                    raise
+                size = SMALLER[size]
+
+    async def _marked_comments(self, ref: EpicRef, marker: Marker, page_size: int) -> list[Comment]:
         account = self._account or await self.account()
-        url: str | None = f"{_ISSUE}/comments?{_PAGE}"
+        url: str | None = f"{_ISSUE}/comments?per_page={page_size}"
         used: set[str] = set()
         found: list[Comment] = []
         while url:

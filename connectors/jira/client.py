@@ -245,12 +245,21 @@ class JiraConnector:
         except TooLarge:
             body["fields"] = ["updated"]
         answer = await self._transport.call("POST", "search/jql", body=body)
-        shown = [payloads.ref_of(issue) for issue in payloads.issues_of(answer)]
-        if len(shown) > payloads.PAGE_SIZE:
+        issues = payloads.issues_of(answer)
+        if len(issues) > payloads.PAGE_SIZE:
             raise BadPayload("Jira's answer has more issues than were asked for.")
-        found = await self._fetched([ref for ref, _ in shown])
-        moments = [moment for _, moment in shown if moment]
-        return _Found(found.tickets, found.unreadable, moments, payloads.only_token(answer))
+        refs: list[EpicRef] = []
+        hidden, moments = list[Unreadable](), list[datetime]()
+        for issue in issues:
+            try:
+                ref, moment = payloads.ref_of(issue)
+                refs.append(ref)
+            except BadPayload as error:
+                unreadable, moment = payloads.unreadable(issue, error)
+                hidden.append(unreadable)
+            moments.extend([moment] if moment else [])
+        found = await self._fetched(refs)
+        return _Found(found.tickets, [*hidden, *found.unreadable], moments, payloads.only_token(answer))
 
     def _found(self, answer: Any) -> _Found:
         found = _Found([], [], [], payloads.only_token(answer))
