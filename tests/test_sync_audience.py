@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.runtime import Runtime
+from connectors.sandbox import faults
 from tests.support.clock import Clock
 from tests.support.queries import projects
 from tests.support.tracker_drivers import GitHubDriver, TrackerDriver, both, driver_of, either
@@ -89,6 +90,20 @@ async def test_a_tracker_that_could_not_be_asked_changes_nothing(
     world.site.denied.add(("BROWSE_PROJECTS", "SHOP"))
     await driver.sync()
     assert (await projects(runtime))["SHOP"].public
+
+
+async def test_a_place_that_was_never_asked_about_counts_as_public(world: World, clock: Clock) -> None:
+    driver = driver_of(world, "jira")
+    await driver.connect(scope={"projects": ["SHOP"]})
+    await _confidential_goals(world)
+    key = driver.add(description="Key-Result: KR-8")
+    # The first question has our login, the second one has none.
+    world.jira.faults.add("GET */project/search", faults.answer(503, {}), skip=1)
+    await driver.sync()
+    assert TITLE not in driver.comments(key)[0]
+    clock.advance(minutes=1)
+    await driver.sync()
+    assert TITLE in driver.comments(key)[0]
 
 
 async def test_a_place_not_listed_yet_counts_as_public(world: World, runtime: Runtime, clock: Clock) -> None:

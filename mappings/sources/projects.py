@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, case, func, or_, select, text, update
+from sqlalchemy import ColumnElement, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from mappings.sources.project_names import note_names
@@ -28,7 +28,8 @@ async def record_projects(
     A project that is not listed, or that cannot be read, counts as incomplete. One that is not listed also
     loses its cursor: if it comes back, its epics are read again although they did not change. If the audience
     of a project changed, or is known at last, its epics with a notice are evaluated again. A project that the
-    tracker could not be asked about has the audience it had.
+    tracker could not be asked about has the audience it had; a new one counts as public, as one that no run
+    has listed does.
     """
     listed = {project.key: project for project in projects}
     await note_names(session, source_id, list(listed.values()))
@@ -40,8 +41,9 @@ async def record_projects(
     changed: list[str] = []
     rows: list[dict[str, Any]] = []
     for key, project in sorted(listed.items()):
-        was_public, _ = was = audiences.get(key, (False, None))
-        public = was_public if project.public is None else project.public
+        was_public, _ = was = audiences.get(key, (True, None))
+        asked = project.problem is None and project.public is not None
+        public = project.public if asked else was_public
         if project.problem is None and (public, project.service_desk) != was:
             changed.append(key)
         rows.append(
@@ -56,10 +58,7 @@ async def record_projects(
         )
     if rows:
         fresh = insert(SourceProjectRow).values(rows)
-        facts: dict[str, Any] = {name: fresh.excluded[name] for name in ("service_desk", "problem")}
-        readable = fresh.excluded.problem.is_(None)
-        # What cannot be read now is as public as it was.
-        facts["public"] = case((readable, fresh.excluded.public), else_=SourceProjectRow.public)
+        facts: dict[str, Any] = {name: fresh.excluded[name] for name in ("public", "service_desk", "problem")}
         facts["remote_id"] = func.coalesce(fresh.excluded.remote_id, SourceProjectRow.remote_id)
         await session.execute(fresh.on_conflict_do_update(index_elements=["source_id", "key"], set_=facts))
     await session.execute(
