@@ -49,6 +49,12 @@ class Project:
     named: tuple[str, ...] = ()
 
 
+def unread_project(key: str, error: BadPayload) -> Project:
+    """In place of a project whose row could not be read, so that the others are read, and nothing that is
+    stored of it is removed."""
+    return Project(key, public=None, problem=error.message, what_to_do=error.what_to_do)
+
+
 class NamedProject(NamedTuple):
     """The project that a name in the configuration means: its immutable id, and the key that it has now."""
 

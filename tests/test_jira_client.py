@@ -28,6 +28,7 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
+from connectors.jira import payloads
 from tests.support.jira_answers import (
     API,
     COMMENTS,
@@ -244,6 +245,20 @@ async def test_all_projects_are_paged(jira: responses.RequestsMock, make_jira: M
     assert [p.key for p in await make_jira({"projects": None}).projects()] == ["A", "B", "C"]
     asked = signed_in(sent(jira, "/project/search"))
     assert [parse_qs(urlsplit(r.url or "").query)["startAt"] for r in asked] == [["0"], ["1"]]
+
+
+@pytest.mark.parametrize("scope", [None, ["SHOP", "BAD", "WORSE"]])
+async def test_a_project_that_cannot_be_read_hides_no_other(
+    jira: responses.RequestsMock, make_jira: Make, scope: list[str] | None
+) -> None:
+    values = [{"id": "2", "key": 5}, {"id": "1", "key": "SHOP"}]
+    jira.get(f"{API}/project/search", json={"values": values, "isLast": True})
+    jira.get(f"{API}/project/BAD", json={"id": "2", "key": 5})
+    jira.get(f"{API}/project/WORSE", status=404)
+    why = "A project in Jira's answer could not be read."
+    projects = {p.key: p.problem for p in await make_jira({"projects": scope}).projects()}
+    expected = {"(no key)": why} if scope is None else {"BAD": why, "WORSE": payloads.NO_PROJECT}
+    assert projects == {"SHOP": None, **expected}
 
 
 # --- the present state ----------------------------------------------------------------------

@@ -176,8 +176,8 @@ class GitHubConnector:
             while url:
                 rows, url = await self._transport.page(url, {"org": organization})
                 payloads.record_page_url(url, used)
-                projects = map(payloads.project_of, rows)
-                found += [p for p in projects if p.problem is None and p.read_only is None]
+                projects = payloads.projects_of(rows, organization)
+                found += [p for p in projects if p.public is None or not (p.problem or p.read_only)]
                 partial = partial or leaves_out(self._transport.headers)
         except (Gone, Forbidden) as error:
             return [Project(f"{organization}/*", problem=error.message, what_to_do=error.what_to_do)]

@@ -23,6 +23,7 @@ from connectors.base import (
     TicketComment,
     Unauthorized,
     Unreadable,
+    unread_project,
 )
 from connectors.github.config import FULL_NAME
 from connectors.github.text import lines_of
@@ -264,6 +265,17 @@ def project_of(repository: Any) -> Project:
         problem="Issues are turned off in this repository." if issues_disabled else None,
         remote_id=remote_number(repository.get("id")),
     )
+
+
+def projects_of(rows: Iterable[Any], organization: str) -> list[Project]:
+    """The repositories of a page; in place of those that cannot be read, the organisation with a problem."""
+    found: list[Project] = []
+    for row in rows:
+        try:
+            found.append(project_of(row))
+        except BadPayload as error:
+            found.append(unread_project(f"{organization}/*", error))
+    return found
 
 
 def account_of(user: Any) -> Account:

@@ -29,6 +29,7 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
     Unreadable,
+    unread_project,
 )
 from connectors.clock import Clock, utc_now
 from connectors.config import joined
@@ -133,13 +134,12 @@ class JiraConnector:
         if self._scope.projects is None:
             shown = await self._project_pages({}, ())
             await self._check_login_if_empty(shown)
-            return await self._with_audience([payloads.project_of(p) for p in shown])
+            return await self._with_audience(payloads.projects_of(shown))
         keys_in_scope = list(dict.fromkeys(self._scope.projects))
         found: dict[str, Project] = {}
         for start in range(0, len(keys_in_scope), _KEYS):
             keys = keys_in_scope[start : start + _KEYS]
-            for raw in await self._project_pages({"keys": keys}, keys):
-                project = payloads.project_of(raw)
+            for project in payloads.projects_of(await self._project_pages({"keys": keys}, keys)):
                 found[project.key.upper()] = project
         by_id = await self._by_id(keys_in_scope, found)
         await self._check_login_if_empty(found or by_id)
@@ -163,8 +163,8 @@ class JiraConnector:
         ]
         by_id: dict[str, Project] = {}
         for start in range(0, len(ids), _KEYS):
-            for raw in await self._project_pages({"id": ids[start : start + _KEYS]}, ()):
-                project = payloads.project_of(raw)
+            shown = await self._project_pages({"id": ids[start : start + _KEYS]}, ())
+            for project in payloads.projects_of(shown):
                 by_id[str(project.remote_id)] = project
         return by_id
 
@@ -182,7 +182,10 @@ class JiraConnector:
             raw = await self._transport.call("GET", f"project/{_quoted(key)}", not_found_is_gone=True)
         except (Gone, Forbidden):
             return None
-        found = payloads.project_of(raw)
+        try:
+            found = payloads.project_of(raw)
+        except BadPayload as error:
+            return unread_project(key, error)
         # One that has this very key, and is not listed, is archived or in the bin.
         hidden = raw.get("archived") or raw.get("deleted") or found.key.upper() == key
         return None if hidden else found

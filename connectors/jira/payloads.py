@@ -22,6 +22,7 @@ from connectors.base import (
     StatusCategory,
     Unauthorized,
     Unreadable,
+    unread_project,
 )
 from connectors.jira.config import PROJECT_KEY
 from connectors.jira.text import lines_of
@@ -351,6 +352,17 @@ def project_of(project: Any) -> Project:
         service_desk=project.get("projectTypeKey") == "service_desk",
         remote_id=remote_number(project.get("id")),
     )
+
+
+def projects_of(rows: Iterable[Any]) -> list[Project]:
+    """The projects of a list; in place of each that cannot be read, one with that problem."""
+    found: list[Project] = []
+    for row in rows:
+        try:
+            found.append(project_of(row))
+        except BadPayload as error:
+            found.append(unread_project("(no key)", error))
+    return found
 
 
 def account_of(myself: Any) -> Account:
