@@ -151,14 +151,14 @@ async def test_a_write_whose_answer_finds_no_room_may_have_been_done(
 
 @pytest.mark.parametrize("message_in", [github_message, jira_messages])
 def test_an_error_as_long_as_a_bomb_is_not_decoded(message_in: Callable[[bytes], object]) -> None:
-    said = b'{"message":"No.","more":[' + b"[]," * 100_000 + b"0]}"
+    body = b'{"message":"No.","more":[' + b"[]," * 100_000 + b"0]}"
     tracemalloc.start()
     try:
-        assert not message_in(said)
+        assert not message_in(body)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < len(said)
+    assert peak < len(body)
     assert message_in(b'{"message":"No.\\u0000","more":[]}') in ("No.", ["No."])
 
 
