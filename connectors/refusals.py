@@ -38,9 +38,14 @@ class Cause:
 
 
 def cause_of(causes: Sequence[Cause], text: str) -> Cause | None:
-    """The first of `causes` whose words stand in `text`."""
+    """The first of `causes` whose words stand in `text`; a name that people chose stops no other tickets."""
     folded = text.casefold()
-    return next((cause for cause in causes if any(word in folded for word in cause.words)), None)
+    unnamed = _NAMES.sub("", folded)
+
+    def stands(cause: Cause) -> bool:
+        return any(word in (unnamed if cause.everywhere else folded) for word in cause.words)
+
+    return next(filter(stands, causes), None)
 
 
 def members_of(body: bytes) -> dict[str, Any]:

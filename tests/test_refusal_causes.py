@@ -98,6 +98,15 @@ def test_each_wording_of_jiras_limits_is_a_limit(status: int, body: Any, headers
         assert_limit(named, "Jira", 600)
 
 
+def test_words_that_people_chose_stop_no_other_tickets() -> None:
+    for name in "`acme/billing`", "'Payment by card'", "'LICENSE'":
+        for status in (403, 404):
+            for answer in on_github, on_jira:
+                found = answer(status, {"message": f"{name} was archived so is read-only."})
+                assert not isinstance(found, Blocked)
+                assert status == 404 or "rchive" in found.what_to_do
+
+
 def test_words_that_people_chose_make_no_limit() -> None:
     names = "`rate-limit-inc/abuse-detection`", "'rate limit'"
     for name in names:

@@ -87,6 +87,11 @@ async def test_a_tracker_that_could_not_be_asked_changes_nothing(
     publish(world, "jira", public=True)
     await driver.sync()
     assert (await projects(runtime))["SHOP"].public
+    publish(world, "jira", public=False)
+    world.jira.faults.add("GET */project/search", faults.answer(503, {}), skip=1)
+    await driver.sync()
+    assert (await projects(runtime))["SHOP"].public
+    publish(world, "jira", public=True)
     world.site.denied.add(("BROWSE_PROJECTS", "SHOP"))
     await driver.sync()
     assert (await projects(runtime))["SHOP"].public
