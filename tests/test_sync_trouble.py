@@ -105,13 +105,20 @@ async def test_a_site_that_answers_strangers_with_nothing_and_does_not_say_so(
     assert len(await world.keys("source")) == 8
 
 
-async def test_credentials_that_no_key_opens_fail_the_run(world: World, runtime: Runtime) -> None:
+async def test_a_run_whose_credentials_no_key_opens_waits_and_then_fails(
+    world: World, runtime: Runtime, clock: Clock
+) -> None:
+    """Another process may have the key, for some minutes."""
     await _connect(world, "jira")
     async with runtime.sessions.begin() as session:
         await session.execute(update(SourceRow).values(credentials=b"spoiled"))
     run = await world.sync("source")
+    assert (run["state"], run["error"], run["requests"]) == ("queued", None, 0)
+    await later(world, runtime, clock, minutes=6)
+    run = await world.send("GET", f"/runs/{run['id']}")
     assert (run["state"], run["error"]["code"], run["requests"]) == ("failed", "sealed", 0)
-    assert "PATCH" in (await world.health("source"))["what_to_do"]
+    health = await world.health("source")
+    assert (health["state"], "PATCH" in health["what_to_do"]) == ("failing", True)
     assert {key: row.fully_synced for key, row in (await projects(runtime)).items()} == {"SHOP": False}
 
 
