@@ -258,7 +258,9 @@ async def test_openapi_tells_of_every_field_and_error(api: httpx.AsyncClient) ->
                 for parameter in operation.get("parameters", ()):
                     assert parameter.get("description"), f"{path}: {parameter['name']}"
     patch = document["paths"]["/api/v1/objectives/{key}"]["patch"]
-    assert {"200", "401", "403", "404", "409", "412", "413", "422", "429"} == set(patch["responses"])
+    assert {"200", "401", "403", "404", "408", "409", "412", "413", "422", "429", "503"} == set(
+        patch["responses"]
+    )
     assert set(patch["responses"]["200"]["headers"]) == {"ETag", "Northing-Runs"}
     body = patch["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/ObjectivePatch"}

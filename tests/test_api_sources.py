@@ -42,7 +42,8 @@ async def test_a_source_there_and_back(world: World) -> None:
         "max_share": 0.2,
     }
     health = {"state": "unknown", "message": "", "what_to_do": "", "checked_at": None}
-    assert made["health"] == {**health, "unknown_deliveries": 0}
+    refused = {"hour": 0, "day": 0, "since": None}
+    assert made["health"] == {**health, "unknown_deliveries": 0, "refused_signatures": refused}
     assert made["last_run"] is None
     assert made["webhook_url"] == "http://127.0.0.1:8000/webhooks/acme-jira"
     assert await world.send("GET", "/sources/ACME-jira") == made

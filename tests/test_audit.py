@@ -397,13 +397,13 @@ LEFT_OUT = {
     "link": "id rule_id why created_at",
     "finding": "id severity detail opened_at",
     "source": "id tracker health_state health_message health_what_to_do health_checked_at"
-    " signature_refused_at unopened_since uuid version created_at updated_at",
+    " signature_refused_at named_projects unknown_names unopened_since uuid version created_at updated_at",
     "policy": "id uuid admin_token_hash signing_key goals_version policy_version created_at",
     "token": "last_used_at created_at",
     "delivery": "id digest action is_form body is_repeat received_at reason attempts error run_id claimed_by"
     " claimed_until ended_at",
     "run": "state due_at seen created updated deleted skipped requests held evaluates evaluated_up_to"
-    " new_comments guard_checked_at notices_mode tracker waiting_until started_at finished_at error"
+    " attempts new_comments guard_checked_at notices_mode tracker waiting_until started_at finished_at error"
     " created_at claimed_by claimed_until",
 }
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.jobs.scheduler import Scheduler
 from app.jobs.sweep import sweep
@@ -75,9 +74,9 @@ def test_one_statement_reads_the_databases_clock() -> None:
 
 
 @pytest.mark.database
-async def test_the_time_is_the_databases(lasting_engine: AsyncEngine) -> None:
+async def test_the_time_is_the_databases(runtime: Runtime) -> None:
     clock = DatabaseClock()
-    async with lasting_engine.connect() as connection:
+    async with runtime.engine.connect() as connection:
         first = await clock.read(connection)
         in_sql = (await connection.exec_driver_sql(f"SELECT {clock.in_sql()}")).scalar_one()
         second = await clock.read(connection)

@@ -239,7 +239,7 @@ async def test_a_context_shared_from_another_source_is_the_sources_own(
         own, like = [
             await runtime.evaluation_context(session, second, shared=given) for given in (None, jira)
         ]
-    for name in ("source", "installation", "version", "policy", "project_infos", "linked"):
+    for name in ("source", "signer", "version", "policy", "project_infos", "linked"):
         assert getattr(like, name) == getattr(own, name), name
     assert (like.policy_for("acme/shop").channel, like.linked) == ("none", {"acme/shop": {1: 1}})
     assert like.page_url("acme/shop#1") == own.page_url("acme/shop#1") != jira.page_url("acme/shop#1")

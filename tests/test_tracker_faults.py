@@ -63,7 +63,9 @@ async def test_a_next_page_that_repeats_itself_is_an_error_and_loses_nothing(ben
     odd = bench.tracker.faults.add(listing(bench.driver), faults.repeat_token(), times=None)
     run = await bench.driver.sync("full")
     assert (run["state"], run["error"]["code"], run["deleted"]) == ("partial", "unread", 0)
-    assert (odd.struck, (await bench.health())["state"]) == (2, "degraded")
+    # Asked for again, each time up to the page that comes twice; Jira refuses the token of another search.
+    struck = {"jira": 4, "github": 8}[bench.driver.kind]
+    assert (odd.struck, (await bench.health())["state"]) == (struck, "degraded")
     # Of what was not read to its end nobody is told.
     assert bench.driver.comments(born) == []
     bench.tracker.faults.clear()

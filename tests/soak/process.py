@@ -32,7 +32,7 @@ from app.jobs.sweep import SWEEP_SECONDS, sweep
 from app.jobs.worker import worker_running
 from app.runtime import Runtime
 from app.server.application import create_app
-from app.server.bootstrap import prepare_installation
+from app.server.bootstrap import open_secrets, prepare_installation
 from app.server.server import WebServer, open_listener, open_runtime, run_until_exit
 from app.server.signals import run_command
 from app.server.worker_process import wait_until_ready
@@ -118,6 +118,7 @@ async def _work(given: Given, ready: Connection) -> int:
     waits = partial(wait_until_ready, print_line=lambda words: print_line(words=words))
     async with open_runtime(given.settings, given.url, ready=waits) as opened_runtime:
         runtime = _hurried(opened_runtime, given)
+        await open_secrets(runtime)
         sweeping = _again(SWEEP_SECONDS / given.speed, partial(sweep, runtime))
         async with notifications_checked(runtime), worker_running(runtime) as worker, sweeping as sweeper:
             ready.send(True)
