@@ -305,7 +305,9 @@ async def test_webhooks_wait_where_the_account_is_refused_and_hold_up_no_others(
         one for one in await listed(world, "/deliveries", source="github") if one["action"] == "labeled"
     ]
     states = [one["state"] for one in labelled]
-    assert states[:2] == (["received"] * 2 if whole else ["done", "failed"])
+    assert sorted(states[:2]) == (
+        ["received"] * 2 if whole else ["done", "failed"]
+    )  # in the order of arrival
     assert ("IP allow list" in (await world.health("github"))["what_to_do"]) is whole
     driver.tracker.faults.clear()
     assert strike.struck == (3 if whole else 2)
