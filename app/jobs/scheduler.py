@@ -196,8 +196,9 @@ class Scheduler:
                     if run_id is not None:
                         log.info("tick", source=entry.source, mode=entry.mode, run=run_id)
                     following = due_moment(entry.line, moment, now)
-            except Exception as error:  # whatever the error, the next reading of the schedules plans it again
+            except Exception as error:  # whatever the error, the next tick is planned
                 log.error("tick failed", source=entry.source, mode=entry.mode, exc_info=error)
+                following = due_moment(entry.line, moment, moment)
             if self.planned.get(entry) == moment:
                 self._forget(entry)
                 if following is not None:
