@@ -70,13 +70,13 @@ def test_a_whole_epic() -> None:
 
 
 def test_what_older_servers_leave_out_is_tolerated() -> None:
-    raw = issue(body=None, user=None, labels=None, assignees=None, milestone=None, type=None, state=None)
+    raw = issue(body=None, user=None, labels=[], assignees=None, milestone=None, type=None)
     del raw["repository_url"]
     found = read(raw, with_sub_issues=True)
     assert found is not None
     assert not found.fits
     assert (found.epic.key, found.epic.type, found.epic.status) == ("Acme/Shop#7", "Issue", "open")
-    bare = {k: raw[k] for k in ("id", "number", "created_at", "updated_at")}
+    bare = {k: raw[k] for k in ("id", "number", "labels", "state", "created_at", "updated_at")}
     assert (again := read(bare)) is not None
     assert again.epic.key == "acme/shop#7"
 
@@ -122,7 +122,11 @@ def test_any_selector_is_enough(members: dict[str, Any], selector: dict[str, Any
 @pytest.mark.parametrize(
     "raw",
     [None, [], "x", {}, issue(number="x"), issue(created_at=None), issue(updated_at="2026-01-01T00:00:00"),
-     issue(labels=5), issue(type="Epic"), issue(assignees=["ada"])],
+     issue(labels=5), issue(type="Epic"), issue(assignees=["ada"]),
+     # What decides whether it is an epic, and whether it is asked for a key result, is never guessed.
+     issue(labels=None), issue(labels={}), issue(labels=""), issue(labels=[None]), issue(labels=[{}]),
+     issue(state=None), issue(state=""), issue(state="reopened"), issue(state=["open"]),
+     issue(pull_request=7), issue(pull_request="x"), issue(pull_request=[{}])],
 )  # fmt: skip
 def test_what_cannot_be_read_is_a_bad_payload(raw: Any) -> None:
     with pytest.raises(BadPayload):

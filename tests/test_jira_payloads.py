@@ -93,6 +93,7 @@ def test_a_sparse_issue_is_read() -> None:
             "fields": {
                 "created": "2026-01-15T10:30:00.000+0000", "updated": "2026-01-15T10:30:00.000+0000",
                 "assignee": None, "parent": None, "labels": None, "description": None, "fixVersions": [],
+                "issuetype": {"id": "1"}, "status": {"statusCategory": {"id": 2}},
             },
         },
         SITE,
@@ -120,6 +121,10 @@ def test_status_category_goes_by_its_key(key: str | None, category: str) -> None
         None, [], "x", {}, {"id": "1", "key": "A-1"}, {"id": "1", "key": "A-1", "fields": []},
         issue(created=None), issue(updated="yesterday"), issue(updated="2026-01-01T00:00:00"),
         issue(status="open"), issue(labels=[1]), issue(parent="A-1"),
+        # What decides whether it is an epic, is done, or names a key result, is never guessed.
+        issue(issuetype=None), issue(issuetype={}), issue(issuetype={"name": "Epic"}),
+        issue(status=None), issue(status={}), issue(status={"name": "Done"}),
+        issue(description=7), issue(description=["Key-Result: KR-1"]), issue(description={"type": "doc"}),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_a_bad_payload(broken: Any) -> None:

@@ -242,7 +242,10 @@ async def test_a_time_that_is_none_is_said_and_the_cursor_goes_on(kind: str) -> 
 @pytest.mark.parametrize("kind", ROWS)
 async def test_optional_members_may_be_missing_or_null(kind: str) -> None:
     bare, null = ROWS[kind](1), ROWS[kind](2)
-    needed = {"id", "key", "number", "fields", "created", "updated", "created_at", "updated_at", "labels"}
+    needed = {
+        "id", "key", "number", "fields", "created", "updated", "created_at", "updated_at",
+        "labels", "state", "issuetype", "status",
+    }  # fmt: skip
     for row, change in ((bare, dict.pop), (null, lambda place, name: place.update({name: None}))):
         for place in (row, row.get("fields", {})):
             for name in place.keys() - needed:

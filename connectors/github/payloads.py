@@ -94,7 +94,8 @@ def issue_of(issue: Any, repository: str, web: str, selector: GitHubEpics) -> Is
     if is_pull_request(issue):
         return None
     try:
-        return _issue_of(row_of(issue), repository, web, selector)
+        object_in(row_of(issue), "pull_request")
+        return _issue_of(issue, repository, web, selector)
     except MISREADINGS as error:
         named = quoted(issue.get("number"), 20) if isinstance(issue, dict) else "None"
         raise BadPayload(
@@ -107,9 +108,11 @@ def _issue_of(issue: dict[str, Any], repository: str, web: str, selector: GitHub
     if not is_full_name(repository):
         raise NotAsDescribed(f"its address names no repository but {quoted(repository)}")
     number = number_in(issue, "number")
+    if not isinstance(issue.get("labels"), list):
+        raise NotAsDescribed(f"its labels are no list but {quoted(issue.get('labels'))}")
     labels = _label_names(issue)
     kind = text_in(object_in(issue, "type"), "name")
-    closed = issue.get("state") == "closed"
+    closed = _is_closed(issue)
     epic = Epic(
         remote_id=number_in(issue, "id"),
         key=f"{repository}#{number}",
@@ -132,6 +135,13 @@ def _issue_of(issue: dict[str, Any], repository: str, web: str, selector: GitHub
     )
     fits = _fits(selector, labels, kind, issue)
     return Issue(_with_text(epic, issue.get("body")) if fits else epic, fits)
+
+
+def _is_closed(issue: Mapping[str, Any]) -> bool:
+    """Closed work is asked for nothing, so a state that is missing is not taken for an open one."""
+    if (state := issue.get("state")) not in ("open", "closed"):
+        raise NotAsDescribed(f"its state is neither open nor closed but {quoted(state)}")
+    return bool(state == "closed")
 
 
 def unreadable(issue: Any, repository: str, error: BadPayload) -> tuple[Unreadable, datetime | None]:
@@ -173,15 +183,19 @@ def may_fit(issue: Any, selector: GitHubEpics) -> bool:
 
 
 def _label_names(issue: Mapping[str, Any]) -> tuple[str, ...]:
-    names = (label.get("name") if isinstance(label, dict) else label for label in list_in(issue, "labels"))
-    return tuple(text for name in names if (text := text_of(name, "label")))
+    """The labels. One without a name may be the one that makes the issue an epic: raises `NotAsDescribed`."""
+    names = [label.get("name") if isinstance(label, dict) else label for label in list_in(issue, "labels")]
+    if not all(texts := tuple(text_of(name, "label") for name in names)):
+        raise NotAsDescribed("one of its labels has no name")
+    return texts
 
 
 def is_pull_request(issue: Any) -> bool:
     """Whether `issue` is a pull request. These share numbers, most events and listings with issues."""
     if not isinstance(issue, dict):
         return False
-    return bool(issue.get("pull_request")) or bool(_PULL_PATH.search(_text(issue, "html_url")))
+    mark = issue.get("pull_request")
+    return (isinstance(mark, dict) and bool(mark)) or bool(_PULL_PATH.search(_text(issue, "html_url")))
 
 
 def repository_of(issue: dict[str, Any]) -> str | None:

@@ -95,7 +95,7 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
     key = key_of(issue.get("key"))
     if key is None:
         raise NotAsDescribed("its key is not the key of an issue")
-    kind, status = object_in(found, "issuetype"), object_in(found, "status")
+    kind, status = _needed(found, "issuetype", "id"), _needed(found, "status", "statusCategory")
     sub_task = kind.get("subtask") is True or kind.get("hierarchyLevel") == -1
     project = object_in(found, "project")
     epic = Epic(
@@ -114,10 +114,27 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         components=_names(list_in(found, "components")),
         milestone=next(iter(_names(list_in(found, "fixVersions"))), None),
         parent_key=None if sub_task else key_of(object_in(found, "parent").get("key")),
-        text=lines_of(found.get("description")),
+        text=_text_of_description(found.get("description")),
         fields={name: strings_of(found[name]) for name in fields if name in found},
     )
     return Ticket(epic, text_in(kind, "id"), remote_number(project.get("id")))
+
+
+def _needed(found: Mapping[str, Any], field: str, name: str) -> dict[str, Any]:
+    """A field that every issue has. Without its type an epic would seem none, and without its status done
+    work open. Raises `NotAsDescribed`."""
+    value = object_in(found, field)
+    if not value.get(name):
+        raise NotAsDescribed(f"its {field} has no {name}: {quoted(found.get(field))}")
+    return value
+
+
+def _text_of_description(description: Any) -> tuple[str, ...]:
+    """Its lines. A text of another shape may name a key result, so it does not count as empty."""
+    is_adf = isinstance(description, dict) and isinstance(description.get("content"), list)
+    if description and not isinstance(description, str) and not is_adf:
+        raise NotAsDescribed(f"its description is no text but {quoted(description)}")
+    return lines_of(description)
 
 
 def unreadable(issue: Any, error: BadPayload) -> tuple[Unreadable, datetime | None]:
