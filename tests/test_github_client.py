@@ -241,17 +241,17 @@ async def test_issues_that_cannot_be_listed_are_a_matter_for_a_person(
 
 
 async def test_projects_of_the_scope(github: respx.MockRouter, make: Make) -> None:
-    repository = {"full_name": "Acme/Shop", "private": False, "visibility": "public"}
+    repository = {"full_name": "Acme/Shop", "id": 1, "private": False, "visibility": "public"}
     github.get(SHOP).respond(json=repository)
     github.get(f"{API}/repos/acme/lost").respond(404, json={"message": "Not Found"})
     github.get(f"{API}/orgs/big/repos", params={"page": "2"}).respond(
         json=[
-            {"full_name": "big/b", "private": True, "archived": True},
-            {"full_name": "big/c", "private": True},
+            {"full_name": "big/b", "id": 12, "private": True, "archived": True},
+            {"full_name": "big/c", "id": 13, "private": True},
         ]
     )
     github.get(f"{API}/orgs/big/repos").respond(
-        json=[{"full_name": "big/a", "private": True}],
+        json=[{"full_name": "big/a", "id": 11, "private": True}],
         headers={"link": f'<{API}/orgs/big/repos?page=2>; rel="next"'},
     )
     github.get(f"{API}/orgs/nobody/repos").respond(404, json={"message": "Not Found"})
@@ -292,7 +292,9 @@ async def test_the_present_state_by_key_checked_by_id(github: respx.MockRouter, 
     github.get(f"{API}/repositories/8/issues/60").respond(json=issue(60, "other/place"))
     github.get(at(7)).respond(json=issue(7, pull_request={"url": "x"}))
     for name in ("shop", "web"):
-        github.get(f"{API}/repos/acme/{name}").respond(json={"full_name": f"acme/{name}", "private": True})
+        github.get(f"{API}/repos/acme/{name}").respond(
+            json={"full_name": f"acme/{name}", "id": len(name), "private": True}
+        )
     refs = [EpicRef(str(n), f"acme/shop#{n}") for n in range(1, 8)]
     found = await make({"repositories": ["acme/shop", "acme/web"]}).fetch(refs)
     assert [f.key if isinstance(f, Epic) else f.reason for f in found] == [
@@ -305,7 +307,7 @@ async def test_the_present_state_by_key_checked_by_id(github: respx.MockRouter, 
 
 async def test_a_renamed_repository_stays_in_scope(github: respx.MockRouter, make: Make) -> None:
     github.get(SHOP).respond(301, headers={"location": f"{API}/repositories/5"})
-    github.get(f"{API}/repositories/5").respond(json={"full_name": "acme/store", "private": True})
+    github.get(f"{API}/repositories/5").respond(json={"full_name": "acme/store", "id": 5, "private": True})
     github.get(f"{SHOP}/issues/7").respond(301, headers={"location": f"{API}/repositories/5/issues/7"})
     github.get(f"{API}/repositories/5/issues/7").respond(json=issue(7, "acme/store"))
     (found,) = await make().fetch([REF])

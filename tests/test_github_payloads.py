@@ -244,16 +244,24 @@ def test_what_is_no_key_is_not_called(key: str) -> None:
     ("raw", "public", "problem"),
     [
         ({"visibility": "public"}, True, None), ({"visibility": "internal", "private": False}, False, None),
-        ({"private": False}, True, None), ({"private": True}, False, None), ({}, False, None),
+        ({"private": False}, True, None), ({"private": True}, False, None),
         ({"private": True, "archived": True, "has_issues": False}, False, "turned off"),
         ({"private": True, "has_issues": False}, False, "turned off"),
     ],
 )  # fmt: skip
 def test_repositories(raw: dict[str, Any], public: bool, problem: str | None) -> None:
-    project = payloads.project_of({"full_name": "Acme/Shop"} | raw)
+    project = payloads.project_of({"full_name": "Acme/Shop", "id": 1} | raw)
     assert (project.key, project.public, project.service_desk) == ("Acme/Shop", public, False)
     assert (problem is None) == (project.problem is None)
     assert problem is None or problem in str(project.problem)
+
+
+@pytest.mark.parametrize(
+    "hidden", [{"id": None}, {"id": "x"}, {"full_name": 5}, {"private": None}, {"visibility": 7}]
+)
+def test_a_repository_that_hides_which_it_is_or_who_reads_it_is_refused(hidden: dict[str, Any]) -> None:
+    with pytest.raises(BadPayload):
+        payloads.project_of({"full_name": "Acme/Shop", "id": 1, "private": True} | hidden)
 
 
 # --- errors ---------------------------------------------------------------------------------

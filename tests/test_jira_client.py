@@ -240,8 +240,9 @@ async def test_whether_everyone_may_read_is_asked_without_the_login_and_not_gues
 
 
 async def test_all_projects_are_paged(jira: responses.RequestsMock, make_jira: Make) -> None:
-    jira.get(f"{API}/project/search", json={"values": [{"key": "A"}], "isLast": False, "total": 3})
-    jira.get(f"{API}/project/search", json={"values": [{"key": "B"}, {"key": "C"}], "total": 3})
+    a, b, c = ({"id": str(ord(key)), "key": key} for key in "ABC")
+    jira.get(f"{API}/project/search", json={"values": [a], "isLast": False, "total": 3})
+    jira.get(f"{API}/project/search", json={"values": [b, c], "total": 3})
     assert [p.key for p in await make_jira({"projects": None}).projects()] == ["A", "B", "C"]
     asked = signed_in(sent(jira, "/project/search"))
     assert [parse_qs(urlsplit(r.url or "").query)["startAt"] for r in asked] == [["0"], ["1"]]

@@ -437,3 +437,9 @@ def test_scope_and_epics() -> None:
     assert set(problems(JiraScope, projects=['A" OR 1=1'])) == {"projects.0"}
     assert JiraEpics.model_validate({}).model_dump() == {"issue_types": None, "fields": []}
     assert set(problems(JiraEpics, fields=["*all"], issue_types=[])) == {"fields.0", "issue_types"}
+
+
+@pytest.mark.parametrize("hidden", [{"id": None}, {"id": "x"}, {"id": 0}, {"key": None}])
+def test_a_project_that_hides_which_it_is_is_refused(hidden: dict[str, Any]) -> None:
+    with pytest.raises(BadPayload):
+        payloads.project_of({"id": "1", "key": "SHOP"} | hidden)

@@ -194,7 +194,7 @@ def pages(*, items: int, size: int, member: str, **says: Any) -> Callable[[Prepa
     def reply(request: PreparedRequest) -> Answer:
         start = int(parse_qs(urlsplit(request.url or "").query)["startAt"][0]) if respects else 0
         shown = range(start, min(start + size, items))
-        return 200, {}, json.dumps({member: [{"id": str(n), "key": f"P{n}"} for n in shown]} | says)
+        return 200, {}, json.dumps({member: [{"id": str(n + 1), "key": f"P{n}"} for n in shown]} | says)
 
     return reply
 
@@ -232,7 +232,10 @@ async def test_what_moved_to_the_next_page_is_not_counted_twice(
     """Something was put in before it while the list was read."""
     rows = [["A", "B"], ["B", "C"], ["D"]]
     for row in rows:
-        jira.get(f"{API}/project/search", json={"values": [{"key": key} for key in row], "total": 4})
+        jira.get(
+            f"{API}/project/search",
+            json={"values": [{"id": ord(key), "key": key} for key in row], "total": 4},
+        )
     assert [p.key for p in await make_jira({"projects": None}).projects()] == ["A", "B", "C", "D"]
 
 

@@ -265,19 +265,26 @@ ARCHIVED = "The repository is archived. Unarchive it, or take it out of the scop
 
 
 def project_of(repository: Any) -> Project:
-    """https://docs.github.com/rest/repos/repos#get-a-repository"""
+    """Raises `BadPayload`, also without the id, by which a renamed repository is followed, and where nothing
+    says who may read it.
+
+    https://docs.github.com/rest/repos/repos#get-a-repository
+    """
     name: Any = repository.get("full_name") if isinstance(repository, dict) else None
-    if not is_full_name(name):
+    remote_id = remote_number(repository.get("id")) if is_full_name(name) else None
+    if remote_id is None:
         raise BadPayload("A repository in GitHub's answer could not be read.")
-    visibility = repository.get("visibility")
-    public = visibility == "public" if visibility else repository.get("private") is False
+    visibility, private = repository.get("visibility"), repository.get("private")
+    if not isinstance(visibility or private, (str, bool)):
+        raise BadPayload(f"GitHub's answer does not say who may read {name}.")
+    public = visibility == "public" if visibility else private is False
     issues_disabled = repository.get("has_issues") is False
     return Project(
         name,
         public=public,
         read_only=ARCHIVED if repository.get("archived") else None,
         problem="Issues are turned off in this repository." if issues_disabled else None,
-        remote_id=remote_number(repository.get("id")),
+        remote_id=remote_id,
     )
 
 

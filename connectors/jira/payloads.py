@@ -360,14 +360,18 @@ NO_PROJECT = "Jira has no project with this key, or the account may not browse i
 
 
 def project_of(project: Any) -> Project:
-    """The project; whether everyone may browse it, no member says."""
+    """The project; whether everyone may browse it, no member says.
+
+    Raises `BadPayload`, also without the id, by which a renamed project is followed.
+    """
     key = project_key_of(project.get("key")) if isinstance(project, dict) else None
-    if key is None:
+    remote_id = None if key is None else remote_number(project.get("id"))
+    if key is None or remote_id is None:
         raise BadPayload("A project in Jira's answer could not be read.")
     return Project(
         key,
         service_desk=project.get("projectTypeKey") == "service_desk",
-        remote_id=remote_number(project.get("id")),
+        remote_id=remote_id,
     )
 
 
