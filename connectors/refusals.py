@@ -17,8 +17,12 @@ _LONGEST_ERROR = 256 * 1024  # an error with a few messages is a thousand times 
 # The wordings of GitHub, of Jira and of the gateways before them, in messages and in the addresses of pages.
 _LIMIT = re.compile(
     r"rate[ _-]?limit|abuse[ -](?:detection|rate)|too many requests|too quickly|request limit|throttl"
-    r"|temporarily blocked from|quota (?:was |has been |is )?exceeded"
-    r"|exceeded (?:your|the|its) (?:\w+ )?quota"
+    r"|temporarily blocked|quota (?:was |has been |is )?(?:exceeded|exhausted)"
+    r"|exceeded (?:your|the|its) (?:\w+ ){0,2}quota|secondary limit"
+)
+# Pages of broken servers say so too, and these may have executed the request: for refusals (4xx) alone.
+_LATER = re.compile(
+    r"wait a few minutes|(?:re)?try (?:your request )?(?:again )?(?:later|in a few (?:minutes|moments))"
 )
 # Names that people chose may hold such words: vendors put them between backticks or quotes.
 _NAMES = re.compile(r"`[^`]*`|(?<!\w)'[^']*'(?!\w)")
@@ -59,7 +63,7 @@ def members_of(body: bytes) -> dict[str, Any]:
     return decoded if isinstance(decoded, dict) else {}
 
 
-def says_limit(body: bytes) -> bool:
+def says_limit(status: int, body: bytes) -> bool:
     """Whether an error's body, JSON or a page, says that we send too many requests."""
-    text = body[:_READ_BYTES].decode("utf-8", "replace").casefold()
-    return _LIMIT.search(_NAMES.sub("", text)) is not None
+    text = _NAMES.sub("", body[:_READ_BYTES].decode("utf-8", "replace").casefold())
+    return bool(_LIMIT.search(text)) or (status < 500 and bool(_LATER.search(text)))

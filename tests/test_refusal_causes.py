@@ -63,6 +63,11 @@ GITHUB_LIMITS: list[tuple[int, Any]] = [
     (422, {"message": "API rate limit exceeded"}),
     (409, {"message": "You have exceeded a secondary rate limit"}),
     (503, b"<h1>Rate limit exceeded</h1>"),
+    (400, {"message": "Please wait a few minutes before you try again."}),
+    (403, {"message": "Content creation is temporarily blocked"}),
+    (403, {"message": "Secondary limit reached, retry later"}), (403, {"message": "Please try again later."}),
+    (403, {"message": "Request quota exhausted for request"}),
+    (403, {"message": "The account has exceeded its monthly API quota"}),
     (429, {"message": "Anything"}), (429, b""),
 ]  # fmt: skip
 
@@ -116,6 +121,9 @@ def test_words_that_people_chose_make_no_limit() -> None:
     assert isinstance(on_jira(400, jql, write=False), jira.Unsuited)
     assert type(on_github(502, {"message": "API rate limit exceeded"})) is Unanswered  # it may be done
     assert type(on_github(503, {"message": "Sorry"}, {"retry-after": "9"})) is Unanswered
+    later = "Service temporarily unavailable. Please try again later."
+    assert type(on_github(503, {"message": later})) is Unanswered
+    assert type(on_jira(503, {"errorMessages": [later]})) is Unanswered
 
 
 # --- refusals by cause ---------------------------------------------------------------------------

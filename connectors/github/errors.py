@@ -245,7 +245,7 @@ def _limit(status: int, headers: Mapping[str, str], body: bytes, now: datetime) 
             except ValueError:
                 return LIMIT_PAUSE
             return _clamped(reset - now.timestamp())
-    if status != 429 and not (status in _MAY_BE_LIMITS and says_limit(body)):
+    if status != 429 and not (status in _MAY_BE_LIMITS and says_limit(status, body)):
         return None
     return LIMIT_PAUSE if seconds is None else seconds
 

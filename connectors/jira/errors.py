@@ -140,7 +140,9 @@ def error_of(
             f"Jira redirects to another address (HTTP {status}).",
             "Set base_url to the site's current address; Northing follows no redirect with its token.",
         )
-    if status == 429 or (status in _MAY_BE_LIMITS and (says_limit(body) or "ratelimit-reason" in headers)):
+    if status == 429 or (
+        status in _MAY_BE_LIMITS and (says_limit(status, body) or "ratelimit-reason" in headers)
+    ):
         return Unavailable("Jira limits our requests.", retry_after(headers, now) or LIMIT_PAUSE)
     if cause is not None and cause.everywhere and status in _MAY_BE_LIMITS | {404, 410}:
         return ForbiddenEverywhere(f"Jira forbids it: {vendor_message}", cause.what_to_do)
