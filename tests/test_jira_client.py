@@ -279,7 +279,7 @@ async def test_identity_is_the_id_and_not_the_key(jira: responses.RequestsMock, 
         "issues": [
             issue(4, kind="10001"), issue(3, project="CORE"), issue(2, key="SHOP-99"), issue(1),
         ],
-        "issueErrors": [{"id": "5", "errorMessage": "gone"}],
+        "issueErrors": [],  # has none that is not found
     }  # fmt: skip
     jira.post(f"{API}/issue/bulkfetch", json=answer)
     refs = [EpicRef(str(n), f"SHOP-{n}") for n in (1, 2, 3, 4, 5)]
@@ -290,6 +290,21 @@ async def test_identity_is_the_id_and_not_the_key(jira: responses.RequestsMock, 
     ]  # fmt: skip
     assert found[2] == Missing(EpicRef("3", "CORE-3"), "out_of_scope")
     assert found[4] == Missing(EpicRef("5", "SHOP-5"), "deleted")
+
+
+async def test_what_a_bulk_fetch_could_not_return_is_asked_for_alone(
+    jira: responses.RequestsMock, make_jira: Make
+) -> None:
+    """Jira names it with an error that may pass; a ticket that is not there is not named."""
+    errors = [{"id": "2", "errorMessage": "try again"}, {"id": "3", "errorMessage": "no such issue"}]
+    jira.post(f"{API}/issue/bulkfetch", json={"issues": [issue(1)], "issueErrors": errors})
+    jira.get(f"{API}/issue/2", json=issue(2))
+    jira.get(f"{API}/issue/3", status=404, json={"errorMessages": ["Issue does not exist"]})
+    refs = [EpicRef(str(n), f"SHOP-{n}") for n in (1, 2, 3, 4)]
+    found = await make_jira().fetch(refs)
+    assert [f.key if isinstance(f, Epic) else f.reason for f in found] == [
+        "SHOP-1", "SHOP-2", "deleted", "deleted",
+    ]  # fmt: skip
 
 
 async def test_membership_is_asked_with_the_ids_reconciled(

@@ -56,12 +56,13 @@ _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call accepts
 @dataclass(frozen=True, slots=True)
 class _Found:
     """The issues of an answer. `moments`: when each was updated, as far as it could be read. `token`: the
-    answer with nothing but the next page's token."""
+    answer with nothing but the next page's token. `not_returned`: ids that it names with an error."""
 
     tickets: list[payloads.Ticket]
     unreadable: list[Unreadable]
     moments: list[datetime]
     token: dict[str, Any]
+    not_returned: frozenset[str] = frozenset()
 
 
 def _together(parts: Sequence[_Found]) -> _Found:
@@ -265,7 +266,7 @@ class JiraConnector:
         return _Found(found.tickets, [*hidden, *found.unreadable], moments, payloads.only_token(answer))
 
     def _found(self, answer: Any) -> _Found:
-        found = _Found([], [], [], payloads.only_token(answer))
+        found = _Found([], [], [], payloads.only_token(answer), payloads.not_returned(answer))
         for issue in payloads.issues_of(answer):
             try:
                 ticket = self._ticket(issue)
@@ -309,7 +310,9 @@ class JiraConnector:
         if self._in_bulk:
             body = {"issueIdsOrKeys": [ref.remote_id for ref in refs], "fields": fields}
             try:
-                return await self._transport.call("POST", "issue/bulkfetch", body=body, read=self._found)
+                found = await self._transport.call("POST", "issue/bulkfetch", body=body, read=self._found)
+                left = [ref for ref in refs if ref.remote_id in found.not_returned]
+                return _together([found, await self._fetched_singly(left, fields)]) if left else found
             except TooLarge as error:
                 if len(refs) == 1:
                     return _Found([], [Unreadable(refs[0], error.message)], [], {})
@@ -318,6 +321,9 @@ class JiraConnector:
         if self._in_bulk:  # the answer was too large
             half = len(refs) // 2
             return _together([await self._fetched(refs[:half]), await self._fetched(refs[half:])])
+        return await self._fetched_singly(refs, fields)
+
+    async def _fetched_singly(self, refs: Sequence[EpicRef], fields: Sequence[str]) -> _Found:
         shown = [await self._one_fetched(ref, {"fields": ",".join(fields)}) for ref in refs]
         # Without a valid login, Jira answers 404 for every issue.
         await self._check_login_if_empty(all(shown))

@@ -241,6 +241,19 @@ def issues_of(answer: Any) -> list[Any]:
     return list(answer["issues"])
 
 
+def not_returned(answer: Any) -> frozenset[str]:
+    """The ids of issues that a bulk fetch names with an error.
+
+    Jira may have them and not have returned them now, so they do not count as deleted.
+    https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/#api-rest-api-3-issue-bulkfetch-post
+    """
+    errors = (answer.get("issueErrors") if isinstance(answer, dict) else None) or []
+    if not isinstance(errors, list):
+        raise BadPayload("Jira's answer does not say which issues it leaves out.")
+    ids = (remote_number(one.get("id")) for one in errors if isinstance(one, dict))
+    return frozenset(filter(None, ids))
+
+
 def only_token(answer: Any) -> dict[str, Any]:
     """What `next_token` needs of an answer, which may be large."""
     return {"nextPageToken": answer.get("nextPageToken")} if isinstance(answer, dict) else {}
