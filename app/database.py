@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,9 @@ def applied_revision(url: str) -> str | None:
         engine.dispose()
 
 
+@cache
 def newest_revision() -> str:
+    """Read once: `readyz` asks for it and needs no token, and to read it takes longer than all else there."""
     head = ScriptDirectory.from_config(_alembic("postgresql://x/x")).get_current_head()
     assert head is not None
     return head

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from app.auth.roles import OPERATIONS
 from mappings.tables import ROLES
@@ -259,3 +260,13 @@ async def test_wrong_paths_and_methods_are_problem_documents(api: httpx.AsyncCli
         assert answer.status_code == status, (method, path, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == status
+
+
+async def test_the_document_is_encoded_once(
+    api: httpx.AsyncClient, application: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may ask for it, and nothing else is answered while it is encoded."""
+    first = await api.get("/openapi.json")
+    monkeypatch.setattr(application, "openapi", None)  # is not asked again
+    assert (await api.get("/openapi.json")).content == first.content
+    assert first.headers["content-type"] == "application/json"

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import JSONResponse, Response
 from fastapi_offline import FastAPIOffline
+from starlette.routing import Route
 
 from app.api import (
     audit_log,
@@ -83,7 +85,24 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.include_router(pages.router)
     app.mount("/static", pages.static)
     app.add_route("/docs", _docs, include_in_schema=False)
+    app.state.encoded_openapi = {}
+    app.router.routes[:0] = [
+        Route("/openapi.json", _openapi, include_in_schema=False)
+    ]  # instead of FastAPI's
     return app
+
+
+async def _openapi(request: Request) -> Response:
+    """The API's document, encoded once for each base path: anybody may ask for it, as often as they like, and
+    nothing else is answered while it is encoded."""
+    base = request.scope.get("root_path", "").rstrip("/")
+    encoded: dict[str, bytes] = request.app.state.encoded_openapi
+    if base not in encoded:
+        document = request.app.openapi()
+        encoded[base] = bytes(
+            JSONResponse({**document, "servers": [{"url": base}]} if base else document).body
+        )
+    return Response(encoded[base], media_type="application/json")
 
 
 async def _docs(request: Request) -> HTMLResponse:
