@@ -38,7 +38,7 @@ RESERVED_DESCRIPTORS = 256
 HEAD_BYTES = 32 * 1024
 URL_BYTES = 16 * 1024
 HEADERS = 100
-PIPELINED = 16  # requests that wait on one connection for the one before
+PIPELINED = 4  # requests that wait on one connection for the one before; browsers and trackers send none
 # Bytes of chunk sizes, their extensions and trailers: so many, and eight for each byte of the body.
 OVERHEAD_BYTES, OVERHEAD_SHARE = 32 * 1024, 8
 READ_BYTES = 16 * 1024  # of an answer, that a client must read in each interval

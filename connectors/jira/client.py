@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -34,10 +34,10 @@ from connectors.base import (
 from connectors.clock import Clock, utc_now
 from connectors.config import joined
 from connectors.http_body import TooLarge
-from connectors.jira import commenters, payloads
+from connectors.jira import commenters, comments, payloads
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
-from connectors.jira.paging import markers_of, whole_list
+from connectors.jira.paging import Found, markers_of, together, whole_list
 from connectors.jira.transport import JiraTransport
 from connectors.members import remote_number
 from connectors.network import DIRECT, Network
@@ -51,28 +51,6 @@ if TYPE_CHECKING:
     from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 
 _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call accepts
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The issues of an answer. `moments`: when each was updated, as far as it could be read. `token`: the
-    answer with nothing but the next page's token. `not_returned`: ids that it names with an error."""
-
-    tickets: list[payloads.Ticket]
-    unreadable: list[Unreadable]
-    moments: list[datetime]
-    token: dict[str, Any]
-    not_returned: frozenset[str] = frozenset()
-
-
-def _together(parts: Sequence[_Found]) -> _Found:
-    """The issues of several answers, which have no next page."""
-    whole = _Found([], [], [], {})
-    for part in parts:
-        whole.tickets.extend(part.tickets)
-        whole.unreadable.extend(part.unreadable)
-        whole.moments.extend(part.moments)
-    return whole
 
 
 class JiraConnector:
@@ -225,7 +203,7 @@ class JiraConnector:
         cursor: datetime | None = None
         # The connector fetches the next page while the caller stores this one. An error of the next page
         # is raised only after the caller has this one.
-        next_page: asyncio.Task[_Found] | None = asyncio.create_task(self._search(jql, None))
+        next_page: asyncio.Task[Found] | None = asyncio.create_task(self._search(jql, None))
         try:
             while next_page is not None:
                 found = await next_page
@@ -241,7 +219,7 @@ class JiraConnector:
                 next_page.cancel()
                 await asyncio.gather(next_page, return_exceptions=True)
 
-    async def _search(self, jql: str, token: str | None) -> _Found:
+    async def _search(self, jql: str, token: str | None) -> Found:
         """A page of the search; if it is too large, which issues are on it, and these in smaller parts."""
         body = payloads.search_body(jql, self._epics.fields, token)
         try:
@@ -263,10 +241,10 @@ class JiraConnector:
                 hidden.append(unreadable)
             moments.extend([moment] if moment else [])
         found = await self._fetched(refs)
-        return _Found(found.tickets, [*hidden, *found.unreadable], moments, payloads.only_token(answer))
+        return Found(found.tickets, [*hidden, *found.unreadable], moments, payloads.only_token(answer))
 
-    def _found(self, answer: Any) -> _Found:
-        found = _Found([], [], [], payloads.only_token(answer), payloads.not_returned(answer))
+    def _found(self, answer: Any) -> Found:
+        found = Found([], [], [], payloads.only_token(answer), payloads.not_returned(answer))
         for issue in payloads.issues_of(answer):
             try:
                 ticket = self._ticket(issue)
@@ -302,34 +280,34 @@ class JiraConnector:
 
         return [present(ref) for ref in refs]
 
-    async def _fetched(self, refs: Sequence[EpicRef]) -> _Found:
+    async def _fetched(self, refs: Sequence[EpicRef]) -> Found:
         """The tickets, at most `_FETCH`. An answer that is too large is asked for again by halves."""
         fields = [*payloads.FIELDS, *self._epics.fields]
         if not refs:
-            return _Found([], [], [], {})
+            return Found([], [], [], {})
         if self._in_bulk:
             body = {"issueIdsOrKeys": [ref.remote_id for ref in refs], "fields": fields}
             try:
                 found = await self._transport.call("POST", "issue/bulkfetch", body=body, read=self._found)
                 left = [ref for ref in refs if ref.remote_id in found.not_returned]
-                return _together([found, await self._fetched_singly(left, fields)]) if left else found
+                return together([found, await self._fetched_singly(left, fields)]) if left else found
             except TooLarge as error:
                 if len(refs) == 1:
-                    return _Found([], [Unreadable(refs[0], error.message)], [], {})
+                    return Found([], [Unreadable(refs[0], error.message)], [], {})
             except NoSuchCall:
                 self._in_bulk = False
         if self._in_bulk:  # the answer was too large
             half = len(refs) // 2
-            return _together([await self._fetched(refs[:half]), await self._fetched(refs[half:])])
+            return together([await self._fetched(refs[:half]), await self._fetched(refs[half:])])
         return await self._fetched_singly(refs, fields)
 
-    async def _fetched_singly(self, refs: Sequence[EpicRef], fields: Sequence[str]) -> _Found:
+    async def _fetched_singly(self, refs: Sequence[EpicRef], fields: Sequence[str]) -> Found:
         shown = [await self._one_fetched(ref, {"fields": ",".join(fields)}) for ref in refs]
         # Without a valid login, Jira answers 404 for every issue.
         await self._check_login_if_empty(all(shown))
-        return _together([found for found in shown if found])
+        return together([found for found in shown if found])
 
-    async def _one_fetched(self, ref: EpicRef, params: dict[str, str]) -> _Found | None:
+    async def _one_fetched(self, ref: EpicRef, params: dict[str, str]) -> Found | None:
         try:
             found = await self._transport.call(
                 "GET",
@@ -341,7 +319,7 @@ class JiraConnector:
             found.unreadable[:] = [Unreadable(ref, one.reason) for one in found.unreadable]
             return found
         except TooLarge as error:
-            return _Found([], [Unreadable(ref, error.message)], [], {})
+            return Found([], [Unreadable(ref, error.message)], [], {})
         except Gone:
             return None
 
@@ -390,7 +368,7 @@ class JiraConnector:
         account = self._account or await self.account()
         async with self._explain_not_found(ref, None):
             shown = await self._comments(ref)
-        authors = {payloads.comment_id(c): payloads.author_of(c) for c in shown}
+        authors = {payloads.comment_id(c): comments.author_of(c) for c in shown}
         # What others wrote is not ours, whatever its marker; so it is not asked for.
         own = [i for i in authors if marker.is_by_us(authors[i], account.id)]
         own.sort(key=lambda i: (authors[i] != account.id, int(i)))
@@ -418,7 +396,7 @@ class JiraConnector:
                 sent = await self._transport.write("PUT", path, payloads.edited_comment(text))
         if not (made := remote_number(member(sent, "id"))):
             raise Unanswered("Jira accepted the comment but did not give its id.")
-        return replace(self._comment(ref, made), author=payloads.author_of(sent))
+        return replace(self._comment(ref, made), author=comments.author_of(sent))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         async with self._explain_not_found(ref, comment_id):

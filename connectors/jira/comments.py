@@ -46,6 +46,13 @@ def ticket_comment(comment: Any) -> TicketComment:
         raise BadPayload(f"A comment in Jira's answer could not be read: {reason_of(error)}") from None
 
 
+def author_of(comment: Any) -> str | None:
+    """The id of the account that wrote a comment; None where Jira does not name one."""
+    author = comment.get("author") if isinstance(comment, dict) else None
+    account = author.get("accountId") if isinstance(author, dict) else None
+    return account if isinstance(account, str) and account else None
+
+
 def permission_question(account_id: str, issue_id: str) -> dict[str, Any]:
     """The body of `POST permissions/check`: may this account edit this issue?"""
     return {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import BadPayload, Gone, Rejected, Unavailable
+from connectors.base import BadPayload, Gone, Rejected, Unavailable, Unreadable
 from connectors.http_body import TooLarge
 from connectors.jira import payloads
 from connectors.jira.errors import NoSuchCall
@@ -15,6 +17,28 @@ if TYPE_CHECKING:
 
 MOST_ASKED_ONE_BY_ONE = 100
 MARKERS_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The issues of an answer. `moments`: when each was updated, as far as it could be read. `token`: the
+    answer with nothing but the next page's token. `not_returned`: ids that it names with an error."""
+
+    tickets: list[payloads.Ticket]
+    unreadable: list[Unreadable]
+    moments: list[datetime]
+    token: dict[str, Any]
+    not_returned: frozenset[str] = frozenset()
+
+
+def together(parts: Sequence[Found]) -> Found:
+    """The issues of several answers, which have no next page."""
+    whole = Found([], [], [], {})
+    for part in parts:
+        whole.tickets.extend(part.tickets)
+        whole.unreadable.extend(part.unreadable)
+        whole.moments.extend(part.moments)
+    return whole
 
 
 async def whole_list(

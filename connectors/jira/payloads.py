@@ -442,12 +442,5 @@ def comment_id(comment: Any) -> str:
         raise BadPayload(f"A comment in Jira's answer could not be read: {reason_of(error)}") from None
 
 
-def author_of(comment: Any) -> str | None:
-    """The id of the account that wrote a comment; None where Jira does not name one."""
-    author = comment.get("author") if isinstance(comment, dict) else None
-    account = author.get("accountId") if isinstance(author, dict) else None
-    return account if isinstance(account, str) and account else None
-
-
 def comment_url(site: str, issue_key: str, comment_id: str) -> str:
     return f"{site}/browse/{issue_key}?focusedCommentId={comment_id}"
