@@ -527,6 +527,18 @@ def test_a_server_whose_folder_was_moved_stops_too(
         until(lambda: nothing_runs(data_dir))
 
 
+def test_who_leaves_a_server_whose_folder_is_gone_leaves_it_to_the_watchdog(
+    data_dir: Path, place: Path, hold: Callable[..., Holder]
+) -> None:
+    holder = hold(data_dir).ready()
+    (pid,) = watchdog_pids(data_dir)
+    first = switches(pid)
+    until(lambda: switches(pid) > first + 1)  # it has looked
+    with moved(data_dir, place / "elsewhere"):
+        holder.leave()
+        until(lambda: nothing_runs(data_dir))
+
+
 def switches(pid: int) -> int:
     """How often a process has gone to sleep."""
     return int(status(pid, "voluntary_ctxt_switches"))

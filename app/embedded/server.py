@@ -123,6 +123,9 @@ class Server:
         # a forked child has the object but not the handle, which belongs to its parent
         if self._released or os.getpid() != self._owner:
             return
+        if not self._folder.lock.exists():  # the folder was deleted, and the watchdog stops the server
+            self._released = True
+            return
         with handles.locked(self._folder.lock):
             self._released = True
             atexit.unregister(self.release)
