@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from connectors.addresses import split_address
 from connectors.config import hidden_end
 
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/*")
@@ -119,6 +120,11 @@ class Settings(BaseSettings):
     def _is_http(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
+        parts = split_address(value)
+        if value and (parts is None or not parts.hostname or parts.username is not None or " " in value):
+            raise ValueError(
+                "must name a host, without a login or a blank; write https://northing.example.com"
+            )
         if (value and not _BASE_PATH.fullmatch(urlsplit(value).path)) or "?" in value or "#" in value:
             raise ValueError("may end with a path of letters, digits, . _ ~ and -, and with nothing else")
         return value.rstrip("/")
