@@ -122,9 +122,7 @@ def migrate(url: str) -> None:
     if current is not None and current < min(known):
         raise DatabaseNotReady(f"The {_made_before_release(current)}.")
     if current is not None and current not in known:
-        raise DatabaseNotReady(
-            f"The database was migrated by a newer Northing (revision {current}); run that or a newer one."
-        )
+        raise DatabaseNotReady(f"The {_migrated_by_newer(current)}.")
     with _ALEMBIC:
         command.upgrade(_alembic(url), "head")
 
@@ -139,6 +137,10 @@ def _made_before_release(revision: str) -> str:
         f"database was made by a Northing from before its first release (revision {revision}) and cannot be "
         "migrated; set NORTHING_DATABASE_URL to an empty database, or NORTHING_DATA_DIR to an empty folder"
     )
+
+
+def _migrated_by_newer(revision: str) -> str:
+    return f"database was migrated by a newer Northing (revision {revision}); run that or a newer one"
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -193,8 +195,11 @@ async def why_not_ready(engine: AsyncEngine) -> str | None:
     newest = newest_revision()
     if applied == newest:
         return None
-    if applied is not None and applied < min(_known_revisions()):
+    known = _known_revisions()
+    if applied is not None and applied < min(known):
         return f"the {_made_before_release(applied)}"
+    if applied is not None and applied not in known:
+        return f"the {_migrated_by_newer(applied)}"
     return f"the schema is at {applied}, this version needs {newest}; run `northing db upgrade`"
 
 

@@ -177,6 +177,9 @@ def test_a_database_of_a_newer_northing_is_left_alone(empty: str) -> None:
         connection.execute("UPDATE alembic_version SET version_num = '2999_01_01_0001'")
     with pytest.raises(DatabaseNotReady, match="newer Northing"):
         migrate(empty)
+    # What `northing check`, `northing worker` and `/readyz` say: not to upgrade, which would be refused.
+    assert "newer Northing" in _why_not_ready(empty)
+    assert "upgrade" not in _why_not_ready(empty)
     assert applied_revision(empty) == "2999_01_01_0001"
 
 
