@@ -38,7 +38,7 @@ from app.webhooks.door import Intake
 from connectors.diagnostics import Fact
 from connectors.sandbox import faults
 from mappings.errors import NotFound
-from mappings.tables import SourceProjectRow, SourceRow
+from mappings.tables import InstallationRow, SourceProjectRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.processes import environment_of, northing
 from tests.support.queries import every_row
@@ -192,8 +192,10 @@ async def test_what_is_stored_and_cannot_be_used(world: World, checking: Checkin
     )
     async with runtime.sessions.begin() as session:
         await session.execute(update(SourceRow).values(credentials=sealed, webhook_secret=sealed))
+        await session.execute(update(InstallationRow).values(signing_key=sealed))
     code, lines = await checking("jira")
     assert code == 1
+    assert len(lines_about(lines, "northing: missing: signing key: No key of this process")) == 1
     assert [line.split(": ")[2] for line in lines_about(lines, "jira: missing: ")] == [
         "credentials",
         "webhook_secret",

@@ -18,7 +18,7 @@ from sqlalchemy import func, select, text
 from app.database import DatabaseNotReady, engine_for, newest_revision, why_not_ready
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
-from app.secrets import CannotDecrypt, binding_of
+from app.secrets import FORGET, SIGNING, CannotDecrypt, SecretCipher, binding_of
 from app.server.server import database_url, open_runtime
 from connectors.clock import utc_now
 from connectors.diagnostics import Fact
@@ -27,7 +27,7 @@ from mappings.lookups import source_for_command
 from mappings.policy.names import key_of
 from mappings.sources.health import renamed_projects
 from mappings.sources.refused_signatures import load_refused_signatures
-from mappings.tables import DeliveryRow, EpicRow, NoticeWriteRow, SourceProjectRow, SourceRow
+from mappings.tables import DeliveryRow, EpicRow, InstallationRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -59,7 +59,13 @@ async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
             await session.execute(text("SET TRANSACTION READ ONLY"))
             now = await runtime.now(session)
             northing = Checked(
-                "northing", None, (*await _about_database(session, now), *_about_proxy(runtime))
+                "northing",
+                None,
+                (
+                    *await _about_database(session, now),
+                    *await _about_signing_key(session, runtime.cipher),
+                    *_about_proxy(runtime),
+                ),
             )
             known = [await _load_known(session, source, now) for source in await _sources(session, name)]
         found = [northing, *await asyncio.gather(*(_check_source(runtime, one, now) for one in known))]
@@ -76,7 +82,8 @@ async def _ready(url: str) -> None:
         await engine.dispose()
     if reason is not None:
         raise DatabaseNotReady(
-            f"Nothing can be checked: {reason}. `northing serve` migrates; else see NORTHING_DATABASE_URL"
+            f"Nothing can be checked: {reason}. `northing serve` makes and migrates a database; else see"
+            " NORTHING_DATABASE_URL"
         )
 
 
@@ -87,6 +94,15 @@ async def _about_database(session: AsyncSession, now: datetime) -> tuple[Fact, .
     version = await session.scalar(text("SHOW server_version"))
     about = Fact("ok", "database", f"PostgreSQL {version}, schema {newest_revision()}.")
     return about, _clocks("The database", "this machine", (now - utc_now()).total_seconds())
+
+
+async def _about_signing_key(session: AsyncSession, cipher: SecretCipher) -> tuple[Fact, ...]:
+    sealed = await session.scalar(select(InstallationRow.signing_key))
+    error = None if sealed is None else cipher.why_not(sealed, SIGNING)
+    if error is None:
+        return ()
+    todo = f"Add the key used before to {cipher.named}. If it is lost, {FORGET}."
+    return (Fact("missing", "signing key", "No key of this process opens the signing key.", todo),)
 
 
 def _about_proxy(runtime: Runtime) -> Iterator[Fact]:
@@ -159,7 +175,7 @@ async def _check_source(runtime: Runtime, known: _Known, now: datetime) -> Check
         secrets += _secrets(runtime.cipher.decrypt(source.credentials, binding_of(source, "credentials")))
         facts += await _about_tracker(runtime, source)
     except CannotDecrypt as error:
-        facts.append(Fact("missing", "credentials", f"credentials: {error.message}", error.what_to_do))
+        facts.append(Fact("missing", "credentials", error.message, error.what_to_do))
     except ValidationError:
         why = "The stored credentials, scope or epics do not fit this version."
         facts.append(Fact("missing", "credentials", why, SEND_AGAIN.format(name=source.name)))
