@@ -112,8 +112,9 @@ def serve(
 def worker() -> None:
     """Run jobs only, beside `northing serve`, until Ctrl-C. Any number of workers may run, on any machines.
 
-    Waits up to a minute for the database that `northing serve` migrates. Without NORTHING_DATABASE_URL it
-    uses the embedded database, together with servers that share its folder.
+    Waits up to a minute for the database that `northing serve` migrates.
+
+    Without NORTHING_DATABASE_URL it uses the embedded database, together with servers that share its folder.
     """
     settings = _start()
     from app.server.signals import run_command
@@ -152,8 +153,7 @@ def check(
         Form, typer.Option("--format", help="A table on a terminal, lines elsewhere; or one JSON object.")
     ] = Form.TEXT,
 ) -> None:
-    """Say what each login may do at its tracker, what it lacks, what it has and does not need, and whether
-    webhooks arrive.
+    """Say what each login may do at its tracker, what it lacks or does not need, and whether webhooks arrive.
 
     Writes nothing, neither to the tracker nor to the database. Exits with 1 if something is missing.
     """
