@@ -22,6 +22,8 @@ from app.server.signals import run_command
 async def command():
     try:
         print("begun", flush=True)
+        while "silent" in sys.argv:
+            await asyncio.sleep(0.01)
         for turn in itertools.count():
             await asyncio.sleep(0.01)
             print("more", file=sys.stderr if "errors" in sys.argv else sys.stdout, flush=True)
@@ -34,6 +36,13 @@ async def command():
 outlive_terminal()
 run_command(command(), stopped=3)
 """
+# What `make` does with its commands: it waits for them, and passes no SIGHUP on.
+LEADER = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGHUP, lambda *_: None)
+os.open(os.ttyname(1), os.O_RDWR)  # which makes it the terminal of the session
+sys.exit(subprocess.call(sys.argv[1:]))
+"""
 
 
 @contextmanager
@@ -41,7 +50,7 @@ def running(folder: Path, *words: str, nohup: bool = False) -> Iterator[subproce
     """The command above, after its first line; it runs in `folder`."""
     # Said either way: the tests themselves may run under nohup.
     hangup = f"import signal\nsignal.signal(signal.SIGHUP, signal.{'SIG_IGN' if nohup else 'SIG_DFL'})\n"
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    env = environment()
     command = [sys.executable, "-W", "error", "-c", hangup + COMMAND, *words]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True) as process:
@@ -71,6 +80,24 @@ def test_a_command_whose_output_is_read_no_more_ends_in_order(tmp_path: Path) ->
     assert (tmp_path / "ended").exists()
 
 
+def test_a_silent_command_ends_in_order_where_only_its_parent_hears_of_the_closed_terminal(
+    tmp_path: Path,
+) -> None:
+    screen, terminal = os.openpty()
+    command = [sys.executable, "-c", LEADER, sys.executable, "-W", "error", "-c", COMMAND, "silent"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=terminal, stderr=terminal, start_new_session=True
+    ) as leader:
+        os.close(terminal)
+        with os.fdopen(screen, "rb") as shown:
+            assert shown.readline() == b"begun\r\n"
+        try:
+            assert leader.wait(60) == STOPPED
+        finally:
+            leader.kill()
+    assert (tmp_path / "ended").exists()
+
+
 def test_under_nohup_neither_ends_it(tmp_path: Path) -> None:
     with running(tmp_path, nohup=True) as process:
         assert process.stdout is not None
@@ -90,6 +117,10 @@ def test_a_command_whose_errors_are_read_no_more_goes_on(tmp_path: Path) -> None
         assert_goes_on(process, tmp_path)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == STOPPED
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 def assert_goes_on(process: subprocess.Popen[str], folder: Path) -> None:

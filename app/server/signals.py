@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 from uvicorn.loops.auto import auto_loop_factory
 
 THREADS_SECONDS = 0.5
+TERMINAL_SECONDS = 1.0
 # SIGHUP is sent by a terminal that is closed.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # A longer stop is cut short, whatever hangs: claims that are not released then end with their leases.
@@ -34,7 +36,8 @@ def run_command(main: Coroutine[Any, Any, int], *, stopped: int = 0) -> NoReturn
     """Run `main` and end the process with its exit code.
 
     SIGINT, SIGTERM or SIGHUP cancels it; then the code is `stopped`. Later signals change nothing: the stop
-    is under way already. Where SIGHUP is ignored, as under nohup, it stays so.
+    is under way already. Where SIGHUP is ignored, as under nohup, it stays so; else it counts as one that the
+    terminal is closed in whose foreground the command was started.
 
     A request to a tracker may hold a thread for half a minute, and Python waits for its threads; after a
     signal the process ends without waiting for such a thread.
@@ -55,6 +58,7 @@ async def _until_signalled(main: Coroutine[Any, Any, int], stopped: int) -> tupl
     loop = asyncio.get_running_loop()
     threads = ThreadPoolExecutor(thread_name_prefix="northing")
     loop.set_default_executor(threads)
+    in_foreground = _in_foreground()
     task = asyncio.ensure_future(main)
     signalled = False
     last = threading.Timer(LONGEST_STOP_SECONDS, os._exit, [stopped])
@@ -70,6 +74,7 @@ async def _until_signalled(main: Coroutine[Any, Any, int], stopped: int) -> tupl
     for number in STOP_SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, stop)
+    terminal = asyncio.ensure_future(_after_closed_terminal(stop)) if in_foreground else None
     try:
         code = await task
         return signalled, code
@@ -78,8 +83,29 @@ async def _until_signalled(main: Coroutine[Any, Any, int], stopped: int) -> tupl
             raise
         return signalled, stopped
     finally:
+        if terminal is not None:
+            terminal.cancel()
         last.cancel()
         threads.shutdown(wait=False)
+
+
+async def _after_closed_terminal(stop: Callable[[], None]) -> None:
+    """A closed terminal sends SIGHUP to the leader of its session alone, and `make` does not pass it on."""
+    output = select.poll()
+    output.register(1, 0)
+    while not any(events & select.POLLHUP for _, events in output.poll(0)):  # noqa: ASYNC110  # no event
+        await asyncio.sleep(TERMINAL_SECONDS)
+    stop()
+
+
+def _in_foreground() -> bool:
+    """Whether standard output is a terminal that runs this process in its foreground; False under nohup."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return False
+    try:
+        return os.tcgetpgrp(1) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def _threads_end() -> bool:
