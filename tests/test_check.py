@@ -106,7 +106,7 @@ async def test_all_is_well_and_nothing_is_written_anywhere(
     for name, account in (("jira", world.site.bot.name), ("github", world.host.bot.login)):
         [signed_in] = lines_about(lines, f"{name}: ok: sign-in: ")
         assert account in signed_in
-        assert lines_about(lines, f"{name}: ok: clock: The tracker and this machine agree")
+        assert lines_about(lines, f"{name}: ok: clock: The tracker and the database agree")
         [door] = lines_about(lines, f"{name}: ok: webhook address: ")
         assert f"/webhooks/{name} refuses a wrong signature, and takes the right one." in door
         assert lines_about(lines, f"{name}: look: deliveries: ")
