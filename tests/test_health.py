@@ -17,7 +17,7 @@ async def test_alive_and_ready(api: httpx.AsyncClient) -> None:
 
 async def test_not_ready_without_the_schema(api: httpx.AsyncClient, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'older'")
+        connection.execute("UPDATE alembic_version SET version_num = '2026_11_28_0002'")
     answer = await api.get("/readyz")
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
