@@ -267,7 +267,8 @@ async def test_projects_of_the_scope(github: respx.MockRouter, make: Make) -> No
 
 
 async def test_a_repository_that_cannot_be_read_hides_no_other(github: respx.MockRouter, make: Make) -> None:
-    rows = [5, {"full_name": None}, {"full_name": "big/a", "id": 1}, {"full_name": "big/b", "archived": True}]
+    read = {"full_name": "big/a", "id": 1, "private": True}
+    rows = [5, {"full_name": None}, read, {**read, "full_name": "big/b", "archived": True}]
     github.get(f"{API}/orgs/big/repos").respond(json=rows)
     projects = await make({"organizations": ["big"]}).projects()
     assert [(p.key, p.problem) for p in projects] == [

@@ -94,7 +94,10 @@ ENDLESS: dict[str, tuple[str, dict[str, tuple[str, bytes]], Call]] = {
     "epics of GitHub": ("github", {"issues": (LINK % "issues", b"[]")}, walk),
     "repositories": (
         "github",
-        {"shop": ("", b'{"full_name": "acme/shop"}'), "repos": (LINK % "repos", b"[]")},
+        {
+            "shop": ("", b'{"full_name": "acme/shop", "id": 1, "private": true}'),
+            "repos": (LINK % "repos", b"[]"),
+        },
         lambda on, kind: on.projects(),
     ),
     "comments of GitHub": (

@@ -525,6 +525,7 @@ async def test_a_ticket_without_a_key_is_fetched_by_its_id(
     jira.get(f"{REST}/issuetype", json=[{"id": "1", "name": "Epic", "hierarchyLevel": 1}])
     fields = {
         "summary": "s", "issuetype": {"id": "1", "name": "Epic"}, "project": {"key": "SHOP"},
+        "status": {"name": "To Do", "statusCategory": {"key": "new"}},
         "created": "2026-01-01T00:00:00.000+0000", "updated": "2026-01-01T00:00:00.000+0000",
     }  # fmt: skip
     jira.post(
