@@ -15,12 +15,13 @@ from mappings.evaluation.load import EVALUATED_COLUMNS, epic_of
 from mappings.policy.names import former_names
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
+from mappings.runs.causes import by_goals, ids, references
 from mappings.tables import EpicRow, RuleRow, SourceRow, among
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from mappings.runs.causes import Cause, CauseKind
+    from mappings.runs.causes import Cause
 
 # Epics at a time: affected ones, or, where rules are to be matched, all of the source.
 PAGE_SIZE = 1000
@@ -80,21 +81,15 @@ class AffectedEpics:
 async def load_affected(session: AsyncSession, source: SourceRow, causes: Sequence[Cause]) -> AffectedEpics:
     """The epics of `source` that these causes affect, by the goals and rules as they are now: a change of
     them after this is a cause of another run."""
-    by_rows: list[Select[Any]] = []
-    of_goals = invalidate.key_results_of(_ids(causes, "objective"), _ids(causes, "cycle"))
-    key_results = {*_ids(causes, "key_result"), *await session.scalars(of_goals)}
-    if key_results:
-        by_rows += invalidate.by_key_results(key_results)
-    if keys := _references(causes, "key"):
-        by_rows.append(invalidate.by_references(keys))
-    if projects := _references(causes, "policy"):
+    by_rows = await by_goals(session, causes)
+    if projects := references(causes, "policy"):
         by_rows.append(invalidate.by_projects(source.id, projects))
-    if _references(causes, "source"):
+    if references(causes, "source"):
         by_rows.append(invalidate.by_source(source.id))
-    if _references(causes, "mode"):
+    if references(causes, "mode"):
         by_rows.append(invalidate.by_gap_or_notice(source.id))
     rules = None
-    if rule_ids := _ids(causes, "rule"):
+    if rule_ids := ids(causes, "rule"):
         by_rows.append(invalidate.by_rules(rule_ids))
         rules = await _enabled(session, rule_ids)
     return AffectedEpics(source, tuple(by_rows), rules)
@@ -106,11 +101,3 @@ async def _enabled(session: AsyncSession, rule_ids: Sequence[int]) -> RuleIndex 
         Rule(row.id, row.name, parse_condition(row.when), row.key_result_id, row.priority) for row in rows
     ]
     return RuleIndex(rules) if rules else None
-
-
-def _references(causes: Sequence[Cause], kind: CauseKind) -> list[str]:
-    return [cause.reference for cause in causes if cause.kind == kind]
-
-
-def _ids(causes: Sequence[Cause], kind: CauseKind) -> list[int]:
-    return [int(reference) for reference in _references(causes, kind)]

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Numeric, Select, cast, func, select
 from sqlalchemy.orm import aliased
 
-from mappings import invalidate
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.goals.values import (
     CycleValues,
@@ -30,7 +29,7 @@ from mappings.goals.values import (
 )
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import Goal, find_goal, goal_at, goal_in
-from mappings.runs.causes import Cause
+from mappings.runs.causes import Cause, by_goals
 from mappings.runs.reevaluation import reevaluate
 from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow
 
@@ -359,14 +358,8 @@ def _causes_of_keys(keys: Iterable[str]) -> list[Cause]:
 
 async def _reevaluate(session: AsyncSession, causes: Sequence[Cause], now: datetime) -> list[int]:
     """Have the epics evaluated again that are linked to these goals, name them or are to."""
-    references = {
-        kind: [cause.reference for cause in causes if cause.kind == kind]
-        for kind in ("key_result", "key", "objective", "cycle")
-    }
-    own, objectives, cycles = ([*map(int, references[kind])] for kind in ("key_result", "objective", "cycle"))
-    key_results = [*own, *await session.scalars(invalidate.key_results_of(objectives, cycles))]
-    which = [*invalidate.by_key_results(key_results), invalidate.by_references(references["key"])]
-    return await reevaluate(session, causes, which, now)
+    which = await by_goals(session, causes)
+    return await reevaluate(session, causes, which, now) if which else []
 
 
 # --- what refers to a goal --------------------------------------------------------------------

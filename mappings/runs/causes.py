@@ -8,13 +8,14 @@ own queued run in a source, and its own workers.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Select, func, select, text, update
 
+from mappings import invalidate
 from mappings.leases import ALWAYS_DUE
 from mappings.tables import RunCauseRow, RunRow
 
@@ -110,6 +111,26 @@ async def add_counts(session: AsyncSession, run_id: int, **counts: int) -> None:
     """Add to the counts of a run that the caller has joined in this transaction."""
     added = {name: getattr(RunRow, name) + number for name, number in counts.items()}
     await session.execute(update(RunRow).where(RunRow.id == run_id).values(added))
+
+
+def references(causes: Iterable[Cause], kind: CauseKind) -> list[str]:
+    return [cause.reference for cause in causes if cause.kind == kind]
+
+
+def ids(causes: Iterable[Cause], kind: CauseKind) -> list[int]:
+    return [int(reference) for reference in references(causes, kind)]
+
+
+async def by_goals(session: AsyncSession, causes: Sequence[Cause]) -> list[Select[Any]]:
+    """The ids of epics that are linked to the goals of these causes, show one of them, or name their keys."""
+    selects: list[Select[Any]] = []
+    of_goals = invalidate.key_results_of(ids(causes, "objective"), ids(causes, "cycle"))
+    key_results = {*ids(causes, "key_result"), *await session.scalars(of_goals)}
+    if key_results:
+        selects += invalidate.by_key_results(key_results)
+    if keys := references(causes, "key"):
+        selects.append(invalidate.by_references(keys))
+    return selects
 
 
 async def causes_of(session: AsyncSession, run_id: int) -> list[Cause]:
