@@ -26,6 +26,7 @@ from connectors.inspector import WRITING
 from mappings.lookups import source_for_command
 from mappings.policy.names import key_of
 from mappings.sources.health import renamed_projects
+from mappings.sources.machine_clocks import TOLERANCE
 from mappings.sources.refused_signatures import load_refused_signatures
 from mappings.tables import DeliveryRow, EpicRow, InstallationRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from app.runtime import Runtime
     from app.settings import Settings
 
-CLOCK_TOLERANCE_SECONDS = 60
 SHORTEST_SECRET = 8
 SEND_AGAIN = (
     "Send them again with PATCH /api/v1/sources/{name}, or add the key used before to NORTHING_SECRET_KEY."
@@ -200,7 +200,7 @@ def _clocks(whose: str, other: str, ahead: float | None) -> Fact:
     """By how many seconds the clock of the first is ahead of the other's; None where it did not say."""
     if ahead is None:
         return Fact("unknown", "clock", f"{whose} did not send its time.")
-    if abs(ahead) <= CLOCK_TOLERANCE_SECONDS:
+    if abs(ahead) <= TOLERANCE.total_seconds():
         return Fact("ok", "clock", f"{whose} and {other} agree on the time.")
     minutes, seconds = divmod(round(abs(ahead)), 60)
     where = "ahead of" if ahead > 0 else "behind"

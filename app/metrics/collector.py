@@ -129,16 +129,17 @@ async def _found(
     rows = (await session.scalars(select(SourceRow))).all()
     now = await runtime.now(session)
     health = await health_of_sources(session, rows, now)
+    queue_now = await QUEUE_CLOCK.read(session)
     return MetricsInput(
         now=now,
-        queue_now=await QUEUE_CLOCK.read(session),
+        queue_now=queue_now,
         sources={row.id: row.name for row in rows},
         health={row.id: health[row.id][1].state for row in rows},
         counts=[*totals, *await load_backlog(session, now)],
         counters=await counters.all_counters(session),
         rate_limits=(await session.scalars(select(RateLimitRow))).all(),
         jobs=await load_job_counts(session),
-        workers=await alive_workers(session),
+        workers=await alive_workers(session, queue_now),
     )
 
 

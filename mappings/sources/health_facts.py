@@ -164,8 +164,9 @@ async def load_health_facts(
     session: AsyncSession, source_ids: Collection[int], now: datetime
 ) -> dict[int, HealthFacts]:
     """The facts for each source's health at `now` (UTC), besides the last run's result in its row."""
-    workers = await alive_workers(session)
-    clocks = tuple(await machine_clocks_apart(session, await QUEUE_CLOCK.read(session)))
+    queue_now = await QUEUE_CLOCK.read(session)
+    workers = await alive_workers(session, queue_now)
+    clocks = tuple(await machine_clocks_apart(session, queue_now))
     parameters = {"sources": list(source_ids), "now": now, "recently": now - FAILED_WITHIN}
     found: dict[int, list[Any]] = defaultdict(list)
     for row in await session.execute(text(_FACTS), parameters):
@@ -221,10 +222,11 @@ def _health_input(row: SourceRow) -> HealthInput:
     )
 
 
-async def alive_workers(session: AsyncSession) -> int:
-    """The number of job queue workers with a heartbeat in the last 60 s; one process has several workers."""
-    heard = await QUEUE_CLOCK.read(session) - WORKER_DEAD
-    alive: int = (await session.execute(text(_WORKERS), {"heard": heard})).scalar_one()
+async def alive_workers(session: AsyncSession, queue_now: datetime) -> int:
+    """The number of job queue workers with a heartbeat in the last 60 s before `queue_now`, the queue's time;
+    one process has several workers."""
+    heard = {"heard": queue_now - WORKER_DEAD}
+    alive: int = (await session.execute(text(_WORKERS), heard)).scalar_one()
     return alive
 
 
