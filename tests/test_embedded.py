@@ -519,9 +519,7 @@ def test_a_server_whose_folder_was_moved_stops_too(
     data_dir: Path, place: Path, hold: Callable[..., Holder]
 ) -> None:
     holder = hold(data_dir).ready()
-    (pid,) = watchdog_pids(data_dir)
-    first = switches(pid)
-    until(lambda: switches(pid) > first + 1)  # it has looked
+    until_watched(data_dir)
     with moved(data_dir, place / "elsewhere"):
         holder.kill()
         until(lambda: nothing_runs(data_dir))
@@ -531,12 +529,17 @@ def test_who_leaves_a_server_whose_folder_is_gone_leaves_it_to_the_watchdog(
     data_dir: Path, place: Path, hold: Callable[..., Holder]
 ) -> None:
     holder = hold(data_dir).ready()
-    (pid,) = watchdog_pids(data_dir)
-    first = switches(pid)
-    until(lambda: switches(pid) > first + 1)  # it has looked
+    until_watched(data_dir)
     with moved(data_dir, place / "elsewhere"):
         holder.leave()
         until(lambda: nothing_runs(data_dir))
+
+
+def until_watched(data_dir: Path) -> None:
+    """Until the watchdog has looked at the server once."""
+    (pid,) = watchdog_pids(data_dir)
+    first = switches(pid)
+    until(lambda: switches(pid) > first + 1)
 
 
 def switches(pid: int) -> int:
