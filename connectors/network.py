@@ -96,9 +96,21 @@ def http_client(network: Network, proxy: Proxy | None, timeout: httpx.Timeout) -
         headers = {} if proxy.authorization is None else {"Proxy-Authorization": proxy.authorization}
         tls = trusted if proxy.url.startswith("https:") else None
         through = httpx.Proxy(proxy.url, headers=headers, ssl_context=tls)
-    return httpx.AsyncClient(
-        timeout=timeout, follow_redirects=False, verify=trusted, trust_env=False, proxy=through
-    )
+    transport = Transport(verify=trusted, trust_env=False, proxy=through)
+    return httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False, transport=transport)
+
+
+class Transport(httpx.AsyncHTTPTransport):
+    """That of httpx; a connection that is reset as soon as it is made is a `ConnectError` too."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except AttributeError as error:
+            # anyio asks the socket for its peer after uvloop has taken the socket away; nothing was sent yet.
+            if error.name != "getpeername":
+                raise
+            raise httpx.ConnectError("The connection was reset.", request=request) from error
 
 
 # --- certificates ---------------------------------------------------------------------------

@@ -7,13 +7,16 @@ import codecs
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import httpcore
+import httpx
 import pytest
 
 from app.server.server import open_runtime
 from app.settings import Settings, WrongSetting
 from connectors.base import Blocked, ConnectorError, Unauthorized, Unavailable
-from connectors.network import DIRECT, Network, WrongCertificates, read_network
+from connectors.network import DIRECT, Network, Transport, WrongCertificates, read_network
 from connectors.registry import KINDS
 from tests.support.certificates import DAY, Authority, authority
 from tests.support.http_proxy import http_proxy
@@ -231,3 +234,26 @@ async def test_a_wrong_proxy_is_said_without_its_value(environment: Mapping[str,
     async with host() as tracker:  # on this machine no proxy is needed
         tracker.says("401 Unauthorized")
         assert (await calling("jira", tracker.url, network))[0] is Unauthorized
+
+
+# --- connections that end at once ---------------------------------------------------------------
+
+
+class ResetAtOnce(httpcore.AsyncNetworkBackend):
+    """Connections as anyio gives them where uvloop has taken their socket away, because they were reset."""
+
+    async def connect_tcp(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        class Reset(httpcore.AsyncMockStream):
+            def get_extra_info(self, info: str) -> Any:
+                taken_away: Any = None
+                return taken_away.getpeername()
+
+        return Reset([])
+
+
+async def test_a_connection_reset_as_soon_as_it_is_made_is_one_that_was_not_made() -> None:
+    transport = Transport()
+    vars(transport)["_pool"] = httpcore.AsyncConnectionPool(network_backend=ResetAtOnce())
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get("http://tracker.acme.example/")

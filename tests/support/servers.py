@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from connectors.network import Transport
 from tests.support.processes import Forked, started, wait_for_output
 from tests.support.world import ADMIN_TOKEN
 
@@ -52,4 +53,5 @@ async def stopped(process: Process) -> list[dict[str, Any]]:
 def api_of(line: str) -> httpx.AsyncClient:
     """The API of the server that printed this line."""
     url = line.split("serves ")[1].split(",")[0]
-    return httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"}, timeout=30)
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=30, transport=Transport())
