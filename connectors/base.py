@@ -5,7 +5,6 @@ The lowest layer: no vendor's code, no web framework, no database. All times are
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from connectors.diagnostics import Inspection
     from connectors.document import Document
+    from connectors.marker import Marker
     from connectors.rate_limits import ResponseMeta
 
 StatusCategory = Literal["todo", "doing", "done"]
@@ -70,13 +70,36 @@ class EpicRef:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What an epic is part of, as its own ticket says it: another ticket, or a milestone.
+
+    `key` is a ticket's key, or what people call the milestone. What the tracker does not say there is empty:
+    `remote_id`, the immutable id of a ticket; `title`; `url`, the page of it.
+    """
+
+    key: str
+    remote_id: str = ""
+    title: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """How many tickets have an epic as their parent, and how many of these are done."""
+
+    total: int
+    done: int
+
+
 @dataclass(slots=True)  # not frozen: a sync makes two for each epic, and frozen ones take three times as long
 class Epic:
     """One epic as the tracker showed it. Treat it as immutable.
 
     `text` is the description's lines outside code and quotes: there a ticket may link to key results.
     `fields` holds the custom fields that the source asks for, by name, as strings that a rule can compare.
-    `former_projects`: the former keys of its project by which the configuration still names it.
+    `former_projects`: the former keys of its project by which the configuration still names it. `children`:
+    None where its ticket does not say it.
     """
 
     remote_id: str
@@ -93,7 +116,8 @@ class Epic:
     assignees: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
     milestone: str | None = None
-    parent_key: str | None = None
+    parent: Parent | None = None
+    children: Children | None = None
     text: tuple[str, ...] = ()
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
     former_projects: tuple[str, ...] = ()
@@ -144,42 +168,6 @@ class Page:
     missing: tuple[Missing, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     cursor: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """Tells our comment from all others: it names the installation and the epic.
-
-    `digest` signs it for this ticket; the keys are the caller's. To find comments: `former_digests` are those
-    of ids that the ticket had before, `accounts` the ids of all accounts that wrote, or write, as Northing.
-    """
-
-    installation: str
-    epic: int
-    digest: str = ""
-    former_digests: tuple[str, ...] = ()
-    accounts: frozenset[str] = frozenset()
-
-    def __str__(self) -> str:
-        return f"{self.installation}/{self.epic} {self.digest}".rstrip()
-
-    def is_by_us(self, author: str | None, account: str) -> bool:
-        """Whether `author` is the `account` that Northing is signed in as, or was."""
-        return author == account or author in self.accounts
-
-    def fits(self, found: str | None, author: str | None, account: str) -> bool:
-        """Whether a comment on this epic's ticket with the marker `found` counts as the epic's notice.
-
-        It does if we signed it for this ticket and wrote it. The epic that it names may be another one: the
-        ticket was transferred, or its source was deleted and created again. A marker without a digest, of a
-        version that did not sign, counts if we wrote it.
-        """
-        named, _, digest = (found or "").partition(" ")
-        if named.rpartition("/")[0] != self.installation or not self.is_by_us(author, account):
-            return False
-        given = digest.encode("utf-8", "surrogatepass")
-        known = (self.digest, *self.former_digests)
-        return not digest or any(hmac.compare_digest(given, one.encode()) for one in known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from connectors.base import Connector, Marker
+    from connectors.base import Connector
     from connectors.clock import Clock
     from connectors.document import Document
+    from connectors.marker import Marker
     from connectors.network import Network
     from connectors.timeouts import Timeouts
     from connectors.webhooks import Webhooks

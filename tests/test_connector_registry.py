@@ -8,8 +8,9 @@ import re
 import pytest
 
 from connectors.addresses import is_loopback
-from connectors.base import Marker, Unauthorized
+from connectors.base import Unauthorized
 from connectors.document import Document, Link, Paragraph, Text
+from connectors.marker import Marker
 from connectors.registry import KINDS, check_base_url, tracker_id
 from tests.support.raw_host import connector_on, host
 

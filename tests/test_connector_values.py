@@ -18,7 +18,6 @@ from connectors.base import (
     EpicRef,
     Gone,
     Hint,
-    Marker,
     Missing,
     Page,
     Project,
@@ -27,6 +26,7 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
+from connectors.marker import Marker
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 MARKER = Marker("0b9f-4a34", 5)
@@ -83,7 +83,7 @@ def test_an_epic_is_asked_for_by_its_id_and_its_key() -> None:
 def test_an_epic_has_nothing_that_is_not_given() -> None:
     epic = Epic("10001", "SHOP-1", "SHOP", "t", "u", "Epic", "Open", "todo", NOW, NOW)
     assert (epic.labels, epic.assignees, epic.components, epic.text, epic.fields) == ((), (), (), (), {})
-    assert (epic.milestone, epic.parent_key) == (None, None)
+    assert (epic.milestone, epic.parent) == (None, None)
     other = Epic("10002", "SHOP-2", "SHOP", "t", "u", "Epic", "Open", "todo", NOW, NOW)
     other.fields["team"] = ("Red",)
     assert epic.fields == {}, "each has fields of its own"

@@ -20,7 +20,6 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
-    Marker,
     Missing,
     Page,
     Project,
@@ -30,6 +29,7 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.document import Document, Paragraph, Text
+from connectors.marker import Marker
 from connectors.registry import KINDS
 from connectors.sandbox import faults
 from connectors.sandbox.github.host import GitHubHost

@@ -20,7 +20,6 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
-    Marker,
     Missing,
     Page,
     Project,
@@ -33,6 +32,7 @@ from connectors.document import Document, Paragraph, Text
 from connectors.github.client import GitHubConnector
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.payloads import NOTICE as NOTICE_LINE
+from connectors.marker import Marker
 
 API = "https://api.github.com"
 SHOP = f"{API}/repos/acme/shop"

@@ -14,7 +14,7 @@ from connectors.base import (
     ConnectorError,
     EpicRef,
     Gone,
-    Marker,
+    Parent,
     Rejected,
     Unanswered,
     Unauthorized,
@@ -26,6 +26,7 @@ from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.errors import Forbidden, Moved, error_of, message_of
 from connectors.github.listing import Listing
 from connectors.github.text import lines_of
+from connectors.marker import Marker
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 WEB = "https://github.com"
@@ -66,7 +67,7 @@ def test_a_whole_epic() -> None:
     assert (epic.type, epic.status, epic.status_category) == ("Feature", "open", "todo")
     assert epic.created_at == datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
     assert (epic.labels, epic.assignees) == (("epic", "growth"), ("ada", "bob"))
-    assert (epic.milestone, epic.parent_key, epic.text) == ("Q4", "acme/plan#2", ("Key-Result: KR-12",))
+    assert (epic.milestone, epic.parent, epic.text) == ("Q4", Parent("acme/plan#2"), ("Key-Result: KR-12",))
 
 
 def test_what_older_servers_leave_out_is_tolerated() -> None:

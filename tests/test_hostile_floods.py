@@ -14,7 +14,7 @@ from connectors import http_body
 from connectors.base import BadPayload, ConnectorError, EpicRef, Unanswered
 from connectors.github import payloads as github_payloads
 from connectors.http_body import BoundedBody
-from connectors.jira import payloads as jira_payloads
+from connectors.jira import search as jira_search
 from connectors.registry import KINDS
 from tests.support.raw_host import KEYS, MARKER, READING, WRITING, Call, connector_on, host, walk
 
@@ -112,7 +112,7 @@ ENDLESS: dict[str, tuple[str, dict[str, tuple[str, bytes]], Call]] = {
 async def test_a_list_without_an_end_is_left(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each page is new and leads to another."""
     kind, answers, call = ENDLESS[what]
-    for module in (jira_payloads, github_payloads):
+    for module in (jira_search, github_payloads):
         monkeypatch.setattr(module, "MOST_PAGES", 20)
     async with host() as tracker:
         for path, (header, body) in answers.items():

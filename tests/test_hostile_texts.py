@@ -326,7 +326,7 @@ def _assert_storable(epic: Epic) -> None:
     texts = (epic.key, epic.project, epic.title, epic.url, epic.type, epic.status, epic.milestone)
     lists = (epic.labels, epic.assignees, epic.components, epic.text)
     assert all(isinstance(text, str) for text in (*texts, *chain(*lists)) if text is not None)
-    assert epic.parent_key is None or epic.parent_key == storable(epic.parent_key)
+    assert epic.parent is None or epic.parent.key == storable(epic.parent.key)
     assert all(text == storable(text) for text in (*texts, *chain(*lists)) if text is not None)
     assert "\\u0000" not in json.dumps(row_of(epic))
 

@@ -13,18 +13,18 @@ from connectors.base import (
     BadPayload,
     ConnectorError,
     Gone,
-    Marker,
     Rejected,
     Unanswered,
     Unauthorized,
     Unavailable,
 )
 from connectors.document import Document, Paragraph, Text
-from connectors.jira import payloads
+from connectors.jira import payloads, search
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.errors import Forbidden, Unsuited, error_of, messages_of
 from connectors.jira.text import MAX_LINE, lines_of
 from connectors.json import parse_json
+from connectors.marker import Marker
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SITE = "https://acme.atlassian.net"
@@ -73,7 +73,11 @@ def test_a_whole_epic() -> None:
     assert epic.updated_at == datetime(2026, 2, 1, 0, 0, 0, 123000, tzinfo=UTC)
     assert epic.updated_at.tzinfo is UTC
     assert (epic.labels, epic.components) == (("growth", "q4"), ("Web", "API"))
-    assert (epic.assignees, epic.milestone, epic.parent_key) == (("Ada Example",), "v2", "PLAN-1")
+    assert (epic.assignees, epic.milestone, epic.parent and epic.parent.key) == (
+        ("Ada Example",),
+        "v2",
+        "PLAN-1",
+    )
     assert epic.text == ("Key-Result: KR-12",)
     assert epic.fields == {"customfield_10020": ("Gold", "Plus", "x")}
 
@@ -103,7 +107,7 @@ def test_a_sparse_issue_is_read() -> None:
 
 def test_the_parent_of_a_sub_task_is_a_story_and_not_taken() -> None:
     raw = issue(issuetype={"id": "10003", "subtask": True, "hierarchyLevel": -1}, parent={"key": "SHOP-1"})
-    assert payloads.ticket_of(raw, SITE).epic.parent_key is None
+    assert payloads.ticket_of(raw, SITE).epic.parent is None
 
 
 @pytest.mark.parametrize(
@@ -256,29 +260,29 @@ def test_an_unknown_type_says_which_there_are() -> None:
 def test_time_in_jql_is_epoch_milliseconds_with_overlap() -> None:
     since = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
     start = int((since - timedelta(minutes=5)).timestamp() * 1000)
-    assert payloads.jql_of("SHOP", ["1", "2"], None, since) == (
+    assert search.jql_of("SHOP", ["1", "2"], None, since) == (
         f'project = "SHOP" AND issuetype in (1, 2) AND updated >= {start} ORDER BY updated ASC, key ASC'
     )
-    assert payloads.jql_of("SHOP", ["1"], "labels = a OR labels = b", None) == (
+    assert search.jql_of("SHOP", ["1"], "labels = a OR labels = b", None) == (
         'project = "SHOP" AND issuetype in (1) AND (labels = a OR labels = b) ORDER BY updated ASC, key ASC'
     )
 
 
 def test_every_search_names_its_fields() -> None:
-    body = payloads.search_body("project = A", ["customfield_1"], None)
+    body = search.search_body("project = A", ["customfield_1"], None)
     assert {"summary", "updated", "parent", "description", "customfield_1"} <= set(body["fields"])
     assert None not in body.values()
     assert set(body) == {"jql", "fields", "maxResults"}
-    assert payloads.search_body("project = A", [], "t")["nextPageToken"] == "t"
+    assert search.search_body("project = A", [], "t")["nextPageToken"] == "t"
 
 
 def test_only_a_missing_token_is_the_end() -> None:
     used: set[str] = set()
-    assert payloads.next_token({"isLast": True, "nextPageToken": "a"}, used) == "a"
-    assert payloads.next_token({"isLast": False, "nextPageToken": "b", "issues": []}, used) == "b"
-    assert payloads.next_token({"isLast": False, "issues": [1]}, used) is None
+    assert search.next_token({"isLast": True, "nextPageToken": "a"}, used) == "a"
+    assert search.next_token({"isLast": False, "nextPageToken": "b", "issues": []}, used) == "b"
+    assert search.next_token({"isLast": False, "issues": [1]}, used) is None
     with pytest.raises(BadPayload, match="twice"):
-        payloads.next_token({"nextPageToken": "a"}, used)
+        search.next_token({"nextPageToken": "a"}, used)
 
 
 # --- comments -------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from connectors.base import (
     Rejected,
     Unauthorized,
 )
-from connectors.jira.payloads import FIELDS
+from connectors.jira.search import FIELDS
 from connectors.sandbox import faults
 from connectors.sandbox.jira.tracker import JiraTracker
 from tests.support.connector_calls import MARKER as ON_SANDBOX

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Marker
 from connectors.document import Bullets, Document, Link, Paragraph, Text
+from connectors.marker import Marker
 from connectors.markup import to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
 from mappings.checks.check import EpicFacts

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base import BadPayload, Epic
+from connectors.base import BadPayload, Epic, Parent
 from connectors.github import payloads as github
 from connectors.github.config import GitHubEpics
 from connectors.jira import payloads as jira
@@ -76,8 +76,8 @@ def test_every_jira_issue_is_read(payloads: Payloads, expected: dict[str, dict[s
             "milestone": "v4.2.0",
             "assignees": ("Design Lead",),
         },
-        "sub-task of a story": {"key": "SHOP-65", "type": "サブタスク", "parent_key": None},
-        "story of an epic": {"key": "S4-42", "parent_key": "S4-41"},
+        "sub-task of a story": {"key": "SHOP-65", "type": "サブタスク", "parent": None},
+        "story of an epic": {"key": "S4-42", "parent": Parent("S4-41", "28474")},
         "title with U+0000": {"key": "SHOP-44", "title": "\u200b返品の集計表"},
     },
     recorded={
@@ -90,8 +90,8 @@ def test_every_jira_issue_is_read(payloads: Payloads, expected: dict[str, dict[s
             "milestone": "v2.7.0",
             "assignees": ("Person d9e720",),
         },
-        "sub-task of a story": {"key": "EE-25", "type": "子任务", "parent_key": None},
-        "story of an epic": {"key": "K5-2", "parent_key": "K5-1"},
+        "sub-task of a story": {"key": "EE-25", "type": "子任务", "parent": None},
+        "story of an epic": {"key": "K5-2", "parent": Parent("K5-1", "20707")},
         "title with U+0000": {"key": "EE-4", "title": "\u200b问题分布的帕累托图"},
     },
 )

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.base import Epic
+from connectors.base import Epic, Parent
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
 from tests.support.epics import BARE, EPIC, SOURCE
@@ -99,7 +99,7 @@ _epics = st.builds(
     assignees=_few,
     components=_few,
     milestone=_maybe,
-    parent_key=_maybe,
+    parent=st.none() | st.builds(Parent, _values),
     fields=st.dictionaries(st.sampled_from(["f", "project"]), _few, max_size=2),
 )
 

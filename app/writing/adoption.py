@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
-from connectors.base import Blocked, Comment, Connector, EpicRef, Gone, Marker, Rejected
+from connectors.base import Blocked, Comment, Connector, EpicRef, Gone, Rejected
 from mappings.notices.text import withdrawn_text
+
+if TYPE_CHECKING:
+    from connectors.marker import Marker
 
 log = structlog.get_logger()
 

@@ -32,7 +32,6 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
-    Marker,
     Missing,
     Rejected,
     Unanswered,
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
 
     from app.runtime import Runtime
     from connectors.document import Document
+    from connectors.marker import Marker
     from mappings.notices.claims import Claim
 
 log = structlog.get_logger()

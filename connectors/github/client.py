@@ -18,7 +18,6 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
-    Marker,
     Missing,
     Page,
     Project,
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from connectors.diagnostics import Inspection
     from connectors.document import Document
     from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
+    from connectors.marker import Marker
 
 _PAGE = f"per_page={payloads.PAGE_SIZE}"
 _ISSUE = "/repos/{owner}/{repo}/issues/{number}"

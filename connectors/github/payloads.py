@@ -18,7 +18,7 @@ from connectors.base import (
     BadPayload,
     Epic,
     EpicRef,
-    Marker,
+    Parent,
     Project,
     TicketComment,
     Unauthorized,
@@ -45,6 +45,7 @@ from connectors.members import (
 if TYPE_CHECKING:
     from connectors.document import Document
     from connectors.github.config import GitHubEpics
+    from connectors.marker import Marker
 
 PAGE_SIZE = 100
 MOST_ROWS = 10 * PAGE_SIZE  # no page is larger than asked for; a longer one is no page
@@ -112,7 +113,7 @@ def _issue_of(issue: dict[str, Any], repository: str, web: str, selector: GitHub
         raise NotAsDescribed(f"its labels are no list but {quoted(issue.get('labels'))}")
     labels = _label_names(issue)
     kind = text_in(object_in(issue, "type"), "name")
-    closed = _is_closed(issue)
+    closed, parent = _is_closed(issue), _key_in(issue.get("parent_issue_url"))
     epic = Epic(
         remote_id=number_in(issue, "id"),
         key=f"{repository}#{number}",
@@ -131,7 +132,7 @@ def _issue_of(issue: dict[str, Any], repository: str, web: str, selector: GitHub
             if person and (login := text_in(row_of(person), "login"))
         ),
         milestone=text_in(object_in(issue, "milestone"), "title") or None,
-        parent_key=_key_in(issue.get("parent_issue_url")),
+        parent=None if parent is None else Parent(parent),
     )
     fits = _fits(selector, labels, kind, issue)
     return Issue(_with_text(epic, issue.get("body")) if fits else epic, fits)

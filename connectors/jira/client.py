@@ -19,7 +19,6 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
-    Marker,
     Missing,
     Page,
     Project,
@@ -34,7 +33,7 @@ from connectors.base import (
 from connectors.clock import Clock, utc_now
 from connectors.config import joined
 from connectors.http_body import TooLarge
-from connectors.jira import commenters, comments, payloads
+from connectors.jira import commenters, comments, payloads, search
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
 from connectors.jira.paging import Found, markers_of, together, whole_list
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from connectors.diagnostics import Inspection
     from connectors.document import Document
     from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
+    from connectors.marker import Marker
 
 _FETCH, _RECONCILE, _KEYS = 100, 50, 50  # how many ids or keys one call accepts
 
@@ -198,7 +198,7 @@ class JiraConnector:
         )
 
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
-        jql = payloads.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
+        jql = search.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
         used: set[str] = set()
         cursor: datetime | None = None
         # The connector fetches the next page while the caller stores this one. An error of the next page
@@ -207,7 +207,7 @@ class JiraConnector:
         try:
             while next_page is not None:
                 found = await next_page
-                token = payloads.next_token(found.token, used)
+                token = search.next_token(found.token, used)
                 if token is None:
                     await self._check_login_if_empty(found.tickets or found.unreadable)
                 next_page = asyncio.create_task(self._search(jql, token)) if token else None
@@ -221,14 +221,14 @@ class JiraConnector:
 
     async def _search(self, jql: str, token: str | None) -> Found:
         """A page of the search; if it is too large, which issues are on it, and these in smaller parts."""
-        body = payloads.search_body(jql, self._epics.fields, token)
+        body = search.search_body(jql, self._epics.fields, token)
         try:
             return await self._transport.call("POST", "search/jql", body=body, read=self._found)
         except TooLarge:
             body["fields"] = ["updated"]
         answer = await self._transport.call("POST", "search/jql", body=body)
         issues = payloads.issues_of(answer)
-        if len(issues) > payloads.PAGE_SIZE:
+        if len(issues) > search.PAGE_SIZE:
             raise BadPayload("Jira's answer has more issues than were asked for.")
         refs: list[EpicRef] = []
         hidden, moments = list[Unreadable](), list[datetime]()
@@ -282,7 +282,7 @@ class JiraConnector:
 
     async def _fetched(self, refs: Sequence[EpicRef]) -> Found:
         """The tickets, at most `_FETCH`. An answer that is too large is asked for again by halves."""
-        fields = [*payloads.FIELDS, *self._epics.fields]
+        fields = [*search.FIELDS, *self._epics.fields]
         if not refs:
             return Found([], [], [], {})
         if self._in_bulk:
@@ -335,12 +335,12 @@ class JiraConnector:
             return set(ids)
         found: set[str] = set()
         for start in range(0, len(ids), _RECONCILE):
-            body = payloads.membership_body(self._scope.jql, ids[start : start + _RECONCILE])
+            body = search.membership_body(self._scope.jql, ids[start : start + _RECONCILE])
             used: set[str] = set()
             while True:
                 answer = await self._transport.call("POST", "search/jql", body=body)
                 found |= {payloads.ref_of(issue)[0].remote_id for issue in payloads.issues_of(answer)}
-                token = payloads.next_token(answer, used)
+                token = search.next_token(answer, used)
                 if token is None:
                     break
                 body["nextPageToken"] = token

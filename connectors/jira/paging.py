@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.base import BadPayload, Gone, Rejected, Unavailable, Unreadable
 from connectors.http_body import TooLarge
-from connectors.jira import payloads
+from connectors.jira import payloads, search
 from connectors.jira.errors import NoSuchCall
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def whole_list(
     """
     found: dict[str, dict[str, Any]] = {}
     start_at = 0
-    for _ in range(payloads.MOST_PAGES):
+    for _ in range(search.MOST_PAGES):
         try:
             answer = await transport.call(
                 "GET",
@@ -79,9 +79,9 @@ async def whole_list(
             raise BadPayload(f"Jira's list at {path} has a page with nothing new; it cannot be read in full.")
         start_at += len(page)
         found |= new
-        if payloads.at_end(answer, page, list(found)) or _has_all(found, keys):
+        if search.at_end(answer, page, list(found)) or _has_all(found, keys):
             return list(found.values())
-    raise BadPayload(f"Jira's list at {path} has more than {payloads.MOST_PAGES} pages.")
+    raise BadPayload(f"Jira's list at {path} has more than {search.MOST_PAGES} pages.")
 
 
 def _has_all(found: dict[str, dict[str, Any]], keys: Collection[str]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.base import (
@@ -16,7 +16,7 @@ from connectors.base import (
     BadPayload,
     Epic,
     EpicRef,
-    Marker,
+    Parent,
     Project,
     Rejected,
     StatusCategory,
@@ -43,20 +43,10 @@ from connectors.members import (
 
 if TYPE_CHECKING:
     from connectors.document import Document
+    from connectors.marker import Marker
 
-FIELDS = (
-    "summary", "status", "issuetype", "project", "parent", "labels", "components", "assignee",
-    "fixVersions", "description", "created", "updated",
-)  # fmt: skip
-
-PAGE_SIZE = 100
-MOST_ROWS = 10 * PAGE_SIZE  # no page is larger than asked for; a longer one is no page
-MOST_PAGES = 10_000  # a million tickets; a longer list is taken for one without an end
+MOST_ROWS = 1000  # no page is longer: pages of 100 are asked for
 PROPERTY = "northing"
-
-# The search index lags behind by seconds to minutes, so each read starts this much earlier.
-OVERLAP = timedelta(minutes=5)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _KEY = re.compile(rf"(?=.{{1,255}}\Z){PROJECT_KEY}-[1-9][0-9]{{0,18}}")
 _MOST_NAMED = 50  # types, in a message
@@ -113,11 +103,16 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         assignees=_names([found.get("assignee")]),
         components=_names(list_in(found, "components")),
         milestone=next(iter(_names(list_in(found, "fixVersions"))), None),
-        parent_key=None if sub_task else key_of(object_in(found, "parent").get("key")),
+        parent=None if sub_task else _parent_of(object_in(found, "parent")),
         text=_text_of_description(found.get("description")),
         fields={name: strings_of(found[name]) for name in fields if name in found},
     )
     return Ticket(epic, text_in(kind, "id"), remote_number(project.get("id")))
+
+
+def _parent_of(parent: dict[str, Any]) -> Parent | None:
+    key = key_of(parent.get("key"))
+    return None if key is None else Parent(key, remote_id=remote_number(parent.get("id")) or "")
 
 
 def _needed(found: Mapping[str, Any], field: str, name: str) -> dict[str, Any]:
@@ -257,74 +252,6 @@ def not_returned(answer: Any) -> frozenset[str]:
 def only_token(answer: Any) -> dict[str, Any]:
     """What `next_token` needs of an answer, which may be large."""
     return {"nextPageToken": answer.get("nextPageToken")} if isinstance(answer, dict) else {}
-
-
-# --- search ---------------------------------------------------------------------------------
-
-
-def jql_of(project: str, type_ids: Sequence[str], condition: str | None, since: datetime | None) -> str:
-    """The search for a project's epics: oldest change first, limited to the project and by type ids.
-
-    The time is in epoch milliseconds, because Jira reads a date in JQL only to the minute, in the time zone
-    of the searching user's profile.
-    """
-    parts = [f'project = "{project}"', f"issuetype in ({', '.join(type_ids)})"]
-    if condition:
-        parts.append(f"({condition})")
-    if since is not None:
-        parts.append(f"updated >= {max(int((since - _EPOCH - OVERLAP).total_seconds() * 1000), 0)}")
-    return " AND ".join(parts) + " ORDER BY updated ASC, key ASC"
-
-
-def search_body(jql: str, fields: Sequence[str], token: str | None) -> dict[str, Any]:
-    """https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-search/#api-rest-api-3-search-jql-post
-
-    The body has no null and no unknown member, because the endpoint answers 400 to both. Without `fields` the
-    endpoint returns only ids.
-    """
-    body: dict[str, Any] = {"jql": jql, "fields": [*FIELDS, *fields], "maxResults": PAGE_SIZE}
-    return body | ({"nextPageToken": token} if token else {})
-
-
-def membership_body(condition: str, ids: Sequence[str]) -> dict[str, Any]:
-    """The search for those of `ids` (at most 50) that fit the source's JQL.
-
-    `reconcileIssues` makes Jira read these issues' current state, as the search index lags behind.
-    """
-    return {
-        "jql": f"id in ({', '.join(ids)}) AND ({condition})",
-        "fields": ["id"],
-        "maxResults": PAGE_SIZE,
-        "reconcileIssues": [int(i) for i in ids],
-    }
-
-
-def next_token(answer: Mapping[str, Any], used: set[str]) -> str | None:
-    """The token of the next page, None at the end; adds it to `used`. Raises `BadPayload`.
-
-    Only a missing token means the end: `isLast` is sometimes wrong, and a page may be short or empty.
-    """
-    token = answer.get("nextPageToken")
-    if not token:
-        return None
-    if not isinstance(token, str) or token in used:
-        raise BadPayload(
-            "Jira's search gave the same page token twice; its answer cannot be read to the end."
-        )
-    if len(used) >= MOST_PAGES:
-        raise BadPayload(f"Jira's search has more than {MOST_PAGES} pages; it is not read to its end.")
-    used.add(token)
-    return token
-
-
-def at_end(answer: Mapping[str, Any], page: list[Any], found: list[Any]) -> bool:
-    """Whether this is the last page: it is empty, the total is reached, or `isLast` is true.
-
-    A page that is shorter than asked for is not the end.
-    """
-    total = answer.get("total")
-    reached = isinstance(total, int) and len(found) >= total
-    return not page or reached or answer.get("isLast") is True
 
 
 # --- types, projects, account ---------------------------------------------------------------

@@ -32,6 +32,9 @@ FACT_COLUMNS = {
     "components": "text[]",
     "milestone": "text",
     "parent_key": "text",
+    "parent_remote_id": "text",
+    "parent_title": "text",
+    "parent_url": "text",
     "ticket_references": "text[]",
     "fields": "jsonb",
     "tracker_created_at": "timestamptz",
@@ -84,7 +87,7 @@ def row_of(epic: base.Epic) -> dict[str, Any]:
         "assignees": epic.assignees,
         "components": epic.components,
         "milestone": epic.milestone,
-        "parent_key": epic.parent_key,
+        **_parent_columns(epic.parent),
         "ticket_references": [
             f"{found.how}:{found.key}" for found in parse_references(epic.text, epic.labels)
         ],
@@ -103,6 +106,17 @@ def row_of(epic: base.Epic) -> dict[str, Any]:
     row["tracker_updated_at"] = epic.updated_at.isoformat()
     row["content_hash"] = "\\x" + hashlib.blake2b(dumped, digest_size=16).hexdigest()
     return row
+
+
+def _parent_columns(parent: base.Parent | None) -> dict[str, str | None]:
+    if parent is None:
+        return dict.fromkeys(("parent_key", "parent_remote_id", "parent_title", "parent_url"))
+    return {
+        "parent_key": parent.key,
+        "parent_remote_id": parent.remote_id or None,
+        "parent_title": parent.title or None,
+        "parent_url": parent.url or None,
+    }
 
 
 def without_nul(value: Any) -> Any:

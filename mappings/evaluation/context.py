@@ -35,8 +35,9 @@ from mappings.tables import (
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from connectors.base import Epic, Marker
+    from connectors.base import Epic
     from connectors.document import Document
+    from connectors.marker import Marker
     from mappings.checks.check import Check
 
 

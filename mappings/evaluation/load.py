@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import BigInteger, Label, any_, literal, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from connectors.base import Epic, StatusCategory
+from connectors.base import Epic, Parent, StatusCategory
 from mappings.evaluation.model import CommandAnswer, Finding, FindingState
 from mappings.tables import (
     CommandCommentRow,
@@ -56,10 +56,16 @@ def epic_of(row: EpicRow, former_projects: tuple[str, ...] = ()) -> Epic:
         assignees=tuple(row.assignees),
         components=tuple(row.components),
         milestone=row.milestone,
-        parent_key=row.parent_key,
+        parent=_parent_of(row),
         fields={name: tuple(values) for name, values in row.fields.items()},
         former_projects=former_projects,
     )
+
+
+def _parent_of(row: EpicRow) -> Parent | None:
+    if row.parent_key is None:
+        return None
+    return Parent(row.parent_key, row.parent_remote_id or "", row.parent_title or "", row.parent_url or "")
 
 
 # The columns of an epic that an evaluation reads. They are selected as plain rows: nothing is written

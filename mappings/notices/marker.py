@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import literal, select, text, union_all
 from sqlalchemy.dialects.postgresql import insert
 
-from connectors.base import Marker
+from connectors.marker import Marker
 from mappings.tables import EpicRow, FormerTicketRow, TrackerAccountRow
 
 if TYPE_CHECKING:

@@ -64,9 +64,7 @@ ATTRIBUTES: dict[str, Attribute] = {
     "project": Attribute("project", "projects", lambda source, epic: (epic.project, *epic.former_projects)),
     "label": Attribute("label", "labels", lambda source, epic: epic.labels),
     "type": Attribute("type", "types", lambda source, epic: (epic.type,)),
-    "parent": Attribute(
-        "parent", "parents", lambda source, epic: (epic.parent_key,) if epic.parent_key else ()
-    ),
+    "parent": Attribute("parent", "parents", lambda source, epic: (epic.parent.key,) if epic.parent else ()),
     "assignee": Attribute("assignee", "assignees", lambda source, epic: epic.assignees),
     "component": Attribute("component", "components", lambda source, epic: epic.components),
     "milestone": Attribute(

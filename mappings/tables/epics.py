@@ -58,6 +58,11 @@ class EpicRow(Base):
     components: Mapped[list[str]]
     milestone: Mapped[str | None]
     parent_key: Mapped[str | None]
+    parent_remote_id: Mapped[str | None]  # these three as in `connectors.base.Parent`, null for empty
+    parent_title: Mapped[str | None]
+    parent_url: Mapped[str | None]
+    children: Mapped[int | None]  # how many tickets have it as their parent, null where that is not known
+    children_done: Mapped[int | None]
     ticket_references: Mapped[list[str]]  # the key results that the ticket names, "line:KR-1" or "label:KR-1"
     fields: Mapped[dict[str, Any]]
     tracker_created_at: Mapped[datetime]

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import requests
 
-from connectors.jira import payloads
+from connectors.jira import payloads, search
 from tests.bench.servers import Tracker
 
 PROJECT = "CROWD"
@@ -46,10 +46,10 @@ def _pages(tracker: Tracker) -> Iterator[list[dict[str, Any]]]:
     with requests.Session() as session:
         session.auth = (tracker.email, tracker.token)
         types = session.get(f"{tracker.url}/rest/api/3/issuetype", timeout=SECONDS).json()
-        jql = payloads.jql_of(PROJECT, payloads.epic_type_ids(types, None), None, None)
+        jql = search.jql_of(PROJECT, payloads.epic_type_ids(types, None), None, None)
         token: str | None = None
         while True:
-            body = payloads.search_body(jql, (), token)
+            body = search.search_body(jql, (), token)
             answer = session.post(f"{tracker.url}/rest/api/3/search/jql", json=body, timeout=SECONDS)
             answer.raise_for_status()
             page = json.loads(answer.content)

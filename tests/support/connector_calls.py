@@ -7,14 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from connectors.base import (
-    CommentRef,
-    Connector,
-    EpicRef,
-    Marker,
-    Project,
-)
+from connectors.base import CommentRef, Connector, EpicRef, Project
 from connectors.document import Document, Paragraph, Text
+from connectors.marker import Marker
 from connectors.registry import KINDS
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker

@@ -12,16 +12,11 @@ import pytest
 import responses
 from requests import PreparedRequest
 
-from connectors.base import (
-    Connector,
-    EpicRef,
-    Marker,
-    Page,
-    Project,
-)
+from connectors.base import Connector, EpicRef, Page, Project
 from connectors.document import Document, Paragraph, Text
 from connectors.jira.client import JiraConnector
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
+from connectors.marker import Marker
 
 SITE = "https://acme.atlassian.net"
 API = f"{SITE}/rest/api/3"

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from connectors.base import Connector, EpicRef, Marker, Project
+from connectors.base import Connector, EpicRef, Project
 from connectors.clock import utc_now
 from connectors.document import Document, Paragraph, Text
+from connectors.marker import Marker
 from connectors.network import Network, read_network
 from connectors.registry import KINDS
 from connectors.timeouts import TIMEOUTS
