@@ -139,8 +139,8 @@ async def test_lists_hold_what_fits_all_filters(world: World) -> None:
 # --- why --------------------------------------------------------------------------------------
 
 
-async def _why(world: World, key: str, kind: str) -> list[tuple[str, str, Any]]:
-    why = (await world.epic("jira", key))["why"]
+async def _why(world: World, key: str, kind: str, rules: str = "matching") -> list[tuple[str, str, Any]]:
+    why = (await world.send("GET", f"/epics/jira/{key}?rules={rules}"))["why"]
     return [(one["name"], one["says"], one["matched"]) for one in why if one["kind"] == kind]
 
 
@@ -153,8 +153,16 @@ async def test_why_an_epic_is_aligned(world: World) -> None:
     ((name, says, matched),) = await _why(world, "SHOP-1", "rule")
     assert (name, matched) == ("All", True)
     assert says.endswith("; not asked, for a link that counts comes before the rules.")
-    assert await _why(world, "SHOP-1", "check") == [("all", "No check has found anything.", True)]
-    assert await _why(world, "SHOP-1", "notice") == [("none", "Nothing is to be said on the ticket.", None)]
+    assert await _why(world, "SHOP-1", "check") == [
+        ("no-key-result", "Found nothing.", True),
+        ("closed-goal", "Found nothing.", True),
+    ]
+    says = "There is no comment, for no check has anything to say on the ticket."
+    assert await _why(world, "SHOP-1", "notice") == [("none", says, None)]
+    says = "Aligned: linked to KR-1 (Checkout conversion)."
+    assert (await world.epic("jira", "SHOP-1"))["why"][0] == {
+        "kind": "result", "name": "aligned", "says": says, "matched": True, "at": None, "setting": None,
+    }  # fmt: skip
 
 
 async def test_why_an_epic_is_not_aligned(world: World, clock: Clock) -> None:
@@ -171,23 +179,24 @@ async def test_why_an_epic_is_not_aligned(world: World, clock: Clock) -> None:
     ((origin, says, live),) = await _why(world, "SHOP-2", "link")
     assert (origin, live) == ("rule", False)
     assert says.endswith("; it does not align the epic, it is missed.")
-    notes = [
-        (name, says.rsplit("; ", 1)[1], matched)
-        for name, says, matched in await _why(world, "SHOP-2", "rule")
-    ]
-    assert notes == [
-        ("Growth", "gives no link.", False),
-        ("Cart", "gives the link.", True),
+    growth = ("Growth", "gives no link.", False)
+    matching = [
+        ("Cart", "gives the link, as the first that matches (priority 2).", True),
         ("Later", "not asked, for a rule before it matches.", True),
     ]
+    counted = ("others", "`rules=all` names each.", False)
+    for rules, expected in (("matching", [*matching, counted]), ("all", [growth, *matching])):
+        named = await _why(world, "SHOP-2", "rule", rules)
+        assert [(name, says.rsplit("; ", 1)[1], matched) for name, says, matched in named] == expected
     checks = {name: says for name, says, _ in await _why(world, "SHOP-2", "check")}
     moment = f"{clock():%Y-%m-%d %H:%M} UTC"
     assert checks["closed-goal"] == (
         "No linked key result is live (KR-2: it is missed). The ticket names KR-99, which does not exist."
-        f" Open, since {moment}."
+        f" Open, found at {moment}."
     )
     assert checks["no-key-result"] == (
-        f"No key result is linked. The ticket names KR-99, which does not exist. Resolved, since {moment}."
+        f"Resolved at {moment}; before that: No key result is linked. The ticket names KR-99, which does not"
+        " exist."
     )
 
 
@@ -199,7 +208,7 @@ async def test_why_says_what_becomes_of_the_ticket(world: World, mode: str) -> N
     await world.drain()
     ((name, says, _),) = await _why(world, "SHOP-2", "notice")
     expected = {
-        "off": ("kept", "What is on the ticket, if anything, stays as it is."),
+        "off": ("off", "Notices are off here, so what is on the ticket, if anything, stays as it is."),
         "shadow": ("shadow", "The notice is shadow."),
         "live": ("held", "The notice is held, grace: Grace ends at "),
     }[mode]
@@ -211,5 +220,5 @@ async def test_why_says_what_the_policy_exempts(world: World) -> None:
     await world.send("PATCH", "/policy", {"exempt": {"projects": ["SH*"]}})
     await world.drain()
     assert (await world.epic("jira", "SHOP-2"))["alignment"] == "exempt"
-    ((name, says, _),) = await _why(world, "SHOP-2", "policy")
+    _, (name, says, _) = await _why(world, "SHOP-2", "policy")
     assert (name, says) == ("exempt", "Exempt: exempt by policy: project SHOP matches SH*.")

@@ -42,6 +42,7 @@ async def test_a_finding_says_what_and_since_when(world: World, clock: Clock) ->
         "source": None,
         "detail": "No key result is linked.",
         "opened_at": clock().isoformat().replace("+00:00", "Z"),
+        "resolved_at": None,
         "until": None,
         "reason": None,
     }
@@ -133,9 +134,14 @@ async def test_wrong_words_name_the_field_and_change_nothing_and_right_ones_are_
         assert snoozed["until"] == shown
 
 
-async def test_a_resolved_finding_is_left_alone(world: World) -> None:
+async def test_a_resolved_finding_is_left_alone(world: World, clock: Clock) -> None:
     found = await _finding(world)
+    clock.advance(hours=1)
+    resolved_at = clock().isoformat().replace("+00:00", "Z")
     await world.send("POST", "/links", {"epic": found["epic"], "key_result": "KR-1"})
+    clock.advance(hours=1)
+    await world.send("PATCH", "/policy", {"grace": "P1D"})  # evaluates the epic again
+    await world.drain()
     bodies = {"waive": {"reason": "Agreed", "until": UNTIL}, "snooze": {"until": UNTIL}, "reopen": None}
     for verb, body in bodies.items():
         problem = await world.send("POST", f"/findings/{found['id']}/{verb}", body, expect=409)
@@ -143,6 +149,7 @@ async def test_a_resolved_finding_is_left_alone(world: World) -> None:
         await world.refused("POST", f"/findings/{found['id'] + 1}/{verb}", body, status=404)
     (after,) = (await world.send("GET", "/findings"))["items"]
     assert (after["state"], after["until"], after["reason"]) == ("resolved", None, None)
+    assert after["resolved_at"] == resolved_at
 
 
 async def test_a_gap_that_returns_reopens_the_same_finding(world: World, clock: Clock) -> None:

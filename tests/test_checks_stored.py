@@ -191,6 +191,7 @@ async def test_findings_on_goals(world: World, runtime: Runtime, clock: Clock) -
         "source": None,
         "detail": "O-1 has no owner.",
         "opened_at": _z(NOON),
+        "resolved_at": None,
         "until": None,
         "reason": None,
     }
@@ -202,7 +203,8 @@ async def test_findings_on_goals(world: World, runtime: Runtime, clock: Clock) -
     await world.send("PATCH", "/objectives/O-1", {"owner": "Grace"})
     await world.send("PATCH", "/key-results/KR-9", {"title": "Checkout conversion"})
     await sweep(runtime)
-    assert [one["state"] for one in await _findings(world, "about=goal")] == ["resolved", "resolved"]
+    resolved = await _findings(world, "about=goal")
+    assert [(one["state"], one["resolved_at"]) for one in resolved] == [("resolved", _z(clock()))] * 2
     clock.advance(hours=1)
     await world.send("PATCH", "/objectives/O-1", {"owner": None})
     await sweep(runtime)

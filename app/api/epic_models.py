@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from mappings.evaluation.explain import ReasonKind
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult, is_live
 from mappings.tables import FindingRow, NoticeRow
@@ -46,6 +47,7 @@ class FindingOut(BaseModel):
     source: str | None = Field(description="The source, for a check on sources.")
     detail: str = Field(description="What is missing, in words.")
     opened_at: datetime = Field(description="When the gap was found; set again each time it returns.")
+    resolved_at: datetime | None = Field(description="When the gap was closed; null for an unresolved one.")
     until: datetime | None = Field(description="When a snooze or waiver ends, exclusive.")
     reason: str | None = Field(description="The reason a person gave for a snooze or waiver.")
 
@@ -66,12 +68,20 @@ class NoticeOut(BaseModel):
 
 
 class Reason(BaseModel):
-    kind: Literal["link", "ticket", "rule", "check", "policy", "notice"] = Field(
-        description="Where it comes from."
+    kind: ReasonKind = Field(
+        description="`result`: the one fact that counts, always the first. Then `read` (what was seen when), "
+        "`link`, `ticket` (a key there that does not exist), `rule`, `policy`, `check`, `notice` (why there "
+        "is a comment, or none) and `change` (what would change the result)."
     )
-    name: str = Field(description="The rule's or check's name, the link's origin, or the key on the ticket.")
-    says: str = Field(description="Its result, in a sentence.")
+    name: str = Field(
+        description="Which of its kind: the alignment, the link's origin, the rule's or check's name, the "
+        "key on the ticket, the notice's state or what keeps it away.",
+        examples=["unaligned", "no-key-result", "since"],
+    )
+    says: str = Field(description="In words.", examples=["Unaligned: it is linked to no key result."])
     matched: bool | None = Field(description="Whether it applied; null where that question makes no sense.")
+    at: datetime | None = Field(description="The moment it is about: of a resolved finding its resolution.")
+    setting: str | None = Field(description="The setting that decides it.", examples=["policy.since"])
 
 
 class EpicOut(BaseModel):
@@ -95,7 +105,10 @@ class EpicOut(BaseModel):
 
 
 class EpicWithWhy(EpicOut):
-    why: list[Reason] = Field(description="Each origin of links, each rule and each check, with its result.")
+    why: list[Reason] = Field(
+        description="Why it stands so: the one fact that counts first. Of the rules those that match it, and "
+        "how many do not; `?rules=all` names these too."
+    )
 
 
 def show_links(name: EpicName, rows: Any, goals: dict[int, KeyResult], now: datetime) -> list[LinkOut]:

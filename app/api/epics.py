@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from sqlalchemy import func, or_, select
@@ -16,14 +16,17 @@ from app.api.problems import error_responses
 from app.runtime import Runtime
 from mappings.errors import Invalid
 from mappings.evaluation.context import load_key_results
-from mappings.evaluation.evaluator import evaluate_records
+from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import explain
-from mappings.evaluation.load import epic_of, load_records
+from mappings.evaluation.load import load_records
 from mappings.evaluation.record import unwritten_text
 from mappings.lookups import epic_at, key_result_in, source_at, source_in
 from mappings.tables import EpicRow, LinkRow, SourceRow
 
 router = APIRouter(prefix="/epics", tags=["epics"])
+
+Rules = Literal["matching", "all"]
+RULES = Query(description="Of the rules, which `why` names: those that match the epic, or all.")
 
 
 @router.get("", summary="List epics")
@@ -38,6 +41,7 @@ async def list_epics(
         str | None, Query(description="Only this epic, with its `why`; needs `source`. May be a former key.")
     ] = None,
     q: Annotated[str | None, Query(max_length=200, description="Part of the title or key, any case.")] = None,
+    rules: Annotated[Rules, RULES] = "matching",
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[EpicWithWhy | EpicOut]:
@@ -45,7 +49,7 @@ async def list_epics(
         if source is None:
             raise Invalid("source", "is needed with key")
         source_row = await source_in(session, source, "source")
-        return Page(items=[await whole_epic(runtime, session, source_row, key)], next=None)
+        return Page(items=[await whole_epic(runtime, session, source_row, key, rules)], next=None)
     step = list_query(
         cursor, limit, source=source, alignment=alignment, key_result=key_result, project=project, q=q
     )
@@ -92,26 +96,22 @@ async def get_epic(
     key: Annotated[str, Path(description="The epic's key, or a former one, percent-encoded.")],
     runtime: RuntimeDep,
     session: SessionDep,
+    rules: Annotated[Rules, RULES] = "matching",
 ) -> EpicWithWhy:
     """`key` is percent-encoded (`acme%2Fshop%237`); where a proxy decodes it, list `?source=&key=`."""
-    return await whole_epic(runtime, session, await source_at(session, source), key)
+    return await whole_epic(runtime, session, await source_at(session, source), key, rules)
 
 
-async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow, key: str) -> EpicWithWhy:
+async def whole_epic(
+    runtime: Runtime, session: AsyncSession, source: SourceRow, key: str, rules: Rules = "matching"
+) -> EpicWithWhy:
     """An epic of a source with its `why`; 404 with the reason for one that is removed."""
     row = await epic_at(session, source, key)
     now = await runtime.now(session)
     (records,) = await load_records(session, [row])
     context = await runtime.evaluation_context(session, source, [row.project])
     (evaluation,) = await evaluate_records([records], context, now)
-    reasons = explain(
-        source.name,
-        epic_of(row, context.former_names(row.project)),
-        evaluation.resolution,
-        evaluation.decision,
-        context.goals,
-        now,
-    )
+    reasons = explain(explained(evaluation, context), now, all_rules=rules == "all")
     unwritten = unwritten_text(evaluation, context)
     shown = show_epic(source.name, records, context.goals.key_results, now, unwritten)
     why = [Reason.model_validate(reason, from_attributes=True) for reason in reasons]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mappings.checks.check import Check, EpicFacts
 from mappings.goals.key_results import KeyResult, ended_with_cycle, first_to_name, is_live, may_name
@@ -75,7 +75,7 @@ def desired_text(
     if shown is None and alignment == "aligned":
         keys = sorted(link.key_result.id for link in resolution.links if link.live)
         return DesiredText("aligned", partial(aligned_text, resolution.links, epic.public), {"links": keys})
-    if shown is None or not _may_carry_warning(epic, policy):
+    if shown is None or why_no_warning(epic, policy) is not None:
         return DesiredText("unchecked", unchecked_text, {})
     check, unresolved = shown
     if unresolved.state == "waived" and unresolved.until is not None:
@@ -105,11 +105,16 @@ def _shown_as(goal: KeyResult, epic: EvaluationInput) -> str:
     return f"{goal.id}:{shown}"
 
 
-def _may_carry_warning(epic: EvaluationInput, policy: EffectivePolicy) -> bool:
-    """Whether this epic may have a warning at all: the channel, the kind of project and its age decide."""
-    if epic.service_desk or policy.channel == "none":
-        return False
-    return is_recent_enough(policy, epic.epic.created_at, epic.connected_at)
+def why_no_warning(
+    epic: EvaluationInput, policy: EffectivePolicy
+) -> Literal["service_desk", "channel", "since"] | None:
+    """Why this epic gets no warning whatever its findings are: the kind of its project, the policy's channel,
+    or its age; None where it may have one."""
+    if epic.service_desk:
+        return "service_desk"
+    if policy.channel == "none":
+        return "channel"
+    return None if is_recent_enough(policy, epic.epic.created_at, epic.connected_at) else "since"
 
 
 def _grace_ends(

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from mappings.evaluation.evaluate import decide
+from mappings.evaluation.explain import Explained
 from mappings.evaluation.load import EpicRecords, epic_of, finding_of, load_records, may_be_on_ticket
 from mappings.evaluation.model import CurrentNotice, EvaluationInput, History
 from mappings.evaluation.record import Evaluation, record_evaluations
@@ -124,9 +125,28 @@ def _evaluate(
         records.links,
         records.findings,
         records.notice,
-        evaluated.resolution,
+        evaluated,
         decision,
         on_ticket=notice is not None and notice.on_ticket,
+    )
+
+
+def explained(evaluation: Evaluation, context: EvaluationContext) -> Explained:
+    """An evaluation with all that `explain` takes."""
+    row, notice = evaluation.row, evaluation.notice
+    policy = context.policy_for(row.project)
+    return Explained(
+        source=context.source.name,
+        evaluated=evaluation.evaluated,
+        decision=evaluation.decision,
+        goals=context.goals,
+        policy=policy,
+        mode=context.mode_for(row.project),
+        scope=None if policy.scope is None else context.policy.scopes[policy.scope],
+        notice=None if notice is None else _current_notice(notice, None),
+        notice_detail=None if notice is None else notice.detail,
+        evaluated_at=row.evaluated_at,
+        checks=context.checks,
     )
 
 

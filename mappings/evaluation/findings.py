@@ -17,7 +17,9 @@ def next_finding(
     of a snooze or waiver changes nothing but its state.
     """
     if gap is None:
-        return None if before is None else replace(before, state="resolved", until=None, reason=None)
+        if before is None or before.state == "resolved":
+            return before
+        return replace(before, state="resolved", until=None, reason=None, resolved_at=now)
     if before is None or before.state == "resolved":
         return Finding(check, "open", now, detail=gap, severity=severity)
     if before.until is not None and before.until <= now:

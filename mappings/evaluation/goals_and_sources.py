@@ -213,6 +213,7 @@ def _values(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity,
         "detail": finding.detail,
         "opened_at": finding.opened_at,
+        "resolved_at": finding.resolved_at,
         "until": finding.until,
         "reason": finding.reason,
     }

@@ -157,6 +157,7 @@ def finding_of(row: FindingRow) -> Finding:
         row.reason,
         row.detail,
         row.severity,
+        row.resolved_at,
     )
 
 

@@ -21,7 +21,7 @@ FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A check's result on an epic, a goal or a source. `until` (exclusive) and `reason` belong to a snooze or
-    waiver."""
+    waiver. `resolved_at`: None for one that is unresolved, or that an older version resolved."""
 
     check: str
     state: FindingState
@@ -30,6 +30,7 @@ class Finding:
     reason: str | None = None
     detail: str = ""
     severity: str = "warning"
+    resolved_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.evaluation.context import EvaluationContext
-    from mappings.evaluation.model import Decision, DesiredNotice
+    from mappings.evaluation.model import Decision, DesiredNotice, EvaluationInput
     from mappings.links.resolve import Resolution, ResolvedLink
 
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
@@ -33,9 +33,13 @@ class Evaluation:
     links: Sequence[LinkRow]
     findings: Sequence[FindingRow]
     notice: NoticeRow | None
-    resolution: Resolution
+    evaluated: EvaluationInput
     decision: Decision
     on_ticket: bool = False
+
+    @property
+    def resolution(self) -> Resolution:
+        return self.evaluated.resolution
 
 
 async def record_evaluations(
@@ -155,6 +159,7 @@ async def _record_findings(session: AsyncSession, evaluations: Sequence[Evaluati
                 "severity": found.severity,
                 "detail": found.detail,
                 "opened_at": _iso(found.opened_at),
+                "resolved_at": _iso(found.resolved_at),
                 "until": _iso(found.until),
                 "reason": found.reason,
             }
@@ -163,13 +168,14 @@ async def _record_findings(session: AsyncSession, evaluations: Sequence[Evaluati
                 put.append(row)
     await _bulk(
         session,
-        'INSERT INTO findings (epic_id, "check", state, severity, detail, opened_at, until, reason)'
-        ' SELECT epic_id, "check", state, severity, detail, opened_at, until, reason FROM rows'
+        'INSERT INTO findings (epic_id, "check", state, severity, detail, opened_at, resolved_at, until,'
+        ' reason) SELECT epic_id, "check", state, severity, detail, opened_at, resolved_at, until, reason'
+        " FROM rows"
         ' ON CONFLICT (epic_id, "check") DO UPDATE SET state = excluded.state,'
         " severity = excluded.severity, detail = excluded.detail, opened_at = excluded.opened_at,"
-        " until = excluded.until, reason = excluded.reason",
+        " resolved_at = excluded.resolved_at, until = excluded.until, reason = excluded.reason",
         'epic_id bigint, "check" text, state text, severity text, detail text,'
-        " opened_at timestamptz, until timestamptz, reason text",
+        " opened_at timestamptz, resolved_at timestamptz, until timestamptz, reason text",
         put,
     )
 

@@ -42,5 +42,6 @@ class FindingRow(Base):
     severity: Mapped[str]
     detail: Mapped[str]
     opened_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]
     until: Mapped[datetime | None]
     reason: Mapped[str | None]

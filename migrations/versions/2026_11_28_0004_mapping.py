@@ -14,9 +14,11 @@ CHILDREN = ("children", "children_done")
 
 def upgrade() -> None:
     _add_parents()
+    op.add_column("findings", sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("findings", "resolved_at")
     _drop_parents()
 
 
