@@ -30,6 +30,7 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/key-results": {"GET": "viewer"},
     "/key-results/{key}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
     "/key-results/{key}/check-ins": {"GET": "viewer", "POST": "editor"},
+    "/key-results/{key}/agreements": {"GET": "viewer", "POST": "editor"},
     "/rules": {"GET": "viewer", "POST": "editor"},
     "/rules/{id}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
     "/links": {"GET": "viewer", "POST": "editor"},

@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from app.api import (
+    agreements,
     audit_log,
     check_ins,
     cycles,
@@ -146,6 +147,7 @@ def _api() -> APIRouter:
         cycles,
         objectives,
         key_results,
+        agreements,
         check_ins,
         rules,
         links,

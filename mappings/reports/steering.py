@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy.orm import defer
 
 from mappings.evaluation.context import key_result_of
+from mappings.goals.agreements import metric_of
 from mappings.goals.key_results import is_live
 from mappings.goals.steering import why_not_steered
-from mappings.goals.values import MetricValues
 from mappings.tables import (
     AgreementRow,
     CheckInRow,
@@ -25,8 +26,6 @@ from mappings.tables import (
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
-
-    from mappings.goals.values import Direction
 
 
 async def steered_key_results(session: AsyncSession, now: datetime) -> set[int]:
@@ -50,6 +49,7 @@ async def steered_key_results(session: AsyncSession, now: datetime) -> set[int]:
         .join(signed, signed.c.key_result_id == KeyResultRow.id)
         .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
         .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
+        .options(defer(KeyResultRow.description), defer(ObjectiveRow.description))
     )
     return {
         row.id
@@ -57,15 +57,6 @@ async def steered_key_results(session: AsyncSession, now: datetime) -> set[int]:
         if is_live(key_result_of(row, objective, ends), now)
         and not why_not_steered(metric_of(row), sides, value)
     }
-
-
-def metric_of(row: KeyResultRow) -> MetricValues:
-    return MetricValues(
-        unit=row.unit,
-        baseline=row.baseline,
-        target=row.target,
-        direction=cast("Direction | None", row.direction),
-    )
 
 
 def is_steered(key_results: Collection[int]) -> ColumnElement[bool]:

@@ -68,6 +68,8 @@ class KeyResultRow(Base):
     key: Mapped[str]
     objective_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("objectives.id"), index=True)
     title: Mapped[str]
+    description: Mapped[str | None]
+    owner: Mapped[str | None]
     category: Mapped[str | None]
     unit: Mapped[str | None]
     baseline: Mapped[float | None]

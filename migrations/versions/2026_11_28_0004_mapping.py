@@ -10,15 +10,19 @@ depends_on = None
 
 PARENT = ("parent_remote_id", "parent_title", "parent_url")
 CHILDREN = ("children", "children_done")
+KEY_RESULTS = ("description", "owner")
 
 
 def upgrade() -> None:
     _add_parents()
+    _describe_key_results()
     _add_agreements()
 
 
 def downgrade() -> None:
     _drop_agreements()
+    for name in KEY_RESULTS:
+        op.drop_column("key_results", name)
     _drop_parents()
 
 
@@ -34,7 +38,12 @@ def _drop_parents() -> None:
         op.drop_column("epics", name)
 
 
-# --- agreements -----------------------------------------------------------------------------------
+# --- key results and agreements -------------------------------------------------------------------
+
+
+def _describe_key_results() -> None:
+    for name in KEY_RESULTS:
+        op.add_column("key_results", sa.Column(name, sa.Text(), nullable=True))
 
 
 def _add_agreements() -> None:
