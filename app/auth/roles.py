@@ -44,6 +44,7 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/notices": {"GET": "viewer"},
     "/notices/approve": {"POST": "editor"},
     "/policy": {"GET": "viewer", "PUT": "editor", "PATCH": "editor"},
+    "/reports/coverage": {"GET": "viewer"},
     "/deliveries": {"GET": "viewer"},
     "/deliveries/{id}": {"GET": "admin"},
     "/deliveries/{id}/replay": {"POST": "admin"},

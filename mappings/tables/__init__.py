@@ -9,6 +9,7 @@ from mappings.tables.goals import AgreementRow, CheckInRow, CycleRow, KeyResultR
 from mappings.tables.links import MANUAL_ORIGINS, LinkRow
 from mappings.tables.notices import MAYBE_SENT, NOT_RELEASED, ON_TICKET, UNSENT, NoticeRow, NoticeWriteRow
 from mappings.tables.policy import InstallationRow
+from mappings.tables.reports import CoverageDayRow
 from mappings.tables.runs import HeldRemovalRow, RunCauseRow, RunCursorRow, RunRow, UnreadableTicketRow
 from mappings.tables.sources import (
     RefusedSignatureRow,
@@ -36,6 +37,7 @@ __all__ = [
     "Claimed",
     "CommandCommentRow",
     "CounterRow",
+    "CoverageDayRow",
     "CycleRow",
     "DeliveryRow",
     "EpicKeyHistoryRow",

@@ -17,9 +17,11 @@ def upgrade() -> None:
     _add_parents()
     _describe_key_results()
     _add_agreements()
+    _add_coverage_days()
 
 
 def downgrade() -> None:
+    op.drop_table("coverage_days")
     _drop_agreements()
     for name in KEY_RESULTS:
         op.drop_column("key_results", name)
@@ -86,3 +88,39 @@ def _add_agreements() -> None:
 
 def _drop_agreements() -> None:
     op.drop_table("agreements")
+
+
+# --- coverage -------------------------------------------------------------------------------------
+
+COUNTS = ("aligned", "unaligned", "exempt", "waived", "steered_epics", "not_evaluated", "done")
+
+
+def _add_coverage_days() -> None:
+    op.create_table(
+        "coverage_days",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("source_id", sa.BigInteger(), nullable=True),
+        sa.Column("project", sa.Text(), nullable=True),
+        sa.Column("sources", sa.Integer(), nullable=False),
+        sa.Column("stale", sa.Boolean(), nullable=False),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in COUNTS),
+        sa.CheckConstraint(
+            "source_id IS NOT NULL OR project IS NULL", name=op.f("ck_coverage_days_project_of_source")
+        ),
+        sa.ForeignKeyConstraint(
+            ["source_id"],
+            ["sources.id"],
+            name=op.f("fk_coverage_days_source_id_sources"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_coverage_days")),
+    )
+    op.create_index(
+        "uq_coverage_days_day",
+        "coverage_days",
+        ["day", "source_id", "project"],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+    )
