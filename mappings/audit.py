@@ -15,6 +15,7 @@ from sqlalchemy import Connection, event, insert, inspect, select
 from sqlalchemy.orm import Session, UOWTransaction
 
 from mappings.tables import (
+    AgreementRow,
     AuditEntryRow,
     Base,
     CheckInRow,
@@ -86,9 +87,14 @@ TABLES: dict[type[Base], AuditedTable] = {
     KeyResultRow: AuditedTable(
         "key_result",
         itemgetter("key"),
-        "key objective_id title category unit baseline target direction due state",
+        "key objective_id title description owner category unit baseline target direction due state",
     ),
     CheckInRow: AuditedTable("check_in", itemgetter("key_result"), "key_result_id value confidence note at"),
+    AgreementRow: AuditedTable(
+        "agreement",
+        itemgetter("key_result"),
+        "key_result_id side name note unit baseline target direction voided_at void_reason",
+    ),
     RuleRow: AuditedTable("rule", itemgetter("name"), "name when key_result_id priority enabled"),
     LinkRow: AuditedTable(
         "link", "{epic} -> {key_result}".format_map, "epic_id key_result_id origin weight is_primary"

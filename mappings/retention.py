@@ -20,6 +20,7 @@ DELETED_AT_ONCE = 500
 # The cursors of a run are not used once it has ended.
 RUN_CURSORS_KEPT = timedelta(hours=1)
 RUNS_KEPT = REMOVED_EPICS_KEPT = timedelta(days=400)
+COVERAGE_DAYS_KEPT = timedelta(days=1100)
 
 # Our comment is on the ticket, or may be.
 _POSSIBLY_ON_TICKET = (
@@ -67,13 +68,20 @@ _REMOVED_EPICS = text(f"""
         ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED))
 """).bindparams(manual=list(MANUAL_ORIGINS))  # noqa: S608  # of this module's own parts
 
+_COVERAGE_DAYS = text("""
+    DELETE FROM coverage_days WHERE id = ANY(ARRAY(
+        SELECT id FROM coverage_days WHERE day < CAST(:before AS timestamptz)::date
+        ORDER BY day LIMIT :most FOR UPDATE SKIP LOCKED))
+""")
+
 
 async def delete_expired(session: AsyncSession, now: datetime) -> None:
     """Delete the cursors of ended runs after an hour; after 400 days also runs without a comment on a ticket,
-    with their writes, and removed epics without a decision of a person."""
+    with their writes, and removed epics without a decision of a person; after 1,100 days a day's coverage."""
     for statement, age in (
         (_RUN_CURSORS, RUN_CURSORS_KEPT),
         (_RUNS, RUNS_KEPT),
         (_REMOVED_EPICS, REMOVED_EPICS_KEPT),
+        (_COVERAGE_DAYS, COVERAGE_DAYS_KEPT),
     ):
         await session.execute(statement, {"before": now - age, "most": DELETED_AT_ONCE})

@@ -247,7 +247,7 @@ async def test_openapi_tells_of_every_field_and_error(api: httpx.AsyncClient) ->
     document = (await api.get("/openapi.json")).json()
     named = ("Cycle", "Objective", "KeyResult")
     models = [f"{name}{end}" for name in named for end in ("In", "Out", "Patch")]
-    for model in (*models, "Metric", "CheckInIn", "CheckInOut"):
+    for model in (*models, "Metric", "CheckInIn", "CheckInOut", "AgreementIn", "AgreementOut"):
         for field, schema in document["components"]["schemas"][model]["properties"].items():
             assert schema.get("description"), f"{model}.{field}"
     bodies = [model for model in models if not model.endswith("Out")]

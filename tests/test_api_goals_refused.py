@@ -11,6 +11,7 @@ from tests.support.clock import Clock
 from tests.support.goals_api import JSON, Q4, a_key_result, fields_refused, send
 
 OBJECTIVE, RESULT, CHECK_IN = "/objectives", "/objectives/O-1/key-results", "/key-results/KR-1/check-ins"
+AGREEMENT = "/key-results/KR-1/agreements"
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("/cycles", {**Q4, "ends": "2026-09-30"}, "ends"),
     ("/cycles", {**Q4, "starts": "tomorrow"}, "starts"),
@@ -54,6 +55,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"title": "T", "metric": {"baseline": 1, "target": 5, "direction": "decrease"}},
         "metric.direction",
     ),
+    (RESULT, {"title": "T", "owner": " "}, "owner"),
+    (AGREEMENT, {"side": "it"}, "name"),
+    (AGREEMENT, {"name": "Ann"}, "side"),
+    (AGREEMENT, {"side": "partner", "name": "Ann"}, "side"),
+    (AGREEMENT, {"side": "it", "name": " "}, "name"),
+    (AGREEMENT, {"side": "it", "name": "Ann", "at": "2026-12-31T00:00:00Z"}, "at"),
     (CHECK_IN, {"confidence": 1}, "value"),
     (CHECK_IN, {"value": 1}, "confidence"),
     (CHECK_IN, {"value": 1, "confidence": 1.01}, "confidence"),
@@ -138,5 +145,7 @@ async def test_what_is_not_there_is_404(api: httpx.AsyncClient) -> None:
         ("POST", "/objectives/none/key-results", named),
         ("POST", "/key-results/none/check-ins", measured),
         ("GET", "/key-results/none/check-ins", None),
+        ("POST", "/key-results/none/agreements", {"side": "it", "name": "Ann"}),
+        ("GET", "/key-results/none/agreements", None),
     ):
         assert "none" in (await send(api, method, path, body, 404))["detail"]

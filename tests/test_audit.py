@@ -57,6 +57,10 @@ CHANGES: list[Change] = [
         *("POST", "/key-results/{key}/check-ins", "/key-results/KR-1/check-ins"),
         *({"value": 3, "confidence": 0.5}, ("created", "check_in", "KR-1")),
     ),
+    (
+        *("POST", "/key-results/{key}/agreements", "/key-results/kr-1/agreements"),
+        *({"side": "it", "name": "Ann"}, ("created", "agreement", "KR-1")),
+    ),
     ("POST", "/rules", "/rules", RULE, ("created", "rule", "Checkout")),
     ("POST", "/notices/approve", "/notices/approve", {"ids": [1]}, ("approved", "notices", "by id")),
     ("PATCH", "/rules/{id}", "/rules/1", {"enabled": False}, ("changed", "rule", "Checkout")),
@@ -393,6 +397,7 @@ LEFT_OUT = {
     "objective": "id version created_at",
     "key_result": "id version created_at",
     "check_in": "id created_at",
+    "agreement": "id created_at",
     "rule": "id version created_at",
     "link": "id rule_id why created_at",
     "finding": "id severity detail opened_at",

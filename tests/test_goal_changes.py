@@ -59,6 +59,8 @@ CHANGES: list[tuple[str, str, Any, set[str]]] = [
     ("PATCH", "/objectives/O-2", {"parent": "O-1"}, set()),
     ("PATCH", "/key-results/KR-1", {"title": "A", "metric": {"target": 3}, "due": "2026-12-31"}, set()),
     ("POST", "/key-results/KR-1/check-ins", {"value": 1, "confidence": 1}, set()),
+    ("POST", "/key-results/KR-1/agreements", {"side": "it", "name": "Ann"}, set()),
+    ("PATCH", "/key-results/KR-1", {"owner": "ann", "description": "D", "metric": {"target": 4}}, set()),
     ("PATCH", "/key-results/KR-1", {"state": "draft"}, {"SHOP-1"}),
     ("PATCH", "/key-results/KR-2", {"key": "KR-9"}, {"SHOP-2", "SHOP-3"}),
     ("POST", "/objectives/O-1/key-results", {"key": "kr-2", "title": "B"}, {"SHOP-2"}),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import func, select
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.runtime import Runtime
 from mappings.errors import Invalid, StaleVersion
 from mappings.goals import operations
+from mappings.goals.agreements import sign_key_result
 from mappings.goals.values import CycleValues, KeyResultValues, MetricValues, ObjectiveValues
 from mappings.policy.operations import change_policy
 from mappings.tables import CycleRow, KeyResultRow, ObjectiveRow
@@ -63,6 +64,10 @@ REFUSED: list[tuple[str, Operation]] = [
         ),
     ),
     (
+        "side: must be one of business, it; name: must not be empty; note: must not hold U+0000",
+        lambda db: sign_key_result(db, "k", NOW, side=cast(Any, "qa"), name=" ", note="\0"),
+    ),
+    (
         "confidence: must be at most 1",
         lambda db: operations.create_check_in(db, "k", NOW, value=1, confidence=7),
     ),
@@ -106,6 +111,8 @@ WRONG: list[tuple[Any, str, Any, str]] = [
     (ALPHA, "state", "done", STATES),
     (ONE, "key", "K\n", KEY),
     (ONE, "title", "", "must not be empty"),
+    (ONE, "description", "x" * 20_001, "must have 20000 characters at most"),
+    (ONE, "owner", "", "must not be empty"),
     (ONE, "category", "fun", "must be one of roi, customer, revenue, productivity, quality, risk"),
     (ONE, "state", "", STATES),
 ]

@@ -17,6 +17,7 @@ from mappings.tables import AuditEntryRow
 router = APIRouter(prefix="/audit-log", tags=["access"])
 
 What = Literal[
+    "agreement",
     "check_in",
     "cycle",
     "delivery",

@@ -22,6 +22,7 @@ from mappings.goals.key_results import GoalState, Visibility
 from mappings.goals.values import (
     CONFIDENCE,
     OBJECTIVE_WEIGHT,
+    AgreementSide,
     Category,
     CycleValues,
     Direction,
@@ -30,6 +31,7 @@ from mappings.goals.values import (
     MetricValues,
     ObjectiveValues,
     Review,
+    VoidReason,
     direction_error,
     ends_error,
     public_label_error,
@@ -215,6 +217,8 @@ class KeyResultIn(Body):
 
     key: Key | None = Field(None, description="Unique in any case; generated as `KR-1` if left out.")
     title: Line = Field(description="What will be true when it is reached.")
+    description: LongText | None = Field(None, description="More about it.")
+    owner: Line | None = Field(None, description="The person responsible for it.")
     category: Category | None = Field(None, description="What kind of result it is.")
     metric: Metric | None = Field(None, description="How it is measured.")
     due: Day | None = Field(None, description="The day it is to be reached by.")
@@ -226,10 +230,37 @@ class KeyResultIn(Body):
         return KeyResultValues(**own, metric=metric)
 
 
+class AgreementIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"side": "business", "name": "Ann Lee", "note": "In the Q4 review"}]}
+    )
+
+    side: AgreementSide = Field(description="Who signs: the business or IT; the metric needs both.")
+    name: Line = Field(description="The person that signs.")
+    note: LongText | None = Field(None, description="Under what condition, or where it was agreed.")
+
+
+class AgreementOut(BaseModel):
+    id: int = Field(description="Rises with every agreement.")
+    key_result: str = Field(description="The key of its key result.")
+    side: AgreementSide = Field(description="Who signed.")
+    name: str = Field(description="The person that signed.")
+    note: str | None = Field(description="Under what condition, or where it was agreed.")
+    metric: Metric = Field(description="The metric that was signed.")
+    valid: bool = Field(description="Whether it counts.")
+    voided_at: Moment | None = Field(description="Since when it does not count.")
+    void_reason: VoidReason | None = Field(
+        description="Why: the metric was changed, or the same side signed again."
+    )
+    created_at: Moment = Field(description="When it was signed.")
+
+
 class KeyResultOut(BaseModel):
     key: str = Field(description="Its key, as it was given or generated.")
     objective: str = Field(description="The key of its objective.")
     title: str = Field(description="What will be true when it is reached.")
+    description: str | None = Field(description="More about it.")
+    owner: str | None = Field(description="The person responsible for it.")
     category: Category | None = Field(description="What kind of result it is.")
     metric: Metric = Field(description="How it is measured.")
     due: date | None = Field(description="The day it is to be reached by.")
@@ -242,6 +273,15 @@ class KeyResultOut(BaseModel):
         description="The share of the way from baseline to target, 0..1; null where it cannot be measured."
     )
     confidence: float | None = Field(description="The confidence of the same check-in, 0..1.")
+    agreed: bool = Field(description="Whether both sides have signed the metric as it is now.")
+    agreements: list[AgreementOut] = Field(
+        description="The latest signature of each side; one that a change of the metric voided is shown too."
+    )
+    steered: bool = Field(
+        description="Whether it is measured, agreed by both sides and has moved; coverage counts the epics "
+        "that are aligned by a live link to such a key result."
+    )
+    not_steered_because: list[str] = Field(description="Why it is not steered; empty where it is.")
     links: int = Field(description="How many links from epics it has.")
     created_at: Moment = Field(description="When it was created in Northing.")
 

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
+from app.api.agreements import present_agreement
 from app.api.deps import (
     IfMatch,
     Key,
@@ -30,8 +31,10 @@ from app.api.problems import error_responses
 from app.runtime import Runtime
 from mappings.evaluation.context import key_result_of
 from mappings.goals import operations
+from mappings.goals.agreements import latest_agreements, metric_of, valid_sides
 from mappings.goals.key_results import GoalState, is_live
 from mappings.goals.progress import progress_of
+from mappings.goals.steering import why_not_agreed, why_not_steered
 from mappings.goals.values import Category, KeyResultValues
 from mappings.lookups import goal_at, goal_in
 from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow
@@ -68,24 +71,32 @@ def _selected() -> Any:
 
 async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]) -> list[KeyResultOut]:
     links = await _links(session, [row.id for row, *_ in found])
+    signed = await latest_agreements(session, [row.id for row, *_ in found])
     shown: list[KeyResultOut] = []
     for row, objective, ends, value, confidence in found:
         current = row.baseline if value is None else value
+        agreements = signed.get(row.id, [])
+        sides = valid_sides(agreements)
+        not_steered = why_not_steered(metric_of(row), sides, value)
         shown.append(
             KeyResultOut(
                 key=row.key,
                 objective=objective.key,
                 title=row.title,
+                description=row.description,
+                owner=row.owner,
                 category=row.category,
-                metric=Metric(
-                    unit=row.unit, baseline=row.baseline, target=row.target, direction=row.direction
-                ),
+                metric=Metric(**asdict(metric_of(row))),
                 due=row.due,
                 state=row.state,
                 live=is_live(key_result_of(row, objective, ends), await runtime.now(session)),
                 current=current,
                 progress=progress_of(row.baseline, row.target, current),
                 confidence=confidence,
+                agreed=why_not_agreed(sides) is None,
+                agreements=[present_agreement(one, row) for one in agreements],
+                steered=not not_steered,
+                not_steered_because=not_steered,
                 links=links.get(row.id, 0),
                 created_at=row.created_at,
             )
@@ -177,7 +188,8 @@ async def change_key_result(
     if_match: IfMatch = None,
 ) -> KeyResultOut:
     """A change of key or state has the epics evaluated again that are linked to it or name its old or new
-    key, in the runs that `Northing-Runs` names; any other change has no effect on epics.
+    key, in the runs that `Northing-Runs` names; any other change has no effect on epics. A changed metric
+    voids both agreements, which the answer shows as `"valid": false`; they are to be signed again.
     """
 
     def change(current: KeyResultValues) -> KeyResultValues:
@@ -200,5 +212,5 @@ async def change_key_result(
 async def delete_key_result(
     key: KeyInPath, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> None:
-    """Its check-ins are deleted too. 409 while links or rules refer to it."""
+    """Its check-ins and agreements are deleted too. 409 while links or rules refer to it."""
     put_runs(response, await operations.delete_key_result(session, key, await runtime.now(session)))

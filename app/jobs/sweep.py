@@ -15,6 +15,7 @@ from mappings.clock import QUEUE_CLOCK
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.evaluation.timed import open_evaluate_runs
 from mappings.notices import claims
+from mappings.reports.coverage_days import freeze_day
 from mappings.runs.causes import retry_causes
 from mappings.runs.queue import due_runs, mark_stalled
 from mappings.sources.machine_clocks import record_machine_clock
@@ -66,6 +67,8 @@ async def sweep(runtime: Runtime) -> None:
         await session.execute(_REPEATED_JOBS, {"now": queue_now})
         await record_machine_clock(session, platform.node(), utc_now(), queue_now)
     await _delete_dead_jobs(runtime)
+    async with runtime.sessions.begin() as session:
+        await freeze_day(session, now)
     # The last, since a check that raises ends the sweep.
     async with runtime.sessions.begin() as session:
         await evaluate_goals_and_sources(session, now, runtime.checks)

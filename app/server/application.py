@@ -14,6 +14,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.routing import Route
 
 from app.api import (
+    agreements,
     audit_log,
     check_ins,
     cycles,
@@ -28,6 +29,7 @@ from app.api import (
     objectives,
     policy,
     problems,
+    reports,
     rules,
     runs,
     sources,
@@ -146,6 +148,7 @@ def _api() -> APIRouter:
         cycles,
         objectives,
         key_results,
+        agreements,
         check_ins,
         rules,
         links,
@@ -153,6 +156,7 @@ def _api() -> APIRouter:
         findings,
         notices,
         policy,
+        reports,
         deliveries,
         tokens,
         audit_log,

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import and_, func, select, true
+from sqlalchemy.orm import defer
 
 from mappings.checks.registry import CHECKS
 from mappings.goals.key_results import GoalState, KeyResult, Visibility
@@ -218,6 +219,7 @@ async def load_key_results(session: AsyncSession) -> dict[int, KeyResult]:
         .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
         .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
         .order_by(KeyResultRow.id)
+        .options(defer(KeyResultRow.description), defer(ObjectiveRow.description))
     )
     return {row.id: key_result_of(row, objective, ends) for row, objective, ends in rows}
 

@@ -1,5 +1,7 @@
 """What a person or a program may do to cycles, objectives, key results and check-ins.
 
+`mappings.goals.agreements` has the signatures of key results.
+
 An operation on a cycle, objective or key result takes the goals' exclusive lock itself, so a key that is free
 stays free until the commit. To change one, the caller gives a function from the current values to the new
 ones, which is called under that lock; `versions` are those that the caller may have read, None for any. An
@@ -17,10 +19,10 @@ from sqlalchemy import Numeric, Select, cast, func, select
 from sqlalchemy.orm import aliased
 
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
+from mappings.goals.agreements import METRIC_COLUMNS, metric_of, void_agreements
 from mappings.goals.values import (
     CycleValues,
     KeyResultValues,
-    MetricValues,
     ObjectiveValues,
     check_in_errors,
     cycle_errors,
@@ -219,14 +221,18 @@ async def change_key_result(
     check_values(key_result_errors(values))
     before = row.key
     new_key = await _kept_key(session, KeyResultRow, values.key, row)
-    if not _set_changed_columns(row, _key_result_columns(values, new_key)) & EVALUATED_OF_KEY_RESULTS:
+    changed = _set_changed_columns(row, _key_result_columns(values, new_key))
+    if changed & METRIC_COLUMNS:
+        await void_agreements(session, row, now)
+    if not changed & EVALUATED_OF_KEY_RESULTS:
         return row, []
     causes = [Cause("key_result", str(row.id), row.key), *_causes_of_keys([before, row.key])]
     return row, await _reevaluate(session, causes, now)
 
 
 async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> list[int]:
-    """Its check-ins are deleted too. Raises `NotFound`, and `Conflict` while links or rules refer to it."""
+    """Its check-ins and agreements are deleted too. Raises `NotFound`, and `Conflict` while links or rules
+    refer to it."""
     row = await _locked(session, KeyResultRow, key)
     mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
     users = [*await _linked(session, row), *await _named_users(session, "rule", "rules", mapping)]
@@ -251,8 +257,7 @@ async def _linked(session: AsyncSession, row: KeyResultRow) -> list[str]:
 
 
 def _key_result_values(row: KeyResultRow) -> KeyResultValues:
-    metric = MetricValues(**_own_values(row, MetricValues))
-    return KeyResultValues(**_own_values(row, KeyResultValues, without=("metric",)), metric=metric)
+    return KeyResultValues(**_own_values(row, KeyResultValues, without=("metric",)), metric=metric_of(row))
 
 
 def _key_result_columns(values: KeyResultValues, key: str) -> dict[str, Any]:

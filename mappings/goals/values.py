@@ -23,6 +23,9 @@ Review = Literal["monthly", "quarterly"]
 Driver = Literal["growth", "cost", "experience", "risk"]
 Category = Literal["roi", "customer", "revenue", "productivity", "quality", "risk"]
 Direction = Literal["increase", "decrease"]
+# Of an agreement: who signs how success is measured.
+AgreementSide = Literal["business", "it"]
+VoidReason = Literal["metric_changed", "signed_again"]
 
 OBJECTIVE_WEIGHT: Bounds = {"ge": 0}
 CONFIDENCE: Bounds = {"ge": 0, "le": 1}
@@ -75,6 +78,8 @@ class KeyResultValues:
 
     key: str | None = None
     title: str
+    description: str | None = None
+    owner: str | None = None
     category: Category | None = None
     metric: MetricValues = field(default_factory=MetricValues)
     due: date | None = None
@@ -148,6 +153,8 @@ def key_result_errors(values: KeyResultValues) -> FieldErrors:
     return [
         ("key", key_error(values.key)),
         ("title", line_error(values.title)),
+        ("description", text_error(values.description)),
+        ("owner", line_error(values.owner)),
         ("category", one_of_error(values.category, get_args(Category))),
         ("metric.unit", line_error(metric.unit)),
         ("metric.baseline", number_error(metric.baseline)),
@@ -169,4 +176,12 @@ def check_in_errors(
         ("confidence", number_error(confidence, CONFIDENCE)),
         ("note", text_error(note)),
         ("at", moment_error(at) or (None if at is None else check_in_error(at, now))),
+    ]
+
+
+def agreement_errors(side: AgreementSide, name: str, note: str | None) -> FieldErrors:
+    return [
+        ("side", one_of_error(side, get_args(AgreementSide))),
+        ("name", line_error(name)),
+        ("note", text_error(note)),
     ]

@@ -10,14 +10,22 @@ depends_on = None
 
 PARENT = ("parent_remote_id", "parent_title", "parent_url")
 CHILDREN = ("children", "children_done")
+KEY_RESULTS = ("description", "owner")
 
 
 def upgrade() -> None:
     _add_parents()
     op.add_column("findings", sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True))
+    _describe_key_results()
+    _add_agreements()
+    _add_coverage_days()
 
 
 def downgrade() -> None:
+    op.drop_table("coverage_days")
+    _drop_agreements()
+    for name in KEY_RESULTS:
+        op.drop_column("key_results", name)
     op.drop_column("findings", "resolved_at")
     _drop_parents()
 
@@ -32,3 +40,89 @@ def _add_parents() -> None:
 def _drop_parents() -> None:
     for name in (*PARENT, *CHILDREN):
         op.drop_column("epics", name)
+
+
+# --- key results and agreements -------------------------------------------------------------------
+
+
+def _describe_key_results() -> None:
+    for name in KEY_RESULTS:
+        op.add_column("key_results", sa.Column(name, sa.Text(), nullable=True))
+
+
+def _add_agreements() -> None:
+    op.create_table(
+        "agreements",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("key_result_id", sa.BigInteger(), nullable=False),
+        sa.Column("side", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("unit", sa.Text(), nullable=True),
+        sa.Column("baseline", sa.Double(), nullable=True),
+        sa.Column("target", sa.Double(), nullable=True),
+        sa.Column("direction", sa.Text(), nullable=True),
+        sa.Column("voided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("void_reason", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("side IN ('business', 'it')", name=op.f("ck_agreements_side")),
+        sa.CheckConstraint(
+            "void_reason IN ('metric_changed', 'signed_again')", name=op.f("ck_agreements_void_reason")
+        ),
+        sa.CheckConstraint("(voided_at IS NULL) = (void_reason IS NULL)", name=op.f("ck_agreements_voided")),
+        sa.ForeignKeyConstraint(
+            ["key_result_id"],
+            ["key_results.id"],
+            name=op.f("fk_agreements_key_result_id_key_results"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_agreements")),
+    )
+    op.create_index("ix_agreements_key_result_id_id", "agreements", ["key_result_id", "id"])
+    op.create_index(
+        "uq_agreements_valid",
+        "agreements",
+        ["key_result_id", "side"],
+        unique=True,
+        postgresql_where=sa.text("voided_at IS NULL"),
+    )
+
+
+def _drop_agreements() -> None:
+    op.drop_table("agreements")
+
+
+# --- coverage -------------------------------------------------------------------------------------
+
+COUNTS = ("aligned", "unaligned", "exempt", "waived", "steered_epics", "not_evaluated", "done")
+
+
+def _add_coverage_days() -> None:
+    op.create_table(
+        "coverage_days",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("source_id", sa.BigInteger(), nullable=True),
+        sa.Column("project", sa.Text(), nullable=True),
+        sa.Column("sources", sa.Integer(), nullable=False),
+        sa.Column("stale", sa.Boolean(), nullable=False),
+        *(sa.Column(name, sa.Integer(), nullable=False) for name in COUNTS),
+        sa.CheckConstraint(
+            "source_id IS NOT NULL OR project IS NULL", name=op.f("ck_coverage_days_project_of_source")
+        ),
+        sa.ForeignKeyConstraint(
+            ["source_id"],
+            ["sources.id"],
+            name=op.f("fk_coverage_days_source_id_sources"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_coverage_days")),
+    )
+    op.create_index(
+        "uq_coverage_days_day",
+        "coverage_days",
+        ["day", "source_id", "project"],
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+    )

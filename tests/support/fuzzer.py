@@ -189,6 +189,7 @@ async def a_company(world: World) -> None:
         rule = {"name": f"rule {number}", "when": {"label": f"team-{number}"}, "key_result": f"KR-{number}"}
         await world.send("POST", "/rules", rule | {"enabled": number == 1})
         await world.send("POST", "/key-results/KR-1/check-ins", {"value": number, "confidence": 0.5})
+        await world.send("POST", "/key-results/KR-1/agreements", {"side": "it", "name": f"Ann {number}"})
     await world.connect_jira(scope={"projects": ["SHOP"]}, webhook_secret=SECRET)
     await world.connect_github(scope={"repositories": ["acme/shop"]}, webhook_secret=SECRET)
     for source in ("jira", "github"):

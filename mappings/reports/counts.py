@@ -1,0 +1,148 @@
+"""Coverage as numbers: the one definition, and epics counted by it, in total and by group. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Dimension = Literal["source", "project", "driver", "objective", "cycle", "owner"]
+Alignment = Literal["aligned", "unaligned", "exempt", "waived"]
+
+DEFINITION = (
+    "Coverage (rate) is aligned / (total - exempt - waived), and null where that leaves nothing to "
+    "divide by. It counts the open epics: those in the lists whose status category is not done; "
+    "finished ones are in done alone. Each is counted once by its alignment: aligned (a link to a live "
+    "key result), exempt (by the policy), waived, or unaligned; total is the sum of the four. An epic "
+    "that is not evaluated yet is in not_evaluated alone. Grace, snooze and notices make no difference. "
+    "Beside it stands steered: the share of the aligned epics with at least one live link to a key "
+    "result that is measured (a baseline and another target), agreed (the business and IT have both "
+    "signed its metric as it is now) and has moved (its latest check-in is not its baseline); null "
+    "where none is aligned. Every group and every day is counted in the same way. An epic belongs to "
+    "the drivers, objectives, cycles and owners of its live links, whatever their weights, or of its "
+    "other links where none is live; so it may be in several groups, and their sums may exceed the "
+    "total. The group null takes those with none. An owner is the key result's, or else its "
+    "objective's. A day of the trend is the state at its beginning, UTC: frozen once, when Northing "
+    "first looks that day and nothing waits to be evaluated, at 01:00 at the latest. A day without "
+    "Northing stays missing. A source counts from its first complete reading on; stale says that the "
+    "last reading of a source failed, so that its numbers are those of the reading before."
+)
+
+
+@dataclass(slots=True)
+class Counts:
+    """`steered_epics` are of the aligned ones; `done` and `not_evaluated` are not in the total."""
+
+    aligned: int = 0
+    unaligned: int = 0
+    exempt: int = 0
+    waived: int = 0
+    steered_epics: int = 0
+    not_evaluated: int = 0
+    done: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.aligned + self.unaligned + self.exempt + self.waived
+
+    @property
+    def rate(self) -> float | None:
+        counted = self.total - self.exempt - self.waived
+        return self.aligned / counted if counted else None
+
+    @property
+    def steered(self) -> float | None:
+        return self.steered_epics / self.aligned if self.aligned else None
+
+
+@dataclass(frozen=True, slots=True)
+class GoalFacts:
+    """Of a key result: where an epic linked to it belongs. `owner`: its own, or else its objective's."""
+
+    objective: str
+    objective_title: str
+    driver: str | None
+    cycle: str | None
+    owner: str | None
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlikeEpics:
+    """`number` epics with all this in common. `alignment` None: not evaluated yet. `key_results`: the ids of
+    those that they are linked to."""
+
+    source_id: int
+    project: str
+    alignment: Alignment | None
+    done: bool
+    key_results: frozenset[int]
+    number: int
+
+
+def _counts() -> defaultdict[Any, Counts]:
+    return defaultdict(Counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """By group: a source's id, (source's id, project), driver, objective's key, cycle's key, owner; None
+    takes the epics that have none. `titles`: of the objectives, by their keys."""
+
+    titles: dict[str, str] = field(default_factory=dict)
+    total: Counts = field(default_factory=Counts)
+    by: dict[Dimension, defaultdict[Any, Counts]] = field(
+        default_factory=lambda: {
+            "source": _counts(),
+            "project": _counts(),
+            "driver": _counts(),
+            "objective": _counts(),
+            "cycle": _counts(),
+            "owner": _counts(),
+        }
+    )
+
+
+def count_coverage(
+    epics: Iterable[AlikeEpics],
+    goals: Mapping[int, GoalFacts],
+    steered: Collection[int],
+    cycle: str | None = None,
+) -> Coverage:
+    """`steered`: the ids that `mappings.reports.steering.steered_key_results` returned. `cycle`: only the
+    epics that belong to this one."""
+    coverage = Coverage({goal.objective: goal.objective_title for goal in goals.values()})
+    for epic in epics:
+        groups = _groups(epic, goals)
+        if cycle is not None and cycle not in groups["cycle"]:
+            continue
+        is_steered = epic.alignment == "aligned" and not epic.key_results.isdisjoint(steered)
+        _add(coverage.total, epic, is_steered)
+        for dimension, names in groups.items():
+            for name in names:
+                _add(coverage.by[dimension][name], epic, is_steered)
+    return coverage
+
+
+def _groups(epic: AlikeEpics, goals: Mapping[int, GoalFacts]) -> dict[Dimension, set[Any]]:
+    linked = [goals[id] for id in epic.key_results if id in goals]
+    counting = [goal for goal in linked if goal.live] or linked
+    return {
+        "source": {epic.source_id},
+        "project": {(epic.source_id, epic.project)},
+        "driver": {goal.driver for goal in counting} or {None},
+        "objective": {goal.objective for goal in counting} or {None},
+        "cycle": {goal.cycle for goal in counting} or {None},
+        "owner": {goal.owner for goal in counting} or {None},
+    }
+
+
+def _add(counts: Counts, epic: AlikeEpics, is_steered: bool) -> None:
+    if epic.done:
+        counts.done += epic.number
+    elif epic.alignment is None:
+        counts.not_evaluated += epic.number
+    else:
+        setattr(counts, epic.alignment, getattr(counts, epic.alignment) + epic.number)
+        counts.steered_epics += epic.number if is_steered else 0
