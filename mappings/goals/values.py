@@ -23,6 +23,8 @@ Review = Literal["monthly", "quarterly"]
 Driver = Literal["growth", "cost", "experience", "risk"]
 Category = Literal["roi", "customer", "revenue", "productivity", "quality", "risk"]
 Direction = Literal["increase", "decrease"]
+# Of an agreement: who signs how success is measured.
+AgreementSide = Literal["business", "it"]
 
 OBJECTIVE_WEIGHT: Bounds = {"ge": 0}
 CONFIDENCE: Bounds = {"ge": 0, "le": 1}

@@ -5,7 +5,7 @@ from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, 
 from mappings.tables.counters import CounterRow, MachineClockRow, RateLimitRow
 from mappings.tables.epics import EpicKeyHistoryRow, EpicRow, FormerTicketRow
 from mappings.tables.findings import FindingRow
-from mappings.tables.goals import CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
+from mappings.tables.goals import AgreementRow, CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
 from mappings.tables.links import MANUAL_ORIGINS, LinkRow
 from mappings.tables.notices import MAYBE_SENT, NOT_RELEASED, ON_TICKET, UNSENT, NoticeRow, NoticeWriteRow
 from mappings.tables.policy import InstallationRow
@@ -29,6 +29,7 @@ __all__ = [
     "ROLES",
     "UNFINISHED_STATES",
     "UNSENT",
+    "AgreementRow",
     "AuditEntryRow",
     "Base",
     "CheckInRow",

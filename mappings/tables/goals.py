@@ -1,4 +1,4 @@
-"""Cycles, objectives, key results, check-ins, and the rules that map epics to them."""
+"""Cycles, objectives, key results, check-ins, agreements, and the rules that map epics to them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     ForeignKey,
     Index,
     text,
@@ -88,6 +89,41 @@ class CheckInRow(Base):
     confidence: Mapped[float]
     note: Mapped[str | None]
     at: Mapped[datetime]
+    created_at: Mapped[datetime] = stamped()
+
+
+class AgreementRow(Base):
+    """One side's signature under how a key result is measured; `unit` to `direction` are the metric signed.
+
+    `voided_at` null: it counts. `void_reason`: the metric was changed, or the same side signed again.
+    """
+
+    __tablename__ = "agreements"
+    __table_args__ = (
+        Index("ix_agreements_key_result_id_id", "key_result_id", "id"),
+        Index(
+            "uq_agreements_valid",
+            "key_result_id",
+            "side",
+            unique=True,
+            postgresql_where=text("voided_at IS NULL"),
+        ),
+        one_of("side", ("business", "it")),
+        one_of("void_reason", ("metric_changed", "signed_again")),
+        CheckConstraint("(voided_at IS NULL) = (void_reason IS NULL)", name="voided"),
+    )
+
+    id: Mapped[int] = identity()
+    key_result_id: Mapped[int] = belongs_to("key_results.id")
+    side: Mapped[str]
+    name: Mapped[str]
+    note: Mapped[str | None]
+    unit: Mapped[str | None]
+    baseline: Mapped[float | None]
+    target: Mapped[float | None]
+    direction: Mapped[str | None]
+    voided_at: Mapped[datetime | None]
+    void_reason: Mapped[str | None]
     created_at: Mapped[datetime] = stamped()
 
 
