@@ -68,7 +68,7 @@ def _of(key: str, goal: str = "KR-1", **members: Any) -> LinkRequest:
 async def test_each_request_has_its_outcome(api: httpx.AsyncClient, runtime: Runtime, clock: Clock) -> None:
     await _goals(api, "KR-1", "KR-2")
     await source_with(api, runtime, [stored_epic(number) for number in range(1, 6)])
-    gone = Missing(EpicRef("SHOP4", "SHOP-4"), "deleted")
+    gone = Missing(EpicRef("004SHOP", "SHOP-4"), "deleted")
     await store(runtime, "jira", [replace(stored_epic(5), key="CORE-5", project="CORE")], [gone])
     async with runtime.transaction("ana") as session:
         now = await runtime.now(session)

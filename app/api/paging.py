@@ -24,7 +24,7 @@ from mappings.errors import Invalid
 
 Item = TypeVar("Item")
 # The id of the last row, or the value that the list is ordered by, as text, and the id.
-Place = int | list[Any]
+Position = int | list[Any]
 LIMIT, MOST = 50, 500
 DIGEST = 16
 CURSOR_AT_MOST = 12_000  # characters: all filters at their longest, in letters of four bytes
@@ -44,11 +44,11 @@ class Cursors:
     def digest(self, packed: bytes) -> bytes:
         return hmac.digest(self.key, json.dumps(self.path).encode() + packed, "sha256")[:DIGEST]
 
-    def encode(self, after: Place, filters: dict[str, Any]) -> str:
+    def encode(self, after: Position, filters: dict[str, Any]) -> str:
         packed = json.dumps([after, filters], separators=(",", ":"), ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(self.digest(packed) + packed).decode().rstrip("=")
 
-    def decode(self, sent: str) -> tuple[Place, dict[str, Any]]:
+    def decode(self, sent: str) -> tuple[Position, dict[str, Any]]:
         """Where to continue, and the filters. Raises `Invalid`."""
         try:
             padded = sent + "=" * (-len(sent) % 4)
@@ -94,7 +94,7 @@ class ListQuery:
     """The query of one page: `filters` are those of the cursor, if there is one, else those of the call."""
 
     limit: int
-    after: Place
+    after: Position
     filters: dict[str, Any]
     cursors: Cursors
 
@@ -141,14 +141,14 @@ async def page_of(
     return rows[:limit], step.cursors.encode(id if value is None else [_as_text(last[-1]), id], filters)
 
 
-def _beyond(columns: Sequence[Any], after: Place, *, newest_first: bool) -> ColumnElement[bool]:
+def _beyond(columns: Sequence[Any], after: Position, *, newest_first: bool) -> ColumnElement[bool]:
     if not isinstance(after, list):
         id_column: ColumnElement[Any] = columns[-1]
         return id_column < after if newest_first else id_column > after
     kind = columns[0].type
     first = datetime.fromisoformat(after[0]) if isinstance(kind, DateTime) else after[0]
-    row, place = tuple_(*columns), tuple_(literal(first, kind), literal(after[1], columns[1].type))
-    return row < place if newest_first else row > place
+    row, position = tuple_(*columns), tuple_(literal(first, kind), literal(after[1], columns[1].type))
+    return row < position if newest_first else row > position
 
 
 def _as_text(value: Any) -> str:

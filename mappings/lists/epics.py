@@ -15,13 +15,13 @@ from sqlalchemy import ColumnElement, Select, false, func, literal, literal_colu
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
-from mappings.errors import check_values
+from mappings.errors import Invalid, check_values
 from mappings.evaluation.context import load_key_results
 from mappings.goals.key_results import is_live
 from mappings.goals.values import Driver
 from mappings.lookups import find_epics, find_sources, key_result_in, source_in
 from mappings.reports.steering import is_steered, steered_key_results
-from mappings.tables import EpicKeyHistoryRow, EpicRow, FindingRow, LinkRow, among
+from mappings.tables import EpicKeyHistoryRow, EpicRow, FindingRow, LinkRow, SourceRow, among
 from mappings.values import one_of_error, text_error
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
 # Of the objective of a linked, live key result; `none`: that objective has no driver.
-DriverFilter = Driver | Literal["none"]
+DriverFilter = Literal[Driver, "none"]
 Sort = Literal["id", "-id", "updated", "-updated", "title", "-title"]
-DRIVERS: tuple[str, ...] = (*get_args(Driver), "none")
+DRIVERS: tuple[str, ...] = get_args(DriverFilter)
 TEXT_AT_MOST = 200
 KEY_AT_MOST = 300
 
@@ -115,6 +115,36 @@ def _of_own_columns(filters: EpicFilters) -> Iterator[ColumnElement[bool]]:
         yield EpicRow.id.in_(_unresolved(filters.check))
     if filters.q is not None:
         yield EpicRow.search_text.like(func.lower(_part(filters.q)), escape=_ESCAPE)
+
+
+async def listed_epics(
+    session: AsyncSession,
+    filters: EpicFilters,
+    sort: str,
+    checks: Iterable[Check[Any]],
+    now: datetime,
+    *,
+    most: int,
+) -> list[tuple[str, str]]:
+    """The epics that these filters let through, each as its source's name and its key, in the list's order.
+
+    Raises `Invalid` as `conditions`, with `filter.` before the name, and on `filter` for more than `most`.
+    """
+    try:
+        found = await conditions(session, filters, checks, now)
+    except Invalid as error:
+        first, *more = [(f"filter.{name}", message) for name, message in error.errors]
+        raise Invalid(*first, more=more) from None
+    count = await session.scalar(select(func.count()).select_from(EpicRow).where(*found)) or 0
+    if count > most:
+        raise Invalid("filter", f"lets {count:,} epics through; name more, so that {most:,} at most are left")
+    value, greatest_first = sort_value(sort)
+    order = [EpicRow.id] if value is None else [value, EpicRow.id]
+    listed = select(SourceRow.name, EpicRow.key).join(SourceRow, SourceRow.id == EpicRow.source_id)
+    rows = await session.execute(
+        listed.where(*found).order_by(*(column.desc() if greatest_first else column for column in order))
+    )
+    return [(source, key) for source, key in rows]
 
 
 def sort_value(sort: str) -> tuple[Any, bool]:

@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 from sqlalchemy import select
 
+from app.pipeline import execute_run
 from app.runtime import Runtime
 from connectors.base import Epic, Missing
 from mappings.epics.upsert import upsert_epics
+from mappings.runs.queue import open_run
 from mappings.tables import SourceRow
 from tests.support.goals_api import send
 
@@ -23,7 +25,7 @@ def stored_epic(number: int, project: str = "SHOP", **members: Any) -> Epic:
     """`SHOP-1` and so on; its id in the tracker is made of both."""
     key = f"{project}-{number}"
     epic = Epic(
-        f"{project}{number}",
+        f"{number:03}{project}",
         key,
         project,
         f"Epic {number}",
@@ -58,3 +60,13 @@ async def store(runtime: Runtime, name: str, epics: Sequence[Epic], gone: Sequen
         source = (await session.scalars(select(SourceRow).where(SourceRow.name == name))).one()
         now = await runtime.now(session)
         await upsert_epics(session, source.id, source.tracker, epics, gone, now)
+
+
+async def evaluate_due_epics(runtime: Runtime) -> None:
+    """Evaluate what is due in every source."""
+    async with runtime.sessions.begin() as session:
+        now = await runtime.now(session)
+        sources = (await session.scalars(select(SourceRow.id).order_by(SourceRow.id))).all()
+        runs = [await open_run(session, source, "evaluate", now) for source in sources]
+    for run in runs:
+        await execute_run(runtime, run.id)
