@@ -41,6 +41,7 @@ from mappings.runs.queue import (
     renew_lease,
     run_waiting_for,
 )
+from mappings.runs.reevaluation import epics_of_runs
 from mappings.tables import READING_MODES, RunRow, SourceRow
 
 if TYPE_CHECKING:
@@ -189,6 +190,16 @@ async def evaluate_now(runtime: Runtime, run_id: int, epic_ids: Sequence[int]) -
             if run is not None:
                 await _close(runtime, run, source, RunResult())
     return source
+
+
+async def evaluate_at_once(runtime: Runtime, run_ids: Sequence[int]) -> list[int]:
+    """Evaluate, as `evaluate_now`, the few epics that some of these runs were opened for
+    (`reevaluation.open_evaluations`); the ids of the others, which workers execute."""
+    async with runtime.sessions() as session:
+        epics = await epics_of_runs(session, run_ids)
+    for run_id, epic_ids in sorted(epics.items()):
+        await evaluate_now(runtime, run_id, epic_ids)
+    return [run_id for run_id in run_ids if run_id not in epics]
 
 
 async def write_tickets(runtime: Runtime, source_id: int) -> None:

@@ -5,13 +5,14 @@ Only sessions that `set_actor` has given an actor are audited: what the evaluato
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, event, insert, inspect, select
+import orjson
+from sqlalchemy import Connection, event, insert, inspect, select, text
 from sqlalchemy.orm import Session, UOWTransaction
 
 from mappings.tables import (
@@ -124,6 +125,37 @@ def record_action(session: AsyncSession, action: str, what: str, key: str, after
     actor: Actor | None = session.info.get(ACTOR)
     if actor is not None:
         session.add(AuditEntryRow(**asdict(actor), action=action, what=what, key=key, after=after))
+
+
+_INSERT_ENTRIES = text("""
+    INSERT INTO audit_log (who, who_id, action, what, key, before, after)
+    SELECT :who, :who_id, :action, :what, key, before, after
+    FROM json_to_recordset(CAST(:entries AS json)) AS entry (key text, before jsonb, after jsonb)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row that a statement wrote: the public values that make its name, and those recorded."""
+
+    names: Values
+    before: Values | None
+    after: Values | None
+
+
+async def record_changes(
+    session: AsyncSession, action: str, table: type[Base], changes: Iterable[Change]
+) -> None:
+    """Add the entries of rows that one statement wrote, which no flush sees: those that a flush would add."""
+    actor: Actor | None = session.info.get(ACTOR)
+    audited = TABLES[table]
+    entries = [
+        {"key": audited.key(change.names), "before": change.before, "after": change.after}
+        for change in changes
+    ]
+    if actor is not None and entries:
+        common = {**asdict(actor), "action": action, "what": audited.what}
+        await session.execute(_INSERT_ENTRIES, {**common, "entries": orjson.dumps(entries).decode()})
 
 
 @event.listens_for(Session, "after_flush")

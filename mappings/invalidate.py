@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, func, or_, select, union_all, update
+from sqlalchemy import BigInteger, Select, column, func, literal, or_, select, union_all, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
@@ -38,6 +38,21 @@ def by_references(keys: Iterable[str]) -> Select[Any]:
 def by_rules(ids: Collection[int]) -> Select[Any]:
     """The ids of epics with a link that one of these rules made, deleted rules too."""
     return select(LinkRow.epic_id).where(among(LinkRow.rule_id, ids))
+
+
+def by_links(ranges: Collection[tuple[int, int]]) -> Select[Any]:
+    """The ids of the epics of links whose ids lie in one of these ranges, ends included."""
+    bounds = (
+        func.unnest(
+            literal([first for first, _ in ranges], ARRAY(BigInteger)),
+            literal([last for _, last in ranges], ARRAY(BigInteger)),
+        )
+        .table_valued(column("first", BigInteger), column("last", BigInteger), name="bounds")
+        .render_derived()
+    )
+    return select(LinkRow.epic_id).join_from(
+        bounds, LinkRow, LinkRow.id.between(bounds.c.first, bounds.c.last)
+    )
 
 
 def by_projects(source_id: int, projects: Collection[str]) -> Select[Any]:
@@ -81,6 +96,6 @@ async def all_projects(session: AsyncSession) -> list[tuple[int, str]]:
     return [(source_id, key) for source_id, key in rows]
 
 
-async def mark_for_evaluation(session: AsyncSession, epic_id: int, now: datetime) -> None:
-    """Have one epic evaluated again, which the caller has locked or locks last."""
-    await session.execute(update(EpicRow).where(EpicRow.id == epic_id).values(evaluate_at=now))
+async def mark_for_evaluation(session: AsyncSession, epic_ids: Iterable[int], now: datetime) -> None:
+    """Have epics evaluated again, which the caller has locked; one alone may be locked last."""
+    await session.execute(update(EpicRow).where(among(EpicRow.id, epic_ids)).values(evaluate_at=now))

@@ -71,9 +71,9 @@ def locked_source(source_id: int, *columns: Any) -> Select[Any]:
     )
 
 
-async def share_source(session: AsyncSession, source_id: int) -> None:
-    """The source is not deleted until this transaction ends."""
-    present = select(SourceRow.id).where(SourceRow.id == source_id)
+async def share_source(session: AsyncSession, *source_ids: int) -> None:
+    """The sources are not deleted until this transaction ends."""
+    present = select(SourceRow.id).where(SourceRow.id.in_(source_ids)).order_by(SourceRow.id)
     await session.execute(present.with_for_update(read=True, key_share=True))
 
 

@@ -3,10 +3,15 @@ deliveries by their ids."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import BigInteger, and_, column, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import undefer
+from sqlalchemy.types import Text
 
 from mappings.errors import Invalid, NotFound
 from mappings.tables import (
@@ -54,8 +59,12 @@ async def source_in(session: AsyncSession, name: str, field: str) -> SourceRow:
     """The source that `field` names. Raises `Invalid` where there is none."""
     row = await find_source(session, name)
     if row is None:
-        raise Invalid(field, f"there is no source {name!r}")
+        raise Invalid(field, no_source(name))
     return row
+
+
+def no_source(name: str) -> str:
+    return f"there is no source {name!r}"
 
 
 async def find_goal(session: AsyncSession, table: type[Goal], key: str) -> Goal | None:
@@ -117,8 +126,12 @@ async def key_result_in(session: AsyncSession, key: str, field: str) -> KeyResul
     """The key result that `field` names. Raises `Invalid` where there is none."""
     row = await find_goal(session, KeyResultRow, key)
     if row is None:
-        raise Invalid(field, f"there is no key result {key!r}; GET /api/v1/key-results lists them")
+        raise Invalid(field, no_key_result(key))
     return row
+
+
+def no_key_result(key: str) -> str:
+    return f"there is no key result {key!r}; GET /api/v1/key-results lists them"
 
 
 async def find_epic(session: AsyncSession, source: SourceRow, key: str) -> EpicRow | None:
@@ -143,9 +156,12 @@ async def epic_at(session: AsyncSession, source: SourceRow, key: str) -> EpicRow
     if row is None:
         raise NotFound.of(f"epic in {source.name} with the key", key)
     if row.removed_at is not None:
-        reason = REMOVAL_REASON_TEXTS[row.removal_reason or "deleted"]
-        raise NotFound(f"{row.key} {reason}, seen {row.removed_at:%Y-%m-%d %H:%M} UTC.")
+        raise NotFound(f"{why_removed(row.key, row.removed_at, row.removal_reason)}.")
     return row
+
+
+def why_removed(key: str, removed_at: datetime, reason: str | None) -> str:
+    return f"{key} {REMOVAL_REASON_TEXTS[reason or 'deleted']}, seen {removed_at:%Y-%m-%d %H:%M} UTC"
 
 
 async def epic_in(session: AsyncSession, source: str, key: str, field: str) -> tuple[SourceRow, EpicRow]:
@@ -153,6 +169,77 @@ async def epic_in(session: AsyncSession, source: str, key: str, field: str) -> t
     is removed."""
     held = await source_in(session, source, f"{field}.source")
     row = await find_epic(session, held, key)
-    if row is None or row.removed_at is not None:
-        raise Invalid(f"{field}.key", f"{held.name} has no epic {key!r}; sync it first if it is new")
+    if row is None:
+        raise Invalid(f"{field}.key", no_epic(held.name, key))
+    if row.removed_at is not None:
+        raise Invalid(f"{field}.key", why_removed(row.key, row.removed_at, row.removal_reason))
     return held, row
+
+
+def no_epic(source: str, key: str) -> str:
+    return f"{source} has no epic {key!r}; sync it first if it is new"
+
+
+# --- many at once, each by one or two statements ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEpic:
+    """An epic as `find_epic` finds it."""
+
+    id: int
+    source_id: int
+    key: str
+    removed_at: datetime | None
+    removal_reason: str | None
+
+
+async def find_epics(
+    session: AsyncSession, asked: Collection[tuple[int, str]]
+) -> dict[tuple[int, str], FoundEpic]:
+    """The epics of these pairs of a source's id and a key in lower case, as `find_epic` finds each."""
+    pairs = sorted(asked)
+    given = (
+        func.unnest(
+            literal([source for source, _ in pairs], ARRAY(BigInteger)),
+            literal([key for _, key in pairs], ARRAY(Text)),
+        )
+        .table_valued(column("source_id", BigInteger), column("key", Text), name="asked")
+        .render_derived()
+    )
+    columns = EpicRow.id, EpicRow.source_id, EpicRow.key, EpicRow.removed_at, EpicRow.removal_reason
+    present = select(given.c.key, *columns).join_from(
+        given,
+        EpicRow,
+        and_(EpicRow.source_id == given.c.source_id, func.lower(EpicRow.key) == given.c.key),
+    )
+    former = (
+        select(given.c.key, *columns)
+        .join_from(
+            given,
+            EpicKeyHistoryRow,
+            and_(EpicKeyHistoryRow.source_id == given.c.source_id, EpicKeyHistoryRow.key == given.c.key),
+        )
+        .join(EpicRow, and_(EpicRow.id == EpicKeyHistoryRow.epic_id, EpicRow.source_id == given.c.source_id))
+    )
+    found: dict[tuple[int, str], FoundEpic] = {}
+    for query in (present.order_by(EpicRow.removed_at.is_not(None), EpicRow.id), former):
+        for key, *values in await session.execute(query):
+            epic = FoundEpic(*values)
+            found.setdefault((epic.source_id, key), epic)
+    return found
+
+
+async def find_sources(session: AsyncSession) -> dict[str, tuple[int, str]]:
+    """Every source by its name in lower case: its id and its name."""
+    rows = await session.execute(select(SourceRow.id, SourceRow.name))
+    return {name.lower(): (id, name) for id, name in rows}
+
+
+async def find_key_results(session: AsyncSession, keys: Collection[str]) -> dict[str, tuple[int, str]]:
+    """The key results of these keys, by the key in lower case: id and key."""
+    lower = sorted({key.lower() for key in keys})
+    rows = await session.execute(
+        select(KeyResultRow.id, KeyResultRow.key).where(func.lower(KeyResultRow.key).in_(lower))
+    )
+    return {key.lower(): (id, key) for id, key in rows}

@@ -185,8 +185,8 @@ async def test_why_an_epic_is_not_aligned(world: World, clock: Clock) -> None:
         ("Later", "not asked, for a rule before it matches.", True),
     ]
     counted = ("others", "`rules=all` names each.", False)
-    for rules, expected in (("matching", [*matching, counted]), ("all", [growth, *matching])):
-        named = await _why(world, "SHOP-2", "rule", rules)
+    for which, expected in (("matching", [*matching, counted]), ("all", [growth, *matching])):
+        named = await _why(world, "SHOP-2", "rule", which)
         assert [(name, says.rsplit("; ", 1)[1], matched) for name, says, matched in named] == expected
     checks = {name: says for name, says, _ in await _why(world, "SHOP-2", "check")}
     moment = f"{clock():%Y-%m-%d %H:%M} UTC"

@@ -263,7 +263,7 @@ async def _evaluate(runtime: Runtime, source_id: int, keys: list[str]) -> int:
     """An `evaluate` run for these epics; its id."""
     async with runtime.sessions.begin() as session:
         for epic_id in await session.scalars(select(EpicRow.id).where(EpicRow.key.in_(keys))):
-            await invalidate.mark_for_evaluation(session, epic_id, await runtime.now(session))
+            await invalidate.mark_for_evaluation(session, [epic_id], await runtime.now(session))
         return (await open_run(session, source_id, "evaluate", await runtime.now(session))).id
 
 

@@ -10,12 +10,12 @@ from pydantic import BaseModel, Field
 from mappings.evaluation.explain import ReasonKind
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult, is_live
+from mappings.lists.epics import Alignment
 from mappings.tables import FindingRow, NoticeRow
 
 Origin = Literal["manual", "rule", "ticket", "command", "inherited"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
 NoticeState = Literal["shadow", "held", "due", "posted", "resolved", "withdrawn", "failed"]
-Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
 
 
 class EpicName(BaseModel):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from sqlalchemy import func, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
-from app.api.epic_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
+from app.api.epic_filters import EpicFilterParameters, SortParameter
+from app.api.epic_models import EpicOut, EpicWithWhy, Reason, show_epic
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.runtime import Runtime
@@ -20,8 +23,9 @@ from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import explain
 from mappings.evaluation.load import load_records
 from mappings.evaluation.record import unwritten_text
-from mappings.lookups import epic_at, key_result_in, source_at, source_in
-from mappings.tables import EpicRow, LinkRow, SourceRow
+from mappings.lists.epics import EpicFilters, conditions, sort_value
+from mappings.lookups import epic_at, source_at, source_in
+from mappings.tables import EpicRow, SourceRow, among
 
 router = APIRouter(prefix="/epics", tags=["epics"])
 
@@ -33,30 +37,30 @@ RULES = Query(description="Of the rules, which `why` names: those that match the
 async def list_epics(
     runtime: RuntimeDep,
     session: SessionDep,
-    source: Annotated[str | None, Query(description="Of this source.")] = None,
-    alignment: Annotated[Alignment | None, Query(description="With this alignment.")] = None,
-    key_result: Annotated[str | None, Query(description="Linked to this key result.")] = None,
-    project: Annotated[str | None, Query(description="Project key or owner/repository, any case.")] = None,
+    filters: EpicFilterParameters,
+    sort: SortParameter = None,
     key: Annotated[
         str | None, Query(description="Only this epic, with its `why`; needs `source`. May be a former key.")
     ] = None,
-    q: Annotated[str | None, Query(max_length=200, description="Part of the title or key, any case.")] = None,
     rules: Annotated[Rules, RULES] = "matching",
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[EpicWithWhy | EpicOut]:
+    """A page's order by another value than the id holds as long as the value of each epic stays the same."""
     if key is not None:
-        if source is None:
+        if filters.source is None:
             raise Invalid("source", "is needed with key")
-        source_row = await source_in(session, source, "source")
+        source_row = await source_in(session, filters.source, "source")
         return Page(items=[await whole_epic(runtime, session, source_row, key, rules)], next=None)
-    step = list_query(
-        cursor, limit, source=source, alignment=alignment, key_result=key_result, project=project, q=q
-    )
-    query = await _filtered(session, step.filters)
-    rows, following = await page_of(session, query, EpicRow.id, step)
+    step = list_query(cursor, limit, **asdict(filters.filters()), sort=sort)
+    asked = dict(step.filters)
+    value, newest_first = sort_value(asked.pop("sort") or "id")
+    now = await runtime.now(session)
+    listed = select(EpicRow.id).where(*await conditions(session, EpicFilters(**asked), runtime.checks, now))
+    ids, following = await page_of(session, listed, EpicRow.id, step, newest_first=newest_first, value=value)
+    rows = await _in_order(session, [id for id, *_ in ids])
     found = await load_records(session, [row for row, _ in rows])
-    goals, now = await load_key_results(session), await runtime.now(session)
+    goals = await load_key_results(session)
     texts = await unwritten_texts(runtime, session, found, now)
     items = [
         show_epic(name, records, goals, now, texts.get(records.row.id))
@@ -65,27 +69,16 @@ async def list_epics(
     return Page(items=items, next=following)
 
 
-async def _filtered(session: AsyncSession, filters: dict[str, Any]) -> Any:
-    query: Any = (
+async def _in_order(session: AsyncSession, ids: Sequence[int]) -> list[tuple[EpicRow, str]]:
+    """The epics with these ids in this order, each with its source's name. They are read after their ids,
+    which an index alone may give."""
+    rows = await session.execute(
         select(EpicRow, SourceRow.name)
         .join(SourceRow, SourceRow.id == EpicRow.source_id)
-        .where(EpicRow.removed_at.is_(None))
+        .where(among(EpicRow.id, ids))
     )
-    if filters["source"] is not None:
-        query = query.where(EpicRow.source_id == (await source_in(session, filters["source"], "source")).id)
-    if filters["alignment"] is not None:
-        query = query.where(EpicRow.alignment == filters["alignment"])
-    if filters["key_result"] is not None:
-        goal = await key_result_in(session, filters["key_result"], "key_result")
-        query = query.where(EpicRow.id.in_(select(LinkRow.epic_id).where(LinkRow.key_result_id == goal.id)))
-    if filters["project"] is not None:
-        query = query.where(func.lower(EpicRow.project) == filters["project"].lower())
-    if filters["q"] is not None:
-        part = filters["q"]
-        query = query.where(
-            or_(EpicRow.title.icontains(part, autoescape=True), EpicRow.key.icontains(part, autoescape=True))
-        )
-    return query
+    by_id = {row.id: (row, name) for row, name in rows}
+    return [by_id[id] for id in ids if id in by_id]
 
 
 @router.get(

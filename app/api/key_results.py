@@ -36,7 +36,8 @@ from mappings.goals.key_results import GoalState, is_live
 from mappings.goals.progress import progress_of
 from mappings.goals.steering import why_not_agreed, why_not_steered
 from mappings.goals.values import Category, KeyResultValues
-from mappings.lookups import goal_at, goal_in
+from mappings.lists.key_results import KeyResultFilters, conditions
+from mappings.lookups import goal_at
 from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow
 
 router = APIRouter(tags=["goals"])
@@ -146,17 +147,19 @@ async def list_key_results(
     objective: Annotated[Key | None, Query(description="The key of an objective.")] = None,
     state: Annotated[GoalState | None, Query(description="In this state.")] = None,
     category: Annotated[Category | None, Query(description="Of this kind.")] = None,
+    cycle: Annotated[Key | None, Query(description="The key of the objective's cycle.")] = None,
+    q: Annotated[str | None, Query(max_length=200, description="Part of the title or key, any case.")] = None,
+    unlinked: Annotated[
+        bool | None, Query(description="Whether it has no link from an epic, so that `links` is 0.")
+    ] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[KeyResultOut]:
-    step = list_query(cursor, limit, objective=objective, state=state, category=category)
-    query, filters = _selected(), step.filters
-    if filters["objective"] is not None:
-        held = await goal_in(session, ObjectiveRow, filters["objective"], "objective")
-        query = query.where(KeyResultRow.objective_id == held.id)
-    for name in ("state", "category"):
-        if filters[name] is not None:
-            query = query.where(getattr(KeyResultRow, name) == filters[name])
+    given = KeyResultFilters(
+        objective=objective, cycle=cycle, state=state, category=category, q=q, unlinked=unlinked
+    )
+    step = list_query(cursor, limit, **asdict(given))
+    query = _selected().where(*await conditions(session, KeyResultFilters(**step.filters)))
     rows, following = await page_of(session, query, KeyResultRow.id, step)
     return Page(items=await _present(runtime, session, rows), next=following)
 

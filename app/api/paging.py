@@ -1,6 +1,7 @@
 """Lists: `limit`, an opaque `cursor` that holds the filters, and `next`.
 
-A list is ordered by id, so a row that exists while all pages are read is returned exactly once.
+A list is ordered by id, or by another value and then by id, so a row that exists while all pages are read
+is returned exactly once, as long as its value stays the same.
 """
 
 from __future__ import annotations
@@ -10,19 +11,23 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, DateTime, Select, literal, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
 from mappings.errors import Invalid
 
 Item = TypeVar("Item")
+# The id of the last row, or the value that the list is ordered by, as text, and the id.
+Position = int | list[Any]
 LIMIT, MOST = 50, 500
 DIGEST = 16
+CURSOR_AT_MOST = 12_000  # characters: all filters at their longest, in letters of four bytes
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="How many items at most.")]
 
@@ -39,12 +44,12 @@ class Cursors:
     def digest(self, packed: bytes) -> bytes:
         return hmac.digest(self.key, json.dumps(self.path).encode() + packed, "sha256")[:DIGEST]
 
-    def encode(self, after: int, filters: dict[str, Any]) -> str:
-        packed = json.dumps([after, filters], separators=(",", ":")).encode()
+    def encode(self, after: Position, filters: dict[str, Any]) -> str:
+        packed = json.dumps([after, filters], separators=(",", ":"), ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(self.digest(packed) + packed).decode().rstrip("=")
 
-    def decode(self, sent: str) -> tuple[int, dict[str, Any]]:
-        """The id to continue after, and the filters. Raises `Invalid`."""
+    def decode(self, sent: str) -> tuple[Position, dict[str, Any]]:
+        """Where to continue, and the filters. Raises `Invalid`."""
         try:
             padded = sent + "=" * (-len(sent) % 4)
             raw = base64.b64decode(padded, altchars=b"-_", validate=True)
@@ -54,9 +59,10 @@ class Cursors:
             if not hmac.compare_digest(self.digest(packed), raw[:DIGEST]):
                 raise ValueError("not signed by us for this list")
             after, filters = json.loads(packed)
-            if type(after) is not int or not 0 < after < 2**63 or not isinstance(filters, dict):
+            id = after[1] if isinstance(after, list) else after
+            if type(id) is not int or not 0 < id < 2**63 or not isinstance(filters, dict):
                 raise ValueError("another shape than ours")
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, IndexError):
             raise Invalid(
                 "cursor", "is not a cursor that Northing made for this list; start again without it"
             ) from None
@@ -66,7 +72,8 @@ class Cursors:
 def _cursors(
     request: Request,
     cursor: Annotated[
-        str | None, Query(max_length=4000, description="`next` of the previous page; it holds the filters.")
+        str | None,
+        Query(max_length=CURSOR_AT_MOST, description="`next` of the previous page; it holds the filters."),
     ] = None,
 ) -> Cursors:
     runtime: Runtime = request.app.state.runtime
@@ -87,7 +94,7 @@ class ListQuery:
     """The query of one page: `filters` are those of the cursor, if there is one, else those of the call."""
 
     limit: int
-    after: int
+    after: Position
     filters: dict[str, Any]
     cursors: Cursors
 
@@ -113,18 +120,39 @@ async def page_of(
     step: ListQuery,
     *,
     newest_first: bool = False,
+    value: Any = None,
 ) -> tuple[Sequence[Any], str | None]:
-    """The rows of one page and the cursor of the next, None on the last. `query` is filtered already."""
+    """The rows of one page and the cursor of the next, None on the last. `query` is filtered already.
+
+    `value`: the column, never null, that the list is ordered by before the id; it is added to the rows.
+    `newest_first`: the greatest come first.
+    """
     limit, after, filters = step.limit, step.after, step.filters
-    if newest_first:
-        query = query.order_by(id_column.desc())
-        query = query.where(id_column < after) if after else query
-    else:
-        query = query.order_by(id_column).where(id_column > after)
+    columns = [id_column] if value is None else [value, id_column]
+    if value is not None:
+        query = query.add_columns(value.label("_value"))
+    query = query.order_by(*(column.desc() if newest_first else column for column in columns))
+    if after:
+        query = query.where(_beyond(columns, after, newest_first=newest_first))
     rows = (await session.execute(query.limit(limit + 1))).all()
     if len(rows) <= limit:
         return rows, None
-    return rows[:limit], step.cursors.encode(_id(rows[limit - 1], id_column), filters)
+    last, id = rows[limit - 1], _id(rows[limit - 1], id_column)
+    return rows[:limit], step.cursors.encode(id if value is None else [_as_text(last[-1]), id], filters)
+
+
+def _beyond(columns: Sequence[Any], after: Position, *, newest_first: bool) -> ColumnElement[bool]:
+    if not isinstance(after, list):
+        id_column: ColumnElement[Any] = columns[-1]
+        return id_column < after if newest_first else id_column > after
+    kind = columns[0].type
+    first = datetime.fromisoformat(after[0]) if isinstance(kind, DateTime) else after[0]
+    row, position = tuple_(*columns), tuple_(literal(first, kind), literal(after[1], columns[1].type))
+    return row < position if newest_first else row > position
+
+
+def _as_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _id(row: Any, column: Any) -> int:

@@ -34,6 +34,7 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/rules": {"GET": "viewer", "POST": "editor"},
     "/rules/{id}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
     "/links": {"GET": "viewer", "POST": "editor"},
+    "/links/bulk": {"POST": "editor"},
     "/links/{id}": {"DELETE": "editor"},
     "/epics": {"GET": "viewer"},
     "/epics/{source}/{key}": {"GET": "viewer"},

@@ -89,7 +89,7 @@ async def execute_commands(
     await clear_answer(session, row.id)
     command_row.answer = answer if await _has_comment(session, row.id) else None
     command_row.explained_key_result_ids = [goal.id for goal in commands.explained]
-    await invalidate.mark_for_evaluation(session, row.id, now)
+    await invalidate.mark_for_evaluation(session, [row.id], now)
     log.info(
         "command on a ticket", epic=row.key, commands=len(command_row.commands), answered=answer is not None
     )

@@ -15,7 +15,7 @@ from mappings.evaluation.load import EVALUATED_COLUMNS, epic_of
 from mappings.policy.names import former_names
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
-from mappings.runs.causes import by_goals, ids, references
+from mappings.runs.causes import by_goals, ids, link_ranges, references
 from mappings.tables import EpicRow, RuleRow, SourceRow, among
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ async def load_affected(session: AsyncSession, source: SourceRow, causes: Sequen
         by_rows.append(invalidate.by_source(source.id))
     if references(causes, "mode"):
         by_rows.append(invalidate.by_gap_or_notice(source.id))
+    if ranges := link_ranges(causes):
+        by_rows.append(invalidate.by_links(ranges))
     rules = None
     if rule_ids := ids(causes, "rule"):
         by_rows.append(invalidate.by_rules(rule_ids))

@@ -73,7 +73,7 @@ def _parent_of(row: EpicRow) -> Parent | None:
 EVALUATED_COLUMNS: list[Label[Any]] = [
     literal_column(f"epics.{column.name}").label(column.name)
     for column in EpicRow.__table__.columns
-    if column.name not in ("content_hash", "removed_at", "alignment", "evaluate_at")
+    if column.name not in ("content_hash", "removed_at", "alignment", "evaluate_at", "search_text")
 ]
 
 

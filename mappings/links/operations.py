@@ -15,7 +15,7 @@ from mappings.locks import lock_goals_exclusive
 from mappings.lookups import epic_in, key_result_in
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
 from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, RuleRow
-from mappings.values import Bounds, key_error, number_error, text_error
+from mappings.values import Bounds, FieldErrors, key_error, number_error, text_error
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -40,20 +40,22 @@ async def link_epic(
     `why` is shown with the link, `weight` is relative to the epic's other links, `primary` makes this link
     the primary one. Raises `Invalid` on `epic.source`, `epic.key`, `key_result` or `weight`.
     """
-    check_values(
-        [
-            ("epic.source", key_error(source)),
-            ("epic.key", text_error(epic, EPIC_KEY_AT_MOST)),
-            ("key_result", key_error(key_result)),
-            ("weight", number_error(weight, LINK_WEIGHT)),
-        ]
-    )
+    check_values(link_errors(source, epic, key_result, weight))
     await lock_goals_exclusive(session)
     _, row = await epic_in(session, source, epic, "epic")
     link, is_new = await link_manually(
         session, row.id, key_result, "manual", why, now, weight=weight, primary=primary
     )
     return link, await open_evaluation(session, row, now) if is_new else None
+
+
+def link_errors(source: str, epic: str, key_result: str, weight: float | None) -> FieldErrors:
+    return [
+        ("epic.source", key_error(source)),
+        ("epic.key", text_error(epic, EPIC_KEY_AT_MOST)),
+        ("key_result", key_error(key_result)),
+        ("weight", number_error(weight, LINK_WEIGHT)),
+    ]
 
 
 async def link_manually(

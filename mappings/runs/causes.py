@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 Evaluates = Literal["affected", "due"]
 CauseKind = Literal[
-    "rule", "key_result", "key", "objective", "cycle", "policy", "source", "mode",  # of `affected` runs
+    # of `affected` runs
+    "rule", "key_result", "key", "objective", "cycle", "policy", "source", "mode", "links",
+    # of `due` runs, and of those that evaluate at once
     "webhooks", "command", "time", "epic",
 ]  # fmt: skip
 # A failed run would probably fail again, so its causes are not tried again at once.
@@ -39,6 +41,7 @@ _WORDS: Mapping[str, str] = {
     "policy": "policy for {label}",
     "source": "name of the source",
     "mode": "notices of the source",
+    "links": "links {label}",
     "webhooks": "webhooks",
     "command": "command on {label}",
     "time": "time",
@@ -49,7 +52,8 @@ _WORDS: Mapping[str, str] = {
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Why epics are evaluated again. `reference` says which epics: the id of a rule or a goal, a key result's
-    key in lower case, a project's key; `label` is what people call it. `source_id`: of this source alone."""
+    key in lower case, a project's key, the first and last id of links; `label` is what people call it.
+    `source_id`: of this source alone."""
 
     kind: CauseKind
     reference: str = ""
@@ -57,8 +61,29 @@ class Cause:
     source_id: int | None = None
 
     @classmethod
+    def of_links(cls, link_ids: Iterable[int]) -> list[Cause]:
+        """One for each range of these ids without a gap."""
+        causes: list[Cause] = []
+        for first, last in _ranges(link_ids):
+            causes.append(
+                cls("links", f"{first}-{last}", str(first) if first == last else f"{first} to {last}")
+            )
+        return causes
+
+    @classmethod
     def of_project(cls, source_id: int, project: str) -> Cause:
         return cls("policy", project, project, source_id)
+
+
+def _ranges(ids: Iterable[int]) -> list[tuple[int, int]]:
+    """The first and last of each range without a gap, in ascending order."""
+    ranges: list[tuple[int, int]] = []
+    for id in sorted(set(ids)):
+        if ranges and id == ranges[-1][1] + 1:
+            ranges[-1] = ranges[-1][0], id
+        else:
+            ranges.append((id, id))
+    return ranges
 
 
 # One statement, so that a run cannot be claimed between the look for it and the joining: who claims it waits
@@ -119,6 +144,12 @@ def references(causes: Iterable[Cause], kind: CauseKind) -> list[str]:
 
 def ids(causes: Iterable[Cause], kind: CauseKind) -> list[int]:
     return [int(reference) for reference in references(causes, kind)]
+
+
+def link_ranges(causes: Iterable[Cause]) -> list[tuple[int, int]]:
+    """The first and the last ids of the links of these causes."""
+    parts = (reference.partition("-") for reference in references(causes, "links"))
+    return [(int(first), int(last)) for first, _, last in parts]
 
 
 async def by_goals(session: AsyncSession, causes: Sequence[Cause]) -> list[Select[Any]]:

@@ -18,7 +18,7 @@ from sqlalchemy import Select, select
 from mappings import invalidate
 from mappings.runs.causes import Cause, join_run
 from mappings.runs.queue import open_run
-from mappings.tables import EpicRow, RunCauseRow, SourceRow, among
+from mappings.tables import EpicRow, RunCauseRow, RunRow, SourceRow, among
 from mappings.wakeups import job_of, wake
 
 if TYPE_CHECKING:
@@ -65,7 +65,13 @@ async def _join(
     if not epic_ids:
         return []
     sources = select(EpicRow.source_id).where(among(EpicRow.id, epic_ids)).distinct()
-    runs = await join_run(session, list(await session.scalars(sources)), "affected", causes, now)
+    return await _join_runs(session, list(await session.scalars(sources)), causes, now)
+
+
+async def _join_runs(
+    session: AsyncSession, source_ids: Sequence[int], causes: Sequence[Cause], now: datetime
+) -> list[int]:
+    runs = await join_run(session, source_ids, "affected", causes, now)
     for run_id in runs:
         wake(session, job_of("evaluate", "affected"), run_id=run_id)
     return runs
@@ -73,11 +79,46 @@ async def _join(
 
 async def open_evaluation(session: AsyncSession, epic: EpicRow, now: datetime) -> ChangedEpic:
     """Mark one epic and open the run that evaluates it, which no other cause joins."""
-    await invalidate.mark_for_evaluation(session, epic.id, now)
-    run = await open_run(session, epic.source_id, "evaluate", now)
-    session.add(
-        RunCauseRow(
-            run_id=run.id, kind="epic", reference=str(epic.id), label=epic.key, done=True, created_at=now
-        )
+    return ChangedEpic(epic, await _open_evaluation(session, epic.source_id, {epic.id: epic.key}, now))
+
+
+async def open_evaluations(
+    session: AsyncSession, epics: Mapping[int, Mapping[int, str]], now: datetime
+) -> list[int]:
+    """As `open_evaluation` for a few epics, their keys by the ids of their sources and their own; the caller
+    has locked them. The ids of the runs, which `pipeline.evaluate_at_once` executes after the commit."""
+    return [
+        await _open_evaluation(session, source_id, keys, now) for source_id, keys in sorted(epics.items())
+    ]
+
+
+async def _open_evaluation(
+    session: AsyncSession, source_id: int, keys: Mapping[int, str], now: datetime
+) -> int:
+    await invalidate.mark_for_evaluation(session, keys, now)
+    run = await open_run(session, source_id, "evaluate", now)
+    session.add_all(
+        RunCauseRow(run_id=run.id, kind="epic", reference=str(id), label=key, done=True, created_at=now)
+        for id, key in keys.items()
     )
-    return ChangedEpic(epic, run.id)
+    return run.id
+
+
+async def epics_of_runs(session: AsyncSession, run_ids: Collection[int]) -> dict[int, list[int]]:
+    """The ids of the epics that `open_evaluations` opened these runs for, by run; other runs are left out."""
+    rows = await session.execute(
+        select(RunCauseRow.run_id, RunCauseRow.reference)
+        .join(RunRow, RunRow.id == RunCauseRow.run_id)
+        .where(RunRow.evaluates.is_(None), RunRow.id.in_(run_ids), RunCauseRow.kind == "epic")
+    )
+    epics: dict[int, list[int]] = {}
+    for run_id, reference in rows:
+        epics.setdefault(run_id, []).append(int(reference))
+    return epics
+
+
+async def reevaluate_links(
+    session: AsyncSession, link_ids: Collection[int], source_ids: Collection[int], now: datetime
+) -> list[int]:
+    """Have the epics of these links, which are in these sources, evaluated again; the runs' ids."""
+    return await _join_runs(session, sorted(source_ids), Cause.of_links(link_ids), now)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Computed,
     ForeignKey,
     Index,
     UniqueConstraint,
@@ -15,6 +16,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mappings.tables.base import Base, belongs_to, identity
+
+
+def _of_lists(indexes: dict[str, tuple[Any, ...]]) -> list[Index]:
+    """Indexes that lists of epics are read by; removed epics are in no list."""
+    listed = text("removed_at IS NULL")
+    return [Index(name, *columns, postgresql_where=listed) for name, columns in indexes.items()]
 
 
 class EpicRow(Base):
@@ -26,6 +33,27 @@ class EpicRow(Base):
         Index("ix_epics_removed_at", "removed_at", postgresql_where=text("removed_at IS NOT NULL")),
         Index("ix_epics_source_id_key", "source_id", text("lower(key)")),
         Index("ix_epics_source_id_project", "source_id", "project", "id"),
+        *_of_lists(
+            {
+                "ix_epics_source_id_id": ("source_id", "id"),
+                "ix_epics_project_id": (text("lower(project)"), "id"),
+                "ix_epics_parent_key": (text("lower(parent_key)"), "id"),
+                "ix_epics_updated_id": ("tracker_updated_at", "id"),
+                "ix_epics_title_id": (text("lower(left(title, 100))"), "id"),
+            }
+        ),
+        Index(
+            "ix_epics_search",
+            "id",
+            postgresql_include=["search_text"],  # so that a search reads nothing else
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+        Index(
+            "ix_epics_labels_assignees",
+            text("northing_lower(labels)"),
+            text("northing_lower(assignees)"),
+            postgresql_using="gin",
+        ),
         Index("ix_epics_references", text("northing_lower(ticket_references)"), postgresql_using="gin"),
         Index(
             "ix_epics_alignment_id",
@@ -74,6 +102,10 @@ class EpicRow(Base):
     alignment: Mapped[str | None]
     evaluated_at: Mapped[datetime | None]
     evaluate_at: Mapped[datetime | None]
+    # What lists are searched by, in lower case; an entry of an index cannot be longer than 2.7 kB.
+    search_text: Mapped[str] = mapped_column(
+        Computed("lower(left(title, 450) || chr(10) || left(key, 150))"), deferred=True
+    )
 
 
 class EpicKeyHistoryRow(Base):

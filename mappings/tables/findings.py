@@ -26,6 +26,12 @@ class FindingRow(Base):
         _one_of_each_check("key_result_id"),
         _one_of_each_check("source_id"),
         Index("ix_findings_state_id", "state", "id"),
+        Index(
+            "ix_findings_check_epic_id",
+            "check",
+            "epic_id",
+            postgresql_where=text("state <> 'resolved' AND epic_id IS NOT NULL"),
+        ),
         one_of("state", ("open", "snoozed", "waived", "disputed", "resolved")),
         CheckConstraint(
             "num_nonnulls(epic_id, objective_id, key_result_id, source_id) = 1", name="one_thing"

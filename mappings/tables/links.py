@@ -25,12 +25,15 @@ class LinkRow(Base):
         UniqueConstraint("epic_id", "key_result_id", "origin"),
         # At most one primary link for each epic.
         Index("uq_links_primary", "epic_id", unique=True, postgresql_where=text("is_primary")),
+        Index(
+            "ix_links_key_result_id_epic_id", "key_result_id", "epic_id"
+        ),  # in the order of the epics' list
         one_of("origin", ("manual", "rule", "ticket", "command", "inherited")),
     )
 
     id: Mapped[int] = identity()
     epic_id: Mapped[int] = belongs_to("epics.id")
-    key_result_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("key_results.id"), index=True)
+    key_result_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("key_results.id"))
     origin: Mapped[str]
     weight: Mapped[float] = mapped_column(server_default="1")
     is_primary: Mapped[bool] = mapped_column(server_default=text("false"))

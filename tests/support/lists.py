@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
+
+from tests.support.goals_api import send
 from tests.support.world import World
 
 
@@ -16,3 +19,8 @@ async def listed(world: World, path: str, **filters: str) -> list[Any]:
         page = await world.send("GET", f"{path}?limit=500&cursor={page['next']}")
         items += page["items"]
     return items
+
+
+async def item_keys(api: httpx.AsyncClient, path: str) -> list[str]:
+    """The keys of the items of one page, in their order."""
+    return [item["key"] for item in (await send(api, "GET", path))["items"]]
