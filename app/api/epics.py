@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
-from app.api.epic_models import Alignment, EpicOut, EpicWithWhy, Reason, show_epic
+from app.api.epic_models import Alignment, EpicOut, EpicWithWhy, Reason, load_names_around, show_epic
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.runtime import Runtime
@@ -54,8 +54,9 @@ async def list_epics(
     found = await load_records(session, [row for row, _ in rows])
     goals, now = await load_key_results(session), await runtime.now(session)
     texts = await unwritten_texts(runtime, session, found, now)
+    names = await load_names_around(session, found)
     items = [
-        show_epic(name, records, goals, now, texts.get(records.row.id))
+        show_epic(name, records, goals, names, now, texts.get(records.row.id))
         for records, (_, name) in zip(found, rows, strict=True)
     ]
     return Page(items=items, next=following)
@@ -103,7 +104,7 @@ async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow,
     now = await runtime.now(session)
     (records,) = await load_records(session, [row])
     context = await runtime.evaluation_context(session, source, [row.project])
-    (evaluation,) = await evaluate_records([records], context, now)
+    (evaluation,) = await evaluate_records(session, [records], context, now)
     reasons = explain(
         source.name,
         epic_of(row, context.former_names(row.project)),
@@ -113,6 +114,7 @@ async def whole_epic(runtime: Runtime, session: AsyncSession, source: SourceRow,
         now,
     )
     unwritten = unwritten_text(evaluation, context)
-    shown = show_epic(source.name, records, context.goals.key_results, now, unwritten)
+    names = await load_names_around(session, [records])
+    shown = show_epic(source.name, records, context.goals.key_results, names, now, unwritten)
     why = [Reason.model_validate(reason, from_attributes=True) for reason in reasons]
     return EpicWithWhy(**dict(shown), why=why)
