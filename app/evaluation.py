@@ -160,7 +160,7 @@ async def evaluate_these(
         await lock_goals_shared(session)
         await load_project_infos(session, source.id, lock=True)
         rows = await lock_epics(session, epic_ids)
-        context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
+        context = await runtime.evaluation_context(session, source)
         now = await runtime.now(session)
         held = await _evaluate_rows(session, context, rows, run_id, now)
         if run is not None:

@@ -25,62 +25,67 @@ if TYPE_CHECKING:
 # Epics above one epic: a line of parents that is longer, which no tracker has, passes nothing on beyond.
 MOST_ABOVE = 100_000
 
-# Of the epic `child`, by indexes: the id and removal of its parent.
+# Of the epic `child`, a row with these columns of its own: its parent. Each part is one look into an index:
+# nothing here joins a row that was found with the whole table, which PostgreSQL might read for that.
 _PARENT = """
-    SELECT id, removed_at FROM (
-        SELECT id, removed_at, 1 AS place FROM epics
+    SELECT * FROM (
+        SELECT epics.*, 1 AS place FROM epics
         WHERE tracker = child.tracker AND remote_id = child.parent_remote_id
         UNION ALL
-        SELECT named.id, named.removed_at, 2 FROM sources
+        SELECT named.*, 2 FROM sources
         JOIN epics AS named ON named.source_id = sources.id AND lower(named.key) = lower(child.parent_key)
         WHERE sources.tracker = child.tracker
         UNION ALL
-        SELECT named.id, named.removed_at, 3 FROM sources
+        SELECT named.*, 3 FROM sources
         JOIN epic_key_history AS former
             ON former.source_id = sources.id AND former.key = lower(child.parent_key)
         JOIN epics AS named ON named.id = former.epic_id
         WHERE sources.tracker = child.tracker
     ) AS named ORDER BY place, removed_at IS NOT NULL, id LIMIT 1
 """
-# Of the epic `above`, by indexes: the ids of its children.
+# What a row needs to be followed up, and down.
+_FOLLOWED_UP = "id, tracker, parent_key, parent_remote_id"
+_FOLLOWED_DOWN = "id, tracker, remote_id, key, source_id, evaluate_at, evaluated_version"
+# Of the epic `above`, a row with these columns of its own: its children.
 _CHILDREN = f"""
-    SELECT child.id FROM (
-        SELECT id FROM epics WHERE tracker = above.tracker AND parent_remote_id = above.remote_id
-        UNION SELECT id FROM epics
+    SELECT child.* FROM (
+        SELECT epics.* FROM epics WHERE tracker = above.tracker AND parent_remote_id = above.remote_id
+        UNION ALL SELECT epics.* FROM epics
         WHERE tracker = above.tracker AND parent_key IS NOT NULL AND lower(parent_key) = lower(above.key)
-        UNION SELECT named.id FROM epic_key_history AS former
+        UNION ALL SELECT named.* FROM epic_key_history AS former
         JOIN epics AS named ON named.tracker = above.tracker
             AND named.parent_key IS NOT NULL AND lower(named.parent_key) = former.key
         WHERE former.epic_id = above.id
-    ) AS named JOIN epics AS child ON child.id = named.id
+    ) AS child
     WHERE child.removed_at IS NULL AND above.id = (SELECT id FROM ({_PARENT}) AS parent)
 """  # noqa: S608  # of this module's own parts
-# Of the epics `changed (id)`: all that are below one of them, each with that one as `root`. UNION and the
-# pairs end loops; an epic that is below itself is left out by those who ask.
+# Of the epics `changed (id)`: all that are below one of them, each with that one as `root`. UNION ends loops;
+# an epic that is below itself is left out by those who ask.
 _BELOW = f"""
-    below (root, id) AS (
-        SELECT above.id, child.id FROM changed JOIN epics AS above ON above.id = changed.id
-        CROSS JOIN LATERAL ({_CHILDREN}) AS child
+    below (root, root_key, {_FOLLOWED_DOWN}) AS (
+        SELECT above.id, above.key, {", ".join(f"child.{name}" for name in _FOLLOWED_DOWN.split(", "))}
+        FROM epics AS above CROSS JOIN LATERAL ({_CHILDREN}) AS child
+        WHERE above.id = ANY(ARRAY(SELECT id FROM changed))
         UNION
-        SELECT below.root, child.id FROM below JOIN epics AS above ON above.id = below.id
-        CROSS JOIN LATERAL ({_CHILDREN}) AS child
+        SELECT above.root, above.root_key, {", ".join(f"child.{name}" for name in _FOLLOWED_DOWN.split(", "))}
+        FROM below AS above CROSS JOIN LATERAL ({_CHILDREN}) AS child
     )
 """  # noqa: S608  # of this module's own parts
 _ABOVE = text(f"""
-    WITH RECURSIVE above (child_id, parent_id) AS (
-        SELECT child.id, parent.id FROM epics AS child CROSS JOIN LATERAL ({_PARENT}) AS parent
+    WITH RECURSIVE above (child_id, {_FOLLOWED_UP}) AS (
+        SELECT child.id, {", ".join(f"parent.{name}" for name in _FOLLOWED_UP.split(", "))}
+        FROM epics AS child CROSS JOIN LATERAL ({_PARENT}) AS parent
         WHERE child.id = ANY(:ids) AND child.parent_key IS NOT NULL AND parent.removed_at IS NULL
         UNION
-        SELECT child.id, parent.id FROM above JOIN epics AS child ON child.id = above.parent_id
-        CROSS JOIN LATERAL ({_PARENT}) AS parent
+        SELECT child.id, {", ".join(f"parent.{name}" for name in _FOLLOWED_UP.split(", "))}
+        FROM above AS child CROSS JOIN LATERAL ({_PARENT}) AS parent
         WHERE child.parent_key IS NOT NULL AND parent.removed_at IS NULL
     )
-    SELECT child_id, parent_id FROM above LIMIT {MOST_ABOVE}
+    SELECT child_id, id FROM above LIMIT {MOST_ABOVE}
 """).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))  # noqa: S608  # of this module's own parts
 _PARENTS = text(f"""
-    SELECT child.id AS child_id, above.id, sources.name AS source, above.key, above.title, above.url
-    FROM epics AS child CROSS JOIN LATERAL ({_PARENT}) AS parent
-    JOIN epics AS above ON above.id = parent.id JOIN sources ON sources.id = above.source_id
+    SELECT child.id AS child_id, sources.name AS source, parent.key, parent.title, parent.url
+    FROM epics AS child CROSS JOIN LATERAL ({_PARENT}) AS parent JOIN sources ON sources.id = parent.source_id
     WHERE child.id = ANY(:ids) AND child.parent_key IS NOT NULL AND parent.removed_at IS NULL
 """).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))  # noqa: S608  # of this module's own parts
 
@@ -181,10 +186,9 @@ def by_parents(ids: Collection[int]) -> Select[Any]:
 _BELOW_IN_SOURCE = text(f"""
     WITH RECURSIVE changed (id, version) AS (SELECT * FROM unnest(:ids, :versions)), {_BELOW}
     SELECT DISTINCT below.id FROM below JOIN changed ON changed.id = below.root
-    JOIN epics ON epics.id = below.id
-    WHERE below.id <> below.root AND epics.source_id = :source_id
-        AND (changed.version IS NULL OR epics.evaluated_version IS NULL
-            OR epics.evaluated_version < changed.version)
+    WHERE below.id <> below.root AND below.source_id = :source_id
+        AND (changed.version IS NULL OR below.evaluated_version IS NULL
+            OR below.evaluated_version < changed.version)
     ORDER BY below.id
 """).bindparams(  # noqa: S608  # of this module's own parts
     bindparam("ids", type_=ARRAY(BigInteger)), bindparam("versions", type_=ARRAY(BigInteger))
@@ -205,17 +209,17 @@ async def load_below(
 # has locked it, and has perhaps read what is above it before.
 _LEFT_BELOW = f"""
     {_BELOW}, waiting AS MATERIALIZED (
-        SELECT id FROM epics WHERE id IN (SELECT id FROM below) AND evaluate_at <= :now
+        SELECT id FROM epics
+        WHERE id = ANY(ARRAY(SELECT id FROM below WHERE evaluate_at <= :now)) AND evaluate_at <= :now
         ORDER BY id FOR KEY SHARE SKIP LOCKED
     )
-    SELECT DISTINCT above.id, above.key, changed.version, epics.source_id FROM below
-    JOIN changed ON changed.id = below.root JOIN epics AS above ON above.id = below.root
-    JOIN epics ON epics.id = below.id
+    SELECT DISTINCT below.root, below.root_key, changed.version, below.source_id FROM below
+    JOIN changed ON changed.id = below.root
     WHERE below.id <> below.root AND NOT below.id = ANY(:evaluated)
         AND below.id NOT IN (SELECT id FROM waiting)
-        AND (changed.version IS NULL OR epics.evaluated_version IS NULL
-            OR epics.evaluated_version < changed.version)
-    ORDER BY epics.source_id, above.id
+        AND (changed.version IS NULL OR below.evaluated_version IS NULL
+            OR below.evaluated_version < changed.version)
+    ORDER BY below.source_id, below.root
 """  # noqa: S608  # of this module's own parts
 _LEFT_BELOW_IDS = text(f"""
     WITH RECURSIVE changed (id, version) AS (SELECT * FROM unnest(:ids, :versions)), {_LEFT_BELOW}

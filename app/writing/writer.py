@@ -115,7 +115,7 @@ class Writer:
         kept = self._contexts.get(project)
         context = None if kept is None else await refresh_context(session, kept, project)
         if context is None:
-            context = await self.runtime.evaluation_context(session, self.source, [project])
+            context = await self.runtime.evaluation_context(session, self.source)
             # Each ticket is read just before it is evaluated.
             context = replace(context, unreadable=frozenset())
         self._contexts[project] = context

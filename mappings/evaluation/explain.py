@@ -47,7 +47,7 @@ def _links(resolution: Resolution, now: datetime) -> Iterator[Reason]:
 
 def _rules(source: str, epic: Epic, resolution: Resolution, goals: GoalsAndRules) -> Iterator[Reason]:
     first = next((link.rule_id for link in resolution.links if link.origin == "rule"), None)
-    linked_otherwise = any(link.live for link in resolution.links if link.origin != "rule")
+    linked_otherwise = any(link.live for link in resolution.links if link.origin not in ("rule", "inherited"))
     for rule, matches, says in goals.rules.explain(source, epic):
         if linked_otherwise:
             note = "not asked, for a link that counts comes before the rules"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import TextClause, text
 
+from mappings.evaluation.context import load_linked
 from mappings.notices.state import PlannedNotice, cancel_writes, drop_notices, plan_notices
 from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow, among
 
@@ -222,6 +223,12 @@ async def _record_notices(
     run_id: int,
     now: datetime,
 ) -> int:
+    composed = [
+        evaluation.row.project
+        for evaluation in evaluations
+        if evaluation.decision.notice is not None and not evaluation.decision.keep_notice
+    ]
+    await load_linked(session, context, composed)
     drop: list[int] = []
     cancelled: list[int] = []
     planned: list[PlannedNotice] = []
