@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime
+    from mappings.runs.causes import Cause
     from mappings.tables import EpicRow, RunRow, SourceRow
 
 log = structlog.get_logger()
@@ -45,12 +46,33 @@ async def evaluate_due(runtime: Runtime, run: RunRow, source: SourceRow) -> None
 async def evaluate_affected(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
     """Evaluate every epic of the source that the run's causes affect, page by page, due or not.
 
-    A run that is taken up again goes on after the last page that was evaluated whole.
+    A run that is taken up again goes on after the last page that was evaluated whole. Where it changes the
+    own links of parents, it gets causes of its own and evaluates what is below them, in a pass for these; one
+    that is taken up again then begins anew, for which pass its page was of is not known.
     """
+    done: set[tuple[str, str]] = set()
+    after: int = run.evaluated_up_to
+    while True:
+        async with runtime.sessions() as session:
+            causes = await causes_of(session, run.id)
+        fresh = [cause for cause in causes if (cause.kind, cause.reference) not in done]
+        if done and not fresh:
+            return
+        if done or any(cause.kind == "parent" for cause in fresh):
+            after = 0
+        await _evaluate_affected_by(runtime, run, source, fresh, after)
+        done |= {(cause.kind, cause.reference) for cause in fresh}
+        if not fresh:
+            return
+
+
+async def _evaluate_affected_by(
+    runtime: Runtime, run: RunRow, source: SourceRow, causes: Sequence[Cause], start: int
+) -> None:
     async with runtime.sessions() as session:
-        affected = await load_affected(session, source, await causes_of(session, run.id))
+        affected = await load_affected(session, source, causes)
     slices = _Slices(runtime, run, source)
-    after: int | None = run.evaluated_up_to
+    after: int | None = start
     while after is not None:
         async with runtime.sessions() as session:
             ids, following = await affected.page(session, after)
@@ -90,12 +112,13 @@ class _Slices:
 
     async def _evaluate_slices(self) -> None:
         while not self.done:
-            async with self.runtime.sessions.begin() as session:
+            async with self.runtime.transaction() as session:
                 await without_synchronous_commit(session)
                 async with self.lock:
                     now = await self.runtime.now(session)
                     context, rows = await self._lock_slice(session, now)
-                held = await _evaluate_rows(session, context, rows, self.run.id, now)
+                affected_run = self.run.id if self.run.evaluates == "affected" else None
+                held = await _evaluate_rows(session, context, rows, self.run.id, now, affected_run)
                 await renew_lease(
                     session, self.run, self.runtime.worker, now, ahead=self._ahead(rows), held=held
                 )
@@ -133,11 +156,11 @@ async def evaluate_these(
     runtime: Runtime, source: SourceRow, run_id: int, epic_ids: Sequence[int], run: RunRow | None
 ) -> None:
     """Evaluate these epics in one transaction, for the run `run_id`; `run` is it, where it is claimed."""
-    async with runtime.sessions.begin() as session:
+    async with runtime.transaction() as session:
         await lock_goals_shared(session)
         await load_project_infos(session, source.id, lock=True)
         rows = await lock_epics(session, epic_ids)
-        context = await runtime.evaluation_context(session, source, sorted({row.project for row in rows}))
+        context = await runtime.evaluation_context(session, source)
         now = await runtime.now(session)
         held = await _evaluate_rows(session, context, rows, run_id, now)
         if run is not None:
@@ -145,9 +168,14 @@ async def evaluate_these(
 
 
 async def _evaluate_rows(
-    session: AsyncSession, context: EvaluationContext, rows: Sequence[EpicRow], run_id: int, now: datetime
+    session: AsyncSession,
+    context: EvaluationContext,
+    rows: Sequence[EpicRow],
+    run_id: int,
+    now: datetime,
+    affected_run: int | None = None,
 ) -> int:
-    _, held = await evaluate_epics(session, rows, context, run_id, now)
+    _, held = await evaluate_epics(session, rows, context, run_id, now, affected_run=affected_run)
     if rows:
         log.info(
             "epics evaluated", epics=[row.key for row in rows[: logs.MAX_LOGGED_IDS]], evaluated=len(rows)

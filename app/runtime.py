@@ -113,7 +113,7 @@ class Runtime:
         self,
         session: AsyncSession,
         source: SourceRow,
-        projects: list[str] | None = None,
+        projects: Sequence[str] = (),
         *,
         shared: EvaluationContext | None = None,
     ) -> EvaluationContext:

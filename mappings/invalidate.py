@@ -67,6 +67,13 @@ def by_source(source_id: int) -> Select[Any]:
     return select(EpicRow.id.label("epic_id")).where(EpicRow.source_id == source_id)
 
 
+def by_having_parent(source_id: int) -> Select[Any]:
+    """The ids of epics of a source whose tickets name a parent, without removed ones."""
+    return select(EpicRow.id.label("epic_id")).where(
+        EpicRow.source_id == source_id, EpicRow.parent_key.is_not(None), EpicRow.removed_at.is_(None)
+    )
+
+
 def by_gap_or_notice(source_id: int) -> Select[Any]:
     """The ids of epics that may get, lose or change a notice when the source's mode changes."""
     noticed = select(NoticeRow.epic_id)

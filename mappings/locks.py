@@ -13,7 +13,8 @@ A transaction takes the locks that it needs in this order, so that no two ever w
 6. epics, all of a transaction at once and in the order of their ids
 7. findings and notices, after their epics and in the order of their ids
 8. again the projects, only to change their cursors and pauses
-9. runs, then deliveries
+9. what is above and below epics (advisory): by what stores them, a page after the other; then runs, then
+   deliveries
 10. counters and jobs
 
 A row that refers to another one locks it as `share_source` does, at the moment of its insert: a run, a
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 LOCK_GOALS = 7017280452178371
+LOCK_PARENTS = 7017280452178372
 LOCK_SOURCE_NOTICES = 701728  # the first half of a key whose second half is a source's id
 SYNCHRONOUS_COMMIT_OFF = func.set_config("synchronous_commit", "off", True)
 
@@ -61,6 +63,11 @@ async def lock_notices_of_source(session: AsyncSession, *source_ids: int) -> Non
     """Only one transaction at a time counts a source's comments and releases, approves or withdraws them."""
     for source_id in sorted(source_ids):
         await session.execute(select(func.pg_advisory_xact_lock(LOCK_SOURCE_NOTICES, source_id)))
+
+
+async def lock_parents(session: AsyncSession) -> None:
+    """Only one transaction at a time looks what is below the epics that it has stored, and commits."""
+    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_PARENTS})
 
 
 def locked_source(source_id: int, *columns: Any) -> Select[Any]:

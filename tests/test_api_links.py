@@ -36,6 +36,7 @@ async def test_a_link_is_evaluated_before_the_answer(world: World) -> None:
         "primary": True,
         "live": True,
         "why": "linked by hand through the API",
+        "inherited_from": None,
     }
     epic = await world.epic("jira", "SHOP-1")
     assert (epic["alignment"], epic["links"]) == ("aligned", [made])

@@ -32,7 +32,7 @@ async def unwritten_texts(
         source = await session.get_one(SourceRow, source_id)
         projects = sorted({records.row.project for records in waiting})
         context = await runtime.evaluation_context(session, source, projects, shared=context)
-        for evaluation in await evaluate_records(waiting, context, now):
+        for evaluation in await evaluate_records(session, waiting, context, now):
             text = unwritten_text(evaluation, context)
             if text is not None:
                 texts[evaluation.row.id] = text

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings.evaluation.explain import ReasonKind
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult, is_live
 from mappings.lists.epics import Alignment
-from mappings.tables import FindingRow, NoticeRow
+from mappings.parents import EpicName as NamedEpic
+from mappings.parents import load_names, load_parents
+from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow
 
 Origin = Literal["manual", "rule", "ticket", "command", "inherited"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
@@ -21,6 +26,17 @@ NoticeState = Literal["shadow", "held", "due", "posted", "resolved", "withdrawn"
 class EpicName(BaseModel):
     source: str = Field(description="The source's name.", examples=["acme-jira"])
     key: str = Field(description="The tracker's present key.", examples=["SHOP-12", "acme/shop#7"])
+
+
+class ParentOut(BaseModel):
+    source: str | None = Field(description="Its source; null for a ticket that is no epic of any source.")
+    key: str = Field(description="Its key, or the milestone's name.", examples=["SHOP-1"])
+    title: str | None = Field(description="Null where its tracker does not say it.")
+    url: str | None = Field(description="Its page; null where its tracker does not say it.")
+
+
+class InheritedFrom(EpicName):
+    title: str = Field(description="As in the tracker.")
 
 
 class LinkOut(BaseModel):
@@ -35,6 +51,9 @@ class LinkOut(BaseModel):
     primary: bool = Field(description="True for the link that is marked so, else for the oldest.")
     live: bool = Field(description="False where the key result, its objective or its cycle is over.")
     why: str = Field(description="Where the link comes from, in words.")
+    inherited_from: InheritedFrom | None = Field(
+        description="For an inherited link, the epic whose own it is: the parent, or one further up."
+    )
 
 
 class FindingOut(BaseModel):
@@ -95,6 +114,10 @@ class EpicOut(BaseModel):
     status: str = Field(description="The tracker's name of its status.")
     status_category: Literal["todo", "doing", "done"] = Field(description="One of three kinds of status.")
     labels: list[str] = Field(description="Its labels.")
+    parent: ParentOut | None = Field(
+        description="What its ticket is part of: another ticket or a milestone. Its links are inherited "
+        "where it is an epic and this one has no live link of its own."
+    )
     assignees: list[str] = Field(description="Names or logins.")
     alignment: Alignment | None = Field(description="Null until the first evaluation.")
     links: list[LinkOut] = Field(description="Its links to key results, live or not.")
@@ -111,7 +134,37 @@ class EpicWithWhy(EpicOut):
     )
 
 
-def show_links(name: EpicName, rows: Any, goals: dict[int, KeyResult], now: datetime) -> list[LinkOut]:
+@dataclass(frozen=True, slots=True)
+class NamesAround:
+    """The names of other epics that some epics are shown with: their parents, by the ids of the children, and
+    those that they inherit from, by their own ids."""
+
+    parents: Mapping[int, NamedEpic]
+    above: Mapping[int, NamedEpic]
+
+
+async def load_names_around(session: AsyncSession, found: Iterable[EpicRecords]) -> NamesAround:
+    """In two statements at most, for any number of epics."""
+    records = list(found)
+    parents = await load_parents(session, [one.row for one in records])
+    return NamesAround(parents, await load_origins(session, [link for one in records for link in one.links]))
+
+
+async def load_origins(session: AsyncSession, links: Iterable[LinkRow]) -> dict[int, NamedEpic]:
+    """The names of the epics that these links are inherited from, by their ids."""
+    return await load_names(
+        session, {link.inherited_from for link in links if link.inherited_from is not None}
+    )
+
+
+def show_links(
+    name: EpicName,
+    rows: Sequence[LinkRow],
+    goals: Mapping[int, KeyResult],
+    origins: Mapping[int, NamedEpic],
+    now: datetime,
+) -> list[LinkOut]:
+    """`origins` as `load_origins` gives them."""
     marked = next((row.id for row in rows if row.is_primary), rows[0].id if rows else None)
     return [
         LinkOut(
@@ -123,9 +176,23 @@ def show_links(name: EpicName, rows: Any, goals: dict[int, KeyResult], now: date
             primary=row.id == marked,
             live=is_live(goals[row.key_result_id], now),
             why=row.why,
+            inherited_from=_inherited_from(origins.get(row.inherited_from or 0)),
         )
         for row in rows
     ]
+
+
+def _inherited_from(named: NamedEpic | None) -> InheritedFrom | None:
+    return None if named is None else InheritedFrom(source=named.source, key=named.key, title=named.title)
+
+
+def show_parent(row: EpicRow, named: NamedEpic | None) -> ParentOut | None:
+    """`named`: the parent's own row, where it is an epic."""
+    if row.parent_key is None:
+        return None
+    if named is not None:
+        return ParentOut(source=named.source, key=named.key, title=named.title, url=named.url)
+    return ParentOut(source=None, key=row.parent_key, title=row.parent_title, url=row.parent_url)
 
 
 def show_finding(
@@ -154,7 +221,12 @@ def show_notice(name: EpicName, row: NoticeRow, unwritten: str | None) -> Notice
 
 
 def show_epic(
-    source: str, records: EpicRecords, goals: dict[int, KeyResult], now: datetime, unwritten: str | None
+    source: str,
+    records: EpicRecords,
+    goals: Mapping[int, KeyResult],
+    names: NamesAround,
+    now: datetime,
+    unwritten: str | None,
 ) -> EpicOut:
     """`unwritten` as in `show_notice`."""
     row = records.row
@@ -170,7 +242,8 @@ def show_epic(
             "key": row.key,
             "id": row.remote_id,
             "alignment": row.alignment,
-            "links": show_links(name, records.links, goals, now),
+            "parent": show_parent(row, names.parents.get(row.id)),
+            "links": show_links(name, records.links, goals, names.above, now),
             "findings": [show_finding(found, name) for found in records.findings],
             "notice": None if records.notice is None else show_notice(name, records.notice, unwritten),
             "created_at": row.tracker_created_at,

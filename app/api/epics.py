@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
 from app.api.epic_filters import EpicFilterParameters, SortParameter
-from app.api.epic_models import EpicOut, EpicWithWhy, Reason, show_epic
+from app.api.epic_models import EpicOut, EpicWithWhy, Reason, load_names_around, show_epic
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.runtime import Runtime
@@ -62,8 +62,9 @@ async def list_epics(
     found = await load_records(session, [row for row, _ in rows])
     goals = await load_key_results(session)
     texts = await unwritten_texts(runtime, session, found, now)
+    names = await load_names_around(session, found)
     items = [
-        show_epic(name, records, goals, now, texts.get(records.row.id))
+        show_epic(name, records, goals, names, now, texts.get(records.row.id))
         for records, (_, name) in zip(found, rows, strict=True)
     ]
     return Page(items=items, next=following)
@@ -103,9 +104,10 @@ async def whole_epic(
     now = await runtime.now(session)
     (records,) = await load_records(session, [row])
     context = await runtime.evaluation_context(session, source, [row.project])
-    (evaluation,) = await evaluate_records([records], context, now)
+    (evaluation,) = await evaluate_records(session, [records], context, now)
     reasons = explain(explained(evaluation, context), now, all_rules=rules == "all")
     unwritten = unwritten_text(evaluation, context)
-    shown = show_epic(source.name, records, context.goals.key_results, now, unwritten)
+    names = await load_names_around(session, [records])
+    shown = show_epic(source.name, records, context.goals.key_results, names, now, unwritten)
     why = [Reason.model_validate(reason, from_attributes=True) for reason in reasons]
     return EpicWithWhy(**dict(shown), why=why)

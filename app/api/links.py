@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import pipeline
 from app.api.deps import Body, CallerDep, Key, RuntimeDep, SessionDep, put_runs, response_headers
 from app.api.epic_filters import EpicFilterIn
-from app.api.epic_models import EpicName, LinkOut, show_links
+from app.api.epic_models import EpicName, LinkOut, load_origins, show_links
 from app.api.goal_models import Number
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
@@ -128,7 +128,12 @@ async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[Link
     for link, key, source in all_of_epics:
         by_epic.setdefault(link.epic_id, (EpicName(source=source, key=key), []))[1].append(link)
     goals, now = await load_key_results(session), await runtime.now(session)
-    shown = {out.id: out for name, links in by_epic.values() for out in show_links(name, links, goals, now)}
+    origins = await load_origins(session, [link for _, links in by_epic.values() for link in links])
+    shown = {
+        out.id: out
+        for name, links in by_epic.values()
+        for out in show_links(name, links, goals, origins, now)
+    }
     return [shown[id] for id in ids]
 
 
@@ -136,9 +141,14 @@ async def _show(runtime: Runtime, session: AsyncSession, rows: Any) -> list[Link
     "",
     status_code=201,
     summary="Link an epic to a key result",
-    responses={200: {"model": LinkOut, "description": "The link existed already."}, **error_responses()},
+    responses={
+        200: {"model": LinkOut, "description": "The link existed already, and stays as it is."},
+        **response_headers(201, "Northing-Runs"),
+        **error_responses(),
+    },
 )
 async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, caller: CallerDep) -> LinkOut:
+    """The epic is evaluated before the answer; what is below it, in the runs that `Northing-Runs` names."""
     async with runtime.transaction(caller.who) as session:
         row, changed = await link_epic(
             session,
@@ -153,6 +163,7 @@ async def create_link(body: LinkIn, response: Response, runtime: RuntimeDep, cal
         if changed is None:
             response.status_code = 200
             return (await _show(runtime, session, [row]))[0]
+    put_runs(response, changed.below)
     await pipeline.evaluate_now(runtime, changed.run_id, [changed.epic.id])
     async with runtime.sessions.begin() as session:
         return (await _show(runtime, session, [row]))[0]
@@ -255,11 +266,17 @@ async def list_links(
 
 
 @router.delete(
-    "/{id}", status_code=204, summary="Take a link by hand back", responses=error_responses(404, 409)
+    "/{id}",
+    status_code=204,
+    summary="Take a link by hand back",
+    responses={**response_headers(204, "Northing-Runs"), **error_responses(404, 409)},
 )
 async def delete_link(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> Response:
-    """409 for a link that a rule, the ticket or a parent makes; the answer says where to change it."""
+    """409 for a link that a rule, the ticket or a parent makes; the answer says where to change it. What is
+    below the epic is evaluated in the runs that `Northing-Runs` names."""
     async with runtime.transaction(caller.who) as session:
         changed = await unlink_epic(session, id, await runtime.now(session))
     await pipeline.evaluate_now(runtime, changed.run_id, [changed.epic.id])
-    return Response(status_code=204)
+    response = Response(status_code=204)
+    put_runs(response, changed.below)
+    return response

@@ -58,7 +58,7 @@ async def sweep(runtime: Runtime) -> None:
         for source_id in await sources_with_due_deliveries(session, now):
             await runtime.wake(session, "process_deliveries", source_id=source_id)
     async with runtime.transaction(NORTHING) as session:
-        await delete_disconnected_sources(session)
+        await delete_disconnected_sources(session, now)
     async with runtime.sessions.begin() as session:
         await delete_old_deliveries(session, now)
     async with runtime.sessions.begin() as session:

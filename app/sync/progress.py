@@ -16,6 +16,7 @@ from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.runs.queue import renew_lease
+from mappings.runs.reevaluation import reevaluate_below_tickets
 from mappings.sources.projects import advance_cursors, retry_notices
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
 
@@ -138,6 +139,7 @@ class Progress:
             if batch.cursor is not None:
                 # A ticket dated in the future must not hide what changes until then.
                 await advance_cursors(session, source_id, self.run.id, batch.project, min(batch.cursor, now))
+            await reevaluate_below_tickets(session, tracker, found.moved_ids, now)
             # The last, since it counts in memory too, and the data may be refused before.
             await self.record(session, now, found, seen, ahead=ahead and batch.cursor is not None)
         await self._met(batch)

@@ -19,6 +19,7 @@ from connectors.base import (
     Unreadable,
 )
 from mappings.epics.upsert import UpsertResult, upsert_epics
+from mappings.runs.reevaluation import reevaluate_below_tickets
 from mappings.sources.projects import projects_read_by, retry_notices
 from mappings.sources.removals import (
     allowed_removals,
@@ -82,6 +83,7 @@ class Removals:
                 change = await upsert_epics(
                     session, self.source.id, self.source.tracker, (), seen.missing, now
                 )
+            await reevaluate_below_tickets(session, self.source.tracker, change.moved_ids, now)
             await self.progress.record(session, now, change, seen=0)
         if seen.too_many:
             return self._drop_guard_error(seen)

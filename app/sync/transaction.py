@@ -39,7 +39,7 @@ async def source_transaction(
     if repeatable:
         columns.append(SYNCHRONOUS_COMMIT_OFF)
     present = select(*columns).where(SourceRow.id == source.id)
-    async with runtime.sessions.begin() as session:
+    async with runtime.transaction() as session:
         row = (await session.execute(present.with_for_update(read=True))).one_or_none()
         if row is not None and tuple(row)[:3] != known:
             raise SourceChanged

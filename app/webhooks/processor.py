@@ -41,6 +41,7 @@ from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.leases import MOST_ATTEMPTS
 from mappings.runs.causes import Cause
+from mappings.runs.reevaluation import reevaluate_below_tickets
 from mappings.sources.health import UNREADABLE_TO_DO
 from mappings.sources.projects import retry_notices
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
@@ -341,6 +342,7 @@ class _BatchProcessor:
         ]
         same = [item for ref, item in found if item.remote_id == ref.remote_id]
         total.add(await upsert_epics(session, source_id, tracker, same, missing, now))
+        await reevaluate_below_tickets(session, tracker, total.moved_ids, now)
         return total
 
 

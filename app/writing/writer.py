@@ -45,6 +45,7 @@ from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared
 from mappings.notices import claims
 from mappings.notices.marker import MarkerSigner, load_marker, remember_transfer
+from mappings.runs.reevaluation import reevaluate_below_tickets
 from mappings.sources.health import UNREADABLE_TO_DO
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
 from mappings.tables import EpicRow, InstallationRow, NoticeRow, SourceRow
@@ -114,7 +115,7 @@ class Writer:
         kept = self._contexts.get(project)
         context = None if kept is None else await refresh_context(session, kept, project)
         if context is None:
-            context = await self.runtime.evaluation_context(session, self.source, [project])
+            context = await self.runtime.evaluation_context(session, self.source)
             # Each ticket is read just before it is evaluated.
             context = replace(context, unreadable=frozenset())
         self._contexts[project] = context
@@ -282,12 +283,12 @@ class _Write:
         if isinstance(fetched_epic, Missing) and fetched_epic.reason == "deleted":
             # Or we can no longer see it, which looks the same: only a full run, with its drop guard, removes.
             raise Gone(f"{self.ref.key} was deleted, or Northing may no longer see it.", FULL_SYNC_FINDS_OUT)
-        async with self.runtime.sessions.begin() as session:
+        async with self.runtime.transaction() as session:
             await lock_goals_shared(session)
             now = await self.runtime.now(session)
             await forget_unreadable(session, self.source.id, [self.row.remote_id])
             with bad_payload_if_refused(self.ref.key):
-                await store_ticket(session, self.source, self.row.remote_id, fetched_epic, now)
+                found = await store_ticket(session, self.source, self.row.remote_id, fetched_epic, now)
             self.fetched = True
             (row,) = await lock_epics(session, [self.row.id])
             row.read_at = now
@@ -296,6 +297,7 @@ class _Write:
             ((evaluation,), _) = await evaluate_epics(
                 session, [row], context, self.claim.run_id, now, claim=self.claim.owner
             )
+            await reevaluate_below_tickets(session, self.source.tracker, found.moved_ids, now)
             notice_row = await self._claimed_notice(session)
             desired = evaluation.decision.notice
             if notice_row is None:

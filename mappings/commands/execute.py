@@ -40,6 +40,7 @@ from mappings.evaluation.operations import SNOOZABLE, clear_answer, snooze_shown
 from mappings.goals.key_results import KeyResult, first_to_name, may_name, why_not_live
 from mappings.links.operations import link_manually
 from mappings.locks import lock_epics, lock_goals_exclusive
+from mappings.runs.reevaluation import reevaluate_children
 from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ async def execute_commands(
     command_row.answer = answer if await _has_comment(session, row.id) else None
     command_row.explained_key_result_ids = [goal.id for goal in commands.explained]
     await invalidate.mark_for_evaluation(session, [row.id], now)
+    if commands.linked:
+        await reevaluate_children(session, row, now)
     log.info(
         "command on a ticket", epic=row.key, commands=len(command_row.commands), answered=answer is not None
     )
@@ -159,6 +162,7 @@ class _CommandRun:
     checks: Sequence[Check[Any]]
     context: EvaluationContext | None = None
     explained: list[KeyResult] = field(default_factory=list)  # the answer tells why they no longer count
+    linked: bool = False  # a link was made
 
     async def execute(self, asked: tuple[Command, ...]) -> str | None:
         answers: list[str] = []
@@ -187,10 +191,11 @@ class _CommandRun:
         for key in keys:
             why = f"linked by {self.author} in a comment"
             try:
-                link, _ = await link_manually(self.session, self.epic.id, key, "command", why, self.now)
+                link, is_new = await link_manually(self.session, self.epic.id, key, "command", why, self.now)
             except Invalid:
                 unknown.append(key)
                 continue
+            self.linked = self.linked or is_new
             goal = context.goals.key_results[link.key_result_id]
             why_not = why_not_live(goal, self.now)
             if why_not is None:

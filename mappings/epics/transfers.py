@@ -103,15 +103,14 @@ async def merge_transferred(
 
 async def store_ticket(
     session: AsyncSession, source: SourceRow, remote_id: str, item: base.Epic | base.Missing, now: datetime
-) -> None:
+) -> UpsertResult:
     """Store what the tracker says of the epic stored under `remote_id`: its state, that it is missing, or
     that it was transferred and has another id now."""
     if isinstance(item, base.Missing):
-        await upsert_epics(session, source.id, source.tracker, [], [item], now)
-    elif item.remote_id == remote_id:
-        await upsert_epics(session, source.id, source.tracker, [item], [], now)
-    else:
-        await merge_transferred(session, source.id, source.tracker, remote_id, item, now)
+        return await upsert_epics(session, source.id, source.tracker, [], [item], now)
+    if item.remote_id == remote_id:
+        return await upsert_epics(session, source.id, source.tracker, [item], [], now)
+    return await merge_transferred(session, source.id, source.tracker, remote_id, item, now)
 
 
 _MERGE = (

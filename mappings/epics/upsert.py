@@ -47,13 +47,16 @@ COLUMNS = {"remote_id": "text", **FACT_COLUMNS, "tracker_updated_at": "timestamp
 @dataclass
 class UpsertResult:
     """What the upsert of one page changed. `overlaps`: the keys that belong to an older source of the same
-    tracker; they are counted in `skipped`."""
+    tracker; they are counted in `skipped`. `moved_ids`: the ids in the tracker of those that are new, removed
+    or back, have another key or parent, or were not evaluated yet; the caller gives them to
+    `runs.reevaluation.reevaluate_below_tickets`."""
 
     created: int = 0
     updated: int = 0
     deleted: int = 0
     skipped: int = 0
     overlaps: list[str] = field(default_factory=list)
+    moved_ids: list[str] = field(default_factory=list)
 
     def add(self, other: UpsertResult) -> None:
         self.created += other.created
@@ -61,6 +64,7 @@ class UpsertResult:
         self.deleted += other.deleted
         self.skipped += other.skipped
         self.overlaps += other.overlaps
+        self.moved_ids += other.moved_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,15 @@ class StoredEpic:
     content_hash: bytes
     tracker_updated_at: datetime
     removed_at: datetime | None
+    evaluated_at: datetime | None
+    parent_key: str | None
+    parent_remote_id: str | None
+
+    def is_moved_by(self, row: Mapping[str, Any]) -> bool:
+        """Whether what is above or below it may be another with these values, or was never found out."""
+        names = "key", "parent_key", "parent_remote_id"
+        is_known = self.removed_at is None and self.evaluated_at is not None
+        return not is_known or any(getattr(self, name) != row[name] for name in names)
 
 
 def row_of(epic: base.Epic) -> dict[str, Any]:
@@ -161,6 +174,8 @@ async def upsert_epics(
             moved.append((before.id, before.key.lower()))
         if before is not None and before.source_id != source_id:
             taken_over.append(before.id)
+        if before is None or before.is_moved_by(row):
+            result.moved_ids.append(row["remote_id"])
         result.created += before is None
         result.updated += before is not None
         fresh.append((before.id if before is not None else NOT_STORED, row))
@@ -173,7 +188,9 @@ async def upsert_epics(
         await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
     await _record_old_keys(session, source_id, taken_over, moved)
     if removed:
-        result.deleted = await _mark_removed(session, source_id, tracker, removed, now)
+        gone = await _mark_removed(session, source_id, tracker, removed, now)
+        result.deleted = len(gone)
+        result.moved_ids += gone
     return result
 
 
@@ -207,8 +224,9 @@ async def load_stored_epics(
 ) -> dict[str, StoredEpic]:
     rows = await session.execute(
         text(
-            "SELECT remote_id, id, source_id, key, content_hash, tracker_updated_at, removed_at"
-            " FROM epics WHERE tracker = :tracker AND remote_id = ANY(:ids)"
+            "SELECT remote_id, id, source_id, key, content_hash, tracker_updated_at, removed_at,"
+            " evaluated_at, parent_key, parent_remote_id FROM epics"
+            " WHERE tracker = :tracker AND remote_id = ANY(:ids)"
         ),
         {"tracker": tracker, "ids": remote_ids},
     )
@@ -227,7 +245,8 @@ _UPSERT = text(
         AS fresh({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})
     ON CONFLICT (tracker, remote_id) DO UPDATE SET
         source_id = excluded.source_id, read_at = excluded.read_at,
-        evaluate_at = excluded.evaluate_at, removed_at = NULL, removal_reason = NULL,
+        evaluate_at = excluded.evaluate_at, evaluated_version = NULL,
+        removed_at = NULL, removal_reason = NULL,
         {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "remote_id")}
     WHERE epics.tracker_updated_at <= excluded.tracker_updated_at
         AND (epics.source_id >= excluded.source_id OR epics.removed_at IS NOT NULL)
@@ -269,9 +288,9 @@ async def _record_old_keys(
 
 async def _mark_removed(
     session: AsyncSession, source_id: int, tracker: str, reasons: Mapping[str, str], now: datetime
-) -> int:
-    """Mark the epics of these tickets as removed, which takes them out of every list. Returns how many were
-    not removed before."""
+) -> list[str]:
+    """Mark the epics of these tickets as removed, which takes them out of every list. Returns the ids in the
+    tracker of those that were not removed before."""
     marked = await session.execute(
         text(
             "UPDATE epics SET removed_at = :now, removal_reason = gone.reason, evaluate_at = :now"
@@ -280,7 +299,7 @@ async def _mark_removed(
             "   ON left_.remote_id = epics.remote_id"
             "   WHERE epics.tracker = :tracker AND epics.source_id = :source_id AND epics.removed_at IS NULL"
             "   ORDER BY epics.id FOR UPDATE OF epics) AS gone"
-            " WHERE epics.id = gone.id RETURNING epics.id"
+            " WHERE epics.id = gone.id RETURNING epics.remote_id"
         ),
         {
             "now": now,
@@ -290,18 +309,21 @@ async def _mark_removed(
             "reasons": list(reasons.values()),
         },
     )
-    return len(marked.all())
+    return list(marked.scalars())
 
 
 async def remove_projects(
     session: AsyncSession, source_id: int, projects: Sequence[str], now: datetime
-) -> None:
-    """Mark every epic of these projects as removed (`out_of_scope`): a person narrowed the source's scope."""
-    await session.execute(
+) -> list[str]:
+    """Mark every epic of these projects as removed (`out_of_scope`): a person narrowed the source's scope.
+    Returns their ids in the tracker."""
+    marked = await session.execute(
         text(
             "UPDATE epics SET removed_at = :now, removal_reason = 'out_of_scope', evaluate_at = :now"
             " FROM (SELECT id FROM epics WHERE source_id = :source AND project = ANY(:projects)"
             "   AND removed_at IS NULL ORDER BY id FOR UPDATE) AS outside WHERE epics.id = outside.id"
+            " RETURNING epics.remote_id"
         ),
         {"now": now, "source": source_id, "projects": list(projects)},
     )
+    return list(marked.scalars())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -12,16 +13,15 @@ from sqlalchemy import Select, select, union
 
 from mappings import invalidate
 from mappings.evaluation.load import EVALUATED_COLUMNS, epic_of
+from mappings.parents import load_below
 from mappings.policy.names import former_names
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
-from mappings.runs.causes import by_goals, ids, link_ranges, references
+from mappings.runs.causes import Cause, by_goals, changed_parents, ids, link_ranges, references
 from mappings.tables import EpicRow, RuleRow, SourceRow, among
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
-
-    from mappings.runs.causes import Cause
 
 # Epics at a time: affected ones, or, where rules are to be matched, all of the source.
 PAGE_SIZE = 1000
@@ -31,11 +31,13 @@ MATCHED_AT_A_TIME = 100
 @dataclass(frozen=True, slots=True)
 class AffectedEpics:
     """`by_rows` selects what links, comments, projects and notices say; `rules` are those of the causes that
-    are enabled now, None where there are none. All are asked in one pass, however many causes there are."""
+    are enabled now, None where there are none; `below` are the ids of the epics below the causes' parents, in
+    order. All are asked in one pass, however many causes there are."""
 
     source: SourceRow
     by_rows: tuple[Select[Any], ...]
     rules: RuleIndex | None
+    below: Sequence[int] = ()
 
     async def page(self, session: AsyncSession, after: int) -> tuple[list[int], int | None]:
         """The ids of the next affected epics with ids above `after`; and where the next page begins, None
@@ -47,7 +49,13 @@ class AffectedEpics:
         selected = await self._selected(session, after, last)
         if self.rules is None and len(selected) == PAGE_SIZE:
             last = selected[-1]
-        return sorted({*matching, *selected}), last
+        start = bisect_right(self.below, after)
+        end = len(self.below) if last is None else bisect_right(self.below, last)
+        ids = sorted({*matching, *selected, *self.below[start:end]})
+        if self.rules is None and len(ids) > PAGE_SIZE:
+            ids = ids[:PAGE_SIZE]
+            last = ids[-1]
+        return ids, last
 
     async def _matching(self, session: AsyncSession, after: int) -> tuple[list[int], int | None]:
         assert self.rules is not None
@@ -90,11 +98,16 @@ async def load_affected(session: AsyncSession, source: SourceRow, causes: Sequen
         by_rows.append(invalidate.by_gap_or_notice(source.id))
     if ranges := link_ranges(causes):
         by_rows.append(invalidate.by_links(ranges))
+    below: list[int] = []
+    if Cause.of_every_parent().reference in references(causes, "parent"):
+        by_rows.append(invalidate.by_having_parent(source.id))
+    elif changed := changed_parents(causes):
+        below = await load_below(session, source.id, changed)
     rules = None
     if rule_ids := ids(causes, "rule"):
         by_rows.append(invalidate.by_rules(rule_ids))
         rules = await _enabled(session, rule_ids)
-    return AffectedEpics(source, tuple(by_rows), rules)
+    return AffectedEpics(source, tuple(by_rows), rules, below)
 
 
 async def _enabled(session: AsyncSession, rule_ids: Sequence[int]) -> RuleIndex | None:

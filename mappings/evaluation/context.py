@@ -63,7 +63,7 @@ class EvaluationContext:
     reuse this context. `render` gives a notice's text as people find it on the ticket. `page_url` gives
     the address of an epic's page by the epic's key, None where readers of the ticket cannot open it. `checks`
     are those that the epics are checked with. `unreadable`: the tracker's ids of tickets that could not be
-    read again.
+    read again. `linked`: by project the number of epics linked to each key result; `load_linked` adds more.
     """
 
     source: SourceRow
@@ -76,7 +76,7 @@ class EvaluationContext:
     page_url: Callable[[str], str | None]
     checks: Sequence[Check[Any]] = CHECKS
     unreadable: frozenset[str] = frozenset()
-    linked: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+    linked: dict[str, Mapping[int, int]] = field(default_factory=dict)
     _candidates: dict[bool, Candidates] = field(default_factory=dict)
     _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
     _former: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -119,11 +119,12 @@ async def load_context(
     page_url: Callable[[str], str | None],
     marker_key: bytes,
     *,
-    projects: Iterable[str] | None = None,
+    projects: Iterable[str] = (),
     shared: EvaluationContext | None = None,
     checks: Sequence[Check[Any]] = CHECKS,
 ) -> EvaluationContext:
-    """Read the context of `source`. Links in `projects` help to suggest key results; None means all projects.
+    """Read the context of `source`. Links in `projects` are counted, to suggest key results; those of others
+    are where a notice is composed (`load_linked`), because that reads every linked epic of a project.
 
     `marker_key` signs the markers of comments. `shared` is the context of another source, read a moment ago:
     its goals, rules and policy are reused.
@@ -241,19 +242,27 @@ def key_result_of(row: KeyResultRow, objective: ObjectiveRow, cycle_ends: date |
     )
 
 
+async def load_linked(session: AsyncSession, context: EvaluationContext, projects: Iterable[str]) -> None:
+    """Count the links in these projects, those that the context has not counted yet."""
+    missing = set(projects) - context.linked.keys()
+    if missing:
+        context.linked.update(await _linked(session, context.source.id, missing))
+
+
 async def _linked(
-    session: AsyncSession, source_id: int, projects: Iterable[str] | None
-) -> dict[str, dict[int, int]]:
+    session: AsyncSession, source_id: int, projects: Iterable[str]
+) -> dict[str, Mapping[int, int]]:
     """The number of epics linked to each key result: project to key result id to number."""
+    counts: dict[str, dict[int, int]] = {project: {} for project in projects}
+    if not counts:
+        return {}
     query = (
         select(EpicRow.project, LinkRow.key_result_id, func.count())
         .join(LinkRow, LinkRow.epic_id == EpicRow.id)
         .where(EpicRow.source_id == source_id, EpicRow.removed_at.is_(None))
+        .where(EpicRow.project.in_(list(counts)))
         .group_by(EpicRow.project, LinkRow.key_result_id)
     )
-    if projects is not None:
-        query = query.where(EpicRow.project.in_(list(projects)))
-    counts: dict[str, dict[int, int]] = {}
     for project, key_result_id, count in await session.execute(query):
-        counts.setdefault(project, {})[key_result_id] = count
-    return counts
+        counts[project][key_result_id] = count
+    return {**counts}

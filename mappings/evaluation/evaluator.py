@@ -7,18 +7,29 @@ an epic calls `evaluate_records`, which records nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from mappings.evaluation.evaluate import decide
 from mappings.evaluation.explain import Explained
-from mappings.evaluation.load import EpicRecords, epic_of, finding_of, load_records, may_be_on_ticket
+from mappings.evaluation.load import (
+    EVALUATED_COLUMNS,
+    EpicRecords,
+    epic_of,
+    finding_of,
+    load_records,
+    may_be_on_ticket,
+)
 from mappings.evaluation.model import CurrentNotice, EvaluationInput, History
 from mappings.evaluation.record import Evaluation, record_evaluations
-from mappings.links.resolve import ManualLink, Resolution, resolve
-from mappings.tables import MANUAL_ORIGINS, EpicRow, NoticeRow
+from mappings.links.inheritance import ancestors, with_inherited
+from mappings.links.resolve import Ancestor, ManualLink, Resolution, ResolvedLink, resolve
+from mappings.parents import Above, ChangedParent, load_above
+from mappings.policy.names import former_names
+from mappings.runs.reevaluation import reevaluate_below
+from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, NoticeRow
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
     from mappings.notices.transitions import NoticeState
 
 EVALUATED_AT_A_TIME = 100
+_NOT_STORED_YET = 2**63 - 1  # the id of a link that comes after all that are stored
 
 
 async def evaluate_epics(
@@ -38,64 +50,100 @@ async def evaluate_epics(
     now: datetime,
     *,
     claim: str | None = None,
+    affected_run: int | None = None,
 ) -> tuple[list[Evaluation], int]:
     """Load, evaluate and record the epics of `rows`, which the caller has locked; the evaluations in this
     order, and how many notices became held.
 
     The caller holds the goals' lock, and, but for the writer, the projects' rows. Notices that are to be
     written are queued for `run_id`. `claim` is the owner of the writer's own claim, which has sent no request
-    yet; the owner of any other claim may have put a comment on the ticket.
+    yet; the owner of any other claim may have put a comment on the ticket. Epics below one whose own links
+    have changed are left to runs that evaluate what their causes affect: to `affected_run` those of its own
+    source, if that is what the caller executes.
     """
-    evaluations = await evaluate_records(await load_records(session, rows), context, now, claim=claim)
-    return evaluations, await record_evaluations(session, evaluations, context, run_id, now)
+    evaluations = await evaluate_records(
+        session, await load_records(session, rows), context, now, claim=claim
+    )
+    recorded = await record_evaluations(session, evaluations, context, run_id, now)
+    changed = [_changed_parent(row, context) for row in recorded.passing_on]
+    own = None if affected_run is None else (context.source.id, affected_run)
+    await reevaluate_below(session, changed, [row.id for row in rows], now, own=own)
+    return evaluations, recorded.held
+
+
+def _changed_parent(row: EpicRow, context: EvaluationContext) -> ChangedParent:
+    """Of an epic that was never evaluated, what is below has been evaluated by its ticket as it is: the
+    transaction that stored it saw to that (`runs.reevaluation.reevaluate_below_tickets`)."""
+    of_goals = row.evaluated_at is None or row.evaluated_version is not None
+    return ChangedParent(row.id, row.key, context.version if of_goals else None)
 
 
 async def evaluate_records(
-    found: Sequence[EpicRecords], context: EvaluationContext, now: datetime, *, claim: str | None = None
+    session: AsyncSession,
+    found: Sequence[EpicRecords],
+    context: EvaluationContext,
+    now: datetime,
+    *,
+    claim: str | None = None,
 ) -> list[Evaluation]:
-    """Evaluate epics of one source, parents before their children; the evaluations in the order of `found`.
-
-    Other tasks may run in between.
+    """Evaluate epics of one source, by the epics above them as they are; the evaluations in the order of
+    `found`. It writes nothing. Other tasks may run in between.
     """
-    done: dict[int, Evaluation] = {}
-    by_key: dict[str, Evaluation] = {}
-    for number, records in enumerate(parents_first(found), 1):
-        row = records.row
-        parent = None if row.parent_key is None else by_key.get(row.parent_key)
-        done[row.id] = by_key[row.key] = _evaluate(records, context, now, claim, parent)
+    above = await load_above(session, [records.row for records in found], EVALUATED_COLUMNS)
+    lines = _Lines(context, now, above, {records.row.id: records for records in found})
+    evaluations: list[Evaluation] = []
+    for number, records in enumerate(found, 1):
+        evaluations.append(_evaluate(records, context, now, claim, lines))
         if not number % EVALUATED_AT_A_TIME:
             await asyncio.sleep(0)
-    return [done[records.row.id] for records in found]
+    return evaluations
 
 
-def parents_first(found: Sequence[EpicRecords]) -> Iterable[EpicRecords]:
-    """The epics in an order in which each comes after its parent, where that is among them. Of epics that are
-    their own ancestors, the one that is met first comes last.
+class _Lines:
+    """The links of the epics of a slice and of all above them. The own links of each are found once."""
 
-    Two epics may have one key: one that was removed keeps the key that a later one has. The later one, by its
-    id, is the parent of those that name the key.
-    """
-    by_key = {records.row.key: records for records in sorted(found, key=lambda one: one.row.id)}
-    if not any(records.row.parent_key in by_key for records in found):
-        return found
-    ordered: dict[int, EpicRecords] = {}
-    for records in found:
-        line: dict[int, EpicRecords] = {}
-        above: EpicRecords | None = records
-        while above is not None and above.row.id not in ordered and above.row.id not in line:
-            line[above.row.id] = above
-            above = by_key.get(above.row.parent_key or "")
-        ordered.update(reversed(line.items()))
-    return ordered.values()
+    def __init__(
+        self, context: EvaluationContext, now: datetime, above: Above, found: Mapping[int, EpicRecords]
+    ) -> None:
+        self._context, self._now, self._above, self._found = context, now, above, found
+        self._own: dict[int, Resolution] = {}
 
+    def resolution(self, records: EpicRecords, epic: Epic) -> Resolution:
+        """The epic's links, inherited ones too."""
+        row = records.row
+        own = self._own.get(row.id)
+        if own is None:
+            own = self._own[row.id] = self._resolve(self._context.source.name, epic, row, records.links)
+        if own.aligned or row.id not in self._above.parents:
+            return own
+        return with_inherited(own, map(self._passing_on, ancestors(row.id, self._above.parents.get)))
 
-def _resolve(records: EpicRecords, epic: Epic, context: EvaluationContext, now: datetime) -> Resolution:
-    manual_links = [
-        ManualLink(link.key_result_id, link.origin, link.why)
-        for link in records.links
-        if link.origin in MANUAL_ORIGINS
-    ]
-    return resolve(context.source.name, epic, records.row.ticket_references, manual_links, context.goals, now)
+    def _passing_on(self, id: int) -> tuple[Ancestor, Sequence[ResolvedLink]]:
+        """An epic above with its own links, oldest first."""
+        if records := self._found.get(id):
+            row, links = records.row, records.links
+            source, named = self._context.source.name, self._context.source.named_projects
+        else:
+            other = self._above.rows[id]
+            row, links = other, self._above.links.get(id, ())
+            source, named = other.source_name, other.named_projects
+        own = self._own.get(id)
+        if own is None:
+            epic = epic_of(row, former_names(named, row.project))
+            own = self._own[id] = self._resolve(source, epic, row, links)
+        ids = {(link.key_result_id, link.origin): link.id for link in links}
+        oldest = sorted(
+            own.links, key=lambda link: ids.get((link.key_result.id, link.origin), _NOT_STORED_YET)
+        )
+        return Ancestor(id, source, row.key, row.title), oldest
+
+    def _resolve(self, source: str, epic: Epic, row: EpicRow, links: Sequence[LinkRow]) -> Resolution:
+        manual_links = [
+            ManualLink(link.key_result_id, link.origin, link.why, link.weight, link.is_primary)
+            for link in links
+            if link.origin in MANUAL_ORIGINS
+        ]
+        return resolve(source, epic, row.ticket_references, manual_links, self._context.goals, self._now)
 
 
 def _evaluate(
@@ -103,9 +151,9 @@ def _evaluate(
     context: EvaluationContext,
     now: datetime,
     claim: str | None,
-    parent: Evaluation | None,
+    lines: _Lines,
 ) -> Evaluation:
-    evaluated = _input(records, context, now, parent)
+    evaluated = _input(records, context, now, lines)
     notice = None if records.notice is None else _current_notice(records.notice, claim)
     decision = decide(
         evaluated,
@@ -150,14 +198,12 @@ def explained(evaluation: Evaluation, context: EvaluationContext) -> Explained:
     )
 
 
-def _input(
-    records: EpicRecords, context: EvaluationContext, now: datetime, parent: Evaluation | None
-) -> EvaluationInput:
+def _input(records: EpicRecords, context: EvaluationContext, now: datetime, lines: _Lines) -> EvaluationInput:
     project_info = context.project_info(records.row.project)
     epic = epic_of(records.row, context.former_names(records.row.project))
     return EvaluationInput(
         epic=epic,
-        resolution=_resolve(records, epic, context, now),
+        resolution=lines.resolution(records, epic),
         connected_at=context.source.created_at,
         read_at=records.row.read_at,
         public=project_info.public,
@@ -167,7 +213,6 @@ def _input(
         page_url=context.page_url(epic.key),
         accepts_commands=context.accepts_commands,
         suggest=partial(context.suggest, epic, now),
-        parent=None if parent is None else parent.resolution,
     )
 
 

@@ -57,8 +57,7 @@ class EvaluationInput:
     `fresh`: the last run read its project completely and the ticket could be fetched.
     `removal_reason`: why it left every list, if it did. `page_url`: the address of its page at Northing,
     None where people could not open it. `accepts_commands`: comments on the ticket reach us. `suggest`
-    is called only when a warning is composed. `parent`: the links of the parent, where it is evaluated in the
-    same slice; nothing is inherited from it yet.
+    is called only when a warning is composed.
     """
 
     epic: Epic
@@ -72,7 +71,6 @@ class EvaluationInput:
     page_url: str | None = None
     accepts_commands: bool = False
     suggest: Callable[[], Sequence[Suggestion]] = tuple
-    parent: Resolution | None = None
 
 
 @dataclass(frozen=True, slots=True)

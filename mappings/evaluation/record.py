@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import TextClause, text
 
+from mappings.evaluation.context import load_linked
 from mappings.notices.state import PlannedNotice, cancel_writes, drop_notices, plan_notices
 from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow, among
 
@@ -42,19 +43,28 @@ class Evaluation:
         return self.evaluated.resolution
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """How many notices became held, and the epics whose links by a rule or their ticket have changed: those
+    below them may inherit others now."""
+
+    held: int
+    passing_on: Sequence[EpicRow]
+
+
 async def record_evaluations(
     session: AsyncSession,
     evaluations: Sequence[Evaluation],
     context: EvaluationContext,
     run_id: int,
     now: datetime,
-) -> int:
-    """Record the evaluations of one slice, in the order of epic ids; gives how many notices became held.
+) -> Recorded:
+    """Record the evaluations of one slice, in the order of epic ids.
 
     A notice with a target is queued for `run_id` but not yet due: `release_writes` makes it due once
     the whole run is evaluated.
     """
-    await _record_links(session, evaluations)
+    passing_on = await _record_links(session, evaluations)
     await _record_findings(session, evaluations)
     held = await _record_notices(session, evaluations, context, run_id, now)
     expired = [{"id": evaluation.row.id} for evaluation in evaluations if evaluation.decision.answer_expired]
@@ -75,13 +85,14 @@ async def record_evaluations(
     ]
     await _bulk(
         session,
-        "UPDATE epics SET alignment = new.alignment, evaluate_at = new.evaluate_at, evaluated_at = :now"
-        " FROM rows AS new WHERE epics.id = new.id",
+        "UPDATE epics SET alignment = new.alignment, evaluate_at = new.evaluate_at, evaluated_at = :now,"
+        " evaluated_version = :version FROM rows AS new WHERE epics.id = new.id",
         "id bigint, alignment text, evaluate_at timestamptz",
         evaluated,
         now=now,
+        version=context.version,
     )
-    return held
+    return Recorded(held, passing_on)
 
 
 def _iso(value: datetime | None) -> str | None:
@@ -106,41 +117,68 @@ def _statement_over(columns: str, statement: str) -> TextClause:
     return text(source + statement)
 
 
-async def _record_links(session: AsyncSession, evaluations: Sequence[Evaluation]) -> None:
+async def _record_links(session: AsyncSession, evaluations: Sequence[Evaluation]) -> list[EpicRow]:
+    """Store what changed of the links that no person made; the epics whose own ones among them changed."""
     drop: list[dict[str, Any]] = []
+    unmark: list[dict[str, Any]] = []
     put: list[dict[str, Any]] = []
+    passing_on: list[EpicRow] = []
     for evaluation in evaluations:
+        resolved = {
+            _name(link): link for link in evaluation.resolution.links if link.origin in DERIVED_ORIGINS
+        }
         existing = {
             (link.key_result_id, link.origin): link
             for link in evaluation.links
             if link.origin in DERIVED_ORIGINS
         }
-        resolved = {
-            _name(link): link for link in evaluation.resolution.links if link.origin in DERIVED_ORIGINS
-        }
-        drop += [{"id": link.id} for name, link in existing.items() if name not in resolved]
-        put += [
-            {
-                "epic_id": evaluation.row.id,
-                "key_result_id": link.key_result.id,
-                "origin": link.origin,
-                "rule_id": link.rule_id,
-                "why": link.why,
-            }
+        dropped = [name for name in existing if name not in resolved]
+        changed = [
+            name
             for name, link in resolved.items()
-            if name not in existing
-            or (existing[name].why, existing[name].rule_id) != (link.why, link.rule_id)
+            if name not in existing or _members(existing[name]) != _values(link)
         ]
+        drop += [{"id": existing[name].id} for name in dropped]
+        # An epic has one primary link at most, also between two rows of one statement.
+        unmark += [
+            {"id": existing[name].id} for name in changed if name in existing and existing[name].is_primary
+        ]
+        for name in changed:
+            values = dict(zip(_MEMBERS, _values(resolved[name]), strict=True))
+            put.append({"epic_id": evaluation.row.id, "key_result_id": name[0], "origin": name[1], **values})
+        if any(origin != "inherited" for _, origin in (*dropped, *changed)):
+            passing_on.append(evaluation.row)
     await _bulk(session, "DELETE FROM links USING rows WHERE links.id = rows.id", "id bigint", drop)
     await _bulk(
         session,
-        "INSERT INTO links (epic_id, key_result_id, origin, rule_id, why)"
-        " SELECT epic_id, key_result_id, origin, rule_id, why FROM rows"
-        " ON CONFLICT (epic_id, key_result_id, origin)"
-        " DO UPDATE SET rule_id = excluded.rule_id, why = excluded.why",
-        "epic_id bigint, key_result_id bigint, origin text, rule_id bigint, why text",
-        put,
+        "UPDATE links SET is_primary = false FROM rows WHERE links.id = rows.id",
+        "id bigint",
+        unmark,
     )
+    await _bulk(session, _PUT_LINKS, _LINK_COLUMNS, put)
+    return passing_on
+
+
+_MEMBERS = ("why", "rule_id", "weight", "is_primary", "inherited_from")
+_LINK_COLUMNS = (
+    "epic_id bigint, key_result_id bigint, origin text, why text, rule_id bigint, weight double precision,"
+    " is_primary boolean, inherited_from bigint"
+)
+_PUT_LINKS = (
+    f"INSERT INTO links (epic_id, key_result_id, origin, {', '.join(_MEMBERS)})"  # noqa: S608  # column names
+    f" SELECT epic_id, key_result_id, origin, {', '.join(_MEMBERS)} FROM rows"
+    " ON CONFLICT (epic_id, key_result_id, origin)"
+    f" DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _MEMBERS)}"
+)
+
+
+def _members(link: LinkRow) -> tuple[Any, ...]:
+    return tuple(getattr(link, name) for name in _MEMBERS)
+
+
+def _values(link: ResolvedLink) -> tuple[Any, ...]:
+    above = link.inherited_from
+    return link.why, link.rule_id, link.weight, link.primary, None if above is None else above.id
 
 
 def _name(link: ResolvedLink) -> tuple[int, str]:
@@ -191,6 +229,12 @@ async def _record_notices(
     run_id: int,
     now: datetime,
 ) -> int:
+    composed = [
+        evaluation.row.project
+        for evaluation in evaluations
+        if evaluation.decision.notice is not None and not evaluation.decision.keep_notice
+    ]
+    await load_linked(session, context, composed)
     drop: list[int] = []
     cancelled: list[int] = []
     planned: list[PlannedNotice] = []

@@ -23,7 +23,8 @@ from mappings.lookups import (
     no_source,
     why_removed,
 )
-from mappings.runs.reevaluation import open_evaluations, reevaluate_links
+from mappings.parents import ChangedParent
+from mappings.runs.reevaluation import open_evaluations, reevaluate_below, reevaluate_links
 from mappings.tables import MANUAL_ORIGINS, KeyResultRow, LinkRow, among
 
 if TYPE_CHECKING:
@@ -269,12 +270,16 @@ async def _write(session: AsyncSession, plan: _Plan, why: str, now: datetime) ->
     names = {epic.id: f"{sources[epic.source_id]}/{epic.key}" for epic in epics.values()}
     await _change(session, plan.changed.values(), names)
     link_ids = [*plan.changed, *await _insert(session, plan, names, why, now)]
-    if not few:
-        return await reevaluate_links(session, link_ids, {epic.source_id for epic in epics.values()}, now)
-    by_source: dict[int, dict[int, str]] = {}
-    for epic in epics.values():
-        by_source.setdefault(epic.source_id, {})[epic.id] = epic.key
-    return await open_evaluations(session, by_source, now)
+    if few:
+        by_source: dict[int, dict[int, str]] = {}
+        for epic in epics.values():
+            by_source.setdefault(epic.source_id, {})[epic.id] = epic.key
+        runs = await open_evaluations(session, by_source, now)
+    else:
+        runs = await reevaluate_links(session, link_ids, {epic.source_id for epic in epics.values()}, now)
+    changed = [ChangedParent(epic.id, epic.key) for epic in epics.values()]
+    below = await reevaluate_below(session, changed, list(epics), now)
+    return list(dict.fromkeys([*runs, *below]))
 
 
 async def _change(session: AsyncSession, links: Collection[_Link], names: dict[int, str]) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from mappings.errors import Conflict, NotFound, check_values
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import epic_in, key_result_in
+from mappings.parents import load_names
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
 from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, RuleRow
 from mappings.values import Bounds, FieldErrors, key_error, number_error, text_error
@@ -46,7 +47,7 @@ async def link_epic(
     link, is_new = await link_manually(
         session, row.id, key_result, "manual", why, now, weight=weight, primary=primary
     )
-    return link, await open_evaluation(session, row, now) if is_new else None
+    return link, await open_evaluation(session, row, now, links=True) if is_new else None
 
 
 def link_errors(source: str, epic: str, key_result: str, weight: float | None) -> FieldErrors:
@@ -112,7 +113,7 @@ async def unlink_epic(session: AsyncSession, link_id: int, now: datetime) -> Cha
         raise Conflict(await _where_to_change(session, row))
     epic = await session.get_one(EpicRow, row.epic_id)
     await session.delete(row)
-    return await open_evaluation(session, epic, now)
+    return await open_evaluation(session, epic, now, links=True)
 
 
 async def _where_to_change(session: AsyncSession, row: LinkRow) -> str:
@@ -122,4 +123,10 @@ async def _where_to_change(session: AsyncSession, row: LinkRow) -> str:
         return f"The rule{name} makes this link; change the rule, or link the epic manually."
     if row.origin == "ticket":
         return "The ticket itself makes this link; remove its `Key-Result:` line or `kr:` label there."
-    return "The parent's link is inherited; change it on the parent."
+    names = await load_names(session, [] if row.inherited_from is None else [row.inherited_from])
+    for above in names.values():
+        return (
+            f"The link is inherited from {above.key} in {above.source} ({above.title}); change it there, or "
+            "link this epic to a key result of its own."
+        )
+    return "The link is inherited from an epic that is gone; it goes with the next evaluation."

@@ -26,17 +26,37 @@ class ManualLink:
     key_result_id: int
     origin: str
     why: str
+    weight: float = 1
+    primary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """An epic above another one: the name of its source, its key there, and its title."""
+
+    id: int
+    source: str
+    key: str
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedLink:
-    """An epic's link to one key result. `live`: the link counts towards alignment at this moment."""
+    """An epic's link to one key result. `live`: the link counts towards alignment at this moment.
+
+    `primary`: a person marked it, or it is the primary link of the parent. `inherited_from`: the epic whose
+    own link it is, for an inherited one; `way`: the epics between, the parent first.
+    """
 
     key_result: KeyResult
     origin: str
     why: str
     live: bool
     rule_id: int | None = None
+    weight: float = 1
+    primary: bool = False
+    inherited_from: Ancestor | None = None
+    way: tuple[Ancestor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +95,7 @@ def resolve(
     goals: GoalsAndRules,
     now: datetime,
 ) -> Resolution:
-    """The links of `epic`: those by hand and by ticket text; one by a rule only where none of these is live.
+    """The epic's own links: those by hand and by ticket text; one by a rule only where none of these is live.
 
     `ticket_references` are the references in the ticket's text as stored: `line:KR-1` or `label:KR-1`.
     """
@@ -83,7 +103,10 @@ def resolve(
     unknown: list[str] = []
     for manual in manual_links:
         goal = goals.key_results[manual.key_result_id]
-        links.append(ResolvedLink(goal, manual.origin, manual.why, is_live(goal, now)))
+        live = is_live(goal, now)
+        links.append(
+            ResolvedLink(goal, manual.origin, manual.why, live, weight=manual.weight, primary=manual.primary)
+        )
     for reference in ticket_references:
         how, _, key = reference.partition(":")
         found = goals.by_key.get(key.lower())

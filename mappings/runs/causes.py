@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Evaluates = Literal["affected", "due"]
 CauseKind = Literal[
     # of `affected` runs
-    "rule", "key_result", "key", "objective", "cycle", "policy", "source", "mode", "links",
+    "rule", "key_result", "key", "objective", "cycle", "policy", "source", "mode", "links", "parent",
     # of `due` runs, and of those that evaluate at once
     "webhooks", "command", "time", "epic",
 ]  # fmt: skip
@@ -42,6 +42,7 @@ _WORDS: Mapping[str, str] = {
     "source": "name of the source",
     "mode": "notices of the source",
     "links": "links {label}",
+    "parent": "parent {label}",
     "webhooks": "webhooks",
     "command": "command on {label}",
     "time": "time",
@@ -52,8 +53,8 @@ _WORDS: Mapping[str, str] = {
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Why epics are evaluated again. `reference` says which epics: the id of a rule or a goal, a key result's
-    key in lower case, a project's key, the first and last id of links; `label` is what people call it.
-    `source_id`: of this source alone."""
+    key in lower case, a project's key, the first and last id of links; of a parent see `of_parent`. `label`
+    is what people call it. `source_id`: of this source alone."""
 
     kind: CauseKind
     reference: str = ""
@@ -73,6 +74,16 @@ class Cause:
     @classmethod
     def of_project(cls, source_id: int, project: str) -> Cause:
         return cls("policy", project, project, source_id)
+
+    @classmethod
+    def of_parent(cls, id: int, key: str, version: int | None = None, source_id: int | None = None) -> Cause:
+        """All epics below this one; with `version`, the goals', those that were not evaluated with it."""
+        return cls("parent", f"{id}@{'' if version is None else version}", key, source_id)
+
+    @classmethod
+    def of_every_parent(cls, source_id: int | None = None) -> Cause:
+        """All epics that have a parent."""
+        return cls("parent", "", "of many epics", source_id)
 
 
 def _ranges(ids: Iterable[int]) -> list[tuple[int, int]]:
@@ -132,6 +143,44 @@ async def join_run(
     return list(await session.scalars(_JOIN, parameters))
 
 
+# More of them, and every epic with a parent is evaluated: that costs less than so many questions.
+MOST_PARENTS = 500
+_ADD_CAUSES = text("""
+    INSERT INTO run_causes (run_id, kind, reference, label, created_at)
+    SELECT :run_id, kind, reference, label, CAST(:now AS timestamptz)
+    FROM json_to_recordset(CAST(:causes AS json)) AS cause (kind text, reference text, label text)
+    ON CONFLICT DO NOTHING RETURNING reference
+""")
+_TOO_MANY_PARENTS = text("""
+    WITH many AS (
+        SELECT run_id FROM run_causes WHERE run_id = ANY(:runs) AND kind = 'parent'
+        GROUP BY run_id HAVING count(*) > :most
+    ), left_out AS (
+        DELETE FROM run_causes USING many
+        WHERE run_causes.run_id = many.run_id AND kind = 'parent' AND reference <> ''
+    )
+    INSERT INTO run_causes (run_id, kind, reference, label, created_at)
+    SELECT run_id, :kind, :reference, :label, CAST(:now AS timestamptz) FROM many ON CONFLICT DO NOTHING
+""")
+
+
+async def add_causes(
+    session: AsyncSession, run_id: int, causes: Sequence[Cause], now: datetime
+) -> list[Cause]:
+    """Add causes to the run that the caller executes, which looks for them when it has evaluated all others;
+    those that it had already are given back: it may be past them."""
+    dumped = json.dumps([asdict(cause) for cause in causes])
+    added = set(await session.scalars(_ADD_CAUSES, {"run_id": run_id, "causes": dumped, "now": now}))
+    return [cause for cause in causes if cause.reference not in added]
+
+
+async def merge_parents(session: AsyncSession, runs: Sequence[int], now: datetime) -> None:
+    """Of queued runs which the caller has joined: one cause instead of more than `MOST_PARENTS` parents."""
+    every = Cause.of_every_parent()
+    parameters = {"kind": every.kind, "reference": every.reference, "label": every.label, "now": now}
+    await session.execute(_TOO_MANY_PARENTS, {"runs": list(runs), "most": MOST_PARENTS, **parameters})
+
+
 async def add_counts(session: AsyncSession, run_id: int, **counts: int) -> None:
     """Add to the counts of a run that the caller has joined in this transaction."""
     added = {name: getattr(RunRow, name) + number for name, number in counts.items()}
@@ -140,6 +189,12 @@ async def add_counts(session: AsyncSession, run_id: int, **counts: int) -> None:
 
 def references(causes: Iterable[Cause], kind: CauseKind) -> list[str]:
     return [cause.reference for cause in causes if cause.kind == kind]
+
+
+def changed_parents(causes: Iterable[Cause]) -> list[tuple[int, int | None]]:
+    """The epics of `Cause.of_parent`, each with its version."""
+    parts = [reference.split("@") for reference in references(causes, "parent") if reference]
+    return [(int(id), int(version) if version else None) for id, version in parts]
 
 
 def ids(causes: Iterable[Cause], kind: CauseKind) -> list[int]:

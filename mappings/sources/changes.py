@@ -13,7 +13,11 @@ from mappings.epics.upsert import remove_projects
 from mappings.errors import Conflict
 from mappings.runs.causes import Cause
 from mappings.runs.queue import start_run
-from mappings.runs.reevaluation import reevaluate_sources
+from mappings.runs.reevaluation import (
+    reevaluate_all_children,
+    reevaluate_below_tickets,
+    reevaluate_sources,
+)
 from mappings.sources.projects import forget_ids, reset_cursors
 from mappings.sources.schedules import has_timetable
 from mappings.tables import READING_MODES, EpicRow, RunRow, SourceRow
@@ -45,8 +49,10 @@ async def follow_up(
         await _move_epics(session, row)
         await _keep_old_tracker(session, row, before["tracker"])
         await forget_ids(session, row)
+        await reevaluate_all_children(session, [before["tracker"], row.tracker], now)
+    gone: list[str] = []
     if before["scope"] != row.scope:
-        await _remove_projects(session, row, was, scope, now)
+        gone = await _remove_projects(session, row, was, scope, now)
     epics = {row.id: invalidate.by_source(row.id)}
     if before["name"] != row.name:
         # Rules, and scopes of the policy, may name the source.
@@ -58,6 +64,7 @@ async def follow_up(
         opened.append((await start_run(session, row.id, "full", now)).id)
     elif has_timetable(row.schedule) and not has_timetable(before["schedule"]):
         opened += await _first_run(session, row, now)
+    await reevaluate_below_tickets(session, row.tracker, gone, now)
     return opened
 
 
@@ -92,12 +99,12 @@ async def _keep_old_tracker(session: AsyncSession, row: SourceRow, tracker: str)
 
 async def _remove_projects(
     session: AsyncSession, row: SourceRow, was: ProjectScope, scope: ProjectScope, now: datetime
-) -> None:
-    """A person that narrows the scope wants these removals, so no drop guard holds them.
+) -> list[str]:
+    """A person that narrows the scope wants these removals, so no drop guard holds them. Returns the ids of
+    the epics in the tracker.
 
     A renamed repository may be in the scope under a former name; it is left to the full run, which knows.
     """
     projects = await session.scalars(select(EpicRow.project).where(EpicRow.source_id == row.id).distinct())
     outside = [project for project in projects if was.covers(project) and not scope.covers(project)]
-    if outside:
-        await remove_projects(session, row.id, outside, now)
+    return await remove_projects(session, row.id, outside, now) if outside else []

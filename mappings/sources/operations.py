@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import func, select
 
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
-from mappings.locks import lock_goals_exclusive, lock_notices_of_source, locked_source
+from mappings.locks import lock_goals_exclusive, lock_notices_of_source, lock_parents, locked_source
 from mappings.lookups import find_source, run_at, source_at
 from mappings.notices.pauses import resume_writes
 from mappings.notices.withdrawal import any_comment_on_tickets, request_withdrawal_of_all
 from mappings.runs.queue import resume_waiting_runs, start_run
+from mappings.runs.reevaluation import reevaluate_all_children
 from mappings.sources.changes import FIELDS_WITH_FOLLOW_UP, follow_up
 from mappings.sources.going_live import check_live, check_projects
 from mappings.sources.schedules import NO_TIMETABLE, announce_schedules, has_timetable
@@ -148,7 +149,7 @@ async def disconnect_source(
         )
     await announce_schedules(session)
     if not has_comments:
-        await session.delete(row)
+        await _delete(session, row, now)
         return None
     run = await request_withdrawal_of_all(session, row.id, now)
     row.disconnecting_at = row.disconnecting_at or now
@@ -158,7 +159,7 @@ async def disconnect_source(
     return run, row.name
 
 
-async def delete_disconnected_sources(session: AsyncSession) -> None:
+async def delete_disconnected_sources(session: AsyncSession, now: datetime) -> None:
     """Delete the disconnecting sources that have no comment of ours left."""
     disconnecting = select(SourceRow.id).where(SourceRow.disconnecting_at.is_not(None))
     ids = [
@@ -176,8 +177,16 @@ async def delete_disconnected_sources(session: AsyncSession) -> None:
         # Row by row, because the audit log does not see bulk deletions.
         row = await session.get(SourceRow, source_id, with_for_update=True)
         if row is not None:
-            await session.delete(row)
+            await _delete(session, row, now)
             await announce_schedules(session)
+
+
+async def _delete(session: AsyncSession, row: SourceRow, now: datetime) -> None:
+    """Delete the source and its epics, which may be the parents of those of another source."""
+    await lock_parents(session)  # while it is there: those who store children may open runs of it
+    await session.delete(row)
+    await session.flush()
+    await reevaluate_all_children(session, [row.tracker], now)
 
 
 def _check_not_disconnecting(row: SourceRow) -> None:

@@ -62,6 +62,19 @@ class EpicRow(Base):
             postgresql_include=["source_id"],  # so that epics are counted by index-only scans
             postgresql_where=text("removed_at IS NULL"),
         ),
+        # Epics by their parent.
+        Index(
+            "ix_epics_tracker_parent_remote_id",
+            "tracker",
+            "parent_remote_id",
+            postgresql_where=text("parent_remote_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_epics_tracker_parent_key",
+            "tracker",
+            text("lower(parent_key)"),
+            postgresql_where=text("parent_key IS NOT NULL"),
+        ),
         Index(
             "ix_epics_evaluate_at",
             "source_id",
@@ -101,6 +114,8 @@ class EpicRow(Base):
     removal_reason: Mapped[str | None]
     alignment: Mapped[str | None]
     evaluated_at: Mapped[datetime | None]
+    # The goals' version (`mappings.locks`) that it was evaluated with; null where its ticket changed since.
+    evaluated_version: Mapped[int | None] = mapped_column(BigInteger)
     evaluate_at: Mapped[datetime | None]
     # What lists are searched by, in lower case; an entry of an index cannot be longer than 2.7 kB.
     search_text: Mapped[str] = mapped_column(

@@ -39,5 +39,7 @@ class LinkRow(Base):
     is_primary: Mapped[bool] = mapped_column(server_default=text("false"))
     # No foreign key: a rule is deleted at once, and the run that follows finds its epics by these links.
     rule_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    # Of an inherited link: the epic whose own it is. No foreign key: that epic may go, as the rule may.
+    inherited_from: Mapped[int | None] = mapped_column(BigInteger)
     why: Mapped[str]
     created_at: Mapped[datetime] = stamped()

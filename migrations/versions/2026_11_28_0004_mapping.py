@@ -20,9 +20,11 @@ def upgrade() -> None:
     _add_agreements()
     _add_coverage_days()
     _add_lists()
+    _add_inheritance()
 
 
 def downgrade() -> None:
+    _drop_inheritance()
     _drop_lists()
     op.drop_table("coverage_days")
     _drop_agreements()
@@ -191,3 +193,33 @@ def _drop_lists() -> None:
         op.drop_index(name, "epics")
     op.drop_column("epics", "search_text")
     op.execute(FOLDED_BEFORE)
+
+
+def _add_inheritance() -> None:
+    op.add_column("links", sa.Column("inherited_from", sa.BigInteger(), nullable=True))
+    op.add_column("epics", sa.Column("evaluated_version", sa.BigInteger(), nullable=True))
+    op.create_index(
+        "ix_epics_tracker_parent_remote_id",
+        "epics",
+        ["tracker", "parent_remote_id"],
+        postgresql_where=sa.text("parent_remote_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_epics_tracker_parent_key",
+        "epics",
+        ["tracker", sa.text("lower(parent_key)")],
+        postgresql_where=sa.text("parent_key IS NOT NULL"),
+    )
+    # They are due: until now nothing was inherited.
+    op.execute(
+        "UPDATE epics SET evaluate_at = TIMESTAMPTZ 'epoch'"
+        " WHERE parent_key IS NOT NULL AND removed_at IS NULL"
+    )
+
+
+def _drop_inheritance() -> None:
+    op.execute("DELETE FROM links WHERE origin = 'inherited'")
+    op.drop_index("ix_epics_tracker_parent_key", "epics")
+    op.drop_index("ix_epics_tracker_parent_remote_id", "epics")
+    op.drop_column("epics", "evaluated_version")
+    op.drop_column("links", "inherited_from")

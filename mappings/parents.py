@@ -1,0 +1,263 @@
+"""The epics above and below an epic: what its parent is, and which epics are evaluated again with it.
+
+An epic's parent is the epic of its tracker with the id that its ticket names, in whatever source; where no
+epic has that id, or the ticket names none, the epic of that key, else of that former key, in the sources of
+its tracker. A parent that is removed passes nothing on, and is found all the same: an epic does not get
+another parent by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, Select, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Text
+
+from mappings.tables import EpicRow, LinkRow, SourceRow, among
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+# Epics above one epic: a line of parents that is longer, which no tracker has, passes nothing on beyond.
+MOST_ABOVE = 100_000
+
+# Of the epic `child`, a row with these columns of its own: its parent. Each part is one look into an index:
+# nothing here joins a row that was found with the whole table, which PostgreSQL might read for that.
+_PARENT = """
+    SELECT * FROM (
+        SELECT epics.*, 1 AS place FROM epics
+        WHERE tracker = child.tracker AND remote_id = child.parent_remote_id
+        UNION ALL
+        SELECT named.*, 2 FROM sources
+        JOIN epics AS named ON named.source_id = sources.id AND lower(named.key) = lower(child.parent_key)
+        WHERE sources.tracker = child.tracker
+        UNION ALL
+        SELECT named.*, 3 FROM sources
+        JOIN epic_key_history AS former
+            ON former.source_id = sources.id AND former.key = lower(child.parent_key)
+        JOIN epics AS named ON named.id = former.epic_id
+        WHERE sources.tracker = child.tracker
+    ) AS named ORDER BY place, removed_at IS NOT NULL, id LIMIT 1
+"""
+# What a row needs to be followed up, and down.
+_FOLLOWED_UP = "id, tracker, parent_key, parent_remote_id"
+_FOLLOWED_DOWN = "id, tracker, remote_id, key, source_id, evaluate_at, evaluated_version"
+# Of the epic `above`, a row with these columns of its own: its children.
+_CHILDREN = f"""
+    SELECT child.* FROM (
+        SELECT epics.* FROM epics WHERE tracker = above.tracker AND parent_remote_id = above.remote_id
+        UNION ALL SELECT epics.* FROM epics
+        WHERE tracker = above.tracker AND parent_key IS NOT NULL AND lower(parent_key) = lower(above.key)
+        UNION ALL SELECT named.* FROM epic_key_history AS former
+        JOIN epics AS named ON named.tracker = above.tracker
+            AND named.parent_key IS NOT NULL AND lower(named.parent_key) = former.key
+        WHERE former.epic_id = above.id
+    ) AS child
+    WHERE child.removed_at IS NULL AND above.id = (SELECT id FROM ({_PARENT}) AS parent)
+"""  # noqa: S608  # of this module's own parts
+# Of the epics `changed (id)`: all that are below one of them, each with that one as `root`. UNION ends loops;
+# an epic that is below itself is left out by those who ask.
+_BELOW = f"""
+    below (root, root_key, {_FOLLOWED_DOWN}) AS (
+        SELECT above.id, above.key, {", ".join(f"child.{name}" for name in _FOLLOWED_DOWN.split(", "))}
+        FROM epics AS above CROSS JOIN LATERAL ({_CHILDREN}) AS child
+        WHERE above.id = ANY(ARRAY(SELECT id FROM changed))
+        UNION
+        SELECT above.root, above.root_key, {", ".join(f"child.{name}" for name in _FOLLOWED_DOWN.split(", "))}
+        FROM below AS above CROSS JOIN LATERAL ({_CHILDREN}) AS child
+    )
+"""  # noqa: S608  # of this module's own parts
+_ABOVE = text(f"""
+    WITH RECURSIVE above (child_id, {_FOLLOWED_UP}) AS (
+        SELECT child.id, {", ".join(f"parent.{name}" for name in _FOLLOWED_UP.split(", "))}
+        FROM epics AS child CROSS JOIN LATERAL ({_PARENT}) AS parent
+        WHERE child.id = ANY(:ids) AND child.parent_key IS NOT NULL AND parent.removed_at IS NULL
+        UNION
+        SELECT child.id, {", ".join(f"parent.{name}" for name in _FOLLOWED_UP.split(", "))}
+        FROM above AS child CROSS JOIN LATERAL ({_PARENT}) AS parent
+        WHERE child.parent_key IS NOT NULL AND parent.removed_at IS NULL
+    )
+    SELECT child_id, id FROM above LIMIT {MOST_ABOVE}
+""").bindparams(bindparam("ids", type_=ARRAY(BigInteger)))  # noqa: S608  # of this module's own parts
+_PARENTS = text(f"""
+    SELECT child.id AS child_id, sources.name AS source, parent.key, parent.title, parent.url
+    FROM epics AS child CROSS JOIN LATERAL ({_PARENT}) AS parent JOIN sources ON sources.id = parent.source_id
+    WHERE child.id = ANY(:ids) AND child.parent_key IS NOT NULL AND parent.removed_at IS NULL
+""").bindparams(bindparam("ids", type_=ARRAY(BigInteger)))  # noqa: S608  # of this module's own parts
+
+
+# --- above ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """The epics above some epics. `parents`: the parent's id by the child's, of these and of those above
+    them. `rows`: those that are not among them, by id, as `columns` plus `source_name` and `named_projects`;
+    `links` are their link rows, oldest first."""
+
+    parents: Mapping[int, int] = field(default_factory=dict)
+    rows: Mapping[int, Any] = field(default_factory=dict)
+    links: Mapping[int, Sequence[LinkRow]] = field(default_factory=dict)
+
+
+NONE_ABOVE = Above()
+
+
+async def load_above(session: AsyncSession, rows: Iterable[EpicRow], columns: Sequence[Any]) -> Above:
+    """Everything above these epics, in three statements; in none where no ticket names a parent."""
+    known = {row.id: row.parent_key for row in rows}
+    ids = [id for id, parent_key in known.items() if parent_key is not None]
+    if not ids:
+        return NONE_ABOVE
+    parents: dict[int, int] = {
+        child_id: parent_id for child_id, parent_id in await session.execute(_ABOVE, {"ids": ids})
+    }
+    others = sorted({id for id in parents.values() if id not in known})
+    if not others:
+        return Above(parents)
+    of_source = SourceRow.name.label("source_name"), SourceRow.named_projects
+    query = select(*columns, *of_source).select_from(EpicRow).join(SourceRow)
+    found = {row.id: row for row in await session.execute(query.where(among(EpicRow.id, others)))}
+    links: dict[int, list[LinkRow]] = {}
+    for link in await session.scalars(
+        select(LinkRow).where(among(LinkRow.epic_id, others)).order_by(LinkRow.id)
+    ):
+        links.setdefault(link.epic_id, []).append(link)
+    return Above(parents, found, links)
+
+
+@dataclass(frozen=True, slots=True)
+class EpicName:
+    """How people name an epic: its source and key, and its title."""
+
+    source: str
+    key: str
+    title: str
+    url: str
+
+
+async def load_parents(session: AsyncSession, rows: Iterable[EpicRow]) -> dict[int, EpicName]:
+    """The names of the parents that are epics of a source and not removed, by the ids of their children."""
+    ids = [row.id for row in rows if row.parent_key is not None]
+    if not ids:
+        return {}
+    found = await session.execute(_PARENTS, {"ids": ids})
+    return {row.child_id: EpicName(row.source, row.key, row.title, row.url) for row in found}
+
+
+async def load_names(session: AsyncSession, ids: Collection[int]) -> dict[int, EpicName]:
+    """The names of these epics, removed ones too, by their ids; one that was deleted is left out."""
+    if not ids:
+        return {}
+    named = select(EpicRow.id, SourceRow.name, EpicRow.key, EpicRow.title, EpicRow.url).join(SourceRow)
+    rows = await session.execute(named.where(among(EpicRow.id, ids)))
+    return {id: EpicName(*members) for id, *members in rows}
+
+
+# --- below ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedParent:
+    """An epic that passes on other links than before. `version`: the goals' version that alone changed them,
+    so that an epic below which was evaluated with it is right; None where the ticket changed."""
+
+    id: int
+    key: str
+    version: int | None = None
+
+
+_BELOW_ONE = text(f"""
+    WITH RECURSIVE changed (id) AS (SELECT unnest(:changed_ids)), {_BELOW}
+    SELECT id AS epic_id FROM below WHERE id <> root
+""").bindparams(bindparam("changed_ids", type_=ARRAY(BigInteger)))  # noqa: S608  # of this module's own parts
+
+
+def by_parents(ids: Collection[int]) -> Select[Any]:
+    """The ids of epics below these, of any source."""
+    below = _BELOW_ONE.bindparams(changed_ids=list(ids)).columns(epic_id=BigInteger).subquery()
+    return select(below.c.epic_id)
+
+
+_BELOW_IN_SOURCE = text(f"""
+    WITH RECURSIVE changed (id, version) AS (SELECT * FROM unnest(:ids, :versions)), {_BELOW}
+    SELECT DISTINCT below.id FROM below JOIN changed ON changed.id = below.root
+    WHERE below.id <> below.root AND below.source_id = :source_id
+        AND (changed.version IS NULL OR below.evaluated_version IS NULL
+            OR below.evaluated_version < changed.version)
+    ORDER BY below.id
+""").bindparams(  # noqa: S608  # of this module's own parts
+    bindparam("ids", type_=ARRAY(BigInteger)), bindparam("versions", type_=ARRAY(BigInteger))
+)
+
+
+async def load_below(
+    session: AsyncSession, source_id: int, changed: Sequence[tuple[int, int | None]]
+) -> list[int]:
+    """The ids of the epics of a source below the epics of these ids, in order, each with the `version` of
+    `ChangedParent`: without those that were evaluated with it."""
+    ids, versions = [id for id, _ in changed], [version for _, version in changed]
+    parameters = {"ids": ids, "versions": versions, "source_id": source_id}
+    return list(await session.scalars(_BELOW_IN_SOURCE, parameters))
+
+
+# An epic that is due is evaluated again anyhow. It sees the change if nobody evaluates it now: who does so
+# has locked it, and has perhaps read what is above it before.
+_LEFT_BELOW = f"""
+    {_BELOW}, waiting AS MATERIALIZED (
+        SELECT id FROM epics
+        WHERE id = ANY(ARRAY(SELECT id FROM below WHERE evaluate_at <= :now)) AND evaluate_at <= :now
+        ORDER BY id FOR KEY SHARE SKIP LOCKED
+    )
+    SELECT DISTINCT below.root, below.root_key, changed.version, below.source_id FROM below
+    JOIN changed ON changed.id = below.root
+    WHERE below.id <> below.root AND NOT below.id = ANY(:evaluated)
+        AND below.id NOT IN (SELECT id FROM waiting)
+        AND (changed.version IS NULL OR below.evaluated_version IS NULL
+            OR below.evaluated_version < changed.version)
+    ORDER BY below.source_id, below.root
+"""  # noqa: S608  # of this module's own parts
+_LEFT_BELOW_IDS = text(f"""
+    WITH RECURSIVE changed (id, version) AS (SELECT * FROM unnest(:ids, :versions)), {_LEFT_BELOW}
+""").bindparams(  # noqa: S608  # of this module's own parts
+    bindparam("ids", type_=ARRAY(BigInteger)),
+    bindparam("versions", type_=ARRAY(BigInteger)),
+    bindparam("evaluated", type_=ARRAY(BigInteger)),
+)
+_LEFT_BELOW_TICKETS = text(f"""
+    WITH RECURSIVE changed (id, version) AS (
+        SELECT id, CAST(NULL AS bigint) FROM epics WHERE tracker = :tracker AND remote_id = ANY(:remote_ids)
+    ), {_LEFT_BELOW}
+""").bindparams(  # noqa: S608  # of this module's own parts
+    bindparam("remote_ids", type_=ARRAY(Text)), bindparam("evaluated", type_=ARRAY(BigInteger))
+)
+
+
+async def left_below(
+    session: AsyncSession, changed: Sequence[ChangedParent], evaluated: Sequence[int], now: datetime
+) -> list[tuple[ChangedParent, int]]:
+    """Those of `changed` with epics below that have to be evaluated again, and have not been with it
+    (`evaluated`) nor will be anyhow; each with the source of such epics."""
+    parameters = {
+        "ids": [parent.id for parent in changed],
+        "versions": [parent.version for parent in changed],
+        "evaluated": evaluated,
+        "now": now,
+    }
+    return _left(await session.execute(_LEFT_BELOW_IDS, parameters))
+
+
+async def left_below_tickets(
+    session: AsyncSession, tracker: str, remote_ids: Collection[str], now: datetime
+) -> list[tuple[ChangedParent, int]]:
+    """As `left_below`, of the epics of these tickets."""
+    parameters = {"tracker": tracker, "remote_ids": list(remote_ids), "evaluated": [], "now": now}
+    return _left(await session.execute(_LEFT_BELOW_TICKETS, parameters))
+
+
+def _left(rows: Iterable[Any]) -> list[tuple[ChangedParent, int]]:
+    return [(ChangedParent(id, key, version), source_id) for id, key, version, source_id in rows]
