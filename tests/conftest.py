@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
 import os
+import select
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -23,7 +26,7 @@ from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
-from sqlalchemy import event
+from sqlalchemy import Dialect, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
@@ -59,6 +62,9 @@ KEPT_CONNECTIONS = 5  # of the ten that the pool keeps itself
 hypothesis_settings.register_profile("northing", deadline=None, max_examples=100 if ALL else 50)
 hypothesis_settings.load_profile("northing")
 logs.configure("json")
+if importlib.util.find_spec("sniffio") is None:
+    # httpcore asks for it at each request, and what is not there is looked for in every folder each time.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # as the import system lets one say so
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -67,9 +73,11 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 
 def pytest_collection_finish() -> None:
-    """What is there by now stays to the end, and need not be looked through again and again."""
+    """What is there by now stays to the end, and need not be looked through again and again. SQLAlchemy makes
+    and drops so many objects for a statement that the usual 700 would be reached with nearly each."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 REAL_PROCESSES = {
@@ -193,7 +201,28 @@ def lasting_engine(postgresql: Callable[[str], str]) -> AsyncEngine:
         parameters["dbname"] = engine.url.database
 
     event.listen(engine.sync_engine, "do_connect", go_to_its_url)
+    _ask_only_who_said_something(engine.dialect)
     return engine
+
+
+def _ask_only_who_said_something(dialect: Dialect) -> None:
+    """A tenth of all statements ask whether a connection is still there. On a socket of this machine the end
+    of one shows at once as something to read."""
+    ask = dialect.do_ping
+
+    def do_ping(dbapi_connection: Any) -> bool:
+        connection: psycopg.AsyncConnection = dbapi_connection.driver_connection
+        if connection.closed or _may_be_read(connection.fileno()):
+            return ask(dbapi_connection)
+        return True
+
+    dialect.do_ping = do_ping  # type: ignore[method-assign]
+
+
+def _may_be_read(descriptor: int) -> bool:
+    asked = select.poll()
+    asked.register(descriptor)
+    return any(found & ~select.POLLOUT for _, found in asked.poll(0))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Boolean, ColumnElement, and_, bindparam, case, exists, func, or_, select, update
@@ -87,10 +88,11 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     return and_(RunRow.state.in_(("queued", *UNFINISHED_STATES)), RunRow.due_at <= now)
 
 
+@cache
 def _waits_for_another() -> ColumnElement[bool]:
     """Whether a run waits for an unfinished one of its source: a reading run for a reading run, and a run
     that evaluates what its causes affect for the one that does so now, so that more causes may join it.
-    No other run waits for these."""
+    No other run waits for these. Built once: a second `RunRow` costs more than the claim itself."""
     other = aliased(RunRow)
     alike = or_(
         and_(RunRow.mode.in_(READING_MODES), other.mode.in_(READING_MODES)),
