@@ -89,17 +89,28 @@ REAL_PROCESSES = {
     "test_log_following",
     "test_nothing_left",
     "test_key_rotation",
+    "test_embedded",
+    "test_crashes",
 }
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, which have time limits of their own, then those that wait for real processes: one of
-    them last would keep all waiting."""
+    them last would keep all waiting.
 
-    def turn(item: pytest.Item) -> tuple[bool, bool]:
-        return item.get_closest_marker("timeout") is None, item.path.stem not in REAL_PROCESSES
-
-    items.sort(key=turn)
+    xdist gives each worker a stretch of the same length. Two of the workers begin with such tests: one alone
+    would be longer at them than the others at all the rest, and with all four the cores would stand idle.
+    """
+    slow: list[pytest.Item] = []
+    quick: list[pytest.Item] = []
+    for item in items:
+        waits = item.get_closest_marker("timeout") is not None or item.path.stem in REAL_PROCESSES
+        (slow if waits else quick).append(item)
+    slow.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first, second = (slow[::2], slow[1::2]) if workers > 2 else (slow, [])
+    rest = max(0, len(items) // workers - len(first))  # of the first worker's stretch
+    items[:] = [*first, *quick[:rest], *second, *quick[rest:]]
 
 
 @pytest.fixture(scope="session")
