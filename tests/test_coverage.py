@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import re
@@ -269,6 +270,14 @@ async def test_filters_and_csv(api: httpx.AsyncClient, runtime: Runtime, clock: 
     assert rows[-1]["name"] == clock.now.date().isoformat()
 
 
+async def test_openapi_tells_of_every_number(api: httpx.AsyncClient) -> None:
+    schemas = (await api.get("/openapi.json")).json()["components"]["schemas"]
+    models = {name: schema for name, schema in schemas.items() if name.startswith("Coverage")}
+    assert len(models) == 8
+    for name, schema in models.items():
+        assert all(member.get("description") for member in schema["properties"].values()), name
+
+
 # --- the trend --------------------------------------------------------------------------------
 
 
@@ -372,6 +381,20 @@ async def test_what_midnight_makes_due_is_evaluated_before_the_day_is_frozen(
     _at(clock, 1, 1)
     await _freeze(runtime, clock)
     assert await _trend(api) == ([(day, 1, 0.0)], [])
+
+
+@pytest.mark.database
+async def test_many_processes_freeze_a_day_once(runtime: Runtime, clock: Clock) -> None:
+    async with runtime.sessions.begin() as session:
+        for name in ("acme", "other"):
+            source = await add_source(session, name)
+            session.add(_read(source, clock.now))
+            await add_epic(session, source, f"{name}-1", alignment="aligned")
+    await asyncio.gather(*(_freeze(runtime, clock) for _ in range(4)))
+    async with runtime.sessions() as session:
+        rows = await session.execute(select(CoverageDayRow.source_id, CoverageDayRow.project))
+        found = [tuple(row) for row in rows]
+    assert len(found) == len(set(found)) == 5
 
 
 @pytest.mark.database

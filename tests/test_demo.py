@@ -51,6 +51,14 @@ def test_it_tells_the_whole_story_and_ends(folder: Path, tmp_path: Path) -> None
     assert [WARNING in text for text in reported] == [True, False, True, False]
     assert THANKS in reported[1]
     assert "Aligned with KR-8" in reported[3]
+    sentence = (
+        r"Now (\d+) of (\d+) open epics are aligned \((\d+)%\), and (\d+) of these \((\d+)%\) are steered:"
+    )
+    found = re.search(sentence, story)
+    assert found is not None, story
+    aligned, counted, rate, steered, share = map(int, found.groups())
+    assert 0 < steered < aligned < counted
+    assert (rate, share) == (round(100 * aligned / counted), round(100 * steered / aligned))
     assert left_behind(folder) == []
 
 

@@ -130,6 +130,8 @@ def test_the_goals_hang_together() -> None:
         rising = metric["direction"] == "increase"
         assert (metric["target"] > metric["baseline"]) == rising
         assert (body["value"] >= metric["baseline"]) if rising else (body["value"] <= metric["baseline"])
+    assert {key for key, _ in made.agreements} <= set(results)
+    assert {body["side"] for _, body in made.agreements} == {"business", "it"}
     assert len(made.rules) == 8
     assert {rule["key_result"] for rule in made.rules} <= set(results)
     assert len({rule["priority"] for rule in made.rules}) == len(made.rules)

@@ -81,6 +81,8 @@ async def set_up(api: Api, trackers: Trackers, now: datetime) -> dict[str, int]:
         await api.post(f"objectives/{key}/key-results", body)
     for key, body in goals_of_company.check_ins:
         await api.post(f"key-results/{key}/check-ins", body)
+    for key, body in goals_of_company.agreements:
+        await api.post(f"key-results/{key}/agreements", body)
     for rule in goals_of_company.rules:
         await api.post("rules", rule)
     # By default an epic has five working days of grace, and epics older than the connection get no comment.

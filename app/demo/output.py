@@ -45,6 +45,17 @@ def print_projects(console: Console, epics: list[Json]) -> None:
     console.print(table)
 
 
+def print_coverage(console: Console, report: Json) -> None:
+    """Coverage and its twin, in one sentence."""
+    counted = report["total"] - report["exempt"] - report["waived"]
+    print_heading(
+        console,
+        f"Now {report['aligned']} of {counted} open epics are aligned ({report['rate'] or 0:.0%}), "
+        f"and {report['steered_epics']} of these ({report['steered'] or 0:.0%}) are steered:",
+    )
+    console.print("their key result is measured, agreed by the business and IT, and has moved.")
+
+
 def _figures(counts: list[int]) -> list[str]:
     return [str(sum(counts)), *map(str, counts)]
 

@@ -23,6 +23,7 @@ from app.demo.output import (
     print_addresses,
     print_comment,
     print_comments,
+    print_coverage,
     print_heading,
     print_projects,
 )
@@ -156,6 +157,7 @@ async def _tell_story(console: Console, api: Api, trackers: Trackers) -> str:
     print_comments(console, notices, epics)
     linked = await _link_in_jira(console, api, trackers, notices)
     await _link_in_github(console, api, trackers, notices)
+    print_coverage(console, await api.get("reports/coverage"))
     return linked
 
 

@@ -1,6 +1,6 @@
-"""The company's goals: a cycle, objectives, key results, check-ins and rules, as bodies of Northing's API.
+"""The goals of the company, as bodies of Northing's API, from the cycle to the rules.
 
-Plain data. The caller creates it in this order: cycle, objectives, key results, check-ins, rules.
+Plain data. The caller creates it in this order: cycle, objectives, key results, check-ins, agreements, rules.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ CLOSED = "KR-10"  # achieved: the two epics linked to this key result alone get 
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """Bodies for POST. `key_results` and `check_ins` pair each with the key of what it belongs to."""
+    """Bodies for POST. `key_results`, `check_ins` and `agreements` pair each with the key of what it belongs
+    to."""
 
     cycle: Json
     objectives: list[Json]
     key_results: list[tuple[str, Json]]
     check_ins: list[tuple[str, Json]]
+    agreements: list[tuple[str, Json]]
     rules: list[Json]
 
 
@@ -72,6 +74,15 @@ KEY_RESULTS = (
     ("KR-10", "O-4", "All 40 services off the old sign-on", "risk", "services", 0, 40, "increase",
      ((31, 0.8), (40, 1.0))),
 )  # fmt: skip
+
+# Who has signed how it is measured; the others are still to be signed.
+AGREEMENTS = {
+    "KR-1": (("business", "head-of-commerce"), ("it", "head-of-platform")),
+    "KR-2": (("business", "head-of-commerce"),),
+    "KR-4": (("business", "cfo"), ("it", "head-of-platform")),
+    "KR-8": (("business", "head-of-service"), ("it", "cto")),
+    "KR-9": (("it", "head-of-security"),),
+}
 
 RULES: tuple[tuple[str, str, Json], ...] = (
     ("Security backlog", "KR-9", {"all": [{"label": ["security"]}, {"not": {"label": ["wont-fix"]}}]}),
@@ -121,7 +132,10 @@ def goals(now: datetime) -> Goals:
         {"name": name, "when": when, "key_result": key, "priority": 10 * number, "enabled": True}
         for number, (name, key, when) in enumerate(RULES, 1)
     ]
-    return Goals(cycle, objectives, _key_results(cycle["ends"]), _check_ins(now), rules)
+    agreements = [
+        (key, {"side": side, "name": name}) for key, signed in AGREEMENTS.items() for side, name in signed
+    ]
+    return Goals(cycle, objectives, _key_results(cycle["ends"]), _check_ins(now), agreements, rules)
 
 
 def _key_results(due: str) -> list[tuple[str, Json]]:
