@@ -12,12 +12,12 @@ from collections.abc import Callable
 from uvicorn.loops.auto import auto_loop_factory
 
 from app import logs
-from tests.bench import changes, door, incremental, memory, reaction, speed, workers
+from tests.bench import changes, door, imports, incremental, memory, reaction, speed, workers
 from tests.bench.report import Report
 from tests.bench.servers import Databases, databases, tracker
 
 FEWER = 10  # times fewer epics, to compare the memory with
-PARTS = ("sync", "intake", "reaction", "workers", "changes")
+PARTS = ("sync", "intake", "reaction", "workers", "changes", "import")
 
 
 def main() -> None:
@@ -73,6 +73,9 @@ def _bench(options: argparse.Namespace) -> int:
         if "changes" in options.only:
             with tracker(options.epics) as many, tracker(options.epics // 100 or 1) as few:
                 changes.measure(report, runner, server, few, many, options.rules)
+        if "import" in options.only:
+            with tracker(options.epics) as many:
+                imports.measure(report, runner, server, many, options.rounds)
     return report.close()
 
 

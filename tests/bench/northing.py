@@ -6,7 +6,7 @@ import asyncio
 import gc
 import hmac
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from app.webhooks.door import Intake
 from connectors.sandbox.company.goals import goals
 from mappings.access.operations import token_hash
 from mappings.clock import DatabaseClock
+from mappings.links.bulk import LinkRequest, link_many
 from mappings.tables import NoticeRow, SourceRow
 from tests.bench.servers import Tracker, program
 
@@ -142,6 +143,16 @@ class Northing:
         """Until nothing is left to do."""
         await self._intake.wait_for_wake_ups()
         await run_worker_until_idle(self._runtime)
+
+    async def link(self, requests: Sequence[LinkRequest]) -> None:
+        """Make these links in one transaction, as an import does; raises where one is not new."""
+        async with self._runtime.transaction("bench") as session:
+            now = await self._runtime.now(session)
+            outcomes, _ = await link_many(
+                session, requests, "imported", now, dry_run=False, change_existing=True
+            )
+        if any(found.outcome != "created" for found in outcomes):
+            raise RuntimeError("a link was not made")
 
     async def evaluate(self, source: str) -> None:
         """Read all and evaluate it. What is to be written is due then, and nobody writes it."""
