@@ -12,12 +12,12 @@ from collections.abc import Callable
 from uvicorn.loops.auto import auto_loop_factory
 
 from app import logs
-from tests.bench import changes, door, imports, incremental, memory, reaction, speed, workers
+from tests.bench import changes, door, imports, incremental, lists, memory, reaction, speed, workers
 from tests.bench.report import Report
 from tests.bench.servers import Databases, databases, tracker
 
 FEWER = 10  # times fewer epics, to compare the memory with
-PARTS = ("sync", "intake", "reaction", "workers", "changes", "import")
+PARTS = ("sync", "intake", "reaction", "workers", "changes", "import", "lists")
 
 
 def main() -> None:
@@ -76,6 +76,9 @@ def _bench(options: argparse.Namespace) -> int:
         if "import" in options.only:
             with tracker(options.epics) as many:
                 imports.measure(report, runner, server, many, options.rounds)
+        if "lists" in options.only:
+            with tracker(options.epics) as many:
+                lists.measure(report, runner, server, many, options.rounds)
     return report.close()
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import httpx
 from cryptography.fernet import Fernet
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, event, select, update
 
 from app.database import engine_for, sessions_for
 from app.jobs.queue import queue_for, run_worker_until_idle
@@ -153,6 +153,21 @@ class Northing:
             )
         if any(found.outcome != "created" for found in outcomes):
             raise RuntimeError("a link was not made")
+
+    @contextmanager
+    def statements(self) -> Iterator[list[tuple[str, Any]]]:
+        """Each statement with its parameters, as they are executed until the block ends."""
+        executed: list[tuple[str, Any]] = []
+
+        def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+            executed.append((statement, parameters))
+
+        engine = self._runtime.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield executed
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
 
     async def evaluate(self, source: str) -> None:
         """Read all and evaluate it. What is to be written is due then, and nobody writes it."""
