@@ -12,9 +12,10 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Connection, event, insert, inspect, select, text
+from sqlalchemy import Connection, event, insert, inspect, select
 from sqlalchemy.orm import Session, UOWTransaction
 
+from mappings.copying import copy_rows
 from mappings.tables import (
     AgreementRow,
     AuditEntryRow,
@@ -127,13 +128,6 @@ def record_action(session: AsyncSession, action: str, what: str, key: str, after
         session.add(AuditEntryRow(**asdict(actor), action=action, what=what, key=key, after=after))
 
 
-_INSERT_ENTRIES = text("""
-    INSERT INTO audit_log (who, who_id, action, what, key, before, after)
-    SELECT :who, :who_id, :action, :what, key, before, after
-    FROM json_to_recordset(CAST(:entries AS json)) AS entry (key text, before jsonb, after jsonb)
-""")
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
     """A row that a statement wrote: the public values that make its name, and those recorded."""
@@ -148,14 +142,19 @@ async def record_changes(
 ) -> None:
     """Add the entries of rows that one statement wrote, which no flush sees: those that a flush would add."""
     actor: Actor | None = session.info.get(ACTOR)
+    if actor is None:
+        return
     audited = TABLES[table]
-    entries = [
-        {"key": audited.key(change.names), "before": change.before, "after": change.after}
-        for change in changes
-    ]
-    if actor is not None and entries:
-        common = {**asdict(actor), "action": action, "what": audited.what}
-        await session.execute(_INSERT_ENTRIES, {**common, "entries": orjson.dumps(entries).decode()})
+    common = actor.who, actor.who_id, action, audited.what
+    columns = "who", "who_id", "action", "what", "key", "before", "after"
+    rows = (
+        (*common, audited.key(change.names), _json(change.before), _json(change.after)) for change in changes
+    )
+    await copy_rows(session, AuditEntryRow, columns, rows)
+
+
+def _json(values: Values | None) -> str | None:
+    return None if values is None else orjson.dumps(values).decode()
 
 
 @event.listens_for(Session, "after_flush")

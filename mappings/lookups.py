@@ -3,12 +3,12 @@ deliveries by their ids."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import BigInteger, and_, column, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, any_, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import undefer
 from sqlalchemy.types import Text
@@ -23,6 +23,7 @@ from mappings.tables import (
     ObjectiveRow,
     RunRow,
     SourceRow,
+    among,
 )
 
 if TYPE_CHECKING:
@@ -194,39 +195,42 @@ class FoundEpic:
     removal_reason: str | None
 
 
-async def find_epics(
-    session: AsyncSession, asked: Collection[tuple[int, str]]
-) -> dict[tuple[int, str], FoundEpic]:
+async def find_epics(session: AsyncSession, asked: Set[tuple[int, str]]) -> dict[tuple[int, str], FoundEpic]:
     """The epics of these pairs of a source's id and a key in lower case, as `find_epic` finds each."""
-    pairs = sorted(asked)
-    given = (
-        func.unnest(
-            literal([source for source, _ in pairs], ARRAY(BigInteger)),
-            literal([key for _, key in pairs], ARRAY(Text)),
-        )
-        .table_valued(column("source_id", BigInteger), column("key", Text), name="asked")
-        .render_derived()
-    )
     columns = EpicRow.id, EpicRow.source_id, EpicRow.key, EpicRow.removed_at, EpicRow.removal_reason
-    present = select(given.c.key, *columns).join_from(
-        given,
-        EpicRow,
-        and_(EpicRow.source_id == given.c.source_id, func.lower(EpicRow.key) == given.c.key),
-    )
-    former = (
-        select(given.c.key, *columns)
-        .join_from(
-            given,
-            EpicKeyHistoryRow,
-            and_(EpicKeyHistoryRow.source_id == given.c.source_id, EpicKeyHistoryRow.key == given.c.key),
+    lower = func.lower(EpicRow.key)
+    present: Any = select(lower, *columns).where(*_one_of(EpicRow.source_id, lower, asked))
+    found = await _by_key(session, present)
+    left = asked - found.keys()
+    if left:
+        former: Any = (
+            select(EpicKeyHistoryRow.key, *columns)
+            .join(
+                EpicRow,
+                (EpicRow.id == EpicKeyHistoryRow.epic_id)
+                & (EpicRow.source_id == EpicKeyHistoryRow.source_id),
+            )
+            .where(*_one_of(EpicKeyHistoryRow.source_id, EpicKeyHistoryRow.key, left))
         )
-        .join(EpicRow, and_(EpicRow.id == EpicKeyHistoryRow.epic_id, EpicRow.source_id == given.c.source_id))
-    )
+        found = {**await _by_key(session, former), **found}
+    return {pair: epic for pair, epic in found.items() if pair in asked}
+
+
+def _one_of(source_id: Any, key: Any, pairs: Set[tuple[int, str]]) -> tuple[ColumnElement[bool], ...]:
+    """What is true for each of the pairs, and for some that the caller leaves out: an index finds these
+    quicker than the pairs alone."""
+    keys = literal(sorted({key for _, key in pairs}), ARRAY(Text))
+    return among(source_id, {source for source, _ in pairs}), key == any_(keys)
+
+
+async def _by_key(session: AsyncSession, query: Select[Any]) -> dict[tuple[int, str], FoundEpic]:
+    """By the key that a row of `query` begins with: one that is not removed, the oldest of several."""
     found: dict[tuple[int, str], FoundEpic] = {}
-    for query in (present.order_by(EpicRow.removed_at.is_not(None), EpicRow.id), former):
-        for key, *values in await session.execute(query):
-            epic = FoundEpic(*values)
-            found.setdefault((epic.source_id, key), epic)
+    for key, *values in await session.execute(query):
+        epic = FoundEpic(*values)
+        other = found.setdefault((epic.source_id, key), epic)
+        if (epic.removed_at is not None, epic.id) < (other.removed_at is not None, other.id):
+            found[epic.source_id, key] = epic
     return found
 
 

@@ -4,7 +4,7 @@ versions."""
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar, cast
 
@@ -56,7 +56,12 @@ def get_runtime(request: Request) -> Runtime:
     return runtime
 
 
-RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
+# Dependencies are coroutines, also where they wait for nothing: FastAPI calls any other in a thread.
+async def _runtime(request: Request) -> Runtime:
+    return get_runtime(request)
+
+
+RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 
 
 # --- the caller -------------------------------------------------------------------------------
@@ -137,7 +142,7 @@ def declared_length(headers: Headers) -> int:
     return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0
 
 
-def get_caller(request: Request) -> Caller:
+async def get_caller(request: Request) -> Caller:
     return cast(Caller, request.state.caller)
 
 
@@ -268,10 +273,12 @@ def patch_of(
     return create_model(name, __config__=ConfigDict(extra="forbid", **shown), **fields)
 
 
-def patch_body(model: type[BaseModel], name: str, example: dict[str, Any]) -> Callable[..., dict[str, Any]]:
+def patch_body(
+    model: type[BaseModel], name: str, example: dict[str, Any]
+) -> Callable[..., Awaitable[dict[str, Any]]]:
     """A dependency that reads a merge patch for `model` and returns only the members that were sent."""
 
-    def read(body: BaseModel) -> dict[str, Any]:
+    async def read(body: BaseModel) -> dict[str, Any]:
         return body.model_dump(mode="json", exclude_unset=True)
 
     read.__annotations__["body"] = patch_of(model, name, example=example)

@@ -49,7 +49,7 @@ class EpicFilterIn(EpicFilterQuery, Body):
     sort: Sort | None = Field(None, description="The order of the items in the answer; `id` if left out.")
 
 
-def _of_query(query: Annotated[EpicFilterQuery, Query()]) -> EpicFilterQuery:
+async def _of_query(query: Annotated[EpicFilterQuery, Query()]) -> EpicFilterQuery:
     return query
 
 

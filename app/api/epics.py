@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,7 +21,7 @@ from mappings.errors import Invalid
 from mappings.evaluation.context import load_key_results
 from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import explain
-from mappings.evaluation.load import load_records
+from mappings.evaluation.load import SHOWN_COLUMNS, load_records
 from mappings.evaluation.record import unwritten_text
 from mappings.lists.epics import EpicFilters, conditions, sort_value
 from mappings.lookups import epic_at, source_at, source_in
@@ -33,7 +33,7 @@ Rules = Literal["matching", "all"]
 RULES = Query(description="Of the rules, which `why` names: those that match the epic, or all.")
 
 
-@router.get("", summary="List epics")
+@router.get("", summary="List epics", response_model=Page[EpicWithWhy | EpicOut])
 async def list_epics(
     runtime: RuntimeDep,
     session: SessionDep,
@@ -45,7 +45,7 @@ async def list_epics(
     rules: Annotated[Rules, RULES] = "matching",
     limit: Limit = 50,
     cursor: CursorParameter = None,
-) -> Page[EpicWithWhy | EpicOut]:
+) -> Any:
     """A page's order by another value than the id holds as long as the value of each epic stays the same."""
     if key is not None:
         if filters.source is None:
@@ -59,26 +59,29 @@ async def list_epics(
     listed = select(EpicRow.id).where(*await conditions(session, EpicFilters(**asked), runtime.checks, now))
     ids, following = await page_of(session, listed, EpicRow.id, step, newest_first=newest_first, value=value)
     rows = await _in_order(session, [id for id, *_ in ids])
-    found = await load_records(session, [row for row, _ in rows])
+    found = await load_records(session, rows)
     goals = await load_key_results(session)
     texts = await unwritten_texts(runtime, session, found, now)
     names = await load_names_around(session, found)
     items = [
-        show_epic(name, records, goals, names, now, texts.get(records.row.id))
-        for records, (_, name) in zip(found, rows, strict=True)
+        show_epic(row.source, records, goals, names, now, texts.get(row.id))
+        for records, row in zip(found, rows, strict=True)
     ]
-    return Page(items=items, next=following)
+    # The items are right as they are made; FastAPI would check each once more.
+    page = Page[EpicOut](items=items, next=following)
+    return Response(page.model_dump_json(), media_type="application/json")
 
 
-async def _in_order(session: AsyncSession, ids: Sequence[int]) -> list[tuple[EpicRow, str]]:
-    """The epics with these ids in this order, each with its source's name. They are read after their ids,
-    which an index alone may give."""
+async def _in_order(session: AsyncSession, ids: Sequence[int]) -> list[Any]:
+    """The epics with these ids in this order as plain rows, each with its `source`'s name. They are read
+    after their ids, which an index alone may give."""
     rows = await session.execute(
-        select(EpicRow, SourceRow.name)
+        select(*SHOWN_COLUMNS, SourceRow.name.label("source"))
+        .select_from(EpicRow)
         .join(SourceRow, SourceRow.id == EpicRow.source_id)
         .where(among(EpicRow.id, ids))
     )
-    by_id = {row.id: (row, name) for row, name in rows}
+    by_id = {row.id: row for row in rows}
     return [by_id[id] for id in ids if id in by_id]
 
 

@@ -69,7 +69,7 @@ class Cursors:
         return after, filters
 
 
-def _cursors(
+async def _cursors(
     request: Request,
     cursor: Annotated[
         str | None,

@@ -70,11 +70,17 @@ def _parent_of(row: EpicRow) -> Parent | None:
 
 # The columns of an epic that an evaluation reads. They are selected as plain rows: nothing is written
 # through them, and objects tracked by the session would cost twice as much.
-EVALUATED_COLUMNS: list[Label[Any]] = [
-    literal_column(f"epics.{column.name}").label(column.name)
-    for column in EpicRow.__table__.columns
-    if column.name not in ("content_hash", "removed_at", "alignment", "evaluate_at", "search_text")
-]
+def _columns_without(*names: str) -> list[Label[Any]]:
+    return [
+        literal_column(f"epics.{column.name}").label(column.name)
+        for column in EpicRow.__table__.columns
+        if column.name not in names
+    ]
+
+
+EVALUATED_COLUMNS = _columns_without("content_hash", "removed_at", "alignment", "evaluate_at", "search_text")
+# Those that are shown, and those that an epic is evaluated by to show the text of its notice.
+SHOWN_COLUMNS = _columns_without("content_hash", "removed_at", "evaluate_at", "search_text")
 
 
 async def lock_due_epics(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
-from sqlalchemy import or_, select, text
+from sqlalchemy import func, or_, select, text
 
 from mappings.audit import Change, record_changes
+from mappings.copying import copy_rows
 from mappings.links.operations import link_errors
 from mappings.locks import lock_epics, lock_goals_exclusive, share_source
 from mappings.lookups import (
@@ -79,11 +81,24 @@ async def link_many(
     """
     if not dry_run:
         await lock_goals_exclusive(session)
-    plan = await _plan(session, requests, change_existing=change_existing)
-    outcomes = [plan.add(request) for request in requests]
+    errors = [_error(request) for request in requests]
+    valid = [request for request, error in zip(requests, errors, strict=True) if error is None]
+    plan = await _plan(session, valid, change_existing=change_existing)
+    outcomes = [
+        plan.add(request) if error is None else LinkOutcome("error", *error, None, None)
+        for request, error in zip(requests, errors, strict=True)
+    ]
     if dry_run or not (plan.new or plan.changed):
         return outcomes, []
     return outcomes, await _write(session, plan, why, now)
+
+
+def _error(request: LinkRequest) -> tuple[str, str] | None:
+    """The first field whose value cannot be right, and why."""
+    for name, error in link_errors(request.source, request.epic, request.key_result, request.weight):
+        if error is not None:
+            return name, error
+    return None
 
 
 # --- what is to be done: no database ---------------------------------------------------------------
@@ -119,10 +134,6 @@ class _Plan:
     _made_primary: set[int] = field(default_factory=set)
 
     def add(self, request: LinkRequest) -> LinkOutcome:
-        found = link_errors(request.source, request.epic, request.key_result, request.weight)
-        wrong = next(((name, error) for name, error in found if error is not None), None)
-        if wrong is not None:
-            return LinkOutcome("error", *wrong, None, None)
         source = self.sources.get(request.source.lower())
         if source is None:
             return LinkOutcome("error", "epic.source", no_source(request.source), None, None)
@@ -189,14 +200,8 @@ def _public(column: str) -> str:
 # --- reading -----------------------------------------------------------------------------------------
 
 
-async def _plan(session: AsyncSession, requests: Sequence[LinkRequest], *, change_existing: bool) -> _Plan:
+async def _plan(session: AsyncSession, valid: Sequence[LinkRequest], *, change_existing: bool) -> _Plan:
     sources = await find_sources(session)
-    # What cannot be a key is left out: U+0000 cannot even be asked for.
-    valid = [
-        request
-        for request in requests
-        if not any(error for _, error in link_errors(request.source, request.epic, request.key_result, None))
-    ]
     keys = {
         (sources[request.source.lower()][0], request.epic.lower())
         for request in valid
@@ -240,6 +245,7 @@ async def _links(session: AsyncSession, epic_ids: Collection[int]) -> list[_Link
 # --- writing -----------------------------------------------------------------------------------------
 
 
+_LAST_ID = select(func.max(LinkRow.id))
 # Two statements, for an epic has only one primary link at any moment.
 _NO_LONGER_PRIMARY = text("UPDATE links SET is_primary = false WHERE id = ANY(CAST(:ids AS bigint[]))")
 _CHANGE = text("""
@@ -247,15 +253,6 @@ _CHANGE = text("""
         is_primary = coalesce(new.is_primary, links.is_primary)
     FROM json_to_recordset(CAST(:rows AS json)) AS new (id bigint, weight float8, is_primary boolean)
     WHERE links.id = new.id
-""")
-# In the order of the epics, whose rows the foreign key locks.
-_INSERT = text("""
-    INSERT INTO links (epic_id, key_result_id, origin, weight, is_primary, why, created_at)
-    SELECT epic_id, key_result_id, 'manual', weight, is_primary, :why, :now
-    FROM json_to_recordset(CAST(:rows AS json))
-        AS new (epic_id bigint, key_result_id bigint, weight float8, is_primary boolean)
-    ORDER BY epic_id, key_result_id
-    RETURNING id
 """)
 
 
@@ -305,26 +302,37 @@ async def _change(session: AsyncSession, links: Collection[_Link], names: dict[i
 
 async def _insert(
     session: AsyncSession, plan: _Plan, names: dict[int, str], why: str, now: datetime
-) -> list[int]:
-    """The ids of the new links."""
+) -> Sequence[int]:
+    """The ids of the new links: nobody else makes links while the goals are locked."""
     if not plan.new:
         return []
     goals = dict(plan.key_results.values())
-    rows = [
-        {
-            "epic_id": epic,
-            "key_result_id": goal,
-            "weight": 1.0 if request.weight is None else float(request.weight),
-            "is_primary": bool(request.primary),
-        }
-        for (epic, goal), request in plan.new.items()
-    ]
-    made = await session.scalars(_INSERT, {"rows": orjson.dumps(rows).decode(), "why": why, "now": now})
-    changes = (_created({**row, "origin": "manual"}, names, goals) for row in rows)
-    await record_changes(session, "created", LinkRow, changes)
-    return list(made)
+    last = await session.scalar(_LAST_ID) or 0
+    columns = "epic_id", "key_result_id", "origin", "weight", "is_primary", "why", "created_at"
+    # In the order of the epics, whose rows the foreign key locks.
+    new = sorted(plan.new.items(), key=itemgetter(0))
+    rows = ((*pair, "manual", *_values(request), why, now) for pair, request in new)
+    await copy_rows(session, LinkRow, columns, rows)
+    await record_changes(
+        session,
+        "created",
+        LinkRow,
+        (_created(names[epic], goals[goal], request) for (epic, goal), request in plan.new.items()),
+    )
+    return range(last + 1, (await session.scalar(_LAST_ID) or 0) + 1)
 
 
-def _created(row: dict[str, Any], names: dict[int, str], goals: dict[int, str]) -> Change:
-    values = {"epic": names[row.pop("epic_id")], "key_result": goals[row.pop("key_result_id")], **row}
+def _values(request: LinkRequest) -> tuple[float, bool]:
+    return 1.0 if request.weight is None else float(request.weight), bool(request.primary)
+
+
+def _created(epic: str, goal: str, request: LinkRequest) -> Change:
+    weight, is_primary = _values(request)
+    values = {
+        "epic": epic,
+        "key_result": goal,
+        "origin": "manual",
+        "weight": weight,
+        "is_primary": is_primary,
+    }
     return Change(values, None, values)

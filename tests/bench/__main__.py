@@ -12,12 +12,23 @@ from collections.abc import Callable
 from uvicorn.loops.auto import auto_loop_factory
 
 from app import logs
-from tests.bench import changes, door, incremental, inheritance, memory, reaction, speed, workers
+from tests.bench import (
+    changes,
+    door,
+    imports,
+    incremental,
+    inheritance,
+    lists,
+    memory,
+    reaction,
+    speed,
+    workers,
+)
 from tests.bench.report import Report
 from tests.bench.servers import Databases, databases, tracker
 
 FEWER = 10  # times fewer epics, to compare the memory with
-PARTS = ("sync", "intake", "reaction", "workers", "changes", "inheritance")
+PARTS = ("sync", "intake", "reaction", "workers", "changes", "inheritance", "import", "lists")
 
 
 def main() -> None:
@@ -76,6 +87,12 @@ def _bench(options: argparse.Namespace) -> int:
         if "inheritance" in options.only:
             with tracker(1) as one:
                 inheritance.measure(report, runner, server, one, options.epics // 10, options.epics * 10)
+        if "import" in options.only:
+            with tracker(options.epics) as many:
+                imports.measure(report, runner, server, many, options.rounds)
+        if "lists" in options.only:
+            with tracker(options.epics) as many:
+                lists.measure(report, runner, server, many, options.rounds)
     return report.close()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import hmac
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import httpx
 from cryptography.fernet import Fernet
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, event, select, update
 
 from app.database import engine_for, sessions_for
 from app.jobs.queue import queue_for, run_worker_until_idle
@@ -30,6 +30,7 @@ from app.webhooks.door import Intake
 from connectors.sandbox.company.goals import goals
 from mappings.access.operations import token_hash
 from mappings.clock import DatabaseClock
+from mappings.links.bulk import LinkRequest, link_many
 from mappings.tables import NoticeRow, SourceRow
 from tests.bench.servers import Tracker, program
 
@@ -142,6 +143,31 @@ class Northing:
         """Until nothing is left to do."""
         await self._intake.wait_for_wake_ups()
         await run_worker_until_idle(self._runtime)
+
+    async def link(self, requests: Sequence[LinkRequest]) -> None:
+        """Make these links in one transaction, as an import does; raises where one is not new."""
+        async with self._runtime.transaction("bench") as session:
+            now = await self._runtime.now(session)
+            outcomes, _ = await link_many(
+                session, requests, "imported", now, dry_run=False, change_existing=True
+            )
+        if any(found.outcome != "created" for found in outcomes):
+            raise RuntimeError("a link was not made")
+
+    @contextmanager
+    def statements(self) -> Iterator[list[tuple[str, Any]]]:
+        """Each statement with its parameters, as they are executed until the block ends."""
+        executed: list[tuple[str, Any]] = []
+
+        def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+            executed.append((statement, parameters))
+
+        engine = self._runtime.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield executed
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
 
     async def evaluate(self, source: str) -> None:
         """Read all and evaluate it. What is to be written is due then, and nobody writes it."""
