@@ -158,7 +158,7 @@ def check(
     Writes nothing, neither to the tracker nor to the database. Exits with 1 if something is missing.
     """
     settings = _start(quiet=True)
-    from app.diagnostics.check import check
+    from app.cli.check import check
     from app.server.signals import run_command
 
     run_command(check(settings, source, as_json=form is Form.JSON), stopped=1)
