@@ -29,6 +29,7 @@ FORKS.set_forkserver_preload(
         "tests.support.processes",
         "tests.soak.process",
         "app.cli.check",
+        "app.cli.connect",
         "app.demo.run",
         "app.cli.replay",
         "app.cli.sync",

@@ -1,0 +1,149 @@
+"""What a source that was just synced would say on its tickets, for the person who connected it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.text import Text
+from sqlalchemy import func, select
+
+from connectors.markup import clean
+from mappings.evaluation.evaluator import evaluate_records
+from mappings.evaluation.load import load_records
+from mappings.goals.key_results import is_live
+from mappings.lookups import source_at
+from mappings.tables import EpicRow, NoticeRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
+    from mappings.tables import SourceRow
+
+SHOWN = 2  # comments, each on a ticket of its own
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment as its ticket would show it."""
+
+    key: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True)
+class WouldBeSaid:
+    """Of a source in shadow: its epics by alignment; how many of them would have a comment if it were live
+    now; the first comments, as if no epic were too old for one; and the pages of their epics."""
+
+    source: str
+    epics: dict[str, int]
+    live_key_results: int
+    would_post: int
+    comments: Sequence[Comment]
+    pages: Sequence[str]
+
+    @property
+    def total(self) -> int:
+        return sum(self.epics.values())
+
+    @property
+    def unaligned(self) -> int:
+        return self.epics.get("unaligned", 0)
+
+
+async def load_would_be_said(runtime: Runtime, name: str) -> WouldBeSaid:
+    """Raises `NotFound`."""
+    async with runtime.sessions() as session:
+        source = await source_at(session, name)
+        here = EpicRow.source_id == source.id, EpicRow.removed_at.is_(None)
+        counted = select(EpicRow.alignment, func.count()).where(*here).group_by(EpicRow.alignment)
+        epics = {alignment or "not evaluated": count for alignment, count in await session.execute(counted)}
+        shadow = select(func.count()).select_from(NoticeRow).join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        would_post = await session.scalar(shadow.where(*here, NoticeRow.state == "shadow"))
+        newest = select(EpicRow).where(*here, EpicRow.alignment == "unaligned")
+        newest = newest.order_by(EpicRow.tracker_updated_at.desc(), EpicRow.id).limit(SHOWN)
+        rows = list(await session.scalars(newest))
+        comments, live = await _comments(runtime, session, source, rows)
+    pages = [f"{runtime.settings.links_base}/epics/{source.name}/{quote(row.key, safe='')}" for row in rows]
+    return WouldBeSaid(source.name, epics, live, would_post or 0, comments, pages)
+
+
+async def _comments(
+    runtime: Runtime, session: AsyncSession, source: SourceRow, rows: Sequence[EpicRow]
+) -> tuple[list[Comment], int]:
+    """The comments of these epics whatever their age, and how many key results are live."""
+    context = await runtime.evaluation_context(session, source)
+    policy = context.policy.model_copy(update={"since": None})
+    context = replace(context, policy=policy, _effective={})
+    now = await runtime.now(session)
+    found: list[Comment] = []
+    for evaluation in await evaluate_records(await load_records(session, rows), context, now):
+        desired = evaluation.decision.notice
+        if desired is not None and desired.state == "shadow":
+            document = desired.compose().document
+            body = context.render(document, context.signer.marker(evaluation.row))
+            found.append(Comment(evaluation.row.key, evaluation.row.title, body))
+    live = sum(is_live(goal, now) for goal in context.goals.key_results.values())
+    return found, live
+
+
+def lines_of(said: WouldBeSaid) -> list[str]:
+    """What it comes to, in sentences."""
+    if not said.total:
+        return ["No epic was found; see epics and scope of the source. Nothing would be said."]
+    counted = ", ".join(f"{count} {alignment}" for alignment, count in sorted(said.epics.items()))
+    lines = [f"{_epics(said.total)}: {counted}."]
+    if not said.live_key_results:
+        lines.append(
+            "There is no live key result yet, so no epic can be aligned: enter your goals before you go live."
+        )
+    if said.unaligned:
+        older = said.unaligned - said.would_post
+        lines.append(f"If it were live now, {said.would_post} comments would be posted.")
+        if older:
+            lines.append(
+                f"{older} unaligned epics would get none under the present policy: while its `since` is"
+                " `connected`, only epics that are made from now on do, after their grace."
+            )
+    else:
+        lines.append("No epic is unaligned, so nothing would be said.")
+    return lines
+
+
+def show(said: WouldBeSaid) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    for line in lines_of(said):
+        console.print(Text(line))
+    if said.comments:
+        console.print(Text("The comment that a ticket would get, word by word:"))
+    for comment in said.comments:
+        title = clean(f"{comment.key} {comment.title}")[:100]
+        shown = Text("\n".join(clean(line) for line in comment.body.splitlines()))
+        if console.is_terminal:
+            Console(highlight=False).print(Panel(shown, title=escape(title), title_align="left"))
+        else:
+            console.print(Text(title))
+            console.print(shown)
+    for line in next_steps(said):
+        console.print(Text(line))
+
+
+def next_steps(said: WouldBeSaid) -> list[str]:
+    goals = "Enter your goals by POST /api/v1/objectives, or from a spreadsheet with `northing import`."
+    rules = "Map epics by POST /api/v1/rules, or by hand with POST /api/v1/links."
+    steps = [rules if said.live_key_results else goals]
+    steps.append(f"See all that is prepared: GET /api/v1/notices?source={said.source}&state=shadow.")
+    page = f"Look, while `northing serve` runs: {said.pages[0]}" if said.pages else ""
+    return [f"Next: {steps[0]}", steps[1], *([page] if page else [])]
+
+
+def _epics(count: int) -> str:
+    return f"{count} epic" if count == 1 else f"{count} epics"
