@@ -7,7 +7,7 @@ import os
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from app.server.signals import CommandFailed
 
+STANDARD_INPUT = 0
 _LONGEST_LINE = 4096  # of a terminal
 
 
@@ -46,12 +47,12 @@ class Terminal:
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
 
     async def ask(self, question: str, option: str, *, default: str = "", hidden: bool = False) -> str:
-        shown = f"{question} [{default}]: " if default else f"{question}: "
-        self._console.print(Text(shown, "bold"), end="")
         # Opened anew: the event loop sets what it waits for to non-blocking, which standard output shares.
-        terminal = os.open(os.ttyname(sys.stdin.fileno()), os.O_RDONLY | os.O_NOCTTY)
+        terminal = os.open(os.ttyname(STANDARD_INPUT), os.O_RDONLY | os.O_NOCTTY)
         try:
-            with _unseen(terminal) if hidden else _as_it_is():
+            with _unseen(terminal) if hidden else nullcontext():
+                shown = f"{question} [{default}]: " if default else f"{question}: "
+                self._console.print(Text(shown, "bold"), end="")
                 line = await _line(terminal)
         finally:
             os.close(terminal)
@@ -81,14 +82,18 @@ class NoTerminal:
 
 def questions_here() -> Questions:
     """Questions on the terminal, where standard input and error are one."""
-    return Terminal() if sys.stdin.isatty() and sys.stderr.isatty() else NoTerminal()
+    return Terminal() if os.isatty(STANDARD_INPUT) and sys.stderr.isatty() else NoTerminal()
 
 
 def token_given() -> SecretStr | None:
     """The token in the environment, else the first line of a standard input that is no terminal."""
     given = os.environ.get("NORTHING_CONNECT_TOKEN", "")
-    if not given and not sys.stdin.isatty():
-        given = sys.stdin.readline(_LONGEST_LINE)
+    if not given and not os.isatty(STANDARD_INPUT):
+        with (
+            suppress(OSError),
+            open(STANDARD_INPUT, encoding="utf-8", errors="replace", closefd=False) as lines,
+        ):
+            given = lines.readline(_LONGEST_LINE)
     return SecretStr(given.strip()) if given.strip() else None
 
 
@@ -124,8 +129,3 @@ def _unseen(terminal: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
