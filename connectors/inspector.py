@@ -67,7 +67,7 @@ class Inspector:
         except TimeoutError:
             why = f"The check ended after {seconds:g} s, before the tracker had answered all its questions."
             todo = "Check again, or name fewer projects; `northing check` has no such limit."
-            self.note("failed", what, why, todo, field=self.fields.get(what, ADDRESS_FIELD))
+            self.note("failed", what, why, todo, field=ADDRESS_FIELD)
             self._not_looked_at(steps[number:])
         return Inspection(tuple(self._facts), ahead)
 

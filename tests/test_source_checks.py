@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from app.api.source_models import BODIES as MODELS
+from app.api.source_models import draft_of
+from app.diagnostics.check import check_draft, refuse_wrong
 from app.diagnostics.states import state_of
 from app.runtime import Runtime
 from connectors.diagnostics import Fact, Level
 from connectors.sandbox import faults
+from mappings.errors import Invalid
 from tests.support.queries import every_row
 from tests.support.world import World
 
@@ -165,6 +169,18 @@ async def test_a_change_of_a_version_that_is_past_is_not_checked(world: World) -
         "/api/v1/sources/jira?check=true", json={"scope": {"projects": ["SHOP"]}}, headers={"If-Match": '"7"'}
     )
     assert (answer.status_code, world.jira.log.count()) == (412, 0)
+
+
+@pytest.mark.parametrize("kind", BODIES)
+async def test_a_check_ends_in_time_and_says_so(world: World, runtime: Runtime, kind: str) -> None:
+    world.jira.latency = world.github.latency = 600.0
+    draft = draft_of(MODELS[kind].model_validate(prepared(world, kind)))
+    late, others = await check_draft(runtime, draft, seconds=0.05)
+    assert (late.level, late.what, late.field) == ("failed", "sign-in", "base_url")
+    assert late.why.startswith("The check ended after 0.05 s")
+    assert (others.level, others.why) == ("unknown", "Not looked at.")
+    with pytest.raises(Invalid, match="The check ended"):
+        refuse_wrong([late, others])
 
 
 # --- a source that is stored -----------------------------------------------------------------------

@@ -105,25 +105,30 @@ async def connect(settings: Settings, answers: Answers, questions: Questions) ->
     `open_runtime` raises."""
     async with database_url(settings) as url, open_runtime(settings, url) as runtime:
         await open_secrets(runtime)
-        try:
-            draft = await Connecting(runtime, answers, questions).confirmed_draft()
-        except asyncio.CancelledError:
-            questions.say("Stopped; nothing was made.")
-            raise
-        if draft is None:
-            questions.say("Nothing was made.")
-            return 1
-        async with runtime.transaction(COMMAND_LINE) as session:
-            await create_from_draft(runtime, session, draft, await runtime.now(session))
-        questions.say(
-            f"{draft.name} is made, in shadow: nothing is written on tickets. `northing serve` reads it again"
-            " every 15 minutes. Reading its epics now."
-        )
-        code = await _sync(runtime, draft.name, questions)
-        said = await load_would_be_said(runtime, draft.name)
-        if code == 0 or said.total:
-            show(said)
-        return code
+        return await connect_tracker(runtime, answers, questions)
+
+
+async def connect_tracker(runtime: Runtime, answers: Answers, questions: Questions) -> int:
+    """As `connect`, in a process whose secrets are open."""
+    try:
+        draft = await Connecting(runtime, answers, questions).confirmed_draft()
+    except asyncio.CancelledError:
+        questions.say("Stopped; nothing was made.")
+        raise
+    if draft is None:
+        questions.say("Nothing was made.")
+        return 1
+    async with runtime.transaction(COMMAND_LINE) as session:
+        await create_from_draft(runtime, session, draft, await runtime.now(session))
+    questions.say(
+        f"{draft.name} is made, in shadow: nothing is written on tickets. `northing serve` reads it again"
+        " every 15 minutes. Reading its epics now."
+    )
+    code = await _sync(runtime, draft.name, questions)
+    said = await load_would_be_said(runtime, draft.name)
+    if code == 0 or said.total:
+        show(said)
+    return code
 
 
 async def _sync(runtime: Runtime, name: str, questions: Questions) -> int:
