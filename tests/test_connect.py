@@ -1,4 +1,4 @@
-"""`northing connect`: from a tracker's address to what would be said, with what is wrong asked for again."""
+"""`northing connect`: from a tracker's address to what would be said; what is wrong is asked for again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.cli.connect import Answers, WrongAnswer, chosen, connect, name_for, names_in
-from app.cli.connect_report import WouldBeSaid, lines_of
+from app.cli.connect_report import Preview, lines_of
 from app.cli.terminal import MissingAnswer, NoTerminal
 from app.diagnostics.kind_probe import kind_at
 from app.runtime import Runtime
@@ -105,20 +105,20 @@ def test_a_source_is_named_after_its_tracker(
     assert name_for(Answers(kind=kind, base_url=base_url, projects=projects)) == name
 
 
-def said(*, total: int = 3, unaligned: int = 3, live: int = 0, would_post: int = 0) -> str:
+def preview(*, total: int = 3, unaligned: int = 3, live: int = 0, prepared: int = 0) -> str:
     epics = {"unaligned": unaligned, "aligned": total - unaligned} if total else {}
-    return " ".join(lines_of(WouldBeSaid("jira", epics, live, would_post, (), ())))
+    return " ".join(lines_of(Preview("jira", epics, live, prepared, (), ())))
 
 
-def test_what_would_be_said_is_true() -> None:
-    assert "There is no live key result yet, so no epic can be aligned" in said()
-    assert "no live key result" not in said(live=1)
-    assert "3 unaligned epics would get none under the present policy" in said()
-    assert "2 comments would be posted" in said(would_post=2)
-    assert "1 unaligned epics would get none" in said(would_post=2)
-    assert "present policy" not in said(would_post=3)
-    assert said(total=0, unaligned=0).startswith("No epic was found")
-    assert "nothing would be said" in said(unaligned=0, live=1)
+def test_what_would_be_written_is_true() -> None:
+    assert "There is no live key result yet, so no epic can be aligned" in preview()
+    assert "no live key result" not in preview(live=1)
+    assert "3 of the unaligned would get none under the present policy" in preview()
+    assert "2 comments are prepared" in preview(prepared=2)
+    assert "1 of the unaligned would get none" in preview(prepared=2)
+    assert "present policy" not in preview(prepared=3)
+    assert preview(total=0, unaligned=0).startswith("No epic was found")
+    assert "nothing would be said" in preview(unaligned=0, live=1)
 
 
 # --- which kind answers ------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def prepared(world: World) -> World:
 
 
 @pytest.mark.database
-async def test_from_an_address_to_what_would_be_said(
+async def test_from_an_address_to_what_would_be_written(
     prepared: World, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     person = Person(jira_answers(prepared, **{"--name": ["acme-jira"]}))

@@ -49,8 +49,8 @@ Json = dict[str, Any]
 
 @dataclass
 class Reader:
-    """Runs the commands as a person pastes them. It replaces only the webhooks' secret, and words in capitals:
-    these by what `numbers` gives for the path of the call."""
+    """Runs the commands as a person pastes them. It replaces only the webhooks' secret, and words in
+    capitals: these by what `numbers` gives for the path of the call."""
 
     world: World
     numbers: dict[str, Callable[[str], Awaitable[int]]] = field(default_factory=dict)

@@ -175,7 +175,8 @@ async def test_a_change_of_a_version_that_is_past_is_not_checked(world: World) -
 async def test_a_check_ends_in_time_and_says_so(world: World, runtime: Runtime, kind: str) -> None:
     world.jira.latency = world.github.latency = 600.0
     draft = draft_of(MODELS[kind].model_validate(prepared(world, kind)))
-    late, others = await check_draft(runtime, draft, seconds=0.05)
+    late, others, clock = await check_draft(runtime, draft, seconds=0.05)
+    assert (clock.level, clock.what) == ("unknown", "clock")
     assert (late.level, late.what, late.field) == ("failed", "sign-in", "base_url")
     assert late.why.startswith("The check ended after 0.05 s")
     assert (others.level, others.why) == ("unknown", "Not looked at.")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from app.cli.connect_report import load_would_be_said, show
+from app.cli.connect_report import load_preview, show
 from app.cli.sync import sync_and_report
 from app.diagnostics.check import check_draft
 from app.diagnostics.kind_probe import kind_at
@@ -125,9 +125,9 @@ async def connect_tracker(runtime: Runtime, answers: Answers, questions: Questio
         " every 15 minutes. Reading its epics now."
     )
     code = await _sync(runtime, draft.name, questions)
-    said = await load_would_be_said(runtime, draft.name)
-    if code == 0 or said.total:
-        show(said)
+    preview = await load_preview(runtime, draft.name)
+    if code == 0 or preview.total:
+        show(preview)
     return code
 
 

@@ -39,14 +39,14 @@ class Comment:
 
 
 @dataclass(frozen=True)
-class WouldBeSaid:
-    """Of a source in shadow: its epics by alignment; how many of them would have a comment if it were live
-    now; the first comments, as if no epic were too old for one; and the pages of their epics."""
+class Preview:
+    """Of a source in shadow: its epics by alignment; how many of them have a comment
+    prepared; the first comments, as if no epic were too old for one; and the pages of their epics."""
 
     source: str
     epics: dict[str, int]
     live_key_results: int
-    would_post: int
+    prepared: int
     comments: Sequence[Comment]
     pages: Sequence[str]
 
@@ -59,7 +59,7 @@ class WouldBeSaid:
         return self.epics.get("unaligned", 0)
 
 
-async def load_would_be_said(runtime: Runtime, name: str) -> WouldBeSaid:
+async def load_preview(runtime: Runtime, name: str) -> Preview:
     """Raises `NotFound`."""
     async with runtime.sessions() as session:
         source = await source_at(session, name)
@@ -67,13 +67,13 @@ async def load_would_be_said(runtime: Runtime, name: str) -> WouldBeSaid:
         counted = select(EpicRow.alignment, func.count()).where(*here).group_by(EpicRow.alignment)
         epics = {alignment or "not evaluated": count for alignment, count in await session.execute(counted)}
         shadow = select(func.count()).select_from(NoticeRow).join(EpicRow, EpicRow.id == NoticeRow.epic_id)
-        would_post = await session.scalar(shadow.where(*here, NoticeRow.state == "shadow"))
+        prepared = await session.scalar(shadow.where(*here, NoticeRow.state == "shadow"))
         newest = select(EpicRow).where(*here, EpicRow.alignment == "unaligned")
         newest = newest.order_by(EpicRow.tracker_updated_at.desc(), EpicRow.id).limit(SHOWN)
         rows = list(await session.scalars(newest))
         comments, live = await _comments(runtime, session, source, rows)
     pages = [f"{runtime.settings.links_base}/epics/{source.name}/{quote(row.key, safe='')}" for row in rows]
-    return WouldBeSaid(source.name, epics, live, would_post or 0, comments, pages)
+    return Preview(source.name, epics, live, prepared or 0, comments, pages)
 
 
 async def _comments(
@@ -95,36 +95,35 @@ async def _comments(
     return found, live
 
 
-def lines_of(said: WouldBeSaid) -> list[str]:
+def lines_of(preview: Preview) -> list[str]:
     """What it comes to, in sentences."""
-    if not said.total:
+    if not preview.total:
         return ["No epic was found; see epics and scope of the source. Nothing would be said."]
-    counted = ", ".join(f"{count} {alignment}" for alignment, count in sorted(said.epics.items()))
-    lines = [f"{_epics(said.total)}: {counted}."]
-    if not said.live_key_results:
+    counted = ", ".join(f"{count} {alignment}" for alignment, count in sorted(preview.epics.items()))
+    lines = [f"{_epics(preview.total)}: {counted}."]
+    if not preview.live_key_results:
         lines.append(
             "There is no live key result yet, so no epic can be aligned: enter your goals before you go live."
         )
-    if said.unaligned:
-        older = said.unaligned - said.would_post
-        lines.append(f"If it were live now, {said.would_post} comments would be posted.")
-        if older:
-            lines.append(
-                f"{older} unaligned epics would get none under the present policy: while its `since` is"
-                " `connected`, only epics that are made from now on do, after their grace."
-            )
-    else:
-        lines.append("No epic is unaligned, so nothing would be said.")
+    if not preview.unaligned:
+        return [*lines, "No epic is unaligned, so nothing would be said."]
+    prepared = "1 comment is" if preview.prepared == 1 else f"{preview.prepared} comments are"
+    lines.append(f"{prepared} prepared, and written once the source is live and their grace is over.")
+    if older := preview.unaligned - preview.prepared:
+        lines.append(
+            f"{older} of the unaligned would get none under the present policy: while its `since` is"
+            " `connected`, only epics that are made from now on do."
+        )
     return lines
 
 
-def show(said: WouldBeSaid) -> None:
+def show(preview: Preview) -> None:
     console = Console(soft_wrap=True, highlight=False)
-    for line in lines_of(said):
+    for line in lines_of(preview):
         console.print(Text(line))
-    if said.comments:
+    if preview.comments:
         console.print(Text("The comment that a ticket would get, word by word:"))
-    for comment in said.comments:
+    for comment in preview.comments:
         title = clean(f"{comment.key} {comment.title}")[:100]
         shown = Text("\n".join(clean(line) for line in comment.body.splitlines()))
         if console.is_terminal:
@@ -132,16 +131,16 @@ def show(said: WouldBeSaid) -> None:
         else:
             console.print(Text(title))
             console.print(shown)
-    for line in next_steps(said):
+    for line in next_steps(preview):
         console.print(Text(line))
 
 
-def next_steps(said: WouldBeSaid) -> list[str]:
+def next_steps(preview: Preview) -> list[str]:
     goals = "Enter your goals by POST /api/v1/objectives, or from a spreadsheet with `northing import`."
     rules = "Map epics by POST /api/v1/rules, or by hand with POST /api/v1/links."
-    steps = [rules if said.live_key_results else goals]
-    steps.append(f"See all that is prepared: GET /api/v1/notices?source={said.source}&state=shadow.")
-    page = f"Look, while `northing serve` runs: {said.pages[0]}" if said.pages else ""
+    steps = [rules if preview.live_key_results else goals]
+    steps.append(f"See all that is prepared: GET /api/v1/notices?source={preview.source}&state=shadow.")
+    page = f"Look, while `northing serve` runs: {preview.pages[0]}" if preview.pages else ""
     return [f"Next: {steps[0]}", steps[1], *([page] if page else [])]
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from app.server.signals import CommandFailed
 
 STANDARD_INPUT = 0
+TOKEN_VARIABLE = "NORTHING_CONNECT_TOKEN"  # noqa: S105  # its name, no token
 _LONGEST_LINE = 4096  # of a terminal
 
 
@@ -87,7 +88,7 @@ def questions_here() -> Questions:
 
 def token_given() -> SecretStr | None:
     """The token in the environment, else the first line of a standard input that is no terminal."""
-    given = os.environ.get("NORTHING_CONNECT_TOKEN", "")
+    given = os.environ.get(TOKEN_VARIABLE, "")
     if not given and not os.isatty(STANDARD_INPUT):
         with (
             suppress(OSError),
