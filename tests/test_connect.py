@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,10 +113,10 @@ def preview(*, total: int = 3, unaligned: int = 3, live: int = 0, prepared: int 
 def test_what_would_be_written_is_true() -> None:
     assert "There is no live key result yet, so no epic can be aligned" in preview()
     assert "no live key result" not in preview(live=1)
-    assert "3 of the unaligned would get none under the present policy" in preview()
+    assert "3 of the unaligned would get none: while `since`" in preview()
     assert "2 comments are prepared" in preview(prepared=2)
     assert "1 of the unaligned would get none" in preview(prepared=2)
-    assert "present policy" not in preview(prepared=3)
+    assert "would get none" not in preview(prepared=3)
     assert preview(total=0, unaligned=0).startswith("No epic was found")
     assert "nothing would be said" in preview(unaligned=0, live=1)
 
@@ -150,6 +150,7 @@ class Person:
     asked: list[str] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
     interactive: bool = True
+    hears: Callable[[str], object] = str  # is given each line that is shown
 
     async def ask(self, question: str, option: str, *, default: str = "", hidden: bool = False) -> str:
         about = option.partition(",")[0]
@@ -159,6 +160,7 @@ class Person:
 
     def say(self, line: str) -> None:
         self.read.append(line)
+        self.hears(line)
 
 
 def jira_answers(world: World, **more: list[str]) -> dict[str, list[str]]:
@@ -274,6 +276,22 @@ async def test_a_source_that_was_made_and_not_read_is_said_so(
     assert await connect(settings, Answers(), person) == 1
     assert any("Go on with `northing sync jira --full`" in line for line in person.read)
     assert "No epic was found" not in capsys.readouterr().out
+
+
+@pytest.mark.database
+async def test_stopped_while_it_reads_it_says_what_is_made_and_how_to_go_on(
+    prepared: World, settings: Settings, runtime: Runtime
+) -> None:
+    def stop(line: str) -> None:
+        if "is made, in shadow" in line:
+            working.cancel()
+
+    person = Person(jira_answers(prepared), hears=stop)
+    working = asyncio.create_task(connect(settings, Answers(), person))
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert person.read[-1].startswith("jira is made, but not read to its end. Go on with `northing sync jira")
+    assert await number_of(runtime, SourceRow) == 1
 
 
 def talk(dialogue: Sequence[tuple[str, str]], env: dict[str, str], cwd: Path) -> tuple[str, int | None]:

@@ -338,8 +338,8 @@ class Connecting:
             credentials=_model(KINDS[kind].credentials, credentials, "credentials"),
             scope=scope,
             epics=epics,
-            schedule=SCHEDULE,
-            notices=DEFAULT_NOTICES,
+            schedule=dict(SCHEDULE),
+            notices=dict(DEFAULT_NOTICES),
         )
 
 

@@ -21,10 +21,12 @@ from mappings.lookups import source_at
 from mappings.tables import EpicRow, NoticeRow
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime
-    from mappings.tables import SourceRow
+    from mappings.evaluation.context import EvaluationContext
 
 SHOWN = 2  # comments, each on a ticket of its own
 
@@ -40,8 +42,9 @@ class Comment:
 
 @dataclass(frozen=True)
 class Preview:
-    """Of a source in shadow: its epics by alignment; how many of them have a comment
-    prepared; the first comments, as if no epic were too old for one; and the pages of their epics."""
+    """Of a source in shadow: its epics by alignment; how many of them have a comment prepared; the first
+    comments, as if no epic were too old for one, and the pages of their epics. `new_alone`: the policy lets
+    only epics younger than the source have one."""
 
     source: str
     epics: dict[str, int]
@@ -49,6 +52,7 @@ class Preview:
     prepared: int
     comments: Sequence[Comment]
     pages: Sequence[str]
+    new_alone: bool = True
 
     @property
     def total(self) -> int:
@@ -71,19 +75,24 @@ async def load_preview(runtime: Runtime, name: str) -> Preview:
         newest = select(EpicRow).where(*here, EpicRow.alignment == "unaligned")
         newest = newest.order_by(EpicRow.tracker_updated_at.desc(), EpicRow.id).limit(SHOWN)
         rows = list(await session.scalars(newest))
-        comments, live = await _comments(runtime, session, source, rows)
-    pages = [f"{runtime.settings.links_base}/epics/{source.name}/{quote(row.key, safe='')}" for row in rows]
-    return Preview(source.name, epics, live, prepared or 0, comments, pages)
+        context, now = await runtime.evaluation_context(session, source), await runtime.now(session)
+        return Preview(
+            source.name,
+            epics,
+            sum(is_live(goal, now) for goal in context.goals.key_results.values()),
+            prepared or 0,
+            await _comments(session, context, rows, now),
+            [f"{runtime.settings.links_base}/epics/{name}/{quote(row.key, safe='')}" for row in rows],
+            new_alone=context.policy.since == "connected",
+        )
 
 
 async def _comments(
-    runtime: Runtime, session: AsyncSession, source: SourceRow, rows: Sequence[EpicRow]
-) -> tuple[list[Comment], int]:
-    """The comments of these epics whatever their age, and how many key results are live."""
-    context = await runtime.evaluation_context(session, source)
+    session: AsyncSession, context: EvaluationContext, rows: Sequence[EpicRow], now: datetime
+) -> list[Comment]:
+    """The comments of these epics, whatever their age."""
     policy = context.policy.model_copy(update={"since": None})
     context = replace(context, policy=policy, _effective={})
-    now = await runtime.now(session)
     found: list[Comment] = []
     for evaluation in await evaluate_records(await load_records(session, rows), context, now):
         desired = evaluation.decision.notice
@@ -91,8 +100,7 @@ async def _comments(
             document = desired.compose().document
             body = context.render(document, context.signer.marker(evaluation.row))
             found.append(Comment(evaluation.row.key, evaluation.row.title, body))
-    live = sum(is_live(goal, now) for goal in context.goals.key_results.values())
-    return found, live
+    return found
 
 
 def lines_of(preview: Preview) -> list[str]:
@@ -109,12 +117,15 @@ def lines_of(preview: Preview) -> list[str]:
         return [*lines, "No epic is unaligned, so nothing would be said."]
     prepared = "1 comment is" if preview.prepared == 1 else f"{preview.prepared} comments are"
     lines.append(f"{prepared} prepared, and written once the source is live and their grace is over.")
-    if older := preview.unaligned - preview.prepared:
-        lines.append(
-            f"{older} of the unaligned would get none under the present policy: while its `since` is"
-            " `connected`, only epics that are made from now on do."
-        )
+    if without := preview.unaligned - preview.prepared:
+        lines.append(f"{without} of the unaligned would get none: {_why_none(preview)}.")
     return lines
+
+
+def _why_none(preview: Preview) -> str:
+    if preview.new_alone:
+        return "while `since` of the policy is `connected`, only epics that are made from now on do"
+    return "the policy or the kind of their project lets none be written"
 
 
 def show(preview: Preview) -> None:
