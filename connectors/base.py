@@ -55,6 +55,17 @@ def unread_project(key: str, error: BadPayload) -> Project:
     return Project(key, public=None, problem=error.message, what_to_do=error.what_to_do)
 
 
+MOST_CHOICES = 500
+
+
+class Choice(NamedTuple):
+    """A project that a scope may name, as its tracker lists it to the login: its key and its title, which is
+    empty where it has none."""
+
+    key: str
+    title: str = ""
+
+
 class NamedProject(NamedTuple):
     """The project that a name in the configuration means: its immutable id, and the key that it has now."""
 
@@ -420,11 +431,15 @@ class Connector(Protocol):
         """The comment as it is now, with its author's right as the tracker states it; None if it is gone."""
         ...
 
-    async def inspect(self) -> Inspection:
-        """What Northing may do in the tracker, found out by requests that write nothing.
+    async def inspect(self, seconds: float | None = None) -> Inspection:
+        """What Northing may do in the tracker, found out by requests that write nothing, within `seconds`.
 
         Raises none of the errors above: a failed request becomes a fact.
         """
+        ...
+
+    async def choices(self) -> list[Choice]:
+        """The projects that the login sees, whatever the scope: the first `MOST_CHOICES`, by key."""
         ...
 
     async def aclose(self) -> None: ...

@@ -21,6 +21,7 @@ from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.webhooks import WEBHOOKS as JIRA_WEBHOOKS
 from connectors.markup import to_plain
 from connectors.network import DIRECT
+from connectors.pasted import tracker_pasted
 from connectors.timeouts import TIMEOUTS
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ def check_base_url(kind: str, base_url: str) -> str:
         raise ValueError("must end with the path, without ? or #")
     if _is_not_a_tracker(parts.hostname):
         raise ValueError("is an address that no tracker has")
+    pasted = tracker_pasted(base_url)
+    is_page = pasted is not None and base_url.strip().rstrip("/") != pasted.base_url
+    if kind == "jira" and pasted is not None and pasted.kind == "jira" and is_page:
+        raise ValueError(f"is a page of Jira; the site is {pasted.base_url}")
     local = is_loopback(base_url)
     if parts.scheme == "http" and not local:
         raise ValueError("must begin with https://, so that the token is not sent unencrypted")

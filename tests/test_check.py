@@ -25,9 +25,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
+from app.cli.check import _ready, check
 from app.cli.main import _expected, cli
 from app.database import DatabaseNotReady
-from app.diagnostics.check import _ready, check
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, _delivery_facts, webhook_facts
 from app.runtime import Runtime
@@ -248,7 +248,7 @@ async def test_a_database_that_is_not_ready_is_not_migrated(postgresql: Callable
 async def test_a_source_that_is_not_there(world: World, checking: Checking) -> None:
     code, lines = await checking()
     assert code == 0
-    assert "No source is connected; POST /api/v1/sources connects one." in lines
+    assert "No source is connected; `northing connect` connects one." in lines
     await world.connect_jira()
     for name in ("jirra", "a\x00b"):
         with pytest.raises(NotFound, match=r"there are jira$") as refused:
@@ -275,7 +275,7 @@ async def test_a_wrong_proxy_is_named_by_its_variable(
     code, lines = await checking()
     assert code == 1
     assert lines_about(lines, f"northing: missing: proxy: {why}")
-    assert lines_about(lines, f"elsewhere: missing: sign-in: {why}")
+    assert lines_about(lines, f"elsewhere: failed: sign-in: {why}")
     assert lines_about(lines, "here: ok: sign-in: ")
     assert "s3cret-word" not in "".join(lines)
 
@@ -317,7 +317,7 @@ async def test_who_else_may_stand_behind_the_address(world: World, runtime: Runt
     for who, response, words in DOORS:
         async with answering(response) as url:
             first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD, NOW)
-        assert (first.level, first.what) == ("missing", "webhook address"), who
+        assert (first.level, first.what) == ("failed", "webhook address"), who
         assert words in first.why, who
         assert first.what_to_do, who
     first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD, NOW)
@@ -348,14 +348,14 @@ async def test_a_certificate_that_nobody_accepts_is_named(
     source = await the_source(world, runtime)
     async with with_a_certificate_of_its_own(tmp_path) as url:
         first, *_ = await webhook_facts(at(runtime, url), source, NOTHING_HEARD, NOW)
-    assert first.level == "missing"
+    assert first.level == "failed"
     assert "certificate that is not accepted" in first.why
 
 
 ADDRESSES = [
-    ("http://127.0.0.1:1", "jira", [("missing", "is this machine's own; the tracker is elsewhere")]),
-    ("http://[::1]:1", "jira", [("missing", "is this machine's own; the tracker is elsewhere")]),
-    ("http://localhost:1", "github", [("missing", "is this machine's own; the tracker is elsewhere")]),
+    ("http://127.0.0.1:1", "jira", [("failed", "is this machine's own; the tracker is elsewhere")]),
+    ("http://[::1]:1", "jira", [("failed", "is this machine's own; the tracker is elsewhere")]),
+    ("http://localhost:1", "github", [("failed", "is this machine's own; the tracker is elsewhere")]),
     ("http://northing.acme.example", "jira", [("warning", "Jira sends to https only, and others can read")]),
     ("http://northing.acme.example", "github", [("warning", "is not encrypted; others can read it.")]),
     ("https://northing.acme.example", "jira", []),
@@ -417,10 +417,10 @@ async def test_the_command_answers_in_json_and_ends_with_one(
     ended = await asyncio.to_thread(northing, *command, env=environment_of(settings), cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (1, "")
     reported = json.loads(ended.stdout)
-    assert reported["missing"] == 1
+    assert (reported["missing"], reported["failed"]) == (0, 1)
     assert [one["name"] for one in reported["checked"]] == ["northing", "jira"]
     facts = {fact["what"]: fact for fact in reported["checked"][1]["facts"]}
-    assert facts["sign-in"]["level"] == "missing"
+    assert facts["sign-in"]["level"] == "failed"
     assert facts["sign-in"]["what_to_do"]
     assert world.site.bot.token not in ended.stdout
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -21,8 +22,11 @@ import pytest
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from psycopg import sql
+from pydantic import SecretStr
 
 from app import pipeline
+from app.cli.connect import Answers, connect_tracker, names_in
+from app.cli.terminal import NoTerminal
 from app.database import applied_revision, newest_revision
 from app.embedded import binaries
 from app.runtime import Runtime
@@ -45,8 +49,8 @@ Json = dict[str, Any]
 
 @dataclass
 class Reader:
-    """Runs the commands as a person pastes them. It replaces only the trackers' addresses and secrets, and
-    words in capitals: these by what `numbers` gives for the path of the call."""
+    """Runs the commands as a person pastes them. It replaces only the webhooks' secret, and words in
+    capitals: these by what `numbers` gives for the path of the call."""
 
     world: World
     numbers: dict[str, Callable[[str], Awaitable[int]]] = field(default_factory=dict)
@@ -64,8 +68,7 @@ class Reader:
                 meant = str(await number(path))
                 path = re.sub(rf"\b{word}\b", meant, path)
                 body = re.sub(rf"\b{word}\b", meant, body) if body else body
-        for message, meant in self._replaced().items():
-            body = body.replace(message, meant) if body else body
+        body = body.replace("$WEBHOOK_SECRET", WEBHOOK_SECRET) if body else body
         answer = await self.world.api.request(
             method, f"/api/v1/{path}", content=body, headers={"Content-Type": "application/json"}
         )
@@ -73,17 +76,6 @@ class Reader:
         self.answers.append((shown, answer.json() if answer.content else None))
         self.headers[f"{shown} {body}"] = answer.headers
         await self.world.drain()
-
-    def _replaced(self) -> dict[str, str]:
-        world = self.world
-        return {
-            "https://acme.atlassian.net": world.jira_url,
-            "northing@acme.example": world.site.bot.email,
-            "$JIRA_TOKEN": world.site.bot.token,
-            "https://api.github.com": world.github_url,
-            "$GITHUB_TOKEN": world.host.bot.token,
-            "$WEBHOOK_SECRET": WEBHOOK_SECRET,
-        }
 
     def last(self, call: str) -> Any:
         return [answer for shown, answer in self.answers if shown == call][-1]
@@ -97,21 +89,30 @@ async def newest_run(world: World) -> int:
 
 
 async def test_the_commands_of_the_readme_and_of_the_administrator_work_from_top_to_bottom(
-    world: World, clock: Clock
+    world: World, runtime: Runtime, clock: Clock
 ) -> None:
     """The administrator's begin where those of the README end; both in one test, for their world is one."""
     clock.now = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
     world.site.create("SHOP", "Checkout in two steps", labels=["checkout"])
     world.host.create("acme/shop", "Faster search", labels=["epic"])
-    await _run_those_of_the_readme(world)
+    await _run_those_of_the_readme(world, runtime)
     await _run_those_of_the_administrator(world, clock)
 
 
-async def _run_those_of_the_readme(world: World) -> None:
-    commands = calls(section("First set-up", read("README.md")))
-    assert len(commands) > 20
+async def _run_those_of_the_readme(world: World, runtime: Runtime) -> None:
+    """In their order; `northing connect` gets the login of the tracker where it would ask for it."""
+    parts = re.split(
+        r"^(\.venv/bin/northing connect .+)$",
+        code(section("First set-up", read("README.md"))),
+        flags=re.MULTILINE,
+    )
+    commands = [calls(f"```sh\n{part}```") for part in parts[::2]]
+    assert (len(parts), sum(map(len, commands)) > 15) == (5, True)
     reader = Reader(world, {"RUN": lambda path: newest_run(world)})
-    await reader.run(commands)
+    await reader.run(commands[0])
+    for connecting, following in zip(parts[1::2], commands[1:], strict=True):
+        await _connect(world, runtime, connecting)
+        await reader.run(following)
     assert [run["state"] for run in reader.last("GET runs?source=acme-jira")["items"]] == ["succeeded"]
     unaligned = reader.last("GET epics?source=acme-jira&alignment=unaligned")["items"]
     assert [epic["key"] for epic in unaligned] == [SHOP_1]
@@ -121,6 +122,25 @@ async def _run_those_of_the_readme(world: World) -> None:
     live = reader.last("PATCH sources/acme-jira")["notices"]
     assert (live["mode"], live["projects"]) == ("live", ["SHOP"])
     assert reader.last("POST runs/RUN/withdraw")["mode"] == "withdraw"
+
+
+async def _connect(world: World, runtime: Runtime, command: str) -> None:
+    words = shlex.split(command)[2:]
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    for message, meant in {
+        "https://acme.atlassian.net": world.jira_url,
+        "https://github.com/acme/shop": world.github_url,
+    }.items():
+        options["--base-url"] = options["--base-url"].replace(message, meant)
+    jira = options["--base-url"] == world.jira_url
+    answers = Answers(
+        base_url=options["--base-url"],
+        name=options["--name"],
+        projects=names_in(options["--projects" if jira else "--repositories"]),
+        email=world.site.bot.email if jira else None,
+        token=SecretStr(world.site.bot.token if jira else world.host.bot.token),
+    )
+    assert await connect_tracker(runtime, answers, NoTerminal()) == 0
 
 
 async def _run_those_of_the_administrator(world: World, clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial, reduce
 from operator import or_
@@ -21,12 +22,18 @@ from pydantic_core import PydanticCustomError
 
 from app.api.deps import Body, Key, Line
 from app.api.runs import RunOut
+from app.diagnostics.states import State, state_of
 from app.jobs.schedule import EPOCH, next_moment
+from app.source_drafts import SourceDraft
 from connectors.config import hidden_end
 from connectors.registry import KINDS, check_base_url
 from mappings.policy.durations import parse_span
 from mappings.policy.modes import NoticesMode
-from mappings.sources.values import NOTICES_COUNT, NOTICES_SHARE, PROJECTS_AT_MOST
+from mappings.policy.names import NO_NAMES, NamedProjects
+from mappings.sources.values import DEFAULT_NOTICES, NOTICES_COUNT, NOTICES_SHARE, PROJECTS_AT_MOST
+
+if TYPE_CHECKING:
+    from connectors.diagnostics import Fact
 
 
 class Schedule(Body):
@@ -70,7 +77,7 @@ class Notices(Body):
     """What may be written on tickets. A source begins in `shadow`."""
 
     mode: NoticesMode = Field(
-        "shadow",
+        DEFAULT_NOTICES["mode"],
         description="`shadow` prepares every comment and writes none. `live` writes them; for a tracker "
         "beyond this machine it is 409 until a full run of it has succeeded in shadow.",
     )
@@ -82,7 +89,7 @@ class Notices(Body):
         examples=[["SHOP"]],
     )
     per_run: int = Field(
-        10,
+        DEFAULT_NOTICES["per_run"],
         strict=True,
         **NOTICES_COUNT,
         description="The burst guard: a run that would make more new comments than this makes none; all are "
@@ -90,14 +97,14 @@ class Notices(Body):
         "every new comment.",
     )
     per_day: int = Field(
-        25,
+        DEFAULT_NOTICES["per_day"],
         strict=True,
         **NOTICES_COUNT,
         description="New comments in any 24 hours; the rest are held (reason `cap`) and become due by "
         "themselves, oldest first. 0 allows none. Edits and resolutions are not counted.",
     )
     max_share: float = Field(
-        0.2,
+        DEFAULT_NOTICES["max_share"],
         strict=True,
         **NOTICES_SHARE,
         description="The burst guard, by project: no more than this share of its open epics get a new "
@@ -262,8 +269,49 @@ class SourceOut(BaseModel):
     updated_at: datetime = Field(description="When the source was last changed.")
 
 
-def plain_secrets(model: BaseModel) -> dict[str, Any]:
-    """The members with their secrets in plain text, for the caller to encrypt at once."""
-    return {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in model
-    }
+class FactOut(BaseModel):
+    name: str = Field(description="What was checked, such as a right by the tracker's own name for it.")
+    state: State = Field(
+        description="`missing`: Northing cannot do its work without it; `not_needed`: a right that it has "
+        "and never uses, or lacks and does not need in its mode; `not_shown`: the tracker does not say; "
+        "`failed`: what was tried did not work."
+    )
+    message: str = Field(description="What was found.")
+    what_to_do: str = Field(description="What a person can do about it; empty where there is nothing to do.")
+    field: str = Field(description="The member of the source that it is about, dotted; empty for none.")
+    projects: list[str] = Field(description="The projects that it is about; empty for the whole source.")
+
+
+class CheckedOut(BaseModel):
+    facts: list[FactOut] = Field(description="In the order in which they were found out.")
+
+
+def facts_out(facts: Iterable[Fact]) -> CheckedOut:
+    shown = [
+        FactOut(
+            name=fact.what,
+            state=state_of(fact),
+            message=fact.why,
+            what_to_do=fact.what_to_do,
+            field=fact.field,
+            projects=list(fact.projects),
+        )
+        for fact in facts
+    ]
+    return CheckedOut(facts=shown)
+
+
+def draft_of(body: Any, named: NamedProjects = NO_NAMES) -> SourceDraft:
+    """The source that a body describes."""
+    return SourceDraft(
+        name=body.name,
+        kind=body.kind,
+        base_url=body.base_url,
+        credentials=body.credentials,
+        scope=body.scope,
+        epics=body.epics,
+        schedule=body.schedule.model_dump(mode="json"),
+        notices=body.notices.model_dump(mode="json"),
+        webhook_secret=body.webhook_secret,
+        named=named,
+    )

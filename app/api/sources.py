@@ -1,16 +1,15 @@
-"""Sources: the trackers Northing reads. Creating or changing one calls no tracker."""
+"""Sources: the trackers Northing reads. Creating or changing one calls no tracker unless `check` asks it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
-from uuid import uuid4
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Body as BodyParameter
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from pydantic import ConfigDict, Field, SecretStr
+from pydantic import ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,6 +33,7 @@ from app.api.runs import RunOut
 from app.api.source_models import (
     BODIES,
     EXAMPLES,
+    CheckedOut,
     CredentialsOut,
     Health,
     Notices,
@@ -42,16 +42,17 @@ from app.api.source_models import (
     SourceIn,
     SourceOut,
     SourcePatch,
-    plain_secrets,
+    draft_of,
+    facts_out,
 )
+from app.diagnostics.check import check_draft, check_source, refuse_wrong
 from app.runtime import Runtime
 from app.secrets import NAMES as SECRETS
 from app.secrets import Binding, CannotDecrypt, SecretName, binding_of
+from app.source_drafts import SourceDraft, create_from_draft
 from connectors.addresses import is_loopback
-from connectors.registry import tracker_id
-from mappings.errors import Invalid
+from mappings.errors import Invalid, check_version
 from mappings.lookups import source_at
-from mappings.policy.names import NO_NAMES, NamedProjects
 from mappings.sources import operations
 from mappings.sources.health import Health as SourceHealth
 from mappings.sources.health import HealthFacts
@@ -61,8 +62,13 @@ from mappings.tables import RunRow, SourceRow
 
 router = APIRouter(prefix="/sources", tags=["sources"])
 
-# The members that are JSON objects.
-MEMBERS = ("scope", "epics", "schedule", "notices")
+Check = Annotated[
+    bool,
+    Query(
+        description="Ask the tracker first, for half a minute at most: 422 names each member with which it "
+        "does not work, and nothing is stored."
+    ),
+]
 
 
 class SyncIn(Body):
@@ -130,14 +136,14 @@ async def create_source(
     response: Response,
     runtime: RuntimeDep,
     session: SessionDep,
+    check: Check = False,
 ) -> SourceOut:
-    uuid = str(uuid4())
-    credentials, secret = (
-        _sealed(runtime, body, name, Binding(name, uuid, body.kind, body.base_url)) for name in SECRETS
-    )
-    values = _values(body, credentials, secret, NO_NAMES)
-    now = await runtime.now(session)
-    row = (await operations.create_source(session, body.kind, values, now, uuid=uuid)).source
+    draft = draft_of(body)
+    if check:
+        async with runtime.sessions() as looking:
+            await operations.check_free_name(looking, draft.name)
+        refuse_wrong(await check_draft(runtime, draft))
+    row = (await create_from_draft(runtime, session, draft, await runtime.now(session))).source
     put_version(response, row.version)
     return (await _present(runtime, session, [row]))[0]
 
@@ -168,19 +174,23 @@ async def change_source(
     runtime: RuntimeDep,
     session: SessionDep,
     if_match: IfMatch = None,
+    check: Check = False,
 ) -> SourceOut:
     """A wider scope or another selector starts a full run; what a narrower scope leaves out goes at once.
 
     `live` is 409 for a tracker beyond this machine until a full run of it has succeeded in shadow.
     """
     patch = body.model_dump(exclude_unset=True)
+    versions = versions_in(if_match)
+    if check:
+        versions = frozenset({await _check_patch(runtime, name, patch, versions)})
 
     def change(row: SourceRow) -> tuple[SourceValues, TrackerFacts]:
         facts = TrackerFacts(row.tracker, is_loopback(row.base_url), runtime.scope_of(row))
         return _patched(runtime, row, patch), facts
 
     changed = await operations.change_source(
-        session, name, change, await runtime.now(session), versions=versions_in(if_match)
+        session, name, change, await runtime.now(session), versions=versions
     )
     put_version(response, changed.source.version)
     put_runs(response, changed.run_ids)
@@ -194,6 +204,15 @@ async def sync_source(
     """Returns the run that syncs: a queued or running one if it does as much, else a new one."""
     syncing = await operations.sync_source(session, name, (body or SyncIn()).mode, await runtime.now(session))
     return await runs.present_one(session, *syncing)
+
+
+@router.post("/{name}/check", summary="Check a source", responses=error_responses(404))
+async def check_stored_source(name: SourceName, runtime: RuntimeDep) -> CheckedOut:
+    """What the login may do, what it lacks and does not need, and whether webhooks arrive.
+
+    Nothing is written, here or in the tracker. It takes about half a minute at most; what was not reached
+    then is `not_shown`."""
+    return facts_out(await check_source(runtime, name))
 
 
 @router.delete(
@@ -229,44 +248,40 @@ async def delete_source(
 # --- parts ----------------------------------------------------------------------------------------
 
 
-def _values(
-    body: Any, credentials: bytes, webhook_secret: bytes | None, named: NamedProjects
-) -> SourceValues:
-    members = {name: getattr(body, name).model_dump(mode="json") for name in MEMBERS}
-    tracker = tracker_id(body.kind, body.base_url)
-    return SourceValues(
-        name=body.name,
-        base_url=body.base_url,
-        facts=TrackerFacts(tracker, is_loopback(body.base_url), body.scope.following(named)),
-        credentials=credentials,
-        credentials_type=body.credentials.type,
-        webhook_secret=webhook_secret,
-        **members,
-    )
+async def _check_patch(
+    runtime: Runtime, name: str, patch: dict[str, Any], versions: Collection[int] | None
+) -> int:
+    """Ask the tracker about the source as the patch would make it; the version of the source that was
+    patched, which is the only one to be changed. Raises as `operations.change_source` does."""
+    async with runtime.sessions() as session:
+        row = await source_at(session, name)
+    check_version(row.version, versions)
+    draft = _patched_draft(runtime, row, patch)
+    operations.check_credentials_sent(row.base_url, draft.base_url, sent="credentials" in patch)
+    refuse_wrong(await check_draft(runtime, draft))
+    return row.version
 
 
-def _sealed(runtime: Runtime, body: Any, name: SecretName, binding: Binding) -> Any:
-    """That secret of the body, encrypted for its binding; None where there is none."""
-    secret = plain_secrets(body.credentials) if name == "credentials" else body.webhook_secret
-    plain = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
-    return None if plain is None else runtime.cipher.encrypt(plain, binding)
+def _patched_draft(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> SourceDraft:
+    current = _current(runtime, row, patch)
+    if "credentials" in patch:
+        del current["credentials"]  # replaced whole, never merged
+    return draft_of(validated(BODIES[row.kind], merged(current, patch)), row.named_projects)
 
 
 def _patched(runtime: Runtime, row: SourceRow, patch: dict[str, Any]) -> SourceValues:
     """The source's values with a merge patch in them."""
-    current = _current(runtime, row, patch)
-    if "credentials" in patch:
-        del current["credentials"]  # replaced whole, never merged
-    new = validated(BODIES[row.kind], merged(current, patch))
+    new = _patched_draft(runtime, row, patch)
     # What is encrypted again looks changed, so the stored bytes stay where nothing was sent.
     sealed: dict[SecretName, Any] = {name: getattr(row, name) for name in SECRETS}
     for name in SECRETS:
         if name in patch:
-            sealed[name] = _sealed(runtime, new, name, Binding(name, row.uuid, row.kind, new.base_url))
+            binding = Binding(name, row.uuid, row.kind, new.base_url)
+            sealed[name] = new.sealed(runtime.cipher, name, binding)
     if new.base_url != row.base_url and "webhook_secret" not in patch and row.webhook_secret is not None:
         binding = Binding("webhook_secret", row.uuid, row.kind, new.base_url)
         sealed["webhook_secret"] = runtime.cipher.encrypt(_opened(runtime, row, "webhook_secret"), binding)
-    return _values(new, sealed["credentials"], sealed["webhook_secret"], row.named_projects)
+    return new.values(sealed["credentials"], sealed["webhook_secret"])
 
 
 def _opened(runtime: Runtime, row: SourceRow, name: SecretName) -> Any:

@@ -18,6 +18,7 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/sources": {"GET": "viewer", "POST": "admin"},
     "/sources/{name}": {"GET": "viewer", "PATCH": "admin", "DELETE": "admin"},
     "/sources/{name}/sync": {"POST": "admin"},
+    "/sources/{name}/check": {"POST": "admin"},
     "/runs": {"GET": "viewer"},
     "/runs/{id}": {"GET": "viewer"},
     "/runs/{id}/accept-removals": {"POST": "admin"},

@@ -141,6 +141,79 @@ def sync(
     run_command(sync(settings, source, "full" if full else "incremental"), stopped=1)
 
 
+class TrackerKind(StrEnum):
+    JIRA = "jira"
+    GITHUB = "github"
+
+
+@cli.command(epilog="Example: northing connect --base-url https://acme.atlassian.net")
+def connect(
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="NORTHING_CONNECT_BASE_URL", help="The tracker, or a page of it, as in the browser."
+        ),
+    ] = None,
+    kind: Annotated[
+        TrackerKind | None,
+        typer.Option(envvar="NORTHING_CONNECT_KIND", help="Found out from the address where left out."),
+    ] = None,
+    email: Annotated[
+        str | None, typer.Option(envvar="NORTHING_CONNECT_EMAIL", help="Jira: the address of the account.")
+    ] = None,
+    projects: Annotated[
+        str | None,
+        typer.Option(envvar="NORTHING_CONNECT_PROJECTS", help="Jira: project keys by commas, or * for all."),
+    ] = None,
+    repositories: Annotated[
+        str | None,
+        typer.Option(
+            envvar="NORTHING_CONNECT_REPOSITORIES",
+            help="GitHub: OWNER/NAME by commas; OWNER/* for all of it.",
+        ),
+    ] = None,
+    jql: Annotated[
+        str | None, typer.Option(envvar="NORTHING_CONNECT_JQL", help="Jira: a further condition.")
+    ] = None,
+    issue_types: Annotated[
+        str | None,
+        typer.Option(envvar="NORTHING_CONNECT_ISSUE_TYPES", help="Issue types that are epics, by commas."),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(envvar="NORTHING_CONNECT_LABELS", help="GitHub: labels of epics, by commas."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(envvar="NORTHING_CONNECT_NAME", help="The source's name here.")
+    ] = None,
+) -> None:
+    """Connect a tracker: ask for what is left out, check it, make the source in shadow, sync it, and show
+    what would be said on its tickets.
+
+    The token is asked for on the terminal, or taken from NORTHING_CONNECT_TOKEN or the first line of
+    standard input; never from the command line. Nothing is written on tickets, and nothing is stored before
+    the tracker has confirmed it.
+    """
+    settings = _start(quiet=True)
+    from app.cli.connect import Answers, connect, names_in
+    from app.cli.terminal import questions_here, token_given
+    from app.server.signals import run_command
+
+    questions, scope = questions_here(), projects or repositories
+    answers = Answers(
+        kind=None if kind is None else kind.value,
+        base_url=base_url,
+        email=email,
+        token=token_given(),
+        projects=names_in(scope) if scope else None,
+        jql=jql or None,
+        issue_types=names_in(issue_types) if issue_types else None,
+        labels=names_in(labels) if labels else None,
+        name=name,
+    )
+    run_command(connect(settings, answers, questions), stopped=1)
+
+
 class Form(StrEnum):
     TEXT = "text"
     JSON = "json"
@@ -158,7 +231,7 @@ def check(
     Writes nothing, neither to the tracker nor to the database. Exits with 1 if something is missing.
     """
     settings = _start(quiet=True)
-    from app.diagnostics.check import check
+    from app.cli.check import check
     from app.server.signals import run_command
 
     run_command(check(settings, source, as_json=form is Form.JSON), stopped=1)

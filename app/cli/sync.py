@@ -52,17 +52,21 @@ async def sync(settings: Settings, name: str, mode: Mode) -> int:
     """0 for a run that succeeded, else 1. Raises `NotFound`, `Conflict` and what `open_runtime` raises."""
     async with database_url(settings) as url, open_runtime(settings, url) as runtime:
         await open_secrets(runtime)
-        source, run, known = await _open(runtime, name, mode)
-        try:
-            async with worker_running(runtime) as worker:
-                with _progress() as progress:
-                    show = _ProgressBar(progress, source, known)
-                    shown = await run_until_exit([worker], _follow(runtime, source, run.id, show))
-        except asyncio.CancelledError:
-            _print_error(
-                f"Stopped. Run {run.id} goes on where it stopped, with the next sync or by a server."
-            )
-            raise
+        return await sync_and_report(runtime, name, mode)
+
+
+async def sync_and_report(runtime: Runtime, name: str, mode: Mode) -> int:
+    """Sync with a progress bar and print how it ended; 0 for a run that succeeded, else 1. Raises `NotFound`,
+    `Conflict`."""
+    source, run, known = await _open(runtime, name, mode)
+    try:
+        async with worker_running(runtime) as worker:
+            with _progress() as progress:
+                show = _ProgressBar(progress, source, known)
+                shown = await run_until_exit([worker], _follow(runtime, source, run.id, show))
+    except asyncio.CancelledError:
+        _print_error(f"Stopped. Run {run.id} goes on where it stopped, with the next sync or by a server.")
+        raise
     return _report(shown)
 
 

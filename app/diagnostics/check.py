@@ -1,4 +1,5 @@
-"""`northing check`: what each login may do, what it lacks and does not need, and whether webhooks arrive.
+"""What each login may do, what it lacks and does not need, and whether webhooks arrive: of stored sources
+for `northing check` and the API, and of a source that is not stored yet.
 
 It reads the database, asks the trackers and our own webhook endpoint, and writes nothing. Servers may run
 meanwhile.
@@ -7,7 +8,7 @@ meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from sqlalchemy import func, select, text
 
-from app.database import DatabaseNotReady, engine_for, newest_revision, why_not_ready
-from app.diagnostics.render import Checked, show
+from app.database import newest_revision
+from app.diagnostics.render import Checked
 from app.diagnostics.webhook_probe import WebhookHistory, webhook_facts
 from app.secrets import FORGET, SIGNING, CannotDecrypt, SecretCipher, binding_of
-from app.server.server import database_url, open_runtime
+from app.source_drafts import SourceDraft, connect_draft
 from connectors.clock import utc_now
-from connectors.diagnostics import Fact
+from connectors.diagnostics import WRONG, Fact
 from connectors.inspector import WRITING
-from mappings.lookups import source_for_command
-from mappings.policy.names import key_of
+from mappings.errors import Invalid
+from mappings.lookups import source_at, source_for_command
+from mappings.policy.names import NamedProjects, key_of
 from mappings.sources.health import renamed_projects
 from mappings.sources.machine_clocks import TOLERANCE
 from mappings.sources.refused_signatures import load_refused_signatures
@@ -34,8 +36,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime
-    from app.settings import Settings
+    from connectors.base import Connector
 
+# The most that a check takes where somebody waits for an HTTP answer.
+SECONDS_FOR_ANSWER = 30
 SHORTEST_SECRET = 8
 SEND_AGAIN = (
     "Send them again with PATCH /api/v1/sources/{name}, or add the key used before to NORTHING_SECRET_KEY."
@@ -52,39 +56,53 @@ class _Known:
     stopped: list[SourceProjectRow]
 
 
-async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
-    """0 if nothing is missing, else 1. Raises `NotFound` and what `open_runtime` raises."""
-    async with database_url(settings) as url, open_runtime(settings, url, ready=_ready) as runtime:
-        async with runtime.sessions() as session:
-            await session.execute(text("SET TRANSACTION READ ONLY"))
-            now = await runtime.now(session)
-            northing = Checked(
-                "northing",
-                None,
-                (
-                    *await _about_database(session, now),
-                    *await _about_signing_key(session, runtime.cipher),
-                    *_about_proxy(runtime),
-                ),
-            )
-            known = [await _load_known(session, source, now) for source in await _sources(session, name)]
-        found = [northing, *await asyncio.gather(*(_check_source(runtime, one, now) for one in known))]
-    show(found, as_json=as_json)
-    return 1 if any(fact.level == "missing" for one in found for fact in one.facts) else 0
+async def check_northing(session: AsyncSession, runtime: Runtime, now: datetime) -> Checked:
+    """The facts about Northing itself."""
+    signing = await _about_signing_key(session, runtime.cipher)
+    return Checked("northing", None, (*await _about_database(session, now), *signing, *_about_proxy(runtime)))
 
 
-async def _ready(url: str) -> None:
-    """Check the schema without migrating it. Raises `DatabaseNotReady`."""
-    engine = engine_for(url)
-    try:
-        reason = await why_not_ready(engine)
-    finally:
-        await engine.dispose()
-    if reason is not None:
-        raise DatabaseNotReady(
-            f"Nothing can be checked: {reason}. `northing serve` makes and migrates a database; else see"
-            " NORTHING_DATABASE_URL"
-        )
+async def check_sources(runtime: Runtime, name: str | None, now: datetime) -> list[Checked]:
+    """The facts about each source, or the named one, all at the same time. Raises `NotFound`."""
+    async with runtime.sessions() as session:
+        await session.execute(text("SET TRANSACTION READ ONLY"))
+        known = [await _load_known(session, source, now) for source in await _sources(session, name)]
+    return list(await asyncio.gather(*(_check_source(runtime, one, now) for one in known)))
+
+
+async def check_source(runtime: Runtime, name: str) -> tuple[Fact, ...]:
+    """The facts about one source, within about `SECONDS_FOR_ANSWER`. Raises `NotFound`."""
+    async with runtime.sessions() as session:
+        now = await runtime.now(session)
+        known = await _load_known(session, await source_at(session, name), now)
+    return (await _check_source(runtime, known, now, SECONDS_FOR_ANSWER)).facts
+
+
+async def check_draft(
+    runtime: Runtime, draft: SourceDraft, seconds: float = SECONDS_FOR_ANSWER
+) -> tuple[Fact, ...]:
+    """The facts about a source as it would be, within `seconds`; nothing is stored."""
+    found = await _about_tracker(await connect_draft(runtime, draft), seconds)
+    secrets = _secrets(draft.plain_credentials)
+    shown = (fact for one in found for fact in _in_mode(one, draft.notices, draft.named))
+    return tuple(_without(secrets, fact) for fact in shown)
+
+
+def refuse_wrong(facts: Iterable[Fact]) -> None:
+    """Raises `Invalid`, which names the member of the source that each wrong fact is about."""
+    errors = [
+        (fact.field or "base_url", " ".join(filter(None, (_named(fact), fact.what_to_do))))
+        for fact in facts
+        if fact.level in WRONG
+    ]
+    if errors:
+        raise Invalid(*errors[0], more=errors[1:])
+
+
+def _named(fact: Fact) -> str:
+    """What is wrong, with the projects and the right that it is about."""
+    where = f" ({', '.join(fact.projects)})" if fact.projects else ""
+    return f"{fact.what}{where}: {fact.why}"
 
 
 # --- from our own rows --------------------------------------------------------------------------
@@ -167,13 +185,15 @@ def _about_names(source: SourceRow) -> Iterator[Fact]:
 # --- from the tracker and the webhook endpoint -----------------------------------------------------
 
 
-async def _check_source(runtime: Runtime, known: _Known, now: datetime) -> Checked:
+async def _check_source(
+    runtime: Runtime, known: _Known, now: datetime, seconds: float | None = None
+) -> Checked:
     source = known.source
     facts: list[Fact] = []
     secrets: list[str] = []
     try:
         secrets += _secrets(runtime.cipher.decrypt(source.credentials, binding_of(source, "credentials")))
-        facts += await _about_tracker(runtime, source)
+        facts += await _about_tracker(await runtime.connect(source), seconds)
     except CannotDecrypt as error:
         facts.append(Fact("missing", "credentials", error.message, error.what_to_do))
     except ValidationError:
@@ -183,14 +203,13 @@ async def _check_source(runtime: Runtime, known: _Known, now: datetime) -> Check
     facts += _about_writing(known, refused_by_tracker)
     facts += _about_names(source)
     facts += await webhook_facts(runtime, source, known.webhooks, now)
-    shown = (fact for one in facts for fact in _in_mode(one, source))
+    shown = (fact for one in facts for fact in _in_mode(one, source.notices, source.named_projects))
     return Checked(source.name, source.base_url, tuple(_without(secrets, fact) for fact in shown))
 
 
-async def _about_tracker(runtime: Runtime, source: SourceRow) -> list[Fact]:
-    connector = await runtime.connect(source)
+async def _about_tracker(connector: Connector, seconds: float | None) -> list[Fact]:
     try:
-        found = await connector.inspect()
+        found = await connector.inspect(seconds)
     finally:
         await connector.aclose()
     return [*found.facts, _clocks("The tracker", "the database", found.clock_ahead)]
@@ -209,13 +228,13 @@ def _clocks(whose: str, other: str, ahead: float | None) -> Fact:
     return Fact("warning", "clock", why, todo)
 
 
-def _in_mode(fact: Fact, source: SourceRow) -> Iterator[Fact]:
+def _in_mode(fact: Fact, notices: Mapping[str, Any], named: NamedProjects) -> Iterator[Fact]:
     """The fact by mode: what is needed for writing alone is missing only where comments are written."""
     if not fact.writing or fact.level != "missing":
         yield fact
         return
-    live, only = source.notices.get("mode") == "live", source.notices.get("projects")
-    chosen = {key_of(source.named_projects, name).casefold() for name in only or ()}
+    live, only = notices.get("mode") == "live", notices.get("projects")
+    chosen = {key_of(named, name).casefold() for name in only or ()}
     needed = tuple(key for key in fact.projects if live and (only is None or key.casefold() in chosen))
     if needed:
         yield replace(fact, projects=needed)

@@ -12,12 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from connectors.diagnostics import WRONG
+
 if TYPE_CHECKING:
     from connectors.diagnostics import Fact, Level
 
 LEVEL_WORDS: dict[Level, str] = {
     "ok": "ok",
     "missing": "missing",
+    "failed": "failed",
     "not_needed": "not needed",
     "unknown": "not shown",
     "warning": "look",
@@ -25,6 +28,7 @@ LEVEL_WORDS: dict[Level, str] = {
 LEVEL_STYLES: dict[Level, str] = {
     "ok": "green",
     "missing": "bold red",
+    "failed": "bold red",
     "not_needed": "yellow",
     "unknown": "dim",
     "warning": "yellow",
@@ -53,13 +57,14 @@ def show(found: Sequence[Checked], *, as_json: bool) -> None:
             for fact in one.facts:
                 console.print(Text(_line(one.name, fact)))
     if len(found) == 1:
-        console.print("No source is connected; POST /api/v1/sources connects one.")
+        console.print("No source is connected; `northing connect` connects one.")
     console.print(Text(_summary(found)))
 
 
 def _as_json(found: Sequence[Checked]) -> dict[str, object]:
     return {
         "missing": sum(fact.level == "missing" for one in found for fact in one.facts),
+        "failed": sum(fact.level == "failed" for one in found for fact in one.facts),
         "checked": [
             {"name": one.name, "base_url": one.base_url, "facts": [asdict(fact) for fact in one.facts]}
             for one in found
@@ -95,7 +100,8 @@ def _projects_text(fact: Fact) -> str:
 
 def _summary(found: Sequence[Checked]) -> str:
     counts = Counter(fact.level for one in found for fact in one.facts)
-    missing = f"{counts['missing']} missing." if counts["missing"] else "Nothing is missing."
+    wrong = ", ".join(f"{counts[level]} {level}" for level in WRONG if counts[level])
+    missing = f"{wrong}." if wrong else "Nothing is missing."
     others = [
         f"{counts[level]} {LEVEL_WORDS[level]}"
         for level in ("not_needed", "warning", "unknown")

@@ -71,7 +71,7 @@ def _address_facts(runtime: Runtime, source: SourceRow, url: str) -> Iterator[Fa
     if is_loopback(runtime.settings.links_base):
         why = f"{url} is this machine's own; the tracker is elsewhere and cannot reach it."
         todo = "Set NORTHING_PUBLIC_URL to an https address that the tracker reaches."
-        yield Fact("missing", WHAT, why, todo)
+        yield Fact("failed", WHAT, why, todo)
     elif url.startswith("http://"):
         refused = f"{source.kind.capitalize()} sends to https only, and "
         what = refused if KINDS[source.kind].webhooks.https_only else ""
@@ -85,7 +85,7 @@ async def _probe(url: str, header: str, secret: str, network: Network) -> Fact:
     right = hmac.digest(secret.encode("utf-8", "surrogatepass"), b"", "sha256").hex()
     route = network.route(url)
     if route.wrong is not None:
-        return Fact("missing", WHAT, f"{url} was not called. {route.wrong}", route.wrong.what_to_do)
+        return Fact("failed", WHAT, f"{url} was not called. {route.wrong}", route.wrong.what_to_do)
     async with http_client(network, route.proxy, TIMEOUT) as client:
         try:
             refused = await _post_empty(client, url, header, "0" * 64)
@@ -99,7 +99,7 @@ async def _probe(url: str, header: str, secret: str, network: Network) -> Fact:
     if answer.status_code == 401:
         why = f"{url} refuses what is signed with the stored webhook_secret: it has another database or key."
         return Fact(
-            "missing", WHAT, why, "See that the server there has this database and NORTHING_SECRET_KEY."
+            "failed", WHAT, why, "See that the server there has this database and NORTHING_SECRET_KEY."
         )
     return _not_northing(url, answer)
 
@@ -117,15 +117,15 @@ def _is_northing(answer: httpx.Response) -> bool:
 def _not_northing(url: str, answer: httpx.Response) -> Fact:
     if answer.is_redirect:
         why = f"{url} redirects to {answer.headers['location']}; trackers do not follow."
-        return Fact("missing", WHAT, why, "Set NORTHING_PUBLIC_URL to the address at the end of it.")
+        return Fact("failed", WHAT, why, "Set NORTHING_PUBLIC_URL to the address at the end of it.")
     if _is_northing(answer) and answer.status_code == 404:
         why = f"{url} is answered by a Northing that does not know this source."
         return Fact(
-            "missing", WHAT, why, "See that the server there has this database, and NORTHING_PUBLIC_URL."
+            "failed", WHAT, why, "See that the server there has this database, and NORTHING_PUBLIC_URL."
         )
     if _is_northing(answer) and answer.status_code == 503:
-        return Fact("missing", WHAT, f"{url}: Northing there cannot store webhooks now.", "See its log.")
-    return Fact("missing", WHAT, f"{url} is answered by something else (HTTP {answer.status_code}).", PROXY)
+        return Fact("failed", WHAT, f"{url}: Northing there cannot store webhooks now.", "See its log.")
+    return Fact("failed", WHAT, f"{url} is answered by something else (HTTP {answer.status_code}).", PROXY)
 
 
 def _no_answer(url: str, error: Exception) -> Fact:
@@ -133,11 +133,11 @@ def _no_answer(url: str, error: Exception) -> Fact:
     if certificate_refusal(error) is not None:
         why = f"{url} has a certificate that is not accepted; a tracker does not accept it either."
         return Fact(
-            "missing", WHAT, why, "Renew it, or give the server the certificates between it and the root."
+            "failed", WHAT, why, "Renew it, or give the server the certificates between it and the root."
         )
     why = f"{url} does not answer this machine ({type(error).__name__})."
     todo = "Start `northing serve`; set NORTHING_PUBLIC_URL to the address the tracker is to send to."
-    return Fact("missing", WHAT, why, todo)
+    return Fact("failed", WHAT, why, todo)
 
 
 def _delivery_facts(history: WebhookHistory, url: str, now: datetime) -> Iterator[Fact]:

@@ -13,6 +13,7 @@ from connectors.base import (
     Account,
     BadPayload,
     Blocked,
+    Choice,
     Comment,
     CommentRef,
     Epic,
@@ -30,6 +31,7 @@ from connectors.base import (
 from connectors.clock import Clock, utc_now
 from connectors.config import joined
 from connectors.github import payloads
+from connectors.github.choices import choices_of
 from connectors.github.epic_names import EpicNames
 from connectors.github.errors import NEW_TOKEN, SINGLE_SIGN_ON, Forbidden, leaves_out
 from connectors.github.inspect import GitHubInspector
@@ -104,8 +106,11 @@ class GitHubConnector:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def inspect(self) -> Inspection:
-        return await GitHubInspector(self, self._transport, self._epics).inspect()
+    async def inspect(self, seconds: float | None = None) -> Inspection:
+        return await GitHubInspector(self, self._transport, self._epics).inspect(seconds)
+
+    async def choices(self) -> list[Choice]:
+        return await choices_of(self._transport)
 
     # --- reading ---
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from connectors.base import BadPayload, Gone, Project
 from connectors.github.errors import Forbidden
 from connectors.inspector import MAX_PROJECTS
+from connectors.markup import quoted
 
 if TYPE_CHECKING:
     from connectors.github.config import GitHubEpics
     from connectors.github.transport import GitHubTransport
 
+_MOST_NAMED = 50
 _REPOSITORY = "/repos/{owner}/{repo}"
 # Whether something is there, None where GitHub does not say; and the reason, in words.
 Found = tuple[bool | None, str]
@@ -55,7 +57,7 @@ class EpicNames:
 
         Repositories of a user account have no types.
         """
-        known: set[str] = set()
+        known: dict[str, str] = {}
         unseen = self._further
         owners = {project.key.partition("/")[0] for project in self._asked}
         for owner in sorted(owners) if self._epics.issue_types else ():
@@ -66,16 +68,18 @@ class EpicNames:
                 continue
             if not isinstance(rows, list):
                 raise BadPayload("GitHub's list of issue types could not be read.")
-            known |= {str(row.get("name")).casefold() for row in rows if isinstance(row, dict)}
+            shown = [quoted(row.get("name")) for row in rows if isinstance(row, dict)]
+            known |= {name.casefold(): name for name in shown}
         return {name: _type_found(name, known, unseen=unseen) for name in self._epics.issue_types}
 
 
-def _type_found(name: str, known: set[str], *, unseen: bool) -> Found:
+def _type_found(name: str, known: Mapping[str, str], *, unseen: bool) -> Found:
     if name.casefold() in known:
         return True, "The organisation has this type."
     if unseen:
         return None, "GitHub shows this token no issue types: there are none, or it may not see them."
-    return False, "No organisation of the source has this type."
+    there = f"; there are: {', '.join(sorted(known.values())[:_MOST_NAMED])}" if known else ""
+    return False, f"No organisation of the source has this type{there}."
 
 
 def url_vars(project: Project) -> dict[str, str]:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import BadPayload, Connector, Gone, Project
+from connectors.base import BadPayload, Blocked, Connector, Gone, Project
 from connectors.github.epic_names import EpicNames, url_vars
 from connectors.github.errors import NEW_TOKEN, Forbidden, is_missing_permission
 from connectors.github.transport import API_VERSION, GitHubTransport
-from connectors.inspector import SIGN_IN, Inspector
+from connectors.inspector import SIGN_IN, TOKEN_FIELD, Inspector
 
 if TYPE_CHECKING:
     from connectors.diagnostics import Inspection
@@ -38,8 +38,12 @@ class GitHubInspector(Inspector):
         self._transport, self._epics = transport, epics
         self._scopes: frozenset[str] | None = None
         self._sample: dict[str, Any] | None = None  # an issue, any
+        self.fields = {"projects": "scope.repositories", "role": TOKEN_FIELD, "epics": "epics.labels"}
 
-    async def inspect(self) -> Inspection:
+    def scope_field(self, name: str) -> str:
+        return "scope.organizations" if name.endswith("/*") else "scope.repositories"
+
+    async def inspect(self, seconds: float | None = None) -> Inspection:
         return await self.go(
             [
                 (SIGN_IN, self._sign_in),
@@ -51,11 +55,17 @@ class GitHubInspector(Inspector):
                 ("role", self._roles),
                 ("epics", self._find_epics),
                 ("requests left", self.requests_left),
-            ]
+            ],
+            seconds,
         )
 
     async def _sign_in(self) -> None:
-        account = await self.connector.account()
+        try:
+            account = await self.connector.account()
+        except Blocked as error:
+            if type(error) is not Blocked:  # a rule about tokens, not a setting of this machine
+                self.fields[SIGN_IN] = TOKEN_FIELD
+            raise
         headers = self._transport.headers
         self._scopes = scopes_of(headers)
         token = "a fine-grained token" if self._scopes is None else "a classic token"
@@ -88,7 +98,10 @@ class GitHubInspector(Inspector):
 
     async def _projects(self) -> None:
         todo = "Give the token access to it, or take it out of the scope."
-        self.note_projects(await self.connector.projects(), "The scope has no repository with issues.", todo)
+        found = await self.connector.projects()
+        unknown = [one.key for one in found if one.problem is not None and not one.key.endswith("/*")]
+        near = await self.near_names(unknown)
+        self.note_projects(found, "The scope has no repository with issues.", todo, near)
 
     # --- rights ---
 
@@ -112,7 +125,7 @@ class GitHubInspector(Inspector):
         if read:
             self.note("ok", "Issues: Read-only", "Issues can be read.", projects=read)
         for (why, todo), keys in unread.items():
-            self.note("missing", "Issues: Read-only", why, todo, projects=keys)
+            self.note("missing", "Issues: Read-only", why, todo, projects=keys, field=TOKEN_FIELD)
 
     def _give(self, access: str) -> str:
         if self._scopes is None:
@@ -136,7 +149,8 @@ class GitHubInspector(Inspector):
             self.note("ok", "comments", why, projects=reached, writing=True)
         if beyond := [key for key in keys if key not in reached]:
             why = "The token's scopes do not let it comment."
-            self.note("missing", "scope repo", why, self._give("write"), projects=beyond, writing=True)
+            todo = self._give("write")
+            self.note("missing", "scope repo", why, todo, projects=beyond, writing=True, field=TOKEN_FIELD)
 
     async def _wide_scopes(self) -> None:
         if self._scopes is None:
@@ -170,8 +184,9 @@ class GitHubInspector(Inspector):
         if not self.readable:
             return
         names = EpicNames(self._transport, self._epics, self.readable)
-        labels = [(f"label {name}", *await names.label(name)) for name in self._epics.labels]
-        found = [*labels, *((f"issue type {name}", *there) for name, there in (await names.types()).items())]
+        found = [("epics.labels", f"label {name}", *await names.label(name)) for name in self._epics.labels]
+        types = await names.types()
+        found += [("epics.issue_types", f"issue type {name}", *there) for name, there in types.items()]
         if self._epics.with_sub_issues:
             has = None if self._sample is None else "sub_issues_summary" in self._sample
             reasons = {
@@ -179,20 +194,15 @@ class GitHubInspector(Inspector):
                 True: "This host has sub-issues.",
                 False: "This host has no sub-issues.",
             }
-            found.append(("sub-issues", has, reasons[has]))
-        all_absent = all(there is False for _, there, _ in found)
-        for number, (what, there, why) in enumerate(found):
+            found.append(("epics.with_sub_issues", "sub-issues", has, reasons[has]))
+        others = (
+            "" if any(there is not False for _, _, there, _ in found) else "; no other selector finds epics"
+        )
+        for field, what, there, why in found:
             if there is not False:
                 self.note("ok" if there else "unknown", what, why)
             else:
-                todo = (
-                    "Create it, or change epics; no other selector finds epics."
-                    if all_absent
-                    else "Create it, or change epics."
-                )
-                # A missing label is only a warning: a person may create it at any moment.
-                lacking = all_absent and number >= len(labels)
-                self.note("missing" if lacking else "warning", what, why, todo)
+                self.note("missing", what, why, f"Create it, or change {field}{others}.", field=field)
 
 
 def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:

@@ -14,6 +14,7 @@ from connectors.base import (
     Account,
     BadPayload,
     Blocked,
+    Choice,
     Comment,
     CommentRef,
     Epic,
@@ -34,6 +35,7 @@ from connectors.clock import Clock, utc_now
 from connectors.config import joined
 from connectors.http_body import TooLarge
 from connectors.jira import commenters, comments, payloads, search
+from connectors.jira.choices import choices_of
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
 from connectors.jira.paging import Found, markers_of, together, whole_list
@@ -93,8 +95,11 @@ class JiraConnector:
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def inspect(self) -> Inspection:
-        return await JiraInspector(self, self._transport, self._scope, self._epics).inspect()
+    async def inspect(self, seconds: float | None = None) -> Inspection:
+        return await JiraInspector(self, self._transport, self._scope, self._epics).inspect(seconds)
+
+    async def choices(self) -> list[Choice]:
+        return await choices_of(self._transport)
 
     # --- reading ---
 

@@ -9,9 +9,20 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from connectors.base import BadPayload, Connector
-from connectors.inspector import SIGN_IN, Inspector
+from connectors.base import (
+    Account,
+    BadPayload,
+    Blocked,
+    Connector,
+    ConnectorError,
+    Gone,
+    Rejected,
+    Unavailable,
+)
+from connectors.inspector import ADDRESS_FIELD, SIGN_IN, TOKEN_FIELD, Inspector
 from connectors.jira import payloads
+from connectors.jira.errors import ADDRESS, NoSuchCall
+from connectors.markup import quoted
 
 if TYPE_CHECKING:
     from connectors.diagnostics import Inspection
@@ -36,6 +47,7 @@ NOT_NEEDED = {
 ASKED = NEEDED | OPTIONAL | NOT_NEEDED
 
 _SIDE_BY_SIDE = 4  # requests at the same time: the number of the transport's threads
+_MOST_SAID = 3  # errors in a condition
 _WHERE = (
     "the project's permission scheme or, where it is team-managed, in its role (Project settings, Access)."
 )
@@ -52,8 +64,17 @@ class JiraInspector(Inspector):
     ) -> None:
         super().__init__(connector)
         self._transport, self._scope, self._epics = transport, scope, epics
+        self._jql_is_wrong = False
+        self.fields = {
+            SIGN_IN: TOKEN_FIELD,
+            "projects": "scope.projects",
+            "rights in projects": "scope.projects",
+            "scope.jql": "scope.jql",
+            "epics": "epics.issue_types",
+            "epics.fields": "epics.fields",
+        }
 
-    async def inspect(self) -> Inspection:
+    async def inspect(self, seconds: float | None = None) -> Inspection:
         return await self.go(
             [
                 (SIGN_IN, self._sign_in),
@@ -61,14 +82,16 @@ class JiraInspector(Inspector):
                 ("projects", self._projects),
                 ("rights in projects", self._rights),
                 ("Administer Jira", self._administration),
+                ("scope.jql", self._condition),
                 ("epics", self._find_epics),
                 ("epics.fields", self._fields),
                 ("requests left", self.requests_left),
-            ]
+            ],
+            seconds,
         )
 
     async def _sign_in(self) -> None:
-        account = await self.connector.account()
+        account = await self._account()
         self.note("ok", SIGN_IN, f"Signed in as {account.name} ({account.id}).")
         self.note(
             "unknown",
@@ -76,6 +99,33 @@ class JiraInspector(Inspector):
             "Jira does not show when an API token expires; none lasts longer than a year.",
             "See id.atlassian.com, Security, API tokens, signed in as that account.",
         )
+
+    async def _account(self) -> Account:
+        try:
+            return await self.connector.account()
+        except (Blocked, Gone, Rejected) as error:
+            # Whatever answers there refused; a Jira says what it is to everybody.
+            if type(error) is Rejected:  # a redirect
+                self.fields[SIGN_IN] = ADDRESS_FIELD
+            elif type(error) is not Blocked and not await self._is_jira():
+                raise Rejected(
+                    f"No Jira answers at {self._transport.site}. {error.message}", ADDRESS
+                ) from error
+            raise
+
+    async def _is_jira(self) -> bool:
+        try:
+            about = await self._transport.call("GET", "serverInfo", anonymous=True)
+        except (BadPayload, Gone, NoSuchCall):
+            about = None
+        except Unavailable:
+            raise
+        except ConnectorError:
+            return True  # it refuses, as a site does that lets in only some networks
+        if not isinstance(about, dict) or "version" not in about:
+            self.fields[SIGN_IN] = ADDRESS_FIELD
+            return False
+        return True
 
     async def _server(self) -> None:
         server_info = await self._transport.call("GET", "serverInfo")
@@ -87,13 +137,14 @@ class JiraInspector(Inspector):
             self.note("unknown", "server", f"Jira {version} does not say whether it is Cloud or Data Center.")
         else:
             why = f"Jira {kind} {version}; this build supports only Jira Cloud."
-            self.note(
-                "missing", "server", why, "Set base_url to a Jira Cloud site, https://NAME.atlassian.net."
-            )
+            todo = "Set base_url to a Jira Cloud site, https://NAME.atlassian.net."
+            self.note("missing", "server", why, todo, field=ADDRESS_FIELD)
 
     async def _projects(self) -> None:
         why_none = "The account can browse no project at all."
-        self.note_projects(await self.connector.projects(), why_none, _SEE)
+        found = await self.connector.projects()
+        near = await self.near_names([one.key for one in found if one.problem == payloads.NO_PROJECT])
+        self.note_projects(found, why_none, _SEE, near)
 
     # --- rights ---
 
@@ -124,17 +175,18 @@ class JiraInspector(Inspector):
             if lacking := [key for key, has in granted if not has]:
                 why = "The account does not have this right."
                 todo = f"Give it to the account in {_WHERE}"
-                self.note("missing", name, why, todo, projects=lacking, writing=writing)
+                self.note(
+                    "missing", name, why, todo, projects=lacking, writing=writing, field="scope.projects"
+                )
             if having := [key for key, has in granted if has]:
                 self.note("ok", name, "The account has this right.", projects=having, writing=writing)
-        lacking = [
-            key for key, held in answers if not held["DELETE_OWN_COMMENTS"] and key not in service_desks
-        ]
-        if lacking:
-            why = (
-                "Not granted. When a run is withdrawn, its comments become one line; they cannot be deleted."
-            )
-            self.note("ok", OPTIONAL["DELETE_OWN_COMMENTS"], why, projects=lacking, writing=True)
+        written = [(key, held["DELETE_OWN_COMMENTS"]) for key, held in answers if key not in service_desks]
+        if having := [key for key, has in written if has]:
+            why = "The account has this right, which deletes comments when a run is withdrawn."
+            self.note("ok", OPTIONAL["DELETE_OWN_COMMENTS"], why, projects=having, writing=True)
+        if lacking := [key for key, has in written if not has]:
+            why = "They become one line. To delete them takes Delete Own Comments, which nothing else needs."
+            self.note("ok", "withdrawn comments", why, projects=lacking, writing=True)
 
     async def _administration(self) -> None:
         if (await self._held(["ADMINISTER"], {}))["ADMINISTER"]:
@@ -153,12 +205,34 @@ class JiraInspector(Inspector):
 
     # --- epics ---
 
+    async def _condition(self) -> None:
+        """Record what Jira says of the condition alone, before it is a part of our own query."""
+        if self._scope.jql is None:
+            return
+        body = {"queries": [self._scope.jql]}
+        try:
+            answer = await self._transport.call("POST", "jql/parse", {"validation": "strict"}, body)
+        except NoSuchCall:
+            return  # the search says it too
+        errors = _errors_in(answer)
+        if errors:
+            self._jql_is_wrong = True
+            why = "; ".join(quoted(error, 500) for error in errors[:_MOST_SAID])
+            todo = "Correct the condition; Jira's search for issues shows the same error while you type."
+            self.note("missing", "scope.jql", f"Jira says: {why}", todo, field="scope.jql")
+        else:
+            self.note("ok", "scope.jql", "Jira understands the condition.")
+
     async def _find_epics(self) -> None:
         types = await self._transport.call("GET", "issuetype")
         ids = payloads.epic_type_ids(types, self._epics.issue_types)
         names = sorted({str(kind.get("name")) for kind in types if str(kind["id"]) in ids})
         if not self.readable:
             return
+        if self._jql_is_wrong:
+            self.note("unknown", "epics", "Not looked for, as scope.jql is wrong.")
+            return
+        self.fields["epics"] = "scope.projects" if self._scope.jql is None else "scope.jql"
         body = {"jql": self._jql(ids), "fields": ["id"], "maxResults": 1}
         answer = await self._transport.call("POST", "search/jql", body=body)
         if payloads.issues_of(answer):
@@ -180,8 +254,16 @@ class JiraInspector(Inspector):
         known = payloads.field_ids(await self._transport.call("GET", "field"))
         if unknown := [name for name in self._epics.fields if name not in known]:
             why = f"Jira has no field {', '.join(unknown)}, or does not show it to the account."
-            self.note(
-                "missing", "epics.fields", why, "Change epics.fields; rules that ask for it match nothing."
-            )
+            todo = "Change epics.fields; rules that ask for it match nothing."
+            self.note("missing", "epics.fields", why, todo, field="epics.fields")
         else:
             self.note("ok", "epics.fields", f"{', '.join(self._epics.fields)}: Jira has these fields.")
+
+
+def _errors_in(answer: object) -> list[object]:
+    """What is wrong with the one query that was parsed. Raises `BadPayload`."""
+    queries = answer.get("queries") if isinstance(answer, dict) else None
+    if not isinstance(queries, list) or not queries or not isinstance(queries[0], dict):
+        raise BadPayload("Jira's answer about scope.jql could not be read.")
+    errors = queries[0].get("errors")
+    return errors if isinstance(errors, list) else []

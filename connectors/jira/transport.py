@@ -38,7 +38,7 @@ class JiraTransport:
     `jira.JIRA` is the authenticated session. It is not thread-safe, so each of our few threads has its own.
     These threads also decode the JSON and read it into values, which keeps the event loop free. `requests`
     counts the calls made. `headers` are those of the latest response, whatever its status, with lower-case
-    names; it came at `received_at` (UTC).
+    names; it came at `received_at` (UTC). `site` is the address without a slash at its end.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class JiraTransport:
         self.headers: Mapping[str, str] = {}
         self._clock = clock
         self.received_at = clock()
-        self._site = site
+        self.site = site
         self._host = urlsplit(site).netloc
         self._auth = (email, token)
         self._secrets = (token, base64.b64encode(f"{email}:{token}".encode()).decode())
@@ -144,7 +144,7 @@ class JiraTransport:
         except (Gone, NoSuchCall) as error:
             if not_found_is_gone and isinstance(error, Gone):
                 raise
-            unknown = f"{self._site} does not know the call {path}. {error.message}"
+            unknown = f"{self.site} does not know the call {path}. {error.message}"
             raise NoSuchCall(unknown, ADDRESS) from error
 
     def _send(
@@ -162,7 +162,7 @@ class JiraTransport:
             response = requests.Session.request(
                 self._session(),
                 method,
-                f"{self._site}/rest/api/3/{path}",
+                f"{self.site}/rest/api/3/{path}",
                 params=params,
                 json=body,
                 headers={"Accept-Encoding": ACCEPTED},
@@ -202,7 +202,7 @@ class JiraTransport:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             client = JIRA(
-                self._site,
+                self.site,
                 options={"rest_api_version": "3"},
                 basic_auth=self._auth,
                 get_server_info=False,
@@ -224,7 +224,7 @@ class JiraTransport:
 
     def _no_answer(self, error: Exception, write: bool) -> ConnectorError:
         if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-            return Rejected(f"{self._site} is not an address that can be called.", "Correct base_url.")
+            return Rejected(f"{self.site} is not an address that can be called.", "Correct base_url.")
         # urllib3 gives a reason if no request was sent: no route, no such name, no TLS handshake.
         reason = getattr(error.args[0], "reason", None) if error.args else None
         handshake = isinstance(error, requests.exceptions.SSLError) and reason is not None

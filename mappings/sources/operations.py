@@ -50,8 +50,7 @@ async def create_source(
     check_values(source_errors(values))
     # So that a name that is free stays free until the commit.
     await lock_goals_exclusive(session)
-    if await find_source(session, values.name) is not None:
-        raise Conflict.taken("name", values.name)
+    await check_free_name(session, values.name)
     await check_live(session, values, None, None)
     await check_projects(session, values, None)
     row = SourceRow(uuid=uuid, kind=kind, created_at=now, updated_at=now)
@@ -62,6 +61,20 @@ async def create_source(
     runs = [await start_run(session, row.id, "full", now)] if has_timetable(row.schedule) else []
     await announce_schedules(session)
     return ChangedSource(row, [run.id for run in runs])
+
+
+async def check_free_name(session: AsyncSession, name: str) -> None:
+    """Raises `Conflict` where a source has the name, in any case."""
+    if await find_source(session, name) is not None:
+        raise Conflict.taken("name", name)
+
+
+def check_credentials_sent(base_url: str, new_base_url: str, *, sent: bool) -> None:
+    """Raises `Invalid` where a stored token would go to another address than that it was sent for."""
+    if base_url != new_base_url and not sent:
+        raise Invalid(
+            "credentials", "must be sent with a new base_url, so that no token goes to another host"
+        )
 
 
 async def change_source(
@@ -85,12 +98,9 @@ async def change_source(
     values, was = change(row)
     check_values(source_errors(values))
     new_credentials = values.credentials != row.credentials
-    if values.base_url != row.base_url and not new_credentials:
-        raise Invalid(
-            "credentials", "must be sent with a new base_url, so that no token goes to another host"
-        )
-    if values.name.lower() != row.name.lower() and await find_source(session, values.name) is not None:
-        raise Conflict.taken("name", values.name)
+    check_credentials_sent(row.base_url, values.base_url, sent=new_credentials)
+    if values.name.lower() != row.name.lower():
+        await check_free_name(session, values.name)
     await check_live(session, values, row, was)
     await check_projects(session, values, row)
     before = {name: getattr(row, name) for name in FIELDS_WITH_FOLLOW_UP}

@@ -11,6 +11,14 @@ from mappings.values import Bounds, FieldErrors, key_error, line_error, number_e
 PROJECTS_AT_MOST = 1_000
 NOTICES_COUNT: Bounds = {"ge": 0}
 NOTICES_SHARE: Bounds = {"ge": 0, "le": 1}
+# What a source has where a person does not say otherwise.
+DEFAULT_NOTICES: dict[str, Any] = {
+    "mode": "shadow",
+    "projects": None,
+    "per_run": 10,
+    "per_day": 25,
+    "max_share": 0.2,
+}
 
 
 class ProjectScope(Protocol):

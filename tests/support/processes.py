@@ -28,7 +28,8 @@ FORKS.set_forkserver_preload(
     [
         "tests.support.processes",
         "tests.soak.process",
-        "app.diagnostics.check",
+        "app.cli.check",
+        "app.cli.connect",
         "app.demo.run",
         "app.cli.replay",
         "app.cli.sync",

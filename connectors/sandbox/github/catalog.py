@@ -24,6 +24,7 @@ SORTS: dict[str, Callable[[Repository], Any]] = {
 def handlers() -> list[tuple[str, str, Handler]]:
     return [
         ("GET", "/user", user),
+        ("GET", "/user/repos", own_repositories),
         ("GET", "/meta", meta),
         ("GET", "/rate_limit", rate_limit),
         ("GET", "/orgs/{org}/repos", repositories),
@@ -49,6 +50,17 @@ async def rate_limit(call: Call) -> Response:
     call.rate.used -= 1
     numbers = call.rate.numbers()
     return call.reply({"resources": {"core": numbers, "search": numbers}, "rate": numbers})
+
+
+async def own_repositories(call: Call) -> Response:
+    """The repositories that the token reaches."""
+    call.known()
+    call.accepted = "metadata=read"
+    found = [one for one in call.host.repositories.values() if call.sees(one)]
+    sort = call.choice("sort", "full_name", set(SORTS))
+    direction = call.choice("direction", "asc" if sort == "full_name" else "desc", {"asc", "desc"})
+    found.sort(key=SORTS[sort], reverse=direction == "desc")
+    return call.page(found, lambda one: dump(call.views.repository(one)))
 
 
 async def repositories(call: Call) -> Response:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_RECONCILED = 50
 MOST_FETCHED = 100
+VALIDATIONS = {"strict", "warn", "none"}
 KEPT_TOKENS = 10_000
 KEPT_RESULTS = 4
 GONE = "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API."
@@ -85,6 +86,7 @@ class Search:
             ("GET", "search", self.gone),
             ("POST", "search", self.gone),
             ("POST", "issue/bulkfetch", self.bulk_fetch),
+            ("POST", "jql/parse", self.parse),
         ]
 
     async def gone(self, call: Call) -> Response:
@@ -165,6 +167,25 @@ class Search:
         while len(self._tokens) > KEPT_TOKENS:
             self._tokens.popitem(last=False)
         return token
+
+    async def parse(self, call: Call) -> Response:
+        """What is wrong with each query; the answer is 200 all the same. The structure is left out.
+
+        See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-jql/#api-rest-api-3-jql-parse-post.
+        """
+        if call.request.query_params.get("validation") not in VALIDATIONS:
+            raise JiraError(400, "The parameter 'validation' must be one of strict, warn, none.")
+        body = await call.body({"queries": _list_of(str)})
+        zone = call.viewer.time_zone if call.viewer is not None else "UTC"
+        parsed: list[Json] = []
+        for text in body.get("queries", []):
+            try:
+                parse(text, self.site, zone)
+            except JqlError as error:
+                parsed.append({"query": text, "errors": [str(error)]})
+            else:
+                parsed.append({"query": text})
+        return call.reply({"queries": parsed})
 
     async def bulk_fetch(self, call: Call) -> Response:
         body = await call.body(FETCH_MEMBERS)

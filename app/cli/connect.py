@@ -1,0 +1,394 @@
+"""`northing connect`: from a tracker's address to what would be said on its tickets.
+
+Nothing is stored before the tracker has confirmed all of it. What is wrong is asked for again, by its field
+and nothing else; where there is no terminal, it ends the command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from app.cli.connect_report import load_preview, show
+from app.cli.sync import sync_and_report
+from app.diagnostics.check import check_draft
+from app.diagnostics.kind_probe import kind_at
+from app.server.bootstrap import open_secrets
+from app.server.server import database_url, open_runtime
+from app.server.signals import CommandFailed
+from app.source_drafts import SourceDraft, connect_draft, create_from_draft
+from connectors.base import Choice, ConnectorError, Unauthorized
+from connectors.diagnostics import WRONG
+from connectors.github.config import GitHubScope
+from connectors.pasted import tracker_pasted
+from connectors.registry import KINDS, check_base_url
+from mappings.audit import COMMAND_LINE
+from mappings.errors import Conflict
+from mappings.sources.operations import check_free_name
+from mappings.sources.values import DEFAULT_NOTICES
+from mappings.values import key_error
+
+if TYPE_CHECKING:
+    from app.cli.terminal import Questions
+    from app.runtime import Runtime
+    from app.settings import Settings
+    from connectors.diagnostics import Fact
+
+CHECK_SECONDS = 120.0  # a person waits and sees that it goes on
+LISTED = 20  # projects at a time
+ALL = "*"
+SCHEDULE = {"every": "PT15M", "full": "0 3 * * *"}
+# By the member of the source, what gives it without a terminal.
+OPTIONS = {
+    "name": "--name",
+    "kind": "--kind",
+    "base_url": "--base-url",
+    "credentials.email": "--email",
+    "credentials.token": "NORTHING_CONNECT_TOKEN, or the token on standard input,",
+    "scope.projects": "--projects",
+    "scope.repositories": "--repositories",
+    "scope.organizations": "--repositories",
+    "scope.jql": "--jql",
+    "epics.issue_types": "--issue-types",
+    "epics.labels": "--labels",
+}
+# Asked for only where the tracker said that what was given is wrong.
+SELECTORS = {
+    "scope.jql": "Condition in JQL; empty for none",
+    "epics.issue_types": "Issue types that are epics, by commas; empty for the usual ones",
+    "epics.labels": "Labels that mark an epic, by commas",
+}
+
+
+class WrongAnswer(CommandFailed):
+    """An answer that cannot be used, by the member of the source; asked for again on a terminal."""
+
+    def __init__(self, field: str, message: str, *, code: int = 2) -> None:
+        super().__init__(f"{OPTIONS.get(field, field)}: {message}")
+        self.field, self.message, self.code = field, message, code
+
+
+@dataclass
+class Answers:
+    """What is known of the source by now; None is not answered yet."""
+
+    kind: str | None = None
+    base_url: str | None = None
+    email: str | None = None
+    token: SecretStr | None = field(default=None, repr=False)
+    projects: list[str] | None = None  # or repositories; `owner/*` is an organisation, `*` all there are
+    jql: str | None = None
+    issue_types: list[str] | None = None
+    labels: list[str] | None = None
+    name: str | None = None
+
+    def forget(self, member: str) -> None:
+        """Forget what the source's member was made of."""
+        if member == "base_url":
+            self.base_url = self.kind = None
+        elif member.startswith("credentials"):
+            self.email = self.token = None
+        elif member in ("scope.projects", "scope.repositories", "scope.organizations", "scope"):
+            self.projects = None
+        elif (last := member.rpartition(".")[2]) in ("jql", "issue_types", "labels", "name"):
+            setattr(self, last, None)
+
+
+async def connect(settings: Settings, answers: Answers, questions: Questions) -> int:
+    """0 once the source is made and synced, else 1. Raises `CommandFailed` where nothing was made, and what
+    `open_runtime` raises."""
+    async with database_url(settings) as url, open_runtime(settings, url) as runtime:
+        await open_secrets(runtime)
+        return await connect_tracker(runtime, answers, questions)
+
+
+async def connect_tracker(runtime: Runtime, answers: Answers, questions: Questions) -> int:
+    """As `connect`, in a process whose secrets are open."""
+    try:
+        draft = await Connecting(runtime, answers, questions).confirmed_draft()
+    except asyncio.CancelledError:
+        questions.say("Stopped; nothing was made.")
+        raise
+    if draft is None:
+        questions.say("Nothing was made.")
+        return 1
+    async with runtime.transaction(COMMAND_LINE) as session:
+        await create_from_draft(runtime, session, draft, await runtime.now(session))
+    questions.say(
+        f"{draft.name} is made, in shadow: nothing is written on tickets. `northing serve` reads it again"
+        " every 15 minutes. Reading its epics now."
+    )
+    code = await _sync(runtime, draft.name, questions)
+    preview = await load_preview(runtime, draft.name)
+    if code == 0 or preview.total:
+        show(preview)
+    return code
+
+
+async def _sync(runtime: Runtime, name: str, questions: Questions) -> int:
+    made = (
+        f"{name} is made, but not read to its end. Go on with `northing sync {name} --full`, or remove it"
+        f" with DELETE /api/v1/sources/{name}."
+    )
+    try:
+        code = await sync_and_report(runtime, name, "full")
+    except (asyncio.CancelledError, Exception):
+        questions.say(made)
+        raise
+    if code:
+        questions.say(made)
+    return code
+
+
+class Connecting:
+    """Asks for what is not answered, until the tracker confirms a whole source."""
+
+    def __init__(self, runtime: Runtime, answers: Answers, questions: Questions) -> None:
+        self.runtime, self.answers, self.questions = runtime, answers, questions
+        self._pasted_project = ""
+        self._again: set[str] = set()  # the selectors to ask for
+        self._login: str | None = None
+
+    async def confirmed_draft(self) -> SourceDraft | None:
+        """None where something is wrong and nobody can be asked."""
+        while True:
+            draft = await self._complete()
+            self.questions.say("Asking the tracker about all of it …")
+            facts = await check_draft(self.runtime, draft, CHECK_SECONDS)
+            self._say(facts)
+            wrong = [fact.field or "base_url" for fact in facts if fact.level in WRONG]
+            if not wrong:
+                return draft
+            if not self.questions.interactive:
+                return None
+            for member in wrong:
+                self._ask_again(member)
+
+    async def _complete(self) -> SourceDraft:
+        while True:
+            try:
+                await self._address()
+                await self._credentials()
+                await self._scope()
+                await self._selectors()
+                await self._name()
+                return self._draft()
+            except WrongAnswer as wrong:
+                if not self.questions.interactive:
+                    raise
+                self.questions.say(f"{wrong.field}: {wrong.message}")
+                self._ask_again(wrong.field)
+
+    def _ask_again(self, member: str) -> None:
+        self.answers.forget(member)
+        if member in SELECTORS:
+            self._again.add(member)
+
+    def _say(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:
+            places = f" ({', '.join(fact.projects[:5])}{' …' if len(fact.projects) > 5 else ''})"
+            about = f"{fact.what}{places if fact.projects else ''}: {fact.why} {fact.what_to_do}".strip()
+            if fact.level in WRONG:
+                self.questions.say(f"{fact.field or 'base_url'}: {about}")
+            elif fact.level in ("not_needed", "warning"):
+                self.questions.say(f"{'Not needed' if fact.level == 'not_needed' else 'Look'}: {about}")
+
+    # --- the parts ---
+
+    async def _address(self) -> None:
+        given = self.answers.base_url
+        if given is None:
+            question = "Address of Jira or GitHub, as in the browser"
+            given = await self.questions.ask(question, OPTIONS["base_url"])
+        pasted = tracker_pasted(given)
+        if pasted is None:
+            raise WrongAnswer("base_url", "is no address; paste it from the browser")
+        kind, base_url = self.answers.kind or pasted.kind, pasted.base_url
+        try:
+            if kind is None:
+                check_base_url("", base_url)
+                kind, base_url = await self._probed(base_url)
+            base_url = check_base_url(kind, base_url)
+        except ValueError as error:
+            raise WrongAnswer("base_url", str(error)) from None
+        if base_url != given.strip().rstrip("/"):
+            self.questions.say(f"{given.strip()} is taken as {base_url}.")
+        self.answers.kind, self.answers.base_url = kind, base_url
+        self._pasted_project = pasted.project or self._pasted_project
+
+    async def _probed(self, base_url: str) -> tuple[str, str]:
+        try:
+            found = await kind_at(self.runtime.network, base_url)
+        except ConnectorError as error:
+            raise WrongAnswer("base_url", f"{error.message} {error.what_to_do}", code=1) from None
+        if found is None:
+            raise WrongAnswer("base_url", f"neither a Jira nor a GitHub answers at {base_url}", code=1)
+        return found
+
+    async def _credentials(self) -> None:
+        if self.answers.kind == "jira" and self.answers.email is None:
+            self.answers.email = await self.questions.ask(
+                "E-mail address of the account", OPTIONS["credentials.email"]
+            )
+        if self.answers.token is None:
+            what = "API token without scopes" if self.answers.kind == "jira" else "Token"
+            token = await self.questions.ask(
+                f"{what} (it is not shown)", OPTIONS["credentials.token"], hidden=True
+            )
+            self.answers.token = SecretStr(token)
+
+    async def _scope(self) -> None:
+        if self.answers.projects is not None:
+            return
+        member = "scope.projects" if self.answers.kind == "jira" else "scope.repositories"
+        choices = await self._choices() if self.questions.interactive else []
+        shown: Sequence[Choice] = choices
+        while self.answers.projects is None:
+            self._list(shown, choices)
+            jira = self.answers.kind == "jira"
+            many, every = ("Projects", ALL) if jira else ("Repositories", "OWNER/*")
+            question = f"{many}: numbers or names by commas, a part of a name to search, {every} for all"
+            default = self._pasted_project
+            text = await self.questions.ask(question, OPTIONS[member], default=default)
+            self.answers.projects, shown = chosen(text, choices)
+            if self.answers.projects is None and not shown:
+                self.questions.say(f"Nothing that the login sees is named like {text}.")
+                shown = choices
+
+    async def _choices(self) -> list[Choice]:
+        """What the login sees, asked once for each login."""
+        kind = KINDS[self.answers.kind or ""]
+        scope = kind.scope() if self.answers.kind == "jira" else GitHubScope.model_construct(repositories=[])
+        draft = self._draft_with(scope, kind.epics())
+        connector = await connect_draft(self.runtime, draft)
+        try:
+            account = await connector.account()
+            if self._login != account.name:
+                self.questions.say(f"Signed in as {account.name}.")
+                self._login = account.name
+            return await connector.choices()
+        except ConnectorError as error:
+            member = "credentials.token" if isinstance(error, Unauthorized) else "base_url"
+            raise WrongAnswer(member, f"{error.message} {error.what_to_do}".strip(), code=1) from None
+        finally:
+            await connector.aclose()
+
+    def _list(self, shown: Sequence[Choice], choices: Sequence[Choice]) -> None:
+        numbers = {choice.key: number for number, choice in enumerate(choices, 1)}
+        for choice in shown[:LISTED]:
+            self.questions.say(f"{numbers[choice.key]:4} {choice.key}  {choice.title}".rstrip())
+        if len(shown) > LISTED:
+            self.questions.say(f"     … and {len(shown) - LISTED} more")
+
+    async def _selectors(self) -> None:
+        for member in sorted(self._again):
+            text = await self.questions.ask(SELECTORS[member], OPTIONS[member])
+            value: Any = text or None if member == "scope.jql" else names_in(text) or None
+            setattr(self.answers, member.rpartition(".")[2], value)
+        self._again.clear()
+
+    async def _name(self) -> None:
+        if self.answers.name is None:
+            default = name_for(self.answers)
+            self.answers.name = await self.questions.ask(
+                "Name of the source", OPTIONS["name"], default=default
+            )
+        if (wrong := key_error(self.answers.name)) is not None:
+            raise WrongAnswer("name", wrong)
+        try:
+            async with self.runtime.sessions() as session:
+                await check_free_name(session, self.answers.name)
+        except Conflict as taken:
+            raise WrongAnswer("name", taken.detail) from None
+
+    # --- the whole ---
+
+    def _draft(self) -> SourceDraft:
+        answers, kind = self.answers, KINDS[self.answers.kind or ""]
+        names = answers.projects or []
+        if answers.kind == "jira":
+            scope: dict[str, Any] = {"projects": None if ALL in names else names, "jql": answers.jql}
+        elif ALL in names:
+            raise WrongAnswer("scope.repositories", "takes OWNER/NAME, or OWNER/* for all of an organisation")
+        else:
+            scope = {
+                "repositories": [name for name in names if not name.endswith("/*")],
+                "organizations": [name.removesuffix("/*") for name in names if name.endswith("/*")],
+            }
+        selectors = {"issue_types": answers.issue_types, "labels": answers.labels}
+        epics = {name: value for name, value in selectors.items() if value is not None}
+        return self._draft_with(_model(kind.scope, scope, "scope"), _model(kind.epics, epics, "epics"))
+
+    def _draft_with(self, scope: Any, epics: Any) -> SourceDraft:
+        answers = self.answers
+        kind, token = answers.kind or "", answers.token or SecretStr("")
+        credentials: dict[str, Any] = {"type": "token", "token": token}
+        if kind == "jira":
+            credentials = {"type": "api_token", "email": answers.email, "token": token}
+        return SourceDraft(
+            name=answers.name or "",
+            kind=kind,
+            base_url=answers.base_url or "",
+            credentials=_model(KINDS[kind].credentials, credentials, "credentials"),
+            scope=scope,
+            epics=epics,
+            schedule=dict(SCHEDULE),
+            notices=dict(DEFAULT_NOTICES),
+        )
+
+
+def _model(model: type[BaseModel], values: dict[str, Any], member: str) -> BaseModel:
+    """The values as a member of the source. Raises `WrongAnswer` for the first that cannot be used."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = ".".join([member, *(str(part) for part in first["loc"][:1])])
+        shown = "must have another form" if first["type"] == "string_pattern_mismatch" else first["msg"]
+        raise WrongAnswer(name, shown.removeprefix("Value error, ")) from None
+
+
+# --- pure ------------------------------------------------------------------------------------------
+
+
+def names_in(text: str) -> list[str]:
+    """The names of a list by commas, in its order, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def chosen(text: str, choices: Sequence[Choice]) -> tuple[list[str] | None, list[Choice]]:
+    """What an answer chooses of `choices`, by number, key or a part of a name that only one has; else None
+    and those that it may mean. `*`, `owner/*` and the whole name of what is not listed are taken as they are.
+    """
+    by_key = {choice.key.casefold(): choice.key for choice in choices}
+    found: list[str] = []
+    for part in names_in(text):
+        folded = part.casefold()
+        like = [one for one in choices if folded in one.key.casefold() or folded in one.title.casefold()]
+        if part.isdecimal() and 0 < int(part) <= len(choices):
+            found.append(choices[int(part) - 1].key)
+        elif folded in by_key:
+            found.append(by_key[folded])
+        elif part == ALL or "/" in part or not choices:
+            found.append(part)
+        elif len(like) == 1:
+            found.append(like[0].key)
+        else:
+            return None, like
+    return (list(dict.fromkeys(found)) or None), list(choices)
+
+
+def name_for(answers: Answers) -> str:
+    """A name for the source: what its tracker or owner is called, and the kind."""
+    kind, host = answers.kind or "", urlsplit(answers.base_url or "").hostname or ""
+    first = host.removeprefix("www.").removeprefix("api.").partition(".")[0]
+    if kind == "github" and answers.projects and "/" in answers.projects[0]:
+        first = answers.projects[0].partition("/")[0]
+    made = re.sub(r"[^A-Za-z0-9._-]", "-", first)[:40].strip("-._")
+    return kind if not made or made.isdecimal() or made == "localhost" else f"{made}-{kind}"
