@@ -67,7 +67,9 @@ def test_a_whole_epic() -> None:
     assert (epic.type, epic.status, epic.status_category) == ("Feature", "open", "todo")
     assert epic.created_at == datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
     assert (epic.labels, epic.assignees) == (("epic", "growth"), ("ada", "bob"))
-    assert (epic.milestone, epic.parent, epic.text) == ("Q4", Parent("acme/plan#2"), ("Key-Result: KR-12",))
+    # Of a parent issue, which goes before the milestone, its address alone is there.
+    parent = Parent("acme/plan#2", url="https://github.com/acme/plan/issues/2")
+    assert (epic.milestone, epic.parent, epic.text) == ("Q4", parent, ("Key-Result: KR-12",))
 
 
 def test_what_older_servers_leave_out_is_tolerated() -> None:

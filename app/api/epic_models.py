@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult, is_live
-from mappings.tables import FindingRow, NoticeRow
+from mappings.tables import EpicRow, FindingRow, NoticeRow
 
 Origin = Literal["manual", "rule", "ticket", "command", "inherited"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
@@ -74,6 +74,11 @@ class Reason(BaseModel):
     matched: bool | None = Field(description="Whether it applied; null where that question makes no sense.")
 
 
+class ChildrenOut(BaseModel):
+    total: int = Field(description="Tickets that have it as their parent, as far as the account sees them.")
+    done: int = Field(description="Those of them that are done or closed.")
+
+
 class EpicOut(BaseModel):
     source: str = Field(description="The source that it belongs to.")
     key: str = Field(description="The tracker's present key.", examples=["SHOP-12"])
@@ -87,6 +92,9 @@ class EpicOut(BaseModel):
     labels: list[str] = Field(description="Its labels.")
     assignees: list[str] = Field(description="Names or logins.")
     alignment: Alignment | None = Field(description="Null until the first evaluation.")
+    children: ChildrenOut | None = Field(
+        description="As of the latest sync; null where they are not counted yet, or the tracker has none."
+    )
     links: list[LinkOut] = Field(description="Its links to key results, live or not.")
     findings: list[FindingOut] = Field(description="One for each check that ever found something.")
     notice: NoticeOut | None = Field(description="The one comment, written or not; null for none.")
@@ -140,6 +148,12 @@ def show_notice(name: EpicName, row: NoticeRow, unwritten: str | None) -> Notice
     )
 
 
+def _children(row: EpicRow) -> ChildrenOut | None:
+    if row.children is None or row.children_done is None:
+        return None
+    return ChildrenOut(total=row.children, done=row.children_done)
+
+
 def show_epic(
     source: str, records: EpicRecords, goals: dict[int, KeyResult], now: datetime, unwritten: str | None
 ) -> EpicOut:
@@ -157,6 +171,7 @@ def show_epic(
             "key": row.key,
             "id": row.remote_id,
             "alignment": row.alignment,
+            "children": _children(row),
             "links": show_links(name, records.links, goals, now),
             "findings": [show_finding(found, name) for found in records.findings],
             "notice": None if records.notice is None else show_notice(name, records.notice, unwritten),

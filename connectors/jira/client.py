@@ -14,6 +14,8 @@ from connectors.base import (
     Account,
     BadPayload,
     Blocked,
+    ChangedChildren,
+    Children,
     Comment,
     CommentRef,
     Epic,
@@ -21,6 +23,7 @@ from connectors.base import (
     Gone,
     Missing,
     Page,
+    Parent,
     Project,
     Rejected,
     TicketComment,
@@ -28,12 +31,12 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
     Unreadable,
-    unread_project,
 )
 from connectors.clock import Clock, utc_now
-from connectors.config import joined
+from connectors.config import joined, unread_project
 from connectors.http_body import TooLarge
 from connectors.jira import commenters, comments, payloads, search
+from connectors.jira.children import JiraChildren
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
 from connectors.jira.paging import Found, markers_of, together, whole_list
@@ -58,6 +61,7 @@ class JiraConnector:
 
     tickets_change_id = False
     writes_one_at_a_time = False
+    children_on_tickets = False
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class JiraConnector:
         self._transport = JiraTransport(
             self._site, credentials.email, credentials.token.get_secret_value(), timeouts, clock, network
         )
+        self._children = JiraChildren(self._transport, self._check_login_if_empty)
         self._scope = scope
         self._epics = epics
         self._types: list[str] | None = None
@@ -360,6 +365,16 @@ class JiraConnector:
         """
         if not found:
             await self.account()
+
+    def changed_children(self, since: datetime) -> AsyncGenerator[ChangedChildren, None]:
+        return self._children.changed(since)
+
+    async def count_children(self, refs: Sequence[EpicRef]) -> dict[str, Children]:
+        return await self._children.count(refs)
+
+    async def read_parents(self, parents: Sequence[Parent]) -> list[Parent]:
+        """Nothing more: a ticket names its parent in full."""
+        return [*parents]
 
     # --- comments ---
 

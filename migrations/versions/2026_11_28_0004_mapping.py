@@ -14,9 +14,11 @@ CHILDREN = ("children", "children_done")
 
 def upgrade() -> None:
     _add_parents()
+    _add_children()
 
 
 def downgrade() -> None:
+    _drop_children()
     _drop_parents()
 
 
@@ -30,3 +32,36 @@ def _add_parents() -> None:
 def _drop_parents() -> None:
     for name in (*PARENT, *CHILDREN):
         op.drop_column("epics", name)
+
+
+def _add_children() -> None:
+    op.add_column("epics", sa.Column("children_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("sources", sa.Column("children_cursor", sa.DateTime(timezone=True), nullable=True))
+    op.create_table(
+        "children_due",
+        sa.Column("epic_id", sa.BigInteger(), nullable=False),
+        sa.Column("source_id", sa.BigInteger(), nullable=False),
+        sa.Column("marks", sa.Integer(), server_default="1", nullable=False),
+        sa.ForeignKeyConstraint(["epic_id"], ["epics.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("epic_id"),
+    )
+    op.create_index("ix_children_due_source_id_epic_id", "children_due", ["source_id", "epic_id"])
+    op.create_table(
+        "outside_parents",
+        sa.Column("source_id", sa.BigInteger(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("remote_id", sa.Text(), nullable=True),
+        sa.Column("title", sa.Text(), nullable=True),
+        sa.Column("url", sa.Text(), nullable=True),
+        sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("source_id", "key"),
+    )
+
+
+def _drop_children() -> None:
+    op.drop_table("outside_parents")
+    op.drop_table("children_due")
+    op.drop_column("sources", "children_cursor")
+    op.drop_column("epics", "children_at")
