@@ -88,9 +88,9 @@ class Relatives:
             async with self.progress.transaction(repeatable=True) as session:
                 await store_counts(session, due, counted, requested_at, all_of_them=not self.is_full)
             if not self.is_full and self.connector.requests - before >= MOST_COUNTS:
-                log.info("children left to count", after=due[-1].epic_id)
+                log.info("children left to count", after=due[-1].place)
                 return
-            after = due[-1].epic_id
+            after = due[-1].place
 
     async def _find_changed(self) -> None:
         """Mark the epics whose children changed since this was asked last. A full run counts all, and the

@@ -27,8 +27,10 @@ LAG = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An epic whose children are to be counted. `marks` tells whether they have changed again since."""
+    """An epic whose children are to be counted, and its place in the line of these. `marks` tells whether
+    they have changed again since."""
 
+    place: int
     epic_id: int
     marks: int
     ref: EpicRef
@@ -104,16 +106,16 @@ async def forget_removed(session: AsyncSession, source_id: int) -> None:
 
 
 async def load_due(session: AsyncSession, source_id: int, after: int, limit: int) -> list[Due]:
-    """The next epics to count, in the order of their ids from `after` on, at most `limit`."""
+    """The next epics to count behind the place `after`, at most `limit`."""
     rows = await session.execute(
         text(
-            "SELECT due.epic_id, due.marks, epics.remote_id, epics.key FROM children_due AS due"
-            " JOIN epics ON epics.id = due.epic_id WHERE due.source_id = :source AND due.epic_id > :after"
-            " ORDER BY due.epic_id LIMIT :limit"
+            "SELECT due.id, due.epic_id, due.marks, epics.remote_id, epics.key FROM children_due AS due"
+            " JOIN epics ON epics.id = due.epic_id WHERE due.source_id = :source AND due.id > :after"
+            " ORDER BY due.id LIMIT :limit"
         ),
         {"source": source_id, "after": after, "limit": limit},
     )
-    return [Due(epic_id, marks, EpicRef(remote_id, key)) for epic_id, marks, remote_id, key in rows]
+    return [Due(place, epic, marks, EpicRef(id, key)) for place, epic, marks, id, key in rows]
 
 
 async def store_counts(

@@ -88,14 +88,17 @@ class EpicKeyHistoryRow(Base):
 
 
 class ChildrenDueRow(Base):
-    """An epic whose children are to be counted again. `marks` grows each time that they may have changed."""
+    """An epic whose children are to be counted again; the one that waits longest is the first. `marks`
+    grows each time that they may have changed."""
 
     __tablename__ = "children_due"
-    __table_args__ = (Index("ix_children_due_source_id_epic_id", "source_id", "epic_id"),)
-
-    epic_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("epics.id", ondelete="CASCADE"), primary_key=True
+    __table_args__ = (
+        UniqueConstraint("epic_id"),
+        Index("ix_children_due_source_id_id", "source_id", "id"),
     )
+
+    id: Mapped[int] = identity()
+    epic_id: Mapped[int] = belongs_to("epics.id")
     source_id: Mapped[int] = belongs_to("sources.id")
     marks: Mapped[int] = mapped_column(server_default="1")
 

@@ -39,14 +39,20 @@ def _add_children() -> None:
     op.add_column("sources", sa.Column("children_cursor", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "children_due",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("epic_id", sa.BigInteger(), nullable=False),
         sa.Column("source_id", sa.BigInteger(), nullable=False),
         sa.Column("marks", sa.Integer(), server_default="1", nullable=False),
-        sa.ForeignKeyConstraint(["epic_id"], ["epics.id"], ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("epic_id"),
+        sa.ForeignKeyConstraint(
+            ["epic_id"], ["epics.id"], name=op.f("fk_children_due_epic_id_epics"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["source_id"], ["sources.id"], name=op.f("fk_children_due_source_id_sources"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_children_due")),
+        sa.UniqueConstraint("epic_id", name=op.f("uq_children_due_epic_id")),
     )
-    op.create_index("ix_children_due_source_id_epic_id", "children_due", ["source_id", "epic_id"])
+    op.create_index("ix_children_due_source_id_id", "children_due", ["source_id", "id"])
     op.create_table(
         "outside_parents",
         sa.Column("source_id", sa.BigInteger(), nullable=False),
@@ -55,8 +61,13 @@ def _add_children() -> None:
         sa.Column("title", sa.Text(), nullable=True),
         sa.Column("url", sa.Text(), nullable=True),
         sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("source_id", "key"),
+        sa.ForeignKeyConstraint(
+            ["source_id"],
+            ["sources.id"],
+            name=op.f("fk_outside_parents_source_id_sources"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("source_id", "key", name=op.f("pk_outside_parents")),
     )
 
 
