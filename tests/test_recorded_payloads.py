@@ -227,3 +227,19 @@ def test_github_repositories_are_read(payloads: Payloads, expected: int) -> None
     assert [project.key for project in projects] == [row["full_name"] for row in rows]
     assert all(project.key.count("/") == 1 for project in projects)
     assert {project.public for project in projects} == {True, False}
+
+
+@both_folders
+def test_every_milestone_of_a_github_issue_is_its_parent(payloads: Payloads) -> None:
+    found = 0
+    for _, _, raw in github_issues(payloads):
+        if not raw.get("milestone") or not isinstance(raw.get("labels"), list):
+            continue
+        read = github.issue_of(raw, "acme/shop", WEB, GitHubEpics())
+        if read is None:
+            continue
+        milestone, repository = raw["milestone"], read.epic.project
+        page = f"{repository}/milestone/{milestone['number']}"
+        assert read.epic.parent == Parent(page, title=milestone["title"], url=f"{WEB}/{page}")
+        found += 1
+    assert found
