@@ -49,12 +49,6 @@ class Project:
     named: tuple[str, ...] = ()
 
 
-def unread_project(key: str, error: BadPayload) -> Project:
-    """In place of a project whose row could not be read, so that the others are read, and nothing that is
-    stored of it is removed."""
-    return Project(key, public=None, problem=error.message, what_to_do=error.what_to_do)
-
-
 MOST_CHOICES = 500
 
 
@@ -83,11 +77,8 @@ class EpicRef:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What an epic is part of, as its own ticket says it: another ticket, or a milestone.
-
-    `key` is a ticket's key, or what people call the milestone. What the tracker does not say there is empty:
-    `remote_id`, the immutable id of a ticket; `title`; `url`, the page of it.
-    """
+    """What an epic is part of: another ticket, or a milestone. What its ticket does not say of it is empty:
+    `remote_id`, the immutable id of a ticket; `title`; `url`, its page."""
 
     key: str
     remote_id: str = ""
@@ -97,10 +88,19 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """How many tickets have an epic as their parent, and how many of these are done."""
+    """How many tickets have an epic as their parent, and how many of these are `done`."""
 
     total: int
     done: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedChildren:
+    """Tickets whose children may have changed, each with when the newest of these was updated; its id or its
+    key is empty where the tracker does not say it. `cursor`: from where to go on."""
+
+    parents: tuple[tuple[EpicRef, datetime], ...] = ()
+    cursor: datetime | None = None
 
 
 @dataclass(slots=True)  # not frozen: a sync makes two for each epic, and frozen ones take three times as long
@@ -173,12 +173,14 @@ class Page:
     `missing`: tickets on this page that do not, or no longer, fit the source's selector. `unreadable`:
     tickets on it that could not be read; the others are whole. `cursor` is the newest `updated_at` read so
     far, that of an unreadable ticket too where its row shows it, and never the time of a clock.
+    `changed_children`: the parents of all tickets on it, where `Connector.children_on_tickets`.
     """
 
     epics: tuple[Epic, ...]
     missing: tuple[Missing, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     cursor: datetime | None = None
+    changed_children: ChangedChildren = ChangedChildren()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,8 @@ class Hint:
     event or action that this version does not know. `tickets` may have changed; with `removed`, the tracker
     says that they were deleted. `comment` was written, edited or deleted. `reread` asks for a full run: names
     or visibility changed in a whole project: in `project`, or, where that is None, in one that may belong
-    to the source but that the payload does not name as the source knows it.
+    to the source but that the payload does not name as the source knows it. The children of `parents`, ids,
+    may have changed; ids of other things may be among these.
     """
 
     event: str
@@ -224,6 +227,7 @@ class Hint:
     comment: CommentRef | None = None
     reread: bool = False
     project: str | None = None
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,14 +353,17 @@ class Connector(Protocol):
     Each method that calls the tracker may raise `Unavailable`, `Unauthorized`, `Rejected` or `BadPayload`,
     except `inspect`. `requests` counts the requests that this object has made to the tracker.
 
-    Two facts about the kind of tracker: `tickets_change_id`, a ticket that is transferred to another project
-    gets another id; `writes_one_at_a_time`, the tracker asks for writes one after the other.
+    Facts about the kind of tracker: `tickets_change_id`, a ticket that is transferred to another project gets
+    another id; `writes_one_at_a_time`, it asks for writes one after another; `children_on_tickets`, a ticket
+    itself says how many children it has.
     """
 
     @property
     def tickets_change_id(self) -> bool: ...
     @property
     def writes_one_at_a_time(self) -> bool: ...
+    @property
+    def children_on_tickets(self) -> bool: ...
     @property
     def requests(self) -> int: ...
     @property
@@ -401,6 +408,18 @@ class Connector(Protocol):
 
         A ticket whose row cannot be read is `Unreadable`, and never `Missing`.
         """
+        ...
+
+    def changed_children(self, since: datetime) -> AsyncGenerator[ChangedChildren, None]:
+        """The parents of all tickets updated at or after `since`; nothing where `children_on_tickets`."""
+        ...
+
+    async def count_children(self, refs: Sequence[EpicRef]) -> dict[str, Children]:
+        """The children of each ticket by its id, without those that could not be counted."""
+        ...
+
+    async def read_parents(self, parents: Sequence[Parent]) -> list[Parent]:
+        """Each with all that the tracker says of it; one that cannot be read as it is given."""
         ...
 
     async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from connectors.base import NamedProject, Project
+from connectors.base import BadPayload, NamedProject, Project
 
 _NAMES = {" ": "a blank", "\t": "a tab", "\n": "a line break", "\r": "a line break", "\u00a0": "a blank"}
 
@@ -70,6 +70,12 @@ class ProjectNames(BaseModel):
             elif (name if known is None else known.key).lower() == project.lower():
                 return True
         return False
+
+
+def unread_project(key: str, error: BadPayload) -> Project:
+    """In place of a project whose row could not be read, so that the others are read, and nothing that is
+    stored of it is removed."""
+    return Project(key, public=None, problem=error.message, what_to_do=error.what_to_do)
 
 
 def joined(projects: Sequence[Project]) -> list[Project]:

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from connectors.base import Children
 from connectors.markup import quoted
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _LARGEST = 2**63 - 1  # both trackers use 64-bit ids
+_MOST_CHILDREN = 2**31 - 1
 
 # What reading a value of another shape raises.
 MISREADINGS = (KeyError, TypeError, OverflowError, ValueError, AttributeError)
@@ -35,6 +37,13 @@ def remote_number(value: object) -> str | None:
     if isinstance(value, str) and _NUMBER.fullmatch(value) and int(value) <= _LARGEST:
         return value
     return None
+
+
+def children_of(total: object, done: object) -> Children | None:
+    """The counts where both are counts, and not more are done than there are; else None."""
+    if type(total) is not int or type(done) is not int or not 0 <= done <= total <= _MOST_CHILDREN:
+        return None
+    return Children(total, done)
 
 
 def row_of(value: Any) -> dict[str, Any]:

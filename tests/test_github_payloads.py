@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from connectors.base import (
     BadPayload,
+    Children,
     ConnectorError,
     EpicRef,
     Gone,
@@ -67,7 +68,82 @@ def test_a_whole_epic() -> None:
     assert (epic.type, epic.status, epic.status_category) == ("Feature", "open", "todo")
     assert epic.created_at == datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
     assert (epic.labels, epic.assignees) == (("epic", "growth"), ("ada", "bob"))
-    assert (epic.milestone, epic.parent, epic.text) == ("Q4", Parent("acme/plan#2"), ("Key-Result: KR-12",))
+    # Of a parent issue, which goes before the milestone, its address alone is there.
+    parent = Parent("acme/plan#2", url="https://github.com/acme/plan/issues/2")
+    assert (epic.milestone, epic.parent, epic.text) == ("Q4", parent, ("Key-Result: KR-12",))
+
+
+SUMMARY = {"total": 3, "completed": 1, "percent_completed": 33}
+HUGE = 10**30
+
+
+NO_COUNTS: list[Any] = [
+    None, "3", 3, [], {}, SUMMARY | {"total": -1}, SUMMARY | {"total": HUGE}, SUMMARY | {"total": "3"},
+    SUMMARY | {"total": 3.5}, SUMMARY | {"total": True}, SUMMARY | {"total": None},
+    SUMMARY | {"completed": -1}, SUMMARY | {"completed": 4}, SUMMARY | {"completed": [1]},
+    {"total": HUGE, "completed": HUGE}, {"total": 2**31, "completed": 0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("summary", "children"),
+    [
+        (SUMMARY, Children(3, 1)),
+        ({"total": 0, "completed": 0}, Children(0, 0)),
+        *[(wrong, None) for wrong in NO_COUNTS],
+    ],
+)
+def test_a_count_that_is_none_is_left_out(summary: object, children: Children | None) -> None:
+    found = read(issue(sub_issues_summary=summary))
+    assert found is not None
+    assert found.epic.children == children
+
+
+QUARTER = {"number": 3, "title": "Q4", "html_url": "https://elsewhere.example/", "state": "closed"}
+OF_QUARTER = Parent("Acme/Shop/milestone/3", title="Q4", url="https://github.com/Acme/Shop/milestone/3")
+
+
+NO_ADDRESSES: list[Any] = [
+    None, 7, [], "", "https://api.github.com/repos/acme/shop/issues/7", "javascript:alert(1)",
+    "https://api.github.com/repos/acme/shop/issues/0", "https://api.github.com/repositories/1/issues/2",
+    f"https://api.github.com/repos/acme/shop/issues/{HUGE}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("members", "parent"),
+    [
+        ({}, None), ({"milestone": None}, None), ({"milestone": QUARTER}, OF_QUARTER),
+        # An issue that is its own parent, and an address that is none, leave the milestone.
+        *[
+            ({"milestone": QUARTER, "parent_issue_url": url}, OF_QUARTER)
+            for url in NO_ADDRESSES
+        ],
+        *[
+            ({"milestone": QUARTER | wrong}, None)
+            for wrong in ({"title": None}, {"title": ""}, {"number": None}, {"number": -3}, {"number": HUGE})
+        ],
+    ],
+)  # fmt: skip
+def test_a_parent_that_is_none_is_left_out(members: dict[str, Any], parent: Parent | None) -> None:
+    found = read(issue(**members))
+    assert found is not None
+    assert found.epic.parent == parent
+    assert payloads.parent_issue(found.epic) is None
+
+
+@pytest.mark.parametrize("milestone", ["Q4", [1], 7, {"number": 3, "title": ["Q4"]}])
+def test_an_issue_whose_milestone_is_none_cannot_be_read(milestone: object) -> None:
+    with pytest.raises(BadPayload):
+        read(issue(milestone=milestone))
+
+
+@pytest.mark.parametrize(
+    "raw", [None, [], "x", {}, issue(id="x"), issue(number=-1), issue(repository_url=None, html_url="x")]
+)
+def test_a_parent_whose_answer_says_nothing_stays_as_it_is_known(raw: Any) -> None:
+    parent = Parent("acme/plan#2", url="https://github.com/acme/plan/issues/2")
+    assert payloads.named_parent(raw, parent, WEB) == parent
 
 
 def test_what_older_servers_leave_out_is_tolerated() -> None:

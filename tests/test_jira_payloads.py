@@ -13,6 +13,7 @@ from connectors.base import (
     BadPayload,
     ConnectorError,
     Gone,
+    Parent,
     Rejected,
     Unanswered,
     Unauthorized,
@@ -111,6 +112,24 @@ def test_the_parent_of_a_sub_task_is_a_story_and_not_taken() -> None:
 
 
 @pytest.mark.parametrize(
+    ("parent", "expected"),
+    [
+        (None, None), ({}, None), ({"id": "9"}, None), ({"key": 7}, None), ({"key": "no key"}, None),
+        ({"key": "SHOP-7", "id": "10042"}, None),  # the issue itself
+        ({"key": "PLAN-1"}, Parent("PLAN-1", url=f"{SITE}/browse/PLAN-1")),
+        ({"key": "PLAN-1", "id": -1, "fields": None}, Parent("PLAN-1", url=f"{SITE}/browse/PLAN-1")),
+        ({"key": "PLAN-1", "fields": {"summary": ["x"]}}, Parent("PLAN-1", url=f"{SITE}/browse/PLAN-1")),
+        (
+            {"key": "PLAN-1", "id": "9", "self": "https://elsewhere.example", "fields": {"summary": "Above"}},
+            Parent("PLAN-1", "9", "Above", f"{SITE}/browse/PLAN-1"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_parent_is_what_jira_says_of_it(parent: object, expected: Parent | None) -> None:
+    assert payloads.ticket_of(issue(parent=parent), SITE).epic.parent == expected
+
+
+@pytest.mark.parametrize(
     ("key", "category"),
     [("new", "todo"), ("indeterminate", "doing"), ("done", "done"), ("undefined", "todo"), (None, "todo")],
 )
@@ -125,6 +144,7 @@ def test_status_category_goes_by_its_key(key: str | None, category: str) -> None
         None, [], "x", {}, {"id": "1", "key": "A-1"}, {"id": "1", "key": "A-1", "fields": []},
         issue(created=None), issue(updated="yesterday"), issue(updated="2026-01-01T00:00:00"),
         issue(status="open"), issue(labels=[1]), issue(parent="A-1"),
+        issue(parent={"key": "A-1", "fields": "x"}),
         # What decides whether it is an epic, is done, or names a key result, is never guessed.
         issue(issuetype=None), issue(issuetype={}), issue(issuetype={"name": "Epic"}),
         issue(status=None), issue(status={}), issue(status={"name": "Done"}),

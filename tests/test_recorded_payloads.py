@@ -77,7 +77,10 @@ def test_every_jira_issue_is_read(payloads: Payloads, expected: dict[str, dict[s
             "assignees": ("Design Lead",),
         },
         "sub-task of a story": {"key": "SHOP-65", "type": "サブタスク", "parent": None},
-        "story of an epic": {"key": "S4-42", "parent": Parent("S4-41", "28474")},
+        "story of an epic": {
+            "key": "S4-42",
+            "parent": Parent("S4-41", "28474", "shelf epic", f"{SITE}/browse/S4-41"),
+        },
         "title with U+0000": {"key": "SHOP-44", "title": "\u200b返品の集計表"},
     },
     recorded={
@@ -91,7 +94,10 @@ def test_every_jira_issue_is_read(payloads: Payloads, expected: dict[str, dict[s
             "assignees": ("Person d9e720",),
         },
         "sub-task of a story": {"key": "EE-25", "type": "子任务", "parent": None},
-        "story of an epic": {"key": "K5-2", "parent": Parent("K5-1", "20707")},
+        "story of an epic": {
+            "key": "K5-2",
+            "parent": Parent("K5-1", "20707", "test epic", f"{SITE}/browse/K5-1"),
+        },
         "title with U+0000": {"key": "EE-4", "title": "\u200b问题分布的帕累托图"},
     },
 )
@@ -221,3 +227,19 @@ def test_github_repositories_are_read(payloads: Payloads, expected: int) -> None
     assert [project.key for project in projects] == [row["full_name"] for row in rows]
     assert all(project.key.count("/") == 1 for project in projects)
     assert {project.public for project in projects} == {True, False}
+
+
+@both_folders
+def test_every_milestone_of_a_github_issue_is_its_parent(payloads: Payloads) -> None:
+    found = 0
+    for _, _, raw in github_issues(payloads):
+        if not raw.get("milestone") or not isinstance(raw.get("labels"), list):
+            continue
+        read = github.issue_of(raw, "acme/shop", WEB, GitHubEpics())
+        if read is None:
+            continue
+        milestone, repository = raw["milestone"], read.epic.project
+        page = f"{repository}/milestone/{milestone['number']}"
+        assert read.epic.parent == Parent(page, title=milestone["title"], url=f"{WEB}/{page}")
+        found += 1
+    assert found

@@ -92,6 +92,31 @@ def test_trap_7_no_parent_is_taken_for_an_epic(kind: dict[str, Any]) -> None:
     assert found.tickets == (REF,)
 
 
+def changed(*items: Any, parent: object = None) -> tuple[str, ...]:
+    issue = ISSUE | {"fields": {"parent": parent}}
+    payload = {"webhookEvent": "jira:issue_updated", "issue": issue, "changelog": {"items": list(items)}}
+    return parse_event(None, payload).parents
+
+
+def test_what_may_be_a_parent_is_named_whatever_its_field_is_called() -> None:
+    """The field differs by the kind of project: what was and is the parent is found by its id alone."""
+    moved = {"field": "Epic Link", "from": "7", "fromString": "SHOP-7", "to": "8", "toString": "SHOP-8"}
+    assert changed(moved, parent={"id": "8", "key": "SHOP-8"}) == ("8", "7")
+    assert changed({"field": "IssueParentAssociation", "from": None, "to": "8"}) == ("8",)
+    deleted = ISSUE | {"fields": {"parent": {"id": "7"}}}
+    assert parse_event(None, {"webhookEvent": "jira:issue_deleted", "issue": deleted}).parents == ("7",)
+    commented = {"webhookEvent": "comment_created", "issue": deleted, "comment": COMMENT}
+    assert parse_event(None, commented).parents == ()
+
+
+@pytest.mark.parametrize(
+    "item", [None, [], "x", 7, {}, {"from": ["7"], "to": {"id": "7"}}, {"from": -7, "to": 10**30}]
+)
+def test_a_change_that_names_nothing_is_passed_over(item: object) -> None:
+    assert changed(item, parent="SHOP-7") == ()
+    assert len(changed(*[{"from": str(n), "to": None} for n in range(1, 1000)])) == 100
+
+
 @pytest.mark.parametrize("event", sorted(REREADS))
 def test_what_changes_names_or_visibility_of_many(event: str) -> None:
     assert parse_event(None, {"webhookEvent": event, "project": {"key": "SHOP"}}) == Hint(event, reread=True)

@@ -103,6 +103,11 @@ class Reason(BaseModel):
     setting: str | None = Field(description="The setting that decides it.", examples=["policy.since"])
 
 
+class ChildrenOut(BaseModel):
+    total: int = Field(description="Tickets that have it as their parent, as far as the account sees them.")
+    done: int = Field(description="Those of them that are done or closed.")
+
+
 class EpicOut(BaseModel):
     source: str = Field(description="The source that it belongs to.")
     key: str = Field(description="The tracker's present key.", examples=["SHOP-12"])
@@ -120,6 +125,9 @@ class EpicOut(BaseModel):
     )
     assignees: list[str] = Field(description="Names or logins.")
     alignment: Alignment | None = Field(description="Null until the first evaluation.")
+    children: ChildrenOut | None = Field(
+        description="As of the latest sync; null where they are not counted yet, or the tracker has none."
+    )
     links: list[LinkOut] = Field(description="Its links to key results, live or not.")
     findings: list[FindingOut] = Field(description="One for each check that ever found something.")
     notice: NoticeOut | None = Field(description="The one comment, written or not; null for none.")
@@ -220,6 +228,12 @@ def show_notice(name: EpicName, row: NoticeRow, unwritten: str | None) -> Notice
     )
 
 
+def _children(row: EpicRow) -> ChildrenOut | None:
+    if row.children is None or row.children_done is None:
+        return None
+    return ChildrenOut(total=row.children, done=row.children_done)
+
+
 def show_epic(
     source: str,
     records: EpicRecords,
@@ -243,6 +257,7 @@ def show_epic(
             "id": row.remote_id,
             "alignment": row.alignment,
             "parent": show_parent(row, names.parents.get(row.id)),
+            "children": _children(row),
             "links": show_links(name, records.links, goals, names.above, now),
             "findings": [show_finding(found, name) for found in records.findings],
             "notice": None if records.notice is None else show_notice(name, records.notice, unwritten),

@@ -94,7 +94,7 @@ async def _comments(
     policy = context.policy.model_copy(update={"since": None})
     context = replace(context, policy=policy, _effective={})
     found: list[Comment] = []
-    for evaluation in await evaluate_records(await load_records(session, rows), context, now):
+    for evaluation in await evaluate_records(session, await load_records(session, rows), context, now):
         desired = evaluation.decision.notice
         if desired is not None and desired.state == "shadow":
             document = desired.compose().document

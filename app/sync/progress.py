@@ -13,6 +13,7 @@ import structlog
 from app.sync.hiccups import after_hiccups
 from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
 from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
+from mappings.epics.children import mark_read
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.runs.queue import renew_lease
@@ -37,6 +38,7 @@ class Batch:
 
     `transferred`: those of `epics` that are stored under an old id, by their new id. `unreadable`: each with
     its project's key. `cursor`: how far the project `project` is read with this.
+    `requested_at`: when the tracker was asked for it, or before that; None for just now.
     """
 
     epics: tuple[Epic, ...]
@@ -45,6 +47,7 @@ class Batch:
     transferred: Mapping[str, EpicRef] = field(default_factory=dict)
     project: str = ""
     cursor: datetime | None = None
+    requested_at: datetime | None = None
 
 
 @dataclass
@@ -54,6 +57,7 @@ class Progress:
     `met_ids`: remote ids that this process has met. `resumed`: the run was interrupted, so what it met
     before is not among them. `problems`: messages, each with what to do. `overlaps`: keys that an older
     source holds. `unreadable`: ids of the source's tickets that could not be read, in this run or before.
+    `stored_at`: when the latest batch was stored.
     """
 
     runtime: Runtime
@@ -66,9 +70,16 @@ class Progress:
     overlaps: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
+    stored_at: datetime | None = None
 
     def transaction(self, *, repeatable: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
         return source_transaction(self.runtime, self.source, repeatable=repeatable)
+
+    @property
+    def counts_apart(self) -> bool:
+        """Whether the epics that are read are to be counted: no ticket says it, and the run does not
+        count all."""
+        return self.run.mode == "incremental" and not self.connector.children_on_tickets
 
     async def ask(self, call: Callable[[], Awaitable[T]]) -> T:
         """The tracker's answer; an answer that cannot be understood is asked for again."""
@@ -134,7 +145,13 @@ class Progress:
                 await lock_transferred(session, tracker, [ref for ref, _ in transferred], batch.epics)
             for ref, epic in transferred:
                 found.add(await merge_transferred(session, source_id, tracker, ref.remote_id, epic, now))
-            found.add(await upsert_epics(session, source_id, tracker, batch.epics, batch.missing, now))
+            found.add(
+                await upsert_epics(
+                    session, source_id, tracker, batch.epics, batch.missing, now, batch.requested_at
+                )
+            )
+            if (found.created or found.updated) and self.counts_apart:
+                await mark_read(session, self.source, [epic.remote_id for epic in batch.epics], now)
             seen = len(batch.epics) + len(batch.unreadable)
             if batch.cursor is not None:
                 # A ticket dated in the future must not hide what changes until then.
@@ -142,6 +159,7 @@ class Progress:
             await reevaluate_below_tickets(session, tracker, found.moved_ids, now)
             # The last, since it counts in memory too, and the data may be refused before.
             await self.record(session, now, found, seen, ahead=ahead and batch.cursor is not None)
+        self.stored_at = now
         await self._met(batch)
 
     async def _met(self, batch: Batch) -> None:
@@ -168,5 +186,10 @@ def _parts(batch: Batch, error: Exception) -> list[Batch]:
         refused = Unreadable(epic.ref, what_was_refused(error))
         return [replace(batch, epics=(), unreadable=(*batch.unreadable, (epic.project, refused)))]
     middle = len(batch.epics) // 2
-    first = Batch(batch.epics[:middle], transferred=batch.transferred, project=batch.project)
+    first = Batch(
+        batch.epics[:middle],
+        transferred=batch.transferred,
+        project=batch.project,
+        requested_at=batch.requested_at,
+    )
     return [first, replace(batch, epics=batch.epics[middle:])]

@@ -15,6 +15,7 @@ from app.run_result import REPORT, RunResult, error_of
 from app.secrets import CannotDecrypt
 from app.sync.hiccups import wait_for_next
 from app.sync.progress import Batch, Progress
+from app.sync.relatives import Relatives
 from app.sync.removals import Removals
 from app.sync.transaction import SourceChanged
 from connectors.base import (
@@ -92,6 +93,7 @@ class _Reader:
 
     def __init__(self, progress: Progress) -> None:
         self.progress, self.removals = progress, Removals(progress)
+        self.relatives = Relatives(progress)
         self.runtime, self.run, self.source = progress.runtime, progress.run, progress.source
         self.connector, self.problems = progress.connector, progress.problems
 
@@ -114,6 +116,7 @@ class _Reader:
                 self.problems.append((f"{project.key}: {error.message}", error.what_to_do))
                 await self._note_read(project.key, fully_synced=False, problem=error.message)
         held = await self.removals.remove_missing(projects) if self.run.mode == "full" else None
+        await self.relatives.update()
         overlaps = self.progress.overlaps
         if held is not None:
             return RunResult("partial", held, overlaps)
@@ -141,6 +144,7 @@ class _Reader:
         while not done:
             try:
                 await self._read_pages(project, since)
+                await self.relatives.mark_project(project.key)
                 await self._note_read(project.key, fully_synced=True, problem=None)
                 return
             except BadPayload as error:
@@ -157,15 +161,19 @@ class _Reader:
             )
 
     async def _read_pages(self, project: Project, since: datetime | None) -> None:
+        # A page was asked for after the last but one before it was stored.
+        async with self.runtime.sessions() as session:
+            asked = [await self.runtime.now(session)] * 2
         async with (
             aclosing(self.connector.changed_since(project, since)) as pages,
             aclosing(prefetch(pages)) as fetched,
         ):
             async for page in fetched:
-                await self._store(project.key, page, since)
+                await self._store(project.key, page, since, asked.pop(0))
+                asked.append(self.progress.stored_at or asked[0])
                 del page  # a page may be large, and the next one is on its way
 
-    async def _store(self, key: str, page: Page, since: datetime | None) -> None:
+    async def _store(self, key: str, page: Page, since: datetime | None, requested_at: datetime) -> None:
         batch = Batch(
             page.epics,
             # A full run removes only what has passed the drop guard, so here these count as not met.
@@ -174,9 +182,11 @@ class _Reader:
             await self._transferred(page.epics),
             project=key,
             cursor=page.cursor,
+            requested_at=requested_at,
         )
         ahead = page.cursor is not None and (since is None or page.cursor > since)
         await self.progress.store(batch, ahead=ahead)
+        await self.relatives.mark(page)
 
     async def _transferred(self, epics: Sequence[Epic]) -> dict[str, EpicRef]:
         """Those of `epics` that are stored under an old id, by their new id: the tracker says which it is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -37,6 +37,7 @@ from connectors.base import (
 )
 from connectors.registry import KINDS
 from connectors.webhooks import payload_of
+from mappings.epics.children import mark_named
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
 from mappings.leases import MOST_ATTEMPTS
@@ -218,7 +219,8 @@ class _BatchProcessor:
         self, all_parsed: list[ParsedDelivery], connector: Connector, pauses: Sequence[float]
     ) -> dict[int, int | None]:
         """Fetch the tickets that they name, each once, and store them; each delivery's run, by its id."""
-        all_parsed, known = await self._concerning_source(all_parsed)
+        await self._mark_parents(all_parsed)
+        all_parsed, known, requested_at = await self._concerning_source(all_parsed)
         refs_by_id = {ref.remote_id: ref for parsed in all_parsed for ref in parsed.hint.tickets}
         # A webhook may arrive after a rename: the stored key leads to the ticket, also to one that moved.
         refs = [EpicRef(id, known[id].key) if id in known else ref for id, ref in refs_by_id.items()]
@@ -235,9 +237,14 @@ class _BatchProcessor:
         requests = connector.requests - before
         with bad_payload_if_refused("A ticket"):
             async with source_transaction(self.runtime, self.source) as session:
-                return await self._store_fetched(
-                    session, all_parsed, seen, removed, requests, retried=retried
-                )
+                found = await self._store(session, seen, removed, requested_at)
+                return await self._record_stored(session, all_parsed, seen, found, requests, retried=retried)
+
+    async def _mark_parents(self, all_parsed: Sequence[ParsedDelivery]) -> None:
+        """Have the children of the epics that they name as parents counted by the next reading run."""
+        if parents := {parent for parsed in all_parsed for parent in parsed.hint.parents}:
+            async with source_transaction(self.runtime, self.source) as session:
+                await mark_named(session, self.source, parents)
 
     async def _retry_notices(
         self, seen: dict[EpicRef, Epic | Missing | Unreadable], known: dict[str, EpicRow]
@@ -259,18 +266,17 @@ class _BatchProcessor:
             await forget_unreadable(session, self.source.id, read)
             return await retry_notices(session, self.source.id, fetched_ids, now)
 
-    async def _store_fetched(
+    async def _record_stored(
         self,
         session: AsyncSession,
         all_parsed: Sequence[ParsedDelivery],
         seen: dict[EpicRef, Epic | Missing | Unreadable],
-        removed: Collection[str],
+        found: UpsertResult,
         requests: int,
         *,
         retried: bool,
     ) -> dict[int, int | None]:
         """`retried`: tickets whose notice could not be written are marked for evaluation."""
-        found = await self._store(session, seen, removed)
         run_id = None
         if retried or found.created or found.updated or found.deleted:
             run_id = await self.results.open_evaluate_run(
@@ -297,14 +303,15 @@ class _BatchProcessor:
 
     async def _concerning_source(
         self, all_parsed: list[ParsedDelivery]
-    ) -> tuple[list[ParsedDelivery], dict[str, EpicRow]]:
+    ) -> tuple[list[ParsedDelivery], dict[str, EpicRow], datetime]:
         """The deliveries about stored epics, or tickets that may be epics; the others end without a request.
 
-        Also the stored epics, by their ids in the tracker.
+        Also the stored epics, by their ids in the tracker, and the time.
         """
         remote_ids = {ref.remote_id for parsed in all_parsed for ref in parsed.hint.tickets}
         async with self.runtime.sessions() as session:
             known = await epics_by_remote_id(session, self.source, remote_ids)
+            now = await self.runtime.now(session)
         scope = self.runtime.scope_of(self.source)
         epics: Any = self.kind.epics.model_validate(self.source.epics)
         reason_to_ignore = self.kind.webhooks.reason_to_ignore
@@ -318,13 +325,14 @@ class _BatchProcessor:
                 concerned.append(parsed)
             elif parsed.hint.comment is None:
                 await self.results.end([parsed], "ignored", reasons[0])
-        return concerned, known
+        return concerned, known, now
 
     async def _store(
         self,
         session: AsyncSession,
         seen: dict[EpicRef, Epic | Missing | Unreadable],
         removed: Collection[str],
+        requested_at: datetime,
     ) -> UpsertResult:
         now, total = await self.runtime.now(session), UpsertResult()
         source_id, tracker = self.source.id, self.source.tracker
@@ -341,7 +349,7 @@ class _BatchProcessor:
             if isinstance(item, Missing) and (item.reason != "deleted" or ref.remote_id in removed)
         ]
         same = [item for ref, item in found if item.remote_id == ref.remote_id]
-        total.add(await upsert_epics(session, source_id, tracker, same, missing, now))
+        total.add(await upsert_epics(session, source_id, tracker, same, missing, now, requested_at))
         await reevaluate_below_tickets(session, tracker, total.moved_ids, now)
         return total
 

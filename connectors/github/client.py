@@ -6,26 +6,31 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.base import (
     Account,
     BadPayload,
     Blocked,
+    ChangedChildren,
+    Children,
     Choice,
     Comment,
     CommentRef,
+    ConnectorError,
     Epic,
     EpicRef,
     Gone,
     Missing,
     Page,
+    Parent,
     Project,
     Rejected,
     TicketComment,
     Unanswered,
     Unauthorized,
+    Unavailable,
     Unreadable,
 )
 from connectors.clock import Clock, utc_now
@@ -52,15 +57,18 @@ if TYPE_CHECKING:
 _PAGE = f"per_page={payloads.PAGE_SIZE}"
 _ISSUE = "/repos/{owner}/{repo}/issues/{number}"
 _COMMENT = "/repos/{owner}/{repo}/issues/comments/{comment}"
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
 class _Read:
-    """What was read of an answer's issues. `moments`: when each was updated, as far as it could be read."""
+    """What was read of an answer's issues. `moments`: when each was updated, as far as it could be read.
+    `parents`: the issues that are parents of these."""
 
     issues: list[payloads.Issue] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     moments: list[datetime] = field(default_factory=list)
+    parents: dict[EpicRef, datetime] = field(default_factory=dict)
 
 
 class GitHubConnector:
@@ -72,6 +80,7 @@ class GitHubConnector:
 
     tickets_change_id = True
     writes_one_at_a_time = True
+    children_on_tickets = True
 
     def __init__(
         self,
@@ -219,6 +228,7 @@ class GitHubConnector:
                 tuple(Missing(i.epic.ref, "not_an_epic") for i in read.issues if not i.fits),
                 tuple(read.unreadable),
                 listing.cursor,
+                ChangedChildren(tuple(read.parents.items())),
             )
 
     def _read(self, rows: Sequence[Any], repository: str) -> _Read:
@@ -236,6 +246,8 @@ class GitHubConnector:
             else:
                 moment = issue.epic.updated_at if issue else None
                 read.issues += [issue] if issue else []
+                if issue and (above := payloads.parent_issue(issue.epic)):
+                    read.parents[above] = max(issue.epic.updated_at, read.parents.get(above, _LONG_AGO))
             read.moments += [moment] if moment else []
         return read
 
@@ -263,6 +275,38 @@ class GitHubConnector:
         if not await self._in_scope(issue.epic.project):
             return Missing(ref, "out_of_scope")
         return issue.epic if issue.fits else Missing(ref, "not_an_epic")
+
+    async def changed_children(self, since: datetime) -> AsyncGenerator[ChangedChildren, None]:
+        """Nothing: `changed_since` shows the children of its repositories."""
+        return
+        yield  # makes it a generator
+
+    async def count_children(self, refs: Sequence[EpicRef]) -> dict[str, Children]:
+        """One request for each: GitHub has no list of issues by their numbers."""
+        found: dict[str, Children] = {}
+        for ref in refs:
+            try:
+                item = await self._one(ref)
+            except (Blocked, Unavailable):
+                raise
+            except ConnectorError:
+                continue
+            if isinstance(item, Epic) and item.children and item.remote_id == ref.remote_id:
+                found[ref.remote_id] = item.children
+        return found
+
+    async def read_parents(self, parents: Sequence[Parent]) -> list[Parent]:
+        """One request for each. It may be in a repository or an organisation that the token may not read."""
+        return [await self._parent(parent) for parent in parents]
+
+    async def _parent(self, parent: Parent) -> Parent:
+        try:
+            url_vars = payloads.repository_and_number(parent.key)
+            return payloads.named_parent(await self._transport.item(_ISSUE, url_vars), parent, self._web)
+        except (Unauthorized, Unavailable):
+            raise
+        except ConnectorError:
+            return parent
 
     async def _in_scope(self, repository: str) -> bool:
         """Whether the repository is in scope, by its configured name or by the new name of a renamed one."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from connectors.base import (
     Account,
     BadPayload,
+    Children,
     Epic,
     EpicRef,
     Parent,
@@ -23,14 +24,15 @@ from connectors.base import (
     TicketComment,
     Unauthorized,
     Unreadable,
-    unread_project,
 )
+from connectors.config import unread_project
 from connectors.github.config import FULL_NAME
 from connectors.github.text import lines_of
 from connectors.markup import quoted, to_markdown
 from connectors.members import (
     MISREADINGS,
     NotAsDescribed,
+    children_of,
     list_in,
     moment_in,
     number_in,
@@ -113,10 +115,10 @@ def _issue_of(issue: dict[str, Any], repository: str, web: str, selector: GitHub
         raise NotAsDescribed(f"its labels are no list but {quoted(issue.get('labels'))}")
     labels = _label_names(issue)
     kind = text_in(object_in(issue, "type"), "name")
-    closed, parent = _is_closed(issue), _key_in(issue.get("parent_issue_url"))
+    closed, key = _is_closed(issue), f"{repository}#{number}"
     epic = Epic(
         remote_id=number_in(issue, "id"),
-        key=f"{repository}#{number}",
+        key=key,
         project=repository,
         title=text_in(issue, "title"),
         url=f"{web}/{repository}/issues/{number}",
@@ -132,10 +134,51 @@ def _issue_of(issue: dict[str, Any], repository: str, web: str, selector: GitHub
             if person and (login := text_in(row_of(person), "login"))
         ),
         milestone=text_in(object_in(issue, "milestone"), "title") or None,
-        parent=None if parent is None else Parent(parent),
+        parent=_parent_of(issue, key, repository, web),
+        children=_children_of(issue),
     )
     fits = _fits(selector, labels, kind, issue)
     return Issue(_with_text(epic, issue.get("body")) if fits else epic, fits)
+
+
+def _parent_of(issue: Mapping[str, Any], key: str, repository: str, web: str) -> Parent | None:
+    """The parent issue, of which only the address is there; else the milestone.
+
+    A milestone's key is `owner/repo/milestone/3`, as in the address of its page: its number stays when it is
+    renamed, and no issue has such a key. One without a number or a title is left out.
+    """
+    above = _key_in(issue.get("parent_issue_url"))
+    if above is not None and above.casefold() != key.casefold():
+        return Parent(above, url=f"{web}/{above.replace('#', '/issues/')}")
+    milestone = object_in(issue, "milestone")
+    number, title = remote_number(milestone.get("number")), text_in(milestone, "title")
+    if number is None or not title:
+        return None
+    page = f"{repository}/milestone/{number}"
+    return Parent(page, title=title, url=f"{web}/{page}")
+
+
+def parent_issue(epic: Epic) -> EpicRef | None:
+    """The parent of an issue if it is an issue too."""
+    key = "" if epic.parent is None else epic.parent.key
+    return EpicRef("", key) if _KEY.fullmatch(key) else None
+
+
+def named_parent(issue: Any, parent: Parent, web: str) -> Parent:
+    """`parent` with what its issue says; its key stays the one that its children name."""
+    if not isinstance(issue, dict):
+        return parent
+    remote_id, number = remote_number(issue.get("id")), remote_number(issue.get("number"))
+    repository = repository_of(issue)
+    if remote_id is None or number is None or not is_full_name(repository):
+        return parent
+    return Parent(parent.key, remote_id, _text(issue, "title"), f"{web}/{repository}/issues/{number}")
+
+
+def _children_of(issue: Mapping[str, Any]) -> Children | None:
+    """None also on an Enterprise Server without sub-issues."""
+    summary = issue.get("sub_issues_summary")
+    return children_of(summary.get("total"), summary.get("completed")) if isinstance(summary, dict) else None
 
 
 def _is_closed(issue: Mapping[str, Any]) -> bool:

@@ -14,6 +14,8 @@ from connectors.base import (
     Account,
     BadPayload,
     Blocked,
+    ChangedChildren,
+    Children,
     Choice,
     Comment,
     CommentRef,
@@ -22,6 +24,7 @@ from connectors.base import (
     Gone,
     Missing,
     Page,
+    Parent,
     Project,
     Rejected,
     TicketComment,
@@ -29,12 +32,12 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
     Unreadable,
-    unread_project,
 )
 from connectors.clock import Clock, utc_now
-from connectors.config import joined
+from connectors.config import joined, unread_project
 from connectors.http_body import TooLarge
 from connectors.jira import commenters, comments, payloads, search
+from connectors.jira.children import JiraChildren
 from connectors.jira.choices import choices_of
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
@@ -60,6 +63,7 @@ class JiraConnector:
 
     tickets_change_id = False
     writes_one_at_a_time = False
+    children_on_tickets = False
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class JiraConnector:
         self._transport = JiraTransport(
             self._site, credentials.email, credentials.token.get_secret_value(), timeouts, clock, network
         )
+        self._children = JiraChildren(self._transport, self._check_login_if_empty)
         self._scope = scope
         self._epics = epics
         self._types: list[str] | None = None
@@ -365,6 +370,16 @@ class JiraConnector:
         """
         if not found:
             await self.account()
+
+    def changed_children(self, since: datetime) -> AsyncGenerator[ChangedChildren, None]:
+        return self._children.changed(since)
+
+    async def count_children(self, refs: Sequence[EpicRef]) -> dict[str, Children]:
+        return await self._children.count(refs)
+
+    async def read_parents(self, parents: Sequence[Parent]) -> list[Parent]:
+        """Nothing more: a ticket names its parent in full."""
+        return [*parents]
 
     # --- comments ---
 

@@ -22,8 +22,8 @@ from connectors.base import (
     StatusCategory,
     Unauthorized,
     Unreadable,
-    unread_project,
 )
+from connectors.config import unread_project
 from connectors.jira.config import PROJECT_KEY
 from connectors.jira.text import lines_of
 from connectors.markup import quoted, to_adf
@@ -96,23 +96,27 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         url=f"{site}/browse/{key}",
         type=text_in(kind, "name"),
         status=text_in(status, "name"),
-        status_category=_category(status),
+        status_category=category_of(status),
         created_at=moment_in(found, "created"),
         updated_at=moment_in(found, "updated"),
         labels=tuple(map(_label, list_in(found, "labels"))),
         assignees=_names([found.get("assignee")]),
         components=_names(list_in(found, "components")),
         milestone=next(iter(_names(list_in(found, "fixVersions"))), None),
-        parent=None if sub_task else _parent_of(object_in(found, "parent")),
+        parent=None if sub_task else _parent_of(object_in(found, "parent"), key, site),
         text=_text_of_description(found.get("description")),
         fields={name: strings_of(found[name]) for name in fields if name in found},
     )
     return Ticket(epic, text_in(kind, "id"), remote_number(project.get("id")))
 
 
-def _parent_of(parent: dict[str, Any]) -> Parent | None:
-    key = key_of(parent.get("key"))
-    return None if key is None else Parent(key, remote_id=remote_number(parent.get("id")) or "")
+def _parent_of(parent: Mapping[str, Any], child: str, site: str) -> Parent | None:
+    """The parent, with its title where Jira shows it; None also for an issue that names itself."""
+    key, title = key_of(parent.get("key")), object_in(parent, "fields").get("summary")
+    if key is None or key == child:
+        return None
+    remote_id = remote_number(parent.get("id")) or ""
+    return Parent(key, remote_id, title if isinstance(title, str) else "", f"{site}/browse/{key}")
 
 
 def _needed(found: Mapping[str, Any], field: str, name: str) -> dict[str, Any]:
@@ -195,7 +199,7 @@ def _label(value: Any) -> str:
     return value
 
 
-def _category(status: Mapping[str, Any]) -> StatusCategory:
+def category_of(status: Mapping[str, Any]) -> StatusCategory:
     """The category by its key, which Jira does not translate; `undefined` and unknown keys are `todo`."""
     return _CATEGORIES.get(str(object_in(status, "statusCategory").get("key")), "todo")
 

@@ -34,7 +34,7 @@ def jql_of(project: str, type_ids: Sequence[str], condition: str | None, since: 
     if condition:
         parts.append(f"({condition})")
     if since is not None:
-        parts.append(f"updated >= {max(int((since - _EPOCH - OVERLAP).total_seconds() * 1000), 0)}")
+        parts.append(f"updated >= {_milliseconds(max(since, _EPOCH + OVERLAP) - OVERLAP)}")
     return " AND ".join(parts) + " ORDER BY updated ASC, key ASC"
 
 
@@ -59,6 +59,20 @@ def membership_body(condition: str, ids: Sequence[str]) -> dict[str, Any]:
         "maxResults": PAGE_SIZE,
         "reconcileIssues": [int(i) for i in ids],
     }
+
+
+def children_jql(ids: Sequence[str]) -> str:
+    """The search for the children of these tickets, not for the children of those."""
+    return f"parent in ({', '.join(ids)}) ORDER BY key ASC"
+
+
+def changed_children_jql(since: datetime) -> str:
+    """The search for the tickets of a site that have a parent and were updated at or after `since`."""
+    return f"parent is not EMPTY AND updated >= {_milliseconds(since)} ORDER BY updated ASC, key ASC"
+
+
+def _milliseconds(moment: datetime) -> int:
+    return max(int((moment - _EPOCH).total_seconds() * 1000), 0)
 
 
 def next_token(answer: Mapping[str, Any], used: set[str]) -> str | None:

@@ -56,6 +56,7 @@ IGNORED: dict[str, str] = {
     "user_created": _PEOPLE, "user_deleted": _PEOPLE, "user_updated": _PEOPLE,
 }  # fmt: skip
 
+_MOST_CHANGES = 100  # of one edit, that are looked at for parents
 _COMMENT_PATH = re.compile(r"/issue/([0-9]{1,19})/comment/[0-9]{1,19}\Z")
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -84,17 +85,30 @@ def parse_event(event: str | None, payload: object) -> Hint:
 
 
 def _issue(kind: str, action: str | None, payload: object) -> Hint:
-    """The issue, and the comment written with it.
-
-    Parents in the payload are ignored: the parent of a sub-task is a story and not an epic.
-    """
+    """The issue, the comment written with it, and what may be its parent, before and now."""
     ticket = _ref(member(payload, "issue"))
     if ticket is None:
         return ignored(kind, action, "names no ticket")
     comment = _comment_of(ticket, payload, removed=action == "issue_comment_deleted")
     only = comment is not None and not member(payload, "changelog", "items") and _concerns_comment(action)
     removed = kind == "jira:issue_deleted"
-    return Hint(kind, action, tickets=() if only else (ticket,), removed=removed, comment=comment)
+    parents = () if only else _parents(payload)
+    return Hint(
+        kind, action, tickets=() if only else (ticket,), removed=removed, comment=comment, parents=parents
+    )
+
+
+def _parents(payload: object) -> tuple[str, ...]:
+    """The parent in the issue, and each id from which or to which a field changed.
+
+    The field of a parent has another name in each type of project, so no name is asked for: what is no ticket
+    of the source is not found there, and the parent of a sub-task is no epic.
+    """
+    items = member(payload, "changelog", "items")
+    changes = items[:_MOST_CHANGES] if isinstance(items, list) else []
+    ids = [member(payload, "issue", "fields", "parent", "id")]
+    ids += [member(change, end) for change in changes for end in ("from", "to")]
+    return tuple(dict.fromkeys(found for one in ids if (found := remote_number(one))))
 
 
 def _concerns_comment(action: str | None) -> bool:

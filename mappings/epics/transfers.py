@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select, text
 
 from connectors import base
+from mappings.epics.storable import without_nul
 from mappings.epics.upsert import (
     UpsertResult,
     load_stored_epics,
     lock_stored_epics,
     upsert_epics,
-    without_nul,
 )
 from mappings.notices.marker import remember_transfer
 from mappings.tables import MANUAL_ORIGINS, EpicRow, SourceRow

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import text
 
+from mappings.epics.outside_parents import with_known_parents
+from mappings.epics.storable import without_nul
 from mappings.links.references import parse_references
 
 if TYPE_CHECKING:
@@ -32,16 +34,29 @@ FACT_COLUMNS = {
     "components": "text[]",
     "milestone": "text",
     "parent_key": "text",
-    "parent_remote_id": "text",
-    "parent_title": "text",
-    "parent_url": "text",
     "ticket_references": "text[]",
     "fields": "jsonb",
     "tracker_created_at": "timestamptz",
 }
+# What is stored and not compared by the hash: it changes without its ticket, and no finding depends on it.
+DETAIL_COLUMNS = {
+    "parent_remote_id": "text",
+    "parent_title": "text",
+    "parent_url": "text",
+    "children": "int",
+    "children_done": "int",
+    "children_at": "timestamptz",
+}
+_COUNTS = ("children", "children_done", "children_at")
 # The sort key of an epic that is not stored yet: larger than every id.
 NOT_STORED = 2**63 - 1
-COLUMNS = {"remote_id": "text", **FACT_COLUMNS, "tracker_updated_at": "timestamptz", "content_hash": "bytea"}
+COLUMNS = {
+    "remote_id": "text",
+    **FACT_COLUMNS,
+    **DETAIL_COLUMNS,
+    "tracker_updated_at": "timestamptz",
+    "content_hash": "bytea",
+}
 
 
 @dataclass
@@ -77,17 +92,22 @@ class StoredEpic:
     removed_at: datetime | None
     evaluated_at: datetime | None
     parent_key: str | None
-    parent_remote_id: str | None
+    parent: list[str | None]  # its id, title and address
+    children: list[int | None]  # all, and done
+    children_at: datetime | None
 
     def is_moved_by(self, row: Mapping[str, Any]) -> bool:
         """Whether what is above or below it may be another with these values, or was never found out."""
-        names = "key", "parent_key", "parent_remote_id"
         is_known = self.removed_at is None and self.evaluated_at is not None
-        return not is_known or any(getattr(self, name) != row[name] for name in names)
+        here = self.key, self.parent_key, self.parent[0]
+        return not is_known or here != (row["key"], row["parent_key"], row["parent_remote_id"])
 
 
-def row_of(epic: base.Epic) -> dict[str, Any]:
-    """The row of an epic as JSON values, with the content hash; times are ISO 8601."""
+def row_of(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
+    """The row of an epic as JSON values, with the content hash; times are ISO 8601.
+
+    `requested_at`: when the tracker was asked for it, or before that.
+    """
     row: dict[str, Any] = {
         "key": epic.key,
         "project": epic.project,
@@ -100,7 +120,7 @@ def row_of(epic: base.Epic) -> dict[str, Any]:
         "assignees": epic.assignees,
         "components": epic.components,
         "milestone": epic.milestone,
-        **_parent_columns(epic.parent),
+        "parent_key": None if epic.parent is None else epic.parent.key,
         "ticket_references": [
             f"{found.how}:{found.key}" for found in parse_references(epic.text, epic.labels)
         ],
@@ -115,32 +135,23 @@ def row_of(epic: base.Epic) -> dict[str, Any]:
     if not clean:
         row = without_nul(row)
         dumped = orjson.dumps(row)
+    row |= _details(epic, requested_at)
     row["remote_id"] = epic.remote_id
     row["tracker_updated_at"] = epic.updated_at.isoformat()
     row["content_hash"] = "\\x" + hashlib.blake2b(dumped, digest_size=16).hexdigest()
     return row
 
 
-def _parent_columns(parent: base.Parent | None) -> dict[str, str | None]:
-    if parent is None:
-        return dict.fromkeys(("parent_key", "parent_remote_id", "parent_title", "parent_url"))
-    return {
-        "parent_key": parent.key,
-        "parent_remote_id": parent.remote_id or None,
-        "parent_title": parent.title or None,
-        "parent_url": parent.url or None,
-    }
-
-
-def without_nul(value: Any) -> Any:
-    """A copy of `value` without what PostgreSQL's text type refuses: U+0000 and lone surrogates."""
-    if isinstance(value, str):
-        return value.replace("\x00", "").encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {without_nul(name): without_nul(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nul(item) for item in value]
-    return value
+def _details(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
+    parent = (
+        ("", "", "") if epic.parent is None else (epic.parent.remote_id, epic.parent.title, epic.parent.url)
+    )
+    remote_id, title, url = (without_nul(text) or None for text in parent)
+    row = {"parent_remote_id": remote_id, "parent_title": title, "parent_url": url}
+    if epic.children is None:
+        return row | dict.fromkeys(_COUNTS)
+    counts = (epic.children.total, epic.children.done, requested_at.isoformat())
+    return row | dict(zip(_COUNTS, counts, strict=True))
 
 
 async def upsert_epics(
@@ -150,15 +161,19 @@ async def upsert_epics(
     epics: Sequence[base.Epic],
     missing: Iterable[base.Missing],
     now: datetime,
+    requested_at: datetime | None = None,
 ) -> UpsertResult:
     """Store the epics of one page or fetch and remove the `missing`; changed epics are evaluated from `now`.
 
     A fixed number of statements for any number of epics. A state older than the stored one is ignored. If two
-    sources see the same ticket, the older source keeps it.
+    sources see the same ticket, the older source keeps it. Counts of children are newer than those that were
+    asked for before `requested_at` (`now` where it is None).
     """
-    result = UpsertResult()
+    result, requested_at = UpsertResult(), requested_at or now
+    epics = await with_known_parents(session, source_id, tracker, epics)
     stored = await load_stored_epics(session, tracker, [epic.remote_id for epic in epics])
     fresh: list[tuple[int, dict[str, Any]]] = []
+    detailed: list[tuple[int, dict[str, Any]]] = []
     moved: list[tuple[int, str]] = []
     taken_over: list[int] = []
     for epic in _newest_of_each(epics):
@@ -167,31 +182,38 @@ async def upsert_epics(
             result.skipped += 1
             result.overlaps.append(epic.key)
             continue
-        row = row_of(epic)
+        row = row_of(epic, requested_at)
         if before is not None and not _is_newer(before, epic, row, source_id):
+            if _has_other_details(before, epic, row, requested_at):
+                detailed.append((before.id, row))
             continue
         if before is not None and before.key.lower() != epic.key.lower():
             moved.append((before.id, before.key.lower()))
         if before is not None and before.source_id != source_id:
             taken_over.append(before.id)
-        if before is None or before.is_moved_by(row):
-            result.moved_ids.append(row["remote_id"])
         result.created += before is None
         result.updated += before is not None
         fresh.append((before.id if before is not None else NOT_STORED, row))
+    result.moved_ids += _moved(stored, [row for _, row in (*fresh, *detailed)])
     removed = {item.ref.remote_id: item.reason for item in missing}
-    if fresh and removed:
-        await lock_stored_epics(session, tracker, [id for id, _ in fresh], removed)
-    if fresh:
-        # Sorted by epic id, as in every bulk write, so that two bulk writes cannot deadlock.
-        fresh.sort(key=lambda pair: (pair[0], pair[1]["remote_id"]))
-        await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
+    if (bool(fresh), bool(removed), bool(detailed)).count(True) > 1:
+        await lock_stored_epics(session, tracker, [id for id, _ in (*fresh, *detailed)], removed)
+    # Sorted by epic id, as in every bulk write, so that two bulk writes cannot deadlock.
+    fresh.sort(key=lambda pair: (pair[0], pair[1]["remote_id"]))
+    await _upsert(session, source_id, tracker, [row for _, row in fresh], now)
+    await _update_details(session, sorted(detailed, key=lambda pair: pair[0]), now)
     await _record_old_keys(session, source_id, taken_over, moved)
     if removed:
         gone = await _mark_removed(session, source_id, tracker, removed, now)
         result.deleted = len(gone)
         result.moved_ids += gone
     return result
+
+
+def _moved(stored: Mapping[str, StoredEpic], rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The tickets that are new, or whose parent or children may be others now."""
+    found = [(row, stored.get(row["remote_id"])) for row in rows]
+    return [row["remote_id"] for row, before in found if before is None or before.is_moved_by(row)]
 
 
 def _newest_of_each(epics: Sequence[base.Epic]) -> Iterable[base.Epic]:
@@ -219,24 +241,42 @@ def _is_newer(before: StoredEpic, epic: base.Epic, row: dict[str, Any], source_i
     return not same or before.removed_at is not None or before.source_id != source_id
 
 
+def _has_other_details(
+    before: StoredEpic, epic: base.Epic, row: dict[str, Any], requested_at: datetime
+) -> bool:
+    if epic.updated_at < before.tracker_updated_at:
+        return False
+    parent = [row["parent_remote_id"], row["parent_title"], row["parent_url"]]
+    counted = epic.children is not None and (before.children_at is None or before.children_at <= requested_at)
+    return before.parent != parent or (counted and before.children != [row["children"], row["children_done"]])
+
+
 async def load_stored_epics(
     session: AsyncSession, tracker: str, remote_ids: list[str]
 ) -> dict[str, StoredEpic]:
     rows = await session.execute(
         text(
             "SELECT remote_id, id, source_id, key, content_hash, tracker_updated_at, removed_at,"
-            " evaluated_at, parent_key, parent_remote_id FROM epics"
+            " evaluated_at, parent_key, ARRAY[parent_remote_id, parent_title, parent_url],"
+            " ARRAY[children, children_done], children_at FROM epics"
             " WHERE tracker = :tracker AND remote_id = ANY(:ids)"
         ),
         {"tracker": tracker, "ids": remote_ids},
     )
-    return {row[0]: StoredEpic(*row[1:]) for row in rows}
+    return {remote_id: StoredEpic(*facts) for remote_id, *facts in rows}
 
 
 # A creation time in the future (a wrong clock of the tracker) becomes `:now`, because grace starts there.
 _CLAMPED = {"tracker_created_at": "least(tracker_created_at, :now)"}
 # Another transaction may insert or change the ticket after `load_stored_epics`, so the conflict clause checks
 # again: a newer state is kept, and so is an older source.
+_CHANGING = [name for name in COLUMNS if name != "remote_id"]
+# So it does with the counts: those that were asked for later are kept, and those of a ticket that names none.
+_NEW = {
+    name: f"CASE WHEN excluded.children IS NULL OR epics.children_at > excluded.children_at"
+    f" THEN epics.{name} ELSE excluded.{name} END"
+    for name in _COUNTS
+}
 _UPSERT = text(
     f"""
     INSERT INTO epics (source_id, tracker, read_at, evaluate_at, {", ".join(COLUMNS)})
@@ -247,7 +287,7 @@ _UPSERT = text(
         source_id = excluded.source_id, read_at = excluded.read_at,
         evaluate_at = excluded.evaluate_at, evaluated_version = NULL,
         removed_at = NULL, removal_reason = NULL,
-        {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "remote_id")}
+        {", ".join(f"{name} = {_NEW.get(name, f'excluded.{name}')}" for name in _CHANGING)}
     WHERE epics.tracker_updated_at <= excluded.tracker_updated_at
         AND (epics.source_id >= excluded.source_id OR epics.removed_at IS NOT NULL)
     """  # noqa: S608  # only the column names above are put in
@@ -257,8 +297,33 @@ _UPSERT = text(
 async def _upsert(
     session: AsyncSession, source_id: int, tracker: str, rows: list[dict[str, Any]], now: datetime
 ) -> None:
-    parameters = {"source_id": source_id, "tracker": tracker, "now": now, "rows": orjson.dumps(rows).decode()}
-    await session.execute(_UPSERT, parameters)
+    if rows:
+        given = {"source_id": source_id, "tracker": tracker, "now": now, "rows": orjson.dumps(rows).decode()}
+        await session.execute(_UPSERT, given)
+
+
+_UPDATE_DETAILS = text(
+    f"""
+    UPDATE epics SET parent_remote_id = excluded.parent_remote_id, parent_title = excluded.parent_title,
+        parent_url = excluded.parent_url, {", ".join(f"{name} = {new}" for name, new in _NEW.items())},
+        evaluate_at = CASE WHEN epics.parent_remote_id IS DISTINCT FROM excluded.parent_remote_id
+            THEN :now ELSE epics.evaluate_at END,
+        evaluated_version = CASE WHEN epics.parent_remote_id IS DISTINCT FROM excluded.parent_remote_id
+            THEN NULL ELSE epics.evaluated_version END
+    FROM json_to_recordset(CAST(:rows AS json))
+        AS excluded(id bigint, {", ".join(f"{name} {kind}" for name, kind in DETAIL_COLUMNS.items())})
+    WHERE epics.id = excluded.id
+    """  # noqa: S608  # only the column names above are put in
+)
+
+
+async def _update_details(
+    session: AsyncSession, rows: Sequence[tuple[int, dict[str, Any]]], now: datetime
+) -> None:
+    """One whose parent has another id under the same key is evaluated: what it inherits may be another."""
+    fresh = [{"id": id, **{name: row[name] for name in DETAIL_COLUMNS}} for id, row in rows]
+    if fresh:
+        await session.execute(_UPDATE_DETAILS, {"now": now, "rows": orjson.dumps(fresh).decode()})
 
 
 async def _record_old_keys(

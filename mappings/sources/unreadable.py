@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from mappings.epics.upsert import without_nul
+from mappings.epics.storable import without_nul
 from mappings.sources.health import MOST_NAMED, unreadable_in_words
 from mappings.tables import UnreadableTicketRow
 

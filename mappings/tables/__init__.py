@@ -3,7 +3,13 @@
 from mappings.tables.access import ROLES, AuditEntryRow, TokenRow
 from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, Claimed, among
 from mappings.tables.counters import CounterRow, MachineClockRow, RateLimitRow
-from mappings.tables.epics import EpicKeyHistoryRow, EpicRow, FormerTicketRow
+from mappings.tables.epics import (
+    ChildrenDueRow,
+    EpicKeyHistoryRow,
+    EpicRow,
+    FormerTicketRow,
+    OutsideParentRow,
+)
 from mappings.tables.findings import FindingRow
 from mappings.tables.goals import AgreementRow, CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
 from mappings.tables.links import MANUAL_ORIGINS, LinkRow
@@ -34,6 +40,7 @@ __all__ = [
     "AuditEntryRow",
     "Base",
     "CheckInRow",
+    "ChildrenDueRow",
     "Claimed",
     "CommandCommentRow",
     "CounterRow",
@@ -52,6 +59,7 @@ __all__ = [
     "NoticeRow",
     "NoticeWriteRow",
     "ObjectiveRow",
+    "OutsideParentRow",
     "RateLimitRow",
     "RefusedSignatureRow",
     "RuleRow",

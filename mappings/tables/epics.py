@@ -104,6 +104,7 @@ class EpicRow(Base):
     parent_url: Mapped[str | None]
     children: Mapped[int | None]  # how many tickets have it as their parent, null where that is not known
     children_done: Mapped[int | None]
+    children_at: Mapped[datetime | None]  # when the tracker was asked for these two
     ticket_references: Mapped[list[str]]  # the key results that the ticket names, "line:KR-1" or "label:KR-1"
     fields: Mapped[dict[str, Any]]
     tracker_created_at: Mapped[datetime]
@@ -131,6 +132,36 @@ class EpicKeyHistoryRow(Base):
     source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     epic_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("epics.id", ondelete="CASCADE"), index=True)
+
+
+class ChildrenDueRow(Base):
+    """An epic whose children are to be counted again; the one that waits longest is the first. `marks`
+    grows each time that they may have changed."""
+
+    __tablename__ = "children_due"
+    __table_args__ = (
+        UniqueConstraint("epic_id"),
+        Index("ix_children_due_source_id_id", "source_id", "id"),
+    )
+
+    id: Mapped[int] = identity()
+    epic_id: Mapped[int] = belongs_to("epics.id")
+    source_id: Mapped[int] = belongs_to("sources.id")
+    marks: Mapped[int] = mapped_column(server_default="1")
+
+
+class OutsideParentRow(Base):
+    """A parent that its children name by key alone and that is no epic of a source: what the tracker said of
+    it at `read_at`, null where it has not been asked yet. `key` is in lower case."""
+
+    __tablename__ = "outside_parents"
+
+    source_id: Mapped[int] = belongs_to("sources.id", primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    remote_id: Mapped[str | None]
+    title: Mapped[str | None]
+    url: Mapped[str | None]
+    read_at: Mapped[datetime | None]
 
 
 class FormerTicketRow(Base):

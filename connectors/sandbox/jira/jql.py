@@ -56,10 +56,12 @@ class JqlError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A checked query. `order` holds fields and whether each descends; it ends with a tie-break."""
+    """A checked query. `order` holds fields and whether each descends; it ends with a tie-break. `parents`:
+    the ids of the parents of all that it can find; None where it says nothing of these."""
 
     test: Test
     order: tuple[tuple[str, bool], ...]
+    parents: frozenset[str] | None = None
 
     def rows(self, issues: list[Issue]) -> list[Issue]:
         found = [issue for issue in issues if self.test(issue)]
@@ -100,6 +102,7 @@ class _Parser:
         self.site, self.zone = site, zone
         self.tokens = _tokens(text)
         self.at = 0
+        self.parents: frozenset[str] | None = None
 
     def query(self) -> Query:
         if self._peek() is None or self._word("order"):
@@ -112,7 +115,8 @@ class _Parser:
             raise JqlError(
                 f"Error in the JQL Query: Expecting either 'OR' or 'AND' but got '{self._peek()}'."
             )
-        return Query(test, (*order, ("id", order[-1][1])))
+        within = None if {"or", "not"} & {token.lower() for token in self.tokens} else self.parents
+        return Query(test, (*order, ("id", order[-1][1])), within)
 
     def _disjunction(self) -> Test:
         tests = [self._conjunction()]
@@ -149,6 +153,8 @@ class _Parser:
         read = SETS[name]
         if values is None:
             return lambda issue: bool(read(issue)) == negative
+        if name == "parent" and not negative:
+            self.parents = frozenset(values)
         return lambda issue: read(issue).isdisjoint(values) == negative
 
     def _values(self, name: str, written: str) -> tuple[bool, set[str] | None]:

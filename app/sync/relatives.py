@@ -1,0 +1,134 @@
+"""What tickets do not say themselves: how many children epics have, and the titles of parents that are no
+epics. Asked for at the end of a reading run, within a bound; what is left, by the next run."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from connectors.base import ConnectorError, Unauthorized, Unavailable
+from mappings.epics.children import (
+    LAG,
+    advance_children_cursor,
+    forget_removed,
+    load_children_cursor,
+    load_due,
+    mark_changed_children,
+    mark_project,
+    store_counts,
+)
+from mappings.epics.outside_parents import forget_outside_parents, parents_to_read, store_parents
+
+if TYPE_CHECKING:
+    from app.sync.progress import Progress
+    from connectors.base import Page
+
+log = structlog.get_logger()
+
+COUNTED_AT_ONCE = 100
+PARENTS_AT_ONCE = 20
+# Requests of an incremental run to count children, and of any run to read parents.
+MOST_COUNTS, MOST_PARENTS = 100, 100
+
+
+class Relatives:
+    """Brings the counts of children and the titles of parents up to date.
+
+    A request that the tracker refuses, or whose answer cannot be understood, leaves what is stored as it is.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.runtime, self.run, self.source = progress.runtime, progress.run, progress.source
+        self.connector = progress.connector
+        self.is_full = progress.run.mode == "full"
+
+    async def update(self) -> None:
+        """Raises `Unavailable` and `Unauthorized`."""
+        for step in (self._find_changed, self._count_children, self._read_parents):
+            try:
+                await step()
+            except (Unavailable, Unauthorized):
+                raise
+            except ConnectorError as error:
+                log.warning("parents and children not read", reason=error.message)
+
+    async def mark(self, page: Page) -> None:
+        """Have the epics counted whose children are on the page. A full run meets them all as tickets."""
+        on_page = {epic.key.lower() for epic in page.epics}
+        parents = [pair for pair in page.changed_children.parents if pair[0].key.lower() not in on_page]
+        if parents and not self.is_full:
+            async with self.progress.transaction() as session:
+                await mark_changed_children(session, self.source.id, parents)
+
+    async def mark_project(self, project: str) -> None:
+        """Have all epics of a project counted that a full run has read, where no ticket says it."""
+        if self.is_full and not self.connector.children_on_tickets:
+            async with self.progress.transaction() as session:
+                await mark_project(session, self.source.id, project)
+
+    # --- children ---------------------------------------------------------------------------
+
+    async def _count_children(self) -> None:
+        before, after = self.connector.requests, 0
+        async with self.progress.transaction() as session:
+            await forget_removed(session, self.source.id)
+        while True:
+            async with self.runtime.sessions() as session:
+                requested_at = await self.runtime.now(session)
+                due = await load_due(session, self.source.id, after, COUNTED_AT_ONCE)
+            if not due:
+                return
+            counted = await self.progress.ask(
+                partial(self.connector.count_children, [one.ref for one in due])
+            )
+            async with self.progress.transaction(repeatable=True) as session:
+                await store_counts(session, due, counted, requested_at, all_of_them=not self.is_full)
+            if not self.is_full and self.connector.requests - before >= MOST_COUNTS:
+                log.info("children left to count", after=due[-1].place)
+                return
+            after = due[-1].place
+
+    async def _find_changed(self) -> None:
+        """Mark the epics whose children changed since this was asked last. A full run counts all, and the
+        first run what it reads: the next one goes on from their start."""
+        if self.connector.children_on_tickets:
+            return
+        async with self.runtime.sessions() as session:
+            now = await self.runtime.now(session)
+            since = await load_children_cursor(session, self.source.id)
+        if since is None or self.is_full:
+            async with self.progress.transaction() as session:
+                await advance_children_cursor(session, self.source.id, (self.run.started_at or now) - LAG)
+            return
+        async with aclosing(self.connector.changed_children(since)) as pages:
+            async for page in pages:
+                async with self.progress.transaction() as session:
+                    await mark_changed_children(session, self.source.id, page.parents)
+                    if page.cursor is not None and page.cursor > since:
+                        # A ticket dated in the future must not hide what changes until then.
+                        await advance_children_cursor(session, self.source.id, min(page.cursor, now))
+
+    # --- parents ----------------------------------------------------------------------------
+
+    async def _read_parents(self) -> None:
+        async with self.progress.transaction() as session:
+            now = await self.runtime.now(session)
+            if self.is_full:
+                await forget_outside_parents(session, self.source.id)
+            waiting = await parents_to_read(
+                session,
+                self.source.id,
+                self.source.tracker,
+                MOST_PARENTS,
+                now,
+                self.run.started_at if self.is_full else None,
+            )
+        for start in range(0, len(waiting), PARENTS_AT_ONCE):
+            asked = waiting[start : start + PARENTS_AT_ONCE]
+            found = await self.progress.ask(partial(self.connector.read_parents, asked))
+            async with self.progress.transaction() as session:
+                await store_parents(session, self.source.id, found, await self.runtime.now(session))
