@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TypedDict
 
@@ -26,6 +27,15 @@ FIRST_YEAR, LAST_YEAR = 1970, 2100
 OUT_OF_YEARS = f"must lie between {FIRST_YEAR} and {LAST_YEAR}"
 
 FieldErrors = list[tuple[str, str | None]]  # each field with what is wrong with it
+
+
+@dataclass(frozen=True, slots=True)
+class FieldWarning:
+    """What is probably not meant, though it is saved: the field, as the caller names it, and why, in
+    words."""
+
+    field: str
+    message: str
 
 
 class Bounds(TypedDict, total=False):

@@ -15,6 +15,7 @@ from mappings.clock import QUEUE_CLOCK
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.evaluation.timed import open_evaluate_runs
 from mappings.notices import claims
+from mappings.rules.reports import stamp_matches
 from mappings.runs.causes import retry_causes
 from mappings.runs.queue import due_runs, mark_stalled
 from mappings.sources.machine_clocks import record_machine_clock
@@ -65,6 +66,8 @@ async def sweep(runtime: Runtime) -> None:
         queue_now = await QUEUE_CLOCK.read(session)
         await session.execute(_REPEATED_JOBS, {"now": queue_now})
         await record_machine_clock(session, platform.node(), utc_now(), queue_now)
+    async with runtime.sessions.begin() as session:
+        await stamp_matches(session, now)
     await _delete_dead_jobs(runtime)
     # The last, since a check that raises ends the sweep.
     async with runtime.sessions.begin() as session:

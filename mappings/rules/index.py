@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mappings.rules.condition import (
@@ -172,6 +172,11 @@ class RuleIndex:
                 return rule
         return None
 
+    def matching(self, source: str, epic: Epic) -> list[Rule]:
+        """Every rule that matches, in the order in which they are tested; the first gives the link."""
+        possible = (self.rules[position] for position in self._possible(source, epic))
+        return [rule for rule in possible if rule.condition.matches(source, epic)]
+
     def why(self, rule: Rule) -> str:
         """The `why` of a link that the rule makes; the same for every epic."""
         if rule.id not in self._why:
@@ -184,3 +189,39 @@ class RuleIndex:
             (rule, rule.condition.matches(source, epic), rule.condition.explain(source, epic))
             for rule in self.rules
         ]
+
+
+# --- rules that match the same epics ----------------------------------------------------------
+
+MOST_OVERLAPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Another rule that matches `epics` of the epics that a rule matches. Of these, the rule itself is the
+    first that matches on `wins`."""
+
+    rule: Rule
+    epics: int
+    wins: int
+
+
+@dataclass(slots=True)
+class Overlaps:
+    """Counts which other rules match the epics of one rule."""
+
+    _epics: Counter[int] = field(default_factory=Counter)
+    _wins: Counter[int] = field(default_factory=Counter)
+
+    def add(self, rule: Rule, matching: Sequence[Rule]) -> None:
+        """An epic that `rule` matches; `matching` are all that do, in the order in which they are tested."""
+        others = [other.id for other in matching if other.id != rule.id]
+        self._epics.update(others)
+        if matching[0].id == rule.id:
+            self._wins.update(others)
+
+    def largest(self, rules: Iterable[Rule], most: int = MOST_OVERLAPS) -> list[Overlap]:
+        """Those of `rules` that match the most of the epics."""
+        known = {rule.id: rule for rule in rules}
+        counted = sorted(self._epics.items(), key=lambda item: (-item[1], item[0]))
+        return [Overlap(known[id], epics, self._wins[id]) for id, epics in counted if id in known][:most]

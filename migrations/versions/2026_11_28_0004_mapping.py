@@ -10,13 +10,16 @@ depends_on = None
 
 PARENT = ("parent_remote_id", "parent_title", "parent_url")
 CHILDREN = ("children", "children_done")
+RULE_TIMES = ("changed_at", "last_matched_at")
 
 
 def upgrade() -> None:
     _add_parents()
+    _add_rule_times()
 
 
 def downgrade() -> None:
+    _drop_rule_times()
     _drop_parents()
 
 
@@ -30,3 +33,13 @@ def _add_parents() -> None:
 def _drop_parents() -> None:
     for name in (*PARENT, *CHILDREN):
         op.drop_column("epics", name)
+
+
+def _add_rule_times() -> None:
+    for name in RULE_TIMES:
+        op.add_column("rules", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+
+
+def _drop_rule_times() -> None:
+    for name in RULE_TIMES:
+        op.drop_column("rules", name)
