@@ -129,7 +129,7 @@ async def test_it_warns_of_what_a_person_would_want_to_know_first(world: World) 
     assert _said(await _preview(world, enabled=False)) == [("enabled", "it is disabled, so it links nothing")]
     assert _said(await _preview(world, when={"label": "grwth"})) == [
         ("when", "matches no epic"),
-        ("when.label", "no epic of any source has label 'grwth'"),
+        ("when.label", "no epic of any source has the label 'grwth'"),
     ]
     await world.send("PATCH", "/key-results/KR-1", {"state": "missed"})
     closed = ("key_result", "a link to KR-1 aligns no epic: it is missed")

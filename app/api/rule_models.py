@@ -58,7 +58,7 @@ class FieldWarning(BaseModel):
     field: str = Field(description="The member that it is about.", examples=["when.all[0].label[1]"])
     message: str = Field(
         description="What is probably not meant, in words.",
-        examples=["no epic of any source has label 'growht'"],
+        examples=["no epic of any source has the label 'growht'"],
     )
 
 

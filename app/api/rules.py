@@ -34,14 +34,15 @@ from mappings.rules.index import Overlap
 from mappings.rules.operations import RuleValues, rule_at
 from mappings.rules.reports import cycle_length, is_unmatched, report_rules
 from mappings.tables import KeyResultRow, RuleRow
+from mappings.values import FieldWarning as Unknown
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 
 
 async def _present(
-    session: AsyncSession, rows: Sequence[RuleRow], runtime: Runtime, *, whole: bool = False
+    session: AsyncSession, rows: Sequence[RuleRow], runtime: Runtime, names: Sequence[Unknown] = ()
 ) -> list[RuleOut]:
-    """`whole`: their names are compared with those that sources have."""
+    """`names`: warnings of names in the one rule that is shown."""
     key_result_ids = {row.key_result_id for row in rows}
     keys = {
         id: key
@@ -53,7 +54,6 @@ async def _present(
     shown: list[RuleOut] = []
     for row in rows:
         report = reports[row.id]
-        warnings = [*report.warnings(), *(await warn_of_rule(session, row.when) if whole else ())]
         members = {name: getattr(row, name) for name in ("id", "name", "when", "priority", "enabled")}
         shown.append(
             RuleOut(
@@ -63,7 +63,7 @@ async def _present(
                 matches=report.matches,
                 last_matched_at=report.last_matched_at,
                 unmatched_since=report.unmatched_since,
-                warnings=[FieldWarning(**asdict(warning)) for warning in warnings],
+                warnings=[FieldWarning(**asdict(warning)) for warning in (*report.warnings(), *names)],
             )
         )
     return shown
@@ -78,10 +78,11 @@ def show_overlaps(overlaps: Iterable[Overlap]) -> list[OverlapOut]:
 @router.post("", status_code=201, summary="Add a rule", responses=error_responses(409))
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
     """Answers at once; the header `Northing-Runs` names the runs that evaluate the matching epics."""
+    names = await warn_of_rule(session, body.when)  # before the operation locks the goals
     row, run_ids = await operations.create_rule(session, body.values(), await runtime.now(session))
     put_runs(response, run_ids)
     put_version(response, row.version)
-    return (await _present(session, [row], runtime, whole=True))[0]
+    return (await _present(session, [row], runtime, names))[0]
 
 
 @router.get("", summary="List rules")
@@ -117,7 +118,7 @@ async def get_rule(
 ) -> RuleWithOverlaps:
     row = await rule_at(session, id)
     put_version(response, row.version)
-    (shown,) = await _present(session, [row], runtime, whole=True)
+    (shown,) = await _present(session, [row], runtime, await warn_of_rule(session, row.when))
     return RuleWithOverlaps(**dict(shown), overlaps=show_overlaps(await overlaps_of(session, row)))
 
 
@@ -131,6 +132,7 @@ async def change_rule(
     if_match: IfMatch = None,
 ) -> RuleOut:
     patch = body.model_dump(exclude_unset=True)
+    names = await warn_of_rule(session, patch.get("when") or (await rule_at(session, id)).when)
     row, runs = await operations.change_rule(
         session,
         id,
@@ -140,7 +142,7 @@ async def change_rule(
     )
     put_runs(response, runs)
     put_version(response, row.version)
-    return (await _present(session, [row], runtime, whole=True))[0]
+    return (await _present(session, [row], runtime, names))[0]
 
 
 def patched(before: dict[str, Any], patch: dict[str, Any]) -> RuleValues:

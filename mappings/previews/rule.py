@@ -7,7 +7,7 @@ results are compared and recorded nowhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mappings.evaluation.record import Evaluation
     from mappings.links.resolve import ResolvedLink
     from mappings.rules.operations import DraftRule
+    from mappings.tables import EpicRow
 
 MOST_RULES_NAMED = 5
 
@@ -141,14 +142,14 @@ class _Preview:
         # What epics below these inherit would have to be added here: to `page`, whether shown or not.
         differs = {one.row.id for one in page if self._count(one)}
         evaluated = [one for one in page if one.row.id in differs or one.row.id in shown]
-        now = await self._evaluate(evaluated, self.contexts_now)
-        then = now | await self._evaluate([one for one in page if one.row.id in differs], self.contexts_then)
+        evaluations = await self._evaluate(evaluated, differs)
         for one in evaluated:
-            links_now, links_then = now[one.row.id].resolution.links, then[one.row.id].resolution.links
-            if self.totals is not None and one.row.id in differs:
-                self._count_change(now[one.row.id], then[one.row.id])
+            now, then = evaluations[one.row.id]
+            if self.totals is not None and now is not then:
+                self._count_change(self.totals, now, then)
             if one.row.id in shown:
-                self.items.append(PreviewedEpic(one.source, one.row.key, links_now, links_then))
+                links = now.resolution.links, then.resolution.links
+                self.items.append(PreviewedEpic(one.source, one.row.key, *links))
 
     def _count(self, one: StoredEpic) -> bool:
         """Whether another rule is asked first then, or another key result would be linked by it."""
@@ -163,25 +164,30 @@ class _Preview:
         return _link_of(before) != _link_of(then)
 
     async def _evaluate(
-        self, found: Iterable[StoredEpic], contexts: Mapping[int, EvaluationContext]
-    ) -> dict[int, Evaluation]:
-        by_source: dict[int, list[StoredEpic]] = {}
+        self, found: Iterable[StoredEpic], differs: Collection[int]
+    ) -> dict[int, tuple[Evaluation, Evaluation]]:
+        """By the epic's id, as it is now and as it would be; the same where the rules say the same."""
+        by_source: dict[int, list[EpicRow]] = {}
         for one in found:
-            by_source.setdefault(one.row.source_id, []).append(one)
-        evaluations: dict[int, Evaluation] = {}
-        for source_id, of_source in by_source.items():
-            records = await load_records(self.session, [one.row for one in of_source])
-            for evaluation in await evaluate_records(records, contexts[source_id], self.now):
-                evaluations[evaluation.row.id] = evaluation
+            by_source.setdefault(one.row.source_id, []).append(one.row)
+        evaluations: dict[int, tuple[Evaluation, Evaluation]] = {}
+        for source_id, rows in by_source.items():
+            records = await load_records(self.session, rows)
+            changed = [one for one in records if one.row.id in differs]
+            then = {
+                one.row.id: one
+                for one in await evaluate_records(changed, self.contexts_then[source_id], self.now)
+            }
+            for now in await evaluate_records(records, self.contexts_now[source_id], self.now):
+                evaluations[now.row.id] = now, then.get(now.row.id, now)
         return evaluations
 
-    def _count_change(self, now: Evaluation, then: Evaluation) -> None:
-        assert self.totals is not None
+    def _count_change(self, totals: Totals, now: Evaluation, then: Evaluation) -> None:
         rule_now, rule_then = _rule_of(now), _rule_of(then)
-        self.totals.changed += _links_of(now) != _links_of(then)
+        totals.changed += _links_of(now) != _links_of(then)
         if rule_now != rule_then and rule_then == self.draft.rule.id and rule_now is not None:
-            self.totals.taken_from[rule_now] += 1
-        _count_notice(self.totals.notices, now, then)
+            totals.taken_from[rule_now] += 1
+        _count_notice(totals.notices, now, then)
 
 
 def _link_of(rule: Rule | None) -> tuple[int, int] | None:

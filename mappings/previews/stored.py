@@ -12,6 +12,8 @@ from sqlalchemy import select
 
 from mappings.evaluation.load import EVALUATED_COLUMNS, epic_of
 from mappings.policy.names import former_names
+from mappings.previews.prefilter import may_match
+from mappings.rules.condition import AnyOf
 from mappings.tables import EpicRow, SourceRow
 
 if TYPE_CHECKING:
@@ -40,8 +42,12 @@ async def matched_epics(
 
     What a page has may be fewer than `PAGE_SIZE`, or none. Nothing is locked.
     """
-    sources = {row.id: _Source(row) for row in await session.scalars(select(SourceRow))}
+    rows_of_sources = (await session.scalars(select(SourceRow))).all()
+    sources = {row.id: _Source(row) for row in rows_of_sources}
     page: Any = select(*EVALUATED_COLUMNS).select_from(EpicRow).where(EpicRow.removed_at.is_(None))
+    possible = may_match(AnyOf(conditions), rows_of_sources)
+    if possible is not None:
+        page = page.where(possible)
     last: int | None = after
     while last is not None:
         query = page.where(EpicRow.id > last).order_by(EpicRow.id).limit(PAGE_SIZE)

@@ -10,51 +10,38 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, or_, select, text
+from pydantic import MISSING
+from sqlalchemy import ColumnElement, String, and_, func, or_, select, type_coerce
 
-from mappings.rules.patterns import Glob, fold, is_glob, shown
+from mappings.previews.prefilter import LISTS, SINGLE, may_fit
+from mappings.rules.condition import InvalidCondition, parse_condition
+from mappings.rules.patterns import Glob, Patterns, fold, is_glob, shown
 from mappings.tables import EpicRow, SourceProjectRow, SourceRow
 from mappings.values import FieldWarning
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from mappings.policy.document import Exempt, Policy
+
 MOST_WARNINGS = 50
 MOST_VALUES = 20_000  # of one kind, that are compared with what is named
 MOST_GLOBS = 200
-
-_LISTED = "SELECT DISTINCT value FROM epics, unnest({column}) AS value WHERE removed_at IS NULL"
-_SINGLE = "SELECT DISTINCT {column} AS value FROM epics WHERE removed_at IS NULL AND {column} IS NOT NULL"
-_OF_FIELD = (
-    "SELECT DISTINCT value FROM epics, jsonb_array_elements_text(fields -> :field) AS value"
-    " WHERE removed_at IS NULL AND jsonb_typeof(fields -> :field) = 'array'"
-)
-# By the kinds of `rules.condition.ATTRIBUTES`.
-_VALUES = {
-    "label": _LISTED.format(column="labels"),
-    "assignee": _LISTED.format(column="assignees"),
-    "component": _LISTED.format(column="components"),
-    "type": _SINGLE.format(column="type"),
-    "milestone": _SINGLE.format(column="milestone"),
-    "parent": _SINGLE.format(column="parent_key"),
-}
-# Beyond ASCII the database may know another lower case than `fold`; such values are all compared here.
-_COMPARED = """
-    SELECT value FROM ({values}) AS known
-    WHERE lower(value COLLATE "C") = ANY(CAST(:words AS text[]))
-        OR lower(value COLLATE "C") LIKE ANY(CAST(:globs AS text[])) OR value ~ '[^ -~]'
-    LIMIT :most
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedValue:
     """A word or glob that is compared with the values of epics. `field` is its place as the caller names it;
-    `kind` as in a condition, for a custom field `field:` and its name."""
+    `kind` as in a condition, for a custom field `field:` and its name. `whole`: a `*` in it is a `*`."""
 
     field: str
     kind: str
     text: str
+    whole: bool = False
+
+    @property
+    def glob(self) -> bool:
+        return not self.whole and is_glob(self.text)
 
 
 async def warn_of_unknown(session: AsyncSession, named: Iterable[NamedValue]) -> list[FieldWarning]:
@@ -100,57 +87,77 @@ async def _projects(session: AsyncSession, sources: Sequence[SourceRow]) -> list
 async def _values_like(session: AsyncSession, kind: str, texts: Sequence[str]) -> list[str] | None:
     """Values of epics among which are all that one of these texts matches; None where there are too many to
     compare."""
-    folded = [fold(one) for one in texts]
-    globs = [one for one in folded if is_glob(one)]
-    if len(globs) > MOST_GLOBS:
+    if sum(map(is_glob, texts)) > MOST_GLOBS:
         return None
-    statement = _COMPARED.format(values=_VALUES.get(kind, _OF_FIELD))
-    parameters = {
-        "words": [one for one in folded if not is_glob(one)],
-        "globs": [_like(one) for one in globs],
-        "most": MOST_VALUES,
-    }
-    if kind not in _VALUES:
-        parameters["field"] = kind.removeprefix("field:")
-    values = list(await session.scalars(text(statement), parameters))
+    present: ColumnElement[bool] = EpicRow.removed_at.is_(None)
+    if kind in LISTS:
+        value: Any = func.unnest(LISTS[kind]).label("value")
+    elif kind in SINGLE:
+        value = SINGLE[kind].label("value")
+    else:
+        name = kind.removeprefix("field:")
+        value = func.jsonb_array_elements_text(EpicRow.fields[name]).label("value")
+        present = and_(present, func.jsonb_typeof(EpicRow.fields[name]) == "array")
+    known = select(value).where(present).distinct().subquery()
+    fits = may_fit(type_coerce(known.c.value, String()), Patterns(texts))
+    values = list(await session.scalars(select(known.c.value).where(fits).limit(MOST_VALUES)))
     return values if len(values) < MOST_VALUES else None
-
-
-def _like(glob: str) -> str:
-    escaped = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return escaped.replace("*", "%").replace("?", "_")
 
 
 def _warnings(named: Iterable[NamedValue], known: Collection[str]) -> list[FieldWarning]:
     values = {fold(value) for value in known}
-    return [FieldWarning(one.field, _message(one)) for one in named if not _is_known(one.text, values)]
+    return [FieldWarning(one.field, _message(one)) for one in named if not _is_known(one, values)]
 
 
-def _is_known(text: str, values: Collection[str]) -> bool:
-    return any(map(Glob(text).matches, values)) if is_glob(text) else fold(text) in values
+def _is_known(one: NamedValue, values: Collection[str]) -> bool:
+    return any(map(Glob(one.text).matches, values)) if one.glob else fold(one.text) in values
 
 
 def _message(one: NamedValue) -> str:
     what = one.kind.replace("field:", "field ", 1)
     text = repr(shown([one.text]))
     if one.kind == "source":
-        return f"no source matches {text}" if is_glob(one.text) else f"there is no source {text}"
+        return f"no source matches {text}" if one.glob else f"there is no source {text}"
     if one.kind == "project":
-        known = f"whose key matches {text}" if is_glob(one.text) else text
+        known = f"whose key matches {text}" if one.glob else text
         return f"no source has a project {known}"
-    return (
-        f"no epic of any source has {what} {text}"
-        if not is_glob(one.text)
-        else (f"no epic of any source has a {what} that matches {text}")
-    )
+    whose = f"a {what} that matches {text}" if one.glob else f"the {what} {text}"
+    return f"no epic of any source has {whose}"
 
 
-# --- of a rule -------------------------------------------------------------------
+# --- what rules and the policy name -----------------------------------------------------------
 
 
 async def warn_of_rule(session: AsyncSession, when: Any) -> list[FieldWarning]:
-    """A warning for each value in the condition that no source has."""
+    """A warning for each value in the condition that no source has; none for one that is refused."""
+    try:
+        parse_condition(when)
+    except InvalidCondition:
+        return []
     return await warn_of_unknown(session, _named(when, "when"))
+
+
+async def warn_of_policy(session: AsyncSession, policy: Policy) -> list[FieldWarning]:
+    """A warning for each name in the exemptions and scopes that no source has."""
+    return await warn_of_unknown(session, _in_policy(policy))
+
+
+def _in_policy(policy: Policy) -> Iterator[NamedValue]:
+    yield from _exempt(policy.exempt, "exempt")
+    for number, scope in enumerate(policy.scopes):
+        here = f"scopes.{number}"
+        # Unlike an exemption, a scope names one source and one project, without globs.
+        for kind, name in (("source", scope.source), ("project", scope.project)):
+            if name is not MISSING:
+                yield NamedValue(f"{here}.{kind}", kind, name, whole=True)
+        if scope.exempt is not MISSING:
+            yield from _exempt(scope.exempt, f"{here}.exempt")
+
+
+def _exempt(exempt: Exempt, here: str) -> Iterator[NamedValue]:
+    for kind, texts in (("label", exempt.labels), ("type", exempt.types), ("project", exempt.projects)):
+        for number, one in enumerate(texts):
+            yield NamedValue(f"{here}.{kind}s.{number}", kind, one)
 
 
 def _named(node: Any, path: str) -> Iterator[NamedValue]:
