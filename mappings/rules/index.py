@@ -38,6 +38,16 @@ class Rule:
     priority: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The rule that gives an epic's link where the rules are asked. `because`: by what it comes before
+    `others`, which match too and are not asked, in the order in which they would be."""
+
+    rule: Rule
+    because: str
+    others: tuple[Rule, ...]
+
+
 # Something that an epic may have: a kind (for a custom field `field:` and its name), and a pattern. The
 # pattern is folded, unless it is an expression for the title.
 _Trait = tuple[str, str]
@@ -177,6 +187,18 @@ class RuleIndex:
         possible = (self.rules[position] for position in self._possible(source, epic))
         return [rule for rule in possible if rule.condition.matches(source, epic)]
 
+    def winner(self, source: str, epic: Epic) -> Winner | None:
+        """The first rule that matches and why it is the first; None where no rule matches."""
+        matching = self.matching(source, epic)
+        if not matching:
+            return None
+        first, *others = matching
+        return Winner(first, _because(first, others), tuple(others))
+
+    def after(self, rule: Rule) -> tuple[Rule, ...]:
+        """The rules that are asked only where `rule` and those before it do not match."""
+        return self.rules[self.rules.index(rule) + 1 :]
+
     def why(self, rule: Rule) -> str:
         """The `why` of a link that the rule makes; the same for every epic."""
         if rule.id not in self._why:
@@ -189,6 +211,16 @@ class RuleIndex:
             (rule, rule.condition.matches(source, epic), rule.condition.explain(source, epic))
             for rule in self.rules
         ]
+
+
+def _because(first: Rule, others: Sequence[Rule]) -> str:
+    """By what a rule comes before these, which follow it."""
+    if not others:
+        return "no other rule matches"
+    following = f"{others[0].name!r}, the next that matches"
+    if first.priority < others[0].priority:
+        return f"its priority {first.priority} is lower than {others[0].priority} of {following}"
+    return f"it has the same priority {first.priority} as {following}, and is older"
 
 
 # --- rules that match the same epics ----------------------------------------------------------
