@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import update
+
 from app.runtime import Runtime
+from mappings.locks import lock_goals_exclusive
+from mappings.tables import EpicRow
 from tests.support.queries import every_row
 from tests.support.world import World
 
@@ -186,3 +190,13 @@ async def test_what_saving_refuses_the_preview_refuses(world: World) -> None:
         assert await world.refused("POST", "/rules/preview", body) == {missing: "Field required"}
     await world.send("POST", "/rules/preview", {**RULE, "name": "GROWTH"}, expect=409)
     await _preview(world, name="GROWTH", id=rule["id"])
+
+
+async def test_it_waits_for_no_change_and_no_evaluation(world: World, runtime: Runtime) -> None:
+    """Its answer is that of one moment, and what changes goals or evaluates epics goes on beside it."""
+    await _epics(world, ["growth"])
+    async with runtime.sessions.begin() as changing:
+        await lock_goals_exclusive(changing)
+        await changing.execute(update(EpicRow).values(title="Locked"))
+        shown = await _preview(world)
+    assert (shown["matches"], shown["changes"]) == (1, 1)

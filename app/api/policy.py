@@ -21,18 +21,18 @@ from app.api.deps import (
     versions_in,
 )
 from app.api.problems import error_responses
-from app.api.rule_models import FieldWarning
+from app.api.rule_models import WarningOut
 from mappings.policy import operations
 from mappings.policy.document import Policy
 from mappings.previews.unknown_names import warn_of_policy
 from mappings.tables import InstallationRow
-from mappings.values import FieldWarning as Unknown
+from mappings.values import FieldWarning
 
 router = APIRouter(prefix="/policy", tags=["policy"])
 
 
 class SavedPolicy(Policy):
-    warnings: list[FieldWarning] | MISSING = Field(
+    warnings: list[WarningOut] | MISSING = Field(
         default=MISSING,
         description="Names in exemptions and scopes that no source has; left out where there are none.",
     )
@@ -91,10 +91,10 @@ def _merged(current: dict[str, Any], patch: dict[str, Any]) -> Any:
 
 
 def _changed(
-    response: Response, row: InstallationRow, runs: list[int], warnings: Sequence[Unknown]
+    response: Response, row: InstallationRow, runs: list[int], warnings: Sequence[FieldWarning]
 ) -> SavedPolicy:
     put_runs(response, runs)
     shown = dict(_show(response, row))
     if warnings:
-        shown["warnings"] = [FieldWarning(**asdict(warning)) for warning in warnings]
+        shown["warnings"] = [WarningOut(**asdict(warning)) for warning in warnings]
     return SavedPolicy(**shown)

@@ -54,7 +54,7 @@ class PreviewIn(RulePatch):
     )
 
 
-class FieldWarning(BaseModel):
+class WarningOut(BaseModel):
     field: str = Field(description="The member that it is about.", examples=["when.all[0].label[1]"])
     message: str = Field(
         description="What is probably not meant, in words.",
@@ -78,7 +78,7 @@ class RuleOut(BaseModel):
         description="Since when it has linked none, counted from its last change; null where it links any, "
         "or is disabled."
     )
-    warnings: list[FieldWarning] = Field(
+    warnings: list[WarningOut] = Field(
         description="What is probably not meant: it has linked nothing for a cycle; and, where one rule is "
         "shown or saved, a name in it that no source has."
     )
@@ -134,4 +134,4 @@ class PreviewOut(BaseModel):
     overlaps: list[OverlapOut] = Field(
         description="Other enabled rules that match the same epics, the 20 with the most."
     )
-    warnings: list[FieldWarning] = Field(description="What to know before it is saved.")
+    warnings: list[WarningOut] = Field(description="What to know before it is saved.")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.api.deps import (
     IfMatch,
@@ -22,7 +23,7 @@ from app.api.deps import (
 )
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
-from app.api.rule_models import FieldWarning, OverlapOut, RuleIn, RuleOut, RulePatch, RuleWithOverlaps
+from app.api.rule_models import OverlapOut, RuleIn, RuleOut, RulePatch, RuleWithOverlaps, WarningOut
 from app.api.runs import RowId
 from app.runtime import Runtime
 from mappings.lookups import key_result_in
@@ -34,13 +35,22 @@ from mappings.rules.index import Overlap
 from mappings.rules.operations import RuleValues, rule_at
 from mappings.rules.reports import cycle_length, is_unmatched, report_rules
 from mappings.tables import KeyResultRow, RuleRow
-from mappings.values import FieldWarning as Unknown
+from mappings.values import FieldWarning
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 
 
+class _RuleIdConvertor(StringConvertor):
+    """Any word but `preview`, which is a call of its own: a `GET` there is refused as a method."""
+
+    regex = "(?!preview$)[^/]+"
+
+
+register_url_convertor("rule_id", _RuleIdConvertor())
+
+
 async def _present(
-    session: AsyncSession, rows: Sequence[RuleRow], runtime: Runtime, names: Sequence[Unknown] = ()
+    session: AsyncSession, rows: Sequence[RuleRow], runtime: Runtime, names: Sequence[FieldWarning] = ()
 ) -> list[RuleOut]:
     """`names`: warnings of names in the one rule that is shown."""
     key_result_ids = {row.key_result_id for row in rows}
@@ -63,7 +73,7 @@ async def _present(
                 matches=report.matches,
                 last_matched_at=report.last_matched_at,
                 unmatched_since=report.unmatched_since,
-                warnings=[FieldWarning(**asdict(warning)) for warning in (*report.warnings(), *names)],
+                warnings=[WarningOut(**asdict(warning)) for warning in (*report.warnings(), *names)],
             )
         )
     return shown
@@ -112,7 +122,7 @@ async def list_rules(
     return Page(items=await _present(session, [row for (row,) in rows], runtime), next=following)
 
 
-@router.get("/{id}", summary="Show a rule", responses=error_responses(404))
+@router.get("/{id:rule_id}", summary="Show a rule", responses=error_responses(404))
 async def get_rule(
     id: RowId, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> RuleWithOverlaps:
@@ -122,7 +132,7 @@ async def get_rule(
     return RuleWithOverlaps(**dict(shown), overlaps=show_overlaps(await overlaps_of(session, row)))
 
 
-@router.patch("/{id}", summary="Change a rule", responses=error_responses(404, 409, 412))
+@router.patch("/{id:rule_id}", summary="Change a rule", responses=error_responses(404, 409, 412))
 async def change_rule(
     id: RowId,
     body: RulePatch,
@@ -152,7 +162,7 @@ def patched(before: dict[str, Any], patch: dict[str, Any]) -> RuleValues:
     return validated(RuleIn, merged(before, patch)).values()
 
 
-@router.delete("/{id}", status_code=204, summary="Remove a rule", responses=error_responses(404))
+@router.delete("/{id:rule_id}", status_code=204, summary="Remove a rule", responses=error_responses(404))
 async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Response:
     response = Response(status_code=204)
     put_runs(response, await operations.delete_rule(session, id, await runtime.now(session)))
