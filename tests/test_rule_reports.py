@@ -39,8 +39,8 @@ def _at(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
-async def _unmatched(world: World, wanted: str = "true") -> list[str]:
-    return [rule["name"] for rule in (await world.send("GET", f"/rules?unmatched={wanted}"))["items"]]
+async def _unmatched(world: World, of: str = "true") -> list[str]:
+    return [rule["name"] for rule in (await world.send("GET", f"/rules?unmatched={of}"))["items"]]
 
 
 async def test_a_rule_says_how_many_epics_it_links_and_since_when_none(

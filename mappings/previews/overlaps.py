@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from mappings.previews.stored import matched_epics
+from mappings.previews.stored import in_turns, matched_epics
 from mappings.rules.index import Overlap, Overlaps, RuleIndex
 from mappings.rules.operations import rule_of
 from mappings.tables import RuleRow
@@ -23,6 +23,6 @@ async def overlaps_of(session: AsyncSession, row: RuleRow) -> list[Overlap]:
     index, overlaps = RuleIndex([*others, rule]), Overlaps()
     if others:
         async for page in matched_epics(session, [rule.condition]):
-            for one in page:
+            async for one in in_turns(page):
                 overlaps.add(rule, index.matching(one.source, one.epic))
     return overlaps.largest(others)

@@ -16,7 +16,7 @@ from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import load_records
 from mappings.goals.key_results import KeyResult, why_not_live
 from mappings.links.resolve import GoalsAndRules
-from mappings.previews.stored import StoredEpic, matched_epics
+from mappings.previews.stored import StoredEpic, in_turns, matched_epics
 from mappings.rules.index import Overlaps, Rule, RuleIndex
 from mappings.values import FieldWarning
 
@@ -140,7 +140,10 @@ class _Preview:
 
     async def _page(self, page: Sequence[StoredEpic], shown: set[int]) -> None:
         # What epics below these inherit would have to be added here: to `page`, whether shown or not.
-        differs = {one.row.id for one in page if self._count(one)}
+        differs = set[int]()
+        async for one in in_turns(page):
+            if self._count(one):
+                differs.add(one.row.id)
         evaluated = [one for one in page if one.row.id in differs or one.row.id in shown]
         evaluations = await self._evaluate(evaluated, differs)
         for one in evaluated:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from connectors.base import Epic
     from mappings.rules.condition import Condition
 
+Item = TypeVar("Item")
 PAGE_SIZE = 1000
 MATCHED_AT_A_TIME = 100
 
@@ -66,11 +67,17 @@ async def _matched(
     rows: Iterable[Any], sources: dict[int, _Source], conditions: Sequence[Condition]
 ) -> list[StoredEpic]:
     found: list[StoredEpic] = []
-    for number, row in enumerate(rows, 1):
+    async for row in in_turns(rows):
         source = sources[row.source_id]
         epic = epic_of(row, source.former_names(row.project))
         if any(condition.matches(source.name, epic) for condition in conditions):
             found.append(StoredEpic(row, epic, source.name))
-        if not number % MATCHED_AT_A_TIME:
-            await asyncio.sleep(0)  # so that other tasks can run
     return found
+
+
+async def in_turns(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """The items; other tasks run after each `MATCHED_AT_A_TIME` of them."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if not number % MATCHED_AT_A_TIME:
+            await asyncio.sleep(0)
