@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import TypedDict
 
 KEY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -21,10 +22,20 @@ HOLDS_NUL = "must not hold U+0000"
 BLANK = re.compile(r"[^\S\x1c-\x1f]*")
 LINE_AT_MOST = 500
 TEXT_AT_MOST = 20_000
-# In UTC the last moments of 9999 may lie beyond what Python can hold.
-FIRST_YEAR, LAST_YEAR = 1970, 9998
+# A day before or after these is a mistyped year; and near 9999 Python cannot hold every moment in UTC.
+FIRST_YEAR, LAST_YEAR = 1970, 2100
+OUT_OF_YEARS = f"must lie between {FIRST_YEAR} and {LAST_YEAR}"
 
 FieldErrors = list[tuple[str, str | None]]  # each field with what is wrong with it
+
+
+@dataclass(frozen=True, slots=True)
+class FieldWarning:
+    """What is probably not meant, though it is saved: the field, as the caller names it, and why, in
+    words."""
+
+    field: str
+    message: str
 
 
 class Bounds(TypedDict, total=False):
@@ -88,6 +99,8 @@ def moment_error(at: datetime | None) -> str | None:
         return None
     if at.tzinfo is None:
         return "must say its time zone, such as 2026-12-31T12:00:00Z"
-    if not FIRST_YEAR <= at.year <= LAST_YEAR:
-        return f"must lie between {FIRST_YEAR} and {LAST_YEAR}"
-    return None
+    return day_error(at)
+
+
+def day_error(day: date | None) -> str | None:
+    return None if day is None or FIRST_YEAR <= day.year <= LAST_YEAR else OUT_OF_YEARS

@@ -101,6 +101,8 @@ def _least(method: str, path: str) -> str:
     place = path.removeprefix("/api/v1/")
     if method == "GET":
         return "admin" if place in READ_BY_ADMIN_ALONE else "viewer"
+    if place == "rules/preview":  # which changes nothing
+        return "viewer"
     by_admin = place.split("/")[0] in [*ADMIN_ALONE, "deliveries"] or place.endswith("/accept-removals")
     return "admin" if by_admin else "editor"
 
@@ -191,8 +193,9 @@ async def test_every_parameter_refuses_a_nul(api: httpx.AsyncClient) -> None:
 async def test_a_limit_is_within_bounds(api: httpx.AsyncClient) -> None:
     lists = [
         path
-        for _, path, operation in await _operations(api)
-        if any(parameter["name"] == "limit" for parameter in operation.get("parameters", ()))
+        for method, path, operation in await _operations(api)
+        if method == "GET"
+        and any(parameter["name"] == "limit" for parameter in operation.get("parameters", ()))
     ]
     assert len(lists) == 15
     for path in lists:

@@ -6,9 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support.clock import Clock
 from tests.support.goals_api import JSON, Q4, a_key_result, fields_refused, send
+
+MEASURED: dict[str, Any] = {"value": 1, "confidence": 1}
+YEARS = "must lie between 1970 and 2100"
 
 OBJECTIVE, RESULT, CHECK_IN = "/objectives", "/objectives/O-1/key-results", "/key-results/KR-1/check-ins"
 AGREEMENT = "/key-results/KR-1/agreements"
@@ -41,6 +45,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (OBJECTIVE, {"title": "T", "colour": "red"}, "colour"),
     (RESULT, {"title": "T", "category": "fun"}, "category"),
     (RESULT, {"title": "T", "objective": "O-1"}, "objective"),
+    (RESULT, {"title": "T", "due": "20261-12-31"}, "due"),
     (RESULT, {"title": "T", "due": "2026-12-31T00:00:00Z"}, "due"),
     (RESULT, {"title": "T", "metric": {"target": True}}, "metric.target"),
     (RESULT, {"title": "T", "metric": {"current": 1}}, "metric.current"),
@@ -120,10 +125,37 @@ async def test_the_public_label_of_a_confidential_objective_stays(api: httpx.Asy
     assert await fields_refused(api, "PATCH", "/objectives/O-1", {"public_label": None}) == ["public_label"]
 
 
+# Each body with the field that is wrong by its year alone; and the same with the last day that is right.
+MISTYPED_YEARS: list[tuple[str, dict[str, Any], str, str, str]] = [
+    ("/cycles", {**Q4, "starts": "0001-01-01"}, "starts", "1970-01-01", "POST"),
+    ("/cycles", {**Q4, "starts": "1969-12-31"}, "starts", "1970-01-01", "POST"),
+    ("/cycles", {**Q4, "ends": "2101-01-01"}, "ends", "2100-12-31", "POST"),
+    ("/cycles", {**Q4, "ends": "9999-12-31"}, "ends", "2100-12-31", "POST"),
+    (RESULT, {"title": "T", "due": "1969-12-31"}, "due", "1970-01-01", "POST"),
+    (RESULT, {"title": "T", "due": "2206-12-31"}, "due", "2100-12-31", "POST"),
+    ("/key-results/KR-1", {"due": "2101-01-01"}, "due", "2100-12-31", "PATCH"),
+    (CHECK_IN, {**MEASURED, "at": "1969-12-31T23:59:59Z"}, "at", "1970-01-01T00:00:00Z", "POST"),
+    (CHECK_IN, {**MEASURED, "at": "2101-01-01T00:00:00Z"}, "at", "2026-01-01T00:00:00Z", "POST"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "field", "right", "method"), MISTYPED_YEARS)
+async def test_a_mistyped_year_is_refused_on_its_field(
+    api: httpx.AsyncClient, path: str, body: dict[str, Any], field: str, right: str, method: str
+) -> None:
+    await a_key_result(api)
+    errors = (await send(api, method, path, body, 422))["errors"]
+    assert errors == [{"field": field, "message": YEARS}]
+    await send(api, method, path, {**body, field: right}, 200 if method == "PATCH" else 201)
+
+
 async def test_parents_make_no_loop(api: httpx.AsyncClient) -> None:
     for parent in (None, "O-1", "O-2"):
         await send(api, "POST", "/objectives", {"title": "T", "parent": parent}, 201)
-    assert await fields_refused(api, "PATCH", "/objectives/O-1", {"parent": "O-3"}) == ["parent"]
+    for parent in ("O-2", "o-3"):
+        (error,) = (await send(api, "PATCH", "/objectives/O-1", {"parent": parent}, 422))["errors"]
+        above = "is O-1 or is under it; choose one that is not"
+        assert error == {"field": "parent", "message": f"{parent.upper()} {above}"}
     assert (await send(api, "PATCH", "/objectives/O-3", {"parent": "O-1"}))["parent"] == "O-1"
 
 

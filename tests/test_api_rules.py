@@ -34,11 +34,21 @@ async def test_a_rule_there_and_back(world: World) -> None:
         "key_result": "KR-1",
         "priority": 100,
         "enabled": True,
+        "matches": 0,
+        "last_matched_at": None,
+        "unmatched_since": made["unmatched_since"],
+        "warnings": [],
     }
-    assert await world.send("GET", f"/rules/{made['id']}") == made
+    assert await world.send("GET", f"/rules/{made['id']}") == {**made, "overlaps": []}
     path = f"/rules/{made['id']}"
     changed = await world.send("PATCH", path, {"priority": 5, "key_result": "KR-2", "enabled": False})
-    assert changed == {**made, "priority": 5, "key_result": "KR-2", "enabled": False}
+    assert changed == {
+        **made,
+        "priority": 5,
+        "key_result": "KR-2",
+        "enabled": False,
+        "unmatched_since": None,
+    }
     whole = {"any": [{"label": ["growth*"]}, {"not": {"project": "SHOP"}}]}
     assert (await world.send("PATCH", path, {"when": whole}))["when"] == whole
     other = await world.send("POST", "/rules", {**RULE, "name": "Other"})
@@ -101,7 +111,7 @@ async def test_wrong_rules_name_the_place_and_the_way_out(world: World) -> None:
     for change, field, _ in WRONG:
         errors = await world.refused("PATCH", f"/rules/{made['id']}", change)
         assert errors.keys() == {field}, (change, errors)
-    assert await world.send("GET", f"/rules/{made['id']}") == made
+    assert await world.send("GET", f"/rules/{made['id']}") == {**made, "overlaps": []}
 
 
 async def test_a_field_must_be_read_by_a_source(world: World) -> None:

@@ -189,6 +189,9 @@ async def _log(runtime: Runtime) -> str:
     return str((await every_row(runtime))["audit_log"])
 
 
+CHANGES_NOTHING = {("POST", "/rules/preview")}
+
+
 async def test_every_operation_that_changes_something_is_in_the_table(api: httpx.AsyncClient) -> None:
     document = (await api.get("/openapi.json")).json()
     changing = {
@@ -197,7 +200,7 @@ async def test_every_operation_that_changes_something_is_in_the_table(api: httpx
         if path.startswith("/api/v1")
         for method in item
         if method != "get"
-    }
+    } - CHANGES_NOTHING
     assert {(method, template) for method, template, *_ in CHANGES} == changing
 
 
@@ -398,9 +401,9 @@ LEFT_OUT = {
     "key_result": "id version created_at",
     "check_in": "id created_at",
     "agreement": "id created_at",
-    "rule": "id version created_at",
+    "rule": "id version created_at changed_at last_matched_at",
     "link": "id rule_id why created_at",
-    "finding": "id severity detail opened_at",
+    "finding": "id severity detail opened_at resolved_at",
     "source": "id tracker health_state health_message health_what_to_do health_checked_at"
     " children_cursor signature_refused_at named_projects unknown_names unopened_since uuid version"
     " created_at updated_at",

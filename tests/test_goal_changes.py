@@ -40,7 +40,7 @@ def _cycle(**members: Any) -> dict[str, Any]:
         "key": "Q",
         "title": "Q",
         "starts": "2026-10-01",
-        "ends": "2900-12-31",
+        "ends": "2090-12-31",
         "review": "monthly",
         **members,
     }
@@ -55,7 +55,7 @@ CHANGES: list[tuple[str, str, Any, set[str]]] = [
     ("PATCH", "/objectives/O-1", {"cycle": "q"}, {"SHOP-1"}),
     ("PATCH", "/objectives/O-1", {"cycle": "Q"}, set()),
     ("PATCH", "/cycles/Q", {"title": "Quarter", "review": "quarterly"}, set()),
-    ("PATCH", "/cycles/Q", {"ends": "2901-01-31"}, {"SHOP-1"}),
+    ("PATCH", "/cycles/Q", {"ends": "2091-01-31"}, {"SHOP-1"}),
     ("PATCH", "/objectives/O-2", {"parent": "O-1"}, set()),
     ("PATCH", "/key-results/KR-1", {"title": "A", "metric": {"target": 3}, "due": "2026-12-31"}, set()),
     ("POST", "/key-results/KR-1/check-ins", {"value": 1, "confidence": 1}, set()),

@@ -26,12 +26,17 @@ ALPHA = ObjectiveValues(key="A", title="Alpha", description="first", cycle="q", 
 RISING = MetricValues(unit="%", baseline=10, target=20, direction="increase")
 ONE = KeyResultValues(key="K", title="One", category="roi", metric=RISING, due=date(2026, 12, 1))
 
+OUT_OF_YEARS = replace(CYCLE, starts=date(1969, 12, 31), ends=date(2101, 1, 1))
 TOO_SHORT = replace(CYCLE, ends=date(2026, 9, 30))
 UNLABELLED = replace(ALPHA, visibility="confidential")
 FALLING = replace(ONE, metric=replace(RISING, direction="decrease"))
 
 Operation = Callable[[AsyncSession], Awaitable[Any]]
 REFUSED: list[tuple[str, Operation]] = [
+    (
+        "starts: must lie between 1970 and 2100; ends: must lie between 1970 and 2100",
+        lambda db: operations.create_cycle(db, OUT_OF_YEARS, NOW),
+    ),
     ("ends: must not be before starts", lambda db: operations.create_cycle(db, TOO_SHORT, NOW)),
     (
         "ends: must not be before starts",

@@ -36,7 +36,7 @@ from mappings.goals.values import (
     ends_error,
     public_label_error,
 )
-from mappings.values import moment_error
+from mappings.values import day_error, moment_error
 
 KeyInPath = Annotated[Key, Path(description="A key, in any case.")]
 
@@ -64,12 +64,17 @@ def _in_utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
+def _in_years(day: date) -> date:
+    _refuse(day_error(day))
+    return day
+
+
 def _refuse(error: str | None) -> None:
     if error is not None:
         raise ValueError(error)
 
 
-Day = Annotated[date, BeforeValidator(_day)]
+Day = Annotated[date, BeforeValidator(_day), AfterValidator(_in_years)]
 SentMoment = Annotated[datetime, BeforeValidator(_time), AfterValidator(_in_utc)]
 
 STATE = "`achieved`, `missed` and `archived` are closed: a link to it aligns no epic. Null is `active`."

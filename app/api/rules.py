@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.api.deps import (
-    Body,
     IfMatch,
-    Key,
-    Line,
     RuntimeDep,
     SessionDep,
     merged,
@@ -26,58 +23,36 @@ from app.api.deps import (
 )
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
+from app.api.rule_models import OverlapOut, RuleIn, RuleOut, RulePatch, RuleWithOverlaps, WarningOut
 from app.api.runs import RowId
+from app.runtime import Runtime
 from mappings.lookups import key_result_in
+from mappings.previews.overlaps import overlaps_of
+from mappings.previews.unknown_names import warn_of_rule
 from mappings.rules import operations
 from mappings.rules.condition import parse_condition
-from mappings.rules.operations import PRIORITY, RuleValues, rule_at
+from mappings.rules.index import Overlap
+from mappings.rules.operations import RuleValues, rule_at
+from mappings.rules.reports import cycle_length, is_unmatched, report_rules
 from mappings.tables import KeyResultRow, RuleRow
+from mappings.values import FieldWarning
 
 router = APIRouter(prefix="/rules", tags=["rules"])
 
-EXAMPLE = {"all": [{"project": ["SHOP"]}, {"any": [{"label": ["growth*"]}, {"title": "(?i)checkout"}]}]}
 
-Priority = Annotated[int, Field(strict=True, **PRIORITY)]
+class _RuleIdConvertor(StringConvertor):
+    """Any word but `preview`, which is a call of its own: a `GET` there is refused as a method."""
 
-
-class RuleIn(Body):
-    name: Line = Field(description="Unique, in any case.", examples=["Checkout work in SHOP"])
-    when: dict[str, Any] = Field(
-        description="A tree of `all`, `any`, `not` and tests: source, project, label, type, title, parent, "
-        "assignee, component, milestone, field.",
-        examples=[EXAMPLE],
-    )
-    key_result: Key = Field(description="The key of the key result.", examples=["KR-3"])
-    priority: Priority = Field(100, description="The lowest is tried first, then the oldest.")
-    enabled: bool = Field(True, strict=True, description="A disabled rule links nothing.")
-
-    def values(self) -> RuleValues:
-        return RuleValues(self.name, self.when, self.key_result, self.priority, self.enabled)
+    regex = "(?!preview$)[^/]+"
 
 
-class RulePatch(Body):
-    """JSON merge patch, except for `when`: the condition is replaced as a whole."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"priority": 10, "enabled": True}]})
-
-    name: Line | None = Field(None, description="Unique, in any case.")
-    when: dict[str, Any] | None = Field(None, description="The whole condition.", examples=[EXAMPLE])
-    key_result: str | None = Field(None, description="The key of the key result.")
-    priority: Priority | None = Field(None, description="The lowest is tried first.", examples=[10])
-    enabled: bool | None = Field(None, strict=True, description="A disabled rule links nothing.")
+register_url_convertor("rule_id", _RuleIdConvertor())
 
 
-class RuleOut(BaseModel):
-    id: int = Field(description="Among rules of the same priority the lowest id is tried first.")
-    name: str = Field(description="Unique, in any case.")
-    when: dict[str, Any] = Field(description="The condition.")
-    says: str = Field(description="The condition in words.")
-    key_result: str = Field(description="The key of the key result.")
-    priority: int = Field(description="The lowest is tried first.")
-    enabled: bool = Field(description="A disabled rule links nothing.")
-
-
-async def _present(session: AsyncSession, rows: Sequence[RuleRow]) -> list[RuleOut]:
+async def _present(
+    session: AsyncSession, rows: Sequence[RuleRow], runtime: Runtime, names: Sequence[FieldWarning] = ()
+) -> list[RuleOut]:
+    """`names`: warnings of names in the one rule that is shown."""
     key_result_ids = {row.key_result_id for row in rows}
     keys = {
         id: key
@@ -85,56 +60,79 @@ async def _present(session: AsyncSession, rows: Sequence[RuleRow]) -> list[RuleO
             select(KeyResultRow.id, KeyResultRow.key).where(KeyResultRow.id.in_(key_result_ids))
         )
     }
-    return [
-        RuleOut(
-            id=row.id,
-            name=row.name,
-            when=row.when,
-            says=parse_condition(row.when).words(),
-            key_result=keys[row.key_result_id],
-            priority=row.priority,
-            enabled=row.enabled,
+    reports = await report_rules(session, rows, await runtime.now(session))
+    shown: list[RuleOut] = []
+    for row in rows:
+        report = reports[row.id]
+        members = {name: getattr(row, name) for name in ("id", "name", "when", "priority", "enabled")}
+        shown.append(
+            RuleOut(
+                **members,
+                says=parse_condition(row.when).words(),
+                key_result=keys[row.key_result_id],
+                matches=report.matches,
+                last_matched_at=report.last_matched_at,
+                unmatched_since=report.unmatched_since,
+                warnings=[WarningOut(**asdict(warning)) for warning in (*report.warnings(), *names)],
+            )
         )
-        for row in rows
+    return shown
+
+
+def show_overlaps(overlaps: Iterable[Overlap]) -> list[OverlapOut]:
+    return [
+        OverlapOut(rule=one.rule.id, name=one.rule.name, epics=one.epics, wins=one.wins) for one in overlaps
     ]
 
 
 @router.post("", status_code=201, summary="Add a rule", responses=error_responses(409))
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
     """Answers at once; the header `Northing-Runs` names the runs that evaluate the matching epics."""
+    names = await warn_of_rule(session, body.when)  # before the operation locks the goals
     row, run_ids = await operations.create_rule(session, body.values(), await runtime.now(session))
     put_runs(response, run_ids)
     put_version(response, row.version)
-    return (await _present(session, [row]))[0]
+    return (await _present(session, [row], runtime, names))[0]
 
 
 @router.get("", summary="List rules")
 async def list_rules(
+    runtime: RuntimeDep,
     session: SessionDep,
     key_result: Annotated[str | None, Query(description="To this key result.")] = None,
     enabled: Annotated[bool | None, Query(description="Enabled or disabled ones only.")] = None,
+    unmatched: Annotated[
+        bool | None, Query(description="Those that have linked no epic for a cycle, or the others.")
+    ] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[RuleOut]:
-    step = list_query(cursor, limit, key_result=key_result, enabled=enabled)
+    step = list_query(cursor, limit, key_result=key_result, enabled=enabled, unmatched=unmatched)
     query: Any = select(RuleRow)
     if step.filters["key_result"] is not None:
         goal = await key_result_in(session, step.filters["key_result"], "key_result")
         query = query.where(RuleRow.key_result_id == goal.id)
     if step.filters["enabled"] is not None:
         query = query.where(RuleRow.enabled == step.filters["enabled"])
+    if step.filters["unmatched"] is not None:
+        now = await runtime.now(session)
+        unmatched_for = is_unmatched(now, await cycle_length(session, now))
+        query = query.where(unmatched_for if step.filters["unmatched"] else ~unmatched_for)
     rows, following = await page_of(session, query, RuleRow.id, step)
-    return Page(items=await _present(session, [row for (row,) in rows]), next=following)
+    return Page(items=await _present(session, [row for (row,) in rows], runtime), next=following)
 
 
-@router.get("/{id}", summary="Show a rule", responses=error_responses(404))
-async def get_rule(id: RowId, response: Response, session: SessionDep) -> RuleOut:
+@router.get("/{id:rule_id}", summary="Show a rule", responses=error_responses(404))
+async def get_rule(
+    id: RowId, response: Response, runtime: RuntimeDep, session: SessionDep
+) -> RuleWithOverlaps:
     row = await rule_at(session, id)
     put_version(response, row.version)
-    return (await _present(session, [row]))[0]
+    (shown,) = await _present(session, [row], runtime, await warn_of_rule(session, row.when))
+    return RuleWithOverlaps(**dict(shown), overlaps=show_overlaps(await overlaps_of(session, row)))
 
 
-@router.patch("/{id}", summary="Change a rule", responses=error_responses(404, 409, 412))
+@router.patch("/{id:rule_id}", summary="Change a rule", responses=error_responses(404, 409, 412))
 async def change_rule(
     id: RowId,
     body: RulePatch,
@@ -144,22 +142,27 @@ async def change_rule(
     if_match: IfMatch = None,
 ) -> RuleOut:
     patch = body.model_dump(exclude_unset=True)
-
-    def change(current: RuleValues) -> RuleValues:
-        before = asdict(current)
-        if patch.get("when") is not None:
-            before.pop("when")  # a condition is replaced whole
-        return validated(RuleIn, merged(before, patch)).values()
-
+    names = await warn_of_rule(session, patch.get("when") or (await rule_at(session, id)).when)
     row, runs = await operations.change_rule(
-        session, id, change, await runtime.now(session), versions=versions_in(if_match)
+        session,
+        id,
+        lambda current: patched(asdict(current), patch),
+        await runtime.now(session),
+        versions=versions_in(if_match),
     )
     put_runs(response, runs)
     put_version(response, row.version)
-    return (await _present(session, [row]))[0]
+    return (await _present(session, [row], runtime, names))[0]
 
 
-@router.delete("/{id}", status_code=204, summary="Remove a rule", responses=error_responses(404))
+def patched(before: dict[str, Any], patch: dict[str, Any]) -> RuleValues:
+    """The values with those of the patch merged in; 422 naming each wrong field."""
+    if patch.get("when") is not None:
+        before.pop("when", None)  # a condition is replaced whole
+    return validated(RuleIn, merged(before, patch)).values()
+
+
+@router.delete("/{id:rule_id}", status_code=204, summary="Remove a rule", responses=error_responses(404))
 async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Response:
     response = Response(status_code=204)
     put_runs(response, await operations.delete_rule(session, id, await runtime.now(session)))

@@ -33,6 +33,7 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/key-results/{key}/check-ins": {"GET": "viewer", "POST": "editor"},
     "/key-results/{key}/agreements": {"GET": "viewer", "POST": "editor"},
     "/rules": {"GET": "viewer", "POST": "editor"},
+    "/rules/preview": {"POST": "viewer"},
     "/rules/{id}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
     "/links": {"GET": "viewer", "POST": "editor"},
     "/links/bulk": {"POST": "editor"},

@@ -16,6 +16,7 @@ from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.evaluation.timed import open_evaluate_runs
 from mappings.notices import claims
 from mappings.reports.coverage_days import freeze_day
+from mappings.rules.reports import stamp_matches
 from mappings.runs.causes import retry_causes
 from mappings.runs.queue import due_runs, mark_stalled
 from mappings.sources.machine_clocks import record_machine_clock
@@ -66,6 +67,8 @@ async def sweep(runtime: Runtime) -> None:
         queue_now = await QUEUE_CLOCK.read(session)
         await session.execute(_REPEATED_JOBS, {"now": queue_now})
         await record_machine_clock(session, platform.node(), utc_now(), queue_now)
+    async with runtime.sessions.begin() as session:
+        await stamp_matches(session, now)
     await _delete_dead_jobs(runtime)
     async with runtime.sessions.begin() as session:
         await freeze_day(session, now)

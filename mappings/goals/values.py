@@ -10,6 +10,7 @@ from mappings.goals.key_results import GoalState, Visibility
 from mappings.values import (
     Bounds,
     FieldErrors,
+    day_error,
     is_blank,
     key_error,
     line_error,
@@ -123,7 +124,8 @@ def cycle_errors(values: CycleValues) -> FieldErrors:
     return [
         ("key", key_error(values.key)),
         ("title", line_error(values.title)),
-        ("ends", ends_error(values.starts, values.ends)),
+        ("starts", day_error(values.starts)),
+        ("ends", day_error(values.ends) or ends_error(values.starts, values.ends)),
         ("review", one_of_error(values.review, get_args(Review))),
     ]
 
@@ -164,6 +166,7 @@ def key_result_errors(values: KeyResultValues) -> FieldErrors:
             one_of_error(metric.direction, get_args(Direction))
             or direction_error(metric.baseline, metric.target, metric.direction),
         ),
+        ("due", day_error(values.due)),
         ("state", one_of_error(values.state, get_args(GoalState))),
     ]
 

@@ -22,6 +22,7 @@ from mappings.checks.registry import CHECK_NAMES, CHECKS, CheckName
 from mappings.policy.durations import Duration, parse_duration, start_of_day
 from mappings.policy.quiet_hours import QuietHours
 from mappings.rules.patterns import MAX_LENGTH, Patterns, fold
+from mappings.values import FieldErrors, day_error
 
 # No person closed a goal whose cycle merely ended, so its epics have more time to move to another.
 CYCLE_GRACE = parse_duration("P20D")
@@ -206,6 +207,18 @@ class Policy(_Document):
             description="What differs in a source or project; the first scope that fits is used.",
         ),
     ] = []
+
+
+def since_errors(policy: Policy) -> FieldErrors:
+    """What is wrong with the days of a policy that a person sends. The document itself takes any day: one
+    that was stored before must still be read."""
+    given = [("since", policy.since)]
+    given += [
+        (f"scopes.{number}.since", scope.since)
+        for number, scope in enumerate(policy.scopes)
+        if scope.since is not MISSING
+    ]
+    return [(field, day_error(day)) for field, day in given if isinstance(day, date)]
 
 
 # --- the effective policy of one project -------------------------------------------------------

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from mappings import invalidate
-from mappings.errors import check_version
+from mappings.errors import check_values, check_version
 from mappings.locks import lock_goals_exclusive
-from mappings.policy.document import EffectivePolicy, Policy, effective_policy
+from mappings.policy.document import EffectivePolicy, Policy, effective_policy, since_errors
 from mappings.policy.names import former_names
 from mappings.runs.causes import Cause
 from mappings.runs.reevaluation import reevaluate_sources
@@ -31,7 +31,8 @@ async def change_policy(
     """Store what `change` makes of the current policy; it is called under the goals' exclusive lock.
 
     The epics of the projects whose effective policy differs are evaluated again, in the runs whose ids are
-    returned. `versions` are those that the caller may have read, None for any. Raises `StaleVersion`.
+    returned. `versions` are those that the caller may have read, None for any. Raises `StaleVersion`, and
+    `Invalid` for a day that cannot be meant.
     """
     await lock_goals_exclusive(session)
     current = select(InstallationRow).with_for_update().execution_options(populate_existing=True)
@@ -39,6 +40,7 @@ async def change_policy(
     check_version(row.policy_version, versions)
     old = Policy.model_validate(row.policy)
     new = change(old)
+    check_values(since_errors(new))
     row.policy, row.policy_version = new.model_dump(mode="json"), row.policy_version + 1
     await session.flush()
     sources = {source.id: source for source in await session.scalars(select(SourceRow))}

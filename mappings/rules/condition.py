@@ -205,6 +205,21 @@ def walk_tests(condition: Condition) -> Iterator[Condition]:
         yield from walk_tests(child)
 
 
+def nearly_matches(condition: Condition, source: str, epic: Epic) -> str | None:
+    """Which one test stands in the way, explained; None where the condition matches, or more than one does.
+
+    Only what joins several tests can nearly match: a rule with a single test matches or does not.
+    """
+    if not isinstance(condition, All) or len(condition.children) < 2:
+        return None
+    failing = [child for child in condition.children if not child.matches(source, epic)]
+    if len(failing) != 1:
+        return None
+    (child,) = failing
+    # Of several tests joined in the one that fails, perhaps only one fails again.
+    return nearly_matches(child, source, epic) or child.explain(source, epic)
+
+
 def fields(condition: Condition) -> set[str]:
     """The custom fields that the condition reads; the source's `epics.fields` must list them."""
     return {node.name for node in walk_tests(condition) if isinstance(node, FieldTest)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mappings.rules.condition import (
@@ -36,6 +36,16 @@ class Rule:
     condition: Condition
     key_result_id: int
     priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The rule that gives an epic's link where the rules are asked. `because`: by what it comes before
+    `others`, which match too and are not asked, in the order in which they would be."""
+
+    rule: Rule
+    because: str
+    others: tuple[Rule, ...]
 
 
 # Something that an epic may have: a kind (for a custom field `field:` and its name), and a pattern. The
@@ -172,6 +182,23 @@ class RuleIndex:
                 return rule
         return None
 
+    def matching(self, source: str, epic: Epic) -> list[Rule]:
+        """Every rule that matches, in the order in which they are tested; the first gives the link."""
+        possible = (self.rules[position] for position in self._possible(source, epic))
+        return [rule for rule in possible if rule.condition.matches(source, epic)]
+
+    def winner(self, source: str, epic: Epic) -> Winner | None:
+        """The first rule that matches and why it is the first; None where no rule matches."""
+        matching = self.matching(source, epic)
+        if not matching:
+            return None
+        first, *others = matching
+        return Winner(first, _because(first, others), tuple(others))
+
+    def after(self, rule: Rule) -> tuple[Rule, ...]:
+        """The rules that are asked only where `rule` and those before it do not match."""
+        return self.rules[self.rules.index(rule) + 1 :]
+
     def why(self, rule: Rule) -> str:
         """The `why` of a link that the rule makes; the same for every epic."""
         if rule.id not in self._why:
@@ -184,3 +211,49 @@ class RuleIndex:
             (rule, rule.condition.matches(source, epic), rule.condition.explain(source, epic))
             for rule in self.rules
         ]
+
+
+def _because(first: Rule, others: Sequence[Rule]) -> str:
+    """By what a rule comes before these, which follow it."""
+    if not others:
+        return "no other rule matches"
+    following = f"{others[0].name!r}, the next that matches"
+    if first.priority < others[0].priority:
+        return f"its priority {first.priority} is lower than {others[0].priority} of {following}"
+    return f"it has the same priority {first.priority} as {following}, and is older"
+
+
+# --- rules that match the same epics ----------------------------------------------------------
+
+MOST_OVERLAPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Another rule that matches `epics` of the epics that a rule matches. Of these, the rule itself is the
+    first that matches on `wins`."""
+
+    rule: Rule
+    epics: int
+    wins: int
+
+
+@dataclass(slots=True)
+class Overlaps:
+    """Counts which other rules match the epics of one rule."""
+
+    _epics: Counter[int] = field(default_factory=Counter)
+    _wins: Counter[int] = field(default_factory=Counter)
+
+    def add(self, rule: Rule, matching: Sequence[Rule]) -> None:
+        """An epic that `rule` matches; `matching` are all that do, in the order in which they are tested."""
+        others = [other.id for other in matching if other.id != rule.id]
+        self._epics.update(others)
+        if matching[0].id == rule.id:
+            self._wins.update(others)
+
+    def largest(self, rules: Iterable[Rule], most: int = MOST_OVERLAPS) -> list[Overlap]:
+        """Those of `rules` that match the most of the epics."""
+        known = {rule.id: rule for rule in rules}
+        counted = sorted(self._epics.items(), key=lambda item: (-item[1], item[0]))
+        return [Overlap(known[id], epics, self._wins[id]) for id, epics in counted if id in known][:most]

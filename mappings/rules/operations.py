@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from mappings.errors import Conflict, Invalid, NotFound, check_values, check_ver
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import key_result_in
 from mappings.rules.condition import InvalidCondition, fields, parse_condition
+from mappings.rules.index import Rule
 from mappings.runs.causes import Cause
 from mappings.runs.reevaluation import reevaluate, reevaluate_sources
 from mappings.tables import KeyResultRow, RuleRow, SourceRow
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 MOST_RULES = 2_000  # each evaluation reads all of them
+NEXT_ID = 2**63 - 1  # stands for the id of a rule that is not saved: it comes after all others
 PRIORITY: Bounds = {"ge": -(2**31), "lt": 2**31}  # a column of 32 bits
 
 
@@ -37,12 +39,53 @@ class RuleValues:
     enabled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DraftRule:
+    """A rule as it would be saved, with its condition as JSON, and the stored one that it would replace; None
+    where it is new."""
+
+    rule: Rule
+    when: Mapping[str, Any]
+    enabled: bool
+    stored: Rule | None = None
+
+
 async def rule_at(session: AsyncSession, id: int) -> RuleRow:
     """The rule with this id as it is now, even where the session holds it from before. Raises `NotFound`."""
     row = await session.get(RuleRow, id, populate_existing=True)
     if row is None:
         raise NotFound.of("rule", id)
     return row
+
+
+async def rule_in(session: AsyncSession, id: int, field: str) -> RuleRow:
+    """The rule that `field` names. Raises `Invalid` where there is none."""
+    row = await session.get(RuleRow, id, populate_existing=True)
+    if row is None:
+        raise Invalid(field, f"there is no rule {id}; GET /api/v1/rules lists them")
+    return row
+
+
+async def values_of(session: AsyncSession, row: RuleRow) -> RuleValues:
+    goal = await session.get_one(KeyResultRow, row.key_result_id, populate_existing=True)
+    return RuleValues(row.name, row.when, goal.key, row.priority, row.enabled)
+
+
+async def draft_of(
+    session: AsyncSession, values: RuleValues, stored: RuleRow | None, *, named: bool = True
+) -> DraftRule:
+    """A rule with these values as it would be saved, in place of `stored`; None: as a new one.
+
+    `named`: its name is one that a person gave. Raises as `create_rule` and `change_rule`.
+    """
+    id = None if stored is None else stored.id
+    key_result_id = await _checked(session, values, id, named=named)
+    rule = Rule(id or NEXT_ID, values.name, parse_condition(values.when), key_result_id, values.priority)
+    return DraftRule(rule, values.when, values.enabled, None if stored is None else rule_of(stored))
+
+
+def rule_of(row: RuleRow) -> Rule:
+    return Rule(row.id, row.name, parse_condition(row.when), row.key_result_id, row.priority)
 
 
 async def create_rule(session: AsyncSession, values: RuleValues, now: datetime) -> tuple[RuleRow, list[int]]:
@@ -61,6 +104,7 @@ async def create_rule(session: AsyncSession, values: RuleValues, now: datetime) 
         priority=values.priority,
         enabled=values.enabled,
         version=1,
+        changed_at=now,
     )
     session.add(row)
     await session.flush()
@@ -84,8 +128,7 @@ async def change_rule(
     await lock_goals_exclusive(session)
     row = await rule_at(session, id)
     check_version(row.version, versions)
-    goal = await session.get_one(KeyResultRow, row.key_result_id, populate_existing=True)
-    values = change(RuleValues(row.name, row.when, goal.key, row.priority, row.enabled))
+    values = change(await values_of(session, row))
     key_result_id = await _checked(session, values, row.id)
     before = (row.name, row.when, row.key_result_id, row.priority, row.enabled)
     row.name, row.when, row.key_result_id = values.name, values.when, key_result_id
@@ -93,6 +136,7 @@ async def change_rule(
     await session.flush()
     if before == (row.name, row.when, row.key_result_id, row.priority, row.enabled):
         return row, []
+    row.changed_at = now
     return row, await _reevaluate(session, row, now, enabled=row.enabled)
 
 
@@ -117,7 +161,9 @@ async def _reevaluate(session: AsyncSession, row: RuleRow, now: datetime, *, ena
     return await reevaluate(session, causes, [invalidate.by_rules([row.id])], now)
 
 
-async def _checked(session: AsyncSession, values: RuleValues, itself: int | None) -> int:
+async def _checked(
+    session: AsyncSession, values: RuleValues, itself: int | None, *, named: bool = True
+) -> int:
     """The id of the key result; `Conflict` for a name that is taken, `Invalid` for a condition that cannot
     work and for other values that are wrong."""
     check_values(
@@ -130,7 +176,7 @@ async def _checked(session: AsyncSession, values: RuleValues, itself: int | None
     other = select(RuleRow.id).where(
         func.lower(RuleRow.name) == values.name.lower(), RuleRow.id != (itself or 0)
     )
-    if (await session.scalars(other)).first() is not None:
+    if named and (await session.scalars(other)).first() is not None:
         raise Conflict.taken("name", values.name)
     try:
         condition = parse_condition(values.when)

@@ -130,6 +130,9 @@ class AgreementRow(Base):
 
 
 class RuleRow(Base):
+    """`changed_at`: when a person last changed it, null for never since this is recorded. `last_matched_at`:
+    when it was last seen to link an epic, to the day."""
+
     __tablename__ = "rules"
     __table_args__ = (Index("uq_rules_name", text("lower(name)"), unique=True),)
 
@@ -139,5 +142,7 @@ class RuleRow(Base):
     key_result_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("key_results.id"), index=True)
     priority: Mapped[int]
     enabled: Mapped[bool]
+    changed_at: Mapped[datetime | None]
+    last_matched_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime] = stamped()

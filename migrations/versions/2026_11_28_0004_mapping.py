@@ -11,6 +11,7 @@ depends_on = None
 PARENT = ("parent_remote_id", "parent_title", "parent_url")
 CHILDREN = ("children", "children_done")
 KEY_RESULTS = ("description", "owner")
+RULE_TIMES = ("changed_at", "last_matched_at")
 
 
 def upgrade() -> None:
@@ -22,9 +23,11 @@ def upgrade() -> None:
     _add_lists()
     _add_inheritance()
     _add_children()
+    _add_rule_times()
 
 
 def downgrade() -> None:
+    _drop_rule_times()
     _drop_children()
     _drop_inheritance()
     _drop_lists()
@@ -132,9 +135,6 @@ def _add_coverage_days() -> None:
         unique=True,
         postgresql_nulls_not_distinct=True,
     )
-
-
-# --- agreements -----------------------------------------------------------------------------------
 
 
 # --- lists ----------------------------------------------------------------------------------------
@@ -269,3 +269,13 @@ def _drop_children() -> None:
     op.drop_table("children_due")
     op.drop_column("sources", "children_cursor")
     op.drop_column("epics", "children_at")
+
+
+def _add_rule_times() -> None:
+    for name in RULE_TIMES:
+        op.add_column("rules", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+
+
+def _drop_rule_times() -> None:
+    for name in RULE_TIMES:
+        op.drop_column("rules", name)
