@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Dimension = Literal["source", "project", "driver", "objective", "cycle", "owner"]
 Alignment = Literal["aligned", "unaligned", "exempt", "waived"]
@@ -54,6 +54,19 @@ class Counts:
     @property
     def steered(self) -> float | None:
         return self.steered_epics / self.aligned if self.aligned else None
+
+    def count(self, epic: AlikeEpics, is_steered: bool) -> None:
+        if epic.done:
+            self.done += epic.number
+        elif epic.alignment is None:
+            self.not_evaluated += epic.number
+        else:
+            setattr(self, epic.alignment, getattr(self, epic.alignment) + epic.number)
+            self.steered_epics += epic.number if is_steered else 0
+
+    def add(self, other: Counts) -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,36 +126,36 @@ def count_coverage(
     """`steered`: the ids that `mappings.reports.steering.steered_key_results` returned. `cycle`: only the
     epics that belong to this one."""
     coverage = Coverage({goal.objective: goal.objective_title for goal in goals.values()})
+    serving: defaultdict[frozenset[_Groups], Counts] = _counts()
+    groups_of = {
+        id: _Groups(goal.driver, goal.objective, goal.cycle, goal.owner) for id, goal in goals.items()
+    }
+    live = {id for id, goal in goals.items() if goal.live}
     for epic in epics:
-        groups = _groups(epic, goals)
-        if cycle is not None and cycle not in groups["cycle"]:
-            continue
-        is_steered = epic.alignment == "aligned" and not epic.key_results.isdisjoint(steered)
-        _add(coverage.total, epic, is_steered)
-        for dimension, names in groups.items():
-            for name in names:
-                _add(coverage.by[dimension][name], epic, is_steered)
+        ids = epic.key_results & live or epic.key_results & groups_of.keys()
+        groups = frozenset(groups_of[id] for id in ids) or NO_GROUPS
+        if cycle is None or any(group.cycle == cycle for group in groups):
+            is_steered = epic.alignment == "aligned" and not epic.key_results.isdisjoint(steered)
+            serving[groups].count(epic, is_steered)
+            coverage.by["project"][epic.source_id, epic.project].count(epic, is_steered)
+    for (source_id, _), counts in coverage.by["project"].items():
+        coverage.by["source"][source_id].add(counts)
+        coverage.total.add(counts)
+    for groups, counts in serving.items():
+        for dimension in GOAL_DIMENSIONS:
+            for name in {getattr(group, dimension) for group in groups}:
+                coverage.by[dimension][name].add(counts)
     return coverage
 
 
-def _groups(epic: AlikeEpics, goals: Mapping[int, GoalFacts]) -> dict[Dimension, set[Any]]:
-    linked = [goals[id] for id in epic.key_results if id in goals]
-    counting = [goal for goal in linked if goal.live] or linked
-    return {
-        "source": {epic.source_id},
-        "project": {(epic.source_id, epic.project)},
-        "driver": {goal.driver for goal in counting} or {None},
-        "objective": {goal.objective for goal in counting} or {None},
-        "cycle": {goal.cycle for goal in counting} or {None},
-        "owner": {goal.owner for goal in counting} or {None},
-    }
+class _Groups(NamedTuple):
+    """Where an epic belongs that is linked to a key result; many key results are alike in this."""
+
+    driver: str | None
+    objective: str | None
+    cycle: str | None
+    owner: str | None
 
 
-def _add(counts: Counts, epic: AlikeEpics, is_steered: bool) -> None:
-    if epic.done:
-        counts.done += epic.number
-    elif epic.alignment is None:
-        counts.not_evaluated += epic.number
-    else:
-        setattr(counts, epic.alignment, getattr(counts, epic.alignment) + epic.number)
-        counts.steered_epics += epic.number if is_steered else 0
+GOAL_DIMENSIONS: tuple[Dimension, ...] = ("driver", "objective", "cycle", "owner")
+NO_GROUPS = frozenset([_Groups(None, None, None, None)])

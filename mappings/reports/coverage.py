@@ -65,7 +65,7 @@ async def load_coverage(
 async def _alike_epics(session: AsyncSession, which: ColumnElement[bool]) -> list[AlikeEpics]:
     # Of each epic one row, so that an epic with many links is counted once.
     linked = (
-        select(LinkRow.epic_id, func.array_agg(LinkRow.key_result_id.distinct()).label("key_results"))
+        select(LinkRow.epic_id, func.array_agg(LinkRow.key_result_id).label("key_results"))
         .group_by(LinkRow.epic_id)
         .subquery()
     )

@@ -59,10 +59,9 @@ async def freeze_day(session: AsyncSession, now: datetime) -> None:
     if not missing and not whole:
         return
     rows = await _rows(session, now, read, missing, whole=whole)
-    common = {"day": day, "at": now}
-    await session.execute(
-        insert(CoverageDayRow).on_conflict_do_nothing(), [{**common, **row} for row in rows]
-    )
+    if rows:  # none where the sources were deleted meanwhile
+        insertion = insert(CoverageDayRow).on_conflict_do_nothing()
+        await session.execute(insertion, [{"day": day, "at": now, **row} for row in rows])
 
 
 def _frozen(day: date) -> Select[int | None]:
@@ -99,7 +98,9 @@ async def _rows(
     rows: list[dict[str, Any]] = []
     if whole:
         stale = any(reading.stale for reading in read.values())
-        total = _sum(by_source[id] for id in read)
+        total = Counts()
+        for id in read:
+            total.add(by_source[id])
         rows.append(_row(total, None, None, stale, sources=len(read)))
     # Held, so that none is deleted before its rows are written.
     held = select(SourceRow.id).where(SourceRow.id.in_(missing)).order_by(SourceRow.id)
@@ -119,14 +120,6 @@ def _row(
 ) -> dict[str, Any]:
     of = {"source_id": source_id, "project": project, "sources": sources, "stale": stale}
     return {**of, **asdict(counts)}
-
-
-def _sum(all_counts: Any) -> Counts:
-    total = Counts()
-    for counts in all_counts:
-        for name, number in asdict(counts).items():
-            setattr(total, name, getattr(total, name) + number)
-    return total
 
 
 # --- reading ----------------------------------------------------------------------------------
