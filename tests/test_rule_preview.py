@@ -200,3 +200,19 @@ async def test_it_waits_for_no_change_and_no_evaluation(world: World, runtime: R
         await changing.execute(update(EpicRow).values(title="Locked"))
         shown = await _preview(world)
     assert (shown["matches"], shown["changes"]) == (1, 1)
+
+
+async def test_it_goes_over_all_sources_and_over_none(world: World) -> None:
+    await world.goal("KR-1")
+    assert (await _preview(world))["matches"] == 0, "nothing is connected yet"
+    world.site.create("SHOP", "One", labels=["growth"])
+    world.host.create("acme/shop", "Two", labels=["epic", "growth"])
+    world.host.create("acme/shop", "Three", labels=["epic"])
+    await world.connect_github(scope={"repositories": ["acme/shop"]}, epics={"labels": ["epic"]})
+    await world.connect_jira()
+    for source in ("github", "jira"):
+        await world.sync(source, "full")
+    names = [tuple(item["epic"].values()) for item in (await _preview(world))["items"]]
+    assert names == [("github", "acme/shop#1"), ("jira", "SHOP-1")]
+    of_one = await _preview(world, when={"all": [{"label": "growth"}, {"source": "jira"}]})
+    assert [item["epic"]["key"] for item in of_one["items"]] == ["SHOP-1"]
