@@ -42,6 +42,12 @@ if TYPE_CHECKING:
 LOCK_GOALS = 7017280452178371
 LOCK_PARENTS = 7017280452178372
 LOCK_SOURCE_NOTICES = 701728  # the first half of a key whose second half is a source's id
+# Until the transaction ends. PostgreSQL keeps the plan of a statement that is sent often, and the one that it
+# made while a table or an index was small reads all of it for each look.
+BY_INDEXES = func.concat(
+    func.set_config("enable_seqscan", "off", True),
+    func.set_config("plan_cache_mode", "force_custom_plan", True),
+)
 SYNCHRONOUS_COMMIT_OFF = func.set_config("synchronous_commit", "off", True)
 
 
@@ -66,8 +72,9 @@ async def lock_notices_of_source(session: AsyncSession, *source_ids: int) -> Non
 
 
 async def lock_parents(session: AsyncSession) -> None:
-    """Only one transaction at a time looks what is below the epics that it has stored, and commits."""
-    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_PARENTS})
+    """Only one transaction at a time looks what is below the epics that it has stored, and commits. It looks
+    by indexes."""
+    await session.execute(select(func.pg_advisory_xact_lock(LOCK_PARENTS), BY_INDEXES))
 
 
 def locked_source(source_id: int, *columns: Any) -> Select[Any]:

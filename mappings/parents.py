@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, Select, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
+from mappings.locks import BY_INDEXES
 from mappings.tables import EpicRow, LinkRow, SourceRow, among
 
 if TYPE_CHECKING:
@@ -25,39 +26,37 @@ if TYPE_CHECKING:
 # Epics above one epic: a line of parents that is longer, which no tracker has, passes nothing on beyond.
 MOST_ABOVE = 100_000
 
-# Of the epic `child`, a row with these columns of its own: its parent. Each part is one look into an index:
-# nothing here joins a row that was found with the whole table, which PostgreSQL might read for that.
-_PARENT = """
-    SELECT * FROM (
-        SELECT epics.*, 1 AS place FROM epics
-        WHERE tracker = child.tracker AND remote_id = child.parent_remote_id
-        UNION ALL
-        SELECT named.*, 2 FROM sources
-        JOIN epics AS named ON named.source_id = sources.id AND lower(named.key) = lower(child.parent_key)
-        WHERE sources.tracker = child.tracker
-        UNION ALL
-        SELECT named.*, 3 FROM sources
-        JOIN epic_key_history AS former
-            ON former.source_id = sources.id AND former.key = lower(child.parent_key)
-        JOIN epics AS named ON named.id = former.epic_id
-        WHERE sources.tracker = child.tracker
-    ) AS named ORDER BY place, removed_at IS NOT NULL, id LIMIT 1
+# Of the epic `child`, a row with these columns of its own: the id of its parent. Each part is one look into
+# an index, and OFFSET 0 keeps it one: joined freely, PostgreSQL might read whole tables for a row it found.
+_PARENT_ID = """
+    coalesce(
+        (SELECT id FROM epics WHERE tracker = child.tracker AND remote_id = child.parent_remote_id),
+        (SELECT named.id FROM sources CROSS JOIN LATERAL (
+            SELECT id, removed_at FROM epics
+            WHERE source_id = sources.id AND lower(key) = lower(child.parent_key) OFFSET 0
+        ) AS named WHERE sources.tracker = child.tracker ORDER BY removed_at IS NOT NULL, id LIMIT 1),
+        (SELECT named.id FROM sources CROSS JOIN LATERAL (
+            SELECT epic_id FROM epic_key_history
+            WHERE source_id = sources.id AND key = lower(child.parent_key) OFFSET 0
+        ) AS former CROSS JOIN LATERAL (
+            SELECT id, removed_at FROM epics WHERE id = former.epic_id OFFSET 0
+        ) AS named WHERE sources.tracker = child.tracker ORDER BY removed_at IS NOT NULL, id LIMIT 1)
+    )
 """
+_PARENT = f"SELECT * FROM epics WHERE id = {_PARENT_ID} OFFSET 0"  # noqa: S608  # of this module's own parts
 # What a row needs to be followed up, and down.
 _FOLLOWED_UP = "id, tracker, parent_key, parent_remote_id"
 _FOLLOWED_DOWN = "id, tracker, remote_id, key, source_id, evaluate_at, evaluated_version"
 # Of the epic `above`, a row with these columns of its own: its children.
 _CHILDREN = f"""
     SELECT child.* FROM (
-        SELECT epics.* FROM epics WHERE tracker = above.tracker AND parent_remote_id = above.remote_id
-        UNION ALL SELECT epics.* FROM epics
-        WHERE tracker = above.tracker AND parent_key IS NOT NULL AND lower(parent_key) = lower(above.key)
-        UNION ALL SELECT named.* FROM epic_key_history AS former
-        JOIN epics AS named ON named.tracker = above.tracker
-            AND named.parent_key IS NOT NULL AND lower(named.parent_key) = former.key
-        WHERE former.epic_id = above.id
+        (SELECT * FROM epics WHERE parent_remote_id = above.remote_id OFFSET 0)
+        UNION ALL (SELECT * FROM epics WHERE lower(parent_key) = lower(above.key) OFFSET 0)
+        UNION ALL (SELECT named.* FROM epic_key_history AS former CROSS JOIN LATERAL (
+            SELECT * FROM epics WHERE lower(parent_key) = former.key OFFSET 0
+        ) AS named WHERE former.epic_id = above.id)
     ) AS child
-    WHERE child.removed_at IS NULL AND above.id = (SELECT id FROM ({_PARENT}) AS parent)
+    WHERE child.tracker = above.tracker AND child.removed_at IS NULL AND above.id = {_PARENT_ID}
 """  # noqa: S608  # of this module's own parts
 # Of the epics `changed (id)`: all that are below one of them, each with that one as `root`. UNION ends loops;
 # an epic that is below itself is left out by those who ask.
@@ -113,6 +112,7 @@ async def load_above(session: AsyncSession, rows: Iterable[EpicRow], columns: Se
     ids = [id for id, parent_key in known.items() if parent_key is not None]
     if not ids:
         return NONE_ABOVE
+    await session.execute(select(BY_INDEXES))
     parents: dict[int, int] = {
         child_id: parent_id for child_id, parent_id in await session.execute(_ABOVE, {"ids": ids})
     }
@@ -201,6 +201,7 @@ async def load_below(
     """The ids of the epics of a source below the epics of these ids, in order, each with the `version` of
     `ChangedParent`: without those that were evaluated with it."""
     ids, versions = [id for id, _ in changed], [version for _, version in changed]
+    await session.execute(select(BY_INDEXES))
     parameters = {"ids": ids, "versions": versions, "source_id": source_id}
     return list(await session.scalars(_BELOW_IN_SOURCE, parameters))
 
@@ -237,13 +238,21 @@ _LEFT_BELOW_TICKETS = text(f"""
 )
 
 
+_ANY_CHILD = text("SELECT EXISTS (SELECT FROM epics WHERE parent_key IS NOT NULL)")
+
+
 async def left_below(
     session: AsyncSession, changed: Sequence[ChangedParent], evaluated: Sequence[int], now: datetime
 ) -> list[tuple[ChangedParent, int]]:
     """Those of `changed` with epics below that have to be evaluated again, and have not been with it
-    (`evaluated`) nor will be anyhow; each with the source of such epics."""
+    (`evaluated`) nor will be anyhow; each with the source of such epics. Where no ticket names a parent, it
+    costs two short statements."""
+    ids = [parent.id for parent in changed]
+    await session.execute(select(BY_INDEXES))
+    if not await session.scalar(_ANY_CHILD):
+        return []
     parameters = {
-        "ids": [parent.id for parent in changed],
+        "ids": ids,
         "versions": [parent.version for parent in changed],
         "evaluated": evaluated,
         "now": now,
@@ -254,7 +263,10 @@ async def left_below(
 async def left_below_tickets(
     session: AsyncSession, tracker: str, remote_ids: Collection[str], now: datetime
 ) -> list[tuple[ChangedParent, int]]:
-    """As `left_below`, of the epics of these tickets."""
+    """As `left_below`, of the epics of these tickets. Where no ticket names a parent, it costs one short
+    statement. The caller has taken `locks.lock_parents`."""
+    if not await session.scalar(_ANY_CHILD):
+        return []
     parameters = {"tracker": tracker, "remote_ids": list(remote_ids), "evaluated": [], "now": now}
     return _left(await session.execute(_LEFT_BELOW_TICKETS, parameters))
 

@@ -16,6 +16,7 @@ from mappings.runs import causes as run_causes
 from tests.support.clock import Clock
 from tests.support.hierarchies import Hierarchy, by_id, part
 from tests.support.queries import all_of
+from tests.support.tracker_drivers import TrackerDriver, both
 from tests.support.world import World
 
 pytestmark = pytest.mark.database
@@ -346,6 +347,22 @@ async def test_a_source_that_is_deleted_leaves_children_elsewhere_without_links(
     await company.world.drain()
     assert await company.evaluated() == ["LOW-1", "MID-1"]
     assert await company.links("LOW-1", "MID-1") == {"LOW-1": [], "MID-1": []}
+
+
+@both
+async def test_what_a_sync_reads_reaches_what_is_below(driver: TrackerDriver) -> None:
+    top, middle, low = (driver.add(title) for title in ("Top", "Middle", "Low"))
+    driver.describe(top, "Key-Result: KR-1")
+    driver.put_below(low, middle)
+    await driver.sync("full")
+    assert (await driver.epic(low))["links"] == []
+    driver.put_below(middle, top)
+    await driver.sync("full")
+    (link,) = (await driver.epic(low))["links"]
+    assert (link["origin"], link["inherited_from"]["key"]) == ("inherited", top)
+    driver.delete(top)
+    await driver.sync("full")
+    assert (await driver.epic(low))["links"] == []
 
 
 # --- the first sync, and many at once -----------------------------------------------------------

@@ -64,14 +64,12 @@ class EpicRow(Base):
         ),
         # Epics by their parent.
         Index(
-            "ix_epics_tracker_parent_remote_id",
-            "tracker",
+            "ix_epics_parent_remote_id",
             "parent_remote_id",
             postgresql_where=text("parent_remote_id IS NOT NULL"),
         ),
         Index(
-            "ix_epics_tracker_parent_key",
-            "tracker",
+            "ix_epics_parent_key",
             text("lower(parent_key)"),
             postgresql_where=text("parent_key IS NOT NULL"),
         ),

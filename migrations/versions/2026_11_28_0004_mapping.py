@@ -201,15 +201,15 @@ def _add_inheritance() -> None:
     op.add_column("links", sa.Column("inherited_from", sa.BigInteger(), nullable=True))
     op.add_column("epics", sa.Column("evaluated_version", sa.BigInteger(), nullable=True))
     op.create_index(
-        "ix_epics_tracker_parent_remote_id",
+        "ix_epics_parent_remote_id",
         "epics",
-        ["tracker", "parent_remote_id"],
+        ["parent_remote_id"],
         postgresql_where=sa.text("parent_remote_id IS NOT NULL"),
     )
     op.create_index(
-        "ix_epics_tracker_parent_key",
+        "ix_epics_parent_key",
         "epics",
-        ["tracker", sa.text("lower(parent_key)")],
+        [sa.text("lower(parent_key)")],
         postgresql_where=sa.text("parent_key IS NOT NULL"),
     )
     # They are due: until now nothing was inherited.
@@ -221,8 +221,8 @@ def _add_inheritance() -> None:
 
 def _drop_inheritance() -> None:
     op.execute("DELETE FROM links WHERE origin = 'inherited'")
-    op.drop_index("ix_epics_tracker_parent_key", "epics")
-    op.drop_index("ix_epics_tracker_parent_remote_id", "epics")
+    op.drop_index("ix_epics_parent_key", "epics")
+    op.drop_index("ix_epics_parent_remote_id", "epics")
     op.drop_column("epics", "evaluated_version")
     op.drop_column("links", "inherited_from")
 

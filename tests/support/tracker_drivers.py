@@ -87,6 +87,10 @@ class TrackerDriver(ABC):
     def finish(self, key: str) -> None: ...
 
     @abstractmethod
+    def put_below(self, key: str, parent: str) -> None:
+        """The ticket gets this parent."""
+
+    @abstractmethod
     def delete(self, key: str) -> None: ...
 
     @abstractmethod
@@ -145,6 +149,9 @@ class JiraDriver(TrackerDriver):
 
     def finish(self, key: str) -> None:
         self.site.edit(key, status="Done")
+
+    def put_below(self, key: str, parent: str) -> None:
+        self.site.edit(key, parent=self.site.issue(parent))
 
     def delete(self, key: str) -> None:
         self.site.delete(key)
@@ -212,6 +219,9 @@ class GitHubDriver(TrackerDriver):
 
     def finish(self, key: str) -> None:
         self.host.edit(key, state="closed")
+
+    def put_below(self, key: str, parent: str) -> None:
+        self.host.add_sub_issue(parent, self.host.issue(key))
 
     def delete(self, key: str) -> None:
         self.host.delete(key)
