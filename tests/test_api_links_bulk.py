@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api import links
+from app.api import links_bulk
 from app.runtime import Runtime
 from mappings.links.bulk import EVALUATED_AT_ONCE
 from tests.support.goals_api import a_key_result, fields_refused, send
@@ -120,10 +120,19 @@ async def test_what_is_no_such_request_is_refused_as_a_whole(
     await source_with(api, runtime, [stored_epic(number, labels=("a",)) for number in (1, 2, 3)])
     for body, fields in WRONG:
         assert await fields_refused(api, "POST", "/links/bulk", body) == fields, body
-    monkeypatch.setattr(links, "MOST_LINKS", 2)
+    monkeypatch.setattr(links_bulk, "MOST_LINKS", 2)
     many = {"links": [_link(f"SHOP-{number}") for number in (1, 2, 3)]}
     by = {"filter": {"label": "A"}, "key_result": "KR-1"}
     for body, message in ((many, "links: are 3; send at most 2"), (by, "filter: lets 3 epics through;")):
         assert message in (await send(api, "POST", "/links/bulk", body, 422))["detail"]
     assert (await send(api, "GET", "/links"))["items"] == []
     assert await _bulk(api, links=[]) == ([], {"created": 0, "exists": 0, "error": 0})
+
+
+async def test_a_body_with_so_many_links_is_taken(api: httpx.AsyncClient) -> None:
+    long = {"epic": {"source": "s" * 64, "key": f"acme/{'r' * 80}#12345"}, "key_result": "KR-1"}
+    many = {"links": [long] * links_bulk.MOST_LINKS}
+    answer = await send(api, "POST", "/links/bulk", {**many, "dry_run": True})
+    assert answer["counts"] == {"created": 0, "exists": 0, "error": 10_000}
+    beyond = {"links": [_link("x" * 5 * 1024**2)]}
+    assert "4 MB" in (await send(api, "POST", "/links/bulk", beyond, 413))["detail"]

@@ -94,11 +94,13 @@ LARGEST_BODY = 1024 * 1024
 
 
 class GuardedRouter(APIRouter):
-    """Checks the token before anything else is read, above all the body, and accepts a body of one megabyte.
+    """Checks the token before anything else is read, above all the body, and bounds the body.
 
     FastAPI reads and decodes the body before it calls the dependencies, so none of these can do it. Here,
     unlike in a middleware, no path is compared, and a refusal becomes a problem document like any other.
     """
+
+    largest_body = LARGEST_BODY
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
@@ -110,7 +112,7 @@ class GuardedRouter(APIRouter):
             "/api/v1/tokens, or the admin token (NORTHING_ADMIN_TOKEN, or printed at the first start).",
             "Bearer",
         )
-        await super().handle(scope, bounded(request.headers, receive, LARGEST_BODY), send)
+        await super().handle(scope, bounded(request.headers, receive, self.largest_body), send)
 
 
 def bounded(headers: Headers, receive: Receive, most: int) -> Receive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import version
 from types import ModuleType
@@ -24,6 +25,7 @@ from app.api import (
     health,
     key_results,
     links,
+    links_bulk,
     metrics,
     notices,
     objectives,
@@ -84,7 +86,8 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.router.routes[:0] = webhooks.router.routes
     app.include_router(health.router)
     app.include_router(metrics.router)
-    app.include_router(_api())
+    app.include_router(_api(links_bulk.BulkRouter, (links_bulk,)))
+    app.include_router(_api(GuardedRouter, _MODULES))
     app.include_router(pages.router)
     app.mount("/static", pages.static)
     app.add_route("/docs", _docs, include_in_schema=False)
@@ -134,34 +137,36 @@ def _describe_problems(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _api() -> APIRouter:
+_MODULES: tuple[ModuleType, ...] = (
+    sources,
+    runs,
+    cycles,
+    objectives,
+    key_results,
+    agreements,
+    check_ins,
+    rules,
+    rule_preview,
+    links,
+    epics,
+    findings,
+    notices,
+    policy,
+    reports,
+    deliveries,
+    tokens,
+    audit_log,
+)
+
+
+def _api(kind: type[GuardedRouter], modules: Iterable[ModuleType]) -> APIRouter:
     refusals = error_responses(401, 403, 408, 413, 422, 429, 503)
     for status in (429, 503):
         refusals[status] |= response_headers(status, "Retry-After")[status]
-    api = GuardedRouter(
+    api = kind(
         prefix="/api/v1",
         dependencies=[Depends(check_role), Depends(refuse_unknown_parameters)],
         responses=refusals,
-    )
-    modules: tuple[ModuleType, ...] = (
-        sources,
-        runs,
-        cycles,
-        objectives,
-        key_results,
-        agreements,
-        check_ins,
-        rules,
-        rule_preview,
-        links,
-        epics,
-        findings,
-        notices,
-        policy,
-        reports,
-        deliveries,
-        tokens,
-        audit_log,
     )
     for module in modules:
         api.include_router(module.router)
