@@ -130,11 +130,8 @@ async def test_the_kind_of_a_tracker_is_found_out_without_a_login(world: World) 
     world.github.faults.add("GET /meta", faults.answer(404, {}), times=None)
     assert await kind_at(DIRECT, world.github_url) == ("github", f"{world.github_url}/api/v3")
     by_accident = faults.answer(500, {"versionNumbers": [1]})
-    for answer in (
-        by_accident,
-        faults.answer(200, [["words"] * 9]),
-        faults.answer(302, {}, {"Location": world.jira_url}),
-    ):
+    elsewhere = faults.redirect(f"{world.jira_url}/rest/api/3/serverInfo")
+    for answer in (by_accident, elsewhere, faults.answer(200, [["words"] * 9])):
         world.github.faults.clear()
         world.github.faults.add("*", answer, times=None)
         assert await kind_at(DIRECT, world.github_url) is None
@@ -195,6 +192,7 @@ async def test_from_an_address_to_what_would_be_written(
     assert person.asked == ["--base-url", "--email", "NORTHING_CONNECT_TOKEN", "--projects", "--name"]
     assert f"{prepared.jira_url}/browse/SHOP-1 is taken as {prepared.jira_url}." in person.read
     assert "   1 CORE  Core systems" in person.read
+    assert "Epics: There are some, about 2, of the types Epic." in person.read
     made = await prepared.send("GET", "/sources/acme-jira")
     assert made["scope"] == {"projects": ["SHOP"], "jql": None}
     assert (made["notices"]["mode"], made["last_run"]["state"]) == ("shadow", "succeeded")
