@@ -99,7 +99,8 @@ async def test_all_is_well_and_nothing_is_written_anywhere(
     assert await every_row(runtime) == before
     assert {seen.method for seen in world.github.log.entries} == {"GET"}
     assert {seen.line for seen in world.jira.log.entries if seen.method != "GET"} == {
-        "POST /rest/api/3/search/jql"
+        "POST /rest/api/3/search/jql",
+        "POST /rest/api/3/search/approximate-count",
     }
     assert code == 0
     assert lines_about(lines, "northing: ok: database: PostgreSQL ")

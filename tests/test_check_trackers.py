@@ -58,7 +58,8 @@ async def looking(tracker: Tracker) -> AsyncIterator[str]:
     assert guard.found == []
     # Searching is a POST that changes nothing; there is no other way to ask for more than an address holds.
     written = {seen.line for seen in tracker.log.entries if seen.method != "GET"}
-    assert written <= {"POST /rest/api/3/search/jql", "POST /rest/api/3/jql/parse"}
+    searching = ("search/jql", "search/approximate-count", "jql/parse")
+    assert written <= {f"POST /rest/api/3/{path}" for path in searching}
 
 
 async def inspect_jira(
@@ -344,7 +345,7 @@ async def test_issue_types_that_are_not_shown_are_unknown() -> None:
         ({"epics": {"issue_types": ["initiative"]}}, "warning", "Initiative"),
         ({"scope": {"projects": ["SHOP"], "jql": "labels = growth"}}, "warning", "None is found"),
         ({"scope": {"projects": ["SHOP"], "jql": "colour = red"}}, "unknown", "scope.jql is wrong"),
-        ({"scope": {"projects": None}}, "ok", "There are some"),
+        ({"scope": {"projects": None}}, "ok", "There are some, about 1, of the types Epic."),
     ],
 )
 async def test_a_selector_is_looked_for_in_jira(settings: dict[str, Any], level: str, words: str) -> None:
@@ -425,7 +426,17 @@ async def test_a_tracker_that_stops_answering_ends_the_look(kind: str) -> None:
 
 
 ROUTES = {
-    "jira": ("myself", "serverInfo", "project/search", "mypermissions", "issuetype", "search/jql", "field"),
+    "jira": (
+        "myself",
+        "serverInfo",
+        "project/search",
+        "mypermissions",
+        "issuetype",
+        "search/jql",
+        "search/approximate-count",
+        "jql/parse",
+        "field",
+    ),
     "github": ("/user", "/meta", "/acme/shop", "/issues", "/labels/epic", "/issue-types"),
 }
 NONSENSE: list[Any] = [None, {}, "words", [[7]], {"permissions": [], "values": [7], "issues": {}}]
@@ -443,7 +454,9 @@ async def test_nonsense_is_a_fact_and_no_traceback(kind: str, route: str) -> Non
             if isinstance(state, JiraSite):
                 credentials = JiraCredentials(type="api_token", email=state.bot.email, token=state.bot.token)
                 epics = JiraEpics(fields=["customfield_10035"])
-                connector: Any = JiraConnector(url, credentials, JiraScope(projects=["SHOP"]), epics)
+                connector: Any = JiraConnector(
+                    url, credentials, JiraScope(projects=["SHOP"], jql="project = SHOP"), epics
+                )
             else:
                 github = GitHubCredentials(type="token", token=state.bot.token)
                 selector = GitHubEpics(labels=["epic"], issue_types=["Epic"], with_sub_issues=True)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from app.cli.connect import Answers, WrongAnswer, chosen, connect, name_for, names_in
 from app.cli.connect_report import Preview, lines_of
-from app.cli.terminal import MissingAnswer, NoTerminal
+from app.cli.terminal import MissingAnswer, NoTerminal, Terminal
 from app.diagnostics.kind_probe import kind_at
 from app.runtime import Runtime
 from app.settings import Settings
@@ -129,7 +129,9 @@ async def test_the_kind_of_a_tracker_is_found_out_without_a_login(world: World) 
     assert await kind_at(DIRECT, world.github_url) == ("github", world.github_url)
     world.github.faults.add("GET /meta", faults.answer(404, {}), times=None)
     assert await kind_at(DIRECT, world.github_url) == ("github", f"{world.github_url}/api/v3")
-    for answer in (faults.answer(200, [["words"] * 9]), faults.answer(302, {}, {"Location": world.jira_url})):
+    by_accident = faults.answer(500, {"versionNumbers": [1]})
+    elsewhere = faults.redirect(f"{world.jira_url}/rest/api/3/serverInfo")
+    for answer in (by_accident, elsewhere, faults.answer(200, [["words"] * 9])):
         world.github.faults.clear()
         world.github.faults.add("*", answer, times=None)
         assert await kind_at(DIRECT, world.github_url) is None
@@ -190,6 +192,7 @@ async def test_from_an_address_to_what_would_be_written(
     assert person.asked == ["--base-url", "--email", "NORTHING_CONNECT_TOKEN", "--projects", "--name"]
     assert f"{prepared.jira_url}/browse/SHOP-1 is taken as {prepared.jira_url}." in person.read
     assert "   1 CORE  Core systems" in person.read
+    assert "Epics: There are some, about 2, of the types Epic." in person.read
     made = await prepared.send("GET", "/sources/acme-jira")
     assert made["scope"] == {"projects": ["SHOP"], "jql": None}
     assert (made["notices"]["mode"], made["last_run"]["state"]) == ("shadow", "succeeded")
@@ -233,6 +236,31 @@ async def test_each_wrong_thing_alone_is_asked_for_again(prepared: World, settin
     assert "epics.labels: label initiative:" in reported
     made = await prepared.send("GET", "/sources/github")
     assert (made["scope"]["repositories"], made["epics"]["labels"]) == (["acme/shop"], ["epic"])
+
+
+@pytest.mark.database
+async def test_a_token_that_the_check_refuses_is_asked_for_and_nothing_else(
+    prepared: World, settings: Settings
+) -> None:
+    bot = prepared.site.bot
+    person = Person({"--email": [bot.email], "NORTHING_CONNECT_TOKEN": [bot.token]})
+    given = Answers(
+        base_url=prepared.jira_url,
+        email=bot.email,
+        token=SecretStr("wrong"),
+        projects=["SHOP"],
+        name="jira",
+    )
+    assert await connect(settings, given, person) == 0
+    assert person.asked == ["--email", "NORTHING_CONNECT_TOKEN"]
+
+
+@pytest.mark.parametrize("questions", [Terminal, NoTerminal])
+def test_a_tracker_s_words_control_no_terminal(
+    questions: type[Terminal | NoTerminal], capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions().say("Signed in as \x1b[2Jnobody.\nAll is well.")
+    assert capsys.readouterr().err == "Signed in as [2Jnobody. All is well.\n"
 
 
 @pytest.mark.database

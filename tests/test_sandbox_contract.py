@@ -127,6 +127,17 @@ async def ask_for_projects(http: httpx.AsyncClient) -> None:
     assert (await http.get(f"{api}/project/NONE")).status_code == 404
 
 
+async def ask_about_conditions(http: httpx.AsyncClient) -> None:
+    api = "/rest/api/3"
+    asked = {"queries": ["project = SHOP", "colour = red"]}
+    parsed = await http.post(f"{api}/jql/parse", params={"validation": "strict"}, json=asked)
+    right, wrong = parsed.json()["queries"]
+    assert (right.get("errors"), len(wrong["errors"])) == (None, 1)
+    assert (await http.post(f"{api}/jql/parse", params={"validation": "no"}, json=asked)).status_code == 400
+    counted = await http.post(f"{api}/search/approximate-count", json={"jql": "project = SHOP"})
+    assert counted.json()["count"] > 10
+
+
 async def test_every_jira_route_fits_the_description() -> None:
     tracker = JiraTracker(jira_site(lambda: NOW))
     bot = tracker.site.bot
@@ -135,6 +146,7 @@ async def test_every_jira_route_fits_the_description() -> None:
         for path in ("myself", "serverInfo", "issuetype", "field"):
             assert (await http.get(f"{api}/{path}")).status_code == 200
         await ask_for_projects(http)
+        await ask_about_conditions(http)
         rights = {"permissions": "BROWSE_PROJECTS,ADD_COMMENTS,EDIT_OWN_COMMENTS", "projectKey": "SHOP"}
         held = (await http.get(f"{api}/mypermissions", params=rights)).json()["permissions"]
         assert all(one["havePermission"] for one in held.values())
@@ -180,6 +192,12 @@ async def test_every_jira_route_fits_the_description() -> None:
     assert guard.found == []
 
 
+async def list_own_repositories(http: httpx.AsyncClient, prefix: str) -> None:
+    own = await http.get(f"{prefix}/user/repos", params={"per_page": 1, "sort": "full_name"})
+    assert [one["full_name"] for one in own.json()] == ["acme/docs"]
+    assert (await http.get(own.links["next"]["url"])).json()[0]["full_name"] == "acme/mobile"
+
+
 @pytest.mark.parametrize("prefix", ["", "/api/v3"])
 async def test_every_github_route_fits_the_description(prefix: str) -> None:
     tracker = GitHubTracker(github_host(lambda: NOW))
@@ -189,6 +207,7 @@ async def test_every_github_route_fits_the_description(prefix: str) -> None:
     async with guarded(tracker, "github", headers=headers) as (http, guard):
         for path in ("/user", "/meta", "/rate_limit", "/orgs/acme/issue-types", "/repos/acme/docs"):
             assert (await http.get(prefix + path)).status_code == 200
+        await list_own_repositories(http, prefix)
         listed = await http.get(f"{prefix}/orgs/acme/repos", params={"per_page": 2, "sort": "full_name"})
         assert [one["name"] for one in listed.json()] == ["docs", "mobile"]
         repository = (await http.get(f"{prefix}/repos/acme/mobile")).json()

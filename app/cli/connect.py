@@ -196,6 +196,8 @@ class Connecting:
             about = f"{fact.what}{places if fact.projects else ''}: {fact.why} {fact.what_to_do}".strip()
             if fact.level in WRONG:
                 self.questions.say(f"{fact.field or 'base_url'}: {about}")
+            elif fact.what == "epics" and fact.level == "ok":
+                self.questions.say(f"Epics: {fact.why}")
             elif fact.level in ("not_needed", "warning"):
                 self.questions.say(f"{'Not needed' if fact.level == 'not_needed' else 'Look'}: {about}")
 

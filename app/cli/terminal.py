@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from app.server.signals import CommandFailed
+from connectors.markup import clean
 
 STANDARD_INPUT = 0
 TOKEN_VARIABLE = "NORTHING_CONNECT_TOKEN"  # noqa: S105  # its name, no token
@@ -64,7 +65,7 @@ class Terminal:
         return line.decode("utf-8", "replace").strip() or default
 
     def say(self, line: str) -> None:
-        self._console.print(Text(line))
+        self._console.print(_harmless(line))
 
 
 class NoTerminal:
@@ -78,7 +79,12 @@ class NoTerminal:
         raise MissingAnswer(f"{option} is missing, and there is no terminal to ask for it on")
 
     def say(self, line: str) -> None:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(Text(line))
+        Console(stderr=True, soft_wrap=True, highlight=False).print(_harmless(line))
+
+
+def _harmless(line: str) -> Text:
+    """The line without what controls a terminal: a tracker's words may be in it."""
+    return Text(clean(line))
 
 
 def questions_here() -> Questions:

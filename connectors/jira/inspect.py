@@ -236,10 +236,22 @@ class JiraInspector(Inspector):
         body = {"jql": self._jql(ids), "fields": ["id"], "maxResults": 1}
         answer = await self._transport.call("POST", "search/jql", body=body)
         if payloads.issues_of(answer):
-            self.note("ok", "epics", f"There are some, of the types {', '.join(names)}.")
+            count = await self._count(body["jql"])
+            self.note("ok", "epics", f"There are {count}, of the types {', '.join(names)}.")
             return
         todo = "None if there are none yet; else see epics.issue_types and scope.jql."
         self.note("warning", "epics", f"None is found of the types {', '.join(names)}.", todo)
+
+    async def _count(self, jql: object) -> str:
+        """About how many epics there are, as far as Jira says."""
+        try:
+            answer = await self._transport.call("POST", "search/approximate-count", body={"jql": jql})
+        except Unavailable:
+            raise
+        except ConnectorError:
+            return "some"
+        count = answer.get("count") if isinstance(answer, dict) else None
+        return f"some, about {count}" if isinstance(count, int) else "some"
 
     def _jql(self, ids: list[str]) -> str:
         parts = [f"issuetype in ({', '.join(ids)})"]
