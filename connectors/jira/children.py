@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.base import Blocked, ChangedChildren, Children, EpicRef, Rejected
 from connectors.http_body import TooLarge
 from connectors.jira import payloads, search
-from connectors.jira.errors import NoSuchCall
+from connectors.jira.errors import Forbidden, NoSuchCall
 from connectors.members import MISREADINGS, moment_in, number_in, object_in, remote_number, row_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class JiraChildren:
             try:
                 counted |= await self._counted(batch)
                 self._refused = 0
-            except (Blocked, NoSuchCall):
+            except (Blocked, Forbidden, NoSuchCall):
                 raise
             except (Rejected, TooLarge) as error:
                 # Jira refuses a search that names one ticket it does not know, or does not show.
