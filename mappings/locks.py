@@ -10,7 +10,8 @@ A transaction takes the locks that it needs in this order, so that no two ever w
 4. its projects: shared by an evaluation and by what may end a project's pause, alone by what marks a project
    as completely read
 5. its tickets that could not be read, in the order of their ids in the tracker
-6. epics, all of a transaction at once and in the order of their ids
+6. epics, all of a transaction at once and in the order of their ids; then the line of those whose children
+   are to be counted, in the same order; then parents that are no epics
 7. findings and notices, after their epics and in the order of their ids
 8. again the projects, only to change their cursors and pauses
 9. what is above and below epics (advisory): by what stores them, a page after the other; then runs, then

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 COUNTED_AT_ONCE = 100
-PARENTS_AT_ONCE = 20
+SINGLY_AT_ONCE = 20  # where each takes a request: what a limit interrupts is not stored
 # Requests of an incremental run to count children, and of any run to read parents.
 MOST_COUNTS, MOST_PARENTS = 100, 100
 
@@ -74,12 +74,13 @@ class Relatives:
 
     async def _count_children(self) -> None:
         before, after = self.connector.requests, 0
+        at_once = SINGLY_AT_ONCE if self.connector.children_on_tickets else COUNTED_AT_ONCE
         async with self.progress.transaction() as session:
             await forget_removed(session, self.source.id)
         while True:
             async with self.runtime.sessions() as session:
                 requested_at = await self.runtime.now(session)
-                due = await load_due(session, self.source.id, after, COUNTED_AT_ONCE)
+                due = await load_due(session, self.source.id, after, at_once)
             if not due:
                 return
             counted = await self.progress.ask(
@@ -127,8 +128,8 @@ class Relatives:
                 now,
                 self.run.started_at if self.is_full else None,
             )
-        for start in range(0, len(waiting), PARENTS_AT_ONCE):
-            asked = waiting[start : start + PARENTS_AT_ONCE]
+        for start in range(0, len(waiting), SINGLY_AT_ONCE):
+            asked = waiting[start : start + SINGLY_AT_ONCE]
             found = await self.progress.ask(partial(self.connector.read_parents, asked))
             async with self.progress.transaction() as session:
                 await store_parents(session, self.source.id, found, await self.runtime.now(session))

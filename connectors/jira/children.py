@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.base import Blocked, ChangedChildren, Children, EpicRef, Rejected
 from connectors.http_body import TooLarge
 from connectors.jira import payloads, search
-from connectors.jira.errors import NoSuchCall
+from connectors.jira.errors import Forbidden, NoSuchCall
 from connectors.members import MISREADINGS, moment_in, number_in, object_in, remote_number, row_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MOST_REFUSED = 12
 
 class JiraChildren:
     """`check_login` raises `Unauthorized` where the login is not valid any more. It is called where an answer
-    is empty, as Jira then shows nothing."""
+    does not show a ticket that it must show, as Jira then shows nothing."""
 
     def __init__(self, transport: JiraTransport, check_login: Callable[[Any], Awaitable[None]]) -> None:
         self._transport, self._check_login = transport, check_login
@@ -68,7 +68,7 @@ class JiraChildren:
             try:
                 counted |= await self._counted(batch)
                 self._refused = 0
-            except (Blocked, NoSuchCall):
+            except (Blocked, Forbidden, NoSuchCall):
                 raise
             except (Rejected, TooLarge) as error:
                 # Jira refuses a search that names one ticket it does not know, or does not show.
@@ -82,10 +82,14 @@ class JiraChildren:
     async def _counted(self, ids: Sequence[str]) -> dict[str, Children]:
         """The children of these epics. One of whose children a row cannot be read is left out."""
         total, done, left_out, seen = Counter[str](), Counter[str](), set[str](), set[str]()
-        whole = False
+        whole = shown = False
         async for rows, last in self._pages(search.children_jql(ids), ["parent", "status"]):
             for row in rows:
                 child, parent, is_done = _child_of(row)
+                if child == ids[0]:
+                    shown = True
+                    if parent not in ids:
+                        continue
                 if parent is None or is_done is None:
                     left_out |= set(ids) if parent is None else {parent}
                 elif child not in seen and child != parent:
@@ -95,7 +99,7 @@ class JiraChildren:
             whole = last
         if not whole:
             raise TooLarge(f"Jira's list of children has more than {MOST_PAGES} pages.")
-        await self._check_login(seen or left_out)
+        await self._check_login(shown)
         return {i: Children(total[i], done[i]) for i in ids if i not in left_out}
 
     async def _pages(self, jql: str, fields: list[str]) -> AsyncGenerator[tuple[list[Any], bool], None]:

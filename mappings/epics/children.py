@@ -142,8 +142,10 @@ async def store_counts(
         await session.execute(_STORE, parameters | {"all": all_of_them})
     await session.execute(
         text(
-            "DELETE FROM children_due USING unnest(CAST(:ids AS bigint[]), CAST(:marks AS int[]))"
-            " AS counted(id, marks) WHERE epic_id = counted.id AND children_due.marks = counted.marks"
+            "DELETE FROM children_due WHERE id IN (SELECT due.id FROM children_due AS due"
+            " JOIN unnest(CAST(:ids AS bigint[]), CAST(:marks AS int[])) AS counted(epic_id, marks)"
+            " ON due.epic_id = counted.epic_id AND due.marks = counted.marks"
+            " ORDER BY due.epic_id FOR UPDATE OF due)"
         ),
         {"ids": [one.epic_id for one in due], "marks": [one.marks for one in due]},
     )

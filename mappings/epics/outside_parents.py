@@ -84,8 +84,11 @@ async def parents_to_read(
 
     One that has become an epic is not asked for: the epics below it get its id.
     """
-    became_epics = await session.execute(_BECAME_EPICS, {"source": source_id, "tracker": tracker})
-    await _fill(session, source_id, [base.Parent(key, remote_id) for key, remote_id in became_epics], now)
+    found = await session.execute(_BECAME_EPICS, {"source": source_id, "tracker": tracker})
+    became_epics = [base.Parent(key, remote_id) for key, remote_id in found]
+    if became_epics:
+        await _fill(session, source_id, became_epics, now)
+        await session.execute(_FORGET, {"source": source_id, "keys": [one.key for one in became_epics]})
     rows = await session.execute(
         text(
             "SELECT key, remote_id, title, url FROM outside_parents WHERE source_id = :source"
@@ -98,11 +101,13 @@ async def parents_to_read(
 
 _BECAME_EPICS = text(
     f"""
-    DELETE FROM outside_parents USING ({_EPICS}) AS stored
-    WHERE outside_parents.source_id = :source AND outside_parents.key = stored.key
-    RETURNING stored.key, stored.remote_id
+    SELECT stored.key, stored.remote_id FROM outside_parents JOIN ({_EPICS}) AS stored
+        ON stored.key = outside_parents.key WHERE outside_parents.source_id = :source
     """  # noqa: S608  # only the text above is put in
 )
+
+
+_FORGET = text("DELETE FROM outside_parents WHERE source_id = :source AND key = ANY(:keys)")
 
 
 async def store_parents(
@@ -170,8 +175,8 @@ async def forget_outside_parents(session: AsyncSession, source_id: int) -> None:
     """Forget those that no epic of the source names any more."""
     await session.execute(
         text(
-            "DELETE FROM outside_parents WHERE source_id = :source AND key <> ALL (SELECT lower(parent_key)"
-            " FROM epics WHERE source_id = :source AND removed_at IS NULL AND parent_key IS NOT NULL)"
+            "DELETE FROM outside_parents WHERE source_id = :source AND NOT EXISTS (SELECT FROM epics WHERE"
+            " source_id = :source AND removed_at IS NULL AND lower(parent_key) = outside_parents.key)"
         ),
         {"source": source_id},
     )

@@ -56,12 +56,12 @@ class JqlError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A checked query. `order` holds fields and whether each descends; it ends with a tie-break. `parents`:
-    the ids of the parents of all that it can find; None where it says nothing of these."""
+    """A checked query. `order` holds fields and whether each descends; it ends with a tie-break. `within`:
+    the ids of the parents, and those of tickets, outside of which it finds nothing; None for any."""
 
     test: Test
     order: tuple[tuple[str, bool], ...]
-    parents: frozenset[str] | None = None
+    within: tuple[frozenset[str], frozenset[str]] | None = None
 
     def rows(self, issues: list[Issue]) -> list[Issue]:
         found = [issue for issue in issues if self.test(issue)]
@@ -102,7 +102,8 @@ class _Parser:
         self.site, self.zone = site, zone
         self.tokens = _tokens(text)
         self.at = 0
-        self.parents: frozenset[str] | None = None
+        self.named: dict[str, set[str]] = {"parent": set(), "id": set()}
+        self.is_wider = False
 
     def query(self) -> Query:
         if self._peek() is None or self._word("order"):
@@ -115,8 +116,8 @@ class _Parser:
             raise JqlError(
                 f"Error in the JQL Query: Expecting either 'OR' or 'AND' but got '{self._peek()}'."
             )
-        within = None if {"or", "not"} & {token.lower() for token in self.tokens} else self.parents
-        return Query(test, (*order, ("id", order[-1][1])), within)
+        within = frozenset(self.named["parent"]), frozenset(self.named["id"])
+        return Query(test, (*order, ("id", order[-1][1])), None if self.is_wider else within)
 
     def _disjunction(self) -> Test:
         tests = [self._conjunction()]
@@ -132,6 +133,7 @@ class _Parser:
 
     def _term(self) -> Test:
         if self._take("not"):
+            self.is_wider = True
             inner = self._term()
             return lambda issue: not inner(issue)
         if self._take("("):
@@ -144,6 +146,7 @@ class _Parser:
         written = self._next()
         name = ALIASES.get(_unquoted(written).lower(), _unquoted(written).lower())
         if name in DATES:
+            self.is_wider = True
             return self._date(name)
         if name not in SETS:
             raise JqlError(
@@ -152,9 +155,12 @@ class _Parser:
         negative, values = self._values(name, _unquoted(written))
         read = SETS[name]
         if values is None:
+            self.is_wider = True
             return lambda issue: bool(read(issue)) == negative
-        if name == "parent" and not negative:
-            self.parents = frozenset(values)
+        if name in self.named and not negative:
+            self.named[name] |= values
+        else:
+            self.is_wider = True
         return lambda issue: read(issue).isdisjoint(values) == negative
 
     def _values(self, name: str, written: str) -> tuple[bool, set[str] | None]:

@@ -78,7 +78,7 @@ class Search:
         self.site = site
         self._tokens: OrderedDict[str, tuple[str, tuple[Any, ...] | None]] = OrderedDict()
         self._results: OrderedDict[Any, tuple[Query, list[Issue]]] = OrderedDict()
-        self._by_parent: tuple[int, dict[str, list[Issue]]] | None = None
+        self._indexes: tuple[int, dict[str, list[Issue]], dict[str, Issue]] | None = None
 
     def handlers(self) -> list[tuple[str, str, Handler]]:
         return [
@@ -158,15 +158,18 @@ class Search:
 
     def _indexed(self, request: SearchRequest, query: Query) -> Iterable[Issue]:
         """The issues that the query may find, so that a benchmark does not measure the tracker."""
-        if query.parents is None or request.reconcile:
+        if query.within is None or request.reconcile:
             return self.site.indexed(request.reconcile)
-        if self._by_parent is None or self._by_parent[0] != self.site.version:
+        if self._indexes is None or self._indexes[0] != self.site.version:
             children: dict[str, list[Issue]] = {}
-            for issue in self.site.indexed():
+            by_id = {issue.id: issue for issue in self.site.indexed()}
+            for issue in by_id.values():
                 if issue.parent is not None:
                     children.setdefault(issue.parent.id, []).append(issue)
-            self._by_parent = self.site.version, children
-        return [issue for parent in query.parents for issue in self._by_parent[1].get(parent, ())]
+            self._indexes = self.site.version, children, by_id
+        (parents, ids), (_, children, by_id) = query.within, self._indexes
+        found = {issue.id: issue for parent in parents for issue in children.get(parent, ())}
+        return (found | {id: by_id[id] for id in ids if id in by_id}).values()
 
     def _start(self, request: SearchRequest, query: Query, rows: list[Issue]) -> int:
         if request.token is None:
