@@ -7,10 +7,11 @@ in pages, in the OpenAPI document and in redirects.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 # What the paths of the application begin with.

@@ -3,7 +3,6 @@ every process are counted and each process knows how many are left."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from app.heartbeat import heartbeat
 from mappings import counters
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from app.runtime import Runtime
     from connectors.base import Connector
 

@@ -7,9 +7,7 @@ records them (`mappings.evaluation.evaluator`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,6 +23,9 @@ from mappings.runs.queue import renew_lease
 from mappings.sources.unreadable import unreadable_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,6 +14,9 @@ from mappings.runs.queue import release_runs, renew_lease
 from mappings.webhooks.queue import release_deliveries
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from datetime import datetime, timedelta
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime

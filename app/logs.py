@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
 from itertools import islice
 from traceback import format_tb
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -14,6 +13,8 @@ import structlog
 from mappings.webhooks.queue import delivery_ids_of_run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
     from structlog.typing import EventDict, ExcInfo
 

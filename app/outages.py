@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,6 +16,8 @@ from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from app.database import database_trouble, try_to_write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 log = structlog.get_logger()

@@ -10,7 +10,6 @@ No transaction is open while a tracker is called.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -45,6 +44,8 @@ from mappings.runs.reevaluation import epics_of_runs
 from mappings.tables import READING_MODES, RunRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.runtime import Runtime
 
 log = structlog.get_logger()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import select, update
@@ -14,6 +13,8 @@ from mappings.sources.health import MOST_NAMED
 from mappings.tables import RunRow, SourceRow
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.secrets import CannotDecrypt

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -28,6 +26,9 @@ from mappings.tables import SourceRow
 from mappings.wakeups import job_of, take_wakeups
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from datetime import datetime, timedelta
+
     import procrastinate
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 

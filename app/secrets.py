@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +26,8 @@ from mappings.sources.health import MOST_NAMED
 from mappings.tables import InstallationRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 SecretName = Literal["credentials", "webhook_secret"]

@@ -7,7 +7,6 @@ shown or logged.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,6 +21,8 @@ from mappings.sources import operations
 from mappings.sources.values import SourceValues, TrackerFacts
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pydantic import BaseModel
     from sqlalchemy.ext.asyncio import AsyncSession
 

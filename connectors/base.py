@@ -5,13 +5,15 @@ The lowest layer: no vendor's code, no web framework, no database. All times are
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from connectors.diagnostics import Inspection
+    from collections.abc import AsyncGenerator, Sequence
+
+    from connectors.comments import TicketComment
+    from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.marker import Marker
     from connectors.rate_limits import ResponseMeta
@@ -47,17 +49,6 @@ class Project:
     what_to_do: str = ""
     remote_id: str | None = None
     named: tuple[str, ...] = ()
-
-
-MOST_CHOICES = 500
-
-
-class Choice(NamedTuple):
-    """A project that a scope may name, as its tracker lists it to the login: its key and its title, which is
-    empty where it has none."""
-
-    key: str
-    title: str = ""
 
 
 class NamedProject(NamedTuple):
@@ -228,23 +219,6 @@ class Hint:
     reread: bool = False
     project: str | None = None
     parents: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TicketComment:
-    """A comment as it is on its ticket now.
-
-    `lines` are its lines of text outside code, quotes and HTML. `ours`: it has a notice's marker, or a
-    program wrote it. `author` is a name, which others may have too; `author_id` is the tracker's id of the
-    account, None where it does not say. `may_steer`: the tracker says that its author may edit the ticket.
-    """
-
-    id: str
-    author: str
-    lines: tuple[str, ...]
-    ours: bool
-    may_steer: bool
-    author_id: str | None = None
 
 
 # --- errors: what went wrong, and what the caller should do ---------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Level = Literal["ok", "missing", "failed", "not_needed", "unknown", "warning"]
 # With a fact of these levels Northing cannot do its work.
@@ -40,3 +40,14 @@ class Inspection:
 
     facts: tuple[Fact, ...]
     clock_ahead: float | None = None
+
+
+MOST_CHOICES = 500
+
+
+class Choice(NamedTuple):
+    """A project that a scope may name, as its tracker lists it to the login: its key and its title, which is
+    empty where it has none."""
+
+    key: str
+    title: str = ""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ctypes
 import threading
 import zlib
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from connectors.base import BadPayload, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 # A hundred issues with the longest texts that either tracker accepts (65,536 characters, of four bytes at the
 # most) are 27 MB of JSON. What is larger is asked for again in smaller parts.

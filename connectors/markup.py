@@ -11,13 +11,15 @@ import json
 import re
 import reprlib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 # GitHub accepts 65,536 characters; the difference is for the two marker lines above the text.
 MARKDOWN_LIMIT = 65_000

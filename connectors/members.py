@@ -6,12 +6,14 @@ A member that is missing, null or empty is the empty value, as vendors leave out
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.base import Children
 from connectors.markup import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _LARGEST = 2**63 - 1  # both trackers use 64-bit ids

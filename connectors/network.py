@@ -9,16 +9,19 @@ import codecs
 import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
 from connectors.base import UNREACHABLE, Blocked, Unavailable
 from connectors.markup import clean
 from connectors.proxies import Proxy, WrongProxy, named_proxy, parse_proxy, proxy_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 # The variables that other programs take certificates from, with whether each may name a folder.
 _USUAL = {"SSL_CERT_FILE": False, "REQUESTS_CA_BUNDLE": True, "CURL_CA_BUNDLE": True}

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from connectors.addresses import is_loopback, split_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # [IPv6]:port/prefix, or name:port, or IPv4:port, or IPv4/prefix

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.json import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Seconds to wait where a limit says nothing of its end: GitHub's documentation asks for a minute at least.
 LIMIT_PAUSE = 60.0

@@ -6,7 +6,6 @@ Only `app` imports this module. A new kind of tracker is a row in `KINDS`.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +24,7 @@ from connectors.pasted import tracker_pasted
 from connectors.timeouts import TIMEOUTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from urllib.parse import SplitResult
 
     from pydantic import BaseModel

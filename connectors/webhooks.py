@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from connectors.base import EpicRef, Hint
 from connectors.json import parse_json
 from connectors.markup import clean, storable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SIGNATURE = re.compile(r"sha256=([0-9A-Fa-f]{64})")
 _LONGEST_NAME = 100

@@ -5,7 +5,6 @@ Only sessions that `set_actor` has given an actor are audited: what the evaluato
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from operator import itemgetter
@@ -36,6 +35,8 @@ from mappings.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 ACTOR = "actor"

@@ -7,13 +7,14 @@ trouble begins now.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from connectors.base import LONGEST_RETRY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mappings.tables import DeliveryRow, NoticeRow, RunRow
 
 NO_TIME = timedelta(0)

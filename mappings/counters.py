@@ -6,8 +6,6 @@ A transaction locks its counter row last, and only one row of that table, so tha
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import select, text
@@ -17,6 +15,9 @@ from connectors.rate_limits import Budget, ResponseMeta
 from mappings.tables import CounterRow, RateLimitRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 # Upper bounds in seconds; one more bucket counts what takes longer than the last bound.

@@ -6,8 +6,6 @@ them selects the epics, off the request. A change of one epic's links or finding
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Select, column, func, literal, or_, select, union_all, update
@@ -17,6 +15,9 @@ from sqlalchemy.types import Text
 from mappings.tables import EpicRow, KeyResultRow, LinkRow, NoticeRow, ObjectiveRow, SourceProjectRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 

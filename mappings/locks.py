@@ -30,7 +30,6 @@ The lock under which one process migrates the database is in `migrations/env.py`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select, text
@@ -38,6 +37,8 @@ from sqlalchemy import Select, func, select, text
 from mappings.tables import EpicRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 LOCK_GOALS = 7017280452178371

@@ -3,9 +3,7 @@ deliveries by their ids."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Set
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, any_, func, literal, or_, select
@@ -27,6 +25,9 @@ from mappings.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Set
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 Goal = TypeVar("Goal", CycleRow, ObjectiveRow, KeyResultRow)

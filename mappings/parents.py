@@ -8,9 +8,7 @@ another parent by that.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Select, bindparam, select, text
@@ -21,6 +19,9 @@ from mappings.locks import BY_INDEXES
 from mappings.tables import EpicRow, LinkRow, SourceRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 # Epics above one epic: a line of parents that is longer, which no tracker has, passes nothing on beyond.

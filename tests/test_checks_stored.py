@@ -19,7 +19,7 @@ from app import pipeline
 from app.database import downgrade, migrate
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
-from connectors.base import TicketComment
+from connectors.comments import TicketComment
 from mappings.checks.check import About, Check, EpicFacts, GoalFacts, ObjectiveFacts, SourceFacts
 from mappings.checks.registry import CHECKS
 from mappings.commands.execute import execute_commands

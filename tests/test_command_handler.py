@@ -17,7 +17,8 @@ from sqlalchemy import select
 
 from app import pipeline
 from app.runtime import Runtime
-from connectors.base import CommentRef, EpicRef, TicketComment
+from connectors.base import CommentRef, EpicRef
+from connectors.comments import TicketComment
 from mappings.commands.execute import execute_commands
 from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, SourceRow

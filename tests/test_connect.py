@@ -18,7 +18,8 @@ from app.cli.terminal import MissingAnswer, NoTerminal, Terminal
 from app.diagnostics.kind_probe import kind_at
 from app.runtime import Runtime
 from app.settings import Settings
-from connectors.base import Choice, Unavailable
+from connectors.base import Unavailable
+from connectors.diagnostics import Choice
 from connectors.network import DIRECT
 from connectors.pasted import Pasted, tracker_pasted
 from connectors.registry import check_base_url

@@ -44,7 +44,9 @@ def test_of_the_connectors_the_mappings_import_the_contract_and_nothing_else(
         for name in graph.find_modules_directly_imported_by(module)
         if name in connectors
     }
-    assert imported == {f"connectors.{name}" for name in ("base", "document", "marker", "rate_limits")}
+    assert imported == {
+        f"connectors.{name}" for name in ("base", "comments", "document", "marker", "rate_limits")
+    }
 
 
 def test_every_pure_module_of_the_contract_is_there_and_the_rest_of_the_mappings_stores(

@@ -20,11 +20,11 @@ from connectors.base import (
     EpicRef,
     Missing,
     Rejected,
-    TicketComment,
     Unanswered,
     Unauthorized,
     Unavailable,
 )
+from connectors.comments import TicketComment
 from connectors.github.payloads import NOTICE
 from connectors.registry import KINDS
 from tests.support.exchanges import check_exchange, from_requests, kept

@@ -63,7 +63,7 @@ WRONG: list[tuple[str, str, Change, str, str]] = [
     ("a token", "jira", lambda w, b: b["credentials"].update(token="wrong"),
      "credentials.token", "does not accept the credentials"),
     ("another's mail", "jira", lambda w, b: b["credentials"].update(email="else@acme.example"),
-     "credentials.token", "does not accept the credentials"),
+     "credentials.token", "See that the e-mail address is that of the token's account"),
     ("a project", "jira", lambda w, b: b["scope"].update(projects=["SHOPP"]),
      "scope.projects", "Is SHOP meant?"),
     ("a project like none", "jira", lambda w, b: b["scope"].update(projects=["SHOP", "QQQ"]),

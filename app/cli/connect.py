@@ -23,8 +23,8 @@ from app.server.bootstrap import open_secrets
 from app.server.server import database_url, open_runtime
 from app.server.signals import CommandFailed
 from app.source_drafts import SourceDraft, connect_draft, create_from_draft
-from connectors.base import Choice, ConnectorError, Unauthorized
-from connectors.diagnostics import WRONG
+from connectors.base import ConnectorError, Unauthorized
+from connectors.diagnostics import WRONG, Choice
 from connectors.github.config import GitHubScope
 from connectors.pasted import tracker_pasted
 from connectors.registry import KINDS, check_base_url

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cryptography.fernet import Fernet
@@ -41,6 +38,10 @@ from app.settings import Settings, load
 from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from pathlib import Path
+
     from rich.console import Console
 
 HOST = "127.0.0.1"

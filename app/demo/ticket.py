@@ -7,13 +7,15 @@ https://docs.github.com/rest/issues/comments
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from app.demo.client import DemoFailed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 Json = dict[str, Any]
 

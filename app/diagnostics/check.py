@@ -8,9 +8,7 @@ meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -33,6 +31,9 @@ from mappings.sources.refused_signatures import load_refused_signatures
 from mappings.tables import DeliveryRow, EpicRow, InstallationRow, NoticeWriteRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime

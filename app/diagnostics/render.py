@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from rich.text import Text
 from connectors.diagnostics import WRONG
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from connectors.diagnostics import Fact, Level
 
 LEVEL_WORDS: dict[Level, str] = {

@@ -7,7 +7,6 @@ the right one it answers 415, because it checks the content type next, which is 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ from connectors.registry import KINDS
 from mappings.sources.health import NONE_REFUSED, RefusedSignatures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from app.runtime import Runtime
     from mappings.tables import SourceRow
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ import structlog
 from app.embedded.account import EmbeddedDatabaseError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from app.embedded.server import Server
 
 log = structlog.get_logger()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,6 +33,8 @@ from mappings.sources.schedules import SCHEDULES_CHANNEL
 from mappings.tables import ScheduleTickRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from apscheduler.job import Job
     from sqlalchemy.ext.asyncio import AsyncSession
 

@@ -7,7 +7,6 @@ not in `northing serve --no-worker`. The timetable is separate: every `northing 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,8 @@ from app.jobs.queue import run_worker
 from app.jobs.sweep import SWEEP_SECONDS, sweep
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from app.runtime import Runtime
 
 log = structlog.get_logger()

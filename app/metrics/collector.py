@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -34,6 +33,8 @@ from mappings.sources.health_facts import (
 from mappings.tables import RateLimitRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
     from fastapi import FastAPI
     from prometheus_client.core import Metric
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,9 @@ from mappings.counters import BUCKET_BOUNDS
 from mappings.sources.health import ORDER, HealthState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
     from mappings.sources.health_facts import JobCount, LabelledCount
     from mappings.tables import CounterRow, RateLimitRow
 

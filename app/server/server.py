@@ -7,7 +7,6 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +35,8 @@ from app.webhooks.door import Intake
 from connectors.network import WrongCertificates, read_network
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterator
+
     from fastapi import FastAPI
 
     from connectors.network import Network

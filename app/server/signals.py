@@ -9,11 +9,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from uvicorn.loops.auto import auto_loop_factory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 THREADS_SECONDS = 0.5
 TERMINAL_SECONDS = 1.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from connectors.base import BadPayload
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
 
 log = structlog.get_logger()
 

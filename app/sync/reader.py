@@ -5,9 +5,7 @@ tracker is asked for each such ticket by its id, and if too many are gone, a per
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from app.connector_usage import track_usage
@@ -46,6 +44,9 @@ from mappings.sources.projects import (
 from mappings.sources.unreadable import describe_unreadable, unreadable_ids
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from datetime import datetime
+
     from app.runtime import Runtime
     from mappings.tables import RunRow, SourceRow
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,8 @@ from mappings.sources.removals import (
 from mappings.sources.unreadable import forget_not_met, projects_with_unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from app.sync.progress import Progress
 
 # If more than this share of a source's epics, and more than this many, are gone, a person must accept it.

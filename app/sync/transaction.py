@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from mappings.sources.health import UNREADABLE_TO_DO
 from mappings.tables import SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime

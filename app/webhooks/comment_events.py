@@ -18,7 +18,8 @@ from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our
 if TYPE_CHECKING:
     from app.runtime import Runtime
     from app.webhooks.results import DeliveryResults, ParsedDelivery
-    from connectors.base import CommentRef, Connector, TicketComment
+    from connectors.base import CommentRef, Connector
+    from connectors.comments import TicketComment
 
 # A comment on a ticket that the writer has claimed at this moment may be ours.
 WAIT_FOR_OUR_WRITE = timedelta(seconds=2)

@@ -12,7 +12,6 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
@@ -25,6 +24,8 @@ from mappings.sources.refused_signatures import COUNT_REFUSED
 from mappings.webhooks.queue import REPEAT_PAUSE
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import procrastinate
 
     from mappings.clock import Clock

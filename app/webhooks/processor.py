@@ -7,7 +7,6 @@ that cannot be processed ends `failed` with its error and does not delay the oth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +49,8 @@ from mappings.tables import DeliveryRow, EpicRow, SourceRow
 from mappings.webhooks.queue import claim_deliveries, epics_by_remote_id
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,8 @@ from connectors.base import Blocked, Comment, Connector, EpicRef, Gone, Rejected
 from mappings.notices.text import withdrawn_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from connectors.marker import Marker
 
 log = structlog.get_logger()

@@ -7,10 +7,8 @@ answer is lost, it looks at the ticket before it sends another, so that there is
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -51,6 +49,9 @@ from mappings.sources.unreadable import forget_unreadable, record_unreadable
 from mappings.tables import EpicRow, InstallationRow, NoticeRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime

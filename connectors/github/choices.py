@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connectors.base import MOST_CHOICES, Choice
+from connectors.diagnostics import MOST_CHOICES, Choice
 from connectors.github import payloads
 from connectors.markup import quoted
 

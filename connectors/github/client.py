@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from connectors.base import (
     Blocked,
     ChangedChildren,
     Children,
-    Choice,
     Comment,
     CommentRef,
     ConnectorError,
@@ -27,7 +25,6 @@ from connectors.base import (
     Parent,
     Project,
     Rejected,
-    TicketComment,
     Unanswered,
     Unauthorized,
     Unavailable,
@@ -49,7 +46,10 @@ from connectors.rate_limits import ResponseMeta, budget_spent_until
 from connectors.timeouts import TIMEOUTS, Timeouts
 
 if TYPE_CHECKING:
-    from connectors.diagnostics import Inspection
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from connectors.comments import TicketComment
+    from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
     from connectors.marker import Marker

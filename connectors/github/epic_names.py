@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -12,6 +11,8 @@ from connectors.inspector import MAX_PROJECTS
 from connectors.markup import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from connectors.github.config import GitHubEpics
     from connectors.github.transport import GitHubTransport
 

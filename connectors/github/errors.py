@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.addresses import split_address
 from connectors.base import Blocked, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from connectors.markup import clean
 from connectors.refusals import LIMIT_PAUSE, Cause, cause_of, members_of, says_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NEW_TOKEN = "Make a new token and put it into the source's credentials."  # noqa: S105  # words, no token
 SINGLE_SIGN_ON = (

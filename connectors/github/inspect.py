@@ -7,7 +7,6 @@ https://docs.github.com/rest/authentication/permissions-required-for-fine-graine
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from connectors.github.transport import API_VERSION, GitHubTransport
 from connectors.inspector import SIGN_IN, TOKEN_FIELD, Inspector
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from connectors.diagnostics import Inspection
     from connectors.github.config import GitHubEpics
 

@@ -7,9 +7,7 @@ old responses lack members, and GitHub's own examples do not always fit GitHub's
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,10 +19,10 @@ from connectors.base import (
     EpicRef,
     Parent,
     Project,
-    TicketComment,
     Unauthorized,
     Unreadable,
 )
+from connectors.comments import TicketComment
 from connectors.config import unread_project
 from connectors.github.config import FULL_NAME
 from connectors.github.text import lines_of
@@ -45,6 +43,9 @@ from connectors.members import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
     from connectors.document import Document
     from connectors.github.config import GitHubEpics
     from connectors.marker import Marker

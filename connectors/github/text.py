@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
@@ -11,6 +10,8 @@ from markdown_it import MarkdownIt
 from connectors.markup import storable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from markdown_it.token import Token
 
 MAX_LINES = 2_000

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -23,6 +21,9 @@ from connectors.network import http_client, no_connection
 from connectors.rate_limits import ResponseMeta, budget_spent_until, response_meta
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
     from connectors.clock import Clock
     from connectors.network import Network
     from connectors.timeouts import Timeouts

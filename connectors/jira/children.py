@@ -8,8 +8,6 @@ the address, which holds ids alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.base import Blocked, ChangedChildren, Children, EpicRef, Rejected
@@ -19,6 +17,9 @@ from connectors.jira.errors import Forbidden, NoSuchCall
 from connectors.members import MISREADINGS, moment_in, number_in, object_in, remote_number, row_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime
+
     from connectors.jira.transport import JiraTransport
 
 AT_ONCE = 100  # epics whose children one search counts

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,6 @@ from connectors.base import (
     Blocked,
     ChangedChildren,
     Children,
-    Choice,
     Comment,
     CommentRef,
     Epic,
@@ -27,7 +24,6 @@ from connectors.base import (
     Parent,
     Project,
     Rejected,
-    TicketComment,
     Unanswered,
     Unauthorized,
     Unavailable,
@@ -39,6 +35,7 @@ from connectors.http_body import TooLarge
 from connectors.jira import commenters, comments, payloads, search
 from connectors.jira.children import JiraChildren
 from connectors.jira.choices import choices_of
+from connectors.jira.commenters import explain_not_found
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
 from connectors.jira.paging import Found, markers_of, together, whole_list
@@ -50,7 +47,10 @@ from connectors.timeouts import TIMEOUTS, Timeouts
 from connectors.webhooks import member
 
 if TYPE_CHECKING:
-    from connectors.diagnostics import Inspection
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from connectors.comments import TicketComment
+    from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
     from connectors.marker import Marker
@@ -386,7 +386,7 @@ class JiraConnector:
     async def find_comments(self, ref: EpicRef, marker: Marker) -> list[Comment]:
         """Jira lists comments without their properties, so a second call fetches the properties by id."""
         account = self._account or await self.account()
-        async with self._explain_not_found(ref, None):
+        async with explain_not_found(self._transport, None, self.account):
             shown = await self._comments(ref)
         authors = {payloads.comment_id(c): comments.author_of(c) for c in shown}
         # What others wrote is not ours, whatever its marker; so it is not asked for.
@@ -408,40 +408,20 @@ class JiraConnector:
         self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
     ) -> Comment:
         path = f"issue/{_quoted(ref.remote_id)}/comment"
-        async with self._explain_not_found(ref, comment_id):
-            if comment_id is None:
+        edited = None if comment_id is None else f"{path}/{_quoted(comment_id)}"
+        async with explain_not_found(self._transport, edited, self.account):
+            if edited is None:
                 sent = await self._transport.write("POST", path, payloads.new_comment(text, marker))
             else:
-                path += f"/{_quoted(comment_id)}"
-                sent = await self._transport.write("PUT", path, payloads.edited_comment(text))
+                sent = await self._transport.write("PUT", edited, payloads.edited_comment(text))
         if not (made := remote_number(member(sent, "id"))):
             raise Unanswered("Jira accepted the comment but did not give its id.")
         return replace(self._comment(ref, made), author=comments.author_of(sent))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
-        async with self._explain_not_found(ref, comment_id):
-            await self._transport.remove(f"issue/{_quoted(ref.remote_id)}/comment/{_quoted(comment_id)}")
-
-    @asynccontextmanager
-    async def _explain_not_found(self, ref: EpicRef, comment_id: str | None) -> AsyncIterator[None]:
-        """Find out why Jira answered "not found": it also says so if the account may not see or change it.
-
-        A write with this answer has changed nothing. Re-raises `Gone`, unless the login is not valid
-        (`Unauthorized`) or the comment is still there (`Forbidden`).
-        """
-        try:
-            yield
-        except Gone as error:
-            await self.account()
-            if comment_id is None:
-                raise
-            await self._transport.call(
-                "GET", f"issue/{_quoted(ref.remote_id)}/comment/{_quoted(comment_id)}", not_found_is_gone=True
-            )
-            raise Forbidden(
-                f"Jira shows our comment and does not let us change it. {error.message}",
-                "Give the account the permission Edit own comments.",
-            ) from error
+        path = f"issue/{_quoted(ref.remote_id)}/comment/{_quoted(comment_id)}"
+        async with explain_not_found(self._transport, path, self.account):
+            await self._transport.remove(path)
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
         return await commenters.read_comment(self._transport, comment, self.account)

@@ -1,18 +1,20 @@
-"""A person's comment, and that person's right to edit the ticket, both read from Jira."""
+"""What an account may do with a comment in Jira: a person who wrote one, and Northing with its own."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import CommentRef, Gone, TicketComment, Unauthorized
+from connectors.base import CommentRef, Gone, Unauthorized
 from connectors.jira import comments
 from connectors.jira.errors import Forbidden, NoSuchCall, Unsuited
 from connectors.jira.paging import property_of
 from connectors.webhooks import member
 
 if TYPE_CHECKING:
+    from connectors.comments import TicketComment
     from connectors.jira.transport import JiraTransport
 
 # Raises `Unauthorized` if the credentials are not, or no longer, valid.
@@ -73,3 +75,26 @@ async def _is_a_person_of(transport: JiraTransport, ticket: str, account: str) -
     return comments.is_a_person_of(
         await transport.call("GET", f"issue/{ticket}", fields, not_found_is_gone=True), account
     )
+
+
+@asynccontextmanager
+async def explain_not_found(
+    transport: JiraTransport, comment: str | None, make_sure: EnsureSignedIn
+) -> AsyncIterator[None]:
+    """Find out why Jira answered "not found" to a write: it also says so if the account may not see or change
+    the ticket or comment. `comment`: the path of the one that was to be changed, None for a new one.
+
+    Such a write has changed nothing. Re-raises `Gone`, unless the login is not valid (`Unauthorized`) or the
+    comment is still there (`Forbidden`).
+    """
+    try:
+        yield
+    except Gone as error:
+        await make_sure()
+        if comment is None:
+            raise
+        await transport.call("GET", comment, not_found_is_gone=True)
+        raise Forbidden(
+            f"Jira shows our comment and does not let us change it. {error.message}",
+            "Give the account the permission Edit own comments.",
+        ) from error

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from connectors.base import BadPayload, TicketComment
+from connectors.base import BadPayload
+from connectors.comments import TicketComment
 from connectors.jira.text import lines_of
 from connectors.markup import quoted
 from connectors.members import MISREADINGS, number_in, object_in, reason_of, row_of, text_in

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
 from connectors.base import Blocked, ConnectorError, Gone, Rejected, Unanswered, Unauthorized, Unavailable
 from connectors.markup import clean
 from connectors.rate_limits import response_meta
 from connectors.refusals import LIMIT_PAUSE, Cause, cause_of, members_of, says_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ADDRESS = "Set base_url to the Jira site, https://NAME.atlassian.net."
 NEW_TOKEN = "Make a new API token for this account and put it into the source's credentials."  # noqa: S105  # words, no token

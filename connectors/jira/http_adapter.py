@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -11,6 +10,8 @@ from weakref import WeakSet
 from requests.adapters import HTTPAdapter
 
 if TYPE_CHECKING:
+    import ssl
+
     from connectors.proxies import Proxy
 
 

@@ -6,7 +6,6 @@ https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-permission
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from connectors.base import (
@@ -17,14 +16,17 @@ from connectors.base import (
     ConnectorError,
     Gone,
     Rejected,
+    Unauthorized,
     Unavailable,
 )
 from connectors.inspector import ADDRESS_FIELD, SIGN_IN, TOKEN_FIELD, Inspector
 from connectors.jira import payloads
-from connectors.jira.errors import ADDRESS, NoSuchCall
+from connectors.jira.errors import ADDRESS, NEW_TOKEN, NoSuchCall
 from connectors.markup import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from connectors.diagnostics import Inspection
     from connectors.jira.config import JiraEpics, JiraScope
     from connectors.jira.transport import JiraTransport
@@ -47,6 +49,7 @@ NOT_NEEDED = {
 ASKED = NEEDED | OPTIONAL | NOT_NEEDED
 
 _SIDE_BY_SIDE = 4  # requests at the same time: the number of the transport's threads
+_WHOSE = "See that the e-mail address is that of the token's account."
 _MOST_SAID = 3  # errors in a condition
 _WHERE = (
     "the project's permission scheme or, where it is team-managed, in its role (Project settings, Access)."
@@ -111,6 +114,8 @@ class JiraInspector(Inspector):
                 raise Rejected(
                     f"No Jira answers at {self._transport.site}. {error.message}", ADDRESS
                 ) from error
+            if error.what_to_do == NEW_TOKEN:  # Jira does not say which of the two is wrong
+                raise Unauthorized(error.message, f"{_WHOSE} {NEW_TOKEN}") from error
             raise
 
     async def _is_jira(self) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.base import BadPayload, Gone, Rejected, Unavailable, Unreadable
@@ -13,6 +11,9 @@ from connectors.jira import payloads, search
 from connectors.jira.errors import NoSuchCall
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from datetime import datetime
+
     from connectors.jira.transport import JiraTransport
 
 MOST_ASKED_ONE_BY_ONE = 100

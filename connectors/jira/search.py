@@ -5,11 +5,13 @@ https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-sear
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.base import BadPayload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 FIELDS = (
     "summary", "status", "issuetype", "project", "parent", "labels", "components", "assignee",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 from urllib.parse import urlsplit
@@ -22,6 +21,8 @@ from connectors.json import OverLimit, parse_json
 from connectors.network import no_connection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from connectors.clock import Clock
     from connectors.network import Network
     from connectors.timeouts import Timeouts

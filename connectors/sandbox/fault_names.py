@@ -9,7 +9,6 @@ answer: `drop` then loses the answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from zoneinfo import available_timezones
 
@@ -17,6 +16,8 @@ from connectors.sandbox import faults, vendor_faults
 from connectors.sandbox.limits import LIMITS, limit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from connectors.sandbox.faults import Action, Fault
     from connectors.sandbox.tracker import Tracker
 

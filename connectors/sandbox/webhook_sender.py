@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import httpx
+
+if TYPE_CHECKING:
+    import ssl
 
 # pool=None: in a burst, deliveries may wait for a connection; the time limit is for the receiver alone.
 TIMEOUT = httpx.Timeout(10.0, pool=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mappings.errors import Invalid, NotFound, check_values
@@ -12,6 +11,8 @@ from mappings.tables import ROLES, TokenRow
 from mappings.values import line_error, moment_error, one_of_error
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 TOKEN_NAME_AT_MOST = 100

@@ -5,14 +5,15 @@ A check is one module of this package and one line of `mappings.checks.registry`
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from mappings.goals.key_results import GoalState, KeyResult
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import date, datetime
+
     from connectors.base import Epic
     from connectors.document import Block
     from mappings.links.resolve import Resolution

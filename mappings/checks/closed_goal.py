@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from connectors.document import Bullets, Paragraph, Text
 from mappings.checks.check import Check, EpicFacts, TicketWords
 from mappings.goals.key_results import name_on_ticket, why_not_live, why_not_live_on_ticket
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def _find(facts: EpicFacts, now: datetime) -> str | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from connectors.document import Paragraph, Text
 from mappings.checks.check import Check, EpicFacts, TicketWords
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _MISSING = TicketWords((Paragraph((Text("This epic is not linked to a key result.", "strong"),)),))
 

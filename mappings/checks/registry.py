@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from mappings.checks import closed_goal, no_key_result
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mappings.checks.check import Check
 
 # In the order in which findings are listed; of several open ones, the ticket shows the first.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -44,7 +43,9 @@ from mappings.runs.reevaluation import reevaluate_children
 from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
 
 if TYPE_CHECKING:
-    from connectors.base import TicketComment
+    from datetime import datetime
+
+    from connectors.comments import TicketComment
     from mappings.checks.check import Check
 
 log = structlog.get_logger()

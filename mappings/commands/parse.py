@@ -7,14 +7,17 @@ short piece of what was typed, as code.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from mappings.goals.key_results import NO_LONGER_COUNTS
 from mappings.links.references import KEY
 from mappings.notices.text import HELP, LINK, SNOOZE
 from mappings.policy.durations import LONGEST_DAYS, parse_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 MOST_COMMANDS = 10
 MOST_KEYS = 20

@@ -5,7 +5,6 @@ A count is no part of what an epic is evaluated by: nothing is marked for evalua
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from connectors.base import EpicRef
 from mappings.tables import SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.base import Children

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, text
@@ -20,6 +18,9 @@ from mappings.notices.marker import remember_transfer
 from mappings.tables import MANUAL_ORIGINS, EpicRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ from mappings.runs.causes import Cause, by_goals, changed_parents, ids, link_ran
 from mappings.tables import EpicRow, RuleRow, SourceRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 # Epics at a time: affected ones, or, where rules are to be matched, all of the source.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +26,9 @@ from mappings.policy.document import CYCLE_GRACE, EffectivePolicy, grace_for, is
 from mappings.policy.durations import add_grace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
     from mappings.evaluation.model import Alignment, EvaluationInput, Finding
 
 

@@ -6,9 +6,7 @@ rules; `tests/test_evaluate.py` tests them row by row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mappings.checks.check import Check, EpicFacts
@@ -30,6 +28,9 @@ from mappings.notices.gates import Facts, Hold, Pause, first_hold
 from mappings.policy.document import EffectivePolicy, exemption
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
     from mappings.links.resolve import Resolution
     from mappings.notices.transitions import WrittenState
     from mappings.policy.modes import NoticesMode

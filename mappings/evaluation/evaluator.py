@@ -7,8 +7,6 @@ an epic calls `evaluate_records`, which records nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -32,6 +30,9 @@ from mappings.runs.reevaluation import reevaluate_below
 from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, NoticeRow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.base import Epic, MissingReason

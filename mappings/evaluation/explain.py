@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from mappings.checks.registry import CHECKS
@@ -13,6 +11,9 @@ from mappings.goals.key_results import live_until, why_not_live
 from mappings.links.resolve import GoalsAndRules, Resolution, link_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
     from mappings.checks.check import Check
     from mappings.evaluation.model import CurrentNotice, Decision, EvaluationInput, Finding
     from mappings.policy.document import EffectivePolicy, Scope

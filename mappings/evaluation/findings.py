@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from mappings.evaluation.model import Finding
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 def next_finding(

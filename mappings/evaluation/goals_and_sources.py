@@ -5,9 +5,7 @@ Only changes are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from sqlalchemy import select
@@ -23,6 +21,9 @@ from mappings.policy.document import CheckPolicy, Policy, effective_policy
 from mappings.tables import CycleRow, FindingRow, InstallationRow, ObjectiveRow, SourceRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.evaluation.model import Finding

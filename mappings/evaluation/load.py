@@ -5,9 +5,7 @@ A slice of epics takes a fixed number of statements, whatever its length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import BigInteger, Label, any_, literal, literal_column, select
@@ -25,6 +23,9 @@ from mappings.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 

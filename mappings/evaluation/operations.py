@@ -6,8 +6,6 @@ only the state of the finding changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select, update
@@ -21,6 +19,9 @@ from mappings.tables import CommandCommentRow, EpicRow, FindingRow
 from mappings.values import line_error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.checks.check import Check

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -16,6 +15,8 @@ from mappings.notices.state import PlannedNotice, cancel_writes, drop_notices, p
 from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.evaluation.context import EvaluationContext

@@ -7,9 +7,7 @@ evaluation depends on agreements, so the goals are not locked.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Select, func, select
@@ -20,6 +18,9 @@ from mappings.goals.values import AgreementSide, MetricValues, agreement_errors
 from mappings.tables import AgreementRow, KeyResultRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.goals.values import Direction

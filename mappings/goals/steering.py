@@ -7,10 +7,12 @@ words, as it is shown behind the login, and None where there is none.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from mappings.goals.values import AgreementSide, MetricValues, direction_error
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 SIDE_NAMES: dict[AgreementSide, str] = {"business": "the business", "it": "IT"}
 

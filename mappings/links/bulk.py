@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +28,9 @@ from mappings.runs.reevaluation import open_evaluations, reevaluate_below, reeva
 from mappings.tables import MANUAL_ORIGINS, KeyResultRow, LinkRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 # More than these are evaluated after the answer.

@@ -5,7 +5,6 @@ The caller has the epic evaluated before it answers.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -19,6 +18,8 @@ from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, RuleRow
 from mappings.values import Bounds, FieldErrors, key_error, number_error, text_error
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 LINK_WEIGHT: Bounds = {"gt": 0, "le": 1000}

@@ -7,9 +7,11 @@ very long line is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MOST_REFERENCES = 20
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -6,9 +6,7 @@ but the ids and the texts searched.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Select, false, func, literal, literal_column, select
@@ -25,6 +23,9 @@ from mappings.tables import EpicKeyHistoryRow, EpicRow, FindingRow, LinkRow, Sou
 from mappings.values import one_of_error, text_error
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.checks.check import Check

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from mappings.policy.modes import mode_in
 from mappings.tables import EpicRow, NoticeRow, RunRow, SourceRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 HOUR = timedelta(hours=1)

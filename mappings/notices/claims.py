@@ -6,7 +6,6 @@ another one, and its ticket waits: the last request under it may still arrive at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -35,6 +34,8 @@ from mappings.notices.state import end_write, let_requests_arrive, mark_failed
 from mappings.tables import EpicRow, NoticeRow, NoticeWriteRow, RunRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.clock import Clock

@@ -6,7 +6,6 @@ Comments beyond `per_day` are held and become due by themselves, the oldest noti
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -30,6 +29,8 @@ from mappings.notices.state import hold_new_comments
 from mappings.tables import MAYBE_SENT, ON_TICKET, EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 DAY = timedelta(hours=24)

@@ -6,12 +6,13 @@ knows, and leaves the rest at values that hold nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from mappings.policy.modes import NoticesMode
 
 Phase = Literal["evaluation", "release", "write"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select
@@ -19,6 +17,9 @@ from mappings.tables import EpicRow, NoticeRow, RunRow, among
 from mappings.wakeups import wake
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.notices.state import WithdrawAction

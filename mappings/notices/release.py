@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, not_, or_, select
@@ -16,6 +14,9 @@ from mappings.notices.withdrawal import cancel_unwritten, withdrawn_unreleased_r
 from mappings.tables import NOT_RELEASED, UNSENT, EpicRow, NoticeRow, RunRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 

@@ -7,9 +7,7 @@ locked the epics of the notices, in the order of their ids.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -21,6 +19,9 @@ from mappings.notices.transitions import UNCHANGED, NoticeState, Transition, Wri
 from mappings.tables import MAYBE_SENT, EpicRow, NoticeRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.notices.gates import Hold

@@ -6,7 +6,6 @@ visibility allows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from connectors.document import Block, Bullets, Document, Inline, Link, Paragrap
 from mappings.goals.key_results import KeyResult, may_name, name_on_ticket
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mappings.checks.check import TicketWords
     from mappings.links.resolve import ResolvedLink
     from mappings.suggestions.rank import Suggestion

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mappings.policy.names import NO_NAMES, NamedProjects, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NoticesMode = Literal["off", "shadow", "live"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
@@ -18,6 +16,9 @@ from mappings.runs.reevaluation import reevaluate_sources
 from mappings.tables import InstallationRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 

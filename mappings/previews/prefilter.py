@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, String, and_, any_, func, literal, or_, select
@@ -13,6 +12,8 @@ from mappings.rules.patterns import Patterns, fold, is_glob
 from mappings.tables import EpicRow, SourceRow, among
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import InstrumentedAttribute
 
 LISTS: dict[str, InstrumentedAttribute[list[str]]] = {

@@ -7,9 +7,7 @@ results are compared and recorded nowhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mappings.evaluation.evaluator import evaluate_records
@@ -21,6 +19,9 @@ from mappings.rules.index import Overlaps, Rule, RuleIndex
 from mappings.values import FieldWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.evaluation.context import EvaluationContext

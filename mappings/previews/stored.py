@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +16,8 @@ from mappings.rules.condition import AnyOf
 from mappings.tables import EpicRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.base import Epic

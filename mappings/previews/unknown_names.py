@@ -6,7 +6,6 @@ come tomorrow. As long as a source was never read there is nothing to compare wi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ from mappings.tables import EpicRow, SourceProjectRow, SourceRow
 from mappings.values import FieldWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.policy.document import Exempt, Policy

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 # What a spreadsheet takes for the beginning of a formula, as it stands there or after it was trimmed.
 FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")

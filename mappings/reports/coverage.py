@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import ColumnElement, and_, func, select, true
@@ -26,6 +25,8 @@ from mappings.tables import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.reports.counts import Alignment

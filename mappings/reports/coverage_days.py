@@ -5,7 +5,6 @@ Nothing is filled in: a day on which no process looked has no row, and a day's r
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ from mappings.reports.coverage import load_coverage, load_readings
 from mappings.tables import UNFINISHED_STATES, CoverageDayRow, EpicRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.reports.coverage import SourceReading

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 from mappings.goals.values import Driver
@@ -15,6 +13,9 @@ from mappings.reports.coverage_days import Trend, load_trend
 from mappings.tables import CycleRow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.reports.counts import Dimension

@@ -7,13 +7,14 @@ with RE2. One matching value is enough for a test; an empty `all` is true, an em
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from mappings.rules.patterns import MAX_LENGTH, Patterns, RegexError, Search, regex_message, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from connectors.base import Epic
 
 MAX_DEPTH = 8

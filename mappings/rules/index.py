@@ -7,7 +7,6 @@ of one kind, or an expression in its title. An epic is tested only by the rules 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ from mappings.rules.condition import (
 from mappings.rules.patterns import Glob, SearchSet, fold, is_glob
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from connectors.base import Epic
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
@@ -21,6 +19,9 @@ from mappings.tables import KeyResultRow, RuleRow, SourceRow
 from mappings.values import Bounds, key_error, line_error, number_error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 MOST_RULES = 2_000  # each evaluation reads all of them

@@ -7,11 +7,13 @@ account can write texts), so Python's own backtracking `re` never runs such a pa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import re2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
 
 # In characters, of an expression or of a value in a rule or policy.
 MAX_LENGTH = 500

@@ -8,7 +8,6 @@ own queued run in a source, and its own workers.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -21,6 +20,8 @@ from mappings.leases import ALWAYS_DUE
 from mappings.tables import RunCauseRow, RunRow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 Evaluates = Literal["affected", "due"]

@@ -8,9 +8,7 @@ is executed, so a change costs the same however many they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, select
@@ -23,6 +21,9 @@ from mappings.tables import EpicRow, RunCauseRow, RunRow, SourceRow, among
 from mappings.wakeups import job_of, wake
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.parents import ChangedParent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, text, update
@@ -23,6 +22,8 @@ from mappings.sources.schedules import has_timetable
 from mappings.tables import READING_MODES, EpicRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.sources.values import ProjectScope

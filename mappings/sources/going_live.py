@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select
@@ -11,6 +10,8 @@ from mappings.errors import Conflict, Invalid
 from mappings.tables import RunRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.sources.values import SourceValues, TrackerFacts

@@ -7,7 +7,6 @@ work.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -34,6 +33,8 @@ from mappings.sources.machine_clocks import machine_clocks_apart
 from mappings.sources.refused_signatures import REFUSED_FACTS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.tables import SourceRow

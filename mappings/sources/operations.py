@@ -6,9 +6,7 @@ jobs that do the rest, and announces a changed schedule to the servers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import func, select
@@ -29,6 +27,9 @@ from mappings.wakeups import wake
 from mappings.webhooks.queue import resume_deliveries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 IN_FULL = "Run a full sync again and see how it ends."

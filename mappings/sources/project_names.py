@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import literal, select, text, update
@@ -12,6 +11,8 @@ from connectors.base import NamedProject
 from mappings.tables import InstallationRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.base import Project

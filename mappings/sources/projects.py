@@ -3,8 +3,6 @@ A renamed project keeps its row, by the tracker's immutable id."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, func, or_, select, text, update
@@ -14,6 +12,9 @@ from mappings.sources.project_names import note_names
 from mappings.tables import EpicRow, NoticeRow, RunCursorRow, SourceProjectRow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.base import Project

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -10,6 +9,8 @@ from sqlalchemy import text
 from mappings.sources.health import NONE_REFUSED, RefusedSignatures
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 # Rows of the same ten minutes are one; those of the past day are kept.

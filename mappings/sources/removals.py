@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Row, delete, func, select, text
@@ -10,6 +9,8 @@ from sqlalchemy import Row, delete, func, select, text
 from mappings.tables import UNFINISHED_STATES, EpicRow, HeldRemovalRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
 

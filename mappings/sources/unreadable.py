@@ -5,7 +5,6 @@ While one is remembered, nothing is written on it, since what is stored of it ma
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, delete, func, select
@@ -16,6 +15,8 @@ from mappings.sources.health import MOST_NAMED, unreadable_in_words
 from mappings.tables import UnreadableTicketRow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.base import Unreadable

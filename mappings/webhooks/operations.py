@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mappings import leases
@@ -12,6 +11,8 @@ from mappings.lookups import delivery_at
 from mappings.wakeups import wake
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.tables import DeliveryRow

@@ -6,7 +6,6 @@ collect in the next batch, so that ten webhooks about one epic cost one fetch of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,8 @@ from mappings.locks import locked_source
 from mappings.tables import READING_MODES, DeliveryRow, EpicRow, NoticeRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.clock import Clock

@@ -143,7 +143,6 @@ def _add_coverage_days() -> None:
 LISTED: dict[str, list[str | sa.TextClause]] = {
     "ix_epics_source_id_id": ["source_id", "id"],
     "ix_epics_project_id": [sa.text("lower(project)"), "id"],
-    "ix_epics_parent_key": [sa.text("lower(parent_key)"), "id"],
     "ix_epics_updated_id": ["tracker_updated_at", "id"],
     "ix_epics_title_id": [sa.text("lower(left(title, 100))"), "id"],
 }
@@ -209,7 +208,7 @@ def _add_inheritance() -> None:
     op.create_index(
         "ix_epics_parent_key",
         "epics",
-        [sa.text("lower(parent_key)")],
+        [sa.text("lower(parent_key)"), "id"],
         postgresql_where=sa.text("parent_key IS NOT NULL"),
     )
     # They are due: until now nothing was inherited.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from connectors.sandbox.company.jira_epics import EPICS, SMALLER
@@ -12,6 +11,8 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.tracker import Clock, utc_now
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from connectors.sandbox.jira.records import Json
 
 FENCE = "```"

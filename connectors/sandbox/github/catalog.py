@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.github.answers import Call, GitHubError, Handler
 from connectors.sandbox.github.views import dump
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.responses import Response
 
     from connectors.sandbox.github.records import Repository

@@ -7,11 +7,12 @@ See https://docs.github.com/webhooks/webhook-events-and-payloads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from connectors.sandbox.github.records import Account, Comment, Issue
 
 

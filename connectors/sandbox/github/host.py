@@ -7,13 +7,15 @@ identity, but a transfer gives it a new one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.github import changes as changes_of
 from connectors.sandbox.github.records import Account, Comment, Issue, IssueType, Milestone, Repository
 from connectors.sandbox.tracker import Clock, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
 
 EDITABLE = frozenset(
     {"title", "body", "state", "state_reason", "labels", "assignees", "milestone", "type", "pull_request"}

@@ -6,13 +6,14 @@ See https://docs.github.com/rest/issues/issues. The list holds pull requests too
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.github.answers import Call, GitHubError, Handler, invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.responses import Response
 
     from connectors.sandbox.github.records import Issue, Json, Repository

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from connectors.sandbox.github.host import OUTSIDER, GitHubHost
 from connectors.sandbox.page_backend import CommentView, PageBackend, Ticket
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
 

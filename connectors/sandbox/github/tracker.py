@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,6 +19,9 @@ from connectors.sandbox.github.views import Views
 from connectors.sandbox.github.webhooks import Webhooks, new_sender
 from connectors.sandbox.pages import SyncNow, page_routes
 from connectors.sandbox.tracker import Tracker
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.github.links import REPOSITORY_LINKS, USER_LINKS, USER_NAMES
 from connectors.sandbox.github.records import (
@@ -18,6 +17,9 @@ from connectors.sandbox.github.records import (
     Milestone,
     Repository,
 )
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 REACTIONS = ("+1", "-1", "laugh", "confused", "heart", "hooray", "eyes", "rocket")
 

@@ -6,13 +6,14 @@ See https://docs.github.com/webhooks/webhook-events-and-payloads#delivery-header
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.github.views import Views, dump
 from connectors.sandbox.webhook_sender import Delivery, WebhookSender
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from connectors.sandbox.github.changes import Change
     from connectors.sandbox.github.records import Issue, Json
 

@@ -5,13 +5,14 @@ See https://developer.atlassian.com/cloud/jira/platform/webhooks/.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.jira import adf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from connectors.sandbox.jira.records import Account, Comment, Issue, Json
 
 

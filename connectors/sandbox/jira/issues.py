@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.jira import adf
@@ -10,6 +9,8 @@ from connectors.sandbox.jira.answers import BAD_PAYLOAD, Call, Handler, JiraErro
 from connectors.sandbox.jira.views import CUSTOM_FIELDS, issue_bytes, selection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.responses import Response
 
     from connectors.sandbox.jira.records import IssueType, Json

@@ -5,13 +5,14 @@ See https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-permis
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.jira.answers import BAD_PAYLOAD, Call, Handler, JiraError
 from connectors.sandbox.jira.rights import GLOBAL_PERMISSIONS, PROJECT_PERMISSIONS, administers, may
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.responses import Response
 
     from connectors.sandbox.jira.records import Account, Json, Project

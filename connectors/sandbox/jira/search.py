@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,8 @@ from connectors.sandbox.jira.jql import JqlError, Query, parse
 from connectors.sandbox.jira.views import dump, issue_bytes, selection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from starlette.responses import Response
 
     from connectors.sandbox.jira.records import Issue, Json

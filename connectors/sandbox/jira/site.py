@@ -6,9 +6,8 @@ Nothing here speaks HTTP. Times are aware UTC with millisecond precision; a key 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira import changes as changes_of
@@ -25,6 +24,9 @@ from connectors.sandbox.jira.records import (
     Status,
 )
 from connectors.sandbox.tracker import Clock, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EDITABLE = frozenset(
     {"summary", "description", "labels", "components", "status", "type", "assignee", "parent", "custom"}

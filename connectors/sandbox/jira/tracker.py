@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -19,6 +18,8 @@ from connectors.sandbox.pages import SyncNow, page_routes
 from connectors.sandbox.tracker import Tracker
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from starlette.requests import Request
 
 

@@ -7,11 +7,12 @@ follows or parses them fails here as it fails at Atlassian.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
     from connectors.sandbox.jira.records import Account, Comment, Issue, IssueType, Json, Project, Status
     from connectors.sandbox.jira.site import JiraSite
 
