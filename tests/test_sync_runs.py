@@ -44,7 +44,8 @@ async def test_an_answer_holds_all_that_is_promised(world: World, clock: Clock) 
     }
     assert set(run["writes"]) == {"pending", "posted", "edited", "resolved", "withdrawn", "held", "failed"}
     assert datetime.fromisoformat(run["started_at"]) == datetime.fromisoformat(run["finished_at"]) == clock()
-    assert run["requests"] == world.jira.log.count() == 5
+    # The account, the projects, who may browse them, the types, the epics, and their children.
+    assert run["requests"] == world.jira.log.count() == 6
     source = await world.send("GET", "/sources/jira")
     assert source["last_run"] == run
 
