@@ -433,8 +433,8 @@ async def test_weights_and_primary_are_the_parents(company: Hierarchy) -> None:
     await company.settle()
     assert await shown() == [("KR-1", 2, False), ("KR-2", 5, False), ("KR-3", 1, True)]
     await company.store("jira", part("TOP-2"))
-    await company.world.send("POST", "/links", _link("TOP-2", "KR-3", weight=7))
     await company.world.send("POST", "/links", _link("TOP-2", "KR-1", primary=True))
+    await company.world.send("POST", "/links", _link("TOP-2", "KR-3", weight=7))
     await company.store("jira", part("MID-1", "TOP-2"))
     await company.settle()
     assert await shown() == [("KR-1", 1, True), ("KR-3", 7, False)]
