@@ -37,10 +37,14 @@ class EpicRow(Base):
             {
                 "ix_epics_source_id_id": ("source_id", "id"),
                 "ix_epics_project_id": (text("lower(project)"), "id"),
-                "ix_epics_parent_key": (text("lower(parent_key)"), "id"),
                 "ix_epics_updated_id": ("tracker_updated_at", "id"),
                 "ix_epics_title_id": (text("lower(left(title, 100))"), "id"),
             }
+        ),
+        Index(
+            "ix_epics_parent_key",
+            text("lower(parent_key)"),
+            postgresql_where=text("parent_key IS NOT NULL"),
         ),
         Index(
             "ix_epics_search",
