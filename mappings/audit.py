@@ -5,7 +5,8 @@ Only sessions that `set_actor` has given an actor are audited: what the evaluato
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -164,23 +165,22 @@ def _record_changes(session: Session, _: UOWTransaction) -> None:
     actor: Actor | None = session.info.get(ACTOR)
     if actor is None:
         return
-    entries = []
+    entries, lookups = [], _Lookups(session.connection())
     for action, rows in (("created", session.new), ("changed", session.dirty), ("deleted", session.deleted)):
         for row in rows:
-            entry = _entry(session, action, row)
+            entry = _entry(lookups, action, row)
             if entry is not None:
                 entries.append({**asdict(actor), "action": action, **entry})
     if entries:
         session.connection().execute(insert(AuditEntryRow), entries)
 
 
-def _entry(session: Session, action: str, row: Any) -> Values | None:
+def _entry(lookups: _Lookups, action: str, row: Any) -> Values | None:
     table = TABLES.get(type(row))
     # A run that only evaluates is a consequence of the change, which has its own entry.
     if table is None or (isinstance(row, RunRow) and row.mode == "evaluate"):
         return None
-    connection = session.connection()
-    present = {name: _shown(connection, name, row.__dict__.get(name)) for name in table.columns}
+    present = {name: _shown(lookups, name, row.__dict__.get(name)) for name in table.columns}
     values = {_public(name): value for name, value in present.items()}
     entry: Values = {"what": table.what, "key": table.key(values), "before": None, "after": None}
     if action == "created":
@@ -188,14 +188,14 @@ def _entry(session: Session, action: str, row: Any) -> Values | None:
     elif action == "deleted":
         entry["before"] = values
     else:
-        before, after = _differences(connection, row, table)
+        before, after = _differences(lookups, row, table)
         if not after:
             return None
         entry |= {"before": before, "after": after}
     return entry
 
 
-def _differences(connection: Connection, row: Any, table: AuditedTable) -> tuple[Values, Values]:
+def _differences(lookups: _Lookups, row: Any, table: AuditedTable) -> tuple[Values, Values]:
     """The recorded columns that differ, before and after."""
     before, after = {}, {}
     for name in table.columns:
@@ -205,7 +205,7 @@ def _differences(connection: Connection, row: Any, table: AuditedTable) -> tuple
         was = history.deleted[0] if history.deleted else None
         now = history.added[0] if history.added else None
         public = _public(name)
-        before[public], after[public] = _shown(connection, name, was), _shown(connection, name, now)
+        before[public], after[public] = _shown(lookups, name, was), _shown(lookups, name, now)
         if isinstance(was, bytes) and isinstance(now, bytes):
             after[public] = "changed"
     return before, after
@@ -226,16 +226,30 @@ REFERENCE_LOOKUPS: dict[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class _Lookups:
+    """The public names of what the rows of one flush refer to, each asked for once: a file of key results
+    names the same few objectives again and again."""
+
+    connection: Connection
+    known: dict[tuple[str, Any], Any] = field(default_factory=dict)
+
+    def name(self, column: str, id: Any) -> Any:
+        if (column, id) not in self.known:
+            self.known[column, id] = self.connection.scalar(REFERENCE_LOOKUPS[column](id))
+        return self.known[column, id]
+
+
 def _public(column: str) -> str:
     return column.removesuffix("_id") if column in REFERENCE_LOOKUPS else column
 
 
-def _shown(connection: Connection, column: str, value: Any) -> Any:
+def _shown(lookups: _Lookups, column: str, value: Any) -> Any:
     """The value as JSON and by public names, never a secret."""
     if value is None:
         return None
     if column in REFERENCE_LOOKUPS:
-        return connection.scalar(REFERENCE_LOOKUPS[column](value))
+        return lookups.name(column, value)
     if isinstance(value, bytes):
         return "set"
     if isinstance(value, datetime):

@@ -31,6 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from app import logs
+from app.api.files import FileUploads
 from app.auth.authenticator import Authenticator
 from app.database import engine_for, libpq_url, migrate, sessions_for, sqlalchemy_url
 from app.embedded import acquire, handles
@@ -303,6 +304,7 @@ def application(runtime: Runtime, intake: Intake, _applications: list[FastAPI]) 
     made.state.runtime = runtime
     made.state.intake = intake
     made.state.authenticator = Authenticator(token_hash(ADMIN_TOKEN))  # which knows nobody yet
+    made.state.uploads = FileUploads()  # its turns are of one event loop
     return made
 
 

@@ -252,6 +252,88 @@ def replay(
     run_command(replay(settings, delivery, typer.echo), stopped=1)
 
 
+class ImportKind(StrEnum):
+    OBJECTIVES = "objectives"
+    KEY_RESULTS = "key-results"
+    LINKS = "links"
+
+
+class ExportKind(StrEnum):
+    OBJECTIVES = "objectives"
+    KEY_RESULTS = "key-results"
+    LINKS = "links"
+    EPICS = "epics"
+
+
+class DecimalSign(StrEnum):
+    COMMA = ","
+    STOP = "."
+
+
+class FileForm(StrEnum):
+    CSV = "csv"
+    XLSX = "xlsx"
+
+
+@cli.command("import", epilog="Example: northing import links links.xlsx --dry-run")
+def import_(
+    kind: Annotated[ImportKind, typer.Argument(help="What the lines are.")],
+    file: Annotated[str, typer.Argument(help="A CSV or XLSX file; - is standard input.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, store nothing.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Apply the lines without errors, even where others have some.")
+    ] = False,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="THEIRS:OURS", help="Another name of a column; may stand several times."
+        ),
+    ] = None,
+    decimal: Annotated[
+        DecimalSign | None, typer.Option(help="The decimal sign of numbers that are text.")
+    ] = None,
+    sheet: Annotated[str | None, typer.Option(help="The sheet of a workbook.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a CSV file, such as windows-1252.")] = None,
+) -> None:
+    """Create and change objectives, key results or links by a file, in one transaction.
+
+    Nothing is applied where a line is wrong, unless --partial is given. The same file again changes nothing.
+    Exits with 1 if a line is wrong. docs/files.md describes the columns.
+    """
+    settings = _start(quiet=True)
+    from app.cli.files import import_
+    from app.server.signals import run_command
+    from mappings.imports.read import ReadOptions
+
+    options = ReadOptions(
+        maps=maps or (), decimal=decimal.value if decimal else None, charset=encoding, sheet=sheet
+    )
+    run_command(import_(settings, kind.value, file, options, dry_run=dry_run, partial=partial), stopped=1)
+
+
+@cli.command(epilog="Example: northing export epics --format xlsx --output epics.xlsx")
+def export(
+    kind: Annotated[ExportKind | None, typer.Argument(help="What to export.", show_default=False)] = None,
+    form: Annotated[FileForm, typer.Option("--format", help="The form of the file.")] = FileForm.CSV,
+    output: Annotated[str, typer.Option(metavar="FILE", help="- is standard output.")] = "-",
+) -> None:
+    """Write objectives, key results, links or epics as a file; `northing import` takes it again.
+
+    An export of epics comes in as links once its column key_result is filled. Without KIND it will write the
+    configuration as YAML, which is not there yet.
+    """
+    if kind is None:
+        kinds = ", ".join(ExportKind)
+        raise typer.BadParameter(
+            f"name one of {kinds}; the configuration as YAML cannot be exported yet", param_hint="KIND"
+        )
+    settings = _start(quiet=True)
+    from app.cli.files import export
+    from app.server.signals import run_command
+
+    run_command(export(settings, kind.value, form.value, output), stopped=1)
+
+
 @db.command(epilog="Example: NORTHING_DATABASE_URL=postgresql://… northing db upgrade")
 def upgrade() -> None:
     """Bring the database to this version. `northing serve` does the same when it starts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from app.api import (
     cycles,
     deliveries,
     epics,
+    files,
     findings,
     health,
     key_results,
@@ -76,6 +78,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     )
     app.state.runtime = runtime
     app.state.intake = intake
+    app.state.uploads = files.FileUploads()
     app.state.authenticator = Authenticator(admin_token_hash)
     app.state.metrics = Metrics()
     app.add_middleware(Headers)
@@ -88,6 +91,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.include_router(health.router)
     app.include_router(metrics.router)
     app.include_router(_api(links_bulk.BulkRouter, (links_bulk,)))
+    app.include_router(_api(files.FilesRouter, (files,)))
     app.include_router(_api(GuardedRouter, _MODULES))
     app.include_router(pages.router)
     app.mount("/static", pages.static)

@@ -58,7 +58,7 @@ async def sign_key_result(
     held = (await session.scalars(query)).one_or_none()
     if held is None:
         raise NotFound.of("key result", key_result)
-    earlier = _valid(held.id).where(AgreementRow.side == side)
+    earlier = _valid([held.id]).where(AgreementRow.side == side)
     for one in await session.scalars(earlier):
         one.voided_at, one.void_reason = now, "signed_again"
     await session.flush()  # before the insert: a side has one valid signature
@@ -70,12 +70,12 @@ async def sign_key_result(
     return row, held
 
 
-async def void_agreements(session: AsyncSession, row: KeyResultRow, now: datetime) -> None:
-    """Of a key result whose metric has changed."""
-    # The update waits for the lock of the key result's row: a signature in progress is committed first.
+async def void_agreements(session: AsyncSession, rows: Collection[KeyResultRow], now: datetime) -> None:
+    """Of key results whose metric has changed."""
+    # The update waits for the lock of the key results' rows: a signature in progress is committed first.
     await session.flush()
     # Row by row, because the audit log does not see bulk updates.
-    for one in await session.scalars(_valid(row.id).order_by(AgreementRow.id)):
+    for one in await session.scalars(_valid([row.id for row in rows]).order_by(AgreementRow.id)):
         one.voided_at, one.void_reason = now, "metric_changed"
 
 
@@ -95,9 +95,9 @@ async def latest_agreements(
     return found
 
 
-def _valid(key_result_id: int) -> Select[AgreementRow]:
+def _valid(key_results: Collection[int]) -> Select[AgreementRow]:
     return select(AgreementRow).where(
-        AgreementRow.key_result_id == key_result_id, AgreementRow.voided_at.is_(None)
+        among(AgreementRow.key_result_id, key_results), AgreementRow.voided_at.is_(None)
     )
 
 

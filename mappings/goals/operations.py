@@ -77,9 +77,9 @@ async def change_cycle(
     values = change(CycleValues(**_own_values(row, CycleValues)))
     check_values(cycle_errors(values))
     await _check_free(session, CycleRow, values.key, of=row)
-    if "ends" not in _set_changed_columns(row, asdict(values)):
+    if "ends" not in set_changed_columns(row, asdict(values)):
         return row, []
-    return row, await _reevaluate(session, [Cause("cycle", str(row.id), row.key)], now)
+    return row, await reevaluate_goals(session, [Cause("cycle", str(row.id), row.key)], now)
 
 
 async def delete_cycle(session: AsyncSession, key: str) -> None:
@@ -125,10 +125,10 @@ async def change_objective(
     values = change(await _objective_values(session, row))
     check_values(objective_errors(values))
     new_key = await _kept_key(session, ObjectiveRow, values.key, row)
-    changed = _set_changed_columns(row, await _objective_columns(session, values, new_key, row))
+    changed = set_changed_columns(row, await _objective_columns(session, values, new_key, row))
     if not changed & EVALUATED_OF_OBJECTIVES:
         return row, []
-    return row, await _reevaluate(session, [Cause("objective", str(row.id), row.key)], now)
+    return row, await reevaluate_goals(session, [Cause("objective", str(row.id), row.key)], now)
 
 
 async def delete_objective(session: AsyncSession, key: str) -> None:
@@ -201,7 +201,7 @@ async def create_key_result(
     row = KeyResultRow(**_key_result_columns(values, key), objective_id=above.id, created_at=now)
     session.add(row)
     await session.flush()
-    return row, await _reevaluate(session, _causes_of_keys([key]), now)
+    return row, await reevaluate_goals(session, causes_of_keys([key]), now)
 
 
 async def change_key_result(
@@ -222,13 +222,13 @@ async def change_key_result(
     check_values(key_result_errors(values))
     before = row.key
     new_key = await _kept_key(session, KeyResultRow, values.key, row)
-    changed = _set_changed_columns(row, _key_result_columns(values, new_key))
+    changed = set_changed_columns(row, _key_result_columns(values, new_key))
     if changed & METRIC_COLUMNS:
-        await void_agreements(session, row, now)
+        await void_agreements(session, [row], now)
     if not changed & EVALUATED_OF_KEY_RESULTS:
         return row, []
-    causes = [Cause("key_result", str(row.id), row.key), *_causes_of_keys([before, row.key])]
-    return row, await _reevaluate(session, causes, now)
+    causes = [Cause("key_result", str(row.id), row.key), *causes_of_keys([before, row.key])]
+    return row, await reevaluate_goals(session, causes, now)
 
 
 async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> list[int]:
@@ -238,8 +238,8 @@ async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> l
     mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
     users = [*await _linked(session, row), *await _named_users(session, "rule", "rules", mapping)]
     _check_unused(row, users, "Set its state to `archived` instead.")
-    causes = [Cause("key_result", str(row.id), row.key), *_causes_of_keys([row.key])]
-    runs = await _reevaluate(session, causes, now)
+    causes = [Cause("key_result", str(row.id), row.key), *causes_of_keys([row.key])]
+    runs = await reevaluate_goals(session, causes, now)
     await session.delete(row)
     return runs
 
@@ -348,7 +348,7 @@ def _own_values(row: Any, kind: type[Any], without: Collection[str] = ()) -> dic
     return {one.name: getattr(row, one.name) for one in fields(kind) if one.name not in without}
 
 
-def _set_changed_columns(row: Goal, values: dict[str, Any]) -> set[str]:
+def set_changed_columns(row: Goal, values: dict[str, Any]) -> set[str]:
     """Set the columns that differ, raise the version if there are any; the names of these columns."""
     changed = {name for name, value in values.items() if getattr(row, name) != value}
     for name in changed:
@@ -358,11 +358,11 @@ def _set_changed_columns(row: Goal, values: dict[str, Any]) -> set[str]:
     return changed
 
 
-def _causes_of_keys(keys: Iterable[str]) -> list[Cause]:
+def causes_of_keys(keys: Iterable[str]) -> list[Cause]:
     return [Cause("key", key, key) for key in sorted({key.lower() for key in keys})]
 
 
-async def _reevaluate(session: AsyncSession, causes: Sequence[Cause], now: datetime) -> list[int]:
+async def reevaluate_goals(session: AsyncSession, causes: Sequence[Cause], now: datetime) -> list[int]:
     """Have the epics evaluated again that are linked to these goals, name them or are to."""
     which = await by_goals(session, causes)
     return await reevaluate(session, causes, which, now) if which else []

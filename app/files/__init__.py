@@ -1,0 +1,1 @@
+"""Files of goals, links and epics for the API and the command line."""

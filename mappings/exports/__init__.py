@@ -1,0 +1,1 @@
+"""Objectives, key results, links and epics as rows of files."""

@@ -1,0 +1,1 @@
+"""Tables of cells: read from CSV and XLSX, and written as such. Pure."""

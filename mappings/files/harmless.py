@@ -1,0 +1,26 @@
+"""Texts that a spreadsheet program would take for a formula. Pure.
+
+A program that opens a CSV file runs a cell that starts with one of these signs, and the text may be a
+stranger's: a ticket's title. An apostrophe before it makes the program show it as text. What starts with
+apostrophes already gets one more, so that reading takes back exactly what writing added.
+"""
+
+from __future__ import annotations
+
+import re
+
+# The full-width signs count as their usual ones in East Asian versions.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
+
+
+def starts_formula(text: str) -> bool:
+    return _FORMULA.match(text) is not None
+
+
+def harmless(text: str) -> str:
+    return f"'{text}" if starts_formula(text) else text
+
+
+def as_written(text: str) -> str:
+    """The text whose harmless form this is; any other text is itself."""
+    return text[1:] if text.startswith("'") and starts_formula(text) else text
