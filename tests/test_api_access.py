@@ -75,13 +75,14 @@ async def test_the_token_is_asked_for_before_the_body_is_read(api: httpx.AsyncCl
     assert len(with_body) > 10
     token = api.headers.pop("Authorization")
     as_json = {"Content-Type": "application/json"}
-    for method, path, _ in with_body:
+    for method, path, operation in with_body:
         for content in (b"{", b"\xff\xfe", _unread()):
             answer = await api.request(method, _filled(path), content=content, headers=as_json)
             assert answer.status_code == 401, (method, path, content)
         headers = {**as_json, "Authorization": token}
         answer = await api.request(method, _filled(path), content=b"{", headers=headers)
-        assert answer.status_code == 422, (method, path)
+        takes_json = "application/json" in operation["requestBody"]["content"]
+        assert answer.status_code == (422 if takes_json else 415), (method, path)
 
 
 # --- roles ------------------------------------------------------------------------------------

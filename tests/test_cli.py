@@ -22,7 +22,7 @@ from tests.support.runs import all_runs
 from tests.support.webhook_posts import connect, post
 from tests.support.world import World
 
-COMMANDS = ("demo", "serve", "worker", "sync", "connect", "check", "replay", "db")
+COMMANDS = ("demo", "serve", "worker", "sync", "connect", "check", "replay", "import", "export", "db")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("db", "upgrade")], ids=" ".join)
@@ -52,6 +52,9 @@ def test_version(tmp_path: Path) -> None:
         (("walk",), "No such command 'walk'."),
         (("sync",), "Missing argument 'source'."),
         (("serve", "--fast"), "No such option: --fast"),
+        (("export",), "the configuration as YAML cannot be exported yet"),
+        (("import", "epics", "x.csv"), "'epics' is not one of"),
+        (("import", "links", "nothing.csv"), "nothing.csv cannot be read: No such file or directory"),
         (("db",), "Usage: northing db [OPTIONS] COMMAND [ARGS]..."),
         ((), "Usage: northing [OPTIONS] COMMAND [ARGS]..."),
     ],
@@ -66,6 +69,32 @@ def test_db_upgrade_may_be_repeated(settings: Settings, tmp_path: Path) -> None:
     ended = northing("db", "upgrade", env=environment_of(settings), cwd=tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("The database is at 2026_")
+
+
+def test_files_go_in_and_out(settings: Settings, tmp_path: Path) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        ended = northing(*arguments, env=environment_of(settings), cwd=tmp_path)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    file = tmp_path / "goals.csv"
+    file.write_bytes("Ziel;Weight\nGr\xf6\xdfer;1,5\n\x1b[31m;x\n".encode("windows-1252"))
+    code, output, errors = run("import", "objectives", "goals.csv", "--map", "ziel:title")
+    assert code == 1
+    assert "3          weight: must be a number, and is 'x'" in output
+    assert "objectives: 1 created, 0 changed, 0 same, 1 error; nothing is applied.\n" in output
+    assert "--partial" in errors
+    code, output, _ = run("import", "objectives", "goals.csv", "--map", "ziel:title", "--partial")
+    assert (code, "; applied." in output) == (1, True)
+    code, output, _ = run("export", "objectives")
+    assert (code, output.splitlines()[1]) == (0, "O-1,Größer,,,,,,,1.5,internal,,active")
+    assert run("export", "objectives", "--format", "xlsx", "--output", "goals.xlsx")[0] == 0
+    code, output, _ = run("import", "objectives", "goals.xlsx")
+    assert (code, output) == (0, "objectives: 0 created, 0 changed, 1 same, 0 error; applied.\n")
+    code, _, errors = run("import", "links", "goals.csv")
+    assert (code, errors.startswith("northing: file: has a column 'Ziel', which is not known here")) == (
+        1,
+        True,
+    )
 
 
 async def sync(settings: Settings, cwd: Path, *arguments: str) -> tuple[int, str, str]:

@@ -74,7 +74,7 @@ async def test_lines_without_a_key_are_known_by_title_and_cycle(api: httpx.Async
     assert messages(ambiguous) == [(2, "key", "key: is needed: 2 have this title (O-1, O-2)")]
 
 
-async def test_what_is_wrong_is_told_by_line_and_column_and_nothing_is_applied(
+async def test_what_is_wrong_is_named_by_line_and_column_and_nothing_is_applied(
     api: httpx.AsyncClient,
 ) -> None:
     await _objective(api, "O-1")
@@ -94,13 +94,13 @@ async def test_what_is_wrong_is_told_by_line_and_column_and_nothing_is_applied(
     assert [(line, field) for line, field, _ in messages(answer)] == [
         (3, "key"), (4, "title"), (5, "driver"), (6, "parent"), (7, "parent"), (8, "parent"), (9, "weight"),
     ]  # fmt: skip
-    told = {line: message for line, _, message in messages(answer)}
-    assert told[5].startswith(
+    by_line = {line: message for line, _, message in messages(answer)}
+    assert by_line[5].startswith(
         "driver: must be one of growth, cost, experience, risk; weight: must be at least 0"
     )
-    assert "public_label: is needed" in told[5]
-    assert "cycle: there is no cycle '2026-Q9'" in told[5]
-    assert told[8] == "parent: makes a loop: O-11 under O-11"
+    assert "public_label: is needed" in by_line[5]
+    assert "cycle: there is no cycle '2026-Q9'" in by_line[5]
+    assert by_line[8] == "parent: makes a loop: O-11 under O-11"
     assert answer["lines"][0]["outcome"] == "created"
     await send(api, "GET", "/objectives/O-5", None, 404)
     partial = await send_file(api, "objectives", file, partial=True)
@@ -117,10 +117,22 @@ async def test_loops_among_parents_of_a_file_and_of_what_is_stored(api: httpx.As
         api, "objectives", "key,title,parent\nA,a,C\nB,b,A\nC,c,B\nD,d,C\nO-1,x,O-2\nE,e,O-2\n"
     )
     assert outcomes(ring) == ["error", "error", "error", "error", "error", "created"]
-    told = dict((line, message) for line, _, message in messages(ring))
-    assert told[2] == "parent: makes a loop: A under C under B under A"
-    assert told[5] == "parent: there is no objective 'C'"
-    assert "loop" in told[6]
+    by_line = dict((line, message) for line, _, message in messages(ring))
+    assert by_line[2] == "parent: makes a loop: A under C under B under A"
+    assert by_line[5] == "parent: there is no objective 'C'"
+    assert "loop" in by_line[6]
+
+
+async def test_levels_in_one_file_are_bounded(api: httpx.AsyncClient) -> None:
+    lines = [f"O-{number},x,O-{number - 1 or ''}".replace("O-,", ",") for number in range(51, 0, -1)]
+    file = "\n".join(["key,title,parent", *lines]).removesuffix("O-")
+    answer = await send_file(api, "objectives", file)
+    assert messages(answer) == [
+        (2, "parent", "parent: more than 50 new levels in one file; import the upper ones first")
+    ]
+    assert (await send_file(api, "objectives", file, partial=True))["applied"]
+    assert (await send(api, "GET", "/objectives/O-50"))["parent"] == "O-49"
+    assert outcomes(await send_file(api, "objectives", file)) == ["created", *["same"] * 50]
 
 
 async def test_the_same_line_twice_is_the_same_and_another_is_an_error(api: httpx.AsyncClient) -> None:
@@ -149,6 +161,8 @@ async def test_ten_thousand_lines_with_a_bad_one_apply_nothing_or_all_but_that(
     assert await send(api, "GET", "/objectives?limit=1") == {"items": [], "next": None}
     applied = await send_file(api, "objectives", file, partial=True)
     assert applied["counts"] == {"created": 9_999, "changed": 0, "same": 0, "error": 1}
+    keys = [row["key"] for row in rows_of(await exported(api, "objectives"))]
+    assert keys == [f"O-{number}" for number in range(1, 10_001) if number != 5_001]
 
 
 async def test_an_import_is_audited_as_the_operations_are(api: httpx.AsyncClient, runtime: Runtime) -> None:

@@ -115,7 +115,7 @@ def _unpacked(data: bytes) -> dict[str, bytes]:
                     raise Invalid("file", NOT_READABLE)
                 parts[name] = _part(archive, member, min(most, left))
                 left -= len(parts[name])
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         raise Invalid("file", NOT_READABLE) from error
     if "xl/workbook.xml" not in parts:
         raise Invalid("file", "is an archive, and no XLSX workbook")
@@ -174,6 +174,7 @@ def _table(
     known_columns: CountColumns,
 ) -> Table:
     _fill_merged(cells, merged)
+    _make_room(cells, scan)
     rows: list[Row] = []
     for index, line in enumerate(cells):
         row = [
@@ -184,6 +185,13 @@ def _table(
     if len(rows) - 1 - header_row(rows, known_columns) > LINES_AT_MOST:
         raise Invalid("file", too_many_lines())
     return Table(rows=rows, format="xlsx", sheet=name)
+
+
+def _make_room(cells: list[list[Any]], scan: SheetScan) -> None:
+    """calamine ends where the last value does; a formula without one may stand beyond."""
+    for row, column in scan.bad:
+        cells += [[] for _ in range(row + 1 - len(cells))]
+        cells[row] += [""] * (column + 1 - len(cells[row]))
 
 
 def _fill_merged(cells: list[list[Any]], merged: Sequence[tuple[tuple[int, int], tuple[int, int]]]) -> None:

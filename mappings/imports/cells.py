@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from mappings.files.table import BadCell, Cell, Row, is_empty
@@ -74,7 +74,7 @@ def _text(cell: Cell) -> str:
         return "true" if cell else "false"
     if isinstance(cell, float | int):
         return str(int(cell)) if cell == int(cell) and abs(cell) < 2**53 else repr(cell)
-    if isinstance(cell, datetime) and not cell.time():
+    if isinstance(cell, datetime) and cell.time() == time.min:
         return cell.date().isoformat()
     return cell.isoformat() if isinstance(cell, date) else str(cell)
 
@@ -140,7 +140,7 @@ def _advice(decimal_comma: bool) -> str:
 
 def _day(cell: Cell) -> date:
     if isinstance(cell, datetime):
-        if cell.time():
+        if cell.time() != time.min:
             raise CellError(f"must be a day, and is a time: {cell.isoformat(' ')}")
         return cell.date()
     if isinstance(cell, date):

@@ -129,9 +129,9 @@ class _Planner(Generic[Row]):
 
     def _take(self, line: Line, result: LineResult, target: Target[Row]) -> None:
         """Merge the line into its goal, or say what is wrong."""
-        wanted = {**target.values, **self._wanted(line)}
-        errors = [*line.errors, *self._errors(line, target, wanted)]
-        differing = [name for name in wanted if not same(wanted[name], target.values[name])]
+        sought = {**target.values, **self._sought(line)}
+        errors = [*line.errors, *self._errors(line, target, sought)]
+        differing = [name for name in sought if not same(sought[name], target.values[name])]
         if target.lines and differing and not errors:
             first = f"line {target.lines[0].line} says otherwise of the same {self._noun}"
             errors = [(differing[0], first)]
@@ -142,7 +142,7 @@ class _Planner(Generic[Row]):
         if not target.lines:
             is_new = target.stored is None
             result.outcome = "created" if is_new else "changed" if differing else "same"
-            target.values = wanted
+            target.values = sought
             if is_new:
                 self.made.append(target)
                 if target.key is not None:
@@ -153,15 +153,15 @@ class _Planner(Generic[Row]):
     def _noun(self) -> str:
         return self.rules.kind.name.removesuffix("s").replace("-", " ")
 
-    def _wanted(self, line: Line) -> Values:
+    def _sought(self, line: Line) -> Values:
         """The line's values; an empty cell is its column's default, and a key is as its goal writes it."""
-        wanted: Values = {}
+        sought: Values = {}
         for name, value in line.values.items():
             if name == "key":
                 continue
             column = self.rules.kind.by_name[name]
-            wanted[name] = column.default if value is None else self._known_key(name, value)
-        return wanted
+            sought[name] = column.default if value is None else self._known_key(name, value)
+        return sought
 
     def _known_key(self, name: str, value: Any) -> Any:
         known = self.rules.above.get(name)
@@ -172,28 +172,28 @@ class _Planner(Generic[Row]):
             return target.key if target is not None and target.stored is not None else value
         return value
 
-    def _errors(self, line: Line, target: Target[Row], wanted: Values) -> list[tuple[str, str]]:
+    def _errors(self, line: Line, target: Target[Row], sought: Values) -> list[tuple[str, str]]:
         wrong = {name for name, _ in line.errors}
         found: list[tuple[str, str]] = []
         for name in self.rules.kind.needed:
-            if wanted.get(name) is None and name not in wrong:
+            if sought.get(name) is None and name not in wrong:
                 new = target.stored is None
                 found.append((name, f"is needed for a new {self._noun}" if new else "must not be empty"))
         found += [
             (name.rpartition(".")[2], text)
-            for name, text in self.rules.errors({"key": target.key, **wanted})
+            for name, text in self.rules.errors({"key": target.key, **sought})
             if text is not None and name not in wrong
         ]
         named = {name for name, _ in found} | wrong
         for name, known in self.rules.above.items():
-            value = wanted.get(name)
+            value = sought.get(name)
             if value is not None and name not in named and value.lower() not in known:
                 found.append((name, f"there is no {name} {value!r}"))
         if target.stored is not None:
             found += [
                 (name, f"is {target.values[name]}; an import does not change it")
                 for name in self.rules.fixed
-                if name not in named and not same(wanted[name], target.values[name])
+                if name not in named and not same(sought[name], target.values[name])
             ]
         return found
 

@@ -81,7 +81,7 @@ def with_part(workbook: bytes, name: str, part: bytes) -> bytes:
     file = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(workbook)) as before,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as after,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as after,
     ):
         for member in before.namelist():
             after.writestr(member, part if member == name else before.read(member))
