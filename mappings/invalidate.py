@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Select, column, func, literal, or_, select, union_all, update
+from sqlalchemy import BigInteger, Select, column, func, literal, or_, select, true, union_all, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 
+LOOKED_UP_AT_MOST = 40  # references, each found in the index
+
+
 def by_key_results(ids: Collection[int]) -> tuple[Select[Any], ...]:
     """The ids of epics with a link to these key results, and of those whose comment names one of them."""
     return (
@@ -30,10 +33,31 @@ def by_key_results(ids: Collection[int]) -> tuple[Select[Any], ...]:
 
 
 def by_references(keys: Iterable[str]) -> Select[Any]:
-    """The ids of epics whose tickets name one of these keys, in any case; an index has them so."""
+    """The ids of epics whose tickets name one of these keys, in any case; an index has them so.
+
+    Of many keys, as a file of key results has them, the references of all epics are looked up among them,
+    once: for an array of thousands PostgreSQL would compare each with each.
+    """
     references = [f"{how}:{key.lower()}" for key in keys for how in ("line", "label")]
-    folded = func.northing_lower(EpicRow.ticket_references, type_=ARRAY(Text))
-    return select(EpicRow.id.label("epic_id")).where(folded.overlap(references))
+    if len(references) <= LOOKED_UP_AT_MOST:
+        folded = func.northing_lower(EpicRow.ticket_references, type_=ARRAY(Text))
+        return select(EpicRow.id.label("epic_id")).where(folded.overlap(references))
+    named = (
+        func.unnest(EpicRow.ticket_references)
+        .table_valued(column("reference", Text), name="named")
+        .render_derived()
+        .lateral()
+    )
+    sought = (
+        func.unnest(literal(references, ARRAY(Text)))
+        .table_valued(column("reference", Text), name="sought")
+        .render_derived()
+    )
+    return (
+        select(EpicRow.id.label("epic_id"))
+        .join(named, true())
+        .join(sought, sought.c.reference == func.lower(named.c.reference))
+    )
 
 
 def by_rules(ids: Collection[int]) -> Select[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from tests.support.goals_api import Q4, a_key_result, send
 from tests.support.stored_epics import source_with, stored_epic
 
 pytestmark = pytest.mark.database
+Drain = Callable[[], Awaitable[None]]
 
 OBJECTIVES = """Key,Title,Description,Driver,Cycle,Parent,Owner,Sponsor,Weight,Visibility,Public Label,State
 O-2,Sell online,,growth,2026-q4,o-1,Ann,,2.5,public,,active
@@ -228,6 +230,19 @@ async def test_a_closed_key_result_has_its_epics_evaluated(api: httpx.AsyncClien
     body = f"key,state\n{key},missed\n"
     answer = await api.post("/api/v1/import/key-results", content=body, headers={"Content-Type": "text/csv"})
     assert answer.headers["Northing-Runs"]
+
+
+@pytest.mark.parametrize("number", [1, 21])
+async def test_new_keys_that_tickets_name_have_these_epics_evaluated(
+    api: httpx.AsyncClient, runtime: Runtime, drain: Drain, number: int
+) -> None:
+    await source_with(api, runtime, [stored_epic(1, text=("Key-Result: kr-1",)), stored_epic(2)])
+    await _objective(api, "O-1")
+    lines = [f"KR-{at},O-1,Result {at}" for at in range(1, number + 1)]
+    await send_file(api, "key-results", "\n".join(["key,objective,title", *lines]))
+    await drain()
+    linked, other = (await send(api, "GET", "/epics"))["items"]
+    assert (linked["alignment"], other["alignment"]) == ("aligned", None)
 
 
 # --- links ------------------------------------------------------------------------------------
