@@ -11,8 +11,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
-from app.api.deps import GuardedRouter, get_caller, get_runtime, put_runs, response_headers
+from app.api.deps import CallerDep, GuardedRouter, get_runtime, put_runs, response_headers
 from app.api.problems import RETRY_LATER, Problem, error_responses
+from app.auth.roles import Caller
 from app.files.exporting import csv_pieces, workbook
 from app.files.importing import import_file, read_file
 from app.webhooks.body_budget import BodyBudget, BodyReservation, BudgetExhausted
@@ -150,7 +151,7 @@ Sheet = Annotated[
 ]
 
 
-def _options(
+async def _options(
     request: Request, maps: Maps = None, decimal: Decimal = None, sheet: Sheet = None
 ) -> ReadOptions:
     return ReadOptions(maps=maps or (), decimal=decimal, charset=_charset(request), sheet=sheet)
@@ -160,16 +161,23 @@ Options = Annotated[ReadOptions, Depends(_options)]
 
 
 async def _import(
-    kind: KindName, request: Request, response: Response, options: ReadOptions, dry_run: bool, partial: bool
+    kind: KindName,
+    request: Request,
+    response: Response,
+    caller: Caller,
+    options: ReadOptions,
+    *,
+    dry_run: bool,
+    partial: bool,
 ) -> ImportOut:
     uploads: FileUploads = request.app.state.uploads
-    runtime, who = get_runtime(request), get_caller(request).who
+    runtime = get_runtime(request)
     try:
         with uploads.budget.reserve() as reserved:
             data = await _receive(request, reserved)
             async with uploads.turns:
                 file = await read_file(kind, data, options)
-                done = await import_file(runtime, who, file, dry_run=dry_run, partial=partial)
+                done = await import_file(runtime, caller.who, file, dry_run=dry_run, partial=partial)
                 put_runs(response, done.runs)
                 return await asyncio.to_thread(_show, file, done)
     except BudgetExhausted:
@@ -230,25 +238,40 @@ _IMPORT: dict[str, Any] = {
 
 @router.post("/import/objectives", summary="Import objectives", description=_about("objectives"), **_IMPORT)
 async def import_objectives(
-    request: Request, response: Response, options: Options, dry_run: DryRun = False, partial: Partial = False
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    options: Options,
+    dry_run: DryRun = False,
+    partial: Partial = False,
 ) -> ImportOut:
-    return await _import("objectives", request, response, options, dry_run, partial)
+    return await _import("objectives", request, response, caller, options, dry_run=dry_run, partial=partial)
 
 
 @router.post(
     "/import/key-results", summary="Import key results", description=_about("key-results"), **_IMPORT
 )
 async def import_key_results(
-    request: Request, response: Response, options: Options, dry_run: DryRun = False, partial: Partial = False
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    options: Options,
+    dry_run: DryRun = False,
+    partial: Partial = False,
 ) -> ImportOut:
-    return await _import("key-results", request, response, options, dry_run, partial)
+    return await _import("key-results", request, response, caller, options, dry_run=dry_run, partial=partial)
 
 
 @router.post("/import/links", summary="Import links", description=_about("links"), **_IMPORT)
 async def import_links(
-    request: Request, response: Response, options: Options, dry_run: DryRun = False, partial: Partial = False
+    request: Request,
+    response: Response,
+    caller: CallerDep,
+    options: Options,
+    dry_run: DryRun = False,
+    partial: Partial = False,
 ) -> ImportOut:
-    return await _import("links", request, response, options, dry_run, partial)
+    return await _import("links", request, response, caller, options, dry_run=dry_run, partial=partial)
 
 
 # --- out --------------------------------------------------------------------------------------
