@@ -61,6 +61,14 @@ CHANGES: list[Change] = [
         *("POST", "/key-results/{key}/agreements", "/key-results/kr-1/agreements"),
         *({"side": "it", "name": "Ann"}, ("created", "agreement", "KR-1")),
     ),
+    (
+        *("POST", "/import/objectives", "/import/objectives", "key,title\nO-1,Grow more\n"),
+        ("changed", "objective", "O-1"),
+    ),
+    (
+        *("POST", "/import/key-results", "/import/key-results", "key,title\nKR-1,Conversions\n"),
+        ("changed", "key_result", "KR-1"),
+    ),
     ("POST", "/rules", "/rules", RULE, ("created", "rule", "Checkout")),
     ("POST", "/notices/approve", "/notices/approve", {"ids": [1]}, ("approved", "notices", "by id")),
     ("PATCH", "/rules/{id}", "/rules/1", {"enabled": False}, ("changed", "rule", "Checkout")),
@@ -68,6 +76,10 @@ CHANGES: list[Change] = [
     (
         *("POST", "/links", "/links", {"epic": SHOP_1, "key_result": "KR-1", "primary": True}),
         ("created", "link", "jira/SHOP-1 -> KR-1"),
+    ),
+    (
+        *("POST", "/import/links", "/import/links", "source,epic,key_result,weight\njira,SHOP-1,KR-1,2\n"),
+        ("changed", "link", "jira/SHOP-1 -> KR-1"),
     ),
     ("DELETE", "/links/{id}", "/links/1", None, ("deleted", "link", "jira/SHOP-1 -> KR-1")),
     (
@@ -125,6 +137,13 @@ CHANGES: list[Change] = [
     ("DELETE", "/objectives/{key}", "/objectives/O-1", None, ("deleted", "objective", "O-1")),
     ("DELETE", "/cycles/{key}", "/cycles/2026-Q4", None, ("deleted", "cycle", "2026-Q4")),
 ]
+
+
+def _sent(body: Any) -> dict[str, Any]:
+    """A text is a file."""
+    if isinstance(body, str):
+        return {"content": body.encode(), "headers": {"Content-Type": "text/csv"}}
+    return {"json": body}
 
 
 async def entries(api: httpx.AsyncClient, **query: Any) -> list[Any]:
@@ -217,7 +236,7 @@ async def test_every_change_is_written_down_with_who_and_what(prepared: World, r
     for method, template, path, body, reported in CHANGES:
         assert re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path)
         before = await newest(api)
-        answer = await api.request(method, f"/api/v1{path}", json=body)
+        answer = await api.request(method, f"/api/v1{path}", **_sent(body))
         assert answer.is_success, (method, path, answer.text)
         fresh = [entry for entry in await entries(api) if entry["id"] > before]
         assert {entry["who"] for entry in fresh} == {who}, (method, path)
