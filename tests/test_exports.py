@@ -39,7 +39,7 @@ async def goals(api: httpx.AsyncClient) -> None:
     ):
         body = {"title": NASTY[number], "metric": {"unit": "%", "baseline": baseline, "target": target}}
         await send(api, "POST", "/objectives/O1/key-results", {"due": f"2026-12-0{number}", **body}, 201)
-    await send(api, "POST", "/objectives/O1/key-results", {"title": "Old", "due": "1899-12-31"}, 201)
+    await send(api, "POST", "/objectives/O1/key-results", {"title": "Old", "due": "1970-01-01"}, 201)
 
 
 @pytest.mark.usefixtures("goals")

@@ -1,7 +1,7 @@
 """Texts that a spreadsheet program would take for a formula. Pure.
 
-A program that opens a CSV file runs a cell that starts with one of these signs, and the text may be a
-stranger's: a ticket's title. An apostrophe before it makes the program show it as text. What starts with
+A program that opens a CSV file runs a cell that starts with one of these signs, some after blanks, and the
+text may be a stranger's: a ticket's title. An apostrophe before it makes the program show it as text. What starts with
 apostrophes already gets one more, so that reading takes back exactly what writing added.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 # The full-width signs count as their usual ones in East Asian versions.
-_FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
+_FORMULA = re.compile("[' ]*[=+\\-@\t\r\n＝＋－＠]")
 
 
 def starts_formula(text: str) -> bool:

@@ -7,11 +7,10 @@ import io
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from mappings.files.harmless import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-# What a spreadsheet takes for the beginning of a formula, as it stands there or after it was trimmed.
-FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -28,6 +27,4 @@ def _cell(value: Any) -> Any:
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_BEGINS):
-        return f"'{value}"
-    return value
+    return harmless(value) if isinstance(value, str) else value
