@@ -42,11 +42,6 @@ class EpicRow(Base):
             }
         ),
         Index(
-            "ix_epics_parent_key",
-            text("lower(parent_key)"),
-            postgresql_where=text("parent_key IS NOT NULL"),
-        ),
-        Index(
             "ix_epics_search",
             "id",
             postgresql_include=["search_text"],  # so that a search reads nothing else

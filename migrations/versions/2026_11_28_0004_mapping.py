@@ -168,12 +168,6 @@ def _add_lists() -> None:
     for name, columns in LISTED.items():
         op.create_index(name, "epics", columns, postgresql_where=sa.text("removed_at IS NULL"))
     op.create_index(
-        "ix_epics_parent_key",
-        "epics",
-        [sa.text("lower(parent_key)")],
-        postgresql_where=sa.text("parent_key IS NOT NULL"),
-    )
-    op.create_index(
         "ix_epics_search",
         "epics",
         ["id"],
@@ -196,7 +190,7 @@ def _drop_lists() -> None:
     op.drop_index("ix_findings_check_epic_id", "findings")
     op.create_index("ix_links_key_result_id", "links", ["key_result_id"])
     op.drop_index("ix_links_key_result_id_epic_id", "links")
-    for name in ("ix_epics_labels_assignees", "ix_epics_search", "ix_epics_parent_key", *LISTED):
+    for name in ("ix_epics_labels_assignees", "ix_epics_search", *LISTED):
         op.drop_index(name, "epics")
     op.drop_column("epics", "search_text")
     op.execute(FOLDED_BEFORE)
