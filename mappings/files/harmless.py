@@ -1,8 +1,8 @@
 """Texts that a spreadsheet program would take for a formula. Pure.
 
 A program that opens a CSV file runs a cell that starts with one of these signs, some after blanks too, and
-the text may be a stranger's: a ticket's title. An apostrophe before it makes the program show it as text. What
-starts with apostrophes already gets one more, so that reading takes back exactly what writing added.
+the text may be a stranger's: a ticket's title. An apostrophe before it makes the program show it as text.
+What starts with apostrophes already gets one more, so that reading takes back exactly what writing added.
 """
 
 from __future__ import annotations
