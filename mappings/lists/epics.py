@@ -95,7 +95,8 @@ async def conditions(
         found.append(_linked_to(await _of_driver(session, filters.driver, now)))
     if filters.parent is not None:
         keys = await _keys_of(session, filters.parent)
-        found.append(func.lower(EpicRow.parent_key).in_(keys))
+        # Without the first, a planner that knows nothing of the keys in lower case reads all epics in order.
+        found += [EpicRow.parent_key.is_not(None), func.lower(EpicRow.parent_key).in_(keys)]
     if filters.steered is not None:
         steered = is_steered(await steered_key_results(session, now))
         found.append(steered if filters.steered else ~func.coalesce(steered, false()))
