@@ -1,5 +1,5 @@
-"""The order of locks where epics have parents: what stores epics looks below them, and then joins runs, so
-whoever does both takes the lock of parents first."""
+"""The order of locks where epics have parents and many links: what stores epics looks below them, and then
+joins runs, so whoever does both takes the lock of parents first."""
 
 from __future__ import annotations
 
@@ -96,3 +96,23 @@ async def test_a_ticket_that_was_moved_and_linked_is_written_while_epics_are_sto
     await world.drain()
     (link,) = (await driver.epic(low))["links"]
     assert (link["origin"], link["inherited_from"]["key"]) == ("inherited", top)
+
+
+async def test_a_transfer_waits_for_links_that_many_epics_get(
+    world: World, runtime: Runtime, clock: Clock, database_url: str
+) -> None:
+    """Links refer to epics in the order of their ids; a transfer deletes one and gives another one its id."""
+    await world.connect_github(scope={"repositories": ["acme/shop"]})
+    company = Hierarchy(world, runtime, clock)
+    await company.store("github", part("acme/shop#1"))
+    moved = part("acme/plan#5", id="new-id")
+    await company.store("github", moved)
+    async with holding(database_url) as linking:
+        refer = "SELECT 1 FROM epics WHERE id = %s FOR KEY SHARE"
+        await linking.hold(refer, 1)
+        transfer = asyncio.create_task(company.transfer("github", "id-acme/shop#1", moved))
+        await linking.until_waiting(1)
+        await linking.hold(refer, 2)
+        await linking.let_go()
+        await transfer
+    assert await world.keys("github") == ["acme/plan#5"]
