@@ -14,8 +14,8 @@ A transaction takes the locks that it needs in this order, so that no two ever w
    are to be counted, in the same order; then parents that are no epics
 7. findings and notices, after their epics and in the order of their ids
 8. again the projects, only to change their cursors and pauses
-9. what is above and below epics (advisory): by what stores them, a page after the other; then runs, then
-   deliveries
+9. what is above and below epics (advisory): by what stores them, a page after the other, and by a writer
+   that has stored its ticket before it evaluates it; then runs, then deliveries
 10. counters and jobs
 
 A row that refers to another one locks it as `share_source` does, at the moment of its insert: a run, a

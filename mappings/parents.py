@@ -184,6 +184,15 @@ def by_parents(ids: Collection[int]) -> Select[Any]:
     return select(below.c.epic_id)
 
 
+async def load_all_below(session: AsyncSession, ids: Collection[int]) -> set[int]:
+    """The ids of epics below these, of any source. Where no ticket names a parent, it costs one short
+    statement."""
+    if not await session.scalar(_ANY_CHILD):
+        return set()
+    await session.execute(select(BY_INDEXES))
+    return set(await session.scalars(by_parents(ids)))
+
+
 _BELOW_IN_SOURCE = text(f"""
     WITH RECURSIVE changed (id, version) AS (SELECT * FROM unnest(:ids, :versions)), {_BELOW}
     SELECT DISTINCT below.id FROM below JOIN changed ON changed.id = below.root

@@ -179,9 +179,10 @@ async def test_why_an_epic_is_not_aligned(world: World, clock: Clock) -> None:
     ((origin, says, live),) = await _why(world, "SHOP-2", "link")
     assert (origin, live) == ("rule", False)
     assert says.endswith("; it does not align the epic, it is missed.")
+    before = "its priority 2 is lower than 3 of 'Later', the next that matches"
     growth = ("Growth", "gives no link.", False)
     matching = [
-        ("Cart", "gives the link, as the first that matches (priority 2).", True),
+        ("Cart", f"gives the link (priority 2), for {before}.", True),
         ("Later", "not asked, for a rule before it matches.", True),
     ]
     counted = ("others", "`rules=all` names each.", False)

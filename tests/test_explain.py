@@ -216,7 +216,10 @@ def test_each_key_that_is_not_there_is_named_as_written() -> None:
 GROWTH, INFRA = {"label": "growth"}, {"label": "infra"}
 ANY: dict[str, list[Any]] = {"all": []}
 IS, IS_NOT = "label is growth", "label is growth, not infra"
-FIRST = f"{IS}; gives the link, as the first that matches (priority 0)"
+ALONE = f"{IS}; gives the link (priority 0), for no other rule matches"
+BY_PRIORITY = "its priority 1 is lower than 2 of 'Rule 2', the next that matches"
+BY_AGE = "it has the same priority 0 as 'Rule 2', the next that matches, and is older"
+NEARLY = {"all": [GROWTH, {"any": [{"project": "SHOP"}]}, {"all": [GROWTH, INFRA]}]}
 BEFORE = "not asked, for a link that counts comes before the rules"
 
 
@@ -224,11 +227,24 @@ BEFORE = "not asked, for a link that counts comes before the rules"
     ("manual", "ticket", "rules", "expected"),
     [
         (None, (), (rule(1, 1, INFRA),), [("Rule 1", f"{IS_NOT}; gives no link.", False)]),
+        # Where a single test stands in the way, it alone is named.
+        (
+            None,
+            (),
+            (rule(1, 1, NEARLY),),
+            [("Rule 1", f"all but one test fits: {IS_NOT}; gives no link.", False)],
+        ),
+        (
+            1,
+            (),
+            (rule(1, 1, NEARLY),),
+            [("Rule 1", f"all but one test fits: {IS_NOT}; {BEFORE}.", False)],
+        ),
         (
             None,
             (),
             (rule(1, 1, GROWTH),),
-            [("Rule 1", f"{FIRST}.", True)],
+            [("Rule 1", f"{ALONE}.", True)],
         ),
         (
             None,
@@ -236,7 +252,7 @@ BEFORE = "not asked, for a link that counts comes before the rules"
             (rule(1, 1, INFRA, 3), rule(2, 1, ANY, 2), rule(3, 2, GROWTH, 1), rule(4, 1, INFRA, 0)),
             [
                 ("Rule 4", f"{IS_NOT}; gives no link.", False),
-                ("Rule 3", f"{IS}; gives the link, as the first that matches (priority 1).", True),
+                ("Rule 3", f"{IS}; gives the link (priority 1), for {BY_PRIORITY}.", True),
                 ("Rule 2", "every epic fits; not asked, for a rule before it matches.", True),
                 ("Rule 1", f"{IS_NOT}; gives no link.", False),
             ],
@@ -255,7 +271,7 @@ BEFORE = "not asked, for a link that counts comes before the rules"
             ("line:KR-3",),
             (rule(1, 1, GROWTH), rule(2, 1, ANY)),
             [
-                ("Rule 1", f"{FIRST}.", True),
+                ("Rule 1", f"{IS}; gives the link (priority 0), for {BY_AGE}.", True),
                 ("Rule 2", "every epic fits; not asked, for a rule before it matches.", True),
             ],
         ),
@@ -278,7 +294,7 @@ def test_each_rule_is_named_with_what_became_of_it(
         (
             (rule(1, 2, INFRA), rule(2, 2, GROWTH), rule(3, 2, INFRA)),
             [
-                ("Rule 2", f"{FIRST}.", True),
+                ("Rule 2", f"{ALONE}.", True),
                 ("others", "2 rules do not match; `rules=all` names each.", False),
             ],
         ),

@@ -313,6 +313,22 @@ async def test_a_removed_parent_passes_nothing_on_until_it_is_back(company: Hier
     assert (await company.links("LOW-1"))["LOW-1"] == ["1 from TOP-1"]
 
 
+async def test_what_a_removed_epic_inherited_keeps_no_key_result(company: Hierarchy) -> None:
+    """Nobody could take such a link away: it is changed at the parent, which has it no more."""
+    await company.store("jira", TOP, MIDDLE)
+    await company.world.send("POST", "/links", _link("TOP-1"))
+    await company.settle()
+    await company.remove("jira", MIDDLE)
+    await company.settle()
+    (link,) = (await company.world.epic("jira", "TOP-1"))["links"]
+    await company.world.send("DELETE", f"/links/{link['id']}")
+    await company.settle()
+    await company.world.send("DELETE", "/key-results/KR-1")
+    await company.store("jira", MIDDLE)
+    await company.settle()
+    assert await company.links("MID-1") == {"MID-1": []}
+
+
 async def test_a_transferred_parent_keeps_its_children(company: Hierarchy) -> None:
     await company.store(
         "github", part("acme/shop#1", labels=("kr:KR-1",)), part("acme/shop#2", "acme/shop#1")

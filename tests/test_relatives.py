@@ -294,6 +294,33 @@ async def test_a_parent_that_nobody_knows_is_read_once(world: World, runtime: Ru
     assert [world.github.log.count(one) for one in requests] == [2, 2]
 
 
+async def test_a_parent_that_is_found_to_be_an_epic_elsewhere_reaches_what_is_below(
+    world: World, clock: Clock
+) -> None:
+    """The tracker tells of a former key that it is the ticket which another source has as an epic."""
+    host = world.host
+    host.add_repository("acme/web")
+    host.add_repository("acme/site")
+    await world.goal("KR-1")
+    top = host.create("acme/site", "Top", labels=["epic", "kr:KR-1"])
+    former = host.create("acme/web", "Top")
+    middle = host.create("acme/shop", "Middle", labels=["epic"], parent=former.key)
+    low = host.create("acme/shop", "Low", labels=["epic"], parent=middle.key)
+    await world.connect_github("more", notices=OFF, scope={"repositories": ["acme/site"]})
+    await world.sync("more")
+    await github(world)
+    await world.sync("github")
+    path = f"GET */acme/web/issues/{former.number}"
+    world.github.faults.add(path, rewrite(lambda issue: {**issue, "id": top.id}))
+    clock.advance(hours=1)
+    await world.sync("github", "full")
+    links = {key: (await world.epic("github", key))["links"] for key in (middle.key, low.key)}
+    assert {key: [link["origin"] for link in found] for key, found in links.items()} == {
+        middle.key: ["inherited"],
+        low.key: ["inherited"],
+    }
+
+
 async def test_a_parent_that_is_an_epic_is_known_by_its_id_and_not_asked_for(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:

@@ -52,27 +52,19 @@ def test_a_rule_is_found_by_whatever_it_is_asked_of() -> None:
             assert index.first_match("other", replace(BARE, project="CORE", title="", type="x")) is None
 
 
-def test_the_winner_is_explained_with_what_lost_to_it() -> None:
-    def won(*rules: Rule) -> tuple[int, str, list[int]]:
+def test_the_winner_is_explained_by_what_lost_to_it() -> None:
+    def won(*rules: Rule) -> tuple[int, str]:
         winner = RuleIndex(rules).winner(SOURCE, EPIC)
         assert winner is not None
-        return winner.rule.id, winner.because, [other.id for other in winner.others]
+        return winner.rule.id, winner.because
 
     fits, other = {"project": "SHOP"}, {"label": "infra"}
-    assert won(rule(1, fits), rule(2, {"project": "CORE"}, -1)) == (1, "no other rule matches", [])
+    assert won(rule(1, fits), rule(2, {"project": "CORE"}, -1)) == (1, "no other rule matches")
     by_priority = "its priority 1 is lower than 5 of 'rule 1', the next that matches"
-    assert won(rule(1, fits, 5), rule(2, other, 1)) == (2, by_priority, [1])
+    assert won(rule(1, fits, 5), rule(2, other, 1)) == (2, by_priority)
     by_age = "it has the same priority 0 as 'rule 2', the next that matches, and is older"
-    assert won(rule(3, fits, 9), rule(2, other), rule(1, fits)) == (1, by_age, [2, 3])
+    assert won(rule(3, fits, 9), rule(2, other), rule(1, fits)) == (1, by_age)
     assert RuleIndex([rule(1, {"any": []})]).winner(SOURCE, EPIC) is None
-
-
-def test_rules_after_the_winner_are_not_asked() -> None:
-    rules = [rule(1, {"project": "SHOP"}), rule(2, {"any": []}), rule(3, {"project": "CORE"}, -1)]
-    index = RuleIndex(rules)
-    winner = index.winner(SOURCE, EPIC)
-    assert winner is not None
-    assert index.after(winner.rule) == (rules[1],)
 
 
 def test_overlaps_count_who_else_matches_and_who_comes_first() -> None:

@@ -10,6 +10,7 @@ from app.runtime import Runtime
 from mappings.locks import lock_goals_exclusive
 from mappings.tables import EpicRow
 from tests.support.queries import every_row
+from tests.support.tracker_drivers import TrackerDriver, both, on_jira
 from tests.support.world import World
 
 RULE: dict[str, Any] = {"when": {"label": ["growth*"]}, "key_result": "KR-1"}
@@ -101,6 +102,50 @@ async def test_new_comments_are_counted_by_what_becomes_of_them(world: World) ->
     await world.send("PATCH", f"/rules/{rule['id']}", {"when": {"label": "infra"}})
     await world.drain()
     assert len((await world.send("GET", "/notices?state=posted"))["items"]) == 2, "as it said"
+
+
+@both
+async def test_what_epics_below_would_inherit_is_counted(world: World, driver: TrackerDriver) -> None:
+    await world.goal("KR-2")
+    top, middle, low, linked, aside = (driver.add(f"{name} epic") for name in ("Top", "a", "b", "c", "d"))
+    for key, parent in ((middle, top), (low, middle), (linked, top)):
+        driver.put_below(key, parent)
+    driver.describe(linked, "Key-Result: KR-2")
+    await driver.sync("full")
+    rule: dict[str, Any] = {"when": {"title": "Top"}, "key_result": "KR-1"}
+    shown = await _preview(world, **rule)
+    assert _changes(shown) == {top: ([], ["KR-1"])}
+    assert (shown["matches"], shown["changes"], shown["below"]) == (1, 3, 2)
+    assert shown["notices"] == {**NO_NOTICES, "resolved": 3}
+    made = await world.send("POST", "/rules", {**rule, "name": "Top"})
+    await world.drain()
+    resolved = {
+        notice["epic"]["key"] for notice in (await world.send("GET", "/notices?state=resolved"))["items"]
+    }
+    assert resolved == {top, middle, low}, "as it said"
+    away = await _preview(world, id=made["id"], **{**rule, "when": {"title": "d epic"}})
+    assert _changes(away) == {top: (["KR-1"], []), aside: ([], ["KR-1"])}
+    assert (away["matches"], away["changes"], away["below"]) == (1, 4, 2)
+    assert away["notices"] == {**NO_NOTICES, "edited": 3, "resolved": 1}
+    assert (await _preview(world, id=made["id"], **{**rule, "priority": 5}))["changes"] == 0
+
+
+@on_jira
+async def test_what_it_matches_may_inherit_too(world: World, driver: TrackerDriver) -> None:
+    """Where a rule before it links an epic to a key result that is over, the epic asks those above it."""
+    await world.goal("KR-2")
+    top, low = driver.add("Epic, top"), driver.add("Epic, low")
+    driver.put_below(low, top)
+    await driver.sync("full")
+    before = {"name": "Low", "when": {"title": "low"}, "key_result": "KR-2", "priority": 1}
+    await world.send("POST", "/rules", before)
+    await world.send("PATCH", "/key-results/KR-2", {"state": "missed"})
+    await world.drain()
+    shown = await _preview(world, when={"title": "Epic"})
+    assert _changes(shown) == {top: ([], ["KR-1"]), low: (["KR-2"], ["KR-2", "KR-1"])}
+    assert (shown["matches"], shown["changes"], shown["below"]) == (2, 2, 1)
+    assert shown["notices"] == {**NO_NOTICES, "resolved": 2}
+    assert [link["rule"] for link in shown["items"][1]["then"]] == ["Low", "this rule"]
 
 
 async def test_it_comes_in_pages_that_keep_the_counts(world: World) -> None:

@@ -77,6 +77,26 @@ async def test_a_rule_says_how_many_epics_it_links_and_since_when_none(
     assert (await world.send("PATCH", path, {}))["unmatched_since"] == _at(clock.now - timedelta(hours=1))
 
 
+async def test_what_epics_inherit_and_what_is_gone_is_no_match(
+    world: World, clock: Clock, runtime: Runtime
+) -> None:
+    await _synced(world)
+    world.site.edit("SHOP-2", parent=world.site.issue("SHOP-1"))
+    await world.sync("jira")
+    made = await _rule(world)
+    below = await world.epic("jira", "SHOP-2")
+    assert [link["origin"] for link in below["links"]] == ["inherited"]
+    assert (await world.send("GET", f"/rules/{made['id']}"))["matches"] == 1
+    world.site.delete("SHOP-1")
+    await world.sync("jira", "full")
+    gone = await world.send("GET", f"/rules/{made['id']}")
+    assert (gone["matches"], gone["unmatched_since"]) == (0, _at(clock.now))
+    clock.advance(days=100)
+    await sweep(runtime)
+    assert await _unmatched(world) == ["Growth"]
+    assert (await world.send("GET", f"/rules/{made['id']}"))["last_matched_at"] is None
+
+
 async def test_a_rule_that_matched_nothing_for_a_cycle_is_reported(
     world: World, clock: Clock, runtime: Runtime
 ) -> None:

@@ -101,7 +101,10 @@ class PreviewedLink(BaseModel):
     key_result: str = Field(description="The key of the key result.", examples=["KR-3"])
     origin: Origin = Field(description="As in the epic's `links`.")
     live: bool = Field(description="False where the key result, its objective or its cycle is over.")
-    rule: str | None = Field(description="The name of the rule that gives it; null for other origins.")
+    rule: str | None = Field(
+        description="The name of the rule that gives it, or gives it to the epic that this one inherits it "
+        "from; null for others."
+    )
 
 
 class PreviewedEpic(BaseModel):
@@ -122,6 +125,10 @@ class NoticeCounts(BaseModel):
 class PreviewOut(BaseModel):
     matches: int = Field(description="How many epics the rule matches, whatever else links them.")
     changes: int = Field(description="How many epics would have other links than now.")
+    below: int = Field(
+        description="How many of these would only inherit other links, from epics above them. Those that the "
+        "rule does not match are not among the items."
+    )
     items: list[PreviewedEpic] = Field(
         description="Every epic that the rule matches, and with `id` those that it matches now."
     )

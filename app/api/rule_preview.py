@@ -88,7 +88,12 @@ async def _contexts(runtime: Runtime, session: AsyncSession) -> dict[int, Evalua
 
 
 def _counts(totals: Totals) -> dict[str, Any]:
-    return {"matches": totals.matches, "changes": totals.changed, "notices": asdict(totals.notices)}
+    return {
+        "matches": totals.matches,
+        "changes": totals.changed,
+        "below": totals.below,
+        "notices": asdict(totals.notices),
+    }
 
 
 async def _first_page(

@@ -21,6 +21,7 @@ from mappings.epics.children import (
     store_counts,
 )
 from mappings.epics.outside_parents import forget_outside_parents, parents_to_read, store_parents
+from mappings.runs.reevaluation import reevaluate_below_tickets
 
 if TYPE_CHECKING:
     from app.sync.progress import Progress
@@ -120,7 +121,7 @@ class Relatives:
             now = await self.runtime.now(session)
             if self.is_full:
                 await forget_outside_parents(session, self.source.id)
-            waiting = await parents_to_read(
+            waiting, moved = await parents_to_read(
                 session,
                 self.source.id,
                 self.source.tracker,
@@ -128,8 +129,11 @@ class Relatives:
                 now,
                 self.run.started_at if self.is_full else None,
             )
+            await reevaluate_below_tickets(session, self.source.tracker, moved, now)
         for start in range(0, len(waiting), SINGLY_AT_ONCE):
             asked = waiting[start : start + SINGLY_AT_ONCE]
             found = await self.progress.ask(partial(self.connector.read_parents, asked))
             async with self.progress.transaction() as session:
-                await store_parents(session, self.source.id, found, await self.runtime.now(session))
+                now = await self.runtime.now(session)
+                moved = await store_parents(session, self.source.id, found, now)
+                await reevaluate_below_tickets(session, self.source.tracker, moved, now)

@@ -40,7 +40,7 @@ from mappings.epics.transfers import possible_former_tickets, store_ticket
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
 from mappings.leases import SENT_WITHIN, ClaimLost, extend
-from mappings.locks import lock_epics, lock_goals_shared
+from mappings.locks import lock_epics, lock_goals_shared, lock_parents
 from mappings.notices import claims
 from mappings.notices.marker import MarkerSigner, load_marker, remember_transfer
 from mappings.runs.reevaluation import reevaluate_below_tickets
@@ -291,6 +291,8 @@ class _Write:
             with bad_payload_if_refused(self.ref.key):
                 found = await store_ticket(session, self.source, self.row.remote_id, fetched_epic, now)
             self.fetched = True
+            if found.moved_ids:
+                await lock_parents(session)  # before the evaluation joins runs
             (row,) = await lock_epics(session, [self.row.id])
             row.read_at = now
             await session.flush()

@@ -80,15 +80,17 @@ async def parents_to_read(
     limit: int,
     now: datetime,
     older_than: datetime | None,
-) -> list[base.Parent]:
-    """Those that the tracker has not been asked for, then those read before `older_than`, the oldest first.
+) -> tuple[list[base.Parent], list[str]]:
+    """Those that the tracker has not been asked for, then those read before `older_than`, the oldest first;
+    and the tickets whose parent may be another now, as of `store_parents`.
 
     One that has become an epic is not asked for: the epics below it get its id.
     """
+    moved: list[str] = []
     found = await session.execute(_BECAME_EPICS, {"source": source_id, "tracker": tracker})
     became_epics = [base.Parent(key, remote_id) for key, remote_id in found]
     if became_epics:
-        await _fill(session, source_id, became_epics, now)
+        moved = await _fill(session, source_id, became_epics, now)
         await session.execute(_FORGET, {"source": source_id, "keys": [one.key for one in became_epics]})
     rows = await session.execute(
         text(
@@ -97,7 +99,10 @@ async def parents_to_read(
         ),
         {"source": source_id, "before": older_than, "limit": limit},
     )
-    return [base.Parent(key, remote_id or "", title or "", url or "") for key, remote_id, title, url in rows]
+    waiting = [
+        base.Parent(key, remote_id or "", title or "", url or "") for key, remote_id, title, url in rows
+    ]
+    return waiting, moved
 
 
 _BECAME_EPICS = text(
@@ -113,12 +118,16 @@ _FORGET = text("DELETE FROM outside_parents WHERE source_id = :source AND key = 
 
 async def store_parents(
     session: AsyncSession, source_id: int, parents: Sequence[base.Parent], now: datetime
-) -> None:
-    """Remember what the tracker says of these at `now`, also that it says nothing, and show it below them."""
+) -> list[str]:
+    """Remember what the tracker says of these at `now`, also that it says nothing, and show it below them.
+
+    Returns the ids in the tracker of the tickets whose parent may be another now; the caller gives them to
+    `runs.reevaluation.reevaluate_below_tickets`.
+    """
     parents = [_storable(parent) for parent in parents]
     given = {"source": source_id, "now": now, **_columns(parents)}
     await session.execute(_REMEMBER, given)
-    await _fill(session, source_id, [parent for parent in parents if parent.remote_id], now)
+    return await _fill(session, source_id, [parent for parent in parents if parent.remote_id], now)
 
 
 def _storable(parent: base.Parent) -> base.Parent:
@@ -148,26 +157,30 @@ def _columns(parents: Sequence[base.Parent]) -> dict[str, list[str]]:
     }
 
 
-async def _fill(session: AsyncSession, source_id: int, parents: Sequence[base.Parent], now: datetime) -> None:
+async def _fill(
+    session: AsyncSession, source_id: int, parents: Sequence[base.Parent], now: datetime
+) -> list[str]:
     """Put these into the epics below them. One whose parent gets another id is evaluated again: what it
-    inherits may be found by that id alone."""
-    if parents:
-        await session.execute(_FILL, {"source": source_id, "now": now, **_columns(parents)})
+    inherits may be found by that id alone. Returns the ids of these in the tracker."""
+    if not parents:
+        return []
+    rows = await session.execute(_FILL, {"source": source_id, "now": now, **_columns(parents)})
+    return [remote_id for remote_id, is_moved in rows if is_moved]
 
 
 _FILL = text(
     f"""
     UPDATE epics SET parent_remote_id = found.remote_id, parent_title = found.title,
         parent_url = coalesce(found.url, epics.parent_url),
-        evaluate_at = CASE WHEN epics.parent_remote_id IS DISTINCT FROM found.remote_id
-            THEN :now ELSE epics.evaluate_at END
+        evaluate_at = CASE WHEN found.is_moved THEN :now ELSE epics.evaluate_at END
     FROM (
-        SELECT epics.id, fresh.remote_id, fresh.title, fresh.url
+        SELECT epics.id, fresh.remote_id, fresh.title, fresh.url,
+            epics.parent_remote_id IS DISTINCT FROM fresh.remote_id AS is_moved
         FROM epics JOIN {_FRESH} ON lower(epics.parent_key) = fresh.key
         WHERE epics.source_id = :source AND epics.removed_at IS NULL
             AND (epics.parent_remote_id, epics.parent_title) IS DISTINCT FROM (fresh.remote_id, fresh.title)
         ORDER BY epics.id FOR NO KEY UPDATE OF epics
-    ) AS found WHERE epics.id = found.id
+    ) AS found WHERE epics.id = found.id RETURNING epics.remote_id, found.is_moved
     """  # noqa: S608  # only the text above is put in
 )
 

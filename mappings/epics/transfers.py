@@ -80,7 +80,7 @@ async def lock_transferred(
     """Lock every epic that merging those of `refs` and storing `epics` may change. The caller does both in
     this transaction, and to lock some now and others later could deadlock."""
     remote_ids = {ref.remote_id for ref in refs} | {epic.remote_id for epic in epics}
-    await lock_stored_epics(session, tracker, [], remote_ids)
+    await lock_stored_epics(session, tracker, [], remote_ids, key_share=False)
 
 
 async def merge_transferred(
@@ -91,7 +91,7 @@ async def merge_transferred(
     An epic that was stored under the new id meanwhile is deleted, its manual links move to the kept one. The
     comment has a new id too, so the writer looks for it by its marker before it writes.
     """
-    await lock_stored_epics(session, tracker, [], (old_remote_id, epic.remote_id))
+    await lock_stored_epics(session, tracker, [], (old_remote_id, epic.remote_id), key_share=False)
     stored = await load_stored_epics(session, tracker, [old_remote_id, epic.remote_id])
     kept, double = stored.get(old_remote_id), stored.get(epic.remote_id)
     if kept is not None:

@@ -223,14 +223,16 @@ def _newest_of_each(epics: Sequence[base.Epic]) -> Iterable[base.Epic]:
 
 
 async def lock_stored_epics(
-    session: AsyncSession, tracker: str, ids: list[int], remote_ids: Iterable[str]
+    session: AsyncSession, tracker: str, ids: list[int], remote_ids: Iterable[str], *, key_share: bool = True
 ) -> None:
-    """Lock the rows that several statements are about to write, in the order that each of them keeps."""
+    """Lock the rows that several statements are about to write, in the order that each of them keeps.
+
+    `key_share`: others may still refer to them; not where one is deleted or gets another id in the tracker.
+    """
+    strength = "FOR NO KEY UPDATE" if key_share else "FOR UPDATE"
+    rows = "SELECT id FROM epics WHERE id = ANY(:ids) OR (tracker = :tracker AND remote_id = ANY(:others))"
     await session.execute(
-        text(
-            "SELECT id FROM epics WHERE id = ANY(:ids) OR (tracker = :tracker AND remote_id = ANY(:others))"
-            " ORDER BY id FOR NO KEY UPDATE"
-        ),
+        text(f"{rows} ORDER BY id {strength}"),
         {"ids": ids, "tracker": tracker, "others": list(remote_ids)},
     )
 

@@ -14,8 +14,8 @@ from mappings import invalidate
 from mappings.evaluation.load import EVALUATED_COLUMNS, epic_of
 from mappings.parents import load_below
 from mappings.policy.names import former_names
-from mappings.rules.condition import parse_condition
-from mappings.rules.index import Rule, RuleIndex
+from mappings.rules.index import RuleIndex
+from mappings.rules.operations import rule_of
 from mappings.runs.causes import Cause, by_goals, changed_parents, ids, link_ranges, references
 from mappings.tables import EpicRow, RuleRow, SourceRow, among
 
@@ -113,7 +113,4 @@ async def load_affected(session: AsyncSession, source: SourceRow, causes: Sequen
 
 async def _enabled(session: AsyncSession, rule_ids: Sequence[int]) -> RuleIndex | None:
     rows = (await session.scalars(select(RuleRow).where(among(RuleRow.id, rule_ids), RuleRow.enabled))).all()
-    rules = [
-        Rule(row.id, row.name, parse_condition(row.when), row.key_result_id, row.priority) for row in rows
-    ]
-    return RuleIndex(rules) if rules else None
+    return RuleIndex(map(rule_of, rows)) if rows else None

@@ -15,8 +15,8 @@ from mappings.notices.marker import MarkerSigner
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy
 from mappings.policy.modes import NoticesMode, mode_in
 from mappings.policy.names import former_names
-from mappings.rules.condition import parse_condition
-from mappings.rules.index import Rule, RuleIndex
+from mappings.rules.index import RuleIndex
+from mappings.rules.operations import rule_of
 from mappings.sources.unreadable import unreadable_ids
 from mappings.suggestions.rank import Candidates, Suggestion
 from mappings.tables import (
@@ -207,11 +207,7 @@ def _project_info(row: SourceProjectRow) -> ProjectInfo:
 
 async def load_goals(session: AsyncSession) -> GoalsAndRules:
     rules = await session.scalars(select(RuleRow).where(RuleRow.enabled))
-    rule_index = RuleIndex(
-        Rule(rule.id, rule.name, parse_condition(rule.when), rule.key_result_id, rule.priority)
-        for rule in rules
-    )
-    return GoalsAndRules(await load_key_results(session), rule_index)
+    return GoalsAndRules(await load_key_results(session), RuleIndex(map(rule_of, rules)))
 
 
 async def load_key_results(session: AsyncSession) -> dict[int, KeyResult]:

@@ -110,12 +110,13 @@ class _Lines:
         self._own: dict[int, Resolution] = {}
 
     def resolution(self, records: EpicRecords, epic: Epic) -> Resolution:
-        """The epic's links, inherited ones too."""
+        """The epic's links, inherited ones too. One that is removed inherits nothing: what is below a changed
+        parent is evaluated without it, and nobody else could take such a link away."""
         row = records.row
         own = self._own.get(row.id)
         if own is None:
             own = self._own[row.id] = self._resolve(self._context.source.name, epic, row, records.links)
-        if own.aligned or row.id not in self._above.parents:
+        if own.aligned or row.removal_reason is not None or row.id not in self._above.parents:
             return own
         return with_inherited(own, map(self._passing_on, ancestors(row.id, self._above.parents.get)))
 

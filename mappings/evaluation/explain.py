@@ -9,6 +9,7 @@ from mappings.checks.registry import CHECKS
 from mappings.evaluation.desired_notice import why_no_warning
 from mappings.goals.key_results import live_until, why_not_live
 from mappings.links.resolve import GoalsAndRules, Resolution, link_text
+from mappings.rules.condition import nearly_matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -153,23 +154,27 @@ def _links(resolution: Resolution, now: datetime) -> Iterator[Reason]:
 
 
 def _rules(of: Explained, *, all_rules: bool) -> Iterator[Reason]:
-    resolution = of.resolution
-    first = next((link.rule_id for link in resolution.links if link.origin == "rule"), None)
-    linked_otherwise = any(link.live for link in resolution.links if link.origin not in ("rule", "inherited"))
+    epic, known = of.evaluated.epic, of.goals.rules
+    origins = {link.origin for link in of.resolution.links if link.live}
+    linked_otherwise = not origins <= {"rule", "inherited"}
+    winner = known.winner(of.source, epic)
     others = 0
-    for rule, matches, says in of.goals.rules.explain(of.source, of.evaluated.epic):
+    for rule, matches, says in known.explain(of.source, epic):
+        if not matches and not all_rules:
+            others += 1
+            continue
+        failing = None if matches else nearly_matches(rule.condition, of.source, epic)
+        if failing is not None:
+            says = f"all but one test fits: {failing}"
         if linked_otherwise:
             note = "not asked, for a link that counts comes before the rules"
-        elif rule.id == first:
-            note = f"gives the link, as the first that matches (priority {rule.priority})"
-        elif matches and first is not None:
-            note = "not asked, for a rule before it matches"
-        else:
+        elif not matches or winner is None:
             note = "gives no link"
-        if matches or all_rules:
-            yield Reason("rule", rule.name, f"{says}; {note}.", matches)
+        elif rule is winner.rule:
+            note = f"gives the link (priority {rule.priority}), for {winner.because}"
         else:
-            others += 1
+            note = "not asked, for a rule before it matches"
+        yield Reason("rule", rule.name, f"{says}; {note}.", matches)
     if others:
         which = "1 rule does" if others == 1 else f"{others} rules do"
         yield Reason("rule", "others", f"{which} not match; `rules=all` names each.", False)

@@ -1,25 +1,29 @@
 """What a rule would do if it were saved now: the epics it matches, their links then, and the comments.
 
 Epics are evaluated as they are after a change of rules, with the rules as they are and as they would be; the
-results are compared and recorded nowhere.
+results are compared and recorded nowhere. What epics below inherit then is counted, and not shown.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from sqlalchemy import select
 
 from mappings.evaluation.evaluator import evaluate_records
-from mappings.evaluation.load import load_records
+from mappings.evaluation.load import EVALUATED_COLUMNS, load_records
 from mappings.goals.key_results import KeyResult, why_not_live
 from mappings.links.resolve import GoalsAndRules
-from mappings.previews.stored import StoredEpic, in_turns, matched_epics
+from mappings.parents import load_all_below
+from mappings.previews.stored import PAGE_SIZE, in_turns, matched_epics
 from mappings.rules.index import Overlaps, Rule, RuleIndex
+from mappings.tables import EpicRow, among
 from mappings.values import FieldWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,8 +31,8 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.evaluation.record import Evaluation
     from mappings.links.resolve import ResolvedLink
+    from mappings.previews.stored import StoredEpic
     from mappings.rules.operations import DraftRule
-    from mappings.tables import EpicRow
 
 MOST_RULES_NAMED = 5
 
@@ -49,12 +53,13 @@ class NoticeCounts:
 
 @dataclass(slots=True)
 class Totals:
-    """Counts over all epics. `matches`: the rule matches them. `changed`: their links differ then. `lost_to`:
-    how many of those it matches a rule before it matches too, by the id of the first such rule; `taken_from`:
-    how many a rule links now and would not then, by its id."""
+    """Counts over all epics. `matches`: the rule matches them. `changed`: their links differ then. `below`:
+    only what they inherit differs. `lost_to`: how many of those it matches a rule before it matches too, by
+    the id of the first such rule; `taken_from`: how many a rule links now and would not then, by its id."""
 
     matches: int = 0
     changed: int = 0
+    below: int = 0
     notices: NoticeCounts = field(default_factory=NoticeCounts)
     lost_to: Counter[int] = field(default_factory=Counter)
     taken_from: Counter[int] = field(default_factory=Counter)
@@ -121,6 +126,8 @@ class _Preview:
         self.contexts_then = {id: replace(context, goals=goals_then) for id, context in contexts.items()}
         self.items: list[PreviewedEpic] = []
         self.last_shown: int | None = None
+        # The ids of epics that the rules link otherwise then, and of those below them.
+        self.differing, self.below = set[int](), set[int]()
 
     async def walk(self, after: int) -> Preview:
         conditions = [self.draft.rule.condition]
@@ -136,24 +143,38 @@ class _Preview:
                 self.last_shown = shown[-1].row.id
             if self.totals is None and following is not None:
                 break
+        if self.totals is not None:
+            await self._count_below(self.totals)
         rules = (*self.rules_now.rules, self.draft.rule)
         return Preview(self.items, following, self.totals, rules, self.key_results)
 
     async def _page(self, page: Sequence[StoredEpic], shown: set[int]) -> None:
-        # What epics below these inherit would have to be added here: to `page`, whether shown or not.
         differs = set[int]()
         async for one in in_turns(page):
             if self._count(one):
                 differs.add(one.row.id)
+        if self.totals is not None and differs:
+            self.differing |= differs
+            self.below |= await load_all_below(self.session, differs)
         evaluated = [one for one in page if one.row.id in differs or one.row.id in shown]
-        evaluations = await self._evaluate(evaluated, differs)
+        evaluations = await self._evaluate(one.row for one in evaluated)
         for one in evaluated:
             now, then = evaluations[one.row.id]
-            if self.totals is not None and now is not then:
+            if self.totals is not None and one.row.id in differs:
                 self._count_change(self.totals, now, then)
             if one.row.id in shown:
                 links = now.resolution.links, then.resolution.links
                 self.items.append(PreviewedEpic(one.source, one.row.key, *links))
+
+    async def _count_below(self, totals: Totals) -> None:
+        """Count what epics inherit otherwise then, whether the rule matches them or not."""
+        ids = sorted(self.below - self.differing)
+        for start in range(0, len(ids), PAGE_SIZE):
+            of_these = select(*EVALUATED_COLUMNS).select_from(EpicRow)
+            of_these = of_these.where(among(EpicRow.id, ids[start : start + PAGE_SIZE]))
+            rows = cast("list[EpicRow]", (await self.session.execute(of_these)).all())
+            for now, then in (await self._evaluate(rows)).values():
+                totals.below += self._count_change(totals, now, then)
 
     def _count(self, one: StoredEpic) -> bool:
         """Whether another rule is asked first then, or another key result would be linked by it."""
@@ -167,33 +188,30 @@ class _Preview:
                 self.totals.lost_to[matching[0].id] += 1
         return _link_of(before) != _link_of(then)
 
-    async def _evaluate(
-        self, found: Iterable[StoredEpic], differs: Collection[int]
-    ) -> dict[int, tuple[Evaluation, Evaluation]]:
-        """By the epic's id, as it is now and as it would be; the same where the rules say the same."""
+    async def _evaluate(self, rows: Iterable[EpicRow]) -> dict[int, tuple[Evaluation, Evaluation]]:
+        """By the epic's id, as it is now and as it would be."""
         by_source: dict[int, list[EpicRow]] = {}
-        for one in found:
-            by_source.setdefault(one.row.source_id, []).append(one.row)
+        for row in rows:
+            by_source.setdefault(row.source_id, []).append(row)
         evaluations: dict[int, tuple[Evaluation, Evaluation]] = {}
-        for source_id, rows in by_source.items():
-            records = await load_records(self.session, rows)
-            changed = [one for one in records if one.row.id in differs]
-            then = {
-                one.row.id: one
-                for one in await evaluate_records(
-                    self.session, changed, self.contexts_then[source_id], self.now
-                )
-            }
-            for now in await evaluate_records(self.session, records, self.contexts_now[source_id], self.now):
-                evaluations[now.row.id] = now, then.get(now.row.id, now)
+        for source_id, of_source in by_source.items():
+            records = await load_records(self.session, of_source)
+            both = [
+                await evaluate_records(self.session, records, contexts[source_id], self.now)
+                for contexts in (self.contexts_now, self.contexts_then)
+            ]
+            evaluations |= {now.row.id: (now, then) for now, then in zip(*both, strict=True)}
         return evaluations
 
-    def _count_change(self, totals: Totals, now: Evaluation, then: Evaluation) -> None:
+    def _count_change(self, totals: Totals, now: Evaluation, then: Evaluation) -> bool:
+        """Whether the epic's links differ then."""
         rule_now, rule_then = _rule_of(now), _rule_of(then)
-        totals.changed += _links_of(now) != _links_of(then)
+        differ = _links_of(now) != _links_of(then)
+        totals.changed += differ
         if rule_now != rule_then and rule_then == self.draft.rule.id and rule_now is not None:
             totals.taken_from[rule_now] += 1
         _count_notice(totals.notices, now, then)
+        return differ
 
 
 def _link_of(rule: Rule | None) -> tuple[int, int] | None:
@@ -201,11 +219,19 @@ def _link_of(rule: Rule | None) -> tuple[int, int] | None:
 
 
 def _rule_of(evaluation: Evaluation) -> int | None:
-    return next((link.rule_id for link in evaluation.resolution.links if link.rule_id is not None), None)
+    return next((link.rule_id for link in evaluation.resolution.links if link.origin == "rule"), None)
 
 
-def _links_of(evaluation: Evaluation) -> list[tuple[int, str, int | None]]:
-    return [(link.key_result.id, link.origin, link.rule_id) for link in evaluation.resolution.links]
+def _links_of(evaluation: Evaluation) -> list[tuple[int, str, int | None, int | None]]:
+    return [
+        (
+            link.key_result.id,
+            link.origin,
+            link.rule_id,
+            None if link.inherited_from is None else link.inherited_from.id,
+        )
+        for link in evaluation.resolution.links
+    ]
 
 
 # --- comments ---------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An enabled rule. The lowest `priority` is tested first, then the lowest `id`."""
+    """A rule with its condition read. The lowest `priority` is tested first, then the lowest `id`."""
 
     id: int
     name: str
@@ -41,12 +41,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Winner:
-    """The rule that gives an epic's link where the rules are asked. `because`: by what it comes before
-    `others`, which match too and are not asked, in the order in which they would be."""
+    """The rule that gives an epic's link where the rules are asked. `because`: by what it comes before the
+    others that match, which are not asked."""
 
     rule: Rule
     because: str
-    others: tuple[Rule, ...]
 
 
 # Something that an epic may have: a kind (for a custom field `field:` and its name), and a pattern. The
@@ -194,11 +193,7 @@ class RuleIndex:
         if not matching:
             return None
         first, *others = matching
-        return Winner(first, _because(first, others), tuple(others))
-
-    def after(self, rule: Rule) -> tuple[Rule, ...]:
-        """The rules that are asked only where `rule` and those before it do not match."""
-        return self.rules[self.rules.index(rule) + 1 :]
+        return Winner(first, _because(first, others))
 
     def why(self, rule: Rule) -> str:
         """The `why` of a link that the rule makes; the same for every epic."""

@@ -86,6 +86,7 @@ async def draft_of(
 
 
 def rule_of(row: RuleRow) -> Rule:
+    """The rule that is stored, enabled or not."""
     return Rule(row.id, row.name, parse_condition(row.when), row.key_result_id, row.priority)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, literal, select, text
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from mappings.tables import CycleRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow, among
+from mappings.tables import CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow, among
 from mappings.values import FieldWarning
 
 if TYPE_CHECKING:
@@ -26,12 +26,20 @@ _STAMP = text("""
     UPDATE rules SET last_matched_at = :now WHERE id = ANY(ARRAY(
         SELECT id FROM rules
         WHERE (last_matched_at IS NULL OR last_matched_at <= :before)
-            AND EXISTS (SELECT FROM links WHERE links.rule_id = rules.id)
+            AND EXISTS (
+                SELECT FROM links JOIN epics ON epics.id = links.epic_id AND epics.removed_at IS NULL
+                WHERE links.rule_id = rules.id AND links.origin = 'rule'
+            )
         ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """)
 _CHANGED_AT = func.coalesce(RuleRow.changed_at, RuleRow.created_at)
 UNMATCHED_SINCE: ColumnElement[Any] = func.greatest(_CHANGED_AT, RuleRow.last_matched_at)
-_LINKS = select(LinkRow.id).where(LinkRow.rule_id == RuleRow.id)
+# Without those that epics below inherit, and those of epics that are in no list.
+_LINKING = (
+    select(LinkRow.rule_id)
+    .join(EpicRow, EpicRow.id == LinkRow.epic_id)
+    .where(LinkRow.origin == "rule", EpicRow.removed_at.is_(None))
+)
 _CYCLE = (
     select(CycleRow.ends - CycleRow.starts + 1)
     .join(ObjectiveRow, ObjectiveRow.cycle_id == CycleRow.id)
@@ -93,7 +101,8 @@ def is_unmatched(now: datetime, cycle: timedelta) -> ColumnElement[bool]:
     """Of rules: enabled, and without a link for the length of the cycle of their key result, else `cycle`."""
     days = func.coalesce(_CYCLE, cycle.days)
     length = func.make_interval(0, 0, 0, days, type_=INTERVAL())
-    return and_(RuleRow.enabled, ~_LINKS.exists(), UNMATCHED_SINCE + length <= literal(now))
+    linking = _LINKING.where(LinkRow.rule_id == RuleRow.id)
+    return and_(RuleRow.enabled, ~linking.exists(), UNMATCHED_SINCE + length <= literal(now))
 
 
 async def report_rules(
@@ -101,9 +110,7 @@ async def report_rules(
 ) -> dict[int, RuleReport]:
     """The reports of these rules, by their ids: three statements, whatever their number."""
     ids = [row.id for row in rows]
-    linked = (
-        select(LinkRow.rule_id, func.count()).where(among(LinkRow.rule_id, ids)).group_by(LinkRow.rule_id)
-    )
+    linked = _LINKING.add_columns(func.count()).where(among(LinkRow.rule_id, ids)).group_by(LinkRow.rule_id)
     counts = {id: count for id, count in await session.execute(linked)}
     late = is_unmatched(now, await cycle_length(session, now))
     unmatched = {

@@ -50,10 +50,12 @@ async def follow_up(
         await _move_epics(session, row)
         await _keep_old_tracker(session, row, before["tracker"])
         await forget_ids(session, row)
-        await reevaluate_all_children(session, [before["tracker"], row.tracker], now)
-    gone: list[str] = []
     if before["scope"] != row.scope:
         gone = await _remove_projects(session, row, was, scope, now)
+        # Before all that joins runs, for this takes the lock of parents first.
+        await reevaluate_below_tickets(session, row.tracker, gone, now)
+    if before["tracker"] != row.tracker:
+        await reevaluate_all_children(session, [before["tracker"], row.tracker], now)
     epics = {row.id: invalidate.by_source(row.id)}
     if before["name"] != row.name:
         # Rules, and scopes of the policy, may name the source.
@@ -65,7 +67,6 @@ async def follow_up(
         opened.append((await start_run(session, row.id, "full", now)).id)
     elif has_timetable(row.schedule) and not has_timetable(before["schedule"]):
         opened += await _first_run(session, row, now)
-    await reevaluate_below_tickets(session, row.tracker, gone, now)
     return opened
 
 

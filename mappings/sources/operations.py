@@ -186,15 +186,18 @@ async def delete_disconnected_sources(session: AsyncSession, now: datetime) -> N
         if await any_comment_on_tickets(session, source_id):
             continue  # made before the lock
         # Row by row, because the audit log does not see bulk deletions.
-        row = await session.get(SourceRow, source_id, with_for_update=True)
+        row = await session.get(SourceRow, source_id, with_for_update={"key_share": True})
         if row is not None:
             await _delete(session, row, now)
             await announce_schedules(session)
 
 
 async def _delete(session: AsyncSession, row: SourceRow, now: datetime) -> None:
-    """Delete the source and its epics, which may be the parents of those of another source."""
-    await lock_parents(session)  # while it is there: those who store children may open runs of it
+    """Delete the source and its epics, which may be the parents of those of another source.
+
+    The caller has locked the source as `locked_source` does: who has the lock of parents may open runs of it.
+    """
+    await lock_parents(session)
     await session.delete(row)
     await session.flush()
     await reevaluate_all_children(session, [row.tracker], now)
