@@ -110,6 +110,8 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"links": [_link("SHOP-1", origin="rule")]}, ["links.0.origin"]),
     ({"links": [{"key_result": "KR-1"}]}, ["links.0.epic"]),
     ({"links": [], "dry_run": "yes"}, ["dry_run"]),
+    ({"links": [_link("\ud800")]}, ["links.0.epic.key"]),
+    ({"links": [_link("SHOP-1", "\ud800")]}, ["links.0.key_result"]),
 ]
 
 
