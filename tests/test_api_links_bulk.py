@@ -101,6 +101,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"links": [], "key_result": "KR-1"}, ["key_result"]),
     ({"filter": {"q": "a"}}, ["key_result"]),
     ({"filter": {}, "key_result": "KR-1"}, ["filter"]),
+    ({"filter": {"q": " "}, "key_result": "KR-1"}, ["filter"]),
     ({"filter": {"sort": "id", "source": None}, "key_result": "KR-1"}, ["filter"]),
     ({"filter": {"assigned": "ana"}, "key_result": "KR-1"}, ["filter.assigned"]),
     ({"filter": {"source": "none"}, "key_result": "KR-1"}, ["filter.source"]),
