@@ -264,7 +264,8 @@ class Unavailable(ConnectorError):
         )
 
 
-UNREACHABLE = "See that base_url is right and this machine reaches it; Northing tries again by itself."
+TRIES_AGAIN = "Northing tries again by itself."
+UNREACHABLE = f"See that base_url is right and this machine reaches it; {TRIES_AGAIN}"
 UNREADABLE = (
     "Sync again. If it stays, see that base_url is the tracker's own address and that no proxy or sign-in"
     " page answers in its place; else open an issue with this message."

@@ -6,7 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from difflib import get_close_matches
 
-from connectors.base import BadPayload, Blocked, Connector, ConnectorError, Project, Unauthorized, Unavailable
+from connectors.base import (
+    TRIES_AGAIN,
+    BadPayload,
+    Blocked,
+    Connector,
+    ConnectorError,
+    Project,
+    Unauthorized,
+    Unavailable,
+)
 from connectors.diagnostics import Fact, Inspection, Level
 from connectors.markup import quoted
 
@@ -81,7 +90,7 @@ class Inspector:
             field = TOKEN_FIELD
         else:
             field = self.fields.get(what, ADDRESS_FIELD)
-        self.note("failed" if failed else "missing", what, error.message, _remedy(error), field=field)
+        self.note("failed" if failed else "missing", what, error.message, remedy(error), field=field)
 
     def _not_looked_at(self, steps: Sequence[Step]) -> None:
         if remaining := ", ".join(name for name, _ in steps):
@@ -159,8 +168,9 @@ def _near(name: str, seen: Sequence[str]) -> str:
     return f"The login sees {', '.join(seen[:_MOST_SEEN])}{more}." if seen else ""
 
 
-def _remedy(error: ConnectorError) -> str:
+def remedy(error: ConnectorError) -> str:
     """What to do about `error`. A check does not retry, unlike a sync, so a person has to."""
     if isinstance(error, Unavailable) and error.what_to_do.startswith("Nothing"):
         return f"Check again in {error.retry_after:.0f} s; the other lines may be incomplete."
-    return error.what_to_do
+    retried = f"; {TRIES_AGAIN}"
+    return error.what_to_do.removesuffix(retried) + "." * error.what_to_do.endswith(retried)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from connectors.base import UNREACHABLE, Blocked, Unavailable
+from connectors.base import TRIES_AGAIN, UNREACHABLE, Blocked, Unavailable
 from connectors.markup import clean
 from connectors.proxies import Proxy, WrongProxy, named_proxy, parse_proxy, proxy_for
 
@@ -197,7 +197,7 @@ def no_connection(error: BaseException, host: str, proxy: Proxy | None) -> Unava
         return Unavailable(
             f"{host} cannot be reached through the proxy that {proxy.variable} names{answer}.",
             what_to_do=f"See that {proxy.variable} is right, has a login if the proxy wants one, and that"
-            f" the proxy lets this machine reach {host}; Northing tries again by itself.",
+            f" the proxy lets this machine reach {host}; {TRIES_AGAIN}",
         )
     tls = next((each for each in _chain(error) if isinstance(each, ssl.SSLError)), None)
     if tls is not None:

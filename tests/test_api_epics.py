@@ -69,6 +69,9 @@ async def test_a_key_in_any_case_and_spelling(world: World) -> None:
             body = answer.json()
             assert body.get("items", [body]) == [epic], path
     assert epic_path("github", "acme/shop#1") == GITHUB_PATHS[0]
+    for other in ("label=growth", "steered=false", "sort=title"):
+        refused = await world.refused("GET", f"/epics?source=jira&key=SHOP-1&{other}")
+        assert refused == {other.partition("=")[0]: "cannot be sent with key, which names one epic"}
 
 
 async def test_by_a_former_key_with_its_present_one(world: World, clock: Clock) -> None:

@@ -101,6 +101,7 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"links": [], "key_result": "KR-1"}, ["key_result"]),
     ({"filter": {"q": "a"}}, ["key_result"]),
     ({"filter": {}, "key_result": "KR-1"}, ["filter"]),
+    ({"filter": {"q": " "}, "key_result": "KR-1"}, ["filter"]),
     ({"filter": {"sort": "id", "source": None}, "key_result": "KR-1"}, ["filter"]),
     ({"filter": {"assigned": "ana"}, "key_result": "KR-1"}, ["filter.assigned"]),
     ({"filter": {"source": "none"}, "key_result": "KR-1"}, ["filter.source"]),
@@ -110,6 +111,8 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"links": [_link("SHOP-1", origin="rule")]}, ["links.0.origin"]),
     ({"links": [{"key_result": "KR-1"}]}, ["links.0.epic"]),
     ({"links": [], "dry_run": "yes"}, ["dry_run"]),
+    ({"links": [_link("\ud800")]}, ["links.0.epic.key"]),
+    ({"links": [_link("SHOP-1", "\ud800")]}, ["links.0.key_result"]),
 ]
 
 

@@ -97,6 +97,14 @@ def test_files_go_in_and_out(settings: Settings, tmp_path: Path) -> None:
     )
 
 
+def test_an_export_that_cannot_begin_leaves_the_file_as_it_was(settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "links.csv"
+    file.write_text("of yesterday")
+    env = environment_of(settings) | {"NORTHING_DATABASE_URL": "postgresql://northing@127.0.0.1:9/none"}
+    assert northing("export", "links", "--output", "links.csv", env=env, cwd=tmp_path).returncode == 1
+    assert file.read_text() == "of yesterday"
+
+
 async def sync(settings: Settings, cwd: Path, *arguments: str) -> tuple[int, str, str]:
     """Its exit code and both outputs; in a thread, for the tracker lives in this event loop."""
     ended = await asyncio.to_thread(northing, "sync", *arguments, env=environment_of(settings), cwd=cwd)

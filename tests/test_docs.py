@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import quote
 
+import jsonschema_rs
 import pytest
 import typer
 from fastapi.routing import APIRoute
@@ -378,6 +380,35 @@ def _has_example(content: Json) -> bool:
 def _exemplary(field: Json) -> bool:
     field = {**_resolved(field), **field}
     return bool(field.keys() & {"example", "examples", "enum", "const"})
+
+
+def test_every_example_is_what_its_schema_says() -> None:
+    registry = jsonschema_rs.Registry([("urn:openapi", openapi())])
+    examples = list(_examples(openapi(), "#"))
+    assert len(examples) > 100
+    for place, schema, example in examples:
+        reference = {"$ref": f"urn:openapi{schema}"}
+        found = jsonschema_rs.Draft202012Validator(reference, registry=registry).iter_errors(example)
+        assert [error.message for error in found] == [], place
+
+
+def _examples(node: Any, at: str) -> Iterator[tuple[str, str, Any]]:
+    """Each example below a place of the description, with the place of its schema."""
+    if isinstance(node, list):
+        for number, item in enumerate(node):
+            yield from _examples(item, f"{at}/{number}")
+    if not isinstance(node, dict):
+        return
+    given = node.get("examples")
+    if isinstance(given, list):
+        yield from ((at, at, example) for example in given)
+    elif isinstance(given, dict) and "schema" in node:
+        yield from ((at, f"{at}/schema", example["value"]) for example in given.values())
+    if "example" in node and "schema" in node:
+        yield at, f"{at}/schema", node["example"]
+    for name, value in node.items():
+        if name not in ("example", "examples"):
+            yield from _examples(value, f"{at}/{quote(name.replace('~', '~0').replace('/', '~1'))}")
 
 
 def _resolved(schema: Json) -> Json:

@@ -491,6 +491,20 @@ MODE = "notices.mode of the source"
         ),
         (
             (GAP,),
+            {"keep_notice": True, "shown": {"notice": CurrentNotice("posted", on(12), on_ticket=True)}},
+            (
+                "kept",
+                "The comment is on the ticket in full since 2026-11-12 00:00 UTC, and it stays as it is.",
+                None,
+            ),
+        ),
+        (
+            (GAP,),
+            {"keep_notice": True, "shown": {"notice": CurrentNotice("resolved", on(12), on_ticket=True)}},
+            ("kept", "The comment is one line since 2026-11-12 00:00 UTC, and it stays as it is.", None),
+        ),
+        (
+            (GAP,),
             {
                 "keep_notice": True,
                 "shown": {

@@ -176,6 +176,13 @@ def _with_values(book: Any, sheet: Any) -> None:
     sheet.write_string("B5", "x")
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN"])
+def test_a_number_that_is_none_is_wrong_by_itself(number: str) -> None:
+    cells = '<row r="1"><c r="A1" t="inlineStr"><is><t>title</t></is></c></row>'
+    table = _read(with_part(BOOK, SHEET, sheet_xml(f'{cells}<row r="2"><c r="A2"><v>{number}</v></c></row>')))
+    assert isinstance(table.rows[1].cells[0], BadCell)
+
+
 @pytest.mark.parametrize("date_1904", [False, True])
 def test_a_workbooks_values(date_1904: bool) -> None:
     table = _read(a_workbook([["key", "title"], [12]], change=_with_values, date_1904=date_1904))

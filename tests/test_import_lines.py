@@ -75,6 +75,8 @@ def test_columns_as_people_name_them(kind: str, header: str, columns: str | None
         ("objectives", "title\n", {"maps": ["title:colour"]}, "map", "must be `theirs:ours`"),
         ("objectives", "title\n", {"maps": ["title"]}, "map", "must be `theirs:ours`"),
         ("objectives", "title\n", {"maps": ["a:title"] * 51}, "map", "may stand 50 times at most"),
+        ("objectives", "title,#N/A\n", {}, "file", "has no name in column 2 of its header: the cell is #N/A"),
+        ("objectives", "title,\x1b[2J\n", {}, "file", "`map=\ufffd[2J:state` takes it as one of these"),
     ],
 )  # fmt: skip
 def test_a_header_that_cannot_be_taken_is_told(
@@ -83,6 +85,12 @@ def test_a_header_that_cannot_be_taken_is_told(
     found = _refused(kind, file, **options)
     assert found[0] == field
     assert message in found[1]
+
+
+def test_a_long_name_of_a_column_is_shown_in_part() -> None:
+    for header in (f"title,{'x' * 30_000}\n", f"{'x' * 30_000}\n", f"title,Title,{'x' * 30_000}\n"):
+        assert len(_refused("objectives", header)[1]) < 500
+        assert len(_refused("objectives", header, maps=["y:title"])[1]) < 500
 
 
 def test_a_column_may_be_left_out_and_a_title_may_stand_above_the_header() -> None:

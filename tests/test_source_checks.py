@@ -84,6 +84,8 @@ WRONG: list[tuple[str, str, Change, str, str]] = [
      "base_url", "did not answer"),
     ("may not read", "jira", lambda w, b: w.site.denied.add(("BROWSE_PROJECTS", "SHOP")),
      "scope.projects", "may not browse it"),
+    ("a closed port", "jira", lambda w, b: b.update(base_url="http://127.0.0.1:9"),
+     "base_url", "this machine reaches it."),
     ("a token", "github", lambda w, b: b["credentials"].update(token="wrong"),
      "credentials.token", "does not accept the token"),
     ("a repository", "github", lambda w, b: b["scope"].update(repositories=["acme/shopp"]),
@@ -121,6 +123,8 @@ async def test_what_is_wrong_is_said_by_its_field_and_nothing_is_made(
     assert words in refused[field]
     assert "wrong" not in refused[field]
     assert "Sign in" not in refused[field]
+    assert "tries again" not in refused[field]  # nothing is made, so nothing is tried again
+    assert not refused[field].startswith(field)
     assert await every_row(runtime) == before
 
 
@@ -224,6 +228,19 @@ async def test_a_token_that_is_refused_has_failed_and_stands_in_no_answer(world:
     assert (found["sign-in"]["state"], found["sign-in"]["field"]) == ("failed", "credentials.token")
     assert "new token" in found["sign-in"]["what_to_do"]
     assert world.host.bot.token not in str(found)
+
+
+def test_the_words_of_what_is_wrong() -> None:
+    facts = [
+        Fact("missing", "scope.jql", "Jira says: no", "Correct it.", field="scope.jql"),
+        Fact("missing", "project", "Not there.", projects=("SHOP",)),
+    ]
+    with pytest.raises(Invalid) as refused:
+        refuse_wrong(facts)
+    assert refused.value.errors == (
+        ("scope.jql", "Jira says: no. Correct it."),
+        ("base_url", "project (SHOP): Not there."),
+    )
 
 
 async def test_a_source_that_is_not_there_is_404(world: World) -> None:

@@ -50,6 +50,9 @@ async def list_epics(
     if key is not None:
         if filters.source is None:
             raise Invalid("source", "is needed with key")
+        named = asdict(filters.filters()) | {"sort": sort, "cursor": None if cursor is None else cursor.sent}
+        if others := [name for name, value in named.items() if name != "source" and value not in (None, "")]:
+            raise Invalid(others[0], "cannot be sent with key, which names one epic")
         source_row = await source_in(session, filters.source, "source")
         return Page(items=[await whole_epic(runtime, session, source_row, key, rules)], next=None)
     step = list_query(cursor, limit, **asdict(filters.filters()), sort=sort)

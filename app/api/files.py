@@ -131,7 +131,7 @@ Maps = Annotated[
         max_length=50,
         description="`theirs:ours` takes the file's column `theirs` as ours; `theirs:` leaves it out. "
         "May stand several times.",
-        examples=["Ziel:title"],
+        examples=[["Ziel:title"]],
     ),
 ]
 Decimal = Annotated[

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import pipeline
@@ -34,6 +34,8 @@ from mappings.lookups import key_result_in
 router = APIRouter(prefix="/links", tags=["links"])
 
 MOST_LINKS = 10_000
+# With a constraint pydantic refuses half a surrogate pair, which no answer could repeat.
+Text = Annotated[str, StringConstraints(min_length=0)]
 
 
 class BulkRouter(GuardedRouter):
@@ -43,15 +45,15 @@ class BulkRouter(GuardedRouter):
 
 
 class BulkEpicRefIn(Body):
-    source: str = Field(description="The source's name.", examples=["acme-jira"])
-    key: str = Field(description="The epic's key, or a former one.", examples=["SHOP-12"])
+    source: Text = Field(description="The source's name.", examples=["acme-jira"])
+    key: Text = Field(description="The epic's key, or a former one.", examples=["SHOP-12"])
 
 
 class BulkLinkIn(Body):
     """As a link alone; a wrong value is an error of its item."""
 
     epic: BulkEpicRefIn = Field(description="The epic.")
-    key_result: str = Field(description="The key of the key result.", examples=["KR-12"])
+    key_result: Text = Field(description="The key of the key result.", examples=["KR-12"])
     weight: Number | None = Field(None, description="Relative to the epic's other links; 1 if left out.")
     primary: bool | None = Field(None, strict=True, description="Make this the epic's primary link.")
 

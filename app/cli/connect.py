@@ -26,6 +26,7 @@ from app.source_drafts import SourceDraft, connect_draft, create_from_draft
 from connectors.base import ConnectorError, Unauthorized
 from connectors.diagnostics import WRONG, Choice
 from connectors.github.config import GitHubScope
+from connectors.inspector import remedy
 from connectors.pasted import tracker_pasted
 from connectors.registry import KINDS, check_base_url
 from mappings.audit import COMMAND_LINE
@@ -228,7 +229,7 @@ class Connecting:
         try:
             found = await kind_at(self.runtime.network, base_url)
         except ConnectorError as error:
-            raise WrongAnswer("base_url", f"{error.message} {error.what_to_do}", code=1) from None
+            raise WrongAnswer("base_url", f"{error.message} {remedy(error)}", code=1) from None
         if found is None:
             raise WrongAnswer("base_url", f"neither a Jira nor a GitHub answers at {base_url}", code=1)
         return found
@@ -277,7 +278,7 @@ class Connecting:
             return await connector.choices()
         except ConnectorError as error:
             member = "credentials.token" if isinstance(error, Unauthorized) else "base_url"
-            raise WrongAnswer(member, f"{error.message} {error.what_to_do}".strip(), code=1) from None
+            raise WrongAnswer(member, f"{error.message} {remedy(error)}".strip(), code=1) from None
         finally:
             await connector.aclose()
 

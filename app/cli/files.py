@@ -116,16 +116,17 @@ async def export(settings: Settings, kind: ExportKind, form: Literal["csv", "xls
     """0. Raises `CommandFailed` where the file cannot be written, and what `open_runtime` raises."""
     if path == STANDARD and form == "xlsx" and sys.stdout.isatty():
         raise NoFile("a workbook is no text for a terminal; name a file with --output")
-    try:
-        file = sys.stdout.buffer if path == STANDARD else await asyncio.to_thread(open, path, "wb")
-    except OSError as error:
-        raise NoFile(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        async with database_url(settings) as url, open_runtime(settings, url) as runtime:
+    async with database_url(settings) as url, open_runtime(settings, url) as runtime:
+        # Now, so that a database in trouble leaves an earlier export as it is.
+        try:
+            file = sys.stdout.buffer if path == STANDARD else await asyncio.to_thread(open, path, "wb")
+        except OSError as error:
+            raise NoFile(f"{path} cannot be written: {error.strerror}") from None
+        try:
             await _write(runtime, kind, form, file)
-    finally:
-        if path != STANDARD:
-            file.close()
+        finally:
+            if path != STANDARD:
+                file.close()
     return 0
 
 

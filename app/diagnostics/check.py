@@ -91,19 +91,17 @@ async def check_draft(
 
 def refuse_wrong(facts: Iterable[Fact]) -> None:
     """Raises `Invalid`, which names the member of the source that each wrong fact is about."""
-    errors = [
-        (fact.field or "base_url", " ".join(filter(None, (_named(fact), fact.what_to_do))))
-        for fact in facts
-        if fact.level in WRONG
-    ]
+    errors = [(fact.field or "base_url", _in_words(fact)) for fact in facts if fact.level in WRONG]
     if errors:
         raise Invalid(*errors[0], more=errors[1:])
 
 
-def _named(fact: Fact) -> str:
-    """What is wrong, with the projects and the right that it is about."""
+def _in_words(fact: Fact) -> str:
+    """What is wrong, with the projects and the right that it is about, and what to do."""
     where = f" ({', '.join(fact.projects)})" if fact.projects else ""
-    return f"{fact.what}{where}: {fact.why}"
+    what = f"{fact.what}{where}: " if where or fact.what != fact.field else ""
+    why = fact.why if fact.why.endswith((".", "!", "?")) else f"{fact.why}."
+    return f"{what}{why} {fact.what_to_do}".rstrip()
 
 
 # --- from our own rows --------------------------------------------------------------------------

@@ -262,6 +262,12 @@ _HELD_BY = {
 }
 
 
+_THERE = {
+    "posted": "The comment is on the ticket in full",
+    "resolved": "The comment is one line",
+}
+
+
 def _kept(of: Explained) -> Reason:
     stored = of.notice
     if of.mode == "off":
@@ -273,6 +279,9 @@ def _kept(of: Explained) -> Reason:
             f"The comment was withdrawn at {_moment(stored.since)}{why}, and stays so until the gap returns."
         )
         return Reason("notice", "withdrawn", says, at=stored.since)
+    if stored is not None and stored.state in _THERE:
+        says = f"{_THERE[stored.state]} since {_moment(stored.since)}, and it stays as it is."
+        return Reason("notice", "kept", says, at=stored.since)
     return Reason("notice", "kept", "What is on the ticket, if anything, stays as it is.")
 
 

@@ -8,6 +8,7 @@ scanned for their extent, and calamine reads a new archive of just these parts.
 from __future__ import annotations
 
 import io
+import math
 import re
 import zipfile
 import zlib
@@ -215,6 +216,8 @@ def _cell(cell: Any) -> Cell:
         return as_written(checked_cell) if isinstance(checked_cell, str) else checked_cell
     if isinstance(cell, time | timedelta):
         return BadCell("is a time of day; write it as text")
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return BadCell("is a number larger than any; write another")
     if isinstance(cell, bool | float | int | date):
         return cell
     return BadCell("holds what is neither a text, a number, a date nor yes or no")

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from mappings.errors import Invalid
-from mappings.files.table import Cell, is_empty, plain_name
+from mappings.files.table import BadCell, Cell, is_empty, plain_name
 from mappings.goals.key_results import GoalState, Visibility
 from mappings.goals.values import (
     Category,
@@ -22,6 +22,7 @@ from mappings.goals.values import (
 KindName = Literal["objectives", "key-results", "links"]
 CellKind = Literal["key", "line", "text", "number", "day", "word", "yes_no"]
 MAPS_AT_MOST = 50
+_SHOWN_AT_MOST = 80  # characters of a file's own name of a column, in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +174,15 @@ def read_maps(kind: Kind, maps: Sequence[str]) -> dict[str, str]:
 
 def read_header(kind: Kind, cells: Sequence[Cell], maps: Mapping[str, str]) -> Header:
     """Raises `Invalid` on `file` for a column that is unknown, missing or there twice, and on `map`."""
+    for number, cell in enumerate(cells, 1):
+        if isinstance(cell, BadCell):
+            raise Invalid("file", f"has no name in column {number} of its header: the cell {cell.message}")
     texts = {index: str(cell).strip() for index, cell in enumerate(cells) if not is_empty(cell)}
     plain = {index: plain_name(text) for index, text in texts.items()}
     missing = [name for name in maps if name not in plain.values()]
     if missing:
-        raise Invalid("map", f"the file has no column {missing[0]!r}; it has {', '.join(texts.values())}")
+        there = ", ".join(map(_shown, texts.values()))
+        raise Invalid("map", f"the file has no column {_shown(missing[0])!r}; it has {there}")
     names = _names(kind, list(plain.values()), maps)
     places: dict[str, int] = {}
     for index, name in plain.items():
@@ -185,9 +190,8 @@ def read_header(kind: Kind, cells: Sequence[Cell], maps: Mapping[str, str]) -> H
         if ours is None:
             raise Invalid("file", _unknown(kind, texts[index]))
         if ours and ours in places:
-            raise Invalid(
-                "file", f"has the column {ours} twice: {texts[places[ours]]!r} and {texts[index]!r}"
-            )
+            both = f"{_shown(texts[places[ours]])!r} and {_shown(texts[index])!r}"
+            raise Invalid("file", f"has the column {ours} twice: {both}")
         if ours:
             places[ours] = index
     _check_complete(kind, places)
@@ -207,7 +211,14 @@ def _names(kind: Kind, plain: Sequence[str], maps: Mapping[str, str]) -> dict[st
     return {**passed_over, **also, **names, **maps}
 
 
-def _unknown(kind: Kind, text: str) -> str:
+def _shown(text: str) -> str:
+    """A file's name of a column for a message: a few visible characters of it."""
+    visible = "".join(sign if sign.isprintable() else "\ufffd" for sign in text[: _SHOWN_AT_MOST + 1])
+    return visible if len(visible) <= _SHOWN_AT_MOST else f"{visible[: _SHOWN_AT_MOST - 1]}…"
+
+
+def _unknown(kind: Kind, column: str) -> str:
+    text = _shown(column)
     return (
         f"has a column {text!r}, which is not known here; there are {', '.join(kind.names)}. "
         f"`map={text}:{kind.names[-1]}` takes it as one of these, `map={text}:` leaves it out"

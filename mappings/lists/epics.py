@@ -59,7 +59,8 @@ class EpicFilters:
     q: str | None = None
 
     def __bool__(self) -> bool:
-        return any(value is not None for value in asdict(self).values())
+        """Whether any of them is asked for; a blank `q` is a part of nearly every title."""
+        return any(value is not None and str(value).strip() for value in asdict(self).values())
 
 
 def check_filters(filters: EpicFilters, checks: Iterable[Check[Any]]) -> None:
