@@ -318,7 +318,7 @@ SCOPE = {"source": "acme-jira", "project": "shop", "grace": "P1D", "exempt": {"l
                     " limit, channel none.",
                     "policy.scopes[1]",
                 ),
-                ("Exempt: exempt by policy: label is growth.", "policy.scopes[1].exempt"),
+                ("Exempt by policy: label is growth.", "policy.scopes[1].exempt"),
             ],
         ),
         (
@@ -330,7 +330,7 @@ SCOPE = {"source": "acme-jira", "project": "shop", "grace": "P1D", "exempt": {"l
                     " comment.",
                     "policy.scopes[0]",
                 ),
-                ("Exempt: exempt by policy: label is growth.", "policy.exempt"),
+                ("Exempt by policy: label is growth.", "policy.exempt"),
             ],
         ),
     ],
@@ -475,6 +475,16 @@ MODE = "notices.mode of the source"
         ),
         (
             (GAP,),
+            {"keep_notice": True, "shown": {"notice": CurrentNotice("posted", on(12))}},
+            ("kept", "The comment is on the ticket, and stays as it is.", None),
+        ),
+        (
+            (),
+            {"keep_notice": True, "shown": {"notice": CurrentNotice("resolved", on(12))}},
+            ("kept", "The comment was resolved, and stays as it is.", None),
+        ),
+        (
+            (GAP,),
             {
                 "keep_notice": True,
                 "shown": {
@@ -561,7 +571,7 @@ BY_HAND = "It is aligned by a link by hand, a line `Key-Result: KEY` or a label 
                 evaluate_at=on(1, month=12),
             ),
             [
-                ("cycle", "Its last link ends to count with the cycle, at 2027-04-01 00:00 UTC."),
+                ("cycle", "Its last link stops counting when the cycle ends, at 2027-04-01 00:00 UTC."),
                 ("time", "Time alone may change this at 2026-12-01 00:00 UTC."),
             ],
         ),
@@ -585,7 +595,7 @@ BY_HAND = "It is aligned by a link by hand, a line `Key-Result: KEY` or a label 
             reasons(GAP, **OLD),
             [
                 ("link", f"{BY_HAND} or a rule that matches it."),
-                ("since", "Null, or a day before the epic, lets it have a comment."),
+                ("since", "With `since` null, or a day before the epic, it may have a comment."),
             ],
         ),
     ],
