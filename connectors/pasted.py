@@ -51,6 +51,14 @@ def tracker_pasted(text: str) -> Pasted | None:
     return Pasted(None, site + path.rstrip("/"))
 
 
+def page_of_server(base_url: str) -> Pasted | None:
+    """The site that the address is a page of, with its repository were it GitHub's; None for a site."""
+    parts = split_address(base_url)
+    if parts is None or not parts.path.strip("/"):
+        return None
+    return Pasted(None, f"{parts.scheme}://{parts.netloc}", _repository(parts.path))
+
+
 def _repository(path: str) -> str:
     found = _OWNER_AND_NAME.match(path)
     return "" if found is None else f"{found['owner']}/{found['name'] or '*'}"

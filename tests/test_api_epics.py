@@ -225,4 +225,4 @@ async def test_why_says_what_the_policy_exempts(world: World) -> None:
     await world.drain()
     assert (await world.epic("jira", "SHOP-2"))["alignment"] == "exempt"
     _, (name, says, _) = await _why(world, "SHOP-2", "policy")
-    assert (name, says) == ("exempt", "Exempt: exempt by policy: project SHOP matches SH*.")
+    assert (name, says) == ("exempt", "Exempt by policy: project SHOP matches SH*.")

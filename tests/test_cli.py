@@ -88,6 +88,9 @@ def test_files_go_in_and_out(settings: Settings, tmp_path: Path) -> None:
     code, output, _ = run("export", "objectives")
     assert (code, output.splitlines()[1]) == (0, "O-1,Größer,,,,,,,1.5,internal,,active")
     assert run("export", "objectives", "--format", "xlsx", "--output", "goals.xlsx")[0] == 0
+    (tmp_path / "other.csv").write_text("key,weight\nO-1,2\n")
+    code, output, _ = run("import", "objectives", "other.csv", "--dry-run")
+    assert (code, "2     O-1  changes weight" in output) == (0, True)
     code, output, _ = run("import", "objectives", "goals.xlsx")
     assert (code, output) == (0, "objectives: 0 created, 0 changed, 1 same, 0 error; applied.\n")
     code, _, errors = run("import", "links", "goals.csv")

@@ -21,7 +21,7 @@ from app.settings import Settings
 from connectors.base import Unavailable
 from connectors.diagnostics import Choice
 from connectors.network import DIRECT
-from connectors.pasted import Pasted, tracker_pasted
+from connectors.pasted import Pasted, page_of_server, tracker_pasted
 from connectors.registry import check_base_url
 from connectors.sandbox import faults
 from mappings.tables import SourceRow
@@ -63,6 +63,12 @@ def test_a_page_is_refused_as_an_address_and_the_site_is_named(page: str) -> Non
     with pytest.raises(ValueError, match=r"the site is (https://acme|http://127)[^/]*$"):
         check_base_url("jira", page)
     assert check_base_url("jira", f"{SITE}/") == SITE
+
+
+def test_a_page_of_a_server_names_its_site_and_repository() -> None:
+    site = "https://code.acme.example"
+    assert page_of_server(f"{site}/acme/shop/issues/3") == Pasted(None, site, "acme/shop")
+    assert page_of_server(site) is None
 
 
 LIST = [Choice("CORE", "Core systems"), Choice("SHOP", "Web shop"), Choice("SHOW", "Shows")]
@@ -213,7 +219,7 @@ async def test_each_wrong_thing_alone_is_asked_for_again(prepared: World, settin
     token = prepared.host.bot.token
     person = Person(
         {
-            "--base-url": ["no address", prepared.github_url],
+            "--base-url": ["no address", f"{prepared.github_url}/acme/shop/issues/1"],
             "NORTHING_CONNECT_TOKEN": ["wrong", token],
             "--repositories": ["shopp", "acme/shopp", "1"],
             "--labels": ["epic"],
@@ -231,6 +237,7 @@ async def test_each_wrong_thing_alone_is_asked_for_again(prepared: World, settin
     }
     reported = "\n".join(person.read)
     assert "base_url: is no address" in reported
+    assert f"/acme/shop/issues/1 is taken as {prepared.github_url}." in reported
     assert "credentials.token: GitHub does not accept the token." in reported
     assert "Nothing that the login sees is named like shopp." in reported
     assert "scope.repositories: project (acme/shopp):" in reported
@@ -244,9 +251,9 @@ async def test_a_token_that_the_check_refuses_is_asked_for_and_nothing_else(
     prepared: World, settings: Settings
 ) -> None:
     bot = prepared.site.bot
-    person = Person({"--email": [bot.email], "NORTHING_CONNECT_TOKEN": [bot.token]})
+    person = Person({"NORTHING_CONNECT_TOKEN": [bot.token]})  # the address given before is the default
     given = Answers(
-        base_url=prepared.jira_url,
+        base_url=f"{prepared.jira_url}/secure/Dashboard.jspa",
         email=bot.email,
         token=SecretStr("wrong"),
         projects=["SHOP"],

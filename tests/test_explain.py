@@ -334,7 +334,7 @@ SCOPE = {"source": "acme-jira", "project": "shop", "grace": "P1D", "exempt": {"l
                     " limit, channel none.",
                     "policy.scopes[1]",
                 ),
-                ("Exempt: exempt by policy: label is growth.", "policy.scopes[1].exempt"),
+                ("Exempt by policy: label is growth.", "policy.scopes[1].exempt"),
             ],
         ),
         (
@@ -346,7 +346,7 @@ SCOPE = {"source": "acme-jira", "project": "shop", "grace": "P1D", "exempt": {"l
                     " comment.",
                     "policy.scopes[0]",
                 ),
-                ("Exempt: exempt by policy: label is growth.", "policy.exempt"),
+                ("Exempt by policy: label is growth.", "policy.exempt"),
             ],
         ),
     ],
@@ -591,7 +591,7 @@ BY_HAND = "It is aligned by a link by hand, a line `Key-Result: KEY` or a label 
                 evaluate_at=on(1, month=12),
             ),
             [
-                ("cycle", "Its last link ends to count with the cycle, at 2027-04-01 00:00 UTC."),
+                ("cycle", "Its last link stops counting when the cycle ends, at 2027-04-01 00:00 UTC."),
                 ("time", "Time alone may change this at 2026-12-01 00:00 UTC."),
             ],
         ),
@@ -615,7 +615,7 @@ BY_HAND = "It is aligned by a link by hand, a line `Key-Result: KEY` or a label 
             reasons(GAP, **OLD),
             [
                 ("link", f"{BY_HAND} or a rule that matches it."),
-                ("since", "Null, or a day before the epic, lets it have a comment."),
+                ("since", "With `since` null, or a day before the epic, it may have a comment."),
             ],
         ),
     ],

@@ -101,7 +101,7 @@ async def test_what_is_wrong_is_named_by_line_and_column_and_nothing_is_applied(
         "driver: must be one of growth, cost, experience, risk; weight: must be at least 0"
     )
     assert "public_label: is needed" in by_line[5]
-    assert "cycle: there is no cycle '2026-Q9'" in by_line[5]
+    assert "cycle: there is no cycle '2026-Q9'; POST /api/v1/cycles makes it" in by_line[5]
     assert by_line[8] == "parent: makes a loop: O-11 under O-11"
     assert answer["lines"][0]["outcome"] == "created"
     await send(api, "GET", "/objectives/O-5", None, 404)
@@ -223,6 +223,17 @@ async def test_a_changed_metric_voids_the_agreements(api: httpx.AsyncClient) -> 
     assert agreement["void_reason"] == "metric_changed"
 
 
+async def test_a_changed_line_says_what_it_changes(api: httpx.AsyncClient) -> None:
+    await _objective(api, "O-1")
+    await send_file(api, "key-results", KEY_RESULTS)
+    file = "key,title,owner,baseline\nKR-1,Other,Ann,\nKR-2,-5 points,Ann,4\n"
+    lines = (await send_file(api, "key-results", file, dry_run=True))["lines"]
+    assert [line["message"] for line in lines] == [
+        "changes title, owner",
+        "changes owner, baseline, which voids its agreements",
+    ]
+
+
 async def test_a_closed_key_result_has_its_epics_evaluated(api: httpx.AsyncClient, runtime: Runtime) -> None:
     key = await a_key_result(api)
     await source_with(api, runtime, [stored_epic(1)])
@@ -293,13 +304,15 @@ async def test_wrong_links_apply_nothing_or_all_but_those(
         f"jira,,{shop},,\n"
         f"jira,SHOP-2,{shop},,somebody\n"
         f"jira,SHOP\x00,{shop},,\n"
+        f'jira,SHOP-2,"{shop}, KR-99",,\n'
     )
     answer = await send_file(api, "links", file)
     assert not answer["applied"]
     assert [(line, field) for line, field, _ in messages(answer)] == [
         (3, "epic"), (4, "source"), (5, "key_result"), (6, "weight"), (8, "key_result"), (9, "epic"),
-        (10, "origin"), (11, "epic"),
+        (10, "origin"), (11, "epic"), (12, "key_result"),
     ]  # fmt: skip
+    assert messages(answer)[-1][2].startswith("key_result: names several; a line links to one key result")
     assert outcomes(answer)[5] == "same"
     async with runtime.sessions() as session:
         assert await session.scalar(select(func.count()).select_from(LinkRow)) == 0

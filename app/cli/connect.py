@@ -27,7 +27,7 @@ from connectors.base import ConnectorError, Unauthorized
 from connectors.diagnostics import WRONG, Choice
 from connectors.github.config import GitHubScope
 from connectors.inspector import remedy
-from connectors.pasted import tracker_pasted
+from connectors.pasted import Pasted, page_of_server, tracker_pasted
 from connectors.registry import KINDS, check_base_url
 from mappings.audit import COMMAND_LINE
 from mappings.errors import Conflict
@@ -152,7 +152,7 @@ class Connecting:
 
     def __init__(self, runtime: Runtime, answers: Answers, questions: Questions) -> None:
         self.runtime, self.answers, self.questions = runtime, answers, questions
-        self._pasted_project = ""
+        self._pasted_project, self._email = "", answers.email or ""
         self._again: set[str] = set()  # the selectors to ask for
         self._login: str | None = None
 
@@ -216,7 +216,7 @@ class Connecting:
         try:
             if kind is None:
                 check_base_url("", base_url)
-                kind, base_url = await self._probed(base_url)
+                kind, base_url, pasted = await self._probed(pasted)
             base_url = check_base_url(kind, base_url)
         except ValueError as error:
             raise WrongAnswer("base_url", str(error)) from None
@@ -225,19 +225,22 @@ class Connecting:
         self.answers.kind, self.answers.base_url = kind, base_url
         self._pasted_project = pasted.project or self._pasted_project
 
-    async def _probed(self, base_url: str) -> tuple[str, str]:
+    async def _probed(self, pasted: Pasted) -> tuple[str, str, Pasted]:
+        """What answers at the address, else at the site that it may be a page of."""
+        page = page_of_server(pasted.base_url)
         try:
-            found = await kind_at(self.runtime.network, base_url)
+            for place in filter(None, (pasted, page)):
+                found = await kind_at(self.runtime.network, place.base_url)
+                if found is not None:
+                    return *found, place if found[0] == "github" else place._replace(project="")
         except ConnectorError as error:
             raise WrongAnswer("base_url", f"{error.message} {remedy(error)}", code=1) from None
-        if found is None:
-            raise WrongAnswer("base_url", f"neither a Jira nor a GitHub answers at {base_url}", code=1)
-        return found
+        raise WrongAnswer("base_url", f"neither a Jira nor a GitHub answers at {pasted.base_url}", code=1)
 
     async def _credentials(self) -> None:
         if self.answers.kind == "jira" and self.answers.email is None:
-            self.answers.email = await self.questions.ask(
-                "E-mail address of the account", OPTIONS["credentials.email"]
+            self._email = self.answers.email = await self.questions.ask(
+                "E-mail address of the account", OPTIONS["credentials.email"], default=self._email
             )
         if self.answers.token is None:
             what = "API token without scopes" if self.answers.kind == "jira" else "Token"

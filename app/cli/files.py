@@ -35,7 +35,7 @@ class NoFile(CommandFailed):
 
 
 STANDARD = "-"
-ERRORS_SHOWN = 50
+LINES_SHOWN = 50
 PIECE = 64 * 1024
 
 
@@ -76,7 +76,10 @@ def _read(path: str) -> bytes:
 def _report(kind: str, done: Imported, *, dry_run: bool) -> int:
     wrong = [line for line in done.lines if line.outcome == "error"]
     if wrong:
-        _print_errors(wrong)
+        _print_lines(wrong, "what is wrong")
+    changed = [line for line in done.lines if line.outcome == "changed"]
+    if changed and dry_run:
+        _print_lines(changed, "what would change")
     counts = {outcome: 0 for outcome in ("created", "changed", "same", "error")}
     for line in done.lines:
         counts[line.outcome] += 1
@@ -92,16 +95,16 @@ def _report(kind: str, done: Imported, *, dry_run: bool) -> int:
     return 1 if wrong else 0
 
 
-def _print_errors(wrong: list[LineResult]) -> None:
-    table = Table("line", "key", "what is wrong", box=None, pad_edge=False)
-    for line in wrong[:ERRORS_SHOWN]:
+def _print_lines(lines: list[LineResult], what: str) -> None:
+    table = Table("line", "key", what, box=None, pad_edge=False)
+    for line in lines[:LINES_SHOWN]:
         table.add_row(str(line.line), Text(_visible(line.key or "")), Text(_visible(line.message)))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
     console.print(table)
-    if len(wrong) > ERRORS_SHOWN:
-        console.print(f"… and {len(wrong) - ERRORS_SHOWN:,} more.")
+    if len(lines) > LINES_SHOWN:
+        console.print(f"… and {len(lines) - LINES_SHOWN:,} more.")
 
 
 def _visible(text: str) -> str:

@@ -94,7 +94,7 @@ def _result(of: Explained, now: datetime) -> Reason:
         more = f", and to {others} more" if others else ""
         says = f"Aligned: linked to {link.key_result.key} ({link.key_result.title}){more}."
     elif alignment == "exempt":
-        says = f"Exempt: {of.decision.exempt_reason}."
+        says = _exempt(of.decision.exempt_reason)
     elif alignment == "waived":
         waiver = next(found for found in of.decision.findings if found.state == "waived")
         says = f"Waived{_until(waiver)}{_why(waiver)}."
@@ -103,6 +103,11 @@ def _result(of: Explained, now: datetime) -> Reason:
     else:
         says = _unaligned(of.resolution, now)
     return Reason("result", alignment or "none", says, alignment == "aligned")
+
+
+def _exempt(reason: str | None) -> str:
+    """A reason of the policy's names the exemption itself."""
+    return f"Exempt: {reason}." if reason is None or not reason.startswith("exempt") else f"E{reason[1:]}."
 
 
 def _unaligned(resolution: Resolution, now: datetime) -> str:
@@ -192,7 +197,7 @@ def _policy(of: Explained) -> Iterator[Reason]:
     yield Reason("policy", "scope", says, setting=_setting(of, "scopes") if scope else "policy")
     if of.decision.exempt_reason is not None:
         setting = None if of.decision.exempt_reason == "finished" else _setting(of, "exempt")
-        yield Reason("policy", "exempt", f"Exempt: {of.decision.exempt_reason}.", True, setting=setting)
+        yield Reason("policy", "exempt", _exempt(of.decision.exempt_reason), True, setting=setting)
 
 
 def _setting(of: Explained, member: str) -> str:
@@ -329,7 +334,7 @@ def _changes(of: Explained, now: datetime) -> Iterator[Reason]:
         ends = [live_until(link.key_result) for link in of.resolution.links if link.live]
         if all(ends):
             last = max(end for end in ends if end is not None)
-            says = f"Its last link ends to count with the cycle, at {_moment(last)}."
+            says = f"Its last link stops counting when the cycle ends, at {_moment(last)}."
             yield Reason("change", "cycle", says, at=last)
     if of.decision.exempt_reason is not None:
         says = (
@@ -344,7 +349,7 @@ def _changes(of: Explained, now: datetime) -> Iterator[Reason]:
     if of.decision.notice is None and why_no_warning(of.evaluated, of.policy) == "since":
         unresolved = any(found.state != "resolved" for found in of.decision.ticket_findings)
         if unresolved:
-            says = "Null, or a day before the epic, lets it have a comment."
+            says = "With `since` null, or a day before the epic, it may have a comment."
             yield Reason("change", "since", says, setting=_setting(of, "since"))
     again = of.decision.evaluate_at
     if again is not None and again > now:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -21,12 +21,17 @@ if TYPE_CHECKING:
     from mappings.imports.columns import Kind
     from mappings.values import FieldErrors
 
+VOIDS = ", which voids its agreements"
+# A cycle is made by no file.
+HOW_TO_MAKE = {"cycle": "; POST /api/v1/cycles makes it"}
+
 
 @dataclass(frozen=True)
 class GoalRules(Generic[Row]):
     """What differs between objectives and key results. `within` is the column that its title is unique in,
     `above` the keys that a column may name, by their lower case; `parents` is the column that names another
-    goal of the same kind, `fixed` what an import sets once. `errors` are those of all values together."""
+    goal of the same kind, `fixed` what an import sets once, `signed` what people sign. `errors` are those of
+    all values together."""
 
     kind: Kind
     defaults: Values
@@ -36,6 +41,7 @@ class GoalRules(Generic[Row]):
     prefix: str
     parents: str | None = None
     fixed: tuple[str, ...] = ()
+    signed: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -142,12 +148,18 @@ class _Planner(Generic[Row]):
         if not target.lines:
             is_new = target.stored is None
             result.outcome = "created" if is_new else "changed" if differing else "same"
+            if result.outcome == "changed":
+                result.message = self._changes(differing)
             target.values = sought
             if is_new:
                 self.made.append(target)
                 if target.key is not None:
                     self.by_key[target.key.lower()] = target
         target.lines.append(result)
+
+    def _changes(self, columns: list[str]) -> str:
+        voids = any(name in self.rules.signed for name in columns)
+        return f"changes {', '.join(columns)}{VOIDS if voids else ''}"
 
     @property
     def _noun(self) -> str:
@@ -188,7 +200,7 @@ class _Planner(Generic[Row]):
         for name, known in self.rules.above.items():
             value = sought.get(name)
             if value is not None and name not in named and value.lower() not in known:
-                found.append((name, f"there is no {name} {value!r}"))
+                found.append((name, f"there is no {name} {value!r}{HOW_TO_MAKE.get(name, '')}"))
         if target.stored is not None:
             found += [
                 (name, f"is {target.values[name]}; an import does not change it")

@@ -151,6 +151,7 @@ async def import_key_results(
         errors=_errors_of_key_result,
         prefix=PREFIXES[KeyResultRow],
         fixed=("objective",),
+        signed=METRIC_COLUMNS,
     )
     stored = [(row.key, row, _own(KEY_RESULTS, row, objective=objectives[row.objective_id])) for row in rows]
     plan = await asyncio.to_thread(plan_goals, rules, file.lines, stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 WHY = "linked by hand, from a file"
 NOTHING_TO_LINK = "names no key result"
 NOT_BY_HAND = "a link of this origin is not made by a file"
+SEVERAL = "names several; a line links to one key result, so copy the line for each other one"
 _COLUMNS = {"epic.source": "source", "epic.key": "epic"}
 
 
@@ -70,6 +72,8 @@ def _request(file: Lines, line: Line, result: LineResult) -> LinkRequest | None:
     errors = [*line.errors, *missing]
     if origin is not None and origin not in known:
         errors.append(("origin", f"must be one of {', '.join(known)}"))
+    if re.search(r"[,;\n]", values.get("key_result") or ""):
+        errors.append(("key_result", SEVERAL))
     if errors:
         result.fail(errors)
         return None
