@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi import FastAPI
@@ -11,7 +12,7 @@ from sqlalchemy import text
 
 from app.runtime import Runtime
 from app.sync import relatives
-from connectors.sandbox.faults import answer, rewrite
+from connectors.sandbox.faults import answer, drop, rewrite
 from tests.support.clock import Clock, later
 from tests.support.queries import versions
 from tests.support.webhook_deliveries import doors, process_everything
@@ -142,9 +143,12 @@ REFUSED = {"errorMessages": ["The value 'parent' does not exist."], "errors": {}
 
 @pytest.mark.parametrize(
     "fault",
-    [answer(400, REFUSED), answer(403, REFUSED), answer(404, REFUSED), rewrite(lambda _: {"no": "issues"})],
-    ids=["refused", "forbidden", "unknown", "unreadable"],
-)
+    [
+        answer(400, REFUSED), answer(403, REFUSED), answer(404, REFUSED), rewrite(lambda _: {"no": "issues"}),
+        answer(500), drop(),
+    ],
+    ids=["refused", "forbidden", "unknown", "unreadable", "broken", "unanswered"],
+)  # fmt: skip
 async def test_a_count_that_fails_leaves_the_counts_and_fails_no_run(
     world: World, clock: Clock, fault: Any
 ) -> None:
@@ -168,7 +172,8 @@ async def test_a_limit_is_waited_for_and_no_count_is_made_twice(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
     await jira(world, 150)
-    world.jira.faults.add(COUNTS, answer(429, headers={"Retry-After": "30"}), skip=1)
+    # The first hundred takes two pages: a hundred children, and the first epic itself.
+    world.jira.faults.add(COUNTS, answer(429, headers={"Retry-After": "30"}), skip=2)
     run = await world.sync("jira", "full")
     assert run["state"] == "waiting"
     assert (await counted(world)).count(children(1, 1)) == 100
@@ -319,6 +324,25 @@ async def test_a_parent_that_is_found_to_be_an_epic_elsewhere_reaches_what_is_be
         middle.key: ["inherited"],
         low.key: ["inherited"],
     }
+
+
+@pytest.mark.parametrize(
+    "fault", [answer(429, headers={"Retry-After": "30"}), answer(500)], ids=["limited", "broken"]
+)
+async def test_a_title_is_left_to_the_next_run_and_none_waits_for_it(world: World, fault: Any) -> None:
+    """A full run taken up again asks for each epic, one request for each on GitHub."""
+    world.host.add_repository("acme/web")
+    above = world.host.create("acme/web", "The initiative")
+    epics = [world.host.create("acme/shop", "An epic", labels=["epic"], parent=above.key) for _ in range(3)]
+    await github(world)
+    world.github.faults.add("GET */acme/web/issues/*", fault)
+    run = await world.sync("github", "full")
+    assert (run["state"], run["error"]) == ("succeeded", None)
+    assert world.github.log.count("GET */acme/shop/issues/*") == 0
+    shown = f"/epics/github/{quote(epics[0].key, safe='')}"
+    assert (await world.send("GET", shown))["parent"]["title"] is None
+    await world.sync("github", "full")
+    assert (await world.send("GET", shown))["parent"]["title"] == "The initiative"
 
 
 async def test_a_parent_that_is_an_epic_is_known_by_its_id_and_not_asked_for(

@@ -94,6 +94,14 @@ WRONG: list[tuple[str, str, Change, str, str]] = [
      "scope.repositories", "Give the token access to it"),
     ("an organisation", "github", lambda w, b: b.update(scope={"organizations": ["acmee"]}),
      "scope.organizations", "acmee/*"),
+    ("an organisation that shows none", "github", lambda w, b: (
+        b.update(scope={"organizations": ["acme"]}),
+        w.github.faults.add("GET */orgs/acme/repos", faults.answer(200, []), times=None)),
+     "scope.organizations", "no repository with issues"),
+    ("types that are refused", "github", lambda w, b: (
+        b.update(epics={"labels": ["epic"], "issue_types": ["Epic"]}),
+        w.github.faults.add("GET */issue-types", faults.answer(400, {"message": "no"}), times=None)),
+     "epics.issue_types", "GitHub refused"),
     ("a label", "github", lambda w, b: b.update(epics={"labels": ["initiative"]}),
      "epics.labels", "label initiative"),
     ("a type", "github", lambda w, b: b.update(epics={"issue_types": ["Saga"]}),

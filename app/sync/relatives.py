@@ -38,7 +38,8 @@ MOST_COUNTS, MOST_PARENTS = 100, 100
 class Relatives:
     """Brings the counts of children and the titles of parents up to date.
 
-    A request that the tracker refuses, or whose answer cannot be understood, leaves what is stored as it is.
+    A request that the tracker refuses, that fails, or whose answer cannot be understood leaves what is stored
+    as it is: the run has read all its tickets, and these are evaluated without it.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -48,13 +49,16 @@ class Relatives:
         self.is_full = progress.run.mode == "full"
 
     async def update(self) -> None:
-        """Raises `Unavailable` and `Unauthorized`."""
+        """Raises `Unavailable` for a limit of counts, whose end is known, and `Unauthorized`."""
         for step in (self._find_changed, self._count_children, self._read_parents):
             try:
                 await step()
-            except (Unavailable, Unauthorized):
+            except Unauthorized:
                 raise
             except ConnectorError as error:
+                # To wait for titles is not worth it: a full run taken up again asks for all its epics anew.
+                if isinstance(error, Unavailable) and error.has_retry_after and step != self._read_parents:
+                    raise
                 log.warning("parents and children not read", reason=error.message)
 
     async def mark(self, page: Page) -> None:

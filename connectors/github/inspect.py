@@ -42,7 +42,9 @@ class GitHubInspector(Inspector):
         self.fields = {"projects": "scope.repositories", "role": TOKEN_FIELD, "epics": "epics.labels"}
 
     def scope_field(self, name: str) -> str:
-        return "scope.organizations" if name.endswith("/*") else "scope.repositories"
+        # Without a name, where nothing is found at all: each repository that is named would be, as a problem.
+        by_organization = not name or name.endswith("/*")
+        return "scope.organizations" if by_organization else "scope.repositories"
 
     async def inspect(self, seconds: float | None = None) -> Inspection:
         return await self.go(
@@ -186,6 +188,7 @@ class GitHubInspector(Inspector):
             return
         names = EpicNames(self._transport, self._epics, self.readable)
         found = [("epics.labels", f"label {name}", *await names.label(name)) for name in self._epics.labels]
+        self.fields["epics"] = "epics.issue_types"
         types = await names.types()
         found += [("epics.issue_types", f"issue type {name}", *there) for name, there in types.items()]
         if self._epics.with_sub_issues:
