@@ -114,7 +114,7 @@ class JiraInspector(Inspector):
                 raise Rejected(
                     f"No Jira answers at {self._transport.site}. {error.message}", ADDRESS
                 ) from error
-            if error.what_to_do.startswith(NEW_TOKEN):  # Jira does not say which of the two is wrong
+            if error.what_to_do == NEW_TOKEN:  # Jira does not say which of the two is wrong
                 raise Unauthorized(error.message, f"{_WHOSE} {NEW_TOKEN}") from error
             raise
 
