@@ -51,7 +51,10 @@ class Inspector:
         field: str = "",
     ) -> None:
         # The tracker's words are in some of these: versions, names of types, headers.
-        shown = quoted(what, _LONGEST_FACT), quoted(why, _LONGEST_FACT), quoted(what_to_do, _LONGEST_FACT)
+        reason = quoted(why, _LONGEST_FACT)
+        if not reason.endswith((".", "!", "?", "…")):
+            reason = f"{reason}."  # for what to do follows it
+        shown = quoted(what, _LONGEST_FACT), reason, quoted(what_to_do, _LONGEST_FACT)
         self._facts.append(Fact(level, *shown, tuple(projects), writing, field))
 
     async def go(self, steps: Sequence[Step], seconds: float | None = None) -> Inspection:

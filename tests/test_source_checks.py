@@ -91,7 +91,7 @@ WRONG: list[tuple[str, str, Change, str, str]] = [
     ("a repository", "github", lambda w, b: b["scope"].update(repositories=["acme/shopp"]),
      "scope.repositories", "Is acme/shop meant?"),
     ("a hidden one", "github", lambda w, b: w.host.hidden.add("acme/shop"),
-     "scope.repositories", "Give the token access to it"),
+     "scope.repositories", "Not Found. Give the token access to it"),
     ("an organisation", "github", lambda w, b: b.update(scope={"organizations": ["acmee"]}),
      "scope.organizations", "acmee/*"),
     ("an organisation that shows none", "github", lambda w, b: (
@@ -240,7 +240,7 @@ async def test_a_token_that_is_refused_has_failed_and_stands_in_no_answer(world:
 
 def test_the_words_of_what_is_wrong() -> None:
     facts = [
-        Fact("missing", "scope.jql", "Jira says: no", "Correct it.", field="scope.jql"),
+        Fact("missing", "scope.jql", "Jira says: no.", "Correct it.", field="scope.jql"),
         Fact("missing", "project", "Not there.", projects=("SHOP",)),
     ]
     with pytest.raises(Invalid) as refused:

@@ -100,8 +100,7 @@ def _in_words(fact: Fact) -> str:
     """What is wrong, with the projects and the right that it is about, and what to do."""
     where = f" ({', '.join(fact.projects)})" if fact.projects else ""
     what = f"{fact.what}{where}: " if where or fact.what != fact.field else ""
-    why = fact.why if fact.why.endswith((".", "!", "?")) else f"{fact.why}."
-    return f"{what}{why} {fact.what_to_do}".rstrip()
+    return f"{what}{fact.why} {fact.what_to_do}".rstrip()
 
 
 # --- from our own rows --------------------------------------------------------------------------
