@@ -179,11 +179,12 @@ def read_header(kind: Kind, cells: Sequence[Cell], maps: Mapping[str, str]) -> H
     if missing:
         raise Invalid("map", f"the file has no column {missing[0]!r}; it has {', '.join(texts.values())}")
     names = _names(kind, list(plain.values()), maps)
+    unknown = [texts[index] for index, name in plain.items() if name not in names]
+    if unknown:
+        raise Invalid("file", _unknown(kind, unknown, {names.get(name) for name in plain.values()}))
     places: dict[str, int] = {}
     for index, name in plain.items():
-        ours = names.get(name)
-        if ours is None:
-            raise Invalid("file", _unknown(kind, texts[index]))
+        ours = names[name]
         if ours and ours in places:
             raise Invalid(
                 "file", f"has the column {ours} twice: {texts[places[ours]]!r} and {texts[index]!r}"
@@ -207,10 +208,16 @@ def _names(kind: Kind, plain: Sequence[str], maps: Mapping[str, str]) -> dict[st
     return {**passed_over, **also, **names, **maps}
 
 
-def _unknown(kind: Kind, text: str) -> str:
+def _unknown(kind: Kind, unknown: Sequence[str], taken: Collection[str | None]) -> str:
+    """All of them at once, with an example that helps: of a column that is needed and not there."""
+    text = unknown[0]
+    ours = next((name for name in kind.needed if name not in taken), kind.names[-1])
+    which = f"a column {text!r}, which is"
+    if len(unknown) > 1:
+        which = f"columns {', '.join(map(repr, unknown[:10]))}{' …' * (len(unknown) > 10)}, which are"
     return (
-        f"has a column {text!r}, which is not known here; there are {', '.join(kind.names)}. "
-        f"`map={text}:{kind.names[-1]}` takes it as one of these, `map={text}:` leaves it out"
+        f"has {which} not known here; there are {', '.join(kind.names)}. "
+        f"`map={text}:{ours}` takes it as one of these, `map={text}:` leaves it out"
     )
 
 
