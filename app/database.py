@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy.engine import URL
+
+log = structlog.get_logger()
 
 OLDEST_POSTGRESQL = 15
 # Alembic keeps its state in globals, so two threads at once would mix up their databases.
@@ -126,6 +129,9 @@ def migrate(url: str) -> None:
         raise DatabaseNotReady(f"The {_migrated_by_newer(current)}.")
     with _ALEMBIC:
         command.upgrade(_alembic(url), "head")
+    now = applied_revision(url)
+    if current not in (None, now):
+        log.info("database migrated", before=current, now=now)
 
 
 def _known_revisions() -> set[str]:

@@ -298,7 +298,7 @@ async def test_what_is_wrong_without_a_terminal_ends_it_and_nothing_is_made(
             await connect(settings, Answers(**{**whole, member: value}), NoTerminal())
         assert (wrong.value.code, str(wrong.value).startswith("--")) == (2, True)
     assert await connect(settings, Answers(**{**whole, "jql": "colour = red"}), NoTerminal()) == 1
-    assert "scope.jql: scope.jql: Jira says: Field 'colour'" in capsys.readouterr().err
+    assert "\nscope.jql: Jira says: Field 'colour'" in capsys.readouterr().err
     assert await number_of(runtime, SourceRow) == 0
 
 

@@ -65,6 +65,8 @@ def test_columns_as_people_name_them(kind: str, header: str, columns: str | None
     [
         ("objectives", "key,title,colour\n", {}, "file", "has a column 'colour', which is not known here"),
         ("objectives", "key,title,colour\n", {}, "file", "`map=colour:state` takes it as one of these"),
+        ("links", "Quelle,Epic,Key Result,Ort\n", {}, "file", "has columns 'Quelle', 'Ort', which are not"),
+        ("links", "Quelle,Epic,Key Result\n", {}, "file", "`map=Quelle:source` takes it as one of these"),
         ("objectives", "key,title,TITLE\n", {}, "file", "has the column title twice: 'title' and 'TITLE'"),
         ("objectives", "key,title,name\n", {"maps": ["name:title"]}, "file", "has the column title twice"),
         ("objectives", "owner\n", {}, "file", "has no column title; objectives have the columns key, title"),

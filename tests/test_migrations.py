@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import logging
 import re
 import shutil
 import subprocess
@@ -222,12 +223,18 @@ OF_0002 = """
 """
 
 
-def test_runs_that_were_to_match_a_condition_are_one_with_the_rules_as_its_causes(empty: str) -> None:
+def test_runs_that_were_to_match_a_condition_are_one_with_the_rules_as_its_causes(
+    empty: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "app.database")
     migrate(empty)
+    assert "database migrated" not in caplog.text
     downgrade(empty, "2026_11_28_0002")
     with psycopg.connect(empty) as connection:
         connection.execute(OF_0002)
     migrate(empty)
+    assert "database migrated" in caplog.text
+    assert "2026_11_28_0002" in caplog.text
     with psycopg.connect(empty) as connection:
         runs = connection.execute("SELECT id, state, evaluates FROM runs ORDER BY id").fetchall()
         causes = connection.execute(

@@ -194,7 +194,9 @@ class Connecting:
     def _say(self, facts: Sequence[Fact]) -> None:
         for fact in facts:
             places = f" ({', '.join(fact.projects[:5])}{' …' if len(fact.projects) > 5 else ''})"
-            about = f"{fact.what}{places if fact.projects else ''}: {fact.why} {fact.what_to_do}".strip()
+            about = f"{fact.why} {fact.what_to_do}".strip()
+            if fact.what != fact.field:
+                about = f"{fact.what}{places if fact.projects else ''}: {about}"
             if fact.level in WRONG:
                 self.questions.say(f"{fact.field or 'base_url'}: {about}")
             elif fact.what == "epics" and fact.level == "ok":

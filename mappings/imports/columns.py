@@ -184,11 +184,12 @@ def read_header(kind: Kind, cells: Sequence[Cell], maps: Mapping[str, str]) -> H
         there = ", ".join(map(_shown, texts.values()))
         raise Invalid("map", f"the file has no column {_shown(missing[0])!r}; it has {there}")
     names = _names(kind, list(plain.values()), maps)
+    unknown = [texts[index] for index, name in plain.items() if name not in names]
+    if unknown:
+        raise Invalid("file", _unknown(kind, unknown, {names.get(name) for name in plain.values()}))
     places: dict[str, int] = {}
     for index, name in plain.items():
-        ours = names.get(name)
-        if ours is None:
-            raise Invalid("file", _unknown(kind, texts[index]))
+        ours = names[name]
         if ours and ours in places:
             both = f"{_shown(texts[places[ours]])!r} and {_shown(texts[index])!r}"
             raise Invalid("file", f"has the column {ours} twice: {both}")
@@ -217,11 +218,17 @@ def _shown(text: str) -> str:
     return visible if len(visible) <= _SHOWN_AT_MOST else f"{visible[: _SHOWN_AT_MOST - 1]}…"
 
 
-def _unknown(kind: Kind, column: str) -> str:
-    text = _shown(column)
+def _unknown(kind: Kind, unknown: Sequence[str], taken: Collection[str | None]) -> str:
+    """All of them at once, with an example that helps: of a column that is needed and not there."""
+    named = [_shown(text) for text in unknown]
+    text = named[0]
+    ours = next((name for name in kind.needed if name not in taken), kind.names[-1])
+    which = f"a column {text!r}, which is"
+    if len(unknown) > 1:
+        which = f"columns {', '.join(map(repr, named[:10]))}{' …' * (len(unknown) > 10)}, which are"
     return (
-        f"has a column {text!r}, which is not known here; there are {', '.join(kind.names)}. "
-        f"`map={text}:{kind.names[-1]}` takes it as one of these, `map={text}:` leaves it out"
+        f"has {which} not known here; there are {', '.join(kind.names)}. "
+        f"`map={text}:{ours}` takes it as one of these, `map={text}:` leaves it out"
     )
 
 
