@@ -6,7 +6,7 @@ Only sessions that `set_actor` has given an actor are audited: what the evaluato
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from mappings.tables import (
     RunRow,
     SourceRow,
     TokenRow,
+    among,
 )
 
 if TYPE_CHECKING:
@@ -165,22 +166,32 @@ def _record_changes(session: Session, _: UOWTransaction) -> None:
     actor: Actor | None = session.info.get(ACTOR)
     if actor is None:
         return
-    entries, lookups = [], _Lookups(session.connection())
-    for action, rows in (("created", session.new), ("changed", session.dirty), ("deleted", session.deleted)):
-        for row in rows:
-            entry = _entry(lookups, action, row)
-            if entry is not None:
-                entries.append({**asdict(actor), "action": action, **entry})
+    changed = [
+        (action, row)
+        for action, rows in (
+            ("created", session.new),
+            ("changed", session.dirty),
+            ("deleted", session.deleted),
+        )
+        for row in rows
+        if type(row) in TABLES
+    ]
+    names = _names(session.connection(), [row for _, row in changed])
+    entries = []
+    for action, row in changed:
+        entry = _entry(names, action, row)
+        if entry is not None:
+            entries.append({**asdict(actor), "action": action, **entry})
     if entries:
         session.connection().execute(insert(AuditEntryRow), entries)
 
 
-def _entry(lookups: _Lookups, action: str, row: Any) -> Values | None:
-    table = TABLES.get(type(row))
+def _entry(names: _Names, action: str, row: Any) -> Values | None:
+    table = TABLES[type(row)]
     # A run that only evaluates is a consequence of the change, which has its own entry.
-    if table is None or (isinstance(row, RunRow) and row.mode == "evaluate"):
+    if isinstance(row, RunRow) and row.mode == "evaluate":
         return None
-    present = {name: _shown(lookups, name, row.__dict__.get(name)) for name in table.columns}
+    present = {name: _shown(names, name, row.__dict__.get(name)) for name in table.columns}
     values = {_public(name): value for name, value in present.items()}
     entry: Values = {"what": table.what, "key": table.key(values), "before": None, "after": None}
     if action == "created":
@@ -188,14 +199,14 @@ def _entry(lookups: _Lookups, action: str, row: Any) -> Values | None:
     elif action == "deleted":
         entry["before"] = values
     else:
-        before, after = _differences(lookups, row, table)
+        before, after = _differences(names, row, table)
         if not after:
             return None
         entry |= {"before": before, "after": after}
     return entry
 
 
-def _differences(lookups: _Lookups, row: Any, table: AuditedTable) -> tuple[Values, Values]:
+def _differences(names: _Names, row: Any, table: AuditedTable) -> tuple[Values, Values]:
     """The recorded columns that differ, before and after."""
     before, after = {}, {}
     for name in table.columns:
@@ -205,7 +216,7 @@ def _differences(lookups: _Lookups, row: Any, table: AuditedTable) -> tuple[Valu
         was = history.deleted[0] if history.deleted else None
         now = history.added[0] if history.added else None
         public = _public(name)
-        before[public], after[public] = _shown(lookups, name, was), _shown(lookups, name, now)
+        before[public], after[public] = _shown(names, name, was), _shown(names, name, now)
         if isinstance(was, bytes) and isinstance(now, bytes):
             after[public] = "changed"
     return before, after
@@ -213,43 +224,45 @@ def _differences(lookups: _Lookups, row: Any, table: AuditedTable) -> tuple[Valu
 
 # --- values -----------------------------------------------------------------------------------
 
-_EPIC = select(SourceRow.name + "/" + EpicRow.key).join_from(
-    EpicRow, SourceRow, SourceRow.id == EpicRow.source_id
-)
-REFERENCE_LOOKUPS: dict[str, Any] = {
-    "cycle_id": lambda id: select(CycleRow.key).where(CycleRow.id == id),
-    "parent_id": lambda id: select(ObjectiveRow.key).where(ObjectiveRow.id == id),
-    "objective_id": lambda id: select(ObjectiveRow.key).where(ObjectiveRow.id == id),
-    "key_result_id": lambda id: select(KeyResultRow.key).where(KeyResultRow.id == id),
-    "source_id": lambda id: select(SourceRow.name).where(SourceRow.id == id),
-    "epic_id": lambda id: _EPIC.where(EpicRow.id == id),
+_Names = dict[tuple[str, int], str]  # by the column that refers to something, and its id
+REFERENCES: dict[str, Any] = {
+    "cycle_id": select(CycleRow.id, CycleRow.key),
+    "parent_id": select(ObjectiveRow.id, ObjectiveRow.key),
+    "objective_id": select(ObjectiveRow.id, ObjectiveRow.key),
+    "key_result_id": select(KeyResultRow.id, KeyResultRow.key),
+    "source_id": select(SourceRow.id, SourceRow.name),
+    "epic_id": select(EpicRow.id, SourceRow.name + "/" + EpicRow.key).join(SourceRow),
 }
 
 
-@dataclass(frozen=True)
-class _Lookups:
-    """The public names of what the rows of one flush refer to, each asked for once: a file of key results
-    names the same few objectives again and again."""
-
-    connection: Connection
-    known: dict[tuple[str, Any], Any] = field(default_factory=dict)
-
-    def name(self, column: str, id: Any) -> Any:
-        if (column, id) not in self.known:
-            self.known[column, id] = self.connection.scalar(REFERENCE_LOOKUPS[column](id))
-        return self.known[column, id]
+def _names(connection: Connection, rows: Iterable[Any]) -> _Names:
+    """The public names of what these rows refer to, and did before: a statement for each column that refers
+    to anything, whatever the number of rows."""
+    ids: dict[str, set[int]] = {}
+    for row in rows:
+        for column in REFERENCES.keys() & TABLES[type(row)].columns:
+            history = inspect(row).attrs[column].history
+            ids.setdefault(column, set()).update(id for id in history.sum() if id is not None)
+    found: _Names = {}
+    for column, referred in ids.items():
+        if referred:
+            query = REFERENCES[column]
+            id_column = query.selected_columns[0]
+            for id, name in connection.execute(query.where(among(id_column, referred))):
+                found[column, id] = name
+    return found
 
 
 def _public(column: str) -> str:
-    return column.removesuffix("_id") if column in REFERENCE_LOOKUPS else column
+    return column.removesuffix("_id") if column in REFERENCES else column
 
 
-def _shown(lookups: _Lookups, column: str, value: Any) -> Any:
+def _shown(names: _Names, column: str, value: Any) -> Any:
     """The value as JSON and by public names, never a secret."""
     if value is None:
         return None
-    if column in REFERENCE_LOOKUPS:
-        return lookups.name(column, value)
+    if column in REFERENCES:
+        return names.get((column, value))
     if isinstance(value, bytes):
         return "set"
     if isinstance(value, datetime):

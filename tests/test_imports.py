@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from app.runtime import Runtime
 from mappings.tables import AuditEntryRow, LinkRow, ObjectiveRow
@@ -181,6 +181,31 @@ async def test_an_import_is_audited_as_the_operations_are(api: httpx.AsyncClient
     ]
     assert (found[1].after or {})["parent"] == "O-1"
     assert (found[2].before, found[2].after) == ({"title": "The title of O-1"}, {"title": "New"})
+
+
+async def test_the_audit_asks_for_the_names_of_many_parents_at_once(
+    api: httpx.AsyncClient, runtime: Runtime
+) -> None:
+    """Nobody evaluates while a file is applied: it holds the goals."""
+    statements: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *rest: Any) -> None:
+        statements.append(statement)
+
+    above = "\n".join(f"O-{number},Above {number}," for number in range(100))
+    await send_file(api, "objectives", f"key,title,parent\n{above}\n")
+    below = "\n".join(f"O-{number + 100},Below {number},O-{number}" for number in range(100))
+    event.listen(runtime.engine.sync_engine, "before_cursor_execute", note)
+    try:
+        made = await send_file(api, "objectives", f"key,title,parent\n{below}\n")
+    finally:
+        event.remove(runtime.engine.sync_engine, "before_cursor_execute", note)
+    assert made["counts"]["created"] == 100
+    assert len(statements) < 30
+    async with runtime.sessions() as session:
+        entries = await session.scalars(select(AuditEntryRow).where(AuditEntryRow.action == "created"))
+        parents = [(entry.after or {})["parent"] for entry in entries if entry.key == "O-142"]
+    assert parents == ["O-42"]
 
 
 # --- key results ------------------------------------------------------------------------------
