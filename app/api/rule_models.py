@@ -70,7 +70,7 @@ class RuleOut(BaseModel):
     key_result: str = Field(description="The key of the key result.")
     priority: int = Field(description="The lowest is tried first.")
     enabled: bool = Field(description="A disabled rule links nothing.")
-    matches: int = Field(description="How many epics it links now.")
+    matches: int = Field(description="How many epics it links now; what is below them may inherit that.")
     last_matched_at: Moment | None = Field(
         description="When it last linked an epic, to the day; null where it never did."
     )

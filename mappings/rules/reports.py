@@ -51,8 +51,8 @@ _CYCLE = (
 
 @dataclass(frozen=True, slots=True)
 class RuleReport:
-    """`matches`: how many epics it links now. `last_matched_at`: when it last did, to the day; None for
-    never. `unmatched_since`: since when an enabled rule has linked none, None where it links any.
+    """`matches`: how many epics it links itself now. `last_matched_at`: when it last did, to the day; None
+    for never. `unmatched_since`: since when an enabled rule has linked none, None where it links any.
     `for_a_cycle`: and a cycle has passed since."""
 
     matches: int
