@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # More than these are evaluated after the answer.
 EVALUATED_AT_ONCE = 50
 Outcome = Literal["created", "changed", "exists", "error"]
-EpicName = tuple[str, str]
+SourceAndKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class LinkOutcome:
     outcome: Outcome
     field: str | None
     message: str
-    epic: EpicName | None
+    epic: SourceAndKey | None
     key_result: str | None
 
 

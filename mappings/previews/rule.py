@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.evaluation.record import Evaluation
     from mappings.links.resolve import ResolvedLink
-    from mappings.previews.stored import StoredEpic
+    from mappings.previews.stored import MatchedEpic
     from mappings.rules.operations import DraftRule
 
 MOST_RULES_NAMED = 5
@@ -148,7 +148,7 @@ class _Preview:
         rules = (*self.rules_now.rules, self.draft.rule)
         return Preview(self.items, following, self.totals, rules, self.key_results)
 
-    async def _page(self, page: Sequence[StoredEpic], shown: set[int]) -> None:
+    async def _page(self, page: Sequence[MatchedEpic], shown: set[int]) -> None:
         differs = set[int]()
         async for one in in_turns(page):
             if self._count(one):
@@ -176,7 +176,7 @@ class _Preview:
             for now, then in (await self._evaluate(rows)).values():
                 totals.below += self._count_change(totals, now, then)
 
-    def _count(self, one: StoredEpic) -> bool:
+    def _count(self, one: MatchedEpic) -> bool:
         """Whether another rule is asked first then, or another key result would be linked by it."""
         matching = self.with_draft.matching(one.source, one.epic)
         before = self.rules_now.first_match(one.source, one.epic)

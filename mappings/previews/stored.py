@@ -29,8 +29,8 @@ MATCHED_AT_A_TIME = 100
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEpic:
-    """A row with its value as rules see it, and the name of its source."""
+class MatchedEpic:
+    """An epic that a condition matches: its row, its value as rules see it, and the name of its source."""
 
     row: EpicRow
     epic: Epic
@@ -39,7 +39,7 @@ class StoredEpic:
 
 async def matched_epics(
     session: AsyncSession, conditions: Sequence[Condition], after: int = 0
-) -> AsyncIterator[list[StoredEpic]]:
+) -> AsyncIterator[list[MatchedEpic]]:
     """The epics with ids above `after` that one of the conditions matches, by id, without removed ones.
 
     What a page has may be fewer than `PAGE_SIZE`, or none. Nothing is locked.
@@ -66,13 +66,13 @@ class _Source:
 
 async def _matched(
     rows: Iterable[Any], sources: dict[int, _Source], conditions: Sequence[Condition]
-) -> list[StoredEpic]:
-    found: list[StoredEpic] = []
+) -> list[MatchedEpic]:
+    found: list[MatchedEpic] = []
     async for row in in_turns(rows):
         source = sources[row.source_id]
         epic = epic_of(row, source.former_names(row.project))
         if any(condition.matches(source.name, epic) for condition in conditions):
-            found.append(StoredEpic(row, epic, source.name))
+            found.append(MatchedEpic(row, epic, source.name))
     return found
 
 
