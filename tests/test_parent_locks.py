@@ -61,6 +61,16 @@ async def test_a_narrower_scope_while_epics_are_stored(
     assert await company.links("SHOP-1") == {"SHOP-1": []}
 
 
+async def test_a_source_gets_another_tracker_while_epics_are_stored(
+    world: World, runtime: Runtime, clock: Clock, database_url: str
+) -> None:
+    """Else a child that is stored meanwhile would not see its parent, nor the change the child."""
+    await _company(world, runtime, clock)
+    credentials = {"type": "api_token", "email": "bot@acme.com", "token": "a-token"}
+    moved = {"base_url": "http://127.0.0.1:9/", "credentials": credentials}
+    await _race(database_url, lambda: world.send("PATCH", "/sources/jira", moved))
+
+
 async def _affected(runtime: Runtime) -> int:
     async with runtime.sessions() as session:
         query = "SELECT id FROM runs WHERE evaluates = 'affected' ORDER BY id DESC LIMIT 1"

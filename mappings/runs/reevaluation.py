@@ -116,7 +116,8 @@ async def reevaluate_below_tickets(
 
 async def reevaluate_all_children(session: AsyncSession, trackers: Collection[str], now: datetime) -> None:
     """Evaluate again each epic with a parent in the sources of these trackers: a whole source of epics leaves
-    them or comes."""
+    them or comes. As in `reevaluate_below_tickets`, no other transaction stores a child meanwhile."""
+    await lock_parents(session)
     with_parents = select(EpicRow.id).where(
         EpicRow.source_id == SourceRow.id, EpicRow.parent_key.is_not(None), EpicRow.removed_at.is_(None)
     )
