@@ -227,6 +227,32 @@ def test_a_new_gap_closes_the_other_finding() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("before", "origin", "state"),
+    [
+        (found(state="waived", until=on(30), reason="agreed"), "inherited", "waived"),
+        (found(state="snoozed", until=on(30)), "inherited", "snoozed"),
+        (found(state="disputed", reason="not ours"), "inherited", "disputed"),
+        (found(state="waived", until=NOW), "inherited", "open"),
+        (found(), "inherited", "open"),
+        (found(state="resolved"), "inherited", "open"),
+        # Somebody has linked this epic since.
+        (found(state="waived", until=on(30), reason="agreed"), "manual", "open"),
+    ],
+)
+def test_what_is_above_does_not_undo_a_persons_answer(before: Finding, origin: str, state: str) -> None:
+    dead = links_to(goal(2, state="archived"), origin=origin)
+    decision = decision_on(evaluation_input(dead), before)
+    by_check = {finding.check: finding for finding in decision.findings}
+    closed = by_check["closed-goal"]
+    answered = (before.until, before.reason) if state != "open" else (None, None)
+    assert (closed.state, closed.until, closed.reason) == (state, *answered)
+    assert by_check["no-key-result"].state == "resolved"
+    assert decision.alignment == ("waived" if state == "waived" else "unaligned")
+    again = decision_on(evaluation_input(dead), *decision.findings, now=on(17))
+    assert again.findings == decision.findings, "and so it stays"
+
+
 def test_a_resolved_finding_keeps_nothing_of_its_waiver() -> None:
     waived = found(state="waived", until=on(30), reason="agreed")
     (one,) = decision_on(evaluation_input(links_to(LIVE)), waived).findings

@@ -251,7 +251,7 @@ async def test_a_changed_metric_voids_the_agreements(api: httpx.AsyncClient) -> 
 async def test_a_changed_line_says_what_it_changes(api: httpx.AsyncClient) -> None:
     await _objective(api, "O-1")
     await send_file(api, "key-results", KEY_RESULTS)
-    file = "key,title,owner,baseline\nKR-1,Other,Ann,\nKR-2,-5 points,Ann,4\n"
+    file = "key,title,owner,baseline\nKR-1,Other,Bo,0.1\nKR-2,-5 points,Ann,4\n"
     lines = (await send_file(api, "key-results", file, dry_run=True))["lines"]
     assert [line["message"] for line in lines] == [
         "changes title, owner",

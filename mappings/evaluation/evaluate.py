@@ -125,7 +125,35 @@ def _found(
         finding = next_finding(check.name, before, gap, setting.severity, now)
         if finding is not None:
             found.append((check, finding))
+    links = epic.resolution.links
+    if links and all(link.origin == "inherited" for link in links):
+        return _still_answered(found, history, now)
     return found
+
+
+def _still_answered(found: Sequence[CheckedFinding], history: History, now: datetime) -> list[CheckedFinding]:
+    """A gap that a person has accepted, put off or disputed stays so where it is only another one now by what
+    is above: nobody has changed this epic, and it has not been aligned in between."""
+    left = [
+        history.findings[check.name]
+        for check, finding in found
+        if check.bears_on_alignment and finding.state == "resolved" and finding.resolved_at == now
+    ]
+    answered = next((before for before in left if _is_answered(before, now)), None)
+    if answered is None:
+        return list(found)
+    return [
+        (check, replace(finding, state=answered.state, until=answered.until, reason=answered.reason))
+        if check.bears_on_alignment and finding.state == "open" and finding.opened_at == now
+        else (check, finding)
+        for check, finding in found
+    ]
+
+
+def _is_answered(finding: Finding, now: datetime) -> bool:
+    return finding.state in ("waived", "snoozed", "disputed") and (
+        finding.until is None or finding.until > now
+    )
 
 
 def _of_no_check(checks: Sequence[Check[Any]], history: History, now: datetime) -> tuple[Finding, ...]:
