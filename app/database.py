@@ -73,14 +73,15 @@ def engine_for(url: str, *, pool_size: int = 10) -> AsyncEngine:
             "application_name": "northing",
         },
     )
-    event.listen(engine.sync_engine, "connect", _answer_in_utc)
+    event.listen(engine.sync_engine, "connect", _set_up)
     return engine
 
 
-def _answer_in_utc(connection: Any, _record: object) -> None:
-    """Make the connection return times in UTC, whatever time zone the server or the role is set to."""
+def _set_up(connection: Any, _record: object) -> None:
+    """Make the connection return times in UTC, whatever time zone the server or the role is set to. And no
+    statement of ours runs so long that it is worth to be compiled."""
     cursor = connection.cursor()
-    cursor.execute("SET TIME ZONE 'UTC'")
+    cursor.execute("SET TIME ZONE 'UTC'; SET jit = off")
     cursor.close()
     connection.commit()
 

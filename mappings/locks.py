@@ -45,9 +45,11 @@ LOCK_GOALS = 7017280452178371
 LOCK_PARENTS = 7017280452178372
 LOCK_SOURCE_NOTICES = 701728  # the first half of a key whose second half is a source's id
 # Until the transaction ends. PostgreSQL keeps the plan of a statement that is sent often, and the one that it
-# made while a table or an index was small reads all of it for each look.
+# made while a table or an index was small reads all of it for each look. Without `jit` off PostgreSQL would
+# compile each such statement, for seconds: it takes the cost that stands for "never" for a real one.
 BY_INDEXES = func.concat(
     func.set_config("enable_seqscan", "off", True),
+    func.set_config("jit", "off", True),
     func.set_config("plan_cache_mode", "force_custom_plan", True),
 )
 SYNCHRONOUS_COMMIT_OFF = func.set_config("synchronous_commit", "off", True)

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select, text
 
 from app import evaluation
 from app.runtime import Runtime
 from connectors.base import Epic, Parent
+from mappings.locks import BY_INDEXES
 from mappings.runs import causes as run_causes
 from tests.support.clock import Clock
 from tests.support.hierarchies import Hierarchy, by_id, part
@@ -468,3 +469,12 @@ async def test_the_parent_is_shown_where_it_is_known_and_where_not(company: Hier
         "LOW-2": {"source": None, "key": "FAR-1", "title": None, "url": None},
         "ASIDE-1": None,
     }
+
+
+async def test_no_statement_is_compiled(runtime: Runtime) -> None:
+    """Least of all a look at a line of epics: PostgreSQL would compile it for seconds."""
+    async with runtime.sessions.begin() as session:
+        assert await session.scalar(text("SHOW jit")) == "off"
+        await session.execute(text("SET LOCAL jit = on"))  # as on another connection of a pooler
+        await session.execute(select(BY_INDEXES))
+        assert await session.scalar(text("SHOW jit")) == "off"
