@@ -6,7 +6,6 @@ import asyncio
 import gc
 import importlib.util
 import os
-import select
 import shutil
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
-from sqlalchemy import Dialect, event
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
@@ -213,28 +212,7 @@ def lasting_engine(postgresql: Callable[[str], str]) -> AsyncEngine:
         parameters["dbname"] = engine.url.database
 
     event.listen(engine.sync_engine, "do_connect", go_to_its_url)
-    _ask_only_who_said_something(engine.dialect)
     return engine
-
-
-def _ask_only_who_said_something(dialect: Dialect) -> None:
-    """A tenth of all statements ask whether a connection is still there. On a socket of this machine the end
-    of one shows at once as something to read."""
-    ask = dialect.do_ping
-
-    def do_ping(dbapi_connection: Any) -> bool:
-        connection: psycopg.AsyncConnection = dbapi_connection.driver_connection
-        if connection.closed or _may_be_read(connection.fileno()):
-            return ask(dbapi_connection)
-        return True
-
-    dialect.do_ping = do_ping  # type: ignore[method-assign]
-
-
-def _may_be_read(descriptor: int) -> bool:
-    asked = select.poll()
-    asked.register(descriptor)
-    return any(found & ~select.POLLOUT for _, found in asked.poll(0))
 
 
 @pytest.fixture
