@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -14,9 +14,6 @@ from mappings.goals.values import (
     Category,
     Direction,
     Driver,
-    KeyResultValues,
-    MetricValues,
-    ObjectiveValues,
 )
 
 KindName = Literal["objectives", "key-results", "links"]
@@ -56,56 +53,40 @@ class Kind:
         return list(self.by_name)
 
 
-def _of_values(
-    columns: Iterable[Column], *kinds: type[Any], beside: Collection[str] = ()
-) -> tuple[Column, ...]:
-    """The columns that a goal's values have, in this order."""
-    known = {member.name for kind in kinds for member in fields(kind)} | set(beside)
-    return tuple(column for column in columns if column.name in known)
-
-
 OBJECTIVES = Kind(
     "objectives",
-    _of_values(
-        (
-            Column("key", "key", "Its key; where it is empty, its title finds it."),
-            Column("title", "line", "What will be reached."),
-            Column("description", "text", "More about it."),
-            Column("driver", "word", "How it helps.", get_args(Driver)),
-            Column("cycle", "key", "The key of its cycle."),
-            Column("parent", "key", "The key of the objective above it; another line may make it."),
-            Column("owner", "line", "Who answers for it."),
-            Column("sponsor", "line", "Who pays for it."),
-            Column("weight", "number", "Relative to the others.", default=1.0),
-            Column("visibility", "word", "Who may read its title.", get_args(Visibility), "internal"),
-            Column("public_label", "line", "What a ticket shows instead of the title."),
-            Column("state", "word", "Where it stands.", get_args(GoalState), "active"),
-        ),
-        ObjectiveValues,
+    (
+        Column("key", "key", "Its key; where it is empty, its title finds it."),
+        Column("title", "line", "What will be reached."),
+        Column("description", "text", "More about it."),
+        Column("driver", "word", "How it helps.", get_args(Driver)),
+        Column("cycle", "key", "The key of its cycle."),
+        Column("parent", "key", "The key of the objective above it; another line may make it."),
+        Column("owner", "line", "Who answers for it."),
+        Column("sponsor", "line", "Who pays for it."),
+        Column("weight", "number", "Relative to the others.", default=1.0),
+        Column("visibility", "word", "Who may read its title.", get_args(Visibility), "internal"),
+        Column("public_label", "line", "What a ticket shows instead of the title."),
+        Column("state", "word", "Where it stands.", get_args(GoalState), "active"),
     ),
     needed=("title",),
     also={"objective": "title", "objectivekey": "key", "parentobjective": "parent"},
 )
 KEY_RESULTS = Kind(
     "key-results",
-    _of_values(
-        (
-            Column("key", "key", "Its key; where it is empty, its title finds it within its objective."),
-            Column("objective", "key", "The key of its objective."),
-            Column("title", "line", "What will be true when it is reached."),
-            Column("description", "text", "More about it."),
-            Column("owner", "line", "Who answers for it."),
-            Column("category", "word", "What kind of result it is.", get_args(Category)),
-            Column("unit", "line", "What baseline and target count."),
-            Column("baseline", "number", "Where it starts."),
-            Column("target", "number", "Where it is to get."),
-            Column("direction", "word", "Which way is better.", get_args(Direction)),
-            Column("due", "day", "The day it is to be reached by."),
-            Column("state", "word", "Where it stands.", get_args(GoalState), "active"),
-        ),
-        KeyResultValues,
-        MetricValues,
-        beside=("objective",),
+    (
+        Column("key", "key", "Its key; where it is empty, its title finds it within its objective."),
+        Column("objective", "key", "The key of its objective."),
+        Column("title", "line", "What will be true when it is reached."),
+        Column("description", "text", "More about it."),
+        Column("owner", "line", "Who answers for it."),
+        Column("category", "word", "What kind of result it is.", get_args(Category)),
+        Column("unit", "line", "What baseline and target count."),
+        Column("baseline", "number", "Where it starts."),
+        Column("target", "number", "Where it is to get."),
+        Column("direction", "word", "Which way is better.", get_args(Direction)),
+        Column("due", "day", "The day it is to be reached by."),
+        Column("state", "word", "Where it stands.", get_args(GoalState), "active"),
     ),
     needed=("title", "objective"),
     also={"keyresult": "title", "keyresultkey": "key", "objectivekey": "objective", "duedate": "due"},
