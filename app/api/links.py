@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.convertors import StringConvertor, register_url_convertor
 
 from app import pipeline
 from app.api.deps import Body, CallerDep, Key, RuntimeDep, SessionDep, put_runs, response_headers
@@ -16,7 +15,7 @@ from app.api.epic_models import EpicName, LinkOut, load_origins, show_links
 from app.api.goal_models import Number
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
-from app.api.runs import RowId
+from app.api.runs import RowId, register_row_id
 from app.runtime import Runtime
 from mappings.errors import Invalid
 from mappings.evaluation.context import load_key_results
@@ -28,13 +27,7 @@ from mappings.values import NO_NUL_PATTERN
 router = APIRouter(prefix="/links", tags=["links"])
 
 
-class _LinkIdConvertor(StringConvertor):
-    """Any word but `bulk`, which is a call of its own: a `DELETE` there is refused as a method."""
-
-    regex = "(?!bulk$)[^/]+"
-
-
-register_url_convertor("link_id", _LinkIdConvertor())
+register_row_id("link_id", "bulk")
 
 
 class EpicRefIn(Body):

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.api.deps import (
     IfMatch,
@@ -24,7 +23,7 @@ from app.api.deps import (
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.api.rule_models import OverlapOut, RuleIn, RuleOut, RulePatch, RuleWithOverlaps, WarningOut
-from app.api.runs import RowId
+from app.api.runs import RowId, register_row_id
 from app.runtime import Runtime
 from mappings.lookups import key_result_in
 from mappings.previews.overlaps import overlaps_of
@@ -40,13 +39,7 @@ from mappings.values import FieldWarning
 router = APIRouter(prefix="/rules", tags=["rules"])
 
 
-class _RuleIdConvertor(StringConvertor):
-    """Any word but `preview`, which is a call of its own: a `GET` there is refused as a method."""
-
-    regex = "(?!preview$)[^/]+"
-
-
-register_url_convertor("rule_id", _RuleIdConvertor())
+register_row_id("rule_id", "preview")
 
 
 async def _present(

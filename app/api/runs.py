@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.api.deps import Body, RuntimeDep, SessionDep
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
@@ -27,6 +28,15 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 RunMode = Literal["incremental", "full", "evaluate", "withdraw"]
 RunState = Literal["queued", "running", "waiting", "stalled", "succeeded", "partial", "failed"]
 RowId = Annotated[int, Path(ge=1, lt=2**63, description="The id, as lists show it.")]
+
+
+def register_row_id(name: str, other_call: str) -> None:
+    """In paths, `{id:name}` is any word but that of another call: other methods are refused there as such."""
+
+    class WordBut(StringConvertor):
+        regex = f"(?!{other_call}$)[^/]+"
+
+    register_url_convertor(name, WordBut())
 
 
 class Writes(BaseModel):
