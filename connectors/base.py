@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from connectors.document import Document
     from connectors.marker import Marker
     from connectors.rate_limits import ResponseMeta
+    from connectors.ticket_text import Line
 
 StatusCategory = Literal["todo", "doing", "done"]
 
@@ -98,7 +99,7 @@ class ChangedChildren:
 class Epic:
     """One epic as the tracker showed it. Treat it as immutable.
 
-    `text` is the description's lines outside code and quotes: there a ticket may link to key results.
+    `text` is the whole description: there a ticket may link to key results.
     `fields` holds the custom fields that the source asks for, by name, as strings that a rule can compare.
     `former_projects`: the former keys of its project by which the configuration still names it. `children`:
     None where its ticket does not say it.
@@ -120,7 +121,7 @@ class Epic:
     milestone: str | None = None
     parent: Parent | None = None
     children: Children | None = None
-    text: tuple[str, ...] = ()
+    text: tuple[Line, ...] = ()
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
     former_projects: tuple[str, ...] = ()
 

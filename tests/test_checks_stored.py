@@ -29,6 +29,7 @@ from mappings.runs.reevaluation import open_evaluation
 from mappings.tables import EpicRow, FindingRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.queries import all_of, command_comments
+from tests.support.ticket_text import text_lines
 from tests.support.tracker_drivers import TrackerDriver, on_either
 from tests.support.world import World
 
@@ -146,7 +147,9 @@ async def test_a_command_on_the_ticket_snoozes_what_the_ticket_shows(
     key = await _posted(driver)
 
     async def snooze(id: str) -> str | None:
-        comment = TicketComment(id=id, lines=("/northing snooze 3d",), author="x", ours=False, may_steer=True)
+        comment = TicketComment(
+            id=id, lines=text_lines("/northing snooze 3d"), author="x", ours=False, may_steer=True
+        )
         async with runtime.sessions.begin() as session:
             epic = await session.get_one(EpicRow, 1)
             source = await session.get_one(SourceRow, epic.source_id)

@@ -24,6 +24,7 @@ from mappings.runs.queue import open_run
 from mappings.tables import EpicRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.queries import all_of, command_comments, goals_version
+from tests.support.ticket_text import text_lines
 from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either
 from tests.support.world import World
 
@@ -62,7 +63,7 @@ class Ticket:
 
     def comment(self, *lines: str, id: str | None = None, **members: Any) -> TicketComment:
         given: dict[str, Any] = {"author": "an-editor", "ours": False, "may_steer": True, **members}
-        return TicketComment(id=id or f"c{next(self.ids)}", lines=lines, **given)
+        return TicketComment(id=id or f"c{next(self.ids)}", lines=text_lines(*lines), **given)
 
     @property
     def words(self) -> list[str]:

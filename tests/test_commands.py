@@ -31,10 +31,11 @@ from mappings.notices.text import unchecked_text, with_answer
 from tests.support.adf import adf_problems
 from tests.support.evaluations import NOW, on
 from tests.support.rendered_text import HOSTILE, PARSER, REFERENCE, plain_runs
+from tests.support.ticket_text import text_lines
 
 
 def one(line: str) -> Command:
-    (command,) = parse_commands([line], NOW)
+    (command,) = parse_commands(text_lines(line), NOW)
     return command
 
 
@@ -138,19 +139,19 @@ NOT_COMMANDS = [
 
 @pytest.mark.parametrize("line", NOT_COMMANDS)
 def test_what_is_no_command(line: str) -> None:
-    assert parse_commands([line], NOW) == ()
+    assert parse_commands(text_lines(line), NOW) == ()
 
 
 def test_several_in_order_and_at_most_ten() -> None:
     lines = ["Hello,", "/northing link KR-1", "", "/northing snooze 1d", "bye"]
-    assert parse_commands(lines, NOW) == (LinkCommand(("KR-1",)), SnoozeCommand(on(18)))
-    many = parse_commands([f"/northing link KR-{n}" for n in range(1000)], NOW)
+    assert parse_commands(text_lines(*lines), NOW) == (LinkCommand(("KR-1",)), SnoozeCommand(on(18)))
+    many = parse_commands(text_lines(*(f"/northing link KR-{n}" for n in range(1000))), NOW)
     assert many == tuple(LinkCommand((f"KR-{n}",)) for n in range(MOST_COMMANDS))
 
 
 def test_the_day_is_that_of_utc() -> None:
     late = NOW.replace(hour=23, minute=59).astimezone(tz=None)
-    assert parse_commands(["/northing snooze 1d"], late) == (SnoozeCommand(on(18)),)
+    assert parse_commands(text_lines("/northing snooze 1d"), late) == (SnoozeCommand(on(18)),)
 
 
 # --- hostile text -----------------------------------------------------------------------------
@@ -182,7 +183,7 @@ def answers_to(commands: Iterable[Command]) -> str | None:
 
 @given(_lines)
 def test_whatever_is_typed_is_read_and_answered_in_a_few_harmless_words(lines: list[str]) -> None:
-    commands = parse_commands(lines, NOW)
+    commands = parse_commands(text_lines(*lines), NOW)
     assert len(commands) <= MOST_COMMANDS
     for command in commands:
         if isinstance(command, SnoozeCommand):
@@ -203,7 +204,7 @@ def test_whatever_is_typed_is_read_and_answered_in_a_few_harmless_words(lines: l
     assert {child.type for token in tokens for child in token.children or ()} <= {"text", "code_inline"}
     assert adf_problems(to_adf(document)) == []
     prose = [line for line in to_plain(document).splitlines() if not line.startswith("- ")]
-    assert parse_commands(prose, NOW) == ()
+    assert parse_commands(text_lines(*prose), NOW) == ()
 
 
 @pytest.mark.parametrize("words", HOSTILE, ids=range(len(HOSTILE)))
@@ -260,7 +261,9 @@ def test_answers() -> None:
 def test_help_lists_what_works_and_nothing_else() -> None:
     shown = [line.split("`")[1] for line in help_text().splitlines()[1:]]
     assert shown == ["/northing link KR-12", "/northing snooze 14d", "/northing help"]
-    assert not [command for command in parse_commands(shown, NOW) if isinstance(command, InvalidCommand)]
+    assert not [
+        command for command in parse_commands(text_lines(*shown), NOW) if isinstance(command, InvalidCommand)
+    ]
 
 
 def test_one_answer_says_each_thing_once_and_is_not_long() -> None:

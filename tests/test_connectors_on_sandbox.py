@@ -38,6 +38,7 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from connectors.sandbox.tracker import Tracker
+from tests.support.ticket_text import text_lines
 from tests.support.tracker_guard import Guard
 from tests.support.vendor_api import openapi_for
 
@@ -259,7 +260,7 @@ async def test_every_epic_comes_once_oldest_change_first(world: World) -> None:
         assert {epic.ref for epic in epics} == set(refs)
         assert [len(page.epics) for page in pages] == [100, 100, 50]
         assert pages[-1].cursor == max(epic.updated_at for epic in epics)
-        assert epics[0].text == ("Key-Result: KR-1",)
+        assert epics[0].text == text_lines("Key-Result: KR-1")
         assert epics[0].url.startswith(world.base_url)
         assert world.tracker.log.count(world.listing) == 3
 

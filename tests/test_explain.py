@@ -419,7 +419,7 @@ def test_each_finding_says_its_state_and_the_moment_of_it(
 
 
 def notice(state: Any, **members: Any) -> DesiredNotice:
-    return DesiredNotice(state, unchecked_text, "facts", **members)
+    return DesiredNotice(state, lambda suggestions=(): unchecked_text(), "facts", **members)
 
 
 OLD: dict[str, Any] = {"epic": {"epic": an_epic(labels=("growth",), created_at=on(31, 12, 10))}}

@@ -28,6 +28,7 @@ from connectors.github.errors import Forbidden, Moved, error_of, message_of
 from connectors.github.listing import Listing
 from connectors.github.text import lines_of
 from connectors.marker import Marker
+from tests.support.ticket_text import text_lines
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 WEB = "https://github.com"
@@ -70,7 +71,7 @@ def test_a_whole_epic() -> None:
     assert (epic.labels, epic.assignees) == (("epic", "growth"), ("ada", "bob"))
     # Of a parent issue, which goes before the milestone, its address alone is there.
     parent = Parent("acme/plan#2", url="https://github.com/acme/plan/issues/2")
-    assert (epic.milestone, epic.parent, epic.text) == ("Q4", parent, ("Key-Result: KR-12",))
+    assert (epic.milestone, epic.parent, epic.text) == ("Q4", parent, text_lines("Key-Result: KR-12"))
 
 
 SUMMARY = {"total": 3, "completed": 1, "percent_completed": 33}
@@ -259,12 +260,12 @@ def test_the_listing_asks_for_closed_ones_too_with_overlap() -> None:
     ],
 )  # fmt: skip
 def test_lines_of_markdown(markdown: str | None, lines: tuple[str, ...]) -> None:
-    assert lines_of(markdown) == lines
+    assert lines_of(markdown) == text_lines(*lines)
 
 
 def test_deep_nesting_is_read_without_recursion() -> None:
     assert lines_of(">" * 5_000 + " x\n" + "- " * 3_000 + "y\n" + "*" * 9_000 + "\n\nafter") == ()
-    assert lines_of("[" * 20_000 + "x" + "](" * 20_000) == ("[" * 1_000,)
+    assert lines_of("[" * 20_000 + "x" + "](" * 20_000) == text_lines("[" * 1_000)
 
 
 def test_a_text_is_read_for_epics_only() -> None:

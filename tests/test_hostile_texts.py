@@ -32,6 +32,7 @@ from connectors.registry import KINDS
 from mappings.commands.parse import InvalidCommand, LinkCommand, command_text, joined_answer, parse_commands
 from mappings.epics.upsert import row_of
 from mappings.links.references import KEY, parse_references
+from tests.support.ticket_text import text_lines
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 T = TypeVar("T")
@@ -61,8 +62,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "GitHub's Markdown": github_lines,
     "Jira's wiki": jira_lines,
     "Jira's ADF": lambda text: jira_lines(_adf(text)),
-    "references": lambda text: parse_references(text.split("\n"), [text]),
-    "commands": lambda text: parse_commands(text.split("\n"), NOW),
+    "references": lambda text: parse_references(text_lines(*text.split("\n")), [text]),
+    "commands": lambda text: parse_commands(text_lines(*text.split("\n")), NOW),
     "one line": clean,
     "stored": storable,
     "said back": _said_back,
@@ -151,8 +152,8 @@ def test_a_text_that_is_too_much_work_is_read_line_by_line() -> None:
         "~~~~\n~~~\nKey-Result: KR-4\n"
     )
     assert work_of(text) > MOST_WORK
-    assert github_lines(text)[1:] == ("Key-Result: KR_1", "Key-Result: KR-2")
-    assert github_lines(text.replace(bomb, "")) == ("Key-Result: KR_1", "Key-Result: KR-2")
+    assert github_lines(text)[1:] == text_lines("Key-Result: KR_1", "Key-Result: KR-2")
+    assert github_lines(text.replace(bomb, "")) == text_lines("Key-Result: KR_1", "Key-Result: KR-2")
 
 
 def test_the_longest_honest_texts_are_parsed() -> None:
@@ -272,7 +273,8 @@ NODES = st.recursive(
 @given(HOSTILE)
 def test_any_description_gives_lines_that_can_be_stored_and_only_keys(text: str) -> None:
     for lines in (github_lines(text), jira_lines(text), jira_lines(_adf(text))):
-        assert all("\n" not in line and line == storable(line) and len(line) <= 1_000 for line in lines)
+        texts = [line.text for line in lines]
+        assert all("\n" not in text and text == storable(text) and len(text) <= 1_000 for text in texts)
         assert all(KEY.fullmatch(found.key) for found in parse_references(lines, [text]))
         for command in parse_commands(lines, NOW):
             assert not isinstance(command, LinkCommand) or all(map(KEY.fullmatch, command.keys))
@@ -324,7 +326,7 @@ def _read(read: Callable[[], T]) -> tuple[T | None, str]:
 
 def _assert_storable(epic: Epic) -> None:
     texts = (epic.key, epic.project, epic.title, epic.url, epic.type, epic.status, epic.milestone)
-    lists = (epic.labels, epic.assignees, epic.components, epic.text)
+    lists = (epic.labels, epic.assignees, epic.components, tuple(line.text for line in epic.text))
     assert all(isinstance(text, str) for text in (*texts, *chain(*lists)) if text is not None)
     assert epic.parent is None or epic.parent.key == storable(epic.parent.key)
     assert all(text == storable(text) for text in (*texts, *chain(*lists)) if text is not None)

@@ -26,6 +26,7 @@ from connectors.jira.errors import Forbidden, Unsuited, error_of, messages_of
 from connectors.jira.text import MAX_LINE, lines_of
 from connectors.json import parse_json
 from connectors.marker import Marker
+from tests.support.ticket_text import text_lines
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SITE = "https://acme.atlassian.net"
@@ -79,7 +80,7 @@ def test_a_whole_epic() -> None:
         "v2",
         "PLAN-1",
     )
-    assert epic.text == ("Key-Result: KR-12",)
+    assert epic.text == text_lines("Key-Result: KR-12")
     assert epic.fields == {"customfield_10020": ("Gold", "Plus", "x")}
 
 
@@ -217,14 +218,14 @@ BREAK = {"type": "hardBreak"}
     ],
 )  # fmt: skip
 def test_lines_of_adf(content: list[Any], lines: tuple[str, ...]) -> None:
-    assert lines_of({"type": "doc", "version": 1, "content": content}) == lines
+    assert lines_of({"type": "doc", "version": 1, "content": content}) == text_lines(*lines)
 
 
 def test_deep_nesting_is_walked_without_recursion() -> None:
     deep: Any = para("deep down")
     for _ in range(20_000):
         deep = {"type": "bulletList", "content": [deep]}
-    assert lines_of({"type": "doc", "content": [deep]}) == ("deep down",)
+    assert lines_of({"type": "doc", "content": [deep]}) == text_lines("deep down")
     for _ in range(30_000):
         deep = {"type": "bulletList", "content": [deep]}
     assert lines_of({"type": "doc", "content": [deep]}) == ()  # beyond the nodes that are looked at
@@ -246,7 +247,7 @@ def test_deep_nesting_is_walked_without_recursion() -> None:
     ],
 )  # fmt: skip
 def test_lines_of_wiki_text(wiki: Any, lines: tuple[str, ...]) -> None:
-    assert lines_of(wiki) == lines
+    assert lines_of(wiki) == text_lines(*lines)
 
 
 # --- selector and search --------------------------------------------------------------------

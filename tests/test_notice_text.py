@@ -34,9 +34,10 @@ from mappings.suggestions.rank import Suggestion
 from tests.support.adf import adf_problems
 from tests.support.evaluations import NOW, an_epic, goal, links_to, on
 from tests.support.rendered_text import HOSTILE, PARSER, REFERENCE, plain_runs
+from tests.support.ticket_text import text_lines
 
 PAGE = "https://northing.example/epics/acme-jira/SHOP-1"
-FITTING = [Suggestion(goal(n), f"shares “word{n}” with the title") for n in (1, 2, 3)]
+FITTING = [Suggestion(goal(n), (f"shares “word{n}” with the title",)) for n in (1, 2, 3)]
 INTERNAL = goal(4)
 PUBLIC = goal(5, visibility="public")
 SECRET = goal(6, visibility="confidential", public_label="Platform work")
@@ -155,8 +156,12 @@ def test_commands_are_offered_where_comments_reach_us_and_nowhere_else(check: st
 def test_what_is_offered_works() -> None:
     runs = [run for block in warn(accepts_commands=True).document.blocks for run in _runs(block)]
     offered = [run.value for run in runs if isinstance(run, Text) and run.value.startswith("/northing")]
-    assert not [command for command in parse_commands(offered, NOW) if isinstance(command, InvalidCommand)]
-    assert len(parse_commands(offered, NOW)) == len(offered) == 3
+    assert not [
+        command
+        for command in parse_commands(text_lines(*offered), NOW)
+        if isinstance(command, InvalidCommand)
+    ]
+    assert len(parse_commands(text_lines(*offered), NOW)) == len(offered) == 3
 
 
 @pytest.mark.parametrize("words", [None, "`/northing help`", "- x\n/northing help"])
@@ -170,7 +175,7 @@ def test_our_own_words_hold_no_command(words: str | None) -> None:
     for block in made.document.blocks:
         for item in [block.content] if isinstance(block, Paragraph) else block.items:
             prose = "".join(run.value for run in item if isinstance(run, Text) and not _is_code(run))
-            assert parse_commands([prose], NOW) == ()
+            assert parse_commands(text_lines(prose), NOW) == ()
 
 
 def _is_code(run: Text | Link) -> bool:
@@ -266,7 +271,7 @@ def test_a_goal_is_named_as_its_visibility_allows(
 ) -> None:
     aligned = aligned_text(links_to(known).links, public)
     assert to_plain(aligned.document) == f"Aligned with {name}. Thank you."
-    suggested = warn(suggestions=[Suggestion(known, "fits")], public=public)
+    suggested = warn(suggestions=[Suggestion(known, ("fits",))], public=public)
     assert f"- {name}: fits" in lines(suggested)
     dead = warn("closed-goal", closed(known), suggestions=[], public=public)
     why = "it is achieved" if mentioned_key_result_ids else "no longer counts"
@@ -288,7 +293,7 @@ def _hostile(words: str) -> list[Document]:
             closed(known, secret),
             project=words,
             unknown=(words,),
-            suggestions=[Suggestion(known, words)],
+            suggestions=[Suggestion(known, (words,))],
         ).document,
         aligned_text(links_to(known).links, True).document,
         aligned_text(links_to(secret).links, True).document,
@@ -358,7 +363,7 @@ def test_the_longest_text_fits_both_trackers() -> None:
     made = warn(
         "closed-goal",
         closed(*(replace(long, id=n) for n in range(60))),
-        suggestions=[Suggestion(long, "x" * 9000)],
+        suggestions=[Suggestion(long, ("x" * 9000,))],
     )
     assert len(to_markdown(made.document)) <= 65_000
     assert len(json.dumps(to_adf(made.document))) <= 32_767

@@ -28,6 +28,7 @@ from connectors.comments import TicketComment
 from connectors.github.payloads import NOTICE
 from connectors.registry import KINDS
 from tests.support.exchanges import check_exchange, from_requests, kept
+from tests.support.ticket_text import text_lines
 
 HIDDEN = "s3cret-token"
 
@@ -86,7 +87,12 @@ async def octo() -> AsyncIterator[Connector]:
 async def test_a_comment_on_github_is_read_in_one_request(github: respx.MockRouter, octo: Connector) -> None:
     github.get(ON_GITHUB).respond(json=message())
     assert await octo.read_comment(ASKED) == TicketComment(
-        "900", "dev-lead", ("/northing link KR-3",), ours=False, may_steer=True, author_id=str(DEV["id"])
+        "900",
+        "dev-lead",
+        text_lines("/northing link KR-3"),
+        ours=False,
+        may_steer=True,
+        author_id=str(DEV["id"]),
     )
     assert octo.requests == 1
     assert [problem for call in github.calls for problem in check_exchange(call.request, call.response)] == []
@@ -101,7 +107,7 @@ async def test_commands_stand_outside_code_quotes_and_html(github: respx.MockRou
     github.get(ON_GITHUB).respond(json=message(body=body))
     found = await octo.read_comment(ASKED)
     assert found is not None
-    commands = [line for line in found.lines if line.startswith("/northing")]
+    commands = [line.text for line in found.lines if line.text.startswith("/northing")]
     assert commands == ["/northing b", "/northing i"]
 
 
@@ -312,7 +318,7 @@ async def test_a_comment_on_jira_is_read_in_three_requests(
     assert await atlas.read_comment(TICKET) == TicketComment(
         "10019",
         "Dev Lead",
-        ("/northing link KR-3",),
+        text_lines("/northing link KR-3"),
         ours=False,
         may_steer=True,
         author_id=str(PERSON_ON_JIRA["accountId"]),
@@ -340,7 +346,7 @@ async def test_commands_stand_outside_code_and_quotes_of_adf(
     answer(jira, reported(body=body))
     found = await atlas.read_comment(TICKET)
     assert found is not None
-    commands = [line for line in found.lines if line.startswith("/northing")]
+    commands = [line.text for line in found.lines if line.text.startswith("/northing")]
     assert commands == ["/northing b", "/northing c", "/northing f"]
 
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappings.links.references import KEY, Reference, parse_references
+from tests.support.ticket_text import text_lines
 
 
 def keys(*lines: str, labels: tuple[str, ...] = ()) -> list[str]:
-    return [reference.key for reference in parse_references(lines, labels)]
+    return [reference.key for reference in parse_references(text_lines(*lines), labels)]
 
 
 @pytest.mark.parametrize(
@@ -72,14 +73,16 @@ def test_which_key_a_label_names(label: str, expected: list[str]) -> None:
 
 
 def test_several_lines_hold_and_the_first_naming_stays() -> None:
-    found = parse_references(["Key-Result: KR-1", "text", "key-result: KR-2, kr-1"], ["kr:kr-2", "kr:KR-3"])
+    found = parse_references(
+        text_lines("Key-Result: KR-1", "text", "key-result: KR-2, kr-1"), ["kr:kr-2", "kr:KR-3"]
+    )
     assert found == (Reference("KR-1", "line"), Reference("KR-2", "line"), Reference("KR-3", "label"))
 
 
 def test_no_more_than_twenty() -> None:
     many = ", ".join(f"KR-{number}" for number in range(50))
     assert keys(f"Key-Result: {many}") == [f"KR-{number}" for number in range(20)]
-    lines = (f"Key-Result: a{n}" for n in range(100_000))
+    lines = text_lines(*(f"Key-Result: a{n}" for n in range(100_000)))
     found = parse_references(lines, ["kr:b"])
     assert [reference.key for reference in found] == [f"a{n}" for n in range(20)]
     assert next(lines) == "Key-Result: a20", "the rest is not looked at"
@@ -126,7 +129,9 @@ _keys = st.from_regex(re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,20}", re.ASCII), f
 @settings(deadline=None)
 @given(st.lists(_keys, max_size=30), st.lists(_keys, max_size=30))
 def test_what_is_written_is_found(lines: list[str], labels: list[str]) -> None:
-    found = parse_references([f" key-Result: {', '.join(lines)}"], [f"Kr:{label}" for label in labels])
+    found = parse_references(
+        text_lines(f" key-Result: {', '.join(lines)}"), [f"Kr:{label}" for label in labels]
+    )
     expected_value = list(dict.fromkeys(key.lower() for key in lines + labels))[:20]
     assert [reference.key.lower() for reference in found] == expected_value
 
@@ -134,7 +139,7 @@ def test_what_is_written_is_found(lines: list[str], labels: list[str]) -> None:
 @settings(deadline=None)
 @given(st.lists(st.text() | st.text().map(lambda rest: f"Key-Result:{rest}")), st.lists(st.text()))
 def test_any_text_gives_only_keys(lines: list[str], labels: list[str]) -> None:
-    found = parse_references(lines, labels)
+    found = parse_references(text_lines(*lines), labels)
     assert len(found) <= 20
     assert all(KEY.fullmatch(reference.key) for reference in found)
     assert len({reference.key.lower() for reference in found}) == len(found)

@@ -25,6 +25,7 @@ from mappings.links.resolve import (
 from mappings.rules.condition import parse_condition
 from mappings.rules.index import Rule, RuleIndex
 from tests.support.evaluations import NOW, an_epic, goal, on
+from tests.support.ticket_text import text_lines
 
 SOURCE = "acme-jira"
 EPIC = an_epic(labels=("growth",))
@@ -388,7 +389,7 @@ def test_many_links_and_references_keep_their_order() -> None:
 def test_what_a_ticket_names_is_what_it_is_linked_to() -> None:
     """From the text as it stands to the links, by the references as they are stored."""
     found = parse_references(
-        ["Key-Result: kr-1, KR-99", "key-result: KR-11"], ["kr:KR-1", "kr: KR-2", "infra"]
+        text_lines("Key-Result: kr-1, KR-99", "key-result: KR-11"), ["kr:KR-1", "kr: KR-2", "infra"]
     )
     stored = tuple(f"{reference.how}:{reference.key}" for reference in found)
     resolution = resolved(ticket=stored)

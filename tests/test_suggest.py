@@ -28,7 +28,7 @@ def offered(
 ) -> list[tuple[str, str]]:
     counts = {int(name.removeprefix("kr")): count for name, count in linked.items()}
     fitting = Candidates(goals, NOW, public).fitting(epic, counts)
-    return [(one.key_result.key, one.reason) for one in fitting]
+    return [(one.key_result.key, "; ".join(one.reasons)) for one in fitting]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_equal_scores_come_in_the_order_of_their_keys_and_then_of_their_ids() ->
 def test_where_it_is_not_said_who_reads_the_ticket_everybody_does() -> None:
     hidden = goal(1, "Sell the checkout", visibility="internal", public_label="Mobile")
     (found,) = Candidates([hidden], NOW).fitting(EPIC)
-    assert found.reason == "shares “mobile” with the title"
+    assert found.reasons == ("shares “mobile” with the title",)
 
 
 _words = st.lists(
@@ -247,7 +247,7 @@ def test_few_reasoned_and_in_one_order(
     epic = replace(EPIC, title=title, labels=tuple(labels))
     found = Candidates(goals, NOW).fitting(epic, linked, limit)
     assert len(found) <= limit
-    assert all(one.reason for one in found)
+    assert all(one.reasons for one in found)
     assert len({one.key_result.id for one in found}) == len(found)
     random.shuffle(goals)
     assert Candidates(goals, NOW).fitting(epic, linked, limit) == found

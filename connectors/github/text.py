@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from markdown_it import MarkdownIt
 
 from connectors.markup import storable
+from connectors.ticket_text import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def work_of(markdown: str) -> int:
     return sum(weight * markdown.count(sign) for sign, weight in _WORK.items())
 
 
-def lines_of(markdown: str | None) -> tuple[str, ...]:
+def lines_of(markdown: str | None) -> tuple[Line, ...]:
     """The lines that are not empty. Paragraphs, headings, list items and line breaks start a line.
 
     https://github.github.com/gfm/; in an issue, GitHub shows a single line break as a line break.
@@ -54,7 +55,7 @@ def lines_of(markdown: str | None) -> tuple[str, ...]:
     plain = work_of(markdown) > MOST_WORK
     raw = _plain_lines(markdown) if plain else _raw_lines(_PARSER.parse(markdown))
     shown = map(_shown, raw)
-    return tuple(line[:MAX_LINE] for line in shown if line)[:MAX_LINES]
+    return tuple(Line(line[:MAX_LINE]) for line in shown if line)[:MAX_LINES]
 
 
 def _shown(line: str) -> str:

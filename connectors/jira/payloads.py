@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from connectors.document import Document
     from connectors.marker import Marker
+    from connectors.ticket_text import Line
 
 MOST_ROWS = 1000  # no page is longer: pages of 100 are asked for
 PROPERTY = "northing"
@@ -129,7 +130,7 @@ def _needed(found: Mapping[str, Any], field: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _text_of_description(description: Any) -> tuple[str, ...]:
+def _text_of_description(description: Any) -> tuple[Line, ...]:
     """Its lines. A text of another shape may name a key result, so it does not count as empty."""
     is_adf = isinstance(description, dict) and isinstance(description.get("content"), list)
     if description and not isinstance(description, str) and not is_adf:
@@ -227,7 +228,7 @@ def strings_of(value: Any, level: int = 0) -> tuple[str, ...]:
     if not isinstance(value, dict):
         return (str(value),)
     if value.get("type") == "doc":
-        return lines_of(value)
+        return tuple(line.text for line in lines_of(value))
     names = (value.get(key) for key in ("value", "displayName", "name", "title", "key"))
     name = next((n for n in names if isinstance(n, str) and n), None)
     return ((name,) if name else ()) + strings_of(value.get("child"), level + 1)

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from connectors.markup import storable
+from connectors.ticket_text import Line
 
 MAX_LINES = 2_000
 MAX_LINE = 1_000
@@ -19,7 +20,7 @@ _SKIPPED = {"codeBlock", "blockquote", "mediaSingle", "mediaGroup"}
 _LINE_NODES = {"paragraph", "heading", "taskItem", "decisionItem", "caption", "listItem", "tableCell"}
 
 
-def lines_of(description: Any) -> tuple[str, ...]:
+def lines_of(description: Any) -> tuple[Line, ...]:
     """The lines of an ADF document or a plain or wiki string, without empty lines; none for anything else."""
     if isinstance(description, str):
         found = _wiki_lines(description)
@@ -28,7 +29,7 @@ def lines_of(description: Any) -> tuple[str, ...]:
     else:
         return ()
     shown = (_shown(line) for line in found)
-    return tuple(line[:MAX_LINE] for line in shown if line)[:MAX_LINES]
+    return tuple(Line(line[:MAX_LINE]) for line in shown if line)[:MAX_LINES]
 
 
 def _shown(line: str) -> str:

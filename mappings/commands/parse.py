@@ -19,6 +19,8 @@ from mappings.policy.durations import LONGEST_DAYS, parse_until
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from connectors.ticket_text import Line
+
 MOST_COMMANDS = 10
 MOST_KEYS = 20
 _LONGEST_LINE = 1_000
@@ -69,14 +71,14 @@ Command = ValidCommand | InvalidCommand
 _TOO_LONG = InvalidCommand(f"A command of more than {_LONGEST_LINE:,} characters is not read; write several.")
 
 
-def parse_commands(lines: Iterable[str], now: datetime) -> tuple[Command, ...]:
+def parse_commands(lines: Iterable[Line], now: datetime) -> tuple[Command, ...]:
     """The commands in a comment's lines outside code, quotes and HTML, in order, at most ten.
 
     A line is a command when it begins with `/northing`, in any case; blanks may come before it.
     """
     found: list[Command] = []
     for line in lines:
-        text = line.strip()
+        text = line.text.strip()
         start = _START.match(text)
         if start is not None:
             found.append(_command(text[start.end() :], now) if len(text) <= _LONGEST_LINE else _TOO_LONG)

@@ -82,11 +82,6 @@ class EvaluationContext:
     _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
     _former: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    @property
-    def accepts_commands(self) -> bool:
-        """Whether the source has a webhook secret, so that comments reach us and commands in them work."""
-        return self.source.webhook_secret is not None
-
     def policy_for(self, project: str) -> EffectivePolicy:
         if project not in self._effective:
             self._effective[project] = effective_policy(

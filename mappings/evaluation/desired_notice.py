@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from mappings.evaluation.model import Alignment, EvaluationInput, Finding
+    from mappings.evaluation.model import Alignment, Compose, EvaluationInput, Finding
+    from mappings.suggestions.rank import Suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class DesiredText:
     comment that is already on the ticket. The hash covers `facts`, never the words."""
 
     kind: str
-    compose: Callable[[], NoticeText]
+    compose: Compose
     facts: Mapping[str, object]
     grace_ends: datetime | None = None
 
@@ -53,13 +54,20 @@ class DesiredText:
         compose, first = self.compose, self.kind == "warning"
         return replace(
             self,
-            compose=lambda: with_answer(compose(), answer, key_result_ids, first=first),
+            compose=lambda suggestions=(): with_answer(
+                compose(suggestions), answer, key_result_ids, first=first
+            ),
             facts={**self.facts, "answer": answer},
         )
 
 
+def _line(text: Callable[..., NoticeText], *arguments: object) -> Compose:
+    """Composes a text of one line, in which no key result is suggested."""
+    return lambda suggestions=(): text(*arguments)
+
+
 RUN_WITHDRAWN = "run_withdrawn"
-WITHDRAWN = DesiredText(RUN_WITHDRAWN, withdrawn_text, {})
+WITHDRAWN = DesiredText(RUN_WITHDRAWN, _line(withdrawn_text), {})
 
 
 def desired_text(
@@ -75,19 +83,19 @@ def desired_text(
     resolution = epic.resolution
     if shown is None and alignment == "aligned":
         keys = sorted(link.key_result.id for link in resolution.links if link.live)
-        return DesiredText("aligned", partial(aligned_text, resolution.links, epic.public), {"links": keys})
+        return DesiredText("aligned", _line(aligned_text, resolution.links, epic.public), {"links": keys})
     if shown is None or why_no_warning(epic, policy) is not None:
-        return DesiredText("unchecked", unchecked_text, {})
+        return DesiredText("unchecked", _line(unchecked_text), {})
     check, unresolved = shown
     if unresolved.state == "waived" and unresolved.until is not None:
         reason = unresolved.reason or ""
         facts = {"until": unresolved.until.isoformat(), "reason": reason}
-        return DesiredText("waived", partial(waived_text, unresolved.until, reason), facts)
+        return DesiredText("waived", _line(waived_text, unresolved.until, reason), facts)
     if unresolved.state == "snoozed" and unresolved.until is not None:
         facts = {"until": unresolved.until.isoformat()}
-        return DesiredText("snoozed", partial(snoozed_text, unresolved.until), facts)
+        return DesiredText("snoozed", _line(snoozed_text, unresolved.until), facts)
     if unresolved.state == "disputed":
-        return DesiredText("disputed", disputed_text, {})
+        return DesiredText("disputed", _line(disputed_text), {})
     return DesiredText(
         "warning",
         partial(_warning, epic, goals, check, now),
@@ -139,10 +147,13 @@ def _example(goals: Mapping[int, KeyResult], epic: EvaluationInput, now: datetim
 
 
 def _warning(
-    epic: EvaluationInput, goals: Mapping[int, KeyResult], check: Check[Any], now: datetime
+    epic: EvaluationInput,
+    goals: Mapping[int, KeyResult],
+    check: Check[Any],
+    now: datetime,
+    suggestions: Sequence[Suggestion] = (),
 ) -> NoticeText:
     assert check.words is not None  # every check that may write on tickets has them
-    suggestions = epic.suggest()
     example = suggestions[0].key_result.key if suggestions else _example(goals, epic, now)
     return warning_text(
         check.name,
@@ -154,5 +165,4 @@ def _warning(
         public=epic.public,
         read_at=epic.read_at,
         page_url=epic.page_url,
-        accepts_commands=epic.accepts_commands,
     )

@@ -7,7 +7,6 @@ an epic calls `evaluate_records`, which records nothing.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from mappings.evaluation.evaluate import decide
@@ -213,8 +212,6 @@ def _input(records: EpicRecords, context: EvaluationContext, now: datetime, line
         fresh=project_info.fresh and records.row.remote_id not in context.unreadable,
         removal_reason=cast("MissingReason | None", records.row.removal_reason),
         page_url=context.page_url(epic.key),
-        accepts_commands=context.accepts_commands,
-        suggest=partial(context.suggest, epic, now),
     )
 
 

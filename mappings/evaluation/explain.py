@@ -357,10 +357,12 @@ def _changes(of: Explained, now: datetime) -> Iterator[Reason]:
 
 
 def _how_to_link(of: Explained) -> str:
-    by = ["a link by hand", "a line `Key-Result: KEY` or a label `kr:KEY` on the ticket"]
-    if of.evaluated.accepts_commands:
-        by.append("the comment `/northing link KEY`")
-    by.append("a rule that matches it")
+    by = [
+        "a link by hand",
+        "a line `Key-Result: KEY` or a label `kr:KEY` on the ticket",
+        "the comment `/northing link KEY`",
+        "a rule that matches it",
+    ]
     parent = of.evaluated.epic.parent
     if parent is not None:
         by.append(f"a link of its parent {parent.key}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from connectors.base import Epic, MissingReason
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
+
+
+class Compose(Protocol):
+    """Makes the text of a notice, with the key results that are suggested for the epic, best first."""
+
+    def __call__(self, suggestions: Sequence[Suggestion] = ...) -> NoticeText: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,7 @@ class EvaluationInput:
 
     `fresh`: the last run read its project completely and the ticket could be fetched.
     `removal_reason`: why it left every list, if it did. `page_url`: the address of its page at Northing,
-    None where people could not open it. `accepts_commands`: comments on the ticket reach us. `suggest`
-    is called only when a warning is composed.
+    None where people could not open it.
     """
 
     epic: Epic
@@ -70,8 +75,6 @@ class EvaluationInput:
     fresh: bool = True
     removal_reason: MissingReason | None = None
     page_url: str | None = None
-    accepts_commands: bool = False
-    suggest: Callable[[], Sequence[Suggestion]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class DesiredNotice:
     state; until the write is done, `state` says what is on the ticket. `compose` makes the text on demand."""
 
     state: NoticeState
-    compose: Callable[[], NoticeText]
+    compose: Compose
     facts_hash: str
     reason: str | None = None
     detail: str | None = None

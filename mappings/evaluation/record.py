@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.evaluation.model import Decision, DesiredNotice, EvaluationInput
     from mappings.links.resolve import Resolution, ResolvedLink
+    from mappings.notices.text import NoticeText
 
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 
@@ -249,7 +250,7 @@ async def _record_notices(
             if before is not None:
                 drop.append(before.id)
         else:
-            notice = _planned(evaluation, desired, context, run_id)
+            notice = _planned(evaluation, desired, context, run_id, now)
             if before is None or any(getattr(before, name) != value for name, value in notice.row.items()):
                 planned.append(notice)
                 held += desired.state == "held" and (before is None or before.state != "held")
@@ -261,7 +262,11 @@ async def _record_notices(
 
 
 def _planned(
-    evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, run_id: int
+    evaluation: Evaluation,
+    desired: DesiredNotice,
+    context: EvaluationContext,
+    run_id: int,
+    now: datetime,
 ) -> PlannedNotice:
     before = evaluation.notice
     new_write = desired.target is not None and (
@@ -276,15 +281,23 @@ def _planned(
         target=desired.target,
         reason=desired.reason,
         detail=desired.detail,
-        body=_text(evaluation, desired, context),
+        body=_text(evaluation, desired, context, now),
         facts_hash=desired.facts_hash,
         run_id=before.run_id if before is not None and before.run_id is not None and keeps_run else run_id,
     )
 
 
-def _text(evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext) -> str:
+def _text(evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, now: datetime) -> str:
     """The desired text as people will find it on the ticket."""
-    return context.render(desired.compose().document, context.signer.marker(evaluation.row))
+    text = composed(evaluation, desired, context, now)
+    return context.render(text.document, context.signer.marker(evaluation.row))
+
+
+def composed(
+    evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, now: datetime
+) -> NoticeText:
+    """The desired text, with the key results that are suggested."""
+    return desired.compose(context.suggest(evaluation.evaluated.epic, now))
 
 
 # --- the text shown before it is written ------------------------------------------------------
@@ -296,7 +309,7 @@ def is_unwritten(notice: NoticeRow) -> bool:
     return nothing_sent and (notice.remote_id is None or notice.target is not None)
 
 
-def unwritten_text(evaluation: Evaluation, context: EvaluationContext) -> str | None:
+def unwritten_text(evaluation: Evaluation, context: EvaluationContext, now: datetime) -> str | None:
     """The text that the writer would send now; links of other epics or names of goals may have changed it
     after the last evaluation. None where the stored text is right: it is or may be on the ticket, nothing
     would be written, or the epic was read again but not evaluated yet (the text names the time of the data).
@@ -305,4 +318,4 @@ def unwritten_text(evaluation: Evaluation, context: EvaluationContext) -> str | 
     if before is None or not is_unwritten(before) or desired is None:
         return None
     is_evaluated = row.evaluated_at is not None and row.read_at <= row.evaluated_at
-    return _text(evaluation, desired, context) if is_evaluated else None
+    return _text(evaluation, desired, context, now) if is_evaluated else None

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from connectors.ticket_text import Line
+
 MOST_REFERENCES = 20
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LINE = re.compile(r"key-result[ \t]*:", re.IGNORECASE | re.ASCII)
@@ -29,7 +31,7 @@ class Reference:
     how: Literal["line", "label"]
 
 
-def parse_references(lines: Iterable[str], labels: Iterable[str]) -> tuple[Reference, ...]:
+def parse_references(lines: Iterable[Line], labels: Iterable[str]) -> tuple[Reference, ...]:
     """The key results named, lines before labels, each once without regard to case, at most 20.
 
     `lines` are the description's lines outside code and quotes. A line counts when it starts with
@@ -46,9 +48,9 @@ def parse_references(lines: Iterable[str], labels: Iterable[str]) -> tuple[Refer
     return tuple(found.values())
 
 
-def _references(lines: Iterable[str], labels: Iterable[str]) -> Iterator[Reference]:
+def _references(lines: Iterable[Line], labels: Iterable[str]) -> Iterator[Reference]:
     for line in lines:
-        for key in _of_line(line):
+        for key in _of_line(line.text):
             yield Reference(key, "line")
     for label in labels:
         text = label[:_MOST_CHARACTERS].strip()

@@ -89,30 +89,25 @@ def _suggestions(suggestions: Sequence[Suggestion], public: bool) -> list[Block]
     if not suggestions:
         return []
     items: list[tuple[Inline, ...]] = [
-        (Text(f"{name_on_ticket(item.key_result, public)}: {item.reason}"),) for item in suggestions
+        (Text(f"{name_on_ticket(item.key_result, public)}: {'; '.join(item.reasons)}"),)
+        for item in suggestions
     ]
     return [Paragraph((Text("Key results that may fit:"),)), Bullets(tuple(items))]
 
 
-def _ways_to_fix(example: str | None, accepts_commands: bool) -> list[Block]:
-    """Only ways that work: commands where `accepts_commands`, links where a goal is live (`example`)."""
+def _ways_to_fix(example: str | None) -> list[Block]:
+    """Only ways that work: links where a goal is live (`example`)."""
     snooze = Text(SNOOZE, "code")
     if example is None:
         none = [Text("No key result is open yet; whoever keeps the goals here has to add one.")]
-        return [
-            Paragraph((*none, *((Text(" To wait for that, comment "), snooze) if accepts_commands else ())))
-        ]
+        return [Paragraph((*none, Text(" To wait for that, comment "), snooze))]
     ways: list[tuple[Inline, ...]] = [
+        (Text("comment "), Text(LINK.format(key=example), "code")),
         (Text("add a line to the description: "), Text(f"Key-Result: {example}", "code")),
         (Text("add a label: "), Text(f"kr:{example}", "code")),
+        (Text("if it should wait, comment "), snooze, Text("; more: "), Text(HELP, "code")),
+        (Text("if it needs no key result, ask whoever maps goals here to waive it"),),
     ]
-    if accepts_commands:
-        ways.insert(0, (Text("comment "), Text(LINK.format(key=example), "code")))
-        ways.append((Text("if it should wait, comment "), snooze, Text("; more: "), Text(HELP, "code")))
-        ways.append((Text("if it needs no key result, ask whoever maps goals here to waive it"),))
-    else:
-        ask = "if it should wait, or needs no key result, ask whoever maps goals here to snooze or waive it"
-        ways.append((Text(ask),))
     return [
         Paragraph((Text("To fix it, do one of these; this comment then settles by itself:"),)),
         Bullets(tuple(ways)),
@@ -130,14 +125,12 @@ def warning_text(
     public: bool,
     read_at: datetime,
     page_url: str | None,
-    accepts_commands: bool = False,
 ) -> NoticeText:
     """The full text: what is missing, why it matters, what fits, how to fix it, and how old the data is.
 
     `missing` are the words of the check. `unknown` are keys on the ticket that no key result has. `example`
     is the key of a live key result to show in the lines to type, None if there is none. `page_url` is the URL
-    of the epic's page in Northing, None if a link to it would not work. `accepts_commands`: Northing reads
-    the commands in comments.
+    of the epic's page in Northing, None if a link to it would not work.
     """
     why = (
         f"Without one, nobody can tell whether this work in {project} helps the business grow, "
@@ -151,7 +144,7 @@ def warning_text(
         *_unknown(unknown),
         Paragraph((Text(why),)),
         *_suggestions(suggestions, public),
-        *_ways_to_fix(example, accepts_commands),
+        *_ways_to_fix(example),
         Paragraph(tuple(footer), small=True),
     ]
     shown = [*(item.key_result for item in suggestions), *missing.goals]

@@ -37,10 +37,13 @@ _STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A key result and why it may fit: a clause after its name, as `shares “checkout” with the title`."""
+    """A key result that may fit an epic. `reasons`: clauses, as `shares “checkout” with the title`, the
+    strongest first. `score`: from 0 to 1. `confident`: good enough to be named on a ticket."""
 
     key_result: KeyResult
-    reason: str
+    reasons: tuple[str, ...]
+    score: float = 0.0
+    confident: bool = True
 
 
 class Candidates:
@@ -95,8 +98,8 @@ class Candidates:
 
     def _why(
         self, goal_id: int, epic: Epic, title: Mapping[str, str], marks: Mapping[str, str], linked: int
-    ) -> str:
-        """The reason, computed only for the few that fit best: hundreds may share a word."""
+    ) -> tuple[str, ...]:
+        """The reasons, computed only for the few that fit best: hundreds may share a word."""
         parts = []
         for origin, words in (("the title", title), ("a label or component", marks)):
             shared = [word for stem, word in words.items() if goal_id in self._by_word.get(stem, ())]
@@ -105,7 +108,7 @@ class Candidates:
         if linked:
             epics = "1 other epic" if linked == 1 else f"{linked} other epics"
             parts.append(f"{epics} of {epic.project} {'is' if linked == 1 else 'are'} linked to it")
-        return "; ".join(parts)
+        return tuple(parts)
 
 
 def _quoted(words: list[str]) -> str:

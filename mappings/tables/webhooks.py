@@ -62,19 +62,28 @@ class DeliveryRow(Claimed, Base):
 
 
 class CommandCommentRow(Base):
-    """A comment whose commands were executed, so that they run once, however many deliveries report it.
+    """A comment whose commands were executed, so that each version of them runs once, however often and
+    whichever way it is met.
 
-    `answer` is the answer that the notice shows; null if the effect of the command is answer enough. It tells
-    why `explained_key_result_ids` no longer count. `author_id` is the tracker's id of the account that
+    `digest` is of the lines that are commands or nearly so, as they were typed; null for comments of before
+    there were digests. `outcome`: how it was acknowledged. `reaction_id`: our reaction to it. `answer` is the
+    answer that the notice shows; null if the effect of the command is answer enough. It tells why
+    `explained_key_result_ids` no longer count. `author_id` is the tracker's id of the account that
     `author` is the name of.
     """
 
     __tablename__ = "command_comments"
-    __table_args__ = (UniqueConstraint("epic_id", "remote_id"),)
+    __table_args__ = (
+        UniqueConstraint("epic_id", "remote_id"),
+        one_of("outcome", ("done", "not_understood", "not_allowed")),
+    )
 
     id: Mapped[int] = identity()
     epic_id: Mapped[int] = belongs_to("epics.id")
     remote_id: Mapped[str]
+    digest: Mapped[bytes | None]
+    outcome: Mapped[str] = mapped_column(server_default="done")
+    reaction_id: Mapped[str | None]
     author: Mapped[str]
     author_id: Mapped[str | None]
     commands: Mapped[list[str]]

@@ -1,0 +1,30 @@
+"""The lines of a text that a person wrote on a ticket: its description, or a comment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+
+class Cell(NamedTuple):
+    """Where a table's cell is: the number of its table in the text, of its row there, of its place in the
+    row, all from 0."""
+
+    table: int
+    row: int
+    column: int
+
+
+@dataclass(slots=True)  # not frozen: a sync makes one for each line of each description
+class Line:
+    """One line as a reader sees it, without markup and without invisible characters. Treat it as immutable.
+
+    What does not count is not in it: code blocks, quotations, HTML comments, tags, struck-out text,
+    placeholders, pictures. Inline code is. `in_code`: its first words are inline code. `cell`: its place, for
+    the kind `cell`.
+    """
+
+    text: str
+    kind: Literal["text", "heading", "cell"] = "text"
+    in_code: bool = False
+    cell: Cell | None = None
