@@ -24,7 +24,7 @@ from mappings.checks.check import About, Check, EpicFacts, GoalFacts, ObjectiveF
 from mappings.checks.registry import CHECKS
 from mappings.commands.execute import execute_commands
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
-from mappings.evaluation.operations import snooze_shown
+from mappings.evaluation.operations import change_shown
 from mappings.runs.reevaluation import open_evaluation
 from mappings.tables import EpicRow, FindingRow, SourceRow
 from tests.support.clock import Clock
@@ -394,7 +394,7 @@ async def test_of_two_checks_on_tickets_a_command_snoozes_the_shown_finding(
             changed = update(FindingRow).where(FindingRow.check == name).values(state=state)
             await session.execute(changed)
     async with runtime.sessions.begin() as session:
-        before = await snooze_shown(session, 1, (*CHECKS, area), until, "Later")
+        before = await change_shown(session, 1, (*CHECKS, area), "snoozed", until, "Later")
     assert before == ("open" if snoozed else "waived")
     found = await _findings(world, "state=snoozed")
     changed_now = [one["check"] for one in found if one["reason"] == "Later"]

@@ -31,7 +31,8 @@ from connectors.markup import clean, storable, to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
 from mappings.commands.parse import InvalidCommand, LinkCommand, command_text, joined_answer, parse_commands
 from mappings.epics.upsert import row_of
-from mappings.links.references import KEY, parse_references
+from mappings.links.keys import KEY
+from mappings.links.references import parse_references
 from tests.support.ticket_text import text_lines
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

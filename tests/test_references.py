@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mappings.links.references import KEY, Reference, parse_references
+from mappings.links.keys import KEY
+from mappings.links.references import Reference, parse_references
 from tests.support.ticket_text import text_lines
 
 

@@ -33,7 +33,7 @@ async def unwritten_texts(
         projects = sorted({records.row.project for records in waiting})
         context = await runtime.evaluation_context(session, source, projects, shared=context)
         for evaluation in await evaluate_records(session, waiting, context, now):
-            text = unwritten_text(evaluation, context, now)
+            text = await unwritten_text(session, evaluation, context, now)
             if text is not None:
                 texts[evaluation.row.id] = text
     return texts

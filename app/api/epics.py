@@ -112,7 +112,7 @@ async def whole_epic(
     context = await runtime.evaluation_context(session, source, [row.project])
     (evaluation,) = await evaluate_records(session, [records], context, now)
     reasons = explain(explained(evaluation, context), now, all_rules=rules == "all")
-    unwritten = unwritten_text(evaluation, context, now)
+    unwritten = await unwritten_text(session, evaluation, context, now)
     names = await load_names_around(session, [records])
     shown = show_epic(source.name, records, context.goals.key_results, names, now, unwritten)
     why = [Reason.model_validate(reason, from_attributes=True) for reason in reasons]

@@ -39,7 +39,6 @@ from connectors.base import (
 from mappings.epics.transfers import possible_former_tickets, store_ticket
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
-from mappings.evaluation.record import composed
 from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared, lock_parents
 from mappings.notices import claims
@@ -313,7 +312,8 @@ class _Write:
             if desired is None or desired.target is None or notice_row.run_id != self.claim.run_id:
                 claims.release_claim(notice_row, self.claim)
                 return None
-            notice = composed(evaluation, desired, context, now)
+            suggestions = await context.suggest(session, row, now)
+            notice = desired.compose(suggestions)
             text = PostedText(
                 desired.target, desired.facts_hash, notice_row.body, notice.mentioned_key_result_ids
             )

@@ -34,8 +34,8 @@ from mappings.commands.parse import (
 )
 from mappings.errors import Invalid
 from mappings.evaluation.context import EvaluationContext
-from mappings.evaluation.load import epic_of, may_be_on_ticket
-from mappings.evaluation.operations import SNOOZABLE, clear_answer, snooze_shown
+from mappings.evaluation.load import may_be_on_ticket
+from mappings.evaluation.operations import SNOOZABLE, change_shown, clear_answer
 from mappings.goals.key_results import KeyResult, first_to_name, may_name, why_not_live
 from mappings.links.operations import link_manually
 from mappings.locks import lock_epics, lock_goals_exclusive
@@ -207,12 +207,13 @@ class _CommandRun:
             else:
                 answer.append(not_live_text(goal.key, None))
         if unknown:
-            answer.append(unknown_keys_text(unknown, self._fitting(context)))
+            answer.append(unknown_keys_text(unknown, await self._fitting(context)))
         return answer
 
-    def _fitting(self, context: EvaluationContext) -> list[str]:
+    async def _fitting(self, context: EvaluationContext) -> list[str]:
         """Keys of live key results that fit the epic; where none fits, of the first that may be named."""
-        fitting: list[KeyResult] = [one.key_result for one in context.suggest(epic_of(self.epic), self.now)]
+        suggested = await context.suggest(self.session, self.epic, self.now)
+        fitting: list[KeyResult] = [one.key_result for one in suggested]
         known = context.goals.key_results.values()
         example = first_to_name(known, self._public(context), self.now)
         return [goal.key for goal in fitting or (example,) if goal is not None]
@@ -222,5 +223,5 @@ class _CommandRun:
 
     async def _snooze(self, until: datetime) -> list[str]:
         why = f"snoozed by {self.author} in a comment"
-        before = await snooze_shown(self.session, self.epic.id, self.checks, until, why)
+        before = await change_shown(self.session, self.epic.id, self.checks, "snoozed", until, why)
         return [] if before in SNOOZABLE else [nothing_to_snooze_text(before)]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mappings.goals.key_results import NO_LONGER_COUNTS
-from mappings.links.references import KEY
+from mappings.links.keys import KEY
 from mappings.notices.text import HELP, LINK, SNOOZE
 from mappings.policy.durations import LONGEST_DAYS, parse_until
 

@@ -9,6 +9,7 @@ from sqlalchemy import and_, func, select, true
 from sqlalchemy.orm import defer
 
 from mappings.checks.registry import CHECKS
+from mappings.evaluation.load import epic_of
 from mappings.goals.key_results import GoalState, KeyResult, Visibility
 from mappings.links.resolve import GoalsAndRules
 from mappings.notices.marker import MarkerSigner
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from connectors.base import Epic
     from connectors.document import Document
     from connectors.marker import Marker
     from mappings.checks.check import Check
@@ -101,7 +101,10 @@ class EvaluationContext:
     def project_info(self, project: str) -> ProjectInfo:
         return self.project_infos.get(project, NOT_READ_YET)
 
-    def suggest(self, epic: Epic, now: datetime) -> Sequence[Suggestion]:
+    async def suggest(self, session: AsyncSession, row: EpicRow, now: datetime) -> Sequence[Suggestion]:
+        """The key results that its ticket may show as fitting the epic, best first."""
+        await load_linked(session, self, [row.project])
+        epic = epic_of(row)
         public = self.project_info(epic.project).public
         if public not in self._candidates:
             self._candidates[public] = Candidates(list(self.goals.key_results.values()), now, public)

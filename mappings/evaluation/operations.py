@@ -95,10 +95,15 @@ async def _locked(session: AsyncSession, finding_id: int) -> tuple[FindingRow, E
     return row, epics[0]
 
 
-async def snooze_shown(
-    session: AsyncSession, epic_id: int, checks: Iterable[Check[Any]], until: datetime, reason: str
+async def change_shown(
+    session: AsyncSession,
+    epic_id: int,
+    checks: Iterable[Check[Any]],
+    state: FindingState,
+    until: datetime | None,
+    reason: str,
 ) -> FindingState | None:
-    """Snooze the finding that the ticket of this epic shows, if its state is one of `SNOOZABLE`.
+    """Give the finding that the ticket of this epic shows another state, if its own is one of `SNOOZABLE`.
 
     Returns the state that it had; None where the ticket shows none. The caller has locked the epic, and has
     it evaluated again.
@@ -118,7 +123,7 @@ async def snooze_shown(
         return None
     before = cast("FindingState", row.state)
     if before in SNOOZABLE:
-        await set_finding(session, row, "snoozed", until, reason)
+        await set_finding(session, row, state, until, reason)
     return before
 
 

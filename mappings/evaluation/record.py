@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import TextClause, text
 
-from mappings.evaluation.context import load_linked
 from mappings.notices.state import PlannedNotice, cancel_writes, drop_notices, plan_notices
 from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow, among
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.evaluation.model import Decision, DesiredNotice, EvaluationInput
     from mappings.links.resolve import Resolution, ResolvedLink
-    from mappings.notices.text import NoticeText
+    from mappings.suggestions.rank import Suggestion
 
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 
@@ -231,12 +230,6 @@ async def _record_notices(
     run_id: int,
     now: datetime,
 ) -> int:
-    composed = [
-        evaluation.row.project
-        for evaluation in evaluations
-        if evaluation.decision.notice is not None and not evaluation.decision.keep_notice
-    ]
-    await load_linked(session, context, composed)
     drop: list[int] = []
     cancelled: list[int] = []
     planned: list[PlannedNotice] = []
@@ -250,7 +243,7 @@ async def _record_notices(
             if before is not None:
                 drop.append(before.id)
         else:
-            notice = _planned(evaluation, desired, context, run_id, now)
+            notice = _planned(evaluation, desired, context, run_id)
             if before is None or any(getattr(before, name) != value for name, value in notice.row.items()):
                 planned.append(notice)
                 held += desired.state == "held" and (before is None or before.state != "held")
@@ -262,11 +255,7 @@ async def _record_notices(
 
 
 def _planned(
-    evaluation: Evaluation,
-    desired: DesiredNotice,
-    context: EvaluationContext,
-    run_id: int,
-    now: datetime,
+    evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, run_id: int
 ) -> PlannedNotice:
     before = evaluation.notice
     new_write = desired.target is not None and (
@@ -281,23 +270,20 @@ def _planned(
         target=desired.target,
         reason=desired.reason,
         detail=desired.detail,
-        body=_text(evaluation, desired, context, now),
+        body=_text(evaluation, desired, context),
         facts_hash=desired.facts_hash,
         run_id=before.run_id if before is not None and before.run_id is not None and keeps_run else run_id,
     )
 
 
-def _text(evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, now: datetime) -> str:
+def _text(
+    evaluation: Evaluation,
+    desired: DesiredNotice,
+    context: EvaluationContext,
+    suggestions: Sequence[Suggestion] = (),
+) -> str:
     """The desired text as people will find it on the ticket."""
-    text = composed(evaluation, desired, context, now)
-    return context.render(text.document, context.signer.marker(evaluation.row))
-
-
-def composed(
-    evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, now: datetime
-) -> NoticeText:
-    """The desired text, with the key results that are suggested."""
-    return desired.compose(context.suggest(evaluation.evaluated.epic, now))
+    return context.render(desired.compose(suggestions).document, context.signer.marker(evaluation.row))
 
 
 # --- the text shown before it is written ------------------------------------------------------
@@ -309,7 +295,9 @@ def is_unwritten(notice: NoticeRow) -> bool:
     return nothing_sent and (notice.remote_id is None or notice.target is not None)
 
 
-def unwritten_text(evaluation: Evaluation, context: EvaluationContext, now: datetime) -> str | None:
+async def unwritten_text(
+    session: AsyncSession, evaluation: Evaluation, context: EvaluationContext, now: datetime
+) -> str | None:
     """The text that the writer would send now; links of other epics or names of goals may have changed it
     after the last evaluation. None where the stored text is right: it is or may be on the ticket, nothing
     would be written, or the epic was read again but not evaluated yet (the text names the time of the data).
@@ -318,4 +306,7 @@ def unwritten_text(evaluation: Evaluation, context: EvaluationContext, now: date
     if before is None or not is_unwritten(before) or desired is None:
         return None
     is_evaluated = row.evaluated_at is not None and row.read_at <= row.evaluated_at
-    return _text(evaluation, desired, context, now) if is_evaluated else None
+    if not is_evaluated:
+        return None
+    suggestions = await context.suggest(session, row, now)
+    return _text(evaluation, desired, context, suggestions)

@@ -10,13 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mappings.links.keys import KEY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from connectors.ticket_text import Line
 
 MOST_REFERENCES = 20
-KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LINE = re.compile(r"key-result[ \t]*:", re.IGNORECASE | re.ASCII)
 _LABEL = re.compile(r"kr:", re.IGNORECASE | re.ASCII)
 _MOST_CHARACTERS = 4_000
