@@ -8,10 +8,14 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text as a person wrote it, without markup; every renderer escapes it."""
+    """Text as a person wrote it, without markup; every renderer escapes it.
+
+    `code` is to be typed, `key` is the key of a goal inside prose: who copies either gets exactly `value`. In
+    plain and strong text a renderer may add invisible characters, so that nothing becomes a reference.
+    """
 
     value: str
-    style: Literal["plain", "strong", "code"] = "plain"
+    style: Literal["plain", "strong", "code", "key"] = "plain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,8 @@ def _pieces(inline: Inline) -> Iterator[Inline]:
         return
     if not value.strip():
         yield Text(" ")
+    elif inline.style == "key":
+        yield Text(value.strip(), "key")
     elif inline.style == "strong":
         # Blanks go outside the markers: Markdown shows `** a**` with its asterisks.
         yield from (Text(" "),) if value[0] == " " else ()
@@ -173,6 +175,8 @@ _REFERENCES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r":(?=//|[\w+-]+:)"), ":" + _JOINER),  # https://, :emoji:
     (re.compile(r"(?<=[^\W\d])\.(?=\S)|(?<=\d)\.(?=[^\s\d])"), _JOINER + "."),  # www.x, x.com
 )
+_BLANK = ("", " ")
+_BEFORE_KEY, _AFTER_KEY = (*_BLANK, "("), (*_BLANK, ")", ",")
 _SHA = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{7,}(?![0-9A-Za-z])")
 
 
@@ -190,21 +194,33 @@ def _markdown(document: Document) -> str:
 
 
 def _markdown_line(runs: list[Inline]) -> str:
-    line = "".join(map(_markdown_run, runs))
+    line = ""
+    for at, run in enumerate(runs):
+        after = _first_character(runs[at + 1]) if at + 1 < len(runs) else ""
+        line += _markdown_run(run, line[-1:], after)
     # These characters open a list, a rule or a heading, but only at the start of a line.
     return re.sub(r"^(?:(?=[-+])|(\d{1,9})(?=[.)]))", r"\1\\", line)
 
 
-def _markdown_run(run: Inline) -> str:
+def _first_character(run: Inline) -> str:
+    return run.label[0] if isinstance(run, Link) else run.value[0]
+
+
+def _markdown_run(run: Inline, before: str, after: str) -> str:
+    """`before` and `after` are the characters beside it, empty at an end of the line."""
     if isinstance(run, Link):
         return f"[{_escaped(run.label)}](<{run.url}>)"
     if run.style == "code":
         return _code_span(run.value)
     text = _escaped(run.value)
+    if run.style == "key":
+        # Beside blanks and brackets it stays what it is. What could become markup or a reference is code.
+        alone = before in _BEFORE_KEY and after in _AFTER_KEY
+        return text if alone and text == run.value else _code_span(run.value)
     if run.style == "strong":
         # Markdown does not make `a**(b)**` strong: the asterisks are next to punctuation. A joiner is none.
-        opening = "" if run.value[0].isalnum() else _JOINER
-        closing = "" if run.value[-1].isalnum() else _JOINER
+        opening = "" if run.value[0].isalnum() or before in _BLANK else _JOINER
+        closing = "" if run.value[-1].isalnum() or after in _BLANK else _JOINER
         return f"**{opening}{text}{closing}**"
     return text
 
@@ -245,7 +261,7 @@ def _adf_text(run: Inline, small: bool) -> dict[str, Any]:
     marks: list[dict[str, Any]] = []
     if isinstance(run, Link):
         marks.append({"type": "link", "attrs": {"href": run.url}})
-    elif run.style != "plain":
+    elif run.style in ("strong", "code"):
         marks.append({"type": run.style})
     if small and marks[:1] != [{"type": "code"}]:  # Jira allows the code mark together with links only
         marks.append({"type": "subsup", "attrs": {"type": "sub"}})
@@ -277,7 +293,7 @@ def _fit(document: Document, render: Callable[[Document], T], size: Callable[[T]
 def _shortened(document: Document, longest: int) -> Document:
     """The document with texts and labels cut to `longest` characters, and lists and lines to `longest` items.
 
-    Code stays whole.
+    Code and keys stay whole.
     """
 
     def cut(text: str) -> str:
@@ -286,7 +302,7 @@ def _shortened(document: Document, longest: int) -> Document:
     def short(inline: Inline) -> Inline:
         if isinstance(inline, Link):
             return replace(inline, label=cut(inline.label))
-        return inline if inline.style == "code" else replace(inline, value=cut(inline.value))
+        return inline if inline.style in ("code", "key") else replace(inline, value=cut(inline.value))
 
     def line(content: tuple[Inline, ...]) -> tuple[Inline, ...]:
         return tuple(map(short, content[:longest]))

@@ -87,7 +87,7 @@ def _words(check: Check[EpicFacts], *goals: KeyResult, public: bool = False) -> 
 
 
 def test_the_words_of_each_on_a_ticket() -> None:
-    assert to_plain(Document(_words(NO_KEY_RESULT).blocks)) == "This epic is not linked to a key result."
+    assert to_plain(Document(_words(NO_KEY_RESULT).blocks)) == "Which key result does this epic serve?"
     secret = goal(4, state="missed", visibility="confidential", public_label="Platform work")
     for public, first in (
         (False, "KR-3 (Title 3): its cycle ended on 2026-11-15"),

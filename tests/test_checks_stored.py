@@ -35,7 +35,7 @@ from tests.support.world import World
 
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)
 UNTIL = {"until": "2026-12-31", "reason": "Agreed"}
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 
 
 def _no_area(facts: EpicFacts, now: datetime) -> str | None:

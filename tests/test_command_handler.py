@@ -28,7 +28,7 @@ from tests.support.ticket_text import text_lines
 from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either
 from tests.support.world import World
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 UNKNOWN = "There is no key result KR-99. Perhaps KR-1?"
 HELP = "Start a line of a comment with one of these:"
 SECRET = {"webhook_secret": "a-secret-of-some-length"}
@@ -169,7 +169,10 @@ async def test_a_closed_goal_is_linked_and_said_not_to_count(world: World, ticke
     await world.send("PATCH", "/key-results/KR-2", {"state": "missed"})
     assert await ticket.tell("/northing link KR-2")
     assert ticket.words[0] == "KR-2 is linked, but does not count: it is missed."
-    assert "The key results this epic is linked to no longer count." in ticket.words[1]
+    assert ticket.words[1:3] == [
+        "Which key result does this epic serve?",
+        "The one it is linked to no longer counts:",
+    ]
     epic = await ticket.epic()
     assert ([link["live"] for link in epic["links"]], epic["alignment"]) == ([False], "unaligned")
 

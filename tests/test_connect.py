@@ -208,7 +208,7 @@ async def test_from_an_address_to_what_would_be_written(
     assert "2 epics: 2 unaligned." in shown
     assert "no live key result yet" in shown
     assert "SHOP-2 Coupons" in shown
-    assert "This epic is not linked to a key result." in shown
+    assert "Which key result does this epic serve?" in shown
     assert f"{settings.links_base}/epics/acme-jira/SHOP-" in shown
     assert prepared.site.bot.token not in shown + "".join(person.read)
     assert prepared.jira.log.count("POST */comment") == 0

@@ -19,7 +19,7 @@ from app.demo.ticket import plain_text
 from app.embedded import acquire
 from tests.support.processes import LONGEST, data_folder, environment, northing, started, wait_for_output
 
-WARNING = "This epic is not linked to a key result."
+WARNING = "Which key result does this epic serve?"
 THANKS = "Aligned with KR-1 (Checkout conversion from 2.4 to 3.2 %). Thank you."
 
 

@@ -84,7 +84,7 @@ class Case:
 
 ALIGNED = evaluation_input(links_to(CLOSED, goal(9), goal(4)))
 NO_MORE = "No longer checked."
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 NO_LINK: dict[str, object] = {"check": "no-key-result", "unknown": [], "links": []}
 NONE = policy(channel="none")
 

@@ -69,7 +69,7 @@ def test_after_one_line(
 def test_before_the_full_text() -> None:
     decision = decision_on(NOTHING, found(), notice=POSTED, answer=NEW)
     assert state_reason_target(decision) == ("posted", None, "posted")
-    assert text_of(decision).startswith(f"{SAID}\n\nThis epic is not linked to a key result.\n\n")
+    assert text_of(decision).startswith(f"{SAID}\n\nWhich key result does this epic serve?\n\n")
     assert decision_on(NOTHING, found(), notice=written(decision), answer=NEW).keep_notice
 
 

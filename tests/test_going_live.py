@@ -14,7 +14,7 @@ from tests.support.clock import Clock, later
 from tests.support.tracker_drivers import JiraDriver, TrackerDriver, driver_of, either
 from tests.support.world import World
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 SIGNED_IN = {"type": "api_token", "email": "bot@acme.example", "token": "token"}
 FAR: dict[str, dict[str, Any]] = {
     "jira": {

@@ -79,7 +79,7 @@ def closed(*goals: KeyResult) -> list[ResolvedLink]:
 
 def test_the_order_of_the_text() -> None:
     assert lines(warn()) == [
-        "This epic is not linked to a key result.",
+        "Which key result does this epic serve?",
         "Without one, nobody can tell whether this work in SHOP helps the business grow, cuts cost, serves"
         " customers better or manages risk.",
         "Key results that may fit:",

@@ -35,7 +35,7 @@ from tests.support.tracker_drivers import (
 from tests.support.tracker_requests import Pause
 from tests.support.world import World
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 FOREIGN = f"{FOREIGN_COMMENT} {FOREIGN_COMMENT_TO_DO}"
 
 

@@ -9,7 +9,7 @@ from tests.support.clock import Clock
 from tests.support.tracker_drivers import GitHubDriver, JiraDriver, driver_of, either
 from tests.support.world import World
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 
 
 async def test_shadow_is_the_default_and_shows_what_it_would_write(world: World) -> None:

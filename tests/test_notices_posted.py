@@ -17,7 +17,7 @@ from tests.support.world import World
 
 pytestmark = pytest.mark.database
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 
 
 def writes(**counts: int) -> dict[str, int]:

@@ -14,7 +14,7 @@ from tests.support.clock import Clock, later
 from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either, on_github, on_jira
 from tests.support.world import World
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 
 
 def meanwhile(call: Callable[[], Awaitable[object]]) -> Action:

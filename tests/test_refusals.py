@@ -37,7 +37,7 @@ from tests.support.tracker_drivers import (
 from tests.support.webhook_deliveries import doors
 from tests.support.world import World
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 ALIGNED = "Aligned with KR-1 (Checkout conversion). Thank you."
 WITHDRAWN = "Withdrawn. Sorry for the noise."
 DELETES = "DELETE *comment*"

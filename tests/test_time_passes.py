@@ -26,7 +26,7 @@ from tests.support.world import World
 
 pytestmark = pytest.mark.database
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 MONDAY = datetime(2026, 11, 16, 12, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 STILL = 10  # sweeps with the clock standing still

@@ -25,7 +25,7 @@ LIMITS = {"per_run": 10, "per_day": 12, "max_share": 0.6}
 THEMES = ["checkout", "search", "billing", "onboarding"]
 # What people do about a warning: most of them see to it, sooner or later.
 TEMPERS = ["fixes", "fixes", "fixes", "fixes late", "ignores", "snoozes", "deletes"]
-WARNING = ("is not linked to a key result", "is linked to no longer count")
+WARNING = "Which key result does this epic serve?"
 ALIGNED = "Aligned with"
 
 
@@ -153,7 +153,7 @@ class Year:
             await self._see_to(ticket)
 
     async def _see_to(self, ticket: Ticket) -> None:
-        warned = any(words in ticket.says for words in WARNING)
+        warned = WARNING in ticket.says
         chance = self.dice.random()
         if ticket.temper == "snoozes" and warned and not ticket.snoozed:
             ticket.snoozed = True
@@ -209,7 +209,7 @@ class Year:
         """Our comment at the moment it reaches the tracker, against the ticket as it is then."""
         ticket = self.tickets[kind, remote_id]
         aligned = self.is_aligned(ticket)
-        if any(words in text for words in WARNING):
+        if WARNING in text:
             self.reported["warnings written"] += 1
             if ticket.done:
                 self.false.append(f"day {self.day}: a warning on finished {ticket.key}")
@@ -289,7 +289,7 @@ async def test_a_year(year: Year, runtime: Runtime, capsys: pytest.CaptureFixtur
     assert set(states) <= {"succeeded", "failed", "partial"}
     # What is left says what is so.
     for ticket in year.tickets.values():
-        if any(words in ticket.says for words in WARNING):
+        if WARNING in ticket.says:
             assert not ticket.done, ticket
             assert not year.is_aligned(ticket), ticket
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from connectors.base import Epic
-    from connectors.document import Block
     from mappings.links.resolve import Resolution
 
 About = Literal["epic", "goal", "source"]
@@ -65,12 +64,19 @@ class SourceFacts:
     health_checked_at: datetime | None = None
 
 
+WHICH_KEY_RESULT = "Which key result does this epic serve?"
+
+
 @dataclass(frozen=True, slots=True)
 class TicketWords:
-    """The first words of a warning: what is missing. `goals`: the key results that they name."""
+    """A check's own words of a warning. `how` is what makes it go away, before the lines to type: a clause
+    such as `link one that counts`. `statement` stands below the question, before `goals`: the key results
+    it is about, each with the reason that the ticket may show."""
 
-    blocks: tuple[Block, ...]
-    goals: tuple[KeyResult, ...] = ()
+    question: str
+    how: str
+    statement: str | None = None
+    goals: tuple[tuple[KeyResult, str], ...] = ()
 
 
 Facts = TypeVar("Facts", EpicFacts, GoalFacts, SourceFacts)

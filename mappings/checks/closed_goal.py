@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connectors.document import Bullets, Paragraph, Text
-from mappings.checks.check import Check, EpicFacts, TicketWords
-from mappings.goals.key_results import name_on_ticket, why_not_live, why_not_live_on_ticket
+from mappings.checks.check import WHICH_KEY_RESULT, Check, EpicFacts, TicketWords
+from mappings.goals.key_results import why_not_live, why_not_live_on_ticket
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,13 +20,16 @@ def _find(facts: EpicFacts, now: datetime) -> str | None:
 
 
 def _words(facts: EpicFacts, public: bool, now: datetime) -> TicketWords:
-    goals = tuple(link.key_result for link in facts.resolution.links)
-    reasons = tuple(
-        (Text(f"{name_on_ticket(goal, public)}: {why_not_live_on_ticket(goal, public, now) or ''}"),)
-        for goal in goals
+    goals = tuple(
+        (link.key_result, why_not_live_on_ticket(link.key_result, public, now) or "")
+        for link in facts.resolution.links
     )
-    first = Paragraph((Text("The key results this epic is linked to no longer count.", "strong"),))
-    return TicketWords((first, Bullets(reasons)), goals)
+    which = (
+        "The one it is linked to no longer counts:"
+        if len(goals) == 1
+        else "Those it is linked to no longer count:"
+    )
+    return TicketWords(WHICH_KEY_RESULT, "link one that counts", which, goals)
 
 
 CHECK = Check(

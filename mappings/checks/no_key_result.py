@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connectors.document import Paragraph, Text
-from mappings.checks.check import Check, EpicFacts, TicketWords
+from mappings.checks.check import WHICH_KEY_RESULT, Check, EpicFacts, TicketWords
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-_MISSING = TicketWords((Paragraph((Text("This epic is not linked to a key result.", "strong"),)),))
+_MISSING = TicketWords(WHICH_KEY_RESULT, "answer it with any of these")
 
 
 def _find(facts: EpicFacts, now: datetime) -> str | None:

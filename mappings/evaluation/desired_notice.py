@@ -9,9 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from mappings.checks.check import Check, EpicFacts
-from mappings.goals.key_results import KeyResult, ended_with_cycle, first_to_name, is_live, may_name
+from mappings.goals.key_results import KeyResult, ended_with_cycle, is_live, may_name
 from mappings.notices.text import (
-    KEY_TO_CHOOSE,
     NoticeText,
     aligned_text,
     disputed_text,
@@ -138,12 +137,9 @@ def _grace_ends(
     return max(add_grace(start, grace) for grace in graces or {of_policy})
 
 
-def _example(goals: Mapping[int, KeyResult], epic: EvaluationInput, now: datetime) -> str | None:
-    """The key to show in the lines to type where none is suggested; None where no goal is live."""
-    named = first_to_name(goals.values(), epic.public, now)
-    if named is not None:
-        return named.key
-    return KEY_TO_CHOOSE if any(is_live(goal, now) for goal in goals.values()) else None
+def _can_link(goals: Mapping[int, KeyResult], now: datetime) -> bool:
+    """Whether a key result is live. Confidential ones do not count: no ticket tells that they are there."""
+    return any(is_live(goal, now) and may_name(goal, ticket_is_public=False) for goal in goals.values())
 
 
 def _warning(
@@ -154,15 +150,14 @@ def _warning(
     suggestions: Sequence[Suggestion] = (),
 ) -> NoticeText:
     assert check.words is not None  # every check that may write on tickets has them
-    example = suggestions[0].key_result.key if suggestions else _example(goals, epic, now)
     return warning_text(
         check.name,
         check.words(EpicFacts(epic.epic, epic.resolution), epic.public, now),
-        project=epic.epic.project,
         unknown=epic.resolution.unknown,
         suggestions=suggestions,
-        example=example,
+        can_link=_can_link(goals, now),
         public=epic.public,
+        now=now,
         read_at=epic.read_at,
         page_url=epic.page_url,
     )

@@ -7,11 +7,12 @@ visibility allows.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
 from mappings.goals.key_results import KeyResult, may_name, name_on_ticket
+from mappings.links.keys import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
     from mappings.suggestions.rank import Suggestion
 
 UNKNOWN_SHOWN = 3
-# The commands that work. `mappings.commands.parse` reads them.
+SUGGESTIONS_SHOWN = 3
+# The commands that are shown. `mappings.commands.parse` reads them.
 LINK = "/northing link {key}"
 SNOOZE = "/northing snooze 14d"
+WAIVE = "/northing waive until {day} because …"
+DISPUTE = "/northing dispute because …"
+SUGGEST = "/northing suggest"
 HELP = "/northing help"
-KEY_TO_CHOOSE = "<key>"  # in lines to type, where no key may be shown
+KEY_TO_CHOOSE = "<key>"  # in lines to type, where no key is suggested
+NONE_TO_CHOOSE = "There is none to choose from yet; whoever keeps the goals here can add one. Until then:"
+_LONGEST_NAME = 120  # of a title and of reasons in a list: the text is read in ten seconds
+_LONGEST_QUOTE = 64
+_SHORTEST_WAIVER = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +63,9 @@ def aligned_text(links: Sequence[ResolvedLink], public: bool) -> NoticeText:
     """`Aligned with KR-12 (title). Thank you.`, naming the first live link and counting the others."""
     live = [link.key_result for link in links if link.live]
     more = f" … and {len(live) - 1} more" if len(live) > 1 else ""
-    text = f"Aligned with {name_on_ticket(live[0], public)}{more}. Thank you."
-    return NoticeText(_line(text), _titled(live[:1], public))
+    first = name_on_ticket(live[0], public).removeprefix(live[0].key)
+    line = (Text("Aligned with "), Text(live[0].key, "key"), Text(f"{first}{more}. Thank you."))
+    return NoticeText(Document((Paragraph(line),)), _titled(live[:1], public))
 
 
 def waived_text(until: datetime, reason: str) -> NoticeText:
@@ -78,76 +88,124 @@ def withdrawn_text() -> NoticeText:
     return NoticeText(_line("Withdrawn. Sorry for the noise."))
 
 
-def _unknown(keys: Sequence[str]) -> list[Block]:
+def _name(goal: KeyResult, public: bool, why: str) -> tuple[Inline, ...]:
+    """A goal in a list: its key, its words as far as the ticket may show them, and why it is there."""
+    words = name_on_ticket(goal, public).removeprefix(goal.key)
+    if len(words) > _LONGEST_NAME:
+        words = f"{words[:_LONGEST_NAME]}…)"
+    return Text(goal.key, "key"), Text(f"{words}: {_cut(why, _LONGEST_NAME)}")
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _unknown(written: Sequence[str]) -> list[Block]:
+    """What the ticket gives as a key and is none: a key that no key result has, or words of another form."""
     return [
-        Paragraph((Text("The ticket names "), Text(key, "code"), Text(", which does not exist.")))
-        for key in keys[:UNKNOWN_SHOWN]
+        Paragraph((Text("The ticket names "), Text(words, "code"), Text(", which does not exist.")))
+        if KEY.fullmatch(words)
+        else Paragraph(
+            (
+                Text("The ticket says "),
+                Text(_cut(words, _LONGEST_QUOTE), "code"),
+                Text(", which is no key of a key result."),
+            )
+        )
+        for words in written[:UNKNOWN_SHOWN]
     ]
 
 
-def _suggestions(suggestions: Sequence[Suggestion], public: bool) -> list[Block]:
-    if not suggestions:
-        return []
-    items: list[tuple[Inline, ...]] = [
-        (Text(f"{name_on_ticket(item.key_result, public)}: {'; '.join(item.reasons)}"),)
-        for item in suggestions
-    ]
-    return [Paragraph((Text("Key results that may fit:"),)), Bullets(tuple(items))]
+def _lines_to_type(key: str) -> Bullets:
+    return Bullets(
+        (
+            (Text("comment "), Text(LINK.format(key=key), "code")),
+            (
+                *(
+                    Text("add "),
+                    Text(f"Key-Result: {key}", "code"),
+                    Text(" to the description, or label "),
+                ),
+                Text(f"kr:{key}", "code"),
+            ),
+        )
+    )
 
 
-def _ways_to_fix(example: str | None) -> list[Block]:
-    """Only ways that work: links where a goal is live (`example`)."""
-    snooze = Text(SNOOZE, "code")
-    if example is None:
-        none = [Text("No key result is open yet; whoever keeps the goals here has to add one.")]
-        return [Paragraph((*none, Text(" To wait for that, comment "), snooze))]
-    ways: list[tuple[Inline, ...]] = [
-        (Text("comment "), Text(LINK.format(key=example), "code")),
-        (Text("add a line to the description: "), Text(f"Key-Result: {example}", "code")),
-        (Text("add a label: "), Text(f"kr:{example}", "code")),
-        (Text("if it should wait, comment "), snooze, Text("; more: "), Text(HELP, "code")),
-        (Text("if it needs no key result, ask whoever maps goals here to waive it"),),
-    ]
-    return [
-        Paragraph((Text("To fix it, do one of these; this comment then settles by itself:"),)),
-        Bullets(tuple(ways)),
-    ]
+def _ways_to_link(
+    how: str, suggestions: Sequence[Suggestion], public: bool, page_url: str | None
+) -> list[Block]:
+    """The lines to type and the key results they may name. A key that is not suggested is in none of them."""
+    if suggestions:
+        best = suggestions[0].key_result.key
+        items = [_name(one.key_result, public, "; ".join(one.reasons)) for one in suggestions]
+        fitting = Paragraph((Text("These may fit:"),))
+        return [Paragraph((Text(how),)), _lines_to_type(best), fitting, Bullets(tuple(items))]
+    choice: tuple[Inline, ...] = (Text(SUGGEST, "code"), Text(" lists what comes nearest. "))
+    if page_url is not None:
+        choice = (Text("Choose from "), Link("the key results", page_url), Text(". "))
+    return [Paragraph((*choice, Text(how))), _lines_to_type(KEY_TO_CHOOSE)]
+
+
+def _end_of_quarter(now: datetime) -> date:
+    """The last day of this quarter, UTC; of the next one where this one is nearly over."""
+    today = now.astimezone(UTC).date()
+    month = today.month + 2 - (today.month - 1) % 3
+    following = date(today.year + month // 12, month % 12 + 1, 1)
+    end = following - timedelta(days=1)
+    return end if end - today >= _SHORTEST_WAIVER else _end_of_quarter(now + _SHORTEST_WAIVER)
+
+
+def _ways_to_decline(now: datetime) -> Bullets:
+    waive = WAIVE.format(day=_end_of_quarter(now).isoformat())
+    return Bullets(
+        (
+            (Text("not now: "), Text(SNOOZE, "code")),
+            (Text("none needed: "), Text(waive, "code")),
+            (Text("our mistake: "), Text(DISPUTE, "code")),
+        )
+    )
 
 
 def warning_text(
     check: str,
     missing: TicketWords,
     *,
-    project: str,
     unknown: Sequence[str],
     suggestions: Sequence[Suggestion],
-    example: str | None,
+    can_link: bool,
     public: bool,
+    now: datetime,
     read_at: datetime,
     page_url: str | None,
 ) -> NoticeText:
-    """The full text: what is missing, why it matters, what fits, how to fix it, and how old the data is.
+    """The full text: the question, what to type, what may fit, the other ways out, and how old the data is.
 
-    `missing` are the words of the check. `unknown` are keys on the ticket that no key result has. `example`
-    is the key of a live key result to show in the lines to type, None if there is none. `page_url` is the URL
-    of the epic's page in Northing, None if a link to it would not work.
+    `missing` are the words of the check. `unknown` is what the ticket gives as keys and no key result has.
+    Of `suggestions`, best first, those of which we are confident are shown. `can_link`: there is a live key
+    result to link to. `page_url` is the URL of the epic's page in Northing, None if a link to it would not
+    work.
     """
-    why = (
-        f"Without one, nobody can tell whether this work in {project} helps the business grow, "
-        "cuts cost, serves customers better or manages risk."
-    )
+    confident = [one for one in suggestions if one.confident][:SUGGESTIONS_SHOWN]
+    blocks: list[Block] = [Paragraph((Text(missing.question, "strong"),))]
+    if missing.statement is not None:
+        blocks.append(Paragraph((Text(missing.statement),)))
+    if missing.goals:
+        blocks.append(Bullets(tuple(_name(goal, public, why) for goal, why in missing.goals)))
+    blocks += _unknown(unknown)
+    if can_link or confident:
+        how = (
+            f"Correct that, or {missing.how}:" if unknown else f"{missing.how[:1].upper()}{missing.how[1:]}:"
+        )
+        blocks += _ways_to_link(how, confident, public, page_url)
+        blocks.append(Paragraph((Text("Otherwise:"),)))
+    else:
+        blocks.append(Paragraph((Text(NONE_TO_CHOOSE),)))
     footer: list[Inline] = [Text(f"Check {check} on data of {read_at:%Y-%m-%d %H:%M} UTC.")]
     if page_url is not None:
         footer += [Text(" "), Link("Why?", page_url)]
-    blocks: list[Block] = [
-        *missing.blocks,
-        *_unknown(unknown),
-        Paragraph((Text(why),)),
-        *_suggestions(suggestions, public),
-        *_ways_to_fix(example),
-        Paragraph(tuple(footer), small=True),
-    ]
-    shown = [*(item.key_result for item in suggestions), *missing.goals]
+    blocks += [_ways_to_decline(now), Paragraph(tuple(footer), small=True)]
+    shown = [*(one.key_result for one in confident), *(goal for goal, _ in missing.goals)]
     return NoticeText(Document(tuple(blocks)), _titled(shown, public))
 
 

@@ -15,7 +15,7 @@ from tests.support.faults import Trouble
 from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver
 from tests.support.world import World
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 ALIGNED = "Aligned with KR-1"
 
 
