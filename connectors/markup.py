@@ -175,8 +175,10 @@ _REFERENCES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r":(?=//|[\w+-]+:)"), ":" + _JOINER),  # https://, :emoji:
     (re.compile(r"(?<=[^\W\d])\.(?=\S)|(?<=\d)\.(?=[^\s\d])"), _JOINER + "."),  # www.x, x.com
 )
+# These characters open a list, a rule or a heading, but only at the start of a line.
+_LIST_MARK = re.compile(r"^(?:(?=[-+])|(\d{1,9})(?=[.)]))")
 _BLANK = ("", " ")
-_BEFORE_KEY, _AFTER_KEY = (*_BLANK, "("), (*_BLANK, ")", ",")
+_BEFORE_KEY, _AFTER_KEY = (*_BLANK, "("), re.compile(r"[ ),]|[.:;] |[.:;]?\Z")
 _SHA = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{7,}(?![0-9A-Za-z])")
 
 
@@ -196,31 +198,31 @@ def _markdown(document: Document) -> str:
 def _markdown_line(runs: list[Inline]) -> str:
     line = ""
     for at, run in enumerate(runs):
-        after = _first_character(runs[at + 1]) if at + 1 < len(runs) else ""
+        after = _shown(runs[at + 1]) if at + 1 < len(runs) else ""
         line += _markdown_run(run, line[-1:], after)
-    # These characters open a list, a rule or a heading, but only at the start of a line.
-    return re.sub(r"^(?:(?=[-+])|(\d{1,9})(?=[.)]))", r"\1\\", line)
+    return _LIST_MARK.sub(r"\1\\", line)
 
 
-def _first_character(run: Inline) -> str:
-    return run.label[0] if isinstance(run, Link) else run.value[0]
+def _shown(run: Inline) -> str:
+    return run.label if isinstance(run, Link) else run.value
 
 
 def _markdown_run(run: Inline, before: str, after: str) -> str:
-    """`before` and `after` are the characters beside it, empty at an end of the line."""
+    """`before` is the character before it, `after` the text after it; empty at an end of the line."""
     if isinstance(run, Link):
         return f"[{_escaped(run.label)}](<{run.url}>)"
     if run.style == "code":
         return _code_span(run.value)
     text = _escaped(run.value)
     if run.style == "key":
-        # Beside blanks and brackets it stays what it is. What could become markup or a reference is code.
-        alone = before in _BEFORE_KEY and after in _AFTER_KEY
-        return text if alone and text == run.value else _code_span(run.value)
+        # Between blanks, brackets and commas it stays what it is. What could become something else is code.
+        alone = before in _BEFORE_KEY and _AFTER_KEY.match(after)
+        same = text == run.value and not _LIST_MARK.match(text)
+        return text if alone and same else _code_span(run.value)
     if run.style == "strong":
         # Markdown does not make `a**(b)**` strong: the asterisks are next to punctuation. A joiner is none.
         opening = "" if run.value[0].isalnum() or before in _BLANK else _JOINER
-        closing = "" if run.value[-1].isalnum() or after in _BLANK else _JOINER
+        closing = "" if run.value[-1].isalnum() or after[:1] in _BLANK else _JOINER
         return f"**{opening}{text}{closing}**"
     return text
 

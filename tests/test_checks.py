@@ -87,20 +87,17 @@ def _words(check: Check[EpicFacts], *goals: KeyResult, public: bool = False) -> 
 
 
 def test_the_words_of_each_on_a_ticket() -> None:
-    assert to_plain(Document(_words(NO_KEY_RESULT).blocks)) == "Which key result does this epic serve?"
+    question = "Which key result does this epic serve?"
+    assert _words(NO_KEY_RESULT) == TicketWords(question, "Answer it with any of these:")
     secret = goal(4, state="missed", visibility="confidential", public_label="Platform work")
-    for public, first in (
-        (False, "KR-3 (Title 3): its cycle ended on 2026-11-15"),
-        (True, "KR-3: no longer counts"),
-    ):
-        words = _words(CLOSED_GOAL, OVER, secret, public=public)
-        assert [line for line in to_plain(Document(words.blocks)).splitlines() if line] == [
-            "The key results this epic is linked to no longer count.",
-            f"- {first}",
-            "- KR-4 (Platform work): no longer counts",
-        ]
-        assert words.goals == (OVER, secret)
-    assert _words(NO_KEY_RESULT).goals == ()
+    for public, first in ((False, "its cycle ended on 2026-11-15"), (True, "no longer counts")):
+        assert _words(CLOSED_GOAL, OVER, secret, public=public) == TicketWords(
+            question,
+            "Link one that counts:",
+            "Those it is linked to no longer count:",
+            ((OVER, first), (secret, "no longer counts")),
+        )
+    assert _words(CLOSED_GOAL, OVER).statement == "The one it is linked to no longer counts:"
 
 
 # --- the registry -------------------------------------------------------------------------------

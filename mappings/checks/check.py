@@ -69,9 +69,9 @@ WHICH_KEY_RESULT = "Which key result does this epic serve?"
 
 @dataclass(frozen=True, slots=True)
 class TicketWords:
-    """A check's own words of a warning. `how` is what makes it go away, before the lines to type: a clause
-    such as `link one that counts`. `statement` stands below the question, before `goals`: the key results
-    it is about, each with the reason that the ticket may show."""
+    """A check's own words of a warning. `how` is what makes it go away, before the lines to type. `statement`
+    stands below the question, before `goals`: the key results it is about, each with the reason that the
+    ticket may show."""
 
     question: str
     how: str

@@ -29,7 +29,7 @@ def _words(facts: EpicFacts, public: bool, now: datetime) -> TicketWords:
         if len(goals) == 1
         else "Those it is linked to no longer count:"
     )
-    return TicketWords(WHICH_KEY_RESULT, "link one that counts", which, goals)
+    return TicketWords(WHICH_KEY_RESULT, "Link one that counts:", which, goals)
 
 
 CHECK = Check(

@@ -9,7 +9,7 @@ from mappings.checks.check import WHICH_KEY_RESULT, Check, EpicFacts, TicketWord
 if TYPE_CHECKING:
     from datetime import datetime
 
-_MISSING = TicketWords(WHICH_KEY_RESULT, "answer it with any of these")
+_MISSING = TicketWords(WHICH_KEY_RESULT, "Answer it with any of these:")
 
 
 def _find(facts: EpicFacts, now: datetime) -> str | None:

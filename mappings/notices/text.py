@@ -100,20 +100,23 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _unknown(written: Sequence[str]) -> list[Block]:
+def _unknown(written: Sequence[str], can_link: bool) -> list[Block]:
     """What the ticket gives as a key and is none: a key that no key result has, or words of another form."""
-    return [
-        Paragraph((Text("The ticket names "), Text(words, "code"), Text(", which does not exist.")))
+    lines: list[tuple[Inline, ...]] = [
+        (Text("The ticket names "), Text(words, "code"), Text(", which does not exist."))
         if KEY.fullmatch(words)
-        else Paragraph(
-            (
-                Text("The ticket says "),
-                Text(_cut(words, _LONGEST_QUOTE), "code"),
-                Text(", which is no key of a key result."),
-            )
+        else (
+            Text("The ticket says "),
+            Text(_cut(words, _LONGEST_QUOTE), "code"),
+            Text(", which is no key of a key result."),
         )
         for words in written[:UNKNOWN_SHOWN]
     ]
+    if lines and can_link:
+        lines[-1] += (
+            Text(" Correcting it is enough." if len(written) == 1 else " Correcting one is enough."),
+        )
+    return list(map(Paragraph, lines))
 
 
 def _lines_to_type(key: str) -> Bullets:
@@ -192,12 +195,10 @@ def warning_text(
         blocks.append(Paragraph((Text(missing.statement),)))
     if missing.goals:
         blocks.append(Bullets(tuple(_name(goal, public, why) for goal, why in missing.goals)))
-    blocks += _unknown(unknown)
-    if can_link or confident:
-        how = (
-            f"Correct that, or {missing.how}:" if unknown else f"{missing.how[:1].upper()}{missing.how[1:]}:"
-        )
-        blocks += _ways_to_link(how, confident, public, page_url)
+    can_link = can_link or bool(confident)
+    blocks += _unknown(unknown, can_link)
+    if can_link:
+        blocks += _ways_to_link(missing.how, confident, public, page_url)
         blocks.append(Paragraph((Text("Otherwise:"),)))
     else:
         blocks.append(Paragraph((Text(NONE_TO_CHOOSE),)))
