@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import mappings.checks
-from connectors.document import Document
 from connectors.markup import to_plain
 from mappings.checks.check import Check, EpicFacts, TicketWords
 from mappings.checks.closed_goal import CHECK as CLOSED_GOAL

@@ -61,8 +61,8 @@ def desired(
     return desired_text(epic, known, rules or policy(), alignment, shown, now)
 
 
-def lines(made: DesiredText) -> list[str]:
-    return [line for line in to_plain(made.compose().document).splitlines() if line]
+def lines(made: DesiredText, suggestions: Sequence[Suggestion] = ()) -> list[str]:
+    return [line for line in to_plain(made.compose(suggestions).document).splitlines() if line]
 
 
 # --- the kind of text -------------------------------------------------------------------------
@@ -175,7 +175,7 @@ CASES = [
     Case(
         "dead links",
         "warning",
-        "The key results this epic is linked to no longer count.",
+        MISSING,
         {"check": "closed-goal", "unknown": [], "links": ["2:title", "3:title"]},
         evaluation_input(links_to(OVER, CLOSED)),
         found("closed-goal"),
@@ -191,7 +191,7 @@ CASES = [
     Case(
         "dead links that may not be named",
         "warning",
-        "The key results this epic is linked to no longer count.",
+        MISSING,
         {"check": "closed-goal", "unknown": [], "links": ["5:key", "6:key", "7:title"]},
         evaluation_input(
             links_to(
@@ -226,7 +226,7 @@ def test_a_withdrawn_text_has_no_facts() -> None:
 GAP = evaluation_input(links_to(CLOSED, OVER), read_at=NOW)
 DEAD_LINKS = desired(GAP, found("closed-goal"))
 NO_LINKS = desired(unresolved=found())
-SUGGESTED = Suggestion(goal(8), "shares “word” with the title")
+SUGGESTED = Suggestion(goal(8), ("shares “word” with the title",))
 
 
 def _renamed(*goals: KeyResult) -> Resolution:
@@ -245,10 +245,8 @@ SAME: list[tuple[str, DesiredText, DesiredText]] = [
     ("another reason for a dead link", DEAD_LINKS,
      _dead_with(resolution=links_to(replace(CLOSED, state="missed"), OVER))),
     ("another origin of a link", DEAD_LINKS, _dead_with(resolution=links_to(CLOSED, OVER, origin="rule"))),
-    ("suggestions", DEAD_LINKS, _dead_with(suggest=lambda: [SUGGESTED])),
     ("the time of the data", DEAD_LINKS, _dead_with(read_at=on(17))),
     ("a page", DEAD_LINKS, _dead_with(page_url="https://northing.example/epics/1")),
-    ("commands that reach us", DEAD_LINKS, _dead_with(accepts_commands=True)),
     ("data that is not fresh", DEAD_LINKS, _dead_with(fresh=False)),
     ("a renamed epic", NO_LINKS,
      desired(evaluation_input(epic=an_epic(title="Other", key="SHOP-9")), found())),
@@ -409,74 +407,90 @@ def test_the_longer_grace_holds_from_the_moment_at_which_the_cycle_is_over() -> 
 
 
 def test_a_warning_offers_the_best_suggestion_first() -> None:
-    suggestions = [SUGGESTED, Suggestion(goal(7), "1 other epic of SHOP is linked to it")]
-    text = lines(desired(evaluation_input(suggest=lambda: suggestions), found(), goals=[LIVE]))
+    suggestions = [SUGGESTED, Suggestion(goal(7), ("1 other epic of SHOP is linked to it",))]
+    text = lines(desired(unresolved=found(), goals=[LIVE]), suggestions)
     assert text[2:7] == [
-        "Key results that may fit:",
+        "- comment /northing link KR-8",
+        "- add Key-Result: KR-8 to the description, or label kr:KR-8",
+        "These may fit:",
         "- KR-8 (Title 8): shares “word” with the title",
         "- KR-7 (Title 7): 1 other epic of SHOP is linked to it",
-        "To fix it, do one of these; this comment then settles by itself:",
-        "- add a line to the description: Key-Result: KR-8",
     ]
 
 
-def test_without_a_suggestion_the_first_live_goal_is_the_example() -> None:
-    text = lines(desired(unresolved=found(), goals=[CLOSED, OVER, goal(6), LIVE]))
-    assert "- add a line to the description: Key-Result: KR-6" in text
-    assert not any("KR-1" in line for line in text)
+CONFIDENTIAL = replace(LIVE, visibility="confidential", public_label="Label")
 
 
-def test_a_key_is_no_example_where_its_goal_may_not_be_named() -> None:
-    hidden = replace(LIVE, visibility="internal", public_label="Label")
-    for goals, example in (([hidden, goal(6, visibility="public")], "KR-6"), ([hidden], "<key>")):
-        text = lines(desired(evaluation_input(public=True), found(), goals=goals))
-        assert f"- add a line to the description: Key-Result: {example}" in text
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize(
+    ("goals", "some"),
+    [
+        ((LIVE,), True),
+        ((CLOSED, OVER, goal(6), LIVE), True),
+        ((goal(6, visibility="public"), CONFIDENTIAL), True),
+        ((), False),
+        ((CLOSED, OVER), False),
+        ((CONFIDENTIAL,), False),
+        ((CLOSED, CONFIDENTIAL), False),
+    ],
+)
+def test_without_a_suggestion_no_key_is_shown(goals: tuple[KeyResult, ...], some: bool, public: bool) -> None:
+    """Nor whether confidential key results are there."""
+    text = lines(desired(evaluation_input(public=public), found(), goals=goals))
+    assert ("- comment /northing link <key>" in text) is some
+    assert any(line.startswith("There is none to choose from yet; ") for line in text) is not some
+    assert not any("KR-" in line or "Label" in line for line in text)
 
 
-@pytest.mark.parametrize("goals", [(), (CLOSED, OVER)])
-def test_without_a_live_goal_there_is_no_example(goals: tuple[KeyResult, ...]) -> None:
-    text = lines(desired(unresolved=found(), goals=goals))
-    assert "No key result is open yet; whoever keeps the goals here has to add one." in text
+def test_the_words_of_a_suggestion_are_no_facts() -> None:
+    made = desired(unresolved=found())
+    assert lines(made) != lines(made, [SUGGESTED])
+    assert made.facts_hash == NO_LINKS.facts_hash
+    assert made.compose([SUGGESTED]).mentioned_key_result_ids == (8,)
 
 
-def test_suggestions_are_looked_for_only_when_the_words_are_asked_for() -> None:
-    asked: list[str] = []
+# As version 0.1 has them: an upgrade edits none of the comments that stand.
+STANDING = [
+    (NO_LINKS, "2ff54df3e779"),
+    (DEAD_LINKS, "dfee5fb9d72a"),
+    (desired(ALIGNED, alignment="aligned"), "08bc0154507e"),
+    (desired(unresolved=WAIVED), "53409c483f29"),
+    (desired(unresolved=SNOOZED), "dc898b8e3d9c"),
+    (desired(unresolved=DISPUTED), "3e4e1724a5b5"),
+    (desired(), "1fd20361d640"),
+    (WITHDRAWN, "cc565a46c11f"),
+    (desired(evaluation_input(Resolution(unknown=("KR-99",))), found()), "78a8e351a231"),
+    (NO_LINKS.with_answer("There is nothing to snooze here."), "65580b8d622a"),
+]
 
-    def suggest() -> Sequence[Suggestion]:
-        asked.append("asked")
-        return []
 
-    made = desired(evaluation_input(suggest=suggest), found())
-    assert (made.facts_hash == NO_LINKS.facts_hash, asked) == (True, [])
-    lines(made)
-    assert asked == ["asked"]
+@pytest.mark.parametrize(("made", "hash"), STANDING, ids=[made.kind for made, _ in STANDING])
+def test_an_upgrade_edits_no_comment(made: DesiredText, hash: str) -> None:
+    assert made.facts_hash[:12] == hash
 
 
 def test_a_warning_says_why_each_link_does_not_count_and_which_key_is_not_there() -> None:
     resolution = replace(links_to(CLOSED, OVER, goal(4, objective_state="missed")), unknown=("KR-99",))
-    assert lines(desired(evaluation_input(resolution), found("closed-goal")))[1:5] == [
+    assert lines(desired(evaluation_input(resolution), found("closed-goal"), goals=[LIVE]))[:6] == [
+        MISSING,
+        "Those it is linked to no longer count:",
         "- KR-2 (Title 2): it is achieved",
         "- KR-3 (Title 3): its cycle ended on 2026-11-02",
         "- KR-4 (Title 4): its objective O-4 is missed",
-        "The ticket names KR-99, which does not exist.",
+        "The ticket names KR-99, which does not exist. Correcting it is enough.",
     ]
 
 
-def test_a_warning_shows_project_time_page_and_commands_as_they_are_for_this_epic() -> None:
-    evaluated = evaluation_input(
-        epic=an_epic(project="CORE"),
-        read_at=on(15, 9),
-        page_url="https://northing.example/epics/1",
-        accepts_commands=True,
-    )
+def test_a_warning_shows_time_page_and_the_end_of_the_quarter() -> None:
+    evaluated = evaluation_input(read_at=on(15, 9), page_url="https://northing.example/epics/1")
     text = lines(desired(evaluated, found(), goals=[LIVE]))
-    assert "whether this work in CORE helps" in text[1]
-    assert "- comment /northing link KR-1" in text
+    assert text[1].startswith("Choose from the key results (https://northing.example/epics/1). ")
+    assert "- none needed: /northing waive until 2026-12-31 because …" in text
     assert text[-1] == (
         "Check no-key-result on data of 2026-11-15 09:00 UTC. Why? (https://northing.example/epics/1)"
     )
     bare = lines(desired(evaluation_input(read_at=on(15, 9)), found(), goals=[LIVE]))
-    assert not any("/northing" in line for line in bare)
+    assert bare[1].startswith("/northing suggest lists what comes nearest. ")
     assert bare[-1] == "Check no-key-result on data of 2026-11-15 09:00 UTC."
 
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from typing import Any, get_args
 
 from hypothesis import assume, given
@@ -21,13 +20,12 @@ from mappings.goals.key_results import (
     CLOSED,
     GoalState,
     KeyResult,
-    first_to_name,
     is_live,
     may_name,
     why_not_live,
 )
 from mappings.links.resolve import Resolution
-from mappings.suggestions.rank import Candidates
+from mappings.suggestions.rank import Candidates, Suggestion
 from tests.support.evaluations import NOW, an_epic, evaluation_input, found, goal, links_to, on, policy
 
 FATES: list[dict[str, Any]] = [
@@ -69,22 +67,21 @@ def _goals(draw: st.DrawFn) -> list[tuple[KeyResult, KeyResult]]:
     return pairs
 
 
-def _renderings(text: DesiredText) -> tuple[str, str, str]:
-    document = text.compose().document
+def _renderings(text: DesiredText, suggestions: Sequence[Suggestion]) -> tuple[str, str, str]:
+    document = text.compose(suggestions).document
     return to_plain(document), to_markdown(document), json.dumps(to_adf(document), ensure_ascii=False)
 
 
+EPIC = an_epic(title="Amberfox brightowl checkout", labels=("coldheron",))
+
+
+def _suggested(goals: Sequence[KeyResult], public: bool) -> Sequence[Suggestion]:
+    return Candidates(goals, NOW, public).fitting(EPIC, {1: 2, 2: 1})
+
+
 def _input(goals: Sequence[KeyResult], linked: Sequence[int], public: bool) -> EvaluationInput:
-    epic = an_epic(title="Amberfox brightowl checkout", labels=("coldheron",))
-    candidates = Candidates(goals, NOW, public)
     links = links_to(*(one for one in goals if one.id in linked)).links
-    return evaluation_input(
-        Resolution(links, ("KR-99",)),
-        epic=epic,
-        public=public,
-        accepts_commands=True,
-        suggest=partial(candidates.fitting, epic, {1: 2, 2: 1}),
-    )
+    return evaluation_input(Resolution(links, ("KR-99",)), epic=EPIC, public=public)
 
 
 def _text(
@@ -104,8 +101,7 @@ def _text(
         for one in goals
         if one.id in linked and not is_live(one, NOW)
     ]
-    example = first_to_name(goals, public, NOW)
-    answers.append(unknown_keys_text(["KR-98"], [example.key] if example is not None else []))
+    answers.append(unknown_keys_text(["KR-98"], [one.key_result.key for one in _suggested(goals, public)]))
     return text.with_answer("\n".join(answers))
 
 
@@ -123,9 +119,11 @@ def test_what_is_shown_does_not_depend_on_what_must_not_be(
     others = [one if may_name(one, public) else other for one, other in pairs]
     assume(ones != others)
     first, second = (_text(goals, sorted(linked), public, state) for goals in (ones, others))
-    assert _renderings(first) == _renderings(second)
+    suggested, likewise = _suggested(ones, public), _suggested(others, public)
+    assert _renderings(first, suggested) == _renderings(second, likewise)
     assert first.facts_hash == second.facts_hash
-    assert first.compose().mentioned_key_result_ids == second.compose().mentioned_key_result_ids
+    mentioned = first.compose(suggested).mentioned_key_result_ids
+    assert mentioned == second.compose(likewise).mentioned_key_result_ids
 
 
 @given(
@@ -139,7 +137,8 @@ def test_no_word_of_a_goal_that_may_not_be_named_is_shown(
 ) -> None:
     # No goal here may be named, so none of their words may be anywhere.
     goals = [replace(one, visibility="confidential", title="Hidden Gem") for one, _ in pairs]
-    for text in _renderings(_text(goals, sorted(linked), public, state)):
+    text_of_ticket = _text(goals, sorted(linked), public, state)
+    for text in _renderings(text_of_ticket, _suggested(goals, public)):
         for word in ("hidden", "gem", "obj", *CLOSED, "draft", "cycle ended", "2026-07-09", "2027-05-28"):
             assert word not in text.replace("objective", "").lower(), word
         for one in goals:
