@@ -105,6 +105,20 @@ async def test_a_person_edits_a_jira_ticket() -> None:
         assert (await http.post("/browse/SHOP-99", data={"do": "comment", "text": "x"})).status_code == 404
 
 
+async def test_a_ticket_has_the_look_of_its_tracker() -> None:
+    """The fonts, spaces and colours in which people read a comment of ours."""
+    github, jira = GitHubTracker(github_host()), JiraTracker(jira_site())
+    for tracker, path, look in (
+        (github, "/acme/docs/issues/4", "github"),
+        (jira, "/browse/SHOP-1", "jira"),
+    ):
+        async with browser(tracker) as http:
+            page, style = (await http.get(path)).text, (await http.get("/-/style.css")).text
+        assert f'<div class="text {look} description">' in page
+        for rule in (f"\n.{look} code {{", f"\n.{look} sub {{", f"\n.note:has(.{look}) {{"):
+            assert rule in style
+
+
 async def test_an_old_key_leads_to_the_new_page() -> None:
     site = JiraSite()
     site.add_project("SHOP", "Online shop")
@@ -320,6 +334,7 @@ def test_markdown_is_shown_safely(text: str, html: str) -> None:
 def test_adf_is_shown_safely() -> None:
     link = {"type": "link", "attrs": {"href": "javascript:alert(1)"}}
     good = {"type": "link", "attrs": {"href": 'https://acme.example/?a="b'}}
+    small = {"type": "subsup", "attrs": {"type": "sub"}}
     document = {
         "type": "doc",
         "version": 1,
@@ -332,6 +347,8 @@ def test_adf_is_shown_safely() -> None:
                     {"type": "text", "text": "bad", "marks": [link]},
                     {"type": "text", "text": "good", "marks": [good]},
                     {"type": "mention", "attrs": {"id": "1", "text": "@<i>"}},
+                    {"type": "text", "text": "<i>", "marks": [good, small]},
+                    {"type": "text", "text": "2", "marks": [{"type": "subsup", "attrs": {"type": "sup"}}]},
                 ],
             },
             {"type": "bulletList", "content": [{"type": "listItem", "content": [adf.paragraph("one")]}]},
@@ -340,7 +357,8 @@ def test_adf_is_shown_safely() -> None:
     }
     assert adf.to_html(document) == (
         "<p><strong>&lt;b&gt;</strong><br>bad"
-        '<a href="https://acme.example/?a=&#34;b" rel="noreferrer">good</a>@&lt;i&gt;</p>'
+        '<a href="https://acme.example/?a=&#34;b" rel="noreferrer">good</a>@&lt;i&gt;'
+        '<sub><a href="https://acme.example/?a=&#34;b" rel="noreferrer">&lt;i&gt;</a></sub><sup>2</sup></p>'
         "<ul><li><p>one</p></li></ul><pre><code>&lt;x&gt;</code></pre>"
     )
-    assert adf.to_text(document) == "<b>\nbadgood@<i>\none\n<x>"
+    assert adf.to_text(document) == "<b>\nbadgood@<i><i>2\none\n<x>"

@@ -66,6 +66,7 @@ class PageBackend(ABC):
 
     title: str
     ticket_route: str
+    look: str  # the class of texts in style.css, with the vendor's fonts, spaces and colours
 
     @abstractmethod
     def groups(self) -> list[tuple[str, list[Ticket]]]:

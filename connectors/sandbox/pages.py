@@ -112,6 +112,7 @@ class _Pages:
         ticket, person = values.get("ticket"), values.get("person")
         html = TEMPLATES.get_template(name).render(
             site=self.backend.title,
+            look=self.backend.look,
             path=_address(ticket, person) if ticket and person else request.url.path,
             can_sync=self.sync_now is not None,
             answer=answer,

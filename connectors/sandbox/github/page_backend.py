@@ -26,6 +26,7 @@ HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 class GitHubPageBackend(PageBackend):
     ticket_route = "/{owner}/{repo}/issues/{number:int}"
+    look = "github"
 
     def __init__(self, host: GitHubHost, person: str = "dev-lead") -> None:
         self.host, self.person = host, person

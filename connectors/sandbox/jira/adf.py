@@ -183,6 +183,9 @@ def _text_html(node: Json) -> Markup:
         href = str(mark.get("attrs", {}).get("href", ""))
         if tag:
             html = Markup("<{0}>{1}</{0}>").format(Markup(tag), html)  # noqa: S704  # a fixed name
+        elif mark.get("type") == "subsup":
+            tag = "sup" if mark.get("attrs", {}).get("type") == "sup" else "sub"
+            html = Markup("<{0}>{1}</{0}>").format(Markup(tag), html)  # noqa: S704  # a fixed name
         elif mark.get("type") == "link" and href.startswith(("https://", "http://", "mailto:")):
             html = Markup('<a href="{}" rel="noreferrer">{}</a>').format(href, html)
     return html

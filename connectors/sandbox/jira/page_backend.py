@@ -18,6 +18,7 @@ CATEGORIES = {"new": "todo", "indeterminate": "doing", "done": "done"}
 
 class JiraPageBackend(PageBackend):
     ticket_route = "/browse/{key}"
+    look = "jira"
 
     def __init__(self, site: JiraSite, person: str = "dev-lead") -> None:
         self.site, self.person = site, person
