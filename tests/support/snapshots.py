@@ -1,7 +1,6 @@
 """Texts held against files in `tests/snapshots/`, which a person reads and reviews like any other text.
 
-`RENEW_SNAPSHOTS=1 pytest tests/test_notice_snapshots.py` writes them anew, and
-Git shows the difference.
+With `NORTHING_TEST_RENEW=1` they are written anew, and Git shows the difference.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 SNAPSHOTS = Path(__file__).parent.parent / "snapshots"
-RENEW = "RENEW_SNAPSHOTS"
+RENEW = "NORTHING_TEST_RENEW"
 
 
 def assert_snapshot(name: str, text: str) -> None:
