@@ -45,7 +45,8 @@ def test_of_the_connectors_the_mappings_import_the_contract_and_nothing_else(
         if name in connectors
     }
     assert imported == {
-        f"connectors.{name}" for name in ("base", "comments", "document", "marker", "rate_limits")
+        f"connectors.{name}"
+        for name in ("base", "comments", "document", "marker", "rate_limits", "ticket_text")
     }
 
 
