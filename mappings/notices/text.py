@@ -24,6 +24,9 @@ UNKNOWN_SHOWN = 3
 # The commands that work. `mappings.commands.parse` reads them.
 LINK = "/northing link {key}"
 SNOOZE = "/northing snooze 14d"
+WAIVE = "/northing waive until {day} because …"
+DISPUTE = "/northing dispute because …"
+SUGGEST = "/northing suggest"
 HELP = "/northing help"
 KEY_TO_CHOOSE = "<key>"  # in lines to type, where no key may be shown
 
