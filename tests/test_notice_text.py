@@ -16,8 +16,10 @@ from connectors.markup import to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
 from mappings.checks.check import EpicFacts
 from mappings.checks.registry import CHECKS
-from mappings.commands.parse import InvalidCommand, help_text, parse_commands, quoted, unknown_keys_text
-from mappings.commands.parse import joined_answer as answer_of
+from mappings.commands.answers import help_text, quoted, unknown_keys_text
+from mappings.commands.answers import joined_answer as answer_of
+from mappings.commands.model import InvalidCommand
+from mappings.commands.parse import parse_commands
 from mappings.goals.key_results import KeyResult, is_live
 from mappings.links.resolve import Resolution, ResolvedLink
 from mappings.notices.text import (

@@ -61,9 +61,9 @@ class CommandRun:
     """One comment's commands on one epic, which the caller has locked. Only `help`, `suggest` and what cannot
     be done get an answer in words.
 
-    `author` is None where not everybody who sees the ticket sees the comment: then neither its author nor what
-    was typed is named. `done`: what was done, in words. `explained`: the ids of the key results of which the
-    answer tells what only a ticket may show that may name them.
+    `author` is None where not everybody who sees the ticket sees the comment: then neither its author nor
+    what was typed is named. `done`: what was done, in words. `explained`: the ids of the key results of which
+    the answer tells what only a ticket may show that may name them.
     """
 
     session: AsyncSession

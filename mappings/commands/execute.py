@@ -148,9 +148,8 @@ def _known(row: CommandCommentRow | None, asked: Sequence[Command]) -> CommandRe
     if row.digest is None:
         is_known = bool(row.commands)
     else:
-        is_known = list(_lines_of(row.digest)) == [
-            _line_digest(command) for command in asked if command.typed
-        ]
+        lines = [line for line, _ in _lines_of(row.digest)]
+        is_known = lines == [_line_digest(command) for command in asked if command.typed]
     return CommandResult(cast("Outcome", row.outcome), False, False, row.reaction_id) if is_known else None
 
 

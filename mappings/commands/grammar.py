@@ -64,7 +64,7 @@ _TIME_AT_END = re.compile(
 )
 _BETWEEN = " ,:;-–—"
 _HOW_LONG = f"write `{USAGES['snooze'][0]}`, `2 weeks`, or a date such as `2026-12-31`"
-_AROUND_WORD = " ,.:;!?()\"'`*_~"
+_AROUND_WORD = " ,.:;!?()<>\"'`*_~"
 
 
 def verb_and_arguments(text: str) -> tuple[str, str]:
@@ -163,7 +163,7 @@ def _about_keys(verb: str, arguments: str) -> list[Command]:
         if len(keys) > MOST_KEYS:
             break
     if not keys:
-        first = arguments.partition(" ")[0]
+        first = without_words(arguments, BEFORE_KEYS).partition(" ")[0]
         wrong = (
             f"{quoted(first)} is no key of a key result; write `{USAGES[verb][0]}`." if first else WHICH_KEY
         )
