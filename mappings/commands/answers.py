@@ -45,9 +45,7 @@ NOT_ALLOWED = (
     "They can be asked to repeat it."
 )
 ONE_A_LINE = "One command on a line: each begins a line of its own with `/northing`."
-FIRST_TEN = (
-    f"The first {MOST_COMMANDS} commands of the comment were done, the others not: please write them anew."
-)
+FIRST_TEN = f"Only the first {MOST_COMMANDS} commands of a comment are read; please write the others anew."
 WHICH_KEY = f"Which key result? Write `{LINK_USAGE}`; `{SUGGEST}` shows which come nearest."
 IN_COMMENTS = "A `Key-Result:` line counts in the description. In a comment, write {right}."
 LINE_OF_ITS_OWN = (
@@ -141,7 +139,7 @@ def suggestions_text(suggestions: Sequence[Suggestion], public: bool) -> str:
 
 def _plain(text: str) -> str:
     """Words of a goal or ticket: one short line that neither begins nor ends code."""
-    line = clean(text.replace("`", "'").replace("\n", " "))
+    line = " ".join(clean(text).replace("`", "'").split())
     return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
 
 
