@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connectors.markup import clean
 from mappings.goals.key_results import NO_LONGER_COUNTS, name_on_ticket
 from mappings.notices.text import DISPUTE, HELP, KEY_TO_CHOOSE, LINK, SNOOZE, SUGGEST, WAIVE
 
@@ -21,6 +20,7 @@ MOST_COMMANDS = 10
 MOST_KEYS = 20
 LONGEST_QUOTE = 64
 _LONGEST_NAME = 120
+_JOINERS = "\u200c\u200d"
 _LONGEST_ANSWER = 1_500
 
 # How each verb is written, with what it does. No key stands here that somebody might copy unread.
@@ -58,6 +58,11 @@ def quoted(word: str, most: int = LONGEST_QUOTE) -> str:
     """What a person typed, as code: one short line without any character that could end the code."""
     shown = "".join(char for char in word[:most] if char.isprintable() and char != "`").strip()
     return f"`{shown or '?'}`"
+
+
+def one_line(text: str) -> str:
+    """`text` in one line of visible characters, with single blanks; the joiners of emoji and words stay."""
+    return " ".join("".join(char if char.isprintable() or char in _JOINERS else " " for char in text).split())
 
 
 def joined(items: Sequence[str], last: str = "and") -> str:
@@ -139,7 +144,7 @@ def suggestions_text(suggestions: Sequence[Suggestion], public: bool) -> str:
 
 def _plain(text: str) -> str:
     """Words of a goal or ticket: one short line that neither begins nor ends code."""
-    line = " ".join(clean(text).replace("`", "'").split())
+    line = one_line(text.replace("`", "'"))
     return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
 
 

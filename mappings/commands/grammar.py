@@ -11,13 +11,13 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from connectors.markup import clean
 from mappings.commands.answers import (
     MOST_KEYS,
     ONE_A_LINE,
     USAGES,
     WHICH_KEY,
     no_command_text,
+    one_line,
     one_to_move_to_text,
     quoted,
 )
@@ -250,7 +250,7 @@ def _reason(text: str) -> str | InvalidCommand | None:
         text = f"{word} {rest}"
     if word.strip(_AROUND_WORD).lower() in BECAUSE:
         text = rest.removeprefix("of ")
-    reason = clean(text.strip(_BETWEEN))
+    reason = one_line(text).strip(_BETWEEN)
     if not any(map(str.isalnum, without_words(reason, THANKS))):
         return None
     wrong = line_error(reason)
