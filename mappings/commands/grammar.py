@@ -195,6 +195,13 @@ def _snooze(arguments: str, now: datetime) -> Command:
     return SnoozeCommand(until) if isinstance(until, datetime) else _no_time("snooze", *until)
 
 
+def after_time(arguments: str) -> str | None:
+    """What comes after the time that the arguments begin with; None where they begin with none."""
+    text = without_words(arguments, BEFORE_TIMES)
+    time = _TIME.match(text)
+    return None if time is None else text[time.end() :].strip(_BETWEEN)
+
+
 def _how_long_text(verb: str) -> str:
     return f"Until when? Write `{USAGES[verb][0]}`."
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mappings.commands.answers import IN_COMMENTS, LINE_OF_ITS_OWN
 from mappings.commands.grammar import (
     ASCII,
+    after_time,
     command_in,
     like_a_key,
     right_way,
@@ -119,11 +120,15 @@ def whole(verb: str, arguments: str, now: datetime, *, strictly: bool) -> tuple[
     if verb in ("link", "unlink", "move"):
         keys = without_words(arguments, BEFORE_KEYS)
         fits = _only_keys(keys if strictly else " ".join(islice(key_words(keys), 1)))
-    elif verb in ("snooze", "waive", "dispute"):
+    elif verb == "snooze":
+        after = after_time(arguments)
+        because = after is not None and after.partition(" ")[0].lower() in BECAUSE
+        fits = after is not None and (not strictly or because or not without_words(after, THANKS))
+    elif verb in ("waive", "dispute"):
         words = {word.strip(".,:;!?").lower() for word in arguments.split()[:8]}
         command = command_in(f"{verb} {arguments}", now)[0]
         ended = verb != "dispute" and not isinstance(command, InvalidCommand)
-        fits = ended or (verb != "snooze" and bool(words & BECAUSE - {"as", "since"}))
+        fits = ended or bool(words & BECAUSE - {"as", "since"})
     else:
         fits = not without_words(arguments, THANKS)
     return (verb, arguments) if fits else None
