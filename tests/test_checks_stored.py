@@ -154,7 +154,9 @@ async def test_a_command_on_the_ticket_snoozes_what_the_ticket_shows(
             epic = await session.get_one(EpicRow, 1)
             source = await session.get_one(SourceRow, epic.source_id)
             loader, now = runtime.evaluation_context, await runtime.now(session)
-            assert await execute_commands(session, source, epic, comment, loader, now, runtime.checks)
+            result = await execute_commands(session, source, epic, comment, loader, now, runtime.checks)
+            assert result is not None
+            assert result.evaluate
         return (await command_comments(runtime))[-1][1]
 
     assert await snooze("1") is None

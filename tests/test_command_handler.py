@@ -13,23 +13,24 @@ from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from app import pipeline
 from app.runtime import Runtime
 from connectors.base import CommentRef, EpicRef
 from connectors.comments import TicketComment
-from mappings.commands.execute import execute_commands
+from mappings.commands.answers import USAGES
+from mappings.commands.execute import CommandResult, execute_commands
 from mappings.runs.queue import open_run
-from mappings.tables import EpicRow, SourceRow
+from mappings.tables import CommandCommentRow, EpicRow, SourceRow
 from tests.support.clock import Clock
-from tests.support.queries import all_of, command_comments, goals_version
+from tests.support.queries import all_of, command_comments, every_row, goals_version
 from tests.support.ticket_text import text_lines
 from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either
 from tests.support.world import World
 
 MISSING = "Which key result does this epic serve?"
-UNKNOWN = "There is no key result KR-99. Perhaps KR-1?"
+UNKNOWN = "There is no key result KR-99. /northing suggest shows which come nearest."
 HELP = "Start a line of a comment with one of these:"
 SECRET = {"webhook_secret": "a-secret-of-some-length"}
 
@@ -46,20 +47,25 @@ class Ticket:
     ids: count[int] = field(default_factory=lambda: count(1))
 
     async def tell(self, *lines: str, id: str | None = None, **members: Any) -> bool:
-        """Give commands in a comment, as the inbox does, and let all that follows be done."""
-        comment = self.comment(*lines, id=id, **members)
+        """Give commands in a comment and let all that follows be done; whether they acted now."""
+        result = await self.give(self.comment(*lines, id=id, **members))
+        return result is not None and result.is_new
+
+    async def give(self, comment: TicketComment) -> CommandResult | None:
+        """As the inbox gives a comment."""
         run_id = None
         async with self.runtime.sessions.begin() as session:
             epic = (await session.scalars(select(EpicRow).where(EpicRow.key == self.key))).one()
             source = await session.get_one(SourceRow, epic.source_id)
             context, now = self.runtime.evaluation_context, await self.runtime.now(session)
-            if await execute_commands(session, source, epic, comment, context, now):
+            result = await execute_commands(session, source, epic, comment, context, now)
+            if result is not None and result.evaluate:
                 run_id = (await open_run(session, source.id, "evaluate", await self.runtime.now(session))).id
         self.clock.advance(seconds=1)
         if run_id is not None:
             await pipeline.execute_run(self.runtime, run_id)
             await self.drain()
-        return run_id is not None
+        return result
 
     def comment(self, *lines: str, id: str | None = None, **members: Any) -> TicketComment:
         given: dict[str, Any] = {"author": "an-editor", "ours": False, "may_steer": True, **members}
@@ -73,6 +79,14 @@ class Ticket:
             line.strip().removeprefix("- ").replace("`", "").replace("\\", "") for line in text.splitlines()
         )
         return [line.replace("\u2060", "") for line in lines if line]
+
+    async def row(self) -> CommandCommentRow:
+        """Of the last comment that was acted on."""
+        async with self.runtime.sessions() as session:
+            rows = select(CommandCommentRow).order_by(
+                CommandCommentRow.at.desc(), CommandCommentRow.id.desc()
+            )
+            return (await session.scalars(rows.limit(1))).one()
 
     @property
     def edits(self) -> int:
@@ -116,7 +130,7 @@ async def test_link(world: World, ticket: Ticket) -> None:
     assert (link["key_result"], link["origin"]) == ("KR-1", "command")
     assert link["why"] == "linked by an-editor in a comment"
     assert (epic["alignment"], epic["notice"]["state"]) == ("aligned", "resolved")
-    assert await command_comments(ticket.runtime) == [(["link kr-1"], None, "an-editor")]
+    assert await command_comments(ticket.runtime) == [(["link KR-1"], None, "an-editor")]
     again = {"epic": {"source": ticket.driver.kind, "key": ticket.key}, "key_result": "KR-1"}
     assert (await world.send("POST", "/links", again, expect=200))["id"] == link["id"]
 
@@ -152,12 +166,8 @@ async def test_snooze_and_its_end(world: World, ticket: Ticket, clock: Clock) ->
 async def test_help_stands_before_the_warning_and_after_one_line(ticket: Ticket) -> None:
     assert await ticket.tell("/northing help")
     assert ticket.words[0] == HELP
-    assert MISSING in ticket.words[4]
-    assert [line.split(" ")[:2] for line in ticket.words[1:4]] == [
-        ["/northing", "link"],
-        ["/northing", "snooze"],
-        ["/northing", "help"],
-    ]
+    assert MISSING in ticket.words[9]
+    assert [line.split(" ")[1] for line in ticket.words[1:9]] == list(USAGES)
     assert await ticket.tell("/northing snooze 3d", "/northing help")
     assert ticket.words[0].startswith("Snoozed until ")
     assert ticket.words[1] == HELP
@@ -224,35 +234,212 @@ async def test_nothing_to_snooze(world: World, ticket: Ticket, clock: Clock) -> 
 
 @both
 async def test_one_comment_may_do_some_and_be_answered_on_the_rest(ticket: Ticket) -> None:
-    lines = "/northing link KR-1, KR-99", "/northing unlink KR-1", "/northing dance"
+    lines = "/northing link KR-1, KR-99", "/northing dance"
     assert await ticket.tell(*lines)
     assert ticket.words[:2] == ["Aligned with KR-1 (Checkout conversion). Thank you.", UNKNOWN]
-    assert ticket.words[2].startswith("unlink is not in this build. There is /northing link KR-12, ")
-    assert ticket.words[3].startswith("There is no command dance.")
-    assert len(ticket.words) == 4
+    assert ticket.words[2] == "There is no command dance. /northing help lists what there is."
+    assert len(ticket.words) == 3
+    assert (await ticket.row()).outcome == "not_understood"
+
+
+@on_either("jira")
+async def test_keys_end_at_the_first_word_that_is_none(world: World, ticket: Ticket) -> None:
+    await world.goal("KR-2", "Returns")
+    assert await ticket.tell("/northing link KR-1 instead of KR-2")
+    assert [link["key_result"] for link in (await ticket.epic())["links"]] == ["KR-1"]
+    assert len(ticket.words) == 1
+    assert await ticket.tell("/northing link KR-2 and snooze 14d")
+    assert ticket.words[1].startswith("One command on a line")
+    assert await ticket.tell("/northing link KR3")
+    assert ticket.words[1] == "There is no key result KR3. Perhaps KR-1 or KR-2?"
+
+
+@both
+async def test_unlink_takes_back_what_people_linked_and_says_who_links_the_rest(
+    world: World, ticket: Ticket, clock: Clock
+) -> None:
+    await world.goal("KR-2", "Returns")
+    body = {"epic": {"source": ticket.driver.kind, "key": ticket.key}, "key_result": "KR-2"}
+    await world.send("POST", "/links", body)
+    await ticket.tell("/northing link KR-1")
+    assert await ticket.tell("/northing unlink KR-1, KR-2 please")
+    assert (await ticket.epic())["links"] == []
+    assert (await ticket.row()).commands == ["unlink KR-1, KR-2"]
+    entries = (await world.send("GET", "/audit-log?what=link"))["items"]
+    assert [entry["action"] for entry in entries[:2]] == ["deleted"] * 2
+    assert MISSING in ticket.words[0]
+    clock.advance(minutes=1)
+    ticket.driver.describe(ticket.key, "Key-Result: KR-1")
+    await ticket.driver.sync()
+    await ticket.tell("/northing link KR-1")
+    assert await ticket.tell("/northing unlink KR-1")
+    assert [link["origin"] for link in (await ticket.epic())["links"]] == ["ticket"]
+    assert ticket.words[1].startswith("KR-1 stays linked: the ticket itself names it")
+    assert (await ticket.row()).outcome == "not_understood"
+
+
+@on_either("github")
+async def test_move_links_one_and_no_other(world: World, ticket: Ticket) -> None:
+    await world.goal("KR-2", "Returns")
+    body = {"epic": {"source": ticket.driver.kind, "key": ticket.key}, "key_result": "KR-1"}
+    await world.send("POST", "/links", {**body, "primary": True})
+    assert await ticket.tell("/northing move KR-99", "/northing move KR-1, KR-2")
+    assert [link["key_result"] for link in (await ticket.epic())["links"]] == ["KR-1"]
+    assert await ticket.tell("/northing move to KR-2.")
+    assert ticket.words == ["Aligned with KR-2 (Returns). Thank you."]
+    (link,) = (await ticket.epic())["links"]
+    assert (link["key_result"], link["origin"]) == ("KR-2", "command")
+
+
+@both
+async def test_waive_and_dispute(ticket: Ticket, clock: Clock) -> None:
+    day = (clock.now + timedelta(days=28)).date()
+    assert await ticket.tell("/northing waive for 4 weeks because @bob runs the office move")
+    (words,) = ticket.words
+    assert words.startswith(f"Waived until {day}: ")
+    found = await ticket.finding()
+    assert (found["state"], found["reason"]) == ("waived", "@bob runs the office move")
+    assert await ticket.tell("/northing keep")
+    assert ticket.words[-1].startswith("keep is for reviews, and none asks here")
+
+
+@on_either("github")
+async def test_dispute(ticket: Ticket) -> None:
+    assert await ticket.tell("/northing dispute")
+    assert ticket.words[0].startswith(
+        "Why? Whoever maps goals here reads the reason: /northing dispute because"
+    )
+    assert await ticket.tell("/northing dispute because it is an initiative")
+    assert ticket.words == ["Disputed; waiting for a decision."]
+    found = await ticket.finding()
+    assert (found["state"], found["reason"]) == ("disputed", "it is an initiative")
+    assert await ticket.tell("/northing waive for 4 weeks because of law")
+    assert ticket.words[1] == "There is nothing to waive: the gap is disputed."
+
+
+@on_either("jira")
+async def test_suggest(world: World, ticket: Ticket) -> None:
+    await world.goal("KR-2", "Checkout in one step", visibility="confidential", public_label="Plan")
+    assert await ticket.tell("/northing suggest")
+    assert ticket.words[0] == "These key results come nearest. Only you can say whether one is meant:"
+    assert ticket.words[1].startswith("/northing link KR-1 KR-1 (Checkout conversion): ")
+    assert MISSING in ticket.words[2]
+    await world.send("PATCH", "/objectives/O-1", {"visibility": "confidential", "public_label": "Plan"})
+    await world.drain()
+    assert "Checkout conversion" not in " ".join(ticket.words), "nor in the answer"
+    assert await ticket.tell("/northing suggest")
+    assert ticket.words[0].startswith("No key result comes near this epic.")
+
+
+@on_either("jira")
+async def test_no_answer_tells_of_a_goal_that_may_not_be_named(world: World, ticket: Ticket) -> None:
+    await world.goal("TOP-11", "Takeover", visibility="confidential", public_label="Plan")
+    for key in ("TOP-12", "TOP-77"):
+        assert await ticket.tell(f"/northing link {key}")
+        assert ticket.words[0] == UNKNOWN.replace("KR-99", key)
+    for key in ("TOP-11", "TOP-77"):
+        assert await ticket.tell(f"/northing unlink {key}")
+        assert ticket.words[0] == f"This epic is not linked to {key}."
+
+
+@on_either("github")
+async def test_a_thousand_commands_are_ten_and_one_word_about_it(ticket: Ticket) -> None:
+    assert await ticket.tell(*(f"/northing link KR-{n}" for n in range(90, 1090)))
+    assert ticket.words[0] == UNKNOWN.replace("99", "90")
+    assert await ticket.tell(*["/northing link KR-1"] * 1000)
+    assert ticket.words[1].startswith("Only the first 10 commands of a comment are read")
+    assert len(ticket.words) == 2
+    assert not await ticket.tell(*["/northing link KR-1"] * 1000, id=(await ticket.row()).remote_id)
+
+
+@on_either("jira")
+async def test_of_a_comment_that_not_everybody_sees_nothing_is_repeated(world: World, ticket: Ticket) -> None:
+    typed = (
+        "/northing link ZQ7X-9",
+        "/northing zq7x",
+        "northing snooze 99d",
+        "/northing waive 3w because zq7xy",
+    )
+    assert await ticket.tell(*typed, restricted=True, author="Secret Sam", author_id="77")
+    assert ticket.words[0].startswith("Waived until ")
+    assert (await ticket.finding())["reason"] == "a reason given in a comment that not everybody sees"
+    assert await ticket.tell(
+        "/northing link KR-1", "/northing snooze 3d", restricted=True, author="Secret Sam"
+    )
+    (link,) = (await ticket.epic())["links"]
+    assert link["why"] == "linked by a comment"
+    assert (await ticket.row()).commands[:1] == ["link"]
+    rows = {table: " ".join(rows).lower() for table, rows in (await every_row(ticket.runtime)).items()}
+    assert [table for table, row in rows.items() if "zq7x" in row] == []
+    named = {table for table, row in rows.items() if "secret sam" in row}
+    assert named == {"audit_log", "command_comments"}, "which no ticket and no viewer sees"
+    assert "secret sam" not in " ".join(ticket.driver.comments(ticket.key)).lower()
+
+
+@on_either("github")
+async def test_what_is_nearly_a_command_is_answered(ticket: Ticket) -> None:
+    assert await ticket.tell("Done. /northing link KR-1", id="77")
+    assert ticket.words[0].endswith("As a line of its own, not as code, it works: /northing link KR-1.")
+    assert (await ticket.epic())["links"] == []
+    edits = ticket.edits
+    assert not await ticket.tell("Done. /northing link KR-1", "Really", id="77")
+    assert ticket.edits == edits
 
 
 # --- who and how often ------------------------------------------------------------------------
 
 
 @on_either("github")
-async def test_without_the_right_nothing_is_done_and_nothing_said(ticket: Ticket) -> None:
+async def test_without_the_right_nothing_is_done_and_each_is_told_once(ticket: Ticket) -> None:
+    before = await goals_version(ticket.runtime)
+    refused: dict[str, Any] = {"may_steer": False, "author_id": "7"}
+    assert await ticket.tell("/northing link KR-1", "/northing help", id="1", **refused)
+    assert ticket.words[0].startswith("A command here changed nothing: ")
+    assert MISSING in ticket.words[1]
     edits = ticket.edits
-    assert not await ticket.tell("/northing link KR-1", "/northing help", may_steer=False)
+    assert not await ticket.tell("/northing link KR-1", "/northing help", id="1", **refused)
+    result = await ticket.give(ticket.comment("/northing snooze 3d", id="2", **refused, author="renamed"))
+    assert result == CommandResult("not_allowed", evaluate=False, is_new=True, reaction_id=None)
+    result = await ticket.give(ticket.comment("/northing snooze 3d", author="b", may_steer=False))
+    assert result is not None
+    assert not result.evaluate, "an answer that stands is nobody else's to take away"
+    assert not await ticket.tell("northing link KR-1", author="c", may_steer=False), "nearly a command"
     assert ticket.edits == edits
-    assert HELP not in ticket.words
     assert (await ticket.epic())["links"] == []
     assert (await ticket.finding())["state"] == "open"
-    assert await command_comments(ticket.runtime) == []
+    assert await goals_version(ticket.runtime) == before
+    await ticket.tell("/northing snooze 3d")
+    assert len(ticket.words) == 1
+    await ticket.tell("/northing help", id="3", **refused)
+    assert len(ticket.words) == 1
 
 
 @on_either("github")
-async def test_a_comment_of_mistakes_alone_may_be_corrected(ticket: Ticket) -> None:
-    assert await ticket.tell("/northing lnk KR-1", id="77")
+async def test_an_edited_comment_acts_again_where_its_commands_changed(ticket: Ticket, clock: Clock) -> None:
+    assert await ticket.tell("/northing lnk KR-1", "/northing snooze 3d", id="77")
     assert (await ticket.epic())["links"] == []
-    assert await ticket.tell("/northing link KR-1", id="77")
+    until = (await ticket.finding())["until"]
+    clock.advance(days=1)
+    assert not await ticket.tell("Sorry,", "/Northing  lnk kr-1", "/northing snooze 3D", id="77"), "the same"
+    assert await ticket.tell("/northing link KR-98", "/northing snooze 3d", id="77")
+    assert (await ticket.finding())["until"] == until, "what was done is not done again"
+    assert (await ticket.row()).outcome == "not_understood"
+    assert await ticket.tell("/northing link KR-98", "/northing link KR-1", id="77")
     assert len((await ticket.epic())["links"]) == 1
-    assert not await ticket.tell("/northing snooze 3d", id="77")
+    assert UNKNOWN.replace("99", "98") in ticket.words, "what could not be done is said again"
+    assert await ticket.tell("/northing link KR-1", id="77")
+    assert ((await ticket.row()).outcome, len(ticket.words)) == ("done", 1)
+
+
+@on_either("jira")
+async def test_a_comment_of_before_there_were_digests_does_not_act_again(ticket: Ticket) -> None:
+    await ticket.tell("/northing snooze 3d", id="77")
+    async with ticket.runtime.sessions.begin() as session:
+        await session.execute(text("UPDATE command_comments SET digest = NULL"))
+    assert not await ticket.tell("/northing link KR-1", id="77")
+    async with ticket.runtime.sessions.begin() as session:
+        await session.execute(text("UPDATE command_comments SET commands = '{}'"))
+    assert await ticket.tell("/northing link KR-1", id="77"), "it was a mistake, and may be corrected"
 
 
 @on_either("jira")
@@ -277,7 +464,7 @@ async def test_of_many_at_once_one_acts(ticket: Ticket) -> None:
 @on_either("jira")
 async def test_a_comment_without_commands_leaves_nothing(ticket: Ticket) -> None:
     before = await goals_version(ticket.runtime)
-    assert not await ticket.tell("Please /northing link KR-1", "northing help")
+    assert not await ticket.tell("Northing says we need a KR", "I used /northing link KR-1 yesterday")
     assert not await ticket.tell("/northing help", ours=True)
     assert await command_comments(ticket.runtime) == []
     assert await goals_version(ticket.runtime) == before

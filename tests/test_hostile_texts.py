@@ -29,7 +29,9 @@ from connectors.jira.text import lines_of as jira_lines
 from connectors.json import parse_json
 from connectors.markup import clean, storable, to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
-from mappings.commands.parse import InvalidCommand, LinkCommand, command_text, joined_answer, parse_commands
+from mappings.commands.answers import joined_answer
+from mappings.commands.model import InvalidCommand, LinkCommand, WaiveCommand
+from mappings.commands.parse import parse_commands
 from mappings.epics.upsert import row_of
 from mappings.links.keys import KEY
 from mappings.links.references import parse_references
@@ -279,7 +281,9 @@ def test_any_description_gives_lines_that_can_be_stored_and_only_keys(text: str)
         assert all(KEY.fullmatch(found.key) for found in parse_references(lines, [text]))
         for command in parse_commands(lines, NOW):
             assert not isinstance(command, LinkCommand) or all(map(KEY.fullmatch, command.keys))
-            words = command.reply if isinstance(command, InvalidCommand) else command_text(command)
+            words = command.reply if isinstance(command, InvalidCommand) else command.typed
+            if isinstance(command, WaiveCommand):
+                words = command.reason
             assert words == storable(words)
             message = joined_answer([words])
             assert message is None or len(message) <= 2_000

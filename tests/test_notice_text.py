@@ -18,8 +18,10 @@ from connectors.document import Document, Link, Paragraph, Text
 from connectors.marker import Marker
 from connectors.markup import ADF_LIMIT, MARKDOWN_LIMIT, to_adf, to_markdown, to_plain
 from connectors.registry import KINDS
-from mappings.commands.parse import InvalidCommand, help_text, parse_commands, quoted, unknown_keys_text
-from mappings.commands.parse import joined_answer as answer_of
+from mappings.commands.answers import help_text, quoted, unknown_keys_text
+from mappings.commands.answers import joined_answer as answer_of
+from mappings.commands.model import InvalidCommand
+from mappings.commands.parse import parse_commands
 from mappings.goals.key_results import KeyResult
 from mappings.links.keys import KEY
 from mappings.notices.text import (

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from connectors.markup import to_adf, to_markdown, to_plain
 from mappings.checks.registry import CHECKS
-from mappings.commands.parse import not_live_text, unknown_keys_text
+from mappings.commands.answers import not_live_text, unknown_keys_text
 from mappings.evaluation.desired_notice import DesiredText, desired_text
 from mappings.evaluation.model import EvaluationInput, FindingState
 from mappings.goals.key_results import (

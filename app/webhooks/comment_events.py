@@ -96,9 +96,12 @@ class CommentEvents:
             return
         async with self.runtime.transaction() as session:
             context, now = self.runtime.evaluation_context, await self.runtime.now(session)
-            if comment is not None and await execute_commands(
-                session, self.source, epic, comment, context, now, self.runtime.checks
-            ):
+            result = None
+            if comment is not None:
+                result = await execute_commands(
+                    session, self.source, epic, comment, context, now, self.runtime.checks
+                )
+            if result is not None and result.evaluate:
                 run_id = await self.results.open_evaluate_run(
                     session, Cause("command", str(epic.id), epic.key)
                 )

@@ -1,44 +1,32 @@
-"""Executes the commands in a comment. `mappings.commands.parse` reads them; the notice shows the answer.
+"""Executes the commands in a comment, each version of it once. `mappings.commands.parse` reads them; the
+notice shows the answer.
 
-A command changes links and findings with the functions that the API's operations use. Its own are the origin,
-the answer in words, and that one run evaluates the epic after all commands of a comment.
+A comment whose author may not give commands changes nothing. That is told once to each person and ticket, and
+only in a comment of ours that has nothing else to answer.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import structlog
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mappings import invalidate
 from mappings.audit import set_actor
 from mappings.checks.registry import CHECKS
-from mappings.commands.parse import (
-    Command,
-    HelpCommand,
-    InvalidCommand,
-    LinkCommand,
-    SnoozeCommand,
-    command_text,
-    help_text,
-    joined_answer,
-    not_live_text,
-    nothing_to_snooze_text,
-    parse_commands,
-    unknown_keys_text,
-)
-from mappings.errors import Invalid
+from mappings.commands.acts import CommandRun
+from mappings.commands.answers import NOT_ALLOWED
+from mappings.commands.model import InvalidCommand, LinkCommand, MoveCommand, SuggestCommand, UnlinkCommand
+from mappings.commands.parse import parse_commands
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.load import may_be_on_ticket
-from mappings.evaluation.operations import SNOOZABLE, change_shown, clear_answer
-from mappings.goals.key_results import KeyResult, first_to_name, may_name, why_not_live
-from mappings.links.operations import link_manually
-from mappings.locks import lock_epics, lock_goals_exclusive
+from mappings.evaluation.operations import clear_answer
+from mappings.locks import lock_epics, lock_goals_exclusive, lock_goals_shared
 from mappings.runs.reevaluation import reevaluate_children
 from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
 
@@ -47,13 +35,32 @@ if TYPE_CHECKING:
 
     from connectors.comments import TicketComment
     from mappings.checks.check import Check
+    from mappings.commands.model import Command
 
 log = structlog.get_logger()
 
+Outcome = Literal["done", "not_understood", "not_allowed"]
 _AUTHOR_SHOWN = 100
 _AUTHOR_ID_STORED = 200
+_LINE_DIGEST = 8  # bytes of a line in a comment's digest; one more says whether it was done
+_DONE, _NOT_DONE = b"\x01", b"\x00"
 # Gives a source's context for the epics of some projects (`app.runtime.Runtime.evaluation_context`).
 ContextLoader = Callable[[AsyncSession, SourceRow, list[str]], Awaitable[EvaluationContext]]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What became of a comment with commands, or with what is nearly one.
+
+    `evaluate`: the epic is marked, and the caller has to open a run that evaluates it. `is_new`: False where
+    this version of the comment was executed before; `outcome` is that of then. `reaction_id`: our reaction to
+    it so far.
+    """
+
+    outcome: Outcome
+    evaluate: bool
+    is_new: bool
+    reaction_id: str | None
 
 
 async def execute_commands(
@@ -64,164 +71,165 @@ async def execute_commands(
     load_context: ContextLoader,
     now: datetime,
     checks: Sequence[Check[Any]] = CHECKS,
-) -> bool:
-    """Execute the commands in `comment` on the ticket of `epic`, once; whether the epic is to be evaluated.
+) -> CommandResult | None:
+    """Execute the commands in `comment` on the ticket of `epic`, once; None where it has nothing for us.
 
-    The transaction is the caller's and must not have locked epics yet: the goals' lock comes first.
-    True means that the epic is marked, and that the caller has to open a run that evaluates it.
+    Of an edited comment only the lines are executed that are new or could not be done before. The transaction
+    is the caller's and must not have locked epics yet: the goals' lock comes first.
     """
-    allowed = comment.may_steer and not comment.ours
-    asked = parse_commands(comment.lines, now) if allowed else ()
-    if not asked:
-        return False
-    await lock_goals_exclusive(session)
+    asked = () if comment.ours else parse_commands(comment.lines, now, comment.our_name)
+    if not asked or (not comment.may_steer and all(_is_near(command) for command in asked)):
+        return None
+    known = _known(await _stored(session, epic.id, comment.id), asked)
+    if known is not None:  # the usual case of a second delivery takes no lock
+        return known
+    if comment.may_steer:
+        await _lock_goals(session, asked)
     present = await lock_epics(session, [epic.id])
     if not present or present[0].removed_at is not None:
-        return False
-    row = present[0]
-    author = _author_name(comment.author)
-    # Not before the last evaluation: what the next one changes is the effect of this command.
-    at = now if row.evaluated_at is None else max(now, row.evaluated_at)
-    command_row = await _claim_comment(session, row.id, comment, author, asked, at)
-    if command_row is None:
-        return False
-    set_actor(session, f"{source.name}: {author} on {row.key}", _author_id(comment))
-    commands = _CommandRun(session, source, row, author, load_context, now, checks)
-    answer = await commands.execute(asked)
-    await clear_answer(session, row.id)
-    command_row.answer = answer if await _has_comment(session, row.id) else None
-    command_row.explained_key_result_ids = [goal.id for goal in commands.explained]
-    await invalidate.mark_for_evaluation(session, [row.id], now)
-    if commands.linked:
-        await reevaluate_children(session, row, now)
-    log.info(
-        "command on a ticket", epic=row.key, commands=len(command_row.commands), answered=answer is not None
+        return None
+    stored = await _stored(session, epic.id, comment.id)
+    known = _known(stored, asked)  # another delivery may have come first
+    if known is not None:
+        return known
+    row = stored or CommandCommentRow(
+        epic_id=epic.id, remote_id=comment.id, commands=[], explained_key_result_ids=[], reaction_id=None
     )
-    return True
+    row.author, row.author_id = _author_name(comment), _author_id(comment)
+    # Not before the last evaluation: what the next one changes is the effect of this command.
+    at = present[0].evaluated_at
+    row.at = now if at is None else max(now, at)
+    if not comment.may_steer:
+        return await _refuse(session, row, comment, asked, now)
+    author = None if comment.restricted else row.author
+    run = CommandRun(session, source, present[0], author, load_context, now, checks)
+    return await _execute(run, row, asked)
 
 
-def _author_name(author: str) -> str:
+def _is_near(command: Command) -> bool:
+    return isinstance(command, InvalidCommand) and command.near
+
+
+async def _lock_goals(session: AsyncSession, asked: Sequence[Command]) -> None:
+    if any(isinstance(command, LinkCommand | UnlinkCommand | MoveCommand) for command in asked):
+        await lock_goals_exclusive(session)
+    elif any(isinstance(command, SuggestCommand) for command in asked):
+        await lock_goals_shared(session)
+
+
+def _author_name(comment: TicketComment) -> str:
     """The name as it may be stored and shown: in one line, at most `_AUTHOR_SHOWN` characters."""
-    return "".join(char for char in author if char.isprintable())[:_AUTHOR_SHOWN] or "somebody"
+    return "".join(char for char in comment.author if char.isprintable())[:_AUTHOR_SHOWN] or "somebody"
 
 
 def _author_id(comment: TicketComment) -> str | None:
     return None if comment.author_id is None else comment.author_id[:_AUTHOR_ID_STORED]
 
 
-async def _claim_comment(
-    session: AsyncSession,
-    epic_id: int,
-    comment: TicketComment,
-    author: str,
-    asked: tuple[Command, ...],
-    at: datetime,
-) -> CommandCommentRow | None:
-    """This comment's row; None where its commands were executed before, for another delivery about it."""
-    made = insert(CommandCommentRow)
-    first = await session.scalars(
-        made.values(
-            epic_id=epic_id,
-            remote_id=comment.id,
-            author=author,
-            author_id=_author_id(comment),
-            commands=[command_text(command) for command in asked if not isinstance(command, InvalidCommand)],
-            at=at,
-        )
-        # A comment with invalid commands alone has changed nothing yet, and may be corrected.
-        .on_conflict_do_update(
-            index_elements=[CommandCommentRow.epic_id, CommandCommentRow.remote_id],
-            set_={
-                "commands": made.excluded.commands,
-                "author": made.excluded.author,
-                "author_id": made.excluded.author_id,
-                "at": at,
-            },
-            where=func.cardinality(CommandCommentRow.commands) == 0,
-        )
-        .returning(CommandCommentRow)
+# --- versions of a comment ------------------------------------------------------------------------
+
+
+async def _stored(session: AsyncSession, epic_id: int, comment_id: str) -> CommandCommentRow | None:
+    """Its row as it is now, even where the session holds it from before the locks."""
+    rows = select(CommandCommentRow).where(
+        CommandCommentRow.epic_id == epic_id, CommandCommentRow.remote_id == comment_id
     )
-    return first.one_or_none()
+    return (await session.scalars(rows.execution_options(populate_existing=True))).one_or_none()
 
 
-async def _has_comment(session: AsyncSession, epic_id: int) -> bool:
-    """Whether a comment of ours may be on the ticket: without one, no answer can be shown."""
+def _known(row: CommandCommentRow | None, asked: Sequence[Command]) -> CommandResult | None:
+    """The result of then, where these commands were executed before.
+
+    A comment of before there were digests was executed as it was, whatever stands there now; one of mistakes
+    alone changed nothing yet.
+    """
+    if row is None:
+        return None
+    if row.digest is None:
+        is_known = bool(row.commands)
+    else:
+        lines = [line for line, _ in _lines_of(row.digest)]
+        is_known = lines == [_line_digest(command) for command in asked if command.typed]
+    return CommandResult(cast("Outcome", row.outcome), False, False, row.reaction_id) if is_known else None
+
+
+def _line_digest(command: Command) -> bytes:
+    return hashlib.sha256(command.typed.encode("utf-8", "replace")).digest()[:_LINE_DIGEST]
+
+
+def _lines_of(digest: bytes) -> list[tuple[bytes, bool]]:
+    """Each line of a comment's digest, in order, with whether it was done."""
+    size = _LINE_DIGEST + 1
+    parts = (digest[at : at + size] for at in range(0, len(digest), size))
+    return [(part[:_LINE_DIGEST], part[_LINE_DIGEST:] == _DONE) for part in parts]
+
+
+# --- acting ---------------------------------------------------------------------------------------
+
+
+async def _execute(run: CommandRun, row: CommandCommentRow, asked: Sequence[Command]) -> CommandResult:
+    session, epic, now = run.session, run.epic, run.now
+    # Only the lines that are new, or could not be done in an earlier version.
+    before = _lines_of(row.digest or b"")
+    done = {line for line, was_done in before if was_done} - {
+        line for line, was_done in before if not was_done
+    }
+    set_actor(session, f"{run.source.name}: {row.author} on {epic.key}", row.author_id)
+    await clear_answer(session, epic.id)
+    digest, failed = b"", False
+    for command in asked:
+        line = _line_digest(command)
+        is_done = line in done or await run.execute(command)
+        failed = failed or not is_done
+        digest += line + (_DONE if is_done else _NOT_DONE) if command.typed else b""
+    row.digest, row.outcome = digest, "not_understood" if failed else "done"
+    row.commands = [*run.done]
+    row.answer = run.answer
+    row.explained_key_result_ids = [*dict.fromkeys(run.explained)]
+    session.add(row)
+    await session.flush()
+    await invalidate.mark_for_evaluation(session, [epic.id], now)
+    if run.links_changed:
+        await reevaluate_children(session, epic, now)
+    log.info("command on a ticket", epic=epic.key, commands=len(run.done), answered=run.answer is not None)
+    return CommandResult("not_understood" if failed else "done", True, True, row.reaction_id)
+
+
+async def _refuse(
+    session: AsyncSession,
+    row: CommandCommentRow,
+    comment: TicketComment,
+    asked: Sequence[Command],
+    now: datetime,
+) -> CommandResult:
+    """Record that the author may not give commands."""
+    may_tell = not comment.restricted and await _may_tell(session, row)
+    row.digest = b"".join(_line_digest(command) + _NOT_DONE for command in asked if command.typed)
+    row.outcome, row.commands = "not_allowed", []
+    if may_tell:
+        row.answer, row.explained_key_result_ids = NOT_ALLOWED, []
+        await invalidate.mark_for_evaluation(session, [row.epic_id], now)
+    session.add(row)
+    await session.flush()
+    log.info("command without the right", epic_id=row.epic_id, answered=may_tell)
+    return CommandResult("not_allowed", may_tell, True, row.reaction_id)
+
+
+async def _may_tell(session: AsyncSession, row: CommandCommentRow) -> bool:
+    """Whether a comment of ours stands that answers nobody else, and this person was not refused before."""
+    epic_id = row.epic_id
     notice = (await session.scalars(select(NoticeRow).where(NoticeRow.epic_id == epic_id))).one_or_none()
-    return notice is not None and may_be_on_ticket(notice)
-
-
-@dataclass
-class _CommandRun:
-    """One comment's commands on one epic. Only `help` and what cannot be done get an answer in words."""
-
-    session: AsyncSession
-    source: SourceRow
-    epic: EpicRow
-    author: str
-    load_context: ContextLoader
-    now: datetime
-    checks: Sequence[Check[Any]]
-    context: EvaluationContext | None = None
-    explained: list[KeyResult] = field(default_factory=list)  # the answer tells why they no longer count
-    linked: bool = False  # a link was made
-
-    async def execute(self, asked: tuple[Command, ...]) -> str | None:
-        answers: list[str] = []
-        for command in asked:
-            match command:
-                case LinkCommand(keys):
-                    answers += await self._link(keys)
-                case SnoozeCommand(until):
-                    answers += await self._snooze(until)
-                case HelpCommand():
-                    answers.append(help_text())
-                case InvalidCommand(answer):
-                    answers.append(answer)
-        return joined_answer(answers)
-
-    async def _context(self) -> EvaluationContext:
-        """Loaded once, where a command of the comment needs it."""
-        if self.context is None:
-            self.context = await self.load_context(self.session, self.source, [self.epic.project])
-        return self.context
-
-    async def _link(self, keys: tuple[str, ...]) -> list[str]:
-        context = await self._context()
-        unknown: list[str] = []
-        answer: list[str] = []
-        for key in keys:
-            why = f"linked by {self.author} in a comment"
-            try:
-                link, is_new = await link_manually(self.session, self.epic.id, key, "command", why, self.now)
-            except Invalid:
-                unknown.append(key)
-                continue
-            self.linked = self.linked or is_new
-            goal = context.goals.key_results[link.key_result_id]
-            why_not = why_not_live(goal, self.now)
-            if why_not is None:
-                continue
-            if may_name(goal, self._public(context)):
-                self.explained.append(goal)
-                answer.append(not_live_text(goal.key, why_not))
-            else:
-                answer.append(not_live_text(goal.key, None))
-        if unknown:
-            answer.append(unknown_keys_text(unknown, await self._fitting(context)))
-        return answer
-
-    async def _fitting(self, context: EvaluationContext) -> list[str]:
-        """Keys of live key results that fit the epic; where none fits, of the first that may be named."""
-        suggested = await context.suggest(self.session, self.epic, self.now)
-        fitting: list[KeyResult] = [one.key_result for one in suggested]
-        known = context.goals.key_results.values()
-        example = first_to_name(known, self._public(context), self.now)
-        return [goal.key for goal in fitting or (example,) if goal is not None]
-
-    def _public(self, context: EvaluationContext) -> bool:
-        return context.project_info(self.epic.project).public
-
-    async def _snooze(self, until: datetime) -> list[str]:
-        why = f"snoozed by {self.author} in a comment"
-        before = await change_shown(self.session, self.epic.id, self.checks, "snoozed", until, why)
-        return [] if before in SNOOZABLE else [nothing_to_snooze_text(before)]
+    if notice is None or not may_be_on_ticket(notice):
+        return False
+    comments = await session.execute(
+        select(
+            CommandCommentRow.answer.is_not(None),
+            CommandCommentRow.outcome,
+            CommandCommentRow.author_id,
+            CommandCommentRow.author,
+        ).where(CommandCommentRow.epic_id == epic_id)
+    )
+    return not any(
+        answered or (outcome == "not_allowed" and (id or name) == (row.author_id or row.author))
+        for answered, outcome, id, name in comments
+    )

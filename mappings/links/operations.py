@@ -1,4 +1,4 @@
-"""What a person may do to a link: link an epic to a key result, and take that back.
+"""What a person may do to a link: link an epic to a key result, take that back, move it to another one.
 
 The caller has the epic evaluated before it answers.
 """
@@ -18,6 +18,7 @@ from mappings.tables import MANUAL_ORIGINS, EpicRow, LinkRow, RuleRow
 from mappings.values import Bounds, FieldErrors, key_error, number_error, text_error
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -115,6 +116,41 @@ async def unlink_epic(session: AsyncSession, link_id: int, now: datetime) -> Cha
     epic = await session.get_one(EpicRow, row.epic_id)
     await session.delete(row)
     return await open_evaluation(session, epic, now, links=True)
+
+
+async def unlink_manually(
+    session: AsyncSession, epic_id: int, key_result_ids: Collection[int]
+) -> tuple[bool, list[LinkRow]]:
+    """Take back the links that people made, either way, from the epic to these key results: whether there
+    were any, and the links to them that a rule, the ticket or a parent makes, which stay.
+
+    Of commands, which know the epic. The caller holds the goals' exclusive lock, and has the epic evaluated
+    again.
+    """
+    links = select(LinkRow).where(LinkRow.epic_id == epic_id, LinkRow.key_result_id.in_(key_result_ids))
+    rows = list(await session.scalars(links.order_by(LinkRow.id)))
+    made = [row for row in rows if row.origin in MANUAL_ORIGINS]
+    # Row by row, because the audit log does not see bulk deletions.
+    for row in made:
+        await session.delete(row)
+    await session.flush()
+    return bool(made), [row for row in rows if row.origin not in MANUAL_ORIGINS]
+
+
+async def move_manually(
+    session: AsyncSession, epic_id: int, key_result: str, origin: str, why: str, now: datetime
+) -> tuple[LinkRow, bool, list[LinkRow]]:
+    """Link the epic to this key result, and take back all links to others that people made: the link, whether
+    anything changed, and the links to others that stay.
+
+    Otherwise as `link_manually`. Raises `Invalid` on `key_result`, before anything is changed.
+    """
+    row, is_new = await link_manually(session, epic_id, key_result, origin, why, now)
+    others = select(LinkRow.key_result_id).where(
+        LinkRow.epic_id == epic_id, LinkRow.key_result_id != row.key_result_id
+    )
+    removed, left = await unlink_manually(session, epic_id, set(await session.scalars(others)))
+    return row, is_new or removed, left
 
 
 async def _where_to_change(session: AsyncSession, row: LinkRow) -> str:
