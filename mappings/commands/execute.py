@@ -35,7 +35,7 @@ from mappings.commands.parse import (
 from mappings.errors import Invalid
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.load import may_be_on_ticket
-from mappings.evaluation.operations import SNOOZABLE, change_shown, clear_answer
+from mappings.evaluation.operations import CHANGED_BY_COMMANDS, change_shown, clear_answer
 from mappings.goals.key_results import KeyResult, first_to_name, may_name, why_not_live
 from mappings.links.operations import link_manually
 from mappings.locks import lock_epics, lock_goals_exclusive
@@ -223,5 +223,7 @@ class _CommandRun:
 
     async def _snooze(self, until: datetime) -> list[str]:
         why = f"snoozed by {self.author} in a comment"
-        before = await change_shown(self.session, self.epic.id, self.checks, "snoozed", until, why)
-        return [] if before in SNOOZABLE else [nothing_to_snooze_text(before)]
+        before = await change_shown(
+            self.session, self.epic.id, self.checks, "snoozed", until, why, self.now
+        )
+        return [] if before in CHANGED_BY_COMMANDS else [nothing_to_snooze_text(before)]

@@ -227,8 +227,10 @@ def _checks(of: Explained) -> Iterator[Reason]:
 
 def _finding(finding: Finding) -> Reason:
     if finding.state != "resolved":
-        state = f"{finding.state.capitalize()}{_until(finding)}{_why(finding)}"
+        since = "" if finding.changed_at is None else f" at {_moment(finding.changed_at)}"
+        state = f"{finding.state.capitalize()}{since}{_until(finding)}{_why(finding)}"
         says = f"{finding.detail} {state}, found at {_moment(finding.opened_at)}."
+        says += " An editor decides." if finding.state == "disputed" else ""
         return Reason("check", finding.check, says, False, finding.opened_at)
     at = finding.resolved_at
     when = "Resolved" if at is None else f"Resolved at {_moment(at)}"
@@ -324,12 +326,19 @@ def _too_old(of: Explained) -> str:
 # --- what would change it ---------------------------------------------------------------------
 
 
+_DISPUTE = (
+    "An editor decides the dispute: upheld, the finding is open again; dismissed with a reason, it is waived."
+)
+
+
 def _changes(of: Explained, now: datetime) -> Iterator[Reason]:
     alignment = of.decision.alignment
     if alignment in ("unaligned", "waived"):
         yield Reason("change", "link", _how_to_link(of))
         if any(link.origin != "inherited" for link in of.resolution.links):
             yield Reason("change", "goal", "A linked key result that counts again aligns it too.")
+    if any(found.state == "disputed" for found in of.decision.findings):
+        yield Reason("change", "dispute", _DISPUTE)
     if alignment == "aligned":
         ends = [live_until(link.key_result) for link in of.resolution.links if link.live]
         if all(ends):
