@@ -190,9 +190,9 @@ async def two_disputes(runtime: Runtime) -> None:
     """Of findings that are the second and the third there are."""
     async with runtime.sessions.begin() as session:
         source = (await session.scalars(select(SourceRow))).one()
-        said = {"severity": "info", "detail": "", "opened_at": source.created_at}
+        members = {"severity": "info", "detail": "", "opened_at": source.created_at}
         for check in ("no-projects", "no-webhooks"):
-            session.add(FindingRow(source_id=source.id, check=check, state="disputed", **said))
+            session.add(FindingRow(source_id=source.id, check=check, state="disputed", **members))
             await session.flush()
 
 

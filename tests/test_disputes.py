@@ -133,8 +133,8 @@ async def test_what_else_ends_it_and_what_is_refused(
     await driver.sync()
     (found,) = (await driver.epic(key))["findings"]
     path = f"/findings/{found['id']}"
-    said = {"uphold": None, "dismiss": {"reason": "No"}}
-    for verb, body in said.items():
+    bodies = {"uphold": None, "dismiss": {"reason": "No"}}
+    for verb, body in bodies.items():
         problem = await world.send("POST", f"{path}/{verb}", body, expect=409)
         assert problem["detail"] == "The finding is open, not disputed; there is nothing to decide."
         await world.send("POST", f"/findings/{found['id'] + 1}/{verb}", body, expect=404)
@@ -154,7 +154,7 @@ async def test_what_else_ends_it_and_what_is_refused(
     assert driver.comments(key) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
     (resolved,) = (await driver.epic(key))["findings"]
     assert (resolved["state"], resolved["reason"], resolved["by"]) == ("resolved", None, None)
-    for verb, body in said.items():
+    for verb, body in bodies.items():
         problem = await world.send("POST", f"{path}/{verb}", body, expect=409)
         assert "resolved" in problem["detail"]
 
