@@ -223,7 +223,5 @@ class _CommandRun:
 
     async def _snooze(self, until: datetime) -> list[str]:
         why = f"snoozed by {self.author} in a comment"
-        before = await change_shown(
-            self.session, self.epic.id, self.checks, "snoozed", until, why, self.now
-        )
+        before = await change_shown(self.session, self.epic.id, self.checks, "snoozed", until, why, self.now)
         return [] if before in CHANGED_BY_COMMANDS else [nothing_to_snooze_text(before)]
