@@ -75,6 +75,7 @@ def explain(of: Explained, now: datetime, *, all_rules: bool = False) -> list[Re
         *_policy(of),
         *_checks(of),
         *_notice(of),
+        *_dispute(of),
         *_changes(of, now),
     ]
 
@@ -326,9 +327,10 @@ def _too_old(of: Explained) -> str:
 # --- what would change it ---------------------------------------------------------------------
 
 
-_DISPUTE = (
-    "An editor decides the dispute: upheld, the finding is open again; dismissed with a reason, it is waived."
-)
+def _dispute(of: Explained) -> Iterator[Reason]:
+    if any(found.state == "disputed" for found in of.decision.findings):
+        decided = "upheld, the finding is open again; dismissed with a reason, it is waived"
+        yield Reason("change", "dispute", f"An editor decides the dispute: {decided}.")
 
 
 def _changes(of: Explained, now: datetime) -> Iterator[Reason]:
@@ -337,8 +339,6 @@ def _changes(of: Explained, now: datetime) -> Iterator[Reason]:
         yield Reason("change", "link", _how_to_link(of))
         if any(link.origin != "inherited" for link in of.resolution.links):
             yield Reason("change", "goal", "A linked key result that counts again aligns it too.")
-    if any(found.state == "disputed" for found in of.decision.findings):
-        yield Reason("change", "dispute", _DISPUTE)
     if alignment == "aligned":
         ends = [live_until(link.key_result) for link in of.resolution.links if link.live]
         if all(ends):

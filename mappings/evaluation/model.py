@@ -28,8 +28,8 @@ class Compose(Protocol):
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A check's result on an epic, a goal or a source. `until` (exclusive), `reason`, `by` (who) and
-    `changed_at` belong to a snooze, waiver or dispute. `resolved_at`: None for one that is unresolved, or that
-    an older version resolved."""
+    `changed_at` belong to a snooze, waiver or dispute. `resolved_at`: None for one that is unresolved, or
+    that an older version resolved."""
 
     check: str
     state: FindingState
