@@ -1,4 +1,4 @@
-"""Service-desk projects: customers read the comments there, so Northing says nothing, whatever people type."""
+"""Service-desk projects: customers read the comments there, so Northing says nothing, whatever is typed."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal, get_args
 
 from mappings.goals.key_results import GoalState, Visibility
-from mappings.grammar import GRAMMAR_WORDS
+from mappings.command_words import GRAMMAR_WORDS
 from mappings.values import (
     Bounds,
     FieldErrors,

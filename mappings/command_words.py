@@ -12,6 +12,14 @@ BEFORE_KEYS = frozenset(
 BEFORE_TIMES = frozenset(("for", "until", "till", "to", "it", "this", "epic", "the", "next"))
 BECAUSE = frozenset(("because", "since", "as", "reason"))
 THANKS = frozenset(("please", "pls", "thanks", "thank", "you", "thx", "cheers"))
+# A line may begin with these before a command that is meant, without a stop between.
+LEAD_IN = THANKS | {
+    "agreed", "ah", "also", "and", "done", "fixed", "fyi", "good", "hello", "hey", "hi", "hm", "hmm", "let's",
+    "lets", "linked", "no", "now", "oh", "ok", "okay", "right", "so", "sorry", "sure", "team", "then", "yep",
+    "yes",
+}  # fmt: skip
+# To ask us for something in whole sentences.
+ASKING = LEAD_IN | {"can", "could", "i", "just", "kindly", "need", "to", "want", "we", "will", "would"}
 UNITS = {"day": 1, "days": 1, "week": 7, "weeks": 7}
 NUMBERS = {
     "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
