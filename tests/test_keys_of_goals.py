@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import update
 
 from app.runtime import Runtime
-from mappings.goals.values import goal_key_error
 from mappings.command_words import GRAMMAR_WORDS
+from mappings.goals.values import goal_key_error
 from mappings.tables import KeyResultRow, ObjectiveRow
 from tests.support.files import messages, outcomes, send_file
 from tests.support.goals_api import Q4, a_key_result, fields_refused, send

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal, get_args
 
-from mappings.goals.key_results import GoalState, Visibility
 from mappings.command_words import GRAMMAR_WORDS
+from mappings.goals.key_results import GoalState, Visibility
 from mappings.values import (
     Bounds,
     FieldErrors,
