@@ -60,6 +60,12 @@ def set_actor(session: AsyncSession, who: str, who_id: str | None = None) -> Non
     session.info[ACTOR] = Actor(who, who_id)
 
 
+def actor_of(session: AsyncSession) -> str | None:
+    """Who changes something in this session, as the audit log names them."""
+    actor: Actor | None = session.info.get(ACTOR)
+    return None if actor is None else actor.who
+
+
 @dataclass(frozen=True)
 class AuditedTable:
     """How a table's changes are recorded: `key` makes the public name of a row, `fields` names the columns.

@@ -45,6 +45,8 @@ async def test_a_finding_says_what_and_since_when(world: World, clock: Clock) ->
         "resolved_at": None,
         "until": None,
         "reason": None,
+        "by": None,
+        "changed_at": None,
     }
     assert (await world.epic("jira", "SHOP-1"))["findings"] == [found]
 
@@ -58,6 +60,8 @@ async def test_a_waiver_holds_until_the_end_of_its_day(world: World, clock: Cloc
         "state": "waived",
         "until": "2027-04-01T00:00:00Z",
         "reason": "Agreed with the committee",
+        "by": "admin token",
+        "changed_at": clock().isoformat().replace("+00:00", "Z"),
     }
     epic = await world.epic("jira", "SHOP-1")
     assert (epic["alignment"], epic["findings"], epic["notice"]) == ("waived", [waived], None)
@@ -108,6 +112,8 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("waive", {"until": UNTIL, "reason": " "}, "reason", "at least 1"),
     ("waive", {"until": UNTIL, "reason": "x" * 501}, "reason", "at most 500"),
     ("waive", {"until": UNTIL, "reason": "a\0b"}, "reason", "U+0000"),
+    ("waive", {"until": UNTIL, "reason": "a\nb"}, "reason", "must be one line"),
+    ("snooze", {"until": UNTIL, "reason": "a\nb"}, "reason", "must be one line"),
     ("waive", {"reason": "Agreed"}, "until", "required"),
     ("snooze", {}, "until", "required"),
     ("snooze", {"until": None}, "until", "string"),

@@ -18,6 +18,7 @@ from mappings.audit import TABLES, set_actor
 from mappings.tables import (
     AuditEntryRow,
     DeliveryRow,
+    FindingRow,
     HeldRemovalRow,
     NoticeRow,
     ObjectiveRow,
@@ -99,6 +100,14 @@ CHANGES: list[Change] = [
         *("POST", "/findings/{id}/reopen", "/findings/1/reopen", None),
         ("changed", "finding", "jira/SHOP-1 no-key-result"),
     ),
+    (
+        *("POST", "/findings/{id}/uphold", "/findings/2/uphold", None),
+        ("changed", "finding", "jira no-projects"),
+    ),
+    (
+        *("POST", "/findings/{id}/dismiss", "/findings/3/dismiss", {"reason": "Law"}),
+        ("changed", "finding", "jira no-webhooks"),
+    ),
     ("PUT", "/policy", "/policy", {"grace": "P9D"}, ("changed", "policy", "policy")),
     ("PATCH", "/policy", "/policy", {"grace": "P10D"}, ("changed", "policy", "policy")),
     (
@@ -177,6 +186,16 @@ async def a_held_notice(runtime: Runtime) -> None:
         notice.state, notice.reason, notice.guard = "held", "guard", "held"
 
 
+async def two_disputes(runtime: Runtime) -> None:
+    """Of findings that are the second and the third there are."""
+    async with runtime.sessions.begin() as session:
+        source = (await session.scalars(select(SourceRow))).one()
+        members = {"severity": "info", "detail": "", "opened_at": source.created_at}
+        for check in ("no-projects", "no-webhooks"):
+            session.add(FindingRow(source_id=source.id, check=check, state="disputed", **members))
+            await session.flush()
+
+
 async def a_held_removal(runtime: Runtime) -> None:
     """By a run that is the second there is."""
     async with runtime.sessions.begin() as session:
@@ -203,6 +222,7 @@ async def prepared(world: World, runtime: Runtime, clock: Clock) -> World:
     clock.now = datetime(2026, 11, 20, 9, tzinfo=UTC)
     await an_epic_with_a_gap(world)
     await a_held_notice(runtime)
+    await two_disputes(runtime)
     await a_held_removal(runtime)
     await a_delivery(runtime)
     return world
@@ -427,7 +447,7 @@ LEFT_OUT = {
     "agreement": "id created_at",
     "rule": "id version created_at changed_at last_matched_at",
     "link": "id rule_id why inherited_from created_at",
-    "finding": "id severity detail opened_at resolved_at",
+    "finding": "id severity detail opened_at resolved_at by changed_at",
     "source": "id tracker health_state health_message health_what_to_do health_checked_at"
     " children_cursor signature_refused_at named_projects unknown_names unopened_since uuid version"
     " created_at updated_at",

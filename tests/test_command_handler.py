@@ -24,6 +24,7 @@ from mappings.commands.execute import CommandResult, execute_commands
 from mappings.runs.queue import open_run
 from mappings.tables import CommandCommentRow, EpicRow, SourceRow
 from tests.support.clock import Clock
+from tests.support.disputes import dispute
 from tests.support.queries import all_of, command_comments, every_row, goals_version
 from tests.support.ticket_text import text_lines
 from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either
@@ -218,12 +219,13 @@ async def test_an_answer_is_taken_back_where_its_goal_may_no_longer_be_named(
 
 @on_either("jira")
 async def test_nothing_to_snooze(world: World, ticket: Ticket, clock: Clock) -> None:
-    until = (clock.now + timedelta(days=9)).date()
-    path = f"/findings/{(await ticket.finding())['id']}/waive"
-    await world.send("POST", path, {"reason": "Law", "until": until.isoformat()})
+    await dispute(ticket.runtime, ticket.key, "It is an office move", clock())
     assert await ticket.tell("/northing snooze 3d")
-    assert ticket.words == [f"Waived until {until}: Law.", "There is nothing to snooze: the gap is waived."]
-    assert (await ticket.finding())["state"] == "waived"
+    assert ticket.words == [
+        "Disputed; waiting for a decision.",
+        "There is nothing to snooze: the gap is disputed.",
+    ]
+    assert (await ticket.finding())["state"] == "disputed"
     assert await ticket.tell("/northing link KR-1")
     assert await ticket.tell("/northing snooze 3d")
     assert ticket.words == [

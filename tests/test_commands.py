@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from connectors.markup import clean, to_adf, to_markdown, to_plain
 from connectors.ticket_text import Line
+from mappings.command_words import GRAMMAR_WORDS, MEANT, VERBS
 from mappings.commands.answers import (
     FIRST_TEN,
     MOST_COMMANDS,
@@ -45,7 +46,6 @@ from mappings.commands.model import (
 )
 from mappings.commands.parse import parse_commands
 from mappings.commands.spelling import near_keys
-from mappings.commands.words import GRAMMAR_WORDS, MEANT, VERBS
 from mappings.links.keys import KEY
 from mappings.notices.text import unchecked_text, with_answer
 from mappings.suggestions.rank import Suggestion

@@ -50,7 +50,8 @@ def test_it_tells_the_whole_story_and_ends(folder: Path, tmp_path: Path) -> None
     reported = re.split(r"─ The (?:same )?comment .*?─+╮", story)[1:]
     assert [WARNING in text for text in reported] == [True, False, True, False]
     assert THANKS in reported[1]
-    assert "Aligned with KR-8" in reported[3]
+    assert "Disputed; waiting for a decision." in reported[3]
+    assert re.search(r"acme/docs#\d+ is disputed \(This is how we write\); an editor ", story)
     sentence = (
         r"Now (\d+) of (\d+) open epics are aligned \((\d+)%\), and (\d+) of these \((\d+)%\) are steered:"
     )

@@ -17,7 +17,7 @@ RULES = GoalRules[str](
     {column.name: column.default for column in OBJECTIVES.columns if column.name != "key"},
     within="cycle",
     above={"cycle": {"c1": "C1"}},
-    errors=lambda values: objective_errors(ObjectiveValues(**values)),
+    errors=lambda values, stored_key: objective_errors(ObjectiveValues(**values), stored_key),
     prefix="O-",
     parents="parent",
 )

@@ -68,7 +68,13 @@ class FindingOut(BaseModel):
     opened_at: datetime = Field(description="When the gap was found; set again each time it returns.")
     resolved_at: datetime | None = Field(description="When the gap was closed; null for an unresolved one.")
     until: datetime | None = Field(description="When a snooze or waiver ends, exclusive.")
-    reason: str | None = Field(description="The reason a person gave for a snooze or waiver.")
+    reason: str | None = Field(description="The reason a person gave for a snooze, waiver or dispute.")
+    by: str | None = Field(
+        description="Who snoozed, waived or disputed it, as the audit log names them; of a dispute that was "
+        "dismissed, who did that.",
+        examples=["acme-jira: dev-lead on SHOP-12"],
+    )
+    changed_at: datetime | None = Field(description="When they did.")
 
 
 class NoticeOut(BaseModel):

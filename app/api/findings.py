@@ -18,7 +18,13 @@ from app.api.runs import RowId
 from app.runtime import Runtime
 from mappings.checks.check import About
 from mappings.checks.registry import CheckName
-from mappings.evaluation.operations import reopen_finding, snooze_finding, waive_finding
+from mappings.evaluation.operations import (
+    dismiss_finding,
+    reopen_finding,
+    snooze_finding,
+    uphold_finding,
+    waive_finding,
+)
 from mappings.lookups import source_in
 from mappings.runs.reevaluation import ChangedEpic
 from mappings.tables import EpicRow, FindingRow, KeyResultRow, ObjectiveRow, SourceRow
@@ -41,6 +47,13 @@ class WaiveIn(Body):
         examples=["Compliance work, agreed with the steering committee"],
     )
     until: Until
+
+
+class DismissIn(Body):
+    reason: Line = Field(
+        description="Why the finding does not hold here; the ticket shows it.",
+        examples=["Work on the office, which no key result measures"],
+    )
 
 
 class SnoozeIn(Body):
@@ -127,6 +140,30 @@ async def snooze(id: RowId, body: SnoozeIn, runtime: RuntimeDep, caller: CallerD
 async def reopen(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
     async with runtime.transaction(caller.who) as session:
         changed = await reopen_finding(session, id, await runtime.now(session))
+    return await _evaluated(runtime, id, changed)
+
+
+@router.post(
+    "/{id}/uphold",
+    summary="Decide a dispute: the finding stands",
+    description="It is open again, and its notice comes back.",
+    responses=error_responses(404, 409),
+)
+async def uphold(id: RowId, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
+    async with runtime.transaction(caller.who) as session:
+        changed = await uphold_finding(session, id, await runtime.now(session))
+    return await _evaluated(runtime, id, changed)
+
+
+@router.post(
+    "/{id}/dismiss",
+    summary="Decide a dispute: the finding does not hold here",
+    description="It is waived for 366 days, the longest that a waiver may last.",
+    responses=error_responses(404, 409),
+)
+async def dismiss(id: RowId, body: DismissIn, runtime: RuntimeDep, caller: CallerDep) -> FindingOut:
+    async with runtime.transaction(caller.who) as session:
+        changed = await dismiss_finding(session, id, body.reason, await runtime.now(session))
     return await _evaluated(runtime, id, changed)
 
 

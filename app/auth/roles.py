@@ -51,6 +51,8 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/findings/{id}/waive": {"POST": "editor"},
     "/findings/{id}/snooze": {"POST": "editor"},
     "/findings/{id}/reopen": {"POST": "editor"},
+    "/findings/{id}/uphold": {"POST": "editor"},
+    "/findings/{id}/dismiss": {"POST": "editor"},
     "/notices": {"GET": "viewer"},
     "/notices/approve": {"POST": "editor"},
     "/policy": {"GET": "viewer", "PUT": "editor", "PATCH": "editor"},

@@ -56,6 +56,15 @@ def print_coverage(console: Console, report: Json) -> None:
     console.print("their key result is measured, agreed by the business and IT, and has moved.")
 
 
+def print_disputes(console: Console, findings: list[Json]) -> None:
+    """Each disputed finding: its ticket, who disputes it and why."""
+    for finding in findings:
+        says = (
+            f"{finding['epic']['key']} is disputed ({finding['reason']}); an editor upholds or dismisses it."
+        )
+        console.print(Text(says))
+
+
 def _figures(counts: list[int]) -> list[str]:
     return [str(sum(counts)), *map(str, counts)]
 

@@ -21,6 +21,7 @@ from app.demo.output import (
     print_comment,
     print_comments,
     print_coverage,
+    print_disputes,
     print_heading,
     print_projects,
 )
@@ -48,7 +49,8 @@ HOST = "127.0.0.1"
 LOG_BYTES = 10_000_000
 PERSON = "dev-lead"
 JIRA_KEY_RESULT = "KR-1"
-GITHUB_PROJECT, GITHUB_KEY_RESULT = "acme/docs", "KR-8"
+GITHUB_PROJECT, DISPUTER = "acme/docs", "docs-lead"
+DISPUTE_REASON = "This is how we write"
 
 
 def demo_settings() -> Settings:
@@ -157,28 +159,29 @@ async def _tell_story(console: Console, api: Api, trackers: Trackers) -> str:
     print_heading(console, f"{len(notices)} comments posted, one on each ticket without a linked key result")
     print_comments(console, notices, epics)
     linked = await _link_in_jira(console, api, trackers, notices)
-    await _link_in_github(console, api, trackers, notices)
+    await _dispute_in_github(console, api, trackers, notices)
     print_coverage(console, await api.get("reports/coverage"))
+    print_disputes(console, await api.every("findings", state="disputed"))
     return linked
 
 
 async def _link_in_jira(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> str:
-    """A person links a ticket to a key result in its description; the warning becomes one line of thanks."""
+    """A person answers with a line as the comment shows it; the warning becomes one line of thanks."""
     ticket = await _ticket_with_warning(api, JIRA_SOURCE, "SHOP", notices)
-    account, line = trackers.jira.account(PERSON), f"Key-Result: {JIRA_KEY_RESULT}"
-    print_heading(console, f"Now {PERSON} adds “{line}” to the description of {ticket['key']} in Jira")
+    account, line = trackers.jira.account(PERSON), f"/northing link {JIRA_KEY_RESULT}"
+    print_heading(console, f"Now {PERSON} comments “{line}” on {ticket['key']} in Jira")
     async with jira_person(trackers.jira_url, account.email, account.token) as person:
         read = partial(person.comments_of, ticket["key"], trackers.jira.bot.account_id)
-        await _show_answer(console, ticket["key"], read, person.add_line(ticket["key"], line))
+        await _show_answer(console, ticket["key"], read, person.say(ticket["key"], line))
     return str(ticket["url"])
 
 
-async def _link_in_github(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> None:
-    """The same by a command in a comment."""
+async def _dispute_in_github(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> None:
+    """Another says that the work needs no key result; nothing more is said until an editor decides."""
     ticket = await _ticket_with_warning(api, GITHUB_SOURCE, GITHUB_PROJECT, notices)
-    command = f"/northing link {GITHUB_KEY_RESULT}"
-    print_heading(console, f"Now {PERSON} comments “{command}” on {ticket['key']} in GitHub")
-    async with github_person(trackers.github_url, trackers.github.account(PERSON).token) as person:
+    command = f"/northing dispute {DISPUTE_REASON}"
+    print_heading(console, f"Now {DISPUTER} comments “{command}” on {ticket['key']} in GitHub")
+    async with github_person(trackers.github_url, trackers.github.account(DISPUTER).token) as person:
         read = partial(person.comments_of, ticket["key"], trackers.github.bot.login)
         await _show_answer(console, ticket["key"], read, person.say(ticket["key"], command))
 

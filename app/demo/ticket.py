@@ -1,6 +1,6 @@
 """What a person does on a ticket, over the tracker's own REST API.
 
-https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issues/ and
+https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-comments/ and
 https://docs.github.com/rest/issues/comments
 """
 
@@ -34,12 +34,11 @@ class _Person:
 
 
 class JiraPerson(_Person):
-    async def add_line(self, key: str, line: str) -> None:
-        """Write one more paragraph at the end of the ticket's description."""
-        issue = await self.call("GET", f"issue/{key}", params={"fields": "description"})
-        document = issue["fields"]["description"] or {"type": "doc", "version": 1, "content": []}
-        document["content"].append({"type": "paragraph", "content": [{"type": "text", "text": line}]})
-        await self.call("PUT", f"issue/{key}", json={"fields": {"description": document}})
+    async def say(self, key: str, text: str) -> None:
+        """Write a comment of one line on the ticket."""
+        paragraph = {"type": "paragraph", "content": [{"type": "text", "text": text}]}
+        document = {"type": "doc", "version": 1, "content": [paragraph]}
+        await self.call("POST", f"issue/{key}/comment", json={"body": document})
 
     async def comments_of(self, key: str, author: str) -> list[str]:
         """The texts of this account's comments on the ticket."""

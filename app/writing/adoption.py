@@ -30,7 +30,8 @@ class FoundComments:
 async def find_our_comment(
     connector: Connector, ref: EpicRef, marker: Marker, known: str | None
 ) -> FoundComments:
-    """Of several comments of ours, keep the one whose id is `known`, or the oldest where `known` is None.
+    """Of several comments of ours, keep the one whose id is `known`, or the oldest where `known` is None. One
+    by a former account counts where the present one has none: it is edited where the tracker allows that.
 
     Withdraw the others as far as the tracker allows it. Where the known one is gone, find and withdraw none.
     """

@@ -109,8 +109,9 @@ class WriteResults:
                 return True
             if state.mark_adopted(row, comment.id, comment.url):
                 claims.record_write(session, self.claim, "posted", comment.id, now)
-            if found.withdrawn_ids or row.posted_hash is None:
-                row.posted_hash = ""  # the text on the ticket is unknown, so it is written again
+            if found.withdrawn_ids or row.posted_hash is None or not comment.ours:
+                # The text on the ticket is unknown, or whether it may still be edited: it is written again.
+                row.posted_hash = ""
             return True
 
     async def duplicates_withdrawn(self, comment_ids: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ from mappings.evaluation.evaluator import evaluate_epics
 from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared, lock_parents
 from mappings.notices import claims
-from mappings.notices.marker import MarkerSigner, load_marker, remember_transfer
+from mappings.notices.marker import MarkerSigner, load_marker, remember_account, remember_transfer
 from mappings.runs.reevaluation import reevaluate_below_tickets
 from mappings.sources.health import UNREADABLE_TO_DO
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
@@ -82,6 +82,7 @@ class Writer:
     connector: Connector
     _contexts: dict[str, EvaluationContext] = field(default_factory=dict)
     _following: dict[int, dict[str, list[str]]] = field(default_factory=dict)
+    _account_known: bool = False
 
     async def write_next(self) -> bool:
         """Write the next due ticket; False where none is due, or where trying another makes no sense now."""
@@ -110,6 +111,15 @@ class Writer:
             finally:
                 await write.results.count(self.connector.requests - before, time.monotonic() - begun)
         return write.may_continue
+
+    async def remember_account(self) -> None:
+        """Before the first comment is written: if its answer is lost and the login is then changed, it is
+        known as ours nevertheless."""
+        if not self._account_known:
+            account = await self.connector.account()
+            async with self.runtime.sessions.begin() as session:
+                await remember_account(session, self.source.tracker, account.id)
+            self._account_known = True
 
     async def context(self, session: AsyncSession, project: str) -> EvaluationContext:
         """The evaluation context of the project as it is now; read again only where it has changed."""
@@ -185,9 +195,29 @@ class _Write:
             await self._withdraw_all_comments(planned.marker)
             await self.results.gone()
             return
+        except Blocked:
+            raise
+        except Rejected:
+            if not await self._is_by_a_former_account(planned.marker):
+                raise
+            await self.results.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), ticket_only=True)
+            return
         if self.comment_id is not None:
             await self._withdraw_duplicates(comment, planned.marker)
         await self.results.posted(planned.text, comment, is_new=self.comment_id is None)
+
+    async def _is_by_a_former_account(self, marker: Marker) -> bool:
+        """Whether another account wrote our comment, whose edit was refused: Northing was signed in as that
+        one before. Where the ticket cannot be looked at, the refusal itself says what is wrong."""
+        if self.comment_id is None:
+            return False
+        await self._renew_claim_now()
+        try:
+            found = await self.connector.find_comments(self.ref, marker)
+        except ConnectorError as error:
+            log.info("account of our comment not looked for", reason=error.message)
+            return False
+        return any(comment.id == self.comment_id and not comment.ours for comment in found)
 
     async def _withdraw_duplicates(self, comment: Comment, marker: Marker) -> None:
         """Withdraw a second comment of ours, if there is one. The write itself does not depend on it."""
@@ -259,10 +289,8 @@ class _Write:
             installation = (await session.scalars(select(InstallationRow.uuid))).one()
             signer = MarkerSigner(installation, self.runtime.signing.key("marker"))
             marker = await load_marker(session, signer, self.row)
+        await self.writer.remember_account()
         found = await find_our_comment(self.connector, self.ref, marker, None)
-        if found.comment is not None and not found.comment.ours:
-            await self.results.refused(Rejected(FOREIGN_COMMENT, FOREIGN_COMMENT_TO_DO), ticket_only=True)
-            return False
         return await self.results.looked_for(found, now)
 
     async def _remember_transfers(self, earlier: list[EpicRef]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mappings.command_words import VERBS
 from mappings.commands.answers import (
     HIDDEN_REASON,
     MOST_KEYS,
@@ -39,8 +40,7 @@ from mappings.commands.model import (
     WaiveCommand,
 )
 from mappings.commands.spelling import near_keys
-from mappings.commands.words import VERBS
-from mappings.evaluation.operations import SNOOZABLE, change_shown
+from mappings.evaluation.operations import CHANGED_BY_COMMANDS, change_shown
 from mappings.goals.key_results import KeyResult, is_live, may_name, why_not_live
 from mappings.links.operations import link_manually, move_manually, unlink_manually
 
@@ -253,8 +253,8 @@ class CommandRun:
     async def _change(self, verb: str, state: FindingState, until: datetime | None, reason: str) -> bool:
         if self._hidden and verb != "snooze":
             reason = HIDDEN_REASON
-        before = await change_shown(self.session, self.epic.id, self.checks, state, until, reason)
-        if before not in SNOOZABLE:
+        before = await change_shown(self.session, self.epic.id, self.checks, state, until, reason, self.now)
+        if before not in CHANGED_BY_COMMANDS:
             self._answers.append(nothing_to_change_text(verb, before))
             return False
         day = "" if until is None or self._hidden else f" until {until:%Y-%m-%d %H:%M} UTC"

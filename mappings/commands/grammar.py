@@ -11,6 +11,17 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from mappings.command_words import (
+    ASKING,
+    BECAUSE,
+    BEFORE_KEYS,
+    BEFORE_TIMES,
+    MEANT,
+    NUMBERS,
+    THANKS,
+    UNITS,
+    VERBS,
+)
 from mappings.commands.answers import (
     MOST_KEYS,
     ONE_A_LINE,
@@ -33,17 +44,6 @@ from mappings.commands.model import (
     SuggestCommand,
     UnlinkCommand,
     WaiveCommand,
-)
-from mappings.commands.words import (
-    ASKING,
-    BECAUSE,
-    BEFORE_KEYS,
-    BEFORE_TIMES,
-    MEANT,
-    NUMBERS,
-    THANKS,
-    UNITS,
-    VERBS,
 )
 from mappings.links.keys import key_words
 from mappings.policy.durations import LONGEST_DAYS, parse_until

@@ -10,6 +10,7 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from mappings.command_words import ASKING, BECAUSE, BEFORE_KEYS, LEAD_IN, THANKS, VERBS
 from mappings.commands.answers import IN_COMMENTS, LINE_OF_ITS_OWN
 from mappings.commands.grammar import (
     ASCII,
@@ -22,7 +23,6 @@ from mappings.commands.grammar import (
     without_words,
 )
 from mappings.commands.model import InvalidCommand
-from mappings.commands.words import ASKING, BECAUSE, BEFORE_KEYS, LEAD_IN, THANKS, VERBS
 from mappings.links.keys import key_words
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mappings.command_words import THANKS, VERBS
 from mappings.commands.answers import FIRST_TEN, MOST_COMMANDS
 from mappings.commands.grammar import ASCII, command_in, verb_and_arguments, without_words
 from mappings.commands.model import Command, InvalidCommand
 from mappings.commands.near import nearly, whole
-from mappings.commands.words import THANKS, VERBS
 from mappings.links.keys import visible
 
 if TYPE_CHECKING:

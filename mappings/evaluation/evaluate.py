@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mappings.checks.check import Check, EpicFacts
 from mappings.checks.registry import CHECKS
 from mappings.evaluation.desired_notice import RUN_WITHDRAWN, WITHDRAWN, DesiredText, desired_text
-from mappings.evaluation.findings import next_finding
+from mappings.evaluation.findings import UNANSWERED, next_finding
 from mappings.evaluation.model import (
     Alignment,
     CommandAnswer,
@@ -142,8 +142,9 @@ def _still_answered(found: Sequence[CheckedFinding], history: History, now: date
     answered = next((before for before in left if _is_answered(before, now)), None)
     if answered is None:
         return list(found)
+    members = {name: getattr(answered, name) for name in UNANSWERED}
     return [
-        (check, replace(finding, state=answered.state, until=answered.until, reason=answered.reason))
+        (check, replace(finding, state=answered.state, **members))
         if check.bears_on_alignment and finding.state == "open" and finding.opened_at == now
         else (check, finding)
         for check, finding in found

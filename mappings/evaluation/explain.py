@@ -75,6 +75,7 @@ def explain(of: Explained, now: datetime, *, all_rules: bool = False) -> list[Re
         *_policy(of),
         *_checks(of),
         *_notice(of),
+        *_dispute(of),
         *_changes(of, now),
     ]
 
@@ -227,8 +228,10 @@ def _checks(of: Explained) -> Iterator[Reason]:
 
 def _finding(finding: Finding) -> Reason:
     if finding.state != "resolved":
-        state = f"{finding.state.capitalize()}{_until(finding)}{_why(finding)}"
+        since = "" if finding.changed_at is None else f" at {_moment(finding.changed_at)}"
+        state = f"{finding.state.capitalize()}{since}{_until(finding)}{_why(finding)}"
         says = f"{finding.detail} {state}, found at {_moment(finding.opened_at)}."
+        says += " An editor decides." if finding.state == "disputed" else ""
         return Reason("check", finding.check, says, False, finding.opened_at)
     at = finding.resolved_at
     when = "Resolved" if at is None else f"Resolved at {_moment(at)}"
@@ -322,6 +325,12 @@ def _too_old(of: Explained) -> str:
 
 
 # --- what would change it ---------------------------------------------------------------------
+
+
+def _dispute(of: Explained) -> Iterator[Reason]:
+    if any(found.state == "disputed" for found in of.decision.findings):
+        decided = "upheld, the finding is open again; dismissed with a reason, it is waived"
+        yield Reason("change", "dispute", f"An editor decides the dispute: {decided}.")
 
 
 def _changes(of: Explained, now: datetime) -> Iterator[Reason]:

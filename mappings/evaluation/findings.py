@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mappings.evaluation.model import Finding
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+# What belongs to the snooze, waiver or dispute of a finding, where it has none.
+UNANSWERED: dict[str, Any] = {"until": None, "reason": None, "by": None, "changed_at": None}
 
 
 def next_finding(
@@ -22,9 +25,9 @@ def next_finding(
     if gap is None:
         if before is None or before.state == "resolved":
             return before
-        return replace(before, state="resolved", until=None, reason=None, resolved_at=now)
+        return replace(before, state="resolved", resolved_at=now, **UNANSWERED)
     if before is None or before.state == "resolved":
         return Finding(check, "open", now, detail=gap, severity=severity)
     if before.until is not None and before.until <= now:
-        before = replace(before, state="open", until=None, reason=None)
+        before = replace(before, state="open", **UNANSWERED)
     return replace(before, detail=gap, severity=severity)

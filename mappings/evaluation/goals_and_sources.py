@@ -217,4 +217,6 @@ def _values(finding: Finding) -> dict[str, Any]:
         "resolved_at": finding.resolved_at,
         "until": finding.until,
         "reason": finding.reason,
+        "by": finding.by,
+        "changed_at": finding.changed_at,
     }

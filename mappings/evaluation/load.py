@@ -165,6 +165,8 @@ def finding_of(row: FindingRow) -> Finding:
         row.detail,
         row.severity,
         row.resolved_at,
+        row.by,
+        row.changed_at,
     )
 
 

@@ -27,8 +27,9 @@ class Compose(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check's result on an epic, a goal or a source. `until` (exclusive) and `reason` belong to a snooze or
-    waiver. `resolved_at`: None for one that is unresolved, or that an older version resolved."""
+    """A check's result on an epic, a goal or a source. `until` (exclusive), `reason`, `by` (who) and
+    `changed_at` belong to a snooze, waiver or dispute. `resolved_at`: None for one that is unresolved, or
+    that an older version resolved."""
 
     check: str
     state: FindingState
@@ -38,6 +39,8 @@ class Finding:
     detail: str = ""
     severity: str = "warning"
     resolved_at: datetime | None = None
+    by: str | None = None
+    changed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

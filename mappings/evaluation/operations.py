@@ -1,4 +1,4 @@
-"""What a person may do to a finding: snooze, waive, reopen.
+"""What a person may do to a finding: snooze, waive, dispute, reopen; decide a dispute.
 
 The caller has the epic evaluated before it answers. On a goal or a source nothing is to be evaluated then:
 only the state of the finding changes.
@@ -6,14 +6,16 @@ only the state of the finding changes.
 
 from __future__ import annotations
 
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select, update
 
+from mappings.audit import actor_of
 from mappings.checks.registry import checks_on_tickets
 from mappings.errors import Conflict, Invalid, NotFound, check_values
 from mappings.locks import lock_epics, share_source
-from mappings.policy.durations import parse_until
+from mappings.policy.durations import LONGEST_DAYS, parse_until
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
 from mappings.tables import CommandCommentRow, EpicRow, FindingRow
 from mappings.values import line_error
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from mappings.checks.check import Check
     from mappings.evaluation.model import FindingState
 
-SNOOZABLE = ("open", "snoozed")  # by a command on the ticket
+# A command changes a finding in one of these states: a person may think again. A dispute waits for an editor.
+CHANGED_BY_COMMANDS = ("open", "snoozed", "waived")
 
 
 async def waive_finding(
@@ -35,7 +38,7 @@ async def waive_finding(
 ) -> ChangedEpic | None:
     """Accept a gap until a day or time, as people write it. None where the gap is not an epic's.
     Raises `NotFound`, `Conflict`, `Invalid`."""
-    check_values([("reason", line_error(reason))])
+    check_values([("reason", reason_error(reason))])
     return await _change(session, finding_id, "waived", _until(until, now), reason, now)
 
 
@@ -44,12 +47,37 @@ async def snooze_finding(
 ) -> ChangedEpic | None:
     """Be silent about a gap until a day or time. None where the gap is not an epic's.
     Raises `NotFound`, `Conflict`, `Invalid`."""
+    check_values([("reason", reason_error(reason))])
     return await _change(session, finding_id, "snoozed", _until(until, now), reason, now)
 
 
 async def reopen_finding(session: AsyncSession, finding_id: int, now: datetime) -> ChangedEpic | None:
     """End a waiver, snooze or dispute. None where the gap is not an epic's. Raises `NotFound`, `Conflict`."""
     return await _change(session, finding_id, "open", None, None, now)
+
+
+async def uphold_finding(session: AsyncSession, finding_id: int, now: datetime) -> ChangedEpic | None:
+    """Decide that a disputed finding stands: it is open again. None where the gap is not an epic's. Raises
+    `NotFound`, and `Conflict` where it is not disputed."""
+    return await _change(session, finding_id, "open", None, None, now, of_disputed=True)
+
+
+async def dismiss_finding(
+    session: AsyncSession, finding_id: int, reason: str, now: datetime
+) -> ChangedEpic | None:
+    """Decide that a disputed finding does not hold here: it is waived as long as a waiver may last, so that
+    somebody looks again after a year, and the ticket says until when and why in the usual words. None where
+    the gap is not an epic's. Raises `NotFound`, `Invalid`, and `Conflict` where it is not disputed."""
+    check_values([("reason", reason_error(reason))])
+    until = parse_until(now.astimezone(UTC).date() + timedelta(days=LONGEST_DAYS), now)
+    return await _change(session, finding_id, "waived", until, reason, now, of_disputed=True)
+
+
+def reason_error(reason: str | None) -> str | None:
+    """What is wrong with a reason, in words: it stands in one line of the ticket."""
+    if reason is not None and len(reason.splitlines()) > 1:
+        return "must be one line"
+    return line_error(reason)
 
 
 def _until(text: str, now: datetime) -> datetime:
@@ -66,11 +94,15 @@ async def _change(
     until: datetime | None,
     reason: str | None,
     now: datetime,
+    *,
+    of_disputed: bool = False,
 ) -> ChangedEpic | None:
     row, epic = await _locked(session, finding_id)
     if row.state == "resolved":
         raise Conflict("The finding is resolved; there is nothing to waive, snooze or reopen.")
-    await set_finding(session, row, state, until, reason)
+    if of_disputed and row.state != "disputed":
+        raise Conflict(f"The finding is {row.state}, not disputed; there is nothing to decide.")
+    await set_finding(session, row, state, until, reason, now)
     return None if epic is None else await open_evaluation(session, epic, now)
 
 
@@ -101,12 +133,15 @@ async def change_shown(
     checks: Iterable[Check[Any]],
     state: FindingState,
     until: datetime | None,
-    reason: str,
+    reason: str | None,
+    now: datetime,
 ) -> FindingState | None:
-    """Give the finding that the ticket of this epic shows another state, if its own is one of `SNOOZABLE`.
+    """Snooze, waive or dispute the finding that the ticket of this epic shows, if its state is one of
+    `CHANGED_BY_COMMANDS`.
 
-    Returns the state that it had; None where the ticket shows none. The caller has locked the epic, and has
-    it evaluated again.
+    `until` is as `parse_until` gives it, and `reason` as `reason_error` allows it. Returns the state that the
+    finding had, `disputed` where it stays so; None where the ticket shows none. The caller has locked the
+    epic, and has it evaluated again.
     """
     on_tickets = checks_on_tickets(checks)
     rows = await session.scalars(
@@ -122,20 +157,26 @@ async def change_shown(
     if row is None:
         return None
     before = cast("FindingState", row.state)
-    if before in SNOOZABLE:
-        await set_finding(session, row, state, until, reason)
+    if before in CHANGED_BY_COMMANDS:
+        await set_finding(session, row, state, until, reason, now)
     return before
 
 
 async def set_finding(
-    session: AsyncSession, row: FindingRow, state: FindingState, until: datetime | None, reason: str | None
+    session: AsyncSession,
+    row: FindingRow,
+    state: FindingState,
+    until: datetime | None,
+    reason: str | None,
+    now: datetime,
 ) -> None:
     """Give an unresolved finding the state a person asks for. Where the ticket shows it, the answer to an
-    earlier command is cleared.
+    earlier command is cleared. An open one keeps nobody's name.
 
     Of the operations above and of commands, which have locked the epic, and have it evaluated again.
     """
     row.state, row.until, row.reason = state, until, reason
+    row.by, row.changed_at = (None, None) if state == "open" else (actor_of(session), now)
     if row.epic_id is not None and row.check in checks_on_tickets():
         await clear_answer(session, row.epic_id)
 

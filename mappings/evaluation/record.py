@@ -201,6 +201,8 @@ async def _record_findings(session: AsyncSession, evaluations: Sequence[Evaluati
                 "resolved_at": _iso(found.resolved_at),
                 "until": _iso(found.until),
                 "reason": found.reason,
+                "by": found.by,
+                "changed_at": _iso(found.changed_at),
             }
             before = existing.get(found.check)
             if before is None or any(_plain(getattr(before, name)) != row[name] for name in row):
@@ -208,13 +210,15 @@ async def _record_findings(session: AsyncSession, evaluations: Sequence[Evaluati
     await _bulk(
         session,
         'INSERT INTO findings (epic_id, "check", state, severity, detail, opened_at, resolved_at, until,'
-        ' reason) SELECT epic_id, "check", state, severity, detail, opened_at, resolved_at, until, reason'
-        " FROM rows"
+        ' reason, by, changed_at) SELECT epic_id, "check", state, severity, detail, opened_at, resolved_at,'
+        " until, reason, by, changed_at FROM rows"
         ' ON CONFLICT (epic_id, "check") DO UPDATE SET state = excluded.state,'
         " severity = excluded.severity, detail = excluded.detail, opened_at = excluded.opened_at,"
-        " resolved_at = excluded.resolved_at, until = excluded.until, reason = excluded.reason",
+        " resolved_at = excluded.resolved_at, until = excluded.until, reason = excluded.reason,"
+        " by = excluded.by, changed_at = excluded.changed_at",
         'epic_id bigint, "check" text, state text, severity text, detail text,'
-        " opened_at timestamptz, resolved_at timestamptz, until timestamptz, reason text",
+        " opened_at timestamptz, resolved_at timestamptz, until timestamptz, reason text, by text,"
+        " changed_at timestamptz",
         put,
     )
 

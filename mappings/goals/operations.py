@@ -123,7 +123,7 @@ async def change_objective(
     """
     row = await _locked(session, ObjectiveRow, key, versions)
     values = change(await _objective_values(session, row))
-    check_values(objective_errors(values))
+    check_values(objective_errors(values, row.key))
     new_key = await _kept_key(session, ObjectiveRow, values.key, row)
     changed = set_changed_columns(row, await _objective_columns(session, values, new_key, row))
     if not changed & EVALUATED_OF_OBJECTIVES:
@@ -219,7 +219,7 @@ async def change_key_result(
     """
     row = await _locked(session, KeyResultRow, key, versions)
     values = change(_key_result_values(row))
-    check_values(key_result_errors(values))
+    check_values(key_result_errors(values, row.key))
     before = row.key
     new_key = await _kept_key(session, KeyResultRow, values.key, row)
     changed = set_changed_columns(row, _key_result_columns(values, new_key))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal, get_args
 
+from mappings.command_words import GRAMMAR_WORDS
 from mappings.goals.key_results import GoalState, Visibility
 from mappings.values import (
     Bounds,
@@ -117,7 +118,15 @@ def check_in_error(at: datetime, now: datetime) -> str | None:
     return None
 
 
+def goal_key_error(key: str | None, stored: str | None) -> str | None:
+    """`stored` is the key that the goal has, which it may keep; None for a new goal."""
+    if key is not None and key != stored and key.lower() in GRAMMAR_WORDS:
+        return f"is a word of the commands on tickets, where `{key}` is not read as a key; choose another"
+    return key_error(key)
+
+
 # --- all of a goal's values: each one, and together ------------------------------------------------
+# `stored_key` is the key that the goal has; None for a new goal.
 
 
 def cycle_errors(values: CycleValues) -> FieldErrors:
@@ -130,9 +139,9 @@ def cycle_errors(values: CycleValues) -> FieldErrors:
     ]
 
 
-def objective_errors(values: ObjectiveValues) -> FieldErrors:
+def objective_errors(values: ObjectiveValues, stored_key: str | None = None) -> FieldErrors:
     return [
-        ("key", key_error(values.key)),
+        ("key", goal_key_error(values.key, stored_key)),
         ("title", line_error(values.title)),
         ("description", text_error(values.description)),
         ("driver", one_of_error(values.driver, get_args(Driver))),
@@ -150,10 +159,10 @@ def objective_errors(values: ObjectiveValues) -> FieldErrors:
     ]
 
 
-def key_result_errors(values: KeyResultValues) -> FieldErrors:
+def key_result_errors(values: KeyResultValues, stored_key: str | None = None) -> FieldErrors:
     metric = values.metric
     return [
-        ("key", key_error(values.key)),
+        ("key", goal_key_error(values.key, stored_key)),
         ("title", line_error(values.title)),
         ("description", text_error(values.description)),
         ("owner", line_error(values.owner)),

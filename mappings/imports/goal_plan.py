@@ -31,13 +31,13 @@ class GoalRules(Generic[Row]):
     """What differs between objectives and key results. `within` is the column that its title is unique in,
     `above` the keys that a column may name, by their lower case; `parents` is the column that names another
     goal of the same kind, `fixed` what an import sets once, `signed` what people sign. `errors` are those of
-    all values together."""
+    all values together, with the key of the goal that they change, None for a new one."""
 
     kind: Kind
     defaults: Values
     within: str
     above: Mapping[str, Mapping[str, str]]
-    errors: Callable[[Values], FieldErrors]
+    errors: Callable[[Values, str | None], FieldErrors]
     prefix: str
     parents: str | None = None
     fixed: tuple[str, ...] = ()
@@ -191,9 +191,10 @@ class _Planner(Generic[Row]):
             if sought.get(name) is None and name not in wrong:
                 new = target.stored is None
                 found.append((name, f"is needed for a new {self._noun}" if new else "must not be empty"))
+        stored_key = None if target.stored is None else target.key
         found += [
             (name.rpartition(".")[2], text)
-            for name, text in self.rules.errors({"key": target.key, **sought})
+            for name, text in self.rules.errors({"key": target.key, **sought}, stored_key)
             if text is not None and name not in wrong
         ]
         named = {name for name, _ in found} | wrong

@@ -77,8 +77,8 @@ async def import_objectives(
     return Imported(plan.lines, True, await _change_objectives(session, plan, cycle_ids, ids, now))
 
 
-def _errors_of_objective(values: Values) -> FieldErrors:
-    return objective_errors(ObjectiveValues(**values))
+def _errors_of_objective(values: Values, stored_key: str | None) -> FieldErrors:
+    return objective_errors(ObjectiveValues(**values), stored_key)
 
 
 async def _create_objectives(
@@ -161,10 +161,10 @@ async def import_key_results(
     return Imported(plan.lines, True, await _store_key_results(session, plan, ids, now))
 
 
-def _errors_of_key_result(values: Values) -> FieldErrors:
+def _errors_of_key_result(values: Values, stored_key: str | None) -> FieldErrors:
     metric = {name: values[name] for name in METRIC_COLUMNS}
     own = {name: value for name, value in values.items() if name not in (*METRIC_COLUMNS, "objective")}
-    return key_result_errors(KeyResultValues(**own, metric=MetricValues(**metric)))
+    return key_result_errors(KeyResultValues(**own, metric=MetricValues(**metric)), stored_key)
 
 
 async def _store_key_results(

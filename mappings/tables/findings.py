@@ -17,7 +17,11 @@ def _one_of_each_check(column: str) -> Index:
 
 
 class FindingRow(Base):
-    """A finding is on exactly one thing: an epic, an objective, a key result or a source."""
+    """A finding is on exactly one thing: an epic, an objective, a key result or a source.
+
+    `until`, `reason`, `by` and `changed_at` belong to what a person made of it: a snooze, a waiver or a
+    dispute. `by` and `changed_at` are None for one that an older version stored.
+    """
 
     __tablename__ = "findings"
     __table_args__ = (
@@ -51,3 +55,5 @@ class FindingRow(Base):
     resolved_at: Mapped[datetime | None]
     until: Mapped[datetime | None]
     reason: Mapped[str | None]
+    by: Mapped[str | None]
+    changed_at: Mapped[datetime | None]

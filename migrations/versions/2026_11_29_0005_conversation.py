@@ -11,9 +11,11 @@ depends_on = None
 
 def upgrade() -> None:
     _version_comments()
+    _name_who_answered()
 
 
 def downgrade() -> None:
+    _forget_who_answered()
     _unversion_comments()
 
 
@@ -33,3 +35,16 @@ def _unversion_comments() -> None:
     op.drop_constraint(op.f("ck_command_comments_outcome"), "command_comments", type_="check")
     for name in ("digest", "outcome", "reaction_id"):
         op.drop_column("command_comments", name)
+
+
+# --- who snoozed, waived or disputed a finding, and when ------------------------------------------
+
+
+def _name_who_answered() -> None:
+    op.add_column("findings", sa.Column("by", sa.Text(), nullable=True))
+    op.add_column("findings", sa.Column("changed_at", sa.DateTime(timezone=True), nullable=True))
+
+
+def _forget_who_answered() -> None:
+    for name in ("by", "changed_at"):
+        op.drop_column("findings", name)

@@ -167,11 +167,13 @@ class Call:
         if repository.archived:
             raise GitHubError(403, "Repository was archived so is read-only.")
 
+    def pushes_as_bot(self, repository: Repository) -> bool:
+        return self.viewer == self.host.bot and ROLES.index(repository.role) >= ROLES.index("push")
+
     def must_comment(self, issue: Issue, verb: str) -> None:
         """A locked issue needs the role `push`. Only the bot's role is checked, see `Repository.role`."""
         self.must_write(issue.repository)
-        pushes = ROLES.index(issue.repository.role) >= ROLES.index("push")
-        if issue.locked and self.viewer == self.host.bot and not pushes:
+        if issue.locked and self.viewer == self.host.bot and not self.pushes_as_bot(issue.repository):
             raise GitHubError(403, f"Unable to {verb} comment because issue is locked.")
 
     async def body(self) -> Json:

@@ -45,13 +45,13 @@ async def read(call: Call) -> Response:
 
 
 async def edit(call: Call) -> Response:
-    issue, comment = _own_comment(call, "update")
+    issue, comment = _editable_comment(call, "update")
     call.host.edit_comment(comment.id, await _text(call), by=call.known())
     return call.reply(call.views.comment(issue, comment))
 
 
 async def delete(call: Call) -> Response:
-    _, comment = _own_comment(call, "delete")
+    _, comment = _editable_comment(call, "delete")
     call.host.delete_comment(comment.id, by=call.known())
     return call.done()
 
@@ -64,10 +64,11 @@ def _comment_of_repository(call: Call) -> tuple[Issue, Comment]:
     return found
 
 
-def _own_comment(call: Call, verb: str) -> tuple[Issue, Comment]:
+def _editable_comment(call: Call, verb: str) -> tuple[Issue, Comment]:
+    """One of the caller's own, or any for the bot where its role is `push`."""
     issue, comment = _comment_of_repository(call)
     call.must_comment(issue, verb)
-    if comment.author != call.viewer:
+    if comment.author != call.viewer and not call.pushes_as_bot(issue.repository):
         raise GitHubError(403, "Must have admin rights to Repository.")
     return issue, comment
 

@@ -147,8 +147,8 @@ def _comment_by_id(call: Call) -> tuple[Issue, Comment]:
 def _require_author(
     call: Call, issue: Issue, comment: Comment, right: str, verb: str, status: int = 400
 ) -> None:
-    allowed = comment.author == call.viewer and call.may(f"{right}_OWN_COMMENTS", issue.project)
-    if not allowed:
+    own = comment.author == call.viewer and call.may(f"{right}_OWN_COMMENTS", issue.project)
+    if not own and not call.may(f"{right}_ALL_COMMENTS", issue.project):
         raise JiraError(status, f"You do not have the permission to {verb} this comment.")
 
 
