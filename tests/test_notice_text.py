@@ -32,7 +32,7 @@ from mappings.notices.text import (
 )
 from mappings.suggestions.rank import Suggestion
 from tests.support.adf import adf_problems
-from tests.support.evaluations import NOW, an_epic, goal, links_to, on
+from tests.support.evaluations import NOW, an_epic, goal, links_to, on, unknown_keys
 from tests.support.rendered_text import HOSTILE, PARSER, REFERENCE, plain_runs
 from tests.support.ticket_text import text_lines
 
@@ -107,12 +107,12 @@ def test_dead_links_are_named_with_what_ended_them() -> None:
 
 
 def test_a_key_that_does_not_exist_is_named() -> None:
-    message = lines(warn(unknown=("KR-98", "KR-99")))
+    message = lines(warn(unknown=unknown_keys("KR-98", "KR-99")))
     assert message[1:3] == [
         "The ticket names KR-98, which does not exist.",
         "The ticket names KR-99, which does not exist.",
     ]
-    many = lines(warn(unknown=tuple(f"KR-{n}" for n in range(90, 110))))
+    many = lines(warn(unknown=unknown_keys(*(f"KR-{n}" for n in range(90, 110)))))
     assert sum("does not exist" in line for line in many) == 3
 
 
@@ -292,7 +292,7 @@ def _hostile(words: str) -> list[Document]:
             "closed-goal",
             closed(known, secret),
             project=words,
-            unknown=(words,),
+            unknown=unknown_keys(words),
             suggestions=[Suggestion(known, (words,))],
         ).document,
         aligned_text(links_to(known).links, True).document,

@@ -28,7 +28,17 @@ from mappings.goals.key_results import (
 )
 from mappings.links.resolve import Resolution
 from mappings.suggestions.rank import Candidates
-from tests.support.evaluations import NOW, an_epic, evaluation_input, found, goal, links_to, on, policy
+from tests.support.evaluations import (
+    NOW,
+    an_epic,
+    evaluation_input,
+    found,
+    goal,
+    links_to,
+    on,
+    policy,
+    unknown_keys,
+)
 
 FATES: list[dict[str, Any]] = [
     *({"state": state} for state in sorted(CLOSED)),
@@ -79,7 +89,7 @@ def _input(goals: Sequence[KeyResult], linked: Sequence[int], public: bool) -> E
     candidates = Candidates(goals, NOW, public)
     links = links_to(*(one for one in goals if one.id in linked)).links
     return evaluation_input(
-        Resolution(links, ("KR-99",)),
+        Resolution(links, unknown_keys("KR-99")),
         epic=epic,
         public=public,
         accepts_commands=True,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mappings.checks.check import TicketWords
-    from mappings.links.resolve import ResolvedLink
+    from mappings.links.resolve import ResolvedLink, Unknown
     from mappings.suggestions.rank import Suggestion
 
 UNKNOWN_SHOWN = 3
@@ -78,11 +78,13 @@ def withdrawn_text() -> NoticeText:
     return NoticeText(_line("Withdrawn. Sorry for the noise."))
 
 
-def _unknown(keys: Sequence[str]) -> list[Block]:
-    return [
-        Paragraph((Text("The ticket names "), Text(key, "code"), Text(", which does not exist.")))
-        for key in keys[:UNKNOWN_SHOWN]
-    ]
+def _unknown(unknown: Sequence[Unknown]) -> list[Block]:
+    return [Paragraph(_named(one)) for one in unknown[:UNKNOWN_SHOWN]]
+
+
+def _named(one: Unknown) -> tuple[Inline, ...]:
+    before, named, after = one.sentence.partition(one.key)
+    return Text(before), Text(named, "code"), Text(f"{after}.")
 
 
 def _suggestions(suggestions: Sequence[Suggestion], public: bool) -> list[Block]:
@@ -119,7 +121,7 @@ def warning_text(
     missing: TicketWords,
     *,
     project: str,
-    unknown: Sequence[str],
+    unknown: Sequence[Unknown],
     suggestions: Sequence[Suggestion],
     example: str | None,
     public: bool,
@@ -128,7 +130,7 @@ def warning_text(
 ) -> NoticeText:
     """The full text: what is missing, why it matters, what fits, how to fix it, and how old the data is.
 
-    `missing` are the words of the check. `unknown` are keys on the ticket that no key result has. `example`
+    `missing` are the words of the check. `unknown`: what the ticket names that is no key. `example`
     is the key of a live key result to show in the lines to type, None if there is none. `page_url` is the URL
     of the epic's page in Northing, None if a link to it would not work.
     """
