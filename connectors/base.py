@@ -95,12 +95,21 @@ class ChangedChildren:
     cursor: datetime | None = None
 
 
+class NamedField(NamedTuple):
+    """The field of a ticket that a source names for key results: its name or id as the source has it, and its
+    values as text."""
+
+    name: str
+    values: tuple[str, ...]
+
+
 @dataclass(slots=True)  # not frozen: a sync makes two for each epic, and frozen ones take three times as long
 class Epic:
     """One epic as the tracker showed it. Treat it as immutable.
 
     `text` is the whole description: there a ticket may link to key results.
     `fields` holds the custom fields that the source asks for, by name, as strings that a rule can compare.
+    `key_result_field`: the one in which a ticket may name key results; None where the source names none.
     `former_projects`: the former keys of its project by which the configuration still names it. `children`:
     None where its ticket does not say it.
     """
@@ -123,6 +132,7 @@ class Epic:
     children: Children | None = None
     text: tuple[Line, ...] = ()
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    key_result_field: NamedField | None = None
     former_projects: tuple[str, ...] = ()
 
     @property

@@ -23,6 +23,7 @@ _LONGEST_FACT = 2_000
 MAX_PROJECTS = 100  # that are inspected; each costs one or two requests
 SIGN_IN, WRITING = "sign-in", "writing"
 ADDRESS_FIELD, TOKEN_FIELD = "base_url", "credentials.token"
+KEY_RESULT_FIELD = "epics.key_result_field"
 _MOST_NEAR = 3  # names that are suggested in the place of an unknown one
 _MOST_SEEN = 10  # names that are listed where none is near
 

@@ -32,7 +32,7 @@ async def test_a_source_there_and_back(world: World) -> None:
     assert made["base_url"] == "https://acme.atlassian.net"
     assert made["credentials"] == {"type": "api_token"}
     assert made["scope"] == {"projects": None, "jql": None}
-    assert made["epics"] == {"issue_types": None, "fields": []}
+    assert made["epics"] == {"issue_types": None, "fields": [], "key_result_field": None}
     assert made["schedule"] == {"every": None, "full": None}
     assert made["notices"] == {
         "mode": "shadow",
@@ -48,7 +48,12 @@ async def test_a_source_there_and_back(world: World) -> None:
     assert made["webhook_url"] == "http://127.0.0.1:8000/webhooks/acme-jira"
     assert await world.send("GET", "/sources/ACME-jira") == made
     other = await world.send("POST", "/sources", GITHUB)
-    assert other["epics"] == {"labels": ["epic"], "issue_types": [], "with_sub_issues": False}
+    assert other["epics"] == {
+        "labels": ["epic"],
+        "issue_types": [],
+        "with_sub_issues": False,
+        "key_result_field": None,
+    }
     listed = await world.send("GET", "/sources?limit=1")
     rest = await world.send("GET", f"/sources?limit=1&cursor={listed['next']}")
     assert listed["items"] + rest["items"] == [made, other]

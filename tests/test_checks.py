@@ -36,6 +36,7 @@ from tests.support.evaluations import (
     policy,
     state_reason_target,
     text_of,
+    unknown_keys,
     written,
 )
 
@@ -50,7 +51,7 @@ GAPS: list[tuple[str, Resolution, str | None, str | None]] = [
     ("no link", Resolution(), "No key result is linked.", None),
     (
         "no link and a key that does not exist",
-        Resolution(unknown=("KR-99", "KR-98")),
+        Resolution(unknown=unknown_keys("KR-99", "KR-98")),
         f"No key result is linked.{UNKNOWN} The ticket names KR-98, which does not exist.",
         None,
     ),
@@ -65,7 +66,7 @@ GAPS: list[tuple[str, Resolution, str | None, str | None]] = [
     ),
     (
         "several links and a key that does not exist",
-        replace(links_to(OVER, CLOSED), unknown=("KR-99",)),
+        replace(links_to(OVER, CLOSED), unknown=unknown_keys("KR-99")),
         None,
         "No linked key result is live (KR-3: its cycle ended on 2026-11-15; KR-2: it is achieved)." + UNKNOWN,
     ),

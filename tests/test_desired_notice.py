@@ -32,6 +32,7 @@ from tests.support.evaluations import (
     links_to,
     on,
     policy,
+    unknown_keys,
 )
 
 LIVE = goal(1)
@@ -185,7 +186,7 @@ CASES = [
         "warning",
         MISSING,
         {"check": "no-key-result", "unknown": ["KR-98", "kr-7"], "links": []},
-        evaluation_input(Resolution(unknown=("kr-7", "KR-98"))),
+        evaluation_input(Resolution(unknown=unknown_keys("kr-7", "KR-98"))),
         found(),
     ),
     Case(
@@ -257,8 +258,8 @@ SAME: list[tuple[str, DesiredText, DesiredText]] = [
     ("other goals", NO_LINKS, desired(unresolved=found(), goals=[LIVE, CLOSED])),
     ("a later moment", NO_LINKS, desired(unresolved=found(), now=NOW + timedelta(days=3))),
     ("the order of keys that are not there",
-     desired(evaluation_input(Resolution(unknown=("KR-98", "KR-99"))), found()),
-     desired(evaluation_input(Resolution(unknown=("KR-99", "KR-98"))), found())),
+     desired(evaluation_input(Resolution(unknown=unknown_keys("KR-98", "KR-99"))), found()),
+     desired(evaluation_input(Resolution(unknown=unknown_keys("KR-99", "KR-98"))), found())),
     ("aligned: another order", desired(ALIGNED, alignment="aligned"),
      desired(evaluation_input(links_to(goal(4), goal(9))), alignment="aligned")),
     ("aligned: a renamed goal", desired(ALIGNED, alignment="aligned"),
@@ -283,12 +284,13 @@ OTHER: list[tuple[str, DesiredText, DesiredText]] = [
      _dead_with(resolution=links_to(replace(CLOSED, visibility="confidential"), OVER))),
     ("a ticket that everybody can read now", DEAD_LINKS, _dead_with(public=True)),
     ("a key that is not there", NO_LINKS,
-     desired(evaluation_input(Resolution(unknown=("KR-99",))), found())),
-    ("another key that is not there", desired(evaluation_input(Resolution(unknown=("KR-98",))), found()),
-     desired(evaluation_input(Resolution(unknown=("KR-99",))), found())),
+     desired(evaluation_input(Resolution(unknown=unknown_keys("KR-99"))), found())),
+    ("another key that is not there",
+     desired(evaluation_input(Resolution(unknown=unknown_keys("KR-98"))), found()),
+     desired(evaluation_input(Resolution(unknown=unknown_keys("KR-99"))), found())),
     ("the same keys not there, dead links beside them",
-     desired(evaluation_input(Resolution(unknown=("KR-99",))), found()),
-     _dead_with(resolution=replace(GAP.resolution, unknown=("KR-99",)))),
+     desired(evaluation_input(Resolution(unknown=unknown_keys("KR-99"))), found()),
+     _dead_with(resolution=replace(GAP.resolution, unknown=unknown_keys("KR-99")))),
     ("aligned: a live link more", desired(ALIGNED, alignment="aligned"),
      desired(evaluation_input(links_to(goal(4), goal(9), LIVE)), alignment="aligned")),
     ("aligned: another goal", desired(evaluation_input(links_to(goal(4))), alignment="aligned"),
@@ -459,7 +461,7 @@ STANDING = [
     (desired(unresolved=DISPUTED), "3e4e1724a5b5"),
     (desired(), "1fd20361d640"),
     (WITHDRAWN, "cc565a46c11f"),
-    (desired(evaluation_input(Resolution(unknown=("KR-99",))), found()), "78a8e351a231"),
+    (desired(evaluation_input(Resolution(unknown=unknown_keys("KR-99"))), found()), "78a8e351a231"),
     (NO_LINKS.with_answer("There is nothing to snooze here."), "65580b8d622a"),
 ]
 
@@ -470,7 +472,9 @@ def test_an_upgrade_edits_no_comment(made: DesiredText, hash: str) -> None:
 
 
 def test_a_warning_says_why_each_link_does_not_count_and_which_key_is_not_there() -> None:
-    resolution = replace(links_to(CLOSED, OVER, goal(4, objective_state="missed")), unknown=("KR-99",))
+    resolution = replace(
+        links_to(CLOSED, OVER, goal(4, objective_state="missed")), unknown=unknown_keys("KR-99")
+    )
     assert lines(desired(evaluation_input(resolution), found("closed-goal"), goals=[LIVE]))[:6] == [
         MISSING,
         "Those it is linked to no longer count:",

@@ -28,6 +28,7 @@ from tests.support.evaluations import (
     on,
     policy,
     state_reason_target,
+    unknown_keys,
 )
 
 LIVE = goal(1)
@@ -162,7 +163,7 @@ ALIGNMENTS = [
     ),
     AlignmentCase(
         "a key the ticket names that does not exist",
-        evaluation_input(Resolution(unknown=("KR-99",))),
+        evaluation_input(Resolution(unknown=unknown_keys("KR-99"))),
         "unaligned",
         {"no-key-result": "open"},
     ),
@@ -273,7 +274,7 @@ def test_a_finding_says_what_is_wrong_and_how_severe() -> None:
         "No linked key result is live (KR-2: it is achieved; KR-3: its cycle ended on 2026-11-15;"
         " KR-4: its objective O-4 is missed)."
     )
-    (other,) = decision_on(evaluation_input(Resolution(unknown=("KR-99",)))).findings
+    (other,) = decision_on(evaluation_input(Resolution(unknown=unknown_keys("KR-99")))).findings
     assert other.detail == "No key result is linked. The ticket names KR-99, which does not exist."
 
 

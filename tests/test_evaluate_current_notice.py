@@ -28,6 +28,7 @@ from tests.support.evaluations import (
     policy,
     state_reason_target,
     text_of,
+    unknown_keys,
     written,
 )
 
@@ -123,7 +124,7 @@ def test_words_alone_edit_nothing(
 FACTS: list[tuple[str, EvaluationInput, tuple[Finding, ...], CurrentNotice]] = [
     (
         "the ticket names a key that is not there",
-        evaluation_input(Resolution(unknown=("KR-99",))),
+        evaluation_input(Resolution(unknown=unknown_keys("KR-99"))),
         (found(),),
         POSTED,
     ),

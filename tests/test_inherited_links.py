@@ -9,7 +9,7 @@ import pytest
 
 from mappings.links.inheritance import ancestors, with_inherited
 from mappings.links.resolve import Ancestor, Resolution, ResolvedLink
-from tests.support.evaluations import goal
+from tests.support.evaluations import goal, unknown_keys
 
 LIVE = {number: goal(number) for number in range(1, 10)}
 DEAD = {number: goal(number, state="achieved") for number in range(11, 20)}
@@ -130,8 +130,8 @@ def _above(case: Case) -> list[tuple[Ancestor, tuple[ResolvedLink, ...]]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_an_epic_inherits(case: Case) -> None:
-    whole = with_inherited(Resolution(case.own, ("KR-99",)), _above(case))
-    assert (whole.links[: len(case.own)], whole.unknown) == (case.own, ("KR-99",))
+    whole = with_inherited(Resolution(case.own, unknown_keys("KR-99")), _above(case))
+    assert (whole.links[: len(case.own)], whole.unknown) == (case.own, unknown_keys("KR-99"))
     inherited = whole.links[len(case.own) :]
     assert {one.origin for one in inherited} <= {"inherited"}
     shown = [

@@ -23,9 +23,10 @@ from connectors.document import Document, Paragraph, Text
 from connectors.jira import payloads, search
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
 from connectors.jira.errors import Forbidden, Unsuited, error_of, messages_of
-from connectors.jira.text import MAX_LINE, lines_of
+from connectors.jira.text import MOST_NODES, lines_of
 from connectors.json import parse_json
 from connectors.marker import Marker
+from connectors.ticket_text import Cell, Line
 from tests.support.ticket_text import text_lines
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -201,24 +202,48 @@ BREAK = {"type": "hardBreak"}
         ([para("one", BREAK, "two")], ("one", "two")),
         ([para("Key", text("-Result", "strong"), ": KR-1")], ("Key-Result: KR-1",)),
         ([node("bulletList", node("listItem", para("a")), node("listItem", para("b")))], ("a", "b")),
-        ([node("heading", text("Goal"))], ("Goal",)),
         ([node("panel", para("in a panel"))], ("in a panel",)),
         ([node("codeBlock", text("Key-Result: KR-1")), para("after")], ("after",)),
         ([node("blockquote", para("Key-Result: KR-1")), para("after")], ("after",)),
-        ([para(text("Key-Result: KR-1", "code"))], ()),
-        ([para(text("x", "code"), "Key-Result: KR-1")], ("\ufffcKey-Result: KR-1",)),
-        ([para("Key-Result: KR-1 ", text("note", "code"))], ("Key-Result: KR-1",)),
-        ([para("a\nKey-Result: KR-1")], ("a Key-Result: KR-1",)),
+        ([para(text("x ", "code"), "KR: KR-1", text("y", "strike"))], Line("x KR: KR-1", in_code=True)),
+        ([para("Key-Result: KR-1 ", text("note", "code"))], ("Key-Result: KR-1 note",)),
+        ([para("a\nKey-Result: KR-1")], ("a", "Key-Result: KR-1")),
         ([para({"type": "mention", "attrs": {"text": "@Ada"}}, " Key: KR-1")], ("@Ada Key: KR-1",)),
-        ([para({"type": "emoji", "attrs": {"shortName": ":x:"}}, "Key")], ("\ufffcKey",)),
-        ([node("table", node("tableRow", node("tableCell", para("cell"))))], ("cell",)),
-        ([para("nul\x00")], ("nul",)),
+        ([para({"type": "emoji", "attrs": {"shortName": ":x:"}}, "Key")], ("Key",)),
+        ([para({"type": "date", "attrs": {"timestamp": "1793318400000"}}, " x")], ("2026-10-30 x",)),
+        ([para({"type": "date", "attrs": {"timestamp": "9" * 30}}, "x")], ("x",)),
+        ([{"type": "blockCard", "attrs": {"url": "https://a/KR-1"}}], ("https://a/KR-1",)),
+        ([para({"type": "inlineCard", "attrs": {"url": "https://a/KR-1"}})], ("https://a/KR-1",)),
+        ([{"type": "expand", "attrs": {"title": "More"}, "content": [para("in")]}], ("More", "in")),
+        ([para("nul\x00 and \u200bnothing\u202e")], ("nul and nothing",)),
         ([para(), {"type": "rule"}, None, "x", {"type": "text"}], ()),
-        ([para("a" * 5000)], ("a" * MAX_LINE,)),
+        ([para("a" * 40_000)], ("a" * 40_000,)),
     ],
 )  # fmt: skip
-def test_lines_of_adf(content: list[Any], lines: tuple[str, ...]) -> None:
-    assert lines_of({"type": "doc", "version": 1, "content": content}) == text_lines(*lines)
+def test_lines_of_adf(content: list[Any], lines: tuple[str, ...] | Line) -> None:
+    expected = (lines,) if isinstance(lines, Line) else text_lines(*lines)
+    assert lines_of({"type": "doc", "version": 1, "content": content}) == expected
+
+
+def test_headings_and_cells_of_adf() -> None:
+    def cell(words: str, **attrs: int) -> Any:
+        return {"type": "tableHeader", "attrs": attrs, "content": [para(words)]}
+
+    inner = node("table", node("tableRow", node("tableCell", para("deep"))))
+    table = node(
+        "table",
+        node("tableRow", cell("a", colspan=2), cell("b")),
+        node("tableRow", node("tableCell", inner, para("after")), cell("c")),
+    )
+    assert lines_of({"type": "doc", "content": [node("heading", text("Goal")), table, para("x")]}) == (
+        Line("Goal", "heading"),
+        Line("a", "cell", cell=Cell(0, 0, 0)),
+        Line("b", "cell", cell=Cell(0, 0, 2)),
+        Line("deep", "cell", cell=Cell(1, 0, 0)),
+        Line("after", "cell", cell=Cell(0, 1, 0)),
+        Line("c", "cell", cell=Cell(0, 1, 1)),
+        Line("x"),
+    )
 
 
 def test_deep_nesting_is_walked_without_recursion() -> None:
@@ -226,11 +251,11 @@ def test_deep_nesting_is_walked_without_recursion() -> None:
     for _ in range(20_000):
         deep = {"type": "bulletList", "content": [deep]}
     assert lines_of({"type": "doc", "content": [deep]}) == text_lines("deep down")
-    for _ in range(30_000):
+    for _ in range(MOST_NODES):
         deep = {"type": "bulletList", "content": [deep]}
     assert lines_of({"type": "doc", "content": [deep]}) == ()  # beyond the nodes that are looked at
-    wide = {"type": "doc", "content": [para("x")] * 200_000}
-    assert len(lines_of(wide)) == 2_000
+    wide = {"type": "doc", "content": [para("x")] * MOST_NODES}
+    assert 0 < len(lines_of(wide)) < MOST_NODES, "the rest is not looked at"
 
 
 @pytest.mark.parametrize(
@@ -238,11 +263,11 @@ def test_deep_nesting_is_walked_without_recursion() -> None:
     [
         (None, ()), (7, ()), ("", ()),
         ("one\r\ntwo\n\n three ", ("one", "two", "three")),
-        ("* Key-Result: KR-1\n# two\nh2. three", ("Key-Result: KR-1", "two", "three")),
+        ("* Key-Result: KR-1\n# two", ("Key-Result: KR-1", "two")),
         ("{code:java}\nKey-Result: KR-1\n{code}\nafter", ("after",)),
         ("{noformat}x{noformat}{quote}Key-Result: KR-1{quote}", ()),
         ("bq. Key-Result: KR-1\nafter", ("after",)),
-        ("{{Key-Result: KR-1}}", ()), ("{{x}} Key-Result: KR-1", ("\ufffc Key-Result: KR-1",)),
+        ("x {{Key-Result}}: KR-1", ("x Key-Result: KR-1",)),
         ("{code}never closed\nKey-Result: KR-1", ()),
     ],
 )  # fmt: skip
@@ -460,7 +485,8 @@ def test_scope_and_epics() -> None:
     assert JiraScope.model_validate({}).projects is None
     assert set(problems(JiraScope, projects=[])) == {"projects"}
     assert set(problems(JiraScope, projects=['A" OR 1=1'])) == {"projects.0"}
-    assert JiraEpics.model_validate({}).model_dump() == {"issue_types": None, "fields": []}
+    unset: dict[str, Any] = {"issue_types": None, "fields": [], "key_result_field": None}
+    assert JiraEpics.model_validate({}).model_dump() == unset
     assert set(problems(JiraEpics, fields=["*all"], issue_types=[])) == {"fields.0", "issue_types"}
 
 

@@ -23,7 +23,7 @@ from mappings.notices.text import (
 )
 from mappings.suggestions.rank import Suggestion
 from tests.support.adf import adf_problems
-from tests.support.evaluations import goal, links_to, on
+from tests.support.evaluations import goal, links_to, on, unknown_keys
 from tests.support.notice_texts import closed, warn
 from tests.support.snapshots import SNAPSHOTS, adf_by_lines, assert_snapshot
 
@@ -51,9 +51,9 @@ TEXTS: dict[str, NoticeText] = {
     "no-key-result-nothing-fits": warn(suggestions=UNSURE),
     "no-key-result-nothing-fits-no-page": warn(suggestions=[], page_url=None),
     "no-key-result-no-goals": warn(suggestions=[], can_link=False),
-    "no-key-result-unknown-key": warn(suggestions=FITTING, unknown=("KR-99",)),
-    "no-key-result-unknown-words": warn(suggestions=[], unknown=("the checkout one", "KR-98")),
-    "no-key-result-unknown-key-no-goals": warn(suggestions=[], unknown=("KR-99",), can_link=False),
+    "no-key-result-unknown-key": warn(suggestions=FITTING, unknown=unknown_keys("KR-99")),
+    "no-key-result-unknown-words": warn(suggestions=[], unknown=unknown_keys("the checkout one", "KR-98")),
+    "no-key-result-unknown-key-no-goals": warn(suggestions=[], unknown=unknown_keys("KR-99"), can_link=False),
     "no-key-result-answered": with_answer(warn(suggestions=FITTING), ANSWER, first=True),
     "no-key-result-answered-by-help": with_answer(warn(suggestions=[]), HELP, first=True),
     "closed-goal": warn("closed-goal", closed(MISSED), suggestions=FITTING),
@@ -61,7 +61,9 @@ TEXTS: dict[str, NoticeText] = {
     "closed-goal-public": warn("closed-goal", closed(MISSED, SECRET), suggestions=[], public=True),
     "closed-goal-nothing-fits-no-page": warn("closed-goal", closed(OVER), suggestions=[], page_url=None),
     "closed-goal-no-goals": warn("closed-goal", closed(OVER), suggestions=[], can_link=False),
-    "closed-goal-unknown-key": warn("closed-goal", closed(MISSED), suggestions=FITTING, unknown=("KR-99",)),
+    "closed-goal-unknown-key": warn(
+        "closed-goal", closed(MISSED), suggestions=FITTING, unknown=unknown_keys("KR-99")
+    ),
     "closed-goal-answered": with_answer(
         warn("closed-goal", closed(MISSED), suggestions=FITTING), ANSWER, first=True
     ),

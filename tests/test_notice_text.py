@@ -35,7 +35,7 @@ from mappings.notices.text import (
 )
 from mappings.suggestions.rank import Suggestion
 from tests.support.adf import adf_problems
-from tests.support.evaluations import NOW, goal, links_to, on
+from tests.support.evaluations import NOW, goal, links_to, on, unknown_keys
 from tests.support.notice_texts import FITTING, PAGE, closed, lines, pieces_of, typed, warn
 from tests.support.rendered_text import HOSTILE, JOINER, PARSER, REFERENCE, plain_runs
 from tests.support.ticket_text import text_lines
@@ -99,23 +99,23 @@ def test_dead_links_are_named_with_what_ended_them() -> None:
 
 
 def test_a_key_that_does_not_exist_is_named() -> None:
-    message = lines(warn(unknown=("KR-98", "KR-99")))
+    message = lines(warn(unknown=unknown_keys("KR-98", "KR-99")))
     assert message[1:3] == [
         "The ticket names KR-98, which does not exist.",
         "The ticket names KR-99, which does not exist. Correcting one is enough.",
     ]
-    many = lines(warn(unknown=tuple(f"KR-{n}" for n in range(90, 110))))
+    many = lines(warn(unknown=unknown_keys(*(f"KR-{n}" for n in range(90, 110)))))
     assert sum("does not exist" in line for line in many) == 3
     alone = "The ticket names KR-99, which does not exist."
-    assert lines(warn(unknown=("KR-99",)))[1] == f"{alone} Correcting it is enough."
-    assert lines(warn(unknown=("KR-99",), suggestions=[], can_link=False))[1] == alone
+    assert lines(warn(unknown=unknown_keys("KR-99")))[1] == f"{alone} Correcting it is enough."
+    assert lines(warn(unknown=unknown_keys("KR-99"), suggestions=[], can_link=False))[1] == alone
 
 
 def test_words_that_are_no_key_are_said_back() -> None:
-    made = warn(unknown=("the checkout one", "x" * 60_000))
+    made = warn(unknown=unknown_keys("the checkout one", "x" * 80))
     assert lines(made)[1:3] == [
-        "The ticket says the checkout one, which is no key of a key result.",
-        f"The ticket says {'x' * 63}…, which is no key of a key result. Correcting one is enough.",
+        "The ticket names the checkout one, which is not the key of a key result.",
+        f"The ticket names {'x' * 80}, which is not the key of a key result. Correcting one is enough.",
     ]
     assert "the checkout one" in typed(made)
 
@@ -224,7 +224,7 @@ def test_a_key_is_copied_as_it_is(key: str) -> None:
     named, fitting = goal(1, key=key), [Suggestion(goal(2, key=key), ("fits",))]
     for made in (
         warn(suggestions=fitting),
-        warn("closed-goal", closed(named), suggestions=[], unknown=(key,)),
+        warn("closed-goal", closed(named), suggestions=[], unknown=unknown_keys(key)),
         aligned_text(links_to(named).links, False),
         aligned_text(links_to(named).links, True),
         aligned_text(links_to(named, goal(3)).links, True),
@@ -239,7 +239,9 @@ def test_a_key_is_copied_as_it_is(key: str) -> None:
 def test_no_text_of_ours_holds_an_invisible_character() -> None:
     for check, dead in CHECKED:
         for suggestions, page_url in product([FITTING, []], [PAGE, None]):
-            made = warn(check, dead, suggestions=suggestions, page_url=page_url, unknown=("KR-99",))
+            made = warn(
+                check, dead, suggestions=suggestions, page_url=page_url, unknown=unknown_keys("KR-99")
+            )
             for shown in (to_markdown(made.document), json.dumps(to_adf(made.document), ensure_ascii=False)):
                 assert all(char.isprintable() or char == "\n" for char in shown)
 
@@ -349,7 +351,7 @@ def _hostile(words: str) -> list[Document]:
         warn(
             "closed-goal",
             closed(known, secret),
-            unknown=(words,),
+            unknown=unknown_keys(words),
             suggestions=[Suggestion(known, (words,))],
         ).document,
         aligned_text(links_to(known).links, True).document,
@@ -446,7 +448,7 @@ def test_whatever_people_wrote_the_text_is_whole(
     named = goal(1, key=key, title=title, visibility="public")
     secret = goal(2, visibility="confidential", public_label=label)
     suggestions = [Suggestion(named, (reason, reason))]
-    made = warn("closed-goal", closed(named, secret), suggestions=suggestions, unknown=unknown)
+    made = warn("closed-goal", closed(named, secret), suggestions=suggestions, unknown=unknown_keys(*unknown))
     markdown, adf = to_markdown(made.document), to_adf(made.document)
     tokens = PARSER.parse(markdown)
     for run in plain_runs(tokens):

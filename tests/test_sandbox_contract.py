@@ -205,7 +205,8 @@ async def test_every_github_route_fits_the_description(prefix: str) -> None:
     tracker.host.delete("acme/mobile#11")
     headers = {"Authorization": f"Bearer {tracker.host.bot.token}", "X-GitHub-Api-Version": "2022-11-28"}
     async with guarded(tracker, "github", headers=headers) as (http, guard):
-        for path in ("/user", "/meta", "/rate_limit", "/orgs/acme/issue-types", "/repos/acme/docs"):
+        organization = ("/orgs/acme/issue-types", "/orgs/acme/issue-fields")
+        for path in ("/user", "/meta", "/rate_limit", *organization, "/repos/acme/docs"):
             assert (await http.get(prefix + path)).status_code == 200
         await list_own_repositories(http, prefix)
         listed = await http.get(f"{prefix}/orgs/acme/repos", params={"per_page": 2, "sort": "full_name"})

@@ -26,7 +26,17 @@ from mappings.goals.key_results import (
 )
 from mappings.links.resolve import Resolution
 from mappings.suggestions.rank import Candidates, Suggestion
-from tests.support.evaluations import NOW, an_epic, evaluation_input, found, goal, links_to, on, policy
+from tests.support.evaluations import (
+    NOW,
+    an_epic,
+    evaluation_input,
+    found,
+    goal,
+    links_to,
+    on,
+    policy,
+    unknown_keys,
+)
 
 FATES: list[dict[str, Any]] = [
     *({"state": state} for state in sorted(CLOSED)),
@@ -81,7 +91,7 @@ def _suggested(goals: Sequence[KeyResult], public: bool) -> Sequence[Suggestion]
 
 def _input(goals: Sequence[KeyResult], linked: Sequence[int], public: bool) -> EvaluationInput:
     links = links_to(*(one for one in goals if one.id in linked)).links
-    return evaluation_input(Resolution(links, ("KR-99",)), epic=EPIC, public=public)
+    return evaluation_input(Resolution(links, unknown_keys("KR-99")), epic=EPIC, public=public)
 
 
 def _text(

@@ -199,7 +199,6 @@ def test_what_changes_names_or_visibility_of_many(
     [
         ("issues", "locked", "ignored"),
         ("issues", "pinned", "ignored"),
-        ("issues", "field_added", "ignored"),
         ("issues", "invented", "unknown"),
         ("issues", None, "unknown"),
         ("ping", None, "ignored"),

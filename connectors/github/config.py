@@ -88,6 +88,10 @@ class GitHubEpics(BaseModel):
         default_factory=list, max_length=100, description="The organisation's issue type names, in any case."
     )
     with_sub_issues: bool = Field(False, strict=True, description="Issues that have sub-issues.")
+    key_result_field: Name | None = Field(
+        None,
+        description="The issue field in which issues name key results: its name, in any case, or its id.",
+    )
 
     @model_validator(mode="after")
     def _any_selector(self) -> Self:

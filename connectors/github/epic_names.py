@@ -1,12 +1,13 @@
-"""Whether GitHub has the labels and issue types by which a source finds its epics."""
+"""Whether GitHub has the labels, issue types and issue field that a source names for its epics."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from connectors.base import BadPayload, Gone, Project
 from connectors.github.errors import Forbidden
+from connectors.github.issue_fields import is_field
 from connectors.inspector import MAX_PROJECTS
 from connectors.markup import quoted
 
@@ -34,7 +35,10 @@ class EpicNames:
         """The names that GitHub certainly does not have, by setting. Raises as the transport does."""
         labels = [name for name in self._epics.labels if (await self.label(name))[0] is False]
         types = [name for name, (there, _) in (await self.types()).items() if there is False]
-        return {"epics.labels": labels, "epics.issue_types": types}
+        field = self._epics.key_result_field
+        fields = [field] if field is not None and (await self.key_result_field(field))[0] is False else []
+        found = {"epics.labels": labels, "epics.issue_types": types}
+        return found | ({} if field is None else {"epics.key_result_field": fields})
 
     async def label(self, name: str) -> Found:
         """Whether a repository has the label; else whether an issue has it, as some hosts serve no labels."""
@@ -53,33 +57,60 @@ class EpicNames:
             return None, f"The first {len(self._asked)} repositories of the source do not have this label."
         return False, "No repository and no issue of the source has this label."
 
+    async def key_result_field(self, configured: str) -> Found:
+        """Whether an organisation of the scope has the issue field.
+
+        https://docs.github.com/rest/orgs/issue-fields#list-issue-fields-for-an-organization
+        """
+        known, unseen = await self._of_organizations("issue-fields", "issue fields")
+        if any(is_field(row.get("id"), row.get("name"), configured) for row in known):
+            return True, "The organisation has this field."
+        if unseen:
+            return None, "GitHub shows this token no issue fields: there are none, or it may not see them."
+        return False, f"No organisation of the source has this field{_there(known)}."
+
     async def types(self) -> dict[str, Found]:
         """Each configured issue type: whether an organisation of the scope has it.
 
         Repositories of a user account have no types.
         """
-        known: dict[str, str] = {}
+        if not self._epics.issue_types:
+            return {}
+        rows, unseen = await self._of_organizations("issue-types", "issue types")
+        known = {str(row.get("name")).casefold() for row in rows}
+        there = _there(rows)
+        return {
+            name: _type_found(is_known=name.casefold() in known, unseen=unseen, there=there)
+            for name in self._epics.issue_types
+        }
+
+    async def _of_organizations(self, what: str, words: str) -> tuple[list[dict[str, Any]], bool]:
+        """What the organisations of the scope have, and whether one of them may have more."""
+        found: list[dict[str, Any]] = []
         unseen = self._further
         owners = {project.key.partition("/")[0] for project in self._asked}
-        for owner in sorted(owners) if self._epics.issue_types else ():
+        for owner in sorted(owners):
             try:
-                rows = await self._transport.item("/orgs/{org}/issue-types", {"org": owner})
+                rows = await self._transport.item(f"/orgs/{{org}}/{what}", {"org": owner})
             except (Gone, Forbidden):
                 unseen = True
                 continue
             if not isinstance(rows, list):
-                raise BadPayload("GitHub's list of issue types could not be read.")
-            shown = [quoted(row.get("name")) for row in rows if isinstance(row, dict)]
-            known |= {name.casefold(): name for name in shown}
-        return {name: _type_found(name, known, unseen=unseen) for name in self._epics.issue_types}
+                raise BadPayload(f"GitHub's list of {words} could not be read.")
+            found += (row for row in rows if isinstance(row, dict))
+        return found, unseen
 
 
-def _type_found(name: str, known: Mapping[str, str], *, unseen: bool) -> Found:
-    if name.casefold() in known:
+def _there(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = sorted({quoted(row.get("name")) for row in rows}, key=str.casefold)[:_MOST_NAMED]
+    return f"; there are: {', '.join(names)}" if names else ""
+
+
+def _type_found(*, is_known: bool, unseen: bool, there: str) -> Found:
+    if is_known:
         return True, "The organisation has this type."
     if unseen:
         return None, "GitHub shows this token no issue types: there are none, or it may not see them."
-    there = f"; there are: {', '.join(sorted(known.values())[:_MOST_NAMED])}" if known else ""
     return False, f"No organisation of the source has this type{there}."
 
 

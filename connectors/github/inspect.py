@@ -14,7 +14,7 @@ from connectors.base import BadPayload, Blocked, Connector, Gone, Project
 from connectors.github.epic_names import EpicNames, url_vars
 from connectors.github.errors import NEW_TOKEN, Forbidden, is_missing_permission
 from connectors.github.transport import API_VERSION, GitHubTransport
-from connectors.inspector import SIGN_IN, TOKEN_FIELD, Inspector
+from connectors.inspector import KEY_RESULT_FIELD, SIGN_IN, TOKEN_FIELD, Inspector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,12 @@ class GitHubInspector(Inspector):
         self._transport, self._epics = transport, epics
         self._scopes: frozenset[str] | None = None
         self._sample: dict[str, Any] | None = None  # an issue, any
-        self.fields = {"projects": "scope.repositories", "role": TOKEN_FIELD, "epics": "epics.labels"}
+        self.fields = {
+            "projects": "scope.repositories",
+            "role": TOKEN_FIELD,
+            "epics": "epics.labels",
+            KEY_RESULT_FIELD: KEY_RESULT_FIELD,
+        }
 
     def scope_field(self, name: str) -> str:
         # Without a name, where nothing is found at all: each repository that is named would be, as a problem.
@@ -57,6 +62,7 @@ class GitHubInspector(Inspector):
                 ("scopes", self._wide_scopes),
                 ("role", self._roles),
                 ("epics", self._find_epics),
+                (KEY_RESULT_FIELD, self._find_field),
                 ("requests left", self.requests_left),
             ],
             seconds,
@@ -207,6 +213,18 @@ class GitHubInspector(Inspector):
                 self.note("ok" if there else "unknown", what, why)
             else:
                 self.note("missing", what, why, f"Create it, or change {field}{others}.", field=field)
+
+    async def _find_field(self) -> None:
+        field = self._epics.key_result_field
+        if field is None or not self.readable:
+            return
+        names = EpicNames(self._transport, self._epics, self.readable)
+        there, why = await names.key_result_field(field)
+        if there is False:
+            todo = f"Create it, or change {KEY_RESULT_FIELD}; until then no issue names a key result in it."
+            self.note("missing", f"issue field {field}", why, todo, field=KEY_RESULT_FIELD)
+        else:
+            self.note("ok" if there else "unknown", f"issue field {field}", why)
 
 
 def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:

@@ -25,6 +25,7 @@ from connectors.base import (
 from connectors.comments import TicketComment
 from connectors.config import unread_project
 from connectors.github.config import FULL_NAME
+from connectors.github.issue_fields import named_field
 from connectors.github.text import lines_of
 from connectors.markup import quoted, to_markdown
 from connectors.members import (
@@ -139,7 +140,7 @@ def _issue_of(issue: dict[str, Any], repository: str, web: str, selector: GitHub
         children=_children_of(issue),
     )
     fits = _fits(selector, labels, kind, issue)
-    return Issue(_with_text(epic, issue.get("body")) if fits else epic, fits)
+    return Issue(_with_text(epic, issue, selector) if fits else epic, fits)
 
 
 def _parent_of(issue: Mapping[str, Any], key: str, repository: str, web: str) -> Parent | None:
@@ -203,9 +204,11 @@ def unreadable(issue: Any, repository: str, error: BadPayload) -> tuple[Unreadab
         return Unreadable(ref, error.message), None
 
 
-def _with_text(epic: Epic, body: Any) -> Epic:
-    """`epic` with its text: for epics only, as parsing Markdown takes a hundred times as long as the rest."""
-    return replace(epic, text=lines_of(text_of(body, "body")))
+def _with_text(epic: Epic, issue: Mapping[str, Any], selector: GitHubEpics) -> Epic:
+    """`epic` with what may name key results: for epics only, as parsing Markdown takes a hundred times as
+    long as the rest."""
+    text = lines_of(text_of(issue.get("body"), "body"))
+    return replace(epic, text=text, key_result_field=named_field(issue, selector.key_result_field))
 
 
 def _fits(selector: GitHubEpics, labels: Iterable[str], kind: str, issue: Mapping[str, Any]) -> bool:

@@ -1,42 +1,38 @@
-"""The lines of a GitHub issue's text that may link to key results: those outside code, quotes and HTML."""
+"""The lines of a GitHub issue's text, as a reader sees them. Pure."""
 
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
 
-from connectors.markup import storable
-from connectors.ticket_text import Line
+from connectors.github.html import HtmlReader
+from connectors.line_writer import LineWriter, Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from markdown_it.token import Token
 
-MAX_LINES = 2_000
-MAX_LINE = 1_000
+    from connectors.ticket_text import Line
+
 LONGEST = 65_536  # the longest text that GitHub accepts
 
-# Replaces code, pictures and HTML at the start of a line, so that the text behind them does not count as
-# the start of the line.
-_NOT_WORDS = "\ufffc"
-
-_PARSER = MarkdownIt("commonmark")
+# GitHub strikes out between single tildes too.
+_PARSER = MarkdownIt("commonmark", {"strikethrough_single_tilde": True}).enable(["table", "strikethrough"])
 
 # What the parser does for each sign, in about three microseconds. The parser takes up to twelve times as long
 # for 65,536 characters of `![` as for as many of prose; a text that would cost more than `MOST_WORK` is read
 # line by line instead.
 _WORK = {
-    "[": 10, "*": 2, "_": 2, "`": 1, "<": 2, "&": 1, "!": 1, "]": 1, "\\": 1, "\n": 4, "\r": 4,
-    "- ": 4, "* ": 4, "+ ": 4,
+    "[": 10, "*": 2, "_": 2, "`": 1, "<": 2, "&": 1, "!": 1, "]": 1, "\\": 1, "\n": 4, "\r": 4, "~": 2,
+    "|": 4, "- ": 4, "* ": 4, "+ ": 4,
 }  # fmt: skip
 MOST_WORK = 75_000
 
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
-_CODE = re.compile(r"`+[^`]*+(?:`+|\Z)")
-_MARKS = re.compile(r"\s*(?:(?:[-+*]|\d{1,9}[.)])\s+|#{1,6}\s+)*")
+_TASK = re.compile(r"\s*\[[ xX]\]\s+")
 
 
 def work_of(markdown: str) -> int:
@@ -45,41 +41,144 @@ def work_of(markdown: str) -> int:
 
 
 def lines_of(markdown: str | None) -> tuple[Line, ...]:
-    """The lines that are not empty. Paragraphs, headings, list items and line breaks start a line.
+    """The lines that are not empty. Paragraphs, headings, list items, cells and line breaks start a line.
 
     https://github.github.com/gfm/; in an issue, GitHub shows a single line break as a line break.
     """
     if not markdown:
         return ()
     markdown = markdown[:LONGEST]
-    plain = work_of(markdown) > MOST_WORK
-    raw = _plain_lines(markdown) if plain else _raw_lines(_PARSER.parse(markdown))
-    shown = map(_shown, raw)
-    return tuple(Line(line[:MAX_LINE]) for line in shown if line)[:MAX_LINES]
+    if work_of(markdown) > MOST_WORK:
+        return _plain_lines(markdown)
+    return _TokenReader().read(_PARSER.parse(markdown))
 
 
-def _shown(line: str) -> str:
-    line = re.sub(r"\s+", " ", storable(line)).strip()
-    line = line[:1] + line[1:].replace(_NOT_WORDS, " ").rstrip()
-    return "" if line == _NOT_WORDS else line
+class _TokenReader:
+    def __init__(self) -> None:
+        self._lines, self._tables = LineWriter(), Tables()
+        self._html = HtmlReader(self._lines, self._tables)
+        self._skipped = 0  # open quotations and struck-out words
+        self._in_item = False  # the next words are the first of a list item
+
+    def read(self, tokens: Iterable[Token]) -> tuple[Line, ...]:
+        for token in tokens:
+            if token.type == "inline":
+                self._inline(token.children or ())
+            elif token.type == "html_block":
+                if not self._skipped:
+                    self._html.read(token.content)
+                self._lines.end()
+            else:
+                self._block(token.type)
+        return tuple(self._lines.lines)
+
+    def _block(self, kind: str) -> None:
+        if kind.startswith("blockquote_"):
+            self._skipped += 1 if kind.endswith("open") else -1
+        elif kind in {"heading_open", "heading_close"}:
+            self._lines.kind = "heading" if kind.endswith("open") else "text"
+        elif kind == "list_item_open":
+            self._in_item = True
+        elif kind == "table_open":
+            self._tables.open()
+        elif kind == "table_close":
+            self._tables.close()
+        elif kind == "tr_open":
+            self._tables.row()
+        elif kind in {"th_open", "td_open"}:
+            self._lines.cell = self._tables.enter()
+        elif kind in {"th_close", "td_close"}:
+            self._lines.cell = None
+
+    def _inline(self, tokens: Iterable[Token]) -> None:
+        """Words, and ends the line. A picture gives none, a link its text, and inline code what is in it."""
+        for token in tokens:
+            kind = token.type
+            if kind in {"s_open", "s_close"}:
+                self._skipped += 1 if kind == "s_open" else -1
+            elif self._skipped:
+                continue
+            elif kind == "text":
+                self._html.words(_TASK.sub("", token.content, count=1) if self._in_item else token.content)
+            elif kind in {"softbreak", "hardbreak"}:
+                self._lines.end()
+            elif kind == "code_inline":
+                self._html.words(token.content, code=True)
+            elif kind == "html_inline":
+                self._html.read(token.content)
+            self._in_item = self._in_item and kind == "text" and not token.content
+        self._lines.end()
 
 
-def _raw_lines(tokens: list[Token]) -> Iterator[str]:
-    quoted = 0
-    for token in tokens:
-        if token.type == "blockquote_open":
-            quoted += 1
-        elif token.type == "blockquote_close":
-            quoted -= 1
-        elif token.type == "inline" and not quoted:
-            yield from "".join(map(_inline, token.children or ())).split("\n")
+# --- a text that is too much work to parse ----------------------------------------------------
+
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_MARKS = re.compile(r"\s*(?:(?:[-+*]|\d{1,9}[.)])\s+(?:\[[ xX]\]\s+)?)*")
+_HEADING = re.compile(r" {0,3}#{1,6}(?:\s+|$)")
+# None of these looks at a character twice.
+_PICTURE = re.compile(r"!\[[^\[\]]*\]\([^()]*\)")
+_LINK = re.compile(r"\[([^\[\]]*)\]\([^()]*\)")
+_STRUCK = re.compile(r"~~[^~]+~~|(?<![~\w])~(?=[^~\s])[^~]+~(?![~\w])")
+_ADDRESS = re.compile(r"<(https?://[^<>\s]*)>")
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
-def _plain_lines(markdown: str) -> Iterator[str]:
-    """The lines of a text that is too much work to parse: without fences, quotes, comments and code.
+def _plain_lines(markdown: str) -> tuple[Line, ...]:
+    """The lines without fences, quotes, comments and struck-out words, in one pass.
 
     An indented line behind an empty one counts as code, and each line that begins with `>` as a quotation.
     """
+    lines, tables = LineWriter(), Tables()
+    html = HtmlReader(lines, tables)
+    rows = [*_outside_code(markdown), ""]
+    in_table = False
+    for at, line in enumerate(rows[:-1]):
+        if in_table and "|" not in line:
+            tables.close()
+            in_table = False
+        if not in_table and "|" in line and _is_delimiter(rows[at + 1]):
+            tables.open()
+            in_table = True
+        if in_table and _is_delimiter(line):
+            continue
+        if in_table:
+            tables.row()
+            for cell in line.strip().removeprefix("|").removesuffix("|").split("|"):
+                lines.cell = tables.enter()
+                _plain_words(cell, html)
+                lines.end()
+            lines.cell = None
+            continue
+        if (heading := _HEADING.match(line)) is not None:
+            lines.kind = "heading"
+            _plain_words(line[heading.end() :].rstrip().rstrip("#"), html)
+        else:
+            marks = _MARKS.match(line)
+            _plain_words(line[marks.end() if marks else 0 :], html)
+        lines.end()
+        if heading is not None:
+            lines.kind = "text"
+    return tuple(lines.lines)
+
+
+def _plain_words(text: str, html: HtmlReader) -> None:
+    text = _ADDRESS.sub(r"\1", _STRUCK.sub("", _LINK.sub(r"\1", _PICTURE.sub("", text)))).strip()
+    in_code = text.lstrip("* _").startswith("`")
+    # An underscore may be part of a key, an asterisk not.
+    text = _ESCAPED.sub(r"\1", text.replace("*", "")).replace("`", "")
+    text = text.strip("_") if text.startswith("_") else text
+    if "<" in text or "-->" in text:
+        html.read(text)
+    else:
+        html.words(unescape(text), code=in_code)
+
+
+def _is_delimiter(line: str) -> bool:
+    """Whether it is the line below the head of a table."""
+    return "-" in line and "|" in line and not line.strip(" \t|:-")
+
+
+def _outside_code(markdown: str) -> Iterator[str]:
     fence, behind_empty = "", True
     for line in _without_comments(markdown).splitlines():
         found = _FENCE.match(line)
@@ -89,26 +188,11 @@ def _plain_lines(markdown: str) -> Iterator[str]:
         elif found:
             fence = found[1]
         elif not line.lstrip().startswith(">") and not (behind_empty and line.startswith(("    ", "\t"))):
-            # An underscore may be part of a key, an asterisk not.
-            yield _CODE.sub(_NOT_WORDS, line[_end_of_marks(line) :]).replace("*", "").lstrip("_")
+            yield line
         behind_empty = not line.strip()
-
-
-def _end_of_marks(line: str) -> int:
-    marks = _MARKS.match(line)
-    return marks.end() if marks else 0
 
 
 def _without_comments(markdown: str) -> str:
     """`markdown` without HTML comments; one without an end goes to the end of the text."""
     head, *parts = markdown.split("<!--")
-    return head + "".join(_NOT_WORDS + part.partition("-->")[2] for part in parts)
-
-
-def _inline(token: Token) -> str:
-    if token.type == "text":
-        return token.content
-    if token.type in {"softbreak", "hardbreak"}:
-        return "\n"
-    # The words inside emphasis and links are tokens of their own; code, pictures and HTML count as no words.
-    return _NOT_WORDS if token.type in {"code_inline", "image", "html_inline"} else ""
+    return head + "".join(part.partition("-->")[2] for part in parts)

@@ -23,6 +23,7 @@ HANDLED: dict[str, frozenset[str]] = {
     "issues": frozenset({
         "opened", "edited", "deleted", "transferred", "closed", "reopened", "labeled", "unlabeled",
         "milestoned", "demilestoned", "assigned", "unassigned", "typed", "untyped", "unlocked",
+        "field_added", "field_removed",
     }),
     "sub_issues": frozenset({
         "sub_issue_added", "sub_issue_removed", "parent_issue_added", "parent_issue_removed",
@@ -42,7 +43,6 @@ _RIGHTS = "is about people and rights; rights are read when they are needed"
 IGNORED_ACTIONS: dict[str, dict[str, str]] = {
     "issues": {
         "locked": _REFETCH, "pinned": _REFETCH, "unpinned": _REFETCH,
-        "field_added": "issue fields are not stored", "field_removed": "issue fields are not stored",
     },
     "issue_comment": {"pinned": _REFETCH, "unpinned": _REFETCH},
     "repository": {"created": "has no issues yet", "edited": _REFETCH},

@@ -38,6 +38,7 @@ from connectors.jira.choices import choices_of
 from connectors.jira.commenters import explain_not_found
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
+from connectors.jira.key_result_field import KeyResultField, unknown_fields
 from connectors.jira.paging import Found, markers_of, together, whole_list
 from connectors.jira.transport import JiraTransport
 from connectors.members import remote_number
@@ -82,6 +83,7 @@ class JiraConnector:
         self._children = JiraChildren(self._transport, self._check_login_if_empty)
         self._scope = scope
         self._epics = epics
+        self._key_results = KeyResultField(self._transport, epics.key_result_field)
         self._types: list[str] | None = None
         self._account: Account | None = None
         self._in_bulk = True  # False once the site says that it has no call for a bulk fetch
@@ -137,10 +139,7 @@ class JiraConnector:
 
     async def unknown_names(self, projects: Sequence[Project]) -> dict[str, list[str]]:
         """Fields alone: a type that Jira does not have ends the reading of every project with an error."""
-        if not self._epics.fields:
-            return {}
-        known = payloads.field_ids(await self._transport.call("GET", "field"))
-        return {"epics.fields": [name for name in self._epics.fields if known and name not in known]}
+        return await unknown_fields(self._transport, self._epics)
 
     async def _by_id(self, keys: Sequence[str], found: Mapping[str, Project]) -> dict[str, Project]:
         """The known projects of those keys that none, or another project, has now; by their ids."""
@@ -209,6 +208,7 @@ class JiraConnector:
 
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         jql = search.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
+        await self._key_results.find()
         used: set[str] = set()
         cursor: datetime | None = None
         # The connector fetches the next page while the caller stores this one. An error of the next page
@@ -231,7 +231,7 @@ class JiraConnector:
 
     async def _search(self, jql: str, token: str | None) -> Found:
         """A page of the search; if it is too large, which issues are on it, and these in smaller parts."""
-        body = search.search_body(jql, self._epics.fields, token)
+        body = search.search_body(jql, self._custom_fields, token)
         try:
             return await self._transport.call("POST", "search/jql", body=body, read=self._found)
         except TooLarge:
@@ -269,6 +269,7 @@ class JiraConnector:
 
     async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing | Unreadable]:
         types = set(await self._type_ids() if refs else [])
+        await self._key_results.find()
         tickets: dict[str, payloads.Ticket] = {}
         unreadable: dict[str, Unreadable] = {}
         for start in range(0, len(refs), _FETCH):
@@ -292,7 +293,7 @@ class JiraConnector:
 
     async def _fetched(self, refs: Sequence[EpicRef]) -> Found:
         """The tickets, at most `_FETCH`. An answer that is too large is asked for again by halves."""
-        fields = [*search.FIELDS, *self._epics.fields]
+        fields = [*search.FIELDS, *self._custom_fields]
         if not refs:
             return Found([], [], [], {})
         if self._in_bulk:
@@ -334,7 +335,13 @@ class JiraConnector:
             return None
 
     def _ticket(self, issue: Any) -> payloads.Ticket:
-        return payloads.ticket_of(issue, self._site, self._epics.fields)
+        field = self._key_results
+        named = None if field.configured is None else (field.configured, field.ids or ())
+        return payloads.ticket_of(issue, self._site, self._epics.fields, named)
+
+    @property
+    def _custom_fields(self) -> list[str]:
+        return list(dict.fromkeys((*self._epics.fields, *(self._key_results.ids or ()))))
 
     def _in_projects(self, ticket: payloads.Ticket) -> bool:
         return self._scope.covers(ticket.epic.project, ticket.project_id)

@@ -99,3 +99,6 @@ class JiraEpics(BaseModel):
     fields: list[FieldId] = Field(
         default_factory=list, max_length=50, description="Custom field ids that rules may use."
     )
+    key_result_field: Annotated[str, Field(min_length=1, max_length=255, pattern=_NO_NUL)] | None = Field(
+        None, description="The field in which tickets name key results: its name, in any case, or its id."
+    )

@@ -19,13 +19,14 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
-from connectors.inspector import ADDRESS_FIELD, SIGN_IN, TOKEN_FIELD, Inspector
+from connectors.inspector import ADDRESS_FIELD, KEY_RESULT_FIELD, SIGN_IN, TOKEN_FIELD, Inspector
 from connectors.jira import payloads
 from connectors.jira.errors import ADDRESS, NEW_TOKEN, NoSuchCall
+from connectors.jira.key_result_field import unknown_fields
 from connectors.markup import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from connectors.diagnostics import Inspection
     from connectors.jira.config import JiraEpics, JiraScope
@@ -266,15 +267,25 @@ class JiraInspector(Inspector):
         return " AND ".join(parts + ([f"({self._scope.jql})"] if self._scope.jql else []))
 
     async def _fields(self) -> None:
-        if not self._epics.fields:
-            return
-        known = payloads.field_ids(await self._transport.call("GET", "field"))
-        if unknown := [name for name in self._epics.fields if name not in known]:
-            why = f"Jira has no field {', '.join(unknown)}, or does not show it to the account."
-            todo = "Change epics.fields; rules that ask for it match nothing."
-            self.note("missing", "epics.fields", why, todo, field="epics.fields")
-        else:
-            self.note("ok", "epics.fields", f"{', '.join(self._epics.fields)}: Jira has these fields.")
+        unknown = await unknown_fields(self._transport, self._epics)
+        configured = self._epics.key_result_field
+        settings = {
+            "epics.fields": (self._epics.fields, "rules that ask for it match nothing"),
+            KEY_RESULT_FIELD: (
+                [] if configured is None else [configured],
+                "no ticket names a key result in it",
+            ),
+        }
+        for setting, (names, effect) in settings.items():
+            if missing := unknown.get(setting, []):
+                why = f"Jira has no field {', '.join(missing)}, or does not show it to the account."
+                self.note("missing", setting, why, f"Change {setting}; {effect}.", field=setting)
+            elif names:
+                self.note("ok", setting, f"{', '.join(names)}: Jira has {_these(names)}.")
+
+
+def _these(names: Sequence[str]) -> str:
+    return "this field" if len(names) == 1 else "these fields"
 
 
 def _errors_in(answer: object) -> list[object]:

@@ -14,6 +14,7 @@ from connectors.base import (
     BadPayload,
     Epic,
     EpicRef,
+    NamedField,
     Parent,
     Project,
     Rejected,
@@ -24,7 +25,7 @@ from connectors.base import (
 from connectors.config import unread_project
 from connectors.jira.config import PROJECT_KEY
 from connectors.jira.text import lines_of
-from connectors.markup import quoted, to_adf
+from connectors.markup import quoted, storable, to_adf
 from connectors.members import (
     MISREADINGS,
     NotAsDescribed,
@@ -69,14 +70,20 @@ class Ticket:
     project_id: str | None = None
 
 
-def ticket_of(issue: Any, site: str, fields: Sequence[str] = ()) -> Ticket:
+def ticket_of(
+    issue: Any, site: str, fields: Sequence[str] = (), key_results: tuple[str, Sequence[str]] | None = None
+) -> Ticket:
     """One issue of a search, a bulk fetch or a webhook. Raises `BadPayload`.
 
     `site` is the address that people use; the issue's member `self` is not, as it may name the API gateway.
-    `fields` are the custom field ids to keep.
+    `fields` are the custom field ids to keep. `key_results`: the field for key results as the source names
+    it, and its ids.
     """
     try:
-        return _ticket_of(row_of(issue), site, fields)
+        ticket = _ticket_of(row_of(issue), site, fields)
+        if key_results is not None:
+            ticket.epic.key_result_field = _named_field(issue["fields"], *key_results)
+        return ticket
     except MISREADINGS as error:
         named = quoted(issue.get("key") or "(no key)") if isinstance(issue, dict) else "(no key)"
         raise BadPayload(f"Jira's issue {named} could not be read: {reason_of(error)}") from None
@@ -110,6 +117,11 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         fields={name: strings_of(found[name]) for name in fields if name in found},
     )
     return Ticket(epic, text_in(kind, "id"), remote_number(project.get("id")))
+
+
+def _named_field(found: Mapping[str, Any], name: str, ids: Sequence[str]) -> NamedField:
+    values = (text for id in ids for text in strings_of(found.get(id)))
+    return NamedField(name, tuple(map(storable, values)))
 
 
 def _parent_of(parent: Mapping[str, Any], child: str, site: str) -> Parent | None:

@@ -1,89 +1,183 @@
-"""The lines of a Jira description that may link to key results: those outside code and quotes."""
+"""The lines of a Jira text, in ADF or wiki markup, as a reader sees them. Pure."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from connectors.markup import storable
-from connectors.ticket_text import Line
+from connectors.line_writer import LineWriter, Tables
 
-MAX_LINES = 2_000
-MAX_LINE = 1_000
-_MAX_NODES = 50_000
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-# Replaces code, pictures and the like at the start of a line, so that the text behind them does not count
-# as the start of the line.
-_NOT_WORDS = "\ufffc"
+    from connectors.ticket_text import Cell, Line
 
-_SKIPPED = {"codeBlock", "blockquote", "mediaSingle", "mediaGroup"}
-_LINE_NODES = {"paragraph", "heading", "taskItem", "decisionItem", "caption", "listItem", "tableCell"}
+# A text of 32,767 characters, the longest that Jira accepts, has fewer by far.
+MOST_NODES = 200_000
+
+_SKIPPED = {"codeBlock", "blockquote", "mediaSingle", "mediaGroup", "media", "mediaInline", "placeholder"}
+_INLINE = {
+    "text", "mention", "emoji", "date", "status", "inlineCard", "inlineExtension", "hardBreak",
+}  # fmt: skip
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def lines_of(description: Any) -> tuple[Line, ...]:
     """The lines of an ADF document or a plain or wiki string, without empty lines; none for anything else."""
     if isinstance(description, str):
-        found = _wiki_lines(description)
-    elif isinstance(description, dict):
-        found = _adf_lines(description)
-    else:
-        return ()
-    shown = (_shown(line) for line in found)
-    return tuple(Line(line[:MAX_LINE]) for line in shown if line)[:MAX_LINES]
+        return _wiki_lines(description)
+    return _AdfReader().read(description) if isinstance(description, dict) else ()
 
 
-def _shown(line: str) -> str:
-    line = " ".join(storable(line).split())
-    line = line[:1] + line[1:].replace(_NOT_WORDS, " ").rstrip()
-    return "" if line == _NOT_WORDS else line
-
-
-def _adf_lines(document: dict[str, Any]) -> list[str]:
-    """The lines of an ADF document. A paragraph, list item or hard break starts a line.
+class _AdfReader:
+    """Walks an ADF document. Each block and each hard break starts a line.
 
     https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/. The walk uses its own
-    stack and stops after `_MAX_NODES` nodes, because the author of the text chooses its depth and size.
+    stack and stops after `MOST_NODES` nodes, because the author of the text chooses its depth and size.
     """
-    lines: list[list[str]] = [[]]
-    stack: list[Any] = [document]
-    for _ in range(_MAX_NODES):
-        if not stack:
-            break
-        node = stack.pop()
-        if not isinstance(node, dict):
-            continue
-        kind = node.get("type")
-        if kind in _SKIPPED or kind in _LINE_NODES or kind == "hardBreak":
-            lines.append([])
+
+    def __init__(self) -> None:
+        self._lines, self._tables = LineWriter(), Tables()
+        self._around: list[Cell | None] = []  # the cells around the open tables
+
+    def read(self, document: dict[str, Any]) -> tuple[Line, ...]:
+        stack: list[Any] = [document]  # nodes to enter, and the kinds of nodes to leave
+        entered = 0
+        while stack and entered < MOST_NODES:
+            node = stack.pop()
+            if isinstance(node, _Left):
+                self._leave(node)
+                continue
+            entered += 1
+            if isinstance(node, dict):
+                stack += self._enter(node)
+        self._lines.end()
+        return tuple(self._lines.lines)
+
+    def _enter(self, node: Mapping[str, Any]) -> list[Any]:
+        """Takes in what the node itself says; what to walk through after it, the last first."""
+        kind, content = node.get("type"), node.get("content")
+        if not isinstance(kind, str):
+            kind = ""
+        if kind in _INLINE and not isinstance(content, list):
+            self._inline(kind, node)
+            return []
+        self._lines.end()
         if kind in _SKIPPED:
-            continue
-        content = node.get("content")
-        if isinstance(content, list):
-            stack.extend(reversed(content))
-        elif kind not in _LINE_NODES and kind not in {"hardBreak", "doc"}:
-            lines[-1].append(_inline(node) or _NOT_WORDS)
-    return ["".join(line) for line in lines]
+            return []
+        attrs = node.get("attrs")
+        attrs = attrs if isinstance(attrs, dict) else {}
+        self._lines.add(_text(attrs, "url") if kind in {"blockCard", "embedCard"} else _text(attrs, "title"))
+        self._lines.end()
+        left = _Left(kind, self._lines.cell)
+        if kind == "heading":
+            self._lines.kind = "heading"
+        elif kind == "table":
+            self._tables.open()
+            self._lines.cell = None
+        elif kind == "tableRow":
+            self._tables.row()
+        elif kind in {"tableCell", "tableHeader"}:
+            self._lines.cell = self._tables.enter(_columns(attrs.get("colspan")))
+        return [left, *reversed(content)] if isinstance(content, list) else []
+
+    def _leave(self, left: _Left) -> None:
+        self._lines.end()
+        if left.kind == "heading":
+            self._lines.kind = "text"
+        elif left.kind in {"table", "tableCell", "tableHeader"}:
+            self._lines.cell = left.cell
+            if left.kind == "table":
+                self._tables.close()
+
+    def _inline(self, kind: str, node: Mapping[str, Any]) -> None:
+        if kind == "hardBreak":
+            self._lines.end()
+        elif kind == "text":
+            marks = node.get("marks")
+            marks = marks if isinstance(marks, list) else ()
+            styles = {str(mark.get("type")) for mark in marks if isinstance(mark, dict)}
+            if "strike" not in styles:
+                self._lines.add(_text(node, "text"), code="code" in styles)
+        else:
+            attrs = node.get("attrs")
+            attrs = attrs if isinstance(attrs, dict) else {}
+            shown = _day(attrs.get("timestamp")) if kind == "date" else _text(attrs, "text")
+            self._lines.add(shown or _text(attrs, "url"))
 
 
-def _inline(node: dict[str, Any]) -> str:
-    """The words of an inline node; empty for code, pictures and unknown nodes."""
-    if node.get("type") == "text":
-        marks = node.get("marks") or ()
-        code = any(isinstance(mark, dict) and mark.get("type") == "code" for mark in marks)
-        text = node.get("text")
-        return text if isinstance(text, str) and not code else ""
-    attrs = node.get("attrs")
-    shown = attrs.get("text") if isinstance(attrs, dict) else None
-    return shown if isinstance(shown, str) else ""
+class _Left:
+    """Stands behind the content of a node, with the cell around it."""
+
+    __slots__ = ("cell", "kind")
+
+    def __init__(self, kind: str, cell: Cell | None) -> None:
+        self.kind, self.cell = kind, cell
 
 
-# Wiki markup, which webhooks and the older API send.
+def _text(members: Mapping[str, Any], name: str) -> str:
+    value = members.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _columns(span: Any) -> int:
+    return span if isinstance(span, int) and 1 <= span <= 1_000 else 1
+
+
+def _day(timestamp: Any) -> str:
+    """A date node's day; its timestamp is milliseconds of UTC, as a string."""
+    try:
+        return (_EPOCH + timedelta(milliseconds=int(timestamp))).date().isoformat()
+    except (TypeError, ValueError, OverflowError):
+        return ""
+
+
+# --- wiki markup, which the older API sends -----------------------------------------------------
 # https://jira.atlassian.com/secure/WikiRendererHelpAction.jspa?section=all
+
 _WIKI_BLOCK = re.compile(r"\{(code|noformat|quote)(?::[^}\n]{0,200})?\}.*?(?:\{\1\}|\Z)", re.DOTALL)
-_WIKI_CODE = re.compile(r"\{\{[^{}\n]*\}\}")
+_WIKI_MACRO = re.compile(r"\{(?:color|panel|info|note|tip|warning|anchor|expand)(?::[^{}\n]{0,200})?\}")
+_WIKI_STRUCK = re.compile(r"(?<!\S)-(?=[^\s-])[^\n]{0,200}?(?<=[^\s-])-(?!\S)")
+_WIKI_LINK = re.compile(r"\[([^\[\]|\n]{1,300})(?:\|[^\[\]\n]{0,300})?\]")
+_WIKI_PICTURE = re.compile(r"!\S[^!\n]{0,200}!")
+_WIKI_MARKS = re.compile(r"\s*(?:[*#-]+\s+)?")
+_WIKI_HEADING = re.compile(r"\s*h[1-6]\.\s+")
+_WIKI_FORCED = re.compile(r"\\\\")
 
 
-def _wiki_lines(text: str) -> list[str]:
-    text = _WIKI_CODE.sub(_NOT_WORDS, _WIKI_BLOCK.sub(f"\n{_NOT_WORDS}", text))
-    lines = [line for line in text.splitlines() if not re.match(r"\s*bq\. ", line)]
-    return [re.sub(r"^\s*(?:[*#-]+\s+|h[1-6]\.\s+)?", "", line) for line in lines]
+def _wiki_lines(text: str) -> tuple[Line, ...]:
+    lines, tables = LineWriter(), Tables()
+    in_table = False
+    text = _WIKI_FORCED.sub("\n", _WIKI_BLOCK.sub("\n", text))
+    for line in text.splitlines():
+        is_row = line.lstrip().startswith("|")
+        if in_table != is_row:
+            tables.open() if is_row else tables.close()
+            in_table = is_row
+        if is_row:
+            tables.row()
+            for cell in re.split(r"\|\|?", _wiki_words(line).strip().strip("|")):
+                lines.cell = tables.enter()
+                lines.add(cell)
+                lines.end()
+            lines.cell = None
+        elif not re.match(r"\s*bq\. ", line):
+            _wiki_line(line, lines)
+    return tuple(lines.lines)
+
+
+def _wiki_line(line: str, lines: LineWriter) -> None:
+    if (heading := _WIKI_HEADING.match(line)) is not None:
+        lines.kind = "heading"
+        line = line[heading.end() :]
+    elif (marks := _WIKI_MARKS.match(line)) is not None:
+        line = line[marks.end() :]
+    lines.add(_wiki_words(line), code=line.startswith("{{"))
+    lines.end()
+    lines.kind = "text"
+
+
+def _wiki_words(text: str) -> str:
+    text = _WIKI_STRUCK.sub("", _WIKI_PICTURE.sub("", _WIKI_MACRO.sub("", text)))
+    return _WIKI_LINK.sub(r"\1", text).replace("{{", "").replace("}}", "").replace("*", "")

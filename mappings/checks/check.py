@@ -31,8 +31,8 @@ class EpicFacts:
 
     @property
     def unknown_keys(self) -> str:
-        """A sentence for each key on the ticket that no key result has, each after a blank."""
-        return "".join(f" The ticket names {key}, which does not exist." for key in self.resolution.unknown)
+        """A sentence for each thing that the ticket names in place of a key, each after a blank."""
+        return "".join(f" {one.sentence}." for one in self.resolution.unknown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

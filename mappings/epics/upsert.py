@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from mappings.epics.outside_parents import with_known_parents
 from mappings.epics.storable import without_nul
-from mappings.links.references import parse_references
+from mappings.links.references import READER_VERSION, parse_references, stored_references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -104,10 +104,11 @@ class StoredEpic:
         return not is_known or here != (row["key"], row["parent_key"], row["parent_remote_id"])
 
 
-def row_of(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
+def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER_VERSION) -> dict[str, Any]:
     """The row of an epic as JSON values, with the content hash; times are ISO 8601.
 
-    `requested_at`: when the tracker was asked for it, or before that.
+    `requested_at`: when the tracker was asked for it, or before that. `reader_version` is a part of the hash:
+    what another version of the reader stored is stored and evaluated again.
     """
     row: dict[str, Any] = {
         "key": epic.key,
@@ -122,9 +123,9 @@ def row_of(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
         "components": epic.components,
         "milestone": epic.milestone,
         "parent_key": None if epic.parent is None else epic.parent.key,
-        "ticket_references": [
-            f"{found.how}:{found.key}" for found in parse_references(epic.text, epic.labels)
-        ],
+        "ticket_references": stored_references(
+            parse_references(epic.text, epic.labels, epic.key_result_field)
+        ),
         "fields": epic.fields,
         "tracker_created_at": epic.created_at.isoformat(),
     }
@@ -139,7 +140,8 @@ def row_of(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
     row |= _details(epic, requested_at)
     row["remote_id"] = epic.remote_id
     row["tracker_updated_at"] = epic.updated_at.isoformat()
-    row["content_hash"] = "\\x" + hashlib.blake2b(dumped, digest_size=16).hexdigest()
+    read_as = hashlib.blake2b(dumped, digest_size=16, salt=reader_version.to_bytes(16))
+    row["content_hash"] = "\\x" + read_as.hexdigest()
     return row
 
 

@@ -100,7 +100,7 @@ def desired_text(
         partial(_warning, epic, goals, check, now),
         {
             "check": check.name,
-            "unknown": sorted(resolution.unknown),
+            "unknown": sorted(one.key for one in resolution.unknown),
             "links": sorted(_shown_as(link.key_result, epic) for link in resolution.links),
         },
         grace_ends=_grace_ends(epic, policy, unresolved, now),

@@ -153,10 +153,8 @@ def _links(resolution: Resolution, now: datetime) -> Iterator[Reason]:
     for link in resolution.links:
         says = f"Linked to {link.key_result.key} ({link.key_result.title}): {link_text(link, now)}."
         yield Reason("link", link.origin, says, link.live)
-    for key in resolution.unknown:
-        yield Reason(
-            "ticket", key, f"The ticket names {key}, which does not exist, so it makes no link.", False
-        )
+    for one in resolution.unknown:
+        yield Reason("ticket", one.key, f"{one.sentence}, so it makes no link.", False)
 
 
 def _rules(of: Explained, *, all_rules: bool) -> Iterator[Reason]:

@@ -18,8 +18,9 @@ _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff
 _FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _SIGNS = _FULL_WIDTH | _DASHES | {0x3000: " ", ord("、"): ",", ord("。"): "."}
 _BETWEEN = re.compile(r"[\s,;]+")
-_AROUND = "\"'`“”„‟‘’‚‛«»‹›「」『』【】〈〉()[]{}<>*_~"
-_BEFORE, _AFTER = _AROUND + "#", _AROUND + ".:!?"
+_AROUND = "\"'`“”„‟‘’‚‛«»‹›「」『』【】〈〉()[]{}<>*~"
+# A key may end with an underscore and not begin with one: at the end it is markup where the words began so.
+_BEFORE, _AFTER = _AROUND + "#_", _AROUND + ".:!?"
 
 
 def visible(text: str) -> str:
@@ -36,8 +37,12 @@ def key_words(text: str) -> Iterator[str]:
     after `#`. The first word of another form ends them. Whether there are such keys only the goals tell: to
     its reader, the first word that is no known key ends the list.
     """
+    after = _AFTER
     for part in _BETWEEN.split(visible(text)):
-        word = part.lstrip(_BEFORE).rstrip(_AFTER)
+        word = part.lstrip(_BEFORE)
+        if "_" in part[: len(part) - len(word)]:
+            after = _AFTER + "_"
+        word = word.rstrip(after)
         if not word or word.lower() == "and":
             continue
         if not KEY.fullmatch(word):

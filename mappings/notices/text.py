@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
 from mappings.goals.key_results import KeyResult, may_name, name_on_ticket
-from mappings.links.keys import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mappings.checks.check import TicketWords
-    from mappings.links.resolve import ResolvedLink
+    from mappings.links.resolve import ResolvedLink, Unknown
     from mappings.suggestions.rank import Suggestion
 
 UNKNOWN_SHOWN = 3
@@ -33,7 +32,6 @@ HELP = "/northing help"
 KEY_TO_CHOOSE = "<key>"  # in lines to type, where no key is suggested
 NONE_TO_CHOOSE = "There is none to choose from yet; whoever keeps the goals here can add one. Until then:"
 _LONGEST_NAME = 120  # of a title and of reasons in a list: the text is read in ten seconds
-_LONGEST_QUOTE = 64
 _SHORTEST_WAIVER = timedelta(days=14)
 
 
@@ -100,23 +98,18 @@ def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def _unknown(written: Sequence[str], can_link: bool) -> list[Block]:
+def _unknown(unknown: Sequence[Unknown], can_link: bool) -> list[Block]:
     """What the ticket gives as a key and is none: a key that no key result has, or words of another form."""
-    lines: list[tuple[Inline, ...]] = [
-        (Text("The ticket names "), Text(words, "code"), Text(", which does not exist."))
-        if KEY.fullmatch(words)
-        else (
-            Text("The ticket says "),
-            Text(_cut(words, _LONGEST_QUOTE), "code"),
-            Text(", which is no key of a key result."),
-        )
-        for words in written[:UNKNOWN_SHOWN]
-    ]
+    lines = [_named(one) for one in unknown[:UNKNOWN_SHOWN]]
     if lines and can_link:
-        lines[-1] += (
-            Text(" Correcting it is enough." if len(written) == 1 else " Correcting one is enough."),
-        )
+        which = "it" if len(unknown) == 1 else "one"
+        lines[-1] += (Text(f" Correcting {which} is enough."),)
     return list(map(Paragraph, lines))
+
+
+def _named(one: Unknown) -> tuple[Inline, ...]:
+    before, named, after = one.sentence.partition(one.key)
+    return Text(before), Text(named, "code"), Text(f"{after}.")
 
 
 def _lines_to_type(key: str) -> Bullets:
@@ -174,7 +167,7 @@ def warning_text(
     check: str,
     missing: TicketWords,
     *,
-    unknown: Sequence[str],
+    unknown: Sequence[Unknown],
     suggestions: Sequence[Suggestion],
     can_link: bool,
     public: bool,

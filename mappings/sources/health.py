@@ -128,6 +128,7 @@ def names_unknown(
 ) -> tuple[tuple[str, str], ...]:
     """The names in a source's epics or notices that the tracker does not have, each with its setting."""
     own = {f"epics.{member}": names for member, names in epics.items() if isinstance(names, list)}
+    own |= {f"epics.{member}": [name] for member, name in epics.items() if isinstance(name, str)}
     own["notices.projects"] = notices.get("projects") or []
     return tuple(
         (setting, name)

@@ -103,7 +103,7 @@ class EpicRow(Base):
     children: Mapped[int | None]  # how many tickets have it as their parent, null where that is not known
     children_done: Mapped[int | None]
     children_at: Mapped[datetime | None]  # when the tracker was asked for these two
-    ticket_references: Mapped[list[str]]  # the key results that the ticket names, "line:KR-1" or "label:KR-1"
+    ticket_references: Mapped[list[str]]  # what may name key results: `mappings.links.references`
     fields: Mapped[dict[str, Any]]
     tracker_created_at: Mapped[datetime]
     tracker_updated_at: Mapped[datetime]

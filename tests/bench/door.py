@@ -111,7 +111,9 @@ def _bodies() -> list[bytes]:
     """What GitHub sends when tickets get a label."""
     host = GitHubHost()
     add_issues(host, REPOSITORY, TICKETS)
-    views = Views("https://github.com", "https://api.github.com", host.features, host.association)
+    views = Views(
+        "https://github.com", "https://api.github.com", host.features, host.association, host.fields
+    )
     lead = host.account("dev-lead")
     issues = host.repository(REPOSITORY).issues.values()
     changes = [Change("issues", "labeled", issue, lead, {"label": "epic"}) for issue in issues]

@@ -21,7 +21,7 @@ from mappings.evaluation.model import (
     History,
 )
 from mappings.goals.key_results import KeyResult, is_live
-from mappings.links.resolve import Resolution, ResolvedLink
+from mappings.links.resolve import Resolution, ResolvedLink, Unknown
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy
 from mappings.policy.modes import NoticesMode
 
@@ -71,6 +71,11 @@ def links_to(*goals: KeyResult, origin: str = "manual", now: datetime = NOW) -> 
     return Resolution(
         tuple(ResolvedLink(known, origin, "linked by hand", is_live(known, now)) for known in goals)
     )
+
+
+def unknown_keys(*keys: str) -> tuple[Unknown, ...]:
+    """What is told of `Key-Result:` lines with keys that no key result has."""
+    return tuple(map(Unknown, keys))
 
 
 def evaluation_input(

@@ -29,6 +29,7 @@ def handlers() -> list[tuple[str, str, Handler]]:
         ("GET", "/meta", meta),
         ("GET", "/rate_limit", rate_limit),
         ("GET", "/orgs/{org}/repos", repositories),
+        ("GET", "/orgs/{org}/issue-fields", issue_fields),
         ("GET", "/orgs/{org}/issue-types", issue_types),
         ("GET", "{repository}", repository),
         ("GET", "{repository}/labels/{name}", label),
@@ -84,6 +85,13 @@ async def issue_types(call: Call) -> Response:
     if "issue_types" not in call.host.features:
         raise GitHubError(404, "Not Found")
     return call.reply([call.views.issue_type(kind) for kind in call.host.types.values()])
+
+
+async def issue_fields(call: Call) -> Response:
+    _organization(call)
+    if "issue_fields" not in call.host.features:
+        raise GitHubError(404, "Not Found")
+    return call.reply([call.views.issue_field(one) for one in call.host.fields.values()])
 
 
 async def repository(call: Call) -> Response:

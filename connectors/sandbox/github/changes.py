@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from connectors.sandbox.github.records import Account, Comment, Issue
+    from connectors.sandbox.github.records import Account, Comment, Issue, IssueField
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Change:
     """An event, its action, its issue and the account behind it. The payload shows `issue` as it is now.
 
     `more` holds the other members of the payload: `label` a name, `assignee` an Account, `milestone` a
-    Milestone, `type` an IssueType, `comment` a Comment, `was` and `becomes` the issue before and after a
-    transfer, `changes` the values before an edit.
+    Milestone, `type` an IssueType, `issue_field` an IssueField, `comment` a Comment, `was` and
+    `becomes` the issue before and after a transfer, `changes` the values before an edit.
     """
 
     event: str
@@ -72,6 +72,16 @@ def _parts(before: Issue | type[_Blank], issue: Issue, by: Account) -> Iterator[
         if was != now:
             yield from (Change("issues", removed, issue, by, {member: one}) for one in (was,) if one)
             yield from (Change("issues", added, issue, by, {member: one}) for one in (now,) if one)
+
+
+def field_changes(
+    before: Issue, issue: Issue, by: Account, fields: Mapping[int, IssueField]
+) -> Iterator[Change]:
+    """One for each field whose value is another one now."""
+    for id in sorted({*before.fields, *issue.fields}):
+        if not issue.pull_request and before.fields.get(id) != issue.fields.get(id):
+            action = "field_added" if id in issue.fields else "field_removed"
+            yield Change("issues", action, issue, by, {"issue_field": fields[id]})
 
 
 def removal(issue: Issue, by: Account) -> Iterator[Change]:

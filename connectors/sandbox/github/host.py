@@ -10,19 +10,32 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.github import changes as changes_of
-from connectors.sandbox.github.records import Account, Comment, Issue, IssueType, Milestone, Repository
+from connectors.sandbox.github.records import (
+    Account,
+    Comment,
+    Issue,
+    IssueField,
+    IssueType,
+    Milestone,
+    Repository,
+)
 from connectors.sandbox.tracker import Clock, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
-EDITABLE = frozenset(
-    {"title", "body", "state", "state_reason", "labels", "assignees", "milestone", "type", "pull_request"}
-)
-RECORDED_NAMES = {"state": ("state", "closed_at", "state_reason"), "assignees": ("assignees", "assignee")}
+EDITABLE = frozenset({
+    "title", "body", "state", "state_reason", "labels", "assignees", "milestone", "type", "pull_request",
+    "fields",
+})  # fmt: skip
+RECORDED_NAMES = {
+    "state": ("state", "closed_at", "state_reason"),
+    "assignees": ("assignees", "assignee"),
+    "fields": ("issue_field_values",),
+}
 OUTSIDER = "passer-by"  # an account in no organisation that comments in public repositories
-FEATURES = frozenset({"sub_issues", "issue_types"})
+FEATURES = frozenset({"sub_issues", "issue_types", "issue_fields"})
 
 
 class GitHubHost:
@@ -42,6 +55,7 @@ class GitHubHost:
         self.repositories: dict[int, Repository] = {}
         self.names: dict[str, int] = {}  # from each full name a repository has or had, in lower case
         self.types: dict[str, IssueType] = {}
+        self.fields: dict[int, IssueField] = {}  # of every organisation, by id
         self.comments: dict[int, tuple[Issue, Comment]] = {}
         self.read_only: set[str] = set()  # full names where the bot may not write
         self.hidden: set[str] = set()  # full names the bot may not see
@@ -131,6 +145,11 @@ class GitHubHost:
             repository.milestones[title] = made
         return repository.milestones[title]
 
+    def add_issue_field(self, name: str, kind: str = "text", *options: str) -> IssueField:
+        made = IssueField(self.new_id(), name, kind, options)
+        self.fields[made.id] = made
+        return made
+
     # Issues
 
     def create(
@@ -184,7 +203,9 @@ class GitHubHost:
         before = copy.copy(issue)
         self._set(issue, changes)
         self.touch(issue)
-        self._notify_watchers(changes_of.edits(before, issue, by or self._default_person()))
+        person = by or self._default_person()
+        self._notify_watchers(changes_of.edits(before, issue, person))
+        self._notify_watchers(changes_of.field_changes(before, issue, person, self.fields))
         return issue
 
     def _set(self, issue: Issue, changes: dict[str, Any]) -> None:
@@ -194,6 +215,10 @@ class GitHubHost:
             changes["milestone"] = self.milestone(issue.repository.full_name, changes["milestone"])
         if isinstance(changes.get("type"), str):
             changes["type"] = self.types[changes["type"]]
+        if "fields" in changes:  # by name; None takes a value away
+            ids = {field.name: field.id for field in self.fields.values()}
+            values = issue.fields | {ids[name]: value for name, value in changes["fields"].items()}
+            changes["fields"] = {id: value for id, value in values.items() if value is not None}
         was = issue.state
         for name, value in changes.items():
             setattr(issue, name, value)

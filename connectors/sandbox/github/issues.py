@@ -143,7 +143,22 @@ def _changes(call: Call, body: Json) -> dict[str, Any]:
         changes["state_reason"] = body["state_reason"]
     if "issue_types" not in call.host.features:
         changes.pop("type", None)
+    if "issue_field_values" in body and "issue_fields" in call.host.features:
+        changes["fields"] = _fields(call, body["issue_field_values"])
     return changes
+
+
+def _fields(call: Call, values: Any) -> Json:
+    """By the field's name; an unknown id or option is refused."""
+    found: Json = {}
+    for one in values if isinstance(values, list) else ():
+        number, chosen = (one.get("field_id"), one.get("value")) if isinstance(one, dict) else (None, None)
+        known = call.host.fields.get(number) if isinstance(number, int) else None
+        options = chosen if isinstance(chosen, list) else [chosen]
+        if known is None or (known.options and not {*options} <= {None, *known.options}):
+            raise invalid("Issue", "issue_field_values")
+        found[known.name] = chosen
+    return found
 
 
 def _title(call: Call, value: Any) -> str:

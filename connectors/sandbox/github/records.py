@@ -30,6 +30,17 @@ class IssueType:
     color: str = "purple"
 
 
+@dataclass(frozen=True, slots=True)
+class IssueField:
+    """A field of an organisation's issues. `kind`: `text`, `number`, `date`, `single_select`,
+    `multi_select`; only the selects have `options`, by name."""
+
+    id: int
+    name: str
+    kind: str = "text"
+    options: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Milestone:
     id: int
@@ -86,6 +97,7 @@ class Issue:
     assignees: list[Account] = field(default_factory=list)
     milestone: Milestone | None = None
     type: IssueType | None = None
+    fields: dict[int, Any] = field(default_factory=dict)  # values by the field's id, options by name
     pull_request: bool = False
     locked: bool = False
     parent: Issue | None = None

@@ -80,7 +80,11 @@ class GitHubTracker(Tracker):
     def _views_at(self, prefix: str) -> Views:
         if prefix not in self._views:
             self._views[prefix] = Views(
-                self.base_url, self.base_url + prefix, self.host.features, self.host.association
+                self.base_url,
+                self.base_url + prefix,
+                self.host.features,
+                self.host.association,
+                self.host.fields,
             )
         return self._views[prefix]
 

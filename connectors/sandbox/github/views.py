@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from connectors.sandbox.github.links import REPOSITORY_LINKS, USER_LINKS, USER_NAMES
@@ -12,6 +12,7 @@ from connectors.sandbox.github.records import (
     Account,
     Comment,
     Issue,
+    IssueField,
     IssueType,
     Json,
     Milestone,
@@ -38,8 +39,16 @@ def stamp(moment: datetime) -> str:
 class Views:
     """Renders JSON for one address: `web` is the base URL of the pages, `api` that of the REST calls."""
 
-    def __init__(self, web: str, api: str, features: frozenset[str], association: Association) -> None:
+    def __init__(
+        self,
+        web: str,
+        api: str,
+        features: frozenset[str],
+        association: Association,
+        fields: Mapping[int, IssueField],
+    ) -> None:
         self.web, self.api, self.features, self.association = web, api, features, association
+        self.fields = fields
         self._users: dict[int, Json] = {}
 
     def user(self, account: Account) -> Json:
@@ -137,6 +146,29 @@ class Views:
             "color": kind.color,
             "is_enabled": True,
         }
+
+    def issue_field(self, one: IssueField) -> Json:
+        shown = {"id": one.id, "node_id": f"IF_{one.id}", "name": one.name, "description": None}
+        options = [self._option(one, name) for name in one.options]
+        return shown | {"data_type": one.kind} | ({"options": options} if options else {})
+
+    def changed_field(self, one: IssueField) -> Json:
+        return {"id": one.id, "name": one.name, "field_type": one.kind}
+
+    def field_value(self, one: IssueField, value: Any) -> Json:
+        """The value of a select is that of the option, which is shown beside it."""
+        shown = {
+            "issue_field_id": one.id, "issue_field_name": one.name, "node_id": f"IFV_{one.id}",
+            "data_type": one.kind, "value": value,
+        }  # fmt: skip
+        if one.kind == "single_select":
+            shown["single_select_option"] = self._option(one, value)
+        if one.kind == "multi_select":
+            shown["multi_select_options"] = [self._option(one, name) for name in value]
+        return shown
+
+    def _option(self, one: IssueField, name: str) -> Json:
+        return {"id": one.id * 100 + one.options.index(name), "name": name, "color": "blue"}
 
     def label(self, repository: Repository, name: str) -> Json:
         number = repository.labels.setdefault(name, len(repository.labels) + 1)
@@ -267,6 +299,12 @@ def _add_sub_issues(views: Views, issue: Issue, shown: Json) -> None:
     )
 
 
+def _add_fields(views: Views, issue: Issue, shown: Json) -> None:
+    shown["issue_field_values"] = [
+        views.field_value(views.fields[id], value) for id, value in sorted(issue.fields.items())
+    ]
+
+
 def _add_type(views: Views, issue: Issue, shown: Json) -> None:
     shown["type"] = views.issue_type(issue.type) if issue.type else None
 
@@ -274,4 +312,5 @@ def _add_type(views: Views, issue: Issue, shown: Json) -> None:
 FEATURE_FIELDS: dict[str, Callable[[Views, Issue, Json], None]] = {
     "sub_issues": _add_sub_issues,
     "issue_types": _add_type,
+    "issue_fields": _add_fields,
 }

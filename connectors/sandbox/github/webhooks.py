@@ -44,7 +44,8 @@ class Webhooks:
         self.webhook_sender, self.views = webhook_sender, views
 
     def tell(self, change: Change) -> None:
-        has_feature = "type" not in change.more or "issue_types" in self.views().features
+        features = {"type": "issue_types", "issue_field": "issue_fields"}
+        has_feature = all(features.get(name, "") in {"", *self.views().features} for name in change.more)
         if self.webhook_sender.has_target and has_feature:
             body = dump(payload(self.views(), change))
             self.webhook_sender.send(str(change.issue.id), change.event, change.action, body)
@@ -85,6 +86,7 @@ MEMBERS: dict[str, Callable[[Views, Issue, Any], Json]] = {
     "assignee": lambda views, issue, account: {"assignee": views.user(account)},
     "milestone": lambda views, issue, one: {"milestone": views.milestone(issue.repository, one)},
     "type": lambda views, issue, kind: {"type": views.issue_type(kind)},
+    "issue_field": lambda views, issue, one: {"issue_field": views.changed_field(one)},
     "comment": lambda views, issue, one: {"comment": views.comment(issue, one)},
     "changes": lambda views, issue, old: {"changes": old},
     "becomes": _becomes,
