@@ -153,6 +153,13 @@ def test_code_span_table(code: str, markdown: str) -> None:
     assert markup.to_markdown(paragraph(Text(code, "code"))) == markdown
 
 
+def test_strong_words_hold_a_joiner_only_where_markdown_needs_one() -> None:
+    strong = Text("“a?”", "strong")
+    assert markup.to_markdown(paragraph(strong)) == "**“a?”**"
+    assert markup.to_markdown(paragraph(Text("x "), strong, Text(" y"))) == "x **“a?”** y"
+    assert markup.to_markdown(paragraph(Text("x"), strong, Text("y"))) == f"x**{JOINER}“a?”{JOINER}**y"
+
+
 def test_markdown_of_a_whole_comment() -> None:
     document = Document(
         (
