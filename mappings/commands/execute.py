@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -34,13 +34,12 @@ from mappings.commands.parse import (
 )
 from mappings.errors import Invalid
 from mappings.evaluation.context import EvaluationContext
-from mappings.evaluation.load import may_be_on_ticket
 from mappings.evaluation.operations import SNOOZABLE, change_shown, clear_answer
 from mappings.goals.key_results import KeyResult, first_to_name, may_name, why_not_live
 from mappings.links.operations import link_manually
 from mappings.locks import lock_epics, lock_goals_exclusive
 from mappings.runs.reevaluation import reevaluate_children
-from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
+from mappings.tables import CommandCommentRow, EpicRow, SourceRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -89,7 +88,7 @@ async def execute_commands(
     commands = _CommandRun(session, source, row, author, load_context, now, checks)
     answer = await commands.execute(asked)
     await clear_answer(session, row.id)
-    command_row.answer = answer if await _has_comment(session, row.id) else None
+    command_row.answer = answer
     command_row.explained_key_result_ids = [goal.id for goal in commands.explained]
     await invalidate.mark_for_evaluation(session, [row.id], now)
     if commands.linked:
@@ -142,12 +141,6 @@ async def _claim_comment(
         .returning(CommandCommentRow)
     )
     return first.one_or_none()
-
-
-async def _has_comment(session: AsyncSession, epic_id: int) -> bool:
-    """Whether a comment of ours may be on the ticket: without one, no answer can be shown."""
-    notice = (await session.scalars(select(NoticeRow).where(NoticeRow.epic_id == epic_id))).one_or_none()
-    return notice is not None and may_be_on_ticket(notice)
 
 
 @dataclass

@@ -11,9 +11,13 @@ depends_on = None
 
 def upgrade() -> None:
     _version_comments()
+    _compose_on_demand()
+    _mark_answers()
 
 
 def downgrade() -> None:
+    _unmark_answers()
+    _store_composed()
     _unversion_comments()
 
 
@@ -33,3 +37,34 @@ def _unversion_comments() -> None:
     op.drop_constraint(op.f("ck_command_comments_outcome"), "command_comments", type_="check")
     for name in ("digest", "outcome", "reaction_id"):
         op.drop_column("command_comments", name)
+
+
+# --- the texts of notices -------------------------------------------------------------------------
+
+
+def _compose_on_demand() -> None:
+    op.drop_column("notices", "body")
+
+
+def _store_composed() -> None:
+    """What is not on a ticket yet stays without a text until its epic is evaluated again."""
+    op.add_column("notices", sa.Column("body", sa.Text(), server_default="", nullable=False))
+    op.execute("UPDATE notices SET body = coalesce(posted_body, '')")
+    op.alter_column("notices", "body", server_default=None)
+    op.execute(
+        "UPDATE epics SET evaluate_at = to_timestamp(0) FROM notices"
+        " WHERE notices.epic_id = epics.id AND notices.posted_body IS NULL"
+    )
+
+
+# --- what answers a person ------------------------------------------------------------------------
+
+
+def _mark_answers() -> None:
+    for table in ("notices", "notice_writes"):
+        op.add_column(table, sa.Column("answers", sa.Boolean(), server_default=sa.false(), nullable=False))
+
+
+def _unmark_answers() -> None:
+    for table in ("notice_writes", "notices"):
+        op.drop_column(table, "answers")
