@@ -29,7 +29,9 @@ def with_answer(
     stands = is_there and current is not None and current.posted_hash == alone.facts_hash
     if desired.kind == "warning":
         is_warned = is_there and current is not None and current.state == "posted"
-        waits = not is_warned and first_hold("evaluation", facts, edit=is_there) is not None
+        # What follows an answer alone is the first warning there: quiet hours hold it too.
+        edit = is_there and not stands
+        waits = not is_warned and first_hold("evaluation", facts, edit=edit) is not None
     else:
         waits = desired.kind == "unchecked" and (stands or not is_there)
     return alone if waits else desired.with_answer(answer.text, answer.key_result_ids)

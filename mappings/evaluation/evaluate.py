@@ -210,6 +210,8 @@ def _decide_notice(
         return _new_notice(decision, desired, hold, answer)
     if epic.removal_reason == "deleted":
         return replace(decision, keep_notice=True)
+    if answer is not None and hold is not None:
+        decision = replace(decision, evaluate_at=_first(decision.evaluate_at, hold.until))
     return _edited_notice(decision, desired, epic, goals, facts, current, answers=answers)
 
 
