@@ -1,4 +1,4 @@
-"""The one comment that is made for the answer to a command, on both simulated trackers; never a second one."""
+"""The one comment that is made for the answer to a command, on both simulated trackers."""
 
 from __future__ import annotations
 
