@@ -17,9 +17,9 @@ from connectors.sandbox import faults
 from mappings import invalidate
 from mappings.checks.check import Check
 from mappings.evaluation.load import load_records
-from mappings.notices.claims import EDITS_PER_HOUR
+from mappings.notices.claims import EDITS_PER_HOUR, claim_notice
 from mappings.runs.queue import open_run
-from mappings.tables import CommandCommentRow, EpicRow
+from mappings.tables import CommandCommentRow, EpicRow, NoticeRow
 from tests.support.clock import Clock, later
 from tests.support.queries import command_comments, spent
 from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either
@@ -179,6 +179,31 @@ async def test_an_edit_that_answers_a_person_waits_for_no_other_edits(
     await asks(world, runtime, clock, asked, None)
     assert words(driver, asked) == ["Aligned with KR-1 (Checkout conversion). Thank you."]
     assert MISSING in words(driver, other)[0], "these wait for the hour"
+
+
+@on_either("jira")
+async def test_what_answers_a_person_is_claimed_before_all_else(
+    world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock
+) -> None:
+    keys = [driver.add() for _ in range(4)]
+    await driver.sync()
+    queued = {
+        keys[0]: {"target": "posted"},
+        keys[1]: {"target": "resolved", "remote_id": "1"},
+        keys[2]: {"target": "withdrawn", "remote_id": "2"},
+        keys[3]: {"target": "posted", "answers": True, "due_at": clock.now},
+    }
+    async with runtime.sessions.begin() as session:
+        for key, values in queued.items():
+            epic = select(EpicRow.id).where(EpicRow.key == key).scalar_subquery()
+            due: dict[str, Any] = {"state": "due", "due_at": clock.now - timedelta(hours=1), **values}
+            await session.execute(update(NoticeRow).where(NoticeRow.epic_id == epic).values(due))
+        source = (await session.scalars(select(EpicRow.source_id).limit(1))).one()
+        names = {row.id: row.key for row in await session.scalars(select(EpicRow))}
+        order: list[str] = []
+        while claim := await claim_notice(session, source, f"w{len(order)}", clock, one_at_a_time=False):
+            order.append(names[claim.epic_id])
+    assert order == [keys[3], keys[2], keys[1], keys[0]]
 
 
 @on_either("jira")

@@ -43,6 +43,11 @@ def _unversion_comments() -> None:
 
 
 def _compose_on_demand() -> None:
+    """Of a comment that was found again and not edited since, `body` alone had the text."""
+    op.execute(
+        "UPDATE notices SET posted_body = body"
+        " WHERE remote_id IS NOT NULL AND posted_body IS NULL AND target IS NULL"
+    )
     op.drop_column("notices", "body")
 
 
