@@ -187,7 +187,7 @@ async def test_what_answers_a_person_is_claimed_before_all_else(
 ) -> None:
     keys = [driver.add() for _ in range(4)]
     await driver.sync()
-    queued = {
+    queued: dict[str, dict[str, Any]] = {
         keys[0]: {"target": "posted"},
         keys[1]: {"target": "resolved", "remote_id": "1"},
         keys[2]: {"target": "withdrawn", "remote_id": "2"},
