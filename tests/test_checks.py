@@ -274,7 +274,7 @@ def test_its_opening_ends_no_withdrawal() -> None:
 
 
 def test_its_change_drops_no_answer() -> None:
-    answer = CommandAnswer("There is no key result `KR-99`.", is_new=False)
+    answer = CommandAnswer("There is no key result `KR-99`.", is_new=False, at=NOW)
     for known in ((), (found("vague-title", "resolved"),), (found("vague-title", "waived", until=NOW),)):
         assert not _decision(UNLINKED, found(), *known, answer=answer).answer_expired
     assert _decision(UNLINKED, found("vague-title"), answer=answer).answer_expired, "the gap is new"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from mappings.evaluation.model import CommandAnswer, EvaluationInput, Finding
+from mappings.evaluation.model import CommandAnswer, CurrentNotice, EvaluationInput, Finding
+from mappings.policy.document import EffectivePolicy
 from mappings.policy.modes import NoticesMode
 from tests.support.evaluations import (
     NOW,
+    OPENED,
     decision_on,
     evaluation_input,
     found,
@@ -28,9 +31,10 @@ NOTHING = evaluation_input()
 ALIGNED = evaluation_input(links_to(LIVE))
 POSTED = written(decision_on(NOTHING, found()))
 RESOLVED = written(decision_on(ALIGNED, notice=POSTED), "resolved")
-OLD = CommandAnswer("There is no key result `KR-99`.", is_new=False)
-NEW = CommandAnswer(OLD.text, is_new=True)
+OLD = CommandAnswer("There is no key result `KR-99`.", is_new=False, at=NOW)
+NEW = CommandAnswer(OLD.text, is_new=True, at=NOW)
 SAID = "There is no key result KR-99."
+ALWAYS = {"from": "00:00", "to": "23:00"}
 
 LINES: list[tuple[str, EvaluationInput, tuple[Finding, ...], dict[str, Any], str]] = [
     ("aligned", ALIGNED, (found(state="resolved"),), {}, "Aligned with KR-1 (Title 1). Thank you."),
@@ -109,7 +113,7 @@ def test_an_answer_taken_back_is_an_edit_and_another_of_the_same_words_none() ->
     shown = written(decision_on(NOTHING, found(), notice=POSTED, answer=NEW))
     assert state_reason_target(decision_on(NOTHING, found(), notice=shown)) == ("posted", None, "posted")
     assert decision_on(NOTHING, found(), notice=shown, answer=OLD).keep_notice
-    other = CommandAnswer("There is nothing to snooze here.", is_new=True)
+    other = CommandAnswer("There is nothing to snooze here.", is_new=True, at=NOW)
     assert "nothing to snooze" in text_of(decision_on(NOTHING, found(), notice=shown, answer=other))
 
 
@@ -126,12 +130,6 @@ def test_shadow_writes_no_answer() -> None:
     assert resolved.keep_notice
 
 
-def test_no_answer_where_nothing_of_ours_stands() -> None:
-    decision = decision_on(NOTHING, found(), answer=NEW)
-    assert state_reason_target(decision) == ("due", None, "posted")
-    assert SAID not in text_of(decision)
-
-
 def test_an_answer_waits_for_nothing_but_a_ticket_that_can_be_read() -> None:
     rules = policy(quiet_hours={"from": "00:00", "to": "23:00"}, grace="P30D")
     at_night = decision_on(NOTHING, found(), notice=POSTED, answer=NEW, rules=rules)
@@ -142,8 +140,117 @@ def test_an_answer_waits_for_nothing_but_a_ticket_that_can_be_read() -> None:
     assert SAID in text_of(later)
 
 
-def test_commands_are_named_where_they_work_and_that_alone_edits_nothing() -> None:
-    hearing = evaluation_input(accepts_commands=True)
-    assert "/northing snooze 14d" in text_of(decision_on(hearing, found()))
-    assert "/northing " not in text_of(decision_on(NOTHING, found()))
-    assert decision_on(hearing, found(), notice=POSTED).keep_notice
+# --- where no comment of ours is on the ticket ------------------------------------------------
+
+NEW_GAP = found(opened_at=NOW - timedelta(hours=1))
+FULL = f"{SAID}\n\nThis epic is not linked to a key result."
+
+MADE: list[tuple[str, EvaluationInput, Finding, dict[str, Any], str]] = [
+    ("a warning that is due", NOTHING, found(), {}, FULL),
+    ("in grace", NOTHING, NEW_GAP, {"rules": policy(grace="P5D")}, SAID),
+    ("in quiet hours", NOTHING, found(), {"rules": policy(quiet_hours=ALWAYS)}, SAID),
+    ("stale", evaluation_input(fresh=False), found(), {}, SAID),
+    ("failed before", NOTHING, NEW_GAP, {"notice": CurrentNotice("failed", OPENED)}, SAID),
+    ("too old for a warning", NOTHING, found(), {"rules": policy(since="2026-11-10")}, SAID),
+    ("exempt", NOTHING, found(state="resolved"), {"rules": policy(exempt={"types": ["Epic"]})}, SAID),
+    (
+        "aligned",
+        ALIGNED,
+        found(state="resolved"),
+        {},
+        f"Aligned with KR-1 (Title 1). Thank you.\n\n{SAID}",
+    ),
+    (
+        "disputed",
+        NOTHING,
+        found(state="disputed"),
+        {},
+        f"Disputed; waiting for a decision.\n\n{SAID}",
+    ),
+    ("deleted, and the gap is new", NOTHING, found(), {"notice": CurrentNotice("withdrawn", on(1))}, FULL),
+]
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "finding", "options", "text"), [row[1:] for row in MADE], ids=[row[0] for row in MADE]
+)
+def test_the_one_comment_is_made_for_it(
+    evaluated: EvaluationInput, finding: Finding, options: dict[str, Any], text: str
+) -> None:
+    decision = decision_on(evaluated, finding, answer=NEW, **options)
+    target = "posted" if text == FULL else "resolved"
+    assert state_reason_target(decision) == ("due", None, target)
+    assert text_of(decision) == text or (text == FULL and text_of(decision).startswith(FULL))
+    assert decision.notice is not None
+    assert decision.notice.answers
+    assert not decision.answer_expired
+    assert decision.evaluate_at is not None
+    assert decision.evaluate_at <= NOW + timedelta(hours=1), "it is dropped by then"
+    again = decision_on(evaluated, finding, answer=OLD, **options | {"notice": written(decision, target)})
+    assert again.keep_notice, "it is written once"
+    assert not again.answer_expired
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "finding", "options"),
+    [
+        (NOTHING, found(), {"mode": "shadow"}),
+        (NOTHING, found(), {"mode": "off"}),
+        (evaluation_input(service_desk=True), found(), {}),
+        (NOTHING, found(), {"rules": policy(channel="none")}),
+        (evaluation_input(removal_reason="out_of_scope"), found(), {}),
+        (NOTHING, found(), {"notice": CurrentNotice("withdrawn", NOW)}),
+        (NOTHING, found(), {"notice": replace(POSTED, state="withdrawn")}),
+        (NOTHING, found(), {"now": NOW + timedelta(hours=1)}),
+    ],
+    ids=["shadow", "off", "service desk", "no channel", "removed", "deleted", "withdrawn", "an hour old"],
+)
+def test_no_comment_is_made_for_it(
+    evaluated: EvaluationInput, finding: Finding, options: dict[str, Any]
+) -> None:
+    decision = decision_on(evaluated, finding, answer=NEW, **options)
+    assert decision.answer_expired
+    without = decision_on(evaluated, finding, **options)
+    assert (decision.keep_notice, decision.evaluate_at) == (without.keep_notice, without.evaluate_at)
+    if decision.notice is not None:
+        assert without.notice is not None
+        assert decision.notice.facts_hash == without.notice.facts_hash
+
+
+def test_the_guard_does_not_hold_one_that_a_person_asked_for() -> None:
+    """What the guard held comes later by an edit of that comment, as a gap that returns."""
+    held = CurrentNotice("held", OPENED, guard_reason="many")
+    assert text_of(decision_on(NOTHING, found(), answer=NEW, notice=held)) == SAID
+
+
+ALONE = written(decision_on(NOTHING, NEW_GAP, answer=NEW, rules=policy(grace="P5D")), "resolved")
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "finding", "rules", "text"),
+    [
+        (NOTHING, NEW_GAP, policy(grace="P5D"), None),
+        (NOTHING, NEW_GAP, policy(exempt={"types": ["Epic"]}), None),
+        (NOTHING, replace(NEW_GAP, state="disputed"), policy(), None),
+        (NOTHING, NEW_GAP, policy(grace="PT0S"), "This epic is not linked to a key result."),
+        (ALIGNED, NEW_GAP, policy(grace="P5D"), "Aligned with KR-1 (Title 1). Thank you."),
+    ],
+    ids=["still in grace", "exempt now", "disputed", "its grace has ended", "aligned now"],
+)
+def test_it_ends_only_with_a_text_that_says_something_else(
+    evaluated: EvaluationInput, finding: Finding, rules: EffectivePolicy, text: str | None
+) -> None:
+    decision = decision_on(evaluated, finding, answer=OLD, notice=ALONE, rules=rules)
+    if text is None and finding.state == "open":
+        assert (decision.keep_notice, decision.answer_expired) == (True, False)
+    elif text is not None:
+        assert decision.answer_expired
+        assert text_of(decision).startswith(text)
+
+
+def test_what_a_command_changes_answers_a_person_until_it_is_written() -> None:
+    for commanded, queued, expected in ((True, False, True), (False, True, True), (False, False, False)):
+        current = replace(POSTED, answering=queued)
+        linked = decision_on(ALIGNED, found(), notice=current, commanded=commanded)
+        assert linked.notice is not None
+        assert linked.notice.answers is expected

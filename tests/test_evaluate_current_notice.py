@@ -81,7 +81,6 @@ WORDS: list[tuple[str, EvaluationInput, Finding, CurrentNotice]] = [
     ("nothing is different", NOTHING, found(), POSTED),
     ("the ticket was read later", evaluation_input(read_at=LATER), found(), POSTED),
     ("its page has another address", evaluation_input(page_url="https://northing/epics/1"), found(), POSTED),
-    ("other key results fit", evaluation_input(suggest=lambda: [Suggestion(LIVE, "fits")]), found(), POSTED),
     ("the epic is renamed", evaluation_input(epic=an_epic(title="Other")), found(), POSTED),
     ("another opening of the finding", NOTHING, found(opened_at=on(4)), POSTED),
     (
@@ -163,8 +162,10 @@ def test_a_goal_that_may_no_longer_be_named_is_taken_out_at_once(mode: NoticesMo
 
 
 def test_a_suggested_goal_that_may_no_longer_be_named_is_taken_out() -> None:
-    fitting = evaluation_input(suggest=lambda: [Suggestion(LIVE, "fits")])
-    current = written(decision_on(fitting, found()))
+    desired = decision_on(NOTHING, found()).notice
+    assert desired is not None
+    shown = desired.compose([Suggestion(LIVE, ("fits",))]).mentioned_key_result_ids
+    current = replace(POSTED, mentioned_key_result_ids=shown)
     assert current.mentioned_key_result_ids == (LIVE.id,)
     secret = replace(LIVE, visibility="confidential", public_label="Growth")
     assert outcome(decision_on(NOTHING, found(), notice=current, goals=[secret])) == EDIT

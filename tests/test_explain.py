@@ -567,12 +567,12 @@ BY_HAND = "It is aligned by a link by hand, a line `Key-Result: KEY` or a label 
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
-        (reasons(GAP), [("link", f"{BY_HAND} or a rule that matches it.")]),
+        (reasons(GAP), [("link", f"{BY_HAND} the comment `/northing link KEY`, or a rule that matches it.")]),
         (
             reasons(
                 GAP,
                 manual=by_hand(2),
-                epic={"accepts_commands": True, "epic": replace(EPIC, parent=Parent("PLAN-1"))},
+                epic={"epic": replace(EPIC, parent=Parent("PLAN-1"))},
             ),
             [
                 (
@@ -607,14 +607,14 @@ BY_HAND = "It is aligned by a link by hand, a line `Key-Result: KEY` or a label 
         (
             reasons(GAP, mode="shadow", notice=notice("shadow")),
             [
-                ("link", f"{BY_HAND} or a rule that matches it."),
+                ("link", f"{BY_HAND} the comment `/northing link KEY`, or a rule that matches it."),
                 ("mode", "Set to live, the source writes the comment."),
             ],
         ),
         (
             reasons(GAP, **OLD),
             [
-                ("link", f"{BY_HAND} or a rule that matches it."),
+                ("link", f"{BY_HAND} the comment `/northing link KEY`, or a rule that matches it."),
                 ("since", "With `since` null, or a day before the epic, it may have a comment."),
             ],
         ),

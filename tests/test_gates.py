@@ -54,28 +54,37 @@ WRITE = ["project", "tracker", "edits", "unconfirmed"]
 
 
 @pytest.mark.parametrize(
-    ("phase", "edit", "reasons"),
+    ("phase", "edit", "answer", "reasons"),
     [
-        ("evaluation", False, EVALUATION),
-        ("evaluation", True, EVALUATION[:4]),
-        ("release", False, RELEASE),
-        ("release", True, ["project"]),
-        ("write", False, WRITE),
-        ("write", True, WRITE),
+        ("evaluation", False, False, EVALUATION),
+        ("evaluation", True, False, EVALUATION[:4]),
+        ("release", False, False, RELEASE),
+        ("release", True, False, ["project"]),
+        ("write", False, False, WRITE),
+        ("write", True, False, WRITE),
+        # A person waits for an answer, and one who asks is no burst.
+        ("evaluation", False, True, ["shadow"]),
+        ("evaluation", True, True, ["shadow"]),
+        ("release", False, True, ["cap", "project"]),
+        ("release", True, True, ["project"]),
+        ("write", False, True, ["project", "tracker", "unconfirmed"]),
+        ("write", True, True, ["project", "tracker", "unconfirmed"]),
     ],
 )
-def test_the_first_gate_that_holds_decides(phase: Phase, edit: bool, reasons: list[str]) -> None:
+def test_the_first_gate_that_holds_decides(
+    phase: Phase, edit: bool, answer: bool, reasons: list[str]
+) -> None:
     """Where one gate opens after the other, the reasons come in the contract's order."""
     facts = ALL
     given: list[str] = []
     for name, open_facts in OPEN.items():
-        hold = first_hold(phase, facts, edit=edit)
+        hold = first_hold(phase, facts, edit=edit, answer=answer)
         if hold is not None and (not given or given[-1] != hold.reason):
             given.append(hold.reason)
         facts = replace(facts, **open_facts)
         assert name in [gate.name for gate in GATES]
     assert given == reasons
-    assert first_hold(phase, facts, edit=edit) is None
+    assert first_hold(phase, facts, edit=edit, answer=answer) is None
 
 
 ALONE: list[tuple[str, Phase, dict[str, Any], Hold]] = [

@@ -249,6 +249,39 @@ def test_runs_that_were_to_match_a_condition_are_one_with_the_rules_as_its_cause
     assert causes == [(1, "rule", "1", "One"), (1, "rule", "2", "Two")]
 
 
+OF_0004 = """
+    INSERT INTO sources
+        (name, kind, base_url, tracker, credentials_type, credentials, scope, epics, schedule, notices)
+        VALUES ('jira', 'jira', 'x', 'x', 'x', 'x', '{}', '{}', '{}', '{}');
+    INSERT INTO epics (source_id, tracker, remote_id, key, project, title, url, type, status, status_category,
+        labels, assignees, components, ticket_references, fields, tracker_created_at, tracker_updated_at,
+        content_hash, read_at)
+        SELECT 1, 'x', id, id, 'A', 'An epic', '', 'Epic', 'Open', 'todo', '{}', '{}', '{}', '{}', '{}',
+        now(), now(), '', now() FROM unnest(ARRAY['1', '2', '3']) AS id;
+    INSERT INTO notices (epic_id, state, body, facts_hash, remote_id, posted_hash, posted_body) VALUES
+        (1, 'posted', 'what is to come', 'new', 'c1', 'old', 'what is there'),
+        (2, 'posted', 'found again', 'old', 'c2', '', NULL),
+        (3, 'held', 'not there', 'new', NULL, NULL, NULL);
+"""
+
+
+def test_the_text_of_each_comment_on_a_ticket_outlives_the_column_of_those_that_are_not(empty: str) -> None:
+    migrate(empty)
+    downgrade(empty, "2026_11_28_0004")
+    with psycopg.connect(empty) as connection:
+        connection.execute(OF_0004)
+    migrate(empty)
+    shown = "SELECT posted_body FROM notices ORDER BY id"
+    with psycopg.connect(empty) as connection:
+        assert connection.execute(shown).fetchall() == [("what is there",), ("found again",), (None,)]
+    downgrade(empty, "2026_11_28_0004")
+    with psycopg.connect(empty) as connection:
+        stored = connection.execute("SELECT body FROM notices ORDER BY id").fetchall()
+        due = connection.execute("SELECT id FROM epics WHERE evaluate_at < now() ORDER BY id").fetchall()
+    assert stored == [("what is there",), ("found again",), ("",)]
+    assert due == [(3,)], "it gets its text again"
+
+
 def test_a_first_start_that_was_killed_half_way_goes_on(empty: str) -> None:
     """The first migration commits once on its way, behind the enums that grow."""
     shipped = files("procrastinate.sql").joinpath("migrations")

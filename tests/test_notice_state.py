@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from mappings.evaluation.model import CurrentNotice
+from mappings.evaluation.model import CommandAnswer, CurrentNotice
 from mappings.notices import transitions
 from mappings.notices.transitions import (
     NONE,
@@ -37,22 +37,23 @@ from tests.support.evaluations import (
 
 ROOT = Path(__file__).parents[1]
 STATES: tuple[NoticeState, ...] = get_args(NoticeState)
+ANSWER = CommandAnswer("There is no key result `KR-99`.", is_new=True, at=NOW)
 
 # From each state to every other that the contract lets it have next, and the events that lead there.
 LEADS: dict[str, dict[str, set[str]]] = {
-    NONE: {"shadow": {"prepared"}, "held": {"held"}, "due": {"queued"}},
+    NONE: {"shadow": {"prepared"}, "held": {"held"}, "due": {"queued", "answer queued"}},
     "shadow": {
         "held": {"held"},
-        "due": {"queued"},
+        "due": {"queued", "answer queued"},
         "posted": {"adopted"},
         "withdrawn": {"withdrawn unsent"},
         NONE: {"dropped"},
     },
     "held": {
         "shadow": {"prepared"},
-        "due": {"queued", "approved"},
+        "due": {"queued", "answer queued", "approved"},
         "posted": {"adopted", "posted"},
-        "resolved": {"resolved"},
+        "resolved": {"resolved", "answer adopted"},
         "withdrawn": {"withdrawn unsent", "withdrawn", "deleted on the ticket"},
         "failed": {"failed"},
         NONE: {"dropped"},
@@ -61,7 +62,7 @@ LEADS: dict[str, dict[str, set[str]]] = {
         "shadow": {"prepared"},
         "held": {"held", "held at release", "stale"},
         "posted": {"adopted", "posted"},
-        "resolved": {"resolved"},
+        "resolved": {"resolved", "answer adopted"},
         "withdrawn": {"withdrawn unsent", "withdrawn", "deleted on the ticket"},
         "failed": {"failed"},
         NONE: {"dropped"},
@@ -79,7 +80,7 @@ LEADS: dict[str, dict[str, set[str]]] = {
     "withdrawn": {
         "shadow": {"prepared"},
         "held": {"held"},
-        "due": {"queued"},
+        "due": {"queued", "answer queued"},
         "posted": {"adopted", "posted"},
         "resolved": {"resolved"},
         "failed": {"failed"},
@@ -88,7 +89,7 @@ LEADS: dict[str, dict[str, set[str]]] = {
     "failed": {
         "shadow": {"prepared"},
         "held": {"held"},
-        "due": {"queued"},
+        "due": {"queued", "answer queued"},
         "posted": {"adopted", "posted"},
         "resolved": {"resolved"},
         "withdrawn": {"withdrawn unsent", "withdrawn", "deleted on the ticket"},
@@ -110,7 +111,7 @@ def test_the_states_that_a_state_leads_to(state: str) -> None:
 def test_a_comment_on_a_ticket_is_never_forgotten() -> None:
     """Nothing leads from `posted` or `resolved` to a state that says that nothing is on the ticket."""
     forgetting = [change for change in TRANSITIONS if change.after in {"shadow", "held", "due", NONE}]
-    assert len(forgetting) == 7
+    assert len(forgetting) == 8
     for change in forgetting:
         for state in ("posted", "resolved"):
             with pytest.raises(ForbiddenTransition):
@@ -183,8 +184,8 @@ HISTORIES: dict[str, dict[str, Any]] = {
 def test_an_evaluation_asks_only_for_changes_that_are_allowed(given: str, state: NoticeState) -> None:
     """Over every input, finding, mode and history: a change that the table has not would end the run."""
     asked = 0
-    for finding, mode, history, on_ticket in product(
-        FINDINGS, get_args(NoticesMode), HISTORIES, (False, True)
+    for finding, mode, history, on_ticket, answer in product(
+        FINDINGS, get_args(NoticesMode), HISTORIES, (False, True), (None, ANSWER)
     ):
         if not on_ticket and (state in ("posted", "resolved") or history == "of unknown id"):
             continue  # what was written is on the ticket, until it is withdrawn
@@ -196,10 +197,12 @@ def test_an_evaluation_asks_only_for_changes_that_are_allowed(given: str, state:
             found(**FINDINGS[finding]),
             mode=mode,
             notice=current,
+            answer=answer,
             rules=policy(quiet_hours={"from": "11:00", "to": "13:00", "zone": "UTC"}),
         )
         if decision.notice is not None:
-            planned_transition(decision.notice.state, on_ticket=on_ticket).check(state)
+            desired = decision.notice
+            planned_transition(desired.state, desired.target, on_ticket=on_ticket).check(state)
             asked += 1
         elif not decision.keep_notice:
             transitions.DROPPED.check(state)

@@ -10,14 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.runtime import Runtime
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import EpicRecords
-from mappings.evaluation.record import is_unwritten, unwritten_text
+from mappings.evaluation.texts import is_unwritten, unwritten_text
 from mappings.tables import SourceRow
 
 
 async def unwritten_texts(
     runtime: Runtime, session: AsyncSession, found: Sequence[EpicRecords], now: datetime
 ) -> dict[int, str]:
-    """The texts by the ids of the epics; an epic whose stored text is to be shown is left out.
+    """The texts by the ids of the epics; an epic of which nothing is to be written is left out.
 
     Each epic is evaluated again, as the writer does before it writes: key results are suggested from the
     links of other epics, and these change without an evaluation of this one.

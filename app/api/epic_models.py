@@ -84,7 +84,8 @@ class NoticeOut(BaseModel):
     reason: str | None = Field(description="Why it is held or withdrawn.", examples=["grace"])
     detail: str | None = Field(description="The same in words, or why a write failed.")
     body: str = Field(
-        description="The text on the ticket; while it is still to be written, the text as of now."
+        description="The text on the ticket; while it is still to be written, the text as of now. Empty "
+        "where nothing is there and nothing would be: withdrawn before it was sent, or notices are off there."
     )
     url: str | None = Field(description="The address of the comment, once there is one.")
     run: int | None = Field(description="The run it belongs to.")
@@ -219,7 +220,7 @@ def show_finding(
 
 
 def show_notice(name: EpicName, row: NoticeRow, unwritten: str | None) -> NoticeOut:
-    """`unwritten`: the text that would be written now; None shows the stored text."""
+    """`unwritten`: the text that would be written now; None shows the one that is on the ticket, if any."""
     members = {
         member: getattr(row, member) for member in ("id", "state", "reason", "detail", "url", "updated_at")
     }
@@ -227,7 +228,7 @@ def show_notice(name: EpicName, row: NoticeRow, unwritten: str | None) -> Notice
         {
             **members,
             "epic": name,
-            "body": row.body if unwritten is None else unwritten,
+            "body": (row.posted_body or "") if unwritten is None else unwritten,
             "run": row.run_id,
             "pending": row.target is not None,
         }

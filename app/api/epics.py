@@ -22,7 +22,7 @@ from mappings.evaluation.context import load_key_results
 from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import explain
 from mappings.evaluation.load import SHOWN_COLUMNS, load_records
-from mappings.evaluation.record import unwritten_text
+from mappings.evaluation.texts import unwritten_text
 from mappings.lists.epics import EpicFilters, conditions, sort_value
 from mappings.lookups import epic_at, source_at, source_in
 from mappings.tables import EpicRow, SourceRow, among

@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from connectors.markup import clean
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import load_records
+from mappings.evaluation.texts import compose
 from mappings.goals.key_results import is_live
 from mappings.lookups import source_at
 from mappings.tables import EpicRow, NoticeRow
@@ -97,9 +98,8 @@ async def _comments(
     for evaluation in await evaluate_records(session, await load_records(session, rows), context, now):
         desired = evaluation.decision.notice
         if desired is not None and desired.state == "shadow":
-            document = desired.compose().document
-            body = context.render(document, context.signer.marker(evaluation.row))
-            found.append(Comment(evaluation.row.key, evaluation.row.title, body))
+            composed = await compose(session, evaluation, desired, context, now)
+            found.append(Comment(evaluation.row.key, evaluation.row.title, composed.body))
     return found
 
 

@@ -66,7 +66,9 @@ class WriteResults:
 
     async def posted(self, posted_text: PostedText, comment: Comment | None, *, is_new: bool) -> None:
         """The ticket shows the text; where `comment` is None, no comment of ours is on it any more."""
-        kind = posted_text.state if posted_text.state != "posted" or is_new else "edited"
+        kind: str = posted_text.state if posted_text.state != "posted" else "edited"
+        if is_new and posted_text.state != "withdrawn":
+            kind = "posted"  # an answer's comment too: it takes a slot of the day, and can be withdrawn
         async with self.runtime.sessions.begin() as session:
             now = await self.runtime.now(session)
             row = await self.lock_notice(session, ends_pause=True)
@@ -79,7 +81,7 @@ class WriteResults:
             state.forget_posted_text(row)
             if row.target is None or row.run_id == self.claim.run_id:
                 # Cancelled during the write, or not evaluated by another run since the claim.
-                row.facts_hash, row.body = posted_text.facts_hash, posted_text.body
+                row.facts_hash = posted_text.facts_hash
             # A person may have asked for its deletion while the writer edited it.
             still_to_delete = (
                 row.withdraw_action == "delete" and comment is not None and posted_text.state == "withdrawn"

@@ -39,6 +39,7 @@ from connectors.base import (
 from mappings.epics.transfers import possible_former_tickets, store_ticket
 from mappings.evaluation.context import EvaluationContext, refresh_context
 from mappings.evaluation.evaluator import evaluate_epics
+from mappings.evaluation.texts import compose
 from mappings.leases import SENT_WITHIN, ClaimLost, extend
 from mappings.locks import lock_epics, lock_goals_shared, lock_parents
 from mappings.notices import claims
@@ -340,10 +341,9 @@ class _Write:
             if desired is None or desired.target is None or notice_row.run_id != self.claim.run_id:
                 claims.release_claim(notice_row, self.claim)
                 return None
-            suggestions = await context.suggest(session, row, now)
-            notice = desired.compose(suggestions)
+            composed = await compose(session, evaluation, desired, context, now)
             text = PostedText(
-                desired.target, desired.facts_hash, notice_row.body, notice.mentioned_key_result_ids
+                desired.target, desired.facts_hash, composed.body, composed.mentioned_key_result_ids
             )
             if notice_row.remote_id is None:
                 # If the answer is lost, this text may be on the ticket.
@@ -356,7 +356,7 @@ class _Write:
             self.ref, self.comment_id = EpicRef(row.remote_id, row.key), notice_row.remote_id
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
             marker = await load_marker(session, context.signer, row)
-            return _PlannedWrite(notice.document, text, marker, delete)
+            return _PlannedWrite(composed.document, text, marker, delete)
 
     async def _record_unreadable(self, reason: str) -> None:
         """Have health name the ticket, and nothing new written on it until it is read."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from connectors.document import Document
 from mappings.checks.check import Check, EpicFacts
 from mappings.goals.key_results import KeyResult, ended_with_cycle, is_live, may_name
 from mappings.notices.text import (
@@ -65,6 +66,8 @@ def _line(text: Callable[..., NoticeText], *arguments: object) -> Compose:
     return lambda suggestions=(): text(*arguments)
 
 
+# With an answer to a command this is a text: the answer alone.
+NO_WORDS = DesiredText("answer", _line(NoticeText, Document(())), {})
 RUN_WITHDRAWN = "run_withdrawn"
 WITHDRAWN = DesiredText(RUN_WITHDRAWN, _line(withdrawn_text), {})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mappings.checks.check import Check, EpicFacts
 from mappings.checks.registry import CHECKS
+from mappings.evaluation.answers import ANSWERED_WITHIN, is_over, may_be_given, with_answer
 from mappings.evaluation.desired_notice import RUN_WITHDRAWN, WITHDRAWN, DesiredText, desired_text
 from mappings.evaluation.findings import UNANSWERED, next_finding
 from mappings.evaluation.model import (
@@ -67,34 +68,36 @@ def decide(
     if desired.grace_ends is not None:
         moments.append(desired.grace_ends)
     again = min((moment for moment in moments if moment > now), default=None)
-    answer, current = history.answer, history.notice
-    answer_expired = answer is not None and (
-        _answer_expired(answer, history.findings, on_ticket)
-        or any(_may_not_be_named(goals.get(id), epic.public) for id in answer.key_result_ids)
-    )
     decision = Decision(
         alignment,
         findings,
         tuple(finding for _, finding in on_ticket),
         evaluate_at=again,
         exempt_reason=exempt_reason,
-        answer_expired=answer_expired,
     )
-    if current is not None and current.withdrawing:
-        return _withdraw(decision, epic, current)
-    if answer is not None and not answer_expired and current is not None and current.on_ticket:
-        desired = desired.with_answer(answer.text, answer.key_result_ids)
-    if current is None and desired.kind not in NEW_NOTICE:
+    current = history.notice
+    if current is None and history.answer is None and desired.kind not in NEW_NOTICE:
         return decision  # most epics: there is nothing to hold back
     facts = _facts(desired, epic, policy, mode, current, now)
-    return _decide_notice(decision, desired, epic, goals, facts, current)
+    answers = history.commanded or (current is not None and current.answering)
+    answer = history.answer
+    if answer is not None:
+        shown = with_answer(desired, answer, facts, current)
+        ends = (
+            _tells_too_much(answer, epic, goals)
+            or _is_withdrawn(decision, current)
+            or not may_be_given(answer, epic, policy, facts, current)
+            or is_over(shown, current, changed=_changed(answer, history, on_ticket), answers=answers)
+        )
+        answer, desired = (None, desired) if ends else (answer, shown)
+        decision = replace(decision, answer_expired=ends)
+    return _decide_notice(decision, desired, answer, epic, goals, facts, current, answers=answers)
 
 
-def _answer_expired(
-    answer: CommandAnswer, before: Mapping[str, Finding], on_ticket: Sequence[CheckedFinding]
-) -> bool:
-    """Whether the notice drops the answer: a finding that may be on the ticket changed its state, and not by
-    the command itself. A finding that was there before is there now, resolved at least."""
+def _changed(answer: CommandAnswer, history: History, on_ticket: Sequence[CheckedFinding]) -> bool:
+    """Whether a finding that may be on the ticket changed its state, and not by the command itself. A finding
+    that was there before is there now, resolved at least."""
+    before = history.findings
     return not answer.is_new and any(
         check.name not in before or before[check.name].state != finding.state for check, finding in on_ticket
     )
@@ -190,21 +193,27 @@ def _alignment(
 def _decide_notice(
     decision: Decision,
     desired: DesiredText,
+    answer: CommandAnswer | None,
     epic: EvaluationInput,
     goals: Mapping[int, KeyResult],
     facts: Facts,
     current: CurrentNotice | None,
+    *,
+    answers: bool,
 ) -> Decision:
+    """`answer`: the one that `desired` shows. `answers`: an edit answers a person."""
+    if current is not None and current.withdrawing:
+        return _withdraw(decision, epic, current)
     hold = first_hold("evaluation", facts)
-    if hold is not None and hold.reason == "off":
-        return replace(decision, keep_notice=True)
-    if current is not None and current.state == "withdrawn" and not _reopened(decision, current):
+    if (hold is not None and hold.reason == "off") or _is_withdrawn(decision, current):
         return replace(decision, keep_notice=True)
     if current is None or not current.on_ticket:
-        return _new_notice(decision, desired, hold)
+        return _new_notice(decision, desired, hold, answer)
     if epic.removal_reason == "deleted":
         return replace(decision, keep_notice=True)
-    return _edited_notice(decision, desired, epic, goals, facts, current)
+    if answer is not None and hold is not None:
+        decision = replace(decision, evaluate_at=_first(decision.evaluate_at, hold.until))
+    return _edited_notice(decision, desired, epic, goals, facts, current, answers=answers)
 
 
 def _facts(
@@ -231,10 +240,20 @@ def _facts(
     )
 
 
-def _reopened(decision: Decision, current: CurrentNotice) -> bool:
-    return any(
-        found.state != "resolved" and found.opened_at > current.since for found in decision.ticket_findings
+def _is_withdrawn(decision: Decision, current: CurrentNotice | None) -> bool:
+    """Whether the comment was withdrawn or deleted, and no finding was opened since."""
+    return (
+        current is not None
+        and current.state == "withdrawn"
+        and not any(
+            found.state != "resolved" and found.opened_at > current.since
+            for found in decision.ticket_findings
+        )
     )
+
+
+def _tells_too_much(answer: CommandAnswer, epic: EvaluationInput, goals: Mapping[int, KeyResult]) -> bool:
+    return any(_may_not_be_named(goals.get(id), epic.public) for id in answer.key_result_ids)
 
 
 def _withdraw(decision: Decision, epic: EvaluationInput, current: CurrentNotice) -> Decision:
@@ -251,18 +270,32 @@ def _withdraw(decision: Decision, epic: EvaluationInput, current: CurrentNotice)
     )
 
 
-def _new_notice(decision: Decision, desired: DesiredText, hold: Hold | None) -> Decision:
-    """No comment of ours is on the ticket."""
+def _new_notice(
+    decision: Decision, desired: DesiredText, hold: Hold | None, answer: CommandAnswer | None
+) -> Decision:
+    """No comment of ours is on the ticket. With an answer one is made, whatever holds a warning back."""
+    compose, facts_hash = desired.compose, desired.facts_hash
+    if answer is not None:
+        notice = DesiredNotice("due", compose, facts_hash, target=_target(desired), answers=True)
+        over = answer.at + ANSWERED_WITHIN
+        moments = (decision.evaluate_at, None if hold is None else hold.until, over)
+        return replace(decision, notice=notice, evaluate_at=_first(*moments))
     if desired.kind not in NEW_NOTICE:
         return decision
-    compose, facts_hash = desired.compose, desired.facts_hash
     if hold is None:
         return replace(decision, notice=DesiredNotice("due", compose, facts_hash, target="posted"))
     if hold.reason == "shadow":
         return replace(decision, notice=DesiredNotice("shadow", compose, facts_hash))
     notice = DesiredNotice("held", compose, facts_hash, hold.reason, hold.detail)
-    moments = [moment for moment in (decision.evaluate_at, hold.until) if moment is not None]
-    return replace(decision, notice=notice, evaluate_at=min(moments, default=None))
+    return replace(decision, notice=notice, evaluate_at=_first(decision.evaluate_at, hold.until))
+
+
+def _first(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _target(desired: DesiredText) -> WrittenState:
+    return "posted" if desired.kind == "warning" else "resolved"
 
 
 def _edited_notice(
@@ -272,10 +305,12 @@ def _edited_notice(
     goals: Mapping[int, KeyResult],
     facts: Facts,
     current: CurrentNotice,
+    *,
+    answers: bool,
 ) -> Decision:
-    """Our comment is on the ticket: edit it to the desired text, or keep it as it is."""
-    target: WrittenState = "posted" if desired.kind == "warning" else "resolved"
-    facts_hash = desired.facts_hash
+    """Our comment is on the ticket: edit it to the desired text, or keep it as it is. `answers`: the edit
+    answers a person."""
+    target, facts_hash = _target(desired), desired.facts_hash
     if not any(
         _may_not_be_named(goals.get(key_result_id), epic.public)
         for key_result_id in current.mentioned_key_result_ids
@@ -285,7 +320,8 @@ def _edited_notice(
         )
         if done or _must_wait(target, facts, current):
             return replace(decision, keep_notice=True)
-    return replace(decision, notice=DesiredNotice(current.state, desired.compose, facts_hash, target=target))
+    notice = DesiredNotice(current.state, desired.compose, facts_hash, target=target, answers=answers)
+    return replace(decision, notice=notice)
 
 
 def _must_wait(target: WrittenState, facts: Facts, current: CurrentNotice) -> bool:

@@ -165,6 +165,7 @@ def _evaluate(
             {found.check: finding_of(found) for found in records.findings},
             notice,
             records.answer,
+            records.commanded,
         ),
         now,
         context.checks,
@@ -225,4 +226,5 @@ def _current_notice(row: NoticeRow, claim: str | None) -> CurrentNotice:
         guard_reason=row.guard_reason if row.guard == "held" else None,
         withdrawing=row.withdraw_action is not None,
         comment_id_unknown=row.comment_id_unknown,
+        answering=row.answers and row.target is not None,
     )

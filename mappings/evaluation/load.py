@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import BigInteger, Label, any_, literal, literal_column, select
+from sqlalchemy import BigInteger, Label, and_, any_, literal, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from connectors.base import Epic, Parent, StatusCategory
@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EpicRecords:
-    """The rows of one epic that its evaluation reads."""
+    """The rows of one epic that its evaluation reads. `commanded` as in `History`."""
 
     row: EpicRow
     links: Sequence[LinkRow]
     findings: Sequence[FindingRow]
     notice: NoticeRow | None
     answer: CommandAnswer | None = None
+    commanded: bool = False
 
 
 def epic_of(row: EpicRow, former_projects: tuple[str, ...] = ()) -> Epic:
@@ -117,42 +118,62 @@ async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[E
         select(LinkRow).where(LinkRow.epic_id == any_(ids)).order_by(LinkRow.id)
     ):
         links.setdefault(link.epic_id, []).append(link)
+    commands: dict[int, list[CommandCommentRow]] = {}
+    notices: dict[int, NoticeRow] = {}
     findings: dict[int | None, list[FindingRow]] = {}
-    if all(row.evaluated_at is None for row in rows):  # only an evaluation makes findings and notices
-        return [EpicRecords(row, links.get(row.id, ()), (), None) for row in rows]
-    for finding in await session.scalars(
-        select(FindingRow).where(FindingRow.epic_id == any_(ids)).order_by(FindingRow.id)
-    ):
-        findings.setdefault(finding.epic_id, []).append(finding)
-    notices: dict[int, tuple[NoticeRow, CommandCommentRow | None]] = {}
-    for notice, comment in await session.execute(_WITH_ANSWERS.where(NoticeRow.epic_id == any_(ids))):
-        notices[notice.epic_id] = notice, comment
+    for epic_id, notice, comment in await session.execute(_NOTICES.where(EpicRow.id == any_(ids))):
+        if notice is not None:
+            notices[epic_id] = notice
+        if comment is not None:
+            commands.setdefault(epic_id, []).append(comment)
+    if any(row.evaluated_at is not None for row in rows):  # only an evaluation makes findings
+        found = select(FindingRow).where(FindingRow.epic_id == any_(ids)).order_by(FindingRow.id)
+        for finding in await session.scalars(found):
+            findings.setdefault(finding.epic_id, []).append(finding)
     return [
-        _records(row, links.get(row.id, ()), findings.get(row.id, ()), *notices.get(row.id, (None, None)))
+        EpicRecords(
+            row,
+            links.get(row.id, ()),
+            findings.get(row.id, ()),
+            notices.get(row.id),
+            *_answer(row, commands.get(row.id, ())),
+        )
         for row in rows
     ]
 
 
-# Our comment shows the answer to a command, so the answer is read with the notice alone.
-_WITH_ANSWERS = select(NoticeRow, CommandCommentRow).outerjoin_from(
-    NoticeRow,
-    CommandCommentRow,
-    (CommandCommentRow.epic_id == NoticeRow.epic_id) & CommandCommentRow.answer.is_not(None),
+# Of commands only those that are to be answered: their answer stands, or nothing was evaluated since.
+_NOTICES = (
+    select(EpicRow.id, NoticeRow, CommandCommentRow)
+    .outerjoin(NoticeRow, NoticeRow.epic_id == EpicRow.id)
+    .outerjoin(
+        CommandCommentRow,
+        and_(
+            CommandCommentRow.epic_id == EpicRow.id,
+            or_(
+                CommandCommentRow.answer.is_not(None),
+                EpicRow.evaluated_at.is_(None),
+                CommandCommentRow.at >= EpicRow.evaluated_at,
+            ),
+        ),
+    )
+    .where(or_(NoticeRow.id.is_not(None), CommandCommentRow.id.is_not(None)))
+    .order_by(EpicRow.id, CommandCommentRow.at, CommandCommentRow.id)
 )
 
 
-def _records(
-    row: EpicRow,
-    links: Sequence[LinkRow],
-    findings: Sequence[FindingRow],
-    notice: NoticeRow | None,
-    comment: CommandCommentRow | None,
-) -> EpicRecords:
-    if comment is None or comment.answer is None:
-        return EpicRecords(row, links, findings, notice)
-    is_new = row.evaluated_at is None or row.evaluated_at <= comment.at
-    answer = CommandAnswer(comment.answer, is_new, tuple(comment.explained_key_result_ids))
-    return EpicRecords(row, links, findings, notice, answer)
+def _answer(row: EpicRow, commands: Sequence[CommandCommentRow]) -> tuple[CommandAnswer | None, bool]:
+    """The answer that is to be shown, and whether a command was given after the last evaluation."""
+    answer = None
+    for comment in commands:
+        if comment.answer is not None:
+            explained = tuple(comment.explained_key_result_ids)
+            answer = CommandAnswer(comment.answer, _is_new(row, comment), comment.at, explained)
+    return answer, any(_is_new(row, comment) for comment in commands)
+
+
+def _is_new(row: EpicRow, comment: CommandCommentRow) -> bool:
+    return row.evaluated_at is None or row.evaluated_at <= comment.at
 
 
 def finding_of(row: FindingRow) -> Finding:

@@ -48,7 +48,8 @@ class CurrentNotice:
     """The notice as it is. `since`: when it last changed. `on_ticket`: a comment of ours is there, or may be
     there because a write is unconfirmed. `posted_hash` and `mentioned_key_result_ids` describe its text.
     `guard_reason`: why the burst guard holds it, until a person approves. `withdrawing`: a person withdraws
-    the run that made it. `comment_id_unknown`: our comment is or may be there under an id we do not know."""
+    the run that made it. `comment_id_unknown`: our comment is or may be there under an id we do not know.
+    `answering`: the queued write answers a person."""
 
     state: NoticeState
     since: datetime
@@ -58,6 +59,7 @@ class CurrentNotice:
     guard_reason: str | None = None
     withdrawing: bool = False
     comment_id_unknown: bool = False
+    answering: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +85,31 @@ class EvaluationInput:
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
     """The answer to the last command on the ticket. `is_new`: the epic was not evaluated after the command,
-    so the command itself caused what changes now. `key_result_ids`: of which the text tells why they no
-    longer count."""
+    so the command itself caused what changes now. `at`: when it was given. `key_result_ids`: of which the
+    text tells why they no longer count."""
 
     text: str
     is_new: bool
+    at: datetime
     key_result_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What earlier evaluations left: findings by check, the notice, and the answer to a command."""
+    """What earlier evaluations left: findings by check, the notice, and the answer to a command.
+    `commanded`: a command was given after the last one, so what changes now answers a person."""
 
     findings: Mapping[str, Finding] = field(default_factory=dict)
     notice: CurrentNotice | None = None
     answer: CommandAnswer | None = None
+    commanded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredNotice:
     """The notice that the epic should have. A `target` means that a write is queued which leads to that
-    state; until the write is done, `state` says what is on the ticket. `compose` makes the text on demand."""
+    state; until the write is done, `state` says what is on the ticket. `compose` makes the text on demand.
+    `answers`: the write answers a person who gave a command on the ticket."""
 
     state: NoticeState
     compose: Compose
@@ -111,6 +117,7 @@ class DesiredNotice:
     reason: str | None = None
     detail: str | None = None
     target: WrittenState | None = None
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)

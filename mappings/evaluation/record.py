@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.evaluation.model import Decision, DesiredNotice, EvaluationInput
     from mappings.links.resolve import Resolution, ResolvedLink
-    from mappings.suggestions.rank import Suggestion
 
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 
@@ -67,7 +66,7 @@ async def record_evaluations(
     """
     passing_on = await _record_links(session, evaluations)
     await _record_findings(session, evaluations)
-    held = await _record_notices(session, evaluations, context, run_id, now)
+    held = await _record_notices(session, evaluations, run_id, now)
     expired = [{"id": evaluation.row.id} for evaluation in evaluations if evaluation.decision.answer_expired]
     await _bulk(
         session,
@@ -230,7 +229,6 @@ def _plain(value: Any) -> Any:
 async def _record_notices(
     session: AsyncSession,
     evaluations: Sequence[Evaluation],
-    context: EvaluationContext,
     run_id: int,
     now: datetime,
 ) -> int:
@@ -247,7 +245,7 @@ async def _record_notices(
             if before is not None:
                 drop.append(before.id)
         else:
-            notice = _planned(evaluation, desired, context, run_id)
+            notice = _planned(evaluation, desired, run_id)
             if before is None or any(getattr(before, name) != value for name, value in notice.row.items()):
                 planned.append(notice)
                 held += desired.state == "held" and (before is None or before.state != "held")
@@ -258,12 +256,13 @@ async def _record_notices(
     return held
 
 
-def _planned(
-    evaluation: Evaluation, desired: DesiredNotice, context: EvaluationContext, run_id: int
-) -> PlannedNotice:
+def _planned(evaluation: Evaluation, desired: DesiredNotice, run_id: int) -> PlannedNotice:
     before = evaluation.notice
     new_write = desired.target is not None and (
-        before is None or before.target != desired.target or before.facts_hash != desired.facts_hash
+        before is None
+        or before.target != desired.target
+        or before.facts_hash != desired.facts_hash
+        or (desired.answers and not before.answers)  # it waits for no edits of others any more
     )
     keeps_run = before is not None and before.run_id is not None and (not new_write or before.withdraw_action)
     return PlannedNotice(
@@ -274,43 +273,7 @@ def _planned(
         target=desired.target,
         reason=desired.reason,
         detail=desired.detail,
-        body=_text(evaluation, desired, context),
         facts_hash=desired.facts_hash,
+        answers=desired.answers,
         run_id=before.run_id if before is not None and before.run_id is not None and keeps_run else run_id,
     )
-
-
-def _text(
-    evaluation: Evaluation,
-    desired: DesiredNotice,
-    context: EvaluationContext,
-    suggestions: Sequence[Suggestion] = (),
-) -> str:
-    """The desired text as people will find it on the ticket."""
-    return context.render(desired.compose(suggestions).document, context.signer.marker(evaluation.row))
-
-
-# --- the text shown before it is written ------------------------------------------------------
-
-
-def is_unwritten(notice: NoticeRow) -> bool:
-    """Whether its text is not written yet: no comment of ours is on the ticket, or an edit is queued."""
-    nothing_sent = notice.claimed_by is None and notice.write_unconfirmed_at is None
-    return nothing_sent and (notice.remote_id is None or notice.target is not None)
-
-
-async def unwritten_text(
-    session: AsyncSession, evaluation: Evaluation, context: EvaluationContext, now: datetime
-) -> str | None:
-    """The text that the writer would send now; links of other epics or names of goals may have changed it
-    after the last evaluation. None where the stored text is right: it is or may be on the ticket, nothing
-    would be written, or the epic was read again but not evaluated yet (the text names the time of the data).
-    """
-    row, before, desired = evaluation.row, evaluation.notice, evaluation.decision.notice
-    if before is None or not is_unwritten(before) or desired is None:
-        return None
-    is_evaluated = row.evaluated_at is not None and row.read_at <= row.evaluated_at
-    if not is_evaluated:
-        return None
-    suggestions = await context.suggest(session, row, now)
-    return _text(evaluation, desired, context, suggestions)

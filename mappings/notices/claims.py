@@ -52,19 +52,22 @@ GIVEN_UP = (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right of one writer (`owner`) to write one ticket until the lease ends."""
+    """The right of one writer (`owner`) to write one ticket until the lease ends. `answers`: the write
+    answers a person."""
 
     notice_id: int
     epic_id: int
     run_id: int
     owner: str
     claimed_at: datetime
+    answers: bool = False
 
 
 async def claim_notice(
     session: AsyncSession, source_id: int, owner: str, clock: Clock, *, one_at_a_time: bool
 ) -> Claim | None:
-    """Claim the next due and unclaimed notice of a source; writes that withdraw or resolve one go first.
+    """Claim the next due and unclaimed notice of a source. Writes that answer a person go first, then those
+    that withdraw or resolve one.
 
     `owner` is new for each claim. Notices that may not be written yet are postponed, and claims whose lease
     has ended are released. The time is read once the source is locked: a lease begins when it is taken.
@@ -93,7 +96,7 @@ async def claim_notice(
     notice = await _first_not_held(session, source_id, due, now)
     if notice is None or notice.run_id is None:
         return None
-    claim = Claim(notice.id, notice.epic_id, notice.run_id, owner, now)
+    claim = Claim(notice.id, notice.epic_id, notice.run_id, owner, now, notice.answers)
     attempted = {"attempts": NoticeRow.attempts + 1}
     await session.execute(leases.taking(NoticeRow, owner, now, NoticeRow.id == notice.id, **attempted))
     return claim
@@ -115,9 +118,8 @@ async def _first_not_held(
         project = found[1]
         is_edit = notice.remote_id is not None and notice.withdraw_action != "delete"
         edits = await _edits_pause(session, source_id, now) if is_edit else None
-        hold = first_hold(
-            "write", Facts(now=now, project_pause=paused.get(project), edits_pause=edits), edit=is_edit
-        )
+        facts = Facts(now=now, project_pause=paused.get(project), edits_pause=edits)
+        hold = first_hold("write", facts, edit=is_edit, answer=notice.answers)
         if hold is None:
             if project in paused:
                 await pauses.allow_one_attempt(session, source_id, project, now + LONGEST_WRITE)
@@ -127,9 +129,16 @@ async def _first_not_held(
     return None
 
 
-# A deletion does not count as an edit: a person asked for it, and the tracker notifies no watcher of it.
-_EDIT = and_(NoticeRow.remote_id.is_not(None), NoticeRow.withdraw_action.is_distinct_from("delete"))
-_URGENCY = case((NoticeRow.target == "withdrawn", 0), (NoticeRow.target == "resolved", 1), else_=2)
+# A deletion does not count as an edit: a person asked for it, and the tracker notifies no watcher of it. Nor
+# does what answers a person, who waits for it.
+_EDIT = and_(
+    NoticeRow.remote_id.is_not(None),
+    NoticeRow.withdraw_action.is_distinct_from("delete"),
+    ~NoticeRow.answers,
+)
+_URGENCY = case(
+    (NoticeRow.answers, 0), (NoticeRow.target == "withdrawn", 1), (NoticeRow.target == "resolved", 2), else_=3
+)
 
 
 async def _edits_pause(session: AsyncSession, source_id: int, now: datetime) -> Pause | None:
@@ -138,13 +147,16 @@ async def _edits_pause(session: AsyncSession, source_id: int, now: datetime) -> 
         select(NoticeWriteRow.at)
         .join(RunRow, RunRow.id == NoticeWriteRow.run_id)
         .where(RunRow.source_id == source_id, NoticeWriteRow.kind.in_(("edited", "resolved", "withdrawn")))
-        .where(NoticeWriteRow.at > now - HOUR)
+        .where(NoticeWriteRow.at > now - HOUR, ~NoticeWriteRow.answers)
     )
     under_way = (
         select(literal(now))
         .join_from(NoticeRow, EpicRow, EpicRow.id == NoticeRow.epic_id)
         .where(
-            EpicRow.source_id == source_id, NoticeRow.remote_id.is_not(None), leases.is_held(NoticeRow, now)
+            EpicRow.source_id == source_id,
+            NoticeRow.remote_id.is_not(None),
+            ~NoticeRow.answers,
+            leases.is_held(NoticeRow, now),
         )
     )
     used = sorted(await session.scalars(union_all(made, under_way)))
@@ -179,8 +191,7 @@ async def renew_claim(session: AsyncSession, claim: Claim, now: datetime) -> Non
 
 
 def release_claim(notice: NoticeRow, claim: Claim, due_at: datetime | None = None) -> None:
-    """End the claim. With `due_at` the write stays queued until then; without it the write is cancelled, and
-    `body` is again the text that is on the ticket.
+    """End the claim. With `due_at` the write stays queued until then; without it the write is cancelled.
 
     If a newer run has queued another text meanwhile, only the claim ends: that run's release makes it due.
     """
@@ -265,7 +276,14 @@ def record_write(
     session: AsyncSession, claim: Claim, kind: str, remote_id: str | None, now: datetime
 ) -> None:
     session.add(
-        NoticeWriteRow(run_id=claim.run_id, epic_id=claim.epic_id, kind=kind, remote_id=remote_id, at=now)
+        NoticeWriteRow(
+            run_id=claim.run_id,
+            epic_id=claim.epic_id,
+            kind=kind,
+            answers=claim.answers,
+            remote_id=remote_id,
+            at=now,
+        )
     )
 
 

@@ -1,12 +1,13 @@
 """The daily cap: how many new comments a source makes in 24 hours.
 
-Comments beyond `per_day` are held and become due by themselves, the oldest notice first.
+Comments beyond `per_day` are held and become due by themselves, the oldest notice first. What answers a
+person comes before them; beyond the cap it is dropped, for it would be stale by the time that it came due.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,24 @@ from sqlalchemy import (
     select,
     text,
     union_all,
+    update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from mappings.notices.gates import Facts, Hold, Pause, first_hold
 from mappings.notices.state import hold_new_comments
-from mappings.tables import MAYBE_SENT, ON_TICKET, EpicRow, NoticeRow, NoticeWriteRow, RunRow, SourceRow
+from mappings.tables import (
+    MAYBE_SENT,
+    NEW_COMMENT,
+    ON_TICKET,
+    CommandCommentRow,
+    EpicRow,
+    NoticeRow,
+    NoticeWriteRow,
+    RunRow,
+    SourceRow,
+    among,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -54,11 +67,13 @@ def daily_slots(used: Iterable[datetime], allowed: int, now: datetime) -> Iterat
 
 @dataclass(frozen=True, slots=True)
 class _Comment:
-    """A comment not made yet: a new one of this run (`until` is None), or one already held until `until`."""
+    """A comment not made yet: a new one of this run (`until` is None), or one already held until `until`.
+    `answers`: it answers a person."""
 
     notice_id: int
     epic_id: int
     until: datetime | None = None
+    answers: bool = False
 
 
 async def hold_over_cap(
@@ -74,16 +89,24 @@ async def hold_over_cap(
     if not queue:
         return 0
     used = await _used_slots(session, source_id, now)
+    dropped: list[tuple[_Comment, Hold]] = []
     later: list[tuple[_Comment, Hold]] = []
     sooner: list[tuple[_Comment, Hold]] = []
-    for comment, moment in zip(queue, daily_slots(used, per_day, now), strict=False):
+    slots = daily_slots(used, per_day, now)
+    moment = next(slots)
+    for comment in queue:
         pause = Pause(until=moment, detail=_detail(per_day, moment))
-        hold = first_hold("release", Facts(now=now, over_cap=pause))
-        if comment.until is None and hold is not None:
+        hold = first_hold("release", Facts(now=now, over_cap=pause), answer=comment.answers)
+        if hold is not None and comment.answers:  # it takes no slot
+            dropped.append((comment, replace(hold, until=now)))
+            continue
+        if hold is not None and comment.until is None:
             later.append((comment, hold))
         elif comment.until is not None and moment < comment.until:
             sooner.append((comment, Hold("cap", pause.detail, moment)))
+        moment = next(slots)
     await _hold(session, later, now)
+    await _drop_answers(session, dropped, now)
     # In any other mode an evaluation leaves them held, and an earlier moment would only repeat evaluations.
     if notices["mode"] == "live":
         await _hold(session, await _still_held(session, sooner), now)
@@ -93,9 +116,12 @@ async def hold_over_cap(
 async def _queue(
     session: AsyncSession, source_id: int, new: ColumnElement[bool], per_day: int
 ) -> list[_Comment]:
-    """The comments that need a slot, oldest first: one that was held before stays ahead of newer ones."""
-    coming = await session.execute(select(NoticeRow.id, NoticeRow.epic_id).where(new).with_for_update())
-    queue = [_Comment(*row) for row in coming]
+    """The comments that need a slot, what answers a person and then oldest first: one that was held before
+    stays ahead of newer ones."""
+    coming = await session.execute(
+        select(NoticeRow.id, NoticeRow.epic_id, NoticeRow.answers).where(new).with_for_update()
+    )
+    queue = [_Comment(id, epic_id, answers=answers) for id, epic_id, answers in coming]
     waiting = (
         select(NoticeRow.id, NoticeRow.epic_id, EpicRow.evaluate_at)
         .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
@@ -105,7 +131,7 @@ async def _queue(
     if not queue:  # nothing is new: it only matters whether the next held ones may be made sooner
         waiting = waiting.limit(per_day)
     queue += [_Comment(*row) for row in await session.execute(waiting)]
-    return sorted(queue, key=lambda comment: comment.notice_id)
+    return sorted(queue, key=lambda comment: (not comment.answers, comment.notice_id))
 
 
 async def _used_slots(session: AsyncSession, source_id: int, now: datetime) -> Sequence[datetime]:
@@ -118,7 +144,7 @@ async def _used_slots(session: AsyncSession, source_id: int, now: datetime) -> S
         .join(RunRow, RunRow.id == NoticeWriteRow.run_id)
         .where(RunRow.source_id == source_id, NoticeWriteRow.kind == "posted", NoticeWriteRow.at > now - DAY)
     )
-    released = and_(NoticeRow.due_at.is_not(None), NoticeRow.target == "posted")
+    released = and_(NoticeRow.due_at.is_not(None), NEW_COMMENT)
     reserved = (
         select(func.coalesce(NoticeRow.write_unconfirmed_at, now))
         .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
@@ -159,6 +185,17 @@ async def _hold(session: AsyncSession, holds: Sequence[tuple[_Comment, Hold]], n
     await hold_new_comments(session, {comment.notice_id: hold for comment, hold in holds}, now)
     epics = [comment.epic_id for comment, _ in holds]
     await session.execute(_EVALUATE_AT, {"ids": epics, "moments": [hold.until for _, hold in holds]})
+
+
+async def _drop_answers(
+    session: AsyncSession, dropped: Sequence[tuple[_Comment, Hold]], now: datetime
+) -> None:
+    """Forget answers whose comment may not be made: the next evaluation, at once, plans without it."""
+    await _hold(session, dropped, now)
+    epics = [comment.epic_id for comment, _ in dropped]
+    which = and_(among(CommandCommentRow.epic_id, epics), CommandCommentRow.answer.is_not(None))
+    if epics:
+        await session.execute(update(CommandCommentRow).where(which).values(answer=None))
 
 
 def _detail(per_day: int, moment: datetime) -> str:

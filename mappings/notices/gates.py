@@ -61,18 +61,21 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One reason to wait. `edits`: it also holds the edit of a comment that is on the ticket."""
+    """One reason to wait. `edits`: it also holds the edit of a comment that is on the ticket. `answers`: it
+    also holds what answers a person who gave a command there."""
 
     name: str
     phases: tuple[Phase, ...]
     edits: bool
+    answers: bool
     check: Callable[[Facts], Hold | None]
     holds: str
 
 
-def first_hold(phase: Phase, facts: Facts, *, edit: bool = False) -> Hold | None:
-    """What the first gate of a phase says that holds the comment, or its `edit`; None where none holds it."""
-    for check in _CHECKS[phase, edit]:
+def first_hold(phase: Phase, facts: Facts, *, edit: bool = False, answer: bool = False) -> Hold | None:
+    """What the first gate of a phase says that holds the comment, or its `edit`; None where none holds it.
+    `answer`: it answers a person who gave a command on the ticket."""
+    for check in _CHECKS[phase, edit, answer]:
         if (hold := check(facts)) is not None:
             return hold
     return None
@@ -113,31 +116,40 @@ def _pause(reason: str, pause_of: Callable[[Facts], Pause | None]) -> Callable[[
     return check
 
 
+# name, phases, edits, answers, check, what it holds for
 GATES = (
-    Gate("mode", ("evaluation",), True, _mode, "the source is `off` or in `shadow` there"),
-    Gate("disputed", ("evaluation",), True, _disputed, "the finding is disputed"),
-    Gate("grace", ("evaluation",), True, _grace, "the grace has not ended; a posted warning has none"),
+    Gate("mode", ("evaluation",), True, True, _mode, "the source is `off` or in `shadow` there"),
+    Gate("disputed", ("evaluation",), True, False, _disputed, "the finding is disputed"),
+    Gate("grace", ("evaluation",), True, False, _grace, "the grace has not ended; a posted warning has none"),
     Gate(
-        "stale", ("evaluation",), True, _stale, "the project was not read completely, or the ticket not again"
+        "stale",
+        ("evaluation",),
+        True,
+        False,
+        _stale,
+        "the project was not read completely, or the ticket not again",
     ),
     Gate(
         "quiet_hours",
         ("evaluation",),
         False,
+        False,
         _pause("quiet_hours", lambda facts: facts.quiet),
         "the policy's quiet hours",
     ),
-    Gate("guard", ("evaluation", "release"), False, _guard, "its run makes too many new comments"),
+    Gate("guard", ("evaluation", "release"), False, False, _guard, "its run makes too many new comments"),
     Gate(
         "cap",
         ("release",),
         False,
+        True,
         _pause("cap", lambda facts: facts.over_cap),
-        "the source has made its new comments of 24 hours",
+        "the source has made its new comments of 24 hours; an answer is dropped",
     ),
     Gate(
         "project",
         ("release", "write"),
+        True,
         True,
         _pause("project", lambda facts: facts.project_pause),
         "the project refuses comments; edits wait in the write alone",
@@ -146,6 +158,7 @@ GATES = (
         "tracker",
         ("write",),
         True,
+        True,
         _pause("tracker", lambda facts: facts.tracker_pause),
         "the tracker asked for a pause",
     ),
@@ -153,6 +166,7 @@ GATES = (
         "edits",
         ("write",),
         True,
+        False,
         _pause("edits", lambda facts: facts.edits_pause),
         "the source has made its edits of the hour; new comments pass",
     ),
@@ -160,13 +174,19 @@ GATES = (
         "unconfirmed",
         ("write",),
         True,
+        True,
         _pause("unconfirmed", lambda facts: facts.unconfirmed),
         "an earlier request may still arrive",
     ),
 )
-# The checks of each phase, of new comments and of edits: an evaluation of 100,000 epics asks that often.
+# An evaluation of 100,000 epics asks that often.
 _CHECKS = {
-    (phase, edit): tuple(gate.check for gate in GATES if phase in gate.phases and (gate.edits or not edit))
+    (phase, edit, answer): tuple(
+        gate.check
+        for gate in GATES
+        if phase in gate.phases and (gate.edits or not edit) and (gate.answers or not answer)
+    )
     for phase in get_args(Phase)
     for edit in (False, True)
+    for answer in (False, True)
 }

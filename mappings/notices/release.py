@@ -11,7 +11,7 @@ from mappings.notices import burst_guard, daily_cap, pauses
 from mappings.notices.gates import Facts, first_hold
 from mappings.notices.state import make_due
 from mappings.notices.withdrawal import cancel_unwritten, withdrawn_unreleased_runs
-from mappings.tables import NOT_RELEASED, UNSENT, EpicRow, NoticeRow, RunRow, among
+from mappings.tables import NEW_COMMENT, NOT_RELEASED, UNSENT, EpicRow, NoticeRow, RunRow, among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +32,10 @@ async def release_writes(session: AsyncSession, run: RunRow, now: datetime) -> i
     for run_id in withdrawn:
         await cancel_unwritten(session, run_id, now)
     # A comment whose request may have arrived has passed the gates before, and is not held by them again.
-    new = and_(ready, NoticeRow.target == "posted", UNSENT)
-    held = await burst_guard.check_new_comments(session, run, and_(new, NoticeRow.guard.is_(None)), now)
+    new = and_(ready, NEW_COMMENT, UNSENT)
+    # One that answers a person is no burst.
+    checked = and_(new, NoticeRow.guard.is_(None), ~NoticeRow.answers)
+    held = await burst_guard.check_new_comments(session, run, checked, now)
     # A comment that a person approved is not held, and takes its slot of the daily cap first.
     await make_due(session, and_(ready, NoticeRow.guard == "approved"), now)
     held += await daily_cap.hold_over_cap(session, run.source_id, new, now)

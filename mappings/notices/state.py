@@ -60,9 +60,9 @@ class PlannedNotice:
     target: WrittenState | None
     reason: str | None
     detail: str | None
-    body: str
     facts_hash: str
     run_id: int
+    answers: bool = False
 
     @property
     def row(self) -> dict[str, Any]:
@@ -73,9 +73,9 @@ class PlannedNotice:
             "target": self.target,
             "reason": self.reason,
             "detail": self.detail,
-            "body": self.body,
             "facts_hash": self.facts_hash,
             "run_id": self.run_id,
+            "answers": self.answers,
         }
 
 
@@ -87,14 +87,14 @@ class PlannedNotice:
 _PLAN = text(
     """
     WITH rows AS (SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS r(epic_id bigint, state text,
-        target text, reason text, detail text, body text, facts_hash text, run_id bigint))
+        target text, reason text, detail text, facts_hash text, run_id bigint, answers boolean))
     INSERT INTO notices
-        (epic_id, state, target, reason, detail, body, facts_hash, run_id, created_at, updated_at)
-    SELECT epic_id, state, target, reason, detail, body, facts_hash, run_id, :now, :now FROM rows
+        (epic_id, state, target, reason, detail, facts_hash, run_id, answers, created_at, updated_at)
+    SELECT epic_id, state, target, reason, detail, facts_hash, run_id, answers, :now, :now FROM rows
     ON CONFLICT (epic_id) DO UPDATE SET
         state = excluded.state, target = excluded.target, reason = excluded.reason,
-        detail = excluded.detail, body = excluded.body, facts_hash = excluded.facts_hash,
-        run_id = excluded.run_id,
+        detail = excluded.detail, facts_hash = excluded.facts_hash, run_id = excluded.run_id,
+        answers = excluded.answers,
         updated_at = CASE WHEN excluded.state = 'withdrawn' AND notices.state = 'withdrawn'
             THEN notices.updated_at ELSE excluded.updated_at END,
         guard = CASE WHEN excluded.state IN ('shadow', 'withdrawn') THEN NULL
@@ -113,7 +113,8 @@ async def plan_notices(session: AsyncSession, planned: Sequence[PlannedNotice], 
     if not planned:
         return
     for notice in planned:
-        planned_transition(notice.state, on_ticket=notice.on_ticket).check(notice.before)
+        transition = planned_transition(notice.state, notice.target, on_ticket=notice.on_ticket)
+        transition.check(notice.before)
     rows = orjson.dumps([notice.row for notice in planned]).decode()
     await session.execute(_PLAN, {"rows": rows, "now": now})
 
@@ -129,14 +130,14 @@ _DROP = text("DELETE FROM notices WHERE id = ANY(:ids) AND state = ANY(:states)"
 
 
 async def cancel_writes(session: AsyncSession, which: ColumnElement[bool]) -> list[int]:
-    """Cancel the queued writes of the notices; `body` is again the text that is on the ticket. Returns the
-    ids of the epics."""
+    """Cancel the queued writes of the notices; `facts_hash` is again that of the text on the ticket. Returns
+    the ids of the epics."""
     epics = await session.scalars(
         _change(
             transitions.CANCELLED,
             target=None,
             due_at=None,
-            body=func.coalesce(NoticeRow.posted_body, NoticeRow.body),
+            answers=False,
             facts_hash=func.coalesce(NoticeRow.posted_hash, NoticeRow.facts_hash),
             # Why the write waited.
             detail=case((NoticeRow.state.not_in(("posted", "resolved")), NoticeRow.detail)),
@@ -151,7 +152,7 @@ async def cancel_writes(session: AsyncSession, which: ColumnElement[bool]) -> li
 
 _HOLD = text(
     "UPDATE notices SET state = 'held', reason = held.reason, detail = held.detail, target = NULL,"
-    " due_at = NULL, updated_at = :now,"
+    " due_at = NULL, answers = false, updated_at = :now,"
     " guard = CASE WHEN held.reason = 'guard' THEN 'held' ELSE guard END,"
     " guard_reason = CASE WHEN held.reason = 'guard' THEN held.detail ELSE guard_reason END"
     " FROM unnest(CAST(:ids AS bigint[]), CAST(:reasons AS text[]), CAST(:details AS text[]))"
@@ -237,6 +238,7 @@ async def queue_withdrawal(
         transitions.WITHDRAWAL_QUEUED,
         withdraw_action=action,
         target="withdrawn",
+        answers=False,
         run_id=run_id,
         due_at=due_at,
         updated_at=case((NoticeRow.state == "withdrawn", NoticeRow.updated_at), else_=now),
@@ -251,6 +253,7 @@ async def withdraw_unsent(session: AsyncSession, ids: Collection[int], now: date
         transitions.UNSENT_WITHDRAWN,
         reason="run_withdrawn",
         detail=RUN_WITHDRAWN,
+        answers=False,
         updated_at=now,
         **nothing,
     )
@@ -261,19 +264,19 @@ async def withdraw_unsent(session: AsyncSession, ids: Collection[int], now: date
 
 
 def end_write(notice: NoticeRow, due_at: datetime | None) -> None:
-    """With `due_at` the write stays queued until then; without it the write is cancelled, and `body` is again
-    the text that is on the ticket."""
+    """With `due_at` the write stays queued until then; without it the write is cancelled, and `facts_hash` is
+    again that of the text on the ticket."""
     if due_at is not None and notice.target is not None:
         _step(notice, transitions.POSTPONED)
         notice.due_at = due_at
         return
     if due_at is None:
         _step(notice, transitions.CANCELLED)
-        notice.target = None
+        notice.target, notice.answers = None, False
         if notice.state in ("posted", "resolved"):
             notice.detail = None  # why it had to wait
-        if notice.posted_body is not None and notice.posted_hash is not None:
-            notice.body, notice.facts_hash = notice.posted_body, notice.posted_hash
+        if notice.posted_hash is not None:
+            notice.facts_hash = notice.posted_hash
     notice.due_at = None
 
 
@@ -311,11 +314,13 @@ def mark_stale(notice: NoticeRow, detail: str) -> None:
 
 
 def mark_adopted(notice: NoticeRow, comment_id: str, url: str | None) -> bool:
-    """Our comment was found on the ticket. True where the notice did not know that there is one."""
+    """Our comment was found on the ticket. True where the notice did not know that there is one. Its text is
+    an answer where a request for one was sent, and no other text has been wanted since."""
     notice.remote_id, notice.url = comment_id, url
     if notice.state in ("posted", "resolved"):
         return False
-    _step(notice, transitions.ADOPTED)
+    is_answer = notice.answers and notice.target == "resolved" and notice.posted_body is not None
+    _step(notice, transitions.ADOPTED_ANSWER if is_answer else transitions.ADOPTED)
     return True
 
 
@@ -325,6 +330,7 @@ def mark_deleted(notice: NoticeRow, now: datetime) -> None:
     notice.reason, notice.detail = "deleted_on_ticket", "Our comment was deleted on the ticket."
     notice.remote_id = notice.url = notice.target = notice.due_at = notice.write_unconfirmed_at = None
     notice.guard = notice.guard_reason = notice.withdraw_action = None
+    notice.answers = False
     notice.updated_at = now
     forget_posted_text(notice)
 

@@ -44,6 +44,12 @@ HELD = Transition(
     "held", (NONE, *_UNWRITTEN), "held", "a comment is wanted, and a gate of the evaluation holds it"
 )
 QUEUED = Transition("queued", (NONE, *_UNWRITTEN), "due", "a comment is wanted and no gate holds it")
+ANSWER_QUEUED = Transition(
+    "answer queued",
+    (NONE, *_UNWRITTEN),
+    "due",
+    "a person's command is to be answered in words, and no comment is on the ticket",
+)
 UNSENT_WITHDRAWN = Transition(
     "withdrawn unsent", _UNWRITTEN, "withdrawn", "its run is withdrawn before the comment is made"
 )
@@ -72,6 +78,9 @@ STALE = Transition("stale", _BEING_WRITTEN, "held", "the ticket could not be fet
 ADOPTED = Transition(
     "adopted", _UNWRITTEN, "posted", "a comment of ours is found on the ticket, whose id was not stored"
 )
+ADOPTED_ANSWER = Transition(
+    "answer adopted", _BEING_WRITTEN, "resolved", "the same, and its text is an answer to a command"
+)
 POSTED = Transition(
     "posted",
     (*_BEING_WRITTEN, *_WRITTEN),
@@ -79,7 +88,10 @@ POSTED = Transition(
     "the tracker confirmed the comment or its edit",
 )
 RESOLVED = Transition(
-    "resolved", (*_BEING_WRITTEN, *_WRITTEN), "resolved", "the tracker confirmed the edit to one line"
+    "resolved",
+    (*_BEING_WRITTEN, *_WRITTEN),
+    "resolved",
+    "the tracker confirmed the edit to one line, or the comment that answers a command",
 )
 WITHDRAWAL_QUEUED = Transition(
     "withdrawal queued",
@@ -99,6 +111,7 @@ TRANSITIONS = (
     PREPARED,
     HELD,
     QUEUED,
+    ANSWER_QUEUED,
     UNSENT_WITHDRAWN,
     DROPPED,
     EDIT_QUEUED,
@@ -109,6 +122,7 @@ TRANSITIONS = (
     POSTPONED,
     STALE,
     ADOPTED,
+    ADOPTED_ANSWER,
     POSTED,
     RESOLVED,
     WITHDRAWAL_QUEUED,
@@ -118,8 +132,10 @@ TRANSITIONS = (
 )
 
 
-def planned_transition(state: NoticeState, *, on_ticket: bool) -> Transition:
-    """The transition that an evaluation asks for, whose desired notice has this state."""
+def planned_transition(state: NoticeState, target: WrittenState | None, *, on_ticket: bool) -> Transition:
+    """The transition that an evaluation asks for, whose desired notice has this state and target."""
     if on_ticket:
         return EDIT_QUEUED
+    if (state, target) == ("due", "resolved"):
+        return ANSWER_QUEUED
     return {"shadow": PREPARED, "held": HELD, "due": QUEUED, "withdrawn": UNSENT_WITHDRAWN}[state]

@@ -11,6 +11,7 @@ from mappings.notices import pauses
 from mappings.notices.state import WithdrawAction, cancel_writes, queue_withdrawal, withdraw_unsent
 from mappings.tables import (
     MAYBE_SENT,
+    NEW_COMMENT,
     NOT_RELEASED,
     ON_TICKET,
     UNSENT,
@@ -134,7 +135,7 @@ async def cancel_unwritten(session: AsyncSession, run_id: int, now: datetime) ->
     """
     # All notices that the burst guard checked: also those released and then refused or postponed.
     waiting = or_(
-        NoticeRow.target == "posted",
+        NEW_COMMENT,
         NoticeRow.guard.is_not(None),
         and_(NoticeRow.state == "held", NoticeRow.reason == "cap"),
     )

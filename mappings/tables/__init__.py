@@ -13,7 +13,15 @@ from mappings.tables.epics import (
 from mappings.tables.findings import FindingRow
 from mappings.tables.goals import AgreementRow, CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
 from mappings.tables.links import MANUAL_ORIGINS, LinkRow
-from mappings.tables.notices import MAYBE_SENT, NOT_RELEASED, ON_TICKET, UNSENT, NoticeRow, NoticeWriteRow
+from mappings.tables.notices import (
+    MAYBE_SENT,
+    NEW_COMMENT,
+    NOT_RELEASED,
+    ON_TICKET,
+    UNSENT,
+    NoticeRow,
+    NoticeWriteRow,
+)
 from mappings.tables.policy import InstallationRow
 from mappings.tables.reports import CoverageDayRow
 from mappings.tables.runs import HeldRemovalRow, RunCauseRow, RunCursorRow, RunRow, UnreadableTicketRow
@@ -30,6 +38,7 @@ __all__ = [
     "GOAL_STATES",
     "MANUAL_ORIGINS",
     "MAYBE_SENT",
+    "NEW_COMMENT",
     "NOT_RELEASED",
     "ON_TICKET",
     "READING_MODES",

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Index,
     UniqueConstraint,
     and_,
+    false,
     or_,
     text,
 )
@@ -29,7 +30,8 @@ class NoticeRow(Claimed, Base):
     ticket before the next write. `guard`: the burst guard's result, null before its check; `guard_reason`:
     why it held the comment. `withdraw_action`: a person withdrew the run that made the comment, which is to
     be edited to one line or deleted. `attempts`: how many writers have claimed it in a row and never ended
-    their claim.
+    their claim. `answers`: the queued write answers a person who gave a command on the ticket. What is not on
+    the ticket yet has no stored text: it is composed where it is asked for.
     """
 
     __tablename__ = "notices"
@@ -57,7 +59,6 @@ class NoticeRow(Claimed, Base):
     target: Mapped[str | None]
     reason: Mapped[str | None]
     detail: Mapped[str | None]
-    body: Mapped[str]
     facts_hash: Mapped[str]
     posted_hash: Mapped[str | None]
     posted_body: Mapped[str | None]
@@ -68,6 +69,7 @@ class NoticeRow(Claimed, Base):
     guard: Mapped[str | None]
     guard_reason: Mapped[str | None]
     withdraw_action: Mapped[str | None]
+    answers: Mapped[bool] = mapped_column(server_default=false())
     due_at: Mapped[datetime | None]
     write_unconfirmed_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(server_default="0")
@@ -87,12 +89,15 @@ MAYBE_SENT = or_(NoticeRow.write_unconfirmed_at.is_not(None), NoticeRow.claimed_
 UNSENT = and_(
     NoticeRow.remote_id.is_(None), NoticeRow.write_unconfirmed_at.is_(None), NoticeRow.claimed_by.is_(None)
 )
+# Queued as the first comment on its ticket, where UNSENT too: a warning, or the answer to a command.
+NEW_COMMENT = NoticeRow.target.in_(("posted", "resolved"))
 # Evaluated, and not released yet.
 NOT_RELEASED = and_(NoticeRow.target.is_not(None), NoticeRow.due_at.is_(None))
 
 
 class NoticeWriteRow(Base):
-    """One write to a tracker, with the run that it belongs to; it stays when the notice is deleted."""
+    """One write to a tracker, with the run that it belongs to; it stays when the notice is deleted.
+    `answers` as in `NoticeRow`."""
 
     __tablename__ = "notice_writes"
     __table_args__ = (
@@ -111,5 +116,6 @@ class NoticeWriteRow(Base):
     run_id: Mapped[int] = belongs_to("runs.id")
     epic_id: Mapped[int] = belongs_to("epics.id")
     kind: Mapped[str]
+    answers: Mapped[bool] = mapped_column(server_default=false())
     remote_id: Mapped[str | None]
     at: Mapped[datetime] = stamped()

@@ -12,9 +12,13 @@ depends_on = None
 def upgrade() -> None:
     _version_comments()
     _name_who_answered()
+    _compose_on_demand()
+    _mark_answers()
 
 
 def downgrade() -> None:
+    _unmark_answers()
+    _store_composed()
     _forget_who_answered()
     _unversion_comments()
 
@@ -48,3 +52,39 @@ def _name_who_answered() -> None:
 def _forget_who_answered() -> None:
     for name in ("by", "changed_at"):
         op.drop_column("findings", name)
+
+
+# --- the texts of notices -------------------------------------------------------------------------
+
+
+def _compose_on_demand() -> None:
+    """Of a comment that was found again and not edited since, `body` alone had the text."""
+    op.execute(
+        "UPDATE notices SET posted_body = body"
+        " WHERE remote_id IS NOT NULL AND posted_body IS NULL AND target IS NULL"
+    )
+    op.drop_column("notices", "body")
+
+
+def _store_composed() -> None:
+    """What is not on a ticket yet stays without a text until its epic is evaluated again."""
+    op.add_column("notices", sa.Column("body", sa.Text(), server_default="", nullable=False))
+    op.execute("UPDATE notices SET body = coalesce(posted_body, '')")
+    op.alter_column("notices", "body", server_default=None)
+    op.execute(
+        "UPDATE epics SET evaluate_at = to_timestamp(0) FROM notices"
+        " WHERE notices.epic_id = epics.id AND notices.posted_body IS NULL"
+    )
+
+
+# --- what answers a person ------------------------------------------------------------------------
+
+
+def _mark_answers() -> None:
+    for table in ("notices", "notice_writes"):
+        op.add_column(table, sa.Column("answers", sa.Boolean(), server_default=sa.false(), nullable=False))
+
+
+def _unmark_answers() -> None:
+    for table in ("notice_writes", "notices"):
+        op.drop_column(table, "answers")

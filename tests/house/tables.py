@@ -17,9 +17,11 @@ def transitions_table() -> str:
 
 def gates_table() -> str:
     """What may hold a comment back, in the order in which the gates are asked."""
-    rows = ["| gate | asked in | holds edits too | holds where |", "|---|---|---|---|"]
-    rows += [
-        f"| `{gate.name}` | {', '.join(gate.phases)} | {'yes' if gate.edits else 'no'} | {gate.holds} |"
-        for gate in GATES
+    rows = [
+        "| gate | asked in | holds edits too | holds answers too | holds where |",
+        "|---|---|---|---|---|",
     ]
+    for gate in GATES:
+        edits, answers = ("yes" if holds else "no" for holds in (gate.edits, gate.answers))
+        rows.append(f"| `{gate.name}` | {', '.join(gate.phases)} | {edits} | {answers} | {gate.holds} |")
     return "\n".join(rows)

@@ -104,12 +104,15 @@ def decision_on(
     rules: EffectivePolicy | None = None,
     goals: Iterable[KeyResult] = (),
     answer: CommandAnswer | None = None,
+    commanded: bool | None = None,
     now: datetime = NOW,
     checks: Sequence[Check[Any]] = CHECKS,
 ) -> Decision:
     known = {link.key_result.id: link.key_result for link in evaluated.resolution.links}
     known |= {other.id: other for other in goals}
-    history = History({finding.check: finding for finding in findings}, notice, answer)
+    if commanded is None:
+        commanded = answer is not None and answer.is_new
+    history = History({finding.check: finding for finding in findings}, notice, answer, commanded)
     return decide(evaluated, known, rules or policy(checks), mode, history, now, checks)
 
 
