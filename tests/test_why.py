@@ -315,7 +315,7 @@ async def test_where_nothing_is_asked_it_says_so(
     )
     await with_epics(api, runtime, *epics)
     expected = {
-        "SHOP-1": "This work serves KR-1 (Checkout conversion). Thank you.",
+        "SHOP-1": "This work serves KR-1 Checkout conversion. Thank you.",
         "SHOP-2": "Work of this kind needs no key result.",
         "SHOP-3": "This work is finished",
         "DESK-5": "This ticket is not checked.",

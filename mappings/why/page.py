@@ -17,7 +17,7 @@ from mappings.evaluation.context import load_linked
 from mappings.evaluation.desired_notice import why_no_warning
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import load_records
-from mappings.goals.key_results import name_on_ticket
+from mappings.goals.key_results import KeyResult, may_name, public_words
 from mappings.policy.durations import last_day
 from mappings.tables import CycleRow, KeyResultRow, ObjectiveRow
 from mappings.why.choices import Choices, choices
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.evaluation.model import Finding
     from mappings.evaluation.record import Evaluation
+    from mappings.suggestions.rank import Suggestion
     from mappings.tables import EpicRow
 
 State = Literal[
@@ -42,18 +43,19 @@ _MAY_CHOOSE: frozenset[State] = frozenset(("open", "grace", "snoozed", "disputed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
-    """A suggested key result: its key, the words that the ticket may show for it, and why it is suggested."""
+class Named:
+    """A key result as the ticket may show it: its key, and its title, its public label or nothing. `reasons`:
+    why it is suggested."""
 
     key: str
-    name: str
-    reasons: tuple[str, ...]
+    words: str
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhyPage:
-    """`missing`: the words of the check on what is missing, none where nothing is. `serves`: the names of the
-    key results that count. `until` is the last day of a snooze or waiver, `reason` that of a waiver.
+    """`missing`: the words of the check on the key results that it names, if it names any. `serves`: the key
+    results that count. `until` is the last day of a snooze or waiver, `reason` that of a waiver.
     `choices` is None where nothing is asked. `unknown`: what the ticket says and nobody can read as a key
     result."""
 
@@ -63,10 +65,10 @@ class WhyPage:
     state: State
     read_at: datetime
     missing: tuple[Block, ...] = ()
-    serves: tuple[str, ...] = ()
+    serves: tuple[Named, ...] = ()
     until: str | None = None
     reason: str | None = None
-    offered: tuple[Offered, ...] = ()
+    offered: tuple[Named, ...] = ()
     choices: Choices | None = None
     unknown: tuple[str, ...] = ()
     check: str | None = None
@@ -88,17 +90,16 @@ async def why_page(
     evaluated, public = evaluation.evaluated, evaluation.evaluated.public
     shown = _shown(evaluation.decision.ticket_findings)
     state = _state(evaluation, shown, context)
-    offered: tuple[Offered, ...] = ()
+    suggestions: Sequence[Suggestion] = ()
     listed: Choices | None = None
     if state in _MAY_CHOOSE:
-        suggestions = sorted(await context.suggest(session, row, now), key=lambda one: not one.confident)
-        offered = tuple(
-            Offered(key=one.key_result.key, name=name_on_ticket(one.key_result, public), reasons=one.reasons)
-            for one in suggestions
-        )
+        suggestions = [
+            one for one in await context.suggest(session, row, now) if may_name(one.key_result, public)
+        ]
+        offered = {one.key_result.id for one in suggestions}
         await load_linked(session, context, [row.project])
         listed = choices(
-            context.goals.key_results.values(),
+            [goal for goal in context.goals.key_results.values() if words or goal.id not in offered],
             later=await _of_later_cycles(session, now),
             linked=context.linked[row.project],
             ticket_is_public=public,
@@ -114,17 +115,22 @@ async def why_page(
         state=state,
         read_at=evaluated.read_at,
         missing=_missing(evaluation, shown, context, now) if state in _MAY_CHOOSE else (),
-        serves=tuple(
-            name_on_ticket(link.key_result, public) for link in evaluation.resolution.links if link.live
-        ),
+        serves=tuple(_named(link.key_result, public) for link in evaluation.resolution.links if link.live),
         until=None if shown is None or shown.until is None else last_day(shown.until),
         reason=shown.reason if waived and shown is not None else None,
-        offered=offered,
+        offered=tuple(
+            _named(one.key_result, public, one.reasons)
+            for one in sorted(suggestions, key=lambda one: not one.confident)
+        ),
         choices=listed,
         unknown=evaluation.resolution.unknown,
         check=None if shown is None else shown.check,
         opened_at=None if shown is None else shown.opened_at,
     )
+
+
+def _named(goal: KeyResult, public: bool, reasons: tuple[str, ...] = ()) -> Named:
+    return Named(key=goal.key, words=public_words(goal, public).strip(), reasons=reasons)
 
 
 def _shown(findings: Sequence[Finding]) -> Finding | None:
@@ -156,7 +162,8 @@ def _missing(
     if check is None or check.words is None:
         return ()
     evaluated = evaluation.evaluated
-    return check.words(EpicFacts(evaluated.epic, evaluated.resolution), evaluated.public, now).blocks
+    words = check.words(EpicFacts(evaluated.epic, evaluated.resolution), evaluated.public, now)
+    return words.blocks if words.goals else ()
 
 
 async def _of_later_cycles(session: AsyncSession, now: datetime) -> frozenset[int]:
