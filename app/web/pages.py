@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup, escape
 
 from app.api.deps import RuntimeDep, SessionDep, authenticate
 from app.api.epics import whole_epic
+from connectors.document import Block, Inline, Link, Paragraph
 from connectors.markup import web_url
 from mappings.lookups import source_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HERE = Path(str(files("app.web")))
 HEADERS = {
@@ -54,3 +59,30 @@ async def epic_page(
 ) -> HTMLResponse:
     epic = await whole_epic(runtime, session, await source_at(session, source), key)
     return templates.TemplateResponse(request, "epic.html", {"epic": epic}, headers=HEADERS)
+
+
+# --- the words of a check ---------------------------------------------------------------------
+
+
+def words_as_html(blocks: Iterable[Block]) -> Markup:
+    """What a check says on a ticket, as HTML."""
+    return Markup().join(
+        Markup("<p>{}</p>").format(_inlines(block.content))
+        if isinstance(block, Paragraph)
+        else Markup("<ul>{}</ul>").format(
+            Markup().join(Markup("<li>{}</li>").format(_inlines(item)) for item in block.items)
+        )
+        for block in blocks
+    )
+
+
+def _inlines(content: Iterable[Inline]) -> Markup:
+    return Markup().join(_inline(one) for one in content)
+
+
+def _inline(one: Inline) -> Markup:
+    if isinstance(one, Link):
+        url = web_url(one.url)
+        return escape(one.label) if url is None else Markup('<a href="{}">{}</a>').format(url, one.label)
+    tag = {"strong": "strong", "code": "code"}.get(one.style)
+    return escape(one.value) if tag is None else Markup(f"<{tag}>{{}}</{tag}>").format(one.value)  # noqa: S704  # the tag is one of these two

@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from markupsafe import Markup, escape
 from sqlalchemy import select, text
 
 from app.api.deps import RuntimeDep
 from app.auth.rate_limit import Visits
 from app.runtime import Runtime
-from app.web.pages import HEADERS, templates
+from app.web.pages import HEADERS, templates, words_as_html
 from app.why_signature import signed_epic_id
-from connectors.document import Block, Inline, Link, Paragraph
-from connectors.markup import storable, web_url
+from connectors.markup import storable
 from mappings.tables import EpicRow, SourceRow
 from mappings.why.choices import LONGEST_SEARCH
 from mappings.why.page import WhyPage, why_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 _READ_ONLY = text("SET TRANSACTION READ ONLY")
 
@@ -42,7 +40,7 @@ async def show_why(signature: str, request: Request, runtime: RuntimeDep) -> HTM
     page = await _page(runtime, signature, request.query_params)
     if page is None:
         return _answer(request, "gone.html", {}, 404)
-    return _answer(request, "why.html", {"page": page, "missing": _html(page.missing)})
+    return _answer(request, "why.html", {"page": page, "missing": words_as_html(page.missing)})
 
 
 async def _page(runtime: Runtime, signature: str, asked: Mapping[str, str]) -> WhyPage | None:
@@ -73,30 +71,3 @@ def _answer(
     return templates.TemplateResponse(
         request, template, values, status_code=status, headers={**HEADERS, **(headers or {})}
     )
-
-
-# --- the words of a check ---------------------------------------------------------------------
-
-
-def _html(blocks: Iterable[Block]) -> Markup:
-    """What a check says on a ticket, as HTML."""
-    return Markup().join(
-        Markup("<p>{}</p>").format(_inlines(block.content))
-        if isinstance(block, Paragraph)
-        else Markup("<ul>{}</ul>").format(
-            Markup().join(Markup("<li>{}</li>").format(_inlines(item)) for item in block.items)
-        )
-        for block in blocks
-    )
-
-
-def _inlines(content: Iterable[Inline]) -> Markup:
-    return Markup().join(_inline(one) for one in content)
-
-
-def _inline(one: Inline) -> Markup:
-    if isinstance(one, Link):
-        url = web_url(one.url)
-        return escape(one.label) if url is None else Markup('<a href="{}">{}</a>').format(url, one.label)
-    tag = {"strong": "strong", "code": "code"}.get(one.style)
-    return escape(one.value) if tag is None else Markup(f"<{tag}>{{}}</{tag}>").format(one.value)  # noqa: S704  # the tag is one of these two
