@@ -284,7 +284,8 @@ async def _pages(
     seen = []
     for words, number in (("", 1), ("", 2), ("KR-80", 1), (SECRETS[0], 1), ("mobile", 1)):
         page = await why_page(session, context, epic, now, words=words, page=number)
-        seen.append(template.render(page=page, missing=words_as_html(page.missing), base=""))
+        html = template.render(page=page, missing=words_as_html(page.missing), base="")
+        seen.append(html.replace(f'value="{words}"', ""))  # what was typed there comes back
     return seen
 
 
