@@ -85,7 +85,7 @@ class Goal:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Ticket:
     """A ticket and what stands beside it. `named`: how the ticket comes to a goal that may not be named."""
 
     public: bool
@@ -110,9 +110,9 @@ def _goals(visibilities: list[str], words: tuple[str, ...]) -> st.SearchStrategy
 
 
 @st.composite
-def _worlds(draw: st.DrawFn) -> tuple[Place, list[Goal], list[Goal], tuple[Goal, Goal]]:
+def _worlds(draw: st.DrawFn) -> tuple[Ticket, list[Goal], list[Goal], tuple[Goal, Goal]]:
     public = draw(st.booleans())
-    place = Place(
+    place = Ticket(
         public=public,
         shown=tuple(
             draw(st.lists(_goals(["public"] if public else ["public", "internal"], TEMPTING), max_size=3))
@@ -197,7 +197,7 @@ async def _name(session: AsyncSession, how: str, key_result: int, epic: EpicRow,
 
 
 async def _build(
-    session: AsyncSession, place: Place, hidden: list[Goal], named: Goal, now: datetime
+    session: AsyncSession, place: Ticket, hidden: list[Goal], named: Goal, now: datetime
 ) -> tuple[SourceRow, EpicRow]:
     source = await add_source(session)
     for project, public in (("SHOP", place.public), ("VAULT", False)):
@@ -248,7 +248,7 @@ async def _build(
 
 
 async def _texts(
-    session: AsyncSession, context: EvaluationContext, epic: EpicRow, place: Place, now: datetime
+    session: AsyncSession, context: EvaluationContext, epic: EpicRow, place: Ticket, now: datetime
 ) -> list[str]:
     (records,) = await load_records(session, [epic])
     (evaluation,) = await evaluate_records(session, [records], context, now)
@@ -302,7 +302,7 @@ async def _answers(
     return seen
 
 
-async def _seen(runtime: Runtime, place: Place, hidden: list[Goal], named: Goal) -> list[str]:
+async def _seen(runtime: Runtime, place: Ticket, hidden: list[Goal], named: Goal) -> list[str]:
     async with runtime.sessions() as session:
         now = await runtime.now(session)
         source, epic = await _build(session, place, hidden, named, now)
@@ -318,7 +318,7 @@ async def _seen(runtime: Runtime, place: Place, hidden: list[Goal], named: Goal)
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(worlds=_worlds())
 async def test_two_worlds_that_differ_in_hidden_goals_look_alike(
-    runtime: Runtime, worlds: tuple[Place, list[Goal], list[Goal], tuple[Goal, Goal]]
+    runtime: Runtime, worlds: tuple[Ticket, list[Goal], list[Goal], tuple[Goal, Goal]]
 ) -> None:
     place, first, second, (one, other) = worlds
     seen = await _seen(runtime, place, first, one)
