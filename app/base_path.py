@@ -28,6 +28,7 @@ _OWN = frozenset(
         "static",
         "static-offline-docs",
         "webhooks",
+        "why",
     }
 )
 

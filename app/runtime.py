@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from app.outages import Outages
 from app.secrets import SigningKeys, binding_of
+from app.why_signature import why_signature
 from connectors.addresses import is_loopback
 from connectors.network import DIRECT, Network
 from connectors.registry import KINDS
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from connectors.base import Connector
     from mappings.checks.check import Check
+    from mappings.tables import EpicRow
 
 # Two pauses that end within a second are one: a limit that names its end gives each attempt the same one, but
 # for microseconds.
@@ -103,12 +105,17 @@ class Runtime:
         scope: Any = KINDS[source.kind].scope.model_validate(source.scope)
         return scope.following(source.named_projects)
 
-    def page_urls(self, source: SourceRow) -> Callable[[str], str | None]:
-        """Maps an epic's key to its page's address, or to None where readers of the ticket cannot open it."""
-        if is_loopback(self.settings.links_base) and not is_loopback(source.base_url):
-            return lambda key: None
-        start = f"{self.settings.links_base}/epics/{quote(source.name, safe='')}/"
-        return lambda key: start + quote(key, safe="")
+    def page_urls(self, source: SourceRow) -> Callable[[EpicRow], str | None]:
+        """Maps an epic's row to the address of its page, or to None where readers of the ticket cannot open
+        it. By the setting it is the page that the address itself opens, or the one behind the login."""
+        base = self.settings.links_base
+        if is_loopback(base) and not is_loopback(source.base_url):
+            return lambda row: None
+        if self.settings.why_links == "signed":
+            key = self.signing.key("why")
+            return lambda row: f"{base}/why/{why_signature(key, row.id)}"
+        start = f"{base}/epics/{quote(source.name, safe='')}/"
+        return lambda row: start + quote(row.key, safe="")
 
     async def evaluation_context(
         self,

@@ -203,7 +203,7 @@ class SigningKeys:
     def open(self, secret: bytes) -> None:
         self._secret = secret
 
-    def key(self, purpose: Literal["cursor", "marker"]) -> bytes:
+    def key(self, purpose: Literal["cursor", "marker", "why"]) -> bytes:
         """32 bytes."""
         if self._secret is None:
             raise RuntimeError("nothing can be signed before the start has opened the signing key")

@@ -127,7 +127,7 @@ def _runs(content: Iterable[Inline]) -> list[Inline]:
 
 def _pieces(inline: Inline) -> Iterator[Inline]:
     if isinstance(inline, Link):
-        url = _safe_url(inline.url)
+        url = web_url(inline.url)
         label = clean(inline.label).strip()
         if url:
             yield Link(label or url, url)
@@ -150,7 +150,7 @@ def _pieces(inline: Inline) -> Iterator[Inline]:
         yield Text(value, inline.style)
 
 
-def _safe_url(url: str) -> str | None:
+def web_url(url: str) -> str | None:
     """`url` in ASCII, with `;` encoded so that it contains no HTML entity; None unless http(s)."""
     url = url.strip()
     if not re.match(r"(?i)https?://[^/\s]", url):

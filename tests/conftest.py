@@ -32,6 +32,7 @@ from sqlalchemy.pool import QueuePool
 from app import logs
 from app.api.files import FileUploads
 from app.auth.authenticator import Authenticator
+from app.auth.rate_limit import Visits
 from app.database import engine_for, libpq_url, migrate, sessions_for, sqlalchemy_url
 from app.embedded import acquire, handles
 from app.jobs.queue import queue_for, run_worker_until_idle
@@ -47,6 +48,7 @@ from connectors.sandbox.jira.site import JiraSite
 from connectors.sandbox.jira.tracker import JiraTracker
 from connectors.sandbox.server import serve
 from mappings.access.operations import token_hash
+from mappings.leases import ALWAYS_DUE
 from tests.support.clock import Clock
 from tests.support.databases import Databases
 from tests.support.tracker_drivers import ALL, TrackerDriver, driver_of
@@ -282,6 +284,7 @@ def application(runtime: Runtime, intake: Intake, _applications: list[FastAPI]) 
     made.state.runtime = runtime
     made.state.intake = intake
     made.state.authenticator = Authenticator(token_hash(ADMIN_TOKEN))  # which knows nobody yet
+    made.state.visits = Visits(runtime.clock.running_from(ALWAYS_DUE))
     made.state.uploads = FileUploads()  # its turns are of one event loop
     return made
 

@@ -173,8 +173,14 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-        log.error("unexpected error", path=request.url.path, exc_info=error)
+        log.error("unexpected error", path=_unsigned(request.url.path), exc_info=error)
         return _answer(500, "Something went wrong here; it is in Northing's log.")
+
+
+def _unsigned(path: str) -> str:
+    """The path without the signature that opens a page."""
+    before, why, _ = path.partition("/why/")
+    return f"{before}{why}…" if why else path
 
 
 def _install_outages(app: FastAPI) -> None:

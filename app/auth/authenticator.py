@@ -10,7 +10,13 @@ import structlog
 from sqlalchemy import or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.auth.rate_limit import FailedLogins, LatestValues, TooManyFailures, network_of
+from app.auth.rate_limit import (
+    ADDRESSES_KEPT,
+    FailedLogins,
+    LatestValues,
+    TooManyFailures,
+    network_of,
+)
 from app.auth.roles import Caller
 from mappings.access.operations import token_hash
 from mappings.leases import ALWAYS_DUE
@@ -27,7 +33,7 @@ log = structlog.get_logger()
 
 
 ACCEPTED_FOR = timedelta(hours=1)
-TOKENS_KEPT, ADDRESSES_KEPT = 1_000, 10_000
+TOKENS_KEPT = 1_000
 USE_RECORDED_EVERY = timedelta(minutes=1)
 
 

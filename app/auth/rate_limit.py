@@ -1,4 +1,4 @@
-"""Failed logins counted by network address."""
+"""Failed logins, and visits without a login, counted by network address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import math
 from collections import OrderedDict, deque
 from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Value = TypeVar("Value")
 
@@ -81,3 +84,28 @@ def network_of(host: str | None) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+# --- visits -------------------------------------------------------------------------------------
+
+MOST_VISITS, ADDRESSES_KEPT = 120, 10_000
+
+
+class Visits:
+    """Visits of pages that need no login, counted by address in windows that begin with the first visit.
+    `time` counts on from any moment."""
+
+    def __init__(self, time: Callable[[], datetime]) -> None:
+        self._time = time
+        self._windows: LatestValues[tuple[datetime, int]] = LatestValues(ADDRESSES_KEPT)
+
+    def visit(self, host: str | None) -> int:
+        """Count a visit; seconds until the address may come again, 0 where this visit is within the limit."""
+        name, now = network_of(host), self._time()
+        begun, count = self._windows.get(name) or (now, 0)
+        if now - begun >= WINDOW:
+            begun, count = now, 0
+        if count >= MOST_VISITS:
+            return math.ceil((begun + WINDOW - now).total_seconds())
+        self._windows.put(name, (begun, count + 1))
+        return 0

@@ -42,10 +42,12 @@ from app.api import (
 from app.api.deps import GuardedRouter, check_role, refuse_unknown_parameters, response_headers
 from app.api.problems import error_responses
 from app.auth.authenticator import Authenticator
+from app.auth.rate_limit import Visits
 from app.base_path import BasePath
 from app.metrics.collector import Metrics, RequestTimer, templates_of
-from app.web import pages
+from app.web import pages, why
 from app.web.headers import Headers
+from mappings.leases import ALWAYS_DUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,6 +82,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.state.intake = intake
     app.state.uploads = files.FileUploads()
     app.state.authenticator = Authenticator(admin_token_hash)
+    app.state.visits = Visits(runtime.clock.running_from(ALWAYS_DUE))
     app.state.metrics = Metrics()
     app.add_middleware(Headers)
     app.add_middleware(RequestTimer, metrics=app.state.metrics, templates=partial(templates_of, app))
@@ -94,6 +97,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.include_router(_api(files.FilesRouter, (files,)))
     app.include_router(_api(GuardedRouter, _MODULES))
     app.include_router(pages.router)
+    app.include_router(why.router)
     app.mount("/static", pages.static)
     app.add_route("/docs", _docs, include_in_schema=False)
     app.state.encoded_openapi = {}

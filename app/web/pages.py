@@ -1,10 +1,10 @@
-"""Pages for people. So far one: the epic's page, which the link in a comment opens."""
+"""What pages for people share, and the epic's page, which is behind the login."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
@@ -14,14 +14,19 @@ from fastapi.templating import Jinja2Templates
 
 from app.api.deps import RuntimeDep, SessionDep, authenticate
 from app.api.epics import whole_epic
+from connectors.markup import web_url
 from mappings.lookups import source_at
+
+if TYPE_CHECKING:
+    pass
 
 HERE = Path(str(files("app.web")))
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
     "Cache-Control": "no-store",
 }
 
@@ -29,6 +34,7 @@ router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(
     HERE / "templates", context_processors=[lambda request: {"base": request.scope.get("root_path", "")}]
 )
+templates.env.filters["web_url"] = web_url
 static = StaticFiles(directory=HERE / "static")
 _basic = HTTPBasic(auto_error=False)
 

@@ -62,7 +62,7 @@ class EvaluationContext:
 
     `version` counts every change of goals, rules and policy: while it is the same, the caller may
     reuse this context. `render` gives a notice's text as people find it on the ticket. `page_url` gives
-    the address of an epic's page by the epic's key, None where readers of the ticket cannot open it. `checks`
+    the address of an epic's page by the epic's row, None where readers of the ticket cannot open it. `checks`
     are those that the epics are checked with. `unreadable`: the tracker's ids of tickets that could not be
     read again. `linked`: by project the number of epics linked to each key result; `load_linked` adds more.
     """
@@ -74,7 +74,7 @@ class EvaluationContext:
     policy: Policy
     project_infos: Mapping[str, ProjectInfo]
     render: Callable[[Document, Marker], str]
-    page_url: Callable[[str], str | None]
+    page_url: Callable[[EpicRow], str | None]
     checks: Sequence[Check[Any]] = CHECKS
     unreadable: frozenset[str] = frozenset()
     linked: dict[str, Mapping[int, int]] = field(default_factory=dict)
@@ -115,7 +115,7 @@ async def load_context(
     session: AsyncSession,
     source: SourceRow,
     render: Callable[[Document, Marker], str],
-    page_url: Callable[[str], str | None],
+    page_url: Callable[[EpicRow], str | None],
     marker_key: bytes,
     *,
     projects: Iterable[str] = (),

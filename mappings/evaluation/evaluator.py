@@ -212,7 +212,7 @@ def _input(records: EpicRecords, context: EvaluationContext, now: datetime, line
         service_desk=project_info.service_desk,
         fresh=project_info.fresh and records.row.remote_id not in context.unreadable,
         removal_reason=cast("MissingReason | None", records.row.removal_reason),
-        page_url=context.page_url(epic.key),
+        page_url=context.page_url(records.row),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
 from mappings.goals.key_results import KeyResult, may_name, name_on_ticket
+from mappings.policy.durations import last_day
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,11 +49,6 @@ def _line(text: str) -> Document:
     return Document((Paragraph((Text(text),)),))
 
 
-def _day(moment: datetime) -> str:
-    """The last day before an exclusive end: a waiver until 31 December ends at 1 January 00:00."""
-    return (moment - timedelta(microseconds=1)).date().isoformat()
-
-
 def _titled(goals: Sequence[KeyResult], public: bool) -> tuple[int, ...]:
     return tuple(goal.id for goal in goals if may_name(goal, public))
 
@@ -67,11 +63,11 @@ def aligned_text(links: Sequence[ResolvedLink], public: bool) -> NoticeText:
 
 
 def waived_text(until: datetime, reason: str) -> NoticeText:
-    return NoticeText(_line(f"Waived until {_day(until)}: {reason.rstrip('.')}."))
+    return NoticeText(_line(f"Waived until {last_day(until)}: {reason.rstrip('.')}."))
 
 
 def snoozed_text(until: datetime) -> NoticeText:
-    return NoticeText(_line(f"Snoozed until {_day(until)}."))
+    return NoticeText(_line(f"Snoozed until {last_day(until)}."))
 
 
 def disputed_text() -> NoticeText:

@@ -99,6 +99,11 @@ def end_of_day(day: date) -> datetime:
     return start_of_day(day) + timedelta(days=1)
 
 
+def last_day(until: datetime) -> str:
+    """The last day before an exclusive end: 31 December for 1 January 00:00 UTC."""
+    return (until.astimezone(UTC) - timedelta(microseconds=1)).date().isoformat()
+
+
 def parse_until(value: str | date | datetime, now: datetime) -> datetime:
     """The exclusive end of a waiver or snooze, UTC; a date means the end of that day.
 
