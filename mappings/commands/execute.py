@@ -6,12 +6,13 @@ the answer in words, and that one run evaluates the epic after all commands of a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -45,7 +46,7 @@ from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from connectors.comments import TicketComment
+    from connectors.comments import CommandOutcome, TicketComment
     from mappings.checks.check import Check
 
 log = structlog.get_logger()
@@ -64,27 +65,41 @@ async def execute_commands(
     load_context: ContextLoader,
     now: datetime,
     checks: Sequence[Check[Any]] = CHECKS,
-) -> bool:
-    """Execute the commands in `comment` on the ticket of `epic`, once; whether the epic is to be evaluated.
+) -> CommandResult | None:
+    """Execute the commands in `comment` on the ticket of `epic`, once; None where it has nothing for us.
 
     The transaction is the caller's and must not have locked epics yet: the goals' lock comes first.
-    True means that the epic is marked, and that the caller has to open a run that evaluates it.
     """
-    allowed = comment.may_steer and not comment.ours
-    asked = parse_commands(comment.lines, now) if allowed else ()
-    if not asked:
-        return False
+    digest = command_digest(comment, now)
+    if digest is None or comment.ours:
+        return None
+    asked = parse_commands(comment.lines, now)
     await lock_goals_exclusive(session)
     present = await lock_epics(session, [epic.id])
     if not present or present[0].removed_at is not None:
-        return False
+        return None
     row = present[0]
     author = _author_name(comment.author)
     # Not before the last evaluation: what the next one changes is the effect of this command.
     at = now if row.evaluated_at is None else max(now, row.evaluated_at)
-    command_row = await _claim_comment(session, row.id, comment, author, asked, at)
+    outcome: CommandOutcome = "done"
+    if not comment.may_steer:
+        outcome, asked = "not_allowed", ()
+    elif not asked or any(isinstance(one, InvalidCommand) for one in asked):
+        outcome = "not_understood"
+    command_row = await _claim_comment(session, row.id, comment, author, asked, at, digest, outcome)
     if command_row is None:
-        return False
+        known = (
+            await session.scalars(
+                select(CommandCommentRow).where(
+                    CommandCommentRow.epic_id == row.id, CommandCommentRow.remote_id == comment.id
+                )
+            )
+        ).one()
+        stored: Any = known.outcome
+        return CommandResult(stored, evaluate=False, is_new=False, reaction_id=known.reaction_id)
+    if outcome == "not_allowed":
+        return CommandResult(outcome, evaluate=False, is_new=True, reaction_id=command_row.reaction_id)
     set_actor(session, f"{source.name}: {author} on {row.key}", _author_id(comment))
     commands = _CommandRun(session, source, row, author, load_context, now, checks)
     answer = await commands.execute(asked)
@@ -97,7 +112,18 @@ async def execute_commands(
     log.info(
         "command on a ticket", epic=row.key, commands=len(command_row.commands), answered=answer is not None
     )
-    return True
+    return CommandResult(outcome, evaluate=True, is_new=True, reaction_id=command_row.reaction_id)
+
+
+def command_digest(comment: TicketComment, now: datetime) -> bytes | None:
+    """Of the lines that are commands, or nearly so; None where there are none."""
+    mention = f"@{comment.our_name} ".lower() if comment.our_name else "\0"
+    typed = [
+        line.text
+        for line in comment.lines
+        if parse_commands([line], now) or line.text.lower().startswith(("northing ", "key-result:", mention))
+    ]
+    return hashlib.blake2b("\n".join(typed).encode(), digest_size=16).digest() if typed else None
 
 
 def _author_name(author: str) -> str:
@@ -116,6 +142,8 @@ async def _claim_comment(
     author: str,
     asked: tuple[Command, ...],
     at: datetime,
+    digest: bytes,
+    outcome: str,
 ) -> CommandCommentRow | None:
     """This comment's row; None where its commands were executed before, for another delivery about it."""
     made = insert(CommandCommentRow)
@@ -127,8 +155,9 @@ async def _claim_comment(
             author_id=_author_id(comment),
             commands=[command_text(command) for command in asked if not isinstance(command, InvalidCommand)],
             at=at,
+            digest=digest,
+            outcome=outcome,
         )
-        # A comment with invalid commands alone has changed nothing yet, and may be corrected.
         .on_conflict_do_update(
             index_elements=[CommandCommentRow.epic_id, CommandCommentRow.remote_id],
             set_={
@@ -136,8 +165,10 @@ async def _claim_comment(
                 "author": made.excluded.author,
                 "author_id": made.excluded.author_id,
                 "at": at,
+                "digest": digest,
+                "outcome": outcome,
             },
-            where=func.cardinality(CommandCommentRow.commands) == 0,
+            where=CommandCommentRow.digest.is_distinct_from(digest),
         )
         .returning(CommandCommentRow)
     )
@@ -148,6 +179,14 @@ async def _has_comment(session: AsyncSession, epic_id: int) -> bool:
     """Whether a comment of ours may be on the ticket: without one, no answer can be shown."""
     notice = (await session.scalars(select(NoticeRow).where(NoticeRow.epic_id == epic_id))).one_or_none()
     return notice is not None and may_be_on_ticket(notice)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    outcome: CommandOutcome
+    evaluate: bool
+    is_new: bool
+    reaction_id: str | None
 
 
 @dataclass
