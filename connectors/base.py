@@ -199,7 +199,7 @@ class CommentRef:
 
 @dataclass(frozen=True, slots=True)
 class RecentComments:
-    """Comments, each with its ticket. `until`: later ones were left unread as too many; None where all were."""
+    """Comments, each with its ticket. `until`: later ones were too many to read; None for none."""
 
     found: tuple[tuple[EpicRef, TicketComment], ...] = ()
     until: datetime | None = None
