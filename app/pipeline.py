@@ -23,6 +23,7 @@ from app.heartbeat import keep_run_claimed
 from app.logs import deliveries_of_run
 from app.run_result import RunResult, count_run, error_of, record_health, record_waiting
 from app.secrets import CannotDecrypt
+from app.sync.lost_commands import execute_lost_commands
 from app.sync.reader import mark_unread_incomplete, read_source
 from app.unopened import left_to_another, run_left_to_another
 from app.writing.writer import open_writer
@@ -121,6 +122,10 @@ async def _execute(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
     if run.evaluates == "affected":
         await evaluate_affected(runtime, run, source)
     else:
+        await evaluate_due(runtime, run, source)
+    # After the evaluation: a command may be about a finding of a ticket that is new.
+    has_read = run.mode in READING_MODES and outcome.state != "failed"
+    if has_read and await execute_lost_commands(runtime, run, source):
         await evaluate_due(runtime, run, source)
     await _close(runtime, run, source, outcome)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from connectors.comments import TicketComment
+    from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.marker import Marker
@@ -24,10 +24,12 @@ StatusCategory = Literal["todo", "doing", "done"]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account that Northing is signed in as. The tracker names `id` as the author of its comments."""
+    """The account that Northing is signed in as. The tracker names `id` as the author of its comments.
+    `is_program`: it is an app or a bot, and no person's."""
 
     id: str
     name: str
+    is_program: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +198,6 @@ class Comment:
     author: str | None = field(default=None, compare=False)
 
 
-# --- webhooks: hints, and what they point at -------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class CommentRef:
     """A comment on a ticket. `removed`: the tracker says that the comment was deleted."""
@@ -209,27 +208,11 @@ class CommentRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
-    """What a webhook points at. No ticket data is taken from the payload: the worker fetches the ticket.
+class RecentComments:
+    """Comments, each with its ticket. `until`: later ones were too many to read; None for none."""
 
-    `kind`: `handled` is processed; `ignored` is known and needs nothing (`reason` says why); `unknown` is an
-    event or action that this version does not know. `tickets` may have changed; with `removed`, the tracker
-    says that they were deleted. `comment` was written, edited or deleted. `reread` asks for a full run: names
-    or visibility changed in a whole project: in `project`, or, where that is None, in one that may belong
-    to the source but that the payload does not name as the source knows it. The children of `parents`, ids,
-    may have changed; ids of other things may be among these.
-    """
-
-    event: str
-    action: str | None = None
-    kind: Literal["handled", "ignored", "unknown"] = "handled"
-    reason: str | None = None
-    tickets: tuple[EpicRef, ...] = ()
-    removed: bool = False
-    comment: CommentRef | None = None
-    reread: bool = False
-    project: str | None = None
-    parents: tuple[str, ...] = ()
+    found: tuple[tuple[EpicRef, TicketComment], ...] = ()
+    until: datetime | None = None
 
 
 # --- errors: what went wrong, and what the caller should do ---------------------------------
@@ -433,7 +416,34 @@ class Connector(Protocol):
         ...
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
-        """The comment as it is now, with its author's right as the tracker states it; None if it is gone."""
+        """The comment as it is now, of one request, without what `with_right` asks; None if it is gone."""
+        ...
+
+    async def with_right(self, ticket: EpicRef, comment: TicketComment) -> TicketComment | None:
+        """`comment` with whether it is ours by its marker, and its author's right as the tracker states it.
+
+        It takes up to three requests, so only a comment that says something to Northing is worth it. None if
+        the ticket or comment is gone.
+        """
+        ...
+
+    async def recent_comments(self, tickets: Sequence[EpicRef], since: datetime) -> RecentComments:
+        """The comments on these tickets of one project that were written or changed at or after `since`, as
+        `read_comment` gives them. Those that cannot be read are left out, and those of tickets that are gone.
+
+        A tracker that lists comments by project takes a few requests, any other one for each ticket.
+        """
+        ...
+
+    async def acknowledge(
+        self, comment: CommentRef, outcome: CommandOutcome, former: str | None
+    ) -> str | None:
+        """Show at a comment how its commands ended: a reaction in place of our `former` one; its id, which
+        is the former one's, without a request, where that shows the same.
+
+        It takes a write request, and one more to take the former one back; sent twice, it changes nothing.
+        None, without a request, where the tracker has no reactions. Raises `Gone` without the comment.
+        """
         ...
 
     async def inspect(self, seconds: float | None = None) -> Inspection:

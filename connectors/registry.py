@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from connectors.addresses import is_loopback, split_address
 from connectors.clock import utc_now
 from connectors.github.client import GitHubConnector
+from connectors.github.comments import comment_body
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
-from connectors.github.payloads import comment_body
 from connectors.github.webhooks import WEBHOOKS as GITHUB_WEBHOOKS
 from connectors.jira.client import JiraConnector
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope

@@ -8,15 +8,16 @@ from __future__ import annotations
 import hmac
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs
 
-from connectors.base import EpicRef, Hint
 from connectors.json import parse_json
 from connectors.markup import clean, storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from connectors.base import CommentRef, EpicRef
 
 _SIGNATURE = re.compile(r"sha256=([0-9A-Fa-f]{64})")
 _LONGEST_NAME = 100
@@ -34,6 +35,30 @@ def signed(secret: str, body: bytes, header: str | None) -> bool:
         return False
     expected = hmac.digest(secret.encode("utf-8", "surrogatepass"), body, "sha256")
     return hmac.compare_digest(expected, bytes.fromhex(given[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a webhook points at. No ticket data is taken from the payload: the worker fetches the ticket.
+
+    `kind`: `handled` is processed; `ignored` is known and needs nothing (`reason` says why); `unknown` is an
+    event or action that this version does not know. `tickets` may have changed; with `removed`, the tracker
+    says that they were deleted. `comment` was written, edited or deleted. `reread` asks for a full run: names
+    or visibility changed in a whole project: in `project`, or, where that is None, in one that may belong
+    to the source but that the payload does not name as the source knows it. The children of `parents`, ids,
+    may have changed; ids of other things may be among these.
+    """
+
+    event: str
+    action: str | None = None
+    kind: Literal["handled", "ignored", "unknown"] = "handled"
+    reason: str | None = None
+    tickets: tuple[EpicRef, ...] = ()
+    removed: bool = False
+    comment: CommentRef | None = None
+    reread: bool = False
+    project: str | None = None
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -651,7 +651,9 @@ async def test_the_account_of_a_real_command_is_written_down(
     connector = await runtime.connect(source)
     epic = await ticket.epic()
     try:
-        comment = await connector.read_comment(CommentRef(EpicRef(epic["id"], epic["key"]), id))
+        ticket_ref = EpicRef(epic["id"], epic["key"])
+        comment = await connector.read_comment(CommentRef(ticket_ref, id))
+        comment = comment and await connector.with_right(ticket_ref, comment)
     finally:
         await connector.aclose()
     assert comment is not None

@@ -17,7 +17,6 @@ from connectors.base import (
     Epic,
     EpicRef,
     Gone,
-    Hint,
     Missing,
     Page,
     Project,
@@ -27,6 +26,7 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.marker import Marker
+from connectors.webhooks import Hint
 
 NOW = datetime(2026, 11, 16, 12, tzinfo=UTC)
 MARKER = Marker("0b9f-4a34", 5)

@@ -30,8 +30,8 @@ from connectors.base import (
 )
 from connectors.document import Document, Paragraph, Text
 from connectors.github.client import GitHubConnector
+from connectors.github.comments import NOTICE as NOTICE_LINE
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
-from connectors.github.payloads import NOTICE as NOTICE_LINE
 from connectors.marker import Marker
 
 API = "https://api.github.com"

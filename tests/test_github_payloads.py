@@ -22,7 +22,7 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.document import Document, Paragraph, Text
-from connectors.github import payloads
+from connectors.github import comments, payloads
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
 from connectors.github.errors import Forbidden, Moved, error_of, message_of
 from connectors.github.listing import Listing
@@ -291,9 +291,9 @@ def test_a_text_is_read_for_epics_only() -> None:
 
 
 def test_the_first_two_lines_are_the_marker() -> None:
-    body = payloads.comment_body(Document((Paragraph((Text("No key result"),)),)), MARKER)["body"]
+    body = comments.comment_body(Document((Paragraph((Text("No key result"),)),)), MARKER)["body"]
     assert body == "<!-- northing:notice -->\n<!-- northing:id inst/5 -->\n\nNo key result"
-    assert MARKER.fits(payloads.marker_of({"body": body}), "me", "me")
+    assert MARKER.fits(comments.marker_of({"body": body}), "me", "me")
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def test_the_first_two_lines_are_the_marker() -> None:
     ],
 )  # fmt: skip
 def test_the_marker_stands_at_the_very_top(body: str | None, carried: bool) -> None:
-    assert MARKER.fits(payloads.marker_of({"body": body}), "me", "me") is carried
+    assert MARKER.fits(comments.marker_of({"body": body}), "me", "me") is carried
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,9 @@ async def test_where_rights_cannot_be_asked_for_the_ticket_names_its_people(
     jira.get(f"{API}/comment/7/properties/northing", status=404)
     jira.post(f"{API}/permissions/check", **lacking)
     jira.get(f"{API}/issue/1", json={"fields": {"reporter": {"accountId": reporter, "active": True}}})
-    found = await make_jira().read_comment(CommentRef(REF, "7"))
+    connector = make_jira()
+    found = await connector.read_comment(CommentRef(REF, "7"))
+    found = found and await connector.with_right(REF, found)
     assert found is not None
     assert found.may_steer is (reporter == "ada")
 
@@ -177,6 +179,10 @@ async def test_a_site_without_any_of_these_calls() -> None:
         assert gone == Missing(EpicRef("999", "SHOP-999"), "deleted")
         own = await on.connector.read_comment(CommentRef(on.epic, made.id))
         theirs = await on.connector.read_comment(CommentRef(on.epic, reporters.id))
+        assert own is not None
+        assert theirs is not None
+        own = await on.connector.with_right(on.epic, own)
+        theirs = await on.connector.with_right(on.epic, theirs)
         elsewhere = await on.connector.read_comment(CommentRef(EpicRef("999", ""), reporters.id))
         assert own is not None
         assert theirs is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -25,7 +26,7 @@ from connectors.base import (
     Unavailable,
 )
 from connectors.comments import TicketComment
-from connectors.github.payloads import NOTICE
+from connectors.github.comments import NOTICE
 from connectors.registry import KINDS
 from tests.support.exchanges import check_exchange, from_requests, kept
 from tests.support.ticket_text import text_lines
@@ -84,6 +85,12 @@ async def octo() -> AsyncIterator[Connector]:
     await connector.aclose()
 
 
+async def read_whole(connector: Connector, asked: CommentRef) -> TicketComment | None:
+    """The comment with its author's right, as one that says something to Northing is read."""
+    found = await connector.read_comment(asked)
+    return None if found is None else await connector.with_right(asked.ticket, found)
+
+
 async def test_a_comment_on_github_is_read_in_one_request(github: respx.MockRouter, octo: Connector) -> None:
     github.get(ON_GITHUB).respond(json=message())
     assert await octo.read_comment(ASKED) == TicketComment(
@@ -91,8 +98,9 @@ async def test_a_comment_on_github_is_read_in_one_request(github: respx.MockRout
         "dev-lead",
         text_lines("/northing link KR-3"),
         ours=False,
-        may_steer=True,
+        may_steer=False,
         author_id=str(DEV["id"]),
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
     assert octo.requests == 1
     assert [problem for call in github.calls for problem in check_exchange(call.request, call.response)] == []
@@ -124,34 +132,98 @@ PERSON = {"body": "words"}
         ({"body": ""}, False),
         ({"body": None}, False),
         ({"user": user(6, "helper[bot]", "Bot")}, True),
-        ({"performed_via_github_app": {"id": 1, "slug": "helper"}}, True),
+        ({"user": user(6, "helper[bot]", "Bot"), "performed_via_github_app": {"id": 1}}, True),
+        ({"performed_via_github_app": {"id": 1, "slug": "helper"}}, False),
         ({"performed_via_github_app": None}, False),
     ],
 )
 async def test_a_programs_comment_on_github(
     github: respx.MockRouter, octo: Connector, members: dict[str, Any], ours: bool
 ) -> None:
-    """Whoever else wrote it is a person, the token's owner too: no account is asked for."""
-    github.get(ON_GITHUB).respond(json=message(**members))
-    found = await octo.read_comment(ASKED)
+    """Whoever else wrote it is a person, the token's owner too, and by an app that relays it."""
+    github.get(ON_GITHUB).respond(json=message(author_association="OWNER", **members))
+    found = await read_whole(octo, ASKED)
     assert found is not None
-    assert (found.ours, found.may_steer) == (ours, not ours)
+    assert (found.ours, found.may_steer, found.restricted) == (ours, not ours, False)
     assert octo.requests == 1
 
 
-MANNEQUIN = ["CONTRIBUTOR", "FIRST_TIMER", "FIRST_TIME_CONTRIBUTOR", "MANNEQUIN", "NONE", None, "owner"]
+PERMISSION = f"{API}/repos/acme/shop/collaborators/dev-lead/permission"
+NO_COLLABORATOR: dict[str, Any] = {"status_code": 404, "json": {"message": "Not Found"}}
+NOBODYS = {"user": user(9, "other"), "assignees": []}
+OTHERS = ["MEMBER", "COLLABORATOR", "CONTRIBUTOR", "FIRST_TIMER", "NONE", None, "owner"]
 
 
-@pytest.mark.parametrize("association", ["OWNER", "MEMBER", "COLLABORATOR", *MANNEQUIN])
-async def test_the_right_by_association(
+def permission(role: str, *rights: str, legacy: str = "read", of: Any = DEV) -> dict[str, Any]:
+    """An answer about a role and what it may do."""
+    names = ("pull", "triage", "push", "maintain", "admin")
+    person = of | {"role_name": role, "permissions": {name: name in rights for name in names}}
+    return {"json": {"permission": legacy, "role_name": role, "user": person}}
+
+
+@pytest.mark.parametrize("association", ["OWNER", *OTHERS])
+async def test_the_association_spares_an_owner_the_question(
     github: respx.MockRouter, octo: Connector, association: str | None
 ) -> None:
+    """A member may have the right to read alone, and who contributed code may have any."""
     github.get(ON_GITHUB).respond(json=message(author_association=association))
-    github.get(ISSUE).respond(json={"user": user(9, "other"), "assignees": []})
-    found = await octo.read_comment(ASKED)
+    github.get(PERMISSION).respond(**NO_COLLABORATOR)
+    github.get(ISSUE).respond(json=NOBODYS)
+    found = await read_whole(octo, ASKED)
     assert found is not None
-    assert found.may_steer is (association not in MANNEQUIN)
-    assert octo.requests == (2 if association in MANNEQUIN else 1)
+    assert (found.may_steer, octo.requests) == ((True, 1) if association == "OWNER" else (False, 3))
+
+
+@pytest.mark.parametrize(
+    ("answer", "may"),
+    [
+        (permission("read", "pull"), False),
+        (permission("triage", "pull", "triage"), True),  # `permission` says read
+        (permission("write", "pull", "triage", "push", legacy="write"), True),
+        (permission("maintain", "pull", "triage", "push", "maintain", legacy="write"), True),
+        (permission("admin", "pull", "triage", "push", "maintain", "admin", legacy="admin"), True),
+        (permission("security-reader", "pull"), False),  # roles of the organisation's own
+        (permission("issue-keeper", "pull", "triage"), True),
+        # Without the rights, a role of an old server; an unknown role is none.
+        ({"json": {"permission": "write", "role_name": "write", "user": DEV}}, True),
+        ({"json": {"permission": "read", "role_name": "triage", "user": None}}, True),
+        ({"json": {"permission": "admin"}}, True),
+        ({"json": {"permission": "read", "role_name": "issue-keeper", "user": DEV}}, False),
+        # The login belongs to another account by now.
+        (permission("admin", "pull", "triage", "admin", of=user(9, "dev-lead")), False),
+        (NO_COLLABORATOR, False),
+        ({"status_code": 403, "json": {"message": "Must have push access to view a permission."}}, False),
+    ],
+)
+async def test_who_may_triage_or_more_may_steer(
+    github: respx.MockRouter, octo: Connector, answer: dict[str, Any], may: bool
+) -> None:
+    github.get(ON_GITHUB).respond(json=message(author_association="CONTRIBUTOR"))
+    github.get(PERMISSION).respond(**answer)
+    github.get(ISSUE).respond(json=NOBODYS)
+    found = await read_whole(octo, ASKED)
+    assert found is not None
+    assert (found.may_steer, octo.requests) == ((True, 2) if may else (False, 3))
+
+
+async def test_the_question_is_the_described_one(github: respx.MockRouter, octo: Connector) -> None:
+    github.get(ON_GITHUB).respond(json=message())
+    github.get(PERMISSION).respond(**permission("triage", "pull", "triage"))
+    assert await read_whole(octo, ASKED) is not None
+    assert [problem for call in github.calls for problem in check_exchange(call.request, call.response)] == []
+
+
+@pytest.mark.parametrize("login", ["../../acme", "dev lead", ""])
+async def test_what_is_no_login_stands_in_no_address(
+    github: respx.MockRouter, octo: Connector, login: str
+) -> None:
+    github.get(ON_GITHUB).respond(json=message(user=DEV | {"login": login}))
+    github.get(ISSUE).respond(json=NOBODYS)
+    github.get(url__regex=".*collaborators.*").respond(**NO_COLLABORATOR)
+    found = await read_whole(octo, ASKED)
+    assert found is not None
+    assert not found.may_steer
+    assert not any("lead/" in str(call.request.url) or ".." in str(call.request.url) for call in github.calls)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +242,9 @@ async def test_who_takes_part_in_the_issue_may_steer_it(
     github: respx.MockRouter, octo: Connector, author: Any, issue: dict[str, Any], may: bool
 ) -> None:
     github.get(ON_GITHUB).respond(json=message(author_association="NONE", user=author))
+    github.get(PERMISSION).respond(**NO_COLLABORATOR)
     github.get(ISSUE).respond(json=issue)
-    found = await octo.read_comment(ASKED)
+    found = await read_whole(octo, ASKED)
     assert found is not None
     assert (found.may_steer, found.author) == (may, "dev-lead" if author else "ghost")
 
@@ -194,8 +267,9 @@ async def test_a_comment_gone_or_of_another_issue(
 
 async def test_the_issue_may_go_between_the_two_requests(github: respx.MockRouter, octo: Connector) -> None:
     github.get(ON_GITHUB).respond(json=message(author_association="NONE"))
+    github.get(PERMISSION).respond(**NO_COLLABORATOR)
     github.get(ISSUE).respond(410, json={"message": "This issue was deleted"})
-    assert await octo.read_comment(ASKED) is None
+    assert await read_whole(octo, ASKED) is None
 
 
 async def test_a_comment_in_a_renamed_repository(github: respx.MockRouter, octo: Connector) -> None:
@@ -204,7 +278,7 @@ async def test_a_comment_in_a_renamed_repository(github: respx.MockRouter, octo:
     github.get(there).respond(json=message(issue_url=f"{API}/repos/acme/store/issues/7"))
     found = await octo.read_comment(ASKED)
     assert found is not None
-    assert found.may_steer
+    assert found.lines == text_lines("/northing link KR-3")
 
 
 BROKEN = {"content": b"[" * 9, "headers": {"content-type": "application/json"}}
@@ -226,17 +300,25 @@ BROKEN = {"content": b"[" * 9, "headers": {"content-type": "application/json"}}
         ({"json": message(body=["x"])}, BadPayload),
     ],
 )
-@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("where", [ON_GITHUB, PERMISSION, ISSUE])
 async def test_trouble_while_reading_on_github(
-    github: respx.MockRouter, octo: Connector, fault: Any, error: type[Exception], second: bool
+    github: respx.MockRouter, octo: Connector, fault: Any, error: type[Exception], where: str
 ) -> None:
-    if second:
-        github.get(ON_GITHUB).respond(json=message(author_association="NONE"))
-        fault = {"json": {"user": 5}} if error is BadPayload and "json" in fault else fault
-    route = github.get(ISSUE if second else ON_GITHUB)
+    if error is Rejected and where == PERMISSION:
+        return  # who may not ask for a permission goes on without it, see the test above
+    answers: dict[str, dict[str, Any]] = {
+        ON_GITHUB: {"json": message(author_association="NONE")},
+        PERMISSION: NO_COLLABORATOR,
+    }
+    for url, answer in answers.items():
+        if url != where:
+            github.get(url).respond(**answer)
+    if where != ON_GITHUB and error is BadPayload and "json" in fault:
+        fault = {"json": {"user": 5}}
+    route = github.get(where)
     route.respond(**fault) if isinstance(fault, dict) else route.mock(side_effect=fault)
     with pytest.raises(error) as caught:
-        await octo.read_comment(ASKED)
+        await read_whole(octo, ASKED)
     assert not isinstance(caught.value, Unanswered)
     assert HIDDEN not in str(caught.value)
 
@@ -315,13 +397,14 @@ async def test_a_comment_on_jira_is_read_in_three_requests(
     jira: responses.RequestsMock, atlas: Connector
 ) -> None:
     answer(jira, reported())
-    assert await atlas.read_comment(TICKET) == TicketComment(
+    assert await read_whole(atlas, TICKET) == TicketComment(
         "10019",
         "Dev Lead",
         text_lines("/northing link KR-3"),
         ours=False,
         may_steer=True,
         author_id=str(PERSON_ON_JIRA["accountId"]),
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
     assert len(jira.calls) == atlas.requests == 3
     assert json.loads(jira.calls[2].request.body or "") == {
@@ -344,7 +427,7 @@ async def test_commands_stand_outside_code_and_quotes_of_adf(
         {"type": "bulletList", "content": [{"type": "listItem", "content": [words("/northing f")]}]},
     )  # fmt: skip
     answer(jira, reported(body=body))
-    found = await atlas.read_comment(TICKET)
+    found = await read_whole(atlas, TICKET)
     assert found is not None
     commands = [line.text for line in found.lines if line.text.startswith("/northing") and not line.in_code]
     assert commands == ["/northing b", "/northing c", "/northing f"]
@@ -366,7 +449,7 @@ async def test_a_programs_comment_on_jira(
     asked: int,
 ) -> None:
     answer(jira, reported(**members), marked=marked)
-    found = await atlas.read_comment(TICKET)
+    found = await read_whole(atlas, TICKET)
     assert found is not None
     assert (found.ours, found.may_steer, atlas.requests) == (True, False, asked)
 
@@ -383,7 +466,7 @@ async def test_a_persons_comment_on_jira(
     jira: responses.RequestsMock, atlas: Connector, members: dict[str, Any]
 ) -> None:
     answer(jira, reported(**members))
-    found = await atlas.read_comment(TICKET)
+    found = await read_whole(atlas, TICKET)
     assert found is not None
     assert (found.ours, found.may_steer, atlas.requests) == (False, True, 3)
 
@@ -403,7 +486,7 @@ async def test_the_right_as_jira_says_it(
     jira: responses.RequestsMock, atlas: Connector, check: dict[str, Any], may: bool
 ) -> None:
     answer(jira, reported(author=PERSON_ON_JIRA | {"accountType": "customer"}), {"json": check})
-    found = await atlas.read_comment(TICKET)
+    found = await read_whole(atlas, TICKET)
     assert found is not None
     assert found.may_steer is may
 
@@ -433,7 +516,7 @@ async def test_where_jira_does_not_let_us_ask_the_ticket_names_its_people(
 ) -> None:
     answer(jira, reported(author=PERSON_ON_JIRA), refusal)
     jira.get(f"{REST}/issue/10040", json={"id": "10040", "key": "SHOP-1", "fields": fields})
-    found = await atlas.read_comment(TICKET)
+    found = await read_whole(atlas, TICKET)
     assert found is not None
     assert found.may_steer is may
 
@@ -443,7 +526,7 @@ async def test_anonymous_steers_nothing_and_is_not_asked_about(
     jira: responses.RequestsMock, atlas: Connector, author: Any
 ) -> None:
     answer(jira, reported(author=author))
-    found = await atlas.read_comment(TICKET)
+    found = await read_whole(atlas, TICKET)
     assert found is not None
     assert found.may_steer is False
     assert found.author
@@ -454,7 +537,7 @@ async def test_a_comment_that_jira_does_not_have_on_the_ticket(
     jira: responses.RequestsMock, atlas: Connector
 ) -> None:
     answer(jira, NOT_THERE)
-    assert await atlas.read_comment(TICKET) is None
+    assert await read_whole(atlas, TICKET) is None
 
 
 async def test_the_ticket_may_go_while_its_people_are_asked_for(
@@ -462,7 +545,7 @@ async def test_the_ticket_may_go_while_its_people_are_asked_for(
 ) -> None:
     answer(jira, reported(), {"status": 403, "json": ADMINS_ONLY})
     jira.get(f"{REST}/issue/10040", **NOT_THERE)
-    assert await atlas.read_comment(TICKET) is None
+    assert await read_whole(atlas, TICKET) is None
 
 
 async def test_trap_21_nothing_shown_to_nobody_is_no_comment_gone(
@@ -471,7 +554,7 @@ async def test_trap_21_nothing_shown_to_nobody_is_no_comment_gone(
     answer(jira, NOT_THERE)
     jira.replace("GET", f"{REST}/myself", status=401)
     with pytest.raises(Unauthorized):
-        await atlas.read_comment(TICKET)
+        await read_whole(atlas, TICKET)
 
 
 async def test_trap_21_a_401_to_the_question_may_mean_that_the_token_died(
@@ -480,7 +563,7 @@ async def test_trap_21_a_401_to_the_question_may_mean_that_the_token_died(
     answer(jira, reported(), {"status": 401})
     jira.replace("GET", f"{REST}/myself", status=401)
     with pytest.raises(Unauthorized):
-        await atlas.read_comment(TICKET)
+        await read_whole(atlas, TICKET)
 
 
 @pytest.mark.parametrize(
@@ -502,7 +585,7 @@ async def test_trouble_while_reading_on_jira(
 ) -> None:
     answer(jira, reported() if second else fault, fault)
     with pytest.raises(error) as caught:
-        await atlas.read_comment(TICKET)
+        await read_whole(atlas, TICKET)
     assert not isinstance(caught.value, Unanswered)
     assert atlas.requests == (3 if second else 1)
 
@@ -513,7 +596,7 @@ async def test_a_comment_that_cannot_be_read(
 ) -> None:
     answer(jira, reported(**members))
     with pytest.raises(BadPayload):
-        await atlas.read_comment(TICKET)
+        await read_whole(atlas, TICKET)
 
 
 @pytest.mark.parametrize("ref", [CommentRef(TICKET.ticket, "x"), CommentRef(EpicRef("../1", ""), "10019")])
@@ -543,3 +626,82 @@ async def test_a_ticket_without_a_key_is_fetched_by_its_id(
     assert found.ref == EpicRef("10040", "SHOP-41")
     assert gone == Missing(refs[1], "deleted")
     assert json.loads(jira.calls[-1].request.body or "")["issueIdsOrKeys"] == ["10040", "10041"]
+
+
+@pytest.mark.parametrize(
+    ("members", "restricted"),
+    [
+        ({}, False),
+        ({"jsdPublic": True}, False),
+        ({"visibility": {"type": "role", "value": "Administrators"}}, True),
+        ({"visibility": {"type": "group", "value": "jira-users", "identifier": "x"}}, True),
+        ({"jsdPublic": False}, True),
+    ],
+)
+async def test_a_comment_that_not_everybody_sees(
+    jira: responses.RequestsMock, atlas: Connector, members: dict[str, Any], restricted: bool
+) -> None:
+    answer(jira, reported(**members))
+    found = await read_whole(atlas, TICKET)
+    assert found is not None
+    assert (found.restricted, found.may_steer) == (restricted, True)
+
+
+# --- comments that changed --------------------------------------------------------------------
+
+LISTED = f"{API}/repos/acme/shop/issues/comments"
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+TICKETS = [EpicRef("7001", "acme/shop#7"), EpicRef("8001", "acme/shop#8")]
+
+
+def on_issue(number: int, id: int, **members: Any) -> dict[str, Any]:
+    return message(issue_url=f"{API}/repos/acme/shop/issues/{number}", id=id, **members)
+
+
+async def test_one_list_of_the_repository_has_the_comments_of_its_tickets(
+    github: respx.MockRouter, octo: Connector
+) -> None:
+    """Those of other issues, and those that cannot be read, are left out."""
+    rows = [on_issue(7, 1), on_issue(9, 2), on_issue(8, 3) | {"user": 5}, on_issue(8, 4)]
+    following = {"link": f'<{LISTED}?page=2>; rel="next"'}
+    github.get(LISTED, params={"page": "2"}).respond(json=[on_issue(7, 5)])
+    first = github.get(LISTED).respond(json=rows, headers=following)
+    found = await octo.recent_comments(TICKETS, SINCE)
+    assert [(ref.key, one.id) for ref, one in found.found] == [
+        ("acme/shop#7", "1"),
+        ("acme/shop#8", "4"),
+        ("acme/shop#7", "5"),
+    ]
+    assert (found.until, octo.requests) == (None, 2)
+    asked = dict(first.calls[0].request.url.params)
+    assert asked == {
+        "sort": "updated", "direction": "asc", "since": "2026-01-01T00:00:00Z", "per_page": "100",
+    }  # fmt: skip
+
+
+async def test_a_list_too_long_says_how_far_it_was_read(github: respx.MockRouter, octo: Connector) -> None:
+    def page(request: httpx.Request) -> httpx.Response:
+        number = int(request.url.params.get("page", "1"))
+        row = on_issue(7, number, updated_at=f"2026-01-{number:02}T00:00:00Z")
+        link = {"link": f'<{LISTED}?page={number + 1}>; rel="next"'}
+        return httpx.Response(200, json=[row], headers=link)
+
+    github.get(url__startswith=LISTED).mock(side_effect=page)
+    found = await octo.recent_comments(TICKETS, SINCE)
+    assert (len(found.found), octo.requests) == (10, 10)
+    assert found.until == datetime(2026, 1, 10, tzinfo=UTC)
+
+
+async def test_on_jira_each_ticket_has_a_list_of_its_own(
+    jira: responses.RequestsMock, atlas: Connector
+) -> None:
+    """The newest come first; what did not change since, what cannot be read, and tickets that are gone are
+    left out."""
+    old = {"created": "2025-12-01T00:00:00.000+0000", "updated": "2025-12-01T00:00:00.000+0000"}
+    rows = [reported(id="3"), {"id": "2"}, reported(id="1", **old)]
+    jira.get(f"{REST}/issue/10040/comment", json={"comments": rows, "total": 3, "startAt": 0})
+    jira.get(f"{REST}/issue/10041/comment", **NOT_THERE)
+    found = await atlas.recent_comments([EpicRef("10040", "S-1"), EpicRef("10041", "S-2")], SINCE)
+    assert [(ref.key, one.id) for ref, one in found.found] == [("S-1", "3")]
+    assert (found.until, atlas.requests) == (None, 2)
+    assert "orderBy=-created" in str(jira.calls[0].request.url)

@@ -198,6 +198,30 @@ async def list_own_repositories(http: httpx.AsyncClient, prefix: str) -> None:
     assert (await http.get(own.links["next"]["url"])).json()[0]["full_name"] == "acme/mobile"
 
 
+async def react_and_ask_for_rights(http: httpx.AsyncClient, home: str, comment: str) -> None:
+    query = {"sort": "updated", "direction": "asc", "since": "2025-01-01T00:00:00Z", "per_page": "1"}
+    assert (await http.get(f"{home}/issues/comments", params=query)).status_code == 200
+    assert (await http.get(f"{home}/issues/comments", params={"sort": "size"})).status_code == 422
+    made = await http.post(f"{comment}/reactions", json={"content": "+1"})
+    again = await http.post(f"{comment}/reactions", json={"content": "+1"})
+    assert (made.status_code, again.status_code, again.json()) == (201, 200, made.json())
+    assert (await http.get(comment)).json()["reactions"]["+1"] == 1
+    assert (await http.post(f"{comment}/reactions", json={"content": "-2"})).status_code == 422
+    there = f"{comment}/reactions/{made.json()['id']}"
+    assert [(await http.delete(there)).status_code for _ in range(2)] == [204, 404]
+    person = (await http.get(f"{home}/collaborators/dev-lead/permission")).json()
+    assert (person["permission"], person["role_name"]) == ("write", "write")
+    assert (await http.get(f"{home}/collaborators/passer-by/permission")).status_code == 404
+
+
+async def ask_for_what_is_not_there(http: httpx.AsyncClient, home: str) -> None:
+    assert (await http.get(f"{home}/issues/12")).status_code == 301
+    assert (await http.post(f"{home}/issues/12/comments", json={"body": "x"})).status_code == 307
+    assert (await http.get(f"{home}/issues/11")).status_code == 410
+    assert (await http.get(f"{home}/issues/999")).status_code == 404
+    assert (await http.get(f"{home}/issues", params={"state": "ope"})).status_code == 422
+
+
 @pytest.mark.parametrize("prefix", ["", "/api/v3"])
 async def test_every_github_route_fits_the_description(prefix: str) -> None:
     tracker = GitHubTracker(github_host(lambda: NOW))
@@ -234,17 +258,14 @@ async def test_every_github_route_fits_the_description(prefix: str) -> None:
             assert shown["author_association"] == "MEMBER"
             assert shown["issue_url"].endswith("/repos/acme/mobile/issues/1")
             assert (await http.patch(comment, json={"body": "Aligned"})).json()["body"] == "Aligned"
+            await react_and_ask_for_rights(http, home, comment)
             assert (await http.get(f"{one}/comments", params={"per_page": 100})).status_code == 200
             assert (await http.delete(comment)).status_code == 204
             new = await http.post(
                 f"{home}/issues", json={"title": "New", "labels": ["epic"], "assignees": ["dev-lead"]}
             )
             assert new.status_code == 201
-            assert (await http.get(f"{home}/issues/12")).status_code == 301
-            assert (await http.post(f"{home}/issues/12/comments", json={"body": "x"})).status_code == 307
-            assert (await http.get(f"{home}/issues/11")).status_code == 410
-            assert (await http.get(f"{home}/issues/999")).status_code == 404
-            assert (await http.get(f"{home}/issues", params={"state": "ope"})).status_code == 422
+            await ask_for_what_is_not_there(http, home)
         assert (await http.get(f"{prefix}/user", headers={"Authorization": "token no"})).status_code == 401
     assert [line for line in unvisited(tracker, guard) if ("/api/v3/" in line) == bool(prefix)] == []
     assert unserved(guard) == []

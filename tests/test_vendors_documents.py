@@ -23,12 +23,13 @@ from tests.support.vendor_api import (
 
 # --- the vendors' own documents -----------------------------------------------------------------
 
-# What another release of the same vendor has, and a route that its whole document has and this part has not.
-CUT_OUT = "GET /user/repos: theirs has no such operation"
-DIFFERENCES = {
-    "github": [CUT_OUT, "GET /meta -> 200.installed_version: theirs has no such member"],
-    "ghes-3.19": [CUT_OUT],
+# What another release of the same vendor has. The routes are in its whole document, and not in the part of it
+# that is here: what ours says of them is from the pages at https://docs.github.com/rest alone.
+CUT_OUT = {
+    f"GET {path}: theirs has no such operation"
+    for path in ("/user/repos", "/repos/{owner}/{repo}/collaborators/{username}/permission")
 }
+DIFFERENCES = {"github": ["GET /meta -> 200.installed_version: theirs has no such member"]}
 
 
 @needs_fixtures
@@ -38,7 +39,7 @@ def test_ours_does_not_contradict_the_vendors() -> None:
     for name in NAMES:
         theirs = vendors_openapi(name)
         assert theirs is not None
-        found[name] = contradictions(openapi_for(name), theirs)
+        found[name] = [one for one in contradictions(openapi_for(name), theirs) if one not in CUT_OUT]
     assert found == {name: DIFFERENCES.get(name, []) for name in NAMES}
 
 

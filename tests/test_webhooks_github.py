@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base import CommentRef, EpicRef, Hint
-from connectors.github.payloads import NOTICE
+from connectors.base import CommentRef, EpicRef
+from connectors.github.comments import NOTICE
 from connectors.github.webhooks import HANDLED, IGNORED_ACTIONS, IGNORED_EVENTS, parse_event
 from connectors.members import remote_number
 from connectors.registry import KINDS
-from connectors.webhooks import signed
+from connectors.webhooks import Hint, signed
 from tests.support.recorded import Payloads, both_folders, expecting
 
 REF = EpicRef("7001", "acme/shop#7")

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base import CommentRef, EpicRef, Hint
+from connectors.base import CommentRef, EpicRef
 from connectors.jira.webhooks import COMMENTS, HANDLED, IGNORED, ISSUES, REREADS, parse_event
 from connectors.members import remote_number
 from connectors.registry import KINDS
+from connectors.webhooks import Hint
 from tests.support.recorded import Payloads, both_folders, expecting
 
 SITE = "https://acme.atlassian.net/rest/api/2"

@@ -10,6 +10,7 @@ import structlog
 from app.sync.hiccups import after_hiccups
 from app.sync.transaction import is_refused_data, source_transaction, what_was_refused
 from connectors.base import Connector, Epic, EpicRef, Missing, Unreadable
+from mappings.commands.met import mark_changed
 from mappings.epics.children import mark_read
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
@@ -153,6 +154,7 @@ class Progress:
             )
             if (found.created or found.updated) and self.counts_apart:
                 await mark_read(session, self.source, [epic.remote_id for epic in batch.epics], now)
+            await mark_changed(session, self.source, batch.epics, now)
             seen = len(batch.epics) + len(batch.unreadable)
             if batch.cursor is not None:
                 # A ticket dated in the future must not hide what changes until then.

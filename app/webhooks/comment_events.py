@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from mappings.commands.execute import execute_commands
+from app.ticket_commands import ExecutedComment, TicketCommands
+from connectors.base import BadPayload
+from mappings.commands.met import may_hold_command
 from mappings.locks import lock_epics, share_source
 from mappings.notices.state import mark_deleted
 from mappings.runs.causes import Cause
@@ -16,6 +18,10 @@ from mappings.tables import EpicRow, NoticeRow, SourceRow
 from mappings.webhooks.queue import epics_by_remote_id, is_being_written, is_our_comment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from app.runtime import Runtime
     from app.webhooks.results import DeliveryResults, ParsedDelivery
     from connectors.base import CommentRef, Connector
@@ -23,17 +29,40 @@ if TYPE_CHECKING:
 
 # A comment on a ticket that the writer has claimed at this moment may be ours.
 WAIT_FOR_OUR_WRITE = timedelta(seconds=2)
-# Without this in its body, a comment holds no command, however the payload is escaped.
-COMMAND = b"northing"
 
 
 @dataclass
 class CommentEvents:
-    """Processes the deliveries about comments on tickets of `source`, and records how each ended."""
+    """Processes the deliveries about comments on tickets of `source`, and records how each ended.
+
+    `unstored`: why a ticket that a comment is on was not stored, by its id in the tracker.
+    """
 
     runtime: Runtime
     source: SourceRow
     results: DeliveryResults
+    unstored: dict[str, str | BadPayload] = field(default_factory=dict)
+    _commands: TicketCommands | None = field(default=None, init=False)
+
+    async def tickets_to_fetch(self, all_parsed: Sequence[ParsedDelivery]) -> list[ParsedDelivery]:
+        """The deliveries; those about a comment with a command on a ticket that is not stored name it as one
+        to be fetched, for its own webhook may come later."""
+        refs = {
+            parsed.id: parsed.hint.comment.ticket
+            for parsed in all_parsed
+            if parsed.hint.comment is not None and not parsed.hint.tickets and _may_hold_command(parsed)
+        }
+        if not refs:
+            return [*all_parsed]
+        async with self.runtime.sessions() as session:
+            known = await epics_by_remote_id(session, self.source, {ref.remote_id for ref in refs.values()})
+        stored = {id for id, row in known.items() if row.removed_at is None}
+        return [
+            replace(parsed, hint=replace(parsed.hint, tickets=(refs[parsed.id],)))
+            if parsed.id in refs and refs[parsed.id].remote_id not in stored
+            else parsed
+            for parsed in all_parsed
+        ]
 
     async def process_comment(
         self, parsed: ParsedDelivery, ref: CommentRef, connector: Connector, run_id: int | None
@@ -46,19 +75,26 @@ class CommentEvents:
             is_ours = await is_our_comment(session, self.source.id, ref.id)
             writing = epic is not None and await is_being_written(session, epic.id, now)
         if epic is None or epic.removed_at is not None:
-            await self.results.end([parsed], "ignored", "not_an_epic")
+            await self._end_unstored(parsed, ticket)
         elif is_ours and ref.removed:
             await self._deleted(parsed, epic, ref, connector)
         elif is_ours:
             await self.results.end([parsed], "ignored", "own")
-        elif not ref.removed and COMMAND not in (parsed.delivery.body or b"").lower():
+        elif not ref.removed and not _may_hold_command(parsed):
             await self.results.end([parsed], "done", run_id=run_id)
         elif writing:
             await self.results.postpone([parsed], WAIT_FOR_OUR_WRITE)
         elif ref.removed:
             await self.results.end([parsed], "done", run_id=run_id)
         else:
-            await self._execute(parsed, epic, await connector.read_comment(ref), run_id)
+            await self._execute(parsed, epic, await connector.read_comment(ref), connector, run_id)
+
+    async def _end_unstored(self, parsed: ParsedDelivery, ticket: str) -> None:
+        why = self.unstored.get(ticket, "not_an_epic")
+        if isinstance(why, BadPayload):
+            await self.results.fail([parsed], why)
+        else:
+            await self.results.end([parsed], "ignored", why)
 
     async def _deleted(
         self, parsed: ParsedDelivery, epic: EpicRow, ref: CommentRef, connector: Connector
@@ -86,23 +122,29 @@ class CommentEvents:
             await self.results.record_end(session, [parsed], "done")
 
     async def _execute(
-        self, parsed: ParsedDelivery, epic: EpicRow, comment: TicketComment | None, run_id: int | None
+        self,
+        parsed: ParsedDelivery,
+        epic: EpicRow,
+        comment: TicketComment | None,
+        connector: Connector,
+        run_id: int | None,
     ) -> None:
-        if comment is not None and comment.ours:
-            await self.results.end([parsed], "ignored", "own")
-            return
-        if comment is not None and not comment.may_steer:
-            await self.results.end([parsed], "ignored", "not_allowed")
-            return
-        async with self.runtime.transaction() as session:
-            context, now = self.runtime.evaluation_context, await self.runtime.now(session)
-            result = None
-            if comment is not None:
-                result = await execute_commands(
-                    session, self.source, epic, comment, context, now, self.runtime.checks
-                )
-            if result is not None and result.evaluate:
-                run_id = await self.results.open_evaluate_run(
-                    session, Cause("command", str(epic.id), epic.key)
-                )
-            await self.results.record_end(session, [parsed], "done", run_id=run_id)
+        async def open_run(session: AsyncSession) -> int:
+            cause = Cause("command", str(epic.id), epic.key)
+            return await self.results.open_evaluate_run(session, cause)
+
+        if self._commands is None or self._commands.connector is not connector:
+            self._commands = TicketCommands(self.runtime, self.source, connector)
+        commands = self._commands
+        executed = (
+            ExecutedComment("nothing") if comment is None else await commands.execute(epic, comment, open_run)
+        )
+        if executed.what in ("own", "not_allowed"):
+            await self.results.end([parsed], "ignored", executed.what)
+        else:
+            await self.results.end([parsed], "done", run_id=executed.run_id or run_id)
+
+
+def _may_hold_command(parsed: ParsedDelivery) -> bool:
+    comment = parsed.hint.comment
+    return comment is not None and not comment.removed and may_hold_command(parsed.delivery.body or b"")

@@ -28,14 +28,13 @@ from connectors.base import (
     Connector,
     Epic,
     EpicRef,
-    Hint,
     Missing,
     Unauthorized,
     Unavailable,
     Unreadable,
 )
 from connectors.registry import KINDS
-from connectors.webhooks import payload_of
+from connectors.webhooks import Hint, payload_of
 from mappings.epics.children import mark_named
 from mappings.epics.transfers import lock_transferred, merge_transferred
 from mappings.epics.upsert import UpsertResult, upsert_epics
@@ -186,7 +185,7 @@ class _BatchProcessor:
     async def _process_parsed(
         self, all_parsed: list[ParsedDelivery], connector: Connector, pauses: Sequence[float]
     ) -> None:
-        all_parsed = await self._open_reading_run(all_parsed)
+        all_parsed = await self.comments.tickets_to_fetch(await self._open_reading_run(all_parsed))
         runs_by_delivery = await self._fetch_tickets(
             [parsed for parsed in all_parsed if parsed.hint.tickets], connector, pauses
         )
@@ -230,6 +229,7 @@ class _BatchProcessor:
         before = connector.requests
         fetched = await after_hiccups(lambda: connector.fetch(refs), pauses)
         seen = dict(zip(refs, fetched, strict=True))
+        self.comments.unstored |= {ref.remote_id: _why_not_stored(item) for ref, item in seen.items()}
         log.info("tickets fetched", epics=[ref.key for ref in refs[: logs.MAX_LOGGED_IDS]], tickets=len(refs))
         removed = {
             ref.remote_id for parsed in all_parsed if parsed.hint.removed for ref in parsed.hint.tickets
@@ -326,6 +326,8 @@ class _BatchProcessor:
                 concerned.append(parsed)
             elif parsed.hint.comment is None:
                 await self.results.end([parsed], "ignored", reasons[0])
+            else:
+                self.comments.unstored[parsed.hint.comment.ticket.remote_id] = reasons[0] or "not_an_epic"
         return concerned, known, now
 
     async def _store(
@@ -357,3 +359,10 @@ class _BatchProcessor:
 
 def _ticket_ids(parsed: ParsedDelivery) -> set[str]:
     return {ref.remote_id for ref in parsed.hint.tickets}
+
+
+def _why_not_stored(item: Epic | Missing | Unreadable) -> str | BadPayload:
+    """Why a ticket that was fetched is not stored, where it is not: another source may have it."""
+    if isinstance(item, Unreadable):
+        return BadPayload(item.reason, UNREADABLE_TO_DO)
+    return item.reason if isinstance(item, Missing) else "out_of_scope"

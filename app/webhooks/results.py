@@ -12,7 +12,7 @@ from sqlalchemy import event
 from app.heartbeat import keep_claim
 from app.run_result import RunResult, error_of, record_refusal_in_health
 from app.secrets import CannotDecrypt
-from connectors.base import Blocked, ConnectorError, Hint, Unavailable
+from connectors.base import Blocked, ConnectorError, Unavailable
 from mappings import backoff, counters
 from mappings.leases import ALWAYS_DUE, MOST_ATTEMPTS
 from mappings.locks import share_source
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.runtime import Runtime
+    from connectors.webhooks import Hint
     from mappings.epics.upsert import UpsertResult
     from mappings.tables import DeliveryRow, SourceRow
 

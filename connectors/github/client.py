@@ -24,6 +24,7 @@ from connectors.base import (
     Page,
     Parent,
     Project,
+    RecentComments,
     Rejected,
     Unanswered,
     Unauthorized,
@@ -32,7 +33,7 @@ from connectors.base import (
 )
 from connectors.clock import Clock, utc_now
 from connectors.config import joined
-from connectors.github import payloads
+from connectors.github import commenters, comments, payloads
 from connectors.github.choices import choices_of
 from connectors.github.epic_names import EpicNames
 from connectors.github.errors import NEW_TOKEN, SINGLE_SIGN_ON, Forbidden, leaves_out
@@ -48,7 +49,7 @@ from connectors.timeouts import TIMEOUTS, Timeouts
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from connectors.comments import TicketComment
+    from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
@@ -337,8 +338,8 @@ class GitHubConnector:
             async with self._explain_not_found(ref, None):
                 rows, url = await self._transport.page(url, payloads.repository_and_number(ref.key))
             payloads.record_page_url(url, used)
-            for comment_id, author, row in map(payloads.comment_row, rows):
-                if marker.fits(payloads.marker_of(row), author, account.id):
+            for comment_id, author, row in map(comments.comment_row, rows):
+                if marker.fits(comments.marker_of(row), author, account.id):
                     found.append(self._comment(ref, comment_id, author == account.id))
         return sorted(found, key=lambda comment: not comment.ours)
 
@@ -346,7 +347,7 @@ class GitHubConnector:
         self, ref: EpicRef, comment_id: str | None, text: Document, marker: Marker
     ) -> Comment:
         url_vars = payloads.repository_and_number(ref.key)
-        body = payloads.comment_body(text, marker)
+        body = comments.comment_body(text, marker)
         async with self._explain_not_found(ref, comment_id):
             if comment_id is None:
                 sent = await self._transport.send("POST", f"{_ISSUE}/comments", url_vars, body)
@@ -354,7 +355,7 @@ class GitHubConnector:
                 sent = await self._transport.send("PATCH", _COMMENT, url_vars | {"comment": comment_id}, body)
         if not (made := remote_number(sent.get("id"))):
             raise Unanswered("GitHub accepted the comment but did not give its id.")
-        return replace(self._comment(ref, made), author=payloads.author_of(sent))
+        return replace(self._comment(ref, made), author=comments.author_of(sent))
 
     async def delete_comment(self, ref: EpicRef, comment_id: str) -> None:
         async with self._explain_not_found(ref, comment_id):
@@ -385,20 +386,24 @@ class GitHubConnector:
             ) from error
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
-        """One request if the author's association shows the right to edit, else a second for the issue."""
         url_vars = payloads.repository_and_number(comment.ticket.key)
         try:
             raw = await self._transport.item(_COMMENT, url_vars | {"comment": comment.id})
         except Gone:
             return None
-        found = await asyncio.to_thread(payloads.ticket_comment, raw, url_vars["number"])
-        if found is None or found.ours or found.may_steer:
-            return found
-        try:
-            issue = await self._transport.item(_ISSUE, url_vars)
-        except Gone:
-            return None
-        return replace(found, may_steer=payloads.is_author_or_assignee(issue, raw))
+        number, found = await asyncio.to_thread(comments.ticket_comment, raw)
+        return found if number == url_vars["number"] else None
+
+    async def with_right(self, ticket: EpicRef, comment: TicketComment) -> TicketComment | None:
+        return await commenters.with_right(self._transport, ticket, comment)
+
+    async def recent_comments(self, tickets: Sequence[EpicRef], since: datetime) -> RecentComments:
+        return await commenters.recent_comments(self._transport, tickets, since)
+
+    async def acknowledge(
+        self, comment: CommentRef, outcome: CommandOutcome, former: str | None
+    ) -> str | None:
+        return await commenters.acknowledge(self._transport, comment, outcome, former)
 
     def _comment(self, ref: EpicRef, comment_id: str, ours: bool = True) -> Comment:
-        return Comment(comment_id, payloads.comment_url(self._web, ref.key, comment_id), ours)
+        return Comment(comment_id, comments.comment_url(self._web, ref.key, comment_id), ours)

@@ -22,12 +22,11 @@ from connectors.base import (
     Unauthorized,
     Unreadable,
 )
-from connectors.comments import TicketComment
 from connectors.config import unread_project
 from connectors.github.config import FULL_NAME
 from connectors.github.issue_fields import named_field
 from connectors.github.text import lines_of
-from connectors.markup import quoted, to_markdown
+from connectors.markup import quoted
 from connectors.members import (
     MISREADINGS,
     NotAsDescribed,
@@ -47,14 +46,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from connectors.document import Document
     from connectors.github.config import GitHubEpics
-    from connectors.marker import Marker
 
 PAGE_SIZE = 100
 MOST_ROWS = 10 * PAGE_SIZE  # no page is larger than asked for; a longer one is no page
 MOST_PAGES = 10_000  # a million tickets; a longer list is taken for one without an end
-NOTICE = "<!-- northing:notice -->"
 
 _ISSUE_PATH = re.compile(r"/([^/]+/[^/]+)/(?:issues|pull)/(\d+)\Z")
 _REPOSITORY_PATH = re.compile(r"/repos/([^/]+/[^/]+)\Z")
@@ -350,101 +346,4 @@ def projects_of(rows: Iterable[Any], organization: str) -> list[Project]:
 def account_of(user: Any) -> Account:
     if not isinstance(user, dict) or not (account := remote_number(user.get("id"))):
         raise Unauthorized("GitHub does not know the account of the token.", "Give the source a valid token.")
-    return Account(account, quoted(user.get("login") or account))
-
-
-# --- comments -------------------------------------------------------------------------------
-
-
-def comment_body(text: Document, marker: Marker) -> dict[str, str]:
-    return {"body": f"{_head(marker)}\n\n{to_markdown(text)}"}
-
-
-_ID = re.compile(r"<!-- northing:id (.{1,100}/[0-9]{1,19}(?: [0-9a-f]{1,64})?) -->")
-
-
-def _head(marker: Marker) -> str:
-    return f"{NOTICE}\n<!-- northing:id {marker} -->"
-
-
-def marker_of(comment: Any) -> str | None:
-    """The marker in the first two lines of a comment; a marker on other lines is a quotation."""
-    body = comment.get("body") if isinstance(comment, dict) else None
-    lines = [line.strip() for line in str(body or "").splitlines()[:2]]
-    if len(lines) < 2 or lines[0] != NOTICE:
-        return None
-    found = _ID.fullmatch(lines[1])
-    return found and found[1]
-
-
-def comment_row(row: Any) -> tuple[str, str | None, Any]:
-    """The id and the author's id (None for a deleted account) of a listed comment, and the row itself.
-
-    Raises `BadPayload`: the comment that cannot be read may be ours.
-    """
-    try:
-        return number_in(row_of(row), "id"), remote_number(object_in(row, "user").get("id")), row
-    except MISREADINGS as error:
-        raise BadPayload(f"A comment in GitHub's answer could not be read: {reason_of(error)}") from None
-
-
-def author_of(comment: Any) -> str | None:
-    """The id of the account that wrote a comment; None where GitHub does not name one."""
-    user = comment.get("user") if isinstance(comment, dict) else None
-    return remote_number(user.get("id")) if isinstance(user, dict) else None
-
-
-def is_notice(body: Any) -> bool:
-    """Whether a comment's text begins like a notice of any installation."""
-    return isinstance(body, str) and body.lstrip().partition("\n")[0].rstrip() == NOTICE
-
-
-# The author associations with which a person may edit an issue; CONTRIBUTOR (of code) is not one of them.
-# https://docs.github.com/graphql/reference/enums#commentauthorassociation
-_MAY_STEER = {"OWNER", "MEMBER", "COLLABORATOR"}
-
-
-def ticket_comment(comment: Any, number: str) -> TicketComment | None:
-    """From `GET /repos/{owner}/{repo}/issues/comments/{id}`; None if it is on another issue than `number`.
-
-    A comment by a bot or through an app counts as a program's. A comment that the token's owner wrote by
-    hand counts as a person's. Raises `BadPayload`.
-    https://docs.github.com/rest/issues/comments#get-an-issue-comment
-    """
-    try:
-        if not comment["issue_url"].endswith(f"/issues/{number}"):
-            return None
-        user, body = object_in(comment, "user"), text_in(comment, "body")
-        program = user.get("type") == "Bot" or comment.get("performed_via_github_app") is not None
-        ours = is_notice(body) or program
-        return TicketComment(
-            id=number_in(comment, "id"),
-            author=quoted(user.get("login") or "ghost"),  # GitHub's own name for a deleted account
-            lines=lines_of(body),
-            ours=ours,
-            author_id=author_of(comment),
-            may_steer=not ours and comment.get("author_association") in _MAY_STEER,
-        )
-    except MISREADINGS as error:
-        raise BadPayload(f"A comment in GitHub's answer could not be read: {reason_of(error)}") from None
-
-
-def is_author_or_assignee(issue: Any, comment: Any) -> bool:
-    """Whether the comment's author opened the issue or is assigned to it. Raises `BadPayload`."""
-    try:
-        author = remote_number(object_in(comment, "user").get("id"))
-        people = [issue["user"], *list_in(issue, "assignees")]
-        return author is not None and author in [
-            remote_number(row_of(one).get("id")) for one in people if one
-        ]
-    except MISREADINGS as error:
-        raise BadPayload(
-            f"The author and assignees of an issue could not be read: {reason_of(error)}"
-        ) from None
-
-
-def comment_url(web: str, key: str, comment_id: str) -> str:
-    url_vars = repository_and_number(key)
-    return (
-        f"{web}/{url_vars['owner']}/{url_vars['repo']}/issues/{url_vars['number']}#issuecomment-{comment_id}"
-    )
+    return Account(account, quoted(user.get("login") or account), is_program=user.get("type") == "Bot")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connectors.base import CommentRef, EpicRef, Hint
-from connectors.github.payloads import is_full_name, is_notice, is_pull_request, may_fit, repository_of
+from connectors.base import CommentRef, EpicRef
+from connectors.github.comments import is_notice
+from connectors.github.payloads import is_full_name, is_pull_request, may_fit, repository_of
 from connectors.members import remote_number
-from connectors.webhooks import Webhooks, event_name, ignored, member, unknown
+from connectors.webhooks import Hint, Webhooks, event_name, ignored, member, unknown
 
 if TYPE_CHECKING:
     from connectors.github.config import GitHubEpics, GitHubScope

@@ -23,6 +23,7 @@ from connectors.base import (
     Page,
     Parent,
     Project,
+    RecentComments,
     Rejected,
     Unanswered,
     Unauthorized,
@@ -50,7 +51,7 @@ from connectors.webhooks import member
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from connectors.comments import TicketComment
+    from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
@@ -432,6 +433,18 @@ class JiraConnector:
 
     async def read_comment(self, comment: CommentRef) -> TicketComment | None:
         return await commenters.read_comment(self._transport, comment, self.account)
+
+    async def with_right(self, ticket: EpicRef, comment: TicketComment) -> TicketComment | None:
+        return await commenters.with_right(self._transport, ticket, comment, self.account)
+
+    async def recent_comments(self, tickets: Sequence[EpicRef], since: datetime) -> RecentComments:
+        return await commenters.recent_comments(self._transport, tickets, since)
+
+    async def acknowledge(
+        self, comment: CommentRef, outcome: CommandOutcome, former: str | None
+    ) -> str | None:
+        """Nothing: Jira Cloud has no reactions that its API can make."""
+        return None
 
     def _comment(self, ref: EpicRef, comment_id: str, ours: bool = True) -> Comment:
         return Comment(comment_id, payloads.comment_url(self._site, ref.key, comment_id), ours)

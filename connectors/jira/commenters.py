@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from connectors.base import CommentRef, Gone, Unauthorized
+from connectors.base import CommentRef, Gone, RecentComments, Unauthorized
+from connectors.http_body import TooLarge
 from connectors.jira import comments
 from connectors.jira.errors import Forbidden, NoSuchCall, Unsuited
-from connectors.jira.paging import property_of
-from connectors.webhooks import member
+from connectors.jira.paging import listed, property_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from connectors.base import EpicRef
     from connectors.comments import TicketComment
     from connectors.jira.transport import JiraTransport
+
+MOST_COMMENTS = 100  # of a ticket that are looked through, the newest first
 
 # Raises `Unauthorized` if the credentials are not, or no longer, valid.
 EnsureSignedIn = Callable[[], Awaitable[object]]
@@ -24,37 +30,62 @@ EnsureSignedIn = Callable[[], Awaitable[object]]
 async def read_comment(
     transport: JiraTransport, comment: CommentRef, make_sure: EnsureSignedIn
 ) -> TicketComment | None:
-    """The comment on the ticket that the webhook names; None if it is gone. Takes up to four requests.
+    """The comment on the ticket that the webhook names; None if it is gone.
 
-    They read the comment, whether it has a notice's marker, its author's right (unless a program wrote it),
-    and the ticket if Jira does not say that right. The comment is read by way of its ticket, because
-    `POST comment/list` does not say on which ticket a comment is. If the comment is not there, `make_sure`
-    checks the credentials, because without valid ones Jira shows nothing.
+    It is read by way of its ticket, because `POST comment/list` does not say on which ticket a comment is. If
+    it is not there, `make_sure` checks the credentials, because without valid ones Jira shows nothing.
     """
     ticket, comment_id = comments.id_of(comment.ticket.remote_id), comments.id_of(comment.id)
     try:
         raw = await transport.call("GET", f"issue/{ticket}/comment/{comment_id}", not_found_is_gone=True)
-        found = comments.ticket_comment(raw)
-        if found.ours or await property_of(transport, comment.id) is not None:
-            return replace(found, ours=True)
-        return replace(found, may_steer=await _may_edit(transport, comment.ticket.remote_id, raw, make_sure))
+    except Gone:
+        await make_sure()
+        return None
+    return comments.ticket_comment(raw)
+
+
+async def with_right(
+    transport: JiraTransport, ticket: EpicRef, comment: TicketComment, make_sure: EnsureSignedIn
+) -> TicketComment | None:
+    """See `Connector.with_right`. Up to three requests: whether the comment has a notice's marker, its
+    author's right, and the ticket if Jira does not say that right."""
+    if comment.ours:
+        return comment
+    try:
+        if await property_of(transport, comment.id) is not None:
+            return replace(comment, ours=True)
+        account = comment.author_id
+        may = account is not None and await _may_edit(transport, ticket.remote_id, account, make_sure)
+        return replace(comment, may_steer=may)
     except Gone:
         await make_sure()
         return None
 
 
-async def _may_edit(
-    transport: JiraTransport, ticket: str, raw: dict[str, Any], make_sure: EnsureSignedIn
-) -> bool:
+async def recent_comments(
+    transport: JiraTransport, tickets: Sequence[EpicRef], since: datetime
+) -> RecentComments:
+    """See `Connector.recent_comments`. One request for each ticket, for its newest `MOST_COMMENTS`."""
+    found: list[tuple[EpicRef, TicketComment]] = []
+    for ticket in tickets:
+        path = f"issue/{comments.id_of(ticket.remote_id)}/comment"
+        params = {"orderBy": "-created", "maxResults": MOST_COMMENTS}
+        try:
+            answer = await transport.call("GET", path, params, not_found_is_gone=True)
+        except (Gone, TooLarge):
+            continue
+        rows = listed(answer, "comments")
+        found += [(ticket, one) for one in comments.ticket_comments(rows, since)]
+    return RecentComments(tuple(found))
+
+
+async def _may_edit(transport: JiraTransport, ticket: str, account: str, make_sure: EnsureSignedIn) -> bool:
     """Whether the comment's author may edit the ticket, as Jira says.
 
     The question about another account needs the permission Administer Jira, which Northing should not have.
     If Jira refuses the question or does not know it, the ticket's reporter, creator and assignee have the
     right.
     """
-    account = member(raw, "author", "accountId")
-    if not isinstance(account, str):
-        return False
     question = comments.permission_question(account, ticket)
     try:
         answer = await transport.call("POST", "permissions/check", body=question)

@@ -7,13 +7,17 @@ https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-permission
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectors.base import BadPayload
 from connectors.comments import TicketComment
 from connectors.jira.text import lines_of
 from connectors.markup import quoted
-from connectors.members import MISREADINGS, number_in, object_in, reason_of, row_of, text_in
+from connectors.members import MISREADINGS, moment_in, number_in, object_in, reason_of, row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
 
 EDIT = "EDIT_ISSUES"
 PERSON_FIELDS = ("reporter", "creator", "assignee")
@@ -41,10 +45,29 @@ def ticket_comment(comment: Any) -> TicketComment:
             lines=lines_of(comment.get("body")),
             ours=author.get("accountType") == "app",
             may_steer=False,
-            author_id=text_in(author, "accountId") or None,
+            author_id=author_of(comment),
+            restricted=_is_restricted(comment),
+            created_at=moment_in(comment, "created") if comment.get("created") else None,
         )
     except MISREADINGS as error:
         raise BadPayload(f"A comment in Jira's answer could not be read: {reason_of(error)}") from None
+
+
+def _is_restricted(comment: dict[str, Any]) -> bool:
+    """For a role or group alone, or internal to a service desk, which its customers do not see."""
+    return bool(comment.get("visibility")) or comment.get("jsdPublic") is False
+
+
+def ticket_comments(rows: Iterable[Any], since: datetime) -> list[TicketComment]:
+    """The comments written or changed at or after `since`, without those that cannot be read."""
+    found = []
+    for row in rows:
+        try:
+            if moment_in(row_of(row), "updated") >= since:
+                found.append(ticket_comment(row))
+        except (*MISREADINGS, BadPayload):
+            continue  # it must not hide the others
+    return found
 
 
 def author_of(comment: Any) -> str | None:

@@ -351,7 +351,8 @@ def account_of(myself: Any) -> Account:
         raise Unauthorized(
             "Jira treats our requests as anonymous.", "Give the source a valid e-mail address and API token."
         )
-    return Account(quoted(account, 255), quoted(myself.get("displayName") or account))
+    name = quoted(myself.get("displayName") or account)
+    return Account(quoted(account, 255), name, is_program=myself.get("accountType") == "app")
 
 
 # --- comments -------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from connectors.base import CommentRef, EpicRef, Hint
+from connectors.base import CommentRef, EpicRef
 from connectors.jira.payloads import key_of
 from connectors.members import remote_number
-from connectors.webhooks import Webhooks, event_name, ignored, member, unknown
+from connectors.webhooks import Hint, Webhooks, event_name, ignored, member, unknown
 
 if TYPE_CHECKING:
     from connectors.jira.config import JiraEpics, JiraScope

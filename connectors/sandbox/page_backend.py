@@ -17,7 +17,8 @@ LONGEST_LABEL = 50
 
 @dataclass(frozen=True, slots=True)
 class CommentView:
-    """A comment as a person reads it. `text` is what its author edits; `own`: the viewer wrote it."""
+    """A comment as a person reads it. `text` is what its author edits; `own`: the viewer wrote it. `mark`:
+    for whom alone it is, or what relayed it. `reactions`: each with who gave it."""
 
     id: str
     author: str
@@ -26,6 +27,8 @@ class CommentView:
     html: Markup
     text: str
     own: bool
+    mark: str = ""
+    reactions: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

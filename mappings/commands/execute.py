@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from sqlalchemy import select
@@ -21,6 +21,7 @@ from mappings.audit import set_actor
 from mappings.checks.registry import CHECKS
 from mappings.commands.acts import CommandRun
 from mappings.commands.answers import NOT_ALLOWED
+from mappings.commands.met import known_version
 from mappings.commands.model import InvalidCommand, LinkCommand, MoveCommand, SuggestCommand, UnlinkCommand
 from mappings.commands.parse import parse_commands
 from mappings.evaluation.context import EvaluationContext
@@ -33,13 +34,12 @@ from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from connectors.comments import TicketComment
+    from connectors.comments import CommandOutcome, TicketComment
     from mappings.checks.check import Check
-    from mappings.commands.model import Command
+from mappings.commands.model import Command
 
 log = structlog.get_logger()
 
-Outcome = Literal["done", "not_understood", "not_allowed"]
 _AUTHOR_SHOWN = 100
 _AUTHOR_ID_STORED = 200
 _LINE_DIGEST = 8  # bytes of a line in a comment's digest; one more says whether it was done
@@ -57,7 +57,7 @@ class CommandResult:
     it so far.
     """
 
-    outcome: Outcome
+    outcome: CommandOutcome
     evaluate: bool
     is_new: bool
     reaction_id: str | None
@@ -77,10 +77,10 @@ async def execute_commands(
     Of an edited comment only the lines are executed that are new or could not be done before. The transaction
     is the caller's and must not have locked epics yet: the goals' lock comes first.
     """
-    asked = () if comment.ours else parse_commands(comment.lines, now, comment.our_name)
+    asked = commands_in(comment, now)
     if not asked or (not comment.may_steer and all(_is_near(command) for command in asked)):
         return None
-    known = _known(await _stored(session, epic.id, comment.id), asked)
+    known = known_result(await known_version(session, epic.id, comment.id), asked)
     if known is not None:  # the usual case of a second delivery takes no lock
         return known
     if comment.may_steer:
@@ -88,8 +88,8 @@ async def execute_commands(
     present = await lock_epics(session, [epic.id])
     if not present or present[0].removed_at is not None:
         return None
-    stored = await _stored(session, epic.id, comment.id)
-    known = _known(stored, asked)  # another delivery may have come first
+    stored = await known_version(session, epic.id, comment.id)
+    known = known_result(stored, asked)  # another delivery may have come first
     if known is not None:
         return known
     row = stored or CommandCommentRow(
@@ -104,6 +104,11 @@ async def execute_commands(
     author = None if comment.restricted else row.author
     run = CommandRun(session, source, present[0], author, load_context, now, checks)
     return await _execute(run, row, asked)
+
+
+def commands_in(comment: TicketComment, now: datetime) -> tuple[Command, ...]:
+    """Its commands, and what is nearly one; none where it is ours."""
+    return () if comment.ours else parse_commands(comment.lines, now, comment.our_name)
 
 
 def _is_near(command: Command) -> bool:
@@ -129,15 +134,7 @@ def _author_id(comment: TicketComment) -> str | None:
 # --- versions of a comment ------------------------------------------------------------------------
 
 
-async def _stored(session: AsyncSession, epic_id: int, comment_id: str) -> CommandCommentRow | None:
-    """Its row as it is now, even where the session holds it from before the locks."""
-    rows = select(CommandCommentRow).where(
-        CommandCommentRow.epic_id == epic_id, CommandCommentRow.remote_id == comment_id
-    )
-    return (await session.scalars(rows.execution_options(populate_existing=True))).one_or_none()
-
-
-def _known(row: CommandCommentRow | None, asked: Sequence[Command]) -> CommandResult | None:
+def known_result(row: CommandCommentRow | None, asked: Sequence[Command]) -> CommandResult | None:
     """The result of then, where these commands were executed before.
 
     A comment of before there were digests was executed as it was, whatever stands there now; one of mistakes
@@ -150,7 +147,11 @@ def _known(row: CommandCommentRow | None, asked: Sequence[Command]) -> CommandRe
     else:
         lines = [line for line, _ in _lines_of(row.digest)]
         is_known = lines == [_line_digest(command) for command in asked if command.typed]
-    return CommandResult(cast("Outcome", row.outcome), False, False, row.reaction_id) if is_known else None
+    return (
+        CommandResult(cast("CommandOutcome", row.outcome), False, False, row.reaction_id)
+        if is_known
+        else None
+    )
 
 
 def _line_digest(command: Command) -> bytes:

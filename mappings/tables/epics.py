@@ -74,6 +74,12 @@ class EpicRow(Base):
             postgresql_where=text("parent_key IS NOT NULL"),
         ),
         Index(
+            "ix_epics_comments_changed_at",
+            "source_id",
+            "comments_changed_at",
+            postgresql_where=text("comments_changed_at IS NOT NULL"),
+        ),
+        Index(
             "ix_epics_evaluate_at",
             "source_id",
             "evaluate_at",
@@ -107,6 +113,9 @@ class EpicRow(Base):
     fields: Mapped[dict[str, Any]]
     tracker_created_at: Mapped[datetime]
     tracker_updated_at: Mapped[datetime]
+    # Its ticket changed then, so that a sync is to look at its comments; and those of until when it has read.
+    comments_changed_at: Mapped[datetime | None]
+    comments_read_at: Mapped[datetime | None]
     content_hash: Mapped[bytes]
     read_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]

@@ -14,9 +14,11 @@ def upgrade() -> None:
     _name_who_answered()
     _compose_on_demand()
     _mark_answers()
+    _remember_read_comments()
 
 
 def downgrade() -> None:
+    _forget_read_comments()
     _unmark_answers()
     _store_composed()
     _forget_who_answered()
@@ -88,3 +90,29 @@ def _mark_answers() -> None:
 def _unmark_answers() -> None:
     for table in ("notice_writes", "notices"):
         op.drop_column(table, "answers")
+
+
+# --- comments that a sync looks at ----------------------------------------------------------------
+
+
+def _remember_read_comments() -> None:
+    """Commands of before this were executed or are none any more. The default changes no row."""
+    now = sa.text("now()")
+    when = sa.Column("comments_read_at", sa.DateTime(timezone=True), server_default=now, nullable=True)
+    op.add_column("epics", when)
+    op.alter_column("epics", "comments_read_at", server_default=None)
+    op.add_column("epics", sa.Column("comments_changed_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        "ix_epics_comments_changed_at",
+        "epics",
+        ["source_id", "comments_changed_at"],
+        postgresql_where=sa.text("comments_changed_at IS NOT NULL"),
+    )
+    op.add_column("sources", sa.Column("comments_cursor", sa.DateTime(timezone=True), nullable=True))
+
+
+def _forget_read_comments() -> None:
+    op.drop_index("ix_epics_comments_changed_at", "epics")
+    op.drop_column("epics", "comments_changed_at")
+    op.drop_column("epics", "comments_read_at")
+    op.drop_column("sources", "comments_cursor")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from connectors.base import CommentRef, Connector, EpicRef, Project
@@ -20,6 +21,7 @@ from connectors.sandbox.tracker import Tracker
 from connectors.timeouts import TIMEOUTS, Timeouts
 
 MARKER = Marker("0b9f4a34-0000-4000-8000-000000000000", 1)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 WORDS = Document((Paragraph((Text("Words."),)),))
 
 
@@ -39,6 +41,11 @@ async def _walk(on: Target) -> list[Any]:
     return [page async for page in on.connector.changed_since(Project(on.project), None)]
 
 
+async def _read_whole(on: Target) -> object:
+    found = await on.connector.read_comment(CommentRef(on.epic, on.theirs))
+    return found and await on.connector.with_right(on.epic, found)
+
+
 Call = Callable[[Target], Awaitable[object]]
 
 READS: dict[str, Call] = {
@@ -47,13 +54,15 @@ READS: dict[str, Call] = {
     "listing": _walk,
     "fetch": lambda on: on.connector.fetch([on.epic]),
     "find": lambda on: on.connector.find_comments(on.epic, MARKER),
-    "read": lambda on: on.connector.read_comment(CommentRef(on.epic, on.theirs)),
+    "read": _read_whole,
+    "recent": lambda on: on.connector.recent_comments([on.epic], LONG_AGO),
 }
 
 WRITES: dict[str, Call] = {
     "create": lambda on: on.connector.put_comment(on.epic, None, WORDS, MARKER),
     "edit": lambda on: on.connector.put_comment(on.epic, on.ours, WORDS, MARKER),
     "delete": lambda on: on.connector.delete_comment(on.epic, on.ours),
+    "acknowledge": lambda on: on.connector.acknowledge(CommentRef(on.epic, on.theirs), "done", None),
 }
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def handlers() -> list[tuple[str, str, Handler]]:
     return [
         ("GET", "{repository}/issues/{number:int}/comments", page),
+        ("GET", "{repository}/issues/comments", page_of_repository),
         ("POST", "{repository}/issues/{number:int}/comments", create),
         ("GET", "{repository}/issues/comments/{comment:int}", read),
         ("PATCH", "{repository}/issues/comments/{comment:int}", edit),
@@ -31,6 +32,25 @@ async def page(call: Call) -> Response:
     return call.page(found, lambda comment: dump(call.views.comment(issue, comment)))
 
 
+async def page_of_repository(call: Call) -> Response:
+    """The comments of all issues, by their ids; sorted, the earliest or latest first."""
+    repository, query = call.repository(), call.request.query_params
+    call.must_read_issues(repository)
+    since = moment(query["since"]) if "since" in query else None
+    found = [
+        (issue, comment)
+        for issue in repository.issues.values()
+        for comment in issue.comments
+        if since is None or comment.updated >= since
+    ]
+    found.sort(key=lambda pair: pair[1].id)
+    if "sort" in query:
+        by_update = call.choice("sort", "created", {"created", "updated"}) == "updated"
+        backwards = call.choice("direction", "desc", {"asc", "desc"}) == "desc"
+        found.sort(key=lambda pair: pair[1].updated if by_update else pair[1].created, reverse=backwards)
+    return call.page(found, lambda pair: dump(call.views.comment(*pair)))
+
+
 async def create(call: Call) -> Response:
     issue = call.issue()
     call.must_comment(issue, "create")
@@ -40,7 +60,7 @@ async def create(call: Call) -> Response:
 
 
 async def read(call: Call) -> Response:
-    issue, comment = _comment_of_repository(call)
+    issue, comment = comment_of_repository(call)
     return call.reply(call.views.comment(issue, comment))
 
 
@@ -56,7 +76,7 @@ async def delete(call: Call) -> Response:
     return call.done()
 
 
-def _comment_of_repository(call: Call) -> tuple[Issue, Comment]:
+def comment_of_repository(call: Call) -> tuple[Issue, Comment]:
     repository = call.repository()
     found = call.host.comments.get(call.request.path_params["comment"])
     if found is None or found[0].repository is not repository:
@@ -66,7 +86,7 @@ def _comment_of_repository(call: Call) -> tuple[Issue, Comment]:
 
 def _editable_comment(call: Call, verb: str) -> tuple[Issue, Comment]:
     """One of the caller's own, or any for the bot where its role is `push`."""
-    issue, comment = _comment_of_repository(call)
+    issue, comment = comment_of_repository(call)
     call.must_comment(issue, verb)
     if comment.author != call.viewer and not call.pushes_as_bot(issue.repository):
         raise GitHubError(403, "Must have admin rights to Repository.")

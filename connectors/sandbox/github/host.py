@@ -17,7 +17,9 @@ from connectors.sandbox.github.records import (
     IssueField,
     IssueType,
     Milestone,
+    Reaction,
     Repository,
+    Role,
 )
 from connectors.sandbox.tracker import Clock, utc_now
 
@@ -90,6 +92,13 @@ class GitHubHost:
         if account == repository.owner:
             return "OWNER"
         return "MEMBER" if repository.owner.kind == "Organization" else "COLLABORATOR"
+
+    def role(self, repository: Repository, account: Account) -> Role | None:
+        """The account's role; None if it is no collaborator."""
+        if account == self.bot:
+            return Role(repository.role)
+        usual = {"OWNER": Role("admin"), "MEMBER": Role("push"), "COLLABORATOR": Role("push")}
+        return repository.roles.get(account.login) or usual.get(self.association(repository, account))
 
     def may_edit(self, repository: Repository, account: Account) -> bool:
         return self.association(repository, account) != "NONE"
@@ -285,9 +294,12 @@ class GitHubHost:
 
     # Comments
 
-    def comment(self, key: str, body: str, author: Account | None = None) -> Comment:
+    def comment(
+        self, key: str, body: str, author: Account | None = None, *, relayed_by: str | None = None
+    ) -> Comment:
+        """`relayed_by`: the app through which the author wrote it."""
         issue, now = self.issue(key), self.clock()
-        made = Comment(self.new_id(), author or self._default_person(), body, now, now)
+        made = Comment(self.new_id(), author or self._default_person(), body, now, now, relayed_by)
         issue.comments.append(made)
         issue.recorded.pop("comments", None)
         self.comments[made.id] = (issue, made)
@@ -312,3 +324,13 @@ class GitHubHost:
         issue.recorded.pop("comments", None)
         self.touch(issue)
         self._notify_watchers([changes_of.comment_change("deleted", issue, comment, by or comment.author)])
+
+    def react(self, comment_id: int, content: str, by: Account) -> tuple[Reaction, bool]:
+        """The account's reaction of that kind, and whether it is new. The issue's time of update stays."""
+        _, comment = self.comments[comment_id]
+        for there in comment.reactions:
+            if (there.account, there.content) == (by, content):
+                return there, False
+        made = Reaction(self.new_id(), by, content, self.clock())
+        comment.reactions.append(made)
+        return made, True

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from connectors.sandbox.github.records import Issue
 
+SIGNS = {
+    "+1": "👍", "-1": "👎", "laugh": "😄", "confused": "😕", "heart": "❤️", "hooray": "🎉", "eyes": "👀",
+    "rocket": "🚀",
+}  # fmt: skip
 HTML_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
@@ -59,6 +63,8 @@ class GitHubPageBackend(PageBackend):
                 markdown(one.body),
                 one.body,
                 one.author == viewer,
+                f"through the app {one.relayed_by}" if one.relayed_by else "",
+                tuple((SIGNS[reaction.content], reaction.account.login) for reaction in one.reactions),
             )
             for one in issue.comments
         )

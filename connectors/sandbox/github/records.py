@@ -60,6 +60,7 @@ class Repository:
     description: str = ""
     archived: bool = False
     role: str = "triage"  # the bot's; see ROLES
+    roles: dict[str, Role] = field(default_factory=dict)  # by login, where it is not the usual one
     issues: dict[int, Issue] = field(default_factory=dict)
     milestones: dict[str, Milestone] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
@@ -71,6 +72,23 @@ class Repository:
         return f"{self.owner.login}/{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What an account may do in a repository: one of ROLES, or a role of the organisation's own, `name`, that
+    builds upon it."""
+
+    base: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    id: int
+    account: Account
+    content: str
+    created: datetime
+
+
 @dataclass(eq=False, slots=True)
 class Comment:
     id: int
@@ -78,6 +96,8 @@ class Comment:
     body: str
     created: datetime
     updated: datetime
+    relayed_by: str | None = None  # the app through which a person wrote it
+    reactions: list[Reaction] = field(default_factory=list)
 
 
 @dataclass(eq=False, slots=True)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from connectors.sandbox.github import catalog, comments, issues
+from connectors.sandbox.github import catalog, comments, issues, people
 from connectors.sandbox.github.answers import Call, GitHubError, Handler, Moved, RateLimit
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.page_backend import GitHubPageBackend
@@ -38,7 +38,7 @@ class GitHubTracker(Tracker):
         self.host.watchers.append(Webhooks(self.webhook_sender, lambda: self._views_at("")).tell)
         self._rate = RateLimit(self.host)
         self._views: dict[str, Views] = {}
-        rest = [*catalog.handlers(), *issues.handlers(), *comments.handlers()]
+        rest = [*catalog.handlers(), *issues.handlers(), *comments.handlers(), *people.handlers()]
         api = [
             route
             for prefix in PREFIXES

@@ -16,10 +16,12 @@ from connectors.sandbox.github.records import (
     IssueType,
     Json,
     Milestone,
+    Reaction,
     Repository,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 REACTIONS = ("+1", "-1", "laugh", "confused", "heart", "hooray", "eyes", "rocket")
@@ -217,16 +219,43 @@ class Views:
             "updated_at": stamp(value.updated),
             "body": value.body,
             "author_association": self.association(issue.repository, value.author),
-            "reactions": self._reactions(f"{url}/issues/comments/{value.id}"),
-            "performed_via_github_app": None,
+            "reactions": self._reactions(f"{url}/issues/comments/{value.id}", value.reactions),
+            "performed_via_github_app": self._app(value) if value.relayed_by else None,
+        }
+
+    def _app(self, value: Comment) -> Json:
+        return {
+            "id": 1_001,
+            "slug": value.relayed_by,
+            "node_id": "A_1001",
+            "owner": self.user(value.author),
+            "name": value.relayed_by,
+            "description": None,
+            "external_url": f"{self.web}/apps/{value.relayed_by}",
+            "html_url": f"{self.web}/apps/{value.relayed_by}",
+            "created_at": stamp(value.created),
+            "updated_at": stamp(value.created),
+            "permissions": {"issues": "write", "metadata": "read"},
+            "events": [],
+        }
+
+    def reaction(self, value: Reaction) -> Json:
+        return {
+            "id": value.id,
+            "node_id": f"REA_{value.id}",
+            "user": self.user(value.account),
+            "content": value.content,
+            "created_at": stamp(value.created),
         }
 
     def page(self, issue: Issue) -> str:
         kind = "pull" if issue.pull_request else "issues"
         return f"{self.web}/{issue.repository.full_name}/{kind}/{issue.number}"
 
-    def _reactions(self, url: str) -> Json:
-        return {"url": f"{url}/reactions", "total_count": 0, **dict.fromkeys(REACTIONS, 0)}
+    def _reactions(self, url: str, reactions: Sequence[Reaction] = ()) -> Json:
+        contents = [one.content for one in reactions]
+        counts = {content: contents.count(content) for content in REACTIONS}
+        return {"url": f"{url}/reactions", "total_count": len(contents), **counts}
 
     def issue_bytes(self, issue: Issue) -> bytes:
         """One issue as JSON, cached on the issue until it changes."""

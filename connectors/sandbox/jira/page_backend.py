@@ -11,7 +11,7 @@ from connectors.sandbox.jira.site import OUTSIDER, JiraSite
 from connectors.sandbox.page_backend import CommentView, PageBackend, Ticket
 
 if TYPE_CHECKING:
-    from connectors.sandbox.jira.records import Issue
+    from connectors.sandbox.jira.records import Comment, Issue
 
 CATEGORIES = {"new": "todo", "indeterminate": "doing", "done": "done"}
 
@@ -57,6 +57,7 @@ class JiraPageBackend(PageBackend):
                 adf.to_html(one.body),
                 adf.to_text(one.body),
                 one.author == viewer,
+                _seen_by(one),
             )
             for one in issue.comments
         )
@@ -92,6 +93,12 @@ class JiraPageBackend(PageBackend):
 
     def delete_comment(self, comment_id: str) -> None:
         self.site.delete_comment(comment_id)
+
+
+def _seen_by(comment: Comment) -> str:
+    if comment.visibility is not None:
+        return f"only {comment.visibility['value']}"
+    return "internal" if comment.internal else ""
 
 
 def _brief(issue: Issue) -> Ticket:

@@ -64,6 +64,8 @@ class Comment:
     created: datetime
     updated: datetime
     properties: dict[str, Any]
+    visibility: Json | None = None  # the role or group that alone sees it
+    internal: bool = False  # of a service desk, which shows its customers others alone
 
 
 @dataclass(eq=False, slots=True)

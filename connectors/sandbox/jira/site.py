@@ -286,8 +286,16 @@ class JiraSite(SearchIndex):
     # Comments
 
     def comment(
-        self, id_or_key: str, body: str | Json, author: Account | None = None, properties: Json | None = None
+        self,
+        id_or_key: str,
+        body: str | Json,
+        author: Account | None = None,
+        properties: Json | None = None,
+        *,
+        role: str | None = None,
+        internal: bool = False,
     ) -> Comment:
+        """`role`: the project role that alone sees it. `internal`: a service desk does not show it."""
         issue, now = self.issue(id_or_key), self.clock()
         made = Comment(
             self.new_id(),
@@ -296,6 +304,8 @@ class JiraSite(SearchIndex):
             now,
             now,
             dict(properties or {}),
+            None if role is None else {"type": "role", "value": role, "identifier": role},
+            internal,
         )
         self._before_change(issue)
         issue.comments.append(made)

@@ -112,8 +112,10 @@ def comment(site: JiraSite, issue: Issue, value: Comment, *, properties: bool = 
         "updateAuthor": user(site, value.author),
         "created": stamp(value.created),
         "updated": stamp(value.updated),
-        "jsdPublic": True,
+        "jsdPublic": not value.internal,
     }
+    if value.visibility is not None:
+        shown["visibility"] = value.visibility
     if properties:
         shown["properties"] = [{"key": key, "value": content} for key, content in value.properties.items()]
     return shown

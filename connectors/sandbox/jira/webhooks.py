@@ -78,6 +78,7 @@ def _custom_name(name: str) -> str:
 
 def _comment(site: JiraSite, issue: Issue, comment: Comment) -> Json:
     shown: Json = _as_v2(site, comment_view(site, issue, comment))
+    shown.pop("visibility", None)  # none of the recorded events is about a restricted comment
     return {**shown, "body": adf.to_text(comment.body)}
 
 
