@@ -30,7 +30,7 @@ from mappings.notices.text import (
     warning_text,
     with_answer,
 )
-from mappings.suggestions.rank import Suggestion
+from mappings.suggestions.material import Suggestion
 from tests.support.adf import adf_problems
 from tests.support.evaluations import NOW, an_epic, goal, links_to, on
 from tests.support.rendered_text import HOSTILE, PARSER, REFERENCE, plain_runs

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.evaluation.model import Decision, DesiredNotice, EvaluationInput
     from mappings.links.resolve import Resolution, ResolvedLink
-    from mappings.suggestions.rank import Suggestion
+    from mappings.suggestions.material import Suggestion
 
 DERIVED_ORIGINS = ("rule", "ticket", "inherited")
 

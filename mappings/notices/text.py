@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mappings.checks.check import TicketWords
     from mappings.links.resolve import ResolvedLink
-    from mappings.suggestions.rank import Suggestion
+    from mappings.suggestions.material import Suggestion
 
 UNKNOWN_SHOWN = 3
 # The commands that work. `mappings.commands.parse` reads them.

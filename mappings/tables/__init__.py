@@ -12,7 +12,7 @@ from mappings.tables.epics import (
 )
 from mappings.tables.findings import FindingRow
 from mappings.tables.goals import AgreementRow, CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
-from mappings.tables.links import MANUAL_ORIGINS, LinkRow
+from mappings.tables.links import MANUAL_ORIGINS, LinkRow, SuggestionRejectionRow
 from mappings.tables.notices import MAYBE_SENT, NOT_RELEASED, ON_TICKET, UNSENT, NoticeRow, NoticeWriteRow
 from mappings.tables.policy import InstallationRow
 from mappings.tables.reports import CoverageDayRow
@@ -69,6 +69,7 @@ __all__ = [
     "ScheduleTickRow",
     "SourceProjectRow",
     "SourceRow",
+    "SuggestionRejectionRow",
     "TokenRow",
     "TrackerAccountRow",
     "UnreadableTicketRow",

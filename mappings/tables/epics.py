@@ -103,6 +103,8 @@ class EpicRow(Base):
     children: Mapped[int | None]  # how many tickets have it as their parent, null where that is not known
     children_done: Mapped[int | None]
     children_at: Mapped[datetime | None]  # when the tracker was asked for these two
+    # The first lines of its description as a reader sees them, to suggest key results; null for none.
+    description: Mapped[str | None] = mapped_column(deferred=True)
     ticket_references: Mapped[list[str]]  # the key results that the ticket names, "line:KR-1" or "label:KR-1"
     fields: Mapped[dict[str, Any]]
     tracker_created_at: Mapped[datetime]
