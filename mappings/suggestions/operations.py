@@ -28,7 +28,7 @@ async def reject_suggestion(
         made.on_conflict_do_nothing().returning(SuggestionRejectionRow.key_result_id)
     )
     if first is not None:
-        _record(session, "rejected", row, goal)
+        _record(session, "created", row, goal)
 
 
 async def accept_suggestion_again(session: AsyncSession, source: str, epic: str, key_result: str) -> None:
@@ -40,7 +40,7 @@ async def accept_suggestion_again(session: AsyncSession, source: str, epic: str,
         .returning(SuggestionRejectionRow.key_result_id)
     )
     if gone is not None:
-        _record(session, "taken back", row, goal)
+        _record(session, "deleted", row, goal)
 
 
 async def _named(
@@ -52,4 +52,4 @@ async def _named(
 
 def _record(session: AsyncSession, action: str, epic: EpicRow, goal: KeyResultRow) -> None:
     key = f"{epic.key} -> {goal.key}"
-    record_action(session, action, "suggestion", key, {"epic": epic.key, "key_result": goal.key})
+    record_action(session, action, "rejection", key, {"epic": epic.key, "key_result": goal.key})

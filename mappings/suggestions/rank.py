@@ -96,6 +96,10 @@ class SuggestionIndex:
         self._weigh = TfidfTransformer(sublinear_tf=True).fit(both).transform
         # A column each, so that a ticket's few runs of characters find their rows at once.
         self._matrices = [self._weigh(of).T.tocsr() for of in (own, both, counted) if of is not None]
+        self._rows = self._weigh(own)
+        self._epics_of: dict[int, list[int]] = {}
+        for row, place in pairs:
+            self._epics_of.setdefault(place, []).append(row)
 
     @property
     def size(self) -> int:
@@ -123,7 +127,9 @@ class SuggestionIndex:
         top = self._chance(best, sums, parts)
         found = []
         for place in best[:limit]:
-            score = round(top * sums[place] / sums[best[0]], 4) if sums[best[0]] > 0 else 0.0
+            # What is left for the others is what the first has not.
+            share = top if place == best[0] else min(top, 1 - top) * sums[place] / max(sums[best[0]], 1e-9)
+            score = round(share, 4)
             reasons = reasons_for(self._evidence(ticket, place, parts))
             goal = self._goals[place].key_result
             found.append(Suggestion(goal, reasons, score, score >= CONFIDENT and bool(reasons)))
@@ -138,7 +144,7 @@ class SuggestionIndex:
         lead = (total - sums[best[1]]) / total if len(best) > 1 else _MOST_LEAD
         value = _BASE + _BY_OWN * min(own, _MOST_OWN) + _BY_LEAD * min(lead, _MOST_LEAD)
         chance = 1 / (1 + math.exp(-value - _BY_NEAREST * float(parts.nearest[first])))
-        alike = (self._matrices[0][:, [first]].T @ self._matrices[0]).toarray()[0]
+        alike = (self._rows[[first]] @ self._matrices[0]).toarray()[0]
         twins = [place for place in best[1:] if alike[place] >= _TWINS]
         is_apart = all(own - float(parts.own[place]) >= _APART for place in twins)
         return chance if is_apart else min(chance, 0.5)
@@ -179,9 +185,7 @@ class SuggestionIndex:
     def _evidence(self, ticket: TicketText, place: int, parts: _Parts) -> Evidence:
         row = int(parts.nearest_place[place])
         near = Neighbour(self._linked[row].ticket.key, float(parts.nearest[place])) if row >= 0 else None
-        of_project = sum(
-            1 for at, column in self._places_of if column == place and _of_project(self._linked[at], ticket)
-        )
+        of_project = sum(_of_project(self._linked[at], ticket) for at in self._epics_of.get(place, ()))
         lines = tuple(line for line in ticket.lines if line_form(line) not in self._forms)
         return Evidence(ticket, lines, self._goals[place].text[:GOAL_CHARACTERS], near, of_project)
 
