@@ -27,7 +27,8 @@ from mappings.goals.key_results import (
     why_not_live,
 )
 from mappings.links.resolve import Resolution
-from mappings.suggestions.rank import Candidates
+from mappings.suggestions.material import GoalText, TicketText
+from mappings.suggestions.rank import SuggestionIndex
 from tests.support.evaluations import NOW, an_epic, evaluation_input, found, goal, links_to, on, policy
 
 FATES: list[dict[str, Any]] = [
@@ -76,14 +77,19 @@ def _renderings(text: DesiredText) -> tuple[str, str, str]:
 
 def _input(goals: Sequence[KeyResult], linked: Sequence[int], public: bool) -> EvaluationInput:
     epic = an_epic(title="Amberfox brightowl checkout", labels=("coldheron",))
-    candidates = Candidates(goals, NOW, public)
+    index = SuggestionIndex(
+        [GoalText(key_result=one, text=one.title) for one in goals if may_name(one, public)]
+    )
+    ticket = TicketText(
+        id=1, source_id=1, project=epic.project, key=epic.key, title=epic.title, labels=epic.labels
+    )
     links = links_to(*(one for one in goals if one.id in linked)).links
     return evaluation_input(
         Resolution(links, ("KR-99",)),
         epic=epic,
         public=public,
         accepts_commands=True,
-        suggest=partial(candidates.fitting, epic, {1: 2, 2: 1}),
+        suggest=partial(index.fitting, ticket, NOW),
     )
 
 
