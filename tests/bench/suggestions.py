@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import bm25s
@@ -236,9 +236,9 @@ def _cost(report: Report, rounds: int) -> None:
         replace(of.goals[n % 111], id=n + 1, title=f"{of.goals[n % 111].title} ({n})") for n in range(500)
     ]
     task = _Task(goals, [epic for epic in of.epics[:1200:2] if epic.serves], of.epics[1:201:2])
-    started = perf_counter()
+    started = process_time()
     index = _index(task)
-    built = perf_counter() - started
+    built = process_time() - started
     weigh = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True)
     matrix = weigh.fit_transform([_own(goal) for goal in goals]).T.tocsr()
     ours, plain = [], []
@@ -252,10 +252,11 @@ def _cost(report: Report, rounds: int) -> None:
 
 
 def _milliseconds(call: Callable[[CompanyEpic], Any], epics: Sequence[CompanyEpic]) -> float:
-    started = perf_counter()
+    """Of the processor: others may use the machine."""
+    started = process_time()
     for epic in epics:
         call(epic)
-    return (perf_counter() - started) * 1000 / len(epics)
+    return (process_time() - started) * 1000 / len(epics)
 
 
 # --- figures --------------------------------------------------------------------------------------
