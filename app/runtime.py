@@ -126,7 +126,7 @@ class Runtime:
         shared: EvaluationContext | None = None,
     ) -> EvaluationContext:
         """The source's evaluation context as it is now; its mode may have changed since `source` was read.
-        `projects` and `shared` as in `load_context`."""
+        `shared` as in `load_context`."""
         present = await session.get_one(SourceRow, source.id, populate_existing=True)
         render, pages = KINDS[present.kind].render, self.page_urls(present)
         return await load_context(
@@ -135,7 +135,6 @@ class Runtime:
             render,
             pages,
             self.signing.key("marker"),
-            projects=projects,
             shared=shared,
             checks=self.checks,
         )

@@ -48,7 +48,7 @@ from mappings.commands.parse import parse_commands
 from mappings.commands.spelling import near_keys
 from mappings.links.keys import KEY
 from mappings.notices.text import unchecked_text, with_answer
-from mappings.suggestions.rank import Suggestion
+from mappings.suggestions.material import Suggestion
 from tests.support.adf import adf_problems
 from tests.support.evaluations import NOW, goal
 from tests.support.rendered_text import HOSTILE, PARSER, REFERENCE, plain_runs

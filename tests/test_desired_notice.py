@@ -19,7 +19,7 @@ from mappings.evaluation.model import Alignment, EvaluationInput, Finding
 from mappings.goals.key_results import KeyResult
 from mappings.links.resolve import Resolution
 from mappings.policy.document import EffectivePolicy
-from mappings.suggestions.rank import Suggestion
+from mappings.suggestions.material import Suggestion
 from tests.support.evaluations import (
     CONNECTED,
     CREATED,

@@ -14,7 +14,7 @@ import pytest
 from mappings.evaluation.model import CurrentNotice, Decision, EvaluationInput, Finding
 from mappings.links.resolve import Resolution
 from mappings.policy.modes import NoticesMode
-from mappings.suggestions.rank import Suggestion
+from mappings.suggestions.material import Suggestion
 from tests.support.evaluations import (
     NOW,
     OPENED,

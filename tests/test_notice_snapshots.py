@@ -21,7 +21,7 @@ from mappings.notices.text import (
     with_answer,
     withdrawn_text,
 )
-from mappings.suggestions.rank import Suggestion
+from mappings.suggestions.material import Suggestion
 from tests.support.adf import adf_problems
 from tests.support.evaluations import goal, links_to, on, unknown_keys
 from tests.support.notice_texts import closed, warn

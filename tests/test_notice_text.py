@@ -33,7 +33,7 @@ from mappings.notices.text import (
     waived_text,
     with_answer,
 )
-from mappings.suggestions.rank import Suggestion
+from mappings.suggestions.material import Suggestion
 from tests.support.adf import adf_problems
 from tests.support.evaluations import NOW, goal, links_to, on, unknown_keys
 from tests.support.notice_texts import FITTING, PAGE, closed, lines, pieces_of, typed, warn

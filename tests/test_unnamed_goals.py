@@ -25,7 +25,8 @@ from mappings.goals.key_results import (
     why_not_live,
 )
 from mappings.links.resolve import Resolution
-from mappings.suggestions.rank import Candidates, Suggestion
+from mappings.suggestions.material import GoalText, Suggestion, TicketText
+from mappings.suggestions.rank import SuggestionIndex
 from tests.support.evaluations import (
     NOW,
     an_epic,
@@ -86,7 +87,13 @@ EPIC = an_epic(title="Amberfox brightowl checkout", labels=("coldheron",))
 
 
 def _suggested(goals: Sequence[KeyResult], public: bool) -> Sequence[Suggestion]:
-    return Candidates(goals, NOW, public).fitting(EPIC, {1: 2, 2: 1})
+    index = SuggestionIndex(
+        [GoalText(key_result=one, text=one.title) for one in goals if may_name(one, public)]
+    )
+    ticket = TicketText(
+        id=1, source_id=1, project=EPIC.project, key=EPIC.key, title=EPIC.title, labels=EPIC.labels
+    )
+    return index.fitting(ticket, NOW)
 
 
 def _input(goals: Sequence[KeyResult], linked: Sequence[int], public: bool) -> EvaluationInput:

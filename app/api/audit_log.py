@@ -27,6 +27,7 @@ What = Literal[
     "notices",
     "objective",
     "policy",
+    "rejection",
     "rule",
     "run",
     "source",

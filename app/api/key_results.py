@@ -29,11 +29,11 @@ from app.api.goal_models import KeyInPath, KeyResultIn, KeyResultOut, Metric
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.runtime import Runtime
-from mappings.evaluation.context import key_result_of
 from mappings.goals import operations
 from mappings.goals.agreements import latest_agreements, metric_of, valid_sides
 from mappings.goals.key_results import GoalState, is_live
 from mappings.goals.progress import progress_of
+from mappings.goals.rows import key_result_of
 from mappings.goals.steering import why_not_agreed, why_not_steered
 from mappings.goals.values import Category, KeyResultValues
 from mappings.lists.key_results import KeyResultFilters, conditions

@@ -47,6 +47,8 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/export/epics": {"GET": "viewer"},
     "/epics": {"GET": "viewer"},
     "/epics/{source}/{key}": {"GET": "viewer"},
+    "/epics/{source}/{key}/suggestions": {"GET": "viewer"},
+    "/epics/{source}/{key}/suggestions/{key_result}/reject": {"POST": "editor", "DELETE": "editor"},
     "/findings": {"GET": "viewer"},
     "/findings/{id}/waive": {"POST": "editor"},
     "/findings/{id}/snooze": {"POST": "editor"},

@@ -36,6 +36,7 @@ from app.api import (
     rules,
     runs,
     sources,
+    suggestions,
     tokens,
     webhooks,
 )
@@ -157,6 +158,7 @@ _MODULES: tuple[ModuleType, ...] = (
     rules,
     rule_preview,
     links,
+    suggestions,  # before the epics, whose keys may hold anything
     epics,
     findings,
     notices,

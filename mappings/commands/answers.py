@@ -14,7 +14,7 @@ from mappings.notices.text import DISPUTE, HELP, KEY_TO_CHOOSE, LINK, SNOOZE, SU
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mappings.suggestions.rank import Suggestion
+    from mappings.suggestions.material import Suggestion
 
 MOST_COMMANDS = 10
 MOST_KEYS = 20

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors import base
+    from connectors.ticket_text import Line
 
 # The facts of an epic that are stored and compared, with their SQL types.
 FACT_COLUMNS = {
@@ -47,7 +48,11 @@ DETAIL_COLUMNS = {
     "children": "int",
     "children_done": "int",
     "children_at": "timestamptz",
+    "description": "text",
 }
+# Of a description so many characters are stored: key results are suggested from them, and nothing else reads
+# them.
+DESCRIPTION_CHARACTERS = 2_000
 _COUNTS = ("children", "children_done", "children_at")
 # The sort key of an epic that is not stored yet: larger than every id.
 NOT_STORED = 2**63 - 1
@@ -96,6 +101,7 @@ class StoredEpic:
     parent: list[str | None]  # its id, title and address
     children: list[int | None]  # all, and done
     children_at: datetime | None
+    description: bytes | None  # its hash
 
     def is_moved_by(self, row: Mapping[str, Any]) -> bool:
         """Whether what is above or below it may be another with these values, or was never found out."""
@@ -151,10 +157,24 @@ def _details(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:
     )
     remote_id, title, url = (without_nul(text) or None for text in parent)
     row = {"parent_remote_id": remote_id, "parent_title": title, "parent_url": url}
+    row["description"] = _excerpt(epic.text)
     if epic.children is None:
         return row | dict.fromkeys(_COUNTS)
     counts = (epic.children.total, epic.children.done, requested_at.isoformat())
     return row | dict(zip(_COUNTS, counts, strict=True))
+
+
+def _excerpt(lines: Iterable[Line]) -> str | None:
+    """The first lines of a description, a line each; None where it has no words."""
+    kept: list[str] = []
+    left = DESCRIPTION_CHARACTERS
+    for line in lines:
+        if left <= 0:
+            break
+        if text := line.text.strip():
+            kept.append(text[:left])
+            left -= len(text) + 1
+    return without_nul("\n".join(kept)) or None
 
 
 async def upsert_epics(
@@ -253,7 +273,13 @@ def _has_other_details(
         return False
     parent = [row["parent_remote_id"], row["parent_title"], row["parent_url"]]
     counted = epic.children is not None and (before.children_at is None or before.children_at <= requested_at)
-    return before.parent != parent or (counted and before.children != [row["children"], row["children_done"]])
+    if before.parent != parent or before.description != _hash(row["description"]):
+        return True
+    return counted and before.children != [row["children"], row["children_done"]]
+
+
+def _hash(text: str | None) -> bytes | None:
+    return None if text is None else hashlib.sha256(text.encode()).digest()
 
 
 async def load_stored_epics(
@@ -263,7 +289,7 @@ async def load_stored_epics(
         text(
             "SELECT remote_id, id, source_id, key, content_hash, tracker_updated_at, removed_at,"
             " evaluated_at, parent_key, ARRAY[parent_remote_id, parent_title, parent_url],"
-            " ARRAY[children, children_done], children_at FROM epics"
+            " ARRAY[children, children_done], children_at, sha256(convert_to(description, 'UTF8')) FROM epics"
             " WHERE tracker = :tracker AND remote_id = ANY(:ids)"
         ),
         {"tracker": tracker, "ids": remote_ids},
@@ -310,7 +336,8 @@ async def _upsert(
 _UPDATE_DETAILS = text(
     f"""
     UPDATE epics SET parent_remote_id = excluded.parent_remote_id, parent_title = excluded.parent_title,
-        parent_url = excluded.parent_url, {", ".join(f"{name} = {new}" for name, new in _NEW.items())},
+        parent_url = excluded.parent_url, description = excluded.description,
+        {", ".join(f"{name} = {new}" for name, new in _NEW.items())},
         evaluate_at = CASE WHEN epics.parent_remote_id IS DISTINCT FROM excluded.parent_remote_id
             THEN :now ELSE epics.evaluate_at END,
         evaluated_version = CASE WHEN epics.parent_remote_id IS DISTINCT FROM excluded.parent_remote_id

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select, true
+from sqlalchemy import and_, select, true
 from sqlalchemy.orm import defer
 
 from mappings.checks.registry import CHECKS
-from mappings.evaluation.load import epic_of
-from mappings.goals.key_results import GoalState, KeyResult, Visibility
+from mappings.goals.rows import key_result_of
 from mappings.links.resolve import GoalsAndRules
 from mappings.notices.marker import MarkerSigner
 from mappings.policy.document import EffectivePolicy, Policy, effective_policy
@@ -19,13 +18,12 @@ from mappings.policy.names import former_names
 from mappings.rules.index import RuleIndex
 from mappings.rules.operations import rule_of
 from mappings.sources.unreadable import unreadable_ids
-from mappings.suggestions.rank import Candidates, Suggestion
+from mappings.suggestions.cache import suggest
+from mappings.suggestions.load import Audience
 from mappings.tables import (
     CycleRow,
-    EpicRow,
     InstallationRow,
     KeyResultRow,
-    LinkRow,
     ObjectiveRow,
     RuleRow,
     SourceProjectRow,
@@ -33,14 +31,17 @@ from mappings.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import date, datetime
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from connectors.document import Document
     from connectors.marker import Marker
     from mappings.checks.check import Check
+    from mappings.goals.key_results import KeyResult
+    from mappings.suggestions.material import Suggestion
+    from mappings.tables import EpicRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class EvaluationContext:
     reuse this context. `render` gives a notice's text as people find it on the ticket. `page_url` gives
     the address of an epic's page by the epic's row, None where readers of the ticket cannot open it. `checks`
     are those that the epics are checked with. `unreadable`: the tracker's ids of tickets that could not be
-    read again. `linked`: by project the number of epics linked to each key result; `load_linked` adds more.
+    read again.
     """
 
     source: SourceRow
@@ -77,8 +78,6 @@ class EvaluationContext:
     page_url: Callable[[EpicRow], str | None]
     checks: Sequence[Check[Any]] = CHECKS
     unreadable: frozenset[str] = frozenset()
-    linked: dict[str, Mapping[int, int]] = field(default_factory=dict)
-    _candidates: dict[bool, Candidates] = field(default_factory=dict)
     _effective: dict[str, EffectivePolicy] = field(default_factory=dict)
     _former: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -103,12 +102,8 @@ class EvaluationContext:
 
     async def suggest(self, session: AsyncSession, row: EpicRow, now: datetime) -> Sequence[Suggestion]:
         """The key results that its ticket may show as fitting the epic, best first."""
-        await load_linked(session, self, [row.project])
-        epic = epic_of(row)
-        public = self.project_info(epic.project).public
-        if public not in self._candidates:
-            self._candidates[public] = Candidates(list(self.goals.key_results.values()), now, public)
-        return self._candidates[public].fitting(epic, self.linked.get(epic.project))
+        audience = Audience(self.source.id, row.project, self.project_info(row.project).public)
+        return await suggest(session, row.id, audience, now)
 
 
 async def load_context(
@@ -118,12 +113,10 @@ async def load_context(
     page_url: Callable[[EpicRow], str | None],
     marker_key: bytes,
     *,
-    projects: Iterable[str] = (),
     shared: EvaluationContext | None = None,
     checks: Sequence[Check[Any]] = CHECKS,
 ) -> EvaluationContext:
-    """Read the context of `source`. Links in `projects` are counted, to suggest key results; those of others
-    are where a notice is composed (`load_linked`), because that reads every linked epic of a project.
+    """Read the context of `source`.
 
     `marker_key` signs the markers of comments. `shared` is the context of another source, read a moment ago:
     its goals, rules and policy are reused.
@@ -136,7 +129,6 @@ async def load_context(
             render=render,
             page_url=page_url,
             unreadable=await unreadable_ids(session, source.id),
-            linked=await _linked(session, source.id, projects),
             _effective={},
             _former={},
         )
@@ -152,7 +144,6 @@ async def load_context(
         page_url=page_url,
         checks=checks,
         unreadable=await unreadable_ids(session, source.id),
-        linked=await _linked(session, source.id, projects),
     )
 
 
@@ -218,46 +209,3 @@ async def load_key_results(session: AsyncSession) -> dict[int, KeyResult]:
         .options(defer(KeyResultRow.description), defer(ObjectiveRow.description))
     )
     return {row.id: key_result_of(row, objective, ends) for row, objective, ends in rows}
-
-
-def key_result_of(row: KeyResultRow, objective: ObjectiveRow, cycle_ends: date | None) -> KeyResult:
-    """The value of a key result that an evaluation uses, with the facts of its objective and cycle."""
-    return KeyResult(
-        id=row.id,
-        key=row.key,
-        title=row.title,
-        objective_key=objective.key,
-        objective_title=objective.title,
-        driver=objective.driver,
-        visibility=cast("Visibility", objective.visibility),
-        public_label=objective.public_label,
-        state=cast("GoalState", row.state),
-        objective_state=cast("GoalState", objective.state),
-        cycle_ends=cycle_ends,
-    )
-
-
-async def load_linked(session: AsyncSession, context: EvaluationContext, projects: Iterable[str]) -> None:
-    """Count the links in these projects, those that the context has not counted yet."""
-    missing = set(projects) - context.linked.keys()
-    if missing:
-        context.linked.update(await _linked(session, context.source.id, missing))
-
-
-async def _linked(
-    session: AsyncSession, source_id: int, projects: Iterable[str]
-) -> dict[str, Mapping[int, int]]:
-    """The number of epics linked to each key result: project to key result id to number."""
-    counts: dict[str, dict[int, int]] = {project: {} for project in projects}
-    if not counts:
-        return {}
-    query = (
-        select(EpicRow.project, LinkRow.key_result_id, func.count())
-        .join(LinkRow, LinkRow.epic_id == EpicRow.id)
-        .where(EpicRow.source_id == source_id, EpicRow.removed_at.is_(None))
-        .where(EpicRow.project.in_(list(counts)))
-        .group_by(EpicRow.project, LinkRow.key_result_id)
-    )
-    for project, key_result_id, count in await session.execute(query):
-        counts[project][key_result_id] = count
-    return {**counts}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mappings.evaluation.model import Alignment, Compose, EvaluationInput, Finding
-    from mappings.suggestions.rank import Suggestion
+    from mappings.suggestions.material import Suggestion
 
 
 @dataclass(frozen=True, slots=True)

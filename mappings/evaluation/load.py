@@ -42,7 +42,7 @@ class EpicRecords:
 
 
 def epic_of(row: EpicRow, former_projects: tuple[str, ...] = ()) -> Epic:
-    """The stored epic as a value; its description is not stored. `former_projects` as in `Epic`."""
+    """The stored epic as a value, without its description. `former_projects` as in `Epic`."""
     return Epic(
         remote_id=row.remote_id,
         key=row.key,
@@ -80,9 +80,11 @@ def _columns_without(*names: str) -> list[Label[Any]]:
     ]
 
 
-EVALUATED_COLUMNS = _columns_without("content_hash", "removed_at", "alignment", "evaluate_at", "search_text")
+EVALUATED_COLUMNS = _columns_without(
+    "content_hash", "removed_at", "alignment", "evaluate_at", "search_text", "description"
+)
 # Those that are shown, and those that an epic is evaluated by to show the text of its notice.
-SHOWN_COLUMNS = _columns_without("content_hash", "removed_at", "evaluate_at", "search_text")
+SHOWN_COLUMNS = _columns_without("content_hash", "removed_at", "evaluate_at", "search_text", "description")
 
 
 async def lock_due_epics(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mappings.links.resolve import Resolution
     from mappings.notices.text import NoticeText
     from mappings.notices.transitions import NoticeState, WrittenState
-    from mappings.suggestions.rank import Suggestion
+    from mappings.suggestions.material import Suggestion
 
 Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mappings.checks.check import TicketWords
     from mappings.links.resolve import ResolvedLink, Unknown
-    from mappings.suggestions.rank import Suggestion
+    from mappings.suggestions.material import Suggestion
 
 UNKNOWN_SHOWN = 3
 SUGGESTIONS_SHOWN = 3

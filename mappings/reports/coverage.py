@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 from sqlalchemy import ColumnElement, and_, func, select, true
 from sqlalchemy.orm import defer
 
-from mappings.evaluation.context import key_result_of
 from mappings.goals.key_results import is_live
+from mappings.goals.rows import key_result_of
 from mappings.reports.counts import AlikeEpics, Coverage, GoalFacts, count_coverage
 from mappings.reports.steering import steered_key_results
 from mappings.tables import (

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import defer
 
-from mappings.evaluation.context import key_result_of
 from mappings.goals.agreements import metric_of
 from mappings.goals.key_results import is_live
+from mappings.goals.rows import key_result_of
 from mappings.goals.steering import why_not_steered
 from mappings.tables import (
     AgreementRow,

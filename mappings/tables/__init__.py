@@ -12,7 +12,7 @@ from mappings.tables.epics import (
 )
 from mappings.tables.findings import FindingRow
 from mappings.tables.goals import AgreementRow, CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
-from mappings.tables.links import MANUAL_ORIGINS, LinkRow
+from mappings.tables.links import MANUAL_ORIGINS, LinkRow, SuggestionRejectionRow
 from mappings.tables.notices import (
     MAYBE_SENT,
     NEW_COMMENT,
@@ -78,6 +78,7 @@ __all__ = [
     "ScheduleTickRow",
     "SourceProjectRow",
     "SourceRow",
+    "SuggestionRejectionRow",
     "TokenRow",
     "TrackerAccountRow",
     "UnreadableTicketRow",

@@ -109,6 +109,8 @@ class EpicRow(Base):
     children: Mapped[int | None]  # how many tickets have it as their parent, null where that is not known
     children_done: Mapped[int | None]
     children_at: Mapped[datetime | None]  # when the tracker was asked for these two
+    # The first lines of its description as a reader sees them, to suggest key results; null for none.
+    description: Mapped[str | None] = mapped_column(deferred=True)
     ticket_references: Mapped[list[str]]  # what may name key results: `mappings.links.references`
     fields: Mapped[dict[str, Any]]
     tracker_created_at: Mapped[datetime]

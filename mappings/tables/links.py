@@ -19,6 +19,18 @@ from mappings.tables.base import Base, belongs_to, identity, one_of, stamped
 MANUAL_ORIGINS = ("manual", "command")
 
 
+class SuggestionRejectionRow(Base):
+    """A person said that this key result does not fit this epic: it is not suggested for it again."""
+
+    __tablename__ = "suggestion_rejections"
+
+    epic_id: Mapped[int] = belongs_to("epics.id", primary_key=True)
+    key_result_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("key_results.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    rejected_at: Mapped[datetime]
+
+
 class LinkRow(Base):
     __tablename__ = "links"
     __table_args__ = (

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from mappings.checks.check import EpicFacts
-from mappings.evaluation.context import load_linked
 from mappings.evaluation.desired_notice import why_no_warning
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import load_records
 from mappings.goals.key_results import KeyResult, may_name, public_words
 from mappings.policy.durations import last_day
-from mappings.tables import CycleRow, KeyResultRow, ObjectiveRow
+from mappings.tables import CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow
 from mappings.why.choices import Choices, choices
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from mappings.evaluation.context import EvaluationContext
     from mappings.evaluation.model import Finding
     from mappings.evaluation.record import Evaluation
-    from mappings.suggestions.rank import Suggestion
+    from mappings.suggestions.material import Suggestion
     from mappings.tables import EpicRow
 
 State = Literal[
@@ -98,11 +97,10 @@ async def why_page(
             one for one in await context.suggest(session, row, now) if may_name(one.key_result, public)
         ]
         offered = {one.key_result.id for one in suggestions}
-        await load_linked(session, context, [row.project])
         listed = choices(
             [goal for goal in context.goals.key_results.values() if words or goal.id not in offered],
             later=await _of_later_cycles(session, now),
-            linked=context.linked[row.project],
+            linked=await _served(session, row),
             ticket_is_public=public,
             now=now,
             words=words,
@@ -168,6 +166,18 @@ def _words(
         return None
     evaluated = evaluation.evaluated
     return check.words(EpicFacts(evaluated.epic, evaluated.resolution), evaluated.public, now)
+
+
+async def _served(session: AsyncSession, row: EpicRow) -> dict[int, int]:
+    """How many epics of its project are linked to each key result, by the key result's id."""
+    counts = await session.execute(
+        select(LinkRow.key_result_id, func.count())
+        .join(EpicRow, EpicRow.id == LinkRow.epic_id)
+        .where(EpicRow.source_id == row.source_id, EpicRow.project == row.project)
+        .where(EpicRow.removed_at.is_(None))
+        .group_by(LinkRow.key_result_id)
+    )
+    return {key_result_id: count for key_result_id, count in counts}
 
 
 async def _of_later_cycles(session: AsyncSession, now: datetime) -> frozenset[int]:

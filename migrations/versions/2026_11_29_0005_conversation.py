@@ -15,9 +15,13 @@ def upgrade() -> None:
     _compose_on_demand()
     _mark_answers()
     _remember_read_comments()
+    _store_descriptions()
+    _make_suggestion_rejections()
 
 
 def downgrade() -> None:
+    _drop_suggestion_rejections()
+    _forget_descriptions()
     _forget_read_comments()
     _unmark_answers()
     _store_composed()
@@ -116,3 +120,40 @@ def _forget_read_comments() -> None:
     op.drop_column("epics", "comments_changed_at")
     op.drop_column("epics", "comments_read_at")
     op.drop_column("sources", "comments_cursor")
+
+
+# --- suggestions ------------------------------------------------------------------------------------
+
+
+def _store_descriptions() -> None:
+    op.add_column("epics", sa.Column("description", sa.Text(), nullable=True))
+
+
+def _forget_descriptions() -> None:
+    op.drop_column("epics", "description")
+
+
+def _make_suggestion_rejections() -> None:
+    op.create_table(
+        "suggestion_rejections",
+        sa.Column("epic_id", sa.BigInteger(), nullable=False),
+        sa.Column("key_result_id", sa.BigInteger(), nullable=False),
+        sa.Column("rejected_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["epic_id"], ["epics.id"], name=op.f("fk_suggestion_rejections_epic_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["key_result_id"],
+            ["key_results.id"],
+            name=op.f("fk_suggestion_rejections_key_result_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("epic_id", "key_result_id", name=op.f("pk_suggestion_rejections")),
+    )
+    op.create_index(
+        op.f("ix_suggestion_rejections_key_result_id"), "suggestion_rejections", ["key_result_id"]
+    )
+
+
+def _drop_suggestion_rejections() -> None:
+    op.drop_table("suggestion_rejections")

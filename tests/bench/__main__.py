@@ -22,13 +22,14 @@ from tests.bench import (
     memory,
     reaction,
     speed,
+    suggestions,
     workers,
 )
 from tests.bench.report import Report
 from tests.bench.servers import Databases, databases, tracker
 
 FEWER = 10  # times fewer epics, to compare the memory with
-PARTS = ("sync", "intake", "reaction", "workers", "changes", "inheritance", "import", "lists")
+PARTS = ("sync", "intake", "reaction", "workers", "changes", "inheritance", "import", "lists", "suggestions")
 
 
 def main() -> None:
@@ -72,6 +73,14 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 def _bench(options: argparse.Namespace) -> int:
     report = Report()
+    if "suggestions" in options.only:
+        suggestions.measure(report, options.rounds)
+    if set(options.only) != {"suggestions"}:  # which need no database
+        _with_databases(report, options)
+    return report.close()
+
+
+def _with_databases(report: Report, options: argparse.Namespace) -> None:
     with databases() as server, asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         if "sync" in options.only:
             _sync(report, runner, server, options)
@@ -93,7 +102,6 @@ def _bench(options: argparse.Namespace) -> int:
         if "lists" in options.only:
             with tracker(options.epics) as many:
                 lists.measure(report, runner, server, many, options.rounds)
-    return report.close()
 
 
 def _sync(report: Report, runner: asyncio.Runner, server: Databases, options: argparse.Namespace) -> None:

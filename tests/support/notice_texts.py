@@ -14,7 +14,7 @@ from mappings.checks.registry import CHECKS
 from mappings.goals.key_results import KeyResult, is_live
 from mappings.links.resolve import Resolution, ResolvedLink
 from mappings.notices.text import NoticeText, warning_text
-from mappings.suggestions.rank import Suggestion
+from mappings.suggestions.material import Suggestion
 from tests.support.evaluations import NOW, an_epic, goal, links_to
 
 PAGE = "https://northing.example/why/acme-jira/SHOP-1"

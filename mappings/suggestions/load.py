@@ -1,0 +1,183 @@
+"""The material that suggestions are made from, as one audience may read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, literal, or_, select
+from sqlalchemy.orm import undefer
+
+from mappings.goals.key_results import may_name
+from mappings.goals.rows import key_result_of
+from mappings.suggestions.material import GoalText, LinkedEpic, TicketText
+from mappings.suggestions.reasons import MOST_OF_PROJECT
+from mappings.tables import (
+    CycleRow,
+    EpicRow,
+    InstallationRow,
+    KeyResultRow,
+    LinkRow,
+    ObjectiveRow,
+    SourceProjectRow,
+    SuggestionRejectionRow,
+    among,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.goals.key_results import KeyResult
+
+CONFIRMED_ORIGINS = ("manual", "command", "ticket")  # of links that people made
+MOST_LINKED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Those who read a ticket of this project of a source. `public`: everybody does."""
+
+    source_id: int
+    project: str
+    public: bool
+
+
+# Those behind the login, who may read everything.
+EVERYTHING: Audience | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedTicket:
+    """A ticket, and the key results not to suggest for it: rejected ones, and those it is linked to."""
+
+    ticket: TicketText
+    without: frozenset[int]
+
+
+def cache_key(audience: Audience | None) -> Audience | None:
+    """Tickets that everybody reads have one audience, whatever their project."""
+    return Audience(0, "", True) if audience is not None and audience.public else audience
+
+
+def _readable(audience: Audience | None) -> list[ColumnElement[bool]]:
+    """Of links with their epic, objective and project: those that this audience may read."""
+    if audience is None:
+        return []
+    if audience.public:
+        return [SourceProjectRow.public.is_(True), ObjectiveRow.visibility == "public"]
+    own = and_(EpicRow.source_id == audience.source_id, EpicRow.project == audience.project)
+    return [
+        or_(SourceProjectRow.public.is_(True), own),
+        ObjectiveRow.visibility.in_(("public", "internal")),
+    ]
+
+
+def _confirmed(audience: Audience | None, *columns: Any) -> Any:
+    return (
+        select(*columns)
+        .select_from(LinkRow)
+        .join(EpicRow, EpicRow.id == LinkRow.epic_id)
+        .join(KeyResultRow, KeyResultRow.id == LinkRow.key_result_id)
+        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
+        .outerjoin(
+            SourceProjectRow,
+            and_(SourceProjectRow.source_id == EpicRow.source_id, SourceProjectRow.key == EpicRow.project),
+        )
+        .where(LinkRow.origin.in_(CONFIRMED_ORIGINS), EpicRow.removed_at.is_(None), *_readable(audience))
+    )
+
+
+async def load_signature(session: AsyncSession, audience: Audience | None) -> tuple[Any, ...]:
+    """Another one after each change of goals, of confirmed links or of their tickets' text. One statement."""
+    links = _confirmed(
+        audience,
+        func.count().label("number"),
+        func.sum(LinkRow.id).label("ids"),
+        func.max(EpicRow.read_at).label("read"),
+    ).subquery()
+    query = select(InstallationRow.goals_version, links).join_from(InstallationRow, links, literal(True))
+    return tuple((await session.execute(query)).one())
+
+
+async def load_goal_texts(session: AsyncSession, audience: Audience | None) -> list[GoalText]:
+    """The goals that this audience may name, but those that a person closed."""
+    rows = await session.execute(
+        select(KeyResultRow, ObjectiveRow, CycleRow.starts, CycleRow.ends)
+        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
+        .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
+        .order_by(KeyResultRow.id)
+    )
+    found = []
+    for row, objective, starts, ends in rows:
+        goal = key_result_of(row, objective, ends)
+        if not goal.closed_by_person and _may_name(goal, audience):
+            own = (row.title, row.description, row.unit, objective.title, objective.description)
+            team = "\n".join(filter(None, (row.owner or objective.owner, row.category)))
+            text = "\n".join(filter(None, own))
+            found.append(GoalText(key_result=goal, text=text, team=team, starts=starts))
+    return found
+
+
+def _may_name(goal: KeyResult, audience: Audience | None) -> bool:
+    return audience is None or may_name(goal, audience.public)
+
+
+async def load_linked_epics(session: AsyncSession, audience: Audience | None) -> list[LinkedEpic]:
+    """The newest tickets that people linked: of each key result `MOST_OF_PROJECT`, of all `MOST_LINKED`."""
+    place = func.row_number().over(partition_by=LinkRow.key_result_id, order_by=LinkRow.id.desc())
+    newest = _confirmed(
+        audience, LinkRow.id, LinkRow.epic_id, LinkRow.key_result_id, place.label("place")
+    ).subquery()
+    links = await session.execute(
+        select(newest.c.epic_id, newest.c.key_result_id)
+        .where(newest.c.place <= MOST_OF_PROJECT)
+        .order_by(newest.c.id.desc())
+        .limit(MOST_LINKED)
+    )
+    goals: dict[int, set[int]] = {}
+    for epic_id, key_result_id in links:
+        goals.setdefault(epic_id, set()).add(key_result_id)
+    rows = await session.scalars(
+        select(EpicRow)
+        .where(among(EpicRow.id, goals))
+        .order_by(EpicRow.id)
+        .options(undefer(EpicRow.description))
+    )
+    return [LinkedEpic(_ticket(row, audience), tuple(sorted(goals[row.id]))) for row in rows]
+
+
+async def load_asked(session: AsyncSession, epic_id: int, audience: Audience | None) -> AskedTicket:
+    """One epic, to suggest key results for. Two statements."""
+    row = (
+        await session.scalars(
+            select(EpicRow).where(EpicRow.id == epic_id).options(undefer(EpicRow.description))
+        )
+    ).one()
+    without = select(LinkRow.key_result_id).where(LinkRow.epic_id == epic_id)
+    rejected = select(SuggestionRejectionRow.key_result_id).where(SuggestionRejectionRow.epic_id == epic_id)
+    ids = await session.scalars(without.union(rejected))
+    return AskedTicket(_ticket(row, audience), frozenset(ids))
+
+
+def _ticket(row: EpicRow, audience: Audience | None) -> TicketText:
+    return TicketText(
+        id=row.id,
+        source_id=row.source_id,
+        project=row.project,
+        key=row.key,
+        title=row.title,
+        lines=tuple((row.description or "").splitlines()),
+        labels=tuple(row.labels),
+        components=tuple(row.components),
+        parent_title=_readable_parent(row, audience) or "",
+    )
+
+
+def _readable_parent(row: EpicRow, audience: Audience | None) -> str | None:
+    """A parent in another project may be hidden from those who read the ticket."""
+    if audience is None:
+        return row.parent_title
+    above, project = (row.parent_key or "").lower(), row.project.lower()
+    same = any(above.startswith(f"{project}{mark}") for mark in ("-", "#", "/"))
+    return row.parent_title if same else None
