@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mappings.evaluation.model import Finding
     from mappings.evaluation.record import Evaluation
     from mappings.suggestions.material import Suggestion
-    from mappings.tables import EpicRow
 
 State = Literal[
     "open", "grace", "snoozed", "disputed", "waived", "aligned", "exempt", "finished", "unchecked"
