@@ -32,6 +32,7 @@ from mappings.tables import (
     RuleRow,
     RunRow,
     SourceRow,
+    SuggestionRejectionRow,
     TokenRow,
     among,
 )
@@ -109,6 +110,9 @@ TABLES: dict[type[Base], AuditedTable] = {
     RuleRow: AuditedTable("rule", itemgetter("name"), "name when key_result_id priority enabled"),
     LinkRow: AuditedTable(
         "link", "{epic} -> {key_result}".format_map, "epic_id key_result_id origin weight is_primary"
+    ),
+    SuggestionRejectionRow: AuditedTable(
+        "rejection", "{epic} -> {key_result}".format_map, "epic_id key_result_id"
     ),
     FindingRow: AuditedTable(
         "finding",

@@ -106,8 +106,8 @@ async def test_a_rejected_one_is_never_suggested_again_until_that_is_taken_back(
     log = (await company.get("/api/v1/audit-log", params={"limit": 2})).json()["items"]
     entries = [(entry["action"], entry["what"], entry["key"]) for entry in log]
     assert sorted(entries) == [
-        ("created", "rejection", "SHOP-1 -> KR-1"),
-        ("deleted", "rejection", "SHOP-1 -> KR-1"),
+        ("created", "rejection", "jira/SHOP-1 -> KR-1"),
+        ("deleted", "rejection", "jira/SHOP-1 -> KR-1"),
     ]
 
 

@@ -108,6 +108,14 @@ CHANGES: list[Change] = [
         *("POST", "/findings/{id}/dismiss", "/findings/3/dismiss", {"reason": "Law"}),
         ("changed", "finding", "jira no-webhooks"),
     ),
+    *(
+        (
+            *(method, "/epics/{source}/{key}/suggestions/{key_result}/reject"),
+            *("/epics/jira/SHOP-1/suggestions/kr-1/reject", None),
+            (action, "rejection", "jira/SHOP-1 -> KR-1"),
+        )
+        for method, action in (("POST", "created"), ("DELETE", "deleted"))
+    ),
     ("PUT", "/policy", "/policy", {"grace": "P9D"}, ("changed", "policy", "policy")),
     ("PATCH", "/policy", "/policy", {"grace": "P10D"}, ("changed", "policy", "policy")),
     (
@@ -447,6 +455,7 @@ LEFT_OUT = {
     "agreement": "id created_at",
     "rule": "id version created_at changed_at last_matched_at",
     "link": "id rule_id why inherited_from created_at",
+    "rejection": "rejected_at",
     "finding": "id severity detail opened_at resolved_at by changed_at",
     "source": "id tracker health_state health_message health_what_to_do health_checked_at"
     " children_cursor signature_refused_at named_projects unknown_names unopened_since uuid version"

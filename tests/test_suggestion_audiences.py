@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -86,7 +86,13 @@ async def _with_and_without(
 async def test_what_is_hidden_moves_nothing(runtime: Runtime, public: bool) -> None:
     loop = asyncio.get_running_loop()
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=12,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        phases=[Phase.generate],
+    )
     @given(_hidden)
     def holds(hidden: list[tuple[str, list[tuple[str, bool]]]]) -> None:
         done = asyncio.run_coroutine_threadsafe(_with_and_without(runtime, hidden, public), loop)

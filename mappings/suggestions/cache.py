@@ -16,7 +16,7 @@ from mappings.suggestions.load import (
     load_asked,
     load_goal_texts,
     load_linked_epics,
-    load_signature,
+    load_version,
 )
 from mappings.suggestions.material import MOST_SUGGESTIONS, Suggestion
 
@@ -44,15 +44,15 @@ class _Indexes:
     )
     building: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def find(self, audience: Audience | None, signature: tuple[Any, ...]) -> SuggestionIndex | None:
+    def find(self, audience: Audience | None, version: tuple[Any, ...]) -> SuggestionIndex | None:
         held = self.by_audience.get(audience)
-        if held is None or held[0] != signature:
+        if held is None or held[0] != version:
             return None
         self.by_audience.move_to_end(audience)
         return held[1]
 
-    def keep(self, audience: Audience | None, signature: tuple[Any, ...], index: SuggestionIndex) -> None:
-        self.by_audience[audience] = signature, index
+    def keep(self, audience: Audience | None, version: tuple[Any, ...], index: SuggestionIndex) -> None:
+        self.by_audience[audience] = version, index
         self.by_audience.move_to_end(audience)
         while len(self.by_audience) > 1 and self._is_full():
             self.by_audience.popitem(last=False)
@@ -86,22 +86,22 @@ async def _index_for(session: AsyncSession, audience: Audience | None, now: date
     known: dict[Any, tuple[datetime, SuggestionIndex]] = session.info.setdefault(_KNOWN, {})
     if audience not in known or known[audience][0] != now:
         indexes = _DATABASES.setdefault(session.get_bind(), _Indexes())
-        signature = await load_signature(session, audience)
-        found = indexes.find(audience, signature)
-        known[audience] = now, found or await _build(session, indexes, audience, signature)
+        version = await load_version(session, audience)
+        found = indexes.find(audience, version)
+        known[audience] = now, found or await _build(session, indexes, audience, version)
     return known[audience][1]
 
 
 async def _build(
-    session: AsyncSession, indexes: _Indexes, audience: Audience | None, signature: tuple[Any, ...]
+    session: AsyncSession, indexes: _Indexes, audience: Audience | None, version: tuple[Any, ...]
 ) -> SuggestionIndex:
     async with indexes.building:  # one at a time: each takes a core
-        index = indexes.find(audience, signature)
+        index = indexes.find(audience, version)
         if index is None:
             goals = await load_goal_texts(session, audience)
             linked = await load_linked_epics(session, audience)
             index = await asyncio.to_thread(_made, goals, linked)
-            indexes.keep(audience, signature, index)
+            indexes.keep(audience, version, index)
         return index
 
 

@@ -88,7 +88,7 @@ def _confirmed(audience: Audience | None, *columns: Any) -> Any:
     )
 
 
-async def load_signature(session: AsyncSession, audience: Audience | None) -> tuple[Any, ...]:
+async def load_version(session: AsyncSession, audience: Audience | None) -> tuple[Any, ...]:
     """Another one after each change of goals, of confirmed links or of their tickets' text. One statement."""
     links = _confirmed(
         audience,

@@ -66,7 +66,7 @@ class _Parts:
 
 class SuggestionIndex:
     """The material of one audience, made ready for many epics. The same material and the same ticket give the
-    same answer. Building it takes about a second for 500 goals and 1,000 linked tickets."""
+    same answer. For 500 goals and 333 linked tickets it was built in a quarter of a second of a processor."""
 
     def __init__(self, goals: Sequence[GoalText], linked: Sequence[LinkedEpic] = ()) -> None:
         self._goals = sorted(goals, key=lambda goal: (goal.key_result.key.lower(), goal.key_result.id))
@@ -87,6 +87,7 @@ class SuggestionIndex:
         self._links = sparse.csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=shape)
         self._places_of = pairs
         self._matrices: list[Any] = []
+        self._rows: Any = self._links
         if not self._goals:
             return
         own = _counted([f"{goal.text[:GOAL_CHARACTERS]}\n{goal.team}" for goal in self._goals])
@@ -104,7 +105,7 @@ class SuggestionIndex:
     @property
     def size(self) -> int:
         """Bytes, about."""
-        return sum(m.data.nbytes + m.indices.nbytes + m.indptr.nbytes for m in self._matrices)
+        return sum(m.data.nbytes + m.indices.nbytes + m.indptr.nbytes for m in (*self._matrices, self._rows))
 
     def fitting(
         self,
