@@ -29,7 +29,7 @@ pytestmark = pytest.mark.database
 
 ANSWER = "There is no key result `KR-99`."
 SAID = ["There is no key result KR-99."]
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 ids = count(1)
 
 

@@ -111,7 +111,7 @@ async def test_thirty_shadow_notices_go_live(world: World, runtime: Runtime, clo
     assert held["detail"] == (
         "25 new comments in 24 hours are allowed; this one comes due at 2026-11-17 12:00 UTC."
     )
-    assert "not linked to a key result" in held["body"]
+    assert "Which key result does this epic serve?" in held["body"]
     before = await all_runs(world)
     for _ in range(10):
         await later(world, runtime, clock, hours=2.39)

@@ -15,7 +15,7 @@ from tests.support.world import World
 
 pytestmark = pytest.mark.database
 
-MISSING = "This epic is not linked to a key result."
+MISSING = "Which key result does this epic serve?"
 WAITING = "Disputed; waiting for a decision."
 WHY = "It is an office move"
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)

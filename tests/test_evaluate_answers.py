@@ -143,7 +143,7 @@ def test_an_answer_waits_for_nothing_but_a_ticket_that_can_be_read() -> None:
 # --- where no comment of ours is on the ticket ------------------------------------------------
 
 NEW_GAP = found(opened_at=NOW - timedelta(hours=1))
-FULL = f"{SAID}\n\nThis epic is not linked to a key result."
+FULL = f"{SAID}\n\nWhich key result does this epic serve?"
 
 MADE: list[tuple[str, EvaluationInput, Finding, dict[str, Any], str]] = [
     ("a warning that is due", NOTHING, found(), {}, FULL),
@@ -232,7 +232,7 @@ ALONE = written(decision_on(NOTHING, NEW_GAP, answer=NEW, rules=policy(grace="P5
         (NOTHING, NEW_GAP, policy(grace="P5D"), None),
         (NOTHING, NEW_GAP, policy(exempt={"types": ["Epic"]}), None),
         (NOTHING, replace(NEW_GAP, state="disputed"), policy(), None),
-        (NOTHING, NEW_GAP, policy(grace="PT0S"), "This epic is not linked to a key result."),
+        (NOTHING, NEW_GAP, policy(grace="PT0S"), "Which key result does this epic serve?"),
         (ALIGNED, NEW_GAP, policy(grace="P5D"), "Aligned with KR-1 (Title 1). Thank you."),
     ],
     ids=["still in grace", "exempt now", "disputed", "its grace has ended", "aligned now"],

@@ -103,7 +103,7 @@ async def test_a_sync_with_too_many_makes_none(
     assert notice["detail"] == (
         f"Run {run['id']} asked for 11 new comments at once; per_run is 10. A person has to approve them."
     )
-    assert "not linked to a key result" in notice["body"]
+    assert "Which key result does this epic serve?" in notice["body"]
     # Later runs neither release nor repeat it, and count it no more.
     driver.label(keys[3], "growth")
     newest = driver.add("New")

@@ -56,7 +56,7 @@ async def test_every_comment_of_the_run_becomes_one_line(
         notice = await driver.notice(key)
         assert (notice["state"], notice["reason"]) == ("withdrawn", "run_withdrawn")
         assert notice["run"] == withdrawal["id"]
-    assert "not linked to a key result" in driver.comments(older)[0]
+    assert "Which key result does this epic serve?" in driver.comments(older)[0]
     # Asked again it is the same run, and does nothing.
     driver.tracker.log.clear()
     assert (await _withdraw(world, run["id"]))["id"] == withdrawal["id"]
@@ -131,7 +131,7 @@ async def test_it_stays_so_for_this_opening_of_the_finding(
     driver.describe(key, "")
     await driver.sync()
     (text,) = driver.comments(key)
-    assert "not linked to a key result" in text
+    assert "Which key result does this epic serve?" in text
 
 
 @both
@@ -377,7 +377,7 @@ async def test_an_edit_it_had_queued_is_another_runs(
     run = await driver.sync()
     assert (await driver.notice(key))["run"] == run["id"]
     await _withdraw(world, run["id"])
-    assert "not linked" in driver.comments(key)[0]
+    assert "Which key result does this epic serve?" in driver.comments(key)[0]
     await later(world, runtime, clock, minutes=2)
     assert "Aligned with KR-1" in driver.comments(key)[0]
     assert (await world.send("GET", f"/runs/{run['id']}"))["writes"]["resolved"] == 0
@@ -443,7 +443,7 @@ async def test_leaving_them_there_ends_it_at_once(world: World, driver: TrackerD
     await world.send("DELETE", "/sources/jira?comments=leave", expect=204)
     await world.refused("GET", "/sources/jira", status=404)
     await world.drain()
-    assert "not linked" in driver.comments(key)[0]
+    assert "Which key result does this epic serve?" in driver.comments(key)[0]
 
 
 @on_jira

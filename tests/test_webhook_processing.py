@@ -93,7 +93,7 @@ async def test_a_label_closes_it_and_its_removal_opens_it_again(driver: TrackerD
     driver.label(first(driver))
     await process_everything(world)
     (text,) = driver.comments(first(driver))
-    assert "not linked to a key result" in text
+    assert "Which key result does this epic serve?" in text
 
 
 @both

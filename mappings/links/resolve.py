@@ -78,6 +78,9 @@ class ResolvedLink:
     way: tuple[Ancestor, ...] = ()
 
 
+NAMES = "The ticket names "
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """What a ticket names in place of a key that a key result has.
@@ -94,11 +97,16 @@ class Unknown:
     @property
     def sentence(self) -> str:
         """What is wrong with it, without a full stop."""
+        return f"{NAMES}{self.key}{self.wrong}"
+
+    @property
+    def wrong(self) -> str:
+        """What the sentence says after `NAMES` and the key."""
         if self.how == "more":
-            return f"The ticket names {self.key}, which is more than is read"
-        if KEY.fullmatch(self.key):
-            return f"The ticket names {self.key}, which does not exist"
-        return f"The ticket names {self.key}, which is not the key of a key result"
+            return ", which is more than is read"
+        return (
+            ", which does not exist" if KEY.fullmatch(self.key) else ", which is not the key of a key result"
+        )
 
 
 @dataclass(frozen=True, slots=True)

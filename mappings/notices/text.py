@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from connectors.document import Block, Bullets, Document, Inline, Link, Paragraph, Text
 from mappings.goals.key_results import KeyResult, may_name, name_on_ticket
+from mappings.links.resolve import NAMES
 from mappings.policy.durations import last_day
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ def _unknown(unknown: Sequence[Unknown], can_link: bool) -> list[Block]:
 
 
 def _named(one: Unknown) -> tuple[Inline, ...]:
-    before, named, after = one.sentence.partition(one.key)
-    return Text(before), Text(named, "code"), Text(f"{after}.")
+    return Text(NAMES), Text(one.key, "code"), Text(f"{one.wrong}.")
 
 
 def _lines_to_type(key: str) -> Bullets:

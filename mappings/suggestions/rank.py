@@ -185,10 +185,14 @@ class SuggestionIndex:
 
     def _evidence(self, ticket: TicketText, place: int, parts: _Parts) -> Evidence:
         row = int(parts.nearest_place[place])
-        near = Neighbour(self._linked[row].ticket.key, float(parts.nearest[place])) if row >= 0 else None
+        near = _neighbour(self._linked[row].ticket, float(parts.nearest[place])) if row >= 0 else None
         of_project = sum(_of_project(self._linked[at], ticket) for at in self._epics_of.get(place, ()))
         lines = tuple(line for line in ticket.lines if line_form(line) not in self._forms)
         return Evidence(ticket, lines, self._goals[place].text[:GOAL_CHARACTERS], near, of_project)
+
+
+def _neighbour(ticket: TicketText, similarity: float) -> Neighbour:
+    return Neighbour(ticket.key, similarity, (ticket.title, *ticket.marks, *ticket.lines))
 
 
 def _of_project(epic: LinkedEpic, ticket: TicketText) -> bool:

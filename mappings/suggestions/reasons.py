@@ -21,10 +21,11 @@ MOST_OF_PROJECT = 20  # as many linked tickets of a key result are looked at
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A linked ticket, and how similar it is, from 0 to 1."""
+    """A linked ticket, how similar it is, from 0 to 1, and its title, labels, components and lines."""
 
     key: str
     similarity: float
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +44,17 @@ def reasons_for(found: Evidence) -> tuple[str, ...]:
     """The clauses, the strongest first; none where only parts of words are alike."""
     goal = words([found.goal])
     parts = list(_shared(found, goal)) or list(_alike(found, goal))
-    if found.nearest is not None and found.nearest.similarity >= _LEAST_LIKE:
+    if found.nearest is not None and _is_alike(found, found.nearest):
         parts.append(f"much like {found.nearest.key}, which serves it")
     if found.of_project:
         parts.append(_of_project(found.of_project, found.ticket.project))
     return tuple(parts)
+
+
+def _is_alike(found: Evidence, nearest: Neighbour) -> bool:
+    """Whether a reader finds them alike: parts of words, or the team's name, are no reason."""
+    own = words(text for _, texts in _origins(found) for text in texts)
+    return nearest.similarity >= _LEAST_LIKE and not own.keys().isdisjoint(words(nearest.texts))
 
 
 def _of_project(number: int, project: str) -> str:
