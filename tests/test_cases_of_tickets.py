@@ -152,13 +152,14 @@ async def test_who_may_not_steer_changes_nothing_and_nothing_is_repeated(
 ) -> None:
     key = heard.add()
     await heard.sync()
-    before = heard.comments(key)
     async with doors(application, world):
         heard.say(key, "/northing link KR-1", outsider=True)
         heard.say(key, "Nice work, everybody.")
         await process_everything(world)
     assert await _links(heard, key) == set()
-    assert heard.comments(key) == [*before, "/northing link KR-1", "Nice work, everybody."]
+    ours, *others = heard.comments(key)
+    assert others == ["/northing link KR-1", "Nice work, everybody."]
+    assert "A command here changed nothing" in ours
 
 
 @both

@@ -367,10 +367,13 @@ async def test_who_deletes_our_comment_has_said_no(driver: TrackerDriver, world:
 async def test_a_command_of_somebody_without_the_right_does_nothing(
     driver: TrackerDriver, world: World
 ) -> None:
-    before = driver.comments(first(driver))
+    """And the person is told so, in our comment."""
+    (before,) = driver.comments(first(driver))
     driver.say(first(driver), "/northing link KR-1", outsider=True)
     await process_everything(world)
-    assert driver.comments(first(driver)) == [*before, "/northing link KR-1"]
+    ours, theirs = driver.comments(first(driver))
+    assert (ours != before, theirs) == (True, "/northing link KR-1")
+    assert "A command here changed nothing" in ours
     assert (await driver.epic(first(driver)))["links"] == []
     (heard,) = [
         one for one in await listed(world, "/deliveries", source=driver.kind) if "comment" in one["event"]
