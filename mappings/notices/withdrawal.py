@@ -74,18 +74,15 @@ def _warned_by(run_id: int) -> Select[int]:
     candidates = select(NoticeWriteRow.epic_id).where(
         NoticeWriteRow.run_id == run_id, NoticeWriteRow.kind.in_(("posted", "edited"))
     )
-    comment = {
-        "partition_by": (NoticeWriteRow.epic_id, NoticeWriteRow.remote_id),
-        "order_by": NoticeWriteRow.id,
-    }
+    comment, order = (NoticeWriteRow.epic_id, NoticeWriteRow.remote_id), NoticeWriteRow.id
     writes = (
         select(
             NoticeWriteRow.id,
             NoticeWriteRow.epic_id,
             NoticeWriteRow.run_id,
             NoticeWriteRow.kind,
-            func.lag(NoticeWriteRow.kind).over(**comment).label("before"),
-            func.lag(NoticeWriteRow.answers).over(**comment).label("answered"),
+            func.lag(NoticeWriteRow.kind).over(partition_by=comment, order_by=order).label("before"),
+            func.lag(NoticeWriteRow.answers).over(partition_by=comment, order_by=order).label("answered"),
         )
         .where(NoticeWriteRow.epic_id.in_(candidates), NoticeWriteRow.kind != "failed")
         .subquery()
