@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import func, select, update
@@ -16,6 +18,9 @@ from app.webhooks.processor import process_deliveries
 from connectors.sandbox import faults
 from mappings.commands.met import mark_changed
 from mappings.evaluation.load import epic_of
+from mappings.locks import LOCK_GOALS
+from mappings.suggestions import cache
+from mappings.suggestions.rank import SuggestionIndex
 from mappings.tables import EpicRow, LinkRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.lists import listed
@@ -222,6 +227,38 @@ async def test_a_command_takes_effect_though_its_reaction_is_refused(
     clock.advance(minutes=1)
     assert (await driver.sync())["state"] == "succeeded"
     assert (await driver.epic(first(driver)))["alignment"] == "aligned"
+
+
+@on_either("jira")
+async def test_what_suggestions_take_seconds_for_holds_up_no_change_of_goals(
+    world: World,
+    driver: TrackerDriver,
+    clock: Clock,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[int] = []
+
+    def noting(goals: Any, linked: Any) -> Any:
+        with psycopg.connect(database_url) as connection:
+            found = connection.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND (classid::bigint << 32 | objid::bigint) = %s",
+                [LOCK_GOALS],
+            ).fetchone()
+        held.extend(found or ())
+        return SuggestionIndex(goals, linked)
+
+    monkeypatch.setattr(cache, "_made", noting)
+    await world.goal("KR-2", "Fewer returns")
+    driver.add("Another one")
+    await driver.sync()
+    assert held == [0], "for a warning"
+    await world.goal("KR-3", "Faster delivery")
+    driver.say(first(driver), "/northing suggest")
+    clock.advance(minutes=1)
+    await driver.sync()
+    assert held == [0, 0], "for a command"
 
 
 @on_either("jira")
