@@ -14,6 +14,7 @@ from app.evaluation import evaluate_these
 from connectors.base import CommentRef, ConnectorError, EpicRef, Unavailable
 from mappings.commands.execute import CommandResult, commands_in, execute_commands, known_result
 from mappings.commands.met import known_version, store_reaction
+from mappings.commands.model import SuggestCommand
 from mappings.policy.modes import mode_in
 from mappings.tables import SourceRow
 from mappings.webhooks.queue import is_our_comment
@@ -87,6 +88,8 @@ class TicketCommands:
             return ExecutedComment("nothing")
         if found.ours:
             return ExecutedComment("own")
+        if found.may_steer and any(isinstance(command, SuggestCommand) for command in asked):
+            await self._prepare_suggestions(epic)
         run_id = await self._evaluate_first(epic, open_run)
         result, run_id = await self._execute(epic, found, open_run, run_id)
         if result is None:
@@ -104,6 +107,12 @@ class TicketCommands:
         if self._account is None:
             self._account = await self.connector.account()
         return replace(comment, our_name=self._account.name) if self._account.is_program else comment
+
+    async def _prepare_suggestions(self, epic: EpicRow) -> None:
+        """Before the transaction that locks goals and the epic."""
+        async with self.runtime.sessions() as session:
+            context = await self.runtime.evaluation_context(session, self.source, [epic.project])
+            await context.prepare_suggestions(session, epic.project, await self.runtime.now(session))
 
     async def _evaluate_first(self, epic: EpicRow, open_run: OpenRun | None) -> int | None:
         """Evaluate an epic that was stored just now: a command may be about its findings. The run's id."""

@@ -87,6 +87,21 @@ async def test_an_answer_makes_the_one_comment_and_the_warning_follows_in_it(
 
 
 @on_either("jira")
+async def test_the_warning_that_follows_an_answer_is_taken_back_with_its_own_run(
+    world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock
+) -> None:
+    key = driver.add()
+    await driver.sync()
+    await asks(world, runtime, clock, key)
+    clock.advance(days=45)
+    run = await driver.sync("full")
+    assert "Which key result" in words(driver, key)[0]
+    await world.send("POST", f"/runs/{run['id']}/withdraw", expect=202)
+    await world.drain()
+    assert words(driver, key) == ["Withdrawn. Sorry for the noise."]
+
+
+@on_either("jira")
 async def test_withdrawing_the_commands_run_takes_the_answer_back(
     world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock
 ) -> None:

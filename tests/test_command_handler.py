@@ -21,10 +21,12 @@ from connectors.base import CommentRef, EpicRef
 from connectors.comments import TicketComment
 from mappings.commands.answers import USAGES
 from mappings.commands.execute import CommandResult, execute_commands
+from mappings.evaluation.load import load_records
 from mappings.runs.queue import open_run
 from mappings.tables import CommandCommentRow, EpicRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.disputes import dispute
+from tests.support.locks import holding
 from tests.support.queries import all_of, command_comments, every_row, goals_version
 from tests.support.ticket_text import text_lines
 from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either
@@ -431,6 +433,40 @@ async def test_an_edited_comment_acts_again_where_its_commands_changed(ticket: T
     assert UNKNOWN.replace("99", "98") in ticket.words, "what could not be done is said again"
     assert await ticket.tell("/northing link KR-1", id="77")
     assert ((await ticket.row()).outcome, len(ticket.words)) == ("done", 1)
+
+
+@on_either("jira")
+async def test_taking_a_command_out_of_a_comment_changes_nothing(ticket: Ticket) -> None:
+    assert await ticket.tell("/northing snooze 3d", "/northing snooze 4d", id="77")
+    assert await ticket.tell("/northing help", id="78")
+    edits = ticket.edits
+    assert not await ticket.tell("/northing snooze 4d", id="77")
+    assert not await ticket.tell("/northing snooze 4d", id="77")
+    assert HELP in ticket.words, "the answer to another comment"
+    assert ticket.edits == edits
+    assert await ticket.tell("/northing snooze 5d", id="77")
+
+
+@on_either("jira")
+async def test_a_refusal_in_silence_makes_no_edit_urgent(ticket: Ticket) -> None:
+    await ticket.tell("/northing help")
+    await ticket.give(ticket.comment("/northing snooze 3d", author="b", may_steer=False))
+    async with ticket.runtime.sessions() as session:
+        rows = await session.scalars(select(EpicRow).where(EpicRow.key == ticket.key))
+        (records,) = await load_records(session, rows.all())
+    assert not records.commanded
+
+
+@on_either("jira")
+async def test_a_command_takes_the_source_before_its_epic(ticket: Ticket, database_url: str) -> None:
+    """As whoever deletes the source does."""
+    async with holding(database_url) as holder:
+        await holder.hold("SELECT 1 FROM sources FOR UPDATE")
+        command = asyncio.create_task(ticket.tell("/northing snooze 3d"))
+        await holder.until_waiting(1)
+        await holder.hold("SELECT 1 FROM epics FOR UPDATE")
+        await holder.let_go()
+        assert await command
 
 
 @on_either("jira")

@@ -70,6 +70,14 @@ def test_after_one_line(
     assert again.keep_notice, "it is written once"
 
 
+@pytest.mark.parametrize(("is_refusal", "state"), [(False, "due"), (True, "held")])
+def test_no_comment_is_made_to_refuse_somebody(is_refusal: bool, state: str) -> None:
+    answer = replace(NEW, is_refusal=is_refusal)
+    decision = decision_on(NOTHING, found(), rules=policy(grace="P90D"), answer=answer)
+    assert decision.notice is not None
+    assert (decision.notice.state, decision.answer_expired) == (state, is_refusal)
+
+
 def test_before_the_full_text() -> None:
     decision = decision_on(NOTHING, found(), notice=POSTED, answer=NEW)
     assert state_reason_target(decision) == ("posted", None, "posted")

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
+import psycopg
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.jobs.queue import run_worker_until_idle
 from app.runtime import Runtime
 from app.webhooks.processor import process_deliveries
 from connectors.sandbox import faults
-from mappings.tables import LinkRow
+from mappings.commands.met import mark_changed
+from mappings.evaluation.load import epic_of
+from mappings.locks import LOCK_GOALS
+from mappings.suggestions import cache
+from mappings.suggestions.rank import SuggestionIndex
+from mappings.tables import EpicRow, LinkRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.lists import listed
+from tests.support.locks import holding
 from tests.support.queries import command_comments
 from tests.support.tracker_drivers import (
     GitHubDriver,
@@ -207,6 +216,76 @@ async def test_trouble_never_fails_the_sync(driver: TrackerDriver, clock: Clock,
     clock.advance(minutes=1)
     assert (await driver.sync())["state"] == "succeeded"
     assert await links(driver) == (["KR-1"] if (driver.kind, status) != ("jira", 404) else [])
+
+
+@on_github
+async def test_a_command_takes_effect_though_its_reaction_is_refused(
+    driver: TrackerDriver, clock: Clock
+) -> None:
+    driver.tracker.faults.add("POST */reactions", faults.answer(503), times=None)
+    driver.say(first(driver), "/northing link KR-1")
+    clock.advance(minutes=1)
+    assert (await driver.sync())["state"] == "succeeded"
+    assert (await driver.epic(first(driver)))["alignment"] == "aligned"
+
+
+@on_either("jira")
+async def test_what_suggestions_take_seconds_for_holds_up_no_change_of_goals(
+    world: World,
+    driver: TrackerDriver,
+    clock: Clock,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[int] = []
+
+    def noting(goals: Any, linked: Any) -> Any:
+        with psycopg.connect(database_url) as connection:
+            found = connection.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND (classid::bigint << 32 | objid::bigint) = %s",
+                [LOCK_GOALS],
+            ).fetchone()
+        held.extend(found or ())
+        return SuggestionIndex(goals, linked)
+
+    monkeypatch.setattr(cache, "_made", noting)
+    await world.goal("KR-2", "Fewer returns")
+    driver.add("Another one")
+    await driver.sync()
+    assert held == [0], "for a warning"
+    await world.goal("KR-3", "Faster delivery")
+    driver.say(first(driver), "/northing suggest")
+    clock.advance(minutes=1)
+    await driver.sync()
+    assert held == [0, 0], "for a command"
+
+
+@on_either("jira")
+async def test_tickets_are_marked_in_the_order_of_their_ids(
+    driver: TrackerDriver, runtime: Runtime, clock: Clock, database_url: str
+) -> None:
+    """So that nobody who locks epics in that order waits for each other."""
+    driver.add("Another one")
+    await driver.sync()
+    async with runtime.sessions.begin() as session:
+        rows = list(await session.scalars(select(EpicRow).order_by(EpicRow.id.desc())))
+        source = await session.get_one(SourceRow, rows[0].source_id)
+        # The older one is the later one in the table.
+        await session.execute(update(EpicRow).where(EpicRow.id == rows[1].id).values(title="Renamed"))
+        epics = [replace(epic_of(row), updated_at=clock()) for row in rows]
+
+    async def mark() -> None:
+        async with runtime.sessions.begin() as session:
+            await mark_changed(session, source, epics, clock())
+
+    async with holding(database_url) as holder:
+        await holder.hold("SELECT 1 FROM epics WHERE id = %s FOR UPDATE", rows[1].id)
+        marking = asyncio.create_task(mark())
+        await holder.until_waiting(1)
+        await holder.hold("SELECT 1 FROM epics WHERE id = %s FOR UPDATE", rows[0].id)
+        await holder.let_go()
+        await marking
 
 
 @on_either("github")

@@ -65,6 +65,32 @@ async def test_every_comment_of_the_run_becomes_one_line(
     assert driver.tracker.log.count(driver.edits) + driver.tracker.log.count(driver.creates) == 0
 
 
+@on_either("jira")
+async def test_what_a_run_turned_back_into_a_warning_is_taken_back_with_it(
+    world: World, driver: TrackerDriver, clock: Clock
+) -> None:
+    """And not with the run that made the comment, whose warning was taken back long before."""
+    keys = [driver.add() for _ in range(2)]
+    maker = await driver.sync()
+    driver.describe(keys[0], "Key-Result: KR-1")
+    await driver.sync()
+    assert driver.comments(keys[0])[0].startswith("Aligned with")
+    clock.advance(minutes=5)
+    driver.describe(keys[0], "")
+    returning = await driver.sync()
+    assert "Which key result" in driver.comments(keys[0])[0]
+    clock.advance(minutes=5)
+    driver.describe(keys[1], "Key-Result: KR-77")  # a warning that stands gets another text
+    edited = await driver.sync()
+    assert "KR-77" in driver.comments(keys[1])[0]
+    assert (await _withdraw(world, edited["id"]))["writes"]["withdrawn"] == 0
+    assert (await _withdraw(world, returning["id"]))["writes"]["withdrawn"] == 1
+    assert driver.comments(keys[0]) == TAKEN_BACK
+    assert "Which key result" in driver.comments(keys[1])[0]
+    assert (await _withdraw(world, maker["id"]))["writes"]["withdrawn"] == 1
+    assert driver.comments(keys[1]) == TAKEN_BACK
+
+
 @both
 async def test_an_answer_nobody_can_read_delays_it_and_no_more(
     world: World, driver: TrackerDriver, runtime: Runtime, clock: Clock

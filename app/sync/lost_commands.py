@@ -122,6 +122,7 @@ class _Looking:
         try:
             executed = await self.commands.execute(epic, comment)
         except (Unavailable, Blocked):
+            self.marked = True  # the acknowledgement alone may have failed
             raise
         except ConnectorError as error:
             log.warning("comment not read", epic=epic.key, reason=error.message)

@@ -138,6 +138,10 @@ class Progress:
 
     async def _store_together(self, batch: Batch, *, ahead: bool) -> None:
         source_id, tracker = self.source.id, self.source.tracker
+        if any(epic.updated_at > self.source.created_at for epic in batch.epics):
+            # Its own transaction: it locks epics, and so does the one after, each in the order of the ids.
+            async with self.transaction() as session:
+                await mark_changed(session, self.source, batch.epics, await self.runtime.now(session))
         transferred = [(ref, epic) for epic in batch.epics if (ref := batch.transferred.get(epic.remote_id))]
         async with self.transaction(repeatable=True) as session:
             now, found = await self.runtime.now(session), UpsertResult(skipped=len(batch.unreadable))
@@ -154,7 +158,7 @@ class Progress:
             )
             if (found.created or found.updated) and self.counts_apart:
                 await mark_read(session, self.source, [epic.remote_id for epic in batch.epics], now)
-            await mark_changed(session, self.source, batch.epics, now)
+            await mark_changed(session, self.source, batch.epics, now)  # those that are new
             seen = len(batch.epics) + len(batch.unreadable)
             if batch.cursor is not None:
                 # A ticket dated in the future must not hide what changes until then.

@@ -313,6 +313,7 @@ class _Write:
         if isinstance(fetched_epic, Missing) and fetched_epic.reason == "deleted":
             # Or we can no longer see it, which looks the same: only a full run, with its drop guard, removes.
             raise Gone(f"{self.ref.key} was deleted, or Northing may no longer see it.", FULL_SYNC_FINDS_OUT)
+        await self._prepare_suggestions()
         async with self.runtime.transaction() as session:
             await lock_goals_shared(session)
             now = await self.runtime.now(session)
@@ -357,6 +358,14 @@ class _Write:
             delete = notice_row.withdraw_action == "delete" and self.comment_id is not None
             marker = await load_marker(session, context.signer, row)
             return _PlannedWrite(composed.document, text, marker, delete)
+
+    async def _prepare_suggestions(self) -> None:
+        """For a full text, before the transaction that locks goals and epics."""
+        async with self.runtime.sessions() as session:
+            targets = select(NoticeRow.target).where(NoticeRow.id == self.claim.notice_id)
+            if await session.scalar(targets) == "posted":
+                context, now = await self.writer.context(session, self.row.project), self.claim.claimed_at
+                await context.prepare_suggestions(session, self.row.project, now)
 
     async def _record_unreadable(self, reason: str) -> None:
         """Have health name the ticket, and nothing new written on it until it is read."""

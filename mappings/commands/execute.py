@@ -27,7 +27,7 @@ from mappings.commands.parse import parse_commands
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.load import may_be_on_ticket
 from mappings.evaluation.operations import clear_answer
-from mappings.locks import lock_epics, lock_goals_exclusive, lock_goals_shared
+from mappings.locks import lock_epics, lock_goals_exclusive, lock_goals_shared, share_source
 from mappings.runs.reevaluation import reevaluate_children
 from mappings.tables import CommandCommentRow, EpicRow, NoticeRow, SourceRow
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from connectors.comments import CommandOutcome, TicketComment
     from mappings.checks.check import Check
-from mappings.commands.model import Command
+    from mappings.commands.model import Command
 
 log = structlog.get_logger()
 
@@ -85,6 +85,7 @@ async def execute_commands(
         return known
     if comment.may_steer:
         await _lock_goals(session, asked)
+    await share_source(session, source.id)  # which the run that the caller opens refers to
     present = await lock_epics(session, [epic.id])
     if not present or present[0].removed_at is not None:
         return None
@@ -175,6 +176,11 @@ async def _execute(run: CommandRun, row: CommandCommentRow, asked: Sequence[Comm
     done = {line for line, was_done in before if was_done} - {
         line for line, was_done in before if not was_done
     }
+    answered_mistake = row.answer is not None and row.outcome != "done"
+    if not answered_mistake and all(_line_digest(command) in done for command in asked):
+        # Lines were taken out of it, and nothing is asked anew.
+        row.digest, row.outcome = b"".join(_line_digest(command) + _DONE for command in asked), "done"
+        return CommandResult("done", False, False, row.reaction_id)
     set_actor(session, f"{run.source.name}: {row.author} on {epic.key}", row.author_id)
     await clear_answer(session, epic.id)
     digest, failed = b"", False

@@ -84,22 +84,33 @@ async def mark_changed(
 ) -> None:
     """Have the comments looked at of those tickets that changed since theirs were read.
 
-    The transaction is that which stores the epics, and has locked them. A ticket that was commented on shows
-    another time of update, and else nothing that is stored.
+    The transaction has locked no epic yet, unless it has just inserted these: they are locked in the order of
+    their ids, and those that are marked already are not locked. A ticket that was commented on shows another
+    time of update, and else nothing that is stored.
     """
     oldest = oldest_looked_for(source, now)
     recent = {epic.remote_id: epic.updated_at for epic in epics if epic.updated_at > oldest}
     if recent:
-        values = {"source": source.id, "ids": [*recent], "moments": [*recent.values()]}
+        values = {
+            "source": source.id,
+            "tracker": source.tracker,
+            "ids": [*recent],
+            "moments": [*recent.values()],
+        }
         await session.execute(_MARK_CHANGED, values)
 
 
 _MARK_CHANGED = text("""
-    UPDATE epics SET comments_changed_at = shown.at
-    FROM unnest(CAST(:ids AS text[]), CAST(:moments AS timestamptz[])) AS shown (remote_id, at)
-    WHERE epics.source_id = :source AND epics.remote_id = shown.remote_id
-        AND (epics.comments_read_at IS NULL OR epics.comments_read_at < shown.at)
-        AND epics.comments_changed_at IS DISTINCT FROM shown.at
+    WITH changed AS (
+        SELECT epics.id, shown.at
+        FROM unnest(CAST(:ids AS text[]), CAST(:moments AS timestamptz[])) AS shown (remote_id, at)
+        JOIN epics ON epics.tracker = :tracker AND epics.remote_id = shown.remote_id
+        WHERE epics.source_id = :source
+            AND (epics.comments_read_at IS NULL OR epics.comments_read_at < shown.at)
+            AND epics.comments_changed_at IS DISTINCT FROM shown.at
+        ORDER BY epics.id FOR NO KEY UPDATE OF epics
+    )
+    UPDATE epics SET comments_changed_at = changed.at FROM changed WHERE epics.id = changed.id
 """)
 
 

@@ -45,10 +45,14 @@ def may_be_given(
     current: CurrentNotice | None,
 ) -> bool:
     """Whether our comment may show the answer. Where none is on the ticket, one is made for it, unless no
-    comment may be made there at all, or the answer is too old."""
+    comment may be made there at all, or the answer is too old or a refusal."""
     if current is not None and current.on_ticket:
         return True
-    if epic.removal_reason is not None or why_no_warning(epic, policy) in ("service_desk", "channel"):
+    if (
+        answer.is_refusal
+        or epic.removal_reason is not None
+        or why_no_warning(epic, policy) in ("service_desk", "channel")
+    ):
         return False
     if first_hold("evaluation", facts, answer=True) is not None:
         return False

@@ -18,7 +18,7 @@ from mappings.policy.names import former_names
 from mappings.rules.index import RuleIndex
 from mappings.rules.operations import rule_of
 from mappings.sources.unreadable import unreadable_ids
-from mappings.suggestions.cache import suggest
+from mappings.suggestions.cache import prepare, suggest
 from mappings.suggestions.load import Audience
 from mappings.tables import (
     CycleRow,
@@ -102,8 +102,14 @@ class EvaluationContext:
 
     async def suggest(self, session: AsyncSession, row: EpicRow, now: datetime) -> Sequence[Suggestion]:
         """The key results that its ticket may show as fitting the epic, best first."""
-        audience = Audience(self.source.id, row.project, self.project_info(row.project).public)
-        return await suggest(session, row.id, audience, now)
+        return await suggest(session, row.id, self._audience(row.project), now)
+
+    async def prepare_suggestions(self, session: AsyncSession, project: str, now: datetime) -> None:
+        """What takes seconds the first time, before a transaction that holds locks suggests."""
+        await prepare(session, self._audience(project), now)
+
+    def _audience(self, project: str) -> Audience:
+        return Audience(self.source.id, project, self.project_info(project).public)
 
 
 async def load_context(

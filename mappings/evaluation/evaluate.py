@@ -13,7 +13,7 @@ from mappings.checks.check import Check, EpicFacts
 from mappings.checks.registry import CHECKS
 from mappings.evaluation.answers import ANSWERED_WITHIN, is_over, may_be_given, with_answer
 from mappings.evaluation.desired_notice import RUN_WITHDRAWN, WITHDRAWN, DesiredText, desired_text
-from mappings.evaluation.findings import UNANSWERED, next_finding
+from mappings.evaluation.findings import UNANSWERED, next_finding, shown_finding
 from mappings.evaluation.model import (
     Alignment,
     CommandAnswer,
@@ -169,11 +169,9 @@ def _of_no_check(checks: Sequence[Check[Any]], history: History, now: datetime) 
 
 
 def _shown(on_ticket: Sequence[CheckedFinding]) -> CheckedFinding | None:
-    """The finding that the ticket shows: the first that is open, else the first that is unresolved."""
-    if not on_ticket:
-        return None
-    unresolved = [(check, finding) for check, finding in on_ticket if finding.state != "resolved"]
-    return next((shown for shown in unresolved if shown[1].state == "open"), next(iter(unresolved), None))
+    """The finding that the ticket shows, with its check."""
+    shown = shown_finding([finding for _, finding in on_ticket])
+    return next((checked for checked in on_ticket if checked[1] is shown), None)
 
 
 def _alignment(

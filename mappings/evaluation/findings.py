@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mappings.evaluation.model import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 # What belongs to the snooze, waiver or dispute of a finding, where it has none.
@@ -31,3 +32,11 @@ def next_finding(
     if before.until is not None and before.until <= now:
         before = replace(before, state="open", **UNANSWERED)
     return replace(before, detail=gap, severity=severity)
+
+
+def shown_finding(findings: Sequence[Finding]) -> Finding | None:
+    """Of those that may be on the ticket, the one that it shows: the first that is open, else the first that
+    is unresolved."""
+    unresolved = [finding for finding in findings if finding.state != "resolved"]
+    is_open = (finding for finding in unresolved if finding.state == "open")
+    return next(is_open, next(iter(unresolved), None))

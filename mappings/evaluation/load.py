@@ -165,13 +165,16 @@ _NOTICES = (
 
 
 def _answer(row: EpicRow, commands: Sequence[CommandCommentRow]) -> tuple[CommandAnswer | None, bool]:
-    """The answer that is to be shown, and whether a command was given after the last evaluation."""
+    """The answer that is to be shown, and whether a command that is answered was given after the last
+    evaluation: one that was refused in silence changes nothing."""
     answer = None
     for comment in commands:
         if comment.answer is not None:
             explained = tuple(comment.explained_key_result_ids)
-            answer = CommandAnswer(comment.answer, _is_new(row, comment), comment.at, explained)
-    return answer, any(_is_new(row, comment) for comment in commands)
+            refused = comment.outcome == "not_allowed"
+            answer = CommandAnswer(comment.answer, _is_new(row, comment), comment.at, explained, refused)
+    heard = (one for one in commands if one.answer is not None or one.outcome != "not_allowed")
+    return answer, any(_is_new(row, comment) for comment in heard)
 
 
 def _is_new(row: EpicRow, comment: CommandCommentRow) -> bool:

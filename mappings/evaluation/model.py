@@ -86,12 +86,13 @@ class EvaluationInput:
 class CommandAnswer:
     """The answer to the last command on the ticket. `is_new`: the epic was not evaluated after the command,
     so the command itself caused what changes now. `at`: when it was given. `key_result_ids`: of which the
-    text tells why they no longer count."""
+    text tells why they no longer count. `is_refusal`: its author may not give commands here."""
 
     text: str
     is_new: bool
     at: datetime
     key_result_ids: tuple[int, ...] = ()
+    is_refusal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Literal
 
 GoalState = Literal["draft", "active", "achieved", "missed", "archived"]
 Visibility = Literal["public", "internal", "confidential"]
@@ -92,11 +89,6 @@ def why_not_live_on_ticket(goal: KeyResult, ticket_is_public: bool, now: datetim
     state, nor its cycle's end, nor its objective."""
     why = why_not_live(goal, now)
     return why if why is None or may_name(goal, ticket_is_public) else NO_LONGER_COUNTS
-
-
-def first_to_name(goals: Iterable[KeyResult], ticket_is_public: bool, now: datetime) -> KeyResult | None:
-    """The first live one whose key such a ticket may show although nobody has written it there."""
-    return next((goal for goal in goals if is_live(goal, now) and may_name(goal, ticket_is_public)), None)
 
 
 def public_words(goal: KeyResult, ticket_is_public: bool) -> str:

@@ -183,9 +183,7 @@ def _of_ticket(
         known = _known(place, goals)
         if place.how == "under" and len(known) < len(place.words):
             is_open = False
-            if all(
-                word.lower() in goals.by_key or looks_like_key(word, goals.shapes) for word in place.words
-            ):
+            if all(_may_be_key(word, goals) for word in place.words):
                 unknown |= {one.key.lower(): one for one in _named_wrongly(place, known, goals)}
             continue
         linked = is_open = bool(known)

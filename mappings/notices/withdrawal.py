@@ -1,10 +1,15 @@
-"""Withdrawing what a run wrote: every comment that it made, and all writes that it has not made yet."""
+"""Withdrawing what a run wrote: every comment in which it made the last warning stand, and all writes that it
+has not made yet.
+
+A run makes a warning stand where it makes the comment, and where it turns one line back into the full text.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, false, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from mappings.locks import share_paused_projects
 from mappings.notices import pauses
@@ -39,9 +44,9 @@ _POSSIBLY_SHOWN = and_(
 async def request_withdrawal(
     session: AsyncSession, run: RunRow, action: WithdrawAction, now: datetime
 ) -> RunRow:
-    """Queue the edit to one line, or the deletion, of every comment that `run` made. Returns the run of mode
-    `withdraw` that does it, an existing one if the withdrawal was requested before. The caller holds the
-    source's notice lock (`locks.lock_notices_of_source`)."""
+    """Queue the edit to one line, or the deletion, of every comment in which `run` made the last warning
+    stand. Returns the run of mode `withdraw` that does it, an existing one if the withdrawal was requested
+    before. The caller holds the source's notice lock (`locks.lock_notices_of_source`)."""
     withdrawal = (await session.scalars(select(RunRow).where(RunRow.withdraws == run.id))).one_or_none()
     if withdrawal is None:
         withdrawal = _withdraw_run(run.source_id, now)
@@ -49,28 +54,52 @@ async def request_withdrawal(
         session.add(withdrawal)
         await session.flush()
         await session.refresh(withdrawal)
-    made = select(NoticeWriteRow.epic_id).where(
-        NoticeWriteRow.run_id == run.id, NoticeWriteRow.kind == "posted"
-    )
-    maker = (
-        select(NoticeWriteRow.run_id)
-        .where(NoticeWriteRow.epic_id == NoticeRow.epic_id, NoticeWriteRow.kind == "posted")
-        .order_by(NoticeWriteRow.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
+    warned = _warned_by(run.id)
     await share_paused_projects(session, run.source_id)
     # All epics are locked at once: locking some and later others could deadlock with an evaluator, which
     # locks them in the order of their ids.
-    await _lock_notices(session, or_(NoticeRow.run_id == run.id, NoticeRow.epic_id.in_(made)))
-    # While the first request of a comment is in progress, the claim is its only trace.
-    sent = and_(NoticeRow.run_id == run.id, ~ON_TICKET, MAYBE_SENT)
-    await _request_withdrawal(
-        session, or_(and_(NoticeRow.epic_id.in_(made), maker == run.id), sent), withdrawal, action, now
-    )
+    await _lock_notices(session, or_(NoticeRow.run_id == run.id, NoticeRow.epic_id.in_(warned)))
+    # While such a request is in progress, the claim is its only trace.
+    returning = and_(NoticeRow.state.in_(("resolved", "withdrawn")), NoticeRow.target == "posted")
+    sent = and_(NoticeRow.run_id == run.id, MAYBE_SENT, or_(~ON_TICKET, returning))
+    which = or_(NoticeRow.epic_id.in_(warned), sent)
+    await _request_withdrawal(session, which, withdrawal, action, now)
     await cancel_unwritten(session, run.id, now)
     await pauses.resume_writes(session, run.source_id, now)
     return withdrawal
+
+
+def _warned_by(run_id: int) -> Select[int]:
+    """The epics in whose comment this run made the last warning stand, or made the comment as an answer."""
+    candidates = select(NoticeWriteRow.epic_id).where(
+        NoticeWriteRow.run_id == run_id, NoticeWriteRow.kind.in_(("posted", "edited"))
+    )
+    comment, order = (NoticeWriteRow.epic_id, NoticeWriteRow.remote_id), NoticeWriteRow.id
+    writes = (
+        select(
+            NoticeWriteRow.id,
+            NoticeWriteRow.epic_id,
+            NoticeWriteRow.run_id,
+            NoticeWriteRow.kind,
+            func.lag(NoticeWriteRow.kind).over(partition_by=comment, order_by=order).label("before"),
+            func.lag(NoticeWriteRow.answers).over(partition_by=comment, order_by=order).label("answered"),
+        )
+        .where(NoticeWriteRow.epic_id.in_(candidates), NoticeWriteRow.kind != "failed")
+        .subquery()
+    )
+    # The comment that an answer made had no warning before its first edit.
+    was_line = or_(
+        writes.c.before.in_(("resolved", "withdrawn")),
+        and_(writes.c.before == "posted", writes.c.answered),
+    )
+    last = (
+        select(writes.c.epic_id, writes.c.run_id)
+        .where(or_(writes.c.kind == "posted", and_(writes.c.kind == "edited", was_line)))
+        .ext(distinct_on(writes.c.epic_id))
+        .order_by(writes.c.epic_id, writes.c.id.desc())
+        .subquery()
+    )
+    return select(last.c.epic_id).where(last.c.run_id == run_id)
 
 
 async def request_withdrawal_of_all(session: AsyncSession, source_id: int, now: datetime) -> RunRow:

@@ -80,6 +80,11 @@ async def suggest(
     return await asyncio.to_thread(index.fitting, asked.ticket, now, limit, asked.without)
 
 
+async def prepare(session: AsyncSession, audience: Audience | None, now: datetime) -> None:
+    """Make what takes seconds, before a transaction that holds locks asks for suggestions."""
+    await _index_for(session, audience, now)
+
+
 async def _index_for(session: AsyncSession, audience: Audience | None, now: datetime) -> SuggestionIndex:
     """Looked up once for all that a session asks at one moment: a list of texts asks for each."""
     audience = cache_key(audience)

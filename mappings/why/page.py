@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from mappings.checks.check import EpicFacts
 from mappings.evaluation.desired_notice import why_no_warning
 from mappings.evaluation.evaluator import evaluate_records
+from mappings.evaluation.findings import shown_finding
 from mappings.evaluation.load import load_records
 from mappings.goals.key_results import KeyResult, may_name, public_words
 from mappings.policy.durations import last_day
@@ -87,7 +88,7 @@ async def why_page(
     (records,) = await load_records(session, [row])
     (evaluation,) = await evaluate_records(session, [records], context, now)
     evaluated, public = evaluation.evaluated, evaluation.evaluated.public
-    shown = _shown(evaluation.decision.ticket_findings)
+    shown = shown_finding(evaluation.decision.ticket_findings)
     state = _state(evaluation, shown, context)
     suggestions: Sequence[Suggestion] = ()
     listed: Choices | None = None
@@ -133,13 +134,6 @@ async def why_page(
 
 def _named(goal: KeyResult, public: bool, reasons: tuple[str, ...] = ()) -> Named:
     return Named(key=goal.key, words=public_words(goal, public).strip(), reasons=reasons)
-
-
-def _shown(findings: Sequence[Finding]) -> Finding | None:
-    """The finding that the ticket shows: the first that is open, else the first that is unresolved."""
-    unresolved = [finding for finding in findings if finding.state != "resolved"]
-    is_open = (finding for finding in unresolved if finding.state == "open")
-    return next(is_open, next(iter(unresolved), None))
 
 
 def _state(evaluation: Evaluation, shown: Finding | None, context: EvaluationContext) -> State:
