@@ -38,11 +38,13 @@ ACKNOWLEDGED_WITHIN = timedelta(days=1)
 class ExecutedComment:
     """What became of a comment: it says nothing to us, it is ours, its author may not steer the ticket, or
     its commands were executed, now or before. `run_id`: the run that evaluates the epic, where one is
-    opened. `evaluate`: the epic is marked for evaluation."""
+    opened. `evaluate`: the epic is marked for evaluation. `unacknowledged`: why its acknowledgement is still
+    to be sent, by another call."""
 
     what: Literal["nothing", "own", "not_allowed", "executed"]
     run_id: int | None = None
     evaluate: bool = False
+    unacknowledged: Unavailable | None = None
 
 
 @dataclass
@@ -57,6 +59,7 @@ class TicketCommands:
     source: SourceRow
     connector: Connector
     _account: Account | None = field(default=None, init=False)
+    _silence: Unavailable | None = field(default=None, init=False)  # of the acknowledgements
 
     async def execute(
         self, epic: EpicRow, comment: TicketComment, open_run: OpenRun | None = None
@@ -64,8 +67,8 @@ class TicketCommands:
         """Execute the commands in a comment as `read_comment` gives it, and acknowledge them.
 
         Without `open_run` the caller evaluates the epics that are marked. The commands are stored before the
-        acknowledgement is sent: whoever calls this again after an error sends that alone. Raises the
-        connector's errors; of the acknowledgement only `Unavailable`.
+        acknowledgement is sent: whoever calls this again sends that alone. Raises the connector's errors; of
+        the acknowledgement only `Unavailable` with a time to wait, which concerns every call.
         """
         if comment.ours:
             return ExecutedComment("own")
@@ -80,9 +83,10 @@ class TicketCommands:
             known = await known_version(session, epic.id, comment.id)
         before = known_result(known, asked)
         if known is not None and before is not None:
+            silence = None
             if now - known.at < ACKNOWLEDGED_WITHIN:
-                await self._acknowledge(epic, comment, before.outcome, before.reaction_id)
-            return ExecutedComment("not_allowed" if before.outcome == "not_allowed" else "executed")
+                silence = await self._acknowledge(epic, comment, before.outcome, before.reaction_id)
+            return ExecutedComment(_what(before), unacknowledged=silence)
         found = await self.connector.with_right(EpicRef(epic.remote_id, epic.key), comment)
         if found is None:
             return ExecutedComment("nothing")
@@ -94,11 +98,8 @@ class TicketCommands:
         result, run_id = await self._execute(epic, found, open_run, run_id)
         if result is None:
             return ExecutedComment("nothing", run_id)
-        await self._acknowledge(epic, comment, result.outcome, result.reaction_id)
-        what: Literal["not_allowed", "executed"] = (
-            "not_allowed" if result.outcome == "not_allowed" else "executed"
-        )
-        return ExecutedComment(what, run_id, result.evaluate)
+        silence = await self._acknowledge(epic, comment, result.outcome, result.reaction_id)
+        return ExecutedComment(_what(result), run_id, result.evaluate, silence)
 
     async def _with_our_name(self, comment: TicketComment) -> TicketComment:
         """With the name of Northing's account, where the comment may begin with it and it is no person's."""
@@ -137,22 +138,35 @@ class TicketCommands:
 
     async def _acknowledge(
         self, epic: EpicRow, comment: TicketComment, outcome: CommandOutcome, former: str | None
-    ) -> None:
-        """Only where notices are live: else nothing is written to the tracker."""
+    ) -> Unavailable | None:
+        """Only where notices are live: else nothing is written to the tracker. Why it is still to be sent,
+        where it is: who waits for their own command must not wait for this. After one none is tried again
+        here, for each may take as long as a call may."""
         async with self.runtime.sessions() as session:
             source = await session.get(SourceRow, self.source.id, populate_existing=True)
         if source is None or source.disconnecting_at is not None:
-            return
+            return None
         if mode_in(source.notices, epic.project, source.named_projects) != "live":
-            return
+            return None
+        if self._silence is not None:
+            return self._silence
         ref = CommentRef(EpicRef(epic.remote_id, epic.key), comment.id)
         try:
             reaction = await self.connector.acknowledge(ref, outcome, former)
-        except Unavailable:
-            raise
+        except Unavailable as error:
+            if error.has_retry_after:
+                raise
+            log.warning("command not acknowledged yet", epic=epic.key, reason=error.message)
+            self._silence = error
+            return error
         except ConnectorError as error:
             log.warning("command not acknowledged", epic=epic.key, reason=error.message)
-            return
+            return None
         if reaction != former:
             async with self.runtime.sessions.begin() as session:
                 await store_reaction(session, epic.id, comment.id, reaction)
+        return None
+
+
+def _what(result: CommandResult) -> Literal["not_allowed", "executed"]:
+    return "not_allowed" if result.outcome == "not_allowed" else "executed"

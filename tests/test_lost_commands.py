@@ -289,6 +289,28 @@ async def test_tickets_are_marked_in_the_order_of_their_ids(
 
 
 @on_either("github")
+async def test_a_reaction_that_fails_hides_no_other_command(driver: TrackerDriver, clock: Clock) -> None:
+    """It is made up for by the next sync."""
+    other = driver.add("Another epic")
+    driver.tracker.faults.add("POST */reactions", faults.answer(500), times=None)
+    for key in (first(driver), other):
+        driver.say(key, "/northing link KR-1")
+    clock.advance(minutes=1)
+    assert (await driver.sync())["state"] == "succeeded"
+    assert [await links(driver, key) for key in (first(driver), other)] == [["KR-1"], ["KR-1"]]
+    assert driver.tracker.log.count("POST */reactions") == 1
+    driver.tracker.faults.clear()
+    driver.tracker.log.clear()
+    clock.advance(minutes=1)
+    await driver.sync()
+    assert driver.tracker.log.count("POST */reactions") == 2
+    clock.advance(minutes=1)
+    driver.tracker.log.clear()
+    await driver.sync()
+    assert (lists(driver), driver.tracker.log.count("POST */reactions")) == (0, 0)
+
+
+@on_either("github")
 async def test_a_hiccup_is_asked_again(driver: TrackerDriver, clock: Clock) -> None:
     driver.tracker.faults.add(LISTS[driver.kind], faults.proxy_page(200), times=2)
     driver.say(first(driver), "/northing link KR-1")

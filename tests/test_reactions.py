@@ -224,6 +224,31 @@ async def test_a_lost_reaction_is_made_up_for_and_the_command_is_not_repeated(
 
 
 @pytest.mark.database
+async def test_others_do_not_wait_for_a_reaction_that_fails(
+    github: GitHubDriver, world: World, clock: Clock, runtime: Runtime
+) -> None:
+    """For as long as reactions alone get no answer, each command is executed as ever, and no batch of
+    webhooks tries a second one."""
+    other = github.add("Another epic")
+    await github.sync("full")
+    github.tracker.faults.add(POSTS, faults.answer(500), times=None)
+    comments = [github.say(key, "/northing link KR-1") for key in (KEY, other)]
+    await process_everything(world)
+    assert [len((await github.epic(key))["links"]) for key in (KEY, other)] == [1, 1]
+    tried = github.tracker.log.count(POSTS)
+    clock.advance(hours=2)
+    await sweep(runtime)
+    await process_everything(world)
+    assert github.tracker.log.count(POSTS) == tried + 1
+    github.tracker.faults.clear()
+    clock.advance(hours=2)
+    await sweep(runtime)
+    await process_everything(world)
+    assert [reactions(github, comment) for comment in comments] == [[("+1", BOT)]] * 2
+    assert len(github.comments(KEY)) == 2
+
+
+@pytest.mark.database
 async def test_a_refused_reaction_ends_the_delivery(github: GitHubDriver, world: World) -> None:
     github.tracker.faults.add(POSTS, faults.answer(403, {"message": "Resource not accessible"}), times=None)
     comment = github.say(KEY, "/northing link KR-1")

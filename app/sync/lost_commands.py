@@ -68,13 +68,15 @@ async def execute_lost_commands(runtime: Runtime, run: RunRow, source: SourceRow
 
 
 class _Looking:
-    """`marked`: epics are marked for evaluation."""
+    """`marked`: epics are marked for evaluation. `unacknowledged`: the ids of those with a command whose
+    acknowledgement the next run has to send."""
 
     def __init__(
         self, runtime: Runtime, run: RunRow, source: SourceRow, connector: Connector, oldest: datetime
     ) -> None:
         self.runtime, self.run, self.source, self.connector = runtime, run, source, connector
         self.oldest, self.marked = oldest, False
+        self.unacknowledged: set[int] = set()
         self.commands = TicketCommands(runtime, source, connector)
         self._counted = connector.requests
 
@@ -105,8 +107,9 @@ class _Looking:
             if self._may_be_lost(comment):
                 await self._execute_one(ids[ref.remote_id], comment)
         async with self.runtime.sessions.begin() as session:
-            await mark_looked_at(session, tickets, recent.until)
-        return recent.until is None
+            whole = [one for one in tickets if one.id not in self.unacknowledged]
+            await mark_looked_at(session, whole, recent.until)
+        return recent.until is None and len(whole) == len(tickets)
 
     def _may_be_lost(self, comment: TicketComment) -> bool:
         if comment.ours or comment.created_at is None or comment.created_at <= self.oldest:
@@ -128,6 +131,8 @@ class _Looking:
             log.warning("comment not read", epic=epic.key, reason=error.message)
             return
         self.marked = self.marked or executed.evaluate
+        if executed.unacknowledged is not None:
+            self.unacknowledged.add(epic_id)
 
     async def _count_requests(self) -> None:
         requests, self._counted = self.connector.requests - self._counted, self.connector.requests

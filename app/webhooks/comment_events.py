@@ -139,7 +139,9 @@ class CommentEvents:
         executed = (
             ExecutedComment("nothing") if comment is None else await commands.execute(epic, comment, open_run)
         )
-        if executed.what in ("own", "not_allowed"):
+        if executed.unacknowledged is not None:
+            await self.results.try_again([parsed])
+        elif executed.what in ("own", "not_allowed"):
             await self.results.end([parsed], "ignored", executed.what)
         else:
             await self.results.end([parsed], "done", run_id=executed.run_id or run_id)

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from app.heartbeat import keep_claim
 from app.run_result import RunResult, error_of, record_refusal_in_health
 from app.secrets import CannotDecrypt
-from connectors.base import Blocked, ConnectorError, Unavailable
+from connectors.base import SHORTEST_RETRY, Blocked, ConnectorError, Unavailable
 from mappings import backoff, counters
 from mappings.leases import ALWAYS_DUE, MOST_ATTEMPTS
 from mappings.locks import share_source
@@ -42,6 +42,7 @@ log = structlog.get_logger()
 
 # A person must change what is refused.
 BLOCKED_PAUSE = timedelta(hours=1)
+LONGEST_PART_RETRY = timedelta(hours=1)
 
 
 class GivenUp(Exception):
@@ -158,6 +159,15 @@ class DeliveryResults:
         """These deliveries are due again after `pause`."""
         async with self.runtime.sessions.begin() as session:
             now = await self.runtime.now(session)
+            await self.record_postponed(session, all_parsed, now + pause)
+
+    async def try_again(self, all_parsed: Sequence[ParsedDelivery]) -> None:
+        """A part of the work on these is not done, and nothing else has to wait for it: they are due again
+        after as long as the trouble has lasted, within `SHORTEST_RETRY` and `LONGEST_PART_RETRY`."""
+        async with self.runtime.sessions.begin() as session:
+            now = await self.runtime.now(session)
+            failing_for = backoff.deliveries_failing_for((parsed.delivery for parsed in all_parsed), now)
+            pause = min(max(failing_for, SHORTEST_RETRY), LONGEST_PART_RETRY)
             await self.record_postponed(session, all_parsed, now + pause)
 
     async def record_postponed(
