@@ -400,6 +400,7 @@ def test_all_of_a_long_description_is_read() -> None:
     markdown = "\n".join([*filler, "x " * 300 + "y", "Key-Result: KR-12"])
     assert len(markdown) < github_text.LONGEST
     assert found_in(resolved(github_lines(markdown))) == (["KR-12"], [])
+    assert found_in(resolved(github_lines("A line.\n" * 25_000 + "\nKey-Result: KR-12"))) == (["KR-12"], [])
     adf = {
         "type": "doc",
         "version": 1,
