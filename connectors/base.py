@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from connectors.comments import CommandOutcome, TicketComment
+    from connectors.comments import CommandOutcome, RecentComments, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.marker import Marker
@@ -205,14 +205,6 @@ class CommentRef:
     ticket: EpicRef
     id: str
     removed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RecentComments:
-    """Comments, each with its ticket. `until`: later ones were too many to read; None for none."""
-
-    found: tuple[tuple[EpicRef, TicketComment], ...] = ()
-    until: datetime | None = None
 
 
 # --- errors: what went wrong, and what the caller should do ---------------------------------
@@ -422,16 +414,14 @@ class Connector(Protocol):
     async def with_right(self, ticket: EpicRef, comment: TicketComment) -> TicketComment | None:
         """`comment` with whether it is ours by its marker, and its author's right as the tracker states it.
 
-        It takes up to three requests, so only a comment that says something to Northing is worth it. None if
-        the ticket or comment is gone.
+        It takes up to three requests. None if the ticket or comment is gone.
         """
         ...
 
     async def recent_comments(self, tickets: Sequence[EpicRef], since: datetime) -> RecentComments:
         """The comments on these tickets of one project that were written or changed at or after `since`, as
-        `read_comment` gives them. Those that cannot be read are left out, and those of tickets that are gone.
-
-        A tracker that lists comments by project takes a few requests, any other one for each ticket.
+        `read_comment` gives them, without those that cannot be read. It takes a few requests where a tracker
+        lists comments by project, else one for each ticket.
         """
         ...
 
