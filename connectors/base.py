@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from connectors.comments import CommandOutcome, RecentComments, TicketComment
+    from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.marker import Marker
     from connectors.rate_limits import ResponseMeta
-    from connectors.ticket_text import Line
+    from connectors.ticket_text import Line, NamedField
 
 StatusCategory = Literal["todo", "doing", "done"]
 
@@ -95,14 +95,6 @@ class ChangedChildren:
 
     parents: tuple[tuple[EpicRef, datetime], ...] = ()
     cursor: datetime | None = None
-
-
-class NamedField(NamedTuple):
-    """The field of a ticket that a source names for key results: its name or id as the source has it, and its
-    values as text."""
-
-    name: str
-    values: tuple[str, ...]
 
 
 @dataclass(slots=True)  # not frozen: a sync makes two for each epic, and frozen ones take three times as long
@@ -205,6 +197,14 @@ class CommentRef:
     ticket: EpicRef
     id: str
     removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecentComments:
+    """Comments, each with its ticket. `until`: later ones were too many to read; None for none."""
+
+    found: tuple[tuple[EpicRef, TicketComment], ...] = ()
+    until: datetime | None = None
 
 
 # --- errors: what went wrong, and what the caller should do ---------------------------------
@@ -420,8 +420,7 @@ class Connector(Protocol):
 
     async def recent_comments(self, tickets: Sequence[EpicRef], since: datetime) -> RecentComments:
         """The comments on these tickets of one project that were written or changed at or after `since`, as
-        `read_comment` gives them, without those that cannot be read. It takes a few requests where a tracker
-        lists comments by project, else one for each ticket.
+        `read_comment` gives them, without those that cannot be read. A few requests or one for each ticket.
         """
         ...
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from connectors.base import EpicRef
     from connectors.ticket_text import Line
 
 CommandOutcome = Literal["done", "not_understood", "not_allowed"]
@@ -34,11 +33,3 @@ class TicketComment:
     restricted: bool = False
     our_name: str | None = None
     created_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecentComments:
-    """Comments, each with its ticket. `until`: later ones were too many to read; None for none."""
-
-    found: tuple[tuple[EpicRef, TicketComment], ...] = ()
-    until: datetime | None = None

@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import connectors.github.text as github_text
-from connectors.base import NamedField
 from connectors.github.text import lines_of as github_lines
 from connectors.jira.text import lines_of as jira_lines
-from connectors.ticket_text import Line
+from connectors.ticket_text import Line, NamedField
 from mappings.links.references import parse_references, stored_references
 from mappings.links.resolve import GoalsAndRules, Resolution, resolve
 from mappings.rules.index import RuleIndex

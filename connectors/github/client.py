@@ -24,6 +24,7 @@ from connectors.base import (
     Page,
     Parent,
     Project,
+    RecentComments,
     Rejected,
     Unanswered,
     Unauthorized,
@@ -48,7 +49,7 @@ from connectors.timeouts import TIMEOUTS, Timeouts
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-    from connectors.comments import CommandOutcome, RecentComments, TicketComment
+    from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope

@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import Gone, Rejected, Unanswered
-from connectors.comments import RecentComments
+from connectors.base import Gone, RecentComments, Rejected, Unanswered
 from connectors.github import comments, payloads
 from connectors.github.errors import Forbidden, ForbiddenEverywhere
 from connectors.github.listing import SMALLER

@@ -23,6 +23,7 @@ from connectors.base import (
     Page,
     Parent,
     Project,
+    RecentComments,
     Rejected,
     Unanswered,
     Unauthorized,
@@ -50,7 +51,7 @@ from connectors.webhooks import member
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from connectors.comments import CommandOutcome, RecentComments, TicketComment
+    from connectors.comments import CommandOutcome, TicketComment
     from connectors.diagnostics import Choice, Inspection
     from connectors.document import Document
     from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from connectors.base import BadPayload, CommentRef, Gone, Unauthorized
-from connectors.comments import RecentComments
+from connectors.base import BadPayload, CommentRef, Gone, RecentComments, Unauthorized
 from connectors.http_body import TooLarge
 from connectors.jira import comments
 from connectors.jira.errors import Forbidden, NoSuchCall, Unsuited
