@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from connectors.document import Document
     from connectors.marker import Marker
     from connectors.rate_limits import ResponseMeta
-    from connectors.ticket_text import Line
+    from connectors.ticket_text import Line, NamedField
 
 StatusCategory = Literal["todo", "doing", "done"]
 
@@ -95,14 +95,6 @@ class ChangedChildren:
 
     parents: tuple[tuple[EpicRef, datetime], ...] = ()
     cursor: datetime | None = None
-
-
-class NamedField(NamedTuple):
-    """The field of a ticket that a source names for key results: its name or id as the source has it, and its
-    values as text."""
-
-    name: str
-    values: tuple[str, ...]
 
 
 @dataclass(slots=True)  # not frozen: a sync makes two for each epic, and frozen ones take three times as long
@@ -422,16 +414,13 @@ class Connector(Protocol):
     async def with_right(self, ticket: EpicRef, comment: TicketComment) -> TicketComment | None:
         """`comment` with whether it is ours by its marker, and its author's right as the tracker states it.
 
-        It takes up to three requests, so only a comment that says something to Northing is worth it. None if
-        the ticket or comment is gone.
+        It takes up to three requests. None if the ticket or comment is gone.
         """
         ...
 
     async def recent_comments(self, tickets: Sequence[EpicRef], since: datetime) -> RecentComments:
         """The comments on these tickets of one project that were written or changed at or after `since`, as
-        `read_comment` gives them. Those that cannot be read are left out, and those of tickets that are gone.
-
-        A tracker that lists comments by project takes a few requests, any other one for each ticket.
+        `read_comment` gives them, without those that cannot be read. A few requests or one for each ticket.
         """
         ...
 

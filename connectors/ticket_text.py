@@ -15,6 +15,14 @@ class Cell(NamedTuple):
     column: int
 
 
+class NamedField(NamedTuple):
+    """The field of a ticket that a source names for key results: its name or id as the source has it, and its
+    values as text."""
+
+    name: str
+    values: tuple[str, ...]
+
+
 @dataclass(slots=True)  # not frozen: a sync makes one for each line of each description
 class Line:
     """One line as a reader sees it, without markup and without invisible characters. Treat it as immutable.

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import text
 
 from app.runtime import Runtime
-from connectors.base import NamedField
 from connectors.github.issue_fields import named_field
 from connectors.github.webhooks import parse_event
 from connectors.jira.key_result_field import ids_of
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.server import serve
+from connectors.ticket_text import NamedField
 from mappings.epics.upsert import row_of
 from mappings.links.references import READER_VERSION
 from tests.support.clock import Clock

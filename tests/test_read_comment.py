@@ -154,6 +154,9 @@ NOBODYS = {"user": user(9, "other"), "assignees": []}
 OTHERS = ["MEMBER", "COLLABORATOR", "CONTRIBUTOR", "FIRST_TIMER", "NONE", None, "owner"]
 
 
+OLD_RIGHTS = {"permissions": {"pull": True, "push": False, "admin": False}}
+
+
 def permission(role: str, *rights: str, legacy: str = "read", of: Any = DEV) -> dict[str, Any]:
     """An answer about a role and what it may do."""
     names = ("pull", "triage", "push", "maintain", "admin")
@@ -189,6 +192,9 @@ async def test_the_association_spares_an_owner_the_question(
         ({"json": {"permission": "read", "role_name": "triage", "user": None}}, True),
         ({"json": {"permission": "admin"}}, True),
         ({"json": {"permission": "read", "role_name": "issue-keeper", "user": DEV}}, False),
+        ({"json": {"permission": "write", "role_name": "security-writer", "user": DEV}}, True),
+        # An old server has no right of this name.
+        ({"json": {"permission": "read", "role_name": "triage", "user": DEV | OLD_RIGHTS}}, True),
         # The login belongs to another account by now.
         (permission("admin", "pull", "triage", "admin", of=user(9, "dev-lead")), False),
         (NO_COLLABORATOR, False),
@@ -690,6 +696,15 @@ async def test_a_list_too_long_says_how_far_it_was_read(github: respx.MockRouter
     found = await octo.recent_comments(TICKETS, SINCE)
     assert (len(found.found), octo.requests) == (10, 10)
     assert found.until == datetime(2026, 1, 10, tzinfo=UTC)
+
+
+async def test_on_jira_one_ticket_hides_no_command_on_others(
+    jira: responses.RequestsMock, atlas: Connector
+) -> None:
+    jira.get(f"{REST}/issue/10040/comment", json={"comments": 5})
+    jira.get(f"{REST}/issue/10041/comment", json={"comments": [reported(id="3")], "total": 1, "startAt": 0})
+    found = await atlas.recent_comments([EpicRef("10040", "S-1"), EpicRef("10041", "S-2")], SINCE)
+    assert [(ref.key, one.id) for ref, one in found.found] == [("S-2", "3")]
 
 
 async def test_on_jira_each_ticket_has_a_list_of_its_own(

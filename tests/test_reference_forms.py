@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import connectors.github.text as github_text
-from connectors.base import NamedField
 from connectors.github.text import lines_of as github_lines
 from connectors.jira.text import lines_of as jira_lines
-from connectors.ticket_text import Line
+from connectors.ticket_text import Line, NamedField
 from mappings.links.references import parse_references, stored_references
 from mappings.links.resolve import GoalsAndRules, Resolution, resolve
 from mappings.rules.index import RuleIndex
@@ -400,6 +399,7 @@ def test_all_of_a_long_description_is_read() -> None:
     markdown = "\n".join([*filler, "x " * 300 + "y", "Key-Result: KR-12"])
     assert len(markdown) < github_text.LONGEST
     assert found_in(resolved(github_lines(markdown))) == (["KR-12"], [])
+    assert found_in(resolved(github_lines("A line.\n" * 25_000 + "\nKey-Result: KR-12"))) == (["KR-12"], [])
     adf = {
         "type": "doc",
         "version": 1,

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connectors.base import NamedField
-from connectors.ticket_text import Cell, Line
+from connectors.ticket_text import Cell, Line, NamedField
 from mappings.links.keys import KEY, key_words
 from mappings.links.references import (
     MOST_WORDS,

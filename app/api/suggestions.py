@@ -24,14 +24,15 @@ MOST_ASKED = 50
 
 
 class SuggestionOut(BaseModel):
-    key_result: str = Field(description="Its key.")
-    title: str = Field(description="Its title.")
+    key_result: str = Field(description="Its key.", examples=["KR-12"])
+    title: str = Field(description="Its title.", examples=["Checkout conversion from 2.1 to 4 %"])
     score: float = Field(
         ge=0, le=1, description="How well it fits; of the first, about the chance that it does."
     )
     confident: bool = Field(description="Good enough to be named on a ticket.")
     reasons: list[str] = Field(
-        description="Clauses, the strongest first; empty where only parts of words agree."
+        description="Clauses, the strongest first; empty where only parts of words agree.",
+        examples=[["shares “checkout”, “conversion” with its title"]],
     )
 
 

@@ -154,17 +154,18 @@ def is_login(name: str) -> bool:
 def may_triage(answer: Any, account_id: str) -> bool:
     """Whether this account may triage or more, by its permission on the repository. Raises `BadPayload`.
 
-    `permission` alone shows the right to triage as that to read. A login may belong to another account now.
+    `permission` shows the right to triage as that to read, and a role of the organisation's own by the right
+    that it begins with. A login may belong to another account now.
     """
     try:
         row = row_of(answer)
         user = object_in(row, "user")
         if user and remote_number(user.get("id")) != account_id:
             return False
-        rights = object_in(user, "permissions")
-        if rights:
-            return any(rights.get(name) is True for name in _TRIAGES)
-        return (text_in(row, "role_name") or text_in(row, "permission")) in _ROLES
+        rights, role = object_in(user, "permissions"), text_in(row, "role_name")
+        if role in _ROLES or any(rights.get(name) is True for name in _TRIAGES):
+            return True
+        return text_in(row, "permission") in _ROLES
     except MISREADINGS as error:
         raise BadPayload(f"GitHub's answer about a right could not be read: {reason_of(error)}") from None
 

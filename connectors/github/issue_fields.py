@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from connectors.base import NamedField
 from connectors.markup import storable
+from connectors.ticket_text import NamedField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

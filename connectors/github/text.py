@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from connectors.ticket_text import Line
 
 LONGEST = 65_536  # the longest text that GitHub accepts
+MOST_READ = 4 * LONGEST  # of a host that accepts longer ones; what is beyond may be an attack
 
 # GitHub strikes out between single tildes too.
 _PARSER = MarkdownIt("commonmark", {"strikethrough_single_tilde": True}).enable(["table", "strikethrough"])
@@ -47,7 +48,7 @@ def lines_of(markdown: str | None) -> tuple[Line, ...]:
     """
     if not markdown:
         return ()
-    markdown = markdown[:LONGEST]
+    markdown = markdown[:MOST_READ]
     if work_of(markdown) > MOST_WORK:
         return _plain_lines(markdown)
     return _TokenReader().read(_PARSER.parse(markdown))

@@ -232,7 +232,7 @@ class JiraConnector:
 
     async def _search(self, jql: str, token: str | None) -> Found:
         """A page of the search; if it is too large, which issues are on it, and these in smaller parts."""
-        body = search.search_body(jql, self._custom_fields, token)
+        body = search.search_body(jql, self._key_results.beside(self._epics.fields), token)
         try:
             return await self._transport.call("POST", "search/jql", body=body, read=self._found)
         except TooLarge:
@@ -294,7 +294,7 @@ class JiraConnector:
 
     async def _fetched(self, refs: Sequence[EpicRef]) -> Found:
         """The tickets, at most `_FETCH`. An answer that is too large is asked for again by halves."""
-        fields = [*search.FIELDS, *self._custom_fields]
+        fields = [*search.FIELDS, *self._key_results.beside(self._epics.fields)]
         if not refs:
             return Found([], [], [], {})
         if self._in_bulk:
@@ -336,13 +336,7 @@ class JiraConnector:
             return None
 
     def _ticket(self, issue: Any) -> payloads.Ticket:
-        field = self._key_results
-        named = None if field.configured is None else (field.configured, field.ids or ())
-        return payloads.ticket_of(issue, self._site, self._epics.fields, named)
-
-    @property
-    def _custom_fields(self) -> list[str]:
-        return list(dict.fromkeys((*self._epics.fields, *(self._key_results.ids or ()))))
+        return payloads.ticket_of(issue, self._site, self._epics.fields, self._key_results.named)
 
     def _in_projects(self, ticket: payloads.Ticket) -> bool:
         return self._scope.covers(ticket.epic.project, ticket.project_id)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from connectors.base import CommentRef, Gone, RecentComments, Unauthorized
+from connectors.base import BadPayload, CommentRef, Gone, RecentComments, Unauthorized
 from connectors.http_body import TooLarge
 from connectors.jira import comments
 from connectors.jira.errors import Forbidden, NoSuchCall, Unsuited
@@ -71,10 +71,9 @@ async def recent_comments(
         path = f"issue/{comments.id_of(ticket.remote_id)}/comment"
         params = {"orderBy": "-created", "maxResults": MOST_COMMENTS}
         try:
-            answer = await transport.call("GET", path, params, not_found_is_gone=True)
-        except (Gone, TooLarge):
-            continue
-        rows = listed(answer, "comments")
+            rows = listed(await transport.call("GET", path, params, not_found_is_gone=True), "comments")
+        except (Gone, TooLarge, BadPayload):
+            continue  # one ticket must not hide the commands on the others
         found += [(ticket, one) for one in comments.ticket_comments(rows, since)]
     return RecentComments(tuple(found))
 

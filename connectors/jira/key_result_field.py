@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from connectors.jira.payloads import field_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from connectors.jira.config import JiraEpics
     from connectors.jira.transport import JiraTransport
 
@@ -51,6 +53,15 @@ class KeyResultField:
         self.ids: tuple[str, ...] | None = None
         if configured is None or _ID.fullmatch(configured):
             self.ids = () if configured is None else (configured,)
+
+    @property
+    def named(self) -> tuple[str, tuple[str, ...]] | None:
+        """The field as the source names it, and its ids; None where it names none."""
+        return None if self.configured is None else (self.configured, self.ids or ())
+
+    def beside(self, fields: Sequence[str]) -> list[str]:
+        """These fields and the ids of this one, each once."""
+        return list(dict.fromkeys((*fields, *(self.ids or ()))))
 
     async def find(self) -> tuple[str, ...]:
         """Empty where the source names none, or Jira has none of this name. Raises as the transport does."""

@@ -14,7 +14,6 @@ from connectors.base import (
     BadPayload,
     Epic,
     EpicRef,
-    NamedField,
     Parent,
     Project,
     Rejected,
@@ -39,6 +38,7 @@ from connectors.members import (
     text_in,
     text_of,
 )
+from connectors.ticket_text import NamedField
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence

@@ -22,7 +22,14 @@ from mappings.checks.registry import CHECKS
 from mappings.commands.acts import CommandRun
 from mappings.commands.answers import NOT_ALLOWED
 from mappings.commands.met import known_version
-from mappings.commands.model import InvalidCommand, LinkCommand, MoveCommand, SuggestCommand, UnlinkCommand
+from mappings.commands.model import (
+    Command,
+    InvalidCommand,
+    LinkCommand,
+    MoveCommand,
+    SuggestCommand,
+    UnlinkCommand,
+)
 from mappings.commands.parse import parse_commands
 from mappings.evaluation.context import EvaluationContext
 from mappings.evaluation.load import may_be_on_ticket
@@ -36,7 +43,6 @@ if TYPE_CHECKING:
 
     from connectors.comments import CommandOutcome, TicketComment
     from mappings.checks.check import Check
-    from mappings.commands.model import Command
 
 log = structlog.get_logger()
 

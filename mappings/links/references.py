@@ -18,8 +18,7 @@ from mappings.links.keys import key_words, visible
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
-    from connectors.base import NamedField
-    from connectors.ticket_text import Cell, Line
+    from connectors.ticket_text import Cell, Line, NamedField
 
 # Raise it whenever another reading may find other references in the same ticket, here, in
 # `mappings.links.keys` or in a connector's `text.py`: it is a part of the hash of what is stored of an epic,
