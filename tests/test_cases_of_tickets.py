@@ -184,7 +184,7 @@ async def test_a_dispute_and_a_waiver_typed_on_the_ticket(
 
 
 @both
-async def test_who_may_not_steer_changes_nothing_and_is_told_so_once(
+async def test_who_may_not_steer_changes_nothing_and_is_answered_once(
     heard: TrackerDriver, world: World, application: FastAPI
 ) -> None:
     key = heard.add()
@@ -195,15 +195,15 @@ async def test_who_may_not_steer_changes_nothing_and_is_told_so_once(
         warned = heard.comments(key)[0]
         heard.say(key, "/northing link KR-1", outsider=True)
         await process_everything(world)
-        told = heard.comments(key)[0]
+        answered = heard.comments(key)[0]
         heard.say(key, "/northing snooze 14d", outsider=True)
         await process_everything(world)
     assert await _links(heard, key) == set()
     assert (await _finding(heard, key))["state"] == "open"
-    assert told.startswith("A command here changed nothing")
-    assert told.endswith(warned)
+    assert answered.startswith("A command here changed nothing")
+    assert answered.endswith(warned)
     assert heard.comments(key) == [
-        told, "Nice work, everybody.", "/northing link KR-1", "/northing snooze 14d",
+        answered, "Nice work, everybody.", "/northing link KR-1", "/northing snooze 14d",
     ]  # fmt: skip
 
 
@@ -225,7 +225,7 @@ async def test_the_right_to_steer_is_asked_of_the_repository(
 
 
 @on_github
-async def test_a_person_whose_comment_an_app_relays_is_obeyed(
+async def test_a_person_whose_comment_an_app_relays_gives_commands(
     heard: GitHubDriver, world: World, application: FastAPI
 ) -> None:
     key = heard.add()

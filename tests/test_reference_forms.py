@@ -133,7 +133,8 @@ LINES: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     (f"Key-Result: {CARD}", (), (CARD,)),
     (f"KR: {CARD}", (), (CARD,)),
     ("KR: KR-99", (), ("KR-99",)),
-    ("Key Result - ABC-7 and more", (), ("ABC-7",)),
+    ("Key Result - ABC-7", (), ("ABC-7",)),
+    ("Key Result - KR-99 and more", (), ("KR-99",)),
     ("KR: growth.2027_a", (), ("growth.2027_a",)),
     ("KR: kr-99", (), ("kr-99",)),
     ("Key-Result: N/A", (), ("N/A",)),
@@ -158,6 +159,7 @@ LINES: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     ("KR: N/A", (), ()),
     ("KR: TBD", (), ()),
     ("KR: top-10 in Korea", (), ()),
+    ("KR: UTF-8 everywhere", (), ()),
     ("KR: Top-10 in Korea", (), ()),
     ("Key Result: e-mail v1.2", (), ()),
     ("Key results - a summary of KR-12", (), ()),
@@ -239,6 +241,9 @@ FORMS: dict[str, Form] = {
     "a heading over prose": Form(
         "## Key Results\nWe grow in Korea, as KR-12 says.",
         [h("Key Results"), p("We grow in Korea, as KR-12 says.")],
+    ),
+    "a heading over prose that begins like a key": Form(
+        "## Key Results\nISO-27001 certification", [h("Key Results"), p("ISO-27001 certification")]
     ),
     "a heading of more words": Form(
         "## Key Results of 2026\nKR-12", [h("Key Results of 2026"), p("KR-12")]
