@@ -7,7 +7,7 @@ from __future__ import annotations
 VERBS = ("link", "unlink", "move", "snooze", "waive", "dispute", "suggest", "keep", "stop", "help")
 # May stand between a verb and what it is given.
 BEFORE_KEYS = frozenset(
-    ("to", "from", "with", "the", "this", "it", "epic", "key", "result", "key-result", "kr")
+    ("to", "from", "with", "the", "this", "it", "epic", "key", "result", "key-result", "key-results", "kr")
 )
 BEFORE_TIMES = frozenset(("for", "until", "till", "to", "it", "this", "epic", "the", "next"))
 BECAUSE = frozenset(("because", "since", "as", "reason"))
@@ -26,9 +26,11 @@ NUMBERS = {
     "ten": 10,
 }  # fmt: skip
 
+# They join keys, times and reasons to other words: "KR-1 instead of KR-2", "KR-1 or KR-2", "by 2026-12-31".
+_BETWEEN = ("as", "but", "by", "instead", "of", "or", "that", "then")
 # `a` is none of them: it is read before a unit alone.
 GRAMMAR_WORDS = (
-    frozenset(("northing", "and", *VERBS, *UNITS)) | BEFORE_KEYS | BEFORE_TIMES | BECAUSE | THANKS
+    frozenset(("northing", "and", *VERBS, *UNITS, *_BETWEEN)) | BEFORE_KEYS | BEFORE_TIMES | BECAUSE | THANKS
 ) | frozenset(NUMBERS) - {"a"}
 
 # What people type in place of a verb; the answer names the verb.

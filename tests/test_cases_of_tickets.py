@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from connectors.sandbox.github.records import Role
 from tests.support.clock import Clock
-from tests.support.tracker_drivers import JiraDriver, TrackerDriver, both, on_github
+from tests.support.tracker_drivers import GitHubDriver, JiraDriver, TrackerDriver, both, on_github, on_jira
 from tests.support.webhook_deliveries import doors, process_everything
 from tests.support.webhook_posts import SECRET
 from tests.support.world import World
@@ -57,7 +58,20 @@ NAMING = [
     "Key-Result: `KR-1`",
     "Key\u2011Result: KR\u20111",
     "Key-Result: KR-1\u200b",
+    # What could not be read once.
+    'Key-Result: "KR-1"',
+    "Key Result: KR-1",
+    "Key-Result：KR-1",
+    "A short line.\n" * 2_000 + "Key-Result: KR-1",
 ]
+# In Markdown alone.
+NAMING_IN_MARKDOWN = [
+    '<img src="plan.png" width="400">\nKey-Result: KR-1',
+    "<p>Words<br>Key-Result: KR-1</p>",
+    "- [ ] Key-Result: KR-1",
+    "Words.\n" * 2_500 + "Key-Result: KR-1",
+]
+LABELS = ["kr:KR-1", "\ufeffkr:KR-1", "kr:KR-1,KR-2"]
 # Prose, code and quotations: nothing is declared there, and nothing is said of it.
 PROSE = [
     "We talked about KR-1 and the key result behind it.",
@@ -68,13 +82,15 @@ PROSE = [
 
 @both
 async def test_a_description_names_a_key_result(driver: TrackerDriver) -> None:
-    named = [driver.add(description=text) for text in NAMING]
-    labelled = driver.add(labels=["kr:KR-1"])
+    texts = NAMING + (NAMING_IN_MARKDOWN if driver.kind == "github" else [])
+    named = [driver.add(description=text) for text in texts]
+    labelled = [driver.add(labels=[label]) for label in LABELS]
     await driver.sync()
-    for key, text in zip(named, NAMING, strict=True):
-        assert await _links(driver, key) == {("KR-1", "ticket")}, text
-        assert driver.comments(key) == [], text
-    assert await _links(driver, labelled) == {("KR-1", "ticket")}
+    for key, text in zip(named, texts, strict=True):
+        assert await _links(driver, key) == {("KR-1", "ticket")}, text[-60:]
+        assert driver.comments(key) == [], text[-60:]
+    for key, label in zip(labelled, LABELS, strict=True):
+        assert await _links(driver, key) == {("KR-1", "ticket")}, label
 
 
 @on_github
@@ -99,6 +115,20 @@ async def test_no_key_that_is_not_suggested_stands_in_a_line_to_type(driver: Tra
     key = driver.add("Paint the office green")
     await driver.sync()
     assert "KR-1" not in _ours(driver, key)
+    assert "/northing link <key>" in _ours(driver, key)
+
+
+@on_github
+async def test_a_key_of_many_digits_can_be_copied_from_the_ticket(driver: GitHubDriver, world: World) -> None:
+    await world.goal("KR-20261201", "Fewer returns")
+    key = driver.add(labels=["kr:KR-20261201"])
+    open_key = driver.add()
+    await driver.sync()
+    driver.describe(open_key, "Key-Result: KR-20261201")
+    await driver.sync()
+    assert driver.comments(key) == []
+    assert "KR-20261201" in driver.comments(open_key)[0], "nothing invisible is in it"
+    assert _ours(driver, open_key) == "Aligned with KR-20261201 (Fewer returns). Thank you."
 
 
 # --- from a comment -----------------------------------------------------------------------------
@@ -108,7 +138,14 @@ async def test_no_key_that_is_not_suggested_stands_in_a_line_to_type(driver: Tra
 async def test_a_command_links_by_the_webhook_and_by_the_next_sync(
     heard: TrackerDriver, world: World, application: FastAPI, clock: Clock
 ) -> None:
-    forms = ["/northing link KR-1", "/Northing LINK kr-1.", "/northing link to KR-1 please"]
+    await world.goal("KR-2", "Faster search")
+    forms = [
+        "/northing link KR-1",
+        "/Northing LINK kr-1.",
+        "/northing link to KR-1 please",
+        "/northing link KR-1 instead of KR-2",
+        "/northing link KR-1\u200b",
+    ]
     keys = [heard.add() for _ in forms]
     await heard.sync()
     async with doors(application, world):
@@ -147,19 +184,81 @@ async def test_a_dispute_and_a_waiver_typed_on_the_ticket(
 
 
 @both
-async def test_who_may_not_steer_changes_nothing_and_nothing_is_repeated(
+async def test_who_may_not_steer_changes_nothing_and_is_answered_once(
     heard: TrackerDriver, world: World, application: FastAPI
 ) -> None:
     key = heard.add()
     await heard.sync()
     async with doors(application, world):
-        heard.say(key, "/northing link KR-1", outsider=True)
         heard.say(key, "Nice work, everybody.")
         await process_everything(world)
+        warned = heard.comments(key)[0]
+        heard.say(key, "/northing link KR-1", outsider=True)
+        await process_everything(world)
+        answered = heard.comments(key)[0]
+        heard.say(key, "/northing snooze 14d", outsider=True)
+        await process_everything(world)
     assert await _links(heard, key) == set()
-    ours, *others = heard.comments(key)
-    assert others == ["/northing link KR-1", "Nice work, everybody."]
-    assert "A command here changed nothing" in ours
+    assert (await _finding(heard, key))["state"] == "open"
+    assert answered.startswith("A command here changed nothing")
+    assert answered.endswith(warned)
+    assert heard.comments(key) == [
+        answered, "Nice work, everybody.", "/northing link KR-1", "/northing snooze 14d",
+    ]  # fmt: skip
+
+
+@on_github
+async def test_the_right_to_steer_is_asked_of_the_repository(
+    heard: GitHubDriver, world: World, application: FastAPI
+) -> None:
+    roles = heard.host.repository("acme/shop").roles
+    asked = {"CONTRIBUTOR": Role("push"), "MEMBER": Role("pull"), "NONE": Role("triage")}
+    keys = {association: heard.add() for association in asked}
+    await heard.sync()
+    async with doors(application, world):
+        for association, role in asked.items():
+            person = heard.host.account(f"a-{association}".lower())
+            heard.host.associations[person.login], roles[person.login] = association, role
+            heard.host.comment(keys[association], "/northing link KR-1", person)
+        await process_everything(world)
+    assert {one for one, key in keys.items() if await _links(heard, key)} == {"CONTRIBUTOR", "NONE"}
+
+
+@on_github
+async def test_a_person_whose_comment_an_app_relays_gives_commands(
+    heard: GitHubDriver, world: World, application: FastAPI
+) -> None:
+    key = heard.add()
+    await heard.sync()
+    async with doors(application, world):
+        heard.host.comment(key, "/northing link KR-1", relayed_by="helper")
+        await process_everything(world)
+    assert await _links(heard, key) == {("KR-1", "command")}
+
+
+@both
+async def test_a_comment_that_comes_before_its_ticket(
+    heard: TrackerDriver, world: World, application: FastAPI
+) -> None:
+    async with doors(application, world):
+        key = heard.add()
+        heard.say(key, "/northing link KR-1")
+        await process_everything(world)
+    assert await _links(heard, key) == {("KR-1", "command")}
+    assert heard.comments(key) == ["/northing link KR-1"]
+
+
+@on_jira
+async def test_what_not_everybody_sees_is_repeated_nowhere(
+    heard: JiraDriver, world: World, application: FastAPI
+) -> None:
+    key = heard.add()
+    await heard.sync()
+    async with doors(application, world):
+        heard.site.comment(key, "/northing link PROJECT-X", role="Administrators")
+        await process_everything(world)
+    assert "PROJECT" not in _ours(heard, key)
+    assert "There is no such key result." in _ours(heard, key)
 
 
 @both

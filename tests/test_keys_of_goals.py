@@ -15,7 +15,7 @@ from tests.support.goals_api import Q4, a_key_result, fields_refused, send
 
 pytestmark = pytest.mark.database
 
-WORDS = ("to", "And", "until", "BECAUSE", "please", "link", "northing")
+WORDS = ("to", "And", "until", "BECAUSE", "please", "link", "northing", "instead", "by")
 # A Cyrillic letter, a full-width one, a dash of another kind, and characters that nobody sees.
 LOOK_ALIKES = ("КR-1", "ＫR-1", "KR\u20111", "KR-1\u200b", "\u202eKR-1", "KR\u00ad-1", "ＫＲ－１")
 

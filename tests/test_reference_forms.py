@@ -114,6 +114,15 @@ LINES: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     ("KR: retention", ("Retention",), ()),
     ("🎯 Key Result: KR-12", ("KR-12",), ()),
     ("Key-Result: \u200bKR-12\u200d", ("KR-12",), ()),
+    ("KR ― KR-12", ("KR-12",), ()),
+    ("Key-Result: 《KR-12》、〔KR-13〕, ｢KR-14｣", ("KR-12", "KR-13", "KR-14"), ()),
+    ("Key-Result: ✅ KR-12", ("KR-12",), ()),
+    ("Key-Result: → KR-12🙂, KR-13", ("KR-12", "KR-13"), ()),
+    ("Key-Result: KR-12 → KR-13", ("KR-12",), ()),  # one becomes the other
+    ("Key-Result: KR-12 - KR-13", ("KR-12",), ()),
+    ("[ ] Key-Result: KR-12", ("KR-12",), ()),
+    ("[x] KR: KR-12", ("KR-12",), ()),
+    (":dart: Key-Result: KR-12", ("KR-12",), ()),
     # Told: it plainly tries, and names none.
     ("Key-Result: KR-99", (), ("KR-99",)),
     ("Key-Result: KR-12, KR-99, KR-13", ("KR-12",), ("KR-99",)),
@@ -123,8 +132,11 @@ LINES: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     (f"Key-Result: {CARD}", (), (CARD,)),
     (f"KR: {CARD}", (), (CARD,)),
     ("KR: KR-99", (), ("KR-99",)),
-    ("Key Result - ABC-7 and more", (), ("ABC-7",)),
+    ("Key Result - ABC-7", (), ("ABC-7",)),
+    ("Key Result - KR-99 and more", (), ("KR-99",)),
     ("KR: growth.2027_a", (), ("growth.2027_a",)),
+    ("KR: kr-99", (), ("kr-99",)),
+    ("Key-Result: N/A", (), ("N/A",)),
     # Silent.
     ("KR: Korea", (), ()),
     ("KR: we grow by 12 percent", (), ()),
@@ -145,6 +157,12 @@ LINES: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
     ("Key-Result: ...", (), ()),
     ("KR: N/A", (), ()),
     ("KR: TBD", (), ()),
+    ("KR: top-10 in Korea", (), ()),
+    ("KR: UTF-8 everywhere", (), ()),
+    ("KR: Top-10 in Korea", (), ()),
+    ("Key Result: e-mail v1.2", (), ()),
+    ("Key results - a summary of KR-12", (), ()),
+    ("KR-driven: KR-12", (), ()),
     ("Our KR: KR-12", (), ()),
     ("OKR: KR-12", (), ()),
     ("Objective: KR-12", (), ()),
@@ -223,6 +241,9 @@ FORMS: dict[str, Form] = {
         "## Key Results\nWe grow in Korea, as KR-12 says.",
         [h("Key Results"), p("We grow in Korea, as KR-12 says.")],
     ),
+    "a heading over prose that begins like a key": Form(
+        "## Key Results\nISO-27001 certification", [h("Key Results"), p("ISO-27001 certification")]
+    ),
     "a heading of more words": Form(
         "## Key Results of 2026\nKR-12", [h("Key Results of 2026"), p("KR-12")]
     ),
@@ -264,6 +285,11 @@ HTML = {
     "<table>\n<tr><td>\n\nKey Result\n\n</td><td>\n\nKR-12\n\n</td></tr></table>": ("KR-12",),
     "<code>Key-Result: KR-12</code>": ("KR-12",),
     "Key-Result&colon; KR-12": ("KR-12",),
+    "Key Result\n---\nKR-12": ("KR-12",),
+    "Words\n\nKey Result\n===\n\nKR-12": ("KR-12",),
+    "Key-Result: KR-12[^1]\n\n[^1]: a note": ("KR-12",),
+    f"Key-Result: [KR-12][g], KR-13\n\n[g]: {CARD}": ("KR-12", "KR-13"),
+    "Words\n---\nKR-12": (),
     "<blockquote>\n\nKey-Result: KR-13\n\n</blockquote>\n\nKR: KR-12": ("KR-12",),
     "<pre>\nKey-Result: KR-12\n</pre>": (),
     "<del>Key-Result: KR-12</del>": (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
@@ -34,6 +35,7 @@ _WORK = {
 MOST_WORK = 75_000
 
 _TASK = re.compile(r"\s*\[[ xX]\]\s+")
+_FOOTNOTE = re.compile(r"\[\^[^\[\]\s]{1,80}\]")  # GitHub shows a number in its place
 
 
 def work_of(markdown: str) -> int:
@@ -100,7 +102,8 @@ class _TokenReader:
             elif self._skipped:
                 continue
             elif kind == "text":
-                self._html.words(_TASK.sub("", token.content, count=1) if self._in_item else token.content)
+                words = _TASK.sub("", token.content, count=1) if self._in_item else token.content
+                self._html.words(_FOOTNOTE.sub("", words))
             elif kind in {"softbreak", "hardbreak"}:
                 self._lines.end()
             elif kind == "code_inline":
@@ -116,9 +119,11 @@ class _TokenReader:
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _MARKS = re.compile(r"\s*(?:(?:[-+*]|\d{1,9}[.)])\s+(?:\[[ xX]\]\s+)?)*")
 _HEADING = re.compile(r" {0,3}#{1,6}(?:\s+|$)")
+_UNDERLINE = re.compile(r" {0,3}(?:=+|-+)[ \t]*")
+_PARAGRAPH = re.compile(r" {0,3}(?![-+*][ \t]|\d{1,9}[.)][ \t])\S")
 # None of these looks at a character twice.
 _PICTURE = re.compile(r"!\[[^\[\]]*\]\([^()]*\)")
-_LINK = re.compile(r"\[([^\[\]]*)\]\([^()]*\)")
+_LINK = re.compile(r"\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
 _STRUCK = re.compile(r"~~[^~]+~~|(?<![~\w])~(?=[^~\s])[^~]+~(?![~\w])")
 _ADDRESS = re.compile(r"<(https?://[^<>\s]*)>")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
@@ -131,7 +136,7 @@ def _plain_lines(markdown: str) -> tuple[Line, ...]:
     """
     lines, tables = LineWriter(), Tables()
     html = HtmlReader(lines, tables)
-    rows = [*_outside_code(markdown), ""]
+    rows = [*_with_sharps(list(_outside_code(markdown))), ""]
     in_table = False
     for at, line in enumerate(rows[:-1]):
         if in_table and "|" not in line:
@@ -162,8 +167,20 @@ def _plain_lines(markdown: str) -> tuple[Line, ...]:
     return tuple(lines.lines)
 
 
+def _with_sharps(rows: list[str]) -> Iterator[str]:
+    """The rows, with `#` before a heading of one line in place of the signs under it; no rules."""
+    before = ""
+    for row, after in pairwise([*rows, ""]):
+        if _UNDERLINE.fullmatch(after) and not before.strip() and _PARAGRAPH.match(row):
+            yield f"# {row.lstrip()}"
+        elif not _UNDERLINE.fullmatch(row):
+            yield row
+        before = row
+
+
 def _plain_words(text: str, html: HtmlReader) -> None:
-    text = _ADDRESS.sub(r"\1", _STRUCK.sub("", _LINK.sub(r"\1", _PICTURE.sub("", text)))).strip()
+    text = _FOOTNOTE.sub("", _PICTURE.sub("", text))
+    text = _ADDRESS.sub(r"\1", _STRUCK.sub("", _LINK.sub(r"\1", text))).strip()
     in_code = text.lstrip("* _").startswith("`")
     # An underscore may be part of a key, an asterisk not.
     text = _ESCAPED.sub(r"\1", text.replace("*", "")).replace("`", "")

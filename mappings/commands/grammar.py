@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from itertools import islice
+from itertools import dropwhile, islice, takewhile
 from typing import TYPE_CHECKING
 
 from mappings.command_words import (
@@ -130,7 +130,8 @@ def verb_meant(word: str) -> str | None:
 def right_way(verb: str, arguments: str) -> str:
     """How to write it, as code: with the keys or the time that were typed, where there are any."""
     if verb in ("link", "unlink", "move"):
-        keys = list(islice((word for word in _key_words(arguments) if like_a_key(word)), 3))
+        words = dropwhile(lambda word: not like_a_key(word), _key_words(arguments))
+        keys = list(islice(takewhile(like_a_key, words), 3))  # "KR-1 instead of KR-2" names one
         if keys and (verb != "move" or len(keys) == 1):
             return quoted(f"/northing {verb} {', '.join(keys)}", 200)
     elif verb == "snooze":

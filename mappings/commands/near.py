@@ -36,12 +36,17 @@ _LONGEST_LEAD_IN = 4  # words
 # These before a command tell that it is quoted, explained or reported.
 _ABOUT = frozenset(
     (
-        "about", "answer", "command", "commands", "comment", "commented", "comments", "doc", "docs",
-        "documentation", "e.g", "eg", "example", "examples", "instance", "post", "posted", "ran", "reply",
-        "run", "say", "says", "see", "sent", "syntax", "text", "tried", "try", "type", "typed", "typing",
-        "use", "used", "uses", "using", "via", "with", "write", "writes", "writing", "wrote",
+        "about", "answer", "command", "commands", "comment", "commented", "comments", "described", "doc",
+        "docs", "documentation", "documented", "e.g", "eg", "example", "examples", "instance", "post",
+        "posted", "ran", "reply", "run", "said", "say", "says", "see", "sent", "syntax", "text", "tried",
+        "try", "type", "typed", "typing", "use", "used", "uses", "using", "via", "with", "write", "writes",
+        "writing", "wrote",
     )
 )  # fmt: skip
+# After the keys they tell of what happened.
+_REPORTS = frozenset(
+    ("already", "are", "did", "does", "doesn't", "didn't", "had", "has", "is", "was", "were", "yesterday")
+)
 _STOP = ".!?:;,)]-–—…"
 
 
@@ -99,6 +104,9 @@ def _after_name(rest: str, before: str, sign: str, now: datetime, *, alone: bool
 
 def _leads_in(before: str) -> bool:
     """Whether a command may follow these words and be meant."""
+    # A line of our own comment, copied whole.
+    if before.strip("`*_ ").lower() in ("comment", "- comment"):
+        return True
     words = [word.strip("()[]\"'“”,.:;!?-–—…").lower() for word in before.split()]
     if _ABOUT.intersection(words[-_LONGEST_LEAD_IN:]):
         return False
@@ -113,13 +121,15 @@ def _leads_in(before: str) -> bool:
 def whole(verb: str, arguments: str, now: datetime, *, strictly: bool) -> tuple[str, str] | None:
     """The verb and its arguments, where they are a command; `strictly`: with nothing else in the line."""
     if verb not in VERBS:
-        meant = verb_meant(verb) if strictly and verb else None
+        meant = verb_meant(verb) if strictly and verb not in ("", "linked", "links") else None
         if meant in ("link", "unlink", "move") and _only_keys(arguments):
             return meant, arguments
         return None
     if verb in ("link", "unlink", "move"):
         keys = without_words(arguments, BEFORE_KEYS)
+        typed = [word.strip(".,:;!?").lower() for word in keys.split()]
         fits = _only_keys(keys if strictly else " ".join(islice(key_words(keys), 1)))
+        fits = fits and not _REPORTS.intersection(typed[1:3])
     elif verb == "snooze":
         after = after_time(arguments)
         because = after is not None and after.partition(" ")[0].lower() in BECAUSE

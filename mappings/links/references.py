@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Raise it whenever another reading may find other references in the same ticket, here, in
 # `mappings.links.keys` or in a connector's `text.py`: it is a part of the hash of what is stored of an epic,
 # so that the next full run stores and evaluates every epic again.
-READER_VERSION = 2
+READER_VERSION = 3
 
 MOST_WORDS = 100  # of the description; labels and the field have as many of their own
 _LONGEST_LEAD = 80  # characters in which a line's first words and their sign are looked for
@@ -37,7 +37,11 @@ _LEAD = re.compile(_WORDS + _CLOSING + _SIGN, re.IGNORECASE | re.ASCII)
 _ALONE = re.compile(rf"{_WORDS}{_CLOSING} ?[:=-]*{_CLOSING}", re.IGNORECASE | re.ASCII)
 _LABEL = re.compile(rf"{_WORDS} ?[:/=] ?", re.IGNORECASE | re.ASCII)
 _MARKS = "•·‣⁃*+-_~"
-_SHAPE = re.compile(r"[A-Za-z]{1,20}[-._][0-9]{1,10}")
+# A list's mark or a task's box that is typed as text, where the tracker makes neither of it.
+_LIST_MARK = re.compile(r"\s*(?:\d{1,3}[.)]\s+)?(?:\[[ xX]?\]\s*)?")
+_SHORTCODE = re.compile(r"\s*(?::[a-z0-9_+-]{1,40}:\s*){1,3}", re.ASCII)
+# "KR: top-10 markets" is prose, so small letters count only where a known key has that shape.
+_SHAPE = re.compile(r"[A-Z]{1,20}[-._][0-9]{1,10}")
 
 How = Literal["line", "heading", "under", "beside", "below", "else", "label", "field"]
 
@@ -94,7 +98,7 @@ def parse_references(
 
 
 def looks_like_key(word: str, shapes: Container[str] = ()) -> bool:
-    """Whether a reader would take it for a key: letters, a sign, digits, or the shape of a known one."""
+    """Whether a reader would take it for a key: capitals, a sign, digits, or the shape of a known one."""
     return bool(_SHAPE.fullmatch(word) or shape_of(word) in shapes)
 
 
@@ -134,11 +138,19 @@ def _start(text: str, most: int = _LONGEST_LEAD) -> str:
     """The start of a line in usual signs, without marks and pictures before it; empty where it cannot be one
     of ours."""
     if text[:1] not in {"k", "K"}:
-        at = next((at for at, char in enumerate(text[:most]) if not _is_mark(char)), most)
-        text = text[at:]
+        text = _without_marks(text, most)
         if text[:1] not in {"k", "K", "\uff2b", "\uff4b"}:
             return ""
     return " ".join(visible(text[:most]).split())
+
+
+def _without_marks(text: str, most: int) -> str:
+    at = next((at for at, char in enumerate(text[:most]) if not _is_mark(char)), most)
+    for marks in (_LIST_MARK, _SHORTCODE):
+        found = marks.match(text, at, most)
+        at = at if found is None else found.end()
+    at = next((at for at in range(at, min(len(text), most)) if not _is_mark(text[at])), at)
+    return text[at:]
 
 
 def _is_mark(char: str) -> bool:

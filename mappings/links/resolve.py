@@ -228,11 +228,18 @@ def _named_wrongly(place: Declaration, known: Sequence[KeyResult], goals: GoalsA
     if tries and place.how in {"label", "field"} and not looks_like_key(left[0], goals.shapes):
         yield _unknown(place, " ".join(left))
         return
+    if not place.is_plain and not known and _is_prose(left, goals):
+        return
     for at, word in enumerate(left):
         is_wrong = looks_like_key(word, goals.shapes) or (tries and at == 0)
         if word.lower() in goals.by_key or not is_wrong:
             return
         yield _unknown(place, word)
+
+
+def _is_prose(words: Sequence[str], goals: GoalsAndRules) -> bool:
+    """Whether it only begins like a key, and no key has that shape: "ISO-27001 certification"."""
+    return shape_of(words[0]) not in goals.shapes and not all(_may_be_key(word, goals) for word in words)
 
 
 def _unknown(place: Declaration, words: str) -> Unknown:
