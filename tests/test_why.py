@@ -186,7 +186,7 @@ async def test_it_needs_no_login_and_says_to_tell_nobody(
     assert answer.status_code == 200
     assert 'href="https://t/SHOP-1"' in answer.text
     assert 'value="/northing link KR-1"' in answer.text
-    assert "Which key result does this work serve?" in words_of(answer)
+    assert "Which key result does this epic serve?" in words_of(answer)
     policy = answer.headers["content-security-policy"]
     assert {"default-src 'none'", "script-src 'self'", "style-src 'self'"} <= set(policy.split("; "))
     assert "unsafe" not in policy
@@ -315,7 +315,7 @@ async def test_where_nothing_is_asked_it_says_so(
     )
     await with_epics(api, runtime, *epics)
     expected = {
-        "SHOP-1": "This work serves KR-1 Checkout conversion. Thank you.",
+        "SHOP-1": "Aligned. Thank you. This work serves KR-1 Checkout conversion.",
         "SHOP-2": "Work of this kind needs no key result.",
         "SHOP-3": "This work is finished",
         "DESK-5": "This ticket is not checked.",
