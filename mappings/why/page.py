@@ -6,7 +6,7 @@ rule, no reason of a link, no parent's title.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Literal
 
@@ -45,11 +45,12 @@ _MAY_DECLINE: frozenset[State] = _MAY_CHOOSE - {"disputed"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
     """A key result as the ticket may show it: its key, and its title, its public label or nothing. `reasons`:
-    why it is suggested."""
+    why it is suggested; `confident`: whether the comment on the ticket would show it too."""
 
     key: str
     words: str
     reasons: tuple[str, ...] = ()
+    confident: bool = False
 
     @property
     def line(self) -> str:
@@ -142,7 +143,7 @@ async def why_page(
         until=None if shown is None or shown.until is None else last_day(shown.until),
         reason=shown.reason if waived and shown is not None else None,
         offered=tuple(
-            _named(one.key_result, public, one.reasons)
+            replace(_named(one.key_result, public, one.reasons), confident=one.confident)
             for one in sorted(suggestions, key=lambda one: not one.confident)
         ),
         others=() if listed is None else tuple(_named(goal, public) for goal in listed.items),
