@@ -69,11 +69,11 @@ class Declining:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhyPage:
-    """`question` and `statement`: the check's own words, above `ended`: the key results that it is about, each
-    with its reason. `serves`: the key results that count. `until` is the last day of a snooze or waiver,
-    `reason` that of a waiver. `offered` are suggested; `others` are those of this page of `choices`, which is
-    None where nothing is asked. `declining` is None where it would change nothing. `unknown`: what the ticket
-    names that is no key, in sentences."""
+    """`question` and `statement`: the check's own words, above `ended`: the key results that it is about,
+    each with its reason. `serves`: the key results that count. `until` is the last day of a snooze or waiver,
+    `reason` that of a waiver. `offered` are suggested; `others` are of this page of `choices`, None where
+    nothing is asked. `declining` is None where it would change nothing. `unknown`: what the ticket names that
+    is no key, in sentences."""
 
     key: str
     url: str
