@@ -291,6 +291,7 @@ MISTAKES: list[tuple[str, str]] = [
     ("/northing waive until 2026-12-31 because " + "x" * 501, "The reason must have 500 characters at most."),
     ("/northing dispute " + "x " * 251, "The reason must have 500 characters at most."),
     ("/northing dance", "There is no command `dance`. `/northing help` lists what there is."),
+    ("/northing KR-1", "There is no command `KR-1`. Perhaps `/northing link KR-1`?"),
     ("/northing lnik KR-1", "There is no command `lnik`. Perhaps `/northing link KR-1`?"),
     ("/northing `x`", "There is no command `x`."),
     ("/northing <!-- x", "There is no command `<!--`."),

@@ -38,9 +38,11 @@ from app.database import (
     sqlalchemy_url,
     why_not_ready,
 )
+from mappings.links.references import parse_references, stored_references
 from mappings.tables import Base
 from migrations.job_queue import ENUMS_GROW
 from tests.migration.proposal import COMPARISON, write_migration
+from tests.support.ticket_text import text_lines
 
 pytestmark = pytest.mark.database
 VERSIONS = Path(migrations.__file__).parent / "versions"
@@ -280,6 +282,31 @@ def test_the_text_of_each_comment_on_a_ticket_outlives_the_column_of_those_that_
         due = connection.execute("SELECT id FROM epics WHERE evaluate_at < now() ORDER BY id").fetchall()
     assert stored == [("what is there",), ("found again",), ("",)]
     assert due == [(3,)], "it gets its text again"
+
+
+def test_the_code_of_before_can_read_what_tickets_name(empty: str) -> None:
+    """It knows words of lines and labels, and nothing of their places."""
+    migrate(empty)
+    downgrade(empty, "2026_11_28_0004")
+    with psycopg.connect(empty) as connection:
+        connection.execute(OF_0004)
+    migrate(empty)
+    named = parse_references(
+        text_lines("Key-Result: ?", "Key-Result: KR-1, KR-2", "KR - KR-3"), ["kr:KR-4", "kr/KR-5"]
+    )
+    with psycopg.connect(empty) as connection:
+        stored = [stored_references(named), ["line:KR-1", "label:KR-2"], []]
+        for number, elements in enumerate(stored, 1):
+            changed = "UPDATE epics SET ticket_references = %s WHERE id = %s"
+            connection.execute(changed, (elements, number))
+    downgrade(empty, "2026_11_28_0004")
+    with psycopg.connect(empty) as connection:
+        kept = [
+            row[0] for row in connection.execute("SELECT ticket_references FROM epics ORDER BY id").fetchall()
+        ]
+    assert any("=" in element for element in stored[0])
+    assert kept == [[one for one in elements if one.startswith(("line:", "label:"))] for elements in stored]
+    assert {"line:KR-1", "line:KR-2", "line:KR-3", "label:KR-4"} <= set(kept[0])
 
 
 def test_a_first_start_that_was_killed_half_way_goes_on(empty: str) -> None:

@@ -22,6 +22,7 @@ from app.auth.rate_limit import MOST_VISITS, Visits
 from app.runtime import Runtime
 from app.why_signature import signed_epic_id, why_signature
 from connectors.base import EpicRef, Missing
+from mappings.notices.text import waive_line
 from mappings.tables import (
     EpicRow,
     FindingRow,
@@ -186,7 +187,7 @@ async def test_it_needs_no_login_and_says_to_tell_nobody(
     assert answer.status_code == 200
     assert 'href="https://t/SHOP-1"' in answer.text
     assert 'value="/northing link KR-1"' in answer.text
-    assert "Which key result does this work serve?" in words_of(answer)
+    assert "Which key result does this epic serve?" in words_of(answer)
     policy = answer.headers["content-security-policy"]
     assert policy == (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -318,7 +319,7 @@ async def test_where_nothing_is_asked_it_says_so(
     )
     await with_epics(api, runtime, *epics)
     expected = {
-        "SHOP-1": "This work serves KR-1 Checkout conversion. Thank you.",
+        "SHOP-1": "Aligned. Thank you. This work serves KR-1 Checkout conversion.",
         "SHOP-2": "Work of this kind needs no key result.",
         "SHOP-3": "This work is finished",
         "DESK-5": "This ticket is not checked.",
@@ -330,6 +331,21 @@ async def test_where_nothing_is_asked_it_says_so(
     assert "KR-77" in (await stranger.get(await address("DESK-5"))).text
     assert "Which key result" in words_of(await stranger.get(await address("CORE-4")))
 
+
+ORDER = (
+    ">SHOP-1</a>",
+    "<h1>Which key result",
+    'class="lead"',
+    "The ticket names KR-99, which does not exist.",
+    'value="/northing link KR-1"',
+    "Another key result",
+    "None fits, not now, or we are wrong",
+    'value="/northing snooze 14d"',
+    'value="/northing dispute',
+    "Why this ticket",
+    "no-key-result, open since",
+    "This page needs no login",
+)
 
 ANSWERED = [
     ("snoozed", None, "Snoozed until 2036-12-30. Nothing to do before that.", True),
@@ -357,6 +373,30 @@ async def test_what_somebody_has_answered_is_shown(
     page = await stranger.get(await address("SHOP-1"))
     assert words in words_of(page)
     assert ("/northing link KR-1" in page.text, "Not ours" in page.text) == (may_choose, False)
+    assert ("/northing dispute" in page.text) == (state == "snoozed"), "else it would change nothing"
+
+
+async def test_it_is_in_order_and_folded(
+    api: httpx.AsyncClient, runtime: Runtime, stranger: httpx.AsyncClient, address: Address
+) -> None:
+    """Each part of the page, whether it is open, and the lines to copy that are in it."""
+    for number in range(1, 31):
+        await a_goal(api, f"KR-{number}", "Checkout conversion to 4 %" if number == 1 else f"Aim {number}")
+    await with_epics(api, runtime, stored_epic(1, title="Checkout conversion", labels=("kr:KR-99",)))
+    path = await address("SHOP-1")
+    for query, is_open in (("", False), ("?q=aim", True), ("?page=2", True)):
+        page = (await stranger.get(path + query)).text
+        places = [page.index(words) for words in ORDER]
+        assert places == sorted(places), query
+        folds = re.findall(r"<details([^>]*)>", page)
+        assert [" open" in one for one in folds] == [is_open, False, False], query
+        labelled = re.findall(r'<label for="([^"]+)"', page)
+        assert labelled == re.findall(r'<input id="([^"]+)"', page)
+        assert len(set(labelled)) == len(labelled)
+        assert page.count('data-copy="main"') == 1
+    async with runtime.sessions() as session:
+        waive = waive_line(await runtime.now(session))
+    assert [unescape(one) for one in re.findall(r'value="(/northing waive[^"]*)"', page)] == [waive]
 
 
 async def test_within_its_grace_nothing_is_due(

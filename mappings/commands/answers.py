@@ -135,8 +135,8 @@ def suggestions_text(suggestions: Sequence[Suggestion], public: bool) -> str:
     if not suggestions:
         return "No key result comes near this epic. Whoever keeps the goals here can say which one it serves."
     lines = (
-        f"- `{LINK.format(key=one.key_result.key)}` {_plain(name_on_ticket(one.key_result, public))}: "
-        f"{_plain('; '.join(one.reasons))}"
+        f"- `{LINK.format(key=one.key_result.key)}` {_plain(name_on_ticket(one.key_result, public))}"
+        + (f": {_plain('; '.join(one.reasons))}" if one.reasons else "")
         for one in suggestions
     )
     return "\n".join(("These key results come nearest. Only you can say whether one is meant:", *lines))

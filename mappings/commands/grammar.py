@@ -114,8 +114,11 @@ def _no_command(rest: str, verb: str, arguments: str) -> Command:
     """The answer to a word that is no verb: what is probably meant."""
     meant = verb_meant(verb)
     if meant is None:
-        verb, arguments = verb_and_arguments(without_words(rest, ASKING))
+        asked = without_words(rest, ASKING)
+        verb, arguments = verb_and_arguments(asked)
         meant = verb if verb in VERBS else None
+        if meant is None and like_a_key(asked.partition(" ")[0]):
+            meant, arguments = "link", asked
     right = None if meant is None else right_way(meant, arguments)
     usage = None if meant is None else right_way(meant, "")
     return InvalidCommand(no_command_text(rest.partition(" ")[0], right), no_command_text(None, usage))

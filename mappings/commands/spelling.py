@@ -11,8 +11,8 @@ _MOST = 3
 
 
 def near_keys(typed: str, keys: Iterable[str]) -> list[str]:
-    """The keys that differ from `typed` by one character at most, beside case, signs and leading zeros; those
-    that do not differ otherwise first."""
+    """The keys that differ from `typed` in case, signs and leading zeros alone; where there are none, those
+    that differ by one character more."""
     plain = _plain(typed)
     same, near = list[str](), list[str]()
     for key in keys:
@@ -21,7 +21,7 @@ def near_keys(typed: str, keys: Iterable[str]) -> list[str]:
             same.append(key)
         elif len(plain) > 2 and _one_apart(plain, other):
             near.append(key)
-    return [*same, *near][:_MOST]
+    return (same or near)[:_MOST]
 
 
 def _plain(key: str) -> str:

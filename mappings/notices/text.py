@@ -148,12 +148,16 @@ def _end_of_quarter(now: datetime) -> date:
     return end if end - today >= _SHORTEST_WAIVER else _end_of_quarter(now + _SHORTEST_WAIVER)
 
 
+def waive_line(now: datetime) -> str:
+    """The command that waives until a day that suits most, with the reason left to write."""
+    return WAIVE.format(day=_end_of_quarter(now).isoformat())
+
+
 def _ways_to_decline(now: datetime) -> Bullets:
-    waive = WAIVE.format(day=_end_of_quarter(now).isoformat())
     return Bullets(
         (
             (Text("not now: "), Text(SNOOZE, "code")),
-            (Text("none needed: "), Text(waive, "code")),
+            (Text("none needed: "), Text(waive_line(now), "code")),
             (Text("our mistake: "), Text(DISPUTE, "code")),
         )
     )

@@ -22,12 +22,13 @@ LONGEST_SEARCH = 200
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """One page of a list. `pages` is at least 1, `page` begins with 1. `words`: what was searched for, empty
-    for no search. `left_out`: how many fit and are beyond the most that are listed."""
+    for no search. `total`: how many fit, `left_out`: how many of them are beyond the most that are listed."""
 
     items: tuple[KeyResult, ...]
     page: int
     pages: int
     words: str
+    total: int
     left_out: int
 
 
@@ -65,6 +66,7 @@ def choices(
         page=page,
         pages=pages,
         words=words[:LONGEST_SEARCH].strip(),
+        total=len(found),
         left_out=len(found) - len(listed),
     )
 

@@ -6,7 +6,7 @@ rule, no reason of a link, no parent's title.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,7 @@ from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.findings import shown_finding
 from mappings.evaluation.load import load_records
 from mappings.goals.key_results import KeyResult, may_name, public_words
+from mappings.notices.text import DISPUTE, LINK, SNOOZE, waive_line
 from mappings.policy.durations import last_day
 from mappings.tables import CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow
 from mappings.why.choices import Choices, choices
@@ -37,39 +38,59 @@ if TYPE_CHECKING:
 State = Literal[
     "open", "grace", "snoozed", "disputed", "waived", "aligned", "exempt", "finished", "unchecked"
 ]
-# In these somebody may still want to name a key result.
+# In these somebody may still want to name a key result, in the second also to do something else instead.
 _MAY_CHOOSE: frozenset[State] = frozenset(("open", "grace", "snoozed", "disputed"))
+_MAY_DECLINE: frozenset[State] = _MAY_CHOOSE - {"disputed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
     """A key result as the ticket may show it: its key, and its title, its public label or nothing. `reasons`:
-    why it is suggested."""
+    why it is suggested; `confident`: whether the comment on the ticket would show it too."""
 
     key: str
     words: str
     reasons: tuple[str, ...] = ()
+    confident: bool = False
+
+    @property
+    def line(self) -> str:
+        """The command that links it."""
+        return LINK.format(key=self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declining:
+    """The commands of who links nothing, as the comment on the ticket has them."""
+
+    snooze: str
+    waive: str
+    dispute: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhyPage:
-    """`statement`: the check's own words, above `ended`: the key results that it is about, each with its
-    reason. `serves`: the key results that count. `until` is the last day of a snooze or waiver, `reason` that
-    of a waiver. `choices` is None where nothing is asked. `unknown`: what the ticket names that is no key, in
-    sentences."""
+    """`question` and `statement`: the check's own words, above `ended`: the key results that it is about,
+    each with its reason. `serves`: the key results that count. `until` is the last day of a snooze or waiver,
+    `reason` that of a waiver. `offered` are suggested; `others` are of this page of `choices`, None where
+    nothing is asked. `declining` is None where it would change nothing. `unknown`: what the ticket names that
+    is no key, in sentences."""
 
     key: str
     url: str
     title: str
     state: State
     read_at: datetime
+    question: str | None = None
     statement: str | None = None
     ended: tuple[Named, ...] = ()
     serves: tuple[Named, ...] = ()
     until: str | None = None
     reason: str | None = None
     offered: tuple[Named, ...] = ()
+    others: tuple[Named, ...] = ()
     choices: Choices | None = None
+    declining: Declining | None = None
     unknown: tuple[str, ...] = ()
     check: str | None = None
     opened_at: datetime | None = None
@@ -114,6 +135,7 @@ async def why_page(
         title=row.title,
         state=state,
         read_at=evaluated.read_at,
+        question=None if words_of_check is None else words_of_check.question,
         statement=None if words_of_check is None else words_of_check.statement,
         ended=tuple(_named(goal, public, (why,)) for goal, why in words_of_check.goals)
         if words_of_check
@@ -122,10 +144,14 @@ async def why_page(
         until=None if shown is None or shown.until is None else last_day(shown.until),
         reason=shown.reason if waived and shown is not None else None,
         offered=tuple(
-            _named(one.key_result, public, one.reasons)
+            replace(_named(one.key_result, public, one.reasons), confident=one.confident)
             for one in sorted(suggestions, key=lambda one: not one.confident)
         ),
+        others=() if listed is None else tuple(_named(goal, public) for goal in listed.items),
         choices=listed,
+        declining=Declining(snooze=SNOOZE, waive=waive_line(now), dispute=DISPUTE)
+        if state in _MAY_DECLINE
+        else None,
         unknown=tuple(f"{one.sentence}." for one in evaluation.resolution.unknown),
         check=None if shown is None else shown.check,
         opened_at=None if shown is None else shown.opened_at,

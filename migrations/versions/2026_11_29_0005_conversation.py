@@ -27,6 +27,7 @@ def downgrade() -> None:
     _store_composed()
     _forget_who_answered()
     _unversion_comments()
+    _forget_places()
 
 
 # --- comments with commands -----------------------------------------------------------------------
@@ -45,6 +46,19 @@ def _unversion_comments() -> None:
     op.drop_constraint(op.f("ck_command_comments_outcome"), "command_comments", type_="check")
     for name in ("digest", "outcome", "reaction_id"):
         op.drop_column("command_comments", name)
+
+
+# --- what tickets name ----------------------------------------------------------------------------
+
+
+def _forget_places() -> None:
+    """What was stored before stays readable. The code of before knows words alone, without their places."""
+    op.execute(
+        "UPDATE epics SET ticket_references = ARRAY("
+        "SELECT one FROM unnest(ticket_references) WITH ORDINALITY AS each (one, at)"
+        " WHERE one ~ '^(line|label):' ORDER BY at)"
+        " WHERE ticket_references <> '{}'"
+    )
 
 
 # --- who snoozed, waived or disputed a finding, and when ------------------------------------------

@@ -4,6 +4,7 @@
 for (const field of document.querySelectorAll("input[data-copy]")) {
   const button = document.createElement("button");
   button.type = "button";
+  button.className = field.dataset.copy === "main" ? "btn main" : "btn";
   button.textContent = "Copy";
   button.setAttribute("aria-label", `Copy ${field.value}`);
   const heard = document.getElementById("heard");

@@ -95,7 +95,7 @@ def _add_comments(site: JiraSite, by_title: dict[str, str], now: datetime) -> No
         ("One-page checkout", "qa-lead", "Tested on the three smallest screens, looks good."),
         ("One-page checkout", "dev-lead", "Rolling out to a tenth of the visitors on Monday."),
         ("Order service in smaller pieces", "platform-lead", "Which part first? I would take prices."),
-        ("Loyalty points, second attempt 🎯", "product-owner", "Waiting for the numbers from finance."),
+        ("Loyalty points, second attempt", "product-owner", "Waiting for the numbers from finance."),
     ):
         issue = site.issue(by_title[title])
         before = issue.updated
