@@ -121,7 +121,6 @@ class Runtime:
         self,
         session: AsyncSession,
         source: SourceRow,
-        projects: Sequence[str] = (),
         *,
         shared: EvaluationContext | None = None,
     ) -> EvaluationContext:

@@ -112,7 +112,7 @@ class TicketCommands:
     async def _prepare_suggestions(self, epic: EpicRow) -> None:
         """Before the transaction that locks goals and the epic."""
         async with self.runtime.sessions() as session:
-            context = await self.runtime.evaluation_context(session, self.source, [epic.project])
+            context = await self.runtime.evaluation_context(session, self.source)
             await context.prepare_suggestions(session, epic.project, await self.runtime.now(session))
 
     async def _evaluate_first(self, epic: EpicRow, open_run: OpenRun | None) -> int | None:

@@ -458,6 +458,17 @@ async def test_a_refusal_in_silence_makes_no_edit_urgent(ticket: Ticket) -> None
 
 
 @on_either("jira")
+async def test_who_was_refused_in_silence_is_told_later(ticket: Ticket) -> None:
+    refused: dict[str, Any] = {"author": "b", "may_steer": False}
+    await ticket.give(ticket.comment("/northing snooze 3d", restricted=True, **refused))
+    assert not (await ticket.row()).is_told
+    assert await ticket.tell("/northing snooze 3d", **refused)
+    assert ticket.words[0].startswith("A command here changed nothing: ")
+    again = await ticket.give(ticket.comment("/northing snooze 4d", **refused))
+    assert again == CommandResult("not_allowed", evaluate=False, is_new=True, reaction_id=None)
+
+
+@on_either("jira")
 async def test_a_command_takes_the_source_before_its_epic(ticket: Ticket, database_url: str) -> None:
     """As whoever deletes the source does."""
     async with holding(database_url) as holder:

@@ -307,7 +307,7 @@ async def _seen(runtime: Runtime, place: Ticket, hidden: list[Goal], named: Goal
         now = await runtime.now(session)
         source, epic = await _build(session, place, hidden, named, now)
         await session.execute(_OTHER_GOALS, {"by": epic.id})
-        context = await runtime.evaluation_context(session, source, [epic.project])
+        context = await runtime.evaluation_context(session, source)
         seen = await _texts(session, context, epic, place, now)
         seen += await _pages(session, context, epic, now)
         seen += await _answers(runtime, session, source, epic, now)

@@ -30,8 +30,7 @@ async def unwritten_texts(
     context = None
     for source_id, waiting in sorted(by_source.items()):
         source = await session.get_one(SourceRow, source_id)
-        projects = sorted({records.row.project for records in waiting})
-        context = await runtime.evaluation_context(session, source, projects, shared=context)
+        context = await runtime.evaluation_context(session, source, shared=context)
         for evaluation in await evaluate_records(session, waiting, context, now):
             text = await unwritten_text(session, evaluation, context, now)
             if text is not None:

@@ -109,7 +109,7 @@ async def whole_epic(
     row = await epic_at(session, source, key)
     now = await runtime.now(session)
     (records,) = await load_records(session, [row])
-    context = await runtime.evaluation_context(session, source, [row.project])
+    context = await runtime.evaluation_context(session, source)
     (evaluation,) = await evaluate_records(session, [records], context, now)
     reasons = explain(explained(evaluation, context), now, all_rules=rules == "all")
     unwritten = await unwritten_text(session, evaluation, context, now)

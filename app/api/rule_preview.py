@@ -82,7 +82,7 @@ async def _contexts(runtime: Runtime, session: AsyncSession) -> dict[int, Evalua
     shared: EvaluationContext | None = None
     for source in (await session.scalars(select(SourceRow).order_by(SourceRow.id))).all():
         # Suggestions belong to texts, which nobody composes here; so no project's links are counted.
-        shared = await runtime.evaluation_context(session, source, [], shared=shared)
+        shared = await runtime.evaluation_context(session, source, shared=shared)
         contexts[source.id] = shared
     return contexts
 

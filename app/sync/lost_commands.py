@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.connector_usage import track_usage
+from app.database import database_trouble
 from app.secrets import CannotDecrypt
 from app.sync.hiccups import after_hiccups
 from app.ticket_commands import TicketCommands
@@ -24,6 +25,7 @@ from mappings.commands.met import (
     may_hold_command,
     oldest_looked_for,
 )
+from mappings.leases import ClaimLost
 from mappings.runs.queue import renew_lease
 from mappings.tables import EpicRow
 
@@ -129,6 +131,13 @@ class _Looking:
             raise
         except ConnectorError as error:
             log.warning("comment not read", epic=epic.key, reason=error.message)
+            return
+        except (ClaimLost, CannotDecrypt):
+            raise
+        except Exception as error:
+            if database_trouble(error):
+                raise
+            log.exception("comment not worked on", epic=epic.key)
             return
         self.marked = self.marked or executed.evaluate
         if executed.unacknowledged is not None:

@@ -55,7 +55,7 @@ async def _page(runtime: Runtime, signature: str, asked: Mapping[str, str]) -> W
         if row is None:
             return None
         source = await session.get_one(SourceRow, row.source_id)
-        context = await runtime.evaluation_context(session, source, [row.project])
+        context = await runtime.evaluation_context(session, source)
         now = await runtime.now(session)
         page = int(number) if re.fullmatch(r"[0-9]{1,4}", number, re.ASCII) else 1
         return await why_page(session, context, row, now, words=words, page=page)

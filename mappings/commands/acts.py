@@ -70,7 +70,7 @@ class CommandRun:
     source: SourceRow
     epic: EpicRow
     author: str | None
-    load_context: Callable[[AsyncSession, SourceRow, list[str]], Awaitable[EvaluationContext]]
+    load_context: Callable[[AsyncSession, SourceRow], Awaitable[EvaluationContext]]
     now: datetime
     checks: Sequence[Check[Any]]
     done: list[str] = field(default_factory=list)
@@ -126,7 +126,7 @@ class CommandRun:
     async def _context(self) -> EvaluationContext:
         """Loaded once, where a command of the comment needs it."""
         if self._loaded is None:
-            self._loaded = await self.load_context(self.session, self.source, [self.epic.project])
+            self._loaded = await self.load_context(self.session, self.source)
         return self._loaded
 
     async def _public(self) -> bool:

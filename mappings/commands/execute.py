@@ -51,7 +51,7 @@ _AUTHOR_ID_STORED = 200
 _LINE_DIGEST = 8  # bytes of a line in a comment's digest; one more says whether it was done
 _DONE, _NOT_DONE = b"\x01", b"\x00"
 # Gives a source's context for the epics of some projects (`app.runtime.Runtime.evaluation_context`).
-ContextLoader = Callable[[AsyncSession, SourceRow, list[str]], Awaitable[EvaluationContext]]
+ContextLoader = Callable[[AsyncSession, SourceRow], Awaitable[EvaluationContext]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +217,12 @@ async def _refuse(
 ) -> CommandResult:
     """Record that the author may not give commands."""
     may_tell = not comment.restricted and await _may_tell(session, row)
-    row.digest = b"".join(_line_digest(command) + _NOT_DONE for command in asked if command.typed)
+    done = {line for line, was_done in _lines_of(row.digest or b"") if was_done}
+    lines = [_line_digest(command) for command in asked if command.typed]
+    row.digest = b"".join(line + (_DONE if line in done else _NOT_DONE) for line in lines)
     row.outcome, row.commands = "not_allowed", []
     if may_tell:
-        row.answer, row.explained_key_result_ids = NOT_ALLOWED, []
+        row.answer, row.explained_key_result_ids, row.is_told = NOT_ALLOWED, [], True
         await invalidate.mark_for_evaluation(session, [row.epic_id], now)
     session.add(row)
     await session.flush()
@@ -229,7 +231,7 @@ async def _refuse(
 
 
 async def _may_tell(session: AsyncSession, row: CommandCommentRow) -> bool:
-    """Whether a comment of ours stands that answers nobody else, and this person was not refused before."""
+    """Whether a comment of ours stands that answers nobody else, and this person was not told before."""
     epic_id = row.epic_id
     notice = (await session.scalars(select(NoticeRow).where(NoticeRow.epic_id == epic_id))).one_or_none()
     if notice is None or not may_be_on_ticket(notice):
@@ -237,12 +239,12 @@ async def _may_tell(session: AsyncSession, row: CommandCommentRow) -> bool:
     comments = await session.execute(
         select(
             CommandCommentRow.answer.is_not(None),
-            CommandCommentRow.outcome,
+            CommandCommentRow.is_told,
             CommandCommentRow.author_id,
             CommandCommentRow.author,
         ).where(CommandCommentRow.epic_id == epic_id)
     )
     return not any(
-        answered or (outcome == "not_allowed" and (id or name) == (row.author_id or row.author))
-        for answered, outcome, id, name in comments
+        answered or (is_told and (id or name) == (row.author_id or row.author))
+        for answered, is_told, id, name in comments
     )

@@ -117,7 +117,11 @@ _MARK_CHANGED = text("""
 async def load_to_look_at(
     session: AsyncSession, source_id: int, oldest: datetime, limit: int
 ) -> list[ToLookAt]:
-    """The epics of the source that are marked, at most `limit`, the oldest change first."""
+    """The epics of the source that are marked, at most `limit`: of each project the oldest change first, so
+    that a project whose comments cannot be read holds up no other."""
+    place = func.row_number().over(
+        partition_by=EpicRow.project, order_by=(EpicRow.comments_changed_at, EpicRow.id)
+    )
     rows = await session.execute(
         select(
             EpicRow.id,
@@ -135,7 +139,7 @@ async def load_to_look_at(
             EpicRow.comments_changed_at > oldest,
             EpicRow.removed_at.is_(None),
         )
-        .order_by(EpicRow.comments_changed_at, EpicRow.id)
+        .order_by(place, EpicRow.comments_changed_at, EpicRow.id)
         .limit(limit)
     )
     return [

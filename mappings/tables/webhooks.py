@@ -66,7 +66,8 @@ class CommandCommentRow(Base):
     whichever way it is met.
 
     `digest` is of the lines that are commands or nearly so, as they were typed; null for comments of before
-    there were digests. `outcome`: how it was acknowledged. `reaction_id`: our reaction to it. `answer` is the
+    there were digests. `outcome`: how it was acknowledged. `reaction_id`: our reaction to it. `is_told`: its
+    author was told in words that they may give no commands there. `answer` is the
     answer that the notice shows; null if the effect of the command is answer enough. It tells why
     `explained_key_result_ids` no longer count. `author_id` is the tracker's id of the account that
     `author` is the name of.
@@ -84,6 +85,7 @@ class CommandCommentRow(Base):
     digest: Mapped[bytes | None]
     outcome: Mapped[str] = mapped_column(server_default="done")
     reaction_id: Mapped[str | None]
+    is_told: Mapped[bool] = mapped_column(server_default=text("false"))
     author: Mapped[str]
     author_id: Mapped[str | None]
     commands: Mapped[list[str]]

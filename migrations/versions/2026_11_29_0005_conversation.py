@@ -39,12 +39,16 @@ def _version_comments() -> None:
     op.add_column("command_comments", sa.Column("digest", sa.LargeBinary(), nullable=True))
     op.add_column("command_comments", sa.Column("outcome", sa.Text(), server_default="done", nullable=False))
     op.add_column("command_comments", sa.Column("reaction_id", sa.Text(), nullable=True))
+    op.add_column(
+        "command_comments",
+        sa.Column("is_told", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+    )
     op.create_check_constraint(op.f("ck_command_comments_outcome"), "command_comments", OUTCOMES)
 
 
 def _unversion_comments() -> None:
     op.drop_constraint(op.f("ck_command_comments_outcome"), "command_comments", type_="check")
-    for name in ("digest", "outcome", "reaction_id"):
+    for name in ("digest", "outcome", "reaction_id", "is_told"):
         op.drop_column("command_comments", name)
 
 
