@@ -457,7 +457,7 @@ LEFT_OUT = {
     "link": "id rule_id why inherited_from created_at",
     "rejection": "rejected_at",
     "finding": "id severity detail opened_at resolved_at by changed_at",
-    "source": "id tracker health_state health_message health_what_to_do health_checked_at"
+    "source": "id tracker comments_cursor health_state health_message health_what_to_do health_checked_at"
     " children_cursor signature_refused_at named_projects unknown_names unopened_since uuid version"
     " created_at updated_at",
     "policy": "id uuid admin_token_hash signing_key goals_version policy_version created_at",
