@@ -257,7 +257,7 @@ async def test_opening_it_changes_nothing_and_costs_a_bounded_number_of_statemen
     await a_goal(api, "KR-1", "Checkout conversion")
     await with_epics(api, runtime)
     path, counts, before = await address("SHOP-1"), [], None
-    for _ in range(2):
+    for _ in range(3):
         before = await every_row(runtime)
         with statements(runtime) as made:
             for query in ("", "?page=2", "?q=checkout"):
@@ -270,9 +270,11 @@ async def test_opening_it_changes_nothing_and_costs_a_bounded_number_of_statemen
             rows = [
                 {"key": f"KR-{n}", "title": f"Goal {n}", "objective_id": objective} for n in range(2, 501)
             ]
-            if len(counts) == 1:
+            if len(counts) == 2:
                 await session.execute(insert(KeyResultRow), rows)
-    assert counts[0] == counts[1] <= 4 * 16
+    first, *later = counts
+    assert later[0] == later[1] <= 4 * 17  # one reads whether the goals changed since the index was built
+    assert first <= later[0] + 3  # which the first opening builds
 
 
 async def test_hostile_words_are_shown_as_typed(
