@@ -140,12 +140,15 @@ CHECK = Check(name="vague-title", about="epic", find=_find, severity="info")
 '''
 SHOW = """
 import json
+from types import SimpleNamespace
 from app.server.application import create_app
 from mappings.checks.registry import checks_on_tickets
+from mappings.clock import DatabaseClock
 from mappings.policy.document import Policy, effective_policy
+runtime = SimpleNamespace(clock=DatabaseClock())
 policy = Policy.model_validate({"checks": {"vague-title": {"on": False}}})
 [check] = [
-    one for one in create_app(None, None, b"").openapi()["paths"]["/api/v1/findings"]["get"]["parameters"]
+    one for one in create_app(runtime, None, b"").openapi()["paths"]["/api/v1/findings"]["get"]["parameters"]
     if one["name"] == "check"
 ]
 print(json.dumps({

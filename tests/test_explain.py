@@ -393,7 +393,12 @@ FOUND = "found at 2026-11-03 10:00 UTC."
             on(10, 9),
         ),
         (replace(GAP, state="resolved"), "Resolved; before that: No key result is linked.", True, None),
-        (replace(GAP, state="disputed"), f"No key result is linked. Disputed, {FOUND}", False, OPENED),
+        (
+            replace(GAP, state="disputed"),
+            f"No key result is linked. Disputed, {FOUND} An editor decides.",
+            False,
+            OPENED,
+        ),
         (
             replace(GAP, state="snoozed", until=on(21)),
             f"No key result is linked. Snoozed until {DAY}, {FOUND}",

@@ -298,7 +298,7 @@ def test_any_description_gives_lines_that_can_be_stored_and_only_keys(text: str)
 
 @given(NODES | JSON)
 def test_any_adf_at_all_gives_lines(document: Any) -> None:
-    assert all(isinstance(line, str) and line for line in jira_lines(document))
+    assert all(isinstance(line.text, str) and line.text for line in jira_lines(document))
 
 
 TICKET: dict[str, Any] = {

@@ -14,6 +14,7 @@ from mappings.tables import AuditEntryRow, LinkRow, ObjectiveRow
 from tests.support.files import XLSX, a_workbook, exported, messages, outcomes, rows_of, send_file
 from tests.support.goals_api import Q4, a_key_result, send
 from tests.support.stored_epics import source_with, stored_epic
+from tests.support.ticket_text import text_lines
 
 pytestmark = pytest.mark.database
 Drain = Callable[[], Awaitable[None]]
@@ -272,7 +273,7 @@ async def test_a_closed_key_result_has_its_epics_evaluated(api: httpx.AsyncClien
 async def test_new_keys_that_tickets_name_have_these_epics_evaluated(
     api: httpx.AsyncClient, runtime: Runtime, drain: Drain, number: int
 ) -> None:
-    await source_with(api, runtime, [stored_epic(1, text=("Key-Result: kr-1",)), stored_epic(2)])
+    await source_with(api, runtime, [stored_epic(1, text=text_lines("Key-Result: kr-1")), stored_epic(2)])
     await _objective(api, "O-1")
     lines = [f"KR-{at},O-1,Result {at}" for at in range(1, number + 1)]
     await send_file(api, "key-results", "\n".join(["key,objective,title", *lines]))

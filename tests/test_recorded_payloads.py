@@ -16,6 +16,7 @@ from connectors.github.config import GitHubEpics
 from connectors.jira import payloads as jira
 from connectors.json import parse_json
 from tests.support.recorded import REMADE, Payloads, both_folders, expecting
+from tests.support.ticket_text import text_lines
 
 SITE = "https://acme.atlassian.example"
 WEB = "https://github.example"
@@ -196,7 +197,7 @@ def test_every_github_issue_is_read(payloads: Payloads, expected: str) -> None:
         "updated_at": datetime(2020, 8, 28, 20, 33, 25, tzinfo=UTC),
         "labels": ("quarter",),
         "assignees": ("Acme",),
-        "text": ("A customer who bought 'it' once wants 'it' again.",),
+        "text": text_lines("A customer who bought 'it' once wants 'it' again."),
         "milestone": "Autumn",
     },
     recorded={
@@ -205,7 +206,7 @@ def test_every_github_issue_is_read(payloads: Payloads, expected: str) -> None:
         "updated_at": datetime(2019, 5, 15, 15, 20, 18, tzinfo=UTC),
         "labels": ("bug",),
         "assignees": ("Codertocat",),
-        "text": ("It looks like you accidently spelled 'commit' with two 't's.",),
+        "text": text_lines("It looks like you accidently spelled 'commit' with two 't's."),
         "milestone": "v1.0",
     },
 )

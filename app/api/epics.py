@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
@@ -27,6 +28,14 @@ from mappings.lists.epics import EpicFilters, conditions, sort_value
 from mappings.lookups import epic_at, source_at, source_in
 from mappings.tables import EpicRow, SourceRow, among
 
+
+class EpicKeyConvertor(PathConvertor):
+    """A key, slashes included, but not the address of a suggestion's rejection, which takes no GET."""
+
+    regex = r"(?!.*/suggestions/[^/]+/reject$).*"
+
+
+register_url_convertor("epic_key", EpicKeyConvertor())
 router = APIRouter(prefix="/epics", tags=["epics"])
 
 Rules = Literal["matching", "all"]
@@ -89,7 +98,7 @@ async def _in_order(session: AsyncSession, ids: Sequence[int]) -> list[Any]:
 
 
 @router.get(
-    "/{source}/{key:path}", summary="Show an epic and why it stands so", responses=error_responses(404)
+    "/{source}/{key:epic_key}", summary="Show an epic and why it stands so", responses=error_responses(404)
 )
 async def get_epic(
     source: Annotated[str, Path(description="The source's name.")],

@@ -158,7 +158,7 @@ class Views:
         return {"id": one.id, "name": one.name, "field_type": one.kind}
 
     def field_value(self, one: IssueField, value: Any) -> Json:
-        """The value of a select is that of the option, which is shown beside it."""
+        """The value of a select is that of the option, which is shown beside it; several are joined."""
         shown = {
             "issue_field_id": one.id, "issue_field_name": one.name, "node_id": f"IFV_{one.id}",
             "data_type": one.kind, "value": value,
@@ -166,6 +166,7 @@ class Views:
         if one.kind == "single_select":
             shown["single_select_option"] = self._option(one, value)
         if one.kind == "multi_select":
+            shown["value"] = ",".join(value)
             shown["multi_select_options"] = [self._option(one, name) for name in value]
         return shown
 
