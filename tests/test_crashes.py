@@ -113,7 +113,7 @@ async def test_an_edit_that_may_have_arrived_is_made_again(
     await driver.sync()
     await later(world, runtime, clock, minutes=5)
     (text,) = driver.comments(key)
-    assert "not linked to a key result" in text
+    assert "Which key result does this epic serve?" in text
 
 
 @pytest.mark.parametrize("kind", KINDS)
