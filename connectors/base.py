@@ -209,10 +209,12 @@ class CommentRef:
 
 @dataclass(frozen=True, slots=True)
 class RecentComments:
-    """Comments, each with its ticket. `until`: later ones were too many to read; None for none."""
+    """Comments, each with its ticket. `until`: later ones were too many to read; None for none. `unread`: the
+    tickets whose comments could not be read now."""
 
     found: tuple[tuple[EpicRef, TicketComment], ...] = ()
     until: datetime | None = None
+    unread: frozenset[EpicRef] = frozenset()
 
 
 # --- errors: what went wrong, and what the caller should do ---------------------------------

@@ -13,6 +13,7 @@ from app.jobs.queue import run_worker_until_idle
 from app.runtime import Runtime
 from app.webhooks.processor import process_deliveries
 from connectors.sandbox import faults
+from connectors.sandbox.faults import Action
 from mappings.tables import LinkRow
 from tests.support.clock import Clock
 from tests.support.lists import listed
@@ -207,6 +208,24 @@ async def test_trouble_never_fails_the_sync(driver: TrackerDriver, clock: Clock,
     clock.advance(minutes=1)
     assert (await driver.sync())["state"] == "succeeded"
     assert await links(driver) == (["KR-1"] if (driver.kind, status) != ("jira", 404) else [])
+
+
+@on_jira
+@pytest.mark.parametrize("action", [faults.answer(403), faults.proxy_page(200)])
+async def test_on_jira_a_ticket_that_cannot_be_read_does_not_hide_the_others(
+    driver: JiraDriver, clock: Clock, action: Action
+) -> None:
+    keys = [first(driver), driver.add("Another epic")]
+    for key in keys:
+        driver.say(key, "/northing link KR-1")
+    driver.tracker.faults.add(f"GET */issue/{driver.site.issue(keys[0]).id}/comment", action, times=None)
+    clock.advance(minutes=1)
+    await driver.sync()
+    assert [await links(driver, key) for key in keys] == [[], ["KR-1"]]
+    driver.tracker.faults.clear()
+    clock.advance(minutes=1)
+    await driver.sync()
+    assert [await links(driver, key) for key in keys] == [["KR-1"], ["KR-1"]]
 
 
 @on_either("github")

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+MOST_NAMED = 10  # tickets in a line of the log
 MOST_TICKETS = 100  # of a run; what is left, the next one looks at
 
 
@@ -104,9 +105,12 @@ class _Looking:
         for ref, comment in recent.found:
             if self._may_be_lost(comment):
                 await self._execute_one(ids[ref.remote_id], comment)
+        if recent.unread:
+            log.warning("comments not read", epics=sorted(ref.key for ref in recent.unread)[:MOST_NAMED])
+        looked_at = [one for one in tickets if one.ref not in recent.unread]
         async with self.runtime.sessions.begin() as session:
-            await mark_looked_at(session, tickets, recent.until)
-        return recent.until is None
+            await mark_looked_at(session, looked_at, recent.until)
+        return recent.until is None and not recent.unread
 
     def _may_be_lost(self, comment: TicketComment) -> bool:
         if comment.ours or comment.created_at is None or comment.created_at <= self.oldest:
