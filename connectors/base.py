@@ -201,10 +201,11 @@ class CommentRef:
 
 @dataclass(frozen=True, slots=True)
 class RecentComments:
-    """Comments, each with its ticket. `until`: later ones were too many to read; None for none."""
+    """Comments, each with its ticket. `until`: later ones were too many. `unread`: tickets not read now."""
 
     found: tuple[tuple[EpicRef, TicketComment], ...] = ()
     until: datetime | None = None
+    unread: frozenset[EpicRef] = frozenset()
 
 
 # --- errors: what went wrong, and what the caller should do ---------------------------------

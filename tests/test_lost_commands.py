@@ -16,6 +16,7 @@ from app.jobs.queue import run_worker_until_idle
 from app.runtime import Runtime
 from app.webhooks.processor import process_deliveries
 from connectors.sandbox import faults
+from connectors.sandbox.faults import Action
 from mappings.commands.met import mark_changed
 from mappings.evaluation.load import epic_of
 from mappings.locks import LOCK_GOALS
@@ -308,6 +309,24 @@ async def test_a_reaction_that_fails_hides_no_other_command(driver: TrackerDrive
     driver.tracker.log.clear()
     await driver.sync()
     assert (lists(driver), driver.tracker.log.count("POST */reactions")) == (0, 0)
+
+
+@on_jira
+@pytest.mark.parametrize("action", [faults.answer(403), faults.proxy_page(200)])
+async def test_on_jira_a_ticket_that_cannot_be_read_does_not_hide_the_others(
+    driver: JiraDriver, clock: Clock, action: Action
+) -> None:
+    keys = [first(driver), driver.add("Another epic")]
+    for key in keys:
+        driver.say(key, "/northing link KR-1")
+    driver.tracker.faults.add(f"GET */issue/{driver.site.issue(keys[0]).id}/comment", action, times=None)
+    clock.advance(minutes=1)
+    await driver.sync()
+    assert [await links(driver, key) for key in keys] == [[], ["KR-1"]]
+    driver.tracker.faults.clear()
+    clock.advance(minutes=1)
+    await driver.sync()
+    assert [await links(driver, key) for key in keys] == [["KR-1"], ["KR-1"]]
 
 
 @on_either("github")

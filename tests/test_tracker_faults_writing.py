@@ -95,8 +95,10 @@ async def fetch(bench: Bench, trouble: Trouble) -> None:
 async def find(bench: Bench, trouble: Trouble, place: str = "find") -> None:
     driver = bench.driver
     key = bench.add()
-    # The ticket is looked at before its first comment too; then there is nothing whose marks to ask for.
-    fault = bench.strike(trouble, replace(bench.on(key, place), skip=int(place == "find")))
+    # Before its first comment the ticket is looked at too; then there is nothing whose marks to ask for. The
+    # sync looks for commands before, on Jira by the same request.
+    before = 0 if place == "marks" else {"jira": 2, "github": 1}[driver.kind]
+    fault = bench.strike(trouble, replace(bench.on(key, place), skip=before))
     driver.tracker.faults.add(driver.creates, faults.lose_answer())
     await driver.sync()
     assert (len(driver.comments(key)), fault.struck) == (1, 0)

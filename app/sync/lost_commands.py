@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+MOST_NAMED = 10  # tickets in a line of the log
 MOST_TICKETS = 100  # of a run; what is left, the next one looks at
 
 
@@ -108,8 +109,11 @@ class _Looking:
         for ref, comment in recent.found:
             if self._may_be_lost(comment):
                 await self._execute_one(ids[ref.remote_id], comment)
+        if recent.unread:
+            log.warning("comments not read", epics=sorted(ref.key for ref in recent.unread)[:MOST_NAMED])
         async with self.runtime.sessions.begin() as session:
-            whole = [one for one in tickets if one.id not in self.unacknowledged]
+            left = self.unacknowledged
+            whole = [one for one in tickets if one.id not in left and one.ref not in recent.unread]
             await mark_looked_at(session, whole, recent.until)
         return recent.until is None and len(whole) == len(tickets)
 

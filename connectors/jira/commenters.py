@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from connectors.base import BadPayload, CommentRef, Gone, RecentComments, Unauthorized
+from connectors.base import BadPayload, Blocked, CommentRef, Gone, RecentComments, Rejected, Unauthorized
 from connectors.http_body import TooLarge
 from connectors.jira import comments
 from connectors.jira.errors import Forbidden, NoSuchCall, Unsuited
@@ -65,17 +65,29 @@ async def with_right(
 async def recent_comments(
     transport: JiraTransport, tickets: Sequence[EpicRef], since: datetime
 ) -> RecentComments:
-    """See `Connector.recent_comments`. One request for each ticket, for its newest `MOST_COMMENTS`."""
+    """See `Connector.recent_comments`. One request for each ticket, for its newest `MOST_COMMENTS`.
+
+    A ticket that cannot be read does not hide the others; where none can, its error is raised.
+    """
     found: list[tuple[EpicRef, TicketComment]] = []
+    unread: set[EpicRef] = set()
     for ticket in tickets:
         path = f"issue/{comments.id_of(ticket.remote_id)}/comment"
         params = {"orderBy": "-created", "maxResults": MOST_COMMENTS}
         try:
-            rows = listed(await transport.call("GET", path, params, not_found_is_gone=True), "comments")
-        except (Gone, TooLarge, BadPayload):
-            continue  # one ticket must not hide the commands on the others
+            answer = await transport.call("GET", path, params, not_found_is_gone=True)
+            rows = listed(answer, "comments")
+        except (Gone, TooLarge):
+            continue
+        except Blocked:
+            raise
+        except (BadPayload, Rejected):
+            unread.add(ticket)
+            if len(unread) == len(tickets):
+                raise
+            continue
         found += [(ticket, one) for one in comments.ticket_comments(rows, since)]
-    return RecentComments(tuple(found))
+    return RecentComments(tuple(found), unread=frozenset(unread))
 
 
 async def _may_edit(transport: JiraTransport, ticket: str, account: str, make_sure: EnsureSignedIn) -> bool:
