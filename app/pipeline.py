@@ -124,9 +124,10 @@ async def _execute(runtime: Runtime, run: RunRow, source: SourceRow) -> None:
     else:
         await evaluate_due(runtime, run, source)
     # After the evaluation: a command may be about a finding of a ticket that is new.
-    has_read = run.mode in READING_MODES and outcome.state != "failed"
-    if has_read and await execute_lost_commands(runtime, run, source):
-        await evaluate_due(runtime, run, source)
+    if run.mode in READING_MODES and outcome.state != "failed":
+        whole = outcome.state == "succeeded"
+        if await execute_lost_commands(runtime, run, source, whole=whole):
+            await evaluate_due(runtime, run, source)
     await _close(runtime, run, source, outcome)
 
 

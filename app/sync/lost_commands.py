@@ -45,10 +45,11 @@ MOST_NAMED = 10  # tickets in a line of the log
 MOST_TICKETS = 100  # of a run; what is left, the next one looks at
 
 
-async def execute_lost_commands(runtime: Runtime, run: RunRow, source: SourceRow) -> bool:
+async def execute_lost_commands(runtime: Runtime, run: RunRow, source: SourceRow, *, whole: bool) -> bool:
     """Execute the commands in the comments that a reading run has not heard of; whether epics are marked.
 
-    The run has read and evaluated its tickets, and evaluates again what is marked. Raises `ClaimLost`.
+    The run has read and evaluated its tickets, and evaluates again what is marked. `whole`: it read every
+    project. After another one, the comments on what it did not read stay to be looked at. Raises `ClaimLost`.
     """
     async with runtime.sessions() as session:
         oldest = oldest_looked_for(source, await runtime.now(session))
@@ -63,7 +64,7 @@ async def execute_lost_commands(runtime: Runtime, run: RunRow, source: SourceRow
             looking = _Looking(runtime, run, source, connector, oldest)
             done = await looking.look_at_all(changed) and len(changed) < MOST_TICKETS
             marked = looking.marked
-    if done:
+    if done and whole:
         async with runtime.sessions.begin() as session:
             begun_at = run.started_at or await runtime.now(session)
             await advance_comments_cursor(session, source.id, begun_at)
