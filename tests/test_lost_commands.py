@@ -244,6 +244,7 @@ async def test_what_suggestions_take_seconds_for_holds_up_no_change_of_goals(
         with psycopg.connect(database_url) as connection:
             found = connection.execute(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
                 " AND (classid::bigint << 32 | objid::bigint) = %s",
                 [LOCK_GOALS],
             ).fetchone()

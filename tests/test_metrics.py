@@ -152,7 +152,7 @@ async def test_requests_are_timed_by_route_never_by_address(api: httpx.AsyncClie
     }
     assert {
         'method="GET",route="/healthz",status="2xx"',
-        'method="GET",route="/api/v1/epics/{source}/{key:path}",status="4xx"',
+        'method="GET",route="/api/v1/epics/{source}/{key:epic_key}",status="4xx"',
         'method="GET",route="unmatched",status="4xx"',
         'method="other",route="/api/v1/sources",status="4xx"',
         'method="POST",route="/webhooks/{source}",status="4xx"',

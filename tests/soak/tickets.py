@@ -124,7 +124,9 @@ class JiraTickets(Tickets):
         self.site.delete(key)
 
     def say(self, key: str, text: str) -> None:
-        self.site.comment(key, text)
+        # Where Jira does not say who may edit, the reporter may give commands.
+        issue = self.site.find(key)
+        self.site.comment(key, text, None if issue is None else issue.reporter)
 
 
 class GitHubTickets(Tickets):
