@@ -27,7 +27,7 @@ KNOWN = {
     "rules": "SELECT id FROM rules",
     "links": "SELECT id FROM links",
     "epics": "SELECT sources.name, epics.key FROM epics JOIN sources ON sources.id = epics.source_id",
-    "suggestions": "SELECT sources.name, epics.key, key_results.key FROM epics"
+    "suggestions": "SELECT sources.name, replace(epics.key, '#', '%23'), key_results.key FROM epics"
     " JOIN sources ON sources.id = epics.source_id CROSS JOIN key_results",
     "findings": "SELECT id FROM findings",
     "notices": "SELECT id FROM notices",

@@ -368,17 +368,16 @@ async def test_a_command_of_somebody_without_the_right_does_nothing(
     driver: TrackerDriver, world: World
 ) -> None:
     """And the person is told so, in our comment."""
-    (before,) = driver.comments(first(driver))
+    before = driver.comments(first(driver))
     driver.say(first(driver), "/northing link KR-1", outsider=True)
     await process_everything(world)
-    ours, theirs = driver.comments(first(driver))
-    assert (ours != before, theirs) == (True, "/northing link KR-1")
+    ours, *others = driver.comments(first(driver))
+    assert others == [*before[1:], "/northing link KR-1"]
     assert "A command here changed nothing" in ours
     assert (await driver.epic(first(driver)))["links"] == []
-    (heard,) = [
-        one for one in await listed(world, "/deliveries", source=driver.kind) if "comment" in one["event"]
-    ]
-    assert (heard["state"], heard["reason"]) == ("ignored", "not_allowed")
+    deliveries = await listed(world, "/deliveries", source=driver.kind)
+    heard = [(one["state"], one["reason"]) for one in deliveries if "comment" in one["event"]]
+    assert sorted(heard) == [("ignored", "not_allowed"), ("ignored", "own")], "theirs, and our edit"
 
 
 @on_github

@@ -89,14 +89,16 @@ def _confirmed(audience: Audience | None, *columns: Any) -> Any:
 
 
 async def load_version(session: AsyncSession, audience: Audience | None) -> tuple[Any, ...]:
-    """Another one after each change of goals, of confirmed links or of their tickets' text. One statement."""
+    """Another one after each change of goals, of confirmed links or of their tickets' text, and in another
+    database at the same address. One statement."""
     links = _confirmed(
         audience,
         func.count().label("number"),
         func.sum(LinkRow.id).label("ids"),
         func.max(EpicRow.read_at).label("read"),
     ).subquery()
-    query = select(InstallationRow.goals_version, links).join_from(InstallationRow, links, literal(True))
+    installation = InstallationRow.uuid, InstallationRow.goals_version
+    query = select(*installation, links).join_from(InstallationRow, links, literal(True))
     return tuple((await session.execute(query)).one())
 
 
