@@ -6,7 +6,7 @@ ARGS ?=
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test coverage fmt types lint migration bench house soak lock
+.PHONY: help demo serve test browser coverage fmt types lint migration bench house soak lock
 
 help: ## Show the targets (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,11 @@ serve: $(VENV)/.runtime ## Serve Northing with the settings of the environment o
 	@$(BIN)/northing serve $(ARGS)
 
 test: $(VENV)/.dev ## Run every test (ARGS are pytest's)
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory browser)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(or $(ARGS),-m "not browser")
+
+browser: $(VENV)/.dev ## Show the pages in Chromium, where there is one (ARGS are pytest's)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 -m browser $(ARGS)
 
 coverage: $(VENV)/.dev ## Run the tests and print which branches of mappings/ none takes (ARGS are pytest's)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS) --cov

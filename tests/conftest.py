@@ -54,7 +54,7 @@ from tests.support.databases import Databases
 from tests.support.tracker_drivers import ALL, TrackerDriver, driver_of
 from tests.support.world import ADMIN_TOKEN, World
 
-pytest_plugins = ["tests.support.jira_answers"]
+pytest_plugins = ["tests.support.browser", "tests.support.jira_answers"]
 
 PREFIX = "northing-suite-"
 ROOMY = 2 * 1024**3

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import jsonschema_rs
 import pytest
 import typer
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from packaging.utils import canonicalize_name
 
 from app.cli.main import cli
@@ -26,7 +26,7 @@ from app.cli.terminal import TOKEN_VARIABLE
 from app.runtime import Runtime
 from app.server.application import create_app
 from app.settings import Settings, default_data_dir
-from app.web import pages
+from app.web import login, site, why
 from app.webhooks.door import Intake
 from mappings.clock import DatabaseClock
 from tests.support.documents import DOCUMENTS, ROOT, anchor, code, headings, links, read, rows, section, spans
@@ -45,7 +45,7 @@ each = pytest.mark.parametrize("name", DOCUMENTS)
 
 def test_the_readme_leads_to_every_document() -> None:
     expected = {"admin", "api", "architecture", "bounds", "connectors", "coverage", "files"}
-    expected |= {"operations", "threats", "ticket"}
+    expected |= {"operations", "pages", "threats", "ticket"}
     assert {path.stem for path in (ROOT / "docs").glob("*.md")} == expected
     led_to = {target.partition("#")[0] for _, target in links(section("Where to read on", README))}
     top = {name for name in DOCUMENTS if "/" not in name} - {"README.md"}
@@ -305,14 +305,26 @@ def test_every_call_is_listed_and_no_other() -> None:
     table = rows(section("The calls", read("docs/api.md")))
     listed = {cells[0].strip("`"): cells[1] for cells in table}
     described = {f"{method} {path}": operation["summary"] for method, path, operation in operations()}
-    hidden = {
-        f"GET {route.path.replace(':path', '')}"
-        for route in pages.router.routes
-        if isinstance(route, APIRoute)
-    }
     assert {call: listed.get(call) for call in described} == described
-    beside = set(listed) - set(described)
-    assert beside == hidden | {"GET /static/…", "GET /docs", "GET /openapi.json"}
+    assert set(listed) - set(described) == {"GET /docs", "GET /openapi.json"}
+
+
+def test_every_page_is_listed_and_no_other() -> None:
+    listed = [cells[0].strip("`") for cells in rows(section("Addresses", read("docs/pages.md")))]
+    assert sorted(listed) == sorted(_pages())
+
+
+def _pages() -> set[str]:
+    """Each page and each form, as `GET /epics`."""
+    routers = (site.router, login.router, why.router)
+    routes = [found.route for router in routers for found in iter_route_contexts(router.routes)]
+    return {
+        f"{method} {route.path.replace(':path', '')}"
+        for route in routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
 
 
 NAMED_CALL = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/?[\w{][^ ?#]*)(?:\?[^ ]*)?")
@@ -321,7 +333,8 @@ NAMED_CALL = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/?[\w{][^ ?#]*)(?:\?[^ ]*
 def test_every_call_that_is_named_is_there() -> None:
     """In code marks, with or without `/api/v1/`; a word in capitals stands for a name or number."""
     known = {(method, _shape(path)) for method, path, _ in operations()}
-    beside = {("GET", f"/{name}") for name in ("docs", "openapi.json", "static/…", "epics/*/*")}
+    beside = {("GET", f"/{name}") for name in ("docs", "openapi.json")}
+    beside |= {(call.partition(" ")[0], _shape(call.partition(" ")[2])) for call in _pages()}
     named = [
         (name, found[1], _shape(found[2]))
         for name in DOCUMENTS

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.api import problems
+from app.web import errors as error_pages
 from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersion, check_version
 
 
@@ -52,7 +53,7 @@ async def test_the_api_answers_a_subclass_as_its_kind() -> None:
         pass
 
     app = FastAPI()
-    problems.install(app)
+    problems.install(app, error_pages)
 
     @app.get("/")
     async def refuse() -> None:

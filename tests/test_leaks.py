@@ -18,7 +18,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
-from app.web.pages import templates
+from app.web.templating import templates
 from connectors.comments import TicketComment
 from connectors.markup import to_adf, to_markdown, to_plain
 from mappings.checks.registry import CHECKS

@@ -202,7 +202,7 @@ async def test_it_needs_no_login_and_says_to_tell_nobody(
     assert (await stranger.head(path)).status_code == 200
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         assert (await stranger.request(method, path)).status_code == 405
-    assert (await stranger.get("/static/why.js")).headers["content-type"].startswith("text/javascript")
+    assert (await stranger.get("/static/copy.js")).headers["content-type"].startswith("text/javascript")
 
 
 async def test_what_opens_nothing_is_answered_alike(
@@ -427,7 +427,7 @@ async def test_it_is_found_below_a_path_of_a_proxy(
     for prefix in ("", "/northing"):
         answer = await stranger.get(prefix + path)
         assert answer.status_code == 200
-        assert 'src="/northing/static/why.js"' in answer.text
+        assert 'src="/northing/static/copy.js"' in answer.text
         assert 'href="/northing/static/northing.css"' in answer.text
     application.state.runtime = runtime
 

@@ -35,6 +35,7 @@ log = structlog.get_logger()
 ACCEPTED_FOR = timedelta(hours=1)
 TOKENS_KEPT = 1_000
 USE_RECORDED_EVERY = timedelta(minutes=1)
+ADMIN = Caller("admin token", "admin")
 
 
 class UnknownToken(Exception):
@@ -50,7 +51,7 @@ class Authenticator:
     """
 
     def __init__(self, admin_token_hash: bytes) -> None:
-        self._admin = admin_token_hash
+        self.admin_token_hash = admin_token_hash
         self._time: Callable[[], datetime] | None = None
         self._accepted: LatestValues[datetime] = LatestValues(TOKENS_KEPT)
         self._addresses: LatestValues[FailedLogins] = LatestValues(ADDRESSES_KEPT)
@@ -84,8 +85,8 @@ class Authenticator:
 
     async def _check(self, runtime: Runtime, hashed: bytes, address: FailedLogins, name: str) -> Caller:
         now = self._seconds(runtime)
-        if hmac.compare_digest(hashed, self._admin):
-            caller: Caller | None = Caller("admin token", "admin")
+        if hmac.compare_digest(hashed, self.admin_token_hash):
+            caller: Caller | None = ADMIN
         else:
             caller = await _token_owner(runtime, hashed)
         if caller is None:

@@ -46,7 +46,8 @@ from app.auth.authenticator import Authenticator
 from app.auth.rate_limit import Visits
 from app.base_path import BasePath
 from app.metrics.collector import Metrics, RequestTimer, templates_of
-from app.web import pages, why
+from app.web import errors as error_pages
+from app.web import login, site, templating, why
 from app.web.headers import Headers
 from mappings.leases import ALWAYS_DUE
 
@@ -88,7 +89,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.add_middleware(Headers)
     app.add_middleware(RequestTimer, metrics=app.state.metrics, templates=partial(templates_of, app))
     app.add_middleware(BasePath, public_base=lambda: app.state.runtime.settings.base_path)
-    problems.install(app)
+    problems.install(app, error_pages)
     _describe_problems(app)
     # First, and outside any router: routes are tried in turn, and webhooks need the fastest answer.
     app.router.routes[:0] = webhooks.router.routes
@@ -97,9 +98,10 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.include_router(_api(links_bulk.BulkRouter, (links_bulk,)))
     app.include_router(_api(files.FilesRouter, (files,)))
     app.include_router(_api(GuardedRouter, _MODULES))
-    app.include_router(pages.router)
     app.include_router(why.router)
-    app.mount("/static", pages.static)
+    app.include_router(login.router)
+    app.include_router(site.router)
+    app.mount("/static", templating.static)
     app.add_route("/docs", _docs, include_in_schema=False)
     app.state.encoded_openapi = {}
     app.router.routes[:0] = [

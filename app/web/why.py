@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from app.api.deps import RuntimeDep
 from app.auth.rate_limit import Visits
 from app.runtime import Runtime
-from app.web.pages import HEADERS, templates
+from app.web.templating import render
 from app.why_signature import signed_epic_id
 from connectors.markup import storable
 from mappings.tables import EpicRow, SourceRow
@@ -36,11 +36,11 @@ async def show_why(signature: str, request: Request, runtime: RuntimeDep) -> HTM
     wait = visits.visit(host)
     if wait:
         headers = {"Retry-After": str(wait)}
-        return _answer(request, "busy.html", {"seconds": wait}, 429, headers)
+        return render(request, "busy.html", {"seconds": wait}, 429, headers)
     page = await _page(runtime, signature, request.query_params)
     if page is None:
-        return _answer(request, "gone.html", {}, 404)
-    return _answer(request, "why.html", {"page": page})
+        return render(request, "gone.html", {}, 404)
+    return render(request, "why.html", {"page": page})
 
 
 async def _page(runtime: Runtime, signature: str, asked: Mapping[str, str]) -> WhyPage | None:
@@ -59,15 +59,3 @@ async def _page(runtime: Runtime, signature: str, asked: Mapping[str, str]) -> W
         now = await runtime.now(session)
         page = int(number) if re.fullmatch(r"[0-9]{1,4}", number, re.ASCII) else 1
         return await why_page(session, context, row, now, words=words, page=page)
-
-
-def _answer(
-    request: Request,
-    template: str,
-    values: dict[str, object],
-    status: int = 200,
-    headers: Mapping[str, str] | None = None,
-) -> HTMLResponse:
-    return templates.TemplateResponse(
-        request, template, values, status_code=status, headers={**HEADERS, **(headers or {})}
-    )

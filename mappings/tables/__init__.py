@@ -1,6 +1,6 @@
 """The tables, one row class each. The pure evaluation never sees rows, only frozen values made from them."""
 
-from mappings.tables.access import ROLES, AuditEntryRow, TokenRow
+from mappings.tables.access import ROLES, AuditEntryRow, SavedViewRow, TokenRow, WebSessionRow
 from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, Claimed, among
 from mappings.tables.counters import CounterRow, MachineClockRow, RateLimitRow
 from mappings.tables.epics import (
@@ -75,6 +75,7 @@ __all__ = [
     "RunCauseRow",
     "RunCursorRow",
     "RunRow",
+    "SavedViewRow",
     "ScheduleTickRow",
     "SourceProjectRow",
     "SourceRow",
@@ -82,5 +83,6 @@ __all__ = [
     "TokenRow",
     "TrackerAccountRow",
     "UnreadableTicketRow",
+    "WebSessionRow",
     "among",
 ]

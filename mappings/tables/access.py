@@ -1,11 +1,11 @@
-"""API tokens with their roles, and the audit log."""
+"""API tokens with their roles, the sessions of people on the pages, their saved views, and the audit log."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index
+from sqlalchemy import CheckConstraint, Index, text
 from sqlalchemy.orm import Mapped
 
 from mappings.tables.base import Base, identity, one_of, stamped
@@ -26,6 +26,50 @@ class TokenRow(Base):
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = stamped()
+
+
+class WebSessionRow(Base):
+    """A person who is signed in on the pages. Of the cookie's value only the hash is stored.
+
+    Either `token_hash` is set, the hash of the token that they signed in with, whose end ends the session; or
+    `person`, their id at the OpenID provider, with the `role` that their groups gave them, what the
+    provider gave to ask it again (`grant`, encrypted) and when it was asked (`checked_at`). `last_action`:
+    what the page says of the latest change, and how to undo it.
+    """
+
+    __tablename__ = "web_sessions"
+    __table_args__ = (
+        Index("uq_web_sessions_hash", "hash", unique=True),
+        Index("ix_web_sessions_created_at", "created_at"),
+        one_of("role", ROLES),
+        CheckConstraint("(token_hash IS NULL) <> (person IS NULL)", name="one_way_in"),
+    )
+
+    id: Mapped[int] = identity()
+    hash: Mapped[bytes]
+    token_hash: Mapped[bytes | None]
+    person: Mapped[str | None]
+    name: Mapped[str]
+    role: Mapped[str | None]
+    grant: Mapped[bytes | None]
+    checked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    last_action: Mapped[dict[str, Any] | None]
+
+
+class SavedViewRow(Base):
+    """Filters of the list of epics that a person saved under a name. `owner`: as the audit log names them.
+    `query`: of the page's address, as the page makes it."""
+
+    __tablename__ = "saved_views"
+    __table_args__ = (Index("uq_saved_views_owner_name", "owner", text("lower(name)"), unique=True),)
+
+    id: Mapped[int] = identity()
+    owner: Mapped[str]
+    name: Mapped[str]
+    query: Mapped[str]
+    created_at: Mapped[datetime]
 
 
 class AuditEntryRow(Base):

@@ -1,0 +1,103 @@
+"""Sessions of people on the pages: begun, found by the value of a cookie, and ended.
+
+A session lasts twelve hours, and ends after one without a request. Only the hash of the cookie's value is
+stored, so nobody who reads the database can go on with it. Where a person signed in with a token, the session
+has the token's role of the moment, and ends with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, or_, select, update
+
+from app.auth.authenticator import ADMIN
+from app.auth.roles import Caller
+from mappings.tables import TokenRow, WebSessionRow
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.runtime import Runtime
+
+LASTS = timedelta(hours=12)
+IDLE = timedelta(hours=1)
+SEEN_RECORDED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class WebSession:
+    """One request's session. `forms` is the token against forgery that each of its forms carries.
+    `last_action`: what was said of the latest change, None for nothing."""
+
+    id: int
+    caller: Caller
+    name: str
+    forms: str = field(repr=False)
+    last_action: dict[str, Any] | None = None
+
+
+def _hash(value: str) -> bytes:
+    return hashlib.sha256(value.encode()).digest()
+
+
+def forms_token(value: str) -> str:
+    """Of the session with this cookie. Whoever has it cannot compute the cookie from it."""
+    return hmac.digest(_hash(value), b"forms", "sha256").hex()
+
+
+async def begin_session(session: AsyncSession, now: datetime, **members: Any) -> str:
+    """The value of the cookie; `members` are those of `WebSessionRow` that say who it is. Sessions that are
+    over are deleted."""
+    over = or_(WebSessionRow.created_at <= now - LASTS, WebSessionRow.seen_at <= now - IDLE)
+    await session.execute(delete(WebSessionRow).where(over))
+    value = secrets.token_urlsafe(32)
+    session.add(WebSessionRow(hash=_hash(value), created_at=now, seen_at=now, **members))
+    await session.flush()
+    return value
+
+
+async def find_session(runtime: Runtime, value: str, admin_hash: bytes) -> WebSession | None:
+    """The session of this cookie, None where there is none any more. `admin_hash`: of the admin token."""
+    async with runtime.sessions.begin() as session:
+        now = await runtime.now(session)
+        found = (
+            await session.execute(
+                select(WebSessionRow, TokenRow)
+                .outerjoin(TokenRow, TokenRow.hash == WebSessionRow.token_hash)
+                .where(
+                    WebSessionRow.hash == _hash(value),
+                    WebSessionRow.created_at > now - LASTS,
+                    WebSessionRow.seen_at > now - IDLE,
+                )
+            )
+        ).one_or_none()
+        if found is None:
+            return None
+        row, token = found
+        caller = _caller(row, token, admin_hash, now)
+        if caller is None:
+            return None
+        if now - row.seen_at >= SEEN_RECORDED_EVERY:
+            await session.execute(update(WebSessionRow).where(WebSessionRow.id == row.id).values(seen_at=now))
+        return WebSession(row.id, caller, row.name, forms_token(value), row.last_action)
+
+
+def _caller(row: WebSessionRow, token: TokenRow | None, admin_hash: bytes, now: datetime) -> Caller | None:
+    if row.token_hash is None:
+        return None if row.role is None else Caller(row.name, row.role)  # type: ignore[arg-type]  # a checked column
+    if token is not None:
+        over = token.expires_at is not None and token.expires_at <= now
+        return None if over else Caller(f"token {token.id} ({token.name})", token.role)  # type: ignore[arg-type]
+    return ADMIN if hmac.compare_digest(row.token_hash, admin_hash) else None
+
+
+async def end_session(session: AsyncSession, id: int) -> None:
+    await session.execute(delete(WebSessionRow).where(WebSessionRow.id == id))

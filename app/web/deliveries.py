@@ -1,0 +1,7 @@
+"""PAGES OF deliveries"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,45 @@
+"""From the fields of a form to what an operation takes, and from its errors back to the fields."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from app.api.problems import Problem
+from mappings.errors import Conflict, DomainError, Invalid
+
+
+def document_of(fields: Mapping[str, str], *, numbers: Collection[str] = ()) -> dict[str, Any]:
+    """The fields as the body of a call: `metric.unit` is a member of `metric`, an empty field is left out.
+    `numbers`: fields whose text is read as a number, where it is one; else the model says what is wrong."""
+    document: dict[str, Any] = {}
+    for name, text in fields.items():
+        if text == "":
+            continue
+        *outer, last = name.split(".")
+        place = document
+        for part in outer:
+            place = place.setdefault(part, {})
+        place[last] = _number(text) if name in numbers else text
+    return document
+
+
+def _number(text: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def wrong_fields(error: DomainError | Problem) -> dict[str, str]:
+    """What is wrong, by field; under the empty name what is wrong with the form as a whole. An error that no
+    form can mend is raised again."""
+    if isinstance(error, Invalid):
+        return dict(error.errors)
+    if isinstance(error, Conflict):
+        return {"": error.detail}
+    if isinstance(error, Problem) and error.status in (409, 422):
+        return dict(error.errors) or {"": error.detail}
+    raise error

@@ -1,0 +1,7 @@
+"""PAGES OF imports"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()

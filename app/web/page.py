@@ -1,0 +1,90 @@
+"""A page: what stands around its content, and the line that says what was done last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.sessions import WebSession
+from app.base_path import own_path
+from app.web.router import here, may, redirect
+from app.web.templating import render
+from mappings.reports.coverage import load_readings
+from mappings.tables import EpicRow, NoticeRow, WebSessionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """`held`: comments that the guard holds until a person lets them go. `read_at`: the moment of the oldest
+    data, None before anything was read. `stale`: the sources whose last reading failed or never was."""
+
+    held: int
+    sources: Sequence[str]
+    read_at: datetime | None
+    stale: Sequence[str]
+
+
+async def load_frame(session: AsyncSession) -> Frame:
+    guarded = (
+        select(func.count())
+        .select_from(NoticeRow)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(NoticeRow.state == "held", NoticeRow.reason == "guard", EpicRow.removed_at.is_(None))
+    )
+    readings = list((await load_readings(session)).values())
+    moments = [reading.read_at for reading in readings if reading.read_at is not None]
+    return Frame(
+        held=await session.scalar(guarded) or 0,
+        sources=[reading.name for reading in readings],
+        read_at=min(moments, default=None),
+        stale=[reading.name for reading in readings if reading.stale],
+    )
+
+
+async def page(
+    request: Request,
+    session: AsyncSession,
+    template: str,
+    values: Mapping[str, Any],
+    status: int = 200,
+) -> HTMLResponse:
+    """A page for the person who is signed in. Its templates get `me` (the session), `may("POST /links")`,
+    `frame`, `here` (the page's own address, for forms), and `said`: what was done last on this page."""
+    web_session: WebSession = request.state.web_session
+    last = web_session.last_action
+    around = {
+        "me": web_session,
+        "may": partial(may, web_session.caller),
+        "frame": await load_frame(session),
+        "here": request.scope.get("root_path", "") + here(request),
+        "path": own_path(request.scope),
+        "said": last if last is not None and last["path"] == own_path(request.scope) else None,
+    }
+    return render(request, template, {**around, **values}, status)
+
+
+async def done(
+    request: Request,
+    session: AsyncSession,
+    text: str,
+    *,
+    to: str | None = None,
+    undo: Sequence[Mapping[str, Any]] = (),
+) -> RedirectResponse:
+    """After a change: to the page `to`, else back to this one, where `text` stands until the next change.
+    `undo`: the steps that take the change back (`app.web.undo`), where it can be."""
+    to = to or here(request)
+    last = {"path": to.partition("?")[0], "text": text, "to": to, "undo": [dict(step) for step in undo]}
+    web_session: WebSession = request.state.web_session
+    await session.execute(
+        update(WebSessionRow).where(WebSessionRow.id == web_session.id).values(last_action=last)
+    )
+    return redirect(request, to)

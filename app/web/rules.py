@@ -1,0 +1,7 @@
+"""PAGES OF rules"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()

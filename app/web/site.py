@@ -1,0 +1,38 @@
+"""All pages behind the login, as one router."""
+
+from __future__ import annotations
+
+from app.web import (
+    audit_log,
+    deliveries,
+    epics,
+    first_run,
+    goals,
+    imports,
+    notices,
+    overview,
+    rules,
+    runs,
+    sources,
+    tokens,
+    undo,
+)
+from app.web.router import PagesRouter
+
+router = PagesRouter(include_in_schema=False)
+for module in (
+    overview,
+    first_run,
+    epics,
+    undo,
+    goals,
+    rules,
+    notices,
+    sources,
+    runs,
+    deliveries,
+    imports,
+    audit_log,
+    tokens,
+):
+    router.include_router(module.router)

@@ -1,0 +1,7 @@
+"""PAGES OF sources"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,82 @@
+"""The templates of the pages: their headers, filters and the values that each has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+
+from connectors.markup import web_url
+
+HERE = Path(str(files("app.web")))
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+    "Cache-Control": "no-store",
+}
+
+templates = Jinja2Templates(
+    HERE / "templates",
+    context_processors=[
+        lambda request: {"base": request.scope.get("root_path", ""), "version": version("northing")}
+    ],
+)
+static = StaticFiles(directory=HERE / "static")
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 as whole per cent, halves up; a dash for none."""
+    return "–" if share is None else f"{int(share * 100 + 0.5)}%"
+
+
+def number(value: float | None) -> str:
+    """With thousands apart and no more digits than it has; a dash for none."""
+    return "–" if value is None else f"{value:,.10g}"
+
+
+def capitalize_first(text: str) -> str:
+    """The first letter as a capital, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def day(at: date | datetime) -> str:
+    return f"{at.day} {at:%b %Y}"
+
+
+def moment(at: datetime) -> str:
+    """Of a time in UTC, to the minute."""
+    return f"{at.day} {at:%b %Y, %H:%M} UTC"
+
+
+templates.env.filters |= {
+    "web_url": web_url,
+    "capitalize_first": capitalize_first,
+    "percent": percent,
+    "number": number,
+    "day": day,
+    "moment": moment,
+}
+
+
+def render(
+    request: Request,
+    template: str,
+    values: Mapping[str, Any],
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> HTMLResponse:
+    """A template as an answer, with the headers of a page."""
+    return templates.TemplateResponse(
+        request, template, dict(values), status_code=status, headers={**HEADERS, **(headers or {})}
+    )

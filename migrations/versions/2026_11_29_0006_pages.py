@@ -1,0 +1,74 @@
+"""Pages: who is signed in, and the views that people saved."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "2026_11_29_0006"
+down_revision = "2026_11_29_0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    _make_web_sessions()
+    _make_saved_views()
+
+
+def downgrade() -> None:
+    _drop_saved_views()
+    _drop_web_sessions()
+
+
+# --- who is signed in -----------------------------------------------------------------------------
+
+
+def _make_web_sessions() -> None:
+    moment = sa.DateTime(timezone=True)
+    op.create_table(
+        "web_sessions",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("person", sa.Text(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=True),
+        sa.Column("grant", sa.LargeBinary(), nullable=True),
+        sa.Column("checked_at", moment, nullable=True),
+        sa.Column("created_at", moment, nullable=False),
+        sa.Column("seen_at", moment, nullable=False),
+        sa.Column("last_action", postgresql.JSONB(none_as_null=True), nullable=True),
+        sa.CheckConstraint("role IN ('viewer', 'editor', 'admin')", name=op.f("ck_web_sessions_role")),
+        sa.CheckConstraint(
+            "(token_hash IS NULL) <> (person IS NULL)", name=op.f("ck_web_sessions_one_way_in")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_web_sessions")),
+    )
+    op.create_index("uq_web_sessions_hash", "web_sessions", ["hash"], unique=True)
+    op.create_index("ix_web_sessions_created_at", "web_sessions", ["created_at"])
+
+
+def _drop_web_sessions() -> None:
+    op.drop_table("web_sessions")
+
+
+# --- saved views ----------------------------------------------------------------------------------
+
+
+def _make_saved_views() -> None:
+    op.create_table(
+        "saved_views",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("query", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_saved_views")),
+    )
+    op.create_index(
+        "uq_saved_views_owner_name", "saved_views", ["owner", sa.text("lower(name)")], unique=True
+    )
+
+
+def _drop_saved_views() -> None:
+    op.drop_table("saved_views")

@@ -1,0 +1,107 @@
+"""Pages in a real browser: Debian's Chromium, driven by Playwright; Northing on a local port."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from fastapi import FastAPI
+from playwright.async_api import Browser, Page, Route, async_playwright
+
+from tests.support.pages import served
+from tests.support.world import ADMIN_TOKEN
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+Screen = Literal["desktop", "phone"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem.startswith("test_browser_"):
+            item.add_marker(pytest.mark.browser)
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+@dataclass
+class Person:
+    """Somebody in front of a browser. `trouble`: what the browser complained about, and each request that
+    would have left this machine."""
+
+    page: Page
+    address: str
+    trouble: list[str] = field(default_factory=list)
+
+    async def go(self, path: str) -> None:
+        await self.page.goto(self.address + path)
+
+    async def sign_in(self, token: str = ADMIN_TOKEN) -> None:
+        await self.go("/login")
+        await self.page.get_by_label("Token").fill(token)
+        await self.page.get_by_role("button", name="Sign in with the token").click()
+        await self.page.wait_for_url(self.address + "/")
+
+    async def faults(self) -> list[str]:
+        """What axe finds that is serious, and what is wider than the screen."""
+        found = (await Axe().run(self.page)).response["violations"]
+        serious = [
+            f"{one['id']}: {one['help']} ({one['nodes'][0]['html'][:200]})"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        wide = await self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        return [*serious, *([f"the page is {wide} px wider than the screen"] if wide > 0 else [])]
+
+
+@pytest.fixture
+async def address(application: FastAPI) -> AsyncIterator[str]:
+    """Of Northing, for a browser."""
+    async with served(application) as url:
+        yield url
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        # Without its sandbox, which root cannot have; it opens pages of ours alone.
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def person(request: pytest.FixtureRequest, chromium: Browser, address: str) -> AsyncIterator[Person]:
+    """Signed in with the admin token. Parametrised indirectly: `desktop` (if left out), `phone`, or one of
+    them and `dark`. The test fails where the browser complained, or something would have been loaded from
+    elsewhere."""
+    words = str(getattr(request, "param", "desktop")).split()
+    size = next((SIZES[word] for word in words if word in SIZES), SIZES["desktop"])
+    options: dict[str, Any] = {"viewport": {"width": size[0], "height": size[1]}, "timezone_id": "UTC"}
+    if "phone" in words:
+        options |= {"has_touch": True, "is_mobile": True}
+    context = await chromium.new_context(color_scheme="dark" if "dark" in words else "light", **options)
+    context.set_default_timeout(15_000)
+    somebody = Person(await context.new_page(), address)
+
+    async def stay_here(route: Route) -> None:
+        if route.request.url.startswith(address):
+            await route.continue_()
+        else:
+            somebody.trouble.append(f"asked for {route.request.url}")
+            await route.abort()
+
+    await context.route("**/*", stay_here)
+    somebody.page.on("pageerror", lambda error: somebody.trouble.append(f"script: {error}"))
+    somebody.page.on(
+        "console",
+        lambda message: somebody.trouble.append(message.text) if message.type == "error" else None,
+    )
+    await somebody.sign_in()
+    yield somebody
+    await context.close()
+    assert somebody.trouble == []
