@@ -20,7 +20,8 @@ def at(day: float) -> datetime:
 
 
 def chart(points: list[tuple[float, float]], kind: Any = "ln", **more: Any) -> LineChart:
-    given: dict[str, Any] = {"label": "", "low": 0, "high": 10, "unit": "%", "start": START, "end": END} | more
+    given: dict[str, Any] = {"label": "", "low": 0, "high": 10, "unit": "%", "start": START, "end": END}
+    given |= more
     return line_chart([Series("value", kind, [(at(day), value) for day, value in points])], **given)
 
 
