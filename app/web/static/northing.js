@@ -35,7 +35,7 @@ async function send(form, submitter) {
       return;
     }
     const html = await answer.text();
-    if (!posts) history.replaceState(null, "", answer.url);
+    if (!posts || answer.redirected) history.replaceState(null, "", answer.url);
     replace(html, ids);
   } catch {
     form.removeAttribute("aria-busy");
@@ -68,3 +68,8 @@ function follow() {
   }, seconds * 1000);
 }
 follow();
+
+// A form that a replacement brought says by itself which of its fields is first.
+document.addEventListener("northing:replaced", (event) => {
+  for (const id of event.detail) document.getElementById(id)?.querySelector("[autofocus]")?.focus();
+});
