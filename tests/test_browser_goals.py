@@ -33,7 +33,8 @@ async def test_checking_in_in_its_place(
     await begin(person, runtime, clock)
     page = person.page
     await send(api, "PATCH", "/key-results/KR-6", {"title": HOSTILE})
-    await send(api, "PATCH", "/key-results/KR-2", {"title": "word " * 99 + "w" * 5})
+    long = {"title": "word " * 99 + "w" * 5, "metric": {"unit": "u" * 500, "target": 1e300}}
+    await send(api, "PATCH", "/key-results/KR-2", long)
     await send(api, "PATCH", "/objectives/O-3", {"title": "m" * 500, "owner": "o" * 80})
     await person.go("/goals")
     await page.evaluate("window.stays = true")

@@ -37,6 +37,8 @@ async function send(form, submitter) {
     const html = await answer.text();
     if (!posts || answer.redirected) history.replaceState(null, "", answer.url);
     replace(html, ids);
+    // data-focus: where the focus goes when what had it is no longer there.
+    if (document.activeElement === document.body) document.getElementById(form.dataset.focus)?.focus();
   } catch {
     form.removeAttribute("aria-busy");
     form.submit();
