@@ -288,6 +288,9 @@ class KeyResultOut(BaseModel):
     )
     not_steered_because: list[str] = Field(description="Why it is not steered; empty where it is.")
     links: int = Field(description="How many links from epics it has.")
+    hint: str | None = Field(
+        description="What to name instead, where the title names an output, no outcome; never an error."
+    )
     created_at: Moment = Field(description="When it was created in Northing.")
 
 

@@ -32,6 +32,7 @@ from app.runtime import Runtime
 from mappings.goals import operations
 from mappings.goals.agreements import latest_agreements, metric_of, valid_sides
 from mappings.goals.key_results import GoalState, is_live
+from mappings.goals.lint import output_hint
 from mappings.goals.progress import progress_of
 from mappings.goals.rows import key_result_of
 from mappings.goals.steering import why_not_agreed, why_not_steered
@@ -99,6 +100,7 @@ async def _present(runtime: Runtime, session: AsyncSession, found: Sequence[Any]
                 steered=not not_steered,
                 not_steered_because=not_steered,
                 links=links.get(row.id, 0),
+                hint=output_hint(row.title),
                 created_at=row.created_at,
             )
         )

@@ -35,8 +35,10 @@ async function send(form, submitter) {
       return;
     }
     const html = await answer.text();
-    if (!posts) history.replaceState(null, "", answer.url);
+    if (!posts || answer.redirected) history.replaceState(null, "", answer.url);
     replace(html, ids);
+    // data-focus: where the focus goes when what had it is no longer there.
+    if (document.activeElement === document.body) document.getElementById(form.dataset.focus)?.focus();
   } catch {
     form.removeAttribute("aria-busy");
     form.submit();
@@ -68,3 +70,8 @@ function follow() {
   }, seconds * 1000);
 }
 follow();
+
+// A form that a replacement brought says by itself which of its fields is first.
+document.addEventListener("northing:replaced", (event) => {
+  for (const id of event.detail) document.getElementById(id)?.querySelector("[autofocus]")?.focus();
+});
