@@ -294,7 +294,7 @@ async def prepare_secrets(session: AsyncSession, cipher: SecretCipher) -> bytes:
 
 
 async def _prepare_grants(session: AsyncSession, cipher: SecretCipher) -> None:
-    """As the other secrets; but a session whose grant does not open ends, for its person can sign in again."""
+    """As the other secrets; but a session whose grant does not open ends: its person can sign in again."""
     rows = select(WebSessionRow).where(WebSessionRow.grant.is_not(None)).order_by(WebSessionRow.id)
     for row in await session.scalars(rows.with_for_update(skip_locked=True)):
         assert row.grant is not None

@@ -186,7 +186,9 @@ def _install_errors(app: FastAPI, answer: Callable[..., Awaitable[Response]]) ->
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
         errors = field_errors(error)
-        return await answer(request, 422, "; ".join(f"{field}: {message}" for field, message in errors), errors)
+        return await answer(
+            request, 422, "; ".join(f"{field}: {message}" for field, message in errors), errors
+        )
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:

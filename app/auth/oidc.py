@@ -41,7 +41,9 @@ TIMEOUT = httpx.Timeout(5, read=5)
 TOTAL_SECONDS = 10  # of all calls that one sign-in makes
 MOST_BYTES = 1024 * 1024
 METADATA_KEPT = timedelta(hours=1)
-KEYS_FRESH = timedelta(minutes=1)  # anybody can send a callback, so an unknown key is looked for no more often
+KEYS_FRESH = timedelta(
+    minutes=1
+)  # anybody can send a callback, so an unknown key is looked for no more often
 LEEWAY = 60  # seconds that the provider's clock may differ from the database's
 # Signed with a key of the provider's alone: neither unsigned, nor with a secret that both sides have.
 ALGORITHMS = frozenset(
@@ -113,9 +115,7 @@ class Provider:
             metadata = await self._discovered(calls)
         return metadata["issuer"], metadata.get("authorization_response_iss_parameter_supported") is True
 
-    async def sign_in(
-        self, *, code: str, verifier: str, nonce: str, now: datetime
-    ) -> tuple[Identity, Grant]:
+    async def sign_in(self, *, code: str, verifier: str, nonce: str, now: datetime) -> tuple[Identity, Grant]:
         """Who the code of a callback is for. Raises `SignInFailed`."""
         async with self._limited() as calls:
             metadata = await self._discovered(calls)
@@ -256,7 +256,7 @@ class Provider:
         nonce: str | None,
         now: datetime,
     ) -> Mapping[str, Any]:
-        """The claims of the ID token: signed by a key of the provider's, for us, for this sign-in, in time."""
+        """The claims of the ID token: signed by a key of the provider's, for us and this sign-in, in time."""
         try:
             signed = await self._signed(calls, metadata, tokens["id_token"])
             claims = CodeIDToken(
@@ -281,9 +281,7 @@ class Provider:
 
     async def _signed(self, calls: _Calls, metadata: Mapping[str, Any], token: str) -> jwt.Token:
         offered = metadata.get("id_token_signing_alg_values_supported") or ["RS256"]
-        registry = JWSRegistry(
-            algorithms=sorted(ALGORITHMS.intersection(offered)), strict_check_header=False
-        )
+        registry = JWSRegistry(algorithms=sorted(ALGORITHMS.intersection(offered)), strict_check_header=False)
         try:
             return jwt.decode(token, await self._key_set(calls, metadata), registry=registry)
         except InvalidKeyIdError:  # the provider has a new key

@@ -1,8 +1,8 @@
 """Sessions of people who came from an OpenID provider: their role follows what the provider says of them.
 
-The provider is asked again every five minutes in which the person does something. What it says takes effect at
-once: another role, or the session's end where no group gives one any more or the grant was revoked. While it
-does not answer, the person goes on with the role that it last gave, for half an hour at the most.
+The provider is asked again every five minutes in which the person does something. What it says takes effect
+at once: another role, or the session's end where no group gives one any more or the grant was revoked. While
+it does not answer, the person goes on with the role that it last gave, for half an hour at the most.
 """
 
 from __future__ import annotations
@@ -120,9 +120,7 @@ class ProviderSessions:
         await self._keep(runtime, id, hashed, identity, fresh)
         return True
 
-    async def _keep(
-        self, runtime: Runtime, id: int, hashed: bytes, identity: Identity, grant: Grant
-    ) -> None:
+    async def _keep(self, runtime: Runtime, id: int, hashed: bytes, identity: Identity, grant: Grant) -> None:
         role = highest_role(runtime.settings.oidc_roles, identity.groups)
         if role is None:
             log.info("session ended", reason="no group gives a role any more")

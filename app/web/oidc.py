@@ -26,8 +26,8 @@ ANOTHER_BROWSER = (
     "This sign-in was not begun in this browser within the past quarter of an hour, or is done already."
 )
 NO_GROUP = (
-    "You are {name}, and none of your groups has a right here. Ask an admin of Northing which group to join, or"
-    " for a token."
+    "You are {name}, and none of your groups has a right here. Ask an admin of Northing which group to join,"
+    " or for a token."
 )
 
 router = OpenRouter(include_in_schema=False)
