@@ -41,9 +41,7 @@ TIMEOUT = httpx.Timeout(5, read=5)
 TOTAL_SECONDS = 10  # of all calls that one sign-in makes
 MOST_BYTES = 1024 * 1024
 METADATA_KEPT = timedelta(hours=1)
-KEYS_FRESH = timedelta(
-    minutes=1
-)  # anybody can send a callback, so an unknown key is looked for no more often
+KEYS_FRESH = timedelta(minutes=1)  # an unknown key is looked for no more often
 LEEWAY = 60  # seconds that the provider's clock may differ from the database's
 # Signed with a key of the provider's alone: neither unsigned, nor with a secret that both sides have.
 ALGORITHMS = frozenset(
@@ -110,7 +108,7 @@ class Provider:
         return str(url)
 
     async def issuer_of_answers(self) -> tuple[str, bool]:
-        """The issuer, as a callback names it in `iss`, and whether each callback does. Raises `ProviderAway`."""
+        """The issuer, as a callback may name it in `iss`, and whether each has to. Raises `ProviderAway`."""
         async with self._limited() as calls:
             metadata = await self._discovered(calls)
         return metadata["issuer"], metadata.get("authorization_response_iss_parameter_supported") is True

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from app.auth.oidc import Grant, Provider, ProviderAway, SignInFailed
 from app.auth.rate_limit import LatestValues
@@ -81,11 +81,10 @@ class ProviderSessions:
         turn = self._turns.get(found.id) or asyncio.Lock()
         self._turns.put(found.id, turn)
         async with turn:
-            asked = await self._ask(runtime, found.id, session_hash(value))
-        return await find_session(runtime, value, admin_hash) if asked else found
+            await self._ask(runtime, found.id, session_hash(value))
+        return await find_session(runtime, value, admin_hash)
 
-    async def _ask(self, runtime: Runtime, id: int, hashed: bytes) -> bool:
-        """False where the provider was not asked, as another server is doing that."""
+    async def _ask(self, runtime: Runtime, id: int, hashed: bytes) -> None:
         assert self.provider is not None
         async with runtime.sessions.begin() as session:
             now = await runtime.now(session)
@@ -98,27 +97,25 @@ class ProviderSessions:
             )
             row = (await session.scalars(claimed)).one_or_none()
             if row is None:
-                # Asked meanwhile by the request before, or by another server.
-                return await session.scalar(select(WebSessionRow.id).where(WebSessionRow.id == id)) is None
+                return  # asked meanwhile by the request before, or another server is asking
             person, sealed = row.person, row.grant
         try:
             held = runtime.cipher.decrypt(sealed or b"", grant_binding(hashed, self.provider.issuer))
         except CannotDecrypt:  # of another issuer, or sealed by a key that is gone
             await self._end(runtime, id)
-            return True
+            return
         grant = Grant(held["access_token"], held["refresh_token"])
         try:
             identity, fresh = await self.provider.ask_again(grant, person or "", now)
         except ProviderAway:
             if now - datetime.fromisoformat(held["confirmed_at"]) >= UNCONFIRMED_AT_MOST:
                 await self._end(runtime, id)
-            return True
+            return
         except SignInFailed as error:
             log.info("session ended", reason=str(error))
             await self._end(runtime, id)
-            return True
+            return
         await self._keep(runtime, id, hashed, identity, fresh)
-        return True
 
     async def _keep(self, runtime: Runtime, id: int, hashed: bytes, identity: Identity, grant: Grant) -> None:
         role = highest_role(runtime.settings.oidc_roles, identity.groups)
