@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any, cast, get_args
 from urllib.parse import urlencode
@@ -14,6 +15,7 @@ from app.api.deps import SessionDep
 from app.api.paging import CursorParameter
 from app.web.page import page
 from app.web.router import needs
+from app.web.templating import number
 from mappings.errors import Invalid
 from mappings.values import moment_error
 
@@ -76,17 +78,30 @@ def _day(name: str, text: str, errors: dict[str, str]) -> datetime | None:
 
 
 def differences(entry: AuditEntryOut) -> list[tuple[str, str | None, str | None]]:
-    """Each field of the change with its value before and after; None where the thing did not exist."""
-    before, after = entry.before, entry.after
-    names = list(dict.fromkeys([*(before or {}), *(after or {})]))
+    """Each field of the change with its value before and after; None where the thing did not exist. Of a
+    field with members only those that differ."""
     return [
         (
             name.replace("_", " "),
-            None if before is None else _in_words(before.get(name)),
-            None if after is None else _in_words(after.get(name)),
+            None if entry.before is None else _in_words(before),
+            None if entry.after is None else _in_words(after),
         )
-        for name in names
+        for name, before, after in _changed("", entry.before, entry.after)
     ]
+
+
+def _changed(
+    name: str, before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> Iterator[tuple[str, Any, Any]]:
+    for member in dict.fromkeys([*(before or {}), *(after or {})]):
+        old, new = (before or {}).get(member), (after or {}).get(member)
+        path = f"{name} {member}".strip()
+        if old == new:
+            continue
+        if isinstance(old or {}, dict) and isinstance(new or {}, dict) and (old or new):
+            yield from _changed(path, old or {}, new or {})
+        else:
+            yield path, old, new
 
 
 def _in_words(value: Any) -> str:
@@ -94,6 +109,8 @@ def _in_words(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return number(value)
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
