@@ -55,10 +55,10 @@ class Settings(BaseSettings):
     public_url: str = ""
     why_links: Literal["signed", "login"] = "signed"
     ca_bundle: Path | None = None
-    oidc_issuer: str = ""
-    oidc_client_id: str = ""
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
     oidc_client_secret: SecretStr | None = None
-    oidc_roles: Annotated[dict[str, OneRole], NoDecode] = {}
+    oidc_roles: Annotated[dict[str, OneRole] | None, NoDecode] = None
     log_format: Literal["console", "json"] = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )
@@ -138,9 +138,9 @@ class Settings(BaseSettings):
 
     @field_validator("oidc_issuer")
     @classmethod
-    def _is_an_issuer(cls, value: str) -> str:
-        if not value:
-            return value
+    def _is_an_issuer(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = split_address(value)
         if parts is None or not parts.hostname or parts.username is not None or parts.query or parts.fragment:
             raise ValueError("must be the provider's address; write https://login.example.com/realms/acme")

@@ -618,11 +618,11 @@ async def test_the_whole_way_with_a_provider_of_another_making(
     os.close(log_write)
     try:
         with os.fdopen(log_read) as log:
-            said = ""
-            while "http://" not in said:
-                said = await asyncio.to_thread(log.readline)
-                assert said, "the provider did not start"
-            issuer = re.search(r"http://[0-9.:]+", said)
+            line = ""
+            while "http://" not in line:
+                line = await asyncio.to_thread(log.readline)
+                assert line, "the provider did not start"
+            issuer = re.search(r"http://[0-9.:]+", line)
             assert issuer is not None
             use(application, runtime, issuer=issuer[0])
             async with httpx.AsyncClient(base_url=issuer[0]) as browser:

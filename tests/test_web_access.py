@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -54,9 +55,9 @@ async def test_a_token_is_made_shown_once_and_deleted(
         assert "It was last used" in sure
         assert "1 sign-in with it ends at once" in sure
         await visitor.send(f"/tokens?delete={row['id']}", {"do": "delete", "id": row["id"]}, to="/tokens")
-        said = words_of(await visitor.get("/tokens"))
-        assert f"Token {row['id']} (<script>" not in said
-        assert "is deleted. Whoever used it is refused from now on." in said
+        shown = words_of(await visitor.get("/tokens"))
+        assert f"Token {row['id']} (<script>" not in shown
+        assert "is deleted. Whoever used it is refused from now on." in shown
         await holder.get("/", expect=303)
     entries = (await world.send("GET", "/audit-log?what=token"))["items"]
     assert [(one["who"], one["action"]) for one in entries] == [
@@ -166,12 +167,26 @@ async def test_the_audit_log_says_of_a_secret_only_that_it_changed(world: World,
     assert "credentials" in words_of(page)
 
 
+def changed(before: dict[str, Any] | None, after: dict[str, Any] | None) -> AuditEntryOut:
+    return AuditEntryOut(
+        id=1,
+        at=datetime.now(UTC),
+        who="ci",
+        who_id=None,
+        action="changed",
+        what="rule",
+        key="1",
+        before=before,
+        after=after,
+    )
+
+
 def test_a_change_is_shown_as_a_difference() -> None:
-    entry = AuditEntryOut.model_construct(
+    entry = changed(
         before={"title": "a", "labels": ["x", "y"], "due": None, "on": True},
         after={"title": "b", "labels": [], "due": "2027-01-01", "on": False, "metric": {"target": 1}},
     )
-    nested = AuditEntryOut.model_construct(
+    nested = changed(
         before={"policy": {"grace": "P5D", "checks": {"a": {"on": True}, "b": {}}}},
         after={"policy": {"grace": "P2D", "checks": {"a": {"on": True, "grace": "P1D"}, "b": {}}}},
     )
@@ -186,8 +201,6 @@ def test_a_change_is_shown_as_a_difference() -> None:
         ("on", "yes", "no"),
         ("metric target", "nothing", "1"),
     ]
-    made = AuditEntryOut.model_construct(
-        before=None, after={"key_result": "KR-1", "why": None, "fits": [{"a": 1}]}
-    )
+    made = changed(before=None, after={"key_result": "KR-1", "why": None, "fits": [{"a": 1}]})
     assert differences(made) == [("key result", None, "KR-1"), ("fits", None, '[{"a": 1}]')]
-    assert differences(AuditEntryOut.model_construct(before=None, after=None)) == []
+    assert differences(changed(before=None, after=None)) == []

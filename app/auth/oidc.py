@@ -68,9 +68,9 @@ class NotProven(SignInFailed):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`subject`: the person's id, which never changes. `name`: as people read it. `groups` may be empty."""
+    """`person_id`: the provider's, which never changes. `name`: as people read it. `groups` may be empty."""
 
-    subject: str
+    person_id: str
     name: str
     groups: frozenset[str]
 
@@ -87,9 +87,9 @@ class Provider:
     """The provider of the settings. `time` counts on from any moment: for how long its answers are kept."""
 
     def __init__(self, settings: Settings, network: Network, time: Callable[[], datetime]) -> None:
-        self.issuer = settings.oidc_issuer
+        self.issuer = settings.oidc_issuer or ""
         self.host = urlsplit(self.issuer).netloc
-        self._client_id = settings.oidc_client_id
+        self._client_id = settings.oidc_client_id or ""
         secret = settings.oidc_client_secret
         self._client_secret = "" if secret is None else secret.get_secret_value()
         self._network, self._time = network, time
@@ -130,12 +130,12 @@ class Provider:
             claims = await self._checked(calls, metadata, tokens, nonce, now)
             return await self._identity(calls, metadata, tokens, claims), _grant(tokens)
 
-    async def ask_again(self, grant: Grant, subject: str, now: datetime) -> tuple[Identity, Grant]:
+    async def ask_again(self, grant: Grant, person_id: str, now: datetime) -> tuple[Identity, Grant]:
         """Who the person is by now, with the grant for the next time. Raises `SignInFailed`."""
         async with self._limited() as calls:
             metadata = await self._discovered(calls)
             tokens: dict[str, Any] = {"access_token": grant.access_token}
-            claims: Mapping[str, Any] = {"sub": subject}
+            claims: Mapping[str, Any] = {"sub": person_id}
             if grant.refresh_token is not None:
                 tokens = await self._token_call(
                     calls, metadata, "refresh_token", refresh_token=grant.refresh_token
@@ -143,7 +143,7 @@ class Provider:
                 tokens.setdefault("refresh_token", grant.refresh_token)
                 if isinstance(tokens.get("id_token"), str):
                     claims = await self._checked(calls, metadata, tokens, None, now)
-            if claims["sub"] != subject:
+            if claims["sub"] != person_id:
                 raise NotProven(f"{self.host} answered for another person.")
             return await self._identity(calls, metadata, tokens, claims), _grant(tokens)
 
@@ -154,14 +154,14 @@ class Provider:
 
     def _client(self, metadata: Mapping[str, Any]) -> OAuth2Client:
         offered = metadata.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-        scopes = metadata.get("scopes_supported") or []
-        wanted = ["openid", "profile", "email", *(s for s in ("groups", "offline_access") if s in scopes)]
+        more = metadata.get("scopes_supported") or []
+        scopes = ["openid", "profile", "email", *(s for s in ("groups", "offline_access") if s in more)]
         return OAuth2Client(
             None,
             self._client_id,
             self._client_secret,
             "client_secret_basic" if "client_secret_basic" in offered else "client_secret_post",
-            scope=" ".join(wanted),
+            scope=" ".join(scopes),
             redirect_uri=self.redirect_uri,
             code_challenge_method="S256",
         )
@@ -223,7 +223,7 @@ class Provider:
         claims: Mapping[str, Any],
     ) -> Identity:
         """From the checked claims, and from what the provider tells of the person besides."""
-        told: dict[str, Any] = {}
+        details: dict[str, Any] = {}
         if "userinfo_endpoint" in metadata:
             answer = await calls.send(
                 "GET",
@@ -232,17 +232,17 @@ class Provider:
             )
             if answer.status_code in (401, 403):
                 raise ProviderRefused(f"{self.host} says that this sign-in is over or was used.")
-            told = calls.usable_document(answer)
-            if told.get("sub") != claims["sub"]:
+            details = calls.usable_document(answer)
+            if details.get("sub") != claims["sub"]:
                 raise NotProven(f"{self.host} answered for another person.")
         elif len(claims) == 1:
             raise calls.unusable("it has no way to ask again")
-        subject = str(claims["sub"])
-        both = {**claims, **told}
+        person_id = str(claims["sub"])
+        both = {**claims, **details}
         names = (both.get(name) for name in ("name", "preferred_username", "email"))
-        name = next((name for name in names if isinstance(name, str) and name.strip()), subject)
-        groups = (_groups(source.get(claim)) for source in (claims, told) for claim in _GROUP_CLAIMS)
-        return Identity(subject, quoted(name, 100).strip(), frozenset().union(*groups))
+        name = next((name for name in names if isinstance(name, str) and name.strip()), person_id)
+        groups = (_groups(source.get(claim)) for source in (claims, details) for claim in _GROUP_CLAIMS)
+        return Identity(person_id, quoted(name, 100).strip(), frozenset().union(*groups))
 
     # --- the ID token -------------------------------------------------------------------------------
 
@@ -272,8 +272,8 @@ class Provider:
         except (JoseError, ValueError, TypeError, KeyError) as error:
             log.warning("sign-in not proven", provider=self.host, reason=quoted(error, 200))
             raise NotProven(f"What {self.host} answered is not for this sign-in.") from None
-        subject = claims["sub"]
-        if not isinstance(subject, str) or not 0 < len(subject) <= 255 or not subject.isprintable():
+        person_id = claims["sub"]
+        if not isinstance(person_id, str) or not 0 < len(person_id) <= 255 or not person_id.isprintable():
             raise NotProven(f"{self.host} gives this person no id that can be used.")
         return dict(claims)
 

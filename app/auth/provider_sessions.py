@@ -60,7 +60,7 @@ class ProviderSessions:
                 now,
                 value,
                 instead_of=instead_of,
-                person=identity.subject,
+                person=identity.person_id,
                 name=identity.name,
                 role=role,
                 grant=self._sealed(runtime, hashed, grant, now),
@@ -118,7 +118,7 @@ class ProviderSessions:
         await self._keep(runtime, id, hashed, identity, fresh)
 
     async def _keep(self, runtime: Runtime, id: int, hashed: bytes, identity: Identity, grant: Grant) -> None:
-        role = highest_role(runtime.settings.oidc_roles, identity.groups)
+        role = highest_role(runtime.settings.oidc_roles or {}, identity.groups)
         if role is None:
             log.info("session ended", reason="no group gives a role any more")
             await self._end(runtime, id)

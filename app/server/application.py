@@ -116,8 +116,10 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
 
 def provider_sessions(runtime: Runtime) -> ProviderSessions:
     """With the OpenID provider of the settings, where they name one."""
-    settings, time = runtime.settings, runtime.clock.running_from(ALWAYS_DUE)
-    return ProviderSessions(Provider(settings, runtime.network, time) if settings.oidc_issuer else None)
+    if runtime.settings.oidc_issuer is None:
+        return ProviderSessions(None)
+    time = runtime.clock.running_from(ALWAYS_DUE)
+    return ProviderSessions(Provider(runtime.settings, runtime.network, time))
 
 
 async def _openapi(request: Request) -> Response:

@@ -20,7 +20,8 @@ from mappings.errors import Invalid
 from mappings.values import moment_error
 
 router = APIRouter()
-NO_DAY = "is no day; write it as 2026-11-27"
+NO_KIND = "There is no such kind of thing here; choose one of the list."
+NO_DAY = "One of the days is none; write it as 2026-11-27."
 _FILTERS = ("who", "what", "key", "since", "until")
 Words = Annotated[str, Query(max_length=500)]
 
@@ -40,7 +41,7 @@ async def show_audit_log(
     asked = dict(zip(_FILTERS, (who, what, key, since, until), strict=True))
     errors: dict[str, str] = {}
     if what and what not in get_args(What):
-        errors["what"] = "is no kind of thing that is recorded"
+        errors["what"] = NO_KIND
     begin, end = _day("since", since, errors), _day("until", until, errors)
     values: dict[str, Any] = {"asked": asked, "errors": errors, "kinds": get_args(What)}
     if errors:

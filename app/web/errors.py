@@ -10,10 +10,11 @@ from fastapi import Request
 from sqlalchemy import select
 
 from app.api.deps import get_runtime
+from app.api.problems import UNAVAILABLE
 from app.base_path import own_path
 from app.web.page import load_frame
 from app.web.router import here, may, web_session
-from app.web.templating import render
+from app.web.templating import capitalize_first, render
 from mappings.lookups import find_epic, find_source, why_removed
 from mappings.tables import KeyResultRow, LinkRow
 
@@ -74,12 +75,19 @@ async def error_page(
         if status == 404:
             values |= await _what_it_was(request)
     if status == 503:
+        detail = _of_the_database(detail)
         values |= {"seconds": headers.get("Retry-After"), "again": request.method in ("GET", "HEAD")}
         if values["again"] and values["seconds"]:
             # Not by an element of the page, which some readers may not be able to stop.
             headers["Refresh"] = values["seconds"]
     ways = values.pop("ways", None) or _ways(request, status, me)
     return render(request, "error.html", {"detail": detail, "ways": ways, **values}, status, headers)
+
+
+def _of_the_database(detail: str) -> str:
+    """What a program is details of an outage, without what it is to do: the page does that by itself."""
+    reason = detail.removeprefix(f"{UNAVAILABLE}: ").removesuffix(" Try again.")
+    return capitalize_first(reason)
 
 
 async def _who_is_signed_in(request: Request) -> WebSession | None:

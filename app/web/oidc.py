@@ -120,7 +120,7 @@ async def _sign_in(
     except (NotProven, ProviderRefused):
         authenticator.failed(runtime, host)
         raise
-    role = highest_role(runtime.settings.oidc_roles, identity.groups)
+    role = highest_role(runtime.settings.oidc_roles or {}, identity.groups)
     if role is None:
         return _page(request, "No right here", NO_GROUP.format(name=identity.name), 403, begun.to)
     value = new_session_value()
