@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
@@ -146,6 +146,9 @@ class OpenIdProvider:
             keys = [self.key] if self.published is None else self.published
             public = [key.as_dict(private=False) for key in keys if not isinstance(key, OctKey)]
             return JSONResponse({"keys": public})
+        if path == "/authorize":  # the person agrees at once
+            query = self.approve(f"{self.issuer}{path}?{request.url.query}")
+            return RedirectResponse(f"{request.query_params['redirect_uri']}?{query}", 303)
         if path == "/userinfo":
             return JSONResponse({**self.person, **self.userinfo}, 401 if self.revoked else 200)
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
