@@ -23,7 +23,7 @@ from sqlalchemy import select, text
 
 from app.settings import Settings, WrongSetting
 from mappings.sources.health import MOST_NAMED
-from mappings.tables import InstallationRow, SourceRow
+from mappings.tables import InstallationRow, SourceRow, WebSessionRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,11 @@ def binding_of(source: SourceRow, purpose: SecretName) -> Binding:
 SIGNING = Binding("signing")
 
 
+def grant_binding(session_hash: bytes, issuer: str) -> Binding:
+    """Of what an OpenID provider gave for one session of a person."""
+    return Binding("grant", session_hash.hex(), "openid", issuer)
+
+
 class SecretCipher:
     """Encrypts with the first key, decrypts with any of them. `named` says where the keys come from."""
 
@@ -111,6 +116,14 @@ class SecretCipher:
         except InvalidToken:
             return self.encrypt(secret, binding)
         return None
+
+    def resealed(self, encrypted: bytes, purpose: str, source: str) -> bytes | None:
+        """As `reencrypted`, for a secret whose binding is known in part only."""
+        held = self._opened(encrypted)
+        named = held.get("binding") if isinstance(held, dict) else None
+        if not isinstance(named, dict) or (named.get("purpose"), named.get("source")) != (purpose, source):
+            raise CannotDecrypt.elsewhere()
+        return self.reencrypted(encrypted, Binding(**named))
 
     def bound(self, encrypted: bytes, binding: Binding) -> bytes:
         """What was encrypted without a binding, encrypted for this one. Raises `CannotDecrypt`."""
@@ -276,7 +289,21 @@ async def prepare_secrets(session: AsyncSession, cipher: SecretCipher) -> bytes:
             unopened.append("the signing key")
     if unopened or signing is None:
         raise _refusal(cipher, unopened, opened, elsewhere=elsewhere)
+    await _prepare_grants(session, cipher)
     return signing
+
+
+async def _prepare_grants(session: AsyncSession, cipher: SecretCipher) -> None:
+    """As the other secrets; but a session whose grant does not open ends: its person can sign in again."""
+    rows = select(WebSessionRow).where(WebSessionRow.grant.is_not(None)).order_by(WebSessionRow.id)
+    for row in await session.scalars(rows.with_for_update(skip_locked=True)):
+        assert row.grant is not None
+        try:
+            new = cipher.resealed(row.grant, "grant", row.hash.hex())
+        except CannotDecrypt:
+            await session.delete(row)
+        else:
+            row.grant = new or row.grant
 
 
 def _refusal(cipher: SecretCipher, unopened: list[str], opened: int, *, elsewhere: bool) -> WrongSetting:

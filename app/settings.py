@@ -15,9 +15,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from connectors.addresses import split_address
+from connectors.addresses import is_loopback, split_address
 from connectors.config import hidden_end
 
+OneRole = Literal["viewer", "editor", "admin"]
+_ROLE_AT_END = re.compile(r"(.+):(viewer|editor|admin)", re.DOTALL)
 _BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/*")
 
 
@@ -53,11 +55,15 @@ class Settings(BaseSettings):
     public_url: str = ""
     why_links: Literal["signed", "login"] = "signed"
     ca_bundle: Path | None = None
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_roles: Annotated[dict[str, OneRole] | None, NoDecode] = None
     log_format: Literal["console", "json"] = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )
 
-    @field_validator("database_url", "listen_url", "admin_token")
+    @field_validator("database_url", "listen_url", "admin_token", "oidc_client_secret")
     @classmethod
     def _shows_its_ends(cls, value: SecretStr | None) -> SecretStr | None:
         hidden = None if value is None else hidden_end(value.get_secret_value())
@@ -130,6 +136,23 @@ class Settings(BaseSettings):
             raise ValueError("may end with a path of letters, digits, . _ ~ and -, and with nothing else")
         return value.rstrip("/")
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_an_issuer(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = split_address(value)
+        if parts is None or not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("must be the provider's address; write https://login.example.com/realms/acme")
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
+            raise ValueError("must start with https://, for what the provider answers is trusted")
+        return value.strip()
+
+    @field_validator("oidc_roles", mode="before")
+    @classmethod
+    def _split_roles(cls, value: Any) -> Any:
+        return _roles_by_group(value) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.database_url is not None and not self.secret_key:
@@ -139,6 +162,16 @@ class Settings(BaseSettings):
             )
         if self.listen_url is not None and self.database_url is None:
             raise ValueError("NORTHING_LISTEN_URL needs NORTHING_DATABASE_URL as well")
+        given = {
+            "NORTHING_OIDC_ISSUER": self.oidc_issuer,
+            "NORTHING_OIDC_CLIENT_ID": self.oidc_client_id,
+            "NORTHING_OIDC_CLIENT_SECRET": self.oidc_client_secret,
+            "NORTHING_OIDC_ROLES": self.oidc_roles,
+        }
+        missing = [name for name, value in given.items() if not value]
+        if 0 < len(missing) < len(given):
+            there = next(name for name, value in given.items() if value)
+            raise ValueError(f"{missing[0]} is missing: it is required with {there}")
         return self
 
     @property
@@ -155,6 +188,29 @@ class Settings(BaseSettings):
     def base_path(self) -> str:
         """The path of `links_base`, below which every address of ours lies; empty at the root of a host."""
         return urlsplit(self.links_base).path
+
+
+def _roles_by_group(text: str) -> dict[str, str]:
+    """Of `group:role,…`. A group's name may hold colons, and commas in a distinguished name (`cn=a,ou=b`)."""
+    found: dict[str, str] = {}
+    begun = ""
+    for part in text.split(","):
+        whole = begun + part
+        named = _ROLE_AT_END.fullmatch(whole.strip())
+        if named is None:
+            if "=" not in part:
+                raise ValueError(
+                    "must be group:role pairs, separated by commas; a role is viewer, editor or admin"
+                )
+            begun = f"{whole},"
+            continue
+        group, begun = named[1].strip(), ""
+        if group in found:
+            raise ValueError(f"names the group {group[:100]!r} twice")
+        found[group] = named[2]
+    if begun.strip():
+        raise ValueError("ends with a group that has no role; write group:role")
+    return found
 
 
 def load(**overrides: Any) -> Settings:

@@ -21,6 +21,7 @@ DELETED_AT_ONCE = 500
 RUN_CURSORS_KEPT = timedelta(hours=1)
 RUNS_KEPT = REMOVED_EPICS_KEPT = timedelta(days=400)
 COVERAGE_DAYS_KEPT = timedelta(days=1100)
+WEB_SESSIONS_KEPT = timedelta(hours=12)  # so long is a person signed in at the most
 
 # Our comment is on the ticket, or may be.
 _POSSIBLY_ON_TICKET = (
@@ -74,14 +75,22 @@ _COVERAGE_DAYS = text("""
         ORDER BY day LIMIT :most FOR UPDATE SKIP LOCKED))
 """)
 
+_WEB_SESSIONS = text("""
+    DELETE FROM web_sessions WHERE id = ANY(ARRAY(
+        SELECT id FROM web_sessions WHERE created_at <= :before
+        ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED))
+""")
+
 
 async def delete_expired(session: AsyncSession, now: datetime) -> None:
     """Delete the cursors of ended runs after an hour; after 400 days also runs without a comment on a ticket,
-    with their writes, and removed epics without a decision of a person; after 1,100 days a day's coverage."""
+    with their writes, and removed epics without a decision of a person; after 1,100 days a day's coverage;
+    and the sessions of people that are over."""
     for statement, age in (
         (_RUN_CURSORS, RUN_CURSORS_KEPT),
         (_RUNS, RUNS_KEPT),
         (_REMOVED_EPICS, REMOVED_EPICS_KEPT),
         (_COVERAGE_DAYS, COVERAGE_DAYS_KEPT),
+        (_WEB_SESSIONS, WEB_SESSIONS_KEPT),
     ):
         await session.execute(statement, {"before": now - age, "most": DELETED_AT_ONCE})

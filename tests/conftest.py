@@ -38,7 +38,7 @@ from app.embedded import acquire, handles
 from app.jobs.queue import queue_for, run_worker_until_idle
 from app.runtime import Runtime
 from app.secrets import cipher_for
-from app.server.application import create_app
+from app.server.application import create_app, provider_sessions
 from app.server.bootstrap import prepare_installation
 from app.settings import Settings
 from app.webhooks.door import Intake
@@ -285,6 +285,7 @@ def application(runtime: Runtime, intake: Intake, _applications: list[FastAPI]) 
     made.state.intake = intake
     made.state.authenticator = Authenticator(token_hash(ADMIN_TOKEN))  # which knows nobody yet
     made.state.visits = Visits(runtime.clock.running_from(ALWAYS_DUE))
+    made.state.provider_sessions = provider_sessions(runtime)
     made.state.uploads = FileUploads()  # its turns are of one event loop
     return made
 

@@ -27,6 +27,7 @@ PUBLIC = "https://tools.example.com/northing"
 BASE = "/northing"
 ADDRESS = re.compile(r"""(?:href|src|action|url)\s*[=:]\s*["']([^"']+)["']|url\(["']?([^"')]+)""")
 EPIC = "/epics/github/acme%2Fshop%231"
+START = (EPIC, "/", "/tokens", "/audit-log?who=x", "/docs", "/openapi.json", "/healthz")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ async def test_every_page_and_what_it_links_to_is_there(world: World, below: Run
         answer = await world.api.get(f"{BASE if kept else ''}{path}", headers={"Cookie": cookie})
         return answer.status_code, answer.headers.get("content-type", ""), answer.text
 
-    met, waiting = set[str](), [f"{PUBLIC}{path}" for path in (EPIC, "/docs", "/openapi.json", "/healthz")]
+    met, waiting = set[str](), [f"{PUBLIC}{path}" for path in START]
     while waiting:
         address = waiting.pop()
         if address in met:
@@ -121,6 +122,39 @@ async def test_every_page_and_what_it_links_to_is_there(world: World, below: Run
     assert document["servers"] == [{"url": BASE}]
     answers = [(await ask(f"{PUBLIC}{path}"))[0] for path in ("/api/v1/sources", "/readyz", "/metrics")]
     assert 404 not in answers
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("kept", [True, False])
+async def test_errors_and_ways_to_the_login_lie_below_the_path(
+    world: World, below: Runtime, kept: bool
+) -> None:
+    prefix = BASE if kept else ""
+    world.api.headers["Accept"] = "text/html"
+    cookie = {"Cookie": await _session_cookie(world.api, prefix)}
+    for method, path, headers, status in (
+        ("GET", "/nowhere", {}, 404),
+        ("GET", "/nowhere", cookie, 404),
+        ("GET", "/epics/nobody/X-1", cookie, 404),
+        ("GET", "/login/oidc", {}, 404),
+        ("GET", "/why/x", {}, 404),
+        ("DELETE", "/tokens", cookie, 405),
+        ("POST", "/tokens?a=1", cookie, 403),
+        ("POST", "/logout", cookie, 403),
+    ):
+        answer = await world.api.request(method, f"{prefix}{path}", headers=headers, follow_redirects=False)
+        assert answer.status_code == status, path
+        found = [unescape(one or other) for one, other in ADDRESS.findall(answer.text)]
+        assert len(found) >= 1, path
+        wrong = [one for one in found if not one.startswith((f"{BASE}/", "#"))]
+        assert wrong == [], (method, path)
+        if method == "POST" and path.startswith("/tokens"):
+            assert f"{BASE}{path}" in found
+    for path, to in (("/tokens?a=1", "/login?next=%2Ftokens%3Fa%3D1"), ("/", "/login?next=%2F")):
+        answer = await world.api.get(f"{prefix}{path}", follow_redirects=False)
+        assert answer.headers["location"] == f"{BASE}{to}"
+    out = await world.api.get(f"{prefix}/login?next=/tokens?a=1", headers=cookie, follow_redirects=False)
+    assert out.headers["location"] == f"{BASE}/tokens?a=1"
 
 
 @pytest.mark.database

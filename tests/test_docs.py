@@ -26,7 +26,7 @@ from app.cli.terminal import TOKEN_VARIABLE
 from app.runtime import Runtime
 from app.server.application import create_app
 from app.settings import Settings, default_data_dir
-from app.web import login, site, why
+from app.web import login, oidc, site, why
 from app.webhooks.door import Intake
 from mappings.clock import DatabaseClock
 from tests.support.documents import DOCUMENTS, ROOT, anchor, code, headings, links, read, rows, section, spans
@@ -289,7 +289,9 @@ def test_every_line_of_the_log_that_is_named_is_written_somewhere() -> None:
 @cache
 def openapi() -> Json:
     return create_app(
-        cast(Runtime, SimpleNamespace(clock=DatabaseClock())), cast(Intake, None), b""
+        cast(Runtime, SimpleNamespace(clock=DatabaseClock(), settings=Settings(_env_file=None))),
+        cast(Intake, None),
+        b"",
     ).openapi()
 
 
@@ -316,7 +318,7 @@ def test_every_page_is_listed_and_no_other() -> None:
 
 def _pages() -> set[str]:
     """Each page and each form, as `GET /epics`."""
-    routers = (site.router, login.router, why.router)
+    routers = (site.router, login.router, oidc.router, why.router)
     routes = [found.route for router in routers for found in iter_route_contexts(router.routes)]
     return {
         f"{method} {route.path.replace(':path', '')}"

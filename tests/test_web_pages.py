@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from app.runtime import Runtime
 from app.web.site import router as site
+from mappings.retention import delete_expired
 from tests.support.clock import Clock
 from tests.support.pages import Visitor, forms_of, visiting, words_of
+from tests.support.queries import all_of
 from tests.support.world import World
 
 pytestmark = pytest.mark.database
@@ -125,6 +129,41 @@ async def test_page_of_an_unknown_epic(world: World, visitor: Visitor) -> None:
 async def test_stylesheet_is_served(world: World) -> None:
     answer = await world.api.get("/static/northing.css")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/css; charset=utf-8")
+
+
+async def test_no_page_may_be_framed_or_runs_what_it_does_not_bring(visitor: Visitor) -> None:
+    policy = (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    asked = [visitor.http.get(path) for path in ("/login", "/why/x", "/nowhere")]
+    answers = [await each for each in asked]
+    await visitor.sign_in()
+    answers += [await visitor.http.get(path) for path in ("/", "/tokens", "/audit-log", "/epics/x/Y-1")]
+    for answer in answers:
+        if not answer.headers["content-type"].startswith("text/html"):
+            continue
+        headers = {name: answer.headers[name] for name in ("content-security-policy", "cache-control")}
+        assert headers == {"content-security-policy": policy, "cache-control": "no-store"}, answer.url
+        assert re.findall(r"<style|<script>|\son\w+=|\sstyle=|javascript:|https?://", answer.text) == []
+    assert len([answer for answer in answers if "html" in answer.headers["content-type"]]) >= 6
+
+
+async def test_sessions_that_are_over_are_deleted(
+    application: FastAPI, runtime: Runtime, visitor: Visitor, clock: Clock
+) -> None:
+    async with visiting(application) as another:
+        await another.sign_in()
+        clock.advance(minutes=61)
+        await visitor.sign_in()
+    first = await all_of(runtime, "SELECT id FROM web_sessions")
+    assert len(first) == 1  # the other one was idle
+    clock.advance(hours=11, minutes=59)
+    for seconds, left in ((0, 1), (60, 0)):
+        clock.advance(seconds=seconds)
+        async with runtime.sessions.begin() as session:
+            await delete_expired(session, clock())
+        assert len(await all_of(runtime, "SELECT id FROM web_sessions")) == left
 
 
 def _routes() -> Iterator[APIRoute]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -148,13 +148,13 @@ class Pages(Protocol):
     """How errors are shown to people."""
 
     def is_for_people(self, request: Request) -> bool: ...
-    def error_page(
+    async def error_page(
         self, request: Request, status: int, detail: str, headers: dict[str, str] | None
     ) -> Response: ...
 
 
 def install(app: FastAPI, pages: Pages) -> None:
-    def answer(
+    async def answer(
         request: Request,
         status: int,
         detail: str,
@@ -162,7 +162,7 @@ def install(app: FastAPI, pages: Pages) -> None:
         headers: dict[str, str] | None = None,
     ) -> Response:
         if pages.is_for_people(request):
-            return pages.error_page(request, status, _short(detail, 4_000), headers)
+            return await pages.error_page(request, status, _short(detail, 4_000), headers)
         return _answer(status, detail, errors, headers)
 
     _install_errors(app, answer)
@@ -173,35 +173,37 @@ def status_of(error: DomainError) -> int:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
-def _install_errors(app: FastAPI, answer: Callable[..., Response]) -> None:
+def _install_errors(app: FastAPI, answer: Callable[..., Awaitable[Response]]) -> None:
     @app.exception_handler(DomainError)
     async def _domain_error(request: Request, error: DomainError) -> Response:
         errors = error.errors if isinstance(error, Invalid) else ()
-        return answer(request, status_of(error), error.detail, errors)
+        return await answer(request, status_of(error), error.detail, errors)
 
     @app.exception_handler(Problem)
     async def _problem(request: Request, problem: Problem) -> Response:
-        return answer(request, problem.status, problem.detail, problem.errors, problem.headers)
+        return await answer(request, problem.status, problem.detail, problem.errors, problem.headers)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
         errors = field_errors(error)
-        return answer(request, 422, "; ".join(f"{field}: {message}" for field, message in errors), errors)
+        return await answer(
+            request, 422, "; ".join(f"{field}: {message}" for field, message in errors), errors
+        )
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 400:  # FastAPI's answer to a body that it cannot decode
-            return answer(request, 422, f"body: {NOT_JSON}", [("body", NOT_JSON)])
+            return await answer(request, 422, f"body: {NOT_JSON}", [("body", NOT_JSON)])
         headers = dict(error.headers) if error.headers else None
         if error.status_code == 405:
             headers = {"Allow": ", ".join(sorted(_methods_at(request)))}
         detail = DEFAULT_DETAILS.get(error.status_code, str(error.detail))
-        return answer(request, error.status_code, detail, headers=headers)
+        return await answer(request, error.status_code, detail, headers=headers)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> Response:
         log.error("unexpected error", path=_unsigned(request.url.path), exc_info=error)
-        return answer(request, 500, "Something went wrong here; it is in Northing's log.")
+        return await answer(request, 500, "Something went wrong here; it is in Northing's log.")
 
 
 def _unsigned(path: str) -> str:
@@ -210,12 +212,12 @@ def _unsigned(path: str) -> str:
     return f"{before}{why}…" if why else path
 
 
-def _install_outages(app: FastAPI, answer: Callable[..., Response]) -> None:
+def _install_outages(app: FastAPI, answer: Callable[..., Awaitable[Response]]) -> None:
     async def _outage(request: Request, error: Exception) -> Response:
         reason = request.app.state.runtime.outages.record(error)
         if reason is None:
             raise error  # no trouble of the database's: an error of ours
-        return answer(request, 503, f"{UNAVAILABLE}: {reason}. Try again.", headers=RETRY_LATER)
+        return await answer(request, 503, f"{UNAVAILABLE}: {reason}. Try again.", headers=RETRY_LATER)
 
     # One handler for each base class: a handler of `Exception` would run after the connection is given up.
     for kind in (SQLAlchemyError, psycopg.Error, ConnectorException, OSError):

@@ -73,6 +73,18 @@ class Authenticator:
                 raise TooManyFailures(wait)
             return await self._check(runtime, hashed, address, name)
 
+    def wait(self, runtime: Runtime, host: str | None) -> int:
+        """Seconds until this address may try to sign in in another way than by a token; 0 for now."""
+        address = self._addresses.get(network_of(host))
+        return 0 if address is None else address.wait(self._seconds(runtime))
+
+    def failed(self, runtime: Runtime, host: str | None) -> None:
+        """Count a sign-in in another way that failed."""
+        name = network_of(host)
+        address = self._addresses.get(name) or FailedLogins()
+        self._addresses.put(name, address)
+        log.warning("login failed", address=name, within_a_minute=address.failed(self._seconds(runtime)))
+
     def _seconds(self, runtime: Runtime) -> datetime:
         """A time that counts seconds from any moment: enough to tell how long ago a login was."""
         if self._time is None:

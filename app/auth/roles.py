@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from mappings.tables import ROLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 log = structlog.get_logger()
 
@@ -71,6 +74,12 @@ OPERATIONS: dict[str, dict[str, Role]] = {
 def role_for(method: str, path: str) -> Role:
     """The least role for an operation; `admin` for one that `OPERATIONS` does not list."""
     return OPERATIONS.get(path, {}).get(method, "admin")
+
+
+def highest_role(roles: Mapping[str, Role], groups: Iterable[str]) -> Role | None:
+    """The highest role that one of a person's groups gives; None where none gives any."""
+    given = [roles[group] for group in groups if group in roles]
+    return max(given, key=ROLES.index, default=None)
 
 
 @dataclass(frozen=True)

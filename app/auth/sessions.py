@@ -2,7 +2,8 @@
 
 A session lasts twelve hours, and ends after one without a request. Only the hash of the cookie's value is
 stored, so nobody who reads the database can go on with it. Where a person signed in with a token, the session
-has the token's role of the moment, and ends with it.
+has the token's role of the moment, and ends with it. Where they came from an OpenID provider, that is asked
+again every few minutes: see `app.auth.provider_sessions`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sqlalchemy import delete, or_, select, update
 
 from app.auth.authenticator import ADMIN
 from app.auth.roles import Caller
+from mappings.retention import WEB_SESSIONS_KEPT
 from mappings.tables import TokenRow, WebSessionRow
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from app.runtime import Runtime
 
-LASTS = timedelta(hours=12)
 IDLE = timedelta(hours=1)
 SEEN_RECORDED_EVERY = timedelta(minutes=1)
 
@@ -35,33 +36,43 @@ SEEN_RECORDED_EVERY = timedelta(minutes=1)
 @dataclass(frozen=True, slots=True)
 class WebSession:
     """One request's session. `forms` is the token against forgery that each of its forms carries.
-    `last_action`: what was said of the latest change, None for nothing."""
+    `last_action`: what was said of the latest change, None for nothing. `unasked_for`: how long ago an
+    OpenID provider was asked who the person is; None for a session that a token opened."""
 
     id: int
     caller: Caller
     name: str
     forms: str = field(repr=False)
     last_action: dict[str, Any] | None = None
+    unasked_for: timedelta | None = None
 
 
-def _hash(value: str) -> bytes:
+def session_hash(value: str) -> bytes:
+    """What is stored of a cookie's value."""
     return hashlib.sha256(value.encode()).digest()
 
 
 def forms_token(value: str) -> str:
     """Of the session with this cookie. Whoever has it cannot compute the cookie from it."""
-    return hmac.digest(_hash(value), b"forms", "sha256").hex()
+    return hmac.digest(session_hash(value), b"forms", "sha256").hex()
 
 
-async def begin_session(session: AsyncSession, now: datetime, **members: Any) -> str:
-    """The value of the cookie; `members` are those of `WebSessionRow` that say who it is. Sessions that are
-    over are deleted."""
-    over = or_(WebSessionRow.created_at <= now - LASTS, WebSessionRow.seen_at <= now - IDLE)
+def new_session_value() -> str:
+    """The value of a cookie that no session has yet: it is never one that the browser brought along."""
+    return secrets.token_urlsafe(32)
+
+
+async def begin_session(
+    session: AsyncSession, now: datetime, value: str, *, instead_of: str | None, **members: Any
+) -> None:
+    """`members` are those of `WebSessionRow` that say who it is. The session of the cookie that the browser
+    had before (`instead_of`) ends, and those that are over are deleted."""
+    over = or_(WebSessionRow.created_at <= now - WEB_SESSIONS_KEPT, WebSessionRow.seen_at <= now - IDLE)
+    if instead_of:
+        over |= WebSessionRow.hash == session_hash(instead_of)
     await session.execute(delete(WebSessionRow).where(over))
-    value = secrets.token_urlsafe(32)
-    session.add(WebSessionRow(hash=_hash(value), created_at=now, seen_at=now, **members))
+    session.add(WebSessionRow(hash=session_hash(value), created_at=now, seen_at=now, **members))
     await session.flush()
-    return value
 
 
 async def find_session(runtime: Runtime, value: str, admin_hash: bytes) -> WebSession | None:
@@ -73,8 +84,8 @@ async def find_session(runtime: Runtime, value: str, admin_hash: bytes) -> WebSe
                 select(WebSessionRow, TokenRow)
                 .outerjoin(TokenRow, TokenRow.hash == WebSessionRow.token_hash)
                 .where(
-                    WebSessionRow.hash == _hash(value),
-                    WebSessionRow.created_at > now - LASTS,
+                    WebSessionRow.hash == session_hash(value),
+                    WebSessionRow.created_at > now - WEB_SESSIONS_KEPT,
                     WebSessionRow.seen_at > now - IDLE,
                 )
             )
@@ -87,12 +98,14 @@ async def find_session(runtime: Runtime, value: str, admin_hash: bytes) -> WebSe
             return None
         if now - row.seen_at >= SEEN_RECORDED_EVERY:
             await session.execute(update(WebSessionRow).where(WebSessionRow.id == row.id).values(seen_at=now))
-        return WebSession(row.id, caller, row.name, forms_token(value), row.last_action)
+        unasked_for = None if row.checked_at is None else now - row.checked_at
+        return WebSession(row.id, caller, row.name, forms_token(value), row.last_action, unasked_for)
 
 
 def _caller(row: WebSessionRow, token: TokenRow | None, admin_hash: bytes, now: datetime) -> Caller | None:
     if row.token_hash is None:
-        return None if row.role is None else Caller(row.name, row.role)  # type: ignore[arg-type]  # a checked column
+        # The name is for people, who may have the same one; the id is the provider's, which no two have.
+        return Caller(f"{row.name} (person {row.person})", row.role)  # type: ignore[arg-type]  # a checked column
     if token is not None:
         over = token.expires_at is not None and token.expires_at <= now
         return None if over else Caller(f"token {token.id} ({token.name})", token.role)  # type: ignore[arg-type]

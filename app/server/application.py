@@ -43,11 +43,13 @@ from app.api import (
 from app.api.deps import GuardedRouter, check_role, refuse_unknown_parameters, response_headers
 from app.api.problems import error_responses
 from app.auth.authenticator import Authenticator
+from app.auth.oidc import Provider
+from app.auth.provider_sessions import ProviderSessions
 from app.auth.rate_limit import Visits
 from app.base_path import BasePath
 from app.metrics.collector import Metrics, RequestTimer, templates_of
 from app.web import errors as error_pages
-from app.web import login, site, templating, why
+from app.web import login, oidc, site, templating, why
 from app.web.headers import Headers
 from mappings.leases import ALWAYS_DUE
 
@@ -85,6 +87,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.state.uploads = files.FileUploads()
     app.state.authenticator = Authenticator(admin_token_hash)
     app.state.visits = Visits(runtime.clock.running_from(ALWAYS_DUE))
+    app.state.provider_sessions = provider_sessions(runtime)
     app.state.metrics = Metrics()
     app.add_middleware(Headers)
     app.add_middleware(RequestTimer, metrics=app.state.metrics, templates=partial(templates_of, app))
@@ -100,6 +103,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.include_router(_api(GuardedRouter, _MODULES))
     app.include_router(why.router)
     app.include_router(login.router)
+    app.include_router(oidc.router)
     app.include_router(site.router)
     app.mount("/static", templating.static)
     app.add_route("/docs", _docs, include_in_schema=False)
@@ -108,6 +112,14 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
         Route("/openapi.json", _openapi, include_in_schema=False)
     ]  # instead of FastAPI's
     return app
+
+
+def provider_sessions(runtime: Runtime) -> ProviderSessions:
+    """With the OpenID provider of the settings, where they name one."""
+    if runtime.settings.oidc_issuer is None:
+        return ProviderSessions(None)
+    time = runtime.clock.running_from(ALWAYS_DUE)
+    return ProviderSessions(Provider(runtime.settings, runtime.network, time))
 
 
 async def _openapi(request: Request) -> Response:

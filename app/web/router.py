@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.deps import LARGEST_BODY, CallerDep, bounded, get_runtime
 from app.api.problems import Problem
 from app.auth.authenticator import Authenticator
+from app.auth.provider_sessions import ProviderSessions
 from app.auth.roles import OPERATIONS, Caller
 from app.auth.sessions import WebSession, find_session
 from app.base_path import own_path
@@ -49,6 +50,22 @@ class Form:
         return {name: self.get(name) for name in self._data}
 
 
+def _of_page(scope: Scope) -> tuple[Request, Scope]:
+    """The request, marked as one for a page, and its scope for the route. HEAD is as GET: of the answer the
+    server sends the head alone, for its own scope still says HEAD."""
+    request = Request(scope)
+    request.state.is_page = True
+    return request, {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+
+
+class OpenRouter(APIRouter):
+    """Pages that need no session."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _, scope = _of_page(scope)
+        await super().handle(scope, receive, send)
+
+
 class PagesRouter(APIRouter):
     """Finds who is signed in before anything else is read, and leads everybody else to the login.
 
@@ -58,8 +75,7 @@ class PagesRouter(APIRouter):
     largest_form = LARGEST_BODY
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
-        request.state.is_page = True
+        request, scope = _of_page(scope)
         found = await web_session(request)
         if found is None:
             await to_login(request)(scope, receive, send)
@@ -89,11 +105,15 @@ async def read_form(request: Request) -> Form:
 
 
 async def web_session(request: Request) -> WebSession | None:
+    """Of the request's cookie; None where nobody is signed in, or not any more."""
     value = request.cookies.get(SESSION_COOKIE)
     if not value:
         return None
     authenticator: Authenticator = request.app.state.authenticator
-    return await find_session(get_runtime(request), value, authenticator.admin_token_hash)
+    providers: ProviderSessions = request.app.state.provider_sessions
+    runtime, admin_hash = get_runtime(request), authenticator.admin_token_hash
+    found = await find_session(runtime, value, admin_hash)
+    return None if found is None else await providers.confirmed(runtime, found, value, admin_hash)
 
 
 def here(request: Request) -> str:
