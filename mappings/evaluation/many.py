@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select
 
+from mappings.checks.registry import checks_on_tickets
 from mappings.errors import Conflict
 from mappings.evaluation.operations import set_finding, why_not_changed
 from mappings.locks import lock_epics, share_source
@@ -97,6 +98,24 @@ async def change_findings(
         changed.append(epic)
     found.runs = await _evaluation_of(session, changed, now)
     return found
+
+
+async def shown_findings(session: AsyncSession, epic_ids: Iterable[int]) -> dict[int, int]:
+    """The id of the unresolved finding that each epic's ticket shows, or would, by the epic's id; an epic
+    with none is left out."""
+    on_tickets = checks_on_tickets()
+    rows = await session.execute(
+        select(FindingRow.epic_id, FindingRow.id, FindingRow.check, FindingRow.state)
+        .where(among(FindingRow.epic_id, epic_ids), FindingRow.state != "resolved")
+        .where(FindingRow.check.in_(on_tickets))
+    )
+    # As the evaluator chooses: the first that is open, else the first, in the order of the registry.
+    by_epic: dict[int, tuple[tuple[bool, int], int]] = {}
+    for epic_id, id, check, state in rows:
+        place = (state != "open", on_tickets.index(check)), id
+        if epic_id is not None:
+            by_epic[epic_id] = min(place, by_epic.get(epic_id, place))
+    return {epic_id: id for epic_id, (_, id) in by_epic.items()}
 
 
 async def restore_findings(

@@ -42,6 +42,14 @@ class EpicRow(Base):
             }
         ),
         Index(
+            "ix_epics_created_id",
+            "tracker_created_at",
+            "id",
+            # So that open epics are listed and counted by it alone.
+            postgresql_include=["alignment", "status_category"],
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+        Index(
             "ix_epics_search",
             "id",
             postgresql_include=["search_text"],  # so that a search reads nothing else
