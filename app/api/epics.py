@@ -145,7 +145,8 @@ async def whole_epic(
     context = await runtime.evaluation_context(session, source)
     (evaluation,) = await evaluate_records(session, [records], context, now)
     reasons = explain(explained(evaluation, context), now, all_rules=rules == "all")
-    unwritten = await unwritten_text(session, evaluation, context, now)
+    composed = await unwritten_text(session, evaluation, context, now)
+    unwritten = None if composed is None else composed.body
     names = await load_names_around(session, [records])
     shown = show_epic(source.name, records, context.goals.key_results, names, now, unwritten)
     why = [Reason.model_validate(reason, from_attributes=True) for reason in reasons]

@@ -14,9 +14,11 @@ def upgrade() -> None:
     _make_web_sessions()
     _make_saved_views()
     _index_lists_of_epics()
+    _keep_documents_of_notices()
 
 
 def downgrade() -> None:
+    _drop_documents_of_notices()
     _drop_indexes_of_lists()
     _drop_saved_views()
     _drop_web_sessions()
@@ -98,3 +100,14 @@ def _index_lists_of_epics() -> None:
 def _drop_indexes_of_lists() -> None:
     op.drop_index("ix_audit_log_epic_id", "audit_log")
     op.drop_index("ix_epics_created_id", "epics")
+
+
+# --- notices --------------------------------------------------------------------------------------
+
+
+def _keep_documents_of_notices() -> None:
+    op.add_column("notices", sa.Column("posted_document", postgresql.JSONB(none_as_null=True), nullable=True))
+
+
+def _drop_documents_of_notices() -> None:
+    op.drop_column("notices", "posted_document")
