@@ -125,7 +125,7 @@ def on_ticket(records: EpicRecords, shown: FindingRow | None, why: Sequence[Reas
     notice = records.notice
     if shown is not None and shown.state in ("snoozed", "waived", "disputed"):
         until = "" if shown.until is None else f"until {_last(shown.until)}"
-        by = f"by {_person(shown.by)}" if shown.state == "disputed" and shown.by else ""
+        by = f"by {person_of(shown.by)}" if shown.state == "disputed" and shown.by else ""
         return OnTicket(shown.state, until or by, shown.reason or "")
     about = next((reason.says for reason in why if reason.kind == "notice"), "")
     if notice is None:
@@ -149,6 +149,6 @@ def _last(until: datetime) -> str:
     return day(datetime.fromisoformat(last_day(until)))
 
 
-def _person(by: str) -> str:
-    """Who gave a command, without where: `acme-jira: dev-lead on SHOP-12`."""
+def person_of(by: str) -> str:
+    """Who gave a command, without where: of `acme-jira: dev-lead on SHOP-12` the name alone."""
     return by.partition(": ")[2].rpartition(" on ")[0] or by

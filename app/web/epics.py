@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request
@@ -16,12 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import CallerDep, RuntimeDep, SessionDep
 from app.api.epic_filters import EpicFilterQuery
-from app.api.epics import ReadEpics, read_epics, whole_epic
+from app.api.epics import ReadEpics, read_epics
 from app.api.paging import CursorParameter, Cursors
 from app.api.problems import field_errors
 from app.auth.roles import Caller
 from app.runtime import Runtime
-from app.web.epic_changes import Changed, change_selected, link_selected
+from app.web.epic_changes import DAYS_AHEAD, Asked, Changed, change_selected, link_selected
 from app.web.epic_rows import Row, read_rows
 from app.web.forms import wrong_fields
 from app.web.page import done, page
@@ -29,8 +29,7 @@ from app.web.router import Form, FormDep, check_may, here, needs, redirect
 from mappings.errors import Conflict, Invalid
 from mappings.evaluation.context import load_key_results
 from mappings.goals.key_results import KeyResult, is_live
-from mappings.lists.epics import count_open_epics
-from mappings.lookups import source_at
+from mappings.lists.epics import Sort, count_open_epics
 from mappings.policy.durations import LONGEST_DAYS
 from mappings.tables import SourceProjectRow, SourceRow
 from mappings.views.operations import delete_view, save_view, views_of
@@ -41,7 +40,6 @@ A_PAGE = 25
 MOST_NAMED = 200  # key results and projects that a field offers
 NEWEST = "-created"
 TABS = ("unaligned", "aligned", "waived", "exempt", "")
-DAYS_AHEAD = {"waive": 90, "snooze": 14}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +48,6 @@ class Tab:
     query: str
     count: int | None = None
     saved: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A waiver or snooze that is asked for and lacks its day or its reason. `place`: in the `row` of the
-    epic, or for all that are selected, in the `bulk` bar."""
-
-    act: str
-    epics: Sequence[str]
-    place: str
-    values: Mapping[str, str] = field(default_factory=dict)
 
 
 class View:
@@ -80,6 +67,8 @@ class View:
         """Raises `Invalid` with all that is wrong, by field."""
         given = {} if self.cursor.sent is not None else {**self.values}
         sort: Any = given.pop("sort", NEWEST) if self.cursor.sent is None else None
+        if sort not in (None, *get_args(Sort)):
+            raise Invalid("sort", f"must be one of {', '.join(get_args(Sort))}")
         try:
             filters = EpicFilterQuery.model_validate(given)
         except ValidationError as error:
@@ -246,6 +235,7 @@ async def _show(
         "today": now.date(),
         "latest": now.date() + timedelta(days=LONGEST_DAYS),
         "ahead": {act: now.date() + timedelta(days=days) for act, days in DAYS_AHEAD.items()},
+        "typed": request.state.form.get("name") if "name" in errors else "",
         "errors": errors,
     }
     return await page(request, session, "epics.html", values, status)
@@ -275,14 +265,3 @@ def _offered(goals: Mapping[int, KeyResult], rows: Sequence[Row], now: Any) -> l
 async def _projects(session: AsyncSession) -> list[str]:
     keys = select(SourceProjectRow.key).distinct().order_by(SourceProjectRow.key).limit(MOST_NAMED)
     return list(await session.scalars(keys))
-
-
-# --- one epic -------------------------------------------------------------------------------------
-
-
-@router.get("/epics/{source}/{key:path}", dependencies=[needs("GET /epics/{source}/{key}")])
-async def show_epic(
-    source: str, key: str, request: Request, runtime: RuntimeDep, session: SessionDep
-) -> HTMLResponse:
-    epic = await whole_epic(runtime, session, await source_at(session, source), key)
-    return await page(request, session, "epic.html", {"epic": epic})

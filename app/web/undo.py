@@ -16,7 +16,7 @@ is about has changed since. They are stored with the session, as JSON:
       await pipeline.evaluate_at_once(runtime, found.runs)
 
 * `{"act": "accept", "source": "jira", "key": "SHOP-9", "key_result": "KR-1"}`: a suggestion was rejected.
-  `accept_step(…)`.
+  `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, restore_findings
 from mappings.links.reversal import LinkValues, link_again, unlink_all
-from mappings.suggestions.operations import accept_suggestion_again
+from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
 from mappings.tables import WebSessionRow
 
 router = APIRouter()
@@ -69,6 +69,10 @@ def finding_steps(changes: Iterable[FindingChange]) -> list[Step]:
 
 def accept_step(source: str, key: str, key_result: str) -> Step:
     return {"act": "accept", "source": source, "key": key, "key_result": key_result}
+
+
+def reject_step(source: str, key: str, key_result: str) -> Step:
+    return {**accept_step(source, key, key_result), "act": "reject"}
 
 
 @router.get("/undo", dependencies=[needs("GET /epics")])
@@ -126,6 +130,9 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
         case "accept":
             for step in plain:
                 await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
+        case "reject":
+            for step in plain:
+                await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
     return []
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.evaluation.model import FindingState
-    from mappings.evaluation.operations import Asked
+    from mappings.evaluation.operations import AskedState
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class ChangedFindings:
 
 
 async def change_findings(
-    session: AsyncSession, finding_ids: Sequence[int], asked: Asked, now: datetime
+    session: AsyncSession, finding_ids: Sequence[int], asked: AskedState, now: datetime
 ) -> ChangedFindings:
     """Give each of these findings on epics the state that is asked for (`operations.waiver`, …); one that is
     resolved, gone, or not what the change is about is left, and stops no other."""

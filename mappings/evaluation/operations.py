@@ -35,7 +35,7 @@ CHANGED_BY_COMMANDS = ("open", "snoozed", "waived")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedState:
     """What a person asks of a finding. `of_disputed`: a dispute is decided, so it must be disputed."""
 
     state: FindingState
@@ -44,27 +44,27 @@ class Asked:
     of_disputed: bool = False
 
 
-OPEN, UPHELD = Asked("open"), Asked("open", of_disputed=True)
+OPEN, UPHELD = AskedState("open"), AskedState("open", of_disputed=True)
 
 
-def waiver(until: str, reason: str, now: datetime) -> Asked:
+def waiver(until: str, reason: str, now: datetime) -> AskedState:
     """Until a day or time, as people write it. Raises `Invalid` that names all that is wrong."""
     return _asked("waived", until, reason, now)
 
 
-def snooze(until: str, reason: str | None, now: datetime) -> Asked:
+def snooze(until: str, reason: str | None, now: datetime) -> AskedState:
     """As `waiver`."""
     return _asked("snoozed", until, reason, now)
 
 
-def dismissal(reason: str, now: datetime) -> Asked:
+def dismissal(reason: str, now: datetime) -> AskedState:
     """A waiver as long as one may last, so that somebody looks again after a year. Raises `Invalid`."""
     check_values([("reason", reason_error(reason))])
     until = parse_until(now.astimezone(UTC).date() + timedelta(days=LONGEST_DAYS), now)
-    return Asked("waived", until, reason, of_disputed=True)
+    return AskedState("waived", until, reason, of_disputed=True)
 
 
-def why_not_changed(row: FindingRow, asked: Asked) -> str | None:
+def why_not_changed(row: FindingRow, asked: AskedState) -> str | None:
     """Why the finding cannot be changed so; None where it can."""
     if row.state == "resolved":
         return "The finding is resolved; there is nothing to waive, snooze or reopen."
@@ -116,17 +116,19 @@ def reason_error(reason: str | None) -> str | None:
     return line_error(reason)
 
 
-def _asked(state: FindingState, until: str, reason: str | None, now: datetime) -> Asked:
+def _asked(state: FindingState, until: str, reason: str | None, now: datetime) -> AskedState:
     wrong, end = None, None
     try:
         end = parse_until(until, now)
     except ValueError as error:
         wrong = str(error)
     check_values([("reason", reason_error(reason)), ("until", wrong)])
-    return Asked(state, end, reason)
+    return AskedState(state, end, reason)
 
 
-async def _change(session: AsyncSession, finding_id: int, asked: Asked, now: datetime) -> ChangedEpic | None:
+async def _change(
+    session: AsyncSession, finding_id: int, asked: AskedState, now: datetime
+) -> ChangedEpic | None:
     row, epic = await _locked(session, finding_id)
     why_not = why_not_changed(row, asked)
     if why_not is not None:

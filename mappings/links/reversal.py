@@ -38,15 +38,16 @@ class LinkValues:
 
 
 async def unlink_all(
-    session: AsyncSession, link_ids: Sequence[int], now: datetime
+    session: AsyncSession, link_ids: Sequence[int], now: datetime, *, of: int | None = None
 ) -> tuple[list[LinkValues], list[int]]:
-    """Take these links back, all or none: what they were, and the ids of the runs.
+    """Take these links back, all or none: what they were, and the ids of the runs. `of`: the id of the epic
+    that they must be of, None for any.
 
     Raises `Conflict` where one is gone, or is made by a rule, the ticket or a parent."""
     await lock_goals_exclusive(session)
     found = select(LinkRow).where(among(LinkRow.id, link_ids)).order_by(LinkRow.epic_id, LinkRow.id)
     rows = list(await session.scalars(found.execution_options(populate_existing=True)))
-    if len(rows) < len(set(link_ids)):
+    if len(rows) < len(set(link_ids)) or any(of not in (None, row.epic_id) for row in rows):
         raise Conflict("A link of this change was taken back already. Nothing was changed.")
     for row in rows:
         if row.origin not in MANUAL_ORIGINS:
@@ -66,17 +67,7 @@ async def link_again(session: AsyncSession, links: Sequence[LinkValues], now: da
     link the primary one."""
     await lock_goals_exclusive(session)
     epics = {row.id: row for row in await _locked(session, {link.epic for link in links})}
-    goals = dict(
-        (
-            await session.execute(
-                select(KeyResultRow.id, KeyResultRow.key).where(
-                    among(KeyResultRow.id, {link.key_result for link in links})
-                )
-            )
-        )
-        .tuples()
-        .all()
-    )
+    goals = await _keys(session, {link.key_result for link in links})
     for link in links:
         epic = epics.get(link.epic)
         if epic is None or link.key_result not in goals:
@@ -92,6 +83,12 @@ async def link_again(session: AsyncSession, links: Sequence[LinkValues], now: da
         if not is_new:
             raise Conflict(f"{epic.key} was linked to {goal} again since. Nothing was undone.")
     return await _evaluation_of(session, epics.values(), now)
+
+
+async def _keys(session: AsyncSession, ids: Iterable[int]) -> dict[int, str]:
+    """The keys of these key results by their ids."""
+    rows = await session.execute(select(KeyResultRow.id, KeyResultRow.key).where(among(KeyResultRow.id, ids)))
+    return {id: key for id, key in rows}
 
 
 async def _has_primary(session: AsyncSession, epic_id: int) -> bool:

@@ -162,7 +162,7 @@ async def count_open_epics(session: AsyncSession) -> dict[str | None, int]:
         .where(EpicRow.removed_at.is_(None), IS_OPEN)
         .group_by(EpicRow.alignment)
     )
-    return dict((await session.execute(counted)).tuples().all())
+    return {alignment: number for alignment, number in await session.execute(counted)}
 
 
 def sort_value(sort: str) -> tuple[Any, bool]:

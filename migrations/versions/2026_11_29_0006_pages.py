@@ -86,8 +86,14 @@ def _index_lists_of_epics() -> None:
         "ix_epics_created_id",
         "epics",
         ["tracker_created_at", "id"],
-        postgresql_include=["alignment", "status_category"],
         postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.create_index(
+        "ix_epics_open_created_id",
+        "epics",
+        ["tracker_created_at", "id"],
+        postgresql_include=["alignment"],
+        postgresql_where=sa.text("removed_at IS NULL AND status_category <> 'done'"),
     )
     op.create_index(
         "ix_audit_log_epic_id",
@@ -99,6 +105,7 @@ def _index_lists_of_epics() -> None:
 
 def _drop_indexes_of_lists() -> None:
     op.drop_index("ix_audit_log_epic_id", "audit_log")
+    op.drop_index("ix_epics_open_created_id", "epics")
     op.drop_index("ix_epics_created_id", "epics")
 
 

@@ -10,6 +10,7 @@ let at = null; // the data-row of the row at the cursor, and its place, in case 
 let place = 0;
 let last = null; // the row whose box was ticked last
 let going = false; // `g` was pressed
+let selected = new Set(); // the names of the selected rows, for the time after they are replaced
 
 const rows = () => [...document.querySelectorAll("[data-row]")];
 const current = () => rows().find((row) => row.classList.contains("at"));
@@ -54,6 +55,8 @@ function showSelection() {
   if (!bar) return;
   bar.hidden = number === 0;
   bar.querySelector("[data-count]").textContent = `${number} selected`;
+  for (const button of bar.querySelectorAll("[data-act]")) button.textContent = `${button.dataset.act} ${number}`;
+  selected = new Set(chosen().map((box) => box.value));
   const all = document.querySelector("[data-all]");
   if (!all) return;
   all.hidden = false;
@@ -93,6 +96,11 @@ document.addEventListener("click", (event) => {
   }
   const box = event.target.closest('[data-row] input[type="checkbox"]');
   if (box) last = box.closest("[data-row]").dataset.row;
+});
+
+// What is sent for all that are selected ends the selection, but where the answer asks for more and shows it.
+document.addEventListener("submit", (event) => {
+  if (event.target.id === "bulk") selected = new Set();
 });
 
 // --- the keys -------------------------------------------------------------------------------------
@@ -193,6 +201,7 @@ document.addEventListener("focusin", (event) => {
 
 // What was replaced has neither cursor nor selection: the row is found again by its name, else by its place.
 document.addEventListener("northing:replaced", () => {
+  for (const box of boxes()) box.checked ||= selected.has(box.value);
   showSelection();
   if (at === null) return;
   const all = rows();
