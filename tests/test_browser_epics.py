@@ -37,13 +37,13 @@ async def test_epics_are_settled_where_they_are_listed(
     row = page.locator('tr[data-row="jira SHOP-2"]')
     await row.hover()
     await row.get_by_role("button", name="Link KR-1 to SHOP-2").click()
-    said = page.locator("#said")
-    await said.get_by_text("SHOP-2 linked to KR-1.").wait_for()
+    line = page.locator("#said")
+    await line.get_by_text("SHOP-2 linked to KR-1.").wait_for()
     await row.wait_for(state="detached")
     assert page.url.endswith("/epics?alignment=unaligned&sort=title"), "filters stay"
     assert await page.locator("#views").get_by_text("Unaligned 3").count() == 1
-    await said.get_by_role("button", name="Undo").click()
-    await said.get_by_text("Undone: SHOP-2 linked to KR-1.").wait_for()
+    await line.get_by_role("button", name="Undo").click()
+    await line.get_by_text("Undone: SHOP-2 linked to KR-1.").wait_for()
     await row.wait_for()
     assert await _links(api, "SHOP-2") == []
 
@@ -56,7 +56,7 @@ async def test_epics_are_settled_where_they_are_listed(
     await bar.get_by_label("Reason").fill("Law")
     assert await person.faults() == []
     await bar.get_by_role("button", name="Waive 2").click()
-    await said.get_by_text("2 epics waived until").wait_for()
+    await line.get_by_text("2 epics waived until").wait_for()
     await page.locator("#views").get_by_text("Waived 2").wait_for()
     assert not await bar.is_visible()
 

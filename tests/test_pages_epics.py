@@ -38,7 +38,7 @@ def _rows(html: str) -> list[str]:
     return ROW.findall(html)
 
 
-def _said(html: str) -> str:
+def _line(html: str) -> str:
     return words_of(html.partition('id="said"')[2].partition("</div>")[0]).partition("> ")[2]
 
 
@@ -61,7 +61,7 @@ async def _undo(visitor: Visitor, path: str = "/epics") -> str:
     forms = [form for form in forms_of(await visitor.get(path)) if form.action == "/undo"]
     answer = await visitor.http.post("/undo", data=forms[0].fields)
     assert answer.status_code == 303, words_of(answer.text)
-    return _said(await visitor.get(answer.headers["location"]))
+    return _line(await visitor.get(answer.headers["location"]))
 
 
 # --- the list ---------------------------------------------------------------------------------------
@@ -177,10 +177,10 @@ async def test_a_row_is_linked_by_its_button_and_undo_unlinks_it(
     answer = await visitor.send(address, {"link": "jira SHOP-2 KR-1"})
     assert answer.headers["location"] == address, "filters stay"
     page = await visitor.get(address)
-    assert _said(page).startswith("SHOP-2 linked to KR-1. Undo")
+    assert _line(page).startswith("SHOP-2 linked to KR-1. Undo")
     assert "SHOP-2" not in _rows(page)
     assert (await _epic(api, "SHOP-2"))["alignment"] == "aligned", "evaluated before the answer"
-    assert "SHOP-2 was linked to KR-1 before." in _said(
+    assert "SHOP-2 was linked to KR-1 before." in _line(
         await visitor.get((await visitor.send("/epics", {"link": "jira SHOP-2 KR-1"})).headers["location"])
     )
     await visitor.send("/epics", {"link": "jira SHOP-3 KR-1"})
@@ -216,9 +216,9 @@ async def test_many_are_linked_as_one_and_one_that_is_gone_stops_no_other(
     await store(runtime, "jira", [], [Missing(EpicRef("003SHOP", "SHOP-3"), "deleted")])
     chosen = [f"jira {key}" for key in ("SHOP-2", "SHOP-3", "SHOP-6")]
     await visitor.send("/epics", {"do": "link", "epic": chosen, "key_result": "kr-1"})
-    said = _said(await visitor.get("/epics"))
-    assert said.startswith("2 epics linked to KR-1. SHOP-3: ")
-    assert "was deleted in the tracker" in said
+    line = _line(await visitor.get("/epics"))
+    assert line.startswith("2 epics linked to KR-1. SHOP-3: ")
+    assert "was deleted in the tracker" in line
     assert [await _links(api, key) for key in ("SHOP-2", "SHOP-6")] == [[("KR-1", "manual", 1, True)]] * 2
     assert (await _undo(visitor)).startswith("Undone: 2 epics linked")
     assert [await _links(api, key) for key in ("SHOP-2", "SHOP-6")] == [[], []]
@@ -236,7 +236,7 @@ async def test_a_day_and_a_reason_are_asked_for_in_the_row(
     assert "Is past; give a day" in bad.text
     assert 'value="2001-01-01"' in bad.text
     await visitor.send("/epics", {**form.fields, "do": act, "reason": "Agreed"})
-    assert _said(await visitor.get("/epics")).startswith(f"SHOP-2 {state} until {until}. Undo")
+    assert _line(await visitor.get("/epics")).startswith(f"SHOP-2 {state} until {until}. Undo")
     assert (await _finding(api, "SHOP-2"))[::2] == (state, "Agreed")
     await _undo(visitor)
     assert await _finding(api, "SHOP-2") == ("open", None, None)
@@ -262,8 +262,8 @@ async def test_many_are_waived_as_one_and_the_state_before_comes_back(
     assert "Waive 4" in asked.text
     assert len(re.findall(r'name="epic"[^>]*checked', asked.text)) == 3, "SHOP-1 is not in the list"
     await visitor.send("/epics", {"do": "waive", "epic": chosen, "until": day, "reason": "Law"})
-    said = _said(await visitor.get("/epics"))
-    assert said.startswith(f"3 epics waived until {day}. SHOP-1: nothing is missing")
+    line = _line(await visitor.get("/epics"))
+    assert line.startswith(f"3 epics waived until {day}. SHOP-1: nothing is missing")
     assert [(await _epic(api, key))["alignment"] for key in ("SHOP-2", "Core-4")] == ["waived"] * 2
     await _undo(visitor)
     assert await _finding(api, "SHOP-2") == before
