@@ -26,6 +26,8 @@ from mappings.suggestions.material import Suggestion
 from mappings.tables import FindingRow, SourceRow
 
 MOST_SUGGESTED = 2
+# A row offers what has at least this chance to fit, and this part of the chance of the first.
+LEAST_CHANCE, LEAST_OF_FIRST = 0.02, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,17 @@ async def read_rows(
                 links=show_links(
                     EpicName(source=epic.source, key=epic.key), records.links, goals, names.above, read.now
                 ),
-                suggestions=[one for one in suggested.get(epic.id, ()) if one.reasons],
+                suggestions=_fitting(suggested.get(epic.id, ())),
                 finding=shown,
                 on_ticket=on_ticket(records, shown, why),
             )
         )
     return rows
+
+
+def _fitting(suggestions: Sequence[Suggestion]) -> list[Suggestion]:
+    least = max(LEAST_CHANCE, LEAST_OF_FIRST * suggestions[0].score) if suggestions else 0
+    return [one for one in suggestions if one.reasons and one.score >= least]
 
 
 def page_of_epic(source: str, key: str) -> str:
