@@ -28,7 +28,7 @@ ADF_LIMIT = 32_767
 
 _SHORT = reprlib.Repr()  # looks at a few members only, however large a value is
 
-_JOINER = "\u2060"  # word joiner: it has no width, allows no line break, and ends a reference
+JOINER = "\u2060"  # word joiner: it has no width, allows no line break, and ends a reference
 
 T = TypeVar("T")
 
@@ -170,10 +170,10 @@ _MARKUP = re.compile(r"[\\`*_\[\]{}<>!|~$^&#]")
 # GitHub looks for references in the rendered text, from which a backslash is already removed. A joiner
 # remains there and ends the match. https://docs.github.com/get-started/writing-on-github
 _REFERENCES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"[@#]"), r"\g<0>" + _JOINER),  # @user, @org/team, #12, owner/repo#12, a@b.c
-    (re.compile(r"(?i)\bGH-(?=\d)"), r"\g<0>" + _JOINER),
-    (re.compile(r":(?=//|[\w+-]+:)"), ":" + _JOINER),  # https://, :emoji:
-    (re.compile(r"(?<=[^\W\d])\.(?=\S)|(?<=\d)\.(?=[^\s\d])"), _JOINER + "."),  # www.x, x.com
+    (re.compile(r"[@#]"), r"\g<0>" + JOINER),  # @user, @org/team, #12, owner/repo#12, a@b.c
+    (re.compile(r"(?i)\bGH-(?=\d)"), r"\g<0>" + JOINER),
+    (re.compile(r":(?=//|[\w+-]+:)"), ":" + JOINER),  # https://, :emoji:
+    (re.compile(r"(?<=[^\W\d])\.(?=\S)|(?<=\d)\.(?=[^\s\d])"), JOINER + "."),  # www.x, x.com
 )
 # These characters open a list, a rule or a heading, but only at the start of a line.
 _LIST_MARK = re.compile(r"^(?:(?=[-+])|(\d{1,9})(?=[.)]))")
@@ -199,7 +199,9 @@ def _markdown_line(runs: list[Inline]) -> str:
     line = ""
     for at, run in enumerate(runs):
         after = _shown(runs[at + 1]) if at + 1 < len(runs) else ""
-        line += _markdown_run(run, line[-1:], after)
+        piece = _markdown_run(run, line[-1:], after)
+        # Two code spans side by side would be one.
+        line += JOINER + piece if line[-1:] == piece[:1] == "`" else piece
     return _LIST_MARK.sub(r"\1\\", line)
 
 
@@ -221,8 +223,8 @@ def _markdown_run(run: Inline, before: str, after: str) -> str:
         return text if alone and same else _code_span(run.value)
     if run.style == "strong":
         # Markdown does not make `a**(b)**` strong: the asterisks are next to punctuation. A joiner is none.
-        opening = "" if run.value[0].isalnum() or before in _BLANK else _JOINER
-        closing = "" if run.value[-1].isalnum() or after[:1] in _BLANK else _JOINER
+        opening = "" if run.value[0].isalnum() or before in _BLANK else JOINER
+        closing = "" if run.value[-1].isalnum() or after[:1] in _BLANK else JOINER
         return f"**{opening}{text}{closing}**"
     return text
 
@@ -230,7 +232,7 @@ def _markdown_run(run: Inline, before: str, after: str) -> str:
 def _escaped(text: str) -> str:
     for pattern, replacement in _REFERENCES:
         text = pattern.sub(replacement, text)
-    text = _SHA.sub(lambda sha: _JOINER.join(re.findall(r".{1,6}", sha[0])), text)
+    text = _SHA.sub(lambda sha: JOINER.join(re.findall(r".{1,6}", sha[0])), text)
     return _MARKUP.sub(r"\\\g<0>", text)
 
 

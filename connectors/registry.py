@@ -21,6 +21,7 @@ from connectors.jira.webhooks import WEBHOOKS as JIRA_WEBHOOKS
 from connectors.markup import to_plain
 from connectors.network import DIRECT
 from connectors.pasted import tracker_pasted
+from connectors.shown import shown_markdown, shown_on_github, shown_on_jira, shown_plain
 from connectors.timeouts import TIMEOUTS
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class Kind:
 
     `render(document, marker)` is the comment as the API shows it: on GitHub the
     Markdown with its two marker lines; on Jira, where a comment is not text, its words.
+    `shown(document)` is what a reader of the ticket sees of the comment, for a page; `shown_body`
+    the same of a rendered comment, where nothing else of it is stored.
     `webhooks`: how the tracker sends webhooks, and what they point at.
     """
 
@@ -68,6 +71,8 @@ class Kind:
     epics: type[BaseModel]
     connect: Connect
     render: Callable[[Document, Marker], str]
+    shown: Callable[[Document], Document]
+    shown_body: Callable[[str], Document]
     webhooks: Webhooks
 
 
@@ -79,6 +84,8 @@ KINDS: dict[str, Kind] = {
         JiraEpics,
         JiraConnector,
         lambda document, marker: to_plain(document),
+        shown_on_jira,
+        shown_plain,
         JIRA_WEBHOOKS,
     ),
     "github": Kind(
@@ -88,6 +95,8 @@ KINDS: dict[str, Kind] = {
         GitHubEpics,
         GitHubConnector,
         lambda document, marker: comment_body(document, marker)["body"],
+        shown_on_github,
+        shown_markdown,
         GITHUB_WEBHOOKS,
     ),
 }

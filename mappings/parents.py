@@ -89,6 +89,18 @@ _PARENTS = text(f"""
     WHERE child.id = ANY(:ids) AND child.parent_key IS NOT NULL AND parent.removed_at IS NULL
 """).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))  # noqa: S608  # of this module's own parts
 
+_CHILDREN_OF = text(f"""
+    SELECT child.id, sources.name AS source, child.key, child.title, child.alignment, child.status
+    FROM epics AS above CROSS JOIN LATERAL ({_CHILDREN}) AS child JOIN sources ON sources.id = child.source_id
+    WHERE above.id = :id AND child.id <> above.id ORDER BY child.id LIMIT :most
+""")  # noqa: S608  # of this module's own parts
+
+
+async def children_of(session: AsyncSession, epic_id: int, most: int) -> Sequence[Any]:
+    """The epics right below one that are in a list, at most so many: `id`, `source`, `key`, `title`,
+    `alignment` and `status` of each."""
+    return (await session.execute(_CHILDREN_OF, {"id": epic_id, "most": most})).all()
+
 
 # --- above ------------------------------------------------------------------------------------
 

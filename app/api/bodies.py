@@ -10,14 +10,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.runtime import Runtime
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.load import EpicRecords
-from mappings.evaluation.texts import is_unwritten, unwritten_text
+from mappings.evaluation.texts import ComposedText, is_unwritten, unwritten_text
 from mappings.tables import SourceRow
 
 
 async def unwritten_texts(
     runtime: Runtime, session: AsyncSession, found: Sequence[EpicRecords], now: datetime
 ) -> dict[int, str]:
-    """The texts by the ids of the epics; an epic of which nothing is to be written is left out.
+    """As people will find them, by the ids of the epics; those with nothing to write are left out."""
+    composed = await composed_texts(runtime, session, found, now)
+    return {epic_id: text.body for epic_id, text in composed.items()}
+
+
+async def composed_texts(
+    runtime: Runtime, session: AsyncSession, found: Sequence[EpicRecords], now: datetime
+) -> dict[int, ComposedText]:
+    """The same, with the documents that would be sent.
 
     Each epic is evaluated again, as the writer does before it writes: key results are suggested from the
     links of other epics, and these change without an evaluation of this one.
@@ -26,7 +34,7 @@ async def unwritten_texts(
     for records in found:
         if records.notice is not None and is_unwritten(records.notice):
             by_source.setdefault(records.row.source_id, []).append(records)
-    texts: dict[int, str] = {}
+    texts: dict[int, ComposedText] = {}
     context = None
     for source_id, waiting in sorted(by_source.items()):
         source = await session.get_one(SourceRow, source_id)

@@ -37,6 +37,7 @@ class EpicFilterQuery(BaseModel):
         description="Whether it is aligned by a link to a key result that is measured, agreed by both sides "
         "and has moved.",
     )
+    open: bool | None = Field(None, description="Whether its status is none of those that are done.")
     q: Text | None = Field(None, description="Part of the title or key, any case.")
 
     def filters(self) -> EpicFilters:
@@ -57,6 +58,7 @@ EpicFilterParameters = Annotated[EpicFilterQuery, Depends(_of_query)]
 SortParameter = Annotated[
     Sort | None,
     Query(
-        description="By id (if left out), by when the tracker changed it, or by title; `-`: greatest first."
+        description="By id (if left out), by when it was created or changed in the tracker, or by title; "
+        "`-`: greatest first."
     ),
 ]

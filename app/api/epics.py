@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -13,18 +14,18 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.api.bodies import unwritten_texts
 from app.api.deps import RuntimeDep, SessionDep
-from app.api.epic_filters import EpicFilterParameters, SortParameter
+from app.api.epic_filters import EpicFilterParameters, EpicFilterQuery, SortParameter
 from app.api.epic_models import EpicOut, EpicWithWhy, Reason, load_names_around, show_epic
-from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
+from app.api.paging import CursorParameter, Cursors, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
 from app.runtime import Runtime
 from mappings.errors import Invalid
 from mappings.evaluation.context import load_key_results
 from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import explain
-from mappings.evaluation.load import SHOWN_COLUMNS, load_records
+from mappings.evaluation.load import SHOWN_COLUMNS, EpicRecords, load_records
 from mappings.evaluation.texts import unwritten_text
-from mappings.lists.epics import EpicFilters, conditions, sort_value
+from mappings.lists.epics import EpicFilters, Sort, conditions, sort_value
 from mappings.lookups import epic_at, source_at, source_in
 from mappings.tables import EpicRow, SourceRow, among
 
@@ -64,6 +65,39 @@ async def list_epics(
             raise Invalid(others[0], "cannot be sent with key, which names one epic")
         source_row = await source_in(session, filters.source, "source")
         return Page(items=[await whole_epic(runtime, session, source_row, key, rules)], next=None)
+    read = await read_epics(runtime, session, filters, sort, limit, cursor)
+    goals = await load_key_results(session)
+    texts = await unwritten_texts(runtime, session, read.found, read.now)
+    names = await load_names_around(session, read.found)
+    items = [
+        show_epic(records.row.source, records, goals, names, read.now, texts.get(records.row.id))  # type: ignore[attr-defined]  # a column of `_in_order`
+        for records in read.found
+    ]
+    # The items are right as they are made; FastAPI would check each once more.
+    page = Page[EpicOut](items=items, next=read.next)
+    return Response(page.model_dump_json(), media_type="application/json")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEpics:
+    """One page of a list of epics. The `row` of each has its `source`'s name too. `filters`: those of the
+    list, with its `sort`. `next`: the cursor of the next page, None on the last."""
+
+    found: Sequence[EpicRecords]
+    filters: Mapping[str, Any]
+    next: str | None
+    now: datetime
+
+
+async def read_epics(
+    runtime: Runtime,
+    session: AsyncSession,
+    filters: EpicFilterQuery,
+    sort: Sort | None,
+    limit: int,
+    cursor: Cursors | None,
+) -> ReadEpics:
+    """Raises `Invalid` on a filter that names nothing, and on a cursor that is none of this list."""
     step = list_query(cursor, limit, **asdict(filters.filters()), sort=sort)
     asked = dict(step.filters)
     value, newest_first = sort_value(asked.pop("sort") or "id")
@@ -71,17 +105,7 @@ async def list_epics(
     listed = select(EpicRow.id).where(*await conditions(session, EpicFilters(**asked), runtime.checks, now))
     ids, following = await page_of(session, listed, EpicRow.id, step, newest_first=newest_first, value=value)
     rows = await _in_order(session, [id for id, *_ in ids])
-    found = await load_records(session, rows)
-    goals = await load_key_results(session)
-    texts = await unwritten_texts(runtime, session, found, now)
-    names = await load_names_around(session, found)
-    items = [
-        show_epic(row.source, records, goals, names, now, texts.get(row.id))
-        for records, row in zip(found, rows, strict=True)
-    ]
-    # The items are right as they are made; FastAPI would check each once more.
-    page = Page[EpicOut](items=items, next=following)
-    return Response(page.model_dump_json(), media_type="application/json")
+    return ReadEpics(await load_records(session, rows), step.filters, following, now)
 
 
 async def _in_order(session: AsyncSession, ids: Sequence[int]) -> list[Any]:
@@ -121,7 +145,8 @@ async def whole_epic(
     context = await runtime.evaluation_context(session, source)
     (evaluation,) = await evaluate_records(session, [records], context, now)
     reasons = explain(explained(evaluation, context), now, all_rules=rules == "all")
-    unwritten = await unwritten_text(session, evaluation, context, now)
+    composed = await unwritten_text(session, evaluation, context, now)
+    unwritten = None if composed is None else composed.body
     names = await load_names_around(session, [records])
     shown = show_epic(source.name, records, context.goals.key_results, names, now, unwritten)
     why = [Reason.model_validate(reason, from_attributes=True) for reason in reasons]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -82,7 +84,13 @@ async def done(
     """After a change: to the page `to`, else back to this one, where `text` stands until the next change.
     `undo`: the steps that take the change back (`app.web.undo`), where it can be."""
     to = to or here(request)
-    last = {"path": to.partition("?")[0], "text": text, "to": to, "undo": [dict(step) for step in undo]}
+    last = {
+        "id": secrets.token_hex(8),
+        "path": unquote(to.partition("?")[0]),
+        "text": text,
+        "to": to,
+        "undo": [dict(step) for step in undo],
+    }
     web_session: WebSession = request.state.web_session
     await session.execute(
         update(WebSessionRow).where(WebSessionRow.id == web_session.id).values(last_action=last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.web import (
     audit_log,
     deliveries,
+    epic,
     epics,
     first_run,
     goals,
@@ -24,6 +25,7 @@ for module in (
     overview,
     first_run,
     epics,
+    epic,
     undo,
     goals,
     rules,

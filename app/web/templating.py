@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup, escape
 
 from connectors.markup import web_url
 
@@ -59,7 +60,20 @@ def moment(at: datetime) -> str:
     return f"{at.day} {at:%b %Y, %H:%M} UTC"
 
 
+def coded(text: str) -> Markup:
+    """A sentence whose words between backticks are code; all of it is escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    inner = (
+        escape(part) if number % 2 == 0 else f"<code>{escape(part)}</code>"
+        for number, part in enumerate(parts)
+    )
+    return Markup("".join(inner))  # noqa: S704  # each part is escaped
+
+
 templates.env.filters |= {
+    "coded": coded,
     "web_url": web_url,
     "capitalize_first": capitalize_first,
     "percent": percent,

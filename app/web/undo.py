@@ -1,7 +1,148 @@
-"""Taking the last change back."""
+"""Taking the last change back, once, by the same operations as any change; the audit log has it as one.
+
+A page that changes something says how to take it back: `await done(request, session, text, undo=steps)`. The
+steps of one change are of one kind, all are done or none, and each is refused with a sentence where what it
+is about has changed since. They are stored with the session, as JSON:
+
+* `{"act": "unlink", "link": 12}`: a link by hand was made; its id. `unlink_steps(ids)` makes them.
+* `{"act": "link", "epic": 5, "key_result": 3, "origin": "manual", "weight": 1.0, "primary": false,
+  "why": "…"}`: a link by hand was taken back; ids. `link_steps(values)`, of what `unlink_all` returns.
+* `{"act": "finding", "id": 3, "before": {"state": "disputed", "until": null, "reason": "…", "by": "…",
+  "changed_at": "…"}, "after": {…}}`: a finding was waived, snoozed or reopened, or its dispute upheld or
+  dismissed. `finding_steps(found.changes)`, of what `mappings.evaluation.many.change_findings` returns:
+
+      async with runtime.transaction(caller.who) as session:
+          found = await change_findings(session, [id], UPHELD, await runtime.now(session))
+      await pipeline.evaluate_at_once(runtime, found.runs)
+
+* `{"act": "accept", "source": "jira", "key": "SHOP-9", "key_result": "KR-1"}`: a suggestion was rejected.
+  `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
+"""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import pipeline
+from app.api.deps import CallerDep, RuntimeDep
+from app.api.problems import Problem
+from app.web.page import done
+from app.web.router import FormDep, WebSessionDep, needs, redirect
+from mappings.errors import Conflict, DomainError
+from mappings.evaluation.many import FindingChange, FindingValues, restore_findings
+from mappings.links.reversal import LinkValues, link_again, unlink_all
+from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
+from mappings.tables import WebSessionRow
 
 router = APIRouter()
+
+Step = dict[str, Any]
+
+
+def unlink_steps(link_ids: Iterable[int]) -> list[Step]:
+    return [{"act": "unlink", "link": id} for id in link_ids]
+
+
+def link_steps(links: Iterable[LinkValues]) -> list[Step]:
+    return [{"act": "link", **asdict(link)} for link in links]
+
+
+def finding_steps(changes: Iterable[FindingChange]) -> list[Step]:
+    return [
+        {
+            "act": "finding",
+            "id": change.id,
+            "before": change.before.as_json(),
+            "after": change.after.as_json(),
+        }
+        for change in changes
+    ]
+
+
+def accept_step(source: str, key: str, key_result: str) -> Step:
+    return {"act": "accept", "source": source, "key": key, "key_result": key_result}
+
+
+def reject_step(source: str, key: str, key_result: str) -> Step:
+    return {**accept_step(source, key, key_result), "act": "reject"}
+
+
+@router.get("/undo", dependencies=[needs("GET /epics")])
+async def show_last(request: Request, web_session: WebSessionDep) -> RedirectResponse:
+    """Where the last change was said; nothing is taken back by a link."""
+    last = web_session.last_action
+    return redirect(request, "/" if last is None else last["to"])
+
+
+@router.post("/undo", dependencies=[needs("POST /links")])
+async def undo_last(
+    request: Request,
+    form: FormDep,
+    runtime: RuntimeDep,
+    caller: CallerDep,
+    web_session: WebSessionDep,
+) -> RedirectResponse:
+    """`of` in the form: which change, for another window may have made one since."""
+    last = web_session.last_action
+    if last is None or not last["undo"] or last["id"] != form.get("of"):
+        raise Problem(
+            409, "That was undone already, or another change was made since, perhaps in another window."
+        )
+    try:
+        async with runtime.transaction(caller.who) as session:
+            runs = await _take_back(session, last["undo"], await runtime.now(session))
+            await _use_up(session, web_session.id, last)
+    except DomainError as error:
+        text = f"Not undone: {error.detail}"
+    else:
+        await pipeline.evaluate_at_once(runtime, runs)
+        text = f"Undone: {last['text']}"
+    async with runtime.transaction() as session:
+        return await done(request, session, text, to=last["to"])
+
+
+async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], now: datetime) -> list[int]:
+    """The ids of the runs that evaluate the epics. Raises a `DomainError` where a step cannot be done."""
+    plain = [{name: value for name, value in step.items() if name != "act"} for step in steps]
+    match steps[0]["act"]:
+        case "unlink":
+            return (await unlink_all(session, [step["link"] for step in plain], now))[1]
+        case "link":
+            return await link_again(session, [LinkValues(**step) for step in plain], now)
+        case "finding":
+            changes = [
+                FindingChange(
+                    step["id"],
+                    FindingValues.from_json(step["before"]),
+                    FindingValues.from_json(step["after"]),
+                )
+                for step in plain
+            ]
+            return await restore_findings(session, changes, now)
+        case "accept":
+            for step in plain:
+                await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
+        case "reject":
+            for step in plain:
+                await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
+    return []
+
+
+async def _use_up(session: AsyncSession, session_id: int, last: Mapping[str, Any]) -> None:
+    """Of two at one moment, one alone: the other waits here, finds the steps gone and is rolled back."""
+    used = await session.scalar(
+        update(WebSessionRow)
+        .where(WebSessionRow.id == session_id, WebSessionRow.last_action["id"].astext == last["id"])
+        .values(last_action={**last, "id": "", "undo": []})
+        .returning(WebSessionRow.id)
+    )
+    if used is None:
+        raise Conflict("it was undone already.")

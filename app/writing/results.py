@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from app.run_result import record_refusal_in_health
 from connectors.base import Blocked, Comment, ConnectorError, Gone, Rejected, Unanswered, Unavailable
+from connectors.document import document_as_json
 from mappings import backoff, counters
 from mappings.leases import UNCONFIRMED_WAIT
 from mappings.locks import locked_source, share_paused_projects, share_source
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from app.runtime import Runtime
     from app.writing.adoption import FoundComments
+    from connectors.document import Document
     from mappings.notices.claims import Claim
     from mappings.notices.transitions import WrittenState
 
@@ -37,20 +39,23 @@ REREAD_AFTER = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class PostedText:
-    """The text that is on the ticket now, and the hash of the facts that it was made from."""
+    """The text that is on the ticket now, and the hash of the facts that it was made from. `document`: None
+    for no text."""
 
     state: WrittenState
     facts_hash: str
     body: str
+    document: Document | None
     mentioned_key_result_ids: tuple[int, ...] = ()
 
     def store(self, notice: NoticeRow) -> None:
         """Store it as the text that is on the ticket, or may be."""
         notice.posted_hash, notice.posted_body = self.facts_hash, self.body
+        notice.posted_document = None if self.document is None else document_as_json(self.document)
         notice.mentioned_key_result_ids = [*self.mentioned_key_result_ids]
 
 
-NO_TEXT = PostedText("withdrawn", "", "")
+NO_TEXT = PostedText("withdrawn", "", "", None)
 
 
 @dataclass

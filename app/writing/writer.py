@@ -344,7 +344,11 @@ class _Write:
                 return None
             composed = await compose(session, evaluation, desired, context, now)
             text = PostedText(
-                desired.target, desired.facts_hash, composed.body, composed.mentioned_key_result_ids
+                desired.target,
+                desired.facts_hash,
+                composed.body,
+                composed.document,
+                composed.mentioned_key_result_ids,
             )
             if notice_row.remote_id is None:
                 # If the answer is lost, this text may be on the ticket.

@@ -80,6 +80,12 @@ def explain(of: Explained, now: datetime, *, all_rules: bool = False) -> list[Re
     ]
 
 
+def explain_briefly(of: Explained, now: datetime) -> list[Reason]:
+    """What a row of a list has room for: the one fact that counts, what the ticket names that does not count,
+    and why there is a comment, or none."""
+    return [_result(of, now), *_unknown(of.resolution), *_notice(of)]
+
+
 def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
@@ -153,6 +159,10 @@ def _links(resolution: Resolution, now: datetime) -> Iterator[Reason]:
     for link in resolution.links:
         says = f"Linked to {link.key_result.key} ({link.key_result.title}): {link_text(link, now)}."
         yield Reason("link", link.origin, says, link.live)
+    yield from _unknown(resolution)
+
+
+def _unknown(resolution: Resolution) -> Iterator[Reason]:
     for one in resolution.unknown:
         yield Reason("ticket", one.key, f"{one.sentence}, so it makes no link.", False)
 

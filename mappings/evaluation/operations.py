@@ -6,6 +6,7 @@ only the state of the finding changes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +14,7 @@ from sqlalchemy import select, update
 
 from mappings.audit import actor_of
 from mappings.checks.registry import checks_on_tickets
-from mappings.errors import Conflict, Invalid, NotFound, check_values
+from mappings.errors import Conflict, NotFound, check_values
 from mappings.locks import lock_epics, share_source
 from mappings.policy.durations import LONGEST_DAYS, parse_until
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
@@ -33,13 +34,51 @@ if TYPE_CHECKING:
 CHANGED_BY_COMMANDS = ("open", "snoozed", "waived")
 
 
+@dataclass(frozen=True, slots=True)
+class AskedState:
+    """What a person asks of a finding. `of_disputed`: a dispute is decided, so it must be disputed."""
+
+    state: FindingState
+    until: datetime | None = None
+    reason: str | None = None
+    of_disputed: bool = False
+
+
+OPEN, UPHELD = AskedState("open"), AskedState("open", of_disputed=True)
+
+
+def waiver(until: str, reason: str, now: datetime) -> AskedState:
+    """Until a day or time, as people write it. Raises `Invalid` that names all that is wrong."""
+    return _asked("waived", until, reason, now)
+
+
+def snooze(until: str, reason: str | None, now: datetime) -> AskedState:
+    """As `waiver`."""
+    return _asked("snoozed", until, reason, now)
+
+
+def dismissal(reason: str, now: datetime) -> AskedState:
+    """A waiver as long as one may last, so that somebody looks again after a year. Raises `Invalid`."""
+    check_values([("reason", reason_error(reason))])
+    until = parse_until(now.astimezone(UTC).date() + timedelta(days=LONGEST_DAYS), now)
+    return AskedState("waived", until, reason, of_disputed=True)
+
+
+def why_not_changed(row: FindingRow, asked: AskedState) -> str | None:
+    """Why the finding cannot be changed so; None where it can."""
+    if row.state == "resolved":
+        return "The finding is resolved; there is nothing to waive, snooze or reopen."
+    if asked.of_disputed and row.state != "disputed":
+        return f"The finding is {row.state}, not disputed; there is nothing to decide."
+    return None
+
+
 async def waive_finding(
     session: AsyncSession, finding_id: int, until: str, reason: str, now: datetime
 ) -> ChangedEpic | None:
     """Accept a gap until a day or time, as people write it. None where the gap is not an epic's.
     Raises `NotFound`, `Conflict`, `Invalid`."""
-    check_values([("reason", reason_error(reason))])
-    return await _change(session, finding_id, "waived", _until(until, now), reason, now)
+    return await _change(session, finding_id, waiver(until, reason, now), now)
 
 
 async def snooze_finding(
@@ -47,30 +86,27 @@ async def snooze_finding(
 ) -> ChangedEpic | None:
     """Be silent about a gap until a day or time. None where the gap is not an epic's.
     Raises `NotFound`, `Conflict`, `Invalid`."""
-    check_values([("reason", reason_error(reason))])
-    return await _change(session, finding_id, "snoozed", _until(until, now), reason, now)
+    return await _change(session, finding_id, snooze(until, reason, now), now)
 
 
 async def reopen_finding(session: AsyncSession, finding_id: int, now: datetime) -> ChangedEpic | None:
     """End a waiver, snooze or dispute. None where the gap is not an epic's. Raises `NotFound`, `Conflict`."""
-    return await _change(session, finding_id, "open", None, None, now)
+    return await _change(session, finding_id, OPEN, now)
 
 
 async def uphold_finding(session: AsyncSession, finding_id: int, now: datetime) -> ChangedEpic | None:
     """Decide that a disputed finding stands: it is open again. None where the gap is not an epic's. Raises
     `NotFound`, and `Conflict` where it is not disputed."""
-    return await _change(session, finding_id, "open", None, None, now, of_disputed=True)
+    return await _change(session, finding_id, UPHELD, now)
 
 
 async def dismiss_finding(
     session: AsyncSession, finding_id: int, reason: str, now: datetime
 ) -> ChangedEpic | None:
-    """Decide that a disputed finding does not hold here: it is waived as long as a waiver may last, so that
-    somebody looks again after a year, and the ticket says until when and why in the usual words. None where
-    the gap is not an epic's. Raises `NotFound`, `Invalid`, and `Conflict` where it is not disputed."""
-    check_values([("reason", reason_error(reason))])
-    until = parse_until(now.astimezone(UTC).date() + timedelta(days=LONGEST_DAYS), now)
-    return await _change(session, finding_id, "waived", until, reason, now, of_disputed=True)
+    """Decide that a disputed finding does not hold here: it is waived, and the ticket says until when and why
+    in the usual words. None where the gap is not an epic's. Raises `NotFound`, `Invalid`, and `Conflict`
+    where it is not disputed."""
+    return await _change(session, finding_id, dismissal(reason, now), now)
 
 
 def reason_error(reason: str | None) -> str | None:
@@ -80,29 +116,24 @@ def reason_error(reason: str | None) -> str | None:
     return line_error(reason)
 
 
-def _until(text: str, now: datetime) -> datetime:
+def _asked(state: FindingState, until: str, reason: str | None, now: datetime) -> AskedState:
+    wrong, end = None, None
     try:
-        return parse_until(text, now)
+        end = parse_until(until, now)
     except ValueError as error:
-        raise Invalid("until", str(error)) from None
+        wrong = str(error)
+    check_values([("reason", reason_error(reason)), ("until", wrong)])
+    return AskedState(state, end, reason)
 
 
 async def _change(
-    session: AsyncSession,
-    finding_id: int,
-    state: FindingState,
-    until: datetime | None,
-    reason: str | None,
-    now: datetime,
-    *,
-    of_disputed: bool = False,
+    session: AsyncSession, finding_id: int, asked: AskedState, now: datetime
 ) -> ChangedEpic | None:
     row, epic = await _locked(session, finding_id)
-    if row.state == "resolved":
-        raise Conflict("The finding is resolved; there is nothing to waive, snooze or reopen.")
-    if of_disputed and row.state != "disputed":
-        raise Conflict(f"The finding is {row.state}, not disputed; there is nothing to decide.")
-    await set_finding(session, row, state, until, reason, now)
+    why_not = why_not_changed(row, asked)
+    if why_not is not None:
+        raise Conflict(why_not)
+    await set_finding(session, row, asked.state, asked.until, asked.reason, now)
     return None if epic is None else await open_evaluation(session, epic, now)
 
 

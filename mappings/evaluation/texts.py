@@ -54,11 +54,11 @@ def is_unwritten(notice: NoticeRow) -> bool:
 
 async def unwritten_text(
     session: AsyncSession, evaluation: Evaluation, context: EvaluationContext, now: datetime
-) -> str | None:
+) -> ComposedText | None:
     """The text that the writer would send now; None where it would send none, or may have sent it."""
     before, desired = evaluation.notice, evaluation.decision.notice
     if before is None or desired is None or not is_unwritten(before):
         return None
     if desired.target is None and desired.state == "withdrawn":
         return None
-    return (await compose(session, evaluation, desired, context, now)).body
+    return await compose(session, evaluation, desired, context, now)

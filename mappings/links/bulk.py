@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
-from sqlalchemy import func, or_, select, text
+from sqlalchemy import func, or_, select, text, tuple_
 
 from mappings.audit import Change, record_changes
 from mappings.copying import copy_rows
@@ -25,7 +25,7 @@ from mappings.lookups import (
 )
 from mappings.parents import ChangedParent
 from mappings.runs.reevaluation import open_evaluations, reevaluate_below, reevaluate_links
-from mappings.tables import MANUAL_ORIGINS, KeyResultRow, LinkRow, among
+from mappings.tables import MANUAL_ORIGINS, EpicRow, KeyResultRow, LinkRow, SourceRow, among
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -92,6 +92,24 @@ async def link_many(
     if dry_run or not (plan.new or plan.changed):
         return outcomes, []
     return outcomes, await _write(session, plan, why, now)
+
+
+async def ids_of_created(session: AsyncSession, outcomes: Sequence[LinkOutcome]) -> list[int]:
+    """The ids of the links that these outcomes created, in the transaction that did."""
+    named = [
+        (*one.epic, one.key_result)
+        for one in outcomes
+        if one.outcome == "created" and one.epic is not None and one.key_result is not None
+    ]
+    made = (
+        select(LinkRow.id)
+        .join(EpicRow, EpicRow.id == LinkRow.epic_id)
+        .join(SourceRow, SourceRow.id == EpicRow.source_id)
+        .join(KeyResultRow, KeyResultRow.id == LinkRow.key_result_id)
+        .where(LinkRow.origin == "manual", EpicRow.removed_at.is_(None))
+        .where(tuple_(SourceRow.name, EpicRow.key, KeyResultRow.key).in_(named))
+    )
+    return list(await session.scalars(made.order_by(LinkRow.id))) if named else []
 
 
 def _error(request: LinkRequest) -> tuple[str, str] | None:

@@ -112,7 +112,7 @@ async def unlink_epic(session: AsyncSession, link_id: int, now: datetime) -> Cha
     if row is None:
         raise NotFound.of("link", link_id)
     if row.origin not in MANUAL_ORIGINS:
-        raise Conflict(await _where_to_change(session, row))
+        raise Conflict(await where_to_change(session, row))
     epic = await session.get_one(EpicRow, row.epic_id)
     await session.delete(row)
     return await open_evaluation(session, epic, now, links=True)
@@ -153,7 +153,8 @@ async def move_manually(
     return row, is_new or removed, left
 
 
-async def _where_to_change(session: AsyncSession, row: LinkRow) -> str:
+async def where_to_change(session: AsyncSession, row: LinkRow) -> str:
+    """What to do about a link that no person made."""
     if row.origin == "rule":
         rule = None if row.rule_id is None else await session.get(RuleRow, row.rule_id)
         name = f" {rule.name!r} (/api/v1/rules/{rule.id})" if rule is not None else ""

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
 # Of the objective of a linked, live key result; `none`: that objective has no driver.
 DriverFilter = Literal[Driver, "none"]
-Sort = Literal["id", "-id", "updated", "-updated", "title", "-title"]
+Sort = Literal["id", "-id", "created", "-created", "updated", "-updated", "title", "-title"]
 DRIVERS: tuple[str, ...] = get_args(DriverFilter)
 TEXT_AT_MOST = 200
+IS_OPEN = EpicRow.status_category != "done"
 KEY_AT_MOST = 300
 
 
@@ -44,6 +45,7 @@ class EpicFilters:
     """None: not asked for. Text is compared in any case, `q` with a part of the title or the key, all else
     whole. `source` and `key_result` name one that exists. `parent` is a key, present or former, of an epic
     that the others belong to, or of a ticket that is no epic here. `check` has an unresolved finding there.
+    `open`: whether its status is none of those that are done, as coverage counts it.
     """
 
     source: str | None = None
@@ -56,6 +58,7 @@ class EpicFilters:
     parent: str | None = None
     check: str | None = None
     steered: bool | None = None
+    open: bool | None = None
     q: str | None = None
 
     def __bool__(self) -> bool:
@@ -108,6 +111,8 @@ def _of_own_columns(filters: EpicFilters) -> Iterator[ColumnElement[bool]]:
     """The conditions that need no other row to be read first."""
     if filters.alignment is not None:
         yield EpicRow.alignment == filters.alignment
+    if filters.open is not None:
+        yield IS_OPEN if filters.open else EpicRow.status_category == "done"
     if filters.project is not None:
         yield func.lower(EpicRow.project) == func.lower(filters.project)
     if filters.label is not None:
@@ -150,6 +155,16 @@ async def listed_epics(
     return [(source, key) for source, key in rows]
 
 
+async def count_open_epics(session: AsyncSession) -> dict[str | None, int]:
+    """How many open epics are in the lists, by alignment; None: not evaluated yet. Read from an index."""
+    counted = (
+        select(EpicRow.alignment, func.count())
+        .where(EpicRow.removed_at.is_(None), IS_OPEN)
+        .group_by(EpicRow.alignment)
+    )
+    return {alignment: number for alignment, number in await session.execute(counted)}
+
+
 def sort_value(sort: str) -> tuple[Any, bool]:
     """The column that a list is ordered by before the id, None for none; whether the greatest come first."""
     return _VALUES[sort.removeprefix("-")], sort.startswith("-")
@@ -157,6 +172,7 @@ def sort_value(sort: str) -> tuple[Any, bool]:
 
 _VALUES: dict[str, Any] = {
     "id": None,
+    "created": EpicRow.tracker_created_at,
     "updated": EpicRow.tracker_updated_at,
     # As an index has it.
     "title": func.lower(func.left(EpicRow.title, literal_column("100")), type_=Text),

@@ -339,3 +339,4 @@ def forget_posted_text(notice: NoticeRow) -> None:
     """Forget the posted text of a notice that has no comment, unless a write of it is unconfirmed."""
     if notice.remote_id is None and notice.write_unconfirmed_at is None:
         notice.posted_hash, notice.posted_body, notice.mentioned_key_result_ids = None, None, []
+        notice.posted_document = None

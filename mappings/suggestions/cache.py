@@ -21,7 +21,7 @@ from mappings.suggestions.load import (
 from mappings.suggestions.material import MOST_SUGGESTIONS, Suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -75,9 +75,26 @@ async def suggest(
     """The live key results that fit the epic best, best first, confident or not; of the goals, links and
     tickets that this audience may read, and of nothing else. None that the epic is linked to, and none that a
     person rejected for it."""
+    return (await suggest_for(session, [epic_id], audience, now, limit))[epic_id]
+
+
+async def suggest_for(
+    session: AsyncSession,
+    epic_ids: Collection[int],
+    audience: Audience | None,
+    now: datetime,
+    limit: int = MOST_SUGGESTIONS,
+) -> dict[int, Sequence[Suggestion]]:
+    """As `suggest`, for several epics by their ids: three statements, and 1 to 3 ms of a core for each."""
+    if not epic_ids:
+        return {}
     index = await _index_for(session, audience, now)
-    asked = await load_asked(session, epic_id, audience)
-    return await asyncio.to_thread(index.fitting, asked.ticket, now, limit, asked.without)
+    asked = await load_asked(session, epic_ids, audience)
+
+    def fit() -> dict[int, Sequence[Suggestion]]:
+        return {id: index.fitting(one.ticket, now, limit, one.without) for id, one in asked.items()}
+
+    return await asyncio.to_thread(fit)
 
 
 async def prepare(session: AsyncSession, audience: Audience | None, now: datetime) -> None:

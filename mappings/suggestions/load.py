@@ -25,6 +25,8 @@ from mappings.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -149,17 +151,21 @@ async def load_linked_epics(session: AsyncSession, audience: Audience | None) ->
     return [LinkedEpic(_ticket(row, audience), tuple(sorted(goals[row.id]))) for row in rows]
 
 
-async def load_asked(session: AsyncSession, epic_id: int, audience: Audience | None) -> AskedTicket:
-    """One epic, to suggest key results for. Two statements."""
-    row = (
-        await session.scalars(
-            select(EpicRow).where(EpicRow.id == epic_id).options(undefer(EpicRow.description))
-        )
-    ).one()
-    without = select(LinkRow.key_result_id).where(LinkRow.epic_id == epic_id)
-    rejected = select(SuggestionRejectionRow.key_result_id).where(SuggestionRejectionRow.epic_id == epic_id)
-    ids = await session.scalars(without.union(rejected))
-    return AskedTicket(_ticket(row, audience), frozenset(ids))
+async def load_asked(
+    session: AsyncSession, epic_ids: Collection[int], audience: Audience | None
+) -> dict[int, AskedTicket]:
+    """Epics by their ids, to suggest key results for. Two statements, whatever their number."""
+    rows = await session.scalars(
+        select(EpicRow).where(among(EpicRow.id, epic_ids)).options(undefer(EpicRow.description))
+    )
+    linked = select(LinkRow.epic_id, LinkRow.key_result_id).where(among(LinkRow.epic_id, epic_ids))
+    rejected = select(SuggestionRejectionRow.epic_id, SuggestionRejectionRow.key_result_id).where(
+        among(SuggestionRejectionRow.epic_id, epic_ids)
+    )
+    without: dict[int, set[int]] = {}
+    for epic_id, key_result_id in await session.execute(linked.union(rejected)):
+        without.setdefault(epic_id, set()).add(key_result_id)
+    return {row.id: AskedTicket(_ticket(row, audience), frozenset(without.get(row.id, ()))) for row in rows}
 
 
 def _ticket(row: EpicRow, audience: Audience | None) -> TicketText:

@@ -79,7 +79,16 @@ class AuditEntryRow(Base):
     """
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_what_id", "what", "id"),)
+    __table_args__ = (
+        Index("ix_audit_log_what_id", "what", "id"),
+        # The entries about an epic: their keys begin with its name, as `jira/SHOP-9 -> KR-1`.
+        Index(
+            "ix_audit_log_epic_id",
+            text("lower(split_part(key, ' ', 1))"),
+            "id",
+            postgresql_where=text("what IN ('link', 'finding', 'rejection')"),
+        ),
+    )
 
     id: Mapped[int] = identity()
     at: Mapped[datetime] = stamped()

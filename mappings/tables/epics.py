@@ -37,9 +37,17 @@ class EpicRow(Base):
             {
                 "ix_epics_source_id_id": ("source_id", "id"),
                 "ix_epics_project_id": (text("lower(project)"), "id"),
+                "ix_epics_created_id": ("tracker_created_at", "id"),
                 "ix_epics_updated_id": ("tracker_updated_at", "id"),
                 "ix_epics_title_id": (text("lower(left(title, 100))"), "id"),
             }
+        ),
+        Index(
+            "ix_epics_open_created_id",
+            "tracker_created_at",
+            "id",
+            postgresql_include=["alignment"],  # so that open epics are counted by index-only scans
+            postgresql_where=text("removed_at IS NULL AND status_category <> 'done'"),
         ),
         Index(
             "ix_epics_search",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -25,9 +26,10 @@ class NoticeRow(Claimed, Base):
 
     `state` is the notice's state on the ticket. `due_at` set means that a write is queued that leads to
     `target`. `remote_id` set means that our comment is on the ticket; `posted_body` is its text,
-    `posted_hash` the hash of the facts behind it, `mentioned_key_result_ids` the key results whose titles it
-    shows. `write_unconfirmed_at`: a write was sent and its answer never came, so the writer looks at the
-    ticket before the next write. `guard`: the burst guard's result, null before its check; `guard_reason`:
+    `posted_document` what that was made from (None for one that an older version wrote), `posted_hash` the
+    hash of the facts behind it, `mentioned_key_result_ids` the key results whose titles it shows.
+    `write_unconfirmed_at`: a write was sent and its answer never came, so the writer looks at the ticket
+    before the next write. `guard`: the burst guard's result, null before its check; `guard_reason`:
     why it held the comment. `withdraw_action`: a person withdrew the run that made the comment, which is to
     be edited to one line or deleted. `attempts`: how many writers have claimed it in a row and never ended
     their claim. `answers`: the queued write answers a person who gave a command on the ticket. What is not on
@@ -62,6 +64,7 @@ class NoticeRow(Claimed, Base):
     facts_hash: Mapped[str]
     posted_hash: Mapped[str | None]
     posted_body: Mapped[str | None]
+    posted_document: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     mentioned_key_result_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()), server_default="{}")
     remote_id: Mapped[str | None]
     url: Mapped[str | None]

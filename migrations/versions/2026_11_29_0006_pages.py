@@ -13,9 +13,13 @@ depends_on = None
 def upgrade() -> None:
     _make_web_sessions()
     _make_saved_views()
+    _index_lists_of_epics()
+    _keep_documents_of_notices()
 
 
 def downgrade() -> None:
+    _drop_documents_of_notices()
+    _drop_indexes_of_lists()
     _drop_saved_views()
     _drop_web_sessions()
 
@@ -72,3 +76,45 @@ def _make_saved_views() -> None:
 
 def _drop_saved_views() -> None:
     op.drop_table("saved_views")
+
+
+# --- epics by when they were created, and their history ---------------------------------------------
+
+
+def _index_lists_of_epics() -> None:
+    op.create_index(
+        "ix_epics_created_id",
+        "epics",
+        ["tracker_created_at", "id"],
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
+    op.create_index(
+        "ix_epics_open_created_id",
+        "epics",
+        ["tracker_created_at", "id"],
+        postgresql_include=["alignment"],
+        postgresql_where=sa.text("removed_at IS NULL AND status_category <> 'done'"),
+    )
+    op.create_index(
+        "ix_audit_log_epic_id",
+        "audit_log",
+        [sa.text("lower(split_part(key, ' ', 1))"), "id"],
+        postgresql_where=sa.text("what IN ('link', 'finding', 'rejection')"),
+    )
+
+
+def _drop_indexes_of_lists() -> None:
+    op.drop_index("ix_audit_log_epic_id", "audit_log")
+    op.drop_index("ix_epics_open_created_id", "epics")
+    op.drop_index("ix_epics_created_id", "epics")
+
+
+# --- notices --------------------------------------------------------------------------------------
+
+
+def _keep_documents_of_notices() -> None:
+    op.add_column("notices", sa.Column("posted_document", postgresql.JSONB(none_as_null=True), nullable=True))
+
+
+def _drop_documents_of_notices() -> None:
+    op.drop_column("notices", "posted_document")
