@@ -21,7 +21,7 @@ from tests.support.world import World
 
 database = pytest.mark.database
 
-# Rules in the wanted order, each as id and priority; the priorities that change; the rules that moved.
+# Rules in the new order, each as id and priority; the priorities that change; the rules that moved.
 ORDERS: list[tuple[list[tuple[int, int]], dict[int, int], set[int]]] = [
     ([], {}, set()),
     ([(1, 100)], {}, set()),
@@ -47,7 +47,7 @@ def test_few_priorities_change(
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1) | st.integers(0, 5), max_size=12), st.randoms())
-def test_any_order_comes_out_as_it_was_wanted(priorities: list[int], draw: Any) -> None:
+def test_any_order_comes_out_as_it_was_asked_for(priorities: list[int], draw: Any) -> None:
     rules = list(enumerate(priorities, 1))
     draw.shuffle(rules)
     found = new_order(rules)

@@ -78,11 +78,14 @@ async def done(
     *,
     to: str | None = None,
     undo: Sequence[Mapping[str, Any]] = (),
+    runs: Sequence[int] = (),
 ) -> RedirectResponse:
     """After a change: to the page `to`, else back to this one, where `text` stands until the next change.
-    `undo`: the steps that take the change back (`app.web.undo`), where it can be."""
+    `undo`: the steps that take the change back (`app.web.undo`), where it can be. `runs`: the ids of the runs
+    that evaluate what it affects, linked after the text."""
     to = to or here(request)
-    last = {"path": to.partition("?")[0], "text": text, "to": to, "undo": [dict(step) for step in undo]}
+    steps = [dict(step) for step in undo]
+    last = {"path": to.partition("?")[0], "text": text, "to": to, "undo": steps, "runs": list(runs)}
     web_session: WebSession = request.state.web_session
     await session.execute(
         update(WebSessionRow).where(WebSessionRow.id == web_session.id).values(last_action=last)

@@ -24,14 +24,14 @@ class NewOrder:
 
 
 def new_order(rules: Sequence[tuple[int, int]]) -> NewOrder:
-    """For rules in the wanted order, each as its id and its present priority: the priorities with which they
+    """For rules in the chosen order, each as its id and its present priority: the priorities with which they
     are asked so, the lowest first and of the same priority the lowest id."""
     kept = _longest_in_order([(priority, id) for id, priority in rules])
     moved = frozenset(id for place, (id, _) in enumerate(rules) if place not in kept)
-    wanted = _in_gaps(rules, kept)
-    if wanted is None:
-        wanted = [STEP * (place + 1) for place in range(len(rules))]
-    changed = {id: new for (id, old), new in zip(rules, wanted, strict=True) if new != old}
+    chosen = _in_gaps(rules, kept)
+    if chosen is None:
+        chosen = [STEP * (place + 1) for place in range(len(rules))]
+    changed = {id: new for (id, old), new in zip(rules, chosen, strict=True) if new != old}
     return NewOrder(changed, moved)
 
 
@@ -62,14 +62,14 @@ def _longest_in_order(keys: Sequence[tuple[int, int]]) -> frozenset[int]:
 
 def _in_gaps(rules: Sequence[tuple[int, int]], kept: frozenset[int]) -> list[int] | None:
     """All priorities, where those of the kept rules stay; None where there is no room between two of them."""
-    wanted = [priority for _, priority in rules]
+    chosen = [priority for _, priority in rules]
     stops = [-1, *sorted(kept), len(rules)]
     for left, right in pairwise(stops):
         between = range(left + 1, right)
         if not between:
             continue
-        low = wanted[left] if left >= 0 else None
-        high = wanted[right] if right < len(rules) else None
+        low = chosen[left] if left >= 0 else None
+        high = chosen[right] if right < len(rules) else None
         if high is None:
             assert low is not None  # one rule at least is kept
             low, high = low, low + STEP * (len(between) + 1)
@@ -78,5 +78,5 @@ def _in_gaps(rules: Sequence[tuple[int, int]], kept: frozenset[int]) -> list[int
         if high - low <= len(between) or low < LEAST - 1 or high > MOST + 1:
             return None
         for number, place in enumerate(between, 1):
-            wanted[place] = low + (high - low) * number // (len(between) + 1)
-    return wanted
+            chosen[place] = low + (high - low) * number // (len(between) + 1)
+    return chosen
