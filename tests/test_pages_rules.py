@@ -86,10 +86,10 @@ async def test_rules_are_moved_by_buttons_and_by_numbers(world: World, visitor: 
     a, b, c = [await _rule(world, name) for name in "ABC"]
     await world.drain()
 
-    async def send(expect: int = 303, **values: Any) -> str:
+    async def send(status: int = 303, **values: Any) -> str:
         (form,) = [form for form in forms_of(await visitor.get("/rules")) if "seen" in form.fields]
         answer = await visitor.http.post("/rules", data={**form.fields, **values})
-        assert answer.status_code == expect, words_of(answer.text)
+        assert answer.status_code == status, words_of(answer.text)
         return words_of(answer.text)
 
     await send(down=a)
@@ -99,7 +99,7 @@ async def test_rules_are_moved_by_buttons_and_by_numbers(world: World, visitor: 
     assert 'href="/runs/' in page
     await send(up=c)
     assert await _names(visitor) == ["B", "C", "A"]
-    await send(do="order", **{f"place.{a}": "1", f"place.{b}": "3"})
+    await send(303, do="order", **{f"place.{a}": "1", f"place.{b}": "3"})
     assert await _names(visitor) == ["A", "C", "B"]
     await send(do="order")
     assert "No rule has another place" in words_of(await visitor.get("/rules"))
@@ -166,10 +166,10 @@ async def test_the_preview_is_that_of_the_api_and_stores_nothing(
     )
     assert {**(await every_row(runtime)), "web_sessions": []} == {**before, "web_sessions": []}
     body = {"when": {"label": ["growth*", "nix"]}, "key_result": "KR-1"}
-    told = await world.send("POST", "/rules/preview", body)
+    answered = await world.send("POST", "/rules/preview", body)
     words = words_of(answer.text)
-    assert f"{told['matches']} epics match, {told['changes']} would have other links" in words
-    for warning in told["warnings"]:
+    assert f"{answered['matches']} epics match, {answered['changes']} would have other links" in words
+    for warning in answered["warnings"]:
         assert warning["message"][1:].split("'")[0] in words
     assert "SHOP-1" in words
     assert "by the ticket" in words

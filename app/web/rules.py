@@ -167,11 +167,7 @@ async def _move(request: Request, runtime: Runtime, session: AsyncSession, form:
         return await done(request, session, "No rule has another place now.")
     text = await _moved_words(session, moved, new)
     if runs:
-        text += (
-            " The epics that it matches are evaluated again:"
-            if len(moved) == 1
-            else (" The epics that they match are evaluated again:")
-        )
+        text += f" The epics that {'it matches' if len(moved) == 1 else 'they match'} are evaluated again:"
     return await done(request, session, text, runs=runs)
 
 

@@ -75,8 +75,8 @@ def _value(test: ValueTest, negated: bool) -> str:
     return _single(f"its {noun.one}", test.patterns, negated)
 
 
-def _single(subject: str, patterns: Patterns, negated: bool) -> str:
-    return f"{subject} {_alternatives(patterns, negated=negated)}"
+def _single(noun: str, patterns: Patterns, negated: bool) -> str:
+    return f"{noun} {_alternatives(patterns, negated=negated)}"
 
 
 def _alternatives(patterns: Patterns, *, negated: bool) -> str:
@@ -112,8 +112,8 @@ def _glob(text: str, negated: bool) -> str:
     if is_glob(core) or not (starts or ends):
         return f"{'does not fit' if negated else 'fits'} the pattern “{_short(text)}”"
     verb = ("contain" if ends else "end with") if starts else "begin with"
-    said = f"does not {verb}" if negated else " ".join([f"{verb.split()[0]}s", *verb.split()[1:]])
-    return f"{said} “{_short(core)}”"
+    words = f"does not {verb}" if negated else " ".join([f"{verb.split()[0]}s", *verb.split()[1:]])
+    return f"{words} “{_short(core)}”"
 
 
 def _title(text: str, negated: bool) -> str:
