@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from app.runtime import Runtime
 from tests.support.pages import Visitor, forms_of, visiting, words_of
@@ -307,6 +308,7 @@ async def test_hostile_names_break_nothing(world: World, visitor: Visitor) -> No
     for address in ("/rules?edit=0", "/rules?edit=x", f"/rules?edit={2**63}"):
         await visitor.get(address, expect=422)
     await visitor.get("/rules?edit=999", expect=404)
+    assert (await visitor.http.get(f"/rules/{id}")).headers["location"] == f"/rules?edit={id}"
 
 
 # --- who may --------------------------------------------------------------------------------------
@@ -349,3 +351,23 @@ async def test_each_form_has_its_token_against_forgery(world: World, visitor: Vi
         for sent in ({}, {"_token": "x"}):
             assert (await visitor.http.post(address, data={**FORM, **sent, "do": "save"})).status_code == 403
     assert len((await world.send("GET", "/rules"))["items"]) == 1
+
+
+async def test_names_are_offered_within_a_bound(world: World, visitor: Visitor, runtime: Runtime) -> None:
+    await _epics(world, ["growth-1", HOSTILE], ["x" * 101])
+    page = await visitor.get("/rules?add=1")
+    for name in (
+        "growth-1",
+        "SHOP",
+        "jira",
+        "Epic",
+        "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; &amp; ",
+    ):
+        assert f"<option>{name}" in page, name
+    assert 'value="KR-2"' in page
+    assert "x" * 101 not in page, "too long to be chosen"
+    async with runtime.sessions.begin() as session:
+        many = "UPDATE epics SET labels = (SELECT array_agg('label-' || n) FROM generate_series(1, 501) n)"
+        await session.execute(text(many))
+    page = await visitor.get("/rules?add=1")
+    assert ("<option>label-1<" in page, "<option>SHOP" in page) == (False, True)

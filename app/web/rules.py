@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,7 +22,7 @@ from app.api.rules import list_rules
 from app.runtime import Runtime
 from app.web.forms import document_of, wrong_fields
 from app.web.page import done, page
-from app.web.router import Form, FormDep, check_may, needs
+from app.web.router import Form, FormDep, check_may, needs, redirect
 from app.web.rule_form import (
     KINDS,
     ConditionLine,
@@ -77,6 +77,12 @@ async def show_rules(
     if delete is not None:
         return await _deletion(request, runtime, session, await rule_at(session, delete))
     return await _list(request, runtime, session, cursor, key_result=key_result)
+
+
+@router.get("/rules/{id}", dependencies=[needs("GET /rules/{id}")])
+async def show_rule(request: Request, id: Annotated[int, Path(ge=1, lt=2**63)]) -> RedirectResponse:
+    """A short address of the editor."""
+    return redirect(request, f"/rules?edit={id}")
 
 
 @router.post("/rules", dependencies=[needs("POST /rules/preview")])

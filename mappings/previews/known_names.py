@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, func, literal, select, union_all
@@ -17,11 +18,25 @@ if TYPE_CHECKING:
 MOST_NAMES = 500  # of a kind; where there are more, none is offered
 LONGEST = 100  # characters
 NEWEST_EPICS = 300
+KINDS = ("source", "project", "type", "milestone", "label", "component")
 
 
 async def known_names(session: AsyncSession) -> Mapping[str, Sequence[str]]:
     """By the kind of a test, the names of sources and projects, and what the newest epics have of labels,
     types, components and milestones. Each is read by an index, whatever number of epics is stored."""
+    found: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for kind, name in await session.execute(_known()):
+        found[kind].add(name)
+    return {
+        kind: sorted((name for name in names if len(name) <= LONGEST), key=str.casefold)
+        for kind, names in found.items()
+        if 0 < len(names) <= MOST_NAMES
+    }
+
+
+@cache
+def _known() -> Any:
+    """Made once: it is long."""
     newest = (
         select(EpicRow.type, EpicRow.milestone, EpicRow.labels, EpicRow.components)
         .where(EpicRow.removed_at.is_(None))
@@ -37,20 +52,13 @@ async def known_names(session: AsyncSession) -> Mapping[str, Sequence[str]]:
         "label": select(func.unnest(newest.c.labels)),
         "component": select(func.unnest(newest.c.components)),
     }
-    found: dict[str, set[str]] = {kind: set() for kind in parts}
     limited = []
     for kind, part in parts.items():
         names = part.subquery()
         (name,) = names.c
         one = select(literal(kind, String).label("kind"), name.label("name")).distinct()
         limited.append(select(one.limit(MOST_NAMES + 1).subquery()))
-    for kind, name in await session.execute(union_all(*limited)):
-        found[kind].add(name)
-    return {
-        kind: sorted((name for name in names if len(name) <= LONGEST), key=str.casefold)
-        for kind, names in found.items()
-        if 0 < len(names) <= MOST_NAMES
-    }
+    return union_all(*limited)
 
 
 async def open_key_results(session: AsyncSession) -> list[tuple[str, str]]:

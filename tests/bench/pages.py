@@ -29,6 +29,9 @@ from tests.bench.report import Line, Report, ratio, spread
 from tests.bench.servers import Databases, Tracker
 
 MOST_TIMES = 2.0
+# Seconds that a main query counts at least: of a page that shows less, all that is measured is what each has,
+# its session, its frame and its rendering.
+LEAST = 0.01
 MOST_BYTES = 150_000
 A_ROUND = 3  # of each page and its query, in turns
 Query = Callable[[Runtime, AsyncSession], Awaitable[Any]]
@@ -151,14 +154,21 @@ def measure(
         found = runner.run(_rounds(report, url, tracker, rounds))
     report.section(
         f"A page at {TIMES * tracker.epics:,} epics, and against its main query alone: "
-        f"median of {A_ROUND * rounds} (lowest, highest)"
+        f"median of {A_ROUND * rounds} (lowest, highest); one that takes less counts {LEAST * 1000:.0f} ms"
     )
     for address, figures in found.items():
         if not figures.opened:
             continue
         report.add(Line(address, spread([seconds * 1000 for seconds in figures.opened], "{:.1f}", "ms")))
         if figures.alone:
-            report.add(ratio("    against its main query", figures.opened, figures.alone, most=MOST_TIMES))
+            report.add(
+                Line(
+                    "    its main query",
+                    spread([seconds * 1000 for seconds in figures.alone], "{:.1f}", "ms"),
+                )
+            )
+            alone = [max(seconds, LEAST) for seconds in figures.alone]
+            report.add(ratio("    the page against that", figures.opened, alone, most=MOST_TIMES))
     report.section("Bytes of a first load: the page, its style sheet, scripts and mark, as sent")
     for address, figures in found.items():
         met = figures.bytes <= MOST_BYTES
