@@ -135,6 +135,15 @@ async def test_a_moved_rule_has_another_version_and_no_other_has_changed_since(w
     assert (await world.api.get(f"/api/v1/rules/{second}")).headers["etag"] != tags[second]
 
 
+@database
+async def test_rules_that_only_get_other_numbers_evaluate_nothing(world: World) -> None:
+    """Between rules of one priority there is no room, so that each gets another; one has moved."""
+    first, second, third = await _rules(world, "A", "B", "C")
+    answer = await world.api.put("/api/v1/rules/order", json={"order": [first, third, second]})
+    assert answer.json()["priorities"] == {str(first): 10, str(third): 20, str(second): 30}
+    assert (await world.send("GET", f"/runs/{answer.headers['northing-runs']}"))["causes"] == ["rule C"]
+
+
 @contextmanager
 def _statements(runtime: Runtime) -> Iterator[list[str]]:
     sent: list[str] = []
