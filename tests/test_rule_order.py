@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from mappings.errors import Conflict, Invalid
 from mappings.rules.operations import reorder_rules, rule_order
 from mappings.rules.order import moved_to, new_order
 from mappings.tables import RuleRow
+from tests.support.clock import Clock
 from tests.support.queries import all_of
 from tests.support.world import World
 
@@ -136,12 +138,18 @@ async def test_a_moved_rule_has_another_version_and_no_other_has_changed_since(w
 
 
 @database
-async def test_rules_that_only_get_other_numbers_evaluate_nothing(world: World) -> None:
+async def test_rules_that_only_get_other_numbers_evaluate_nothing(world: World, clock: Clock) -> None:
     """Between rules of one priority there is no room, so that each gets another; one has moved."""
     first, second, third = await _rules(world, "A", "B", "C")
+    unmatched = (await world.send("GET", f"/rules/{second}"))["unmatched_since"]
+    clock.advance(days=1)
     answer = await world.api.put("/api/v1/rules/order", json={"order": [first, third, second]})
     assert answer.json()["priorities"] == {str(first): 10, str(third): 20, str(second): 30}
     assert (await world.send("GET", f"/runs/{answer.headers['northing-runs']}"))["causes"] == ["rule C"]
+    # Only what moved counts as changed: from now on it has its chance to link anything.
+    assert (await world.send("GET", f"/rules/{second}"))["unmatched_since"] == unmatched
+    moved = datetime.fromisoformat((await world.send("GET", f"/rules/{third}"))["unmatched_since"])
+    assert moved == clock.now
 
 
 @contextmanager
