@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.deps import Body, Key, Line, Moment
 from app.api.epic_models import EpicName, Origin
-from mappings.rules.operations import PRIORITY, RuleValues
+from mappings.rules.operations import MOST_RULES, PRIORITY, RuleValues
 
 EXAMPLE: dict[str, Any] = {
     "all": [{"project": ["SHOP"]}, {"any": [{"label": ["growth*"]}, {"title": "(?i)checkout"}]}]
 }
 
+RuleSort = Literal["order"]
+RuleId = Annotated[int, Field(strict=True, ge=1, lt=2**63)]
+RuleIds = Annotated[list[RuleId], Field(max_length=MOST_RULES)]
 Priority = Annotated[int, Field(strict=True, **PRIORITY)]
 
 
@@ -49,9 +52,23 @@ class PreviewIn(RulePatch):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"when": EXAMPLE, "key_result": "KR-3"}]})
 
-    id: Annotated[int, Field(strict=True, ge=1, lt=2**63)] | None = Field(
+    id: RuleId | None = Field(
         None, description="The rule that this would change; left out for a new one.", examples=[None]
     )
+
+
+class RuleOrderIn(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"order": [3, 1, 2], "seen": [1, 2, 3]}]})
+
+    order: RuleIds = Field(description="The id of every rule, disabled ones too, the first asked first.")
+    seen: RuleIds | None = Field(
+        None, description="The order as you read it: 409 where it is another now. Left out: whatever it is."
+    )
+
+
+class RuleOrderOut(BaseModel):
+    order: list[int] = Field(description="The ids of all rules, the first asked first.")
+    priorities: dict[int, int] = Field(description="The priorities that changed, by the rule's id.")
 
 
 class WarningOut(BaseModel):

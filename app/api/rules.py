@@ -22,7 +22,17 @@ from app.api.deps import (
 )
 from app.api.paging import CursorParameter, Limit, Page, list_query, page_of
 from app.api.problems import error_responses
-from app.api.rule_models import OverlapOut, RuleIn, RuleOut, RulePatch, RuleWithOverlaps, WarningOut
+from app.api.rule_models import (
+    OverlapOut,
+    RuleIn,
+    RuleOrderIn,
+    RuleOrderOut,
+    RuleOut,
+    RulePatch,
+    RuleSort,
+    RuleWithOverlaps,
+    WarningOut,
+)
 from app.api.runs import RowId, register_row_id
 from app.runtime import Runtime
 from mappings.lookups import key_result_in
@@ -39,7 +49,7 @@ from mappings.values import FieldWarning
 router = APIRouter(prefix="/rules", tags=["rules"])
 
 
-register_row_id("rule_id", "preview")
+register_row_id("rule_id", "preview", "order")
 
 
 async def _present(
@@ -97,10 +107,13 @@ async def list_rules(
     unmatched: Annotated[
         bool | None, Query(description="Those that have linked no epic for a cycle, or the others.")
     ] = None,
+    sort: Annotated[
+        RuleSort | None, Query(description="`order`: as they are asked. Else in the order of their ids.")
+    ] = None,
     limit: Limit = 50,
     cursor: CursorParameter = None,
 ) -> Page[RuleOut]:
-    step = list_query(cursor, limit, key_result=key_result, enabled=enabled, unmatched=unmatched)
+    step = list_query(cursor, limit, key_result=key_result, enabled=enabled, unmatched=unmatched, sort=sort)
     query: Any = select(RuleRow)
     if step.filters["key_result"] is not None:
         goal = await key_result_in(session, step.filters["key_result"], "key_result")
@@ -111,8 +124,21 @@ async def list_rules(
         now = await runtime.now(session)
         unmatched_for = is_unmatched(now, await cycle_length(session, now))
         query = query.where(unmatched_for if step.filters["unmatched"] else ~unmatched_for)
-    rows, following = await page_of(session, query, RuleRow.id, step)
-    return Page(items=await _present(session, [row for (row,) in rows], runtime), next=following)
+    value = RuleRow.priority if step.filters["sort"] == "order" else None
+    rows, following = await page_of(session, query, RuleRow.id, step, value=value)
+    return Page(items=await _present(session, [row[0] for row in rows], runtime), next=following)
+
+
+@router.put("/order", summary="Put the rules in order", responses=error_responses(409))
+async def order_rules(
+    body: RuleOrderIn, response: Response, runtime: RuntimeDep, session: SessionDep
+) -> RuleOrderOut:
+    """All of them at once or none. Priorities are given anew where that takes it, few where few rules are
+    moved; 409 where a rule was added, deleted or moved since the order was read."""
+    now = await runtime.now(session)
+    changed, runs = await operations.reorder_rules(session, body.order, now, seen=body.seen)
+    put_runs(response, runs)
+    return RuleOrderOut(order=body.order, priorities=changed.priorities)
 
 
 @router.get("/{id:rule_id}", summary="Show a rule", responses=error_responses(404))

@@ -30,11 +30,11 @@ RunState = Literal["queued", "running", "waiting", "stalled", "succeeded", "part
 RowId = Annotated[int, Path(ge=1, lt=2**63, description="The id, as lists show it.")]
 
 
-def register_row_id(name: str, other_call: str) -> None:
-    """In paths, `{id:name}` is any word but that of another call: other methods are refused there as such."""
+def register_row_id(name: str, *other_calls: str) -> None:
+    """In paths, `{id:name}` is any word but those of other calls: other methods are refused there as such."""
 
     class WordBut(StringConvertor):
-        regex = f"(?!{other_call}$)[^/]+"
+        regex = f"(?!(?:{'|'.join(other_calls)})$)[^/]+"
 
     register_url_convertor(name, WordBut())
 

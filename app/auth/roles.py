@@ -37,6 +37,7 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/key-results/{key}/agreements": {"GET": "viewer", "POST": "editor"},
     "/rules": {"GET": "viewer", "POST": "editor"},
     "/rules/preview": {"POST": "viewer"},
+    "/rules/order": {"PUT": "editor"},
     "/rules/{id}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
     "/links": {"GET": "viewer", "POST": "editor"},
     "/links/bulk": {"POST": "editor"},

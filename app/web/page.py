@@ -80,9 +80,11 @@ async def done(
     *,
     to: str | None = None,
     undo: Sequence[Mapping[str, Any]] = (),
+    runs: Sequence[int] = (),
 ) -> RedirectResponse:
     """After a change: to the page `to`, else back to this one, where `text` stands until the next change.
-    `undo`: the steps that take the change back (`app.web.undo`), where it can be."""
+    `undo`: the steps that take the change back (`app.web.undo`), where it can be. `runs`: the ids of the runs
+    that evaluate what it affects, linked after the text."""
     to = to or here(request)
     last = {
         "id": secrets.token_hex(8),
@@ -90,6 +92,7 @@ async def done(
         "text": text,
         "to": to,
         "undo": [dict(step) for step in undo],
+        "runs": list(runs),
     }
     web_session: WebSession = request.state.web_session
     await session.execute(

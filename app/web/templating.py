@@ -27,12 +27,13 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+VERSION = version("northing")  # which reads a file
+
 templates = Jinja2Templates(
     HERE / "templates",
-    context_processors=[
-        lambda request: {"base": request.scope.get("root_path", ""), "version": version("northing")}
-    ],
+    context_processors=[lambda request: {"base": request.scope.get("root_path", ""), "version": VERSION}],
 )
+templates.env.auto_reload = False  # else each page asks the file system for the age of each of its templates
 static = StaticFiles(directory=HERE / "static")
 
 

@@ -1,25 +1,28 @@
-"""What a person may do to a rule: add, change, remove it. Runs evaluate the epics that it affects."""
+"""What a person may do to rules: add, change, remove, reorder them. Runs evaluate what this affects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+import orjson
+from sqlalchemy import func, select, text
 
 from mappings import invalidate
+from mappings.audit import Change, record_changes
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.locks import lock_goals_exclusive
 from mappings.lookups import key_result_in
 from mappings.rules.condition import InvalidCondition, fields, parse_condition
 from mappings.rules.index import Rule
+from mappings.rules.order import NewOrder, new_order
 from mappings.runs.causes import Cause
 from mappings.runs.reevaluation import reevaluate, reevaluate_sources
 from mappings.tables import KeyResultRow, RuleRow, SourceRow
 from mappings.values import Bounds, key_error, line_error, number_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -151,15 +154,81 @@ async def delete_rule(session: AsyncSession, id: int, now: datetime) -> list[int
     return run_ids
 
 
+# --- the order in which they are asked ------------------------------------------------------------
+
+_NAMED = 3  # in a sentence
+_SET_PRIORITIES = text("""
+    UPDATE rules SET priority = new.priority, version = rules.version + 1,
+        changed_at = CASE WHEN new.moved THEN CAST(:now AS timestamptz) ELSE rules.changed_at END
+    FROM json_to_recordset(CAST(:rows AS json)) AS new (id bigint, priority integer, moved boolean)
+    WHERE rules.id = new.id
+""")
+
+
+async def rule_order(session: AsyncSession) -> list[int]:
+    """The ids of all rules, disabled ones too, in the order in which they are asked."""
+    return list(await session.scalars(select(RuleRow.id).order_by(RuleRow.priority, RuleRow.id)))
+
+
+async def reorder_rules(
+    session: AsyncSession, order: Sequence[int], now: datetime, *, seen: Sequence[int] | None = None
+) -> tuple[NewOrder, list[int]]:
+    """Have the rules asked in this order, which names each by its id; what changed, and the ids of the runs
+    that evaluate the epics that moved rules match or link, none where no enabled rule moved.
+
+    `seen`: the order that the caller read, None for any. Raises `Conflict` where it is another now, and where
+    `order` leaves out a rule that is stored or names one that is not; `Invalid` for an id that comes twice.
+    """
+    if len(set(order)) != len(order):
+        raise Invalid("order", "names a rule twice; name each once")
+    await lock_goals_exclusive(session)
+    columns = RuleRow.id, RuleRow.name, RuleRow.priority, RuleRow.enabled
+    rows = (await session.execute(select(*columns).order_by(RuleRow.priority, RuleRow.id))).all()
+    _check_order(order, {row.id: row.name for row in rows})
+    if seen is not None and list(seen) != [row.id for row in rows]:
+        raise Conflict("The rules were put in another order since you read them; read them again.")
+    stored = {row.id: row for row in rows}
+    found = new_order([(id, stored[id].priority) for id in order])
+    if not found.priorities:
+        return found, []
+    changed = [
+        {"id": id, "priority": priority, "moved": id in found.moved}
+        for id, priority in found.priorities.items()
+    ]
+    await session.execute(_SET_PRIORITIES, {"rows": orjson.dumps(changed).decode(), "now": now})
+    entries = (
+        Change({"name": stored[id].name}, {"priority": stored[id].priority}, {"priority": priority})
+        for id, priority in found.priorities.items()
+    )
+    await record_changes(session, "changed", RuleRow, entries)
+    # Rules that did not move come after the same of each other as before, whatever number they have now.
+    moved = [stored[id] for id in order if id in found.moved and stored[id].enabled]
+    causes = [Cause("rule", str(row.id), row.name) for row in moved]
+    return found, await _reevaluate_all(session, causes, now) if causes else []
+
+
+def _check_order(order: Sequence[int], names: Mapping[int, str]) -> None:
+    left_out = [names[id] for id in names.keys() - set(order)]
+    if left_out:
+        shown = ", ".join(repr(name) for name in sorted(left_out)[:_NAMED])
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        raise Conflict(f"This order leaves out {shown}{more}; read the rules again, and name each.")
+    unknown = next((id for id in order if id not in names), None)
+    if unknown is not None:
+        raise Conflict(f"There is no rule {unknown} any more; read the rules again.")
+
+
+async def _reevaluate_all(session: AsyncSession, causes: Sequence[Cause], now: datetime) -> list[int]:
+    sources = await session.scalars(select(SourceRow.id))
+    return await reevaluate_sources(session, causes, {id: invalidate.by_source(id) for id in sources}, now)
+
+
 async def _reevaluate(session: AsyncSession, row: RuleRow, now: datetime, *, enabled: bool) -> list[int]:
     """Evaluate again the epics that a rule links now, and those that it matches if it is enabled: only a run
     can find these, in any source that has epics."""
     causes = [Cause("rule", str(row.id), row.name)]
     if enabled:
-        sources = await session.scalars(select(SourceRow.id))
-        return await reevaluate_sources(
-            session, causes, {id: invalidate.by_source(id) for id in sources}, now
-        )
+        return await _reevaluate_all(session, causes, now)
     return await reevaluate(session, causes, [invalidate.by_rules([row.id])], now)
 
 

@@ -20,6 +20,7 @@ from tests.bench import (
     inheritance,
     lists,
     memory,
+    pages,
     reaction,
     speed,
     suggestions,
@@ -29,7 +30,18 @@ from tests.bench.report import Report
 from tests.bench.servers import Databases, databases, tracker
 
 FEWER = 10  # times fewer epics, to compare the memory with
-PARTS = ("sync", "intake", "reaction", "workers", "changes", "inheritance", "import", "lists", "suggestions")
+PARTS = (
+    "sync",
+    "intake",
+    "reaction",
+    "workers",
+    "changes",
+    "inheritance",
+    "import",
+    "lists",
+    "pages",
+    "suggestions",
+)
 
 
 def main() -> None:
@@ -102,6 +114,9 @@ def _with_databases(report: Report, options: argparse.Namespace) -> None:
         if "lists" in options.only:
             with tracker(options.epics) as many:
                 lists.measure(report, runner, server, many, options.rounds)
+        if "pages" in options.only:
+            with tracker(options.epics) as many:
+                pages.measure(report, runner, server, many, options.rounds)
 
 
 def _sync(report: Report, runner: asyncio.Runner, server: Databases, options: argparse.Namespace) -> None:

@@ -85,7 +85,7 @@ async def _rounds(
         await instance.set_up(tracker)
         await instance.sync("full")
         report.progress(f"{TIMES} times as many epics")
-        await asyncio.to_thread(_grow, url)
+        await asyncio.to_thread(grow, url)
         with instance.statements() as statements, psycopg.connect(url, autocommit=True) as rows:
             for number in range(rounds + 1):
                 report.progress(f"lists, round {number} of {rounds}")
@@ -99,7 +99,7 @@ async def _rounds(
     return times
 
 
-def _grow(url: str) -> None:
+def grow(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as rows:
         found = rows.execute(_COLUMNS).fetchone()
         assert found is not None

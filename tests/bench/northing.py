@@ -6,7 +6,8 @@ import asyncio
 import gc
 import hmac
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from typing import Any, cast
 import httpx
 from cryptography.fernet import Fernet
 from sqlalchemy import CursorResult, event, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import engine_for, sessions_for
 from app.jobs.queue import queue_for, run_worker_until_idle
@@ -75,6 +77,25 @@ class Northing:
         if not answer.is_success:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json()
+
+    async def sign_in(self) -> None:
+        """On the pages, as a person does."""
+        form = (await self.open("/login")).text
+        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+        answer = await self._api.post("/login", data={**fields, "token": TOKEN})
+        if answer.status_code != 303:
+            raise RuntimeError(f"not signed in: {answer.status_code} {answer.text}")
+
+    async def open(self, address: str) -> httpx.Response:
+        """A page, or a file that one names, as a browser asks for it."""
+        return await self._api.get(address, headers={"Accept-Encoding": "gzip, br"})
+
+    async def ask(self, query: Callable[[Runtime, AsyncSession], Awaitable[Any]]) -> float:
+        """The seconds that one query of the domain or list of the API takes, called as a page calls it."""
+        start = perf_counter()
+        async with self._runtime.transaction("bench") as session:
+            await query(self._runtime, session)
+        return perf_counter() - start
 
     async def set_up(self, tracker: Tracker) -> None:
         """Goals, rules and the source, in the default mode `shadow`; nothing is read yet."""
