@@ -53,6 +53,7 @@ class Answers:
     jql: str | None = None
     issue_types: list[str] | None = None
     labels: list[str] | None = None
+    with_sub_issues: bool | None = None
     name: str | None = None
 
     def forget(self, member: str) -> None:
@@ -78,7 +79,11 @@ class Answers:
                 "repositories": [name for name in names if not name.endswith("/*")],
                 "organizations": [name.removesuffix("/*") for name in names if name.endswith("/*")],
             }
-        selectors = {"issue_types": self.issue_types, "labels": self.labels}
+        selectors = {
+            "issue_types": self.issue_types,
+            "labels": self.labels,
+            "with_sub_issues": self.with_sub_issues,
+        }
         epics = {name: value for name, value in selectors.items() if value is not None}
         return self.draft_with(_model(kind.scope, scope, "scope"), _model(kind.epics, epics, "epics"))
 

@@ -14,9 +14,11 @@ from connectors.clock import utc_now
 from connectors.github.client import GitHubConnector
 from connectors.github.comments import comment_body
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
+from connectors.github.set_up import SET_UP as GITHUB_SET_UP
 from connectors.github.webhooks import WEBHOOKS as GITHUB_WEBHOOKS
 from connectors.jira.client import JiraConnector
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
+from connectors.jira.set_up import SET_UP as JIRA_SET_UP
 from connectors.jira.webhooks import WEBHOOKS as JIRA_WEBHOOKS
 from connectors.markup import to_plain
 from connectors.network import DIRECT
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from connectors.document import Document
     from connectors.marker import Marker
     from connectors.network import Network
+    from connectors.set_up import SetUp
     from connectors.timeouts import Timeouts
     from connectors.webhooks import Webhooks
 
@@ -59,7 +62,8 @@ class Kind:
 
     `render(document, marker)` is the comment as the API shows it: on GitHub the
     Markdown with its two marker lines; on Jira, where a comment is not text, its words.
-    `webhooks`: how the tracker sends webhooks, and what they point at.
+    `webhooks`: how the tracker sends webhooks, and what they point at. `set_up`: what a person does there
+    before.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Kind:
     connect: Connect
     render: Callable[[Document, Marker], str]
     webhooks: Webhooks
+    set_up: SetUp
 
 
 KINDS: dict[str, Kind] = {
@@ -80,6 +85,7 @@ KINDS: dict[str, Kind] = {
         JiraConnector,
         lambda document, marker: to_plain(document),
         JIRA_WEBHOOKS,
+        JIRA_SET_UP,
     ),
     "github": Kind(
         "github",
@@ -89,6 +95,7 @@ KINDS: dict[str, Kind] = {
         GitHubConnector,
         lambda document, marker: comment_body(document, marker)["body"],
         GITHUB_WEBHOOKS,
+        GITHUB_SET_UP,
     ),
 }
 

@@ -146,17 +146,22 @@ def may(caller: Caller, operation: str) -> bool:
     return caller.may(OPERATIONS[path][method])
 
 
-def needs(operation: str) -> Any:
-    """A dependency: the page or form does what this operation of the API does, and needs the same role."""
+def check_may(caller: Caller, operation: str) -> None:
+    """Raises a problem of 403 where the caller's role does not allow an operation of the API."""
     method, path = operation.split(" ")
     least = OPERATIONS[path][method]
+    if not caller.may(least):
+        raise Problem(
+            403,
+            f"This needs the role {least}, and you are signed in as {caller.role}. An admin can give you "
+            "a token, or your group, that role.",
+        )
+
+
+def needs(operation: str) -> Any:
+    """A dependency: the page or form does what this operation of the API does, and needs the same role."""
 
     async def check(caller: CallerDep) -> None:
-        if not caller.may(least):
-            raise Problem(
-                403,
-                f"This needs the role {least}, and you are signed in as {caller.role}. An admin can give you "
-                "a token, or your group, that role.",
-            )
+        check_may(caller, operation)
 
     return Depends(check)
