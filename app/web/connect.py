@@ -9,6 +9,7 @@ login anew: no token goes to a host that it was not typed for.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -69,6 +70,7 @@ FIELDS = {
     "epics": "labels",
 }
 STEP_OF = {"address": "where", "email": "login", "token": "login"}
+ORDER = ("failed", "missing", "not_needed", "not_shown", "ok")
 Result = TypeVar("Result")
 
 
@@ -342,12 +344,17 @@ async def _show(
             for name in state.answers.projects or [state.pasted_project]
             if name and name != ALL and name.casefold() not in listed
         ),
-        "name": state.answers.name or (name_for(state.answers) if kind is not None else ""),
+        "name": state.answers.name or _name(state),
         "facts": _shown(state.facts),
         "without": _removable(state),
         "seconds": runtime.timeouts.read,
     }
     return await page(request, session, "connect.html", values, 422 if errors else 200)
+
+
+def _name(state: Connecting) -> str:
+    projects = state.answers.projects or [state.pasted_project]
+    return name_for(dataclasses.replace(state.answers, projects=projects)) if state.answers.kind else ""
 
 
 def _members(kind: Any) -> set[str]:
@@ -356,9 +363,9 @@ def _members(kind: Any) -> set[str]:
 
 
 def _shown(facts: Sequence[Fact]) -> list[tuple[FactOut, str]]:
-    """Each fact with the step that could mend it; the wrong ones first."""
+    """Each fact with the step that could mend it: what is wrong first, what is right last."""
     shown = list(zip(facts_out(facts).facts, facts, strict=True))
-    shown.sort(key=lambda pair: pair[1].level not in WRONG)
+    shown.sort(key=lambda pair: (pair[1].level not in WRONG, ORDER.index(pair[0].state)))
     return [
         (out, STEP_OF.get(field_of(fact.field), "scope") if fact.level in WRONG and fact.field else "")
         for out, fact in shown

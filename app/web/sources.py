@@ -158,7 +158,9 @@ async def _show(
         "webhook_pages": pages,
         "webhook_steps": steps,
         "shown": shown,
-        "plain_facts": [(fact, "") for fact in shown.facts or ()],
+        "plain_facts": [
+            (fact, "") for fact in sorted(shown.facts or (), key=lambda one: connect.ORDER.index(one.state))
+        ],
         "errors": shown.errors or {},
     }
     return await page(request, session, "source.html", values, shown.status)
