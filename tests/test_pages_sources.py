@@ -156,7 +156,7 @@ class Wizard:
             assert secret not in page
 
 
-def jira_login(world: World, **more: str) -> dict[str, str]:
+def jira_login(world: World, **more: str) -> dict[str, Any]:
     return {"email": world.site.bot.email, "token": world.site.bot.token, **more}
 
 
@@ -202,7 +202,7 @@ async def test_jira_from_its_address_to_the_report(
     shown = await wizard.answer("scope", project=["SHOP", "CORE"], name="acme-jira")
     assert wizard.step == "Rights"
     assert "Nothing is missing." in shown
-    assert "OK Add Comments in CORE, SHOP" in shown
+    assert "OK Add Comments in SHOP, CORE" in shown
     assert token not in await stored_text(runtime)
     assert await world.send("GET", "/sources") == {"items": [], "next": None}
     where = await wizard.answer("make", expect=303)
@@ -266,14 +266,14 @@ async def test_each_wrong_answer_is_said_at_its_field_and_nothing_is_made(
     world = prepared
     wizard = Wizard(admin, world.site.bot.token, "a-wrong-token-of-somebody")
     await wizard.begin()
-    for address, said in (
+    for address, expected in (
         ("no address", "Is no address"),
         ("http://127.0.0.1:1", "127.0.0.1"),
         ("http://jira.acme.example", "must begin with https://"),
         ("https://u:p@acme.atlassian.net", "must not contain a user name"),
     ):
         shown = await wizard.answer("where", expect=422, address=address)
-        assert said.casefold() in shown.casefold()
+        assert expected.casefold() in shown.casefold()
         assert wizard.step == "Where"
         assert "1 fault · Connect" in shown
         assert 'id="f-address"' in wizard.page
@@ -343,31 +343,37 @@ async def test_what_is_not_needed_is_said(prepared: World, admin: Visitor) -> No
 
 
 @pytest.mark.database
-async def test_a_slow_tracker_and_one_that_is_gone_are_told_apart_from_a_wrong_answer(
-    prepared: World, admin: Visitor, application: FastAPI, runtime: Runtime
+@pytest.mark.parametrize("kind", ["jira", "github"])
+async def test_a_slow_tracker_is_told_from_a_wrong_login(
+    prepared: World, admin: Visitor, application: FastAPI, runtime: Runtime, kind: str
 ) -> None:
     world = prepared
-    application.state.runtime = replace(runtime, timeouts=Timeouts(connect=5, read=0.4, total=5))
-    wizard = Wizard(admin, world.site.bot.token)
+    jira = kind == "jira"
+    url, tracker = (world.jira_url, world.jira) if jira else (world.github_url, world.github)
+    login = jira_login(world) if jira else {"token": world.host.bot.token}
+    application.state.runtime = replace(runtime, timeouts=Timeouts(connect=5, read=0.5, total=5))
+    wizard = Wizard(admin, login["token"], "a-wrong-token-of-somebody")
     await wizard.begin()
-    assert 'data-waits="Waiting for the tracker: 0.4 seconds at most.' in wizard.page
-    await wizard.answer("where", address=world.jira_url)
-    assert f"Waiting for {world.jira_url}" in wizard.page
-    world.jira.faults.add("*", faults.hang(), times=None)
-    shown = await wizard.answer("login", expect=422, **jira_login(world))
-    assert wizard.step == "Login"
-    assert "answer" in shown
-    world.jira.faults.clear()
+    assert 'data-waits="Waiting for the tracker: 0.5 seconds at most.' in wizard.page
+    await wizard.answer("where", address=url)
+    assert f"Waiting for {url}" in wizard.page
+    await wizard.answer("login", expect=422, **{**login, "token": "a-wrong-token-of-somebody"})
+    assert 'id="f-token-about"' in wizard.page
+    tracker.faults.add("*", faults.hang(), times=None)
+    shown = await wizard.answer("login", expect=422, **login)
+    assert (wizard.step, "answer" in shown) == ("Login", True)
+    tracker.faults.clear()
     # Each piece comes in time, and the whole does not.
-    world.jira.faults.add("*", faults.drip(0.1), times=None)
-    shown = await wizard.answer("login", expect=422, **jira_login(world))
-    assert f"{world.jira_url} did not answer within 0.4 seconds" in shown
-    world.jira.faults.clear()
-    await wizard.answer("login", **jira_login(world))
-    world.jira.faults.add("*", faults.hang(), times=None)
-    shown = await wizard.answer("scope", project="SHOP", name="jira")
+    tracker.faults.add("*", faults.drip(0.1), times=None)
+    shown = await wizard.answer("login", expect=422, **login)
+    assert f"{url} did not answer within 0.5 seconds" in shown
+    tracker.faults.clear()
+    await wizard.answer("login", **login)
+    tracker.faults.add("*", faults.hang(), times=None)
+    shown = await wizard.answer("scope", project="SHOP" if jira else "acme/shop", name="one")
     assert wizard.step == "Rights"
     assert "Failed" in shown
+    assert ("do", "make") not in [button for form in forms_of(wizard.page) for button in form.buttons]
 
 
 @pytest.mark.database
@@ -488,8 +494,8 @@ async def test_the_list_and_the_page_of_a_source(connected: World, admin: Visito
     assert "3 unaligned" in words
     page = await admin.get("/sources/jira")
     words = words_of(page)
-    for said in ("Shadow", "SHOP", "CORE", "read to its end", "10 a run, 25 a day, 20% of a project"):
-        assert said in words
+    for expected in ("Shadow", "SHOP", "CORE", "read to its end", "10 a run, 25 a day, 20% of a project"):
+        assert expected in words
     assert connected.site.bot.token not in page
     await admin.get("/sources/nothing", expect=404)
     assert "There is no such button" in (await admin.send("/sources/jira", {"do": "x"}, expect=422)).text
@@ -599,7 +605,7 @@ async def test_disconnecting_names_the_comments_and_asks_what_becomes_of_them(
 ) -> None:
     await connected.send("PATCH", "/sources/jira", {"notices": {"mode": "live"}})
     await connected.drain()
-    page = words_of(await admin.get("/sources/jira"))
+    page = words_of(await admin.get("/sources/jira?disconnect=yes"))
     assert "3 comments of ours are on its tickets" in page
     for fields in ({}, {"confirm": "3"}, {"confirm": "0", "comments": "leave"}, {"comments": "withdraw"}):
         await admin.send("/sources/jira", {"do": "disconnect", **fields}, expect=422)

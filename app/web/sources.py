@@ -110,11 +110,13 @@ async def show_source(
     session: SessionDep,
     live: Annotated[str | None, Query(max_length=1000)] = None,
     after: Annotated[str, Query(max_length=1000)] = "",
+    disconnect: Annotated[str | None, Query(max_length=10)] = None,
     cursor: CursorParameter = None,
 ) -> HTMLResponse:
     """`live`: the project that somebody thinks of setting live, `*` for all; `after`: of the list of
-    projects."""
-    return await _show(request, runtime, session, name, Shown(), live=live, after=after, cursor=cursor)
+    projects; `disconnect`: somebody thinks of that, too."""
+    form = "" if disconnect is None else "disconnect"
+    return await _show(request, runtime, session, name, Shown(form), live=live, after=after, cursor=cursor)
 
 
 async def _show(
@@ -152,7 +154,10 @@ async def _show(
         "runs": runs,
         "deliveries": deliveries.items,
         "held": await held_removals(session, row.id),
-        "comments": await count_comments_on_tickets(session, row.id),
+        # To count them reads every notice, so only where it is asked for.
+        "comments": await count_comments_on_tickets(session, row.id)
+        if shown.form == "disconnect" or row.disconnecting_at is not None
+        else None,
         "fields": _fields(row, shown),
         "credential_fields": [one for one in KINDS[row.kind].credentials.model_fields if one != "type"],
         "webhook_pages": pages,
@@ -250,6 +255,7 @@ async def act_on_source(
     caller: CallerDep,
     live: Annotated[str | None, Query(max_length=1000)] = None,
     after: Annotated[str, Query(max_length=1000)] = "",
+    disconnect: Annotated[str | None, Query(max_length=10)] = None,
     cursor: CursorParameter = None,
 ) -> Response:
     do, _, about = form.get("do").partition(":")
@@ -312,9 +318,12 @@ async def _set_mode(doing: Doing) -> Response:
     await doing.patch({"notices": notices})
     where = project or doing.name
     what = {"live": "is live", "shadow": "is in shadow: no new comment is written", "off": "is off"}[mode]
-    # Without the query: the question that led here is answered.
-    here = quote(own_path(doing.request.scope))
-    return await done(doing.request, doing.session, f"{where} {what}.", to=here)
+    return await done(doing.request, doing.session, f"{where} {what}.", to=_address(doing))
+
+
+def _address(doing: Doing) -> str:
+    """Of the page without its query: the question that led there is answered."""
+    return quote(own_path(doing.request.scope))
 
 
 async def _set_limits(doing: Doing) -> Response:
@@ -397,7 +406,8 @@ async def _disconnect(doing: Doing) -> Response:
     async with doing.runtime.transaction(doing.who) as changing:
         answer = await delete_source(doing.name, doing.runtime, changing, choice or None)  # type: ignore[arg-type]  # one of two
     if answer.status_code == 202:
-        return await _said(doing, f"{row.name} goes once its {comments} comments are withdrawn.")
+        text = f"{row.name} goes once its {comments} comments are withdrawn."
+        return await done(doing.request, doing.session, text, to=_address(doing))
     return await done(doing.request, doing.session, f"{row.name} is disconnected.", to="/sources")
 
 
