@@ -14,9 +14,11 @@ from connectors.clock import utc_now
 from connectors.github.client import GitHubConnector
 from connectors.github.comments import comment_body
 from connectors.github.config import GitHubCredentials, GitHubEpics, GitHubScope
+from connectors.github.set_up import SET_UP as GITHUB_SET_UP
 from connectors.github.webhooks import WEBHOOKS as GITHUB_WEBHOOKS
 from connectors.jira.client import JiraConnector
 from connectors.jira.config import JiraCredentials, JiraEpics, JiraScope
+from connectors.jira.set_up import SET_UP as JIRA_SET_UP
 from connectors.jira.webhooks import WEBHOOKS as JIRA_WEBHOOKS
 from connectors.markup import to_plain
 from connectors.network import DIRECT
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from connectors.document import Document
     from connectors.marker import Marker
     from connectors.network import Network
+    from connectors.set_up import SetUp
     from connectors.timeouts import Timeouts
     from connectors.webhooks import Webhooks
 
@@ -62,7 +65,8 @@ class Kind:
     Markdown with its two marker lines; on Jira, where a comment is not text, its words.
     `shown(document)` is what a reader of the ticket sees of the comment, for a page; `shown_body`
     the same of a rendered comment, where nothing else of it is stored.
-    `webhooks`: how the tracker sends webhooks, and what they point at.
+    `webhooks`: how the tracker sends webhooks, and what they point at. `set_up`: what a person
+    does there before.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Kind:
     shown: Callable[[Document], Document]
     shown_body: Callable[[str], Document]
     webhooks: Webhooks
+    set_up: SetUp
 
 
 KINDS: dict[str, Kind] = {
@@ -87,6 +92,7 @@ KINDS: dict[str, Kind] = {
         shown_on_jira,
         shown_plain,
         JIRA_WEBHOOKS,
+        JIRA_SET_UP,
     ),
     "github": Kind(
         "github",
@@ -98,6 +104,7 @@ KINDS: dict[str, Kind] = {
         shown_on_github,
         shown_markdown,
         GITHUB_WEBHOOKS,
+        GITHUB_SET_UP,
     ),
 }
 

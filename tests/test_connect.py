@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from app.cli.connect import Answers, WrongAnswer, chosen, connect, name_for, names_in
-from app.cli.connect_report import Preview, lines_of
+from app.cli.connect import WrongOption, chosen, connect
 from app.cli.terminal import MissingAnswer, NoTerminal, Terminal
 from app.diagnostics.kind_probe import kind_at
 from app.runtime import Runtime
 from app.settings import Settings
+from app.shadow_report import Preview, lines_of
+from app.source_answers import Answers, name_for, names_in
 from connectors.base import Unavailable
 from connectors.diagnostics import Choice
 from connectors.network import DIRECT
@@ -294,7 +295,7 @@ async def test_what_is_wrong_without_a_terminal_ends_it_and_nothing_is_made(
         ("projects", ["S-1"]),
         ("base_url", "http://x.example"),
     ):
-        with pytest.raises(WrongAnswer) as wrong:
+        with pytest.raises(WrongOption) as wrong:
             await connect(settings, Answers(**{**whole, member: value}), NoTerminal())
         assert (wrong.value.code, str(wrong.value).startswith("--")) == (2, True)
     assert await connect(settings, Answers(**{**whole, "jql": "colour = red"}), NoTerminal()) == 1

@@ -25,7 +25,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from app import pipeline
-from app.cli.connect import Answers, connect_tracker, names_in
+from app.cli.connect import connect_tracker
 from app.cli.terminal import NoTerminal
 from app.database import applied_revision, newest_revision
 from app.embedded import binaries
@@ -33,6 +33,7 @@ from app.runtime import Runtime
 from app.secrets import Binding, CannotDecrypt, SecretCipher, cipher_for, unopened_secrets
 from app.server.bootstrap import open_secrets, prepare_installation
 from app.settings import Settings, WrongSetting
+from app.source_answers import Answers, names_in
 from tests.support.clock import Clock
 from tests.support.documents import ROOT, calls, code, read, section
 from tests.support.queries import all_of

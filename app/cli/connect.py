@@ -7,44 +7,41 @@ and nothing else; where there is no terminal, it ends the command.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import SecretStr
 
-from app.cli.connect_report import load_preview, show
+from app.cli.connect_report import show
 from app.cli.sync import sync_and_report
 from app.diagnostics.check import check_draft
-from app.diagnostics.kind_probe import kind_at
 from app.server.bootstrap import open_secrets
 from app.server.server import database_url, open_runtime
 from app.server.signals import CommandFailed
-from app.source_drafts import SourceDraft, connect_draft, create_from_draft
-from connectors.base import ConnectorError, Unauthorized
+from app.shadow_report import load_preview
+from app.source_answers import (
+    ALL,
+    Answers,
+    WrongAnswer,
+    check_name,
+    find_tracker,
+    name_for,
+    names_in,
+    sign_in,
+)
+from app.source_drafts import create_from_draft
 from connectors.diagnostics import WRONG, Choice
-from connectors.github.config import GitHubScope
-from connectors.inspector import remedy
-from connectors.pasted import Pasted, page_of_server, tracker_pasted
-from connectors.registry import KINDS, check_base_url
 from mappings.audit import COMMAND_LINE
-from mappings.errors import Conflict
-from mappings.sources.operations import check_free_name
-from mappings.sources.values import DEFAULT_NOTICES
-from mappings.values import key_error
 
 if TYPE_CHECKING:
     from app.cli.terminal import Questions
     from app.runtime import Runtime
     from app.settings import Settings
+    from app.source_drafts import SourceDraft
     from connectors.diagnostics import Fact
 
 CHECK_SECONDS = 120.0  # a person waits and sees that it goes on
 LISTED = 20  # projects at a time
-ALL = "*"
-SCHEDULE = {"every": "PT15M", "full": "0 3 * * *"}
 # By the member of the source, what gives it without a terminal.
 OPTIONS = {
     "name": "--name",
@@ -67,38 +64,12 @@ SELECTORS = {
 }
 
 
-class WrongAnswer(CommandFailed):
-    """An answer that cannot be used, by the member of the source; asked for again on a terminal."""
+class WrongOption(CommandFailed):
+    """An answer that cannot be used, where nobody can be asked again."""
 
-    def __init__(self, field: str, message: str, *, code: int = 2) -> None:
-        super().__init__(f"{OPTIONS.get(field, field)}: {message}")
-        self.field, self.message, self.code = field, message, code
-
-
-@dataclass
-class Answers:
-    """What is known of the source by now; None is not answered yet."""
-
-    kind: str | None = None
-    base_url: str | None = None
-    email: str | None = None
-    token: SecretStr | None = field(default=None, repr=False)
-    projects: list[str] | None = None  # or repositories; `owner/*` is an organisation, `*` all there are
-    jql: str | None = None
-    issue_types: list[str] | None = None
-    labels: list[str] | None = None
-    name: str | None = None
-
-    def forget(self, member: str) -> None:
-        """Forget what the source's member was made of."""
-        if member == "base_url":
-            self.base_url = self.kind = None
-        elif member.startswith("credentials"):
-            self.email = self.token = None
-        elif member in ("scope.projects", "scope.repositories", "scope.organizations", "scope"):
-            self.projects = None
-        elif (last := member.rpartition(".")[2]) in ("jql", "issue_types", "labels", "name"):
-            setattr(self, last, None)
+    def __init__(self, wrong: WrongAnswer) -> None:
+        super().__init__(f"{OPTIONS.get(wrong.field, wrong.field)}: {wrong.message}")
+        self.code = 1 if wrong.by_tracker else 2
 
 
 async def connect(settings: Settings, answers: Answers, questions: Questions) -> int:
@@ -179,10 +150,10 @@ class Connecting:
                 await self._scope()
                 await self._selectors()
                 await self._name()
-                return self._draft()
+                return self.answers.draft()
             except WrongAnswer as wrong:
                 if not self.questions.interactive:
-                    raise
+                    raise WrongOption(wrong) from None
                 self.questions.say(f"{wrong.field}: {wrong.message}")
                 self._ask_again(wrong.field)
 
@@ -211,33 +182,11 @@ class Connecting:
         if given is None:
             question = "Address of Jira or GitHub, as in the browser"
             given = await self.questions.ask(question, OPTIONS["base_url"])
-        pasted = tracker_pasted(given)
-        if pasted is None:
-            raise WrongAnswer("base_url", "is no address; paste it from the browser")
-        kind, base_url = self.answers.kind or pasted.kind, pasted.base_url
-        try:
-            if kind is None:
-                check_base_url("", base_url)
-                kind, base_url, pasted = await self._probed(pasted)
-            base_url = check_base_url(kind, base_url)
-        except ValueError as error:
-            raise WrongAnswer("base_url", str(error)) from None
-        if base_url != given.strip().rstrip("/"):
-            self.questions.say(f"{given.strip()} is taken as {base_url}.")
-        self.answers.kind, self.answers.base_url = kind, base_url
-        self._pasted_project = pasted.project or self._pasted_project
-
-    async def _probed(self, pasted: Pasted) -> tuple[str, str, Pasted]:
-        """What answers at the address, else at the site that it may be a page of."""
-        page = page_of_server(pasted.base_url)
-        try:
-            for place in filter(None, (pasted, page)):
-                found = await kind_at(self.runtime.network, place.base_url)
-                if found is not None:
-                    return *found, place if found[0] == "github" else place._replace(project="")
-        except ConnectorError as error:
-            raise WrongAnswer("base_url", f"{error.message} {remedy(error)}", code=1) from None
-        raise WrongAnswer("base_url", f"neither a Jira nor a GitHub answers at {pasted.base_url}", code=1)
+        found = await find_tracker(self.runtime.network, given, self.answers.kind)
+        if found.base_url != given.strip().rstrip("/"):
+            self.questions.say(f"{given.strip()} is taken as {found.base_url}.")
+        self.answers.kind, self.answers.base_url = found.kind, found.base_url
+        self._pasted_project = found.project or self._pasted_project
 
     async def _credentials(self) -> None:
         if self.answers.kind == "jira" and self.answers.email is None:
@@ -270,22 +219,11 @@ class Connecting:
                 shown = choices
 
     async def _choices(self) -> list[Choice]:
-        """What the login sees, asked once for each login."""
-        kind = KINDS[self.answers.kind or ""]
-        scope = kind.scope() if self.answers.kind == "jira" else GitHubScope.model_construct(repositories=[])
-        draft = self._draft_with(scope, kind.epics())
-        connector = await connect_draft(self.runtime, draft)
-        try:
-            account = await connector.account()
-            if self._login != account.name:
-                self.questions.say(f"Signed in as {account.name}.")
-                self._login = account.name
-            return await connector.choices()
-        except ConnectorError as error:
-            member = "credentials.token" if isinstance(error, Unauthorized) else "base_url"
-            raise WrongAnswer(member, f"{error.message} {remedy(error)}".strip(), code=1) from None
-        finally:
-            await connector.aclose()
+        login = await sign_in(self.runtime, self.answers)
+        if self._login != login.account:
+            self.questions.say(f"Signed in as {login.account}.")
+            self._login = login.account
+        return login.choices
 
     def _list(self, shown: Sequence[Choice], choices: Sequence[Choice]) -> None:
         numbers = {choice.key: number for number, choice in enumerate(choices, 1)}
@@ -307,67 +245,10 @@ class Connecting:
             self.answers.name = await self.questions.ask(
                 "Name of the source", OPTIONS["name"], default=default
             )
-        if (wrong := key_error(self.answers.name)) is not None:
-            raise WrongAnswer("name", wrong)
-        try:
-            async with self.runtime.sessions() as session:
-                await check_free_name(session, self.answers.name)
-        except Conflict as taken:
-            raise WrongAnswer("name", taken.detail) from None
-
-    # --- the whole ---
-
-    def _draft(self) -> SourceDraft:
-        answers, kind = self.answers, KINDS[self.answers.kind or ""]
-        names = answers.projects or []
-        if answers.kind == "jira":
-            scope: dict[str, Any] = {"projects": None if ALL in names else names, "jql": answers.jql}
-        elif ALL in names:
-            raise WrongAnswer("scope.repositories", "takes OWNER/NAME, or OWNER/* for all of an organisation")
-        else:
-            scope = {
-                "repositories": [name for name in names if not name.endswith("/*")],
-                "organizations": [name.removesuffix("/*") for name in names if name.endswith("/*")],
-            }
-        selectors = {"issue_types": answers.issue_types, "labels": answers.labels}
-        epics = {name: value for name, value in selectors.items() if value is not None}
-        return self._draft_with(_model(kind.scope, scope, "scope"), _model(kind.epics, epics, "epics"))
-
-    def _draft_with(self, scope: Any, epics: Any) -> SourceDraft:
-        answers = self.answers
-        kind, token = answers.kind or "", answers.token or SecretStr("")
-        credentials: dict[str, Any] = {"type": "token", "token": token}
-        if kind == "jira":
-            credentials = {"type": "api_token", "email": answers.email, "token": token}
-        return SourceDraft(
-            name=answers.name or "",
-            kind=kind,
-            base_url=answers.base_url or "",
-            credentials=_model(KINDS[kind].credentials, credentials, "credentials"),
-            scope=scope,
-            epics=epics,
-            schedule=dict(SCHEDULE),
-            notices=dict(DEFAULT_NOTICES),
-        )
-
-
-def _model(model: type[BaseModel], values: dict[str, Any], member: str) -> BaseModel:
-    """The values as a member of the source. Raises `WrongAnswer` for the first that cannot be used."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        name = ".".join([member, *(str(part) for part in first["loc"][:1])])
-        shown = "must have another form" if first["type"] == "string_pattern_mismatch" else first["msg"]
-        raise WrongAnswer(name, shown.removeprefix("Value error, ")) from None
+        await check_name(self.runtime, self.answers.name)
 
 
 # --- pure ------------------------------------------------------------------------------------------
-
-
-def names_in(text: str) -> list[str]:
-    """The names of a list by commas, in its order, each once."""
-    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def chosen(text: str, choices: Sequence[Choice]) -> tuple[list[str] | None, list[Choice]]:
@@ -390,13 +271,3 @@ def chosen(text: str, choices: Sequence[Choice]) -> tuple[list[str] | None, list
         else:
             return None, like
     return (list(dict.fromkeys(found)) or None), list(choices)
-
-
-def name_for(answers: Answers) -> str:
-    """A name for the source: what its tracker or owner is called, and the kind."""
-    kind, host = answers.kind or "", urlsplit(answers.base_url or "").hostname or ""
-    first = host.removeprefix("www.").removeprefix("api.").partition(".")[0]
-    if kind == "github" and answers.projects and "/" in answers.projects[0]:
-        first = answers.projects[0].partition("/")[0]
-    made = re.sub(r"[^A-Za-z0-9._-]", "-", first)[:40].strip("-._")
-    return kind if not made or made.isdecimal() or made == "localhost" else f"{made}-{kind}"

@@ -195,9 +195,10 @@ def connect(
     the tracker has confirmed it.
     """
     settings = _start(quiet=True)
-    from app.cli.connect import Answers, connect, names_in
+    from app.cli.connect import connect
     from app.cli.terminal import questions_here, token_given
     from app.server.signals import run_command
+    from app.source_answers import Answers, names_in
 
     questions, scope = questions_here(), projects or repositories
     answers = Answers(

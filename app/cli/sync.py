@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from rich.console import Console
@@ -15,6 +15,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.jobs.worker import worker_running
+from app.run_words import state_in_words
 from app.runtime import Runtime
 from app.server.bootstrap import open_secrets
 from app.server.server import database_url, open_runtime, run_until_exit
@@ -138,13 +139,12 @@ class _ProgressBar:
 
 def _state_text(shown: _Shown) -> str:
     run = shown.run
-    if run.finished_at is not None:
-        return f"writing comments, {shown.pending} to go" if shown.pending else "done"
-    if run.state == "waiting" and run.waiting_until is not None:
-        why = "" if run.error is None else f"{run.error['message']} "
-        return f"{why}Going on at {run.waiting_until.astimezone(UTC):%H:%M:%S} UTC"
-    return {"queued": "waiting its turn", "stalled": "waiting to be taken up again"}.get(
-        run.state, "reading and evaluating"
+    return state_in_words(
+        run.state,
+        finished=run.finished_at is not None,
+        pending=shown.pending,
+        waiting_until=run.waiting_until,
+        why="" if run.error is None else run.error["message"],
     )
 
 

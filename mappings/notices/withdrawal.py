@@ -54,19 +54,28 @@ async def request_withdrawal(
         session.add(withdrawal)
         await session.flush()
         await session.refresh(withdrawal)
-    warned = _warned_by(run.id)
+    which = _written_by(run.id)
     await share_paused_projects(session, run.source_id)
     # All epics are locked at once: locking some and later others could deadlock with an evaluator, which
     # locks them in the order of their ids.
-    await _lock_notices(session, or_(NoticeRow.run_id == run.id, NoticeRow.epic_id.in_(warned)))
-    # While such a request is in progress, the claim is its only trace.
-    returning = and_(NoticeRow.state.in_(("resolved", "withdrawn")), NoticeRow.target == "posted")
-    sent = and_(NoticeRow.run_id == run.id, MAYBE_SENT, or_(~ON_TICKET, returning))
-    which = or_(NoticeRow.epic_id.in_(warned), sent)
+    await _lock_notices(session, or_(NoticeRow.run_id == run.id, NoticeRow.epic_id.in_(_warned_by(run.id))))
     await _request_withdrawal(session, which, withdrawal, action, now)
     await cancel_unwritten(session, run.id, now)
     await pauses.resume_writes(session, run.source_id, now)
     return withdrawal
+
+
+def _written_by(run_id: int) -> ColumnElement[bool]:
+    # While such a request is in progress, the claim is its only trace.
+    returning = and_(NoticeRow.state.in_(("resolved", "withdrawn")), NoticeRow.target == "posted")
+    sent = and_(NoticeRow.run_id == run_id, MAYBE_SENT, or_(~ON_TICKET, returning))
+    return or_(NoticeRow.epic_id.in_(_warned_by(run_id)), sent)
+
+
+async def count_withdrawable(session: AsyncSession, run_id: int) -> int:
+    """How many comments on tickets withdrawing this run would take back."""
+    shown = select(func.count()).select_from(NoticeRow).join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+    return await session.scalar(shown.where(_written_by(run_id), _POSSIBLY_SHOWN)) or 0
 
 
 def _warned_by(run_id: int) -> Select[int]:
@@ -122,6 +131,12 @@ async def any_comment_on_tickets(session: AsyncSession, source_id: int) -> bool:
     )
     shown = of_source.where(_POSSIBLY_SHOWN).limit(1)
     return (await session.scalars(shown)).first() is not None
+
+
+async def count_comments_on_tickets(session: AsyncSession, source_id: int) -> int:
+    """How many comments of ours that are not withdrawn are on the source's tickets, or may be."""
+    shown = select(func.count()).select_from(NoticeRow).join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+    return await session.scalar(shown.where(EpicRow.source_id == source_id, _POSSIBLY_SHOWN)) or 0
 
 
 def _withdraw_run(source_id: int, now: datetime) -> RunRow:

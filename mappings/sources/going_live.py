@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 
 from mappings.errors import Conflict, Invalid
-from mappings.tables import RunRow, SourceProjectRow, SourceRow
+from mappings.notices.burst_guard import why_too_many
+from mappings.tables import EpicRow, NoticeRow, RunRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,16 +35,21 @@ async def check_live(
         was_live = row.notices["mode"] == "live" and not was.loopback
         if was_live and row.tracker == tracker:
             return
-        in_shadow = exists().where(
-            RunRow.source_id == row.id,
-            RunRow.mode == "full",
-            RunRow.state == "succeeded",
-            RunRow.notices_mode == "shadow",
-            RunRow.tracker == tracker,
-        )
-        if await session.scalar(select(in_shadow)):
+        if await was_read_in_shadow(session, row.id, tracker):
             return
     raise Conflict(_way_to_live(values.name, tracker))
+
+
+async def was_read_in_shadow(session: AsyncSession, source_id: int, tracker: str) -> bool:
+    """Whether a full run of this tracker has succeeded in shadow."""
+    in_shadow = exists().where(
+        RunRow.source_id == source_id,
+        RunRow.mode == "full",
+        RunRow.state == "succeeded",
+        RunRow.notices_mode == "shadow",
+        RunRow.tracker == tracker,
+    )
+    return bool(await session.scalar(select(in_shadow)))
 
 
 def _way_to_live(name: str, tracker: str) -> str:
@@ -52,6 +59,41 @@ def _way_to_live(name: str, tracker: str) -> str:
         f'/api/v1/sources/{name}/sync with {{"mode": "full"}}, and see what would be written with '
         f"GET /api/v1/notices?source={name}. Then set `live`, with `projects` for some projects only."
     )
+
+
+# --- what it would mean ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LivePreview:
+    """What going live would write. `project`: None for all of the source. `prepared`: the comments that are
+    prepared there; `held`: why the burst guard would hold all of them if they came due at once, None if it
+    would not."""
+
+    project: str | None
+    prepared: int
+    open_epics: int
+    held: str | None
+
+
+async def preview_of_live(session: AsyncSession, row: SourceRow, project: str | None) -> LivePreview:
+    """What is prepared in a project of this key, in any case, or in those that are in shadow now."""
+    here = [EpicRow.source_id == row.id, EpicRow.removed_at.is_(None)]
+    if project is not None:
+        here.append(func.lower(EpicRow.project) == project.lower())
+    prepared = (
+        select(EpicRow.project, func.count())
+        .join(NoticeRow, NoticeRow.epic_id == EpicRow.id)
+        .where(*here, NoticeRow.state == "shadow")
+        .group_by(EpicRow.project)
+    )
+    new: dict[str, int] = {key: number for key, number in await session.execute(prepared)}
+    counted = select(EpicRow.project, func.count()).where(*here, EpicRow.status_category != "done")
+    open_epics: dict[str, int] = {
+        key: number for key, number in await session.execute(counted.group_by(EpicRow.project))
+    }
+    held = why_too_many(new, open_epics, row.notices["per_run"], row.notices["max_share"])
+    return LivePreview(project, sum(new.values()), sum(open_epics.values()), held)
 
 
 # --- projects -------------------------------------------------------------------------------------

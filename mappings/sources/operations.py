@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 IN_FULL = "Run a full sync again and see how it ends."
+# `/sources/new` is the page that connects one. A source of an older version may have the name.
+NOT_A_NAME = "new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,10 @@ async def create_source(
 
 
 async def check_free_name(session: AsyncSession, name: str) -> None:
-    """Raises `Conflict` where a source has the name, in any case."""
+    """Raises `Conflict` where a source has the name, in any case, and `Invalid` for a name whose page would
+    have the address of another."""
+    if name.lower() == NOT_A_NAME:
+        raise Invalid("name", f"must not be {NOT_A_NAME!r}: that is the page that connects a source")
     if await find_source(session, name) is not None:
         raise Conflict.taken("name", name)
 

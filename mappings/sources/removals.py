@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Row, delete, func, select, text
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
+
+MOST_KEYS = 20  # that are named of what a run holds
 
 
 async def epics_not_removed(session: AsyncSession, source_id: int) -> Sequence[Row[str, str, str]]:
@@ -51,6 +53,39 @@ async def hold_removals(session: AsyncSession, run_id: int, remote_ids: Sequence
         ),
         {"run": run_id, "ids": list(remote_ids)},
     )
+
+
+class HeldRemovals(NamedTuple):
+    """The removals that one run holds: how many, and the keys of the first of these epics."""
+
+    run_id: int
+    epics: int
+    keys: list[str]
+
+
+async def held_removals(
+    session: AsyncSession, source_id: int, *, run_id: int | None = None
+) -> list[HeldRemovals]:
+    """What the runs of a source, or this one, hold until a person allows it; the newest run first."""
+    of_source = (
+        select(HeldRemovalRow.run_id, HeldRemovalRow.remote_id, RunRow.tracker)
+        .join(RunRow, RunRow.id == HeldRemovalRow.run_id)
+        .where(RunRow.source_id == source_id)
+    )
+    if run_id is not None:
+        of_source = of_source.where(RunRow.id == run_id)
+    held = of_source.subquery()
+    counts = select(held.c.run_id, func.count()).group_by(held.c.run_id).order_by(held.c.run_id.desc())
+    found = []
+    for id, count in (await session.execute(counts)).all():
+        named = (
+            select(EpicRow.key)
+            .join(held, (held.c.remote_id == EpicRow.remote_id) & (held.c.tracker == EpicRow.tracker))
+            .where(held.c.run_id == id, EpicRow.removed_at.is_(None))
+        )
+        keys = await session.scalars(named.order_by(EpicRow.id).limit(MOST_KEYS))
+        found.append(HeldRemovals(id, count, list(keys)))
+    return found
 
 
 async def allowed_removals(session: AsyncSession, run: RunRow, tracker: str) -> set[str]:

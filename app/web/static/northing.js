@@ -71,7 +71,24 @@ function follow() {
 }
 follow();
 
-// A form that a replacement brought says by itself which of its fields is first.
-document.addEventListener("northing:replaced", (event) => {
-  for (const id of event.detail) document.getElementById(id)?.querySelector("[autofocus]")?.focus();
+// <form data-waits="Waiting for …">: says what is waited for until the next page comes, and is sent once.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.dataset.waits === undefined || form.dataset.replace) return;
+  const status = form.querySelector("[role=status]");
+  if (status) status.textContent = form.dataset.waits;
+  form.setAttribute("aria-busy", "true");
+  // Not at once: the name and value of the button belong to what is sent.
+  setTimeout(() => {
+    for (const button of form.querySelectorAll("button")) button.disabled = true;
+  });
+});
+
+// Back from the next page, which the browser may have kept as it was.
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  for (const form of document.querySelectorAll("form[data-waits][aria-busy]")) {
+    form.removeAttribute("aria-busy");
+    for (const button of form.querySelectorAll("button")) button.disabled = false;
+  }
 });
