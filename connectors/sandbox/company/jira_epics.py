@@ -98,4 +98,12 @@ SMALLER = (
     ("HELP", "Task", "Where is my parcel?", ""),
     ("HELP", "Task", "Change of delivery address", ""),
     ("HELP", "Bug", "Contact form swallows line breaks", ""),
+    ("SHOP", "Story", "Typing errors of one letter", "Search that forgives typing errors"),
+    ("SHOP", "Story", "Names of brands", "Search that forgives typing errors"),
+    ("SHOP", "Story", "Searches that found nothing, as a list", "Search that forgives typing errors"),
+    ("CORE", "Story", "Stop test machines at night", "Move nightly jobs to spare capacity"),
+    ("CORE", "Story", "Databases of the shop", "Patch windows for every database"),
+    ("CORE", "Story", "Databases of the warehouse", "Patch windows for every database"),
+    ("PAY", "Story", "Contract with the second bank", "Second acquirer for card payments"),
+    ("PAY", "Story", "Send one payment in ten there", "Second acquirer for card payments"),
 )
