@@ -13,9 +13,9 @@ import httpx
 import psycopg
 import pytest
 
-from app.demo.client import synced_sentence
 from app.demo.run import LOG_BYTES
-from app.demo.ticket import plain_text
+from app.demo_company.client import synced_sentence
+from app.demo_company.ticket import plain_text
 from app.embedded import acquire
 from tests.support.processes import LONGEST, data_folder, environment, northing, started, wait_for_output
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from app.demo.client import Json
+    from app.demo_company.client import Json
 
 ALIGNMENTS = ("aligned", "unaligned", "exempt")
 WIDTH = 100

@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING, Any, TextIO
 from cryptography.fernet import Fernet
 
 from app import logs
-from app.demo.client import POLL_SECONDS, WAIT_SECONDS, Api, DemoFailed
-from app.demo.company import (
+from app.demo.output import (
+    console_for_demo,
+    print_addresses,
+    print_comment,
+    print_comments,
+    print_coverage,
+    print_findings,
+    print_heading,
+    print_held,
+    print_projects,
+)
+from app.demo_company.client import POLL_SECONDS, WAIT_SECONDS, Api, DemoFailed
+from app.demo_company.company import (
     SOURCES,
     Maker,
     SyncButtons,
@@ -27,18 +38,7 @@ from app.demo.company import (
     trackers_running,
     webhook_url_of,
 )
-from app.demo.output import (
-    console_for_demo,
-    print_addresses,
-    print_comment,
-    print_comments,
-    print_coverage,
-    print_findings,
-    print_heading,
-    print_held,
-    print_projects,
-)
-from app.demo.ticket import github_person, jira_person
+from app.demo_company.ticket import github_person, jira_person
 from app.server.connections import ConnectionLimits, connection_limits
 from app.server.server import (
     CannotListen,
@@ -48,6 +48,7 @@ from app.server.server import (
     run_server,
     run_until_exit,
 )
+from app.server.signals import CommandFailed
 from app.settings import Settings, load
 from connectors.sandbox.company.answers import DISPUTED, LINKED
 
@@ -78,7 +79,14 @@ def demo_settings() -> Settings:
 
 
 async def run_demo(settings: Settings, *, exit_after: bool) -> int:
-    """`northing demo`. Leaves no process and no database behind, however it ends."""
+    """`northing demo`. Leaves no process and no database behind, however it ends. Raises `CommandFailed`."""
+    try:
+        return await _demo(settings, exit_after=exit_after)
+    except DemoFailed as error:
+        raise CommandFailed(str(error)) from None
+
+
+async def _demo(settings: Settings, *, exit_after: bool) -> int:
     console = console_for_demo()
     buttons = SyncButtons()
     limits = connection_limits()

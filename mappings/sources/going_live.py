@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, select
 
 from mappings.errors import Conflict, Invalid
-from mappings.tables import RunRow, SourceProjectRow, SourceRow
+from mappings.tables import DemoCompanyRow, RunRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,19 @@ async def check_live(
         if await session.scalar(select(in_shadow)):
             return
     raise Conflict(_way_to_live(values.name, tracker))
+
+
+async def check_apart_from_demo(session: AsyncSession, values: SourceValues) -> None:
+    """Raise `Conflict` for a tracker beyond this machine while the demo's company is loaded: on its tickets
+    the made-up goals would count, and be named."""
+    if values.facts.loopback:
+        return
+    loaded = select(DemoCompanyRow.id).where(DemoCompanyRow.state != "failed")
+    if await session.scalar(loaded) is not None:
+        raise Conflict(
+            "The demo's company is loaded here, and its goals are made up: remove it first, with the button "
+            "that each page shows, then connect your tracker."
+        )
 
 
 def _way_to_live(name: str, tracker: str) -> str:

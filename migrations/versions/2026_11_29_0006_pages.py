@@ -13,9 +13,11 @@ depends_on = None
 def upgrade() -> None:
     _make_web_sessions()
     _make_saved_views()
+    _make_demo_company()
 
 
 def downgrade() -> None:
+    _drop_demo_company()
     _drop_saved_views()
     _drop_web_sessions()
 
@@ -72,3 +74,33 @@ def _make_saved_views() -> None:
 
 def _drop_saved_views() -> None:
     op.drop_table("saved_views")
+
+
+# --- the demo's company ---------------------------------------------------------------------------
+
+
+def _make_demo_company() -> None:
+    moment = sa.DateTime(timezone=True)
+    op.create_table(
+        "demo_company",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("steps_done", sa.Integer(), nullable=False),
+        sa.Column("made", postgresql.JSONB(none_as_null=True), nullable=False),
+        sa.Column("token_id", sa.BigInteger(), nullable=True),
+        sa.Column("caller", sa.Text(), nullable=False),
+        sa.Column("loaded_by", sa.Text(), nullable=False),
+        sa.Column("remove_asked_by", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("started_at", moment, nullable=False),
+        sa.Column("claimed_by", sa.Text(), nullable=True),
+        sa.Column("claimed_until", moment, nullable=True),
+        sa.CheckConstraint("id = 1", name=op.f("ck_demo_company_one_row")),
+        sa.CheckConstraint("state IN ('loading', 'loaded', 'failed')", name=op.f("ck_demo_company_state")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_demo_company")),
+    )
+
+
+def _drop_demo_company() -> None:
+    op.drop_table("demo_company")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 
-from app.demo.client import Api, DemoFailed, synced_sentence
-from app.demo.ticket import github_person, jira_person
+from app.demo_company.client import Api, DemoFailed, synced_sentence
+from app.demo_company.ticket import github_person, jira_person
 from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE, github_host, goals, jira_site
 from connectors.sandbox.company.answers import BY_HAND, FIRST_LIVE, GITHUB_PER_RUN, Answer, other_answers
 from connectors.sandbox.github.tracker import GitHubTracker
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from datetime import datetime
 
-    from app.demo.client import Json
+    from app.demo_company.client import Json
     from connectors.sandbox.github.host import GitHubHost
     from connectors.sandbox.jira.site import JiraSite
     from connectors.sandbox.pages import SyncNow
@@ -33,7 +33,10 @@ Kind = Literal["cycle", "objective", "key_result", "rule", "source"]
 
 
 class Maker:
-    """Makes the company's things through the API, one after the other. A subclass may remember them."""
+    """Makes the company's things through the API, one after the other. A subclass may remember them.
+    `by_webhook`: what people write on tickets reaches Northing by itself, else by the next sync."""
+
+    by_webhook = True
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -44,6 +47,11 @@ class Maker:
     async def make(self, kind: Kind, key: str, path: str, body: Json) -> Json:
         """`key` is what the thing is known by: a name, where it has no key."""
         return await self.api.post(path, body)
+
+    async def put_scopes(self, scopes: list[Json]) -> None:
+        """Put these scopes before those that the policy has."""
+        policy = await self.api.get("policy")
+        await self.api.patch("policy", {"scopes": [*scopes, *policy["scopes"]]})
 
 
 @dataclass(frozen=True)
@@ -118,8 +126,7 @@ async def set_up(
         await api.post(f"key-results/{key}/agreements", body)
     for rule in company.rules:
         await maker.make("rule", rule["name"], "rules", rule)
-    policy = await api.get("policy")
-    await api.patch("policy", {"scopes": [*policy_scopes(), *policy["scopes"]]})
+    await maker.put_scopes(policy_scopes())
     await maker.step("Connecting its trackers")
     for source in _sources(trackers):
         secret = secrets.token_urlsafe(24)
@@ -203,6 +210,8 @@ async def answer_tickets(maker: Maker, trackers: Trackers, answers: Sequence[Ans
     for answer in answers:
         epic = await epic_titled(maker.api, answer.source, answer.title)
         await comment(trackers, answer, epic["key"])
+        if not maker.by_webhook:
+            await maker.api.sync(answer.source)
         await maker.api.wait_for_finding(answer.source, epic["key"], answer.state)
 
 
