@@ -11,7 +11,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.demo_company import loader
 from app.demo_company.client import DemoFailed
 from app.demo_company.loader import DemoCompany
 from app.jobs.queue import queue_for
@@ -69,7 +68,12 @@ async def counts(api: httpx.AsyncClient) -> dict[str, int]:
 
 
 async def test_it_is_loaded_through_the_api_and_removed_without_a_trace(
-    api: httpx.AsyncClient, company: DemoCompany, runtime: Runtime, until: Until, working: None
+    api: httpx.AsyncClient,
+    application: FastAPI,
+    company: DemoCompany,
+    runtime: Runtime,
+    until: Until,
+    working: None,
 ) -> None:
     policy = await send(api, "GET", "/policy")
     await company.load(WHO)
@@ -92,16 +96,38 @@ async def test_it_is_loaded_through_the_api_and_removed_without_a_trace(
     with pytest.raises(Conflict, match="It is loaded"):
         await company.load(WHO)
 
-    await company.remove(WHO)
+    await company.aclose()  # as at a stop of the server, with which its trackers end
+    state = await state_of(company, runtime)
+    assert state is not None
+    assert (state.is_loaded, state.running) == (True, False)
+    started = DemoCompany(application, lambda: runtime)
+    assert await started.remove(WHO)
     assert await state_of(company, runtime) is None
     assert await counts(api) == EMPTY
     assert await send(api, "GET", "/policy") == policy
     for table in ("epics", "findings", "notices", "runs", "coverage_days", "links"):
         assert await all_of(runtime, f"SELECT count(*) FROM {table}") == [(0,)], table
-    for source in sources:
-        with pytest.raises(httpx.ConnectError):
-            await httpx.AsyncClient().get(source["base_url"])
-    await company.remove(WHO)  # again: nothing is there to remove
+    assert await started.remove(WHO)  # again: nothing is there to remove
+
+
+async def nothing_more(*_: object) -> None:
+    """The company stands there, and nothing happens."""
+
+
+async def test_with_the_company_its_trackers_go_and_it_can_be_loaded_again(
+    api: httpx.AsyncClient, application: FastAPI, runtime: Runtime, until: Until
+) -> None:
+    company = DemoCompany(application, lambda: runtime, nothing_more)
+    company.has_worker = True
+    for _ in range(2):
+        await company.load(WHO)
+        await until("loaded")
+        addresses = [source["base_url"] for source in (await send(api, "GET", "/sources"))["items"]]
+        assert await company.remove(WHO)
+        assert await counts(api) == EMPTY
+        for address in addresses:
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(address)
 
 
 async def test_a_tracker_beyond_this_machine_waits_until_the_company_is_removed(
@@ -192,31 +218,6 @@ async def test_its_token_ends_by_itself_and_with_the_company(
     assert await all_of(runtime, "SELECT count(*) FROM tokens") == [(0,)]
 
 
-async def test_a_stop_ends_the_trackers_and_another_process_can_load_it_anew(
-    api: httpx.AsyncClient,
-    application: FastAPI,
-    company: DemoCompany,
-    runtime: Runtime,
-    until: Until,
-    working: None,
-) -> None:
-    await company.load(WHO)
-    await until("loaded")
-    await company.aclose()  # as at a stop
-    state = await state_of(company, runtime)
-    assert state is not None
-    assert (state.is_loaded, state.running) == (True, False)
-    assert (await counts(api))["tokens"] == 0
-    started = DemoCompany(application, lambda: runtime)
-    started.has_worker = True
-    await started.remove(WHO)
-    await started.load(WHO)
-    await until("loaded")
-    assert (await counts(api))["sources"] == 2
-    await started.remove(WHO)
-    assert await counts(api) == EMPTY
-
-
 async def test_a_removal_while_it_is_loaded_stops_loading_first(
     api: httpx.AsyncClient, company: DemoCompany, runtime: Runtime, until: Until
 ) -> None:
@@ -234,22 +235,19 @@ async def test_another_process_asks_the_one_that_loads(
 ) -> None:
     await company.load(WHO)
     elsewhere = DemoCompany(application, lambda: runtime)
-    await elsewhere.remove(WHO)
+    assert not await elsewhere.remove(WHO)
     await until("none")
     assert await counts(api) == EMPTY
 
 
 async def test_where_loading_fails_what_was_made_goes_and_the_reason_stays(
-    api: httpx.AsyncClient,
-    company: DemoCompany,
-    runtime: Runtime,
-    until: Until,
-    monkeypatch: pytest.MonkeyPatch,
+    api: httpx.AsyncClient, application: FastAPI, runtime: Runtime, until: Until
 ) -> None:
-    async def fail(*_: object) -> list[Any]:
+    async def fail(*_: object) -> None:
         raise DemoFailed("The sync of acme-jira ended failed")
 
-    monkeypatch.setattr(loader, "first_syncs", fail)
+    company = DemoCompany(application, lambda: runtime, fail)
+    company.has_worker = True
     await company.load(WHO)
     state = await until("failed")
     assert state is not None
@@ -325,8 +323,8 @@ async def test_what_a_person_hangs_on_it_is_named_and_nothing_is_removed(
         "objective O-8 is in its cycle, or under one of its objectives",
         "rule “Mine” links to KR-1",
     )
-    for *_, path in mine:
-        await send(api, "DELETE", path or f"/rules/{rule}", None, 204)
+    for *_, made in mine:
+        await send(api, "DELETE", made or f"/rules/{rule}", None, 204)
     assert await counts(api) == before
     await company.remove(WHO)
     assert await counts(api) == EMPTY

@@ -11,7 +11,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
 import httpx
@@ -40,13 +40,13 @@ from mappings.errors import Conflict, NotFound
 from mappings.leases import LEASE, RENEW_EVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from sqlalchemy.ext.asyncio import AsyncSession
     from starlette.types import ASGIApp
 
     from app.demo_company.client import Json
-    from app.demo_company.company import Kind
+    from app.demo_company.company import Kind, Trackers
     from app.runtime import Runtime
     from mappings.demo_company import CompanyState
 
@@ -80,6 +80,16 @@ def sizes() -> Sizes:
 
 
 STEPS = sizes().things + 6  # the things, and what `Maker.step` announces
+
+
+Story: TypeAlias = "Callable[[Maker, Trackers, datetime], Awaitable[None]]"
+
+
+async def whole_story(maker: Maker, trackers: Trackers, now: datetime) -> None:
+    await first_syncs(maker)
+    await go_live_everywhere(maker)
+    await answer_tickets(maker, trackers, (LINKED, DISPUTED))
+    await remaining_answers(maker, trackers, now)
 
 
 class _RememberingMaker(Maker):
@@ -121,8 +131,9 @@ class DemoCompany:
     write on simulated tickets is found by syncs. `has_worker`: this process does jobs.
     """
 
-    def __init__(self, app: ASGIApp, runtime: Callable[[], Runtime]) -> None:
-        self._app, self._runtime = app, runtime
+    def __init__(self, app: ASGIApp, runtime: Callable[[], Runtime], story: Story | None = None) -> None:
+        """`story`: what happens once the company is there, in place of all that happens in the demo."""
+        self._app, self._runtime, self._story = app, runtime, story or whole_story
         self._task: asyncio.Task[None] | None = None
         self.address: str | None = None
         self.has_worker = False
@@ -154,8 +165,9 @@ class DemoCompany:
             token = await demo_company.begin_loading(session, claim, who, await runtime.now(session))
         self._task = asyncio.create_task(self._run(_Loading(claim, token, who)), name="demo company")
 
-    async def remove(self, who: str) -> None:
-        """Remove all that loading made. Where another process loads it, that one is asked to.
+    async def remove(self, who: str) -> bool:
+        """Remove all that loading made. Where another process loads it, that one is asked to, and False is
+        returned.
 
         Raises `mappings.demo_company.Kept` where a person's own thing refers to it; then nothing is removed.
         """
@@ -167,9 +179,10 @@ class DemoCompany:
         async with runtime.transaction(who) as session:
             now = await runtime.now(session)
             if await demo_company.ask_removal(session, who, now):
-                return
+                return False
             await demo_company.remove_company(session, now)
         await self.aclose()
+        return True
 
     async def aclose(self) -> None:
         """End the trackers, and loading where it is under way; what was made stays."""
@@ -212,10 +225,7 @@ class DemoCompany:
                 maker.by_webhook = self.address is not None
                 now = datetime.now(UTC)
                 await set_up(maker, trackers, now, self._webhook_url)
-                await first_syncs(maker)
-                await go_live_everywhere(maker)
-                await answer_tickets(maker, trackers, (LINKED, DISPUTED))
-                await remaining_answers(maker, trackers, now)
+                await self._story(maker, trackers, now)
                 async with runtime.transaction(loading.who) as session:
                     await demo_company.note_loaded(session, loading.claim)
                 log.info("the demo's company is loaded", by=loading.who)

@@ -79,15 +79,15 @@ async def change_demo_company(
     if what not in ("load", "remove", "load-anew"):
         raise Problem(422, "This page does not know that button. Reload it, and press the button again.")
     try:
-        if what != "load":
-            await company.remove(caller.who)
-        if what != "remove":
+        removed = what == "load" or await company.remove(caller.who)
+        if removed and what != "remove":
             await company.load(caller.who)
-            return redirect(request, "/")
     except Kept as error:
         return await page(request, session, "demo_kept.html", {"kept": error.things}, 409)
     except Conflict as error:
         if await company.state(session) is not None:
             return redirect(request, "/")  # a second click, whose first one is under way
         return await _welcome(request, session, Done(False, False, False), error.detail, 409)
-    return await done(request, session, REMOVED, to="/")
+    if what == "remove" and removed:
+        return await done(request, session, REMOVED, to="/")
+    return redirect(request, "/")  # where the page says how far it is
