@@ -65,7 +65,7 @@ class Kept(Conflict):
     def __init__(self, things: Sequence[str]) -> None:
         self.things = tuple(things)
         super().__init__(
-            "Nothing was removed, because this of yours refers to the demo's company: "
+            "Nothing was removed, because this of yours refers to the demo company: "
             + "; ".join(self.things)
             + "."
         )
@@ -129,7 +129,7 @@ async def begin_loading(session: AsyncSession, claim: str, who: str, now: dateti
     row = await company_row(session, lock=True)
     if row is not None and row.state != "failed":
         raise Conflict(
-            "The demo's company is being loaded already." if row.state == "loading" else "It is loaded."
+            "The demo company is being loaded already." if row.state == "loading" else "It is loaded."
         )
     taken = await why_not_empty(session)
     if taken is not None:
@@ -162,7 +162,7 @@ async def _claimed(session: AsyncSession, claim: str) -> DemoCompanyRow:
     """The row, locked. Raises `NotFound` where it is gone or another process's."""
     row = await company_row(session, lock=True)
     if row is None or row.claimed_by != claim:
-        raise NotFound("The demo's company was removed meanwhile.")
+        raise NotFound("The demo company was removed meanwhile.")
     return row
 
 

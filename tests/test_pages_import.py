@@ -78,8 +78,8 @@ async def test_another_file_than_the_one_that_was_shown_is_not_applied(
     api: httpx.AsyncClient, visitor: Visitor
 ) -> None:
     checksum = hidden(await post(visitor, GOOD), "checksum")
-    for change in ({"content": GOOD + "O-3,Third,risk\n"}, {"content": GOOD, "decimal": ","}):
-        html = await post(visitor, do="apply", checksum=checksum, **change)
+    for content, decimal in ((GOOD + "O-3,Third,risk\n", ""), (GOOD, ",")):
+        html = await post(visitor, content, "apply", checksum=checksum, decimal=decimal)
         assert "is not that of the last look" in words_of(html)
     assert await objectives(api) == []
     await post(visitor, GOOD, "apply")  # without any dry run
@@ -111,11 +111,12 @@ async def test_columns_that_are_not_known_are_asked_for(api: httpx.AsyncClient, 
     assert "<title>1 problem · " in html
     assert "&lt;b&gt;Notiz" in html
     assert html.count('name="theirs"') == 3
+    assert "map=" not in html
     theirs = ["Nr", "Ziel", "<b>Notiz</b>"]
     mapped = await post(visitor, file, theirs=theirs, ours=["key", "title", "-"])
     assert "It would do this: 1 created." in words_of(mapped)
-    choices = {"theirs": theirs, "ours": ["key", "title", "-"]}
-    await post(visitor, file, "apply", checksum=hidden(mapped, "checksum"), **choices)
+    checksum = hidden(mapped, "checksum")
+    await post(visitor, file, "apply", checksum=checksum, theirs=theirs, ours=["key", "title", "-"])
     assert (await send(api, "GET", "/objectives/O-1"))["title"] == "Wachsen"
     # Choices for the columns of another file do no harm.
     other = await post(visitor, "key,title\nO-2,Sparen\n", theirs=["Nr", "weg"], ours=["key", "title"])

@@ -55,7 +55,7 @@ log = structlog.get_logger()
 LOOK_SECONDS = 1.0  # how long a removal that another process was asked for may wait
 RELEASE_SECONDS = 1.5
 NO_WORKER = (
-    "The demo's company needs a server that does its own jobs, for no other process reaches its trackers: "
+    "The demo company needs a server that does its own jobs, for no other process reaches its trackers: "
     "start `northing serve` without `--no-worker`."
 )
 OTHER_WORKERS = (

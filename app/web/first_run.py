@@ -21,7 +21,7 @@ from mappings.errors import Conflict
 from mappings.tables import KeyResultRow, RunRow, SourceRow
 
 router = APIRouter()
-REMOVED = "The demo's company is removed, and nothing of it is left here."
+REMOVED = "The demo company is removed, and nothing of it is left here."
 
 
 @dataclass(frozen=True, slots=True)

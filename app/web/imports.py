@@ -127,12 +127,17 @@ async def _import(runtime: Runtime, who: str, form: Form, data: bytes) -> Answer
         columns = await read_file_columns(kind, data, options)
         file = await read_file(kind, data, options)
     except Invalid as error:
-        return Answer(columns=columns, errors=error.errors)
+        return Answer(columns=columns, errors=[(field, _on_page(text)) for field, text in error.errors])
     checksum = _checksum(kind, options, data)
     asked, partial = form.get("do").startswith("apply"), form.get("do") == "apply-others"
     same = form.get("checksum") == checksum
     done = await import_file(runtime, who, file, dry_run=not (asked and same), partial=partial)
     return await asyncio.to_thread(_answer, columns, file, done, checksum, other=asked and not same)
+
+
+def _on_page(message: str) -> str:
+    """Without the parameter of the API that mends it: the page has fields for that."""
+    return message.partition("`map=")[0].rstrip("; .")
 
 
 def _kind(form: Form) -> KindName:
@@ -154,7 +159,7 @@ async def _with_choices(kind: KindName, form: Form, data: bytes, options: ReadOp
             maps.append(f"{column.theirs}:")
         elif ours in KINDS[kind].by_name and ours != column.ours:
             maps.append(f"{column.theirs}:{ours}")
-    return replace(options, maps=maps)
+    return replace(options, maps=tuple(maps))
 
 
 def _checksum(kind: KindName, options: ReadOptions, data: bytes) -> str:

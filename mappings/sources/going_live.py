@@ -53,7 +53,7 @@ async def check_apart_from_demo(session: AsyncSession, values: SourceValues) -> 
     loaded = select(DemoCompanyRow.id).where(DemoCompanyRow.state != "failed")
     if await session.scalar(loaded) is not None:
         raise Conflict(
-            "The demo's company is loaded here, and its goals are made up: remove it first, with the button "
+            "The demo company is loaded here, and its goals are made up: remove it first, with the button "
             "that each page shows, then connect your tracker."
         )
 
