@@ -46,12 +46,12 @@ async def state_of(company: DemoCompany, runtime: Runtime) -> CompanyState | Non
 async def until(company: DemoCompany, runtime: Runtime) -> Until:
     async def wait(state: str) -> CompanyState | None:
         """For this state; `none`: until the company is not there."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(100):
             while True:
                 found = await state_of(company, runtime)
                 if (found.state if found else "none") == state:
                     return found
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.2)
 
     return wait
 

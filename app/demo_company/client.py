@@ -21,8 +21,17 @@ class DemoFailed(Exception):
 class Api:
     """Calls below `/api/v1`; anything but success raises `DemoFailed`."""
 
-    def __init__(self, url: str, token: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        """`transport`: how the calls get there, where it is not by HTTP."""
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        """`transport`: how the calls get there, where it is not by HTTP. `poll_seconds`: how often it is
+        asked whether a run has ended."""
+        self._poll_seconds = poll_seconds
         headers = {"Authorization": f"Bearer {token}"}
         # The environment's proxies are for other machines; the library fails on some forms of NO_PROXY.
         self._http = httpx.AsyncClient(
@@ -60,7 +69,7 @@ class Api:
                 raise DemoFailed(
                     f"Run {run['id']} of {source} is still {run['state']} after {WAIT_SECONDS} s"
                 )
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._poll_seconds)
             run = await self.get(f"runs/{run['id']}")
         if run["state"] != "succeeded":
             error = run["error"] or {}
@@ -76,7 +85,7 @@ class Api:
         ):
             if time.monotonic() > deadline:
                 raise DemoFailed(f"The runs of {source} have not ended after {WAIT_SECONDS} s")
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._poll_seconds)
 
     async def wait_for_finding(self, source: str, key: str, state: str) -> None:
         """Until a finding on this epic has the state. Raises `DemoFailed`."""
@@ -88,7 +97,7 @@ class Api:
         ):
             if time.monotonic() > deadline:
                 raise DemoFailed(f"No finding on {key} is {state} after {WAIT_SECONDS} s")
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._poll_seconds)
 
     async def _call(self, method: str, path: str, **more: Any) -> Json:
         try:

@@ -54,6 +54,7 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0  # how long a removal that another process was asked for may wait
 RELEASE_SECONDS = 1.5
+LOADING_POLL_SECONDS = 0.2  # the server has people to answer meanwhile
 NO_WORKER = (
     "The demo company needs a server that does its own jobs, for no other process reaches its trackers: "
     "start `northing serve` without `--no-worker`."
@@ -218,7 +219,7 @@ class DemoCompany:
     async def _load_and_serve(self, loading: _Loading) -> None:
         runtime = self._runtime()
         transport = httpx.ASGITransport(self._app)
-        api = Api("http://northing", loading.token, transport=transport)
+        api = Api("http://northing", loading.token, transport=transport, poll_seconds=LOADING_POLL_SECONDS)
         try:
             async with trackers_running(None) as trackers:
                 maker = _RememberingMaker(api, runtime, loading.claim)
