@@ -18,8 +18,10 @@ from app.jobs.worker import worker_running
 from app.runtime import Runtime
 from connectors.addresses import is_loopback
 from mappings import demo_company
+from mappings.clock import DatabaseClock
 from mappings.demo_company import CompanyState, Kept
 from mappings.errors import Conflict
+from mappings.leases import RENEW_EVERY
 from tests.support.clock import Clock
 from tests.support.goals_api import send
 from tests.support.queries import all_of
@@ -57,10 +59,12 @@ async def until(company: DemoCompany, runtime: Runtime) -> Until:
 
 
 @pytest.fixture
-async def working(runtime: Runtime, intake: object) -> AsyncIterator[None]:
-    """A worker, as a server has one."""
-    async with worker_running(runtime):
-        yield
+async def working(application: FastAPI, runtime: Runtime, intake: object) -> AsyncIterator[Runtime]:
+    """With a worker, as a server has one, and by the clock that the simulated trackers go by too."""
+    made = replace(runtime, clock=DatabaseClock(), renew_every=RENEW_EVERY)
+    application.state.runtime = made
+    async with worker_running(made):
+        yield made
 
 
 async def counts(api: httpx.AsyncClient) -> dict[str, int]:
@@ -70,11 +74,12 @@ async def counts(api: httpx.AsyncClient) -> dict[str, int]:
 async def test_it_is_loaded_through_the_api_and_removed_without_a_trace(
     api: httpx.AsyncClient,
     application: FastAPI,
-    company: DemoCompany,
     runtime: Runtime,
     until: Until,
-    working: None,
+    working: Runtime,
 ) -> None:
+    company = DemoCompany(application, lambda: working)
+    company.has_worker = True
     policy = await send(api, "GET", "/policy")
     await company.load(WHO)
     with pytest.raises(Conflict, match="is being loaded already"):
@@ -100,7 +105,7 @@ async def test_it_is_loaded_through_the_api_and_removed_without_a_trace(
     state = await state_of(company, runtime)
     assert state is not None
     assert (state.is_loaded, state.running) == (True, False)
-    started = DemoCompany(application, lambda: runtime)
+    started = DemoCompany(application, lambda: working)
     assert await started.remove(WHO)
     assert await state_of(company, runtime) is None
     assert await counts(api) == EMPTY
