@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Locator, Page, async_playwright
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -79,24 +79,25 @@ async def _take(browser: Browser, places: dict[str, str], folder: Path) -> None:
     await page.get_by_label("Token").fill(places["sign in with"])
     await page.get_by_role("button", name="Sign in with the token").click()
     await page.wait_for_url(f"{northing}/")
-    await _picture(page, folder / "overview.png", below="main")
+    await _picture(page, folder / "overview.png", page.locator("main"))
 
     await page.goto(places["Jira, simulated"])
     await page.get_by_role("link", name=TICKET).first.click()
     await page.get_by_text("Which key result does this epic serve?").wait_for()
-    why = await page.get_by_role("link", name="Why?").get_attribute("href")
-    await _picture(page, folder / "ticket.png", below="main")
+    link = page.get_by_role("link", name="Why?")
+    why = await link.get_attribute("href")
+    await _picture(page, folder / "ticket.png", link, margin=32)
     # The demo's addresses name the port of its settings, and it may listen on another one.
     await page.goto(f"{northing}/why/{(why or '').rpartition('/why/')[2]}")
-    await _picture(page, folder / "why.png", below="main")
+    await _picture(page, folder / "why.png", page.locator("main"))
     await context.close()
 
 
-async def _picture(page: Page, file: Path, *, below: str) -> None:
-    """The page from its top to the end of the element `below`, three times as wide as high at the least."""
-    box = await page.locator(below).first.bounding_box()
+async def _picture(page: Page, file: Path, last: Locator, *, margin: int = 0) -> None:
+    """The page from its top to the end of the element `last` and `margin` pixels more; a square at most."""
+    box = await last.first.bounding_box()
     assert box is not None
-    height = min(max(box["y"] + box["height"], WIDTH / 3), WIDTH)
+    height = min(max(box["y"] + box["height"] + margin, WIDTH / 3), WIDTH)
     await page.evaluate("document.fonts.ready")
     await page.screenshot(
         path=file,
