@@ -6,10 +6,10 @@ ARGS ?=
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test browser coverage fmt types lint migration bench house soak lock
+.PHONY: help demo serve test browser screenshots coverage fmt types lint migration bench house soak lock
 
 help: ## Show the targets (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## Run the main job on simulated trackers, no account needed (ARGS=--exit ends after the summary)
 	@$(BIN)/northing demo $(ARGS)
@@ -23,6 +23,9 @@ test: $(VENV)/.dev ## Run every test (ARGS are pytest's)
 
 browser: $(VENV)/.dev ## Show the pages in Chromium, where there is one (ARGS are pytest's)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 -m browser $(ARGS)
+
+screenshots: $(VENV)/.dev ## Take the pictures of the README anew, of the running demo
+	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 coverage: $(VENV)/.dev ## Run the tests and print which branches of mappings/ none takes (ARGS are pytest's)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS) --cov

@@ -23,6 +23,7 @@ _OWN = frozenset(
         "deliveries",
         "docs",
         "epics",
+        "export",
         "goals",
         "healthz",
         "import",

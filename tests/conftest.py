@@ -34,6 +34,7 @@ from app.api.files import FileUploads
 from app.auth.authenticator import Authenticator
 from app.auth.rate_limit import Visits
 from app.database import engine_for, libpq_url, migrate, sessions_for, sqlalchemy_url
+from app.demo_company.loader import DemoCompany
 from app.embedded import acquire, handles
 from app.jobs.queue import queue_for, run_worker_until_idle
 from app.runtime import Runtime
@@ -276,7 +277,9 @@ def _applications() -> list[FastAPI]:
 
 
 @pytest.fixture
-def application(runtime: Runtime, intake: Intake, _applications: list[FastAPI]) -> FastAPI:
+async def application(
+    runtime: Runtime, intake: Intake, _applications: list[FastAPI]
+) -> AsyncIterator[FastAPI]:
     """The application on this test's runtime."""
     if not _applications:
         _applications.append(create_app(runtime, intake, token_hash(ADMIN_TOKEN)))
@@ -287,7 +290,9 @@ def application(runtime: Runtime, intake: Intake, _applications: list[FastAPI]) 
     made.state.visits = Visits(runtime.clock.running_from(ALWAYS_DUE))
     made.state.provider_sessions = provider_sessions(runtime)
     made.state.uploads = FileUploads()  # its turns are of one event loop
-    return made
+    made.state.demo_company = DemoCompany(made, lambda: runtime)
+    yield made
+    await made.state.demo_company.aclose()
 
 
 @pytest.fixture

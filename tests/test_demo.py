@@ -13,9 +13,9 @@ import httpx
 import psycopg
 import pytest
 
-from app.demo.client import synced_sentence
 from app.demo.run import LOG_BYTES
-from app.demo.ticket import plain_text
+from app.demo_company.client import synced_sentence
+from app.demo_company.ticket import plain_text
 from app.embedded import acquire
 from tests.support.processes import LONGEST, data_folder, environment, northing, started, wait_for_output
 
@@ -46,12 +46,16 @@ def test_it_tells_the_whole_story_and_ends(folder: Path, tmp_path: Path) -> None
     assert re.search(r"acme-jira +SHOP +12 +8 +3 +1\n", story)
     assert re.search(r"acme-github +acme/docs +5 +3 +1 +1\n", story)
     posted = int(re.search(r"(\d+) comments posted", story)[1])  # type: ignore[index]
-    assert story.count("focusedCommentId=") + story.count("#issuecomment-") == posted
+    assert story.count("focusedCommentId=") + story.count("#issuecomment-") == posted == 8
+    assert "Then all of GitHub goes live, and 5 comments are held, none of them posted\n" in story
+    assert len(re.findall(r"\n    acme/(?:mobile|platform)#\d+(?=\n)", story)) == 5
     reported = re.split(r"─ The (?:same )?comment .*?─+╮", story)[1:]
     assert [WARNING in text for text in reported] == [True, False, True, False]
     assert THANKS in reported[1]
     assert "Disputed; waiting for a decision." in reported[3]
     assert re.search(r"acme/docs#\d+ is disputed \(This is how we write\); an editor ", story)
+    assert re.search(r"SHOP-\d+ is waived until 20\d\d-\d\d-\d\d \(it is an idea of the spring fair, ", story)
+    assert re.search(r"CORE-\d+ is snoozed until 20\d\d-\d\d-\d\d ", story)
     sentence = (
         r"Now (\d+) of (\d+) open epics are aligned \((\d+)%\), and (\d+) of these \((\d+)%\) are steered:"
     )
@@ -75,7 +79,8 @@ def test_a_second_one_serves_until_told_to_stop(folder: Path, tmp_path: Path) ->
             for name, value in [found.groups()]
         }
         api = place["Northing's API"].removesuffix("/docs")
-        headers = {"Authorization": f"Bearer {place['its admin token']}"}
+        assert place["the overview"] == f"{api}/"
+        headers = {"Authorization": f"Bearer {place['sign in with']}"}
         (notice, *_) = httpx.get(
             f"{api}/api/v1/notices?state=posted&source=acme-jira", headers=headers
         ).json()["items"]
@@ -87,7 +92,8 @@ def test_a_second_one_serves_until_told_to_stop(folder: Path, tmp_path: Path) ->
     log = Path(place["its log"]).read_text()
     assert "\0" not in log  # a long one is begun anew
     assert "ticket written" in log
-    assert place["its admin token"] not in log
+    assert place["sign in with"] not in log
+    assert not any(place["sign in with"] in value for name, value in place.items() if name != "sign in with")
 
 
 def mend_on_the_page(site: str, key: str, comment: str) -> None:

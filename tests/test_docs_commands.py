@@ -1,4 +1,4 @@
-"""The commands of the README and of docs/admin.md work, from top to bottom."""
+"""The commands of docs/admin.md work, from top to bottom, and those of the README are among them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ from tests.support.webhook_posts import signature
 from tests.support.world import World
 
 ADMIN = read("docs/admin.md")
+FIRST = section("The way by API", ADMIN)
 WEBHOOK_SECRET = "a secret made for this test"
 SHOP_1 = "SHOP-1"
 
@@ -89,22 +90,22 @@ async def newest_run(world: World) -> int:
     return number
 
 
-async def test_the_commands_of_the_readme_and_of_the_administrator_work_from_top_to_bottom(
+async def test_the_commands_of_the_administrator_work_from_top_to_bottom(
     world: World, runtime: Runtime, clock: Clock
 ) -> None:
-    """The administrator's begin where those of the README end; both in one test, for their world is one."""
+    """The further ones begin where the way by API ends; both in one test, for their world is one."""
     clock.now = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
     world.site.create("SHOP", "Checkout in two steps", labels=["checkout"])
     world.host.create("acme/shop", "Faster search", labels=["epic"])
-    await _run_those_of_the_readme(world, runtime)
-    await _run_those_of_the_administrator(world, clock)
+    await _run_those_of_the_way_by_api(world, runtime)
+    await _run_the_others(world, clock)
 
 
-async def _run_those_of_the_readme(world: World, runtime: Runtime) -> None:
+async def _run_those_of_the_way_by_api(world: World, runtime: Runtime) -> None:
     """In their order; `northing connect` gets the login of the tracker where it would ask for it."""
     parts = re.split(
         r"^(\.venv/bin/northing connect .+)$",
-        code(section("First set-up", read("README.md"))),
+        code(FIRST),
         flags=re.MULTILINE,
     )
     commands = [calls(f"```sh\n{part}```") for part in parts[::2]]
@@ -123,6 +124,13 @@ async def _run_those_of_the_readme(world: World, runtime: Runtime) -> None:
     live = reader.last("PATCH sources/acme-jira")["notices"]
     assert (live["mode"], live["projects"]) == ("live", ["SHOP"])
     assert reader.last("POST runs/RUN/withdraw")["mode"] == "withdraw"
+
+
+def test_the_commands_of_the_readme_are_among_those_that_run() -> None:
+    commands = [line for line in code(section("First set-up", read("README.md"))).splitlines() if line]
+    assert commands[0] == "make serve"
+    assert len(commands) == 3
+    assert set(commands[1:]) <= set(code(FIRST).splitlines())
 
 
 async def _connect(world: World, runtime: Runtime, command: str) -> None:
@@ -144,7 +152,7 @@ async def _connect(world: World, runtime: Runtime, command: str) -> None:
     assert await connect_tracker(runtime, answers, NoTerminal()) == 0
 
 
-async def _run_those_of_the_administrator(world: World, clock: Clock) -> None:
+async def _run_the_others(world: World, clock: Clock) -> None:
     async def delivered(path: str) -> int:
         body = json.dumps({"webhookEvent": "jira:issue_updated", "issue": _issue(world)}).encode()
         headers = {"Content-Type": "application/json", "X-Hub-Signature": signature(body, WEBHOOK_SECRET)}
@@ -167,7 +175,7 @@ async def _run_those_of_the_administrator(world: World, clock: Clock) -> None:
         number: int = run["id"]
         return number
 
-    commands = calls(ADMIN)
+    commands = calls(ADMIN.replace(FIRST, ""))
     assert len(commands) > 25
     assert [path for _, path, body in commands if "RUN" in f"{path} {body}"] == [
         "notices/approve", "runs/RUN/withdraw", "runs/RUN/accept-removals",

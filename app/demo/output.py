@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from app.demo.client import Json
+    from app.demo_company.client import Json
 
 ALIGNMENTS = ("aligned", "unaligned", "exempt")
 WIDTH = 100
@@ -56,13 +56,26 @@ def print_coverage(console: Console, report: Json) -> None:
     console.print("their key result is measured, agreed by the business and IT, and has moved.")
 
 
-def print_disputes(console: Console, findings: list[Json]) -> None:
-    """Each disputed finding: its ticket, who disputes it and why."""
+def print_held(console: Console, notices: list[Json]) -> None:
+    """The comments that a guard holds, with its reason."""
+    count = len(notices)
+    print_heading(
+        console, f"Then all of GitHub goes live, and {count} comments are held, none of them posted"
+    )
+    if notices:
+        console.print(Text(f"{notices[0]['detail']}"))
+    console.print("An editor approves or withdraws them on the page Notices:")
+    for notice in notices:
+        console.print(Text.assemble(("    " + notice["epic"]["key"], "bold")))
+
+
+def print_findings(console: Console, findings: list[Json]) -> None:
+    """Each finding that a person answered: its ticket, the state, until when and why."""
     for finding in findings:
-        says = (
-            f"{finding['epic']['key']} is disputed ({finding['reason']}); an editor upholds or dismisses it."
-        )
-        console.print(Text(says))
+        until = f" until {finding['until'][:10]}" if finding["until"] else ""
+        why = f" ({finding['reason']})" if finding["reason"] else ""
+        waits = "; an editor upholds or dismisses it" if finding["state"] == "disputed" else ""
+        console.print(Text(f"{finding['epic']['key']} is {finding['state']}{until}{why}{waits}."))
 
 
 def _figures(counts: list[int]) -> list[str]:
@@ -78,7 +91,7 @@ def print_comments(console: Console, notices: list[Json], epics: list[Json]) -> 
         for detail, style in ((first_line(notice["body"]), ""), (notice["url"], "dim")):
             console.print(Text(f"    {detail}", style=style), soft_wrap=True)
     for epic in epics:
-        if epic["alignment"] == "unaligned" and (epic["source"], epic["key"]) in titles:
+        if epic["alignment"] == "unaligned" and epic["notice"] is None:
             _print_ticket(console, epic["key"], epic["title"])
             console.print("    No comment: customers can read it in a service desk.")
 

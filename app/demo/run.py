@@ -13,19 +13,32 @@ from typing import TYPE_CHECKING, Any, TextIO
 from cryptography.fernet import Fernet
 
 from app import logs
-from app.demo.client import POLL_SECONDS, WAIT_SECONDS, Api, DemoFailed, Json
-from app.demo.company import SOURCES, SyncButtons, Trackers, set_up, trackers_running
 from app.demo.output import (
     console_for_demo,
     print_addresses,
     print_comment,
     print_comments,
     print_coverage,
-    print_disputes,
+    print_findings,
     print_heading,
+    print_held,
     print_projects,
 )
-from app.demo.ticket import github_person, jira_person
+from app.demo_company.client import POLL_SECONDS, WAIT_SECONDS, Api, DemoFailed
+from app.demo_company.company import (
+    SOURCES,
+    Maker,
+    SyncButtons,
+    Trackers,
+    epic_titled,
+    first_syncs,
+    go_live_everywhere,
+    remaining_answers,
+    set_up,
+    trackers_running,
+    webhook_url_of,
+)
+from app.demo_company.ticket import github_person, jira_person
 from app.server.connections import ConnectionLimits, connection_limits
 from app.server.server import (
     CannotListen,
@@ -35,8 +48,9 @@ from app.server.server import (
     run_server,
     run_until_exit,
 )
+from app.server.signals import CommandFailed
 from app.settings import Settings, load
-from connectors.sandbox.company import GITHUB_SOURCE, JIRA_SOURCE
+from connectors.sandbox.company.answers import DISPUTED, LINKED
 
 if TYPE_CHECKING:
     import socket
@@ -45,12 +59,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from connectors.sandbox.company.answers import Answer
+
 HOST = "127.0.0.1"
 LOG_BYTES = 10_000_000
-PERSON = "dev-lead"
-JIRA_KEY_RESULT = "KR-1"
-GITHUB_PROJECT, DISPUTER = "acme/docs", "docs-lead"
-DISPUTE_REASON = "This is how we write"
 
 
 def demo_settings() -> Settings:
@@ -67,7 +79,14 @@ def demo_settings() -> Settings:
 
 
 async def run_demo(settings: Settings, *, exit_after: bool) -> int:
-    """`northing demo`. Leaves no process and no database behind, however it ends."""
+    """`northing demo`. Leaves no process and no database behind, however it ends. Raises `CommandFailed`."""
+    try:
+        return await _demo(settings, exit_after=exit_after)
+    except DemoFailed as error:
+        raise CommandFailed(str(error)) from None
+
+
+async def _demo(settings: Settings, *, exit_after: bool) -> int:
     console = console_for_demo()
     buttons = SyncButtons()
     limits = connection_limits()
@@ -145,54 +164,53 @@ async def _api_of(northing: RunningServer) -> AsyncIterator[Api]:
 
 async def _tell_story(console: Console, api: Api, trackers: Trackers) -> str:
     """Print the whole story; gives the address of the ticket that is linked in it."""
-    counts = await set_up(api, trackers, datetime.now(UTC))
+    maker, now = Maker(api), datetime.now(UTC)
+    counts = await set_up(maker, trackers, now, webhook_url_of)
     known = ", ".join(f"{count} {name}" for name, count in counts.items())
     console.print(f"Northing knows {known}, and two trackers: {' and '.join(SOURCES)}.")
     with console.status("Syncing both …"):
-        runs = await asyncio.gather(*(api.sync(source, "full") for source in SOURCES))
+        runs = await first_syncs(maker)
     epics = [epic for source in SOURCES for epic in await api.every("epics", source=source)]
     notices = [
         notice for source in SOURCES for notice in await api.every("notices", source=source, state="posted")
     ]
     print_heading(console, f"{sum(run['seen'] for run in runs)} epics seen")
     print_projects(console, epics)
-    print_heading(console, f"{len(notices)} comments posted, one on each ticket without a linked key result")
+    print_heading(console, f"{len(notices)} comments posted, one on each ticket without a live key result")
     print_comments(console, notices, epics)
-    linked = await _link_in_jira(console, api, trackers, notices)
-    await _dispute_in_github(console, api, trackers, notices)
+    print_held(console, await go_live_everywhere(maker))
+    linked = await _link_in_jira(console, api, trackers)
+    await _dispute_in_github(console, api, trackers)
+    await remaining_answers(maker, trackers, now)
     print_coverage(console, await api.get("reports/coverage"))
-    print_disputes(console, await api.every("findings", state="disputed"))
+    for state in ("disputed", "waived", "snoozed"):
+        print_findings(console, await api.every("findings", state=state))
     return linked
 
 
-async def _link_in_jira(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> str:
+async def _link_in_jira(console: Console, api: Api, trackers: Trackers) -> str:
     """A person answers with a line as the comment shows it; the warning becomes one line of thanks."""
-    ticket = await _ticket_with_warning(api, JIRA_SOURCE, "SHOP", notices)
-    account, line = trackers.jira.account(PERSON), f"/northing link {JIRA_KEY_RESULT}"
-    print_heading(console, f"Now {PERSON} comments “{line}” on {ticket['key']} in Jira")
+    ticket = await epic_titled(api, LINKED.source, LINKED.title)
+    account = trackers.jira.account(LINKED.person)
+    _print_answer(console, LINKED, ticket["key"], "Jira")
     async with jira_person(trackers.jira_url, account.email, account.token) as person:
         read = partial(person.comments_of, ticket["key"], trackers.jira.bot.account_id)
-        await _show_answer(console, ticket["key"], read, person.say(ticket["key"], line))
+        await _show_answer(console, ticket["key"], read, person.say(ticket["key"], LINKED.command))
     return str(ticket["url"])
 
 
-async def _dispute_in_github(console: Console, api: Api, trackers: Trackers, notices: list[Json]) -> None:
+async def _dispute_in_github(console: Console, api: Api, trackers: Trackers) -> None:
     """Another says that the work needs no key result; nothing more is said until an editor decides."""
-    ticket = await _ticket_with_warning(api, GITHUB_SOURCE, GITHUB_PROJECT, notices)
-    command = f"/northing dispute {DISPUTE_REASON}"
-    print_heading(console, f"Now {DISPUTER} comments “{command}” on {ticket['key']} in GitHub")
-    async with github_person(trackers.github_url, trackers.github.account(DISPUTER).token) as person:
+    ticket = await epic_titled(api, DISPUTED.source, DISPUTED.title)
+    _print_answer(console, DISPUTED, ticket["key"], "GitHub")
+    token = trackers.github.account(DISPUTED.person).token
+    async with github_person(trackers.github_url, token) as person:
         read = partial(person.comments_of, ticket["key"], trackers.github.bot.login)
-        await _show_answer(console, ticket["key"], read, person.say(ticket["key"], command))
+        await _show_answer(console, ticket["key"], read, person.say(ticket["key"], DISPUTED.command))
 
 
-async def _ticket_with_warning(api: Api, source: str, project: str, notices: list[Json]) -> Json:
-    warned = [notice["epic"]["key"] for notice in notices if notice["epic"]["source"] == source]
-    epics = await api.every("epics", source=source, project=project, alignment="unaligned")
-    fitting = [epic for epic in epics if epic["key"] in warned and not epic["links"]]
-    if not fitting:
-        raise DemoFailed(f"No ticket of {project} has a warning")
-    return fitting[-1]
+def _print_answer(console: Console, answer: Answer, key: str, tracker: str) -> None:
+    print_heading(console, f"Now {answer.person} comments “{answer.command}” on {key} in {tracker}")
 
 
 async def _show_answer(
@@ -218,19 +236,21 @@ async def _show_answer(
 def _print_addresses(
     console: Console, northing: RunningServer, trackers: Trackers, linked: str, settings: Settings
 ) -> None:
-    print_heading(
-        console,
-        "Look around: edit a warned ticket, label it or comment “/northing help”; our comment answers",
-    )
+    print_heading(console, "Look around")
     print_addresses(
         console,
         [
+            ("the overview", f"{northing.url}/"),
+            ("sign in with", northing.made_token or ""),
             ("that ticket", linked),
             ("Jira, simulated", f"{trackers.jira_url}/"),
             ("GitHub, simulated", f"{trackers.github_url}/"),
             ("Northing's API", f"{northing.url}/docs"),
-            ("its admin token", northing.made_token or ""),
             ("its log", str(_log_file(settings.data_dir))),
         ],
     )
-    console.print("\nCtrl-C ends the demo and leaves nothing running.")
+    console.print(
+        "\nThat token is an admin's, and of the API too. Edit a warned ticket, label it or comment\n"
+        "“/northing help”; our comment answers. The trend over days begins today.\n"
+        "\nCtrl-C ends the demo and leaves nothing running."
+    )

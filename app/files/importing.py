@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from app import pipeline
-from mappings.imports.columns import KINDS, KindName
+from mappings.imports.columns import KINDS, FileColumn, KindName
 from mappings.imports.operations import import_lines
 from mappings.imports.outcome import Imported, NotApplied
-from mappings.imports.read import Lines, ReadOptions, read_lines
+from mappings.imports.read import Lines, ReadOptions, read_columns, read_lines
 
 if TYPE_CHECKING:
     from app.runtime import Runtime
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 async def read_file(kind: KindName, data: bytes, options: ReadOptions) -> Lines:
     """Raises `Invalid` for a file that cannot be read as a whole."""
     return await asyncio.to_thread(read_lines, KINDS[kind], data, options)
+
+
+async def read_file_columns(kind: KindName, data: bytes, options: ReadOptions) -> list[FileColumn]:
+    """What the file calls its columns, and which of ours each is taken for. Raises `Invalid` as
+    `read_file`."""
+    return await asyncio.to_thread(read_columns, KINDS[kind], data, options)
 
 
 async def import_file(

@@ -47,6 +47,7 @@ from app.auth.oidc import Provider
 from app.auth.provider_sessions import ProviderSessions
 from app.auth.rate_limit import Visits
 from app.base_path import BasePath
+from app.demo_company.loader import DemoCompany
 from app.metrics.collector import Metrics, RequestTimer, templates_of
 from app.web import errors as error_pages
 from app.web import login, oidc, site, templating, why
@@ -89,6 +90,7 @@ def create_app(runtime: Runtime, intake: Intake, admin_token_hash: bytes) -> Fas
     app.state.visits = Visits(runtime.clock.running_from(ALWAYS_DUE))
     app.state.provider_sessions = provider_sessions(runtime)
     app.state.metrics = Metrics()
+    app.state.demo_company = DemoCompany(app, lambda: app.state.runtime)
     app.add_middleware(Headers)
     app.add_middleware(RequestTimer, metrics=app.state.metrics, templates=partial(templates_of, app))
     app.add_middleware(BasePath, public_base=lambda: app.state.runtime.settings.base_path)

@@ -32,6 +32,7 @@ from app.server.connections import LIMITS, BoundedProtocol, ConnectionLimits, Co
 from app.server.signals import CommandFailed
 from app.settings import Settings, WrongSetting
 from app.webhooks.door import Intake
+from connectors.addresses import is_loopback
 from connectors.network import WrongCertificates, read_network
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from app.demo_company.loader import DemoCompany
     from connectors.network import Network
 
 log = structlog.get_logger()
@@ -238,8 +240,12 @@ async def run_server(
     settings = settings.model_copy(update={"port": port})
     async with open_runtime(settings, url) as runtime, Intake(url, runtime.queue, runtime.clock) as intake:
         token_hash, made = await prepare_installation(runtime)
-        web = WebServer(create_app(runtime, intake, token_hash), limits)
+        app = create_app(runtime, intake, token_hash)
+        web = WebServer(app, limits)
         async with AsyncExitStack() as stopping:
+            demo_company: DemoCompany = app.state.demo_company
+            demo_company.address, demo_company.has_worker = _local_address(host, port), worker
+            stopping.push_async_callback(demo_company.aclose)
             tasks = [await stopping.enter_async_context(web.serving(listener))]
             tasks.append(await stopping.enter_async_context(scheduler_running(runtime)))
             if worker:
@@ -247,6 +253,14 @@ async def run_server(
             # This callback runs first, so that the last requests and the last jobs end at the same time.
             stopping.callback(web.stop)
             yield RunningServer(f"http://{f'[{host}]' if ':' in host else host}:{port}", made, tasks)
+
+
+def _local_address(host: str, port: int) -> str | None:
+    """Where this machine's own programs reach a server that listens there; None where they do not by
+    loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not listened on
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return url if is_loopback(url) else None
 
 
 class WebServer(uvicorn.Server):

@@ -59,13 +59,15 @@ async def page(
     status: int = 200,
 ) -> HTMLResponse:
     """A page for the person who is signed in. Its templates get `me` (the session), `may("POST /links")`,
-    `frame`, `here` (the page's own address, for forms), and `said`: what was done last on this page."""
+    `frame`, `here` (the page's own address, for forms), `demo` (the demo's company, None where it is not
+    loaded), and `said`: what was done last on this page."""
     web_session: WebSession = request.state.web_session
     last = web_session.last_action
     around = {
         "me": web_session,
         "may": partial(may, web_session.caller),
         "frame": await load_frame(session),
+        "demo": await request.app.state.demo_company.state(session),
         "here": request.scope.get("root_path", "") + here(request),
         "path": own_path(request.scope),
         "said": last if last is not None and last["path"] == own_path(request.scope) else None,

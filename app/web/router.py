@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from typing import Annotated, Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
@@ -45,6 +46,10 @@ class Form:
         value = self._data.get(name)
         return value if isinstance(value, UploadFile) and value.filename else None
 
+    async def close(self) -> None:
+        """Free what its files take."""
+        await self._data.close()
+
     def values(self) -> dict[str, str]:
         """Each field with its first value, to show the form once more."""
         return {name: self.get(name) for name in self._data}
@@ -73,6 +78,7 @@ class PagesRouter(APIRouter):
     """
 
     largest_form = LARGEST_BODY
+    larger_forms: Mapping[str, int] = {}  # by the path of the page
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, scope = _of_page(scope)
@@ -84,10 +90,16 @@ class PagesRouter(APIRouter):
         if "\x00" in unquote(f"{request.url.path}?{request.url.query}"):
             raise Problem(422, "This address holds U+0000, which can be stored nowhere; leave it out.")
         if request.method == "POST":
-            form = await read_form(Request(scope, bounded(request.headers, receive, self.largest_form)))
-            if not hmac.compare_digest(form.get(FORMS_FIELD).encode(), found.forms.encode()):
-                raise Problem(403, FORGED)
-            request.state.form = form
+            most = self.larger_forms.get(own_path(scope), self.largest_form)
+            form = await read_form(Request(scope, bounded(request.headers, receive, most)))
+            try:
+                if not hmac.compare_digest(form.get(FORMS_FIELD).encode(), found.forms.encode()):
+                    raise Problem(403, FORGED)
+                request.state.form = form
+                await super().handle(scope, receive, send)
+            finally:
+                await form.close()
+            return
         await super().handle(scope, receive, send)
 
 

@@ -21,6 +21,7 @@ from app.web import (
 from app.web.router import PagesRouter
 
 router = PagesRouter(include_in_schema=False)
+router.larger_forms = {"/import": imports.LARGEST_FORM}
 for module in (
     overview,
     first_run,

@@ -153,6 +153,23 @@ def read_maps(kind: Kind, maps: Sequence[str]) -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class FileColumn:
+    """A column of a file by its own name, and which of ours it is taken for: "" is passed over, None is
+    unknown."""
+
+    theirs: str
+    ours: str | None
+
+
+def file_columns(kind: Kind, cells: Sequence[Cell], maps: Mapping[str, str]) -> list[FileColumn]:
+    """The named columns of a header in their order, as `read_header` takes them, whether it takes all or
+    not."""
+    texts = [str(cell).strip() for cell in cells if not is_empty(cell) and not isinstance(cell, BadCell)]
+    names = _names(kind, [plain_name(text) for text in texts], maps)
+    return [FileColumn(text, names.get(plain_name(text))) for text in texts]
+
+
 def read_header(kind: Kind, cells: Sequence[Cell], maps: Mapping[str, str]) -> Header:
     """Raises `Invalid` on `file` for a column that is unknown, missing or there twice, and on `map`."""
     for number, cell in enumerate(cells, 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
@@ -11,7 +11,7 @@ from mappings.errors import Invalid
 from mappings.files.read import read_table
 from mappings.files.table import header_row, plain_name
 from mappings.imports.cells import Line, read_line
-from mappings.imports.columns import known_columns, read_header, read_maps
+from mappings.imports.columns import FileColumn, file_columns, known_columns, read_header, read_maps
 
 if TYPE_CHECKING:
     from mappings.files.table import Table
@@ -42,9 +42,8 @@ class Lines:
     decimal: Literal[",", "."]
 
 
-def read_lines(kind: Kind, data: bytes, options: ReadOptions) -> Lines:
-    """Raises `Invalid` on `file`, `map` or `sheet` where the file cannot be read as a whole; what is wrong
-    with one line is in that line."""
+def _open(kind: Kind, data: bytes, options: ReadOptions) -> tuple[Table, int, Mapping[str, str]]:
+    """The table, the index of its header, and the names that the caller gives. Raises `Invalid`."""
     maps = read_maps(kind, options.maps)
     counted = partial(known_columns, kind, maps)
     table = read_table(
@@ -52,7 +51,20 @@ def read_lines(kind: Kind, data: bytes, options: ReadOptions) -> Lines:
     )
     if not table.rows:
         raise Invalid("file", "is empty; it needs a line of column names, and lines below it")
-    at = header_row(table.rows, counted)
+    return table, header_row(table.rows, counted), maps
+
+
+def read_columns(kind: Kind, data: bytes, options: ReadOptions) -> list[FileColumn]:
+    """The columns that the file has, also where some are unknown. Raises `Invalid` as `read_lines` does
+    where there is no table to read."""
+    table, at, maps = _open(kind, data, options)
+    return file_columns(kind, table.rows[at].cells, maps)
+
+
+def read_lines(kind: Kind, data: bytes, options: ReadOptions) -> Lines:
+    """Raises `Invalid` on `file`, `map` or `sheet` where the file cannot be read as a whole; what is wrong
+    with one line is in that line."""
+    table, at, maps = _open(kind, data, options)
     header = read_header(kind, table.rows[at].cells, maps)
     comma = table.decimal_comma if options.decimal is None else options.decimal == ","
     lines = [read_line(kind, header, row, decimal_comma=comma) for row in table.rows[at + 1 :]]

@@ -9,7 +9,7 @@ from sqlalchemy import exists, func, select
 
 from mappings.errors import Conflict, Invalid
 from mappings.notices.burst_guard import why_too_many
-from mappings.tables import EpicRow, NoticeRow, RunRow, SourceProjectRow, SourceRow
+from mappings.tables import DemoCompanyRow, EpicRow, NoticeRow, RunRow, SourceProjectRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,19 @@ async def was_read_in_shadow(session: AsyncSession, source_id: int, tracker: str
         RunRow.tracker == tracker,
     )
     return bool(await session.scalar(select(in_shadow)))
+
+
+async def check_apart_from_demo(session: AsyncSession, values: SourceValues) -> None:
+    """Raise `Conflict` for a tracker beyond this machine while the demo's company is loaded: on its tickets
+    the made-up goals would count, and be named."""
+    if values.facts.loopback:
+        return
+    loaded = select(DemoCompanyRow.id).where(DemoCompanyRow.state != "failed")
+    if await session.scalar(loaded) is not None:
+        raise Conflict(
+            "The demo company is loaded here, and its goals are made up: remove it first, with the button "
+            "that each page shows, then connect your tracker."
+        )
 
 
 def _way_to_live(name: str, tracker: str) -> str:

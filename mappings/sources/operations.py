@@ -19,7 +19,7 @@ from mappings.notices.withdrawal import any_comment_on_tickets, request_withdraw
 from mappings.runs.queue import resume_waiting_runs, start_run
 from mappings.runs.reevaluation import reevaluate_all_children
 from mappings.sources.changes import FIELDS_WITH_FOLLOW_UP, follow_up
-from mappings.sources.going_live import check_live, check_projects
+from mappings.sources.going_live import check_apart_from_demo, check_live, check_projects
 from mappings.sources.schedules import NO_TIMETABLE, announce_schedules, has_timetable
 from mappings.sources.values import SourceValues, TrackerFacts, source_errors
 from mappings.tables import UNFINISHED_STATES, HeldRemovalRow, RunRow, SourceRow
@@ -54,6 +54,7 @@ async def create_source(
     # So that a name that is free stays free until the commit.
     await lock_goals_exclusive(session)
     await check_free_name(session, values.name)
+    await check_apart_from_demo(session, values)
     await check_live(session, values, None, None)
     await check_projects(session, values, None)
     row = SourceRow(uuid=uuid, kind=kind, created_at=now, updated_at=now)
@@ -107,6 +108,7 @@ async def change_source(
     check_credentials_sent(row.base_url, values.base_url, sent=new_credentials)
     if values.name.lower() != row.name.lower():
         await check_free_name(session, values.name)
+    await check_apart_from_demo(session, values)
     await check_live(session, values, row, was)
     await check_projects(session, values, row)
     before = {name: getattr(row, name) for name in FIELDS_WITH_FOLLOW_UP}

@@ -3,6 +3,7 @@
 from mappings.tables.access import ROLES, AuditEntryRow, SavedViewRow, TokenRow, WebSessionRow
 from mappings.tables.base import GOAL_STATES, READING_MODES, UNFINISHED_STATES, Base, Claimed, among
 from mappings.tables.counters import CounterRow, MachineClockRow, RateLimitRow
+from mappings.tables.demo import DemoCompanyRow
 from mappings.tables.epics import (
     ChildrenDueRow,
     EpicKeyHistoryRow,
@@ -56,6 +57,7 @@ __all__ = [
     "CoverageDayRow",
     "CycleRow",
     "DeliveryRow",
+    "DemoCompanyRow",
     "EpicKeyHistoryRow",
     "EpicRow",
     "FindingRow",

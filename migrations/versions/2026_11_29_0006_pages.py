@@ -15,9 +15,11 @@ def upgrade() -> None:
     _make_saved_views()
     _index_lists_of_epics()
     _keep_documents_of_notices()
+    _make_demo_company()
 
 
 def downgrade() -> None:
+    _drop_demo_company()
     _drop_documents_of_notices()
     _drop_indexes_of_lists()
     _drop_saved_views()
@@ -118,3 +120,33 @@ def _keep_documents_of_notices() -> None:
 
 def _drop_documents_of_notices() -> None:
     op.drop_column("notices", "posted_document")
+
+
+# --- the demo's company ---------------------------------------------------------------------------
+
+
+def _make_demo_company() -> None:
+    moment = sa.DateTime(timezone=True)
+    op.create_table(
+        "demo_company",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("steps_done", sa.Integer(), nullable=False),
+        sa.Column("made", postgresql.JSONB(none_as_null=True), nullable=False),
+        sa.Column("token_id", sa.BigInteger(), nullable=True),
+        sa.Column("caller", sa.Text(), nullable=False),
+        sa.Column("loaded_by", sa.Text(), nullable=False),
+        sa.Column("remove_asked_by", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("started_at", moment, nullable=False),
+        sa.Column("claimed_by", sa.Text(), nullable=True),
+        sa.Column("claimed_until", moment, nullable=True),
+        sa.CheckConstraint("id = 1", name=op.f("ck_demo_company_one_row")),
+        sa.CheckConstraint("state IN ('loading', 'loaded', 'failed')", name=op.f("ck_demo_company_state")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_demo_company")),
+    )
+
+
+def _drop_demo_company() -> None:
+    op.drop_table("demo_company")

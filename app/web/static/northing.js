@@ -62,7 +62,12 @@ function follow() {
   setTimeout(async () => {
     try {
       const answer = await fetch(location.href);
-      if (answer.ok && !answer.redirected) replace(await answer.text(), followed.map((element) => element.id));
+      if (answer.ok && !answer.redirected) {
+        const html = await answer.text();
+        // It is over, and the page is another one now.
+        if (followed.some((element) => !html.includes(`id="${element.id}"`))) return location.reload();
+        replace(html, followed.map((element) => element.id));
+      }
     } catch {
       // The next attempt may meet the server again.
     }

@@ -34,8 +34,8 @@ MOBILE = (
 PLATFORM = (
     platform("Build images on spot machines", OPEN, "epic", "platform-lead", 68, 2, "", "KR-4",
          "Leaner platform"),
-    platform("Log sampling for chatty services", OPEN, "epic observability", "sre-lead", 43, 4, "", "KR-4",
-         "Leaner platform"),
+    platform("Log sampling for chatty services", OPEN, "epic observability", "sre-lead", 43, 4,
+         "Nine lines in ten are never read.", ""),
     platform("Storage classes by age of data", OPEN, "epic cost", "data-lead", 105, 6, "", "KR-4"),
     platform("Dependency updates every week, by machine", OPEN, "epic security", "security-lead", 86, 1, "",
          "KR-9"),
@@ -86,4 +86,13 @@ SMALLER = (
     ("acme/docs", "Broken link on the returns page", "bug", "issue", ""),
     ("acme/docs", "Picture of the new box", "", "issue", ""),
     ("acme/docs", "Fix the broken link", "", "pull", ""),
+    ("acme/mobile", "Ask before ordering again", "orders", "task", "Reorder in two taps"),
+    (
+        "acme/docs",
+        "Rank answers by what was read to the end",
+        "search",
+        "task",
+        "Search that finds the answer first",
+    ),
+    ("acme/docs", "Synonyms from the search log", "search", "task", "Search that finds the answer first"),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from app.demo.client import DemoFailed
+from app.demo_company.client import DemoFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,26 +8,34 @@ from typing import Any
 
 import httpx
 
-from app.server.signals import CommandFailed
-
 Json = dict[str, Any]
 
 POLL_SECONDS = 0.05
 WAIT_SECONDS = 90
 
 
-class DemoFailed(CommandFailed):
+class DemoFailed(Exception):
     """A step of the demo failed; the message says what was asked for and what the answer was."""
 
 
 class Api:
     """Calls below `/api/v1`; anything but success raises `DemoFailed`."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        """`transport`: how the calls get there, where it is not by HTTP. `poll_seconds`: how often it is
+        asked whether a run has ended."""
+        self._poll_seconds = poll_seconds
         headers = {"Authorization": f"Bearer {token}"}
         # The environment's proxies are for other machines; the library fails on some forms of NO_PROXY.
         self._http = httpx.AsyncClient(
-            base_url=f"{url}/api/v1/", headers=headers, timeout=30, trust_env=False
+            base_url=f"{url}/api/v1/", headers=headers, timeout=30, trust_env=False, transport=transport
         )
 
     async def aclose(self) -> None:
@@ -61,12 +69,35 @@ class Api:
                 raise DemoFailed(
                     f"Run {run['id']} of {source} is still {run['state']} after {WAIT_SECONDS} s"
                 )
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._poll_seconds)
             run = await self.get(f"runs/{run['id']}")
         if run["state"] != "succeeded":
             error = run["error"] or {}
             raise DemoFailed(f"The sync of {source} ended {run['state']}: {error.get('message', '')}")
         return run
+
+    async def wait_until_idle(self, source: str) -> None:
+        """Until every run of the source has ended and its comments are written. Raises `DemoFailed`."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while any(
+            run["finished_at"] is None or run["writes"]["pending"]
+            for run in (await self.get("runs", source=source))["items"]
+        ):
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"The runs of {source} have not ended after {WAIT_SECONDS} s")
+            await asyncio.sleep(self._poll_seconds)
+
+    async def wait_for_finding(self, source: str, key: str, state: str) -> None:
+        """Until a finding on this epic has the state. Raises `DemoFailed`."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not any(
+            finding["epic"]["key"] == key
+            for finding in await self.every("findings", source=source, state=state)
+            if finding["epic"] is not None
+        ):
+            if time.monotonic() > deadline:
+                raise DemoFailed(f"No finding on {key} is {state} after {WAIT_SECONDS} s")
+            await asyncio.sleep(self._poll_seconds)
 
     async def _call(self, method: str, path: str, **more: Any) -> Json:
         try:
