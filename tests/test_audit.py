@@ -75,6 +75,7 @@ CHANGES: list[Change] = [
     ("PUT", "/rules/order", "/rules/order", {"order": [2, 1]}, ("changed", "rule", "Second")),
     ("DELETE", "/rules/{id}", "/rules/2", None, ("deleted", "rule", "Second")),
     ("POST", "/notices/approve", "/notices/approve", {"ids": [1]}, ("approved", "notices", "by id")),
+    ("POST", "/notices/withdraw", "/notices/withdraw", {"ids": [1]}, ("withdrawn", "notices", "by id")),
     ("PATCH", "/rules/{id}", "/rules/1", {"enabled": False}, ("changed", "rule", "Checkout")),
     ("DELETE", "/rules/{id}", "/rules/1", None, ("deleted", "rule", "Checkout")),
     (
@@ -278,7 +279,7 @@ async def test_every_change_is_written_down_with_who_and_what(prepared: World, r
         kinds = {what for _, what, _ in message}
         assert path.startswith(("/sources", "/runs")) or "run" not in kinds, (method, path)
         for entry in fresh:
-            assert (entry["before"] is None) == (entry["action"] in ("created", "approved"))
+            assert (entry["before"] is None) == (entry["action"] in ("created", "approved", "withdrawn"))
             assert (entry["after"] is None) == (entry["action"] == "deleted")
     log = await _log(runtime)
     for secret in (*SECRETS, token_hash.hex(), prepared.site.bot.token, "gAAAA", ADMIN_TOKEN):

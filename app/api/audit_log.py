@@ -47,7 +47,9 @@ class AuditEntryOut(BaseModel):
         "Null for everybody else.",
         examples=["5b10a2844c20165700ede21g"],
     )
-    action: Literal["created", "changed", "deleted", "approved"] = Field(description="What was done.")
+    action: Literal["created", "changed", "deleted", "approved", "withdrawn"] = Field(
+        description="What was done."
+    )
     what: What = Field(description="The kind of object.")
     key: str = Field(description="Its public name then; for a link `SOURCE/EPIC -> KEY`.", examples=["KR-1"])
     before: dict[str, Any] | None = Field(

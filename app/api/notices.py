@@ -66,7 +66,7 @@ class ApproveIn(Body):
 
 class Skipped(BaseModel):
     id: int = Field(description="The notice's id.")
-    reason: str = Field(description="Why it was not approved.")
+    reason: str = Field(description="Why it stays as it is.")
 
 
 class ApprovedOut(BaseModel):
@@ -86,3 +86,29 @@ async def approve_notices(body: ApproveIn, runtime: RuntimeDep, session: Session
     )
     shown = [Skipped(id=id, reason=reason) for id, reason in sorted(done.skipped.items())]
     return ApprovedOut(approved=len(done.approved), skipped=shown)
+
+
+class WithdrawNoticesIn(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": [3, 4]}]})
+
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] = Field(
+        min_length=1, max_length=500, description="These notices."
+    )
+
+
+class WithdrawnOut(BaseModel):
+    withdrawn: int = Field(description="Notices taken back: never written, or edited to one line.")
+    runs: list[int] = Field(description="The runs of mode `withdraw` that edit comments, one a source.")
+    skipped: list[Skipped] = Field(description="Notices that were not taken back, by id.")
+
+
+@router.post("/withdraw", status_code=202, summary="Take single notices back")
+async def withdraw_notices(body: WithdrawNoticesIn, runtime: RuntimeDep, session: SessionDep) -> WithdrawnOut:
+    """What is not written yet never is, until its finding is opened again. A comment on a ticket becomes one
+    line, whatever the source's mode."""
+    done = await operations.withdraw_notices(session, body.ids, await runtime.now(session))
+    return WithdrawnOut(
+        withdrawn=len(done.unsent) + len(done.queued),
+        runs=sorted(done.runs.values()),
+        skipped=[Skipped(id=id, reason=reason) for id, reason in sorted(done.skipped.items())],
+    )

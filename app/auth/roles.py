@@ -61,6 +61,7 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/findings/{id}/dismiss": {"POST": "editor"},
     "/notices": {"GET": "viewer"},
     "/notices/approve": {"POST": "editor"},
+    "/notices/withdraw": {"POST": "editor"},
     "/policy": {"GET": "viewer", "PUT": "editor", "PATCH": "editor"},
     "/reports/coverage": {"GET": "viewer"},
     "/deliveries": {"GET": "viewer"},

@@ -93,7 +93,8 @@ class WriteResults:
             )
             claims.release_claim(row, self.claim, now if still_to_delete else None)
             if posted_text.state == "withdrawn" and not still_to_delete:
-                state.mark_run_withdrawn(row)
+                of_run = select(RunRow.withdraws).where(RunRow.id == self.claim.run_id)
+                state.mark_withdrawn(row, by_run=await session.scalar(of_run) is not None)
             claims.record_write(session, self.claim, kind, row.remote_id or before, now)
             await pauses.resume_writes(session, self.source.id, now, self.row.project)
         self.kind = kind

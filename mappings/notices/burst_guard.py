@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -43,6 +44,28 @@ def why_too_many(
                 f"max_share is {max_share:g}"
             )
     return None
+
+
+_DETAIL = re.compile(
+    r"Run [0-9]+(?P<together> and the evaluate runs of the hour before .{1,40}?)? asked for "
+    r"(?P<count>[0-9]+) new comments (?:at once; per_run is (?P<per_run>[0-9]+)|"
+    r"on the (?P<open>[0-9]+) open epics of (?P<project>.+); max_share is (?P<share>[0-9.e-]+))\. .*",
+    re.DOTALL,
+)
+
+
+def limit_in_words(detail: str) -> str:
+    """Why the guard holds a run's comments, as a page says it: what the run wanted, and the limit that held
+    it. `detail` is the reason stored with them."""
+    found = _DETAIL.fullmatch(detail)
+    if found is None:
+        return detail
+    who = "With the evaluate runs of the hour before it, it" if found["together"] else "It"
+    asked = f"{who} would have made {found['count']} new comment{'' if found['count'] == '1' else 's'}"
+    if found["per_run"] is not None:
+        return f"{asked}; the limit is {found['per_run']} a run."
+    share = f"{float(found['share']) * 100:.10g}%"
+    return f"{asked} on the {found['open']} open epics of {found['project']}; the limit is {share} of them."
 
 
 async def check_new_comments(

@@ -1,4 +1,4 @@
-"""What a person may do about comments: approve those that are held, take back those of a run."""
+"""What a person may do about comments: approve those that are held, take back single ones or a run's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mappings.errors import Conflict, Invalid
 from mappings.locks import lock_notices_of_source
 from mappings.lookups import run_at
 from mappings.notices.burst_guard import approve
-from mappings.notices.withdrawal import request_withdrawal
+from mappings.notices.withdrawal import WithdrawnNotices, request_withdrawal, withdraw_by_id
 from mappings.tables import EpicRow, NoticeRow, RunRow, among
 from mappings.wakeups import wake
 
@@ -59,6 +59,20 @@ async def approve_notices(
     if approved:
         record_action(session, "approved", "notices", asked, {"ids": approved})
     return Approval(approved, skipped)
+
+
+async def withdraw_notices(session: AsyncSession, ids: Sequence[int], now: datetime) -> WithdrawnNotices:
+    """Take back the notices with these ids: what is not written yet never is, until its finding is opened
+    again; a comment becomes one line, by a run of mode `withdraw` for each source, whatever its mode."""
+    done = await withdraw_by_id(session, ids, now)
+    for missing in {*ids} - {*done.unsent, *done.queued, *done.skipped}:
+        done.skipped[missing] = "There is no such notice."
+    for source_id in done.runs:
+        wake(session, "write_tickets", source_id=source_id)
+    taken_back = sorted((*done.unsent, *done.queued))
+    if taken_back:
+        record_action(session, "withdrawn", "notices", "by id", {"ids": taken_back})
+    return done
 
 
 async def withdraw_run(

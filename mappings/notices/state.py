@@ -225,7 +225,7 @@ async def let_requests_arrive(
     await session.execute(waiting.where(which))
 
 
-# --- withdrawing a run ------------------------------------------------------------------------
+# --- withdrawing ------------------------------------------------------------------------------
 
 
 async def queue_withdrawal(
@@ -246,13 +246,15 @@ async def queue_withdrawal(
     await session.execute(queued.where(among(NoticeRow.id, ids)))
 
 
-async def withdraw_unsent(session: AsyncSession, ids: Collection[int], now: datetime) -> None:
+async def withdraw_unsent(
+    session: AsyncSession, ids: Collection[int], now: datetime, reason: str, detail: str
+) -> None:
     """Withdraw comments that are not made yet; the opening of a finding later ends that."""
     nothing = dict.fromkeys(("target", "due_at", "guard", "guard_reason"))
     withdrawn = _change(
         transitions.UNSENT_WITHDRAWN,
-        reason="run_withdrawn",
-        detail=RUN_WITHDRAWN,
+        reason=reason,
+        detail=detail,
         answers=False,
         updated_at=now,
         **nothing,
@@ -294,10 +296,12 @@ def mark_written(notice: NoticeRow, state: WrittenState, now: datetime) -> None:
     notice.updated_at = now
 
 
-def mark_run_withdrawn(notice: NoticeRow) -> None:
-    """The withdrawal of the run that made the comment is complete on this ticket."""
+def mark_withdrawn(notice: NoticeRow, *, by_run: bool) -> None:
+    """The withdrawal is complete on this ticket. `by_run`: of the whole run that made the comment."""
     notice.withdraw_action = None
-    notice.reason, notice.detail = "run_withdrawn", "The run that made it was withdrawn."
+    notice.reason, notice.detail = "withdrawn", "It was taken back."
+    if by_run:
+        notice.reason, notice.detail = "run_withdrawn", "The run that made it was withdrawn."
 
 
 def mark_failed(notice: NoticeRow, detail: str, now: datetime) -> None:

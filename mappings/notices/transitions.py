@@ -51,7 +51,7 @@ ANSWER_QUEUED = Transition(
     "a person's command is to be answered in words, and no comment is on the ticket",
 )
 UNSENT_WITHDRAWN = Transition(
-    "withdrawn unsent", _UNWRITTEN, "withdrawn", "its run is withdrawn before the comment is made"
+    "withdrawn unsent", _UNWRITTEN, "withdrawn", "it or its run is withdrawn before the comment is made"
 )
 DROPPED = Transition("dropped", _UNWRITTEN, NONE, "no comment is wanted, and none is on the ticket")
 EDIT_QUEUED = Transition(
@@ -97,7 +97,7 @@ WITHDRAWAL_QUEUED = Transition(
     "withdrawal queued",
     (*_BEING_WRITTEN, *_WRITTEN),
     UNCHANGED,
-    "a person withdraws the run that made it",
+    "a person withdraws it, or the run that made it",
 )
 WITHDRAWN = Transition(
     "withdrawn", (*_BEING_WRITTEN, *_WRITTEN), "withdrawn", "the tracker confirmed the withdrawal"

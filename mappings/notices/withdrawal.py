@@ -1,19 +1,26 @@
-"""Withdrawing what a run wrote: every comment in which it made the last warning stand, and all writes that it
-has not made yet.
+"""Withdrawing single notices, and what a run wrote: every comment in which it made the last warning stand,
+and all writes that it has not made yet.
 
 A run makes a warning stand where it makes the comment, and where it turns one line back into the full text.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from mappings.locks import share_paused_projects
+from mappings.locks import lock_notices_of_source, share_paused_projects, share_source
 from mappings.notices import pauses
-from mappings.notices.state import WithdrawAction, cancel_writes, queue_withdrawal, withdraw_unsent
+from mappings.notices.state import (
+    RUN_WITHDRAWN,
+    WithdrawAction,
+    cancel_writes,
+    queue_withdrawal,
+    withdraw_unsent,
+)
 from mappings.tables import (
     MAYBE_SENT,
     NEW_COMMENT,
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+BY_A_PERSON = "A person took it back before it was written."
 # A comment of ours with a text that is not withdrawn is on the ticket, or may be. A deleted ticket has none.
 _POSSIBLY_SHOWN = and_(
     or_(ON_TICKET, MAYBE_SENT),
@@ -111,6 +119,13 @@ def _warned_by(run_id: int) -> Select[int]:
     return select(last.c.epic_id).where(last.c.run_id == run_id)
 
 
+async def comments_of_run(session: AsyncSession, run_id: int) -> int:
+    """How many notices a withdrawal of the run reaches: comments, and what is to be written."""
+    waiting = and_(NoticeRow.run_id == run_id, NoticeRow.state.in_(("held", "due")), ~ON_TICKET)
+    warned = and_(NoticeRow.epic_id.in_(_warned_by(run_id)), ON_TICKET, NoticeRow.state != "withdrawn")
+    return await session.scalar(select(func.count()).where(or_(waiting, warned))) or 0
+
+
 async def request_withdrawal_of_all(session: AsyncSession, source_id: int, now: datetime) -> RunRow:
     """Queue the edit to one line of all our comments on a source's tickets. Returns the run that does it."""
     withdrawal = _withdraw_run(source_id, now)
@@ -120,6 +135,66 @@ async def request_withdrawal_of_all(session: AsyncSession, source_id: int, now: 
     await _request_withdrawal(session, of_source, withdrawal, "edit", now)
     await pauses.resume_writes(session, source_id, now)
     return withdrawal
+
+
+@dataclass(slots=True)
+class WithdrawnNotices:
+    """The ids of the notices: `unsent` were never written and never will be, the comments of `queued` are
+    edited to one line by the withdrawals `runs` (ids, by source), and of each of `skipped` why not."""
+
+    unsent: list[int] = field(default_factory=list)
+    queued: list[int] = field(default_factory=list)
+    runs: dict[int, int] = field(default_factory=dict)
+    skipped: dict[int, str] = field(default_factory=dict)
+
+
+async def withdraw_by_id(session: AsyncSession, ids: Sequence[int], now: datetime) -> WithdrawnNotices:
+    """Take these notices back, whatever run they are of: until their finding is opened again."""
+    of_source = select(EpicRow.source_id).join(NoticeRow, NoticeRow.epic_id == EpicRow.id).distinct()
+    source_ids = sorted(await session.scalars(of_source.where(among(NoticeRow.id, ids))))
+    await lock_notices_of_source(session, *source_ids)
+    await share_source(session, *source_ids)
+    for source_id in source_ids:
+        await share_paused_projects(session, source_id)
+    locked = await _lock_notices(session, among(NoticeRow.id, ids))
+    rows = await session.execute(
+        select(NoticeRow, MAYBE_SENT, EpicRow.source_id)
+        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+        .where(among(NoticeRow.id, locked))
+        .order_by(NoticeRow.id)
+        .execution_options(populate_existing=True)
+    )
+    done, queued = WithdrawnNotices(), dict[int, list[int]]()
+    for notice, maybe_sent, source_id in rows.all():
+        why = _why_not_withdrawn(notice, maybe_sent=maybe_sent)
+        if why is not None:
+            done.skipped[notice.id] = why
+        elif maybe_sent or notice.remote_id is not None:
+            queued.setdefault(source_id, []).append(notice.id)
+        else:
+            done.unsent.append(notice.id)
+    await withdraw_unsent(session, done.unsent, now, "withdrawn", BY_A_PERSON)
+    for source_id, of_it in queued.items():
+        withdrawal = _withdraw_run(source_id, now)
+        session.add(withdrawal)
+        await session.flush()
+        await queue_withdrawal(session, of_it, "edit", withdrawal.id, now)
+        await pauses.resume_writes(session, source_id, now)
+        done.queued += of_it
+        done.runs[source_id] = withdrawal.id
+    return done
+
+
+def _why_not_withdrawn(notice: NoticeRow, *, maybe_sent: bool) -> str | None:
+    if notice.withdraw_action is not None:
+        return "It is being withdrawn already."
+    if maybe_sent:
+        return None
+    if notice.state == "withdrawn":
+        return "It is withdrawn already."
+    if notice.state == "resolved" and notice.target != "posted":
+        return "It is resolved; its comment is one line already."
+    return None
 
 
 async def any_comment_on_tickets(session: AsyncSession, source_id: int) -> bool:
@@ -184,7 +259,8 @@ async def cancel_unwritten(session: AsyncSession, run_id: int, now: datetime) ->
         and_(NoticeRow.state == "held", NoticeRow.reason == "cap"),
     )
     new = and_(NoticeRow.run_id == run_id, UNSENT, waiting)
-    await withdraw_unsent(session, await _lock_notices(session, new), now)
+    unsent = await _lock_notices(session, new)
+    await withdraw_unsent(session, unsent, now, "run_withdrawn", RUN_WITHDRAWN)
     change = and_(
         NoticeRow.run_id == run_id, ON_TICKET, NoticeRow.claimed_by.is_(None), NoticeRow.target.is_not(None)
     )
