@@ -35,6 +35,7 @@ _OWN = frozenset(
         "readyz",
         "rules",
         "runs",
+        "signed",
         "sources",
         "static",
         "static-offline-docs",

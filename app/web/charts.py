@@ -27,11 +27,13 @@ _SHORT = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 @dataclass(frozen=True, slots=True)
 class Series:
     """`words` names it in the legend; `kind` is the class that paints it: `ln` drawn through, `two` dotted.
-    `points` are moments with values, in any order; values that are no finite numbers are left out."""
+    `points` are moments with values, in any order; values that are no finite numbers are left out. `goes_on`:
+    another part of the same line follows, so that its end is not the latest value."""
 
     words: str
     kind: Kind
     points: Sequence[tuple[datetime, float]]
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,8 @@ def line_chart(
 ) -> LineChart:
     """`label` tells the story in figures. The axis of values runs from `low` to `high`, and further where a
     value lies outside; that of time from `start` to `end`, where lines are cut. `now` is marked where it is
-    between them. `marks`: how many values the axis names, two at least. `area`: fill what is under the first
-    series of kind `ln`."""
+    between them. `marks`: how many values the axis names, two at least. `area`: fill what is under the series
+    of kind `ln`."""
     end = max(end, start + timedelta(days=1))
     within = [_within(_finite(one.points), start, end) for one in series]
     low, high = _range([low, high, *(value for points in within for _, value in points)])
@@ -165,16 +167,17 @@ def _cut(value: float) -> str:
 def _line(one: Series, points: Sequence[Point]) -> Line:
     shown = [f"{_cut(x)},{_cut(y)}" for x, y in points]
     x, y = points[-1]
-    dot = f"M{_cut(x)} {_cut(y)}h0" if one.kind == "ln" or len(points) == 1 else None
+    dot = f"M{_cut(x)} {_cut(y)}h0" if (one.kind == "ln" and not one.goes_on) or len(points) == 1 else None
     return Line(one.words, one.kind, " ".join(shown), dot)
 
 
 def _area(series: Sequence[Series], placed: Sequence[Sequence[Point]]) -> str | None:
+    areas = []
     for one, points in zip(series, placed, strict=True):
         if one.kind == "ln" and len(points) > 1:
             line = "L".join(f"{_cut(x)} {_cut(y)}" for x, y in points)
-            return f"M{line}V100H{_cut(points[0][0])}Z"
-    return None
+            areas.append(f"M{line}V100H{_cut(points[0][0])}Z")
+    return "".join(areas) or None
 
 
 def _value_labels(low: float, high: float, unit: str, marks: int) -> list[str]:

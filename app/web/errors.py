@@ -96,8 +96,9 @@ async def _who_is_signed_in(request: Request) -> WebSession | None:
 
 
 async def _frame(request: Request, me: WebSession) -> dict[str, Any]:
-    async with get_runtime(request).sessions() as session:
-        frame = await load_frame(session)
+    runtime = get_runtime(request)
+    async with runtime.sessions() as session:
+        frame = await load_frame(session, await runtime.now(session))
     return {"me": me, "may": partial(may, me.caller), "frame": frame, "path": own_path(request.scope)}
 
 

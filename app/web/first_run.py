@@ -3,12 +3,10 @@ company to look at, loaded and removed by one click."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import CallerDep, SessionDep
@@ -18,51 +16,27 @@ from app.web.page import done, page
 from app.web.router import FormDep, needs, redirect
 from mappings.demo_company import Kept
 from mappings.errors import Conflict
-from mappings.tables import KeyResultRow, RunRow, SourceRow
+from mappings.reports.set_up import SetUp
 
 router = APIRouter()
 REMOVED = "The demo company is removed, and nothing of it is left here."
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """Which of the three steps are done: a tracker is connected, there are key results, and a first full
-    sync has ended, so that there is a report to read."""
-
-    tracker: bool
-    goals: bool
-    report: bool
-
-    @property
-    def next(self) -> str:
-        """The first step that is not done."""
-        return "tracker" if not self.tracker else "goals" if not self.goals else "report"
 
 
 def demo_company_of(request: Request) -> DemoCompany:
     return cast(DemoCompany, request.app.state.demo_company)
 
 
-async def first_run_page(request: Request, session: AsyncSession) -> HTMLResponse | None:
-    """The page that greets where a step is still to be done or the demo's company is being loaded; None where
+async def first_run_page(
+    request: Request, session: AsyncSession, set_up: SetUp, refused: str = "", status: int = 200
+) -> HTMLResponse | None:
+    """The page that greets where nothing is here yet, or where the demo's company is being loaded; None where
     the overview has something to show."""
-    ended = exists().where(RunRow.mode == "full", RunRow.finished_at.is_not(None))
-    there = select(exists().select_from(SourceRow), exists().select_from(KeyResultRow), ended)
-    steps = Done(*(await session.execute(there)).one())
     company = demo_company_of(request)
     state = await company.state(session)
-    if (state is None or state.is_loaded) and all((steps.tracker, steps.goals, steps.report)):
+    if not set_up.is_empty and (state is None or state.is_loaded):
         return None
-    return await _welcome(request, session, steps, refused="")
-
-
-async def _welcome(
-    request: Request, session: AsyncSession, steps: Done, refused: str, status: int = 200
-) -> HTMLResponse:
-    company = demo_company_of(request)
     values = {
-        "steps": steps,
-        "company": await company.state(session),
+        "company": state,
         "why_not": await company.why_not(session),
         "sizes": sizes(),
         "refused": refused,
@@ -87,7 +61,9 @@ async def change_demo_company(
     except Conflict as error:
         if await company.state(session) is not None:
             return redirect(request, "/")  # a second click, whose first one is under way
-        return await _welcome(request, session, Done(False, False, False), error.detail, 409)
+        welcome = await first_run_page(request, session, SetUp(False, False, False), error.detail, 409)
+        assert welcome is not None
+        return welcome
     if what == "remove" and removed:
         return await done(request, session, REMOVED, to="/")
     return redirect(request, "/")  # where the page says how far it is

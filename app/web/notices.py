@@ -27,7 +27,7 @@ from app.web.ticket import notice_on_ticket
 from app.web.undo import finding_steps
 from mappings.errors import Invalid
 from mappings.evaluation.many import ChangedFindings, change_findings
-from mappings.evaluation.operations import UPHELD, Asked, dismissal
+from mappings.evaluation.operations import UPHELD, AskedState, dismissal
 from mappings.lists import notices as lists
 from mappings.notices import operations
 from mappings.notices.burst_guard import limit_in_words
@@ -243,7 +243,7 @@ def _reason(form: Form) -> str:
     return reason
 
 
-async def _decided(session: AsyncSession, finding_id: int, found: ChangedFindings, asks: Asked) -> str:
+async def _decided(session: AsyncSession, finding_id: int, found: ChangedFindings, asks: AskedState) -> str:
     if not found.changes:
         return found.left[finding_id]
     key = await session.scalar(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -15,39 +15,58 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.deps import get_runtime
 from app.auth.sessions import WebSession
 from app.base_path import own_path
 from app.web.router import here, may, redirect
 from app.web.templating import render
 from mappings.reports.coverage import load_readings
-from mappings.tables import EpicRow, NoticeRow, WebSessionRow
+from mappings.reports.waiting import held_by_guard
+from mappings.tables import NoticeRow, WebSessionRow
+
+OLD = timedelta(hours=25)  # data that is older is stale; a source may be read once a day
+HELD_SHOWN = 999
+
+
+@dataclass(frozen=True, slots=True)
+class StaleSource:
+    """`read_at`: the moment of its data, None where it was never read. `failed`: its last reading failed."""
+
+    name: str
+    read_at: datetime | None
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`held`: comments that the guard holds until a person lets them go. `read_at`: the moment of the oldest
-    data, None before anything was read. `stale`: the sources whose last reading failed or never was."""
+    """`held`: comments that the guard holds until a person lets them go, one more than `HELD_SHOWN` at most.
+    `read_at`: the moment of the oldest data, None before anything was read. `stale`: the sources whose last
+    reading failed, is old, or never was."""
 
     held: int
     sources: Sequence[str]
     read_at: datetime | None
-    stale: Sequence[str]
+    stale: Sequence[StaleSource]
+
+    @property
+    def held_words(self) -> str:
+        return f"{HELD_SHOWN}+" if self.held > HELD_SHOWN else str(self.held)
 
 
-async def load_frame(session: AsyncSession) -> Frame:
-    guarded = (
-        select(func.count())
-        .select_from(NoticeRow)
-        .join(EpicRow, EpicRow.id == NoticeRow.epic_id)
-        .where(NoticeRow.state == "held", NoticeRow.reason == "guard", EpicRow.removed_at.is_(None))
-    )
+async def load_frame(session: AsyncSession, now: datetime) -> Frame:
+    """Two statements, each within a bound, for every page has them."""
+    some = held_by_guard(NoticeRow.id).limit(HELD_SHOWN + 1).subquery()
     readings = list((await load_readings(session)).values())
     moments = [reading.read_at for reading in readings if reading.read_at is not None]
     return Frame(
-        held=await session.scalar(guarded) or 0,
+        held=await session.scalar(select(func.count()).select_from(some)) or 0,
         sources=[reading.name for reading in readings],
         read_at=min(moments, default=None),
-        stale=[reading.name for reading in readings if reading.stale],
+        stale=[
+            StaleSource(reading.name, reading.read_at, reading.stale)
+            for reading in readings
+            if reading.stale or reading.read_at is None or now - reading.read_at > OLD
+        ],
     )
 
 
@@ -66,7 +85,7 @@ async def page(
     around = {
         "me": web_session,
         "may": partial(may, web_session.caller),
-        "frame": await load_frame(session),
+        "frame": await load_frame(session, await get_runtime(request).now(session)),
         "demo": await request.app.state.demo_company.state(session),
         "here": request.scope.get("root_path", "") + here(request),
         "path": own_path(request.scope),

@@ -14,6 +14,7 @@ from app.web import (
     overview,
     rules,
     runs,
+    signed,
     sources,
     tokens,
     undo,
@@ -25,6 +26,7 @@ router.larger_forms = {"/import": imports.LARGEST_FORM}
 for module in (
     overview,
     first_run,
+    signed,
     epics,
     epic,
     undo,

@@ -11,10 +11,10 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
+from app.web.static_files import StaticFiles
 from connectors.markup import web_url
 
 HERE = Path(str(files("app.web")))
@@ -34,7 +34,7 @@ templates = Jinja2Templates(
     context_processors=[lambda request: {"base": request.scope.get("root_path", ""), "version": VERSION}],
 )
 templates.env.auto_reload = False  # else each page asks the file system for the age of each of its templates
-static = StaticFiles(directory=HERE / "static")
+static = StaticFiles(HERE / "static")
 
 
 def percent(share: float | None) -> str:

@@ -40,7 +40,7 @@ async def show_why(signature: str, request: Request, runtime: RuntimeDep) -> HTM
     page = await _page(runtime, signature, request.query_params)
     if page is None:
         return render(request, "gone.html", {}, 404)
-    return render(request, "why.html", {"page": page})
+    return render(request, "why.html", {"page": page, "signature": signature})
 
 
 async def _page(runtime: Runtime, signature: str, asked: Mapping[str, str]) -> WhyPage | None:

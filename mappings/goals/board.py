@@ -75,8 +75,11 @@ class GoalOnBoard:
         return self.row.owner or self.objective.owner
 
 
-async def load_board(session: AsyncSession, now: datetime, *which: ColumnElement[bool]) -> list[GoalOnBoard]:
-    """The key results that meet the conditions on `KeyResultRow` and `ObjectiveRow`, by id."""
+async def load_board(
+    session: AsyncSession, now: datetime, *which: ColumnElement[bool], count_epics: bool = True
+) -> list[GoalOnBoard]:
+    """The key results that meet the conditions on `KeyResultRow` and `ObjectiveRow`, by id. `count_epics`:
+    else the number of epics is 0, and no link is read."""
     query = (
         select(KeyResultRow, ObjectiveRow, CycleRow)
         .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
@@ -89,7 +92,7 @@ async def load_board(session: AsyncSession, now: datetime, *which: ColumnElement
     ids = [row.id for row, _, _ in rows]
     check_ins = await _last_two(session, ids)
     signed = await latest_agreements(session, ids)
-    epics = await linked_epics(session, ids)
+    epics = await linked_epics(session, ids) if count_epics else {}
     return [
         _on_board(
             row,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from datetime import date, datetime
 
 Dimension = Literal["source", "project", "driver", "objective", "cycle", "owner"]
 Alignment = Literal["aligned", "unaligned", "exempt", "waived"]
@@ -69,6 +70,18 @@ class Counts:
     def add(self, other: Counts) -> None:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageDay:
+    """`at`: the moment of the numbers. `sources`: how many they are of. `stale`: of at least one of these the
+    last reading had failed."""
+
+    day: date
+    at: datetime
+    sources: int
+    stale: bool
+    counts: Counts
 
 
 @dataclass(frozen=True, slots=True)

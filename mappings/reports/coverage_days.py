@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from mappings.reports.counts import Counts
+from mappings.reports.counts import Counts, CoverageDay
 from mappings.reports.coverage import load_coverage, load_readings
 from mappings.tables import UNFINISHED_STATES, CoverageDayRow, EpicRow, RunRow, SourceRow
 
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
 
 # Until then a day's row waits for epics that midnight has made due: at the end of a cycle most of them.
 WAITS_UNTIL = time(1)
-
-
-@dataclass(frozen=True, slots=True)
-class CoverageDay:
-    """`at`: the moment of the numbers. `sources`: how many they are of. `stale`: of at least one of these the
-    last reading had failed."""
-
-    day: date
-    at: datetime
-    sources: int
-    stale: bool
-    counts: Counts
 
 
 # --- freezing ---------------------------------------------------------------------------------
