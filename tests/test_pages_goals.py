@@ -86,6 +86,7 @@ async def test_each_tab_counts_the_list_that_it_leads_to(
         "Not steered": 3,
         "Closed": 1,
     }
+    assert tabs_of(await visitor.get("/goals?steered=no")) == tabs
     for to, count in tabs.values():
         assert len(rows_of(await visitor.get(to))) == count, to
     assert rows_of(await visitor.get("/goals?driver=none")) == ["KR-10"]
@@ -153,6 +154,7 @@ async def test_checking_in_opens_in_the_row_and_leads_back(
     wrong = await visitor.send(path, {"value": "many", "confidence": "1.5", "note": "So"}, expect=422)
     words = words_of(wrong.text)
     assert "Must be a number, such as 2.4" in words
+    assert "Must be at most 1" in words
     assert "<title>2 to correct: Goals of 2026-Q4" in wrong.text
     assert 'value="many"' in wrong.text
     assert ">\nSo</textarea>" in wrong.text
@@ -204,6 +206,7 @@ async def test_objectives_and_key_results_are_made_from_an_example(
     assert filled.fields["cycle"] == "2026-Q4"
     wrong = await visitor.send(path, {**filled.fields, "visibility": "confidential"}, expect=422)
     assert "<title>2 to correct: New objective" in wrong.text
+    assert "Must not be empty" in wrong.text
     assert (
         'name="title" type="text" value="" aria-describedby="f-title-about" aria-invalid="true" autofocus'
         in (wrong.text)

@@ -50,6 +50,10 @@ KEY_RESULT = (
 CHECK_IN = ("value", "confidence", "note", "at")
 AGREEMENT = ("side", "name", "note")
 NUMBERS = {"weight", "metric.baseline", "metric.target", "value", "confidence"}
+_BOUNDS = {
+    "Input should be greater than or equal to": "must be at least",
+    "Input should be less than or equal to": "must be at most",
+}
 CHANGED_MEANWHILE = (
     "Somebody changed this while you had it open. What is stored now stands under each field that differs; "
     "save once more to keep yours."
@@ -100,8 +104,13 @@ async def attempt(session: AsyncSession, work: Awaitable[Done]) -> Done | Refuse
 
 
 def _in_words(message: str) -> str:
+    """What a model says of a value, as a person reads it beside the field."""
     if "valid number" in message:
         return "must be a number, such as 2.4"
+    if message == "Field required" or "at least 1 character" in message:
+        return "must not be empty"
+    for theirs, ours in _BOUNDS.items():
+        message = message.replace(theirs, ours)
     return message
 
 

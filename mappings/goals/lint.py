@@ -7,6 +7,7 @@ or is to be reached makes an outcome of any title. Pure.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["release", "replace", "work"]
@@ -122,6 +123,7 @@ _ADVICE: dict[Kind, str] = {
 }
 
 
+@lru_cache(maxsize=4096)
 def output_hint(title: str) -> str | None:
     """What to name instead, in words, where the title names an output; None where it does not."""
     words = " ".join(title.split())[:500]
