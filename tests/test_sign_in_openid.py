@@ -226,6 +226,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "another nonce": {"claims": {"nonce": "x"}},
     "no nonce": {"claims": {"nonce": None}},
     "another audience": {"claims": {"aud": "another"}},
+    "another audience for us": {"claims": {"aud": "another", "azp": CLIENT}},
     "two audiences and no party": {"claims": {"aud": [CLIENT, "another"]}},
     "for another party": {"claims": {"aud": [CLIENT, "another"], "azp": "another"}},
     "over": {"claims": {"exp": 1}},

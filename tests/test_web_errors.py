@@ -41,6 +41,7 @@ async def with_role(world: World, visitor: Visitor, role: Role) -> None:
 
 async def test_an_unknown_address_has_the_header_of_whoever_is_signed_in(visitor: Visitor) -> None:
     stranger = await visitor.get("/nowhere", expect=404)
+    assert "/docs" not in words_of(stranger)
     assert [link in stranger for link in ('href="/login"', 'href="/"', "<nav")] == [True, True, False]
     await visitor.sign_in()
     page = await visitor.get("/nowhere/<script>", expect=404)

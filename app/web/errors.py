@@ -10,7 +10,7 @@ from fastapi import Request
 from sqlalchemy import select
 
 from app.api.deps import get_runtime
-from app.api.problems import UNAVAILABLE
+from app.api.problems import DEFAULT_DETAILS, UNAVAILABLE
 from app.base_path import own_path
 from app.web.page import load_frame
 from app.web.router import here, may, web_session
@@ -42,6 +42,11 @@ HEADINGS = {
     500: "Something went wrong here",
     503: "One moment, please",
 }
+# Instead of what a program is told.
+_DETAILS = {
+    DEFAULT_DETAILS[404]: "The address may be mistyped, or what was here has another one by now.",
+    DEFAULT_DETAILS[405]: "Open this address as a link, or go back and send the form of the page once more.",
+}
 _LISTS = {
     "epics": ("All open epics", "/epics"),
     "goals": ("All goals", "/goals"),
@@ -67,7 +72,7 @@ async def error_page(
 ) -> HTMLResponse:
     """Of a person who is signed in with the header of every page, but for an error that the page itself may
     meet again."""
-    headers = dict(headers or {})
+    headers, detail = dict(headers or {}), _DETAILS.get(detail, detail)
     values: dict[str, Any] = {"status": status, "heading": HEADINGS.get(status, "This did not work")}
     me = None if status >= 500 else await _who_is_signed_in(request)
     if me is not None:
