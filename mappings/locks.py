@@ -17,6 +17,7 @@ A transaction takes the locks that it needs in this order, so that no two ever w
 9. what is above and below epics (advisory): by what stores them, a page after the other, and by a writer
    that has stored its ticket before it evaluates it; then runs, then deliveries
 10. counters and jobs
+11. the session of a person on the pages, to say what was done last
 
 A row that refers to another one locks it as `share_source` does, at the moment of its insert: a run, a
 delivery and the first count of its kind their source, a notice its run. A transaction that locks epics before
