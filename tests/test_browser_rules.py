@@ -78,7 +78,7 @@ async def test_rules_are_dragged_and_moved_by_keys(world: World, person: Person)
     page = person.page
     await person.go("/rules")
     rows = page.locator("#rules tbody tr")
-    await rows.nth(0).locator(".grip").drag_to(rows.nth(1), target_position={"x": 300, "y": 60})
+    await rows.nth(0).locator(".grip").drag_to(rows.nth(1), target_position={"x": 300, "y": 40})
     await expect(_order(person).nth(0)).to_have_text("B")
     await expect(page.locator("#said")).to_contain_text("Rule “A” is asked at place 2 of 3.")
     assert await person.faults() == []

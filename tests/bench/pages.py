@@ -19,10 +19,12 @@ from app.api.paging import Cursors
 from app.api.rule_models import PreviewIn
 from app.api.rule_preview import preview_rule
 from app.runtime import Runtime
-from mappings.lookups import source_at
+from mappings.lookups import epic_at, source_at
 from mappings.previews.known_names import known_names, open_key_results
 from mappings.reports.operations import coverage_report
 from mappings.rules.operations import rule_at
+from mappings.suggestions.cache import suggest
+from mappings.suggestions.load import EVERYTHING
 from tests.bench.lists import TIMES, grow
 from tests.bench.northing import SOURCE, Northing, northing
 from tests.bench.report import Line, Report, ratio, spread
@@ -59,7 +61,10 @@ async def _epics(runtime: Runtime, session: AsyncSession) -> None:
 
 
 async def _epic(runtime: Runtime, session: AsyncSession) -> None:
-    await whole_epic(runtime, session, await source_at(session, SOURCE), "CROWD-1")
+    source = await source_at(session, SOURCE)
+    await whole_epic(runtime, session, source, "CROWD-1")
+    epic = await epic_at(session, source, "CROWD-1")
+    await suggest(session, epic.id, EVERYTHING, await runtime.now(session))
 
 
 async def _key_results(runtime: Runtime, session: AsyncSession) -> None:
