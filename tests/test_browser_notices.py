@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from playwright.async_api import Route
 
 from app.runtime import Runtime
 from tests.support.browser import Person
@@ -61,8 +64,19 @@ async def test_all_of_it_by_keys_alone(person: Person, world: World) -> None:
     await press("n")
     await page.wait_for_url("**/notices")
     await page.get_by_role("heading", name=f"{keys[0]} as it would read in GitHub").wait_for()
+    arrives = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await arrives.wait()
+        await route.fallback()
+
+    await page.route("**/notices?*notice=*", late)
     await press("j")
+    await press("a")  # The notice of the row is not there yet, and the one still shown is not meant.
+    assert (await driver.notice(keys[0]))["state"] == "held"
+    arrives.set()
     await page.get_by_role("heading", name=f"{keys[1]} as it would read in GitHub").wait_for()
+    assert (await driver.notice(keys[0]))["state"] == "held"
     await press("a")
     await page.get_by_text(f"Approved the notice on {keys[1]}.").wait_for()
     await page.get_by_role("heading", name=f"{keys[2]} as it would read in GitHub").wait_for()

@@ -92,28 +92,28 @@ async def test_one_is_approved_the_next_withdrawn_and_the_run_let_go(
     assert "northing:notice" not in page
 
     ids = [await id_of(driver, key) for key in keys]
-    answer = await visitor.send("/notices", {"do": "approve", "notice": ids[0]})
-    assert answer.headers["location"] == f"/notices?notice={ids[1]}"
+    answer = await visitor.send("/notices", {"do": "approve", "notice": ids[1]})
+    assert answer.headers["location"] == f"/notices?notice={ids[2]}", "the one behind it"
     await world.drain()
-    assert [len(driver.comments(key)) for key in keys] == [1, 0, 0, 0]
+    assert [len(driver.comments(key)) for key in keys] == [0, 1, 0, 0]
     page = await visitor.get(answer.headers["location"])
-    assert f"Approved the notice on {keys[0]}." in words_of(page)
-    assert "1 of 3" in words_of(page)
+    assert f"Approved the notice on {keys[1]}." in words_of(page)
+    assert "2 of 3" in words_of(page)
 
-    answer = await visitor.send(f"/notices?notice={ids[1]}", {"do": "withdraw", "notice": ids[1]})
+    answer = await visitor.send(f"/notices?notice={ids[0]}", {"do": "withdraw", "notice": ids[0]})
     assert answer.headers["location"] == f"/notices?notice={ids[2]}"
-    assert f"Withdrew the notice on {keys[1]}." in await visitor.get(answer.headers["location"])
+    assert f"Withdrew the notice on {keys[0]}." in await visitor.get(answer.headers["location"])
     answer = await visitor.send("/notices", {"do": f"approve-run {run}"})
     assert answer.headers["location"] == "/notices"
     assert f"Approved 2 notices of run {run}." in await visitor.get("/notices")
     await later(world, runtime, clock, days=9)
     await driver.sync("full")
-    assert [len(driver.comments(key)) for key in keys] == [1, 0, 1, 1]
+    assert [len(driver.comments(key)) for key in keys] == [0, 1, 1, 1]
     await visitor.sign_in()
     # What the page shows of a comment is what the tracker has.
-    page = await visitor.get(f"/notices?state=posted&notice={ids[0]}")
+    page = await visitor.get(f"/notices?state=posted&notice={ids[1]}")
     ours = page[page.index('<div class="says">') : page.index("</article>")]
-    assert seen(ours) == seen(await on_trackers_page(driver, keys[0]))
+    assert seen(ours) == seen(await on_trackers_page(driver, keys[1]))
     assert f"<strong>{QUESTION}</strong>" in ours
 
 
