@@ -63,15 +63,23 @@ async def test_jira_from_its_address_to_the_report_and_one_project_live(person: 
     await page.get_by_role("button", name=f"Copy {secret}").click()
     await page.get_by_role("link", name="Go live, project by project").click()
     await page.locator("tr", has_text="SHOP").get_by_role("link", name="Go live").click()
-    assert await page.get_by_text("2 comments are prepared in SHOP").is_visible()
+    await page.wait_for_url("**/sources/acme-jira?live=SHOP#live")
+    await page.get_by_text("2 comments are prepared in SHOP").wait_for()
     assert await person.faults() == []
     await page.get_by_role("button", name="Set SHOP live").click()
-    assert await page.get_by_text("SHOP is live.").is_visible()
+    await page.get_by_text("SHOP is live.").wait_for()
+    await takes_back(person, world)
+
+
+async def takes_back(person: Person, world: World) -> None:
+    """From a source's page to the run that went live, and its comments back."""
+    page = person.page
     await world.drain()
     await page.reload()
     await page.get_by_role("table").last.get_by_text("2 posted").wait_for()
     await page.get_by_role("table").last.get_by_role("link", name="2").click()
-    assert await page.get_by_text("2 comments of this run are on tickets.").is_visible()
+    await page.wait_for_url("**/runs/2")
+    await page.get_by_text("2 comments of this run are on tickets.").wait_for()
     assert await person.faults() == []
     await page.get_by_role("button", name="Reduce 2 to one line").click()
     await page.wait_for_url("**/runs/3")
@@ -103,6 +111,7 @@ async def test_github_on_a_phone_by_touch_with_a_wrong_token_first(person: Perso
     await person.go("/sources")
     assert await person.faults() == []
     await page.get_by_role("link", name="acme-github").tap()
+    await page.wait_for_url("**/sources/acme-github")
     assert await person.faults() == []
 
 

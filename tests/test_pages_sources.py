@@ -466,7 +466,7 @@ async def test_viewers_and_editors_see_all_and_may_do_nothing(
         made = await connected.send("POST", "/tokens", {"name": role, "role": role})
         async with visiting(application) as somebody:
             await somebody.sign_in(made["token"])
-            for path in ("/sources", "/sources/jira"):
+            for path in ("/sources", "/sources/jira", "/sources/jira?live=SHOP&disconnect=yes"):
                 page = await somebody.get(path)
                 assert "jira" in page
                 # But to sign out.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, union, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from mappings.locks import lock_notices_of_source, share_paused_projects, share_source
@@ -62,7 +62,7 @@ async def request_withdrawal(
         session.add(withdrawal)
         await session.flush()
         await session.refresh(withdrawal)
-    which = _written_by(run.id)
+    which = or_(NoticeRow.epic_id.in_(_warned_by(run.id)), _sent_by(run.id))
     await share_paused_projects(session, run.source_id)
     # All epics are locked at once: locking some and later others could deadlock with an evaluator, which
     # locks them in the order of their ids.
@@ -73,17 +73,20 @@ async def request_withdrawal(
     return withdrawal
 
 
-def _written_by(run_id: int) -> ColumnElement[bool]:
+def _sent_by(run_id: int) -> ColumnElement[bool]:
     # While such a request is in progress, the claim is its only trace.
     returning = and_(NoticeRow.state.in_(("resolved", "withdrawn")), NoticeRow.target == "posted")
-    sent = and_(NoticeRow.run_id == run_id, MAYBE_SENT, or_(~ON_TICKET, returning))
-    return or_(NoticeRow.epic_id.in_(_warned_by(run_id)), sent)
+    return and_(NoticeRow.run_id == run_id, MAYBE_SENT, or_(~ON_TICKET, returning))
 
 
 async def count_withdrawable(session: AsyncSession, run_id: int) -> int:
     """How many comments on tickets withdrawing this run would take back."""
+    # Each part by its own index: together they would read every notice.
+    warned = select(NoticeRow.id).where(NoticeRow.epic_id.in_(_warned_by(run_id)))
+    ids = union(warned, select(NoticeRow.id).where(_sent_by(run_id))).subquery()
     shown = select(func.count()).select_from(NoticeRow).join(EpicRow, EpicRow.id == NoticeRow.epic_id)
-    return await session.scalar(shown.where(_written_by(run_id), _POSSIBLY_SHOWN)) or 0
+    counted = shown.where(NoticeRow.id.in_(select(ids.c.id)), _POSSIBLY_SHOWN)
+    return await session.scalar(counted) or 0
 
 
 def _warned_by(run_id: int) -> Select[int]:
