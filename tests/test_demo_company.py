@@ -45,12 +45,12 @@ async def state_of(company: DemoCompany, runtime: Runtime) -> CompanyState | Non
 
 
 @pytest.fixture
-async def until(company: DemoCompany, runtime: Runtime) -> Until:
+async def until(application: FastAPI, runtime: Runtime) -> Until:
     async def wait(state: str) -> CompanyState | None:
         """For this state; `none`: until the company is not there."""
         async with asyncio.timeout(100):
             while True:
-                found = await state_of(company, runtime)
+                found = await state_of(application.state.demo_company, runtime)
                 if (found.state if found else "none") == state:
                     return found
                 await asyncio.sleep(0.2)
@@ -78,7 +78,7 @@ async def test_it_is_loaded_through_the_api_and_removed_without_a_trace(
     until: Until,
     working: Runtime,
 ) -> None:
-    company = DemoCompany(application, lambda: working)
+    company = application.state.demo_company = DemoCompany(application, lambda: working)
     company.has_worker = True
     policy = await send(api, "GET", "/policy")
     await company.load(WHO)

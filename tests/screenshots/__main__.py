@@ -23,7 +23,7 @@ DOCS = ROOT / "docs"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTH = 1280
 BYTES_AT_MOST = 200_000
-STARTED_WITHIN = 120  # seconds
+STARTED_WITHIN = 600  # seconds, on a machine that has other work
 ADDRESS = re.compile(r"^  (\S.*?)  +(\S+)$")
 TICKET = "Order service in smaller pieces"
 
