@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.web.overview import LONGEST_STEP, driver_work, worst_projects
+from app.web.overview import driver_work, worst_projects
 from mappings.reports.counts import Counts, Coverage, CoverageDay
 from mappings.reports.coverage import SourceReading
 from mappings.reports.coverage_days import Trend
@@ -53,11 +53,12 @@ def test_there_is_none_where_nothing_is_left_to_divide_by() -> None:
 
 
 def test_no_line_is_drawn_over_a_missing_day() -> None:
-    days = [day(6, 1, 1), day(5, 1, 1, hour=23), day(3, 0), day(2, 3, 1), day(1, 3, 1)]
-    parts = segments(days, Counts(4), NOW, "rate", LONGEST_STEP)
-    assert [[value for _, value in part] for part in parts] == [[50, 50], [75, 75, 100]]
+    days = [day(8, 1, 1), day(7, 1, 1, hour=23), day(5, 1, 3), day(4, 0), day(3, 3, 1), day(2, 3, 1, hour=23)]
+    days.append(day(1, 3, 1))
+    parts = segments(days, Counts(4), NOW, "rate")
+    assert [[value for _, value in part] for part in parts] == [[50, 50], [25], [75, 75, 75, 100]]
     assert parts[-1][-1] == (NOW, 100)
-    assert segments([], Counts(), NOW, "steered", LONGEST_STEP) == []
+    assert segments([], Counts(), NOW, "steered") == []
 
 
 def _report(**projects: Counts) -> CoverageReport:

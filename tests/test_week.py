@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.web import overview
 from mappings.reports.week import KINDS, LINES_AT_MOST, Entry, digest
 
 MONDAY = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -44,6 +46,8 @@ CASES: list[tuple[Entry, list[str]]] = [
     (entry("finding", "a/S-1", was="disputed", now="waived"), ["ruled"]),
     (entry("finding", "a/S-1", was="open", now="snoozed"), []),
     (entry("notices", "run 7", "approved"), ["approved"]),
+    (entry("notices", "by id", "withdrawn", number=3), ["taken_back"]),
+    (entry("rule", "Checkout", "approved"), []),
     (entry("run", "7", "created", members=frozenset(["withdraws"])), ["withdrawn"]),
     (entry("run", "7", "created", members=frozenset(["accepts_run_id"])), ["removals"]),
     (entry("run", "7", "created", members=frozenset(["mode"])), []),
@@ -92,6 +96,12 @@ def test_the_reason_and_the_day_stand_where_one_was_waived() -> None:
     (both,) = digest([one, two]).lines
     assert (alone.detail, alone.until) == ("New brand", "2026-12-31")
     assert (both.detail, both.until, both.different) == (None, None, 2)
+
+
+def test_each_kind_of_line_has_its_sentence() -> None:
+    """Else the page would show an empty one."""
+    template = (Path(overview.__file__).parent / "templates" / "overview_parts.html").read_text()
+    assert [kind for kind in KINDS if f'"{kind}"' not in template] == []
 
 
 def test_ten_lines_at_most_and_what_weighs_most_stays() -> None:

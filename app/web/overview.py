@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, get_args
 
 from fastapi import APIRouter, Request
@@ -30,8 +30,6 @@ from mappings.reports.week import CLOSING, Digest
 
 WORST_SHOWN = 6
 CLOSED_NAMED = 3
-# Two rows are never further apart where no day is missing: one may be frozen late on its day.
-LONGEST_STEP = timedelta(hours=47)
 
 router = APIRouter()
 
@@ -121,8 +119,8 @@ def coverage_chart(report: CoverageReport) -> LineChart | None:
     days, counts = report.trend.days, report.coverage.total
     if not days:
         return None
-    covered = segments(days, counts, report.at, "rate", LONGEST_STEP)
-    steered = segments(days, counts, report.at, "steered", LONGEST_STEP)
+    covered = segments(days, counts, report.at, "rate")
+    steered = segments(days, counts, report.at, "steered")
     if not covered:
         return None
     return line_chart(

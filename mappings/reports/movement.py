@@ -54,17 +54,17 @@ def movement(
 Segment = list[tuple["datetime", float]]
 
 
-def segments(
-    days: Sequence[CoverageDay], counts: Counts, now: datetime, share: str, longest: timedelta
-) -> list[Segment]:
+def segments(days: Sequence[CoverageDay], counts: Counts, now: datetime, share: str) -> list[Segment]:
     """The values of `share`, `rate` or `steered` in per cent by moment, now's at the end; a new part begins
     where a day is missing or has no value, so that no line is drawn over what is not known."""
-    values = [(day.at, getattr(day.counts, share)) for day in days if day.at <= now]
-    values.append((now, getattr(counts, share)))
+    values = [(day.day, day.at, getattr(day.counts, share)) for day in days if day.at <= now]
+    values.append((now.astimezone(UTC).date(), now, getattr(counts, share)))
     found: list[Segment] = [[]]
-    for at, value in values:
-        if value is None or (found[-1] and at - found[-1][-1][0] > longest):
+    last = values[0][0]
+    for day, at, value in values:
+        if value is None or day - last > timedelta(days=1):
             found.append([])
         if value is not None:
             found[-1].append((at, value * 100))
+        last = day
     return [segment for segment in found if segment]

@@ -32,6 +32,7 @@ Kind = Literal[
     "ruled",
     "waived",
     "approved",
+    "taken_back",
     "withdrawn",
     "removals",
     "metric",
@@ -192,7 +193,12 @@ def _rule(entry: Entry) -> _Found:
         "changed": "rule_changed",
         "deleted": "rule_deleted",
     }
-    return kinds[entry.action], None
+    return (kinds[entry.action], None) if entry.action in kinds else None
+
+
+def _notices(entry: Entry) -> _Found:
+    kinds: Mapping[str, Kind] = {"approved": "approved", "withdrawn": "taken_back"}
+    return (kinds[entry.action], None) if entry.action in kinds else None
 
 
 def _finding(entry: Entry) -> _Found:
@@ -222,7 +228,7 @@ _READERS: Mapping[str, Callable[[Entry], _Found]] = {
     "finding": _finding,
     "key_result": _goal,
     "link": _link,
-    "notices": lambda entry: ("approved", None),
+    "notices": _notices,
     "objective": _goal,
     "policy": lambda entry: ("policy", None),
     "rule": _rule,
