@@ -108,7 +108,7 @@ def test_every_test_file_that_is_named_is_there() -> None:
 
 
 def test_the_changelog_begins_with_this_version() -> None:
-    found = re.search(r"^## (\S+)", read("CHANGELOG.md"), re.MULTILINE)
+    found = re.search(r"^## (\d\S*)", read("CHANGELOG.md"), re.MULTILINE)
     assert found
     assert found[1] == PROJECT["version"]
 

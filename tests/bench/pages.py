@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from fastapi import Response
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api import audit_log, deliveries, key_results, notices, rules, runs, sources, tokens
@@ -19,12 +20,16 @@ from app.api.paging import Cursors
 from app.api.rule_models import PreviewIn
 from app.api.rule_preview import preview_rule
 from app.runtime import Runtime
+from mappings.goals.board import load_board
 from mappings.lookups import epic_at, source_at
 from mappings.previews.known_names import known_names, open_key_results
+from mappings.reports.changes import load_week
 from mappings.reports.operations import coverage_report
+from mappings.reports.waiting import load_waiting
 from mappings.rules.operations import rule_at
-from mappings.suggestions.cache import suggest
+from mappings.suggestions.cache import suggest, suggest_for
 from mappings.suggestions.load import EVERYTHING
+from mappings.tables import EpicRow
 from tests.bench.lists import TIMES, grow
 from tests.bench.northing import SOURCE, Northing, northing
 from tests.bench.report import Line, Report, ratio, spread
@@ -51,13 +56,19 @@ def _cursors(runtime: Runtime) -> Cursors:
 
 
 async def _coverage(runtime: Runtime, session: AsyncSession) -> None:
-    await coverage_report(session, await runtime.now(session))
+    now = await runtime.now(session)
+    await coverage_report(session, now)
+    await load_week(session, now)
+    await load_waiting(session, now, edits=True, removes=True)
 
 
 async def _epics(runtime: Runtime, session: AsyncSession) -> None:
-    """Without the suggestions beside each."""
+    """With the suggestions beside each."""
     filters = EpicFilterQuery(alignment="unaligned")
     await list_epics(runtime, session, filters, limit=50, cursor=_cursors(runtime))
+    unaligned = select(EpicRow.id).where(EpicRow.alignment == "unaligned", EpicRow.removed_at.is_(None))
+    ids = await session.scalars(unaligned.order_by(EpicRow.id).limit(50))
+    await suggest_for(session, list(ids), EVERYTHING, await runtime.now(session), 2)
 
 
 async def _epic(runtime: Runtime, session: AsyncSession) -> None:
@@ -68,7 +79,7 @@ async def _epic(runtime: Runtime, session: AsyncSession) -> None:
 
 
 async def _key_results(runtime: Runtime, session: AsyncSession) -> None:
-    await key_results.list_key_results(runtime, session, limit=50, cursor=_cursors(runtime))
+    await load_board(session, await runtime.now(session))
 
 
 async def _key_result(runtime: Runtime, session: AsyncSession) -> None:
