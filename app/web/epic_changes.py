@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import pipeline
 from app.auth.roles import Caller
 from app.runtime import Runtime
+from app.web.forms import for_people
 from app.web.undo import Step, finding_steps, unlink_steps
 from mappings.errors import Invalid
 from mappings.evaluation.many import answers_of, change_findings, shown_findings
@@ -62,7 +63,7 @@ async def link_selected(runtime: Runtime, caller: Caller, pairs: Sequence[tuple[
         answers = await answers_of(session, made)
     await pipeline.evaluate_at_once(runtime, runs)
     wrong = [
-        f"{'' if one.field == 'key_result' else f'{request.epic}: '}{one.message}"
+        f"{'' if one.field == 'key_result' else f'{request.epic}: '}{for_people(one.message or '')}"
         for request, one in zip(requests, outcomes, strict=True)
         if one.outcome == "error"
     ]
