@@ -24,7 +24,7 @@ async def test_a_dropped_file_is_looked_at_and_applied(person: Person, api: http
     await person.go("/import")
     assert await person.faults() == []
     await person.page.evaluate(DROP, GOALS)
-    await person.page.get_by_text("It would do this: 2 created.").wait_for()
+    await person.page.get_by_text("Nothing is applied yet. 2 new.").wait_for()
     assert await person.faults() == []
     await person.page.get_by_role("button", name="Apply 2 lines").click()
     await person.page.get_by_text("Applied: 2 created.").wait_for()

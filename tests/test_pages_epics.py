@@ -367,6 +367,18 @@ async def test_a_decided_dispute_is_disputed_again(
     assert before[0]["by"] == DISPUTER
 
 
+async def test_undo_of_a_link_gives_back_the_dispute_that_it_ended(
+    visitor: Visitor, api: httpx.AsyncClient, runtime: Runtime, clock: Clock
+) -> None:
+    await dispute(runtime, "SHOP-2", "We are right", clock())
+    before = (await _epic(api, "SHOP-2"))["findings"]
+    await visitor.send("/epics", {"do": "link", "epic": ["jira SHOP-2", "jira SHOP-3"], "key_result": "KR-1"})
+    assert (await _finding(api, "SHOP-2"))[0] == "resolved"
+    await _undo(visitor)
+    assert (await _epic(api, "SHOP-2"))["findings"] == before
+    assert (await _finding(api, "SHOP-3"))[0] == "open"
+
+
 # --- roles ------------------------------------------------------------------------------------------------
 
 

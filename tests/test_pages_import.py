@@ -60,7 +60,7 @@ async def test_a_file_is_shown_line_by_line_and_then_applied(
     api: httpx.AsyncClient, visitor: Visitor
 ) -> None:
     html = await post(visitor, GOOD)
-    assert "It would do this: 2 created." in words_of(html)
+    assert "Nothing is applied yet. 2 new." in words_of(html)
     assert "Read as CSV in utf-8, separated by commas, with a decimal point." in words_of(html)
     assert buttons(html) == {"try", "apply"}
     assert await objectives(api) == []
@@ -68,7 +68,7 @@ async def test_a_file_is_shown_line_by_line_and_then_applied(
     assert "Applied: 2 created." in words_of(done)
     assert await objectives(api) == ["O-1", "O-2"]
     again = await post(visitor, GOOD)
-    assert "It would do this: 2 the same as here." in words_of(again)
+    assert "Nothing is applied yet. 2 the same as here." in words_of(again)
     assert buttons(again) == {"try"}
     written = (await send(api, "GET", "/audit-log"))["items"]
     assert {one["who"] for one in written if one["what"] == "objective"} == {"admin token"}
@@ -91,7 +91,7 @@ async def test_lines_that_are_wrong_come_first_and_the_others_can_be_applied(
 ) -> None:
     html = await post(visitor, WITH_ONE_WRONG)
     shown = words_of(html)
-    assert "Nothing is applied yet. 1 wrong, 1 created." in shown
+    assert "Nothing is applied yet. 1 wrong, 1 new." in shown
     assert shown.index("weight: ") < shown.index("O-1")
     assert buttons(html) == {"try", "apply-others"}
     checksum = hidden(html, "checksum")
@@ -114,13 +114,13 @@ async def test_columns_that_are_not_known_are_asked_for(api: httpx.AsyncClient, 
     assert "map=" not in html
     theirs = ["Nr", "Ziel", "<b>Notiz</b>"]
     mapped = await post(visitor, file, theirs=theirs, ours=["key", "title", "-"])
-    assert "It would do this: 1 created." in words_of(mapped)
+    assert "Nothing is applied yet. 1 new." in words_of(mapped)
     checksum = hidden(mapped, "checksum")
     await post(visitor, file, "apply", checksum=checksum, theirs=theirs, ours=["key", "title", "-"])
     assert (await send(api, "GET", "/objectives/O-1"))["title"] == "Wachsen"
     # Choices for the columns of another file do no harm.
     other = await post(visitor, "key,title\nO-2,Sparen\n", theirs=["Nr", "weg"], ours=["key", "title"])
-    assert "It would do this: 1 created." in words_of(other)
+    assert "Nothing is applied yet. 1 new." in words_of(other)
 
 
 async def test_workbooks_decimal_commas_and_sheets(api: httpx.AsyncClient, visitor: Visitor) -> None:
@@ -147,7 +147,7 @@ async def test_a_file_may_be_as_large_as_by_the_api(visitor: Visitor) -> None:
     wide = "key,title,description\n" + "".join(f"O-{n},Goal {n},{'x' * 6_000}\n" for n in range(300))
     assert len(wide) > 1_500_000
     html = await post(visitor, wide)
-    assert "It would do this: 300 created." in words_of(html)
+    assert "Nothing is applied yet. 300 new." in words_of(html)
     assert "100 more lines have this outcome and are not shown" in words_of(html)
     token = hidden(await visitor.get("/import"), "_token")
     for size in (FILE_AT_MOST + 1, FILE_AT_MOST + 2 * 1024**2):

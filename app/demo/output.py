@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+
+from mappings.policy.durations import last_day
 
 if TYPE_CHECKING:
     from app.demo_company.client import Json
@@ -72,7 +75,7 @@ def print_held(console: Console, notices: list[Json]) -> None:
 def print_findings(console: Console, findings: list[Json]) -> None:
     """Each finding that a person answered: its ticket, the state, until when and why."""
     for finding in findings:
-        until = f" until {finding['until'][:10]}" if finding["until"] else ""
+        until = f" until {last_day(datetime.fromisoformat(finding['until']))}" if finding["until"] else ""
         why = f" ({finding['reason']})" if finding["reason"] else ""
         waits = "; an editor upholds or dismisses it" if finding["state"] == "disputed" else ""
         console.print(Text(f"{finding['epic']['key']} is {finding['state']}{until}{why}{waits}."))

@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import pipeline
 from app.auth.roles import Caller
 from app.runtime import Runtime
+from app.web.forms import for_people
 from app.web.undo import Step, finding_steps, unlink_steps
 from mappings.errors import Invalid
-from mappings.evaluation.many import change_findings, shown_findings
+from mappings.evaluation.many import answers_of, change_findings, shown_findings
 from mappings.evaluation.operations import OPEN, UPHELD, AskedState, dismissal, snooze, waiver
 from mappings.links.bulk import EVALUATED_AT_ONCE, LinkRequest, ids_of_created, link_many
 from mappings.lookups import FoundEpic, find_epics, find_sources, no_epic, why_removed
@@ -59,9 +60,10 @@ async def link_selected(runtime: Runtime, caller: Caller, pairs: Sequence[tuple[
         now = await runtime.now(session)
         outcomes, runs = await link_many(session, requests, WHY_LINKED, now, dry_run=False)
         made = await ids_of_created(session, outcomes)
+        answers = await answers_of(session, made)
     await pipeline.evaluate_at_once(runtime, runs)
     wrong = [
-        f"{'' if one.field == 'key_result' else f'{request.epic}: '}{one.message}"
+        f"{'' if one.field == 'key_result' else f'{request.epic}: '}{for_people(one.message or '')}"
         for request, one in zip(requests, outcomes, strict=True)
         if one.outcome == "error"
     ]
@@ -75,7 +77,7 @@ async def link_selected(runtime: Runtime, caller: Caller, pairs: Sequence[tuple[
         parts.append(
             f"{names} {'was' if len(stands) == 1 else 'were'} linked to {stands[0].key_result} before."
         )
-    return Changed(" ".join([*parts, *_once(wrong)]), unlink_steps(made), fine=bool(stands))
+    return Changed(" ".join([*parts, *_once(wrong)]), unlink_steps(made, answers), fine=bool(stands))
 
 
 async def change_selected(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -13,19 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.epic_models import EpicName, LinkOut, load_names_around, show_links
 from app.api.epics import ReadEpics
 from app.runtime import Runtime
-from app.web.templating import day
+from app.web.templating import day, last_day
 from mappings.checks.registry import checks_on_tickets
 from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import Reason, explain_briefly
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult
-from mappings.policy.durations import last_day
 from mappings.suggestions.cache import suggest_for
 from mappings.suggestions.load import EVERYTHING
 from mappings.suggestions.material import Suggestion
 from mappings.tables import FindingRow, SourceRow
 
 MOST_SUGGESTED = 2
+NO_KEY_RESULT = "no-key-result"
 # A row offers what has at least this chance to fit, and this part of the chance of the first.
 LEAST_CHANCE, LEAST_OF_FIRST = 0.02, 0.1
 
@@ -73,7 +72,7 @@ async def read_rows(
                 name=f"{epic.source} {epic.key}",
                 page=page_of_epic(epic.source, epic.key),
                 epic=epic,
-                says=_says(why[0]),
+                says=_says(why[0], shown),
                 notes=[
                     reason.says.partition(", so it makes no link")[0]
                     for reason in why
@@ -121,8 +120,12 @@ async def _reasons(runtime: Runtime, session: AsyncSession, read: ReadEpics) -> 
     return reasons
 
 
-def _says(result: Reason) -> str:
-    """Without the state, which stands before it."""
+def _says(result: Reason, shown: FindingRow | None) -> str:
+    """Without the state, which stands before it; in few words what most rows say."""
+    if shown is not None and shown.state == "waived":
+        return shown.reason or ""
+    if shown is not None and shown.check == NO_KEY_RESULT:
+        return "No key result"
     _, _, rest = result.says.partition(": ")
     words = rest or result.says
     return words[:1].upper() + words[1:]
@@ -131,10 +134,12 @@ def _says(result: Reason) -> str:
 def on_ticket(records: EpicRecords, shown: FindingRow | None, why: Sequence[Reason]) -> OnTicket:
     notice = records.notice
     if shown is not None and shown.state in ("snoozed", "waived", "disputed"):
-        until = "" if shown.until is None else f"until {_last(shown.until)}"
+        until = "" if shown.until is None else f"until {last_day(shown.until)}"
         by = f"by {person_of(shown.by)}" if shown.state == "disputed" and shown.by else ""
         return OnTicket(shown.state, until or by, shown.reason or "")
     about = next((reason.says for reason in why if reason.kind == "notice"), "")
+    if notice is None and shown is None:
+        return OnTicket(None, "")
     if notice is None:
         return OnTicket(None, about.removeprefix("There is no comment, for ").rstrip("."))
     return OnTicket(notice.state, _words_of(notice), notice.detail or about)
@@ -150,10 +155,6 @@ def _words_of(notice: Any) -> str:
     if notice.state in ("posted", "resolved", "withdrawn"):
         return day(notice.updated_at)
     return run
-
-
-def _last(until: datetime) -> str:
-    return day(datetime.fromisoformat(last_day(until)))
 
 
 def person_of(by: str) -> str:

@@ -21,7 +21,7 @@ from app.api.paging import CursorParameter, Cursors
 from app.api.problems import field_errors
 from app.auth.roles import Caller
 from app.runtime import Runtime
-from app.web.epic_changes import DAYS_AHEAD, Asked, Changed, change_selected, link_selected
+from app.web.epic_changes import DAYS_AHEAD, Asked, change_selected, link_selected
 from app.web.epic_rows import Row, read_rows
 from app.web.forms import wrong_fields
 from app.web.page import done, page
@@ -145,17 +145,12 @@ async def change_epics(
                 return redirect(request, here(request))
     except (Conflict, Invalid) as error:
         errors = wrong_fields(error)
-        asks = Asked(act, epics, place, form.values()) if act in DAYS_AHEAD and epics else None
+        asks = Asked(act, epics, place, form.values()) if act in (*DAYS_AHEAD, "link") and epics else None
         return await _show(request, runtime, session, caller, view, asked=asks, errors=errors, status=422)
-    return await _answer(request, runtime, session, caller, view, changed)
-
-
-async def _answer(
-    request: Request, runtime: Runtime, session: AsyncSession, caller: Caller, view: View, changed: Changed
-) -> Response:
     if not changed.steps and not changed.fine:
+        asks = Asked(act, epics, place, form.values()) if act == "link" else None
         errors = {"": changed.text}
-        return await _show(request, runtime, session, caller, view, errors=errors, status=422)
+        return await _show(request, runtime, session, caller, view, asked=asks, errors=errors, status=422)
     return await done(request, session, changed.text, undo=changed.steps)
 
 

@@ -19,7 +19,7 @@ from mappings.errors import Conflict
 from mappings.reports.set_up import SetUp
 
 router = APIRouter()
-REMOVED = "The demo company is removed, and nothing of it is left here."
+REMOVED = "The demo company is removed; only the audit log still names it."
 
 
 def demo_company_of(request: Request) -> DemoCompany:

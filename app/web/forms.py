@@ -38,14 +38,14 @@ def wrong_fields(error: DomainError | Problem) -> dict[str, str]:
     """What is wrong, by field; under the empty name what is wrong with the form as a whole. An error that no
     form can mend is raised again."""
     if isinstance(error, Invalid):
-        return {field: _for_people(message) for field, message in error.errors}
+        return {field: for_people(message) for field, message in error.errors}
     if isinstance(error, Conflict):
         return {"": error.detail}
     if isinstance(error, Problem) and error.status in (409, 422):
-        return {field: _for_people(message) for field, message in error.errors} or {"": error.detail}
+        return {field: for_people(message) for field, message in error.errors} or {"": error.detail}
     raise error
 
 
-def _for_people(message: str) -> str:
+def for_people(message: str) -> str:
     """Without the call of the API that lists what there is."""
     return re.sub(r"; GET /api/v1/\S+ lists them$", "", message)

@@ -115,9 +115,9 @@ def _sources_read(report: CoverageReport) -> int:
 
 
 def coverage_chart(report: CoverageReport) -> LineChart | None:
-    """Coverage and steered by day, up to now; None where no day before is frozen."""
+    """Coverage and steered by day, up to now; None where no day before this one is frozen."""
     days, counts = report.trend.days, report.coverage.total
-    if not days:
+    if not days or days[0].day >= report.at.astimezone(UTC).date():
         return None
     covered = segments(days, counts, report.at, "rate")
     steered = segments(days, counts, report.at, "steered")

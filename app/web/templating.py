@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from app.web.static_files import StaticFiles
 from connectors.markup import web_url
+from mappings.policy import durations
 
 HERE = Path(str(files("app.web")))
 HEADERS = {
@@ -56,6 +57,12 @@ def day(at: date | datetime) -> str:
     return f"{at.day} {at:%b %Y}"
 
 
+def last_day(until: datetime | str) -> str:
+    """The last day of a waiver or snooze, whose end is exclusive."""
+    end = datetime.fromisoformat(until) if isinstance(until, str) else until
+    return day(date.fromisoformat(durations.last_day(end)))
+
+
 def moment(at: datetime) -> str:
     """Of a time in UTC, to the minute."""
     return f"{at.day} {at:%b %Y, %H:%M} UTC"
@@ -80,6 +87,7 @@ templates.env.filters |= {
     "percent": percent,
     "number": number,
     "day": day,
+    "last_day": last_day,
     "moment": moment,
 }
 

@@ -4,7 +4,9 @@ A page that changes something says how to take it back: `await done(request, ses
 steps of one change are of one kind, all are done or none, and each is refused with a sentence where what it
 is about has changed since. They are stored with the session, as JSON:
 
-* `{"act": "unlink", "link": 12}`: a link by hand was made; its id. `unlink_steps(ids)` makes them.
+* `{"act": "unlink", "link": 12}`: a link by hand was made; its id. `unlink_steps(ids, answers)` makes them.
+  The first has as `answers`, by id, the findings that were snoozed, waived or disputed and that the links
+  resolve: what `mappings.evaluation.many.answers_of` returns.
 * `{"act": "link", "epic": 5, "key_result": 3, "origin": "manual", "weight": 1.0, "primary": false,
   "why": "…"}`: a link by hand was taken back; ids. `link_steps(values)`, of what `unlink_all` returns.
 * `{"act": "finding", "id": 3, "before": {"state": "disputed", "until": null, "reason": "…", "by": "…",
@@ -37,7 +39,7 @@ from app.api.problems import Problem
 from app.web.page import done
 from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
-from mappings.evaluation.many import FindingChange, FindingValues, restore_findings
+from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
 from mappings.links.reversal import LinkValues, link_again, unlink_all
 from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
 from mappings.tables import WebSessionRow
@@ -47,8 +49,11 @@ router = APIRouter()
 Step = dict[str, Any]
 
 
-def unlink_steps(link_ids: Iterable[int]) -> list[Step]:
-    return [{"act": "unlink", "link": id} for id in link_ids]
+def unlink_steps(link_ids: Iterable[int], answers: Mapping[int, FindingValues]) -> list[Step]:
+    steps: list[Step] = [{"act": "unlink", "link": id} for id in link_ids]
+    if steps and answers:
+        steps[0]["answers"] = {str(id): values.as_json() for id, values in answers.items()}
+    return steps
 
 
 def link_steps(links: Iterable[LinkValues]) -> list[Step]:
@@ -114,7 +119,11 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
     plain = [{name: value for name, value in step.items() if name != "act"} for step in steps]
     match steps[0]["act"]:
         case "unlink":
-            return (await unlink_all(session, [step["link"] for step in plain], now))[1]
+            _, runs = await unlink_all(session, [step["link"] for step in plain], now)
+            stored = plain[0].get("answers", {})
+            answers = {int(id): FindingValues.from_json(values) for id, values in stored.items()}
+            await answer_again(session, answers, now)
+            return runs
         case "link":
             return await link_again(session, [LinkValues(**step) for step in plain], now)
         case "finding":

@@ -17,10 +17,10 @@ from mappings.evaluation.operations import set_finding, why_not_changed
 from mappings.locks import lock_epics, share_source
 from mappings.lookups import why_removed
 from mappings.runs.reevaluation import open_evaluations
-from mappings.tables import EpicRow, FindingRow, among
+from mappings.tables import EpicRow, FindingRow, LinkRow, among
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -137,6 +137,28 @@ async def restore_findings(
         await set_finding(session, row, before.state, before.until, before.reason, now)
         row.by, row.changed_at = before.by, before.changed_at
     return await _evaluation_of(session, epics.values(), now)
+
+
+async def answers_of(session: AsyncSession, link_ids: Iterable[int]) -> dict[int, FindingValues]:
+    """What persons made of the findings of the epics of these links, by the finding's id: those that are
+    snoozed, waived or disputed, which a link is about to resolve."""
+    answered = (
+        select(FindingRow)
+        .join(LinkRow, LinkRow.epic_id == FindingRow.epic_id)
+        .where(among(LinkRow.id, link_ids), FindingRow.state.not_in(("open", "resolved")))
+    )
+    return {row.id: FindingValues.of(row) for row in await session.scalars(answered)}
+
+
+async def answer_again(session: AsyncSession, answers: Mapping[int, FindingValues], now: datetime) -> None:
+    """Give each of these findings that is resolved since the answer that it had, in the transaction that
+    takes the link back and has the epic evaluated; one that somebody changed since stays as it is."""
+    rows, _ = await _locked(session, answers)
+    for id, before in answers.items():
+        row = rows.get(id)
+        if row is not None and row.state == "resolved":
+            await set_finding(session, row, before.state, before.until, before.reason, now)
+            row.by, row.changed_at, row.resolved_at = before.by, before.changed_at, None
 
 
 async def _locked(

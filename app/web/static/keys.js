@@ -147,6 +147,7 @@ function showKeys() {
   if (!section) return false;
   section.open = !section.open;
   if (section.open) section.querySelector("summary").focus();
+  if (section.open) section.scrollIntoView({ block: "nearest" });
   return true;
 }
 
