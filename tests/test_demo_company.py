@@ -150,7 +150,7 @@ async def test_a_tracker_beyond_this_machine_waits_until_the_company_is_removed(
     moved = {"base_url": "https://api.github.com", "credentials": beyond["credentials"]}
     assert (await api.patch("/api/v1/sources/local", json=moved)).status_code == 409
     async with runtime.transaction(WHO) as session:
-        await demo_company.remove_company(session, await runtime.now(session))
+        await demo_company.remove_company(session, "admin", await runtime.now(session))
     assert (await api.post("/api/v1/sources", json=beyond)).status_code == 201
 
 
