@@ -250,7 +250,6 @@ async def act_on_source(
     caller: CallerDep,
     live: Annotated[str | None, Query(max_length=1000)] = None,
     after: Annotated[str, Query(max_length=1000)] = "",
-    disconnect: Annotated[str | None, Query(max_length=10)] = None,
     cursor: CursorParameter = None,
 ) -> Response:
     do, _, about = form.get("do").partition(":")
@@ -384,10 +383,9 @@ async def _forget_secret(doing: Doing) -> Response:
 
 
 async def _accept(doing: Doing) -> Response:
-    run = doing.form.get("run")
-    if not (run.isascii() and run.isdecimal() and len(run) < 19):
+    if (run := doing.form.id("run")) is None:
         raise Problem(422, "Choose the run whose removals are meant.")
-    return await accept_of(doing.request, doing.runtime, doing.session, doing.who, int(run))
+    return await accept_of(doing.request, doing.runtime, doing.session, doing.who, run)
 
 
 async def _disconnect(doing: Doing) -> Response:

@@ -55,7 +55,7 @@ def shown_finding(findings: Sequence[Kind]) -> Kind | None:
 
 
 def shown_row(rows: Iterable[Kind], on_tickets: Sequence[str]) -> Kind | None:
-    """The same of an epic's stored findings in any order. `on_tickets`: the names of the checks whose findings
-    may be on the ticket, as the registry has them."""
+    """The same of an epic's stored findings in any order. `on_tickets`: the names of the checks whose
+    findings may be on the ticket, as the registry has them."""
     of_tickets = [row for row in rows if row.check in on_tickets]
     return shown_finding(sorted(of_tickets, key=lambda row: on_tickets.index(row.check)))
