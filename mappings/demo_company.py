@@ -219,17 +219,9 @@ async def release_claim(session: AsyncSession, claim: str) -> None:
         row.claimed_by = row.claimed_until = None
 
 
-async def ask_removal(session: AsyncSession, who: str, now: datetime) -> bool:
-    """Ask the process that loads the company to stop and remove it; whether there is one."""
-    row = await company_row(session, lock=True)
-    if row is None or row.state != "loading" or not holds(row, now):
-        return False
-    row.remove_asked_by = who
-    return True
-
-
 async def note_failure(session: AsyncSession, claim: str, detail: str, now: datetime) -> None:
     """Loading failed: all that was made is removed, and the row says why. Raises `Kept`."""
+    await lock_goals_exclusive(session)
     row = await _claimed(session, claim)
     await _remove_things(session, row, now)
     row.state, row.detail = "failed", detail
@@ -241,21 +233,27 @@ async def note_failure(session: AsyncSession, claim: str, detail: str, now: date
 # --- removing -----------------------------------------------------------------------------------
 
 
-async def remove_company(session: AsyncSession, now: datetime) -> None:
+async def remove_company(session: AsyncSession, who: str, now: datetime) -> bool:
     """Remove all that loading made, and nothing else: what hangs on its tickets and goals goes with these,
-    as links, check-ins and waivers do. Nothing where the company is not there.
+    as links, check-ins and waivers do. Nothing where the company is not there. False where a process loads
+    it: that one is asked to stop and to remove it, as `who` wants.
 
     Raises `Kept` where a person's own thing refers to it; then nothing is removed.
     """
     await lock_goals_exclusive(session)
     row = await company_row(session, lock=True)
-    if row is not None:
-        await _remove_things(session, row, now)
-        await session.delete(row)
+    if row is None:
+        return True
+    if row.state == "loading" and holds(row, now):
+        row.remove_asked_by = who
+        return False
+    await _remove_things(session, row, now)
+    await session.delete(row)
+    return True
 
 
 async def _remove_things(session: AsyncSession, row: DemoCompanyRow, now: datetime) -> None:
-    await lock_goals_exclusive(session)
+    """The caller has the goals locked, and then the row."""
     await _delete_token(session, row)
     ids = await _made_ids(session, row)
     kept = await _kept(session, ids, row.made["scopes"])

@@ -3,7 +3,8 @@ does not wait for the disk.
 
 A transaction takes the locks that it needs in this order, so that no two ever wait for each other:
 
-1. the goals, shared or exclusively (advisory); who has them exclusively also updates the installation's row
+1. the goals, shared or exclusively (advisory); who has them exclusively also updates the installation's row;
+   then the row of the demo's company
 2. the notices of a source (advisory); of several sources in the order of their ids
 3. the source's row, in one of three strengths: alone (`locked_source`), as it stays while what was read is
    stored (`app.sync.transaction.source_transaction`), or only present (`share_source`)

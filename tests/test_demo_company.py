@@ -22,8 +22,10 @@ from mappings.clock import DatabaseClock
 from mappings.demo_company import CompanyState, Kept
 from mappings.errors import Conflict
 from mappings.leases import RENEW_EVERY
+from mappings.locks import LOCK_GOALS
 from tests.support.clock import Clock
 from tests.support.goals_api import send
+from tests.support.locks import holding
 from tests.support.queries import all_of
 from tests.support.world import World
 
@@ -150,7 +152,8 @@ async def test_a_tracker_beyond_this_machine_waits_until_the_company_is_removed(
     moved = {"base_url": "https://api.github.com", "credentials": beyond["credentials"]}
     assert (await api.patch("/api/v1/sources/local", json=moved)).status_code == 409
     async with runtime.transaction(WHO) as session:
-        await demo_company.remove_company(session, await runtime.now(session))
+        await demo_company.release_claim(session, "gone")
+        assert await demo_company.remove_company(session, WHO, await runtime.now(session))
     assert (await api.post("/api/v1/sources", json=beyond)).status_code == 201
 
 
@@ -165,6 +168,26 @@ async def begin(runtime: Runtime, claim: str = "killed") -> str:
 async def note(runtime: Runtime, what: Any, *values: Any) -> None:
     async with runtime.sessions.begin() as session:
         await what(session, "killed", *values)
+
+
+async def remove(runtime: Runtime) -> bool:
+    async with runtime.transaction(WHO) as session:
+        return await demo_company.remove_company(session, WHO, await runtime.now(session))
+
+
+async def test_loading_and_removing_at_once_wait_for_each_other(runtime: Runtime, database_url: str) -> None:
+    await begin(runtime)
+    async with runtime.transaction(WHO) as session:
+        await demo_company.note_failure(session, "killed", "It was.", await runtime.now(session))
+    async with holding(database_url) as holder:
+        await holder.hold("SELECT pg_advisory_xact_lock(%s)", LOCK_GOALS)
+        loading = asyncio.create_task(begin(runtime, "anew"))
+        await holder.until_waiting(1)
+        removing = asyncio.create_task(remove(runtime))
+        await holder.until_waiting(2)
+        await holder.let_go()
+        await loading
+        assert await removing is False, "the process that loads it is asked to"
 
 
 async def made_until_killed(runtime: Runtime, application: FastAPI) -> httpx.AsyncClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -20,9 +21,11 @@ from connectors.github.set_up import web_site
 from connectors.jira.set_up import SET_UP as JIRA
 from connectors.sandbox import faults
 from connectors.timeouts import Timeouts
+from mappings.locks import LOCK_GOALS
 from mappings.policy.modes import mode_in, with_project
 from tests.support.clock import Clock
 from tests.support.documents import read, section
+from tests.support.locks import holding
 from tests.support.pages import FormOnPage, Visitor, forms_of, visiting, words_of
 from tests.support.world import World
 
@@ -524,6 +527,30 @@ async def test_a_project_goes_live_and_back_alone(connected: World, admin: Visit
     assert (source["notices"]["mode"], source["notices"]["projects"]) == ("shadow", None)
     words = words_of((await admin.send("/sources/jira", {"do": "live:NOPE"}, expect=422)).text)
     assert "NOPE is not a project this source reads" in words
+
+
+@pytest.mark.database
+async def test_of_two_projects_set_live_at_once_none_is_lost_in_silence(
+    connected: World, admin: Visitor, database_url: str
+) -> None:
+    forms = forms_of(await admin.get("/sources/jira"))
+    token = next(form.fields["_token"] for form in forms if "_token" in form.fields)
+    async with holding(database_url) as holder:
+        await holder.hold("SELECT pg_advisory_xact_lock(%s)", LOCK_GOALS)
+        posts = [
+            asyncio.create_task(
+                admin.http.post("/sources/jira", data={"_token": token, "do": f"live:{project}"})
+            )
+            for project in ("SHOP", "CORE")
+        ]
+        await holder.until_waiting(2)
+        await holder.let_go()
+        answers = [await post for post in posts]
+    assert sorted(answer.status_code for answer in answers) == [303, 412]
+    await admin.send("/sources/jira", {"do": "live:SHOP"})
+    await admin.send("/sources/jira", {"do": "live:CORE"})
+    notices = (await connected.send("GET", "/sources/jira"))["notices"]
+    assert sorted(notices["projects"]) == ["CORE", "SHOP"]
 
 
 @pytest.mark.database

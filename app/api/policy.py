@@ -17,6 +17,7 @@ from app.api.deps import (
     merged,
     put_runs,
     put_version,
+    response_headers,
     validated,
     versions_in,
 )
@@ -43,13 +44,17 @@ def _show(response: Response, row: InstallationRow) -> Policy:
     return Policy.model_validate(row.policy)
 
 
-@router.get("", summary="Show the policy")
+@router.get("", summary="Show the policy", responses=response_headers(200, "ETag"))
 async def get_policy(response: Response, session: SessionDep) -> Policy:
     row = (await session.scalars(select(InstallationRow))).one()
     return _show(response, row)
 
 
-@router.put("", summary="Replace the policy", responses=error_responses(412))
+@router.put(
+    "",
+    summary="Replace the policy",
+    responses={**response_headers(200, "ETag", "Northing-Runs"), **error_responses(412)},
+)
 async def replace_policy(
     body: Policy, response: Response, runtime: RuntimeDep, session: SessionDep, if_match: IfMatch = None
 ) -> SavedPolicy:
@@ -61,7 +66,11 @@ async def replace_policy(
     return _changed(response, row, runs, warnings)
 
 
-@router.patch("", summary="Change the policy", responses=error_responses(412))
+@router.patch(
+    "",
+    summary="Change the policy",
+    responses={**response_headers(200, "ETag", "Northing-Runs"), **error_responses(412)},
+)
 async def change_policy(
     body: Annotated[dict[str, Any], Body(examples=[{"grace": "P10D", "since": None}])],
     response: Response,

@@ -17,6 +17,7 @@ from app.api.deps import (
     merged,
     put_runs,
     put_version,
+    response_headers,
     validated,
     versions_in,
 )
@@ -88,7 +89,12 @@ def show_overlaps(overlaps: Iterable[Overlap]) -> list[OverlapOut]:
     ]
 
 
-@router.post("", status_code=201, summary="Add a rule", responses=error_responses(409))
+@router.post(
+    "",
+    status_code=201,
+    summary="Add a rule",
+    responses={**response_headers(201, "ETag", "Northing-Runs"), **error_responses(409)},
+)
 async def create_rule(body: RuleIn, response: Response, runtime: RuntimeDep, session: SessionDep) -> RuleOut:
     """Answers at once; the header `Northing-Runs` names the runs that evaluate the matching epics."""
     names = await warn_of_rule(session, body.when)  # before the operation locks the goals
@@ -129,7 +135,11 @@ async def list_rules(
     return Page(items=await _present(session, [row[0] for row in rows], runtime), next=following)
 
 
-@router.put("/order", summary="Put the rules in order", responses=error_responses(409))
+@router.put(
+    "/order",
+    summary="Put the rules in order",
+    responses={**response_headers(200, "Northing-Runs"), **error_responses(409)},
+)
 async def order_rules(
     body: RuleOrderIn, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> RuleOrderOut:
@@ -141,7 +151,11 @@ async def order_rules(
     return RuleOrderOut(order=body.order, priorities=changed.priorities)
 
 
-@router.get("/{id:rule_id}", summary="Show a rule", responses=error_responses(404))
+@router.get(
+    "/{id:rule_id}",
+    summary="Show a rule",
+    responses={**response_headers(200, "ETag"), **error_responses(404)},
+)
 async def get_rule(
     id: RowId, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> RuleWithOverlaps:
@@ -151,7 +165,11 @@ async def get_rule(
     return RuleWithOverlaps(**dict(shown), overlaps=show_overlaps(await overlaps_of(session, row)))
 
 
-@router.patch("/{id:rule_id}", summary="Change a rule", responses=error_responses(404, 409, 412))
+@router.patch(
+    "/{id:rule_id}",
+    summary="Change a rule",
+    responses={**response_headers(200, "ETag", "Northing-Runs"), **error_responses(404, 409, 412)},
+)
 async def change_rule(
     id: RowId,
     body: RulePatch,
@@ -181,7 +199,12 @@ def patched(before: dict[str, Any], patch: dict[str, Any]) -> RuleValues:
     return validated(RuleIn, merged(before, patch)).values()
 
 
-@router.delete("/{id:rule_id}", status_code=204, summary="Remove a rule", responses=error_responses(404))
+@router.delete(
+    "/{id:rule_id}",
+    status_code=204,
+    summary="Remove a rule",
+    responses={**response_headers(204, "Northing-Runs"), **error_responses(404)},
+)
 async def delete_rule(id: RowId, runtime: RuntimeDep, session: SessionDep) -> Response:
     response = Response(status_code=204)
     put_runs(response, await operations.delete_rule(session, id, await runtime.now(session)))

@@ -24,6 +24,7 @@ from app.api.deps import (
     merged,
     put_runs,
     put_version,
+    response_headers,
     validated,
     versions_in,
 )
@@ -130,7 +131,12 @@ def _show(
 # --- operations -----------------------------------------------------------------------------------
 
 
-@router.post("", status_code=201, summary="Connect a tracker", responses=error_responses(409))
+@router.post(
+    "",
+    status_code=201,
+    summary="Connect a tracker",
+    responses={**response_headers(201, "ETag"), **error_responses(409)},
+)
 async def create_source(
     body: Annotated[SourceIn, BodyParameter(examples=EXAMPLES)],
     response: Response,
@@ -157,7 +163,9 @@ async def list_sources(
     return Page(items=await _present(runtime, session, [row for (row,) in rows]), next=following)
 
 
-@router.get("/{name}", summary="Show a source", responses=error_responses(404))
+@router.get(
+    "/{name}", summary="Show a source", responses={**response_headers(200, "ETag"), **error_responses(404)}
+)
 async def get_source(
     name: SourceName, response: Response, runtime: RuntimeDep, session: SessionDep
 ) -> SourceOut:
@@ -166,7 +174,11 @@ async def get_source(
     return (await _present(runtime, session, [row]))[0]
 
 
-@router.patch("/{name}", summary="Change a source", responses=error_responses(404, 409, 412))
+@router.patch(
+    "/{name}",
+    summary="Change a source",
+    responses={**response_headers(200, "ETag", "Northing-Runs"), **error_responses(404, 409, 412)},
+)
 async def change_source(
     name: SourceName,
     body: SourcePatch,

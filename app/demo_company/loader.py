@@ -178,12 +178,10 @@ class DemoCompany:
         if state is not None and state.is_loading:
             await self.aclose()  # so that no call is under way that makes something
         async with runtime.transaction(who) as session:
-            now = await runtime.now(session)
-            if await demo_company.ask_removal(session, who, now):
-                return False
-            await demo_company.remove_company(session, now)
-        await self.aclose()
-        return True
+            removed = await demo_company.remove_company(session, who, await runtime.now(session))
+        if removed:
+            await self.aclose()
+        return removed
 
     async def aclose(self) -> None:
         """End the trackers, and loading where it is under way; what was made stays."""
@@ -259,7 +257,7 @@ class DemoCompany:
         runtime = self._runtime()
         try:
             async with runtime.transaction(who) as session:
-                await demo_company.remove_company(session, await runtime.now(session))
+                await demo_company.remove_company(session, who, await runtime.now(session))
         except (SQLAlchemyError, Conflict) as error:
             log.warning("the demo's company is not removed", reason=str(error))
 

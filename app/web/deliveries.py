@@ -85,7 +85,9 @@ async def replay_one(
     cursor: CursorParameter = None,
 ) -> Response:
     try:
-        return await _replay(request, runtime, session, caller.who, _id_in(form.get("replay")))
+        if (id := form.id("replay")) is None:
+            raise Problem(422, "Choose the delivery to process once more.")
+        return await _replay(request, runtime, session, caller.who, id)
     except Conflict as error:
         return await _list(request, session, source, state, cursor, error.detail, 409)
 
@@ -97,7 +99,7 @@ async def show_delivery(id: RowId, request: Request, session: SessionDep) -> HTM
 
 @router.post("/deliveries/{id}", dependencies=[needs("POST /deliveries/{id}/replay")])
 async def replay_this(
-    id: RowId, request: Request, form: FormDep, runtime: RuntimeDep, session: SessionDep, caller: CallerDep
+    id: RowId, request: Request, runtime: RuntimeDep, session: SessionDep, caller: CallerDep
 ) -> Response:
     try:
         return await _replay(request, runtime, session, caller.who, id)
@@ -123,12 +125,6 @@ async def _replay(request: Request, runtime: Runtime, session: AsyncSession, who
     async with runtime.transaction(who) as changing:
         shown = await replay_delivery(changing, runtime, id)
     return await done(request, session, f"Delivery {shown.id} of {shown.source} is processed once more.")
-
-
-def _id_in(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:20]) < 2**63):
-        raise Problem(422, "Choose the delivery to process once more.")
-    return int(text[:20])
 
 
 def readable(body: str | None) -> tuple[str, int]:

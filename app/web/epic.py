@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 from itertools import groupby
 from typing import Any, Literal
 
@@ -18,11 +18,19 @@ from app.api.deps import CallerDep, RuntimeDep, SessionDep
 from app.api.epics import whole_epic
 from app.auth.roles import Caller
 from app.runtime import Runtime
-from app.web.epic_changes import DAYS_AHEAD, Asked, Changed, change_selected, decide, link_selected
+from app.web.epic_changes import (
+    DAYS_AHEAD,
+    Asked,
+    Changed,
+    change_selected,
+    days_to_choose,
+    decide,
+    link_selected,
+)
 from app.web.epic_rows import finding_shown, page_of_epic, person_of
 from app.web.forms import wrong_fields
 from app.web.page import done, page
-from app.web.router import Form, FormDep, check_may, here, may, needs, redirect
+from app.web.router import Form, FormDep, check_may, here, id_in, may, needs, redirect
 from app.web.ticket import TRACKERS, notice_on_ticket
 from app.web.undo import accept_step, link_steps, reject_step
 from mappings.errors import Conflict, Invalid
@@ -33,7 +41,6 @@ from mappings.links.reversal import unlink_all
 from mappings.lists.epic_history import epic_history
 from mappings.lookups import epic_at, source_at
 from mappings.parents import children_of
-from mappings.policy.durations import LONGEST_DAYS
 from mappings.suggestions.cache import suggest
 from mappings.suggestions.load import EVERYTHING
 from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
@@ -92,8 +99,7 @@ async def show_epic(
     session: SessionDep,
     caller: CallerDep,
 ) -> Response:
-    epic = await _find(session, source, key)
-    return await _show(request, runtime, session, caller, epic)
+    return await _show(request, runtime, session, caller, (source, key))
 
 
 @router.post("/epics/{source}/{key:path}", dependencies=[needs("GET /epics/{source}/{key}")])
@@ -107,22 +113,24 @@ async def change_epic(
     caller: CallerDep,
 ) -> Response:
     """Each act needs the role of the API's operation that does the same."""
-    epic = await _find(session, source, key)
+    async with runtime.sessions() as looking:  # given back before the change takes a connection of its own
+        epic = await _find(looking, source, key)
     act, about = next(((name, form.get(name)) for name in OPERATIONS if form.get(name)), (form.get("do"), ""))
     if act not in OPERATIONS:
         return redirect(request, here(request))
     check_may(caller, OPERATIONS[act])
+    show = partial(_show, request, runtime, session, caller, (source, key))
     if act in DAYS_AHEAD and "until" not in form.values():
-        return await _show(request, runtime, session, caller, epic, asked=Asked(act, [epic.name], "row"))
+        return await show(asked=Asked(act, [epic.name], "row"))
     try:
         changed = await _change(runtime, caller, epic, act, about, form)
     except (Conflict, Invalid) as error:
         errors = wrong_fields(error)
         asked = Asked(act, [epic.name], "row", form.values()) if act in (*DAYS_AHEAD, "dismiss") else None
-        return await _show(request, runtime, session, caller, epic, asked=asked, errors=errors, status=422)
+        return await show(asked=asked, errors=errors, status=422)
     if not changed.steps and not changed.fine:
         errors = {"": changed.text}
-        return await _show(request, runtime, session, caller, epic, errors=errors, status=422)
+        return await show(errors=errors, status=422)
     return await done(request, session, changed.text, undo=changed.steps)
 
 
@@ -143,10 +151,10 @@ async def _change(runtime: Runtime, caller: Caller, epic: _Epic, act: str, about
 
 
 async def _unlink(runtime: Runtime, caller: Caller, epic: _Epic, about: str) -> Changed:
-    if not about.isascii() or not about.isdigit() or len(about) > 18:
+    if (link := id_in(about)) is None:
         raise Invalid("", "There is no such link.")
     async with runtime.transaction(caller.who) as session:
-        values, runs = await unlink_all(session, [int(about)], await runtime.now(session), of=epic.row.id)
+        values, runs = await unlink_all(session, [link], await runtime.now(session), of=epic.row.id)
         goal = await session.get_one(KeyResultRow, values[0].key_result)
     await pipeline.evaluate_at_once(runtime, runs)
     return Changed(f"The link of {epic.row.key} to {goal.key} was taken back.", link_steps(values))
@@ -169,12 +177,13 @@ async def _show(
     runtime: Runtime,
     session: AsyncSession,
     caller: Caller,
-    epic: _Epic,
+    names: tuple[str, str],
     *,
     asked: Asked | None = None,
     errors: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> HTMLResponse:
+    epic = await _find(session, *names)
     row = epic.row
     all_rules = request.query_params.get("rules") == "all"
     shown = await whole_epic(runtime, session, epic.source, row.key, "all" if all_rules else "matching")
@@ -208,9 +217,7 @@ async def _show(
         "page_of_epic": page_of_epic,
         "person_of": person_of,
         "asked": asked,
-        "today": now.date(),
-        "latest": now.date() + timedelta(days=LONGEST_DAYS),
-        "ahead": {act: now.date() + timedelta(days=days) for act, days in DAYS_AHEAD.items()},
+        **days_to_choose(now),
         "errors": dict(errors or {}),
     }
     return await page(request, session, "epic.html", values, status)

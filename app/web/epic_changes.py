@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,11 +20,21 @@ from mappings.evaluation.many import answers_of, change_findings, shown_findings
 from mappings.evaluation.operations import OPEN, UPHELD, AskedState, dismissal, snooze, waiver
 from mappings.links.bulk import EVALUATED_AT_ONCE, LinkRequest, ids_of_created, link_many
 from mappings.lookups import FoundEpic, find_epics, find_sources, no_epic, why_removed
-from mappings.policy.durations import last_day
+from mappings.policy.durations import LONGEST_DAYS, last_day
 
 WHY_LINKED = "linked by hand"
 # What a waiver and a snooze begin with where they are asked for; the comment on the ticket says 14 days too.
 DAYS_AHEAD = {"waive": 90, "snooze": 14}
+
+
+def days_to_choose(now: datetime) -> dict[str, Any]:
+    """For the field of a day: `today`, the `latest` there may be, and where each act begins (`ahead`)."""
+    today = now.date()
+    return {
+        "today": today,
+        "latest": today + timedelta(days=LONGEST_DAYS),
+        "ahead": {act: today + timedelta(days=days) for act, days in DAYS_AHEAD.items()},
+    }
 
 
 @dataclass(frozen=True, slots=True)

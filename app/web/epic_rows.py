@@ -16,6 +16,7 @@ from app.web.templating import day, last_day
 from mappings.checks.registry import checks_on_tickets
 from mappings.evaluation.evaluator import evaluate_records, explained
 from mappings.evaluation.explain import Reason, explain_briefly
+from mappings.evaluation.findings import shown_row
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult
 from mappings.suggestions.cache import suggest_for
@@ -100,10 +101,8 @@ def page_of_epic(source: str, key: str) -> str:
 
 
 def finding_shown(findings: Sequence[FindingRow]) -> FindingRow | None:
-    """The unresolved one that the ticket shows, or would: the first that is open, else the first."""
-    checks = checks_on_tickets()
-    unresolved = [one for one in findings if one.state != "resolved" and one.check in checks]
-    return min(unresolved, key=lambda one: (one.state != "open", checks.index(one.check)), default=None)
+    """The unresolved one that the ticket shows, or would."""
+    return shown_row(findings, checks_on_tickets())
 
 
 async def _reasons(runtime: Runtime, session: AsyncSession, read: ReadEpics) -> dict[int, list[Reason]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated, Any, get_args
 from urllib.parse import urlencode
 
@@ -21,7 +20,13 @@ from app.api.paging import CursorParameter, Cursors
 from app.api.problems import field_errors
 from app.auth.roles import Caller
 from app.runtime import Runtime
-from app.web.epic_changes import DAYS_AHEAD, Asked, change_selected, link_selected
+from app.web.epic_changes import (
+    DAYS_AHEAD,
+    Asked,
+    change_selected,
+    days_to_choose,
+    link_selected,
+)
 from app.web.epic_rows import Row, read_rows
 from app.web.forms import wrong_fields
 from app.web.page import done, page
@@ -30,7 +35,6 @@ from mappings.errors import Conflict, Invalid
 from mappings.evaluation.context import load_key_results
 from mappings.goals.key_results import KeyResult, is_live
 from mappings.lists.epics import Sort, count_open_epics
-from mappings.policy.durations import LONGEST_DAYS
 from mappings.tables import SourceProjectRow, SourceRow
 from mappings.views.operations import delete_view, save_view, views_of
 
@@ -227,9 +231,7 @@ async def _show(
         "checks": [check.name for check in runtime.checks if check.about == "epic"],
         "asked": asked,
         "selected": set(asked.epics) if asked is not None and asked.place == "bulk" else set(),
-        "today": now.date(),
-        "latest": now.date() + timedelta(days=LONGEST_DAYS),
-        "ahead": {act: now.date() + timedelta(days=days) for act, days in DAYS_AHEAD.items()},
+        **days_to_choose(now),
         "typed": request.state.form.get("name") if "name" in errors else "",
         "errors": errors,
     }

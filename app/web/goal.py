@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
@@ -62,7 +62,6 @@ FIELDS: dict[Kind, tuple[str, ...]] = {"key-result": KEY_RESULT, "objective": OB
 EPICS_AT_MOST = 50
 CHECK_INS_AT_MOST = 200
 SIGNATURES_AT_MOST = 50
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +139,26 @@ async def post_goal(
     if act is None:
         raise Invalid("do", "says nothing to do; open the form again")
     now = await runtime.now(session)
-    text, to, filled = await act(session, found, form, now)
-    if filled is None:
-        return await done(request, session, text, to=to or found.address())
+    outcome = await act(session, found, form, now)
+    if outcome.refused is None:
+        to = outcome.to or found.address()
+        return await done(request, session, outcome.text, to=to, runs=outcome.runs)
     opened = {"save": "edit", "delete": "edit", "add": "add", "check-in": "check_in"}.get(form.get("do"))
-    return await _show(request, session, now, found, opened or "sign", filled)
+    return await _show(request, session, now, found, opened or "sign", outcome.refused)
 
 
-# --- acts: what was done in words, where to go, and the form again where it was refused ---------------
+# --- acts -------------------------------------------------------------------------------------
 
-Outcome = tuple[str, str | None, Filled | None]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`text`: what was done, and `to` where to go, None for back to the goal; `runs` evaluate the epics that
+    it bears on. `refused`: the form again, where it was not done."""
+
+    text: str = ""
+    to: str | None = None
+    runs: Sequence[int] = ()
+    refused: Filled | None = None
 
 
 async def check_in(session: AsyncSession, key: str, form: Form, now: datetime) -> tuple[str, Filled | None]:
@@ -169,7 +178,7 @@ async def check_in(session: AsyncSession, key: str, form: Form, now: datetime) -
 
 async def _check_in(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
     text, filled = await check_in(session, found.row.key, form, now)
-    return text, None, filled
+    return Outcome(text=text, refused=filled)
 
 
 async def _sign(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
@@ -181,9 +190,9 @@ async def _sign(session: AsyncSession, found: Found, form: Form, now: datetime) 
 
     made = await attempt(session, make())
     if isinstance(made, Refused):
-        return "", None, Filled(values, made.errors, status=made.status)
+        return Outcome(refused=Filled(values, made.errors, status=made.status))
     side = {"business": "the business", "it": "IT"}[made[0].side]
-    return f"{made[0].name} signed for {side} how {made[1].key} is measured.", None, None
+    return Outcome(text=f"{made[0].name} signed for {side} how {made[1].key} is measured.")
 
 
 async def _add_key_result(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
@@ -195,67 +204,29 @@ async def _add_key_result(session: AsyncSession, found: Found, form: Form, now: 
 
     made = await attempt(session, make())
     if isinstance(made, Refused):
-        return "", None, Filled(values, made.errors, status=made.status)
+        return Outcome(refused=Filled(values, made.errors, status=made.status))
     row, runs = made
     to = (await find(session, row.key, "key-result")).address()
-    return f"{row.key} added to {found.row.key}.{_runs(runs)}", to, None
+    return Outcome(text=f"{row.key} added to {found.row.key}.{_again(runs)}", to=to, runs=runs)
 
 
-async def _save_key_result(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
-    async def change(values: dict[str, str]) -> tuple[KeyResultRow, list[int]]:
-        sent = key_result_of(values).values()
-        return await operations.change_key_result(
-            session, found.row.key, lambda _: sent, now, versions=version_of(form)
-        )
+async def _save(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
+    model_of, change = _CHANGES[found.kind]
+    values = typed(form, FIELDS[found.kind])
 
-    return await _saved(session, found, typed(form, KEY_RESULT), change)
+    async def make() -> Any:
+        sent = model_of(values).values()
+        return await change(session, found.row.key, lambda _: sent, now, versions=version_of(form))
 
-
-async def _save_objective(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
-    async def change(values: dict[str, str]) -> tuple[ObjectiveRow, list[int]]:
-        sent = objective_of(values).values()
-        return await operations.change_objective(
-            session, found.row.key, lambda _: sent, now, versions=version_of(form)
-        )
-
-    return await _saved(session, found, typed(form, OBJECTIVE), change)
-
-
-async def _save_cycle(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
-    async def change(values: dict[str, str]) -> tuple[CycleRow, list[int]]:
-        sent = cycle_of(values).values()
-        return await operations.change_cycle(
-            session, found.row.key, lambda _: sent, now, versions=version_of(form)
-        )
-
-    return await _saved(session, found, typed(form, CYCLE), change)
-
-
-async def _saved(
-    session: AsyncSession,
-    found: Found,
-    values: dict[str, str],
-    change: Callable[[dict[str, str]], Awaitable[tuple[Any, list[int]]]],
-) -> Outcome:
-    made = await attempt(session, change(values))
+    made = await attempt(session, make())
     if not isinstance(made, Refused):
         row, runs = made
         to = (await find(session, row.key, found.kind)).address()
-        return f"{row.key} saved.{_runs(runs)}", to, None
-    row = await find_goal(session, TABLES[found.kind], found.row.key)
-    again = Found(found.kind, row, found.others)
-    stored = await _stored(session, again) if made.is_stale else {}
-    return (
-        "",
-        None,
-        Filled(
-            values,
-            made.errors,
-            stored=differing(values, stored) if made.is_stale else {},
-            version=again.row.version,
-            status=made.status,
-        ),
-    )
+        return Outcome(text=f"{row.key} saved.{_again(runs)}", to=to, runs=runs)
+    again = await find(session, found.row.key, found.kind)
+    differs = differing(values, await _stored(session, again)) if made.is_stale else {}
+    version = again.row.version
+    return Outcome(refused=Filled(values, made.errors, stored=differs, version=version, status=made.status))
 
 
 async def _delete(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
@@ -264,9 +235,10 @@ async def _delete(session: AsyncSession, found: Found, form: Form, now: datetime
     version = found.row.version
     gone = await attempt(session, work)
     if not isinstance(gone, Refused):
-        return f"{key} deleted.", to, None
+        return Outcome(text=f"{key} deleted.", to=to)
     again = await find(session, key, found.kind)
-    return "", None, Filled(await _stored(session, again), gone.errors, version=version, status=gone.status)
+    stored = await _stored(session, again)
+    return Outcome(refused=Filled(stored, gone.errors, version=version, status=gone.status))
 
 
 async def _deletion(session: AsyncSession, found: Found, now: datetime) -> tuple[str, Awaitable[Any]]:
@@ -281,20 +253,20 @@ async def _deletion(session: AsyncSession, found: Found, now: datetime) -> tuple
     return "/goals", operations.delete_cycle(session, key)
 
 
-def _runs(runs: Sequence[int]) -> str:
-    if not runs:
-        return ""
-    named = ", ".join(map(str, runs[:5]))
-    return f" The epics that it bears on are evaluated again in run{'s' if len(runs) > 1 else ''} {named}."
+def _again(runs: Sequence[int]) -> str:
+    return " The epics that it bears on are evaluated again:" if runs else ""
 
 
+_CHANGES: dict[Kind, tuple[Callable[[Mapping[str, str]], Any], Callable[..., Awaitable[Any]]]] = {
+    "key-result": (key_result_of, operations.change_key_result),
+    "objective": (objective_of, operations.change_objective),
+    "cycle": (cycle_of, operations.change_cycle),
+}
 _ACTS: dict[tuple[Kind | None, str], Callable[[AsyncSession, Found, Form, datetime], Awaitable[Outcome]]] = {
     ("key-result", "check-in"): _check_in,
     ("key-result", "sign"): _sign,
-    ("key-result", "save"): _save_key_result,
     ("objective", "add"): _add_key_result,
-    ("objective", "save"): _save_objective,
-    ("cycle", "save"): _save_cycle,
+    (None, "save"): _save,
     (None, "delete"): _delete,
 }
 
@@ -305,13 +277,7 @@ _ACTS: dict[tuple[Kind | None, str], Callable[[AsyncSession, Found, Form, dateti
 async def _stored(session: AsyncSession, found: Found) -> dict[str, str]:
     """What the form of the goal is filled with."""
     row = found.row
-    own = {
-        name: getattr(row, name)
-        for name in (
-            CYCLE if found.kind == "cycle" else OBJECTIVE if found.kind == "objective" else KEY_RESULT
-        )
-        if hasattr(row, name)
-    }
+    own = {name: getattr(row, name) for name in FIELDS[found.kind] if hasattr(row, name)}
     if found.kind == "key-result":
         own |= {f"metric.{name}": getattr(row, name) for name in ("unit", "baseline", "target", "direction")}
     elif found.kind == "objective":

@@ -149,8 +149,8 @@ def check_in_of(values: Mapping[str, str], now: datetime) -> CheckInIn:
 
 def version_of(form: Form) -> frozenset[int]:
     """The version that the form was made of."""
-    sent = form.get("version")
-    return frozenset([int(sent)] if sent.isascii() and sent.isdigit() and len(sent) < 10 else [])
+    version = form.id("version")
+    return frozenset([] if version is None else [version])
 
 
 def shown(document: Mapping[str, Any]) -> dict[str, str]:

@@ -30,8 +30,8 @@ from mappings.goals.board import (
     load_board,
     load_cycles,
     of_cycles,
-    running_cycles,
     shared_keys,
+    shown_cycles,
 )
 from mappings.goals.key_results import CLOSED
 from mappings.goals.pace import WHEN_AT_RISK, WHEN_DUE, ends_at, share_gone, starts_at
@@ -247,7 +247,7 @@ async def _chosen(
         return [], True
     if key is not None:
         return [await goal_at(session, CycleRow, key)], False
-    return running_cycles(cycles, now.date()), True
+    return shown_cycles(cycles, now.date()), True
 
 
 async def _objectives(session: AsyncSession, within: Any) -> list[ObjectiveRow]:

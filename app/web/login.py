@@ -15,10 +15,11 @@ from app.auth.authenticator import ADMIN
 from app.auth.provider_sessions import ProviderSessions
 from app.auth.sessions import begin_session, end_session, forms_token, new_session_value
 from app.web.router import (
-    FORGED,
     FORMS_FIELD,
     SESSION_COOKIE,
+    Form,
     OpenRouter,
+    check_form,
     local_path,
     read_form,
     redirect,
@@ -44,7 +45,7 @@ async def show_login(request: Request, next: Annotated[str, Query()] = "/") -> R
 
 @router.post("/login")
 async def log_in(request: Request, runtime: RuntimeDep) -> Response:
-    form = await read_form(Request(request.scope, bounded(request.headers, request.receive, LARGEST_BODY)))
+    form = await _form(request)
     to, token = local_path(form.get("next")), form.get("token")
     if not _is_of_this_browser(request, form.get(FORMS_FIELD)):
         return login_page(
@@ -78,15 +79,15 @@ async def log_out(request: Request, runtime: RuntimeDep) -> RedirectResponse:
     found = await web_session(request)
     answer = redirect(request, "/login")
     if found is not None:
-        form = await read_form(
-            Request(request.scope, bounded(request.headers, request.receive, LARGEST_BODY))
-        )
-        if not hmac.compare_digest(form.get(FORMS_FIELD).encode(), found.forms.encode()):
-            raise Problem(403, FORGED)
+        check_form(await _form(request), found)
         async with runtime.transaction() as session:
             await end_session(session, found.id)
     answer.delete_cookie(SESSION_COOKIE, path=cookie_path(request))
     return answer
+
+
+async def _form(request: Request) -> Form:
+    return await read_form(Request(request.scope, bounded(request.headers, request.receive, LARGEST_BODY)))
 
 
 def signed_in(request: Request, to: str, value: str) -> RedirectResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from app.auth.roles import Caller
 from app.runtime import Runtime
 from app.web.forms import wrong_fields
 from app.web.page import done, page
-from app.web.router import Form, FormDep, needs
+from app.web.router import Form, FormDep, id_in, needs
 from app.web.ticket import notice_on_ticket
 from app.web.undo import finding_steps
 from mappings.errors import Invalid
@@ -150,9 +149,9 @@ async def change_notices(
 
 
 def _number(text: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]{0,17}", text, re.ASCII):
+    if (id := id_in(text)) is None:
         raise Problem(422, "This form names no notice or run: reload the page.")
-    return int(text)
+    return id
 
 
 # --- what a person does -----------------------------------------------------------------------

@@ -26,6 +26,7 @@ from mappings.tables import NoticeRow, WebSessionRow
 
 OLD = timedelta(hours=25)  # data that is older is stale; a source may be read once a day
 HELD_SHOWN = 999
+RUNS_LINKED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ async def done(
 ) -> RedirectResponse:
     """After a change: to the page `to`, else back to this one, where `text` stands until the next change.
     `undo`: the steps that take the change back (`app.web.undo`), where it can be. `runs`: the ids of the runs
-    that evaluate what it affects, linked after the text."""
+    that evaluate what it affects, the first of them linked after the text."""
     to = to or here(request)
     last = {
         "id": secrets.token_hex(8),
@@ -113,7 +114,7 @@ async def done(
         "text": text,
         "to": to,
         "undo": [dict(step) for step in undo],
-        "runs": list(runs),
+        "runs": list(runs)[:RUNS_LINKED],
     }
     web_session: WebSession = request.state.web_session
     await session.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 from urllib.parse import quote, unquote, urlsplit
@@ -27,6 +28,11 @@ FIELDS_AT_MOST = 5_000  # each selected row of a list is one
 FORGED = "This form is not of a page that you have open: reload the page, and send the form again."
 
 
+def id_in(text: str) -> int | None:
+    """The id of a row that a field names; None where it names none."""
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,17}", text, re.ASCII) else None
+
+
 class Form:
     """The fields of a posted form."""
 
@@ -37,6 +43,10 @@ class Form:
         """The value without blanks around it; empty where the field is left out."""
         value = self._data.get(name)
         return value.strip() if isinstance(value, str) else ""
+
+    def id(self, name: str) -> int | None:
+        """The id of a row; None where the field is left out or holds none."""
+        return id_in(self.get(name))
 
     def all(self, name: str) -> list[str]:
         return [value for value in self._data.getlist(name) if isinstance(value, str)]
@@ -93,14 +103,19 @@ class PagesRouter(APIRouter):
             most = self.larger_forms.get(own_path(scope), self.largest_form)
             form = await read_form(Request(scope, bounded(request.headers, receive, most)))
             try:
-                if not hmac.compare_digest(form.get(FORMS_FIELD).encode(), found.forms.encode()):
-                    raise Problem(403, FORGED)
+                check_form(form, found)
                 request.state.form = form
                 await super().handle(scope, receive, send)
             finally:
                 await form.close()
             return
         await super().handle(scope, receive, send)
+
+
+def check_form(form: Form, of: WebSession) -> None:
+    """Raises a problem of 403 for a form that is not of a page of this session."""
+    if not hmac.compare_digest(form.get(FORMS_FIELD).encode(), of.forms.encode()):
+        raise Problem(403, FORGED)
 
 
 async def read_form(request: Request) -> Form:

@@ -42,7 +42,7 @@ from mappings.errors import Conflict, DomainError, Invalid, StaleVersion
 from mappings.lookups import source_at
 from mappings.notices.withdrawal import count_comments_on_tickets
 from mappings.policy.modes import mode_in, with_project
-from mappings.sources.going_live import preview_of_live, was_read_in_shadow
+from mappings.sources.going_live import may_go_live, preview_of_live
 from mappings.sources.project_list import list_projects
 from mappings.sources.removals import held_removals
 from mappings.tables import UNFINISHED_STATES, EpicRow, RunRow, SourceProjectRow, SourceRow
@@ -137,7 +137,7 @@ async def _show(
     unlisted = Cursors(None, runtime.signing.key("cursor"), "/deliveries")
     deliveries = await list_deliveries(session, row.name, None, DELIVERIES_SHOWN, unlisted)
     pages, steps = connect.webhook_help(row.kind, row.base_url, row.scope)
-    allowed = await _may_go_live(session, row)
+    allowed = await may_go_live(session, row, loopback=is_loopback(row.base_url))
     chosen = None
     if live is not None and allowed:
         chosen = await preview_of_live(session, row, None if live == EVERY_PROJECT else live)
@@ -169,12 +169,6 @@ async def _show(
         "errors": shown.errors or {},
     }
     return await page(request, session, "source.html", values, shown.status)
-
-
-async def _may_go_live(session: AsyncSession, row: SourceRow) -> bool:
-    if row.notices["mode"] == "live" or is_loopback(row.base_url):
-        return True
-    return await was_read_in_shadow(session, row.id, row.tracker)
 
 
 async def _reading_run(session: AsyncSession, row: SourceRow) -> RunRow | None:
@@ -231,18 +225,19 @@ class Doing:
     do: str
     about: str
 
-    async def patch(self, patch: Mapping[str, Any], *, check: bool = False) -> Any:
-        """Change the source as PATCH does, in a transaction of its own. Raises as that does."""
+    async def patch(
+        self, patch: Mapping[str, Any], *, check: bool = False, version: int | None = None
+    ) -> Any:
+        """Change the source as PATCH does, in a transaction of its own. Raises as that does. `version`: that
+        the patch was made of, where the form does not carry one."""
         try:
             body = SourcePatch.model_validate(patch)
         except ValidationError as error:
             (field, message), *more = field_errors(error)
             raise Invalid(field, message, more=more) from None
-        version = self.form.get("version")  # as If-Match has it
+        seen = self.form.get("version") or (None if version is None else f'"{version}"')  # as If-Match has it
         async with self.runtime.transaction(self.who) as changing:
-            return await change_source(
-                self.name, body, Response(), self.runtime, changing, version or None, check
-            )
+            return await change_source(self.name, body, Response(), self.runtime, changing, seen, check)
 
 
 @router.post("/sources/{name}", dependencies=[needs("PATCH /sources/{name}")])
@@ -255,7 +250,6 @@ async def act_on_source(
     caller: CallerDep,
     live: Annotated[str | None, Query(max_length=1000)] = None,
     after: Annotated[str, Query(max_length=1000)] = "",
-    disconnect: Annotated[str | None, Query(max_length=10)] = None,
     cursor: CursorParameter = None,
 ) -> Response:
     do, _, about = form.get("do").partition(":")
@@ -304,7 +298,8 @@ async def _set_mode(doing: Doing) -> Response:
     mode, project = doing.do, doing.about
     async with doing.runtime.sessions() as looking:
         row = await source_at(looking, doing.name)
-        if mode == "live" and not await _may_go_live(looking, row):
+        loopback = is_loopback(row.base_url)
+        if mode == "live" and not await may_go_live(looking, row, loopback=loopback):
             raise Conflict(
                 f"{row.name} cannot go live yet: a full sync has to succeed in shadow first. Sync it in full,"
                 " look at what would be written, and set it live then."
@@ -315,7 +310,8 @@ async def _set_mode(doing: Doing) -> Response:
             notices = with_project(row.notices, project, mode == "live", listed, row.named_projects)
         else:
             notices = {"mode": mode, "projects": None}
-    await doing.patch({"notices": notices})
+    # Two people may set two projects live at once: what both wrote would be the one or the other.
+    await doing.patch({"notices": notices}, version=row.version)
     where = project or doing.name
     what = {"live": "is live", "shadow": "is in shadow: no new comment is written", "off": "is off"}[mode]
     return await done(doing.request, doing.session, f"{where} {what}.", to=_address(doing))
@@ -387,10 +383,9 @@ async def _forget_secret(doing: Doing) -> Response:
 
 
 async def _accept(doing: Doing) -> Response:
-    run = doing.form.get("run")
-    if not (run.isascii() and run.isdecimal() and len(run) < 19):
+    if (run := doing.form.id("run")) is None:
         raise Problem(422, "Choose the run whose removals are meant.")
-    return await accept_of(doing.request, doing.runtime, doing.session, doing.who, int(run))
+    return await accept_of(doing.request, doing.runtime, doing.session, doing.who, run)
 
 
 async def _disconnect(doing: Doing) -> Response:

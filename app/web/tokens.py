@@ -76,11 +76,7 @@ async def change_tokens(
 
 
 async def _delete(request: Request, session: AsyncSession, form: Form) -> Response:
-    sent = form.get("id")
-    id = int(sent) if sent.isascii() and sent.isdigit() and len(sent) < 19 else 0
-    row = await session.get(TokenRow, id)
-    await operations.delete_token(session, id)
-    assert row is not None
+    row = await operations.delete_token(session, form.id("id") or 0)
     text = f"Token {row.id} ({row.name}) is deleted. Whoever used it is refused from now on."
     return await done(request, session, text, to="/tokens")
 

@@ -53,9 +53,10 @@ async def create_token(
     return row, token
 
 
-async def delete_token(session: AsyncSession, id: int) -> None:
-    """Every server refuses the token from the commit on. Raises `NotFound`."""
+async def delete_token(session: AsyncSession, id: int) -> TokenRow:
+    """Every server refuses the token from the commit on; what it was. Raises `NotFound`."""
     row = await session.get(TokenRow, id, with_for_update=True)
     if row is None:
         raise NotFound.of("token", id)
     await session.delete(row)
+    return row

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from mappings.checks.registry import checks_on_tickets
 from mappings.errors import Conflict
+from mappings.evaluation.findings import shown_row
 from mappings.evaluation.operations import set_finding, why_not_changed
 from mappings.locks import lock_epics, share_source
 from mappings.lookups import why_removed
@@ -109,13 +110,11 @@ async def shown_findings(session: AsyncSession, epic_ids: Iterable[int]) -> dict
         .where(among(FindingRow.epic_id, epic_ids), FindingRow.state != "resolved")
         .where(FindingRow.check.in_(on_tickets))
     )
-    # As the evaluator chooses: the first that is open, else the first, in the order of the registry.
-    by_epic: dict[int, tuple[tuple[bool, int], int]] = {}
-    for epic_id, id, check, state in rows:
-        place = (state != "open", on_tickets.index(check)), id
-        if epic_id is not None:
-            by_epic[epic_id] = min(place, by_epic.get(epic_id, place))
-    return {epic_id: id for epic_id, (_, id) in by_epic.items()}
+    by_epic: dict[int, list[Any]] = {}
+    for row in rows:
+        by_epic.setdefault(row.epic_id, []).append(row)
+    shown = {epic_id: shown_row(found, on_tickets) for epic_id, found in by_epic.items()}
+    return {epic_id: row.id for epic_id, row in shown.items() if row is not None}
 
 
 async def restore_findings(

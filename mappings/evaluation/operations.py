@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from mappings.audit import actor_of
 from mappings.checks.registry import checks_on_tickets
 from mappings.errors import Conflict, NotFound, check_values
+from mappings.evaluation.findings import shown_row
 from mappings.locks import lock_epics, share_source
 from mappings.policy.durations import LONGEST_DAYS, parse_until
 from mappings.runs.reevaluation import ChangedEpic, open_evaluation
@@ -183,8 +184,7 @@ async def change_shown(
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    # As the evaluator chooses: the first that is open, else the first, in the order of the registry.
-    row = min(rows, key=lambda row: (row.state != "open", on_tickets.index(row.check)), default=None)
+    row = shown_row(rows, on_tickets)
     if row is None:
         return None
     before = cast("FindingState", row.state)

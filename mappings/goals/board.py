@@ -285,7 +285,7 @@ async def load_cycles(session: AsyncSession) -> list[CycleRow]:
     return list(await session.scalars(query))
 
 
-def running_cycles(cycles: Sequence[CycleRow], today: date) -> list[CycleRow]:
+def shown_cycles(cycles: Sequence[CycleRow], today: date) -> list[CycleRow]:
     """Those that run today; where none does the next to begin, else the last that ended."""
     running = [one for one in cycles if one.starts <= today <= one.ends]
     if running:

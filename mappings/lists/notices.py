@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, func, select
 
 from mappings.lookups import source_in
-from mappings.notices.withdrawal import comments_of_run
+from mappings.notices.withdrawal import count_withdrawal
 from mappings.tables import EpicRow, FindingRow, NoticeRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ async def _guarded(session: AsyncSession, listed: Sequence[ColumnElement[bool]])
                 run,
                 await session.scalar(named),
                 await session.scalar(of_run) or 0,
-                await comments_of_run(session, run),
+                await count_withdrawal(session, run),
                 detail,
             )
         )

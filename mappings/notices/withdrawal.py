@@ -79,6 +79,12 @@ def _sent_by(run_id: int) -> ColumnElement[bool]:
     return and_(NoticeRow.run_id == run_id, MAYBE_SENT, or_(~ON_TICKET, returning))
 
 
+async def count_withdrawal(session: AsyncSession, run_id: int) -> int:
+    """How many notices withdrawing this run would take back: comments, and what is to be written."""
+    unmade = select(func.count()).select_from(NoticeRow).where(_unmade_by(run_id))
+    return (await session.scalar(unmade) or 0) + await count_withdrawable(session, run_id)
+
+
 async def count_withdrawable(session: AsyncSession, run_id: int) -> int:
     """How many comments on tickets withdrawing this run would take back."""
     # Each part by its own index: together they would read every notice.
@@ -120,13 +126,6 @@ def _warned_by(run_id: int) -> Select[int]:
         .subquery()
     )
     return select(last.c.epic_id).where(last.c.run_id == run_id)
-
-
-async def comments_of_run(session: AsyncSession, run_id: int) -> int:
-    """How many notices a withdrawal of the run reaches: comments, and what is to be written."""
-    waiting = and_(NoticeRow.run_id == run_id, NoticeRow.state.in_(("held", "due")), ~ON_TICKET)
-    warned = and_(NoticeRow.epic_id.in_(_warned_by(run_id)), ON_TICKET, NoticeRow.state != "withdrawn")
-    return await session.scalar(select(func.count()).where(or_(waiting, warned))) or 0
 
 
 async def request_withdrawal_of_all(session: AsyncSession, source_id: int, now: datetime) -> RunRow:
@@ -255,14 +254,7 @@ async def cancel_unwritten(session: AsyncSession, run_id: int, now: datetime) ->
     A new comment that it was to make is withdrawn until the finding is opened again. A comment that is on the
     ticket keeps its text, and its epic is evaluated again, so that another run can correct it.
     """
-    # All notices that the burst guard checked: also those released and then refused or postponed.
-    waiting = or_(
-        NEW_COMMENT,
-        NoticeRow.guard.is_not(None),
-        and_(NoticeRow.state == "held", NoticeRow.reason == "cap"),
-    )
-    new = and_(NoticeRow.run_id == run_id, UNSENT, waiting)
-    unsent = await _lock_notices(session, new)
+    unsent = await _lock_notices(session, _unmade_by(run_id))
     await withdraw_unsent(session, unsent, now, "run_withdrawn", RUN_WITHDRAWN)
     change = and_(
         NoticeRow.run_id == run_id, ON_TICKET, NoticeRow.claimed_by.is_(None), NoticeRow.target.is_not(None)
@@ -270,6 +262,17 @@ async def cancel_unwritten(session: AsyncSession, run_id: int, now: datetime) ->
     edits = among(NoticeRow.id, await _lock_notices(session, change)), NoticeRow.withdraw_action.is_(None)
     stopped = await cancel_writes(session, and_(*edits))
     await session.execute(update(EpicRow).where(among(EpicRow.id, stopped)).values(evaluate_at=now))
+
+
+def _unmade_by(run_id: int) -> ColumnElement[bool]:
+    """The new comments that the run was to make."""
+    # All notices that the burst guard checked: also those released and then refused or postponed.
+    waiting = or_(
+        NEW_COMMENT,
+        NoticeRow.guard.is_not(None),
+        and_(NoticeRow.state == "held", NoticeRow.reason == "cap"),
+    )
+    return and_(NoticeRow.run_id == run_id, UNSENT, waiting)
 
 
 async def _lock_notices(session: AsyncSession, which: ColumnElement[bool]) -> Sequence[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, func, select
 
-from mappings.goals.board import BoardFilters, fits, load_board, load_cycles, of_cycles, running_cycles
+from mappings.goals.board import BoardFilters, fits, load_board, load_cycles, of_cycles, shown_cycles
 from mappings.tables import (
     UNFINISHED_STATES,
     EpicRow,
@@ -109,8 +109,8 @@ async def load_waiting(session: AsyncSession, now: datetime, *, edits: bool, rem
 async def _goals(session: AsyncSession, now: datetime) -> tuple[list[str], list[str]]:
     """Of the goals that the list of goals shows first, those of the cycles under way and of none: the keys of
     the key results to check in, and of those that a side has not signed."""
-    running = running_cycles(await load_cycles(session), now.astimezone(UTC).date())
-    shown = of_cycles([cycle.id for cycle in running], without=True)
+    cycles = shown_cycles(await load_cycles(session), now.astimezone(UTC).date())
+    shown = of_cycles([cycle.id for cycle in cycles], without=True)
     board = await load_board(session, now, shown, count_epics=False)
 
     def found(check: str) -> list[str]:

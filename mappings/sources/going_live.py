@@ -35,12 +35,19 @@ async def check_live(
         was_live = row.notices["mode"] == "live" and not was.loopback
         if was_live and row.tracker == tracker:
             return
-        if await was_read_in_shadow(session, row.id, tracker):
+        if await _was_read_in_shadow(session, row.id, tracker):
             return
     raise Conflict(_way_to_live(values.name, tracker))
 
 
-async def was_read_in_shadow(session: AsyncSession, source_id: int, tracker: str) -> bool:
+async def may_go_live(session: AsyncSession, row: SourceRow, *, loopback: bool) -> bool:
+    """Whether a stored source, whose tracker is perhaps on `loopback`, is live or may be set so."""
+    if row.notices["mode"] == "live" or loopback:
+        return True
+    return await _was_read_in_shadow(session, row.id, row.tracker)
+
+
+async def _was_read_in_shadow(session: AsyncSession, source_id: int, tracker: str) -> bool:
     """Whether a full run of this tracker has succeeded in shadow."""
     in_shadow = exists().where(
         RunRow.source_id == source_id,

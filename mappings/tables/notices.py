@@ -30,10 +30,10 @@ class NoticeRow(Claimed, Base):
     hash of the facts behind it, `mentioned_key_result_ids` the key results whose titles it shows.
     `write_unconfirmed_at`: a write was sent and its answer never came, so the writer looks at the ticket
     before the next write. `guard`: the burst guard's result, null before its check; `guard_reason`:
-    why it held the comment. `withdraw_action`: a person withdrew the run that made the comment, which is to
-    be edited to one line or deleted. `attempts`: how many writers have claimed it in a row and never ended
-    their claim. `answers`: the queued write answers a person who gave a command on the ticket. What is not on
-    the ticket yet has no stored text: it is composed where it is asked for.
+    why it held the comment. `withdraw_action`: a person withdrew the comment, or the run that made it, so
+    that it is to be edited to one line or deleted. `attempts`: how many writers have claimed it in a row and
+    never ended their claim. `answers`: the queued write answers a person who gave a command on the ticket.
+    What is not on the ticket yet has no stored text: it is composed where it is asked for.
     """
 
     __tablename__ = "notices"
