@@ -55,3 +55,23 @@ def advice_for(name: str, what_to_do: str) -> Advice:
         if found and way is not None:
             ways.append(way(name))
     return Advice(what_to_do, ways)
+
+
+def every_words(every: str | None) -> str:
+    """A duration of a timetable, such as PT15M, in words; as it is, where it has more than one part."""
+    if not every:
+        return "no timetable"
+    parts = re.fullmatch(r"P(?:T(\d+)([MHS])|(\d+)(D))", every)
+    if parts is None:
+        return f"every {every}"
+    count, unit = int(parts[1] or parts[3]), _UNITS[parts[2] or parts[4]]
+    return f"every {unit}" if count == 1 else f"every {count} {unit}s"
+
+
+_UNITS = {"S": "second", "M": "minute", "H": "hour", "D": "day"}
+
+
+def cron_words(cron: str) -> str:
+    """A cron line of once a day in words; others as they are."""
+    parts = re.fullmatch(r"(\d{1,2}) (\d{1,2}) \* \* \*", cron)
+    return f"at {int(parts[2]):02}:{int(parts[1]):02} UTC" if parts else cron
