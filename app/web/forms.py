@@ -47,7 +47,7 @@ def wrong_fields(error: DomainError | Problem) -> dict[str, str]:
 
 
 def _for_people(message: str) -> str:
-    """Without the call of the API that lists what there is, and fields by the names that a form gives them."""
+    """Without the call of the API that lists what there is, and fields by the names that forms give them."""
     message = re.sub(r"; GET /api/v1/\S+ lists them$", "", message)
     message = message.replace("See that base_url is right", "See that the address is right")
     message = message.replace("the source's credentials hold", "you gave")

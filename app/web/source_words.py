@@ -1,4 +1,4 @@
-"""What to do about a source in the words of its pages: an advice that names calls of the API names buttons."""
+"""What to do about a source in the words of its pages: advice that names calls of the API names buttons."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CALLS: tuple[tuple[str, str, Callable[[str], tuple[str, str]] | None], ...] = (
         _notices,
     ),
     (
-        r"GET /api/v1/deliveries\S* says why for each; once that is fixed, POST /api/v1/deliveries/ID/replay\.",
+        r"GET /api/v1/deliveries\S* says why for each; once that is fixed, POST \S+/replay\.",
         "The list says why for each; once that is fixed, replay them there.",
         _deliveries,
     ),
