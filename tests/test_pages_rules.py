@@ -319,6 +319,9 @@ async def test_a_viewer_reads_and_previews_and_changes_nothing(world: World, vis
     id = await _rule(world, "Growth")
     await world.drain()
     await _role(world, visitor, "viewer")
+    asked = await visitor.get(f"/rules?delete={id}")
+    assert '<button class="btn">Delete' not in asked
+    assert "Editors can delete a rule." in words_of(asked)
     page = words_of(await visitor.get("/rules"))
     assert ("Growth" in page, "Delete" in page, "Add a rule" in page, "Put in" in page) == (
         True,

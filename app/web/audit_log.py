@@ -84,8 +84,8 @@ def differences(entry: AuditEntryOut) -> list[tuple[str, str | None, str | None]
     return [
         (
             name.replace("_", " "),
-            None if entry.before is None else _in_words(before),
-            None if entry.after is None else _in_words(after),
+            None if entry.before is None else _in_words(before, name),
+            None if entry.after is None else _in_words(after, name),
         )
         for name, before, after in _changed("", entry.before, entry.after)
     ]
@@ -105,7 +105,13 @@ def _changed(
             yield path, old, new
 
 
-def _in_words(value: Any) -> str:
+# What null stands for, where it is no absence.
+_NULL = {"notices projects": "every project"}
+
+
+def _in_words(value: Any, name: str = "") -> str:
+    if value is None and name in _NULL:
+        return _NULL[name]
     if value is None or value in ("", [], {}):
         return "nothing"
     if isinstance(value, bool):

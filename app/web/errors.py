@@ -118,6 +118,8 @@ def _ways(request: Request, status: int, me: WebSession | None) -> list[tuple[st
         return [("Try again now", base + here(request))]
     if me is None:
         return [overview, ("Sign in", f"{base}/login")]
+    if status == 422 and request.url.query:
+        return [("The page without filters", base + quote(path)), overview]
     words = _LISTS.get(path.split("/", 2)[1])
     return [overview] if words is None or status != 404 else [(words[0], base + words[1]), overview]
 

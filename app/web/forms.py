@@ -47,5 +47,8 @@ def wrong_fields(error: DomainError | Problem) -> dict[str, str]:
 
 
 def for_people(message: str) -> str:
-    """Without the call of the API that lists what there is."""
-    return re.sub(r"; GET /api/v1/\S+ lists them$", "", message)
+    """Without the call of the API that lists what there is, and fields by the names that forms give them."""
+    message = re.sub(r"; GET /api/v1/\S+ lists them$", "", message)
+    message = message.replace("See that base_url is right", "See that the address is right")
+    message = message.replace("the source's credentials hold", "you gave")
+    return re.sub(r"(?i)\b(put (?:it|an API token[\w ]*)) into the source's credentials", r"\1 here", message)

@@ -175,7 +175,8 @@ async def _change_some(runtime: Runtime, caller: Caller, act: str, ids: Sequence
         [f"{word} {named}."] if made else [f"Nothing was {'approved' if act == 'approve' else 'withdrawn'}."]
     )
     if made and act == "approve":
-        texts.append("Each ticket is read again before its comment is written.")
+        which = "The ticket" if len(made) == 1 else "Each ticket"
+        texts.append(f"{which} is read again before its comment is written.")
     if skipped:
         texts.append(f"{len(skipped)} left as {'it is' if len(skipped) == 1 else 'they are'}:")
         texts += sorted(set(skipped.values()))[:3]

@@ -271,9 +271,11 @@ def _refused(do: str, form: Form, error: DomainError | Problem) -> Shown:
         again = "Somebody changed this source meanwhile. Look at what it is now, and change it again."
         return Shown(do, {"": again}, status=412)
     errors: dict[str, str] = {}
+    # A browser sends nothing of a box that is not ticked.
+    fields = {"", "confirm", "comments", *form.values()}
     for field, message in wrong_fields(error).items():
         # What is wrong with a field that the form does not have is wrong with the form.
-        at, text = (field, message) if field in form.values() or not field else ("", f"{field}: {message}")
+        at, text = (field, message) if field in fields else ("", f"{field}: {message}")
         errors[at] = f"{errors[at]} {text}" if at in errors else text
     return Shown(do, errors, typed, status=409 if isinstance(error, Conflict) else 422)
 

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
+from app.web.source_words import advice_for, cron_words, every_words
 from app.web.static_files import StaticFiles
 from connectors.markup import web_url
 from mappings.policy import durations
@@ -81,6 +82,9 @@ def coded(text: str) -> Markup:
 
 
 templates.env.filters |= {
+    "advice_for": advice_for,
+    "every_words": every_words,
+    "cron_words": cron_words,
     "coded": coded,
     "web_url": web_url,
     "capitalize_first": capitalize_first,
