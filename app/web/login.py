@@ -75,16 +75,16 @@ async def show_overview(request: Request) -> RedirectResponse:
 
 @router.post("/logout")
 async def log_out(request: Request, runtime: RuntimeDep) -> RedirectResponse:
+    """A form of another site comes without the cookie, which the answer must not take from the browser then."""
     found = await web_session(request)
     answer = redirect(request, "/login")
-    if found is not None:
-        form = await read_form(
-            Request(request.scope, bounded(request.headers, request.receive, LARGEST_BODY))
-        )
-        if not hmac.compare_digest(form.get(FORMS_FIELD).encode(), found.forms.encode()):
-            raise Problem(403, FORGED)
-        async with runtime.transaction() as session:
-            await end_session(session, found.id)
+    if found is None:
+        return answer
+    form = await read_form(Request(request.scope, bounded(request.headers, request.receive, LARGEST_BODY)))
+    if not hmac.compare_digest(form.get(FORMS_FIELD).encode(), found.forms.encode()):
+        raise Problem(403, FORGED)
+    async with runtime.transaction() as session:
+        await end_session(session, found.id)
     answer.delete_cookie(SESSION_COOKIE, path=cookie_path(request))
     return answer
 
