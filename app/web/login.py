@@ -75,7 +75,7 @@ async def show_overview(request: Request) -> RedirectResponse:
 
 @router.post("/logout")
 async def log_out(request: Request, runtime: RuntimeDep) -> RedirectResponse:
-    """A form of another site comes without the cookie, which the answer must not take from the browser then."""
+    """A form of another site comes without the cookie, and the answer must not take that from the browser."""
     found = await web_session(request)
     answer = redirect(request, "/login")
     if found is None:
