@@ -8,11 +8,12 @@ in pages, in the OpenAPI document and in redirects.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # What the paths of the application begin with.
 _OWN = frozenset(
@@ -65,7 +66,11 @@ def own_path(scope: Scope) -> str:
 
 
 class BasePath:
-    """Tells the application the path of `public_base`, and gives each request the whole path."""
+    """Tells the application the path of `public_base`, and gives each request the whole path.
+
+    A slash too many is redirected by FastAPI to the host and scheme of the request, which behind a proxy are
+    those of this process: the answer names the path alone.
+    """
 
     def __init__(self, app: ASGIApp, public_base: Callable[[], str]) -> None:
         self.app, self.public_base = app, public_base
@@ -75,4 +80,19 @@ class BasePath:
             path = base + without_base(scope["path"], base)
             raw = base + without_base(scope.get("raw_path", b"").decode("latin-1"), base)
             scope = {**scope, "root_path": base, "path": path, "raw_path": raw.encode("latin-1")}
-        await self.app(scope, receive, send)
+
+        async def without_host(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 307:
+                message = {**message, "headers": [_without_host(*header) for header in message["headers"]]}
+            await send(message)
+
+        await self.app(scope, receive, without_host)
+
+
+def _without_host(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """The header; a `Location` without its scheme and host."""
+    if name.lower() != b"location":
+        return name, value
+    parts = urlsplit(value.decode("latin-1"))
+    path = "/" + parts.path.lstrip("/")  # else what follows two slashes would be a host
+    return name, parts._replace(scheme="", netloc="", path=path).geturl().encode("latin-1")

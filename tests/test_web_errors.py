@@ -162,6 +162,8 @@ async def test_while_the_database_is_away_a_page_tries_again_by_itself(
     sent = await visitor.http.post("/tokens", data={"do": "make"})
     assert (sent.status_code, "refresh" in sent.headers) == (503, False)
     assert "What you sent was not stored" in words_of(sent.text)
+    unknown = await visitor.http.get("/nowhere")  # which needs no database, but for whose header it is
+    assert (unknown.status_code, "<nav" in unknown.text) == (404, False)
 
 
 # --- roles ------------------------------------------------------------------------------------------

@@ -95,6 +95,10 @@ async def test_a_form_from_elsewhere_is_refused(visitor: Visitor) -> None:
         assert (await visitor.http.post("/logout", data=sent)).status_code == 403
     assert (await visitor.http.post("/login", data={"token": "x", "_token": "x"})).status_code == 403
     await visitor.get("/")
+    # From another site the browser sends no cookie, and would lose it by this answer.
+    visitor.http.cookies.clear()
+    answer = await visitor.http.post("/logout")
+    assert (answer.status_code, answer.headers.get("set-cookie")) == (303, None)
 
 
 async def test_a_wrong_token_is_said_in_the_form(visitor: Visitor) -> None:

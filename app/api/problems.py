@@ -206,6 +206,10 @@ def _install_errors(app: FastAPI, answer: Callable[..., Awaitable[Response]]) ->
         return await answer(request, 500, "Something went wrong here; it is in Northing's log.")
 
 
+# What the database's troubles are raised as, among other things.
+MAY_BE_OUTAGES = (SQLAlchemyError, psycopg.Error, ConnectorException, OSError)
+
+
 def _unsigned(path: str) -> str:
     """The path without the signature that opens a page."""
     before, why, _ = path.partition("/why/")
@@ -220,5 +224,5 @@ def _install_outages(app: FastAPI, answer: Callable[..., Awaitable[Response]]) -
         return await answer(request, 503, f"{UNAVAILABLE}: {reason}. Try again.", headers=RETRY_LATER)
 
     # One handler for each base class: a handler of `Exception` would run after the connection is given up.
-    for kind in (SQLAlchemyError, psycopg.Error, ConnectorException, OSError):
+    for kind in MAY_BE_OUTAGES:
         app.add_exception_handler(kind, _outage)

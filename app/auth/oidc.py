@@ -20,7 +20,7 @@ from authlib.oauth2.base import OAuth2Error
 from authlib.oauth2.client import OAuth2Client
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
-from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
@@ -41,7 +41,7 @@ TIMEOUT = httpx.Timeout(5, read=5)
 TOTAL_SECONDS = 10  # of all calls that one sign-in makes
 MOST_BYTES = 1024 * 1024
 METADATA_KEPT = timedelta(hours=1)
-KEYS_FRESH = timedelta(minutes=1)  # an unknown key is looked for no more often
+UNKNOWN_KEY_EVERY = timedelta(seconds=5)  # one is looked for no more often
 LEEWAY = 60  # seconds that the provider's clock may differ from the database's
 # Signed with a key of the provider's alone: neither unsigned, nor with a secret that both sides have.
 ALGORITHMS = frozenset(
@@ -94,7 +94,9 @@ class Provider:
         self._client_secret = "" if secret is None else secret.get_secret_value()
         self._network, self._time = network, time
         self._metadata: tuple[datetime, dict[str, Any]] | None = None
-        self._keys: tuple[datetime, KeySet] | None = None
+        self._keys: KeySet | None = None
+        self._keys_at: datetime | None = None
+        self._unknown_key_at: datetime | None = None  # when one was looked for
         self.redirect_uri = f"{settings.links_base}/login/oidc/callback"
 
     async def authorization_url(self, *, state: str, nonce: str, verifier: str) -> str:
@@ -282,17 +284,20 @@ class Provider:
         registry = JWSRegistry(algorithms=sorted(ALGORITHMS.intersection(offered)), strict_check_header=False)
         try:
             return jwt.decode(token, await self._key_set(calls, metadata), registry=registry)
-        except InvalidKeyIdError:  # the provider has a new key
+        except (InvalidKeyIdError, BadSignatureError):  # the provider has a new key; it may be without an id
             return jwt.decode(token, await self._key_set(calls, metadata, anew=True), registry=registry)
 
     async def _key_set(self, calls: _Calls, metadata: Mapping[str, Any], *, anew: bool = False) -> KeySet:
         now = self._time()
-        if self._keys is not None and now - self._keys[0] < (KEYS_FRESH if anew else METADATA_KEPT):
-            return self._keys[1]
+        since, lasts = (self._unknown_key_at, UNKNOWN_KEY_EVERY) if anew else (self._keys_at, METADATA_KEPT)
+        if self._keys is not None and since is not None and now - since < lasts:
+            return self._keys
         document = calls.usable_document(await calls.get(metadata["jwks_uri"]))
-        keys = KeySet.import_key_set(document)  # type: ignore[arg-type]  # which checks its form
-        self._keys = now, keys
-        return keys
+        self._keys = KeySet.import_key_set(document)  # type: ignore[arg-type]  # which checks its form
+        self._keys_at = now
+        if anew:
+            self._unknown_key_at = now
+        return self._keys
 
 
 def _grant(tokens: Mapping[str, Any]) -> Grant:

@@ -10,7 +10,7 @@ from fastapi import Request
 from sqlalchemy import select
 
 from app.api.deps import get_runtime
-from app.api.problems import DEFAULT_DETAILS, UNAVAILABLE
+from app.api.problems import DEFAULT_DETAILS, MAY_BE_OUTAGES, UNAVAILABLE
 from app.base_path import own_path
 from app.web.page import load_frame
 from app.web.router import here, may, web_session
@@ -71,14 +71,17 @@ async def error_page(
     request: Request, status: int, detail: str, headers: Mapping[str, str] | None = None
 ) -> HTMLResponse:
     """Of a person who is signed in with the header of every page, but for an error that the page itself may
-    meet again."""
+    meet again, or where the database is away."""
     headers, detail = dict(headers or {}), _DETAILS.get(detail, detail)
     values: dict[str, Any] = {"status": status, "heading": HEADINGS.get(status, "This did not work")}
-    me = None if status >= 500 else await _who_is_signed_in(request)
-    if me is not None:
-        values |= await _frame(request, me)
-        if status == 404:
-            values |= await _what_it_was(request)
+    me = None
+    if status < 500:
+        try:
+            me, more = await _of_the_person(request, status)
+            values |= more
+        except MAY_BE_OUTAGES as error:
+            if get_runtime(request).outages.record(error) is None:
+                raise
     if status == 503:
         detail = _of_the_database(detail)
         values |= {"seconds": headers.get("Retry-After"), "again": request.method in ("GET", "HEAD")}
@@ -93,6 +96,15 @@ def _of_the_database(detail: str) -> str:
     """What a program is details of an outage, without what it is to do: the page does that by itself."""
     reason = detail.removeprefix(f"{UNAVAILABLE}: ").removesuffix(" Try again.")
     return capitalize_first(reason)
+
+
+async def _of_the_person(request: Request, status: int) -> tuple[WebSession | None, dict[str, Any]]:
+    """Who is signed in, and what their page shows besides."""
+    me = await _who_is_signed_in(request)
+    if me is None:
+        return None, {}
+    gone = await _what_it_was(request) if status == 404 else {}
+    return me, await _frame(request, me) | gone
 
 
 async def _who_is_signed_in(request: Request) -> WebSession | None:

@@ -76,12 +76,14 @@ async def show_overview(request: Request) -> RedirectResponse:
 
 @router.post("/logout")
 async def log_out(request: Request, runtime: RuntimeDep) -> RedirectResponse:
+    """A form of another site comes without the cookie, and the answer must not take that from the browser."""
     found = await web_session(request)
     answer = redirect(request, "/login")
-    if found is not None:
-        check_form(await _form(request), found)
-        async with runtime.transaction() as session:
-            await end_session(session, found.id)
+    if found is None:
+        return answer
+    check_form(await _form(request), found)
+    async with runtime.transaction() as session:
+        await end_session(session, found.id)
     answer.delete_cookie(SESSION_COOKIE, path=cookie_path(request))
     return answer
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
@@ -119,14 +120,21 @@ def check_form(form: Form, of: WebSession) -> None:
 
 
 async def read_form(request: Request) -> Form:
-    """Raises a problem of 400 or 422 where it cannot be read."""
+    """Raises a problem of 400 or 422 where it cannot be read.
+
+    Browsers name no charset beside UTF-8; others may raise what is no error of decoding, or leave surrogates.
+    """
+    unreadable = Problem(400, "This form could not be read. Reload the page, and send it again.")
+    _, options = parse_options_header(request.headers.get("content-type"))
+    if options.get(b"charset", b"utf-8").lower() != b"utf-8":
+        raise unreadable
     try:
         data = await request.form(max_files=1, max_fields=FIELDS_AT_MOST)
     except HTTPException as error:
         if error.status_code != 400:
             raise
-        raise Problem(400, "This form could not be read. Reload the page, and send it again.") from None
-    if any(isinstance(value, str) and "\x00" in value for value in data.values()):
+        raise unreadable from None
+    if any(isinstance(text, str) and "\x00" in text for field in data.multi_items() for text in field):
         raise Problem(422, "A field holds U+0000, which can be stored nowhere; take it out.")
     return Form(data)
 
