@@ -84,6 +84,12 @@ def test_the_rights_on_the_page_are_those_of_the_readme() -> None:
         ("change epics.labels.", "change “Labels that mark an epic”."),
         ("Nothing; Northing tries again by itself.", "Northing tries again by itself."),
         ("Check again in 60 s; the other lines may be incomplete.", "Check again in 60 s."),
+        ("5 new comments; max_share is 0.2.", "5 new comments; the limit is 20% of them."),
+        ("5 new comments at once; per_run is 3", "5 new comments at once; the limit is 3"),
+        (
+            "an admin accepts that with POST /api/v1/runs/15/accept-removals.",
+            "an admin accepts that on the page of run 15.",
+        ),
         ("my.epics.labels and epics.labels.more", "my.epics.labels and epics.labels.more"),
         ("‘X’ is none; GET /api/v1/cycles lists them", "‘X’ is none"),
     ],
@@ -573,6 +579,16 @@ async def test_a_tracker_elsewhere_goes_live_only_after_a_full_run_in_shadow(
     assert 'do="live' not in page
     answer = await admin.send("/sources/jira", {"do": "live:SHOP"}, expect=409)
     assert "a full sync has to succeed in shadow first" in words_of(answer.text)
+
+
+@pytest.mark.database
+async def test_each_form_of_a_source_sends_the_version_that_it_shows(
+    connected: World, admin: Visitor
+) -> None:
+    forms = {form.buttons[0][1]: form for form in forms_of(await admin.get("/sources/jira")) if form.buttons}
+    for do in ("limits", "scope", "timetable", "login"):
+        assert forms[do].fields["version"] == '"1"'
+    await admin.send("/sources/jira", {**forms["timetable"].fields, "do": "timetable"}, expect=303)
 
 
 @pytest.mark.database

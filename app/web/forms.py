@@ -14,10 +14,14 @@ _ON_PAGES = (
     ("; the other lines may be incomplete", ""),
     ("Nothing; Northing tries again", "Northing tries again"),
     ("put it into the source's credentials", "paste it where the login is asked for"),
+    ("does not fit the webhook_secret", "does not fit the secret"),
+    ("per_run is ", "the limit is "),
     ("put them into credentials", "the login comes next"),
     ("until notices.mode is live for it", "until it is live"),
     ("while `since` of the policy is `connected`, only", "by the policy, only"),
 )
+_ACCEPT = re.compile(r"with POST /api/v1/runs/(\d+)/accept-removals")
+_SHARE = re.compile(r"max_share is ([0-9.e-]+)(?<![.])")
 _LABELS = {
     "base_url": "the address",
     "epics.issue_types": "“Types that are epics”",
@@ -69,6 +73,8 @@ def wrong_fields(error: DomainError | Problem) -> dict[str, str]:
 def for_people(message: str) -> str:
     """Without the call of the API that lists what there is, and with the pages' words for its members."""
     message = re.sub(r"; GET /api/v1/\S+ lists them$", "", message)
+    message = _ACCEPT.sub(r"on the page of run \1", message)
+    message = _SHARE.sub(lambda found: f"the limit is {100 * float(found[1]):.3g}% of them", message)
     for words, others in _ON_PAGES:
         message = message.replace(words, others)
     return _MEMBER.sub(lambda found: _LABELS[found[0]], message)

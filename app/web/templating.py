@@ -32,7 +32,7 @@ VERSION = version("northing")  # which reads a file
 
 templates = Jinja2Templates(
     HERE / "templates",
-    context_processors=[lambda request: {"base": request.scope.get("root_path", ""), "version": VERSION}],
+    context_processors=[lambda request: {"base": request.scope.get("root_path", ""), "release": VERSION}],
 )
 templates.env.auto_reload = False  # else each page asks the file system for the age of each of its templates
 static = StaticFiles(HERE / "static")
