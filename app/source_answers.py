@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from connectors.network import Network
 
 ALL = "*"
+_WHOSE = "See that the e-mail address is that of the token's account."
 SCHEDULE = {"every": "PT15M", "full": "0 3 * * *"}
 
 
@@ -193,7 +194,9 @@ async def sign_in(runtime: Runtime, answers: Answers) -> Login:
         return Login(account.name, await connector.choices())
     except ConnectorError as error:
         member = "credentials.token" if isinstance(error, Unauthorized) else "base_url"
-        message = f"{error.message} {remedy(error)}".strip()
+        # Of two answers, most trackers do not say which is wrong.
+        whose = _WHOSE if isinstance(error, Unauthorized) and answers.email else ""
+        message = " ".join(filter(None, (error.message, whose, remedy(error))))
         raise WrongAnswer(member, message, by_tracker=True) from None
     finally:
         await connector.aclose()

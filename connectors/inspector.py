@@ -16,7 +16,7 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
-from connectors.diagnostics import Fact, Inspection, Level
+from connectors.diagnostics import MOST_CHOICES, Fact, Inspection, Level
 from connectors.markup import quoted
 
 _LONGEST_FACT = 2_000
@@ -168,7 +168,8 @@ def _near(name: str, seen: Sequence[str]) -> str:
     like = [by_folded[one] for one in get_close_matches(name.casefold(), by_folded, _MOST_NEAR)]
     if like:
         return f"Is {' or '.join(like)} meant?"
-    more = f" and {len(seen) - _MOST_SEEN} more" if len(seen) > _MOST_SEEN else ""
+    left = f"{len(seen) - _MOST_SEEN} more" if len(seen) < MOST_CHOICES else "more"  # the list ends there
+    more = f" and {left}" if len(seen) > _MOST_SEEN else ""
     return f"The login sees {', '.join(seen[:_MOST_SEEN])}{more}." if seen else ""
 
 

@@ -11,8 +11,13 @@ _KEY = "[A-Za-z][A-Za-z0-9_]{0,254}"
 _BROWSED = re.compile(rf"(?P<site>.*?)/browse/(?P<key>{_KEY})(-[0-9]+)?/?")
 # https://acme.atlassian.net/jira/software/c/projects/SHOP/boards/1, /projects/SHOP
 _IN_PROJECT = re.compile(rf"(?:^|/)projects/(?P<key>{_KEY})(?:/|$)")
-_API = re.compile(r"(?P<site>.*?/api/v3)(?:/.*)?")
-_OWNER_AND_NAME = re.compile(r"/(?P<owner>[A-Za-z0-9][A-Za-z0-9_-]*)(?:/(?P<name>[A-Za-z0-9._-]+))?")
+_API = re.compile(r"(?P<site>.*?/api/v3)(?P<rest>/.*)?")
+_NAME = "(?P<name>[A-Za-z0-9._-]+?)(?:[.]git)?(?=/|$)"
+_OWNER_AND_NAME = re.compile(rf"/(?P<owner>[A-Za-z0-9][A-Za-z0-9_-]*)(?:/{_NAME})?")
+# Below these, pages of GitHub are about no repository.
+_NO_OWNERS = frozenset(
+    {"settings", "notifications", "login", "search", "apps", "topics", "features", "issues", "pulls"}
+)
 JIRA_CLOUD = (".atlassian.net", ".jira.com")
 
 
@@ -33,11 +38,12 @@ def tracker_pasted(text: str) -> Pasted | None:
     parts = split_address(text)
     if parts is None or not parts.hostname or parts.scheme not in {"http", "https"}:
         return None
-    host, path, site = parts.hostname.lower(), parts.path, f"{parts.scheme}://{parts.netloc}"
+    user, at, netloc = parts.netloc.rpartition("@")
+    host, path, site = parts.hostname.lower(), parts.path, f"{parts.scheme}://{user}{at}{netloc.lower()}"
     if host in {"github.com", "www.github.com"}:
         return Pasted("github", "https://api.github.com", _repository(path))
     if host == "api.github.com":
-        return Pasted("github", "https://api.github.com")
+        return Pasted("github", "https://api.github.com", _of_call(path))
     if host.endswith(".ghe.com"):
         return Pasted("github", f"https://api.{host.removeprefix('api.')}", _repository(path))
     browsed = _BROWSED.fullmatch(path)
@@ -47,7 +53,7 @@ def tracker_pasted(text: str) -> Pasted | None:
     if browsed:
         return Pasted("jira", site + browsed["site"], browsed["key"].upper())
     if api := _API.fullmatch(path):
-        return Pasted("github", site + api["site"])
+        return Pasted("github", site + api["site"], _of_call(api["rest"] or ""))
     return Pasted(None, site + path.rstrip("/"))
 
 
@@ -59,6 +65,15 @@ def page_of_server(base_url: str) -> Pasted | None:
     return Pasted(None, f"{parts.scheme}://{parts.netloc}", _repository(parts.path))
 
 
+def _of_call(path: str) -> str:
+    """The repository or organisation of a call of GitHub's API."""
+    return _repository(path.removeprefix("/repos")) if path.startswith(("/repos/", "/orgs/")) else ""
+
+
 def _repository(path: str) -> str:
+    if path.startswith("/orgs/"):
+        path = "/" + path.split("/")[2]
     found = _OWNER_AND_NAME.match(path)
-    return "" if found is None else f"{found['owner']}/{found['name'] or '*'}"
+    if found is None or found["owner"].lower() in _NO_OWNERS:
+        return ""
+    return f"{found['owner']}/{found['name'] or '*'}"

@@ -121,7 +121,7 @@ def check_base_url(kind: str, base_url: str) -> str:
     if _is_not_a_tracker(parts.hostname):
         raise ValueError("is an address that no tracker has")
     pasted = tracker_pasted(base_url)
-    is_page = pasted is not None and base_url.strip().rstrip("/") != pasted.base_url
+    is_page = pasted is not None and base_url.strip().rstrip("/").lower() != pasted.base_url.lower()
     if kind == "jira" and pasted is not None and pasted.kind == "jira" and is_page:
         raise ValueError(f"is a page of Jira; the site is {pasted.base_url}")
     local = is_loopback(base_url)

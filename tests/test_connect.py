@@ -42,6 +42,11 @@ PASTED = [
     ("https://github.com/acme/shop/issues/7", Pasted("github", "https://api.github.com", "acme/shop")),
     ("github.com/acme", Pasted("github", "https://api.github.com", "acme/*")),
     ("https://api.github.com/", Pasted("github", "https://api.github.com")),
+    ("https://api.github.com/repos/acme/shop", Pasted("github", "https://api.github.com", "acme/shop")),
+    ("https://github.com/orgs/acme/projects/3", Pasted("github", "https://api.github.com", "acme/*")),
+    ("https://github.com/acme/shop.git", Pasted("github", "https://api.github.com", "acme/shop")),
+    ("https://github.com/settings/tokens", Pasted("github", "https://api.github.com")),
+    ("https://ACME.Atlassian.net/browse/SHOP-1", Pasted("jira", SITE, "SHOP")),
     ("https://acme.ghe.com/acme/shop", Pasted("github", "https://api.acme.ghe.com", "acme/shop")),
     ("https://code.acme.example/api/v3/meta", Pasted("github", "https://code.acme.example/api/v3")),
     ("https://code.acme.example/", Pasted(None, "https://code.acme.example")),
@@ -64,6 +69,7 @@ def test_a_page_is_refused_as_an_address_and_the_site_is_named(page: str) -> Non
     with pytest.raises(ValueError, match=r"the site is (https://acme|http://127)[^/]*$"):
         check_base_url("jira", page)
     assert check_base_url("jira", f"{SITE}/") == SITE
+    assert check_base_url("jira", "https://Acme.atlassian.net") == "https://Acme.atlassian.net"
 
 
 def test_a_page_of_a_server_names_its_site_and_repository() -> None:

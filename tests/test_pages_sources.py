@@ -16,6 +16,8 @@ from sqlalchemy import text
 from app.jobs.sweep import sweep
 from app.runtime import Runtime
 from app.source_answers import Answers, WrongAnswer
+from app.web.forms import for_people
+from app.web.templating import capitalize_first
 from connectors.github.set_up import SET_UP as GITHUB
 from connectors.github.set_up import web_site
 from connectors.jira.set_up import SET_UP as JIRA
@@ -76,6 +78,33 @@ def test_the_rights_on_the_page_are_those_of_the_readme() -> None:
     for set_up, title in ((JIRA, "Connect Jira Cloud"), (GITHUB, "Connect GitHub")):
         table = re.findall(r"^\| (\w[^|]*) \|", section(title, read("README.md")), re.MULTILINE)
         assert [right.name for right in set_up.rights] == table[1:]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("See that base_url is right.", "See that the address is right."),
+        ("change epics.labels.", "change “Labels that mark an epic”."),
+        ("Nothing; Northing tries again by itself.", "Northing tries again by itself."),
+        ("Check again in 60 s; the other lines may be incomplete.", "Check again in 60 s."),
+        ("5 new comments; max_share is 0.2.", "5 new comments; the limit is 20% of them."),
+        ("5 new comments at once; per_run is 3", "5 new comments at once; the limit is 3"),
+        (
+            "an admin accepts that with POST /api/v1/runs/15/accept-removals.",
+            "an admin accepts that on the page of run 15.",
+        ),
+        ("my.epics.labels and epics.labels.more", "my.epics.labels and epics.labels.more"),
+        ("‘X’ is none; GET /api/v1/cycles lists them", "‘X’ is none"),
+    ],
+)
+def test_what_the_api_calls_a_member_has_on_a_page_the_name_of_its_field(said: str, shown: str) -> None:
+    assert for_people(said) == shown
+
+
+def test_a_sentence_that_begins_with_a_host_keeps_it() -> None:
+    assert capitalize_first("jira.example cannot be reached") == "jira.example cannot be reached"
+    assert capitalize_first("[::1]:80 cannot be reached") == "[::1]:80 cannot be reached"
+    assert capitalize_first("is needed. Paste it") == "Is needed. Paste it"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +222,7 @@ async def test_jira_from_its_address_to_the_report(
     assert wizard.step == "Where"
     shown = await wizard.answer("where", address=f"{world.jira_url}/browse/SHOP-1")
     assert wizard.step == "Login"
-    assert f"{world.jira_url}: Jira answers there" in shown
+    assert f"Jira at {world.jira_url}." in shown
     for right in JIRA.rights:
         assert right.name in shown
     assert "https://id.atlassian.com/manage-profile/security/api-tokens" in wizard.page
@@ -227,6 +256,18 @@ async def test_jira_from_its_address_to_the_report(
     logged = caplog.text + "".join(capfd.readouterr())
     for place in (page, logged, await stored_text(runtime)):
         assert token not in place
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("do", ["login", "scope", "check", "make", "without:SHOP", "change:scope"])
+async def test_a_step_before_the_address_asks_for_the_address(
+    prepared: World, admin: Visitor, do: str
+) -> None:
+    wizard = Wizard(admin, "unused-token")
+    await wizard.begin()
+    answer = await admin.send("/sources/new", {"do": do, "token": "a", "email": "a@b.c"}, expect=422)
+    assert "Comes first: paste the tracker's address" in html.unescape(words_of(answer.text))
+    assert re.search(r'aria-current="step">\s*<h2>Where', answer.text)
 
 
 @pytest.mark.database
@@ -565,6 +606,16 @@ async def test_a_tracker_elsewhere_goes_live_only_after_a_full_run_in_shadow(
     assert 'do="live' not in page
     answer = await admin.send("/sources/jira", {"do": "live:SHOP"}, expect=409)
     assert "a full sync has to succeed in shadow first" in words_of(answer.text)
+
+
+@pytest.mark.database
+async def test_each_form_of_a_source_sends_the_version_that_it_shows(
+    connected: World, admin: Visitor
+) -> None:
+    forms = {form.buttons[0][1]: form for form in forms_of(await admin.get("/sources/jira")) if form.buttons}
+    for do in ("limits", "scope", "timetable", "login"):
+        assert forms[do].fields["version"] == '"1"'
+    await admin.send("/sources/jira", {**forms["timetable"].fields, "do": "timetable"}, expect=303)
 
 
 @pytest.mark.database

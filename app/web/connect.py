@@ -42,11 +42,11 @@ from app.source_answers import (
     sign_in,
 )
 from app.source_drafts import create_from_draft
-from app.web.forms import wrong_fields
+from app.web.forms import for_people, wrong_fields
 from app.web.page import done, page
 from app.web.router import Form, FormDep, needs
 from app.web.runs import load_progress
-from connectors.diagnostics import WRONG, Choice, Fact
+from connectors.diagnostics import MOST_CHOICES, WRONG, Choice, Fact
 from connectors.registry import KINDS
 from connectors.set_up import Page
 from mappings.errors import Conflict, Invalid
@@ -202,6 +202,7 @@ async def _check(runtime: Runtime, state: Connecting, form: Form | None = None) 
 
 async def _without(runtime: Runtime, state: Connecting, form: Form) -> None:
     """Go on without the projects in which something is missing."""
+    _needs_login(state)
     state.answers.projects = state.left_without(names_in(form.get("do").partition(":")[2]))
     if not state.answers.projects:
         raise WrongAnswer("scope", "nothing would be left to read")
@@ -288,7 +289,10 @@ async def connect_tracker(
         else:
             errors = {"": "There is no such step. Begin again."}
     except WrongAnswer as wrong:
-        errors = await _step_back(runtime, state, do, wrong)
+        errors = {
+            name: for_people(message)
+            for name, message in (await _step_back(runtime, state, do, wrong)).items()
+        }
     except (Conflict, Invalid) as error:
         errors = wrong_fields(error)
     return await _show(request, runtime, session, state, errors)
@@ -297,7 +301,7 @@ async def connect_tracker(
 async def _step_back(runtime: Runtime, state: Connecting, do: str, wrong: WrongAnswer) -> dict[str, str]:
     """What is wrong, by field, on the step that asks for it."""
     name, asked = field_of(wrong.field), do.partition(":")[0]
-    if name == "address" and asked not in ("", "where"):
+    if name == "address" and asked not in ("", "where") and state.answers.kind is not None:
         # The address was right before: now the tracker does not answer.
         state.step = "login" if asked == "login" else "scope"
         return {"": wrong.message}
@@ -348,6 +352,7 @@ async def _show(
         "facts": _shown(state.facts),
         "without": _removable(state),
         "seconds": runtime.timeouts.read,
+        "cut": MOST_CHOICES if len(state.choices) >= MOST_CHOICES else None,
     }
     return await page(request, session, "connect.html", values, 422 if errors else 200)
 

@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
+from app.web.forms import for_people
 from app.web.source_words import advice_for, cron_words, every_words
 from app.web.static_files import StaticFiles
 from connectors.markup import web_url
@@ -33,7 +34,7 @@ VERSION = version("northing")  # which reads a file
 
 templates = Jinja2Templates(
     HERE / "templates",
-    context_processors=[lambda request: {"base": request.scope.get("root_path", ""), "version": VERSION}],
+    context_processors=[lambda request: {"base": request.scope.get("root_path", ""), "release": VERSION}],
 )
 templates.env.auto_reload = False  # else each page asks the file system for the age of each of its templates
 static = StaticFiles(HERE / "static")
@@ -50,8 +51,9 @@ def number(value: float | None) -> str:
 
 
 def capitalize_first(text: str) -> str:
-    """The first letter as a capital, the rest as it is."""
-    return text[:1].upper() + text[1:]
+    """The first letter as a capital, the rest as it is; all as it is where the text begins with a host."""
+    first = text.partition(" ")[0]
+    return text if "." in first[:-1] or ":" in first[:-1] else text[:1].upper() + text[1:]
 
 
 def day(at: date | datetime) -> str:
@@ -88,6 +90,7 @@ templates.env.filters |= {
     "coded": coded,
     "web_url": web_url,
     "capitalize_first": capitalize_first,
+    "for_people": for_people,
     "percent": percent,
     "number": number,
     "day": day,
