@@ -87,15 +87,16 @@ async def _show(
 ) -> HTMLResponse:
     run, source = await run_at(session, id)
     writes, following = await _writes(session, id, cursor)
-    made_by = select(RunRow.id).where(RunRow.withdraws == id)
+    withdrawn_by = select(RunRow.id).where(RunRow.withdraws == id).scalar_subquery()
+    accepted_by = select(RunRow.id).where(RunRow.accepts_run_id == id).scalar_subquery()
+    by = (await session.execute(select(withdrawn_by.label("withdrawn"), accepted_by.label("accepted")))).one()
     held: list[HeldRemovals] = await held_removals(session, run.source_id, run_id=id)
-    accepted = await session.scalar(select(RunRow.id).where(RunRow.accepts_run_id == id))
     values = {
         "progress": await load_progress(session, run, source),
         "withdraws": run.withdraws,
         "accepts": run.accepts_run_id,
-        "withdrawn_by": await session.scalar(made_by),
-        "accepted_by": accepted,
+        "withdrawn_by": by.withdrawn,
+        "accepted_by": by.accepted,
         "writes": writes,
         "next": following,
         "withdrawable": 0 if run.mode == "withdraw" else await count_withdrawable(session, id),
