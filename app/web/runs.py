@@ -86,7 +86,7 @@ async def _show(
     status: int = 200,
 ) -> HTMLResponse:
     run, source = await run_at(session, id)
-    writes, following = await _writes(session, id, cursor)
+    writes, following = await writes_of(session, id, cursor)
     withdrawn_by = select(RunRow.id).where(RunRow.withdraws == id).scalar_subquery()
     accepted_by = select(RunRow.id).where(RunRow.accepts_run_id == id).scalar_subquery()
     by = (await session.execute(select(withdrawn_by.label("withdrawn"), accepted_by.label("accepted")))).one()
@@ -106,7 +106,7 @@ async def _show(
     return await page(request, session, "run.html", values, status)
 
 
-async def _writes(
+async def writes_of(
     session: AsyncSession, id: int, cursor: CursorParameter
 ) -> tuple[list[tuple[NoticeWriteRow, EpicRow, NoticeRow | None]], str | None]:
     """What the run wrote, the newest first, each with its epic and the notice there now."""

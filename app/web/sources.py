@@ -66,21 +66,22 @@ async def show_sources(
     ids, listed = {}, {}
     for id, name, number in await session.execute(_with_projects(names)):
         ids[name], listed[id] = id, number
-    # By an index alone.
-    epics = select(EpicRow.source_id, EpicRow.alignment, func.count()).where(EpicRow.removed_at.is_(None))
     counted: dict[int, dict[str, int]] = {}
-    for source_id, alignment, number in await session.execute(
-        epics.group_by(EpicRow.source_id, EpicRow.alignment)
-    ):
+    for source_id, alignment, number in await session.execute(epics_by_source()):
         counted.setdefault(source_id, {})[alignment or "not evaluated"] = number
     values = {
         "items": [
-            (source, counted.get(ids[source.name], {}), listed[ids[source.name]])
-            for source in found.items
+            (source, counted.get(ids[source.name], {}), listed[ids[source.name]]) for source in found.items
         ],
         "next": found.next,
     }
     return await page(request, session, "sources.html", values)
+
+
+def epics_by_source() -> Any:
+    """Source, alignment and how many epics have both; read from an index alone."""
+    listed = select(EpicRow.source_id, EpicRow.alignment, func.count()).where(EpicRow.removed_at.is_(None))
+    return listed.group_by(EpicRow.source_id, EpicRow.alignment)
 
 
 def _with_projects(names: list[str]) -> Any:
