@@ -13,9 +13,10 @@ from statistics import median
 from typing import Any
 
 from fastapi import Response
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api import audit_log, deliveries, key_results, notices, rules, runs, sources, tokens
+from app.api import audit_log, deliveries, key_results, rules, runs, sources, tokens
 from app.api.epic_filters import EpicFilterQuery
 from app.api.epics import read_epics, whole_epic
 from app.api.paging import Cursors
@@ -23,6 +24,7 @@ from app.api.rule_models import PreviewIn
 from app.api.rule_preview import preview_rule
 from app.runtime import Runtime
 from app.web.epics import A_PAGE
+from app.web.notices import ROWS
 from app.web.runs import writes_of
 from app.web.sources import DELIVERIES_SHOWN, PROJECTS_SHOWN, RUNS_SHOWN, epics_by_source
 from app.web.ticket import notice_on_ticket
@@ -39,7 +41,7 @@ from mappings.rules.operations import rule_at
 from mappings.sources.project_list import list_projects
 from mappings.suggestions.cache import suggest, suggest_for
 from mappings.suggestions.load import EVERYTHING
-from mappings.tables import EpicRow, KeyResultRow, ObjectiveRow
+from mappings.tables import EpicRow, KeyResultRow, NoticeRow, ObjectiveRow, SourceRow
 from mappings.why.page import why_page
 from tests.bench.lists import TIMES, grow
 from tests.bench.northing import SOURCE, Northing, Opened, northing
@@ -124,8 +126,10 @@ async def _notices(runtime: Runtime, session: AsyncSession) -> None:
     await lists.count_by_state(session, listed)
     await lists.count_disputes(session, listed)
     await lists.count_by_project(session, "shadow", listed)
-    shown = await notices.list_notices(runtime, session, "shadow", limit=50, cursor=_cursors(runtime))
-    await notice_on_ticket(runtime, session, shown.items[0].id)
+    query = select(NoticeRow, EpicRow, SourceRow.name).join(EpicRow, EpicRow.id == NoticeRow.epic_id)
+    shown = query.join(SourceRow, SourceRow.id == EpicRow.source_id).where(NoticeRow.state == "shadow")
+    rows = (await session.execute(shown.where(*listed).order_by(NoticeRow.id.desc()).limit(ROWS + 1))).all()
+    await notice_on_ticket(runtime, session, rows[0][0].id)
 
 
 async def _sources(runtime: Runtime, session: AsyncSession) -> None:
