@@ -115,8 +115,8 @@ def chromium_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}", "about:blank"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        said = (re.search(r"DevTools listening on (ws://\S+)", line) for line in process.stderr)
-        found = next((match for match in said if match is not None), None)
+        announced = (re.search(r"DevTools listening on (ws://\S+)", line) for line in process.stderr)
+        found = next((match for match in announced if match is not None), None)
         assert found is not None, "Chromium did not start"
         # What else it says is read, so that it never waits for that.
         reader = threading.Thread(target=list, args=(process.stderr,))
