@@ -51,6 +51,9 @@ _JOBS_OF_EARLIER_PAUSES = text("""
 """)
 
 
+ASKED_FOR_AT = "asked_for_at"  # in the `info` of a session
+
+
 @dataclass(frozen=True)
 class Runtime:
     """`worker` names this process in claims. `clock` is the only clock that decisions read.
@@ -79,8 +82,9 @@ class Runtime:
         return claim_name(self.worker)
 
     async def now(self, database: AsyncSession | AsyncConnection) -> datetime:
-        """The time now, UTC."""
-        return await self.clock.read(database)
+        """The time now, UTC; of a session that reads a page, the moment at which the page was asked for."""
+        asked_for: datetime | None = database.info.get(ASKED_FOR_AT)
+        return asked_for or await self.clock.read(database)
 
     async def connect(self, source: SourceRow) -> Connector:
         """The connector of a source. Raises `secrets.CannotDecrypt` where its credentials cannot

@@ -30,7 +30,7 @@ from app.api.problems import Problem, field_errors
 from app.auth.authenticator import Authenticator, UnknownToken
 from app.auth.rate_limit import TooManyFailures
 from app.auth.roles import Caller, role_for
-from app.runtime import Runtime
+from app.runtime import ASKED_FOR_AT, Runtime
 from mappings.values import KEY_PATTERN, LINE_AT_MOST, NO_NUL_PATTERN, TEXT_AT_MOST
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -170,6 +170,8 @@ async def check_role(
 async def get_session(request: Request, runtime: RuntimeDep) -> AsyncIterator[AsyncSession]:
     caller: Caller | None = getattr(request.state, "caller", None)
     async with runtime.transaction(None if caller is None else caller.who) as session:
+        if (asked_for := getattr(request.state, "asked_for_at", None)) is not None:
+            session.info[ASKED_FOR_AT] = asked_for
         yield session
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import bindparam, delete, literal_column, or_, select, update
 
 from app.auth.authenticator import ADMIN
 from app.auth.roles import Caller
@@ -35,14 +35,16 @@ SEEN_RECORDED_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class WebSession:
-    """One request's session. `forms` is the token against forgery that each of its forms carries.
-    `last_action`: what was said of the latest change, None for nothing. `unasked_for`: how long ago an
-    OpenID provider was asked who the person is; None for a session that a token opened."""
+    """One request's session. `forms` is the token against forgery that each of its forms carries. `at`: the
+    time when it was found, UTC. `last_action`: what was said of the latest change, None for nothing.
+    `unasked_for`: how long ago an OpenID provider was asked who the person is; None for a session that a
+    token opened."""
 
     id: int
     caller: Caller
     name: str
     forms: str = field(repr=False)
+    at: datetime
     last_action: dict[str, Any] | None = None
     unasked_for: timedelta | None = None
 
@@ -76,39 +78,56 @@ async def begin_session(
 
 
 async def find_session(runtime: Runtime, value: str, admin_hash: bytes) -> WebSession | None:
-    """The session of this cookie, None where there is none any more. `admin_hash`: of the admin token."""
-    async with runtime.sessions.begin() as session:
-        now = await runtime.now(session)
-        found = (
-            await session.execute(
-                select(WebSessionRow, TokenRow)
-                .outerjoin(TokenRow, TokenRow.hash == WebSessionRow.token_hash)
-                .where(
-                    WebSessionRow.hash == session_hash(value),
-                    WebSessionRow.created_at > now - WEB_SESSIONS_KEPT,
-                    WebSessionRow.seen_at > now - IDLE,
-                )
-            )
-        ).one_or_none()
-        if found is None:
-            return None
-        row, token = found
-        caller = _caller(row, token, admin_hash, now)
-        if caller is None:
-            return None
-        if now - row.seen_at >= SEEN_RECORDED_EVERY:
-            await session.execute(update(WebSessionRow).where(WebSessionRow.id == row.id).values(seen_at=now))
-        unasked_for = None if row.checked_at is None else now - row.checked_at
-        return WebSession(row.id, caller, row.name, forms_token(value), row.last_action, unasked_for)
+    """The session of this cookie, None where there is none any more. `admin_hash`: of the admin token.
+
+    Every page asks for it: one statement, which reads the time too, without a transaction around it.
+    """
+    now_there = literal_column(runtime.clock.in_sql(), type_=WebSessionRow.seen_at.type).label("now")
+    async with runtime.engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        found = await connection.execute(_FOUND.add_columns(now_there), {"hash": session_hash(value)})
+        row = found.one_or_none()
+    if row is None or not row.now - WEB_SESSIONS_KEPT < row.created_at or not row.now - IDLE < row.seen_at:
+        return None
+    caller = _caller(row, admin_hash, row.now)
+    if caller is None:
+        return None
+    if row.now - row.seen_at >= SEEN_RECORDED_EVERY:
+        async with runtime.sessions.begin() as session:
+            seen = update(WebSessionRow).where(WebSessionRow.id == row.id).values(seen_at=row.now)
+            await session.execute(seen)
+    unasked_for = None if row.checked_at is None else row.now - row.checked_at
+    return WebSession(row.id, caller, row.name, forms_token(value), row.now, row.last_action, unasked_for)
 
 
-def _caller(row: WebSessionRow, token: TokenRow | None, admin_hash: bytes, now: datetime) -> Caller | None:
+_FOUND = (
+    select(
+        WebSessionRow.id,
+        WebSessionRow.token_hash,
+        WebSessionRow.person,
+        WebSessionRow.name,
+        WebSessionRow.role,
+        WebSessionRow.checked_at,
+        WebSessionRow.created_at,
+        WebSessionRow.seen_at,
+        WebSessionRow.last_action,
+        TokenRow.id.label("token"),
+        TokenRow.name.label("token_name"),
+        TokenRow.role.label("token_role"),
+        TokenRow.expires_at.label("token_expires_at"),
+    )
+    .outerjoin(TokenRow, TokenRow.hash == WebSessionRow.token_hash)
+    .where(WebSessionRow.hash == bindparam("hash"))
+)
+
+
+def _caller(row: Any, admin_hash: bytes, now: datetime) -> Caller | None:
     if row.token_hash is None:
         # The name is for people, who may have the same one; the id is the provider's, which no two have.
-        return Caller(f"{row.name} (person {row.person})", row.role)  # type: ignore[arg-type]  # a checked column
-    if token is not None:
-        over = token.expires_at is not None and token.expires_at <= now
-        return None if over else Caller(f"token {token.id} ({token.name})", token.role)  # type: ignore[arg-type]
+        return Caller(f"{row.name} (person {row.person})", row.role)
+    if row.token is not None:
+        over = row.token_expires_at is not None and row.token_expires_at <= now
+        return None if over else Caller(f"token {row.token} ({row.token_name})", row.token_role)
     return ADMIN if hmac.compare_digest(row.token_hash, admin_hash) else None
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, get_args
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deliveries import (
@@ -26,7 +25,6 @@ from app.web.page import done, page
 from app.web.router import FormDep, needs
 from connectors.markup import storable
 from mappings.errors import Conflict
-from mappings.tables import SourceRow
 
 router = APIRouter()
 
@@ -59,11 +57,9 @@ async def _list(
         raise Problem(422, f"There is no state {state[:20]!r}; choose one of the list.")
     chosen: DeliveryState | None = state or None  # type: ignore[assignment]  # one of its values
     found = await list_deliveries(session, source or None, chosen, SHOWN, cursor)
-    names = await session.scalars(select(SourceRow.name).order_by(func.lower(SourceRow.name)))
     values = {
         "items": found.items,
         "next": found.next,
-        "sources": list(names),
         "states": get_args(DeliveryState),
         "source": source,
         "state": state,

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import CallerDep, RuntimeDep, SessionDep
@@ -35,7 +35,7 @@ from mappings.errors import Conflict, Invalid
 from mappings.evaluation.context import load_key_results
 from mappings.goals.key_results import KeyResult, is_live
 from mappings.lists.epics import Sort, count_open_epics
-from mappings.tables import SourceProjectRow, SourceRow
+from mappings.tables import SourceProjectRow
 from mappings.views.operations import delete_view, save_view, views_of
 
 router = APIRouter()
@@ -227,7 +227,6 @@ async def _show(
         "is_default": view.query == tabs[0].query,
         "goals": _offered(goals, rows, now),
         "projects": await _projects(session),
-        "sources": list(await session.scalars(select(SourceRow.name).order_by(func.lower(SourceRow.name)))),
         "checks": [check.name for check in runtime.checks if check.about == "epic"],
         "asked": asked,
         "selected": set(asked.epics) if asked is not None and asked.place == "bulk" else set(),

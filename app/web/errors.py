@@ -113,9 +113,8 @@ async def _who_is_signed_in(request: Request) -> WebSession | None:
 
 
 async def _frame(request: Request, me: WebSession) -> dict[str, Any]:
-    runtime = get_runtime(request)
-    async with runtime.sessions() as session:
-        frame = await load_frame(session, await runtime.now(session))
+    async with get_runtime(request).sessions() as session:
+        frame = await load_frame(session, me.at)
     return {"me": me, "may": partial(may, me.caller), "frame": frame, "path": own_path(request.scope)}
 
 

@@ -110,6 +110,7 @@ class PagesRouter(APIRouter):
             finally:
                 await form.close()
             return
+        request.state.asked_for_at = found.at  # no page that only reads asks for the time again
         await super().handle(scope, receive, send)
 
 

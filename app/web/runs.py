@@ -86,16 +86,17 @@ async def _show(
     status: int = 200,
 ) -> HTMLResponse:
     run, source = await run_at(session, id)
-    writes, following = await _writes(session, id, cursor)
-    made_by = select(RunRow.id).where(RunRow.withdraws == id)
+    writes, following = await writes_of(session, id, cursor)
+    withdrawn_by = select(RunRow.id).where(RunRow.withdraws == id).scalar_subquery()
+    accepted_by = select(RunRow.id).where(RunRow.accepts_run_id == id).scalar_subquery()
+    by = (await session.execute(select(withdrawn_by.label("withdrawn"), accepted_by.label("accepted")))).one()
     held: list[HeldRemovals] = await held_removals(session, run.source_id, run_id=id)
-    accepted = await session.scalar(select(RunRow.id).where(RunRow.accepts_run_id == id))
     values = {
         "progress": await load_progress(session, run, source),
         "withdraws": run.withdraws,
         "accepts": run.accepts_run_id,
-        "withdrawn_by": await session.scalar(made_by),
-        "accepted_by": accepted,
+        "withdrawn_by": by.withdrawn,
+        "accepted_by": by.accepted,
         "writes": writes,
         "next": following,
         "withdrawable": 0 if run.mode == "withdraw" else await count_withdrawable(session, id),
@@ -105,7 +106,7 @@ async def _show(
     return await page(request, session, "run.html", values, status)
 
 
-async def _writes(
+async def writes_of(
     session: AsyncSession, id: int, cursor: CursorParameter
 ) -> tuple[list[tuple[NoticeWriteRow, EpicRow, NoticeRow | None]], str | None]:
     """What the run wrote, the newest first, each with its epic and the notice there now."""

@@ -63,28 +63,31 @@ async def show_sources(
 ) -> HTMLResponse:
     found = await list_sources(runtime, session, 50, cursor)
     names = [source.name for source in found.items]
-    ids = {name: id for id, name in await session.execute(_named(names))}
-    projects = select(SourceProjectRow.source_id, func.count()).group_by(SourceProjectRow.source_id)
-    # By an index alone.
-    epics = select(EpicRow.source_id, EpicRow.alignment, func.count()).where(EpicRow.removed_at.is_(None))
+    ids, listed = {}, {}
+    for id, name, number in await session.execute(_with_projects(names)):
+        ids[name], listed[id] = id, number
     counted: dict[int, dict[str, int]] = {}
-    for source_id, alignment, number in await session.execute(
-        epics.group_by(EpicRow.source_id, EpicRow.alignment)
-    ):
+    for source_id, alignment, number in await session.execute(epics_by_source()):
         counted.setdefault(source_id, {})[alignment or "not evaluated"] = number
-    listed: dict[int, int] = {id: number for id, number in await session.execute(projects)}
     values = {
         "items": [
-            (source, counted.get(ids[source.name], {}), listed.get(ids[source.name], 0))
-            for source in found.items
+            (source, counted.get(ids[source.name], {}), listed[ids[source.name]]) for source in found.items
         ],
         "next": found.next,
     }
     return await page(request, session, "sources.html", values)
 
 
-def _named(names: list[str]) -> Any:
-    return select(SourceRow.id, SourceRow.name).where(SourceRow.name.in_(names))
+def epics_by_source() -> Any:
+    """Source, alignment and how many epics have both; read from an index alone."""
+    listed = select(EpicRow.source_id, EpicRow.alignment, func.count()).where(EpicRow.removed_at.is_(None))
+    return listed.group_by(EpicRow.source_id, EpicRow.alignment)
+
+
+def _with_projects(names: list[str]) -> Any:
+    """Id, name and number of projects of each of these sources."""
+    projects = select(func.count()).where(SourceProjectRow.source_id == SourceRow.id).scalar_subquery()
+    return select(SourceRow.id, SourceRow.name, projects).where(SourceRow.name.in_(names))
 
 
 # --- one source -----------------------------------------------------------------------------------

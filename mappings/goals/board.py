@@ -308,4 +308,4 @@ async def shared_keys(session: AsyncSession) -> set[str]:
     query = select(lower).where(lower.in_(select(others.c[0])))
     cycle = func.lower(CycleRow.key)
     of_cycle = select(cycle).where(cycle.in_(select(func.lower(KeyResultRow.key))))
-    return {*await session.scalars(query), *await session.scalars(of_cycle)}
+    return set(await session.scalars(query.union_all(of_cycle)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, and_, func, select, true
+from sqlalchemy import ColumnElement, Row, Select, Subquery, and_, func, outerjoin, select, true
 from sqlalchemy.orm import defer
 
 from mappings.goals.key_results import is_live
@@ -114,6 +114,21 @@ async def _goal_facts(session: AsyncSession, now: datetime) -> dict[int, GoalFac
 
 async def load_readings(session: AsyncSession) -> dict[int, SourceReading]:
     """Of every source, by id: when it was last read, and whether that was to its end."""
+    rows = await session.execute(_with_last_runs(select(), SourceRow))
+    return {row.id: reading_of(row) for row in rows}
+
+
+def readings_beside(around: Subquery) -> Select[Any]:
+    """The one row of `around`, and beside it what `reading_of` makes a source's reading of; its `id` is None
+    where there is no source."""
+    return _with_last_runs(select(around), outerjoin(around, SourceRow, true()))
+
+
+def reading_of(row: Row[Any]) -> SourceReading:
+    return SourceReading(row.name, row.read_at, row.state != "succeeded")
+
+
+def _with_last_runs(query: Select[Any], sources: Any) -> Select[Any]:
     ended = (
         select(RunRow.finished_at, RunRow.state)
         .where(RunRow.source_id == SourceRow.id, RunRow.mode.in_(READING_MODES))
@@ -124,11 +139,10 @@ async def load_readings(session: AsyncSession) -> dict[int, SourceReading]:
     )
     last = ended.lateral("last")
     good = ended.where(RunRow.state.in_(("succeeded", "partial"))).lateral("good")
-    rows = await session.execute(
-        select(SourceRow.id, SourceRow.name, good.c.finished_at, last.c.state)
-        .select_from(SourceRow)
+    return (
+        query.add_columns(SourceRow.id, SourceRow.name, good.c.finished_at.label("read_at"), last.c.state)
+        .select_from(sources)
         .outerjoin(last, true())
         .outerjoin(good, true())
         .order_by(func.lower(SourceRow.name))
     )
-    return {id: SourceReading(name, read_at, state != "succeeded") for id, name, read_at, state in rows}

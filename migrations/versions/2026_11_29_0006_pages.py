@@ -14,6 +14,7 @@ def upgrade() -> None:
     _make_web_sessions()
     _make_saved_views()
     _index_lists_of_epics()
+    _count_coverage_by_index()
     _keep_documents_of_notices()
     _make_demo_company()
 
@@ -21,6 +22,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     _drop_demo_company()
     _drop_documents_of_notices()
+    _count_coverage_by_table()
     _drop_indexes_of_lists()
     _drop_saved_views()
     _drop_web_sessions()
@@ -109,6 +111,25 @@ def _drop_indexes_of_lists() -> None:
     op.drop_index("ix_audit_log_epic_id", "audit_log")
     op.drop_index("ix_epics_open_created_id", "epics")
     op.drop_index("ix_epics_created_id", "epics")
+
+
+def _count_coverage_by_index() -> None:
+    _index_alignment("source_id", "project", "status_category")
+
+
+def _count_coverage_by_table() -> None:
+    _index_alignment("source_id")
+
+
+def _index_alignment(*beside: str) -> None:
+    op.drop_index("ix_epics_alignment_id", "epics")
+    op.create_index(
+        "ix_epics_alignment_id",
+        "epics",
+        ["alignment", "id"],
+        postgresql_include=list(beside),
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
 
 
 # --- notices --------------------------------------------------------------------------------------

@@ -12,13 +12,14 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, cast
 
 import httpx
 from cryptography.fernet import Fernet
 from sqlalchemy import CursorResult, event, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import ASGIApp, Message
 
 from app.database import engine_for, sessions_for
 from app.jobs.queue import queue_for, run_worker_until_idle
@@ -29,11 +30,12 @@ from app.server.application import create_app
 from app.server.bootstrap import prepare_installation
 from app.settings import Settings
 from app.webhooks.door import Intake
+from app.why_signature import why_signature
 from connectors.sandbox.company.goals import goals
 from mappings.access.operations import token_hash
 from mappings.clock import DatabaseClock
 from mappings.links.bulk import LinkRequest, link_many
-from mappings.tables import NoticeRow, SourceRow
+from mappings.tables import EpicRow, NoticeRow, SourceRow
 from tests.bench.servers import Tracker, program
 
 SOURCE, REPOSITORY = "crowd", "acme/crowd"
@@ -66,8 +68,19 @@ class Synced:
     seconds: float
 
 
+@dataclass(slots=True)
+class Opened:
+    """What a page or query took: `seconds` by the wall's clock, `cpu` of this process, which is all but the
+    database's."""
+
+    status: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
+
+
 class Northing:
-    def __init__(self, runtime: Runtime, intake: Intake, api: httpx.AsyncClient) -> None:
+    def __init__(self, runtime: Runtime, intake: Intake, app: ASGIApp, api: httpx.AsyncClient) -> None:
+        self._app = app
         self._runtime = runtime
         self._intake = intake
         self._api = api
@@ -78,6 +91,17 @@ class Northing:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json()
 
+    async def first_unaligned(self) -> tuple[int, str]:
+        """The id and key of the first epic that is unaligned."""
+        async with self._runtime.sessions() as session:
+            unaligned = select(EpicRow.id, EpicRow.key).where(EpicRow.alignment == "unaligned")
+            id, key = (await session.execute(unaligned.order_by(EpicRow.id).limit(1))).one()
+        return id, key
+
+    def why_path(self, epic_id: int) -> str:
+        """Of the page behind "Why?" of this epic."""
+        return f"/why/{why_signature(self._runtime.signing.key('why'), epic_id)}"
+
     async def sign_in(self) -> None:
         """On the pages, as a person does."""
         form = (await self.open("/login")).text
@@ -86,16 +110,51 @@ class Northing:
         if answer.status_code != 303:
             raise RuntimeError(f"not signed in: {answer.status_code} {answer.text}")
 
+    def sign_out(self) -> None:
+        """Forget the cookie."""
+        self._api.cookies.clear()
+
     async def open(self, address: str) -> httpx.Response:
         """A page, or a file that one names, as a browser asks for it."""
         return await self._api.get(address, headers={"Accept-Encoding": "gzip, br"})
 
-    async def ask(self, query: Callable[[Runtime, AsyncSession], Awaitable[Any]]) -> float:
-        """The seconds that one query of the domain or list of the API takes, called as a page calls it."""
-        start = perf_counter()
+    async def serve(self, address: str) -> Opened:
+        """A page, asked of the application itself, so that no client is measured."""
+        path, _, query = address.partition("?")
+        cookie = "; ".join(f"{name}={value}" for name, value in self._api.cookies.items())
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(b"host", b"northing"), (b"cookie", cookie.encode())],
+            "client": ("127.0.0.1", 50_000),
+            "server": ("northing", 80),
+        }
+        opened = Opened()
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            opened.status = message.get("status", opened.status)
+
+        cpu, start = process_time(), perf_counter()
+        await self._app(scope, receive, send)
+        opened.seconds, opened.cpu = perf_counter() - start, process_time() - cpu
+        return opened
+
+    async def ask(self, query: Callable[[Runtime, AsyncSession], Awaitable[Any]]) -> Opened:
+        """One query of the domain or list of the API, called as a page calls it."""
+        cpu, start = process_time(), perf_counter()
         async with self._runtime.transaction("bench") as session:
             await query(self._runtime, session)
-        return perf_counter() - start
+        return Opened(200, perf_counter() - start, process_time() - cpu)
 
     async def set_up(self, tracker: Tracker) -> None:
         """Goals, rules and the source, in the default mode `shadow`; nothing is read yet."""
@@ -258,7 +317,8 @@ async def northing(database: str) -> AsyncIterator[Northing]:
     engine, queue = engine_for(database), queue_for(database)
     intake = Intake(database, queue, DatabaseClock())
     runtime = Runtime(settings, engine, sessions_for(engine), cipher_for(settings), queue)
-    transport = httpx.ASGITransport(create_app(runtime, intake, token_hash(TOKEN)))
+    app = create_app(runtime, intake, token_hash(TOKEN))
+    transport = httpx.ASGITransport(app)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     try:
         async with (
@@ -267,6 +327,6 @@ async def northing(database: str) -> AsyncIterator[Northing]:
             httpx.AsyncClient(transport=transport, base_url="http://northing", headers=headers) as api,
         ):
             await prepare_installation(runtime)
-            yield Northing(runtime, intake, api)
+            yield Northing(runtime, intake, app, api)
     finally:
         await engine.dispose()

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import AsyncIterator
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import httpx
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from fastapi import FastAPI
 from playwright.async_api import Browser, Page, Route, async_playwright
 
-from tests.support.pages import served
+from app.web.router import SESSION_COOKIE
+from tests.support.pages import Visitor, served
 from tests.support.world import ADMIN_TOKEN
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Without its sandbox, which root cannot have; it opens pages of ours alone. The rest is what Playwright gives
+# it: nothing in the background, no window, a mouse.
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--remote-debugging-port=0",
+    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
+    "--disable-back-forward-cache",
+    "--disable-background-networking",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-dev-shm-usage",
+    "--disable-extensions",
+    "--disable-features=HttpsUpgrades,MediaRouter,OptimizationHints,PaintHolding,Translate",
+    "--disable-gpu",
+    "--disable-ipc-flooding-protection",
+    "--disable-renderer-backgrounding",
+    "--disable-sync",
+    "--force-color-profile=srgb",
+    "--hide-scrollbars",
+    "--no-default-browser-check",
+    "--no-first-run",
+    "--password-store=basic",
+)
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 Screen = Literal["desktop", "phone"]
 
@@ -41,10 +72,22 @@ class Person:
         await self.page.goto(self.address + path)
 
     async def sign_in(self, token: str = ADMIN_TOKEN) -> None:
-        await self.go("/login")
-        await self.page.get_by_label("Token").fill(token)
-        await self.page.get_by_role("button", name="Sign in with the token").click()
-        await self.page.wait_for_url(self.address + "/")
+        """And to the overview. By the cookie alone: the form has tests of its own."""
+        async with httpx.AsyncClient(base_url=self.address) as http:
+            await Visitor(http).sign_in(token)
+            value = http.cookies[SESSION_COOKIE]
+        await self.page.context.add_cookies(
+            [
+                {
+                    "name": SESSION_COOKIE,
+                    "value": value,
+                    "url": self.address,
+                    "httpOnly": True,
+                    "sameSite": "Lax",
+                }
+            ]
+        )
+        await self.go("/")
 
     async def faults(self) -> list[str]:
         """What axe finds that is serious, and what is wider than the screen."""
@@ -65,11 +108,29 @@ async def address(application: FastAPI) -> AsyncIterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def chromium_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of one Chromium for all tests of this process: to start it takes as long as a test."""
+    assert CHROMIUM is not None
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}", "about:blank"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        announced = (re.search(r"DevTools listening on (ws://\S+)", line) for line in process.stderr)
+        found = next((match for match in announced if match is not None), None)
+        assert found is not None, "Chromium did not start"
+        # What else it says is read, so that it never waits for that.
+        reader = threading.Thread(target=list, args=(process.stderr,))
+        reader.start()
+        yield found[1]
+        process.terminate()
+        reader.join()
+
+
 @pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(chromium_address: str) -> AsyncIterator[Browser]:
+    """What a test opens in it is its own, and closed at its end."""
     async with async_playwright() as playwright:
-        # Without its sandbox, which root cannot have; it opens pages of ours alone.
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.connect_over_cdp(chromium_address)
         yield browser
         await browser.close()
 

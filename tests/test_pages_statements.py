@@ -1,0 +1,78 @@
+"""How many statements each page costs, whatever the number of epics: a number that grows is seen here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import event
+
+from app.runtime import Runtime
+from tests.support.pages import Visitor, visiting
+from tests.support.world import World
+
+pytestmark = pytest.mark.database
+
+# Of the session and the frame of each page one statement each.
+AROUND = 2
+# By the page's address: what it may cost beside these.
+AT_MOST = {
+    "/": 23,
+    "/epics": 19,
+    "/epics/jira/SHOP-1": 22,
+    "/goals": 8,
+    "/goals/KR-1": 11,
+    "/goals/O-1": 10,
+    "/rules": 6,
+    "/rules?add=1": 2,
+    "/rules?edit=1": 4,
+    "/rules?delete=1": 27,
+    "/notices": 3,
+    "/notices?state=shadow": 4,
+    "/sources": 11,
+    "/sources/jira": 21,
+    "/sources/new": 0,
+    "/runs/1": 9,
+    "/deliveries": 1,
+    "/import": 0,
+    "/audit-log": 1,
+    "/tokens": 1,
+}
+
+
+@pytest.fixture
+async def visitor(application: FastAPI) -> AsyncIterator[Visitor]:
+    async with visiting(application) as somebody:
+        yield somebody
+
+
+async def test_each_page_costs_a_bounded_number_of_statements(
+    world: World, runtime: Runtime, visitor: Visitor
+) -> None:
+    await world.goal()
+    for number in range(3):
+        world.site.create("SHOP", f"Checkout, part {number}")
+    rule = {"name": "Checkout", "key_result": "KR-1", "when": {"title": "part 2"}}
+    await world.send("POST", "/rules", rule)
+    await world.connect_jira(scope={"projects": ["SHOP"]})
+    await world.sync("jira", "full")
+    await visitor.sign_in()
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: Any) -> None:
+        executed.append(statement)
+
+    event.listen(runtime.engine.sync_engine, "before_cursor_execute", note)
+    found = {}
+    try:
+        for address in AT_MOST:
+            await visitor.get(address)  # the first of all reads what is kept for the others
+            executed.clear()
+            await visitor.get(address)
+            found[address] = len(executed) - AROUND
+    finally:
+        event.remove(runtime.engine.sync_engine, "before_cursor_execute", note)
+    more = {address: number for address, number in found.items() if number > AT_MOST[address]}
+    assert more == {}, "more statements than the page may cost"
