@@ -181,7 +181,8 @@ def _posts() -> Iterator[tuple[str, Role]]:
             for needed in route.dependencies
             for cell in getattr(needed.dependency, "__closure__", None) or ()
         ]
-        (least,) = [one for one in named if one in ROLES]
+        operations = [one.split(" ") for one in named if " /" in str(one)]
+        least = max((OPERATIONS[path][method] for method, path in operations), key=ROLES.index)
         yield str(context.path), least
 
 
