@@ -81,7 +81,7 @@ def test_the_rights_on_the_page_are_those_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("message", "shown"),
     [
         ("See that base_url is right.", "See that the address is right."),
         ("change epics.labels.", "change “Labels that mark an epic”."),
@@ -97,8 +97,8 @@ def test_the_rights_on_the_page_are_those_of_the_readme() -> None:
         ("‘X’ is none; GET /api/v1/cycles lists them", "‘X’ is none"),
     ],
 )
-def test_what_the_api_calls_a_member_has_on_a_page_the_name_of_its_field(said: str, shown: str) -> None:
-    assert for_people(said) == shown
+def test_what_the_api_calls_a_member_has_on_a_page_the_name_of_its_field(message: str, shown: str) -> None:
+    assert for_people(message) == shown
 
 
 def test_a_sentence_that_begins_with_a_host_keeps_it() -> None:
