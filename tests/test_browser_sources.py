@@ -110,7 +110,7 @@ async def test_github_on_a_phone_by_touch_with_a_wrong_token_first(person: Perso
     await works(person, world, "acme-github")
     await person.go("/sources")
     assert await person.faults() == []
-    await page.get_by_role("link", name="acme-github").tap()
+    await page.get_by_role("link", name="acme-github", exact=True).tap()
     await page.wait_for_url("**/sources/acme-github")
     assert await person.faults() == []
 

@@ -558,7 +558,7 @@ async def test_a_project_goes_live_and_back_alone(connected: World, admin: Visit
     source = await connected.send("GET", "/sources/jira")
     assert (source["notices"]["per_run"], source["notices"]["max_share"]) == (1, 0.125)
     words = words_of(await admin.get("/sources/jira?live=SHOP"))
-    assert "2 new comments at once; per_run is 1" in words
+    assert "2 new comments at once; the limit is 1" in words
     answer = await admin.send("/sources/jira?live=SHOP", {"do": "live:SHOP"})
     assert answer.headers["location"] == "/sources/jira"
     assert "SHOP is live." in await admin.get("/sources/jira")
