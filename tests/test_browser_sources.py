@@ -22,7 +22,7 @@ async def works(person: Person, world: World, source: str) -> None:
     assert await person.faults() == []
     await world.drain()
     # The page reads itself again.
-    await person.page.get_by_text("The comment that a ticket would get, word by word.").wait_for()
+    await person.page.get_by_text("word by word.").wait_for()
     assert await person.page.get_by_text("3 epics: 3 unaligned.").is_visible()
     assert await person.page.get_by_text("Which key result does this epic serve?").count() == 2
     assert await person.faults() == []

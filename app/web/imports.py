@@ -77,7 +77,7 @@ class Answer:
 # --- in -------------------------------------------------------------------------------------------
 
 
-@router.get("/import", dependencies=[needs("POST /import/objectives")])
+@router.get("/import", dependencies=[needs("GET /export/objectives")])
 async def show_import(
     request: Request,
     session: SessionDep,

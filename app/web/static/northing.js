@@ -12,8 +12,8 @@ let shown = addressOf(location);
 // Puts the elements with these ids, as another version of this page has them, into this one; where one of them is
 // missing there, as on an error's page, the whole content. A status keeps its place: what is read aloud is a
 // change within it.
-function replace(fresh, ids) {
-  const lost = focusPath();
+function replace(fresh, ids, instead) {
+  const lost = [document.activeElement?.id, instead, ...focusPath()];
   const known = ids.every((id) => fresh.getElementById(id));
   let first = null; // the field that a form in the answer begins with
   for (const id of known ? [...ids, ...ALWAYS] : ["main", ...ALWAYS]) {
@@ -80,9 +80,8 @@ async function send(form, submitter) {
     if (!(answer.headers.get("content-type") || "").startsWith("text/html")) throw new Error("no page");
     if (answer.ok) shown = addressOf(new URL(answer.url));
     if (shown !== addressOf(location)) history.pushState(null, "", answer.url);
-    replace(parser.parseFromString(html, "text/html"), form.dataset.replace.split(" "));
     // data-focus: where the focus goes when what had it is no longer there.
-    if (document.activeElement === document.body) document.getElementById(form.dataset.focus)?.focus();
+    replace(parser.parseFromString(html, "text/html"), form.dataset.replace.split(" "), form.dataset.focus);
   } catch {
     // Not sent once more: what was asked for may be done already, and only its answer lost.
     say(
