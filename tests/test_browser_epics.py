@@ -12,8 +12,6 @@ from tests.support.browser import Person
 from tests.support.goals_api import send
 from tests.support.triage import fill
 
-pytestmark = pytest.mark.database
-
 
 async def _links(api: httpx.AsyncClient, key: str) -> list[Any]:
     return [one["key_result"] for one in (await send(api, "GET", f"/epics/jira/{key}"))["links"]]

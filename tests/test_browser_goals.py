@@ -14,8 +14,6 @@ from tests.support.clock import Clock
 from tests.support.company_goals import company_goals
 from tests.support.goals_api import send
 
-pytestmark = pytest.mark.database
-
 HOSTILE = '<script>alert("x")</script>'
 
 

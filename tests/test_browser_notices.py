@@ -14,8 +14,6 @@ from tests.support.disputes import dispute
 from tests.support.tracker_drivers import TrackerDriver, driver_of
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
-
 TITLES = ('<script>alert("x")</script> & co', "x" * 500, "Loyalty points", "Outfits")
 
 

@@ -11,8 +11,6 @@ from playwright.async_api import expect
 from tests.support.browser import Person
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
-
 HOSTILE = '<script>alert("x")</script>'
 
 

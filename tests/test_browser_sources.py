@@ -8,8 +8,6 @@ from tests.support.browser import Person
 from tests.support.pages import forms_of
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
-
 HOSTILE = '<script>alert("x")</script> & co'
 LONG = "wide" * 125
 RIGHT_TO_LEFT = "تقليل خطوات الدفع"

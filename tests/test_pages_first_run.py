@@ -18,7 +18,6 @@ from tests.support.goals_api import send
 from tests.support.pages import Visitor, forms_of, visiting, words_of
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
 WHO = "admin token"
 
 

@@ -19,8 +19,6 @@ from tests.support.goals_api import Q4, send
 from tests.support.pages import Visitor, forms_of, visiting, words_of
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
-
 HOSTILE = '<script>alert("x")</script>'
 
 

@@ -15,8 +15,6 @@ from tests.support.files import XLSX, a_workbook
 from tests.support.goals_api import send
 from tests.support.pages import Visitor, forms_of, visiting, words_of
 
-pytestmark = pytest.mark.database
-
 GOOD = "key,title,driver\nO-1,Grow,growth\nO-2,Save,cost\n"
 WITH_ONE_WRONG = "key,title,weight\nO-1,Grow,1\nO-2,Save,many\n"
 

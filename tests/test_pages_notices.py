@@ -18,8 +18,6 @@ from tests.support.pages import Visitor, forms_of, visiting, words_of
 from tests.support.tracker_drivers import TrackerDriver, both, driver_of, on_either, on_jira
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
-
 QUESTION = "Which key result does this epic serve?"
 HOSTILE = '<script>alert("x")</script> & co'
 LIMITS = {"per_run": 2}

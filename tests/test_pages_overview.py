@@ -40,8 +40,6 @@ from tests.support.epic_rows import add_epic, add_source
 from tests.support.goals_api import send
 from tests.support.pages import Visitor, visiting, words_of
 
-pytestmark = pytest.mark.database
-
 HOSTILE = '<script>alert("x")</script> ' + "\u202egnol" + "x" * 500
 DAY = timedelta(days=1)
 

@@ -15,8 +15,6 @@ from tests.support.pages import Visitor, forms_of, visiting, words_of
 from tests.support.queries import all_of, every_row
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
-
 HOSTILE = '<script>alert("x")</script> & ‮co'
 FORM: dict[str, Any] = {
     "name": "Growth",

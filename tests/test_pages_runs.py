@@ -77,7 +77,6 @@ async def posted(world: World) -> int:
     return int((await world.sync("jira", "full"))["id"])
 
 
-@pytest.mark.database
 async def test_a_run_shows_what_it_wrote_and_an_editor_takes_it_back(
     world: World, visitor: Visitor, posted: int
 ) -> None:
@@ -103,7 +102,6 @@ async def test_a_run_shows_what_it_wrote_and_an_editor_takes_it_back(
     assert "A withdrawal makes no comments" in answer.text
 
 
-@pytest.mark.database
 async def test_comments_can_be_deleted(world: World, visitor: Visitor, posted: int) -> None:
     await signed_in(world, visitor, "editor")
     await visitor.send(f"/runs/{posted}", {"do": "delete"})
@@ -111,7 +109,6 @@ async def test_comments_can_be_deleted(world: World, visitor: Visitor, posted: i
     assert world.jira.log.count("DELETE */comment/*") == 2
 
 
-@pytest.mark.database
 async def test_a_viewer_sees_a_run_and_takes_nothing_back(
     world: World, visitor: Visitor, posted: int
 ) -> None:
@@ -126,7 +123,6 @@ async def test_a_viewer_sees_a_run_and_takes_nothing_back(
     await visitor.get("/runs/x", expect=422)
 
 
-@pytest.mark.database
 async def test_removals_that_are_held_are_accepted_by_an_admin_alone(
     world: World, visitor: Visitor, application: FastAPI
 ) -> None:
@@ -155,7 +151,6 @@ async def test_removals_that_are_held_are_accepted_by_an_admin_alone(
         await admin.send("/sources/jira", {"do": "accept", "run": "x"}, expect=422)
 
 
-@pytest.mark.database
 async def test_a_run_that_goes_on_is_followed(world: World, visitor: Visitor) -> None:
     world.site.create("SHOP", "One")
     await world.connect_jira(scope={"projects": ["SHOP"]})
@@ -184,7 +179,6 @@ async def delivered(world: World) -> World:
     return world
 
 
-@pytest.mark.database
 async def test_deliveries_are_filtered_by_the_address(delivered: World, visitor: Visitor) -> None:
     await visitor.sign_in()
     words = words_of(await visitor.get("/deliveries"))
@@ -198,7 +192,6 @@ async def test_deliveries_are_filtered_by_the_address(delivered: World, visitor:
     await visitor.get("/deliveries?source=nothing", expect=422)
 
 
-@pytest.mark.database
 async def test_a_body_is_for_admins_alone_and_escaped(
     delivered: World, visitor: Visitor, application: FastAPI
 ) -> None:
@@ -218,7 +211,6 @@ async def test_a_body_is_for_admins_alone_and_escaped(
     assert "  &#34;action&#34;: &#34;edited&#34;" in page
 
 
-@pytest.mark.database
 async def test_a_replay_and_one_whose_body_is_gone(
     delivered: World, visitor: Visitor, runtime: Runtime, clock: Clock
 ) -> None:

@@ -212,7 +212,6 @@ async def stored_text(runtime: Runtime) -> str:
         return "\n".join(found)
 
 
-@pytest.mark.database
 async def test_jira_from_its_address_to_the_report(
     prepared: World, admin: Visitor, runtime: Runtime, caplog: pytest.LogCaptureFixture, capfd: Any
 ) -> None:
@@ -258,7 +257,6 @@ async def test_jira_from_its_address_to_the_report(
         assert token not in place
 
 
-@pytest.mark.database
 @pytest.mark.parametrize("do", ["login", "scope", "check", "make", "without:SHOP", "change:scope"])
 async def test_a_step_before_the_address_asks_for_the_address(
     prepared: World, admin: Visitor, do: str
@@ -270,7 +268,6 @@ async def test_a_step_before_the_address_asks_for_the_address(
     assert re.search(r'aria-current="step">\s*<h2>Where', answer.text)
 
 
-@pytest.mark.database
 async def test_github_from_its_address_to_the_secret_of_its_webhook(
     prepared: World, admin: Visitor, runtime: Runtime
 ) -> None:
@@ -303,7 +300,6 @@ async def test_github_from_its_address_to_the_secret_of_its_webhook(
     assert not (await world.send("GET", "/sources/acme-github"))["webhook_secret_set"]
 
 
-@pytest.mark.database
 async def test_each_wrong_answer_is_said_at_its_field_and_nothing_is_made(
     prepared: World, admin: Visitor, application: FastAPI, runtime: Runtime
 ) -> None:
@@ -346,7 +342,6 @@ async def test_each_wrong_answer_is_said_at_its_field_and_nothing_is_made(
     assert world.site.bot.token not in await stored_text(runtime)
 
 
-@pytest.mark.database
 async def test_a_missing_right_is_named_and_its_project_can_be_left_out(
     prepared: World, admin: Visitor
 ) -> None:
@@ -370,7 +365,6 @@ async def test_a_missing_right_is_named_and_its_project_can_be_left_out(
     assert (await world.send("GET", "/sources/github"))["scope"]["repositories"] == ["acme/shop"]
 
 
-@pytest.mark.database
 async def test_what_is_not_needed_is_said(prepared: World, admin: Visitor) -> None:
     prepared.site.administrators.add(prepared.site.bot.account_id)
     prepared.site.denied |= {("ADD_COMMENTS", "SHOP")}
@@ -386,7 +380,6 @@ async def test_what_is_not_needed_is_said(prepared: World, admin: Visitor) -> No
     assert ("do", "make") in [button for form in forms_of(wizard.page) for button in form.buttons]
 
 
-@pytest.mark.database
 @pytest.mark.parametrize("kind", ["jira", "github"])
 async def test_a_slow_tracker_is_told_from_a_wrong_login(
     prepared: World, admin: Visitor, application: FastAPI, runtime: Runtime, kind: str
@@ -420,7 +413,6 @@ async def test_a_slow_tracker_is_told_from_a_wrong_login(
     assert ("do", "make") not in [button for form in forms_of(wizard.page) for button in form.buttons]
 
 
-@pytest.mark.database
 async def test_another_address_needs_the_login_again(prepared: World, admin: Visitor) -> None:
     world = prepared
     wizard = Wizard(admin, world.site.bot.token)
@@ -437,7 +429,6 @@ async def test_another_address_needs_the_login_again(prepared: World, admin: Vis
     assert world.github.log.count("GET /user*") == 0  # what a login would ask for
 
 
-@pytest.mark.database
 async def test_what_is_carried_opens_for_its_session_alone_and_for_an_hour(
     prepared: World, application: FastAPI, clock: Clock
 ) -> None:
@@ -462,7 +453,6 @@ async def test_what_is_carried_opens_for_its_session_alone_and_for_an_hour(
         assert "over an hour old" in shown
 
 
-@pytest.mark.database
 async def test_no_source_is_named_as_the_page_that_connects_one(world: World) -> None:
     for name in ("new", "New"):
         assert "name" in await world.refused(
@@ -502,7 +492,6 @@ FORMS: list[tuple[str, Mapping[str, str]]] = [
 ]
 
 
-@pytest.mark.database
 async def test_viewers_and_editors_see_all_and_may_do_nothing(
     connected: World, visitor: Visitor, application: FastAPI
 ) -> None:
@@ -521,7 +510,6 @@ async def test_viewers_and_editors_see_all_and_may_do_nothing(
     assert (await connected.send("GET", "/sources/jira"))["notices"]["mode"] == "shadow"
 
 
-@pytest.mark.database
 async def test_a_form_without_its_token_does_nothing(connected: World, admin: Visitor) -> None:
     for path, fields in FORMS:
         for token in ({}, {"_token": "x"}):
@@ -530,7 +518,6 @@ async def test_a_form_without_its_token_does_nothing(connected: World, admin: Vi
     assert (source["webhook_secret_set"], source["notices"]["mode"]) == (False, "shadow")
 
 
-@pytest.mark.database
 async def test_the_list_and_the_page_of_a_source(connected: World, admin: Visitor) -> None:
     words = words_of(await admin.get("/sources"))
     assert "jira" in words
@@ -545,7 +532,6 @@ async def test_the_list_and_the_page_of_a_source(connected: World, admin: Visito
     assert "There is no such button" in (await admin.send("/sources/jira", {"do": "x"}, expect=422)).text
 
 
-@pytest.mark.database
 async def test_a_project_goes_live_and_back_alone(connected: World, admin: Visitor) -> None:
     page = await admin.get("/sources/jira?live=SHOP")
     words = words_of(page)
@@ -570,7 +556,6 @@ async def test_a_project_goes_live_and_back_alone(connected: World, admin: Visit
     assert "NOPE is not a project this source reads" in words
 
 
-@pytest.mark.database
 async def test_of_two_projects_set_live_at_once_none_is_lost_in_silence(
     connected: World, admin: Visitor, database_url: str
 ) -> None:
@@ -594,7 +579,6 @@ async def test_of_two_projects_set_live_at_once_none_is_lost_in_silence(
     assert sorted(notices["projects"]) == ["CORE", "SHOP"]
 
 
-@pytest.mark.database
 async def test_a_tracker_elsewhere_goes_live_only_after_a_full_run_in_shadow(
     connected: World, admin: Visitor, runtime: Runtime
 ) -> None:
@@ -608,7 +592,6 @@ async def test_a_tracker_elsewhere_goes_live_only_after_a_full_run_in_shadow(
     assert "a full sync has to succeed in shadow first" in words_of(answer.text)
 
 
-@pytest.mark.database
 async def test_each_form_of_a_source_sends_the_version_that_it_shows(
     connected: World, admin: Visitor
 ) -> None:
@@ -618,7 +601,6 @@ async def test_each_form_of_a_source_sends_the_version_that_it_shows(
     await admin.send("/sources/jira", {**forms["timetable"].fields, "do": "timetable"}, expect=303)
 
 
-@pytest.mark.database
 async def test_settings_are_changed_and_wrong_ones_are_kept_in_their_form(
     connected: World, admin: Visitor
 ) -> None:
@@ -646,7 +628,6 @@ async def test_settings_are_changed_and_wrong_ones_are_kept_in_their_form(
         )
 
 
-@pytest.mark.database
 async def test_a_login_is_replaced_whole_and_never_shown(connected: World, admin: Visitor) -> None:
     login = {"do": "login", "base_url": connected.jira_url, "credentials.email": connected.site.bot.email}
     answer = await admin.send(
@@ -663,7 +644,6 @@ async def test_a_login_is_replaced_whole_and_never_shown(connected: World, admin
     assert "signs in with the new login" in page
 
 
-@pytest.mark.database
 async def test_check_and_sync_by_a_button(connected: World, admin: Visitor) -> None:
     answer = await admin.send("/sources/jira", {"do": "check"}, expect=200)
     words = words_of(answer.text)
@@ -677,7 +657,6 @@ async def test_check_and_sync_by_a_button(connected: World, admin: Visitor) -> N
     assert "<progress" not in await admin.get("/sources/jira")
 
 
-@pytest.mark.database
 async def test_disconnecting_names_the_comments_and_asks_what_becomes_of_them(
     connected: World, admin: Visitor, runtime: Runtime
 ) -> None:

@@ -13,8 +13,6 @@ from app.runtime import Runtime
 from tests.support.pages import Visitor, visiting
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
-
 # Of the session and the frame of each page one statement each.
 AROUND = 2
 # By the page's address: what it may cost beside these.

@@ -191,10 +191,6 @@ def is_signed_in(visitor: Visitor) -> bool:
     return "northing_session" in visitor.http.cookies
 
 
-with_database = pytest.mark.database
-
-
-@with_database
 async def test_a_person_signs_in_and_the_audit_log_tells_them_apart(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider
 ) -> None:
@@ -251,7 +247,6 @@ HOSTILE: dict[str, dict[str, Any]] = {
 }
 
 
-@with_database
 async def test_no_answer_that_fails_a_check_signs_anybody_in(
     application: FastAPI, openid: Runtime, visitor: Visitor, provider: OpenIdProvider, clock: Clock
 ) -> None:
@@ -269,7 +264,6 @@ async def test_no_answer_that_fails_a_check_signs_anybody_in(
     assert len(await rows(openid, WebSessionRow)) == 1
 
 
-@with_database
 @pytest.mark.parametrize("id", ["2", "1"])
 async def test_a_key_that_is_new_at_the_provider_is_fetched_and_an_unknown_one_not_each_time(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider, clock: Clock, id: str
@@ -288,7 +282,6 @@ async def test_a_key_that_is_new_at_the_provider_is_fetched_and_an_unknown_one_n
     assert (await sign_in(visitor, provider)).status_code == 303
 
 
-@with_database
 async def test_an_answer_is_taken_by_the_browser_that_asked_and_once(
     application: FastAPI, openid: Runtime, visitor: Visitor, provider: OpenIdProvider, clock: Clock
 ) -> None:
@@ -316,7 +309,6 @@ async def test_an_answer_is_taken_by_the_browser_that_asked_and_once(
     assert not is_signed_in(visitor)
 
 
-@with_database
 async def test_a_code_of_another_sign_in_does_not_fit(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider
 ) -> None:
@@ -328,7 +320,6 @@ async def test_a_code_of_another_sign_in_does_not_fit(
     assert "is over or was used" in words_of(answer.text)
 
 
-@with_database
 async def test_two_tabs_and_a_restart_in_between(
     application: FastAPI, openid: Runtime, visitor: Visitor, provider: OpenIdProvider
 ) -> None:
@@ -341,7 +332,6 @@ async def test_two_tabs_and_a_restart_in_between(
     assert [name for name in visitor.http.cookies if name.startswith("northing_oidc")] == []
 
 
-@with_database
 async def test_behind_a_proxy_below_a_path(
     application: FastAPI, runtime: Runtime, provider: OpenIdProvider
 ) -> None:
@@ -364,7 +354,6 @@ async def test_behind_a_proxy_below_a_path(
         assert 'href="/northing/login/oidc?next=/"' in lost.text
 
 
-@with_database
 async def test_the_provider_says_no_and_another_one_answers(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider
 ) -> None:
@@ -382,7 +371,6 @@ async def test_the_provider_says_no_and_another_one_answers(
     assert (await come_back(visitor, right)).status_code == 303
 
 
-@with_database
 @pytest.mark.parametrize("next", ["https://evil.example", "//evil.example", "/\\evil.example", "%09//x"])
 async def test_the_way_back_stays_on_this_host(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider, next: str
@@ -390,7 +378,6 @@ async def test_the_way_back_stays_on_this_host(
     assert (await sign_in(visitor, provider, next)).headers["location"] == "/"
 
 
-@with_database
 async def test_without_a_group_there_is_no_right(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider
 ) -> None:
@@ -425,7 +412,6 @@ AWAY: dict[str, dict[str, Any]] = {
 }
 
 
-@with_database
 async def test_a_provider_that_is_away_or_wrong_is_said_and_can_be_tried_again(
     application: FastAPI, openid: Runtime, visitor: Visitor, provider: OpenIdProvider
 ) -> None:
@@ -447,7 +433,6 @@ async def test_a_provider_that_is_away_or_wrong_is_said_and_can_be_tried_again(
     await visitor.sign_in()  # with a token, all the same
 
 
-@with_database
 async def test_failed_sign_ins_are_counted_by_address_with_the_tokens_guessed(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider, clock: Clock
 ) -> None:
@@ -467,7 +452,6 @@ async def test_failed_sign_ins_are_counted_by_address_with_the_tokens_guessed(
     assert (await sign_in(visitor, provider)).status_code == 303
 
 
-@with_database
 async def test_the_session_is_a_new_one_whatever_the_browser_brings(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider
 ) -> None:
@@ -483,7 +467,6 @@ async def test_the_session_is_a_new_one_whatever_the_browser_brings(
 # --- afterwards ---------------------------------------------------------------------------------------
 
 
-@with_database
 async def test_a_role_follows_the_groups_and_a_session_ends_with_the_last(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider, clock: Clock
 ) -> None:
@@ -507,7 +490,6 @@ async def test_a_role_follows_the_groups_and_a_session_ends_with_the_last(
     assert await rows(openid, WebSessionRow) == []
 
 
-@with_database
 @pytest.mark.parametrize("refreshes", [True, False])
 async def test_a_revoked_grant_ends_the_session(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider, clock: Clock, refreshes: bool
@@ -522,7 +504,6 @@ async def test_a_revoked_grant_ends_the_session(
     await visitor.get("/", expect=303)
 
 
-@with_database
 async def test_an_answer_for_another_person_ends_the_session(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider, clock: Clock
 ) -> None:
@@ -532,7 +513,6 @@ async def test_an_answer_for_another_person_ends_the_session(
     await visitor.get("/", expect=303)
 
 
-@with_database
 async def test_while_the_provider_is_away_a_session_goes_on_for_half_an_hour(
     openid: Runtime, visitor: Visitor, provider: OpenIdProvider, clock: Clock
 ) -> None:
@@ -553,7 +533,6 @@ async def test_while_the_provider_is_away_a_session_goes_on_for_half_an_hour(
     await visitor.get("/", expect=303)
 
 
-@with_database
 async def test_without_the_settings_such_sessions_end_and_nothing_is_offered(
     application: FastAPI, runtime: Runtime, openid: Runtime, visitor: Visitor, provider: OpenIdProvider
 ) -> None:
@@ -566,7 +545,6 @@ async def test_without_the_settings_such_sessions_end_and_nothing_is_offered(
         assert "Sign in with a token" in words_of(await visitor.get(path, expect=404))
 
 
-@with_database
 async def test_a_grant_is_sealed_for_its_session_and_with_the_first_key(
     application: FastAPI, openid: Runtime, visitor: Visitor, provider: OpenIdProvider, clock: Clock
 ) -> None:
@@ -601,7 +579,6 @@ async def test_a_grant_is_sealed_for_its_session_and_with_the_first_key(
 # --- a real provider ----------------------------------------------------------------------------------
 
 
-@with_database
 async def test_the_whole_way_with_a_provider_of_another_making(
     application: FastAPI, runtime: Runtime, visitor: Visitor, clock: Clock
 ) -> None:

@@ -25,12 +25,9 @@ async def visitor(application: FastAPI) -> AsyncIterator[Visitor]:
         yield somebody
 
 
-with_database = pytest.mark.database
-
 # --- tokens -----------------------------------------------------------------------------------------
 
 
-@with_database
 async def test_a_token_is_made_shown_once_and_deleted(
     world: World, application: FastAPI, visitor: Visitor, clock: Clock
 ) -> None:
@@ -66,7 +63,6 @@ async def test_a_token_is_made_shown_once_and_deleted(
     ]
 
 
-@with_database
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -88,7 +84,6 @@ async def test_a_wrong_form_is_shown_again_with_what_was_typed(
         assert f'value="{fields["name"]}"' in answer.text
 
 
-@with_database
 @pytest.mark.parametrize("sent", ["", "0", "7", "x", "٣", "9" * 30])
 async def test_a_token_that_is_not_there_is_not_deleted(visitor: Visitor, sent: str) -> None:
     await visitor.sign_in()
@@ -97,7 +92,6 @@ async def test_a_token_that_is_not_there_is_not_deleted(visitor: Visitor, sent: 
     await visitor.get("/tokens?delete=7", expect=404)
 
 
-@with_database
 async def test_whoever_deletes_their_own_token_is_told_and_signed_out(world: World, visitor: Visitor) -> None:
     made = await world.send("POST", "/tokens", {"name": "mine", "role": "admin"})
     await visitor.sign_in(made["token"])
@@ -107,7 +101,6 @@ async def test_whoever_deletes_their_own_token_is_told_and_signed_out(world: Wor
     await visitor.get("/tokens", expect=303)
 
 
-@with_database
 async def test_many_tokens_are_shown_a_page_at_a_time(world: World, visitor: Visitor) -> None:
     for number in range(51):
         await world.send("POST", "/tokens", {"name": f"t{number}", "role": "viewer"})
@@ -121,7 +114,6 @@ async def test_many_tokens_are_shown_a_page_at_a_time(world: World, visitor: Vis
 # --- the audit log ------------------------------------------------------------------------------------
 
 
-@with_database
 async def test_the_audit_log_is_read_by_its_filters_and_page_by_page(world: World, visitor: Visitor) -> None:
     await visitor.sign_in()
     assert "Nothing was changed" in words_of(await visitor.get("/audit-log"))
@@ -156,7 +148,6 @@ async def test_the_audit_log_is_read_by_its_filters_and_page_by_page(world: Worl
     await visitor.get("/audit-log?cursor=forged", expect=422)
 
 
-@with_database
 async def test_the_audit_log_says_of_a_secret_only_that_it_changed(world: World, visitor: Visitor) -> None:
     await world.connect_jira()
     login = {"type": "api_token", "email": "bot@acme.com", "token": "another-token-of-this-bot"}

@@ -19,8 +19,6 @@ from tests.support.clock import Clock
 from tests.support.pages import Visitor, forms_of, served, visiting, words_of
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
-
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 

@@ -10,8 +10,6 @@ from fastapi import FastAPI
 
 from tests.support.pages import Visitor, forms_of, visiting
 
-pytestmark = pytest.mark.database
-
 
 @pytest.fixture
 async def visitor(application: FastAPI) -> AsyncIterator[Visitor]:

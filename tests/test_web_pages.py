@@ -17,8 +17,6 @@ from tests.support.pages import Visitor, forms_of, visiting, words_of
 from tests.support.queries import all_of
 from tests.support.world import World
 
-pytestmark = pytest.mark.database
-
 HOSTILE = '<script>alert("x")</script> & co'
 EPIC = "/epics/github/acme/shop%231"
 
