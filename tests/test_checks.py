@@ -145,7 +145,7 @@ from app.server.application import create_app
 from mappings.checks.registry import checks_on_tickets
 from mappings.clock import DatabaseClock
 from mappings.policy.document import Policy, effective_policy
-runtime = SimpleNamespace(clock=DatabaseClock())
+runtime = SimpleNamespace(clock=DatabaseClock(), settings=SimpleNamespace(oidc_issuer=None))
 policy = Policy.model_validate({"checks": {"vague-title": {"on": False}}})
 [check] = [
     one for one in create_app(runtime, None, b"").openapi()["paths"]["/api/v1/findings"]["get"]["parameters"]

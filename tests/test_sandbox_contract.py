@@ -245,7 +245,7 @@ async def test_every_github_route_fits_the_description(prefix: str) -> None:
             assert len(page.json()) == 4
             assert (await http.get(page.links["next"]["url"])).status_code == 200
             one = f"{home}/issues/1"
-            assert (await http.get(one)).json()["sub_issues_summary"]["total"] == 2
+            assert (await http.get(one)).json()["sub_issues_summary"]["total"] == 3
             assert (await http.get(f"{one}/sub_issues", params={"per_page": 1})).links["next"]
             assert (await http.get(f"{home}/issues/13/parent")).json()["number"] == 1
             assert (await http.get(f"{one}/parent")).status_code == 404

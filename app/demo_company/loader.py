@@ -222,7 +222,8 @@ class DemoCompany:
             async with trackers_running(None) as trackers:
                 maker = _RememberingMaker(api, runtime, loading.claim)
                 maker.by_webhook = self.address is not None
-                now = datetime.now(UTC)
+                async with runtime.sessions() as session:
+                    now = await runtime.now(session)
                 await set_up(maker, trackers, now, self._webhook_url)
                 await self._story(maker, trackers, now)
                 async with runtime.transaction(loading.who) as session:
