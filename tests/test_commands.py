@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.markup import clean, to_adf, to_markdown, to_plain
@@ -474,6 +474,7 @@ def answers_to(commands: Iterable[Command]) -> str | None:
 
 
 @given(_lines)
+@example(["/northing snooze 0\r`\r0"])  # without its backtick it has two blanks side by side
 def test_whatever_is_typed_is_read_and_answered_in_a_few_harmless_words(lines: list[str]) -> None:
     commands = parse_commands(text_lines(*lines), NOW)
     assert len(commands) <= MOST_COMMANDS + 1

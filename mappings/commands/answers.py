@@ -56,7 +56,7 @@ HIDDEN_REASON = "a reason given in a comment that not everybody sees"
 
 def quoted(word: str, most: int = LONGEST_QUOTE) -> str:
     """What a person typed, as code: one short line without any character that could end the code."""
-    shown = "".join(char for char in word[:most] if char.isprintable() and char != "`").strip()
+    shown = " ".join("".join(char for char in word[:most] if char.isprintable() and char != "`").split())
     return f"`{shown or '?'}`"
 
 

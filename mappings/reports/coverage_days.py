@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from mappings.reports.counts import Counts, CoverageDay
 from mappings.reports.coverage import load_coverage, load_readings
-from mappings.tables import UNFINISHED_STATES, CoverageDayRow, EpicRow, RunRow, SourceRow
+from mappings.tables import UNFINISHED_STATES, CoverageDayRow, EpicRow, RunRow, SourceRow, among
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -46,6 +46,10 @@ async def freeze_day(session: AsyncSession, now: datetime) -> None:
     missing = read.keys() - frozen - behind
     whole = bool(read) and None not in frozen and not read.keys() & behind
     if not missing and not whole:
+        return
+    # Whoever deletes a source meanwhile waits, and then meets the rows that are written here.
+    held = select(SourceRow.id).where(among(SourceRow.id, read)).order_by(SourceRow.id)
+    if set(await session.scalars(held.with_for_update(read=True, key_share=True))) != read.keys():
         return
     rows = await _rows(session, now, read, missing, whole=whole)
     if rows:  # none where the sources were deleted meanwhile
