@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import ColumnElement, Select, func, select, text
 
 from mappings.tables import EpicRow, SourceProjectRow, SourceRow
 
@@ -91,10 +91,14 @@ def locked_source(source_id: int, *columns: Any) -> Select[Any]:
     )
 
 
-async def share_source(session: AsyncSession, *source_ids: int) -> None:
-    """The sources are not deleted until this transaction ends."""
-    present = select(SourceRow.id).where(SourceRow.id.in_(source_ids)).order_by(SourceRow.id)
-    await session.execute(present.with_for_update(read=True, key_share=True))
+async def share_source(session: AsyncSession, *source_ids: int) -> set[int]:
+    """The sources are not deleted until this transaction ends; the ids of those that are there."""
+    return await _share_sources(session, SourceRow.id.in_(source_ids))
+
+
+async def _share_sources(session: AsyncSession, which: ColumnElement[bool]) -> set[int]:
+    present = select(SourceRow.id).where(which).order_by(SourceRow.id)
+    return set(await session.scalars(present.with_for_update(read=True, key_share=True)))
 
 
 async def share_paused_projects(session: AsyncSession, source_id: int) -> None:
@@ -110,6 +114,13 @@ async def lock_epics(session: AsyncSession, ids: Sequence[int]) -> list[EpicRow]
     """The epics with these ids, locked in the order that every bulk write keeps."""
     query = select(EpicRow).where(EpicRow.id.in_(ids)).order_by(EpicRow.id).with_for_update()
     return list(await session.scalars(query.execution_options(populate_existing=True)))
+
+
+async def lock_epics_and_sources(session: AsyncSession, ids: Sequence[int]) -> list[EpicRow]:
+    """As `lock_epics`, their sources shared before: the runs that are opened for them refer to these."""
+    of_them = select(EpicRow.source_id).where(EpicRow.id.in_(ids))
+    await _share_sources(session, SourceRow.id.in_(of_them))
+    return await lock_epics(session, ids)
 
 
 async def without_synchronous_commit(session: AsyncSession) -> None:

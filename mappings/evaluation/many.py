@@ -15,7 +15,7 @@ from mappings.checks.registry import checks_on_tickets
 from mappings.errors import Conflict
 from mappings.evaluation.findings import shown_row
 from mappings.evaluation.operations import set_finding, why_not_changed
-from mappings.locks import lock_epics, share_source
+from mappings.locks import lock_epics_and_sources
 from mappings.lookups import why_removed
 from mappings.runs.reevaluation import open_evaluations
 from mappings.tables import EpicRow, FindingRow, LinkRow, among
@@ -97,7 +97,7 @@ async def change_findings(
         await set_finding(session, row, asked.state, asked.until, asked.reason, now)
         found.changes.append(FindingChange(id, before, FindingValues.of(row)))
         changed.append(epic)
-    found.runs = await _evaluation_of(session, changed, now)
+    found.runs = await open_evaluations(session, changed, now)
     return found
 
 
@@ -135,7 +135,7 @@ async def restore_findings(
         before = change.before
         await set_finding(session, row, before.state, before.until, before.reason, now)
         row.by, row.changed_at = before.by, before.changed_at
-    return await _evaluation_of(session, epics.values(), now)
+    return await open_evaluations(session, epics.values(), now)
 
 
 async def answers_of(session: AsyncSession, link_ids: Iterable[int]) -> dict[int, FindingValues]:
@@ -165,18 +165,10 @@ async def _locked(
 ) -> tuple[dict[int, FindingRow], dict[int, EpicRow]]:
     """The findings and their epics by their ids, so locked that no evaluation undoes the change."""
     ids = sorted(set(finding_ids))
-    of_epics = select(EpicRow.id, EpicRow.source_id).join(FindingRow, FindingRow.epic_id == EpicRow.id)
-    named = (await session.execute(of_epics.where(among(FindingRow.id, ids)))).all()
+    named = select(EpicRow.id).join(FindingRow, FindingRow.epic_id == EpicRow.id)
     # The sources before the epics, as their deletion locks them; the epics before the findings.
-    await share_source(session, *{row.source_id for row in named})
-    epics = {row.id: row for row in await lock_epics(session, sorted({row.id for row in named}))}
+    epic_ids = sorted(set(await session.scalars(named.where(among(FindingRow.id, ids)))))
+    epics = {row.id: row for row in await lock_epics_and_sources(session, epic_ids)}
     findings = select(FindingRow).where(among(FindingRow.id, ids)).order_by(FindingRow.id)
     rows = await session.scalars(findings.with_for_update().execution_options(populate_existing=True))
     return {row.id: row for row in rows}, epics
-
-
-async def _evaluation_of(session: AsyncSession, epics: Iterable[EpicRow], now: datetime) -> list[int]:
-    by_source: dict[int, dict[int, str]] = {}
-    for epic in epics:
-        by_source.setdefault(epic.source_id, {})[epic.id] = epic.key
-    return await open_evaluations(session, by_source, now)

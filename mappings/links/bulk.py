@@ -287,10 +287,7 @@ async def _write(session: AsyncSession, plan: _Plan, why: str, now: datetime) ->
     await _change(session, plan.changed.values(), names)
     link_ids = [*plan.changed, *await _insert(session, plan, names, why, now)]
     if few:
-        by_source: dict[int, dict[int, str]] = {}
-        for epic in epics.values():
-            by_source.setdefault(epic.source_id, {})[epic.id] = epic.key
-        runs = await open_evaluations(session, by_source, now)
+        runs = await open_evaluations(session, epics.values(), now)
     else:
         runs = await reevaluate_links(session, link_ids, {epic.source_id for epic in epics.values()}, now)
     changed = [ChangedParent(epic.id, epic.key) for epic in epics.values()]

@@ -12,14 +12,14 @@ from sqlalchemy import select
 
 from mappings.errors import Conflict
 from mappings.links.operations import link_manually, where_to_change
-from mappings.locks import lock_epics, lock_goals_exclusive, share_source
+from mappings.locks import lock_epics_and_sources, lock_goals_exclusive
 from mappings.lookups import why_removed
 from mappings.parents import ChangedParent
 from mappings.runs.reevaluation import open_evaluations, reevaluate_below
 from mappings.tables import MANUAL_ORIGINS, EpicRow, KeyResultRow, LinkRow, among
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -52,7 +52,7 @@ async def unlink_all(
     for row in rows:
         if row.origin not in MANUAL_ORIGINS:
             raise Conflict(await where_to_change(session, row))
-    epics = await _locked(session, {row.epic_id for row in rows})
+    epics = await lock_epics_and_sources(session, sorted({row.epic_id for row in rows}))
     values = [_values(row) for row in rows]
     for row in rows:
         await session.delete(row)
@@ -66,7 +66,9 @@ async def link_again(session: AsyncSession, links: Sequence[LinkValues], now: da
     Raises `Conflict` where the epic or the key result is gone, or a person linked them since, or made another
     link the primary one."""
     await lock_goals_exclusive(session)
-    epics = {row.id: row for row in await _locked(session, {link.epic for link in links})}
+    epics = {
+        row.id: row for row in await lock_epics_and_sources(session, sorted({link.epic for link in links}))
+    }
     goals = await _keys(session, {link.key_result for link in links})
     for link in links:
         epic = epics.get(link.epic)
@@ -100,20 +102,8 @@ def _values(row: LinkRow) -> LinkValues:
     return LinkValues(row.epic_id, row.key_result_id, row.origin, row.weight, row.is_primary, row.why)
 
 
-async def _locked(session: AsyncSession, ids: Iterable[int]) -> list[EpicRow]:
-    """The epics, locked after their sources, which the runs that are opened refer to."""
-    ordered = sorted(ids)
-    sources = await session.scalars(select(EpicRow.source_id).where(among(EpicRow.id, ordered)))
-    await share_source(session, *set(sources))
-    return await lock_epics(session, ordered)
-
-
-async def _evaluation_of(session: AsyncSession, epics: Iterable[EpicRow], now: datetime) -> list[int]:
-    by_source: dict[int, dict[int, str]] = {}
-    changed = []
-    for epic in epics:
-        by_source.setdefault(epic.source_id, {})[epic.id] = epic.key
-        changed.append(ChangedParent(epic.id, epic.key))
-    runs = await open_evaluations(session, by_source, now)
-    below = await reevaluate_below(session, changed, [epic.id for epic in changed], now)
+async def _evaluation_of(session: AsyncSession, epics: Collection[EpicRow], now: datetime) -> list[int]:
+    runs = await open_evaluations(session, epics, now)
+    changed = [ChangedParent(epic.id, epic.key) for epic in epics]
+    below = await reevaluate_below(session, changed, [epic.id for epic in epics], now)
     return list(dict.fromkeys([*runs, *below]))

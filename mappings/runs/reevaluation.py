@@ -21,11 +21,12 @@ from mappings.tables import EpicRow, RunCauseRow, RunRow, SourceRow, among
 from mappings.wakeups import job_of, wake
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from mappings.lookups import FoundEpic
     from mappings.parents import ChangedParent
 
 # With more affected epics than this, every source gets a run; it may find nothing to do in some of them.
@@ -166,12 +167,15 @@ async def open_evaluation(
 
 
 async def open_evaluations(
-    session: AsyncSession, epics: Mapping[int, Mapping[int, str]], now: datetime
+    session: AsyncSession, epics: Iterable[EpicRow | FoundEpic], now: datetime
 ) -> list[int]:
-    """As `open_evaluation` for a few epics, their keys by the ids of their sources and their own; the caller
-    has locked them. The ids of the runs, which `pipeline.evaluate_at_once` executes after the commit."""
+    """As `open_evaluation` for a few epics, which the caller has locked. The ids of the runs, one a source,
+    which `pipeline.evaluate_at_once` executes after the commit."""
+    by_source: dict[int, dict[int, str]] = {}
+    for epic in epics:
+        by_source.setdefault(epic.source_id, {})[epic.id] = epic.key
     return [
-        await _open_evaluation(session, source_id, keys, now) for source_id, keys in sorted(epics.items())
+        await _open_evaluation(session, source_id, keys, now) for source_id, keys in sorted(by_source.items())
     ]
 
 
