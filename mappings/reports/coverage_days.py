@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
+from mappings.locks import share_source
 from mappings.reports.counts import Counts, CoverageDay
 from mappings.reports.coverage import load_coverage, load_readings
-from mappings.tables import UNFINISHED_STATES, CoverageDayRow, EpicRow, RunRow, SourceRow, among
+from mappings.tables import UNFINISHED_STATES, CoverageDayRow, EpicRow, RunRow, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -48,10 +49,9 @@ async def freeze_day(session: AsyncSession, now: datetime) -> None:
     if not missing and not whole:
         return
     # Whoever deletes a source meanwhile waits, and then meets the rows that are written here.
-    held = select(SourceRow.id).where(among(SourceRow.id, read)).order_by(SourceRow.id)
-    if set(await session.scalars(held.with_for_update(read=True, key_share=True))) != read.keys():
-        return
-    rows = await _rows(session, now, read, missing, whole=whole)
+    there = await share_source(session, *read)
+    read = {id: reading for id, reading in read.items() if id in there}
+    rows = await _rows(session, now, read, missing & there, whole=whole and bool(read))
     if rows:  # none where the sources were deleted meanwhile
         insertion = insert(CoverageDayRow).on_conflict_do_nothing()
         await session.execute(insertion, [{"day": day, "at": now, **row} for row in rows])
@@ -85,7 +85,7 @@ async def _rows(
     *,
     whole: bool,
 ) -> list[dict[str, Any]]:
-    """In one order for all processes: they lock the sources that their rows refer to."""
+    """`read`, which the caller has shared, and `missing` of these."""
     coverage = await load_coverage(session, now)
     by_source, by_project = coverage.by["source"], coverage.by["project"]
     rows: list[dict[str, Any]] = []
@@ -95,9 +95,7 @@ async def _rows(
         for id in read:
             total.add(by_source[id])
         rows.append(_row(total, None, None, stale, sources=len(read)))
-    # Held, so that none is deleted before its rows are written.
-    held = select(SourceRow.id).where(SourceRow.id.in_(missing)).order_by(SourceRow.id)
-    for id in (await session.scalars(held.with_for_update(read=True, key_share=True))).all():
+    for id in sorted(missing):
         stale = read[id].stale
         rows.append(_row(by_source[id], id, None, stale))
         rows += [
