@@ -83,11 +83,7 @@ async def authenticate(request: Request, token: str | None, what_to_do: str, sch
         advice = what_to_do + HIDDEN_CHARACTER if hidden else what_to_do
         raise Problem(401, advice, headers={"WWW-Authenticate": scheme}) from None
     except TooManyFailures as limit:
-        raise Problem(
-            429,
-            f"Too many logins from this address failed; try again in {limit.seconds} s.",
-            headers={"Retry-After": str(limit.seconds)},
-        ) from None
+        raise Problem(429, str(limit), headers={"Retry-After": str(limit.seconds)}) from None
 
 
 LARGEST_BODY = 1024 * 1024

@@ -24,7 +24,7 @@ class TooManyFailures(Exception):
     """The address has to wait for `seconds`; its token was not checked."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"too many failed logins, next try in {seconds} s")
+        super().__init__(f"Too many logins from this address failed; try again in {seconds} s.")
         self.seconds = seconds
 
 

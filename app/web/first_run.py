@@ -14,7 +14,7 @@ from app.api.problems import Problem
 from app.demo_company.loader import DemoCompany, sizes
 from app.web.page import done, page
 from app.web.router import FormDep, needs, redirect
-from mappings.demo_company import Kept
+from mappings.demo_company import CompanyState, Kept
 from mappings.errors import Conflict
 from mappings.reports.set_up import SetUp
 
@@ -26,18 +26,21 @@ def demo_company_of(request: Request) -> DemoCompany:
     return cast(DemoCompany, request.app.state.demo_company)
 
 
-async def first_run_page(
-    request: Request, session: AsyncSession, set_up: SetUp, refused: str = "", status: int = 200
-) -> HTMLResponse | None:
+async def first_run_page(request: Request, session: AsyncSession, set_up: SetUp) -> HTMLResponse | None:
     """The page that greets where nothing is here yet, or where the demo's company is being loaded; None where
     the overview has something to show."""
-    company = demo_company_of(request)
-    state = await company.state(session)
+    state = await demo_company_of(request).state(session)
     if not set_up.is_empty and (state is None or state.is_loaded):
         return None
+    return await _welcome(request, session, state)
+
+
+async def _welcome(
+    request: Request, session: AsyncSession, state: CompanyState | None, refused: str = "", status: int = 200
+) -> HTMLResponse:
     values = {
         "company": state,
-        "why_not": await company.why_not(session),
+        "why_not": await demo_company_of(request).why_not(session),
         "sizes": sizes(),
         "refused": refused,
     }
@@ -61,9 +64,7 @@ async def change_demo_company(
     except Conflict as error:
         if await company.state(session) is not None:
             return redirect(request, "/")  # a second click, whose first one is under way
-        welcome = await first_run_page(request, session, SetUp(False, False, False), error.detail, 409)
-        assert welcome is not None
-        return welcome
+        return await _welcome(request, session, None, error.detail, 409)
     if what == "remove" and removed:
         return await done(request, session, REMOVED, to="/")
     return redirect(request, "/")  # where the page says how far it is

@@ -14,6 +14,7 @@ from app.auth.authenticator import Authenticator
 from app.auth.oidc import NotProven, Provider, ProviderAway, ProviderRefused, SignInFailed
 from app.auth.pending import NotThisBrowser, PendingSignIn
 from app.auth.provider_sessions import ProviderSessions
+from app.auth.rate_limit import TooManyFailures
 from app.auth.roles import highest_role
 from app.auth.sessions import new_session_value
 from app.runtime import Runtime
@@ -109,8 +110,9 @@ async def _sign_in(
     authenticator: Authenticator = request.app.state.authenticator
     host = request.client.host if request.client is not None else None
     if wait := authenticator.wait(runtime, host):
-        text = f"Too many logins from this address failed; try again in {wait} s."
-        return _page(request, "Too many tries", text, 429, begun.to, {"Retry-After": str(wait)})
+        return _page(
+            request, "Too many tries", str(TooManyFailures(wait)), 429, begun.to, {"Retry-After": str(wait)}
+        )
     async with runtime.sessions() as session:
         now = await runtime.now(session)
     try:

@@ -51,7 +51,7 @@ class Dispute:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldRemovals:
+class RemovalsOfRun:
     """`epics` that a full run did not meet and the drop guard kept."""
 
     run: int
@@ -68,7 +68,7 @@ class Waiting:
     held: Sequence[HeldRun] = ()
     disputes: int = 0
     dispute: Dispute | None = None
-    removals: Sequence[HeldRemovals] = ()
+    removals: Sequence[RemovalsOfRun] = ()
     to_check_in: Sequence[str] = ()
     not_agreed: Sequence[str] = ()
     closed_goal: int = 0
@@ -157,7 +157,7 @@ async def _oldest_dispute(session: AsyncSession) -> Dispute | None:
     return None if row is None else Dispute(*row)
 
 
-async def _removals(session: AsyncSession) -> list[HeldRemovals]:
+async def _removals(session: AsyncSession) -> list[RemovalsOfRun]:
     """Without those that a person has accepted already, unless the run that was to remove them failed."""
     accepted = select(RunRow.accepts_run_id).where(
         RunRow.accepts_run_id.is_not(None), RunRow.state.in_(("queued", *UNFINISHED_STATES, "succeeded"))
@@ -170,7 +170,7 @@ async def _removals(session: AsyncSession) -> list[HeldRemovals]:
         .group_by(HeldRemovalRow.run_id, SourceRow.name)
         .order_by(HeldRemovalRow.run_id)
     )
-    return [HeldRemovals(*row) for row in rows]
+    return [RemovalsOfRun(*row) for row in rows]
 
 
 async def closed_goal_epics(session: AsyncSession) -> int:
