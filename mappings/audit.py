@@ -21,16 +21,25 @@ from mappings.tables import (
     AuditEntryRow,
     Base,
     CheckInRow,
+    ConflictRow,
+    CriterionRow,
     CycleRow,
+    DecisionRow,
     DeliveryRow,
     EpicRow,
+    EpicStageRow,
+    EpicValueRow,
+    EstimateRow,
     FindingRow,
     InstallationRow,
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
+    ReviewItemRow,
+    ReviewRow,
     RuleRow,
     RunRow,
+    ScoreRow,
     SourceRow,
     SuggestionRejectionRow,
     TokenRow,
@@ -85,7 +94,7 @@ class AuditedTable:
 
 def _thing(values: Values) -> str:
     """The public name of what a finding is on."""
-    names = (values[member] for member in ("epic", "objective", "key_result", "source"))
+    names = (values.get(member) for member in ("epic", "objective", "key_result", "source"))
     return next(str(name) for name in names if name is not None)
 
 
@@ -130,6 +139,30 @@ TABLES: dict[type[Base], AuditedTable] = {
     RunRow: AuditedTable("run", "{id}".format_map, "id source_id mode accepts_run_id withdraws"),
     DeliveryRow: AuditedTable(
         "delivery", "{source} {remote_id}".format_map, "source_id remote_id event state due_at"
+    ),
+    EpicValueRow: AuditedTable("value", itemgetter("epic"), "epic_id answer driver asked_of"),
+    EpicStageRow: AuditedTable("stage", itemgetter("epic"), "epic_id stage measure_id due"),
+    EstimateRow: AuditedTable(
+        "estimate", _thing, "epic_id key_result_id kind amount currency estimated_by note at"
+    ),
+    CriterionRow: AuditedTable("criterion", itemgetter("key"), "key title weight position"),
+    ScoreRow: AuditedTable("score", "{epic} {criterion}".format_map, "epic_id criterion_id score"),
+    ReviewRow: AuditedTable(
+        "review", "{cycle} {held_on}".format_map, "id cycle_id held_on state attendees missing_sides"
+    ),
+    ReviewItemRow: AuditedTable(
+        "review_item", "{review_id} {title}".format_map, "review_id title state mitigation"
+    ),
+    ConflictRow: AuditedTable(
+        "conflict",
+        _thing,
+        "id epic_id objective_id key_result_id technical business decided_at decision_id",
+    ),
+    DecisionRow: AuditedTable(
+        "decision",
+        "{id}".format_map,
+        "id review_id conflict_id epic_id about_objective_id about_key_result_id decision key_result_id"
+        " measure_id by_date reason decided_by undone_at",
     ),
 }
 
@@ -240,6 +273,10 @@ REFERENCES: dict[str, Any] = {
     "parent_id": select(ObjectiveRow.id, ObjectiveRow.key),
     "objective_id": select(ObjectiveRow.id, ObjectiveRow.key),
     "key_result_id": select(KeyResultRow.id, KeyResultRow.key),
+    "measure_id": select(KeyResultRow.id, KeyResultRow.key),
+    "about_objective_id": select(ObjectiveRow.id, ObjectiveRow.key),
+    "about_key_result_id": select(KeyResultRow.id, KeyResultRow.key),
+    "criterion_id": select(CriterionRow.id, CriterionRow.key),
     "source_id": select(SourceRow.id, SourceRow.name),
     "epic_id": select(EpicRow.id, SourceRow.name + "/" + EpicRow.key).join(SourceRow),
 }

@@ -471,6 +471,15 @@ LEFT_OUT = {
     "run": "state due_at seen created updated deleted skipped requests held evaluates evaluated_up_to"
     " attempts new_comments guard_checked_at notices_mode tracker waiting_until started_at finished_at error"
     " created_at claimed_by claimed_until",
+    "value": "answered_by answered_at asked_by question_at version",
+    "stage": "changed_by entered_at version",
+    "estimate": "id created_at",
+    "criterion": "id created_at",
+    "score": "by at",
+    "review": "previous_id frozen_at coverage objectives epics opened_by closed_at closed_by version",
+    "review_item": "id position kind detail epic_id key_result_id about facts changed_by changed_at",
+    "conflict": "raised_by raised_at version",
+    "decision": "item_id epic_source epic_key epic_title recorded_by decided_at effects undone_by",
 }
 
 

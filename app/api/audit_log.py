@@ -19,8 +19,12 @@ router = APIRouter(prefix="/audit-log", tags=["access"])
 What = Literal[
     "agreement",
     "check_in",
+    "conflict",
+    "criterion",
     "cycle",
+    "decision",
     "delivery",
+    "estimate",
     "finding",
     "key_result",
     "link",
@@ -28,10 +32,15 @@ What = Literal[
     "objective",
     "policy",
     "rejection",
+    "review",
+    "review_item",
     "rule",
     "run",
+    "score",
     "source",
+    "stage",
     "token",
+    "value",
 ]
 CHANGED = "For a change, only the fields that differ; a secret is shown as `set` or `changed`."
 

@@ -13,6 +13,21 @@ from mappings.tables.epics import (
 )
 from mappings.tables.findings import FindingRow
 from mappings.tables.goals import AgreementRow, CheckInRow, CycleRow, KeyResultRow, ObjectiveRow, RuleRow
+from mappings.tables.governance import (
+    DECISIONS,
+    STAGES,
+    ConflictRow,
+    CriterionRow,
+    DecisionRow,
+    EpicStageRow,
+    EpicValueRow,
+    EstimateRow,
+    ReviewEpicRow,
+    ReviewItemRow,
+    ReviewKeyResultRow,
+    ReviewRow,
+    ScoreRow,
+)
 from mappings.tables.links import MANUAL_ORIGINS, LinkRow, SuggestionRejectionRow
 from mappings.tables.notices import (
     MAYBE_SENT,
@@ -24,7 +39,7 @@ from mappings.tables.notices import (
     NoticeWriteRow,
 )
 from mappings.tables.policy import InstallationRow
-from mappings.tables.reports import CoverageDayRow
+from mappings.tables.reports import AllocationMonthRow, AllocationRow, CoverageDayRow
 from mappings.tables.runs import HeldRemovalRow, RunCauseRow, RunCursorRow, RunRow, UnreadableTicketRow
 from mappings.tables.sources import (
     RefusedSignatureRow,
@@ -36,6 +51,7 @@ from mappings.tables.sources import (
 from mappings.tables.webhooks import CommandCommentRow, DeliveryRow
 
 __all__ = [
+    "DECISIONS",
     "GOAL_STATES",
     "MANUAL_ORIGINS",
     "MAYBE_SENT",
@@ -44,22 +60,31 @@ __all__ = [
     "ON_TICKET",
     "READING_MODES",
     "ROLES",
+    "STAGES",
     "UNFINISHED_STATES",
     "UNSENT",
     "AgreementRow",
+    "AllocationMonthRow",
+    "AllocationRow",
     "AuditEntryRow",
     "Base",
     "CheckInRow",
     "ChildrenDueRow",
     "Claimed",
     "CommandCommentRow",
+    "ConflictRow",
     "CounterRow",
     "CoverageDayRow",
+    "CriterionRow",
     "CycleRow",
+    "DecisionRow",
     "DeliveryRow",
     "DemoCompanyRow",
     "EpicKeyHistoryRow",
     "EpicRow",
+    "EpicStageRow",
+    "EpicValueRow",
+    "EstimateRow",
     "FindingRow",
     "FormerTicketRow",
     "HeldRemovalRow",
@@ -73,12 +98,17 @@ __all__ = [
     "OutsideParentRow",
     "RateLimitRow",
     "RefusedSignatureRow",
+    "ReviewEpicRow",
+    "ReviewItemRow",
+    "ReviewKeyResultRow",
+    "ReviewRow",
     "RuleRow",
     "RunCauseRow",
     "RunCursorRow",
     "RunRow",
     "SavedViewRow",
     "ScheduleTickRow",
+    "ScoreRow",
     "SourceProjectRow",
     "SourceRow",
     "SuggestionRejectionRow",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -122,8 +122,13 @@ class EpicRow(Base):
     description: Mapped[str | None] = mapped_column(deferred=True)
     ticket_references: Mapped[list[str]]  # what may name key results: `mappings.links.references`
     fields: Mapped[dict[str, Any]]
+    # From the fields that the source names: its first and its last planned day, inclusive, and story points.
+    starts_on: Mapped[date | None]
+    due_on: Mapped[date | None]
+    points: Mapped[float | None]
     tracker_created_at: Mapped[datetime]
     tracker_updated_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]  # when it was done, None while it is not and where that is not shown
     # Its ticket changed then, so that a sync is to look at its comments; and those of until when it has read.
     comments_changed_at: Mapped[datetime | None]
     comments_read_at: Mapped[datetime | None]
@@ -136,6 +141,10 @@ class EpicRow(Base):
     # The goals' version (`mappings.locks`) that it was evaluated with; null where its ticket changed since.
     evaluated_version: Mapped[int | None] = mapped_column(BigInteger)
     evaluate_at: Mapped[datetime | None]
+    # A decision that stands: `stop` or `defer`, its id, and until when (exclusive), None for no end.
+    set_aside: Mapped[str | None]
+    set_aside_until: Mapped[datetime | None]
+    set_aside_decision_id: Mapped[int | None] = mapped_column(BigInteger)
     # What lists are searched by, in lower case; an entry of an index cannot be longer than 2.7 kB.
     search_text: Mapped[str] = mapped_column(
         Computed("lower(left(title, 450) || chr(10) || left(key, 150))"), deferred=True

@@ -1,0 +1,7 @@
+"""The report of delivery beside outcome."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/reports", tags=["reports"])

@@ -1,0 +1,7 @@
+"""The audit of the current initiatives."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()

@@ -1,0 +1,7 @@
+"""Reviews: prepared, held and closed."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()
