@@ -22,6 +22,7 @@ from tests.bench import (
     memory,
     pages,
     reaction,
+    reports,
     speed,
     suggestions,
     workers,
@@ -40,8 +41,11 @@ PARTS = (
     "import",
     "lists",
     "pages",
+    "reports",
     "suggestions",
 )
+
+OF_MANY = {"import": imports, "lists": lists, "pages": pages, "reports": reports}
 
 
 def main() -> None:
@@ -108,15 +112,10 @@ def _with_databases(report: Report, options: argparse.Namespace) -> None:
         if "inheritance" in options.only:
             with tracker(1) as one:
                 inheritance.measure(report, runner, server, one, options.epics // 10, options.epics * 10)
-        if "import" in options.only:
-            with tracker(options.epics) as many:
-                imports.measure(report, runner, server, many, options.rounds)
-        if "lists" in options.only:
-            with tracker(options.epics) as many:
-                lists.measure(report, runner, server, many, options.rounds)
-        if "pages" in options.only:
-            with tracker(options.epics) as many:
-                pages.measure(report, runner, server, many, options.rounds)
+        for name, module in OF_MANY.items():
+            if name in options.only:
+                with tracker(options.epics) as many:
+                    module.measure(report, runner, server, many, options.rounds)
 
 
 def _sync(report: Report, runner: asyncio.Runner, server: Databases, options: argparse.Namespace) -> None:

@@ -1,0 +1,122 @@
+"""How long a report takes, against the widest of the statements that it asks the database, asked alone."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+import psycopg
+
+from connectors.sandbox.company.goals import goals
+from tests.bench.lists import TIMES, Statement, grow
+from tests.bench.northing import Northing, northing
+from tests.bench.report import Line, Report, ratio, spread
+from tests.bench.servers import Databases, Tracker
+
+MOST_TIMES = 2.0
+REPORTS = (
+    "/reports/coverage",
+    "/reports/roadmap",
+    "/reports/roadmap?by=driver",
+    "/reports/allocation",
+    "/reports/priorities",
+    "/reports/outcomes",
+    "/reports/audit",
+)
+CRITERIA = [
+    {"key": "OUTCOME", "title": "Moves a key result", "weight": 3},
+    {"key": "URGENCY", "title": "Cannot wait", "weight": 2},
+    {"key": "EASE", "title": "Little work", "weight": 1},
+]
+ATTENDEES = [{"name": "coo", "side": "business"}, {"name": "cto", "side": "it"}]
+# Half of the epics have dates, a third points, a tenth are finished, a tenth scored, some are on the way.
+_STEER = """
+    UPDATE epics SET starts_on = CURRENT_DATE - id::int % 90, due_on = CURRENT_DATE + id::int % 120 - 20
+        WHERE id % 2 = 0;
+    UPDATE epics SET points = id % 13 WHERE id % 3 = 0;
+    UPDATE epics SET finished_at = now() - id % 40 * interval '1 day' WHERE status_category = 'done';
+    INSERT INTO scores (epic_id, criterion_id, score, "by", at)
+        SELECT epics.id, criteria.id, (epics.id + criteria.id) % 6, 'coo', now()
+        FROM epics, criteria WHERE epics.id % 10 = 0;
+    INSERT INTO epic_values (epic_id, answer, driver, answered_by, answered_at)
+        SELECT id, 'It makes each order cheaper.', 'cost', 'lead', now() FROM epics WHERE id % 20 = 0;
+    INSERT INTO value_estimates (epic_id, kind, amount, currency, estimated_by, at)
+        SELECT id, 'planned', id % 1000, 'EUR', 'cfo', now() FROM epics WHERE id % 20 = 0;
+    INSERT INTO epic_stages (epic_id, stage, entered_at)
+        SELECT id, 'idea', now() FROM epics WHERE id % 50 = 0
+"""
+
+
+def measure(
+    report: Report, runner: asyncio.Runner, databases: Databases, tracker: Tracker, rounds: int
+) -> None:
+    with databases.fresh("reports") as url:
+        times = runner.run(_rounds(report, url, tracker, rounds))
+    report.section(
+        f"A report of {TIMES * tracker.epics:,} epics, and against the widest of its statements, alone: "
+        f"median of {rounds} rounds (lowest, highest)"
+    )
+    for path, (whole, widest) in times.items():
+        report.add(Line(path, spread([seconds * 1000 for seconds in whole], "{:.0f}", "ms")))
+        report.add(Line("    its widest query", spread([one * 1000 for one in widest], "{:.0f}", "ms")))
+        report.add(ratio("    the report against that", whole, widest, most=MOST_TIMES))
+
+
+async def _rounds(
+    report: Report, url: str, tracker: Tracker, rounds: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    times: dict[str, tuple[list[float], list[float]]] = {path: ([], []) for path in REPORTS}
+    async with northing(url) as instance:
+        await instance.set_up(tracker)
+        await instance.sync("full")
+        report.progress(f"{TIMES} times as many epics, and what a committee keeps of them")
+        await instance.send("PUT", "/criteria", CRITERIA)
+        await asyncio.to_thread(grow, url)
+        with psycopg.connect(url, autocommit=True) as rows:
+            for statement in _STEER.split(";"):
+                await asyncio.to_thread(rows.execute, statement)  # type: ignore[arg-type]  # of this module
+            await asyncio.to_thread(rows.execute, "VACUUM ANALYZE")
+        report.progress("a review is opened, and all of it frozen")
+        await _open_review(instance)
+        with instance.statements() as statements, psycopg.connect(url, autocommit=True) as rows:
+            for number in range(rounds + 1):
+                report.progress(f"reports, round {number} of {rounds}")
+                for path, (whole, widest) in times.items():
+                    statements.clear()
+                    took = await _ask(instance, path)
+                    own = await asyncio.to_thread(_widest, rows, tuple(statements))
+                    if number:  # the first reads what no report has read yet
+                        whole.append(took)
+                        widest.append(own)
+    return times
+
+
+async def _open_review(instance: Northing) -> None:
+    now = datetime.now(UTC)
+    body = {"cycle": goals(now).cycle["key"], "held_on": now.date().isoformat(), "attendees": ATTENDEES}
+    await instance.send("POST", "/reviews", body)
+
+
+async def _ask(instance: Northing, path: str) -> float:
+    gc.collect()
+    start = perf_counter()
+    await instance.send("GET", path)
+    return perf_counter() - start
+
+
+def _widest(rows: psycopg.Connection, statements: Sequence[Statement]) -> float:
+    """The seconds of the statement that takes longest, each asked alone."""
+    return max(_seconds(rows, *statement) for statement in statements)
+
+
+def _seconds(rows: psycopg.Connection, statement: str, parameters: Any) -> float:
+    start = perf_counter()
+    with rows.transaction():
+        cursor = rows.execute(statement, parameters)  # type: ignore[arg-type]  # as SQLAlchemy wrote it
+        if cursor.description is not None:
+            cursor.fetchall()
+    return perf_counter() - start
