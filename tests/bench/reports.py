@@ -78,7 +78,7 @@ async def _rounds(
         await asyncio.to_thread(grow, url)
         with psycopg.connect(url, autocommit=True) as rows:
             for statement in _STEER.split(";"):
-                await asyncio.to_thread(rows.execute, statement)  # type: ignore[arg-type]  # of this module
+                await asyncio.to_thread(rows.execute, statement)
             await asyncio.to_thread(rows.execute, "VACUUM ANALYZE")
         report.progress("a review is opened, and all of it frozen")
         await _open_review(instance)
@@ -116,7 +116,7 @@ def _widest(rows: psycopg.Connection, statements: Sequence[Statement]) -> float:
 def _seconds(rows: psycopg.Connection, statement: str, parameters: Any) -> float:
     start = perf_counter()
     with rows.transaction():
-        cursor = rows.execute(statement, parameters)  # type: ignore[arg-type]  # as SQLAlchemy wrote it
+        cursor = rows.execute(statement, parameters)
         if cursor.description is not None:
             cursor.fetchall()
     return perf_counter() - start
