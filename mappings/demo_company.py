@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, exists, func, select, text, update
+from sqlalchemy import delete, exists, func, or_, select, text, update
 
 from mappings.access.operations import create_token, delete_token
 from mappings.errors import Conflict, NotFound
@@ -21,15 +21,23 @@ from mappings.policy.operations import change_policy
 from mappings.rules.operations import delete_rule
 from mappings.sources.operations import disconnect_source
 from mappings.tables import (
+    AllocationMonthRow,
+    AllocationRow,
     AuditEntryRow,
+    ConflictRow,
     CoverageDayRow,
+    CriterionRow,
     CycleRow,
+    DecisionRow,
     DemoCompanyRow,
     EpicRow,
+    EpicStageRow,
+    EstimateRow,
     InstallationRow,
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
+    ReviewRow,
     RuleRow,
     SourceRow,
     TokenRow,
@@ -56,6 +64,7 @@ NAMES: dict[str, Any] = {
     "rule": RuleRow.name,
     "source": SourceRow.name,
 }
+NOTHING_MADE: Json = {"things": [], "pending": None, "scopes": [], "criteria": []}
 NOT_EMPTY = "It can be loaded only where nothing is yet: here is already {}."
 
 
@@ -113,8 +122,15 @@ async def company_state(session: AsyncSession, now: datetime, of: int) -> Compan
 
 async def why_not_empty(session: AsyncSession) -> str | None:
     """What is here already, in words; None where the company may be loaded."""
-    words = {"cycle": "a cycle", "objective": "an objective", "rule": "a rule", "source": "a source"}
-    columns = [exists().select_from(NAMES[kind].class_).label(kind) for kind in words]
+    words = {
+        "cycle": "a cycle",
+        "objective": "an objective",
+        "rule": "a rule",
+        "source": "a source",
+        "criterion": "a criterion of priorities",
+    }
+    tables = {kind: column.class_ for kind, column in NAMES.items()} | {"criterion": CriterionRow}
+    columns = [exists().select_from(tables[kind]).label(kind) for kind in words]
     found = (await session.execute(select(*columns))).one()._mapping
     there = [words[kind] for kind in words if found[kind]]
     return NOT_EMPTY.format(" and ".join(there)) if there else None
@@ -146,7 +162,7 @@ async def begin_loading(session: AsyncSession, claim: str, who: str, now: dateti
             state="loading",
             step="Starting its trackers",
             steps_done=0,
-            made={"things": [], "pending": None, "scopes": []},
+            made=dict(NOTHING_MADE),
             token_id=token.id,
             caller=f"token {token.id} ({token.name})",
             loaded_by=who,
@@ -192,6 +208,12 @@ async def note_scopes(session: AsyncSession, claim: str, scopes: Sequence[Json])
     row.made = {**row.made, "scopes": list(scopes)}
 
 
+async def note_criteria(session: AsyncSession, claim: str, keys: Sequence[str]) -> None:
+    """Before the criteria of these keys are agreed on, where there are none."""
+    row = await _claimed(session, claim)
+    row.made = {**row.made, "criteria": list(keys)}
+
+
 async def note_loaded(session: AsyncSession, claim: str) -> None:
     """Its token is not needed any more."""
     row = await _claimed(session, claim)
@@ -225,7 +247,7 @@ async def note_failure(session: AsyncSession, claim: str, detail: str, now: date
     row = await _claimed(session, claim)
     await _remove_things(session, row, now)
     row.state, row.detail = "failed", detail
-    row.made = {"things": [], "pending": None, "scopes": []}
+    row.made = dict(NOTHING_MADE)
     for name, value in RELEASED.items():
         setattr(row, name, value)
 
@@ -263,6 +285,7 @@ async def _remove_things(session: AsyncSession, row: DemoCompanyRow, now: dateti
     await lock_notices_of_source(session, *ids["source"])
     for id in sorted(ids["source"]):
         await session.execute(locked_source(id))
+    await _remove_steering(session, ids, row.made.get("criteria", ()))
     for name in await _names(session, "source", ids["source"]):
         await disconnect_source(session, name, "leave", now)
     for id in ids["rule"]:
@@ -278,6 +301,34 @@ async def _remove_things(session: AsyncSession, row: DemoCompanyRow, now: dateti
     # What the trend remembers of a source goes with it; what it remembers of the company alone, here.
     of_company = CoverageDayRow.source_id.is_(None) & (CoverageDayRow.sources <= len(ids["source"]))
     await session.execute(delete(CoverageDayRow).where(of_company, CoverageDayRow.at >= row.started_at))
+
+
+async def _remove_steering(
+    session: AsyncSession, ids: Mapping[str, Sequence[int]], criteria: Sequence[str]
+) -> None:
+    """What a committee keeps of the company's goals, epics and cycle goes with them, before them."""
+    epics = select(EpicRow.id).where(EpicRow.source_id.in_(ids["source"]))
+    reviews = select(ReviewRow.id).where(ReviewRow.cycle_id.in_(ids["cycle"]))
+    objectives, key_results = ids["objective"], ids["key_result"]
+    decisions = or_(
+        DecisionRow.review_id.in_(reviews),
+        DecisionRow.epic_id.in_(epics),
+        DecisionRow.about_objective_id.in_(objectives),
+        DecisionRow.about_key_result_id.in_(key_results),
+    )
+    conflicts = or_(ConflictRow.objective_id.in_(objectives), ConflictRow.key_result_id.in_(key_results))
+    names = select(SourceRow.name).where(SourceRow.id.in_(ids["source"]))
+    for row, which in (
+        (DecisionRow, decisions),
+        (ConflictRow, conflicts),
+        (ReviewRow, ReviewRow.id.in_(reviews)),
+        (EpicStageRow, EpicStageRow.epic_id.in_(epics)),
+        (EstimateRow, EstimateRow.key_result_id.in_(key_results)),
+        (CriterionRow, CriterionRow.key.in_(criteria)),
+        (AllocationRow, AllocationRow.source.in_(names)),
+        (AllocationMonthRow, AllocationMonthRow.month.not_in(select(AllocationRow.month))),
+    ):
+        await session.execute(delete(row).where(which))
 
 
 async def _delete_token(session: AsyncSession, row: DemoCompanyRow) -> None:
@@ -369,6 +420,29 @@ async def _kept(session: AsyncSession, ids: Mapping[str, Sequence[int]], scopes:
             .where(LinkRow.key_result_id.in_(key_results), SourceRow.id.not_in(ids["source"]))
             .where(LinkRow.origin == "manual")
             .distinct()
+            .limit(NAMED_AT_MOST)
+        )
+    ]
+    found += [
+        f"decision {id} on {key}"
+        for id, key in await session.execute(
+            select(DecisionRow.id, DecisionRow.epic_key)
+            .join(EpicRow, EpicRow.id == DecisionRow.epic_id)
+            .where(EpicRow.source_id.not_in(ids["source"]))
+            .where(DecisionRow.key_result_id.in_(key_results) | DecisionRow.measure_id.in_(key_results))
+            .order_by(DecisionRow.id)
+            .limit(NAMED_AT_MOST)
+        )
+    ]
+    found += [
+        f"the pilot of {key} is measured by {measure}"
+        for key, measure in await session.execute(
+            select(EpicRow.key, KeyResultRow.key)
+            .select_from(EpicStageRow)
+            .join(EpicRow, EpicRow.id == EpicStageRow.epic_id)
+            .join(KeyResultRow, KeyResultRow.id == EpicStageRow.measure_id)
+            .where(EpicStageRow.measure_id.in_(key_results), EpicRow.source_id.not_in(ids["source"]))
+            .order_by(EpicRow.id)
             .limit(NAMED_AT_MOST)
         )
     ]

@@ -81,6 +81,22 @@ def print_findings(console: Console, findings: list[Json]) -> None:
         console.print(Text(f"{finding['epic']['key']} is {finding['state']}{until}{why}{waits}."))
 
 
+def print_review(console: Console, review: Json, decisions: list[Json]) -> None:
+    """How long its agenda is, and what was decided in it."""
+    print_heading(
+        console,
+        f"Its committee holds a review: {len(review['items'])} lines on the agenda, "
+        f"{len(decisions)} decisions so far",
+    )
+    for decision in decisions:
+        by = f" until {decision['by']}" if decision["by"] else ""
+        to = f" to {decision['key_result']}" if decision["key_result"] else ""
+        console.print(
+            Text(f"{decision['epic']['key']}: {decision['decision']}{to}{by} ({decision['reason']})")
+        )
+    console.print("It goes on at /reviews, its pack to read before it at /reviews too.")
+
+
 def _figures(counts: list[int]) -> list[str]:
     return [str(sum(counts)), *map(str, counts)]
 

@@ -23,8 +23,10 @@ from app.demo.output import (
     print_heading,
     print_held,
     print_projects,
+    print_review,
 )
 from app.demo_company.client import POLL_SECONDS, WAIT_SECONDS, Api, DemoFailed
+from app.demo_company.committee import steer
 from app.demo_company.company import (
     SOURCES,
     Maker,
@@ -185,6 +187,9 @@ async def _tell_story(console: Console, api: Api, trackers: Trackers) -> str:
     print_coverage(console, await api.get("reports/coverage"))
     for state in ("disputed", "waived", "snoozed"):
         print_findings(console, await api.every("findings", state=state))
+    with console.status("Its committee holds a review …"):
+        held = await steer(maker, now)
+    print_review(console, held.review, held.decisions)
     return linked
 
 

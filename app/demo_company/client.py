@@ -47,6 +47,9 @@ class Api:
     async def post(self, path: str, body: Json) -> Json:
         return await self._call("POST", path, json=body)
 
+    async def put(self, path: str, body: Json | list[Json]) -> Any:
+        return await self._call("PUT", path, json=body)
+
     async def patch(self, path: str, body: Json) -> Json:
         return await self._call("PATCH", path, json=body)
 

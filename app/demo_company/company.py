@@ -48,6 +48,10 @@ class Maker:
         """`key` is what the thing is known by: a name, where it has no key."""
         return await self.api.post(path, body)
 
+    async def put_criteria(self, criteria: list[Json]) -> None:
+        """Agree on these criteria, where there are none."""
+        await self.api.put("criteria", criteria)
+
     async def put_scopes(self, scopes: list[Json]) -> None:
         """Put these scopes before those that the policy has."""
         policy = await self.api.get("policy")

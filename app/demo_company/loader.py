@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.demo_company.client import Api, DemoFailed
+from app.demo_company.committee import steer
 from app.demo_company.company import (
     SOURCES,
     Maker,
@@ -80,7 +81,7 @@ def sizes() -> Sizes:
     return Sizes(len(JIRA_EPICS) + len(GITHUB_EPICS), len(company.key_results), things)
 
 
-STEPS = sizes().things + 6  # the things, and what `Maker.step` announces
+STEPS = sizes().things + 8  # the things, and what `Maker.step` announces
 
 
 Story: TypeAlias = "Callable[[Maker, Trackers, datetime], Awaitable[None]]"
@@ -91,6 +92,7 @@ async def whole_story(maker: Maker, trackers: Trackers, now: datetime) -> None:
     await go_live_everywhere(maker)
     await answer_tickets(maker, trackers, (LINKED, DISPUTED))
     await remaining_answers(maker, trackers, now)
+    await steer(maker, now)
 
 
 class _RememberingMaker(Maker):
@@ -111,6 +113,11 @@ class _RememberingMaker(Maker):
         async with self._runtime.sessions.begin() as session:
             await demo_company.note_made(session, self._claim, kind, key)
         return made
+
+    async def put_criteria(self, criteria: list[Json]) -> None:
+        async with self._runtime.sessions.begin() as session:
+            await demo_company.note_criteria(session, self._claim, [one["key"] for one in criteria])
+        await super().put_criteria(criteria)
 
     async def put_scopes(self, scopes: list[Json]) -> None:
         async with self._runtime.sessions.begin() as session:
