@@ -191,6 +191,8 @@ class JiraSite(SearchIndex):
             parent=self.issue(parent) if parent else None,
             **more,
         )
+        if issue.status.category == "done" and issue.category_changed is None:
+            issue.category_changed = issue.updated
         self.admit(issue)
         self._notify_watchers(changes_of.Change("jira:issue_created", "issue_created", issue, issue.reporter))
         return issue
