@@ -10,15 +10,16 @@ import re
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from connectors.base import UnreadableField
+from connectors.ticket_text import UnreadableField
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from connectors.base import Epic, FieldKind
+    from connectors.base import Epic
+    from connectors.ticket_text import FieldKind
 
 # A plan has no days beyond these: they are slips, and placeholders such as 0001-01-01 and 9999-12-31.
-FIRST_YEAR, LAST_YEAR = 1970, 2199
+FIRST_YEAR, LAST_YEAR = 1970, 2100
 MOST_POINTS = 1_000_000
 
 Day = TypeVar("Day", date, datetime)

@@ -147,9 +147,9 @@ async def test_a_field_of_another_kind_is_in_the_check(driver: TrackerDriver) ->
     await _change(driver, epics={**named, "points_field": named["start_field"]})
     driver.add()
     facts = (await driver.world.send("POST", f"/sources/{driver.kind}/check"))["facts"]
-    said = [one["message"] for one in facts if one["field"] == "epics.points_field"]
-    assert len(said) == 1
-    assert said[0].endswith("of the type date, not number.")
+    messages = [one["message"] for one in facts if one["field"] == "epics.points_field"]
+    assert len(messages) == 1
+    assert messages[0].endswith("of the type date, not number.")
 
 
 @both

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Epic, UnreadableField
+from connectors.base import Epic
 from connectors.github import payloads as github
 from connectors.github.config import GitHubEpics
 from connectors.jira import payloads as jira
@@ -16,6 +16,7 @@ from connectors.jira.named_fields import ids_of
 from connectors.jira.payloads import DUE_DATE, PlannedField
 from connectors.json import parse_json
 from connectors.plan_values import first_moment
+from connectors.ticket_text import UnreadableField
 from mappings.sources.health import HealthConcern, HealthFacts, HealthInput, UnreadableValues, assess_health
 from mappings.sources.unreadable_fields import unreadable_fields_in
 from tests.support.recorded import Payloads, both_folders
