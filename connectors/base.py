@@ -6,7 +6,7 @@ The lowest layer: no vendor's code, no web framework, no database. All times are
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from connectors.document import Document
     from connectors.marker import Marker
     from connectors.rate_limits import ResponseMeta
-    from connectors.ticket_text import Line, NamedField
+    from connectors.ticket_text import Line, NamedField, UnreadableField
 
 StatusCategory = Literal["todo", "doing", "done"]
 
@@ -101,11 +101,12 @@ class ChangedChildren:
 class Epic:
     """One epic as the tracker showed it. Treat it as immutable.
 
-    `text` is the whole description: there a ticket may link to key results.
-    `fields` holds the custom fields that the source asks for, by name, as strings that a rule can compare.
-    `key_result_field`: the one in which a ticket may name key results; None where the source names none.
-    `former_projects`: the former keys of its project by which the configuration still names it. `children`:
-    None where its ticket does not say it.
+    `text` is the whole description: there a ticket may link to key results. `fields` holds the custom fields
+    that the source asks for, by name, as strings that a rule can compare. `key_result_field`: the one in
+    which a ticket may name key results; None where the source names none. `former_projects`: the former keys
+    of its project by which the configuration still names it. `children`: None where its ticket does not say
+    it. `starts_on`, `due_on`: its first and last planned day, both inclusive. `points`: story points.
+    `finished_at`: when it was done, None while it is not. `unreadable_fields`: of these; they count as none.
     """
 
     remote_id: str
@@ -128,6 +129,11 @@ class Epic:
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
     key_result_field: NamedField | None = None
     former_projects: tuple[str, ...] = ()
+    starts_on: date | None = None
+    due_on: date | None = None
+    points: float | None = None
+    finished_at: datetime | None = None
+    unreadable_fields: tuple[UnreadableField, ...] = ()
 
     @property
     def ref(self) -> EpicRef:
@@ -151,12 +157,9 @@ class Missing:
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """A ticket that the tracker showed and that cannot be read: its row has another shape than described, or
-    is larger than Northing takes.
-
-    `ref` as far as it is known: its id or its key is empty where the row hides it, and it is None where the
-    row hides both. A ticket that was asked for by its ref has that ref. `reason` is one bounded line of
-    visible characters.
-    """
+    is larger than Northing takes. `ref` as far as it is known: its id or its key is empty where the row hides
+    it, and it is None where the row hides both. A ticket that was asked for by its ref has that ref. `reason`
+    is one bounded line of visible characters."""
 
     ref: EpicRef | None
     reason: str
@@ -164,13 +167,11 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of `changed_since`, oldest change first.
-
-    `missing`: tickets on this page that do not, or no longer, fit the source's selector. `unreadable`:
-    tickets on it that could not be read; the others are whole. `cursor` is the newest `updated_at` read so
-    far, that of an unreadable ticket too where its row shows it, and never the time of a clock.
-    `changed_children`: the parents of all tickets on it, where `Connector.children_on_tickets`.
-    """
+    """One page of `changed_since`, oldest change first. `missing`: tickets on it that do not, or no longer,
+    fit the source's selector. `unreadable`: tickets on it that could not be read; the others are whole.
+    `cursor` is the newest `updated_at` read so far, that of an unreadable ticket too where its row shows it,
+    and never the time of a clock. `changed_children`: the parents of all tickets on it, where
+    `Connector.children_on_tickets`."""
 
     epics: tuple[Epic, ...]
     missing: tuple[Missing, ...] = ()
@@ -244,11 +245,9 @@ class Unavailable(ConnectorError):
         The time that the tracker named; else as long as the trouble has lasted, within `SHORTEST_RETRY` and
         `LONGEST_RETRY`: within seconds after a short fault, once a minute in an outage.
         """
-        return (
-            timedelta(seconds=self.retry_after)
-            if self.has_retry_after
-            else min(max(lasted, SHORTEST_RETRY), LONGEST_RETRY)
-        )
+        if self.has_retry_after:
+            return timedelta(seconds=self.retry_after)
+        return min(max(lasted, SHORTEST_RETRY), LONGEST_RETRY)
 
 
 TRIES_AGAIN = "Northing tries again by itself."

@@ -1,4 +1,4 @@
-"""The lines of a text that a person wrote on a ticket: its description, or a comment."""
+"""What a person wrote on a ticket: the lines of its description or of a comment, and named fields."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ class NamedField(NamedTuple):
 
     name: str
     values: tuple[str, ...]
+
+
+FieldKind = Literal["date", "number"]
+
+
+class UnreadableField(NamedTuple):
+    """A field that has a value on a ticket which is no day, or no number: the setting that names it
+    (`epics.due_field`), its name, and what its values have to be."""
+
+    setting: str
+    name: str
+    kind: FieldKind
 
 
 @dataclass(slots=True)  # not frozen: a sync makes one for each line of each description

@@ -230,7 +230,8 @@ async def test_jira_from_its_address_to_the_report(
     assert world.site.bot.name in shown
     assert "CORE" in shown
     assert wizard.form.fields["name"] == "jira"
-    shown = await wizard.answer("scope", project=["SHOP", "CORE"], name="acme-jira")
+    plan: Any = {"start_field": "Start date", "points_field": "customfield_10016"}
+    shown = await wizard.answer("scope", project=["SHOP", "CORE"], name="acme-jira", **plan)
     assert wizard.step == "Rights"
     assert "Nothing is missing." in shown
     assert "OK Add Comments in SHOP, CORE" in shown
@@ -251,6 +252,7 @@ async def test_jira_from_its_address_to_the_report(
     assert "data-follow" not in page
     made = await world.send("GET", "/sources/acme-jira")
     assert (made["notices"]["mode"], made["scope"]["projects"]) == ("shadow", ["SHOP", "CORE"])
+    assert {name: made["epics"][name] for name in (*plan, "due_field")} == {**plan, "due_field": None}
     assert world.jira.log.count("POST */comment") == 0
     logged = caplog.text + "".join(capfd.readouterr())
     for place in (page, logged, await stored_text(runtime)):

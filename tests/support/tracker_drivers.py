@@ -70,6 +70,14 @@ class TrackerDriver(ABC):
     async def notice(self, key: str) -> Any:
         return (await self.epic(key))["notice"]
 
+    @abstractmethod
+    def plan_fields(self) -> dict[str, str]:
+        """The members of `epics` that name the fields which `plan` fills; made where the tracker has none."""
+
+    @abstractmethod
+    def plan(self, key: str, *, start: Any = None, due: Any = None, points: Any = None) -> None:
+        """The values of these fields, as the tracker is to show them; None for none."""
+
     def _scope(self) -> dict[str, Any]:
         return {}
 
@@ -150,6 +158,12 @@ class JiraDriver(TrackerDriver):
     def finish(self, key: str) -> None:
         self.site.edit(key, status="Done")
 
+    def plan_fields(self) -> dict[str, str]:
+        return {"start_field": "start DATE", "points_field": "Story point estimate"}
+
+    def plan(self, key: str, *, start: Any = None, due: Any = None, points: Any = None) -> None:
+        self.site.edit(key, custom={"customfield_10015": start, "duedate": due, "customfield_10016": points})
+
     def put_below(self, key: str, parent: str) -> None:
         self.site.edit(key, parent=self.site.issue(parent))
 
@@ -219,6 +233,16 @@ class GitHubDriver(TrackerDriver):
 
     def finish(self, key: str) -> None:
         self.host.edit(key, state="closed")
+
+    def plan_fields(self) -> dict[str, str]:
+        if not self.host.fields:
+            self.host.add_issue_field("Start date", "date")
+            self.host.add_issue_field("Target date", "date")
+            self.host.add_issue_field("Estimate", "number")
+        return {"start_field": "start DATE", "due_field": "Target date", "points_field": "Estimate"}
+
+    def plan(self, key: str, *, start: Any = None, due: Any = None, points: Any = None) -> None:
+        self.host.edit(key, fields={"Start date": start, "Target date": due, "Estimate": points})
 
     def put_below(self, key: str, parent: str) -> None:
         self.host.add_sub_issue(parent, self.host.issue(key))
