@@ -51,7 +51,9 @@ def test_a_placeholder_is_no_answer(answer: str, is_one: bool) -> None:
 
 async def test_the_page_takes_an_answer(visitor: Visitor) -> None:
     path = "/epics/jira/SHOP-2"
-    await visitor.send(path, {"do": "answer-value", "answer": "Fewer carts are left behind.", "driver": "growth"})
+    await visitor.send(
+        path, {"do": "answer-value", "answer": "Fewer carts are left behind.", "driver": "growth"}
+    )
     words = words_of(await visitor.get(path))
     assert "Fewer carts are left behind." in words
     print(words)

@@ -5,29 +5,27 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from app.api.deps import (
     Body,
     IfMatch,
     Line,
-    Moment,
     RuntimeDep,
     SessionDep,
     put_version,
     response_headers,
     versions_in,
 )
+from app.api.epic_models import ANSWER, ValueOut
 from app.api.problems import error_responses
 from mappings.goals.values import Driver
-from mappings.governance.value import UNCHANGED, ValueOfEpic, answer_value, load_value
+from mappings.governance.value import UNCHANGED, answer_value, load_value
 
 router = APIRouter(prefix="/epics", tags=["epics"])
 
 SourceInPath = Annotated[str, Path(description="The source's name.")]
 EpicInPath = Annotated[str, Path(description="The epic's key, or a former one, percent-encoded.")]
-ANSWER = "How it helps the business grow, cut cost, serve customers better or manage risk, in one sentence."
-DRIVER = "Which of the four ways the answer names."
 
 
 class ValueIn(Body):
@@ -43,22 +41,8 @@ class ValueIn(Body):
     )
 
     answer: Line | None = Field(None, description=ANSWER)
-    driver: Driver | None = Field(None, description=DRIVER)
+    driver: Driver | None = Field(None, description="Which of the four ways it names.")
     asked_of: Line | None = Field(None, description="Who is asked for the answer.")
-
-
-class ValueOut(BaseModel):
-    answer: str | None = Field(description=f"{ANSWER} Null while nobody has answered.")
-    driver: Driver | None = Field(description=DRIVER)
-    answered_by: str | None = Field(description="Who gave the answer.")
-    answered_at: Moment | None = Field(description="When it was given, or last changed.")
-    asked_of: str | None = Field(description="Who is asked for it.")
-    asked_by: str | None = Field(description="Who asked.")
-    question_at: Moment | None = Field(description="When that person was asked.")
-
-    @classmethod
-    def of(cls, value: ValueOfEpic) -> ValueOut:
-        return cls(**{name: getattr(value, name) for name in cls.model_fields})
 
 
 @router.get(

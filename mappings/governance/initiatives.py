@@ -43,40 +43,39 @@ if TYPE_CHECKING:
 
     from mappings.policy.document import Initiatives, Scope
 
-# What the children name is grouped first, so that each parent is looked for once, and by hashes: a group that
-# one epic alone is in, and that names this epic, is the epic that is its own parent.
+# Parents by their id in the tracker; then what is named by key alone, or by an id that no epic has. No two of
+# these parts are joined to each other: PostgreSQL knows nothing of their sizes, and would do it row by row.
+# `first` and `last`: an epic that alone names a key, which is its own, is its own parent.
 _PARENTS = text("""
-    WITH named AS MATERIALIZED (
-        SELECT tracker, parent_remote_id, lower(parent_key) AS key, min(id) AS first, max(id) AS last
-        FROM epics WHERE parent_key IS NOT NULL AND removed_at IS NULL
-        GROUP BY tracker, parent_remote_id, lower(parent_key)
-    ), by_id AS MATERIALIZED (
-        SELECT named.*, epics.id, epics.removed_at FROM named
-        JOIN epics ON epics.tracker = named.tracker AND epics.remote_id = named.parent_remote_id
-    ), left_over AS MATERIALIZED (
-        SELECT named.* FROM named LEFT JOIN by_id USING (tracker, parent_remote_id) WHERE by_id.id IS NULL
-    ), by_key AS MATERIALIZED (
-        SELECT DISTINCT ON (left_over.tracker, left_over.key) left_over.tracker, left_over.key, epics.id,
-            epics.removed_at
-        FROM (SELECT DISTINCT tracker, key FROM left_over) AS left_over
-        JOIN sources ON sources.tracker = left_over.tracker
+    WITH left_over AS MATERIALIZED (
+        SELECT child.tracker, lower(child.parent_key) AS key, min(child.id) AS first, max(child.id) AS last
+        FROM epics AS child
+        WHERE child.parent_key IS NOT NULL AND child.removed_at IS NULL AND NOT EXISTS (
+            SELECT FROM epics AS named
+            WHERE named.tracker = child.tracker AND named.remote_id = child.parent_remote_id
+        )
+        GROUP BY child.tracker, lower(child.parent_key)
+    ), named AS (
+        SELECT left_over.*, epics.id, epics.removed_at, false AS formerly
+        FROM left_over JOIN sources ON sources.tracker = left_over.tracker
         JOIN epics ON epics.source_id = sources.id AND lower(epics.key) = left_over.key
-        ORDER BY left_over.tracker, left_over.key, epics.removed_at IS NOT NULL, epics.id
-    ), by_former AS MATERIALIZED (
-        SELECT DISTINCT ON (left_over.tracker, left_over.key) left_over.tracker, left_over.key, epics.id,
-            epics.removed_at
-        FROM (SELECT DISTINCT tracker, key FROM left_over) AS left_over
-        JOIN sources ON sources.tracker = left_over.tracker
+        UNION ALL
+        SELECT left_over.*, epics.id, epics.removed_at, true
+        FROM left_over JOIN sources ON sources.tracker = left_over.tracker
         JOIN epic_key_history AS former ON former.source_id = sources.id AND former.key = left_over.key
         JOIN epics ON epics.id = former.epic_id
-        WHERE (left_over.tracker, left_over.key) NOT IN (SELECT tracker, key FROM by_key)
-        ORDER BY left_over.tracker, left_over.key, epics.removed_at IS NOT NULL, epics.id
+    ), by_key AS (
+        SELECT DISTINCT ON (tracker, key) id, first, last, removed_at FROM named
+        ORDER BY tracker, key, formerly, removed_at IS NOT NULL, id
     )
-    SELECT id FROM by_id WHERE removed_at IS NULL AND (first <> id OR last <> id)
+    SELECT parent.id FROM epics AS parent
+    WHERE parent.removed_at IS NULL AND EXISTS (
+        SELECT FROM epics AS child
+        WHERE child.tracker = parent.tracker AND child.parent_remote_id = parent.remote_id
+            AND child.removed_at IS NULL AND child.parent_key IS NOT NULL AND child.id <> parent.id
+    )
     UNION
-    SELECT named.id FROM left_over
-    JOIN (SELECT * FROM by_key UNION ALL SELECT * FROM by_former) AS named USING (tracker, key)
-    WHERE named.removed_at IS NULL AND (first <> named.id OR last <> named.id)
+    SELECT id FROM by_key WHERE removed_at IS NULL AND (first <> id OR last <> id)
 """)
 
 

@@ -16,7 +16,7 @@ from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
 from mappings.goals.values import Driver
 from mappings.lookups import epic_at, source_at
-from mappings.tables import EpicRow, EpicValueRow, SourceRow
+from mappings.tables import EpicRow, EpicValueRow, SourceRow, among
 from mappings.values import LINE_AT_MOST, FieldErrors, line_error, one_of_error
 
 if TYPE_CHECKING:
@@ -119,6 +119,12 @@ async def load_value(session: AsyncSession, source: str, key: str) -> tuple[Epic
     """Raises `NotFound`, with the reason for an epic that is removed."""
     epic = await epic_at(session, await source_at(session, source), key)
     return epic, value_of(await session.get(EpicValueRow, epic.id))
+
+
+async def load_values(session: AsyncSession, ids: Collection[int]) -> dict[int, ValueOfEpic]:
+    """Of those of these epics that were answered or asked about, by their ids."""
+    rows = await session.scalars(select(EpicValueRow).where(among(EpicValueRow.epic_id, ids))) if ids else ()
+    return {row.epic_id: value_of(row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
