@@ -12,16 +12,15 @@ from pydantic import BaseModel, Field
 
 from app.api.deps import Key, Moment, RuntimeDep, SessionDep
 from app.api.epic_models import EpicName
-from mappings.policy.durations import last_day
-from mappings.reports.audit import DEFINITION, AuditReport, audit_report
-from mappings.reports.audit_signs import SIGNS, AuditInitiative, SeenSign
-from mappings.reports.audit_text import COLUMNS, csv_pieces, markdown, summary
+from mappings.reports.audit import audit_report
+from mappings.reports.audit_document import NAMED, audit_document
+from mappings.reports.audit_signs import SIGNS
+from mappings.reports.audit_text import COLUMNS, csv_pieces, markdown
 from mappings.reports.cells import csv_text
 
 router = APIRouter(prefix="/reports", tags=["reports"])
 
 SHOWN, AT_MOST = 50, 500
-NAMED = 20  # of each sign
 SignName = Literal[
     "no-goal", "value-unanswered", "not-agreed", "not-moved", "no-priority", "no-owner", "no-review",
     "activity-only", "catch-all", "stopped-in-work", "old-conflict",
@@ -109,72 +108,6 @@ class AuditOut(BaseModel):
     more: int = Field(description="How many more there are; `format=csv` has all.")
 
 
-def _present(report: AuditReport, limit: int) -> AuditOut:
-    known = {one.id: one for one in report.initiatives}
-    return AuditOut(
-        at=report.at,
-        definition=DEFINITION,
-        summary=summary(report),
-        total=len(report.initiatives),
-        with_goal=report.with_goal,
-        answered=report.answered,
-        steered_initiatives=report.steered,
-        scored=report.scored,
-        set_aside=report.set_aside,
-        coverage=report.coverage.rate,
-        steered=report.coverage.steered,
-        signs=[_sign(one, known) for one in report.signs],
-        initiatives=[_initiative(one) for one in report.initiatives[:limit]],
-        more=max(0, len(report.initiatives) - limit),
-    )
-
-
-def _sign(one: SeenSign, known: dict[int, AuditInitiative]) -> SignOut:
-    return SignOut(
-        sign=one.sign.name,
-        title=one.sign.title,
-        seen=one.seen,
-        count=one.count,
-        says=one.says,
-        definition=one.sign.definition,
-        to_do=one.sign.to_do,
-        initiatives=[EpicName(source=known[id].source, key=known[id].key) for id in one.initiatives[:NAMED]],
-        more_initiatives=max(0, len(one.initiatives) - NAMED),
-        places=[PlaceOut(kind=of.kind, name=of.name, says=of.says) for of in one.places[:NAMED]],
-        more_places=max(0, len(one.places) - NAMED),
-    )
-
-
-def _initiative(one: AuditInitiative) -> AuditInitiativeOut:
-    goal = one.goal
-    until = None if one.set_aside_until is None else date.fromisoformat(last_day(one.set_aside_until))
-    elsewhere: dict[str, Any] = {
-        "value": one.answer,
-        "key_result": None if goal is None else _goal(goal),
-        "key_results": [each.key for each in one.goals],
-        "set_aside_until": until,
-        "signs": list(one.signs),
-    }
-    members = {name: getattr(one, name) for name in AuditInitiativeOut.model_fields if name not in elsewhere}
-    return AuditInitiativeOut.model_validate({**members, **elsewhere})
-
-
-def _goal(goal: Any) -> GoalOfInitiative:
-    reasons = (goal.not_measured, goal.not_agreed, goal.not_moved)
-    measured, agreed, moved = (why is None for why in reasons)
-    return GoalOfInitiative(
-        key=goal.key,
-        title=goal.title,
-        cycle=goal.cycle,
-        owner=goal.owner,
-        sponsor=goal.sponsor,
-        measured=measured,
-        agreed=agreed,
-        moved=moved,
-        not_steered_because=[why for why in reasons if why is not None],
-    )
-
-
 async def _encoded(pieces: Iterable[str]) -> Any:
     for piece in pieces:
         yield piece.encode()
@@ -208,7 +141,7 @@ async def get_audit(
         session, await runtime.now(session), source=source, project=project, cycle=cycle
     )
     if format == "json":
-        return _present(report, limit)
+        return AuditOut.model_validate(audit_document(report, limit))
     if format == "md":
         return Response(markdown(report), media_type="text/markdown; charset=utf-8")
     return StreamingResponse(

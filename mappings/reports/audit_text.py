@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from mappings.reports.audit import AuditReport
-    from mappings.reports.audit_signs import AuditInitiative, SeenSign
+    from mappings.reports.audit_signs import AuditGoal, AuditInitiative, SeenSign
 
 COLUMNS = (
     *("source", "key", "title", "url", "project", "type", "status", "status_category", "alignment", "value"),
@@ -63,7 +63,7 @@ def _cells(one: AuditInitiative) -> list[Any]:
     ]
 
 
-def _of_goal(goal: Any) -> list[Any]:
+def _of_goal(goal: AuditGoal) -> list[Any]:
     return [
         not goal.not_measured,
         not goal.not_agreed,
@@ -166,8 +166,8 @@ def _signs(report: AuditReport) -> list[str]:
         lines += ["None is seen.", ""]
     for position, one in enumerate(report.seen, 1):
         lines += [f"{position}. **{one.sign.title}.** {one.says}"]
-        if names := names_seen(one, known, NAMED_IN_TEXT):
-            lines += [f"   Seen on: {'; '.join(plain(name) for name in names)}."]
+        if on := names_seen(one, known, NAMED_IN_TEXT):
+            lines += [f"   Seen on: {'; '.join(plain(name) for name in on)}."]
         lines += [f"   *What to do:* {one.sign.to_do}", ""]
     if report.not_seen:
         names = ", ".join(one.sign.title.lower() for one in report.not_seen)
