@@ -244,7 +244,7 @@ def _activity(facts: AuditFacts) -> Found:
     places = [Place("key_result", goal.key, f"“{goal.title}” names what is made") for goal in outputs]
     if live and all(goal.not_measured for goal in live):
         all_live = number(len(live), "live key result", "live key results")
-        return len(live), f"None of {all_live} has a baseline and a target.", places
+        return len(live), f"Of {all_live}, none has a baseline and a target.", places
     what = "what is made, and no change that can be measured"
     return len(outputs), f"{_goals(len(outputs), 'names', 'name')} {what}.", places
 

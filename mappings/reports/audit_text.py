@@ -85,8 +85,8 @@ def summary(report: AuditReport) -> str:
     coverage = (
         "no open epic counts for coverage yet"
         if counts.rate is None
-        else f"{_percent(counts.rate)} of the open epics serve a live key result, and "
-        f"{_percent(counts.steered or 0.0)} of these one that is measured, agreed and has moved"
+        else f"coverage is {_percent(counts.rate)}, and {_percent(counts.steered or 0.0)} of the aligned "
+        "epics serve a number that both sides agreed on and that has moved"
     )
     if not of:
         return f"There is no current initiative to audit. {seen[:1].upper()}{seen[1:]}; {coverage}."
@@ -170,7 +170,7 @@ def _signs(report: AuditReport) -> list[str]:
             lines += [f"   Seen on: {'; '.join(plain(name) for name in on)}."]
         lines += [f"   *What to do:* {one.sign.to_do}", ""]
     if report.not_seen:
-        names = ", ".join(one.sign.title.lower() for one in report.not_seen)
+        names = "; ".join(one.sign.title.lower() for one in report.not_seen)
         lines += [f"Not seen: {names}.", ""]
     return lines
 
