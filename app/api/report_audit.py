@@ -28,7 +28,7 @@ SignName = Literal[
 assert SignName.__args__ == tuple(sign.name for sign in SIGNS)  # type: ignore[attr-defined]
 
 
-class PlaceOut(BaseModel):
+class SeenOnOut(BaseModel):
     kind: Literal["key_result", "cycle", "conflict"] = Field(description="What it is.")
     name: str = Field(description="The key of the goal or cycle, or the conflict's id.", examples=["KR-12"])
     says: str = Field(description="Why, in words.")
@@ -44,7 +44,7 @@ class SignOut(BaseModel):
     to_do: str = Field(description="What to do then.")
     initiatives: list[EpicName] = Field(description=f"The first {NAMED} initiatives that it is seen on.")
     more_initiatives: int = Field(description="How many more; the initiatives name their signs too.")
-    places: list[PlaceOut] = Field(description=f"The first {NAMED} other things that it is seen on.")
+    places: list[SeenOnOut] = Field(description=f"The first {NAMED} other things that it is seen on.")
     more_places: int = Field(description="How many more.")
 
 

@@ -1,4 +1,4 @@
-"""The audit as a document of plain values, as the API and the command line answer it. Pure."""
+"""The audit as a document of plain values, as the API and the command line answer it."""
 
 from __future__ import annotations
 

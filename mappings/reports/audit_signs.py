@@ -132,7 +132,7 @@ class AuditFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SeenOn:
     """One thing that a sign is seen on: a key result, a cycle or a conflict, and why."""
 
     kind: str
@@ -149,7 +149,7 @@ class SeenSign:
     count: int
     says: str
     initiatives: Sequence[int] = ()
-    places: Sequence[Place] = ()
+    places: Sequence[SeenOn] = ()
 
     @property
     def seen(self) -> bool:
@@ -157,7 +157,7 @@ class SeenSign:
 
 
 OnInitiative = Callable[[AuditInitiative], bool]
-Elsewhere = Callable[[AuditFacts], tuple[int, str, Sequence[Place]]]
+Elsewhere = Callable[[AuditFacts], tuple[int, str, Sequence[SeenOn]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def _goals(count: int, one: str, many: str) -> str:
 
 # --- on goals, cycles and the whole --------------------------------------------------------------
 
-Found = tuple[int, str, Sequence[Place]]
+Found = tuple[int, str, Sequence[SeenOn]]
 
 
 def _not_moved(facts: AuditFacts) -> Found:
@@ -200,7 +200,7 @@ def _not_moved(facts: AuditFacts) -> Found:
     found.sort(key=lambda goal: (-done[goal.id], goal.id))
     finished = "finished "
     places = [
-        Place("key_result", goal.key, f"{_epics(done[goal.id], finished)}, and {goal.not_moved}")
+        SeenOn("key_result", goal.key, f"{_epics(done[goal.id], finished)}, and {goal.not_moved}")
         for goal in found
     ]
     number_unmoved = (
@@ -219,7 +219,7 @@ def _no_priority(facts: AuditFacts) -> Found:
 
 def _no_owner(facts: AuditFacts) -> Found:
     found = [goal for goal in facts.served if goal.lacks]
-    places = [Place("key_result", goal.key, f"it has {goal.lacks}") for goal in found]
+    places = [SeenOn("key_result", goal.key, f"it has {goal.lacks}") for goal in found]
     says = f"{_goals(len(found), 'that work serves lacks', 'that work serves lack')} an owner or a sponsor."
     return len(found), says, places
 
@@ -234,14 +234,14 @@ def _no_review(facts: AuditFacts) -> Found:
             who = " and ".join("IT" if side == "it" else f"the {side}" for side in one.missing_sides)
             reasons.append(f"nobody from {who} was at the last one, on {one.held_on}")
         if reasons:
-            places.append(Place("cycle", one.cycle, "; ".join(reasons)))
+            places.append(SeenOn("cycle", one.cycle, "; ".join(reasons)))
     return len(places), f"{number(len(places), 'cycle is', 'cycles are')} not reviewed as agreed.", places
 
 
 def _activity(facts: AuditFacts) -> Found:
     live = [goal for goal in facts.goals.values() if goal.live]
     outputs = [goal for goal in live if goal.output]
-    places = [Place("key_result", goal.key, f"“{goal.title}” names what is made") for goal in outputs]
+    places = [SeenOn("key_result", goal.key, f"“{goal.title}” names what is made") for goal in outputs]
     if live and all(goal.not_measured for goal in live):
         all_live = number(len(live), "live key result", "live key results")
         return len(live), f"Of {all_live}, none has a baseline and a target.", places
@@ -256,7 +256,7 @@ def _catch_all(facts: AuditFacts) -> Found:
         found = []
     whole = _epics(all_aligned, "aligned ")
     places = [
-        Place(
+        SeenOn(
             "key_result",
             goal.key,
             f"{has[goal.id]:,} of {whole} ({100 * has[goal.id] / all_aligned:.0f}%)",
@@ -277,7 +277,7 @@ def _stopped(facts: AuditFacts) -> Found:
 def _conflicts(facts: AuditFacts) -> Found:
     found = sorted(facts.conflicts, key=lambda one: (one.since, one.id))
     places = [
-        Place("conflict", str(one.id), f"on {one.on}, with the committee since {one.since.date()}")
+        SeenOn("conflict", str(one.id), f"on {one.on}, with the committee since {one.since.date()}")
         for one in found
     ]
     return len(found), f"{number(len(found), 'conflict waits', 'conflicts wait')} for the committee.", places

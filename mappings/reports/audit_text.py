@@ -1,4 +1,4 @@
-"""The audit as a CSV file and as a report in Markdown that a committee can read. Pure."""
+"""The audit as a CSV file and as a report in Markdown that a committee can read."""
 
 from __future__ import annotations
 
