@@ -213,6 +213,7 @@ _SHOWN = (
     *("key", "title", "url", "project", "type", "status", "status_category", "alignment", "starts_on"),
     *("due_on", "children", "children_done"),
 )
+_KNOWN = ("answer", "driver", "answered_by", "answered_at", "asked_of", "stage", "stage_due")
 
 
 def _query(policy: Policy, which: Iterable[ColumnElement[bool]], now: datetime) -> Select[Any]:
@@ -256,33 +257,40 @@ async def _initiatives(
     cycle: str | None,
 ) -> list[AuditInitiative]:
     whole = sum(row.weight for row in criteria)
+    live_of: dict[tuple[int, ...], tuple[AuditGoal, ...] | None] = {(): None if cycle else ()}
     found = []
-    for row in await session.execute(_query(policy, which, now)):
-        linked = [goals[id] for id in row.key_results or () if id in goals]
-        live = [goal for goal in linked if goal.live]
-        if cycle is not None and cycle not in {goal.cycle for goal in live or linked}:
+    for id, source, *rest in await session.execute(_query(policy, which, now)):
+        shown, (holds, *more, key_results, scored, total) = rest[: len(_SHOWN)], rest[len(_SHOWN) :]
+        linked = tuple(key_results or ())
+        if linked not in live_of:
+            live_of[linked] = _live(linked, goals, cycle)
+        live = live_of[linked]
+        if live is None:
             continue
-        ranked = whole > 0 and row.criteria == len(criteria)
-        shown = {name: getattr(row, name) for name in _SHOWN}
+        set_aside, until, *known = more
         one = AuditInitiative(
-            id=row.id,
-            source=row.source,
-            **shown,
-            answer=row.answer,
-            driver=row.driver,
-            answered_by=row.answered_by,
-            answered_at=row.answered_at,
-            asked_of=row.asked_of,
-            stage=row.stage,
-            stage_due=row.stage_due,
-            score=round(row.sum / whole, SCORE_DECIMALS) if ranked else None,
-            set_aside=row.set_aside if row.holds else None,
-            set_aside_until=row.set_aside_until if row.holds else None,
-            goals=tuple(dict.fromkeys(live)),
+            id=id,
+            source=source,
+            **dict(zip(_SHOWN, shown, strict=True)),
+            **dict(zip(_KNOWN, known, strict=True)),
+            score=round(total / whole, SCORE_DECIMALS) if whole and scored == len(criteria) else None,
+            set_aside=set_aside if holds else None,
+            set_aside_until=until if holds else None,
+            goals=live,
         )
-        found.append(replace(one, signs=signs_on(one)))
+        one.signs = signs_on(one)
+        found.append(one)
     found.sort(key=lambda one: (-len(one.signs), one.source.lower(), one.key.lower(), one.id))
     return found
+
+
+def _live(
+    linked: Sequence[int], goals: Mapping[int, AuditGoal], cycle: str | None
+) -> tuple[AuditGoal, ...] | None:
+    """The live key results of these, each once; None where the epic does not belong to the cycle."""
+    known = [goals[id] for id in linked if id in goals]
+    live = tuple(dict.fromkeys(goal for goal in known if goal.live))
+    return None if cycle is not None and cycle not in {goal.cycle for goal in live or known} else live
 
 
 # --- all epics ----------------------------------------------------------------------------------
@@ -308,8 +316,6 @@ async def _alike(
     scored = _scored()
     stopped = and_(_holds(now), EpicRow.set_aside == "stop", EpicRow.status_category == "doing")
     columns = (
-        EpicRow.source_id,
-        EpicRow.project,
         EpicRow.alignment,
         (EpicRow.status_category == "done").label("done"),
         linked.c.key_results,
@@ -327,8 +333,8 @@ async def _alike(
     return [
         _Alike(
             AlikeEpics(
-                row.source_id,
-                row.project,
+                0,  # for the total alone: sources and projects make no difference
+                "",
                 cast("Any", row.alignment),
                 row.done,
                 frozenset(row.key_results or ()),

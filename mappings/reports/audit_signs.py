@@ -45,7 +45,8 @@ class AuditGoal:
         return f"no {' and no '.join(missing)}" if missing else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: there may be as many as epics, and a frozen one takes three times as long to make.
+@dataclass(slots=True, kw_only=True)
 class AuditInitiative:
     """A current initiative. `goals`: the live key results that it is linked to, the primary one first.
     `score`: None for one that is not scored for every criterion. `set_aside`: `stop` or `defer`, by a
