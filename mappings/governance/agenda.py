@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from mappings.reports.movement import whole_percent
+from mappings.goals.progress import whole_percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
