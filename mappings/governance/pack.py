@@ -1,8 +1,8 @@
 """The pack of a review: what a committee reads before it meets. Pure.
 
 It is made from what the review froze, its agenda and its decisions alone, and no clock: a closed review gives
-the same bytes each time. Its parts stand in one order in every format: coverage, what moved, the goals with
-their owners' words, what is at risk, what is to be decided, what was decided. It lists no finished features.
+the same bytes each time. Its parts stand in one order in every format: coverage, the goals with their owners'
+words, what moved, what is to be decided, what is at risk, what was decided. It lists no finished features.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mappings.files.write import csv_rows
-from mappings.governance.agenda import MITIGATION_ASKED, coverage_words, percent
+from mappings.governance.agenda import MITIGATION_ASKED, coverage_words, day_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ KINDS = {
     "to-sign": "Measures",
     "value": "Value",
     "waiver": "Waiver ends",
-    "decision": "Its day has come",
+    "decision": "Date has come",
     "pilot": "Pilot is over",
     "stopped": "Stopped",
     "own": "Added",
@@ -84,7 +84,7 @@ class Pack:
 
     @property
     def title(self) -> str:
-        return f"Review of {self.held_on:%d %B %Y}".replace(" 0", " ")
+        return f"Review of {self.held_on.day} {self.held_on:%B %Y}"
 
     @property
     def at_risk(self) -> list[PackItem]:
@@ -106,7 +106,7 @@ def facts_line(pack: Pack) -> str:
     state = "closed" if pack.closed else "open"
     return (
         f"{pack.cycle['key']}, reviewed {pack.cycle['review']}; {state}. Figures of "
-        f"{pack.frozen_at:%Y-%m-%d %H:%M} UTC, {pack.epics:,} open epics."
+        f"{day_words(pack.frozen_at)}, {pack.frozen_at:%H:%M} UTC, {pack.epics:,} open epics."
     )
 
 
@@ -196,13 +196,15 @@ def standing_words(facts: Mapping[str, Any]) -> str:
         return "at risk"
     if not facts["live"]:
         return str(facts["state"]) if facts["state"] not in ("active", "draft") else "over"
+    if facts["not_measured"] is not None:
+        return "not measured"
     return "no figure yet" if facts["checked_in_at"] is None else "on track"
 
 
 def decision_words(one: PackDecision) -> str:
     """`Defer SHOP-8 until 2027-01-15`."""
     extra = f", {one.extra}" if one.extra else ""
-    until = f" until {one.by}" if one.by is not None else ""
+    until = f" until {day_words(one.by)}" if one.by is not None else ""
     undone = " (undone)" if one.undone else ""
     return f"{_capital(one.what)} {one.about}{extra}{until}{undone}"
 
@@ -234,7 +236,7 @@ def dealt_words(pack: Pack, one: PackItem) -> str:
 # What Markdown, or a site that shows it, would take for markup or a table's border.
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 _AS_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_AT_THE_START = re.compile(r"^(\d{1,9}(?=[.)])|(?=[-+=]))")
+_AT_THE_START = re.compile(r"^(\d{1,9}(?=[.)](?:\s|$))|(?=[-+=]))")
 # An invisible character that no line breaks at: what it parts is no mention and no address any more.
 _JOINER = "\u2060"
 _MENTION = re.compile(r"@(?=\w)")
@@ -256,7 +258,7 @@ def plain_text(text: str | None) -> str:
 
 def pack_markdown(pack: Pack) -> str:
     """One heading a slide."""
-    return "\n".join([*_md_head(pack), *_md_goals(pack), *_md_risks(pack), *_md_agenda(pack), *_md_log(pack)])
+    return "\n".join(line for part in _MD_PARTS for line in part(pack))
 
 
 def _md_head(pack: Pack) -> Iterator[str]:
@@ -270,6 +272,9 @@ def _md_head(pack: Pack) -> Iterator[str]:
     yield ""
     yield plain_text(coverage_words(pack.coverage, pack.changes))
     yield ""
+
+
+def _md_moved(pack: Pack) -> Iterator[str]:
     yield "## What moved"
     yield ""
     yield from (f"- {plain_text(line)}" for line in change_lines(pack))
@@ -341,8 +346,11 @@ def _md_log(pack: Pack) -> Iterator[str]:
         people = ", ".join(f"{person['name']} ({person['side']})" for person in one.people)
         title = f" {plain_text(one.title)}" if one.title else ""
         what = f"**{plain_text(decision_words(one))}**{title}"
-        yield f"- {what}: {plain_text(one.reason)} ({plain_text(people)})"
+        yield f"- {what}: {plain_text(one.reason)} By {plain_text(people)}."
     yield ""
+
+
+_MD_PARTS = (_md_head, _md_goals, _md_moved, _md_agenda, _md_risks, _md_log)
 
 
 # --- CSV ---------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ tr{break-inside:avoid}
 .cards .soft{float:right;margin-left:1rem}
 @media print{body{max-width:none;padding:0;font-size:10.5pt}h1{font-size:19pt}h2{font-size:13.5pt}
 .figure b{font-size:30pt}table,.soft{font-size:9pt}
+.cards li{margin:.3rem 0;padding:.4rem .7rem}
 .sheet{break-before:page;border-top:0;padding-top:0;margin-top:0}}
 """
 
@@ -72,7 +73,7 @@ tr{break-inside:avoid}
 def pack_html(pack: Pack) -> str:
     """A whole document. What it shows of other people's texts is escaped."""
     title = f"{pack.title}: {pack.cycle['title']}"
-    parts = (_head(pack, title), _moved(pack), _goals(pack), _risks(pack), _to_decide(pack), _decided(pack))
+    parts = (_head(pack, title), _goals(pack), _moved(pack), _to_decide(pack), _risks(pack), _decided(pack))
     body = "\n".join(line for part in parts for line in part)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -116,6 +117,8 @@ def _goals(pack: Pack) -> Iterator[str]:
     yield "<h2>Goals</h2>"
     if not pack.objectives:
         yield "<p>The cycle has no key result.</p>"
+    else:
+        yield '<p class="soft">The mark in a bar is where a steady pace would be.</p>'
     moved = moved_progress(pack)
     for objective, key_results in pack.objectives:
         yield f"<h3>{escape(objective['key'])} {escape(objective['title'])}</h3>"
@@ -156,7 +159,7 @@ def _key_result(one: Mapping[str, Any], moved: str | None) -> Iterator[str]:
     yield f"<tr{' class=with' if note else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     if note:
         owner = facts["owner"] or "no owner"
-        yield f'<tr class="words"><td colspan="{len(_COLUMNS)}">“{escape(note)}” {escape(owner)}</td></tr>'
+        yield f'<tr class="words"><td colspan="{len(_COLUMNS)}">“{escape(note)}” ({escape(owner)})</td></tr>'
 
 
 def _progress(facts: Mapping[str, Any], moved: str | None) -> str:
@@ -171,7 +174,7 @@ def _progress(facts: Mapping[str, Any], moved: str | None) -> str:
         if steady is None
         else f'<rect x="{min(steady, 0.99) * 100:.4g}%" width="2" height="6" fill="#161b22"/>'
     )
-    bar = f'<rect width="{progress * 100:.4g}%" height="6" fill="#2450c4"/>{mark}'
+    bar = f'<rect width="{progress * 100:.4g}%" height="6" fill="{"#c2540a" if facts["at_risk"] else "#2450c4"}"/>{mark}'
     return f'{escape(words)}<svg class="bar" role="img" aria-label="{escape(told)}">{bar}</svg>'
 
 

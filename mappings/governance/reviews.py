@@ -26,6 +26,7 @@ from mappings.governance.snapshot import (
     review_board,
 )
 from mappings.governance.values import missing_sides, people_as_json, people_errors, people_from_json
+from mappings.locks import lock_goals_shared
 from mappings.lookups import goal_in
 from mappings.tables import CycleRow, ReviewItemRow, ReviewRow
 from mappings.values import day_error, line_error, one_of_error, text_error
@@ -65,6 +66,7 @@ async def open_review(
     `Invalid`, and `Conflict` while another review of the cycle is open, or where one was held on that day.
     """
     check_values(people_errors("attendees", attendees))
+    await lock_goals_shared(session)  # so that the cycle is not deleted meanwhile
     held = await goal_in(session, CycleRow, cycle, "cycle")
     check_values([("held_on", day_error(held_on) or held_on_error(held, held_on))])
     await _check_free(session, held, held_on)
@@ -89,7 +91,8 @@ async def open_review(
         await session.flush()
     except IntegrityError as error:  # another opening, at the same moment
         raise Conflict(
-            f"A review of {held.key} was opened at the same moment; read the list again."
+            f"Another review of {held.key} was opened at the same moment, or the cycle was deleted; read the "
+            "list again."
         ) from error
     key_results = await freeze_key_results(session, row, board, now)
     row.epics = await freeze_epics(session, row.id, await live_key_results(session, now))
