@@ -344,10 +344,10 @@ def _day(words: str, one: EpicFact) -> str:
 
 
 def _dispute(one: EpicFact) -> Line:
-    said = f"“{shortened(one.words)}”" if one.words else "No reason was given."
+    words = f"“{shortened(one.words)}”" if one.words else "No reason was given."
     by = f" {one.by}" if one.by else ""
     at = f", {day_words(one.at)}" if one.at is not None else ""
-    return _of_epic("dispute", one, f"{said}{by}{at}")
+    return _of_epic("dispute", one, f"{words}{by}{at}")
 
 
 def _conflict(one: ConflictFact) -> Line:

@@ -188,7 +188,7 @@ def share_words(share: float | None) -> str:
     return "–" if share is None else percent(share)
 
 
-def standing_words(facts: Mapping[str, Any]) -> str:
+def state_words(facts: Mapping[str, Any]) -> str:
     """In a word or two how it stands."""
     if facts["late_red"]:
         return "late red"
@@ -297,7 +297,7 @@ def _md_goals(pack: Pack) -> Iterator[str]:
                 share_words(facts["progress"]) + before,
                 share_words(facts["steady"]),
                 number_words(facts["confidence"]),
-                standing_words(facts),
+                state_words(facts),
             )
             yield f"| {' | '.join(plain_text(cell) for cell in cells)} |"
         yield ""
@@ -397,7 +397,7 @@ def _csv_rows(pack: Pack) -> Iterator[dict[str, Any]]:
                 "objective": one["objective"],
                 "driver": objective["driver"],
                 **{name: facts[name] for name in kept},
-                "state": standing_words(facts),
+                "state": state_words(facts),
                 "epics": facts["epics"],
                 "detail": facts["note"],
                 "by": facts["due"],

@@ -21,7 +21,7 @@ from mappings.governance.pack import (
     number_words,
     people_lines,
     share_words,
-    standing_words,
+    state_words,
     value_words,
 )
 
@@ -146,14 +146,14 @@ def _objective_line(objective: Mapping[str, Any]) -> str:
 
 def _key_result(one: Mapping[str, Any], moved: str | None) -> Iterator[str]:
     facts = one["facts"]
-    standing = standing_words(facts)
+    state = state_words(facts)
     css = ' class="risk"' if facts["at_risk"] else ""
     confidence = number_words(facts["confidence"])
     cells = (
         f"<strong>{escape(one['key'])}</strong> {escape(one['title'])}",
         escape(value_words(facts)),
         _progress(facts, moved),
-        f"{escape(confidence)}<br><span{css}>{escape(standing)}</span>",
+        f"{escape(confidence)}<br><span{css}>{escape(state)}</span>",
     )
     note = facts["note"]
     yield f"<tr{' class=with' if note else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
@@ -168,7 +168,7 @@ def _progress(facts: Mapping[str, Any], moved: str | None) -> str:
     words = share_words(progress) + (f", {moved}" if moved else "")
     if progress is None:
         return escape(words)
-    told = f"{percent(progress)} of the way" + ("" if steady is None else f", steady pace {percent(steady)}")
+    label = f"{percent(progress)} of the way" + ("" if steady is None else f", steady pace {percent(steady)}")
     mark = (
         ""
         if steady is None
@@ -176,7 +176,7 @@ def _progress(facts: Mapping[str, Any], moved: str | None) -> str:
     )
     colour = "#c2540a" if facts["at_risk"] else "#2450c4"
     bar = f'<rect width="{progress * 100:.4g}%" height="6" fill="{colour}"/>{mark}'
-    return f'{escape(words)}<svg class="bar" role="img" aria-label="{escape(told)}">{bar}</svg>'
+    return f'{escape(words)}<svg class="bar" role="img" aria-label="{escape(label)}">{bar}</svg>'
 
 
 # --- agenda and decisions ----------------------------------------------------------------------
