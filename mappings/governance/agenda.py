@@ -206,10 +206,10 @@ def coverage_words(coverage: Mapping[str, Any], changes: Mapping[str, Any] | Non
     before = None if changes is None else changes["coverage"]["rate"]["before"]
     if changes is not None and before is not None:
         points = whole_percent(rate) - whole_percent(before)
-        since = f"since the review of {day_words(date.fromisoformat(changes['previous']['held_on']))}"
-        found.append(
-            f"{abs(points)} points {'up' if points > 0 else 'down'} {since}." if points else f"As {since}."
-        )
+        then = f"the review of {day_words(date.fromisoformat(changes['previous']['held_on']))}"
+        way = "up" if points > 0 else "down"
+        moved = f"{abs(points)} points {way} since {then}" if points else f"as it was at {then}"
+        found.append(f"Coverage is {moved}.")
     return " ".join(found)
 
 

@@ -172,11 +172,11 @@ def moved_progress(pack: Pack) -> dict[str, str]:
 
 
 def value_words(facts: Mapping[str, Any]) -> str:
-    """Current value, and from where to where it is to go: `2.6 of 2 → 4 %`."""
+    """Current value, and from where to where it is to go: `2.6 % (2 → 4)`."""
     current, baseline, target = (number_words(facts[name]) for name in ("current", "baseline", "target"))
     unit = f" {facts['unit']}" if facts["unit"] else ""
     if facts["baseline"] is None or facts["target"] is None:
-        return f"{current}{unit}, not measured" if facts["current"] is not None else "not measured"
+        return f"{current}{unit}" if facts["current"] is not None else current
     return f"{current}{unit} ({baseline} → {target})"
 
 
