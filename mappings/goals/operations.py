@@ -32,7 +32,16 @@ from mappings.locks import lock_goals_exclusive
 from mappings.lookups import Goal, find_goal, goal_at, goal_in
 from mappings.runs.causes import Cause, by_goals
 from mappings.runs.reevaluation import reevaluate
-from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow
+from mappings.tables import (
+    CheckInRow,
+    CycleRow,
+    EpicRow,
+    EstimateRow,
+    KeyResultRow,
+    LinkRow,
+    ObjectiveRow,
+    RuleRow,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -232,11 +241,15 @@ async def change_key_result(
 
 
 async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> list[int]:
-    """Its check-ins and agreements are deleted too. Raises `NotFound`, and `Conflict` while links or rules
-    refer to it."""
+    """Its check-ins and agreements are deleted too. Raises `NotFound`, and `Conflict` while links, rules or
+    estimates refer to it."""
     row = await _locked(session, KeyResultRow, key)
     mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
-    users = [*await _linked(session, row), *await _named_users(session, "rule", "rules", mapping)]
+    users = [
+        *await _linked(session, row),
+        *await _named_users(session, "rule", "rules", mapping),
+        *await _estimated(session, row),
+    ]
     _check_unused(row, users, "Set its state to `archived` instead.")
     causes = [Cause("key_result", str(row.id), row.key), *causes_of_keys([row.key])]
     runs = await reevaluate_goals(session, causes, now)
@@ -255,6 +268,12 @@ async def _linked(session: AsyncSession, row: KeyResultRow) -> list[str]:
         return []
     hidden = f", {count - listed} of them in no list now" if count > listed else ""
     return [f"{count} link{'s' if count > 1 else ''} of epics{hidden}"]
+
+
+async def _estimated(session: AsyncSession, row: KeyResultRow) -> list[str]:
+    estimates = select(func.count()).select_from(EstimateRow).where(EstimateRow.key_result_id == row.id)
+    count = await session.scalar(estimates)
+    return [f"{count} estimate{'s' if count > 1 else ''} of what it is worth"] if count else []
 
 
 def _key_result_values(row: KeyResultRow) -> KeyResultValues:
