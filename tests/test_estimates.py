@@ -78,7 +78,7 @@ async def test_of_a_kind_and_currency_the_newest_counts(
     older = await add(amount=1, at="2025-12-31T23:59:59Z")
     assert not older["counts"], "it says how things were before"
     newer = await add(amount=90000, currency="eur", note="Two markets fewer")
-    assert newer["counts"] and newer["currency"] == "EUR"
+    assert (newer["counts"], newer["currency"]) == (True, "EUR")
     other = [await add(currency="USD"), await add(kind="realised", amount=-5)]
     listed = (await send(api, "GET", path))["items"]
     assert [one["id"] for one in listed] == sorted((one["id"] for one in listed), reverse=True)

@@ -89,8 +89,11 @@ def _show(
 
 
 async def _counts(session: AsyncSession, row: EstimateRow) -> bool:
-    of_epic = row.epic_id is not None
-    which = counting("epic" if of_epic else "key_result", [row.epic_id if of_epic else row.key_result_id])
+    which = (
+        counting("epic", [row.epic_id])
+        if row.epic_id is not None
+        else counting("key_result", [row.key_result_id or 0])
+    )
     return row.id in set(await session.scalars(_ids(which)))
 
 

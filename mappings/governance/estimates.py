@@ -23,7 +23,7 @@ from mappings.tables import EpicRow, EstimateRow, KeyResultRow, SourceRow, among
 from mappings.values import Bounds, line_error, moment_error, number_error, one_of_error, text_error
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -170,8 +170,10 @@ def worth(estimates: Iterable[EstimateRow]) -> list[Worth]:
     for one in estimates:
         found.setdefault(one.currency, {}).setdefault(one.kind, []).append(one.amount)
     return [
-        Worth(
-            currency, *(math.fsum(kinds[kind]) if kind in kinds else None for kind in get_args(EstimateKind))
-        )
+        Worth(currency, _sum(kinds.get("planned")), _sum(kinds.get("realised")))
         for currency, kinds in sorted(found.items())
     ]
+
+
+def _sum(amounts: Sequence[float] | None) -> float | None:
+    return None if amounts is None else math.fsum(amounts)
