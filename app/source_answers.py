@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ALL = "*"
 _WHOSE = "See that the e-mail address is that of the token's account."
+PLAN_FIELDS = ("start_field", "due_field", "points_field")
 SCHEDULE = {"every": "PT15M", "full": "0 3 * * *"}
 
 
@@ -55,6 +56,9 @@ class Answers:
     issue_types: list[str] | None = None
     labels: list[str] | None = None
     with_sub_issues: bool | None = None
+    start_field: str | None = None
+    due_field: str | None = None
+    points_field: str | None = None
     name: str | None = None
 
     def forget(self, member: str) -> None:
@@ -65,7 +69,7 @@ class Answers:
             self.email = self.token = None
         elif member in ("scope.projects", "scope.repositories", "scope.organizations", "scope"):
             self.projects = None
-        elif (last := member.rpartition(".")[2]) in ("jql", "issue_types", "labels", "name"):
+        elif (last := member.rpartition(".")[2]) in ("jql", "issue_types", "labels", *PLAN_FIELDS, "name"):
             setattr(self, last, None)
 
     def draft(self) -> SourceDraft:
@@ -84,6 +88,7 @@ class Answers:
             "issue_types": self.issue_types,
             "labels": self.labels,
             "with_sub_issues": self.with_sub_issues,
+            **{member: getattr(self, member) for member in PLAN_FIELDS},
         }
         epics = {name: value for name, value in selectors.items() if value is not None}
         return self.draft_with(_model(kind.scope, scope, "scope"), _model(kind.epics, epics, "epics"))

@@ -6,7 +6,7 @@ The lowest layer: no vendor's code, no web framework, no database. All times are
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -97,6 +97,18 @@ class ChangedChildren:
     cursor: datetime | None = None
 
 
+FieldKind = Literal["date", "number"]
+
+
+class UnreadableField(NamedTuple):
+    """A field that has a value on a ticket which is no day, or no number: the setting that names it
+    (`epics.due_field`), its name, and what its values have to be."""
+
+    setting: str
+    name: str
+    kind: FieldKind
+
+
 @dataclass(slots=True)  # not frozen: a sync makes two for each epic, and frozen ones take three times as long
 class Epic:
     """One epic as the tracker showed it. Treat it as immutable.
@@ -105,7 +117,9 @@ class Epic:
     `fields` holds the custom fields that the source asks for, by name, as strings that a rule can compare.
     `key_result_field`: the one in which a ticket may name key results; None where the source names none.
     `former_projects`: the former keys of its project by which the configuration still names it. `children`:
-    None where its ticket does not say it.
+    None where its ticket does not say it. `starts_on`, `due_on`: the first and the last planned day, both
+    inclusive. `points`: story points. `finished_at`: when it was done (UTC), None while it is not.
+    `unreadable_fields`: those of the plan whose value could not be read; it counts as empty.
     """
 
     remote_id: str
@@ -128,6 +142,11 @@ class Epic:
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
     key_result_field: NamedField | None = None
     former_projects: tuple[str, ...] = ()
+    starts_on: date | None = None
+    due_on: date | None = None
+    points: float | None = None
+    finished_at: datetime | None = None
+    unreadable_fields: tuple[UnreadableField, ...] = ()
 
     @property
     def ref(self) -> EpicRef:

@@ -23,7 +23,13 @@ _LONGEST_FACT = 2_000
 MAX_PROJECTS = 100  # that are inspected; each costs one or two requests
 SIGN_IN, WRITING = "sign-in", "writing"
 ADDRESS_FIELD, TOKEN_FIELD = "base_url", "credentials.token"
-KEY_RESULT_FIELD = "epics.key_result_field"
+# By setting, what it means that the tracker does not have the field that it names.
+WITHOUT_FIELD = {
+    "epics.key_result_field": "no ticket names a key result in it",
+    "epics.start_field": "no epic has a planned start",
+    "epics.due_field": "no epic has a due day",
+    "epics.points_field": "no epic has story points",
+}
 _MOST_NEAR = 3  # names that are suggested in the place of an unknown one
 _MOST_SEEN = 10  # names that are listed where none is near
 

@@ -25,6 +25,7 @@ GITHUB: dict[str, Any] = {
     "credentials": {"type": "token", "token": "github-token"},
     "scope": {"repositories": ["acme/shop"]},
 }
+NO_FIELDS = dict.fromkeys(("key_result_field", "start_field", "due_field", "points_field"))
 
 
 async def test_a_source_there_and_back(world: World) -> None:
@@ -32,7 +33,7 @@ async def test_a_source_there_and_back(world: World) -> None:
     assert made["base_url"] == "https://acme.atlassian.net"
     assert made["credentials"] == {"type": "api_token"}
     assert made["scope"] == {"projects": None, "jql": None}
-    assert made["epics"] == {"issue_types": None, "fields": [], "key_result_field": None}
+    assert made["epics"] == {"issue_types": None, "fields": [], **NO_FIELDS}
     assert made["schedule"] == {"every": None, "full": None}
     assert made["notices"] == {
         "mode": "shadow",
@@ -52,7 +53,7 @@ async def test_a_source_there_and_back(world: World) -> None:
         "labels": ["epic"],
         "issue_types": [],
         "with_sub_issues": False,
-        "key_result_field": None,
+        **NO_FIELDS,
     }
     listed = await world.send("GET", "/sources?limit=1")
     rest = await world.send("GET", f"/sources?limit=1&cursor={listed['next']}")

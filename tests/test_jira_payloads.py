@@ -485,7 +485,8 @@ def test_scope_and_epics() -> None:
     assert JiraScope.model_validate({}).projects is None
     assert set(problems(JiraScope, projects=[])) == {"projects"}
     assert set(problems(JiraScope, projects=['A" OR 1=1'])) == {"projects.0"}
-    unset: dict[str, Any] = {"issue_types": None, "fields": [], "key_result_field": None}
+    named = ("key_result_field", "start_field", "due_field", "points_field")
+    unset: dict[str, Any] = {"issue_types": None, "fields": [], **dict.fromkeys(named)}
     assert JiraEpics.model_validate({}).model_dump() == unset
     assert set(problems(JiraEpics, fields=["*all"], issue_types=[])) == {"fields.0", "issue_types"}
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from app.runtime import Runtime
 from connectors.github.issue_fields import named_field
 from connectors.github.webhooks import parse_event
-from connectors.jira.key_result_field import ids_of
+from connectors.jira.named_fields import ids_of
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.github.tracker import GitHubTracker
 from connectors.sandbox.server import serve

@@ -19,6 +19,7 @@ from connectors.sandbox.company.answers import (
 )
 from connectors.sandbox.company.bulk import add_epics
 from connectors.sandbox.company.goals import CLOSED
+from connectors.sandbox.company.plans import GITHUB_PLANS, JIRA_PLANS
 from connectors.sandbox.company.work import Epic
 from connectors.sandbox.github.records import Issue as GitHubIssue
 from connectors.sandbox.jira import adf
@@ -187,3 +188,40 @@ def test_a_crowd_is_as_large_as_asked() -> None:
     assert len(site.issues) == 50
     assert max(issue.updated for issue in site.issues.values()) <= NOW
     assert len({issue.updated for issue in site.issues.values()}) == 50
+
+
+def test_about_half_of_the_epics_are_planned() -> None:
+    """Some are late, some were done lately, and the others have no day at all, as in most companies."""
+    site, host = jira_site(lambda: NOW), github_host(lambda: NOW)
+    titles = {epic.title: epic for epic in EPICS}
+    planned: dict[str, tuple[date | None, date | None]] = {}
+    for issue in site.issues.values():
+        if issue.summary in titles:
+            days = issue.custom.get("customfield_10015"), issue.custom.get("duedate")
+            planned[issue.summary] = (_day(days[0]), _day(days[1]))
+    start = next(field.id for field in host.fields.values() if field.name == "Start date")
+    for repository in host.repositories.values():
+        for one in repository.issues.values():
+            if one.title in titles:
+                due = one.milestone.due_on if one.milestone else None
+                planned[one.title] = (_day(one.fields.get(start)), due.date() if due else None)
+    dated = {title: days for title, days in planned.items() if any(days)}
+    assert len(planned) == 60
+    assert 28 <= len(dated) <= 34
+    known = [day for days in dated.values() for day in days if day]
+    assert NOW.date() - timedelta(days=90) <= min(known)
+    assert max(known) <= NOW.date() + timedelta(days=92)
+    assert all(day.weekday() < 5 for day in known)
+    assert all(first < last for first, last in dated.values() if first and last)
+    still_open = {title for title in dated if titles[title].state not in FINISHED}
+    ends = [dated[title][1] for title in still_open]
+    assert len([day for day in ends if day and day < NOW.date()]) == 5
+    lately = [title for title in dated if title not in still_open and titles[title].idle < 30]
+    assert len(lately) == 4
+    plans = {**JIRA_PLANS, **GITHUB_PLANS}
+    assert {title for title in plans if not any(epic.title.startswith(title) for epic in EPICS)} == set()
+    assert 25 <= sum(plan.points is not None for plan in plans.values()) <= 35
+
+
+def _day(text: str | None) -> date | None:
+    return None if text is None else date.fromisoformat(text)

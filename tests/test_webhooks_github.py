@@ -183,7 +183,8 @@ def test_a_repository_named_pull_has_issues() -> None:
         ("label", "deleted", None, True),
         ("label", "deleted", {}, True),
         ("milestone", "edited", {"title": {"from": "x"}}, True),
-        ("milestone", "edited", {"due_on": {"from": None}}, False),
+        ("milestone", "edited", {"due_on": {"from": None}}, True),
+        ("milestone", "edited", {"description": {"from": "x"}}, False),
         ("milestone", "deleted", None, True),
     ],
 )

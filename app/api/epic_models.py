@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -138,6 +138,21 @@ class EpicOut(BaseModel):
     links: list[LinkOut] = Field(description="Its links to key results, live or not.")
     findings: list[FindingOut] = Field(description="One for each check that ever found something.")
     notice: NoticeOut | None = Field(description="The one comment, written or not; null for none.")
+    starts_on: date | None = Field(
+        description="Its planned first day, inclusive, from the field that the source names "
+        "(`epics.start_field`); null for none."
+    )
+    due_on: date | None = Field(
+        description="Its planned last day, inclusive: Jira's due date, GitHub's milestone, or the field that "
+        "the source names (`epics.due_field`); null for none."
+    )
+    points: float | None = Field(
+        description="Story points, from the field that the source names (`epics.points_field`); null for "
+        "none."
+    )
+    finished_at: datetime | None = Field(
+        description="When it was done; null while it is not, and where the tracker does not say it."
+    )
     created_at: datetime = Field(description="When it was created in the tracker.")
     updated_at: datetime = Field(description="When it was last changed in the tracker.")
 
@@ -254,8 +269,11 @@ def show_epic(
     name = EpicName(source=source, key=row.key)
     members = {
         member: getattr(row, member)
-        for member in ("title", "url", "project", "type", "status", "status_category", "labels", "assignees")
-    }
+        for member in (
+            "title", "url", "project", "type", "status", "status_category", "labels", "assignees",
+            "starts_on", "due_on", "points", "finished_at",
+        )
+    }  # fmt: skip
     return EpicOut.model_validate(
         {
             **members,

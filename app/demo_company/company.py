@@ -167,6 +167,7 @@ def _sources(trackers: Trackers) -> list[dict[str, Any]]:
         "kind": "jira",
         "base_url": trackers.jira_url,
         "credentials": {"type": "api_token", "email": bot.email, "token": bot.token},
+        "epics": {"start_field": "Start date", "points_field": "Story point estimate"},
         "notices": {"mode": "live"},
     }
     github = {
@@ -175,6 +176,7 @@ def _sources(trackers: Trackers) -> list[dict[str, Any]]:
         "base_url": f"{trackers.github_url}/api/v3",
         "credentials": {"type": "token", "token": trackers.github.bot.token},
         "scope": {"organizations": ["acme"]},
+        "epics": {"start_field": "Start date", "points_field": "Estimate"},
         "notices": {"mode": "live", "projects": FIRST_LIVE},
     }
     return [jira, github]

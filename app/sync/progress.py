@@ -18,6 +18,7 @@ from mappings.runs.queue import renew_lease
 from mappings.runs.reevaluation import reevaluate_below_tickets
 from mappings.sources.projects import advance_cursors, retry_notices
 from mappings.sources.unreadable import forget_unreadable, record_unreadable
+from mappings.sources.unreadable_fields import note_unreadable_fields, unreadable_fields_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -59,7 +60,8 @@ class Progress:
     `met_ids`: remote ids that this process has met. `resumed`: the run was interrupted, so what it met
     before is not among them. `problems`: messages, each with what to do. `overlaps`: keys that an older
     source holds. `unreadable`: ids of the source's tickets that could not be read, in this run or before.
-    `stored_at`: when the latest batch was stored.
+    `unreadable_fields`: fields with values that could not be read, as stored on the source. `stored_at`: when
+    the latest batch was stored.
     """
 
     runtime: Runtime
@@ -72,6 +74,7 @@ class Progress:
     overlaps: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     unreadable: set[str] = field(default_factory=set)
+    unreadable_fields: dict[str, dict[str, str]] = field(default_factory=dict)
     stored_at: datetime | None = None
 
     def transaction(self, *, repeatable: bool = False) -> AbstractAsyncContextManager[AsyncSession]:
@@ -147,6 +150,9 @@ class Progress:
             now, found = await self.runtime.now(session), UpsertResult(skipped=len(batch.unreadable))
             if batch.unreadable:
                 await record_unreadable(session, source_id, self.run.id, batch.unreadable)
+            fields = unreadable_fields_in(batch.epics)
+            if fields.keys() - self.unreadable_fields.keys():
+                await note_unreadable_fields(session, source_id, fields)
             if transferred:
                 await lock_transferred(session, tracker, [ref for ref, _ in transferred], batch.epics)
             for ref, epic in transferred:
@@ -167,6 +173,7 @@ class Progress:
             # The last, since it counts in memory too, and the data may be refused before.
             await self.record(session, now, found, seen, ahead=ahead and batch.cursor is not None)
         self.stored_at = now
+        self.unreadable_fields = fields | self.unreadable_fields
         await self._met(batch)
 
     async def _met(self, batch: Batch) -> None:

@@ -42,6 +42,7 @@ from mappings.sources.projects import (
     starting_cursor,
 )
 from mappings.sources.unreadable import describe_unreadable, unreadable_ids
+from mappings.sources.unreadable_fields import replace_unreadable_fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -116,6 +117,7 @@ class _Reader:
             except ConnectorError as error:
                 self.problems.append((f"{project.key}: {error.message}", error.what_to_do))
                 await self._note_read(project.key, fully_synced=False, problem=error.message)
+        await self._forget_readable_fields()
         held = await self.removals.remove_missing(projects) if self.run.mode == "full" else None
         await self.relatives.update()
         overlaps = self.progress.overlaps
@@ -129,6 +131,13 @@ class _Reader:
         if unread:
             return RunResult("partial", _unread_error(unread), overlaps)
         return RunResult(overlaps=overlaps)
+
+    async def _forget_readable_fields(self) -> None:
+        """Once a full run of this process has met every epic: all values of the other fields can be read."""
+        whole = self.run.mode == "full" and not self.progress.resumed and not self.problems
+        if whole and self.source.unreadable_fields.keys() - self.progress.unreadable_fields.keys():
+            async with self.progress.transaction() as session:
+                await replace_unreadable_fields(session, self.source.id, self.progress.unreadable_fields)
 
     # --- one project ------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from app.secrets import Binding, CannotDecrypt
 from app.shadow_report import Preview, lines_of, load_preview
 from app.source_answers import (
     ALL,
+    PLAN_FIELDS,
     Answers,
     WrongAnswer,
     check_name,
@@ -185,6 +186,8 @@ async def _scope(runtime: Runtime, state: Connecting, form: Form) -> None:
     answers.issue_types = names_in(form.get("issue_types")) or None
     answers.labels = names_in(form.get("labels")) or None
     answers.with_sub_issues = True if form.get("with_sub_issues") else None
+    for member in PLAN_FIELDS:
+        setattr(answers, member, form.get(member) or None)
     answers.name = form.get("name") or name_for(answers)
     if not answers.projects:
         raise WrongAnswer("scope", f"choose at least one of the {KINDS[answers.kind or ''].set_up.projects}")

@@ -92,6 +92,24 @@ class GitHubEpics(BaseModel):
         None,
         description="The issue field in which issues name key results: its name, in any case, or its id.",
     )
+    start_field: Name | None = Field(
+        None,
+        description="The date issue field of an epic's planned first day: its name, in any case, or its id. "
+        "Null: none.",
+        examples=["Start date"],
+    )
+    due_field: Name | None = Field(
+        None,
+        description="The date issue field of an epic's planned last day: its name, in any case, or its id. "
+        "Null: the due day of its milestone.",
+        examples=["Target date"],
+    )
+    points_field: Name | None = Field(
+        None,
+        description="The number issue field of an epic's story points: its name, in any case, or its id. "
+        "Null: none.",
+        examples=["Estimate"],
+    )
 
     @model_validator(mode="after")
     def _any_selector(self) -> Self:

@@ -1,4 +1,4 @@
-"""Whether GitHub has the labels, issue types and issue field that a source names for its epics."""
+"""Whether GitHub has the labels, issue types and issue fields that a source names for its epics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from connectors.github.errors import Forbidden
 from connectors.github.issue_fields import is_field
 from connectors.inspector import MAX_PROJECTS
 from connectors.markup import quoted
+from connectors.plan_values import PLANNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 50
 _REPOSITORY = "/repos/{owner}/{repo}"
+FIELD_MEMBERS = ("key_result_field", *PLANNED)
 # Whether something is there, None where GitHub does not say; and the reason, in words.
 Found = tuple[bool | None, str]
 
@@ -30,15 +32,22 @@ class EpicNames:
     def __init__(self, transport: GitHubTransport, epics: GitHubEpics, projects: Sequence[Project]) -> None:
         self._transport, self._epics = transport, epics
         self._asked, self._further = projects[:MAX_PROJECTS], len(projects) > MAX_PROJECTS
+        self._listed: dict[str, tuple[list[dict[str, Any]], bool]] = {}
 
     async def unknown(self) -> dict[str, list[str]]:
         """The names that GitHub certainly does not have, by setting. Raises as the transport does."""
         labels = [name for name in self._epics.labels if (await self.label(name))[0] is False]
         types = [name for name, (there, _) in (await self.types()).items() if there is False]
-        field = self._epics.key_result_field
-        fields = [field] if field is not None and (await self.key_result_field(field))[0] is False else []
         found = {"epics.labels": labels, "epics.issue_types": types}
-        return found | ({} if field is None else {"epics.key_result_field": fields})
+        for member, name in self.fields.items():
+            found[f"epics.{member}"] = [name] if (await self.issue_field(name))[0] is False else []
+        return found
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The issue fields that the source names, by the member of `epics` that has the name."""
+        given = {member: getattr(self._epics, member) for member in FIELD_MEMBERS}
+        return {member: name for member, name in given.items() if name is not None}
 
     async def label(self, name: str) -> Found:
         """Whether a repository has the label; else whether an issue has it, as some hosts serve no labels."""
@@ -57,7 +66,7 @@ class EpicNames:
             return None, f"The first {len(self._asked)} repositories of the source do not have this label."
         return False, "No repository and no issue of the source has this label."
 
-    async def key_result_field(self, configured: str) -> Found:
+    async def issue_field(self, configured: str) -> Found:
         """Whether an organisation of the scope has the issue field.
 
         https://docs.github.com/rest/orgs/issue-fields#list-issue-fields-for-an-organization
@@ -68,6 +77,12 @@ class EpicNames:
         if unseen:
             return None, "GitHub shows this token no issue fields: there are none, or it may not see them."
         return False, f"No organisation of the source has this field{_there(known)}."
+
+    async def kinds_of_field(self, configured: str) -> set[str]:
+        """The types of the organisations' issue fields of this name, as GitHub names them."""
+        known, _ = await self._of_organizations("issue-fields", "issue fields")
+        same = (row for row in known if is_field(row.get("id"), row.get("name"), configured))
+        return {str(row.get("data_type")) for row in same}
 
     async def types(self) -> dict[str, Found]:
         """Each configured issue type: whether an organisation of the scope has it.
@@ -85,7 +100,12 @@ class EpicNames:
         }
 
     async def _of_organizations(self, what: str, words: str) -> tuple[list[dict[str, Any]], bool]:
-        """What the organisations of the scope have, and whether one of them may have more."""
+        """What the organisations of the scope have, and whether one of them may have more; asked once."""
+        if what not in self._listed:
+            self._listed[what] = await self._list(what, words)
+        return self._listed[what]
+
+    async def _list(self, what: str, words: str) -> tuple[list[dict[str, Any]], bool]:
         found: list[dict[str, Any]] = []
         unseen = self._further
         owners = {project.key.partition("/")[0] for project in self._asked}

@@ -14,7 +14,8 @@ from connectors.base import BadPayload, Blocked, Connector, Gone, Project
 from connectors.github.epic_names import EpicNames, url_vars
 from connectors.github.errors import NEW_TOKEN, Forbidden, is_missing_permission
 from connectors.github.transport import API_VERSION, GitHubTransport
-from connectors.inspector import KEY_RESULT_FIELD, SIGN_IN, TOKEN_FIELD, Inspector
+from connectors.inspector import SIGN_IN, TOKEN_FIELD, WITHOUT_FIELD, Inspector
+from connectors.plan_values import PLANNED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ class GitHubInspector(Inspector):
             "projects": "scope.repositories",
             "role": TOKEN_FIELD,
             "epics": "epics.labels",
-            KEY_RESULT_FIELD: KEY_RESULT_FIELD,
+            "issue fields": "epics",
         }
 
     def scope_field(self, name: str) -> str:
@@ -62,7 +63,7 @@ class GitHubInspector(Inspector):
                 ("scopes", self._wide_scopes),
                 ("role", self._roles),
                 ("epics", self._find_epics),
-                (KEY_RESULT_FIELD, self._find_field),
+                ("issue fields", self._find_fields),
                 ("requests left", self.requests_left),
             ],
             seconds,
@@ -214,17 +215,21 @@ class GitHubInspector(Inspector):
             else:
                 self.note("missing", what, why, f"Create it, or change {field}{others}.", field=field)
 
-    async def _find_field(self) -> None:
-        field = self._epics.key_result_field
-        if field is None or not self.readable:
-            return
+    async def _find_fields(self) -> None:
         names = EpicNames(self._transport, self._epics, self.readable)
-        there, why = await names.key_result_field(field)
-        if there is False:
-            todo = f"Create it, or change {KEY_RESULT_FIELD}; until then no issue names a key result in it."
-            self.note("missing", f"issue field {field}", why, todo, field=KEY_RESULT_FIELD)
-        else:
-            self.note("ok" if there else "unknown", f"issue field {field}", why)
+        for member, field in names.fields.items() if self.readable else ():
+            setting, what = f"epics.{member}", f"issue field {field}"
+            there, why = await names.issue_field(field)
+            kinds = await names.kinds_of_field(field)
+            needs = PLANNED[member][1] if member in PLANNED else None
+            if there is False:
+                todo = f"Create it, or change {setting}; until then {WITHOUT_FIELD[setting]}."
+                self.note("missing", what, why, todo, field=setting)
+            elif kinds and needs is not None and needs not in kinds:
+                why = f"Its values are of the type {', '.join(sorted(kinds))}, not {needs}."
+                self.note("warning", what, why, f"Change {setting}.", field=setting)
+            else:
+                self.note("ok" if there else "unknown", what, why)
 
 
 def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:

@@ -22,14 +22,26 @@ def named_field(issue: Mapping[str, Any], configured: str | None) -> NamedField 
     """
     if configured is None:
         return None
-    rows = issue.get("issue_field_values")
-    values: list[str] = []
-    for row in rows if isinstance(rows, list) else ():
-        if isinstance(row, dict) and is_field(
-            row.get("issue_field_id"), row.get("issue_field_name"), configured
-        ):
-            values += _values(row)
+    values = [text for row in _rows(issue, configured) for text in _values(row)]
     return NamedField(configured, tuple(values))
+
+
+def plain_values(issue: Mapping[str, Any], configured: str) -> list[Any]:
+    """The values of the field as GitHub gives them; of a select the row, which is no date and no number."""
+    return [
+        row if str(row.get("data_type")).endswith("_select") else row.get("value")
+        for row in _rows(issue, configured)
+    ]
+
+
+def _rows(issue: Mapping[str, Any], configured: str) -> list[Mapping[str, Any]]:
+    rows = issue.get("issue_field_values")
+    return [
+        row
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, dict)
+        and is_field(row.get("issue_field_id"), row.get("issue_field_name"), configured)
+    ]
 
 
 def is_field(number: object, name: object, configured: str) -> bool:

@@ -24,7 +24,7 @@ from connectors.base import (
 )
 from connectors.config import unread_project
 from connectors.github.config import FULL_NAME
-from connectors.github.issue_fields import named_field
+from connectors.github.issue_fields import named_field, plain_values
 from connectors.github.text import lines_of
 from connectors.markup import quoted
 from connectors.members import (
@@ -41,6 +41,7 @@ from connectors.members import (
     text_in,
     text_of,
 )
+from connectors.plan_values import PLANNED, day_of_time, first_moment, set_planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,7 +137,7 @@ def _issue_of(issue: dict[str, Any], repository: str, web: str, selector: GitHub
         children=_children_of(issue),
     )
     fits = _fits(selector, labels, kind, issue)
-    return Issue(_with_text(epic, issue, selector) if fits else epic, fits)
+    return Issue(_with_details(epic, issue, selector) if fits else epic, fits)
 
 
 def _parent_of(issue: Mapping[str, Any], key: str, repository: str, web: str) -> Parent | None:
@@ -200,11 +201,29 @@ def unreadable(issue: Any, repository: str, error: BadPayload) -> tuple[Unreadab
         return Unreadable(ref, error.message), None
 
 
-def _with_text(epic: Epic, issue: Mapping[str, Any], selector: GitHubEpics) -> Epic:
-    """`epic` with what may name key results: for epics only, as parsing Markdown takes a hundred times as
-    long as the rest."""
+def _with_details(epic: Epic, issue: Mapping[str, Any], selector: GitHubEpics) -> Epic:
+    """`epic` with its plan and with what may name key results: for epics only, as parsing Markdown takes a
+    hundred times as long as the rest."""
     text = lines_of(text_of(issue.get("body"), "body"))
-    return replace(epic, text=text, key_result_field=named_field(issue, selector.key_result_field))
+    whole = replace(epic, text=text, key_result_field=named_field(issue, selector.key_result_field))
+    for member in PLANNED:
+        if (name := getattr(selector, member)) is not None:
+            set_planned(whole, member, name, plain_values(issue, name))
+    if selector.due_field is None:
+        _set_due_of_milestone(whole, issue)
+    if whole.status_category == "done":
+        whole.finished_at = first_moment(issue.get("closed_at"))
+    return whole
+
+
+def _set_due_of_milestone(epic: Epic, issue: Mapping[str, Any]) -> None:
+    """GitHub keeps the due day as midnight in California, 07:00 or 08:00 of that day in UTC, whatever time it
+    was sent; so the day in UTC is the one that people see there.
+
+    https://docs.github.com/rest/issues/milestones
+    """
+    due_on = object_in(issue, "milestone").get("due_on")
+    set_planned(epic, "due_field", "the milestone", [due_on], day_of_time)
 
 
 def _fits(selector: GitHubEpics, labels: Iterable[str], kind: str, issue: Mapping[str, Any]) -> bool:

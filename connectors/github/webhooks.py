@@ -53,8 +53,8 @@ IGNORED_ACTIONS: dict[str, dict[str, str]] = {
     },
     "label": {"created": "no issue has it yet"},
     "milestone": {
-        "created": "no issue has it yet", "opened": "only its name is stored",
-        "closed": "only its name is stored",
+        "created": "no issue has it yet", "opened": "only its name and due day are stored",
+        "closed": "only its name and due day are stored",
     },
 }  # fmt: skip
 
@@ -111,7 +111,7 @@ def parse_event(event: str | None, payload: object) -> Hint:
     if kind == "issue_comment":
         return _comment(action, payload)
     if kind in {"label", "milestone"}:
-        return _renamed(kind, action, payload)
+        return _about_many(kind, action, payload)
     # The source may know a renamed or transferred repository only by its old name.
     moved = kind == "organization" or action in {"renamed", "transferred"}
     return Hint(kind, action, reread=True, project=None if moved else _repository(payload))
@@ -164,11 +164,13 @@ def _comment(action: str, payload: object) -> Hint:
     return Hint("issue_comment", action, comment=CommentRef(ticket, comment_id, action == "deleted"))
 
 
-def _renamed(kind: str, action: str, payload: object) -> Hint:
-    """A renamed or deleted label or milestone may change many issues, and GitHub sends no event for them."""
+def _about_many(kind: str, action: str, payload: object) -> Hint:
+    """A renamed or deleted label or milestone, or another due day, may change many issues, and GitHub sends
+    no event for them."""
     changes = member(payload, "changes")
-    if action == "edited" and isinstance(changes, dict) and not {"name", "title"} & changes.keys():
-        return ignored(kind, action, "only its name is stored")
+    if action == "edited" and isinstance(changes, dict) and not {"name", "title", "due_on"} & changes.keys():
+        stored = "name and due day are" if kind == "milestone" else "name is"
+        return ignored(kind, action, f"only its {stored} stored")
     return Hint(kind, action, reread=True, project=_repository(payload))
 
 

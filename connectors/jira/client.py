@@ -39,7 +39,7 @@ from connectors.jira.choices import choices_of
 from connectors.jira.commenters import explain_not_found
 from connectors.jira.errors import NEW_TOKEN, Forbidden, NoSuchCall
 from connectors.jira.inspect import JiraInspector
-from connectors.jira.key_result_field import KeyResultField, unknown_fields
+from connectors.jira.named_fields import NamedFields
 from connectors.jira.paging import Found, markers_of, together, whole_list
 from connectors.jira.transport import JiraTransport
 from connectors.members import remote_number
@@ -84,7 +84,7 @@ class JiraConnector:
         self._children = JiraChildren(self._transport, self._check_login_if_empty)
         self._scope = scope
         self._epics = epics
-        self._key_results = KeyResultField(self._transport, epics.key_result_field)
+        self._fields = NamedFields(self._transport, epics)
         self._types: list[str] | None = None
         self._account: Account | None = None
         self._in_bulk = True  # False once the site says that it has no call for a bulk fetch
@@ -140,7 +140,7 @@ class JiraConnector:
 
     async def unknown_names(self, projects: Sequence[Project]) -> dict[str, list[str]]:
         """Fields alone: a type that Jira does not have ends the reading of every project with an error."""
-        return await unknown_fields(self._transport, self._epics)
+        return await self._fields.unknown()
 
     async def _by_id(self, keys: Sequence[str], found: Mapping[str, Project]) -> dict[str, Project]:
         """The known projects of those keys that none, or another project, has now; by their ids."""
@@ -209,7 +209,7 @@ class JiraConnector:
 
     async def changed_since(self, project: Project, since: datetime | None) -> AsyncGenerator[Page, None]:
         jql = search.jql_of(project.key, await self._type_ids(), self._scope.jql, since)
-        await self._key_results.find()
+        await self._fields.find()
         used: set[str] = set()
         cursor: datetime | None = None
         # The connector fetches the next page while the caller stores this one. An error of the next page
@@ -232,7 +232,7 @@ class JiraConnector:
 
     async def _search(self, jql: str, token: str | None) -> Found:
         """A page of the search; if it is too large, which issues are on it, and these in smaller parts."""
-        body = search.search_body(jql, self._key_results.beside(self._epics.fields), token)
+        body = search.search_body(jql, self._fields.asked, token)
         try:
             return await self._transport.call("POST", "search/jql", body=body, read=self._found)
         except TooLarge:
@@ -270,7 +270,7 @@ class JiraConnector:
 
     async def fetch(self, refs: Sequence[EpicRef]) -> list[Epic | Missing | Unreadable]:
         types = set(await self._type_ids() if refs else [])
-        await self._key_results.find()
+        await self._fields.find()
         tickets: dict[str, payloads.Ticket] = {}
         unreadable: dict[str, Unreadable] = {}
         for start in range(0, len(refs), _FETCH):
@@ -294,7 +294,7 @@ class JiraConnector:
 
     async def _fetched(self, refs: Sequence[EpicRef]) -> Found:
         """The tickets, at most `_FETCH`. An answer that is too large is asked for again by halves."""
-        fields = [*search.FIELDS, *self._key_results.beside(self._epics.fields)]
+        fields = [*search.FIELDS, *self._fields.asked]
         if not refs:
             return Found([], [], [], {})
         if self._in_bulk:
@@ -336,7 +336,9 @@ class JiraConnector:
             return None
 
     def _ticket(self, issue: Any) -> payloads.Ticket:
-        return payloads.ticket_of(issue, self._site, self._epics.fields, self._key_results.named)
+        return payloads.ticket_of(
+            issue, self._site, self._epics.fields, self._fields.key_results, self._fields.planned
+        )
 
     def _in_projects(self, ticket: payloads.Ticket) -> bool:
         return self._scope.covers(ticket.epic.project, ticket.project_id)

@@ -39,6 +39,7 @@ def _sound_jql(jql: str) -> str:
 PROJECT_KEY = r"[A-Za-z][A-Za-z0-9_]{0,254}"
 ProjectKey = Annotated[str, Field(pattern=rf"^{PROJECT_KEY}$"), AfterValidator(str.upper)]
 FieldId = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,254}$")]
+FieldName = Annotated[str, Field(min_length=1, max_length=255, pattern=_NO_NUL)]
 
 
 class JiraCredentials(BaseModel):
@@ -99,6 +100,24 @@ class JiraEpics(BaseModel):
     fields: list[FieldId] = Field(
         default_factory=list, max_length=50, description="Custom field ids that rules may use."
     )
-    key_result_field: Annotated[str, Field(min_length=1, max_length=255, pattern=_NO_NUL)] | None = Field(
+    key_result_field: FieldName | None = Field(
         None, description="The field in which tickets name key results: its name, in any case, or its id."
+    )
+    start_field: FieldName | None = Field(
+        None,
+        description="The date field of an epic's planned first day: its name, in any case, or its id. Null: "
+        "none.",
+        examples=["Start date"],
+    )
+    due_field: FieldName | None = Field(
+        None,
+        description="The date field of an epic's planned last day: its name, in any case, or its id. Null: "
+        "Jira's own due date.",
+        examples=["Target end"],
+    )
+    points_field: FieldName | None = Field(
+        None,
+        description="The number field of an epic's story points: its name, in any case, or its id. Null: "
+        "none.",
+        examples=["Story point estimate"],
     )

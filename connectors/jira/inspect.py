@@ -19,10 +19,10 @@ from connectors.base import (
     Unauthorized,
     Unavailable,
 )
-from connectors.inspector import ADDRESS_FIELD, KEY_RESULT_FIELD, SIGN_IN, TOKEN_FIELD, Inspector
+from connectors.inspector import ADDRESS_FIELD, SIGN_IN, TOKEN_FIELD, WITHOUT_FIELD, Inspector
 from connectors.jira import payloads
 from connectors.jira.errors import ADDRESS, NEW_TOKEN, NoSuchCall
-from connectors.jira.key_result_field import unknown_fields
+from connectors.jira.named_fields import NamedFields
 from connectors.markup import quoted
 
 if TYPE_CHECKING:
@@ -267,19 +267,19 @@ class JiraInspector(Inspector):
         return " AND ".join(parts + ([f"({self._scope.jql})"] if self._scope.jql else []))
 
     async def _fields(self) -> None:
-        unknown = await unknown_fields(self._transport, self._epics)
-        configured = self._epics.key_result_field
-        settings = {
-            "epics.fields": (self._epics.fields, "rules that ask for it match nothing"),
-            KEY_RESULT_FIELD: (
-                [] if configured is None else [configured],
-                "no ticket names a key result in it",
-            ),
-        }
+        named = NamedFields(self._transport, self._epics)
+        unknown = await named.unknown()
+        others = {one.setting: one for one in await named.of_other_kinds()}
+        settings = {"epics.fields": (self._epics.fields, "rules that ask for it match nothing")}
+        for member, name in named.configured.items():
+            settings[f"epics.{member}"] = ([name], WITHOUT_FIELD[f"epics.{member}"])
         for setting, (names, effect) in settings.items():
             if missing := unknown.get(setting, []):
                 why = f"Jira has no field {', '.join(missing)}, or does not show it to the account."
                 self.note("missing", setting, why, f"Change {setting}; {effect}.", field=setting)
+            elif other := others.get(setting):
+                why = f"The values of {other.name} are of the type {other.has}, not {other.needs}."
+                self.note("warning", setting, why, f"Change {setting}.", field=setting)
             elif names:
                 self.note("ok", setting, f"{', '.join(names)}: Jira has {_these(names)}.")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from connectors.base import (
     Account,
@@ -38,6 +38,7 @@ from connectors.members import (
     text_in,
     text_of,
 )
+from connectors.plan_values import first_moment, set_planned
 from connectors.ticket_text import NamedField
 
 if TYPE_CHECKING:
@@ -70,17 +71,35 @@ class Ticket:
     project_id: str | None = None
 
 
+class PlannedField(NamedTuple):
+    """A field of an epic's plan: the member of `epics` that names it, its name there, and its ids, as several
+    fields may have that name."""
+
+    member: str
+    name: str
+    ids: tuple[str, ...]
+
+
+DUE_DATE = PlannedField("due_field", "Due date", ("duedate",))
+
+
 def ticket_of(
-    issue: Any, site: str, fields: Sequence[str] = (), key_results: tuple[str, Sequence[str]] | None = None
+    issue: Any,
+    site: str,
+    fields: Sequence[str] = (),
+    key_results: tuple[str, Sequence[str]] | None = None,
+    planned: Iterable[PlannedField] = (DUE_DATE,),
 ) -> Ticket:
     """One issue of a search, a bulk fetch or a webhook. Raises `BadPayload`.
 
     `site` is the address that people use; the issue's member `self` is not, as it may name the API gateway.
     `fields` are the custom field ids to keep. `key_results`: the field for key results as the source names
-    it, and its ids.
+    it, and its ids. `planned`: the fields of the plan.
     """
     try:
         ticket = _ticket_of(row_of(issue), site, fields)
+        for field in planned:
+            set_planned(ticket.epic, field.member, field.name, map(issue["fields"].get, field.ids))
         if key_results is not None:
             ticket.epic.key_result_field = _named_field(issue["fields"], *key_results)
         return ticket
@@ -115,8 +134,15 @@ def _ticket_of(issue: dict[str, Any], site: str, fields: Sequence[str]) -> Ticke
         parent=None if sub_task else _parent_of(object_in(found, "parent"), key, site),
         text=_text_of_description(found.get("description")),
         fields={name: strings_of(found[name]) for name in fields if name in found},
+        finished_at=_finished_at(found) if category_of(status) == "done" else None,
     )
     return Ticket(epic, text_in(kind, "id"), remote_number(project.get("id")))
+
+
+def _finished_at(found: Mapping[str, Any]) -> datetime | None:
+    """When it came into its category of status, which workflows without resolutions show too; else when it
+    was resolved."""
+    return first_moment(found.get("statuscategorychangedate"), found.get("resolutiondate"))
 
 
 def _named_field(found: Mapping[str, Any], name: str, ids: Sequence[str]) -> NamedField:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FIELDS = (
     "summary", "status", "issuetype", "project", "parent", "labels", "components", "assignee",
-    "fixVersions", "description", "created", "updated",
+    "fixVersions", "description", "created", "updated", "statuscategorychangedate", "resolutiondate",
 )  # fmt: skip
 
 PAGE_SIZE = 100

@@ -15,7 +15,7 @@ from mappings.links.references import READER_VERSION, parse_references, stored_r
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -39,6 +39,10 @@ FACT_COLUMNS = {
     "ticket_references": "text[]",
     "fields": "jsonb",
     "tracker_created_at": "timestamptz",
+    "starts_on": "date",
+    "due_on": "date",
+    "points": "float8",
+    "finished_at": "timestamptz",
 }
 # What is stored and not compared by the hash: it changes without its ticket, and no finding depends on it.
 DETAIL_COLUMNS = {
@@ -134,6 +138,10 @@ def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER
         ),
         "fields": epic.fields,
         "tracker_created_at": epic.created_at.isoformat(),
+        "starts_on": _iso(epic.starts_on),
+        "due_on": _iso(epic.due_on),
+        "points": epic.points,
+        "finished_at": _iso(epic.finished_at),
     }
     try:
         dumped = orjson.dumps(row)
@@ -149,6 +157,10 @@ def row_of(epic: base.Epic, requested_at: datetime, reader_version: int = READER
     read_as = hashlib.blake2b(dumped, digest_size=16, salt=reader_version.to_bytes(16))
     row["content_hash"] = "\\x" + read_as.hexdigest()
     return row
+
+
+def _iso(moment: date | datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _details(epic: base.Epic, requested_at: datetime) -> dict[str, Any]:

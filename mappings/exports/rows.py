@@ -131,6 +131,7 @@ def _epic(row: EpicRow, source: str, key_results: str | None) -> Sequence[Value]
         "key_results": key_results,
         "parent": row.parent_key,
         "id": row.remote_id,
+        "finished_at": None if row.finished_at is None else _moment(row.finished_at),
         "created_at": _moment(row.tracker_created_at),
         "updated_at": _moment(row.tracker_updated_at),
     }

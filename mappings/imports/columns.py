@@ -95,8 +95,8 @@ ORIGINS = ("manual", "rule", "ticket", "command", "inherited")
 # What a file of epics has beside the columns of links. Filled with key results, it comes in as links.
 EPICS_COLUMNS = (
     "source", "key", "key_result", "title", "project", "type", "status", "status_category", "labels",
-    "assignees", "alignment", "key_results", "parent", "children", "children_done", "url", "id", "created_at",
-    "updated_at",
+    "assignees", "alignment", "key_results", "parent", "children", "children_done", "starts_on", "due_on",
+    "points", "finished_at", "url", "id", "created_at", "updated_at",
 )  # fmt: skip
 LINKS = Kind(
     "links",

@@ -64,6 +64,7 @@ async def follow_up(
         opened += await reevaluate_sources(session, [Cause("mode")], epics, now)
     if any(before[name] != getattr(row, name) for name in ("scope", "epics", "tracker")):
         await reset_cursors(session, row.id)
+        row.unreadable_fields = {}  # the full run finds those of the fields that are named now
         opened.append((await start_run(session, row.id, "full", now)).id)
     elif has_timetable(row.schedule) and not has_timetable(before["schedule"]):
         opened += await _first_run(session, row, now)

@@ -97,12 +97,22 @@ class RenamedProject:
     places: tuple[str, ...]
 
 
+class UnreadableValues(NamedTuple):
+    """A field that has values on tickets which are no days, or no numbers (`kind`), one of them on `epic`:
+    the setting that is about it, and its name."""
+
+    setting: str
+    name: str
+    kind: str
+    epic: str
+
+
 @dataclass(frozen=True, slots=True)
 class HealthInput:
     """A source: its name, whether it has a webhook secret, when a signature was last refused (UTC), and what
     its last run reported. `renamed`: projects that the configuration names by a former key. `unknown_names`:
     pairs of a setting and a name in it that the tracker does not have. `unopened_since`: since when no
-    process opens its credentials (UTC)."""
+    process opens its credentials (UTC). `unreadable_values`: fields of the plan that are not all readable."""
 
     name: str
     has_secret: bool
@@ -111,6 +121,7 @@ class HealthInput:
     renamed: tuple[RenamedProject, ...] = ()
     unknown_names: tuple[tuple[str, str], ...] = ()
     unopened_since: datetime | None = None
+    unreadable_values: tuple[UnreadableValues, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +175,7 @@ def assess_health(source: HealthInput, facts: HealthFacts, now: datetime) -> Hea
         _removals(facts, source.last_run),
         _renamed(source.renamed),
         _unknown_names(source.unknown_names),
+        _unreadable_values(source.unreadable_values),
         _unreadable(facts, source.last_run),
         _paused_projects(facts),
         _held_by_guard(source.name, facts),
@@ -248,6 +260,18 @@ def _unknown_names(unknown: tuple[tuple[str, str], ...]) -> HealthConcern | None
         "The last full sync found nothing in the tracker that has the name in "
         f"{_listed(f'{setting}: {name}' for setting, name in unknown)}.",
         "Correct the name by PATCH of the source, or create it in the tracker and sync in full.",
+    )
+
+
+def _unreadable_values(fields: tuple[UnreadableValues, ...]) -> HealthConcern | None:
+    if not fields:
+        return None
+    found = (f"{one.name} ({one.setting}) as a {one.kind}, on {one.epic} for one" for one in fields)
+    return HealthConcern(
+        "degraded",
+        f"Some tickets have values that cannot be read, and count as empty: {_listed(found)}.",
+        f"Correct the values in the tracker, or name another field in "
+        f"{_listed(one.setting for one in fields)}; the next full sync looks at all of them again.",
     )
 
 

@@ -25,6 +25,7 @@ from mappings.sources.health import (
     HealthState,
     MachineClock,
     RefusedSignatures,
+    UnreadableValues,
     assess_health,
     names_unknown,
     renamed_projects,
@@ -217,9 +218,15 @@ def _health_input(row: SourceRow) -> HealthInput:
     last_run = HealthConcern(state, row.health_message, row.health_what_to_do)
     renamed = renamed_projects(row.scope, row.notices, row.named_projects)
     unknown = names_unknown(row.epics, row.notices, row.unknown_names)
-    has_secret = row.webhook_secret is not None
     return HealthInput(
-        row.name, has_secret, row.signature_refused_at, last_run, renamed, unknown, row.unopened_since
+        row.name,
+        row.webhook_secret is not None,
+        row.signature_refused_at,
+        last_run,
+        renamed,
+        unknown,
+        row.unopened_since,
+        tuple(UnreadableValues(setting, **one) for setting, one in sorted(row.unreadable_fields.items())),
     )
 
 

@@ -205,7 +205,7 @@ async def reset_cursors(session: AsyncSession, source_id: int) -> None:
 
 async def forget_ids(session: AsyncSession, source: SourceRow) -> None:
     """Only keys count from now on: another tracker may have other projects under the same ids."""
-    source.named_projects, source.unknown_names = {}, {}
+    source.named_projects, source.unknown_names, source.unreadable_fields = {}, {}, {}
     await session.execute(
         update(SourceProjectRow).where(SourceProjectRow.source_id == source.id).values(remote_id=None)
     )

@@ -20,7 +20,8 @@ class SourceRow(Base):
     itself, which two sources may share. `unopened_since`: since when no process was met whose keys open the
     credentials. `named_projects`: which projects the names in the
     configuration mean, see `mappings.policy.names`. `unknown_names`: those names in it that the tracker does
-    not have, by setting (`epics.labels`). `children_cursor`: up to where it is
+    not have, by setting (`epics.labels`). `unreadable_fields`: see `mappings.sources.unreadable_fields`.
+    `children_cursor`: up to where it is
     known which tickets have changed children, for a tracker whose tickets do not show it. `comments_cursor`:
     comments of before then were looked at, on all its tickets."""
 
@@ -45,6 +46,7 @@ class SourceRow(Base):
     notices: Mapped[dict[str, Any]]
     named_projects: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     unknown_names: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    unreadable_fields: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     children_cursor: Mapped[datetime | None]
     comments_cursor: Mapped[datetime | None]
     health_state: Mapped[str] = mapped_column(server_default="unknown")

@@ -392,9 +392,13 @@ def _make_tables() -> None:
     op.add_column("epics", sa.Column("set_aside", sa.Text(), nullable=True))
     op.add_column("epics", sa.Column("set_aside_until", sa.DateTime(timezone=True), nullable=True))
     op.add_column("epics", sa.Column("set_aside_decision_id", sa.BigInteger(), nullable=True))
+    empty = sa.text("'{}'::jsonb")
+    fields = sa.Column("unreadable_fields", postgresql.JSONB(), server_default=empty, nullable=False)
+    op.add_column("sources", fields)
 
 
 def _drop_tables() -> None:
+    op.drop_column("sources", "unreadable_fields")
     op.drop_column("epics", "set_aside_decision_id")
     op.drop_column("epics", "set_aside_until")
     op.drop_column("epics", "set_aside")

@@ -155,8 +155,9 @@ class GitHubTickets(Tickets):
 
     def watch(self, reported: Callable[[str, int], None]) -> None:
         def heard(change: GitHubChange) -> None:
-            if (change.event, change.action) == ("issue_comment", "created") and change.by == self.host.bot:
-                reported(change.issue.key, len(self._shown(change.issue).ours))
+            issue, made = change.issue, (change.event, change.action) == ("issue_comment", "created")
+            if issue is not None and made and change.by == self.host.bot:
+                reported(issue.key, len(self._shown(issue).ours))
 
         self.host.watchers.append(heard)
 

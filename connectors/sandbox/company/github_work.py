@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time
 from typing import Any
 
 from connectors.sandbox.company.github_epics import DROPPED, EPICS, SMALLER
+from connectors.sandbox.company.plans import GITHUB_PLANS, MILESTONES, day_text, plan_of, working_day
 from connectors.sandbox.company.work import days_before
 from connectors.sandbox.github.host import GitHubHost
 from connectors.sandbox.tracker import Clock, utc_now
 
-MILESTONES = {"Autumn release": 40, "Leaner platform": 75}
+NOON = time(12, tzinfo=UTC)
 TYPED = "acme/platform"  # this team sets the issue type Epic as well as the label
 
 
@@ -21,13 +22,16 @@ def github_host(clock: Clock = utc_now) -> GitHubHost:
     host.add_repository("acme/mobile", description="The shop as an app")
     host.add_repository("acme/platform", description="What everything runs on")
     host.add_repository("acme/docs", private=False, description="Help centre and guides")
+    host.add_issue_field("Start date", "date")
+    host.add_issue_field("Estimate", "number")
     by_title: dict[str, str] = {}
     for number, epic in enumerate(EPICS):
         more: dict[str, Any] = {"state": "open" if epic.state == "open" else "closed"}
         if epic.state == DROPPED:
             more["state_reason"] = DROPPED
         if epic.parts:
-            host.milestone(epic.home, epic.parts, now + timedelta(days=MILESTONES[epic.parts]))
+            due = working_day(now, MILESTONES[epic.parts])
+            host.milestone(epic.home, epic.parts, datetime.combine(due, NOON))
             more["milestone"] = epic.parts
         made = host.create(
             epic.home,
@@ -38,12 +42,19 @@ def github_host(clock: Clock = utc_now) -> GitHubHost:
             type="Epic" if epic.home == TYPED else None,
             created=days_before(now, epic.age, number),
             updated=days_before(now, epic.idle, number),
+            fields=_planned(epic.title, now),
             **more,
         )
         by_title[epic.title] = made.key
     _add_smaller_work(host, by_title, now)
     _add_comments(host, by_title)
     return host
+
+
+def _planned(title: str, now: datetime) -> dict[str, Any]:
+    """The issue fields of its plan, by name."""
+    plan = plan_of(GITHUB_PLANS, title)
+    return {"Start date": day_text(now, plan.start), "Estimate": plan.points}
 
 
 def _add_smaller_work(host: GitHubHost, by_title: dict[str, str], now: datetime) -> None:

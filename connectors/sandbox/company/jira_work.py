@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connectors.sandbox.company.jira_epics import EPICS, SMALLER
+from connectors.sandbox.company.plans import JIRA_PLANS, day_text, plan_of
 from connectors.sandbox.company.work import days_before
 from connectors.sandbox.jira import adf
 from connectors.sandbox.jira.site import JiraSite
@@ -38,6 +39,7 @@ def jira_site(clock: Clock = utc_now) -> JiraSite:
             assignee=epic.people or None,
             created=days_before(now, epic.age, number),
             updated=days_before(now, epic.idle, number),
+            custom=_planned(epic.title, now),
         )
         by_title[epic.title] = made.key
     for number, (project, kind, title, parent) in enumerate(SMALLER):
@@ -53,6 +55,17 @@ def jira_site(clock: Clock = utc_now) -> JiraSite:
         by_title[title] = made.key
     _add_comments(site, by_title, now)
     return site
+
+
+def _planned(title: str, now: datetime) -> Json:
+    """The fields of its plan, by id."""
+    plan = plan_of(JIRA_PLANS, title)
+    values = {
+        "customfield_10015": day_text(now, plan.start),
+        "duedate": day_text(now, plan.due),
+        "customfield_10016": plan.points,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def document(text: str) -> Json:

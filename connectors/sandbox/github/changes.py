@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from connectors.sandbox.github.records import Account, Comment, Issue, IssueField
+    from connectors.sandbox.github.records import (
+        Account,
+        Comment,
+        Issue,
+        IssueField,
+        Milestone,
+        Repository,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +29,22 @@ class Change:
 
     `more` holds the other members of the payload: `label` a name, `assignee` an Account, `milestone` a
     Milestone, `type` an IssueType, `issue_field` an IssueField, `comment` a Comment, `was` and
-    `becomes` the issue before and after a transfer, `changes` the values before an edit.
+    `becomes` the issue before and after a transfer, `changes` the values before an edit. `issue` is None for
+    a change of a milestone alone, which is `within` a repository.
     """
 
     event: str
     action: str
-    issue: Issue
+    issue: Issue | None
     by: Account
     more: dict[str, Any] = field(default_factory=dict)
+    within: Repository | None = None
+
+    @property
+    def repository(self) -> Repository:
+        found = self.within if self.issue is None else self.issue.repository
+        assert found is not None, "a change is of an issue, or within a repository"
+        return found
 
 
 def creation(issue: Issue, by: Account) -> Iterator[Change]:
@@ -82,6 +97,16 @@ def field_changes(
         if not issue.pull_request and before.fields.get(id) != issue.fields.get(id):
             action = "field_added" if id in issue.fields else "field_removed"
             yield Change("issues", action, issue, by, {"issue_field": fields[id]})
+
+
+def milestone_edit(
+    repository: Repository, before: Milestone, milestone: Milestone, by: Account
+) -> Iterator[Change]:
+    """Another due day. GitHub sends nothing for the issues of the milestone."""
+    if before.due_on != milestone.due_on:
+        was = {"from": None if before.due_on is None else f"{before.due_on:%Y-%m-%dT%H:%M:%SZ}"}
+        more = {"milestone": milestone, "changes": {"due_on": was}}
+        yield Change("milestone", "edited", None, by, more, repository)
 
 
 def removal(issue: Issue, by: Account) -> Iterator[Change]:

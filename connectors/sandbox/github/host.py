@@ -7,7 +7,9 @@ identity, but a transfer gives it a new one.
 from __future__ import annotations
 
 import copy
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from connectors.sandbox.github import changes as changes_of
 from connectors.sandbox.github.records import (
@@ -38,6 +40,17 @@ RECORDED_NAMES = {
 }
 OUTSIDER = "passer-by"  # an account in no organisation that comments in public repositories
 FEATURES = frozenset({"sub_issues", "issue_types", "issue_fields"})
+
+
+PACIFIC = ZoneInfo("America/Los_Angeles")
+
+
+def _due_kept(due_on: datetime | None) -> datetime | None:
+    """GitHub keeps midnight in California of the day that it is there, whatever time it was sent."""
+    if due_on is None:
+        return None
+    there = due_on.astimezone(PACIFIC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return there.astimezone(UTC)
 
 
 class GitHubHost:
@@ -150,9 +163,21 @@ class GitHubHost:
         """The milestone of that title; created if it does not exist."""
         repository = self.repository(full_name)
         if title not in repository.milestones:
-            made = Milestone(self.new_id(), len(repository.milestones) + 1, title, due_on, self.clock())
+            number, now = len(repository.milestones) + 1, self.clock()
+            made = Milestone(self.new_id(), number, title, _due_kept(due_on), now)
             repository.milestones[title] = made
         return repository.milestones[title]
+
+    def edit_milestone(self, full_name: str, title: str, due_on: datetime | None) -> Milestone:
+        """Gives the milestone another due day. As on GitHub, the time of update of its issues stays."""
+        repository = self.repository(full_name)
+        found, was = repository.milestones[title], copy.copy(repository.milestones[title])
+        found.due_on = _due_kept(due_on)
+        for issue in repository.issues.values():
+            if issue.milestone is found:
+                issue.rendered.clear()
+        self._notify_watchers(changes_of.milestone_edit(repository, was, found, self._default_person()))
+        return found
 
     def add_issue_field(self, name: str, kind: str = "text", *options: str) -> IssueField:
         made = IssueField(self.new_id(), name, kind, options)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from connectors.sandbox.github.changes import Change
-    from connectors.sandbox.github.records import Issue, Json
+    from connectors.sandbox.github.records import Issue, Json, Repository
 
 HOOK_ID = 109_948_940
 # Members of a repository that webhooks omit; `permissions` are those of a token.
@@ -48,16 +48,21 @@ class Webhooks:
         has_feature = all(features.get(name, "") in {"", *self.views().features} for name in change.more)
         if self.webhook_sender.has_target and has_feature:
             body = dump(payload(self.views(), change))
-            self.webhook_sender.send(str(change.issue.id), change.event, change.action, body)
+            about = change.repository if change.issue is None else change.issue
+            self.webhook_sender.send(str(about.id), change.event, change.action, body)
 
 
 def payload(views: Views, change: Change) -> Json:
     """The body that GitHub would send for a change."""
-    home = change.issue.repository
-    message: Json = {"action": change.action, "issue": _issue(views, change.issue)}
-    for name, value in change.more.items():
-        message |= MEMBERS[name](views, change.issue, value)
-    message["repository"] = _repository(views, change.issue)
+    home = change.repository
+    message: Json = {"action": change.action}
+    if change.issue is None:
+        message |= {**change.more, "milestone": views.milestone(home, change.more["milestone"])}
+    else:
+        message["issue"] = _issue(views, change.issue)
+        for name, value in change.more.items():
+            message |= MEMBERS[name](views, change.issue, value)
+    message["repository"] = _repository(views, home)
     if home.owner.kind == "Organization":
         message["organization"] = views.organization(home.owner)
     message["sender"] = views.user(change.by)
@@ -68,17 +73,21 @@ def _issue(views: Views, issue: Issue) -> Json:
     return views.issue(issue) | issue.recorded
 
 
-def _repository(views: Views, issue: Issue) -> Json:
-    shown = views.repository(issue.repository)
+def _repository(views: Views, value: Repository) -> Json:
+    shown = views.repository(value)
     return {name: value for name, value in shown.items() if name not in OMITTED_MEMBERS}
 
 
 def _becomes(views: Views, issue: Issue, new: Issue) -> Json:
-    return {"changes": {"new_issue": _issue(views, new), "new_repository": _repository(views, new)}}
+    return {
+        "changes": {"new_issue": _issue(views, new), "new_repository": _repository(views, new.repository)}
+    }
 
 
 def _was(views: Views, issue: Issue, old: Issue) -> Json:
-    return {"changes": {"old_issue": _issue(views, old), "old_repository": _repository(views, old)}}
+    return {
+        "changes": {"old_issue": _issue(views, old), "old_repository": _repository(views, old.repository)}
+    }
 
 
 MEMBERS: dict[str, Callable[[Views, Issue, Any], Json]] = {

@@ -87,7 +87,8 @@ class Issue:
     closed_to_bot: bool = False  # its security level excludes Northing's account
     children: list[Issue] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)
-    custom: Json = field(default_factory=dict)
+    custom: Json = field(default_factory=dict)  # by field id, the due date too
+    category_changed: datetime | None = None  # when its status came into its category; None for its creation
     recorded: Json = field(default_factory=dict)  # fields of a recorded issue, served unchanged
     rendered: dict[Any, bytes] = field(default_factory=dict)
 

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 EDITABLE = frozenset(
     {"summary", "description", "labels", "components", "status", "type", "assignee", "parent", "custom"}
 )
-RECORDED_NAMES = {"type": "issuetype"}
+RECORDED_NAMES = {
+    "type": ("issuetype",),
+    "status": ("status", "statuscategorychangedate", "resolution", "resolutiondate"),
+}
 OUTSIDER = "passer-by"  # the name of an account that may only view and comment
 
 
@@ -168,7 +171,8 @@ class JiraSite(SearchIndex):
         updated: datetime | None = None,
         **more: Any,
     ) -> Issue:
-        """`type`, `status` and people by name; `more` takes `labels`, `components` and `custom`."""
+        """`type`, `status` and people by name; `more` takes `labels`, `components`, `custom` and
+        `category_changed`."""
         home = self.projects[project]
         home.last_number += 1
         born = created or self.clock()
@@ -187,6 +191,8 @@ class JiraSite(SearchIndex):
             parent=self.issue(parent) if parent else None,
             **more,
         )
+        if issue.status.category == "done" and issue.category_changed is None:
+            issue.category_changed = issue.updated
         self.admit(issue)
         self._notify_watchers(changes_of.Change("jira:issue_created", "issue_created", issue, issue.reporter))
         return issue
@@ -233,10 +239,20 @@ class JiraSite(SearchIndex):
             _new_parent(issue, changes["parent"])
         for name, value in changes.items():
             setattr(issue, name, value)
-            issue.recorded.pop(RECORDED_NAMES.get(name, name), None)
+            for field in RECORDED_NAMES.get(name, (name,)):
+                issue.recorded.pop(field, None)
+        self._change_with(before, issue)
         self.touch(issue)
         self._notify_watchers(changes_of.edit(before, issue, by or self._default_person()))
         return issue
+
+    def _change_with(self, before: Issue, issue: Issue) -> None:
+        """What an edit changes beside what it names."""
+        if issue.status.category != before.status.category:
+            issue.category_changed = self.clock()
+        for name, value in issue.custom.items():
+            if value != before.custom.get(name):
+                issue.recorded.pop(name, None)
 
     def move(self, id_or_key: str, project: str, *, by: Account | None = None) -> Issue:
         """Moves the issue to another project. The id stays, the key changes, the old key still resolves."""

@@ -23,6 +23,11 @@ CATEGORIES: dict[str, Json] = {
 }
 CUSTOM_FIELDS: dict[str, tuple[str, str, str]] = {
     "customfield_10014": ("Epic Link", "any", "com.pyxis.greenhopper.jira:gh-epic-link"),
+    "customfield_10015": (
+        "Start date",
+        "date",
+        "com.atlassian.jira.plugin.system.customfieldtypes:datepicker",
+    ),
     "customfield_10016": ("Story point estimate", "number", "com.pyxis.greenhopper.jira:jsw-story-points"),
     "customfield_10020": ("Sprint", "array", "com.pyxis.greenhopper.jira:gh-sprint"),
     "customfield_10035": (
@@ -172,12 +177,26 @@ FIELDS: dict[str, Callable[[JiraSite, Issue], Any]] = {
     "created": lambda s, i: stamp(i.created),
     "updated": lambda s, i: stamp(i.updated),
     "resolution": _resolution,
-    "resolutiondate": lambda s, i: stamp(i.updated) if i.status.category == "done" else None,
+    "resolutiondate": lambda s, i: (
+        stamp(i.category_changed or i.updated) if i.status.category == "done" else None
+    ),
+    "statuscategorychangedate": lambda s, i: stamp(
+        i.category_changed or (i.updated if i.status.category == "done" else i.created)
+    ),
     "duedate": lambda s, i: i.custom.get("duedate"),
     "parent": lambda s, i: _relative(s, i.parent) if i.parent else None,
     "subtasks": lambda s, i: [_relative(s, child) for child in i.children if child.type.level == -1],
     "issuelinks": lambda s, i: [],
     "comment": comments_field,
+}
+# Of system fields whose name is not their id with a capital letter, or whose values are no texts.
+SYSTEM_NAMES = {"duedate": "Due date", "statuscategorychangedate": "Status Category Changed"}
+SYSTEM_TYPES = {
+    "duedate": "date",
+    "created": "datetime",
+    "updated": "datetime",
+    "resolutiondate": "datetime",
+    "statuscategorychangedate": "datetime",
 }
 # Jira omits these fields if an issue has no value; other fields are then null.
 ABSENT_IF_NONE = frozenset({"parent"})
@@ -231,13 +250,13 @@ def field_details() -> list[Json]:
         {
             "id": name,
             "key": name,
-            "name": name.capitalize(),
+            "name": SYSTEM_NAMES.get(name, name.capitalize()),
             "custom": False,
             "orderable": True,
             "navigable": name != "comment",
             "searchable": True,
             "clauseNames": [name],
-            "schema": {"type": "string", "system": name},
+            "schema": {"type": SYSTEM_TYPES.get(name, "string"), "system": name},
         }
         for name in FIELDS
     ]
