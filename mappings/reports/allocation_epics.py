@@ -93,15 +93,17 @@ def counts_for(epic: Any, goals: Any, period: Period) -> ColumnElement[bool]:
 
 def is_open(period: Period) -> ColumnElement[bool]:
     """At the end of the period. An epic that was finished later was open then."""
-    later = func.coalesce(EpicRow.finished_at >= period.end, False)
-    return or_(EpicRow.status_category != "done", later)
+    is_not_done = EpicRow.status_category != "done"
+    if not period.over:
+        return is_not_done
+    return or_(is_not_done, func.coalesce(EpicRow.finished_at >= period.end, False))
 
 
 def in_period(period: Period) -> ColumnElement[bool]:
     """The listed epics that were open at its end or finished within it."""
     finished = and_(EpicRow.status_category == "done", EpicRow.finished_at >= period.start)
-    started = EpicRow.tracker_created_at < period.end
-    return and_(EpicRow.removed_at.is_(None), or_(EpicRow.status_category != "done", finished), started)
+    found = and_(EpicRow.removed_at.is_(None), or_(EpicRow.status_category != "done", finished))
+    return and_(found, EpicRow.tracker_created_at < period.end) if period.over else found
 
 
 def classified(

@@ -101,30 +101,30 @@ async def freeze_month(session: AsyncSession, now: datetime) -> None:
     made = await session.scalar(month.on_conflict_do_nothing().returning(AllocationMonthRow.month))
     if made is None:
         return
-    epics = await _write_rows(session, start.date(), Period(start, end, over=True), there)
+    await _write_rows(session, made, Period(start, end, over=True), there)
+    written = select(func.count()).where(AllocationRow.month == made).scalar_subquery()
     await session.execute(
-        update(AllocationMonthRow).where(AllocationMonthRow.month == made).values(epics=epics)
+        update(AllocationMonthRow).where(AllocationMonthRow.month == made).values(epics=written)
     )
 
 
-async def _write_rows(session: AsyncSession, month: date, period: Period, sources: Sequence[int]) -> int:
-    """How many were written; some thousand at a time, so that memory does not grow with their number."""
+async def _write_rows(session: AsyncSession, month: date, period: Period, sources: Sequence[int]) -> None:
+    """Some thousand at a time, so that memory does not grow with the number of epics."""
     goals = counting_goals(await load_key_results(session), period.end - _MOMENT)
     exemptions = await load_exemptions(session)
     of_sources = EpicRow.source_id.in_(sources)
-    written, after = 0, 0
+    after = 0
     while True:
         slice_of = select(EpicRow.id).where(EpicRow.id > after, in_period(period), of_sources)
         ids = slice_of.order_by(EpicRow.id).limit(EPICS_AT_ONCE).subquery()
         last = await session.scalar(select(func.max(ids.c.id)))
         if last is None:
-            return written
+            return
         which = (EpicRow.id > after, EpicRow.id <= last, of_sources)
         reasons = await _exempt_reasons(session, goals, period, exemptions, which)
         rows = _rows(month, goals, period, reasons, which)
         names = [one.name for one in rows.selected_columns]
-        result: Any = await session.execute(insert(AllocationRow).from_select(names, rows))
-        written += result.rowcount
+        await session.execute(insert(AllocationRow).from_select(names, rows))
         after = last
 
 
