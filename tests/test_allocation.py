@@ -253,8 +253,8 @@ async def _stored(runtime: Runtime) -> str:
             await session.scalar(
                 text(
                     "SELECT coalesce(string_agg(row, chr(10)), '')"
-                    " FROM (SELECT allocation_months::text AS row FROM allocation_months UNION ALL SELECT allocation_rows::text FROM allocation_rows"
-                    " ORDER BY 1) AS rows"
+                    " FROM (SELECT allocation_months::text AS row FROM allocation_months"
+                    " UNION ALL SELECT allocation_rows::text FROM allocation_rows ORDER BY 1) AS rows"
                 )
             )
         )
