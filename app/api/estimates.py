@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,6 +22,7 @@ from mappings.governance.estimates import (
     EstimateKind,
     EstimateValues,
     counting,
+    currency_error,
     delete_estimate,
     estimate_epic,
     estimate_key_result,
@@ -31,7 +32,14 @@ from mappings.tables import EstimateRow, KeyResultRow
 
 router = APIRouter(tags=["estimates"])
 
-Currency = Annotated[str, StringConstraints(pattern=CURRENCY_PATTERN)]
+
+def _currency(value: object) -> object:
+    if isinstance(value, str) and (error := currency_error(value)) is not None:
+        raise ValueError(error)
+    return value
+
+
+Currency = Annotated[str, StringConstraints(pattern=CURRENCY_PATTERN), BeforeValidator(_currency)]
 
 
 class EstimateIn(Body):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 EstimateKind = Literal["planned", "realised"]
 AMOUNT: Bounds = {"ge": -(10**15), "le": 10**15}  # a loss is less than nothing
 CURRENCY_PATTERN = r"^[A-Za-z]{3}$"
+SHOWN_AT_MOST = 50
 NOT_A_CURRENCY = "must be a currency's three letters, such as EUR"
 
 
@@ -125,6 +126,19 @@ async def delete_estimate(session: AsyncSession, estimate_id: int) -> EstimateRo
     return row
 
 
+async def estimate_again(
+    session: AsyncSession, now: datetime, values: EstimateValues, **of: int
+) -> EstimateRow:
+    """Add once more what was deleted, to the epic or key result with this id: `epic_id` or `key_result_id`.
+    Raises `NotFound` where that is gone."""
+    table: Any = EpicRow if "epic_id" in of else KeyResultRow
+    (id,) = of.values()
+    held = select(table.id).where(table.id == id).with_for_update(read=True, key_share=True)
+    if await session.scalar(held) is None:
+        raise NotFound("What it was an estimate of is gone.")
+    return await _add(session, values, now, **of)
+
+
 # --- which count -----------------------------------------------------------------------------------
 
 Of = Literal["epic", "key_result"]
@@ -153,6 +167,25 @@ async def counting_estimates(
     for row in await session.scalars(counting(of, ids)):
         found[getattr(row, _COLUMNS[of].key)].append(row)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """`rows`: the latest, newest first, and `more` than these; `counting`: the ids of those that count."""
+
+    rows: Sequence[EstimateRow]
+    more: bool
+    counting: Collection[int]
+
+
+async def load_history(session: AsyncSession, of: Of, id: int) -> History:
+    """Of one epic or key result. One that counts is shown however old it is."""
+    counts = set((await session.scalars(select(counting(of, [id]).subquery().c.id))).all())
+    query = select(EstimateRow).where(_COLUMNS[of] == id)
+    order = EstimateRow.id.in_(counts).desc(), EstimateRow.at.desc(), EstimateRow.id.desc()
+    rows = list(await session.scalars(query.order_by(*order).limit(SHOWN_AT_MOST + 1)))
+    shown = sorted(rows[:SHOWN_AT_MOST], key=lambda row: (row.at, row.id), reverse=True)
+    return History(shown, len(rows) > SHOWN_AT_MOST, counts)
 
 
 @dataclass(frozen=True, slots=True)

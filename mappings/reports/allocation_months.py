@@ -275,7 +275,7 @@ def frozen_month(months: Sequence[FrozenMonth], month: date) -> FrozenMonth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFilters:
-    """Of the rows of a month. None: not asked for. `driver` and `objective`: `none` for those without one."""
+    """None: not asked for. `driver` and `objective`: `none` for those without one. `cycle` is of no month."""
 
     source: str | None = None
     project: str | None = None
@@ -283,6 +283,7 @@ class RowFilters:
     state: State | None = None
     driver: str | None = None
     objective: str | None = None
+    cycle: str | None = None
 
     def conditions(self) -> list[Any]:
         found: list[Any] = [

@@ -138,8 +138,8 @@ async def current_rows(
     session: AsyncSession, now: datetime, filters: RowFilters, after: int, limit: int
 ) -> Sequence[Any]:
     """The epics that a number of the report of now counts, by id, after the one with the id `after`: `id`,
-    `source`, `key`, `project`, `title`, `url`, `status`, `allocation`, `children`, `points`, `finished_at`.
-    Raises `Invalid` on `source`."""
+    `source`, `key`, `title`, `status_category`, `allocation`, `children`, `points`, `finished_at`. Raises
+    `Invalid` on `source` and `cycle`."""
     goals = await load_key_results(session)
     counting = counting_goals(goals, now)
     period = Period(*month_of(now.astimezone(UTC).date()), over=False)
@@ -151,8 +151,8 @@ async def current_rows(
     epics = classified(counting, period, exempt, *which, EpicRow.id > after).subquery()
     query = (
         select(
-            *(EpicRow.id, SourceRow.name.label("source"), EpicRow.key, EpicRow.project, EpicRow.title),
-            *(EpicRow.url, EpicRow.status, epics.c.allocation, EpicRow.children, EpicRow.points),
+            *(EpicRow.id, SourceRow.name.label("source"), EpicRow.key, EpicRow.title),
+            *(EpicRow.status_category, epics.c.allocation, EpicRow.children, EpicRow.points),
             EpicRow.finished_at,
         )
         .select_from(epics)
@@ -163,11 +163,21 @@ async def current_rows(
     )
     if filters.allocation is not None:
         query = query.where(epics.c.allocation == filters.allocation)
+    if filters.cycle is not None:
+        query = query.where(epics.c.key_results.overlap(await _of_cycle(session, goals, filters.cycle)))
     for name, of in (("driver", "driver"), ("objective", "objective_key")):
         text = getattr(filters, name)
         if text is not None:
             query = query.where(epics.c.allocation == "aligned", _serves(epics, goals, of, text))
     return (await session.execute(query)).all()
+
+
+async def _of_cycle(session: AsyncSession, goals: Mapping[int, KeyResult], cycle: str) -> Any:
+    """The ids of its key results, as an array."""
+    row = await goal_in(session, CycleRow, cycle, "cycle")
+    of_cycle = {key for key, (_, cycle_id) in (await _objectives(session)).items() if cycle_id == row.id}
+    ids = [id for id, goal in goals.items() if goal.objective_key in of_cycle]
+    return literal(ids, ARRAY(BigInteger))
 
 
 def _serves(epics: Any, goals: Mapping[int, KeyResult], of: str, text: str) -> ColumnElement[bool]:

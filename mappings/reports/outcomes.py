@@ -31,9 +31,9 @@ DEFINITION = (
     "number has not moved; of an initiative, none of its key results has, or it has none. "
     "moved_without_work: the progress of a key result is at least 50%, and no epic of it is done and less "
     "than 10% of the children, or it has no epic. The key results are those of the cycles under way and the "
-    "live ones without a cycle, or those of the cycle or objective that is asked for; archived ones are left out. The "
-    "key results of an initiative are those of its own links, else of the epics right below it; without any "
-    "it is listed while it is not done. worth is what was estimated, planned and realised: of each kind and "
+    "live ones without a cycle, or those of the cycle or objective that is asked for; archived ones are left "
+    "out. The key results of an initiative are those of its own links, else of the epics right below it; "
+    "without any it is listed while it is not done. worth is what was estimated, planned and realised: of each kind and "
     "currency the newest estimate, added up within one currency alone. The estimates of a key result and "
     "those of its initiatives stand beside each other and are never added."
 )
