@@ -141,7 +141,7 @@ def classified(
             EpicRow.id,
             opened.label("is_open"),
             allocation.label("allocation"),
-            serving.c.key_results,
+            serving.c.key_results.cast(ARRAY(BigInteger)).label("key_results"),
             serving.c.weights.cast(ARRAY(Float)).label("weights"),
             EpicRow.children,
             EpicRow.points,

@@ -33,9 +33,9 @@ DEFINITION = (
     "than 10% of the children, or it has no epic. The key results are those of the cycles under way and the "
     "live ones without a cycle, or those of the cycle or objective that is asked for; archived ones are left "
     "out. The key results of an initiative are those of its own links, else of the epics right below it; "
-    "without any it is listed while it is not done. worth is what was estimated, planned and realised: of each kind and "
-    "currency the newest estimate, added up within one currency alone. The estimates of a key result and "
-    "those of its initiatives stand beside each other and are never added."
+    "without any it is listed while it is not done. worth is what was estimated, planned and realised: of "
+    "each kind and currency the newest estimate, added up within one currency alone. The estimates of a key "
+    "result and those of its initiatives stand beside each other and are never added."
 )
 
 
