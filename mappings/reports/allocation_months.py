@@ -242,7 +242,7 @@ def _evidence(epics: Any, link: Any, exempt: Any, waiver: Any) -> Any:
     return case(
         (epics.c.allocation == "aligned", func.coalesce(link.c.why, "linked")),
         (epics.c.allocation == "exempt", func.coalesce(exempt.c.reason, "exempt when it was evaluated")),
-        (epics.c.waived, func.concat("waived until ", last, ": ", waiver.c.reason)),
+        (epics.c.waived, func.concat("waived", " until " + last, ": " + waiver.c.reason)),
         (epics.c.not_evaluated, "not evaluated yet"),
         else_="no link to a key result that counted",
     )
