@@ -43,7 +43,7 @@ async def test_work_is_read_and_left_by_its_numbers(person: Person) -> None:
 @pytest.mark.parametrize("person", ["desktop", "phone"], indirect=True)
 async def test_an_estimate_is_added_by_keyboard_and_taken_back(person: Person) -> None:
     page = person.page
-    await person.go("/epics/acme/SHOP-30")
+    await person.go("/epics/acme/SHOP-4")
     await page.get_by_text("Add an estimate").focus()
     await page.keyboard.press("Enter")
     await page.get_by_label("Amount").focus()

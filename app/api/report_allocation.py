@@ -22,7 +22,7 @@ from mappings.reports.allocation import (
     DEFINITION,
     AllocationReport,
     FrozenMonth,
-    Part,
+    GoalShare,
     State,
     Work,
     allocation_table,
@@ -109,7 +109,7 @@ def _work(work: Work) -> dict[str, Any]:
     return {name: rounded(getattr(work, name)) for name in WorkOut.model_fields}
 
 
-def _part(part: Part) -> dict[str, Any]:
+def _part(part: GoalShare) -> dict[str, Any]:
     shares = {f"{measure}_share": rounded(share) for measure, share in part.shares.items()}
     return {**_work(part.work), **shares, "weight": rounded(part.weight)}
 

@@ -135,7 +135,7 @@ def _share_out(groups: dict[str | None, Work], work: Work, parts: Sequence[tuple
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class GoalShare:
     """`shares`: of the aligned work, by measure, None where there is none of it. `weight`: what the
     objectives' weights say, None where they say nothing."""
 
@@ -146,14 +146,14 @@ class Part:
     weight: float | None
 
 
-def driver_parts(block: Block, weights: Mapping[str, float]) -> list[Part]:
+def driver_parts(block: Block, weights: Mapping[str, float]) -> list[GoalShare]:
     """Every driver in the drivers' order, and last the goals without one, where they have work."""
     names: list[str | None] = [*get_args(Driver)]
     names += [None] if None in block.drivers else []
     return [_part(name, None, block.drivers.get(name), block, weights) for name in names]
 
 
-def objective_parts(block: Block, weights: Mapping[str, float], titles: Mapping[str, str]) -> list[Part]:
+def objective_parts(block: Block, weights: Mapping[str, float], titles: Mapping[str, str]) -> list[GoalShare]:
     """The objectives that have work or a weight, the greatest weight first, then the most work."""
     names = {*block.objectives, *weights}
     parts = [
@@ -167,14 +167,16 @@ def objective_parts(block: Block, weights: Mapping[str, float], titles: Mapping[
 
 def _part(
     name: str | None, title: str | None, work: Work | None, block: Block, weights: Mapping[str, float]
-) -> Part:
+) -> GoalShare:
     work, aligned = work or Work(), block.classes["aligned"]
     measures: tuple[Measure, ...] = get_args(Measure)
     of_all = {
         measure: work.of(measure) / aligned.of(measure) if aligned.of(measure) > 0 else None
         for measure in measures
     }
-    return Part(name, title, work, of_all, weights.get(name, 0.0) if weights and name is not None else None)
+    return GoalShare(
+        name, title, work, of_all, weights.get(name, 0.0) if weights and name is not None else None
+    )
 
 
 # --- the report --------------------------------------------------------------------------------
@@ -206,10 +208,10 @@ class AllocationReport:
     objective_weights: Mapping[str, float]
     titles: Mapping[str, str]
 
-    def drivers(self, state: State) -> list[Part]:
+    def drivers(self, state: State) -> list[GoalShare]:
         return driver_parts(self.blocks[state], self.driver_weights)
 
-    def objectives(self, state: State) -> list[Part]:
+    def objectives(self, state: State) -> list[GoalShare]:
         return objective_parts(self.blocks[state], self.objective_weights, self.titles)
 
 
@@ -223,20 +225,20 @@ _NO_SHARES: Mapping[Measure, float | None] = dict.fromkeys(get_args(Measure))
 def allocation_table(report: AllocationReport) -> Iterator[tuple[Any, ...]]:
     """A row for each total, class, driver and objective, in the order of `COLUMNS`. None is an empty cell."""
     for state, block in report.blocks.items():
-        yield _row(state, "total", Part(None, None, block.total, _NO_SHARES, None))
+        yield _row(state, "total", GoalShare(None, None, block.total, _NO_SHARES, None))
         for name, work in block.classes.items():
             of_all = {
                 measure: work.of(measure) / block.total.of(measure) if block.total.of(measure) else None
                 for measure in _NO_SHARES
             }
-            yield _row(state, "class", Part(name, None, work, of_all, None))
+            yield _row(state, "class", GoalShare(name, None, work, of_all, None))
         for part in report.drivers(state):
             yield _row(state, "driver", part)
         for part in report.objectives(state):
             yield _row(state, "objective", part)
 
 
-def _row(state: State, group: str, part: Part) -> tuple[Any, ...]:
+def _row(state: State, group: str, part: GoalShare) -> tuple[Any, ...]:
     work = part.work
     return (
         *(state, group, part.name, part.title, rounded(work.epics), rounded(work.children)),

@@ -1,4 +1,4 @@
-"""Delivery beside outcome: how far the work is, and how far the number that it is for. Pure.
+"""Delivery beside outcome: how far the work is, and how far the number that it is for.
 
 `mappings.reports.outcomes_rows` reads what is compared here.
 """
