@@ -305,26 +305,26 @@ async def test_a_month_is_frozen_a_row_an_epic(
         "frozen_at": "2026-12-01T00:05:00Z",
         "late": "false",
     }
-    told = {
+    shown = {
         key: tuple(row[name] for name in ("class", "origin", "made_by", "evidence", "finished_at"))
         for key, row in rows.items()
     }
     nothing = "no link to a key result that counted"
-    assert told["SHOP-2"] == ("aligned", "rule", "Checkout", "why 1", "")
-    assert told["SHOP-3"] == ("unaligned", "waiver", "Ann", "waived until 2026-11-30: Legal", "")
-    assert told["SHOP-4"] == ("exempt", "policy", "", "exempt by policy: label is ktlo", "")
-    assert told["SHOP-5"] == ("unaligned", "", "", nothing, "")
-    assert told["SHOP-6"] == ("unaligned", "", "", "not evaluated yet", "")
-    assert told["SHOP-7"] == ("aligned", "rule", "Checkout", "why 1", "2026-11-30T23:59:59Z")
-    assert told["SHOP-8"] == ("aligned", "manual", "", "why 2", ""), "open at the end of November"
-    assert told["SHOP-9"] == (
+    assert shown["SHOP-2"] == ("aligned", "rule", "Checkout", "why 1", "")
+    assert shown["SHOP-3"] == ("unaligned", "waiver", "Ann", "waived until 2026-11-30: Legal", "")
+    assert shown["SHOP-4"] == ("exempt", "policy", "", "exempt by policy: label is ktlo", "")
+    assert shown["SHOP-5"] == ("unaligned", "", "", nothing, "")
+    assert shown["SHOP-6"] == ("unaligned", "", "", "not evaluated yet", "")
+    assert shown["SHOP-7"] == ("aligned", "rule", "Checkout", "why 1", "2026-11-30T23:59:59Z")
+    assert shown["SHOP-8"] == ("aligned", "manual", "", "why 2", ""), "open at the end of November"
+    assert shown["SHOP-9"] == (
         "exempt",
         "policy",
         "",
         "exempt by policy: label is KTLO",
         "2026-11-20T12:00:00Z",
     )
-    assert told["SHOP-10"] == ("unaligned", "", "", nothing, "2026-11-20T12:00:00Z")
+    assert shown["SHOP-10"] == ("unaligned", "", "", nothing, "2026-11-20T12:00:00Z")
     assert rows["SHOP-10"]["title"] == '\'=cmd|"<script>"', "no formula in a sheet"
     assert len(await _finance(api, "&project=shop")) == 10
     assert await _finance(api, "&project=other") == []
@@ -413,7 +413,7 @@ async def test_what_is_frozen_stays_when_its_source_and_goals_go(
 ) -> None:
     await _fill(runtime)
     await _freeze(runtime, clock, FIRST + timedelta(minutes=5))
-    before, told = await _stored(runtime), await _finance(api)
+    before, shown = await _stored(runtime), await _finance(api)
     async with runtime.sessions.begin() as session:
         for table in (SourceRow, RuleRow, KeyResultRow, ObjectiveRow, CycleRow):
             await session.execute(delete(table))
@@ -421,7 +421,7 @@ async def test_what_is_frozen_stays_when_its_source_and_goals_go(
     await sweep(runtime)
     after = await _stored(runtime)
     assert before in after
-    assert (after.count("\n"), told) == (before.count("\n"), await _finance(api))
+    assert (after.count("\n"), shown) == (before.count("\n"), await _finance(api))
     report = await send(api, "GET", "/reports/allocation?month=2026-11&source=acme")
     assert (report["open"]["total"]["epics"], report["open"]["by_objective"][0]["title"]) == (7, None)
 
