@@ -66,6 +66,7 @@ _REMOVED_EPICS = text(f"""
         AND NOT EXISTS (SELECT FROM findings WHERE epic_id = epics.id
             AND state IN ('snoozed', 'waived', 'disputed'))
         AND NOT EXISTS (SELECT FROM command_comments WHERE epic_id = epics.id)
+        AND NOT EXISTS (SELECT FROM value_estimates WHERE epic_id = epics.id)
         ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED))
 """).bindparams(manual=list(MANUAL_ORIGINS))  # noqa: S608  # of this module's own parts
 

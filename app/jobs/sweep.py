@@ -15,6 +15,7 @@ from mappings.clock import QUEUE_CLOCK
 from mappings.evaluation.goals_and_sources import evaluate_goals_and_sources
 from mappings.evaluation.timed import open_evaluate_runs
 from mappings.notices import claims
+from mappings.reports.allocation_months import freeze_month
 from mappings.reports.coverage_days import freeze_day
 from mappings.rules.reports import stamp_matches
 from mappings.runs.causes import retry_causes
@@ -72,6 +73,8 @@ async def sweep(runtime: Runtime) -> None:
     await _delete_dead_jobs(runtime)
     async with runtime.sessions.begin() as session:
         await freeze_day(session, now)
+    async with runtime.sessions.begin() as session:
+        await freeze_month(session, now)
     # The last, since a check that raises ends the sweep.
     async with runtime.sessions.begin() as session:
         await evaluate_goals_and_sources(session, now, runtime.checks)

@@ -13,6 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import RuntimeDep, SessionDep
+from app.web.estimate_form import ADD, DELETE, estimate_in, estimate_of, estimate_words
+from app.web.estimate_form import FIELDS as ESTIMATE
 from app.web.goal_forms import (
     AGREEMENT,
     CHECK_IN,
@@ -36,18 +38,21 @@ from app.web.goal_forms import (
 from app.web.goal_words import address, history_chart, named, notes_on, progress_words
 from app.web.page import done, page
 from app.web.router import Form, FormDep, needs
+from app.web.undo import Step, estimate_again_step, estimate_step
 from mappings.errors import Invalid, NotFound
 from mappings.goals import operations
 from mappings.goals.agreements import sign_key_result
 from mappings.goals.board import GoalOnBoard, count_epics, load_board, load_cycles, shared_keys
 from mappings.goals.examples import EXAMPLES, example_named, examples_for
 from mappings.goals.pace import WHEN_AT_RISK, WHEN_DUE
+from mappings.governance.estimates import delete_estimate, estimate_key_result, load_history
 from mappings.lookups import find_goal
 from mappings.tables import (
     AgreementRow,
     CheckInRow,
     CycleRow,
     EpicRow,
+    EstimateRow,
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
@@ -121,6 +126,8 @@ async def show_goal(
         needs("DELETE /key-results/{key}"),
         needs("POST /key-results/{key}/check-ins"),
         needs("POST /key-results/{key}/agreements"),
+        needs("POST /key-results/{key}/estimates"),
+        needs("DELETE /estimates/{id}"),
         needs("POST /objectives/{key}/key-results"),
         needs("PATCH /objectives/{key}"),
         needs("PATCH /cycles/{key}"),
@@ -142,8 +149,14 @@ async def post_goal(
     outcome = await act(session, found, form, now)
     if outcome.refused is None:
         to = outcome.to or found.address()
-        return await done(request, session, outcome.text, to=to, runs=outcome.runs)
-    opened = {"save": "edit", "delete": "edit", "add": "add", "check-in": "check_in"}.get(form.get("do"))
+        return await done(request, session, outcome.text, to=to, undo=outcome.undo, runs=outcome.runs)
+    opened = {
+        "save": "edit",
+        "delete": "edit",
+        "add": "add",
+        "check-in": "check_in",
+        ADD: "estimate",
+    }.get(form.get("do"))
     return await _show(request, session, now, found, opened or "sign", outcome.refused)
 
 
@@ -152,11 +165,13 @@ async def post_goal(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """`text`: what was done, and `to` where to go, None for back to the goal; `runs` evaluate the epics that
-    it bears on. `refused`: the form again, where it was not done."""
+    """`text`: what was done, and `to` where to go, None for back to the goal; `undo`: the steps that take it
+    back, where they can; `runs` evaluate the epics that it bears on. `refused`: the form again, where it was
+    not done."""
 
     text: str = ""
     to: str | None = None
+    undo: Sequence[Step] = ()
     runs: Sequence[int] = ()
     refused: Filled | None = None
 
@@ -193,6 +208,21 @@ async def _sign(session: AsyncSession, found: Found, form: Form, now: datetime) 
         return Outcome(refused=Filled(values, made.errors, status=made.status))
     side = {"business": "the business", "it": "IT"}[made[0].side]
     return Outcome(text=f"{made[0].name} signed for {side} how {made[1].key} is measured.")
+
+
+async def _estimate(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
+    async def make() -> tuple[EstimateRow, KeyResultRow]:
+        return await estimate_key_result(session, found.row.key, now, estimate_of(form, now))
+
+    made = await attempt(session, make())
+    if isinstance(made, Refused):
+        return Outcome(refused=Filled(typed(form, ESTIMATE), made.errors, status=made.status))
+    return Outcome(text=f"Estimated: {estimate_words(made[0])}.", undo=[estimate_step(made[0])])
+
+
+async def _delete_estimate(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
+    row = await delete_estimate(session, estimate_in(form))
+    return Outcome(text=f"Deleted: {estimate_words(row)}.", undo=[estimate_again_step(row)])
 
 
 async def _add_key_result(session: AsyncSession, found: Found, form: Form, now: datetime) -> Outcome:
@@ -265,6 +295,8 @@ _CHANGES: dict[Kind, tuple[Callable[[Mapping[str, str]], Any], Callable[..., Awa
 _ACTS: dict[tuple[Kind | None, str], Callable[[AsyncSession, Found, Form, datetime], Awaitable[Outcome]]] = {
     ("key-result", "check-in"): _check_in,
     ("key-result", "sign"): _sign,
+    ("key-result", ADD): _estimate,
+    ("key-result", DELETE): _delete_estimate,
     ("objective", "add"): _add_key_result,
     (None, "save"): _save,
     (None, "delete"): _delete,
@@ -332,6 +364,7 @@ async def _key_result(session: AsyncSession, row: KeyResultRow, now: datetime) -
         "chart": history_chart(goal, check_ins, now),
         "check_ins": check_ins,
         "signatures": list(await session.scalars(signatures)),
+        "history": await load_history(session, "key_result", row.id),
         "epics": await _epics(session, row.id),
         "epics_at_most": EPICS_AT_MOST,
     }

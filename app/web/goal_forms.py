@@ -99,11 +99,11 @@ async def attempt(session: AsyncSession, work: Awaitable[Done]) -> Done | Refuse
     except NotFound:
         raise
     except (DomainError, Problem) as error:
-        wrong = {name: _in_words(text) for name, text in wrong_fields(error).items()}
+        wrong = {name: in_words(text) for name, text in wrong_fields(error).items()}
         return Refused(wrong, 409 if isinstance(error, Conflict) else 422)
 
 
-def _in_words(message: str) -> str:
+def in_words(message: str) -> str:
     """What a model says of a value, as a person reads it beside the field."""
     if "valid number" in message:
         return "must be a number, such as 2.4"

@@ -23,7 +23,7 @@ from mappings.reports.changes import WEEK, load_week, rules_of
 from mappings.reports.counts import Counts
 from mappings.reports.movement import FOUR_WEEKS, ONE_WEEK, Movement, movement, segments
 from mappings.reports.operations import CoverageReport, coverage_report
-from mappings.reports.running import driver_weights, ended_cycles, running_cycles
+from mappings.reports.running import by_driver, ended_cycles, objective_weights, running_cycles
 from mappings.reports.set_up import load_set_up
 from mappings.reports.waiting import closed_goal_epics, closed_goal_epics_of, load_waiting
 from mappings.reports.week import CLOSING, Digest
@@ -92,7 +92,7 @@ async def show_overview(
         "chart": coverage_chart(report),
         "missing": report.trend.missing,
         "drop": await _drop(session, report, week, now),
-        "drivers": driver_work(report, await driver_weights(session, today)),
+        "drivers": driver_work(report, by_driver(await objective_weights(session, today))),
         "worst": (worst := worst_projects(report))[:WORST_SHOWN],
         "more_worst": len(worst) - WORST_SHOWN,
         "week": week,

@@ -19,6 +19,8 @@ is about has changed since. They are stored with the session, as JSON:
 
 * `{"act": "accept", "source": "jira", "key": "SHOP-9", "key_result": "KR-1"}`: a suggestion was rejected.
   `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
+* `{"act": "estimate", "id": 7}`: an estimate was added; its id. `{"act": "estimate_again", "of": {"epic_id":
+  5}, "kind": "planned", …}`: one was deleted. `estimate_step(row)` and `estimate_again_step(row)`.
 * `{"act": "value", "epic": 5, "version": 3, "before": {"answer": "…", …}}`: an epic's value was answered or
   asked for; its id and the version that this made. `value_step(found)`, of what `answer_value` returns.
 """
@@ -42,10 +44,11 @@ from app.web.page import done
 from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
+from mappings.governance.estimates import EstimateValues, delete_estimate, estimate_again
 from mappings.governance.value import AnsweredValue, ValueOfEpic, restore_value
 from mappings.links.reversal import LinkValues, link_again, unlink_all
 from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
-from mappings.tables import WebSessionRow
+from mappings.tables import EstimateRow, WebSessionRow
 
 router = APIRouter()
 
@@ -90,6 +93,16 @@ def value_step(found: AnsweredValue) -> Step:
         "version": found.after.version,
         "before": found.before.as_json(),
     }
+
+
+def estimate_step(row: EstimateRow) -> Step:
+    return {"act": "estimate", "id": row.id}
+
+
+def estimate_again_step(row: EstimateRow) -> Step:
+    of = {"epic_id": row.epic_id} if row.epic_id is not None else {"key_result_id": row.key_result_id}
+    values = {name: getattr(row, name) for name in ("kind", "amount", "currency", "estimated_by", "note")}
+    return {"act": "estimate_again", "of": of, "at": row.at.isoformat(), **values}
 
 
 @router.get("/undo", dependencies=[needs("GET /epics")])
@@ -154,11 +167,22 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
         case "reject":
             for step in plain:
                 await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
-        case "value":
+        case act:
             for step in plain:
-                before = ValueOfEpic.from_json(step["before"])
-                await restore_value(session, step["epic"], before, step["version"])
+                await _take_back_of_steering(session, act, step, now)
     return []
+
+
+async def _take_back_of_steering(session: AsyncSession, act: str, step: Step, now: datetime) -> None:
+    match act:
+        case "value":
+            before = ValueOfEpic.from_json(step["before"])
+            await restore_value(session, step["epic"], before, step["version"])
+        case "estimate":
+            await delete_estimate(session, step["id"])
+        case "estimate_again":
+            of, at = step.pop("of"), datetime.fromisoformat(step.pop("at"))
+            await estimate_again(session, now, EstimateValues(at=at, **step), **of)
 
 
 async def _use_up(session: AsyncSession, session_id: int, last: Mapping[str, Any]) -> None:

@@ -37,6 +37,7 @@ from mappings.tables import (
     ConflictRow,
     CycleRow,
     EpicRow,
+    EstimateRow,
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
@@ -246,13 +247,14 @@ async def change_key_result(
 
 
 async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> list[int]:
-    """Its check-ins and agreements are deleted too. Raises `NotFound`, and `Conflict` while links, rules or
-    conflicts refer to it."""
+    """Its check-ins and agreements are deleted too. Raises `NotFound`, and `Conflict` while links, rules,
+    estimates or conflicts refer to it."""
     row = await _locked(session, KeyResultRow, key)
     mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
     users = [
         *await _linked(session, row),
         *await _named_users(session, "rule", "rules", mapping),
+        *await _estimated(session, row),
         *await _named_conflicts(session, ConflictRow.key_result_id == row.id),
     ]
     _check_unused(row, users, "Set its state to `archived` instead.")
@@ -273,6 +275,12 @@ async def _linked(session: AsyncSession, row: KeyResultRow) -> list[str]:
         return []
     hidden = f", {count - listed} of them in no list now" if count > listed else ""
     return [f"{count} link{'s' if count > 1 else ''} of epics{hidden}"]
+
+
+async def _estimated(session: AsyncSession, row: KeyResultRow) -> list[str]:
+    estimates = select(func.count()).select_from(EstimateRow).where(EstimateRow.key_result_id == row.id)
+    count = await session.scalar(estimates)
+    return [f"{count} estimate{'s' if count > 1 else ''} of what it is worth"] if count else []
 
 
 def _key_result_values(row: KeyResultRow) -> KeyResultValues:

@@ -368,10 +368,18 @@ def exemption(policy: EffectivePolicy, epic: Epic) -> str | None:
         return "finished"
     if epic.status_category in policy.status_categories:
         return f"exempt by policy: status category {epic.status_category}"
+    return named_exemption(policy, epic.labels, epic.type, (epic.project, *epic.former_projects))
+
+
+def named_exemption(
+    policy: EffectivePolicy, labels: Sequence[str], type: str, projects: Sequence[str]
+) -> str | None:
+    """Why an epic with these labels, of this type and in the project of these names, needs no link whatever
+    its status, in words; None where it needs one."""
     for kind, patterns, values in (
-        ("label", policy.labels, epic.labels),
-        ("type", policy.types, (epic.type,)),
-        ("project", policy.projects, (epic.project, *epic.former_projects)),
+        ("label", policy.labels, labels),
+        ("type", policy.types, (type,)),
+        ("project", policy.projects, projects),
     ):
         if any(map(patterns.matches, values)):
             return f"exempt by policy: {patterns.comparison(kind, f'{kind}s', values)}"

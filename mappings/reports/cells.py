@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """As `csv_rows`. A moment is RFC 3339 in UTC, and a share keeps its decimals: 1.0."""
-    return csv_rows([header, *([_cell(value) for value in row] for row in rows)])
+    return csv_rows([header]) + csv_lines(rows)
+
+
+def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
+    """The same without a header."""
+    return csv_rows([_cell(value) for value in row] for row in rows)
 
 
 def _cell(value: Any) -> Any:

@@ -43,7 +43,7 @@ async def freeze_day(session: AsyncSession, now: datetime) -> None:
     read = {id: reading for id, reading in readings.items() if reading.read_at is not None}
     behind = set[int]()
     if now.astimezone(UTC).time() < WAITS_UNTIL:
-        behind = set(await session.scalars(_behind(now)))
+        behind = set(await session.scalars(sources_behind(now)))
     missing = read.keys() - frozen - behind
     whole = bool(read) and None not in frozen and not read.keys() & behind
     if not missing and not whole:
@@ -67,7 +67,7 @@ async def _any_left(session: AsyncSession, frozen: Collection[int | None]) -> bo
     return bool(sources) and not {None, *sources} <= set(frozen)
 
 
-def _behind(now: datetime) -> Select[int]:
+def sources_behind(now: datetime) -> Select[int]:
     """The sources with an epic or a run that waits to be evaluated."""
     due = exists().where(EpicRow.source_id == SourceRow.id, EpicRow.evaluate_at <= now)
     states = ("queued", *UNFINISHED_STATES)

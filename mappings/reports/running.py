@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from mappings.tables import CycleRow, ObjectiveRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -47,19 +47,42 @@ async def ended_cycles(session: AsyncSession, since: date, today: date) -> list[
     return [(key, ends) for key, ends in rows]
 
 
-async def driver_weights(session: AsyncSession, today: date) -> Mapping[str, float]:
-    """By driver its share, 0..1, in the weights of the objectives of the cycles under way; drafts and
-    archived ones have none. Empty where no weight is given; those without a driver count in the whole."""
-    weight = func.sum(ObjectiveRow.weight)
-    rows = await session.execute(
-        select(ObjectiveRow.driver, weight)
+@dataclass(frozen=True, slots=True)
+class ObjectiveWeight:
+    """`share`: of an objective, 0..1, in the weights of the objectives of the cycles under way."""
+
+    key: str
+    driver: str | None
+    share: float
+
+
+async def objective_weights(
+    session: AsyncSession, today: date, cycle: str | None = None
+) -> Sequence[ObjectiveWeight]:
+    """Of the cycles under way on `today`, or of the cycle of this key, as it is stored; drafts and archived
+    ones have none. Empty where no weight is given."""
+    query = (
+        select(ObjectiveRow.key, ObjectiveRow.driver, ObjectiveRow.weight)
         .join(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
-        .where(CycleRow.starts <= today, CycleRow.ends >= today)
         .where(ObjectiveRow.state.not_in(("draft", "archived")))
-        .group_by(ObjectiveRow.driver)
+        .order_by(ObjectiveRow.id)
     )
-    weights: dict[str | None, float] = {driver: number for driver, number in rows}
-    whole = sum(weights.values())
+    if cycle is None:
+        query = query.where(CycleRow.starts <= today, CycleRow.ends >= today)
+    else:
+        query = query.where(CycleRow.key == cycle)
+    rows = (await session.execute(query)).all()
+    whole = sum(weight for _, _, weight in rows)
     if whole <= 0:
-        return {}
-    return {driver: number / whole for driver, number in weights.items() if driver is not None}
+        return []
+    return [ObjectiveWeight(key, driver, weight / whole) for key, driver, weight in rows]
+
+
+def by_driver(weights: Iterable[ObjectiveWeight]) -> Mapping[str, float]:
+    """By driver its share, 0..1; those without a driver count in the whole. Empty where no weight is
+    given. Pure."""
+    found: dict[str, float] = {}
+    for one in weights:
+        if one.driver is not None:
+            found[one.driver] = found.get(one.driver, 0.0) + one.share
+    return found

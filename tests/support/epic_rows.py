@@ -65,7 +65,8 @@ async def add_goal(
         cycle = CycleRow(key=key, title=key, starts=ends, ends=ends, review="monthly")
         session.add(cycle)
         await session.flush()
-    objective = ObjectiveRow(key=key, title=key, cycle_id=cycle and cycle.id, **(of_objective or {}))
+    of_cycle = {} if cycle is None else {"cycle_id": cycle.id}
+    objective = ObjectiveRow(key=key, title=key, **of_cycle, **(of_objective or {}))
     session.add(objective)
     await session.flush()
     row = KeyResultRow(
