@@ -64,6 +64,7 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/notices/withdraw": {"POST": "editor"},
     "/policy": {"GET": "viewer", "PUT": "editor", "PATCH": "editor"},
     "/reports/coverage": {"GET": "viewer"},
+    "/reports/roadmap": {"GET": "viewer"},
     "/deliveries": {"GET": "viewer"},
     "/deliveries/{id}": {"GET": "admin"},
     "/deliveries/{id}/replay": {"POST": "admin"},
