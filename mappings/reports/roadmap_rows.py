@@ -65,9 +65,9 @@ _WIDE = text("""
     ), evaluated AS (
         SELECT opened.*, serving.key_result_id, coalesce(serving.keys, ARRAY[]::text[]) AS keys,
             CASE
-                WHEN alignment = 'aligned' AND serving.is_live THEN 'aligned'
-                WHEN alignment IS NULL OR alignment = 'aligned' THEN 'waiting'
-                ELSE alignment
+                WHEN opened.alignment = 'aligned' AND serving.is_live THEN 'aligned'
+                WHEN opened.alignment IS NULL OR opened.alignment = 'aligned' THEN 'waiting'
+                ELSE opened.alignment
             END AS place,
             CASE
                 WHEN disputed.epic_id IS NOT NULL THEN 0 WHEN serving.epic_id IS NOT NULL THEN 1 ELSE 2
@@ -78,7 +78,7 @@ _WIDE = text("""
         LEFT JOIN serving ON serving.epic_id = opened.id
         LEFT JOIN disputed ON disputed.epic_id = opened.id
         LEFT JOIN review_epics AS was ON was.review_id = :review_id AND was.epic_id = opened.id
-        WHERE alignment IS DISTINCT FROM 'aligned' OR serving.is_wanted IS NOT FALSE
+        WHERE opened.alignment IS DISTINCT FROM 'aligned' OR serving.is_wanted IS NOT FALSE
     ), placed AS MATERIALIZED (
         SELECT *, CASE
             WHEN place = 'aligned' AND :by_project THEN source_id || ' ' || project
