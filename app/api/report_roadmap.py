@@ -55,6 +55,7 @@ class EpicOfRoadmap(BaseModel):
     status: str = Field(description="Its status in the tracker.")
     alignment: str | None = Field(description="As last evaluated; null: not yet.")
     depth: int = Field(description="How many epics above it are in this group: the nearest one before it.")
+    is_initiative: bool = Field(description="Whether it is an initiative.")
     parent: str | None = Field(description="The key of what it is part of.")
     starts_on: date | None = Field(description="Its first planned day.")
     due_on: date | None = Field(description="Its last planned day.")
@@ -160,6 +161,7 @@ def _epic(epic: EpicOnRoadmap) -> EpicOfRoadmap:
         status=row.status,
         alignment=row.alignment,
         depth=epic.depth,
+        is_initiative=epic.is_initiative,
         parent=row.parent_key,
         starts_on=row.starts_on,
         due_on=row.due_on,

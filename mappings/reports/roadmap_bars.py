@@ -210,16 +210,18 @@ def _parts(begin: int, middle: int, end: int, *, dashed_first: bool) -> list[_Sp
 
 def _clipped(spans: Sequence[_Span], share: float | None, axis: Axis) -> list[Piece]:
     """Those within the axis, and on top of them what is done: a share of the time that is planned so far."""
-    found = [_piece("dashed" if span.dashed else "planned", span.start, span.end, axis) for span in spans]
+    found = [piece_of("dashed" if span.dashed else "planned", span.start, span.end, axis) for span in spans]
     if share and spans:
         planned = [span for span in spans if not span.dashed] or spans
         begin = spans[0].start
         end = planned[-1].end
-        found.append(_piece("done", begin, begin + (end - begin) * share, axis))
+        found.append(piece_of("done", begin, begin + (end - begin) * share, axis))
     return [piece for piece in found if piece is not None]
 
 
-def _piece(kind: PieceKind, start: float, end: float, axis: Axis) -> Piece | None:
+def piece_of(kind: PieceKind, start: float, end: float, axis: Axis) -> Piece | None:
+    """What of it lies within the axis, None where nothing does. Days as `date.toordinal` numbers them, the
+    end exclusive."""
     first = axis.first.toordinal()
     days = axis.last.toordinal() - first + 1
     low, high = max(0.0, (start - first) / days * 100), min(100.0, (end - first) / days * 100)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mappings.goals.tree import in_order
+from mappings.governance.initiatives import initiatives_among, load_policy
 from mappings.reports.roadmap_bars import Remark, bar_of, day_words
 from mappings.reports.roadmap_moves import PlanOfEpic, moves_of
 from mappings.reports.roadmap_rows import keys_of_goals, load_details
@@ -29,6 +30,7 @@ class EpicOnRoadmap:
     it serves. `closed`: those that it is linked to where none is live. `remarks` are for people."""
 
     details: EpicDetails
+    is_initiative: bool
     key_result: str | None
     others: Sequence[str]
     closed: Sequence[str]
@@ -62,7 +64,8 @@ async def load_drawing(session: AsyncSession, basis: Basis, ids: Collection[int]
     details = await load_details(session, ids, basis.review_id)
     closed = {id for one in details.values() for id in one.links} - basis.live.keys()
     keys = {id: goal.row.key for id, goal in basis.live.items()} | await keys_of_goals(session, closed)
-    return Drawing(basis, keys, details)
+    initiatives = await initiatives_among(session, await load_policy(session), ids)
+    return Drawing(basis, keys, details, initiatives)
 
 
 def project_of(part: str) -> tuple[int, str]:
@@ -73,11 +76,13 @@ def project_of(part: str) -> tuple[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Makes lanes of what was found. `keys`: of all key results that these epics are linked to."""
+    """Makes lanes of what was found. `keys`: of all key results that these epics are linked to;
+    `initiatives`: the ids of those that are some."""
 
     basis: Basis
     keys: Mapping[int, str]
     details: Mapping[int, EpicDetails]
+    initiatives: Collection[int]
 
     def lane(self, part: Part | None, **members: Any) -> Lane:
         if part is None:
@@ -121,6 +126,7 @@ class Drawing:
         closed = [] if serves else [self.keys[id] for id in details.links if id in self.keys]
         return EpicOnRoadmap(
             details=details,
+            is_initiative=row.id in self.initiatives,
             key_result=self.keys[serves[0]] if serves else None,
             others=others,
             closed=closed,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 SLICE = 2_000
 COLUMNS = (
     "objective", "key_result", "driver", "cycle", "source", "project", "key", "title", "url", "status",
-    "alignment", "parent", "starts_on", "due_on", "overdue", "children", "children_done", "stage",
-    "value_driver", "value", "set_aside", "set_aside_until", "disputed", "other_key_results",
+    "alignment", "is_initiative", "parent", "starts_on", "due_on", "overdue", "children", "children_done",
+    "stage", "value_driver", "value", "set_aside", "set_aside_until", "disputed", "other_key_results",
     "closed_key_results", "since_last_review",
 )  # fmt: skip
 
@@ -64,6 +64,7 @@ def _line(epic: EpicOnRoadmap, goal: LiveGoal | None) -> list[Any]:
         row.url,
         row.status,
         row.alignment,
+        epic.is_initiative,
         row.parent_key,
         row.starts_on,
         row.due_on,
