@@ -27,7 +27,7 @@ MOVE_WORDS: dict[MoveKind, str] = {
     "due_set": "got a due date",
     "due_removed": "lost the due date",
     "start_moved": "start moved",
-    "key_result_moved": "serve another key result",
+    "key_result_moved": "moved to another key result",
     "new": "new",
     "finished": "finished",
     "gone": "gone",
