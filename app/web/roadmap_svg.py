@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from markupsafe import Markup, escape
 
@@ -11,8 +12,9 @@ from app.web.charts import with_unit
 from app.web.roadmap_groups import Group, goal_bar
 from app.web.templating import day, moment, number, percent
 from mappings.reports.roadmap import Roadmap
-from mappings.reports.roadmap_bars import Axis, Piece
+from mappings.reports.roadmap_bars import Axis, PieceKind
 from mappings.reports.roadmap_lanes import EpicOnRoadmap, Lane
+from mappings.reports.roadmap_moves import MOVE_WORDS
 
 WIDTH, MARGIN = 1280, 24
 NAMES, LANE = 400, 760  # the widths of both columns; the third takes what is left
@@ -23,7 +25,14 @@ FONT = "Inter, 'Segoe UI', Helvetica, Arial, sans-serif"
 INK, SOFT, GRID, EDGE, WARN, BLUE, WASH = (
     "#161b22", "#57606d", "#e2e5ea", "#868f9c", "#b54000", "#2450c4", "#e9effd",
 )  # fmt: skip
-ORANGE, ORANGE_WASH, GROUND = "#dd6b10", "#fdeadf", "#f5f6f8"
+GROUND = "#f5f6f8"
+Look = Literal["aligned", "unaligned", "aside"]
+# The colours of a line and of what is within, and the dashes.
+LOOKS: dict[Look, tuple[str, str, str]] = {
+    "aligned": (BLUE, WASH, ""),
+    "unaligned": ("#dd6b10", "#fdeadf", "4 3"),
+    "aside": (EDGE, "none", "2 3"),
+}
 # Characters that XML 1.0 cannot hold, and those that turn the direction of what follows them.
 _UNFIT = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u200e\u200f\u202a-\u202e\u2066-\u2069]"
@@ -36,8 +45,8 @@ def roadmap_svg(report: Roadmap, groups: Sequence[Group]) -> str:
     picture.head(report)
     for group in groups:
         picture.group(group)
-    picture.apart("Work without an outcome", report.unaligned)
-    picture.apart("Set aside by a decision", report.set_aside)
+    picture.apart("Work without an outcome", report.unaligned, "unaligned")
+    picture.apart("Set aside by a decision", report.set_aside, "aside")
     words = f"Roadmap, {report.axis.words}, as of {day(report.at)}"
     height = picture.y + MARGIN
     return str(
@@ -47,6 +56,14 @@ def roadmap_svg(report: Roadmap, groups: Sequence[Group]) -> str:
             '<rect width="{w}" height="{h}" fill="#ffffff"/>{parts}</svg>\n'
         ).format(w=WIDTH, h=height, font=FONT, words=words, parts=Markup("").join(picture.parts))
     )
+
+
+def moved_words(report: Roadmap) -> str:
+    """What moved since the last review, by kind."""
+    if report.moves is None:
+        return "No review was held yet: what moves is said from the first one on."
+    kinds = [f"{count:,} {MOVE_WORDS[kind]}" for kind, (count, _) in report.moves.kinds.items()]
+    return f"Since the review of {day(report.moves.review.held_on)}: {', '.join(kinds) or 'nothing moved'}."
 
 
 def fit(text: str, most: int = SIGNS) -> str:
@@ -71,8 +88,9 @@ class _Picture:
         if report.pages > 1:
             total += f". Page {report.filters.page} of {report.pages}"
         self._text(MARGIN, self.y + 40, f"{total}. As of {moment(report.at)}.", fill=SOFT)
-        self._legend(self.y + 62)
-        self.y += 82
+        self._text(MARGIN, self.y + 60, moved_words(report), fill=SOFT)
+        self._legend(self.y + 84)
+        self.y += 104
         for month in self.axis.months:
             if month.name:
                 self._text(self._x(month.at) + 4, self.y + 12, month.name, fill=SOFT, size=12)
@@ -81,15 +99,16 @@ class _Picture:
 
     def _legend(self, y: int) -> None:
         x = MARGIN
-        kinds = (
-            ("planned", False, "planned"),
-            ("done", False, "done so far"),
-            ("planned", True, "unaligned"),
+        bars: tuple[tuple[PieceKind, Look, str], ...] = (
+            ("planned", "aligned", "planned"),
+            ("done", "aligned", "done so far"),
+            ("planned", "unaligned", "serves no key result"),
+            ("dashed", "aligned", "no such date"),
         )
-        for kind, apart, words in (*kinds, ("dashed", False, "no such date")):
-            self._bar(Piece("planned" if kind == "planned" else kind, 0, 0), x, y - 9, 22, apart=apart)  # type: ignore[arg-type]
+        for kind, look, words in bars:
+            self._bar(x, y - 10, 22, kind, look)
             self._text(x + 28, y, words, fill=SOFT, size=12)
-            x += 40 + 7 * len(words) + 12
+            x += 52 + 6 * len(words)
         if self.axis.today is not None:
             self._rect(x + 8, y - 11, 2, 14, INK)
             self._text(x + 18, y, "today", fill=SOFT, size=12)
@@ -104,9 +123,9 @@ class _Picture:
         for lane in group.lanes:
             if lane.goal is not None:
                 self._goal(lane)
-            self._lane(lane, apart=False)
+            self._lane(lane, "aligned")
 
-    def apart(self, title: str, lane: Lane) -> None:
+    def apart(self, title: str, lane: Lane, look: Look) -> None:
         if not lane.total:
             return
         self.y += 12
@@ -116,7 +135,7 @@ class _Picture:
         self._text(WIDTH - MARGIN, self.y + 24, f"{lane.total:,}", fill=SOFT, size=12, anchor="end")
         self.y += HEADING
         self._rule(self.y)
-        self._lane(lane, apart=True)
+        self._lane(lane, look)
         ground = self._tag(
             "rect", x=MARGIN / 2, y=top, width=WIDTH - MARGIN, height=self.y - top, fill=GROUND
         )
@@ -129,6 +148,8 @@ class _Picture:
         figures = ""
         if goal.current is not None and row.target is not None:
             figures = f", {number(goal.current)} of {with_unit(number(row.target), row.unit)}"
+        if goal.confidence is not None:
+            figures += f", confidence {goal.confidence:.2g}"
         bar = goal_bar(goal, self.axis)
         self._grid(ROW)
         middle = self.y + ROW / 2
@@ -136,28 +157,28 @@ class _Picture:
             if piece is not None:
                 self._rect(self._x(piece.at), middle - 2, piece.width * LANE / 100, 4, fill)
         self._today(ROW)
-        name = fit(row.title, max(12, SIGNS - len(row.key) - len(figures)))
+        name = fit(row.title, max(12, SIGNS + 4 - len(row.key) - len(figures)))
         self._name(
-            row.key, f"{name}{fit(figures, 40)}", MARGIN, strong=True, whole=f"{row.title}: {bar.words}"
+            row.key, f"{name}{fit(figures, 48)}", MARGIN, strong=True, whole=f"{row.title}: {bar.words}"
         )
         shown = percent(goal.progress)
         self._text(WIDTH - MARGIN, middle + 5, shown, weight=600, anchor="end")
         self._end(ROW)
 
-    def _lane(self, lane: Lane, *, apart: bool) -> None:
+    def _lane(self, lane: Lane, look: Look) -> None:
         for epic in lane.epics:
-            self._epic(epic, apart=apart)
+            self._epic(epic, look)
         if lane.more > 0:
             self._text(MARGIN, self.y + 17, f"{lane.more:,} more", fill=BLUE)
             self._end(ROW)
 
-    def _epic(self, epic: EpicOnRoadmap, *, apart: bool) -> None:
+    def _epic(self, epic: EpicOnRoadmap, look: Look) -> None:
         row, remarks = epic.details.row, epic.remarks
         height = ROW + (LINE if remarks else 0)
         self._grid(height)
         middle = self.y + height / 2
         for piece in epic.bar.pieces:
-            self._bar(piece, self._x(piece.at), middle - 6, piece.width * LANE / 100, apart=apart)
+            self._bar(self._x(piece.at), middle - 6, piece.width * LANE / 100, piece.kind, look)
         self._today(height)
         x = MARGIN + 18 * min(epic.depth, 3)
         title = fit(row.title, max(12, SIGNS - len(row.key) - 3 * min(epic.depth, 3)))
@@ -190,20 +211,16 @@ class _Picture:
     def _rule(self, y: float) -> None:
         self._rect(MARGIN, y, WIDTH - 2 * MARGIN, 1, GRID)
 
-    def _bar(self, piece: Piece, x: float, y: float, width: float, *, apart: bool) -> None:
-        line, fill = (ORANGE, ORANGE_WASH) if apart else (BLUE, WASH)
-        dashes = {}
-        if piece.kind == "done":
-            fill = line
-        elif piece.kind == "dashed":
-            line, fill, dashes = SOFT, "none", {"stroke_dasharray": "2 3"}
-        elif apart:
-            dashes = {"stroke_dasharray": "4 3"}
-        self.parts.append(
-            self._tag(
-                "rect", x=x, y=y, width=max(width, 1), height=12, rx=3, fill=fill, stroke=line, **dashes
-            )
+    def _bar(self, x: float, y: float, width: float, kind: PieceKind, look: Look) -> None:
+        line, wash, dashes = LOOKS[look]
+        fill = line if kind == "done" else wash
+        if kind == "dashed":
+            line, fill, dashes = SOFT, "none", "2 3"
+        more = {"stroke_dasharray": dashes} if dashes and kind != "done" else {}
+        bar = self._tag(
+            "rect", x=x, y=y, width=max(width, 1), height=12, rx=3, fill=fill, stroke=line, **more
         )
+        self.parts.append(bar)
 
     def _rect(self, x: float, y: float, width: float, height: float, fill: str) -> None:
         self.parts.append(self._tag("rect", x=x, y=y, width=max(width, 1), height=height, fill=fill))
