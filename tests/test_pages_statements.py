@@ -27,6 +27,7 @@ AT_MOST = {
     "/allocation": 9,
     "/allocation/epics": 4,
     "/outcomes": 12,
+    "/roadmap": 9,
     "/rules": 6,
     "/rules?add=1": 2,
     "/rules?edit=1": 4,

@@ -83,6 +83,7 @@ OPERATIONS: dict[str, dict[str, Role]] = {
     "/epics/{source}/{key}/scores": {"GET": "viewer", "PUT": "editor"},
     "/conflicts": {"GET": "viewer", "POST": "editor"},
     "/conflicts/{id}": {"GET": "viewer", "PATCH": "editor", "DELETE": "editor"},
+    "/reports/roadmap": {"GET": "viewer"},
     "/deliveries": {"GET": "viewer"},
     "/deliveries/{id}": {"GET": "admin"},
     "/deliveries/{id}/replay": {"POST": "admin"},
