@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
+from sqlalchemy import ColumnElement
 
 from app.api.criteria import CriterionOut, GivenScoreOut, show_criteria, show_given
 from app.api.deps import Key, Moment, RuntimeDep, SessionDep
@@ -14,16 +16,16 @@ from app.api.epic_filters import Text
 from app.api.epic_models import EpicName
 from app.api.paging import CursorParameter, Cursors, Limit, ListQuery, list_query
 from mappings.governance.values import Stage
-from mappings.lists.epics import DriverFilter
+from mappings.lists.epics import DriverFilter, EpicFilters, conditions
 from mappings.reports.cells import csv_text
 from mappings.reports.priorities import (
     DEFINITION,
     NO_CRITERIA,
     Position,
     Priorities,
-    PriorityFilters,
     PriorityItem,
     Scored,
+    linked_to_cycle,
     load_all_priorities,
     load_priorities,
     priorities_table,
@@ -80,9 +82,29 @@ def _item(item: PriorityItem) -> PriorityOut:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PriorityFilters:
+    """None: all. `driver` and `cycle` (a key): of the epics linked to a key result of theirs, for `driver`
+    a live one."""
+
+    source: str | None = None
+    project: str | None = None
+    cycle: str | None = None
+    driver: DriverFilter | None = None
+
+
+async def _which(session: SessionDep, filters: PriorityFilters, now: datetime) -> list[ColumnElement[bool]]:
+    """Raises `Invalid` on a filter that names nothing."""
+    asked = EpicFilters(source=filters.source, project=filters.project, driver=filters.driver, open=True)
+    found = await conditions(session, asked, (), now)
+    if filters.cycle is not None:
+        found.append(await linked_to_cycle(session, filters.cycle))
+    return found
+
+
 async def read_priorities(
     session: SessionDep,
-    now: Any,
+    now: datetime,
     filters: PriorityFilters,
     scored: Scored | None,
     limit: int,
@@ -97,9 +119,8 @@ async def read_priorities(
     if isinstance(step.after, list):
         (order, key), id = step.after
         after = (order, key, id)
-    report = await load_priorities(
-        session, now, PriorityFilters(**asked), scored=chosen, limit=step.limit, after=after
-    )
+    which = await _which(session, PriorityFilters(**asked), now)
+    report = await load_priorities(session, now, which, scored=chosen, limit=step.limit, after=after)
     if not report.more:
         return report, None, step
     order, key, id = report.items[-1].position
@@ -160,10 +181,12 @@ async def get_priorities(
 
 
 async def priorities_csv(
-    session: SessionDep, now: Any, filters: PriorityFilters, scored: Scored | None
+    session: SessionDep, now: datetime, filters: PriorityFilters, scored: Scored | None
 ) -> Response:
     """All of them as a file."""
-    criteria, items = await load_all_priorities(session, now, filters, scored or "fully")
+    criteria, items = await load_all_priorities(
+        session, now, await _which(session, filters, now), scored or "fully"
+    )
     return Response(
         csv_text(*priorities_table(criteria, items)),
         media_type="text/csv; charset=utf-8",

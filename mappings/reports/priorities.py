@@ -26,7 +26,6 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from mappings.governance.criteria import load_criteria
 from mappings.governance.scores import scores_of
-from mappings.lists.epics import EpicFilters, conditions
 from mappings.lookups import goal_in
 from mappings.policy.durations import last_day
 from mappings.tables import (
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from mappings.lists.epics import DriverFilter
-
 Scored = Literal["fully", "partly", "none"]
 DECIMALS = 4
 DEFINITION = (
@@ -67,17 +64,6 @@ NO_CRITERIA = (
 )
 # Of a row of the list, by which it is ordered: the score, its sign changed, then key and id.
 Position = tuple[float, str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class PriorityFilters:
-    """None: all. `driver` and `cycle` (a key): of the epics linked to a key result of theirs, for `driver`
-    a live one."""
-
-    source: str | None = None
-    project: str | None = None
-    cycle: str | None = None
-    driver: DriverFilter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +129,15 @@ class Priorities:
 async def load_priorities(
     session: AsyncSession,
     now: datetime,
-    filters: PriorityFilters,
+    which: Sequence[ColumnElement[bool]],
     *,
     scored: Scored = "fully",
     limit: int | None,
     after: Position | None = None,
 ) -> Priorities:
-    """A page of the epics that are `scored` so; with `limit` None all.
-
-    Raises `Invalid` on a filter that names nothing.
-    """
+    """A page of the epics that are `scored` so; with `limit` None all. `which`: the
+    conditions on `EpicRow` of those that are open and that the filters let through."""
     criteria = await load_criteria(session)
-    which = await _conditions(session, filters, now)
     rows = (await session.execute(_ranking(criteria, which, scored, limit, after))).all()
     found = [row for row in rows if row.id is not None]
     return Priorities(
@@ -169,28 +152,24 @@ async def load_priorities(
 
 
 async def load_all_priorities(
-    session: AsyncSession, now: datetime, filters: PriorityFilters, scored: Scored
+    session: AsyncSession, now: datetime, which: Sequence[ColumnElement[bool]], scored: Scored
 ) -> tuple[Sequence[CriterionRow], Sequence[PriorityItem]]:
     """The criteria, and every epic that is `scored` so."""
-    whole = await load_priorities(session, now, filters, scored=scored, limit=None)
+    whole = await load_priorities(session, now, which, scored=scored, limit=None)
     return whole.criteria, whole.items
 
 
-async def _conditions(
-    session: AsyncSession, filters: PriorityFilters, now: datetime
-) -> list[ColumnElement[bool]]:
-    asked = EpicFilters(source=filters.source, project=filters.project, driver=filters.driver, open=True)
-    found = await conditions(session, asked, (), now)
-    if filters.cycle is not None:
-        cycle = await goal_in(session, CycleRow, filters.cycle, "cycle")
-        of_cycle = (
-            select(LinkRow.epic_id)
-            .join(KeyResultRow, KeyResultRow.id == LinkRow.key_result_id)
-            .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
-            .where(ObjectiveRow.cycle_id == cycle.id)
-        )
-        found.append(EpicRow.id.in_(of_cycle))
-    return found
+async def linked_to_cycle(session: AsyncSession, cycle: str) -> ColumnElement[bool]:
+    """The condition on `EpicRow` that an epic is linked to a key result of this cycle, whose key it is.
+    Raises `Invalid` where there is none."""
+    held = await goal_in(session, CycleRow, cycle, "cycle")
+    linked = (
+        select(LinkRow.epic_id)
+        .join(KeyResultRow, KeyResultRow.id == LinkRow.key_result_id)
+        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
+        .where(ObjectiveRow.cycle_id == held.id)
+    )
+    return EpicRow.id.in_(linked)
 
 
 def _ranking(
