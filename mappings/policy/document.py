@@ -1,7 +1,7 @@
 """The policy: its document as people write it, and the effective policy of one project. Pure.
 
-A member given in a scope replaces the same member of the top level, `exempt` as a whole. `checks` is the
-exception: each check given in it replaces that check alone.
+A member given in a scope replaces the same member of the top level, `exempt` and `initiatives` as a whole.
+`checks` is the exception: each check given in it replaces that check alone.
 """
 
 from __future__ import annotations
@@ -163,6 +163,16 @@ class Exempt(_Document):
     projects: ShortTexts = Field(default=[], description="Project keys or owner/repository.")
 
 
+class Initiatives(_Document):
+    """Epics that are initiatives, beside those that are another epic's parent. Names are compared in any case
+    and may be globs."""
+
+    types: ShortTexts = Field(
+        default=[], description="The tracker's names of types.", examples=[["Initiative"]]
+    )
+    labels: ShortTexts = Field(default=[], description="Labels, or globs of labels.")
+
+
 def _every_check(value: dict[CheckName, CheckSetting]) -> dict[CheckName, CheckSetting]:
     # So that a reader of the policy sees every check.
     return {check.name: value.get(check.name) or _default_setting(check) for check in CHECKS}
@@ -191,6 +201,9 @@ class Scope(_Document):
     )
     exempt: Exempt | MISSING = Field(
         default=MISSING, description="Epics that need no link here; it replaces that of the top level."
+    )
+    initiatives: Initiatives | MISSING = Field(
+        default=MISSING, description="Epics that are initiatives here; it replaces that of the top level."
     )
     quiet_hours: Quiet | MISSING = MISSING
     channel: ChannelField | MISSING = MISSING
@@ -227,6 +240,10 @@ class Policy(_Document):
         default={}, validate_default=True, description="The settings of every check, by check."
     )
     exempt: Exempt = Field(default=Exempt(), description="Epics that need no link.")
+    initiatives: Initiatives = Field(
+        default=Initiatives(),
+        description="Epics that are initiatives, beside those that are another epic's parent.",
+    )
     quiet_hours: Quiet = None
     channel: ChannelField = "comment"
     escalation: Escalation = []
