@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest
@@ -11,7 +10,6 @@ from fastapi import FastAPI
 
 from app.runtime import Runtime
 from mappings.governance.value import is_placeholder
-from tests.support.goals_api import send
 from tests.support.pages import Visitor, visiting, words_of
 from tests.support.triage import fill
 

@@ -21,6 +21,8 @@ is about has changed since. They are stored with the session, as JSON:
   `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
 * `{"act": "value", "epic": 5, "version": 3, "before": {"answer": "…", …}}`: an epic's value was answered or
   asked for; its id and the version that this made. `value_step(found)`, of what `answer_value` returns.
+* `{"act": "scores", "source": "jira", "key": "SHOP-9", "before": {"VALUE": null}, "after": {"VALUE": 4}}`:
+  an epic was scored, by criterion. `scores_step(given)`, of what `set_scores` returns.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from app.web.page import done
 from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
+from mappings.governance.scores import GivenScores, set_scores
 from mappings.governance.value import AnsweredValue, ValueOfEpic, restore_value
 from mappings.links.reversal import LinkValues, link_again, unlink_all
 from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
@@ -89,6 +92,17 @@ def value_step(found: AnsweredValue) -> Step:
         "epic": found.epic.id,
         "version": found.after.version,
         "before": found.before.as_json(),
+    }
+
+
+def scores_step(given: GivenScores) -> Step:
+    now = {row.key: given.scores[row.id].score for row in given.criteria if row.id in given.scores}
+    return {
+        "act": "scores",
+        "source": given.source.name,
+        "key": given.epic.key,
+        "before": dict(given.before),
+        "after": {key: now.get(key) for key in given.before},
     }
 
 
@@ -148,17 +162,25 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
                 for step in plain
             ]
             return await restore_findings(session, changes, now)
+        case act:
+            for step in plain:
+                await _restore(session, act, step, now)
+            return []
+
+
+async def _restore(session: AsyncSession, act: str, step: Mapping[str, Any], now: datetime) -> None:
+    """One step of a kind that no evaluation depends on."""
+    match act:
         case "accept":
-            for step in plain:
-                await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
+            await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
         case "reject":
-            for step in plain:
-                await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
+            await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
         case "value":
-            for step in plain:
-                before = ValueOfEpic.from_json(step["before"])
-                await restore_value(session, step["epic"], before, step["version"])
-    return []
+            before = ValueOfEpic.from_json(step["before"])
+            await restore_value(session, step["epic"], before, step["version"])
+        case "scores":
+            expected = step["after"]
+            await set_scores(session, step["source"], step["key"], step["before"], now, expected=expected)
 
 
 async def _use_up(session: AsyncSession, session_id: int, last: Mapping[str, Any]) -> None:
