@@ -26,11 +26,11 @@ from mappings.governance.conflicts import (
     ConflictShown,
     change_conflict,
     load_conflicts,
-    policy_now,
     raise_conflict,
     withdraw_conflict,
 )
 from mappings.governance.decisions import ON_GOALS, record_decision
+from mappings.governance.initiatives import load_policy
 from mappings.governance.values import CommitteeSide, Person
 from mappings.policy.document import EscalatedTo
 from mappings.tables import ReviewItemRow, ReviewRow, among
@@ -61,11 +61,13 @@ _ID = Annotated[int | None, Query(ge=1, lt=2**63)]
 
 @dataclass(frozen=True, slots=True)
 class PageAddress:
-    """What the page's address asks for. `decide` and `edit`: the conflict whose form is open."""
+    """What the page's address asks for. `decide` and `edit`: the conflict whose form is open; `goal`: the key
+    of the goal that the form of a new one begins with."""
 
     state: Literal["open", "decided"]
     decide: int | None
     edit: int | None
+    goal: str | None
 
     def address(self, **changes: Any) -> str:
         kept = {"state": None if self.state == "open" else self.state, **changes}
@@ -74,9 +76,12 @@ class PageAddress:
 
 
 async def _page_address(
-    state: Literal["open", "decided"] = "open", decide: _ID = None, edit: _ID = None
+    state: Literal["open", "decided"] = "open",
+    decide: _ID = None,
+    edit: _ID = None,
+    goal: Annotated[str | None, Query(max_length=64)] = None,
 ) -> PageAddress:
-    return PageAddress(state, decide, edit)
+    return PageAddress(state, decide, edit, goal)
 
 
 AddressDep = Annotated[PageAddress, Depends(_page_address)]
@@ -229,7 +234,7 @@ async def _page(
     request: Request, runtime: Runtime, session: AsyncSession, asked: PageAddress, refused: Refused
 ) -> HTMLResponse:
     now = await runtime.now(session)
-    everything = await load_conflicts(session, await policy_now(session), now)
+    everything = await load_conflicts(session, await load_policy(session), now)
     pending = [one for one in everything if one.row.decided_at is None]
     decided = [one for one in reversed(everything) if one.row.decided_at is not None]
     groups: list[tuple[str, EscalatedTo | None, list[ConflictShown]]] = []

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from app.web.conflicts import STEP_WORDS
 from app.web.epic_block import Block, ChangeOfEpic, PageOfEpic
 from app.web.epic_changes import Changed
-from mappings.governance.conflicts import ConflictShown, load_conflicts, policy_now, raise_conflict
+from mappings.governance.conflicts import ConflictShown, load_conflicts, raise_conflict
+from mappings.governance.initiatives import load_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class ConflictsBlock:
 
 async def _load(page: PageOfEpic) -> ConflictsBlock:
     now = await page.runtime.now(page.session)
-    policy = await policy_now(page.session)
+    policy = await load_policy(page.session)
     found = await load_conflicts(page.session, policy, now, epic_id=page.row.id)
     return ConflictsBlock(
         [one for one in found if one.row.decided_at is None],

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import RuntimeDep, SessionDep
+from app.web.conflicts import STEP_WORDS
 from app.web.goal_forms import (
     AGREEMENT,
     CHECK_IN,
@@ -42,6 +43,8 @@ from mappings.goals.agreements import sign_key_result
 from mappings.goals.board import GoalOnBoard, count_epics, load_board, load_cycles, shared_keys
 from mappings.goals.examples import EXAMPLES, example_named, examples_for
 from mappings.goals.pace import WHEN_AT_RISK, WHEN_DUE
+from mappings.governance.conflicts import load_conflicts
+from mappings.governance.initiatives import load_policy
 from mappings.lookups import find_goal
 from mappings.tables import (
     AgreementRow,
@@ -314,6 +317,10 @@ async def _show(
         own = await _objective(session, found.row, now, opened)
     else:
         own = {"objectives": await _objectives(session, ObjectiveRow.cycle_id == found.row.id)}
+    if found.kind != "cycle":
+        about = (found.kind.replace("-", "_"), found.row.id)
+        policy = await load_policy(session)
+        own |= {"conflicts_on": await load_conflicts(session, policy, now, goal=about), "steps": STEP_WORDS}
     template = f"goal_{found.kind.replace('-', '_')}.html"
     return await page(request, session, template, values | own, filled.status)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, func, select
 
 from mappings.goals.board import BoardFilters, fits, load_board, load_cycles, of_cycles, shown_cycles
+from mappings.governance.conflicts import load_conflicts
 from mappings.governance.initiatives import initiative_ids, load_policy
 from mappings.tables import (
     UNFINISHED_STATES,
@@ -65,7 +66,8 @@ class RemovalsOfRun:
 class Waiting:
     """What an editor can act on, and what only an admin can. `dispute`: the one that waits longest, None for
     none. `closed_goal`: epics with an unresolved finding of that check. `to_check_in` and `not_agreed`: the
-    keys of key results. `unanswered`: open initiatives that do not say how they help the business."""
+    keys of key results. `unanswered`: open initiatives that do not say how they help the business.
+    `committee`: open conflicts that are with the committee."""
 
     held: Sequence[HeldRun] = ()
     disputes: int = 0
@@ -75,6 +77,7 @@ class Waiting:
     not_agreed: Sequence[str] = ()
     closed_goal: int = 0
     unanswered: int = 0
+    committee: int = 0
 
     @property
     def by_run(self) -> bool:
@@ -107,7 +110,14 @@ async def load_waiting(session: AsyncSession, now: datetime, *, edits: bool, rem
         not_agreed=not_agreed,
         closed_goal=await closed_goal_epics(session),
         unanswered=await unanswered_initiatives(session),
+        committee=await conflicts_of_committee(session, now),
     )
+
+
+async def conflicts_of_committee(session: AsyncSession, now: datetime) -> int:
+    """How many open conflicts are with the committee."""
+    policy = await load_policy(session)
+    return len(await load_conflicts(session, policy, now, state="open", step="committee"))
 
 
 async def _goals(session: AsyncSession, now: datetime) -> tuple[list[str], list[str]]:
