@@ -134,7 +134,7 @@ async def change_priorities(
     asked: AddressDep,
     cursor: CursorParameter = None,
 ) -> Response:
-    """`do`: score (the epic `key` of `source`, a field `score.CRITERION` each), criteria (the whole list), or
+    """`do`: score (the epic `key` of `source`, a field for each criterion), criteria (the whole list), or
     example (the list to start from)."""
     act = form.get("do")
     undo: list[dict[str, Any]] = []
@@ -165,7 +165,7 @@ async def change_priorities(
 
 
 def scores_in(form: Form) -> dict[str, float | None]:
-    """The fields `score.CRITERION`, an empty one as None. Raises `Invalid` on one that is no number."""
+    """The fields of scores, an empty one as None. Raises `Invalid` on one that is no number."""
     found: dict[str, float | None] = {}
     wrong = []
     for name, text in form.values().items():
