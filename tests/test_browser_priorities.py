@@ -78,7 +78,7 @@ async def test_a_conflict_is_recorded_and_decided(
     await page.get_by_role("button", name="Record it").click()
     await expect(page.get_by_text("The conflict on SHOP-3 was recorded.")).to_be_visible()
     assert await person.faults() == []
-    await page.get_by_role("link", name="Decide").click()
+    await page.get_by_role("link", name="Decide conflict").click()
     await expect(page.get_by_label("Decision")).to_be_focused()
     assert await person.faults() == []
     await page.get_by_label("Why, in one line").fill("It goes on")

@@ -184,7 +184,7 @@ async def test_a_conflict_is_recorded_changed_decided(
     await visitor.send("/conflicts?decide=1", decision | people | {"by": "2026-12-31"})
     assert "Decided: defer." in words_of(await visitor.get("/conflicts"))
     words = words_of(await visitor.get("/conflicts?state=decided"))
-    assert "Decided by Ann (business), Bo (IT) on 23 Nov 2026." in words
+    assert "Decided by Ann (business), Bo (IT) on 23 Nov 2026" in words
 
 
 async def test_they_stand_where_they_belong(visitor: Visitor, api: httpx.AsyncClient, clock: Clock) -> None:
