@@ -121,12 +121,6 @@ class ChildrenOut(BaseModel):
     done: int = Field(description="Those of them that are done or closed.")
 
 
-class SetAsideOut(BaseModel):
-    decision: int = Field(description="The id of the decision.")
-    kind: Literal["stop", "defer"] = Field(description="What was decided.")
-    until: datetime | None = Field(description="When it ends, exclusive; null: when it is undone.")
-
-
 class ValueOut(BaseModel):
     answer: str | None = Field(description=f"{ANSWER} Null while nobody has answered.")
     driver: Driver | None = Field(description="Which of the four ways the answer names.")
@@ -139,6 +133,12 @@ class ValueOut(BaseModel):
     @classmethod
     def of(cls, value: ValueOfEpic) -> ValueOut:
         return cls(**{name: getattr(value, name) for name in cls.model_fields})
+
+
+class SetAsideOut(BaseModel):
+    decision: int = Field(description="The id of the decision.")
+    kind: Literal["stop", "defer"] = Field(description="What was decided.")
+    until: datetime | None = Field(description="When it ends, exclusive; null: when it is undone.")
 
 
 class EpicOut(BaseModel):
