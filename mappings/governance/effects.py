@@ -1,8 +1,8 @@
 """What a decision changes, and how that is taken back exactly.
 
-`DecisionRow.effects` holds what was before; its members are `set_aside`, `findings`, `answers`, `links`,
-`stage`, `goal`, `item`, and `says`, what was changed in sentences. What a person changed since stays theirs:
-an undo leaves it as it is where that does no harm, else it is refused and changes nothing.
+`DecisionRow.effects` holds what was before; its members are `findings`, `answers`, `links`, `stage`, `goal`,
+`item`, and `says`, what was changed in sentences. What a person changed since stays theirs: an undo leaves it
+as it is where that does no harm, else it is refused and changes nothing.
 """
 
 from __future__ import annotations
@@ -144,7 +144,6 @@ async def _set_aside(
 ) -> None:
     until = None if decision.by_date is None else end_of_day(decision.by_date)
     earlier = await _decided_at(session, epic)
-    done.effects["set_aside"] = _stored(epic, ("set_aside", "set_aside_until", "set_aside_decision_id"))
     epic.set_aside, epic.set_aside_until = decision.decision, until
     epic.set_aside_decision_id = decision.id
     for row in unresolved:
@@ -164,7 +163,6 @@ async def _end_set_aside(
     if epic.set_aside is None:
         return
     earlier = await _decided_at(session, epic)
-    done.effects["set_aside"] = _stored(epic, ("set_aside", "set_aside_until", "set_aside_decision_id"))
     epic.set_aside = epic.set_aside_until = epic.set_aside_decision_id = None
     for row in unresolved:
         if row.state == "waived" and row.changed_at == earlier:
@@ -311,11 +309,7 @@ async def take_back_from_epic(
     if "links" in before:
         await _restore_links(session, decision, epic, before["links"])
         done.links_changed = True
-    if "set_aside" in before:
-        values = before["set_aside"]
-        epic.set_aside, epic.set_aside_decision_id = values["set_aside"], values["set_aside_decision_id"]
-        until = values["set_aside_until"]
-        epic.set_aside_until = None if until is None else datetime.fromisoformat(until)
+    await _restore_set_aside(session, decision, epic)
     await _restore_findings(session, decision, epic, findings, done)
     if not await _answers(session, epic.id):
         for id, answer in before["answers"]:
@@ -323,6 +317,21 @@ async def take_back_from_epic(
                 update(CommandCommentRow).where(CommandCommentRow.id == id).values(answer=answer)
             )
     return done
+
+
+async def _restore_set_aside(session: AsyncSession, decision: DecisionRow, epic: EpicRow) -> None:
+    """As the newest decision that stands beside this one has it; one that is over the evaluation ends."""
+    others = (
+        select(DecisionRow)
+        .where(DecisionRow.epic_id == epic.id, DecisionRow.undone_at.is_(None), DecisionRow.id != decision.id)
+        .order_by(DecisionRow.id.desc())
+        .limit(1)
+    )
+    newest = (await session.scalars(others)).one_or_none()
+    epic.set_aside = epic.set_aside_until = epic.set_aside_decision_id = None
+    if newest is not None and newest.decision in ("stop", "defer"):
+        epic.set_aside, epic.set_aside_decision_id = newest.decision, newest.id
+        epic.set_aside_until = None if newest.by_date is None else end_of_day(newest.by_date)
 
 
 async def _restore_stage(session: AsyncSession, epic: EpicRow, kept: dict[str, Any]) -> None:
