@@ -16,13 +16,13 @@ from mappings.epics.transfers import merge_transferred
 from mappings.governance.stages import overdue_pilots
 from mappings.tables import DecisionRow, EpicRow, EpicStageRow, SourceRow
 from tests.support.clock import Clock
-from tests.support.governance import ANN, BO, Committee, change_row, without_times
+from tests.support.governance import ANN, Committee, change_row, without_times
 from tests.support.locks import holding
 
 pytestmark = pytest.mark.database
 
 NOON = datetime(2026, 11, 16, 12, tzinfo=UTC)
-PILOT = {"measure": "KR-1", "by": "2026-12-31"}
+PILOT: dict[str, Any] = {"measure": "KR-1", "by": "2026-12-31"}
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ async def test_a_stage_moved_since_is_not_taken_back(committee: Committee, clock
     clock.advance(hours=1)
     await committee.stage(body={"stage": "idea"})
     refused = await committee.undo(decided["id"], 409)
-    assert "The stage of SHOP-1 was changed since the decision: it is at idea" in refused["detail"]
+    assert "The stage of SHOP-1 was changed since: it is at idea" in refused["detail"]
 
 
 async def test_an_epic_moved_or_removed_since(committee: Committee, runtime: Runtime) -> None:

@@ -50,7 +50,8 @@ class Committee:
         """Of a source `acme` that no tracker answers for, whose epics have been read; measured key results
         KR-1 to KR-3."""
         async with runtime.sessions.begin() as session:
-            source = await add_source(session, "acme")
+            notices = {"mode": "shadow", "per_run": 50, "max_share": 1.0, "per_day": 50}
+            source = await add_source(session, "acme", notices=notices)
             for key in keys or ("SHOP-1",):
                 await add_epic(session, source, key, **members)
         for number in (1, 2, 3):
@@ -86,7 +87,7 @@ class Committee:
         return await self.send("POST", f"/decisions/{id}/undo", None, status)
 
 
-async def change_row(runtime: Runtime, key: str, **members: Any) -> None:
+async def change_row(runtime: Runtime, named: str, **members: Any) -> None:
     """Change columns of an epic, as a sync would."""
     async with runtime.sessions.begin() as session:
-        await session.execute(update(EpicRow).where(EpicRow.key == key).values(**members))
+        await session.execute(update(EpicRow).where(EpicRow.key == named).values(**members))
