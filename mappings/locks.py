@@ -14,7 +14,8 @@ A transaction takes the locks that it needs in this order, so that no two ever w
 5. its tickets that could not be read, in the order of their ids in the tracker
 6. epics, all of a transaction at once and in the order of their ids; then the line of those whose children
    are to be counted, in the same order; then parents that are no epics
-7. findings and notices, after their epics and in the order of their ids
+7. findings and notices, after their epics and in the order of their ids; then what a committee keeps of them:
+   a review, an item of its agenda, a conflict, a stage, a decision
 8. again the projects, only to change their cursors and pauses
 9. what is above and below epics (advisory): by what stores them, a page after the other, and by a writer
    that has stored its ticket before it evaluates it; then runs, then deliveries

@@ -26,8 +26,8 @@ from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
 from app.cli.check import check
-from app.cli.ready import check_ready
 from app.cli.main import _expected, cli
+from app.cli.ready import check_ready
 from app.database import DatabaseNotReady
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, _delivery_facts, webhook_facts

@@ -21,6 +21,8 @@ is about has changed since. They are stored with the session, as JSON:
   `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
 * `{"act": "value", "epic": 5, "version": 3, "before": {"answer": "…", …}}`: an epic's value was answered or
   asked for; its id and the version that this made. `value_step(found)`, of what `answer_value` returns.
+* `{"act": "stage", "epic": 5, "before": {"stage": "idea", …}, "after": {…}}`: an epic moved to another stage;
+  null for none. `stage_step(…)`, of what `mappings.governance.stages.stored_stage` returns.
 * `{"act": "scores", "source": "jira", "key": "SHOP-9", "before": {"VALUE": null}, "after": {"VALUE": 4}}`:
   an epic was scored, by criterion. `scores_step(given)`, of what `set_scores` returns.
 """
@@ -45,6 +47,7 @@ from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
 from mappings.governance.scores import GivenScores, set_scores
+from mappings.governance.stages import take_stage_back
 from mappings.governance.value import AnsweredValue, ValueOfEpic, restore_value
 from mappings.links.reversal import LinkValues, link_again, unlink_all
 from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
@@ -84,6 +87,10 @@ def accept_step(source: str, key: str, key_result: str) -> Step:
 
 def reject_step(source: str, key: str, key_result: str) -> Step:
     return {**accept_step(source, key, key_result), "act": "reject"}
+
+
+def stage_step(epic_id: int, before: Step | None, after: Step | None) -> Step:
+    return {"act": "stage", "epic": epic_id, "before": before, "after": after}
 
 
 def value_step(found: AnsweredValue) -> Step:
@@ -153,15 +160,7 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
         case "link":
             return await link_again(session, [LinkValues(**step) for step in plain], now)
         case "finding":
-            changes = [
-                FindingChange(
-                    step["id"],
-                    FindingValues.from_json(step["before"]),
-                    FindingValues.from_json(step["after"]),
-                )
-                for step in plain
-            ]
-            return await restore_findings(session, changes, now)
+            return await restore_findings(session, _finding_changes(plain), now)
         case act:
             for step in plain:
                 await _restore(session, act, step, now)
@@ -175,12 +174,23 @@ async def _restore(session: AsyncSession, act: str, step: Mapping[str, Any], now
             await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
         case "reject":
             await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
+        case "stage":
+            await take_stage_back(session, step["epic"], step["before"], step["after"])
         case "value":
             before = ValueOfEpic.from_json(step["before"])
             await restore_value(session, step["epic"], before, step["version"])
         case "scores":
             expected = step["after"]
             await set_scores(session, step["source"], step["key"], step["before"], now, expected=expected)
+
+
+def _finding_changes(steps: Sequence[Step]) -> list[FindingChange]:
+    return [
+        FindingChange(
+            step["id"], FindingValues.from_json(step["before"]), FindingValues.from_json(step["after"])
+        )
+        for step in steps
+    ]
 
 
 async def _use_up(session: AsyncSession, session_id: int, last: Mapping[str, Any]) -> None:
