@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import select
 
 from app.runtime import Runtime
+from mappings.epics.transfers import merge_transferred
 from mappings.errors import StaleVersion
 from mappings.governance.conflicts import change_conflict, load_open_conflicts
 from mappings.governance.initiatives import load_policy
-from mappings.tables import ConflictRow, DecisionRow, EpicRow
+from mappings.tables import ConflictRow, DecisionRow, EpicRow, SourceRow
 from tests.support.clock import Clock
 from tests.support.goals_api import fields_refused, send
-from tests.support.stored_epics import source_with, stored_epic
+from tests.support.stored_epics import source_with, store, stored_epic
 
 pytestmark = pytest.mark.database
 
@@ -268,3 +269,23 @@ async def test_a_goal_with_conflicts_is_not_deleted(
     await send(api, "DELETE", "/key-results/KR-2", status=204)
     refused = await send(api, "DELETE", "/objectives/O-2", status=409)
     assert "the conflict 2" in refused["detail"]
+
+
+async def test_conflicts_and_scores_move_with_a_transferred_epic(
+    api: httpx.AsyncClient, runtime: Runtime, clock: Clock
+) -> None:
+    """What was recorded on the ticket's new form meanwhile is joined to what the kept epic has."""
+    await _company(api, runtime, clock)
+    await store(runtime, "jira", [stored_epic(2)])
+    await send(api, "PUT", "/criteria", [{"key": key, "title": key, "weight": 1} for key in ("A", "B")])
+    await send(api, "PUT", "/epics/jira/SHOP-1/scores", {"A": 1})
+    await send(api, "PUT", "/epics/jira/SHOP-2/scores", {"A": 5, "B": 5})
+    await _raise(api, "SHOP-1")
+    await _raise(api, "SHOP-2")
+    async with runtime.transaction() as session:
+        source = (await session.scalars(select(SourceRow))).one()
+        moved = stored_epic(2)
+        await merge_transferred(session, source.id, source.tracker, "001SHOP", moved, clock.now)
+    listed = (await send(api, "GET", "/conflicts?epic_source=jira&epic_key=SHOP-2"))["items"]
+    assert [(one["id"], one["epic"]["key"]) for one in listed] == [(1, "SHOP-2"), (2, "SHOP-2")]
+    assert (await send(api, "GET", "/epics/jira/SHOP-2/scores"))["scores"] == {"A": 1, "B": 5}

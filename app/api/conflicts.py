@@ -74,6 +74,8 @@ class ConflictIn(Body):
 
 
 class ConflictPatch(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"business": "By invoice before Easter."}]})
+
     technical: ConflictText | None = Field(None, description=TECHNICAL)
     business: ConflictText | None = Field(None, description=BUSINESS)
 
