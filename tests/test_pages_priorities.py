@@ -181,6 +181,7 @@ async def test_a_conflict_is_recorded_changed_decided(
     people = {"name": ["Ann", "", "Bo"], "side": ["business", "it", "it"]}
     answer = await visitor.send("/conflicts?decide=1", decision | people, expect=422)
     assert "to mend" in answer.text
+    assert re.search('name="name"[^>]*value="Bo"', answer.text)  # what was typed stays
     await visitor.send("/conflicts?decide=1", decision | people | {"by": "2026-12-31"})
     assert "Decided: defer." in words_of(await visitor.get("/conflicts"))
     words = words_of(await visitor.get("/conflicts?state=decided"))

@@ -89,11 +89,13 @@ AddressDep = Annotated[PageAddress, Depends(_page_address)]
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A form that was not taken: what it was to do, what is wrong by field, and what was typed."""
+    """A form that was not taken: what it was to do, what is wrong by field, and what was typed. `people`: the
+    name and side of each line that has a name."""
 
     act: str = ""
     errors: Mapping[str, str] = field(default_factory=dict)
     typed: Mapping[str, str] = field(default_factory=dict)
+    people: Sequence[Person] = ()
 
 
 @router.get("/conflicts", dependencies=[needs("GET /conflicts")])
@@ -137,7 +139,7 @@ async def change_conflicts(
             case _:
                 raise Problem(422, "This form asks for nothing that this page can do: reload it.")
     except (Invalid, Conflict) as error:
-        refused = Refused(form.get("do"), wrong_fields(error), form.values())
+        refused = Refused(form.get("do"), wrong_fields(error), form.values(), people_in(form))
         async with runtime.transaction() as session:
             return await _page(request, runtime, session, asked, refused)
     async with runtime.transaction() as session:
@@ -255,6 +257,6 @@ async def _page(
         "step_words": STEP_WORDS,
         "decision_words": DECISION_WORDS,
         "on_goals": ON_GOALS,
-        "people": range(PEOPLE),
+        "people": range(max(PEOPLE, len(refused.people))),
     }
     return await page(request, session, "conflicts.html", values, 422 if refused.errors else 200)
