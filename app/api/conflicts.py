@@ -25,17 +25,17 @@ from app.api.problems import error_responses
 from app.api.runs import RowId
 from mappings.errors import Invalid
 from mappings.governance.conflicts import (
-    SIDE_AT_MOST,
+    CONFLICT_TEXT_AT_MOST,
     ConflictShown,
     ConflictState,
     change_conflict,
     goal_of_key,
     load_conflict,
     load_conflicts,
-    policy_now,
     raise_conflict,
     withdraw_conflict,
 )
+from mappings.governance.initiatives import load_policy
 from mappings.governance.values import CommitteeSide, DecisionKind
 from mappings.lookups import find_epic, source_in
 from mappings.policy.document import EscalatedTo
@@ -44,9 +44,11 @@ from mappings.values import NO_NUL_PATTERN
 
 router = APIRouter(prefix="/conflicts", tags=["conflicts"])
 
-Side = Annotated[
+ConflictText = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=SIDE_AT_MOST, pattern=NO_NUL_PATTERN, strip_whitespace=True),
+    StringConstraints(
+        min_length=1, max_length=CONFLICT_TEXT_AT_MOST, pattern=NO_NUL_PATTERN, strip_whitespace=True
+    ),
 ]
 TECHNICAL = "What technology does not allow, or not yet."
 BUSINESS = "What the business asks for."
@@ -67,13 +69,15 @@ class ConflictIn(Body):
 
     epic: EpicRefIn | None = Field(None, description="The epic that it is about; else give `goal`.")
     goal: Key | None = Field(None, description="The key of the objective or key result that it is about.")
-    technical: Side = Field(description=TECHNICAL)
-    business: Side = Field(description=BUSINESS)
+    technical: ConflictText = Field(description=TECHNICAL)
+    business: ConflictText = Field(description=BUSINESS)
 
 
 class ConflictPatch(Body):
-    technical: Side | None = Field(None, description=TECHNICAL)
-    business: Side | None = Field(None, description=BUSINESS)
+    model_config = ConfigDict(json_schema_extra={"examples": [{"business": "By invoice before Easter."}]})
+
+    technical: ConflictText | None = Field(None, description=TECHNICAL)
+    business: ConflictText | None = Field(None, description=BUSINESS)
 
 
 class ConflictEpic(BaseModel):
@@ -173,7 +177,7 @@ def show_conflict(one: ConflictShown) -> ConflictOut:
 
 
 async def present_conflict(session: SessionDep, id: int, now: Any, response: Response) -> ConflictOut:
-    shown = await load_conflict(session, await policy_now(session), id, now)
+    shown = await load_conflict(session, await load_policy(session), id, now)
     put_version(response, shown.row.version)
     return show_conflict(shown)
 
@@ -229,7 +233,7 @@ async def list_conflicts(
         raise Invalid("epic_source", "is needed with epic_key")
     if filters["goal"] is not None:
         chosen["goal"] = await goal_of_key(session, filters["goal"], "goal")
-    policy = await policy_now(session)
+    policy = await load_policy(session)
     found = {
         one.row.id: one
         for one in await load_conflicts(session, policy, now, **chosen)

@@ -12,7 +12,9 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.decision_models import DecisionOut, show_decision
 from app.api.deps import RuntimeDep, SessionDep
+from app.web.conflicts import STEP_WORDS
 from app.web.estimate_form import ADD, DELETE, estimate_in, estimate_of, estimate_words
 from app.web.estimate_form import FIELDS as ESTIMATE
 from app.web.goal_forms import (
@@ -45,12 +47,16 @@ from mappings.goals.agreements import sign_key_result
 from mappings.goals.board import GoalOnBoard, count_epics, load_board, load_cycles, shared_keys
 from mappings.goals.examples import EXAMPLES, example_named, examples_for
 from mappings.goals.pace import WHEN_AT_RISK, WHEN_DUE
+from mappings.governance.conflicts import load_conflicts
+from mappings.governance.decision_log import about_goal, load_decision_names
 from mappings.governance.estimates import delete_estimate, estimate_key_result, load_history
+from mappings.governance.initiatives import load_policy
 from mappings.lookups import find_goal
 from mappings.tables import (
     AgreementRow,
     CheckInRow,
     CycleRow,
+    DecisionRow,
     EpicRow,
     EstimateRow,
     KeyResultRow,
@@ -67,6 +73,7 @@ FIELDS: dict[Kind, tuple[str, ...]] = {"key-result": KEY_RESULT, "objective": OB
 EPICS_AT_MOST = 50
 CHECK_INS_AT_MOST = 200
 SIGNATURES_AT_MOST = 50
+DECISIONS_AT_MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,8 +353,23 @@ async def _show(
         own = await _objective(session, found.row, now, opened)
     else:
         own = {"objectives": await _objectives(session, ObjectiveRow.cycle_id == found.row.id)}
+    own["decisions"] = await _decisions(session, found)
+    if found.kind != "cycle":
+        about = (found.kind.replace("-", "_"), found.row.id)
+        policy = await load_policy(session)
+        own |= {"conflicts_on": await load_conflicts(session, policy, now, goal=about), "steps": STEP_WORDS}
     template = f"goal_{found.kind.replace('-', '_')}.html"
     return await page(request, session, template, values | own, filled.status)
+
+
+async def _decisions(session: AsyncSession, found: Found) -> list[DecisionOut]:
+    """The newest about the goal, or with it as target or measure; undone ones too."""
+    if found.kind == "cycle":
+        return []
+    query = select(DecisionRow).where(about_goal(found.row)).order_by(DecisionRow.id.desc())
+    rows = list(await session.scalars(query.limit(DECISIONS_AT_MOST)))
+    names = await load_decision_names(session, rows)
+    return [show_decision(row, names) for row in rows]
 
 
 async def _key_result(session: AsyncSession, row: KeyResultRow, now: datetime) -> dict[str, Any]:

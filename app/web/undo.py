@@ -23,6 +23,10 @@ is about has changed since. They are stored with the session, as JSON:
   5}, "kind": "planned", …}`: one was deleted. `estimate_step(row)` and `estimate_again_step(row)`.
 * `{"act": "value", "epic": 5, "version": 3, "before": {"answer": "…", …}}`: an epic's value was answered or
   asked for; its id and the version that this made. `value_step(found)`, of what `answer_value` returns.
+* `{"act": "stage", "epic": 5, "before": {"stage": "idea", …}, "after": {…}}`: an epic moved to another stage;
+  null for none. `stage_step(…)`, of what `mappings.governance.stages.stored_stage` returns.
+* `{"act": "scores", "source": "jira", "key": "SHOP-9", "before": {"VALUE": null}, "after": {"VALUE": 4}}`:
+  an epic was scored, by criterion. `scores_step(given)`, of what `set_scores` returns.
 """
 
 from __future__ import annotations
@@ -45,6 +49,8 @@ from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
 from mappings.governance.estimates import EstimateValues, delete_estimate, estimate_again
+from mappings.governance.scores import GivenScores, set_scores
+from mappings.governance.stages import take_stage_back
 from mappings.governance.value import AnsweredValue, ValueOfEpic, restore_value
 from mappings.links.reversal import LinkValues, link_again, unlink_all
 from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
@@ -86,6 +92,10 @@ def reject_step(source: str, key: str, key_result: str) -> Step:
     return {**accept_step(source, key, key_result), "act": "reject"}
 
 
+def stage_step(epic_id: int, before: Step | None, after: Step | None) -> Step:
+    return {"act": "stage", "epic": epic_id, "before": before, "after": after}
+
+
 def value_step(found: AnsweredValue) -> Step:
     return {
         "act": "value",
@@ -103,6 +113,17 @@ def estimate_again_step(row: EstimateRow) -> Step:
     of = {"epic_id": row.epic_id} if row.epic_id is not None else {"key_result_id": row.key_result_id}
     values = {name: getattr(row, name) for name in ("kind", "amount", "currency", "estimated_by", "note")}
     return {"act": "estimate_again", "of": of, "at": row.at.isoformat(), **values}
+
+
+def scores_step(given: GivenScores) -> Step:
+    now = {row.key: given.scores[row.id].score for row in given.criteria if row.id in given.scores}
+    return {
+        "act": "scores",
+        "source": given.source.name,
+        "key": given.epic.key,
+        "before": dict(given.before),
+        "after": {key: now.get(key) for key in given.before},
+    }
 
 
 @router.get("/undo", dependencies=[needs("GET /epics")])
@@ -152,37 +173,43 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
         case "link":
             return await link_again(session, [LinkValues(**step) for step in plain], now)
         case "finding":
-            changes = [
-                FindingChange(
-                    step["id"],
-                    FindingValues.from_json(step["before"]),
-                    FindingValues.from_json(step["after"]),
-                )
-                for step in plain
-            ]
-            return await restore_findings(session, changes, now)
-        case "accept":
-            for step in plain:
-                await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
-        case "reject":
-            for step in plain:
-                await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
+            return await restore_findings(session, _finding_changes(plain), now)
         case act:
             for step in plain:
-                await _take_back_of_steering(session, act, step, now)
-    return []
+                await _restore(session, act, step, now)
+            return []
 
 
-async def _take_back_of_steering(session: AsyncSession, act: str, step: Step, now: datetime) -> None:
+async def _restore(session: AsyncSession, act: str, step: Mapping[str, Any], now: datetime) -> None:
+    """One step of a kind that no evaluation depends on."""
     match act:
+        case "accept":
+            await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
+        case "reject":
+            await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
+        case "stage":
+            await take_stage_back(session, step["epic"], step["before"], step["after"])
         case "value":
             before = ValueOfEpic.from_json(step["before"])
             await restore_value(session, step["epic"], before, step["version"])
+        case "scores":
+            expected = step["after"]
+            await set_scores(session, step["source"], step["key"], step["before"], now, expected=expected)
         case "estimate":
             await delete_estimate(session, step["id"])
         case "estimate_again":
-            of, at = step.pop("of"), datetime.fromisoformat(step.pop("at"))
-            await estimate_again(session, now, EstimateValues(at=at, **step), **of)
+            values = {**step, "at": datetime.fromisoformat(step["at"])}
+            of = values.pop("of")
+            await estimate_again(session, now, EstimateValues(**values), **of)
+
+
+def _finding_changes(steps: Sequence[Step]) -> list[FindingChange]:
+    return [
+        FindingChange(
+            step["id"], FindingValues.from_json(step["before"]), FindingValues.from_json(step["after"])
+        )
+        for step in steps
+    ]
 
 
 async def _use_up(session: AsyncSession, session_id: int, last: Mapping[str, Any]) -> None:

@@ -9,20 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import aliased
 
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.governance.escalation import ladder_of, position_on
 from mappings.lookups import epic_in, find_goal
-from mappings.policy.document import Policy
 from mappings.policy.names import former_names
 from mappings.tables import (
     ConflictRow,
     DecisionRow,
     EpicRow,
-    InstallationRow,
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
@@ -38,10 +36,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.governance.escalation import LadderPosition
-    from mappings.policy.document import EscalatedTo
+    from mappings.policy.document import EscalatedTo, Policy
     from mappings.values import FieldErrors
 
-SIDE_AT_MOST = 2_000  # characters of each of the two texts
+CONFLICT_TEXT_AT_MOST = 2_000  # characters of each of the two texts
 ConflictState = Literal["open", "decided"]
 
 
@@ -61,7 +59,7 @@ async def raise_conflict(
 
     `technical`: the constraint; `business`: the demand. Raises `Invalid`.
     """
-    check_values(side_errors(technical, business))
+    check_values(text_errors(technical, business))
     if (epic is None) == (goal is None):
         raise Invalid("epic", "give either the epic or the goal that it is about")
     about = {"epic_id": (await epic_in(session, *epic, "epic"))[1].id} if epic else await _goal(session, goal)
@@ -93,10 +91,15 @@ async def _goal(session: AsyncSession, key: str | None) -> dict[str, int]:
     raise Invalid("goal", f"there is no objective and no key result {key!r}")
 
 
-def side_errors(technical: str | None, business: str | None) -> FieldErrors:
+def text_errors(technical: str | None, business: str | None) -> FieldErrors:
     """Of the two texts; None: left out."""
     return [
-        (name, "must not be empty" if text is not None and is_blank(text) else text_error(text, SIDE_AT_MOST))
+        (
+            name,
+            "must not be empty"
+            if text is not None and is_blank(text)
+            else text_error(text, CONFLICT_TEXT_AT_MOST),
+        )
         for name, text in (("technical", technical), ("business", business))
     ]
 
@@ -113,7 +116,7 @@ async def change_conflict(
 
     Raises `NotFound`, `StaleVersion`, `Conflict` once it is decided, and `Invalid`.
     """
-    check_values(side_errors(technical, business))
+    check_values(text_errors(technical, business))
     row = await locked_conflict(session, id)
     check_version(row.version, versions)
     if row.decided_at is not None:
@@ -208,10 +211,10 @@ _LINKED = (
 _OWN_OBJECTIVE = aliased(ObjectiveRow)
 
 
-def _selected() -> Select[Any]:
+def _selected() -> Any:
     """Each conflict with its epic and source, the key result of either, that one's objective or its own, and
     its decision."""
-    selected: Select[Any] = (
+    selected: Any = (
         select(ConflictRow, EpicRow, SourceRow, KeyResultRow, ObjectiveRow, _OWN_OBJECTIVE, DecisionRow)
         .select_from(ConflictRow)
         .outerjoin(EpicRow, EpicRow.id == ConflictRow.epic_id)
@@ -265,10 +268,6 @@ def _shown(row: Any, policy: Policy, now: datetime) -> ConflictShown:
     if conflict.decided_at is not None:
         position = type(position)(position.step, position.since, None, None)
     return ConflictShown(conflict, about, position, decision)
-
-
-async def policy_now(session: AsyncSession) -> Policy:
-    return Policy.model_validate((await session.scalars(select(InstallationRow.policy))).one())
 
 
 async def load_conflicts(

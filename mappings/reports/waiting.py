@@ -10,6 +10,7 @@ from sqlalchemy import Select, func, select
 
 from mappings.goals.board import BoardFilters, fits, load_board, load_cycles, of_cycles, shown_cycles
 from mappings.goals.pace import LAST_DAYS
+from mappings.governance.conflicts import load_conflicts
 from mappings.governance.initiatives import initiative_ids, load_policy
 from mappings.governance.reviews import due_reviews
 from mappings.tables import (
@@ -70,7 +71,8 @@ class Waiting:
     """What an editor can act on, and what only an admin can. `dispute`: the one that waits longest, None for
     none. `closed_goal`: epics with an unresolved finding of that check. `to_check_in` and `not_agreed`: the
     keys of key results. `unanswered`: open initiatives that do not say how they help the business.
-    `reviews`: the cycles whose review is late, or to be held within a week."""
+    `reviews`: the cycles whose review is late, or to be held within a week. `committee`: open conflicts that
+    are with the committee."""
 
     held: Sequence[HeldRun] = ()
     disputes: int = 0
@@ -81,6 +83,7 @@ class Waiting:
     closed_goal: int = 0
     unanswered: int = 0
     reviews: Sequence[CycleToReview] = ()
+    committee: int = 0
 
     @property
     def by_run(self) -> bool:
@@ -114,11 +117,18 @@ async def load_waiting(session: AsyncSession, now: datetime, *, edits: bool, rem
         closed_goal=await closed_goal_epics(session),
         unanswered=await unanswered_initiatives(session),
         reviews=await _reviews(session, now.astimezone(UTC).date()),
+        committee=await conflicts_of_committee(session, now),
     )
 
 
 async def _reviews(session: AsyncSession, today: date) -> list[CycleToReview]:
     return [one for one in await due_reviews(session, today) if one.due.due_on < today + LAST_DAYS]
+
+
+async def conflicts_of_committee(session: AsyncSession, now: datetime) -> int:
+    """How many open conflicts are with the committee."""
+    policy = await load_policy(session)
+    return len(await load_conflicts(session, policy, now, state="open", step="committee"))
 
 
 async def _goals(session: AsyncSession, now: datetime) -> tuple[list[str], list[str]]:
