@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -385,9 +385,10 @@ async def test_merged_epics_have_what_both_had(committee: Committee, runtime: Ru
     async with runtime.sessions.begin() as session:
         source = (await session.scalars(select(SourceRow))).one()
         row = (await session.scalars(select(EpicRow).where(EpicRow.key == "SHOP-2"))).one()
+        on_the_tracker = row.tracker_updated_at + timedelta(days=1)
         ticket = Epic(
             remote_id="SHOP-2", key="SHOP-2", project="SHOP", title="One", url="", type="Epic", status="Open",
-            status_category="todo", created_at=row.tracker_created_at, updated_at=datetime(2026, 11, 29, tzinfo=UTC),
+            status_category="todo", created_at=row.tracker_created_at, updated_at=on_the_tracker,
         )  # fmt: skip
         await merge_transferred(session, source.id, source.tracker, "SHOP-1", ticket, NOON)
     epic = await committee.epic("SHOP-2")
