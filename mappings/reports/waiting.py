@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mappings.governance.stages import OverduePilot
 
 RUNS_NAMED = 3  # of more the comments are one number
-PILOTS_AT_MOST = 5
+PILOTS_AT_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
