@@ -13,6 +13,7 @@ from mappings.goals.pace import LAST_DAYS
 from mappings.governance.conflicts import load_conflicts
 from mappings.governance.initiatives import initiative_ids, load_policy
 from mappings.governance.reviews import due_reviews
+from mappings.governance.stages import overdue_pilots
 from mappings.tables import (
     UNFINISHED_STATES,
     EpicRow,
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.governance.reviews import CycleToReview
+    from mappings.governance.stages import OverduePilot
 
 RUNS_NAMED = 3  # of more the comments are one number
+PILOTS_AT_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ class Waiting:
     none. `closed_goal`: epics with an unresolved finding of that check. `to_check_in` and `not_agreed`: the
     keys of key results. `unanswered`: open initiatives that do not say how they help the business.
     `reviews`: the cycles whose review is late, or to be held within a week. `committee`: open conflicts that
-    are with the committee."""
+    are with the committee. `pilots`: those past their day, `PILOTS_AT_MOST`, the longest overdue first.
+    """
 
     held: Sequence[HeldRun] = ()
     disputes: int = 0
@@ -84,6 +88,7 @@ class Waiting:
     unanswered: int = 0
     reviews: Sequence[CycleToReview] = ()
     committee: int = 0
+    pilots: Sequence[OverduePilot] = ()
 
     @property
     def by_run(self) -> bool:
@@ -118,6 +123,7 @@ async def load_waiting(session: AsyncSession, now: datetime, *, edits: bool, rem
         unanswered=await unanswered_initiatives(session),
         reviews=await _reviews(session, now.astimezone(UTC).date()),
         committee=await conflicts_of_committee(session, now),
+        pilots=await overdue_pilots(session, now.astimezone(UTC).date(), PILOTS_AT_MOST),
     )
 
 
