@@ -23,7 +23,7 @@ AT_MOST = {
     "/goals": 8,
     "/goals/KR-1": 11,
     "/goals/O-1": 10,
-    "/roadmap": 9,
+    "/roadmap": 14,
     "/rules": 6,
     "/rules?add=1": 2,
     "/rules?edit=1": 4,
