@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mappings.reports.roadmap_basis import By, LiveGoal, RoadmapFilters
     from mappings.reports.roadmap_lanes import Drawing, Lane
     from mappings.reports.roadmap_moves import MoveKind
-    from mappings.reports.roadmap_rows import Found, EpicGroup, Place
+    from mappings.reports.roadmap_rows import EpicGroup, Found, Place
 
 GROUPS_A_PAGE = 40
 MOVES_SHOWN = 20
