@@ -27,7 +27,7 @@ AT_MOST = {
     "/allocation": 9,
     "/allocation/epics": 4,
     "/outcomes": 12,
-    "/roadmap": 9,
+    "/roadmap": 14,
     "/priorities": 6,
     "/conflicts": 3,
     "/rules": 6,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mappings.reports.roadmap_basis import By, LiveGoal, RoadmapFilters
     from mappings.reports.roadmap_lanes import Drawing, Lane
     from mappings.reports.roadmap_moves import MoveKind
-    from mappings.reports.roadmap_rows import Found, Part, Place
+    from mappings.reports.roadmap_rows import EpicGroup, Found, Place
 
 GROUPS_A_PAGE = 40
 MOVES_SHOWN = 20
@@ -147,7 +147,7 @@ def _total(found: Found, place: Place) -> int:
     return sum(part.total for part in found.parts[place].values())
 
 
-def _set_aside(found: Found) -> list[Part]:
+def _set_aside(found: Found) -> list[EpicGroup]:
     """What a decision took out of the count, whether it is exempt or waived by that."""
     parts = [*found.parts["exempt"].items(), *found.parts["waived"].items()]
     return [part for by, part in parts if by is not None]

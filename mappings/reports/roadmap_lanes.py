@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mappings.reports.roadmap_bars import Bar
     from mappings.reports.roadmap_basis import Basis
     from mappings.reports.roadmap_moves import Move
-    from mappings.reports.roadmap_rows import EpicDetails, Part
+    from mappings.reports.roadmap_rows import EpicDetails, EpicGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +84,18 @@ class Drawing:
     details: Mapping[int, EpicDetails]
     initiatives: Collection[int]
 
-    def lane(self, part: Part | None, **members: Any) -> Lane:
+    def lane(self, part: EpicGroup | None, **members: Any) -> Lane:
         if part is None:
             return Lane(linked=0, **members)
         return Lane(
             list(self._epics(part)), part.total, part.overdue, part.undated, part.linked or 0, **members
         )
 
-    def project_lane(self, part: Part, sources: Mapping[int, str], name: str) -> Lane:
+    def project_lane(self, part: EpicGroup, sources: Mapping[int, str], name: str) -> Lane:
         source_id, project = project_of(name)
         return replace(self.lane(part), source=sources[source_id], project=project, linked=None)
 
-    def lane_of(self, parts: Sequence[Part]) -> Lane:
+    def lane_of(self, parts: Sequence[EpicGroup]) -> Lane:
         """Several groups as one."""
         return Lane(
             [epic for part in parts for epic in self._epics(part)],
@@ -104,7 +104,7 @@ class Drawing:
             undated=sum(part.undated for part in parts),
         )
 
-    def _epics(self, part: Part) -> Iterator[EpicOnRoadmap]:
+    def _epics(self, part: EpicGroup) -> Iterator[EpicOnRoadmap]:
         parents = {id: above for id, above in part.shown.items() if id in self.details}
         for id, depth in in_order(parents):
             yield self.epic(self.details[id], depth)

@@ -196,7 +196,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Part:
+class EpicGroup:
     """A group of epics. `shown`: their ids, the nearest due first, each with the id of the one that it is
     part of, in this group, None for none. `linked`: to its key result, wherever they stand; None without."""
 
@@ -212,7 +212,7 @@ class Found:
     """By place its parts: of `aligned` by key result or project, of `exempt` and `waived` by what set them
     aside, None where no decision did. `moved`: by kind how many, and the ids of the first."""
 
-    parts: defaultdict[Place, dict[str | None, Part]]
+    parts: defaultdict[Place, dict[str | None, EpicGroup]]
     moved: dict[MoveKind, tuple[int, list[int]]]
 
     @property
@@ -255,7 +255,7 @@ async def find_open_epics(session: AsyncSession, asked: Asked, now: datetime) ->
             continue
         parts = found.parts[row.kind]
         if row.part not in parts:
-            parts[row.part] = Part(row.total, row.overdue, row.undated, row.linked)
+            parts[row.part] = EpicGroup(row.total, row.overdue, row.undated, row.linked)
         parts[row.part].shown[row.id] = row.above_id
     return found
 
