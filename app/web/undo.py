@@ -17,6 +17,7 @@ is about has changed since. They are stored with the session, as JSON:
           found = await change_findings(session, [id], UPHELD, await runtime.now(session))
       await pipeline.evaluate_at_once(runtime, found.runs)
 
+* `{"act": "decision", "decision_id": 7}`: a decision was recorded. `app.web.decision_lines.decision_step(id)`.
 * `{"act": "accept", "source": "jira", "key": "SHOP-9", "key_result": "KR-1"}`: a suggestion was rejected.
   `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
 """
@@ -40,6 +41,7 @@ from app.web.page import done
 from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
+from mappings.governance.decisions import undo_decision
 from mappings.links.reversal import LinkValues, link_again, unlink_all
 from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
 from mappings.tables import WebSessionRow
@@ -136,6 +138,8 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
                 for step in plain
             ]
             return await restore_findings(session, changes, now)
+        case "decision":
+            return (await undo_decision(session, plain[0]["decision_id"], now)).runs
         case "accept":
             for step in plain:
                 await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
