@@ -95,6 +95,17 @@ _CHILDREN_OF = text(f"""
     WHERE above.id = :id AND child.id <> above.id ORDER BY child.id LIMIT :most
 """)  # noqa: S608  # of this module's own parts
 
+_WITH_CHILDREN = text(f"""
+    SELECT above.id FROM epics AS above
+    WHERE above.id = ANY(:ids) AND above.removed_at IS NULL
+        AND EXISTS (SELECT FROM ({_CHILDREN}) AS below WHERE below.id <> above.id)
+""").bindparams(bindparam("ids", type_=ARRAY(BigInteger)))  # noqa: S608  # of this module's own parts
+
+
+async def with_children(session: AsyncSession, ids: Collection[int]) -> set[int]:
+    """Those of these epics that are in a list and have another epic of a list right below them."""
+    return set(await session.scalars(_WITH_CHILDREN, {"ids": list(ids)})) if ids else set()
+
 
 async def children_of(session: AsyncSession, epic_id: int, most: int) -> Sequence[Any]:
     """The epics right below one that are in a list, at most so many: `id`, `source`, `key`, `title`,

@@ -94,14 +94,12 @@ def test_a_scope_shows_what_was_written_and_null_is_not_left_out() -> None:
         ({"channel": "label"}, ("channel",), '"label" is not in this build'),
         ({"channel": "digest"}, ("channel",), "not in this build"),
         ({"channel": "mail"}, ("channel",), "'comment' or 'none'"),
-        ({"escalation": [{"after": "P5D"}]}, ("escalation",), "not in this build"),
         ({"scopes": [{"grace": None}]}, ("scopes", 0, "grace"), "string"),
         ({"scopes": [{"source": None}]}, ("scopes", 0, "source"), "string"),
         ({"scopes": [{}, {"channel": "digest"}]}, ("scopes", 1, "channel"), "not in this build"),
         ({"scopes": [{"scopes": []}]}, ("scopes", 0, "scopes"), "not permitted"),
         ({"scopes": [{"checks": {"x": {}}}]}, ("scopes", 0, "checks"), "no check 'x'"),
         ({"scopes": [{"quiet_hours": 1}]}, ("scopes", 0, "quiet_hours"), "must be an object such as"),
-        ({"scopes": [{"escalation": [{}]}]}, ("scopes", 0, "escalation"), "not in this build"),
     ],
 )
 def test_what_is_refused_and_where(document: dict[str, Any], where: tuple[object, ...], part: str) -> None:

@@ -8,7 +8,15 @@ from fastapi import Depends, Query
 from pydantic import BaseModel, Field, StringConstraints
 
 from app.api.deps import Body
-from mappings.lists.epics import KEY_AT_MOST, TEXT_AT_MOST, Alignment, DriverFilter, EpicFilters, Sort
+from mappings.lists.epics import (
+    KEY_AT_MOST,
+    TEXT_AT_MOST,
+    Alignment,
+    DriverFilter,
+    EpicFilters,
+    Sort,
+    ValueFilter,
+)
 from mappings.values import NO_NUL_PATTERN
 
 Text = Annotated[str, StringConstraints(max_length=TEXT_AT_MOST, pattern=NO_NUL_PATTERN)]
@@ -38,6 +46,12 @@ class EpicFilterQuery(BaseModel):
         "and has moved.",
     )
     open: bool | None = Field(None, description="Whether its status is none of those that are done.")
+    initiative: bool | None = Field(
+        None, description="Whether it is another epic's parent, or of a type or label that the policy names."
+    )
+    value: ValueFilter | None = Field(
+        None, description="Whether it says how it helps the business; initiatives are asked."
+    )
     q: Text | None = Field(None, description="Part of the title or key, any case.")
 
     def filters(self) -> EpicFilters:

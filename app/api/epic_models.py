@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -10,9 +10,13 @@ from typing import Literal
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.deps import Moment
 from mappings.evaluation.explain import ReasonKind
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult, is_live
+from mappings.goals.values import Driver
+from mappings.governance.initiatives import initiatives_among, load_policy
+from mappings.governance.value import ValueOfEpic, load_values
 from mappings.lists.epics import Alignment
 from mappings.parents import EpicName as NamedEpic
 from mappings.parents import load_names, load_parents
@@ -21,6 +25,8 @@ from mappings.tables import EpicRow, FindingRow, LinkRow, NoticeRow
 Origin = Literal["manual", "rule", "ticket", "command", "inherited"]
 FindingState = Literal["open", "snoozed", "waived", "disputed", "resolved"]
 NoticeState = Literal["shadow", "held", "due", "posted", "resolved", "withdrawn", "failed"]
+
+ANSWER = "How it helps the business grow, cut cost, serve customers better or manage risk, in one sentence."
 
 
 class EpicName(BaseModel):
@@ -115,6 +121,20 @@ class ChildrenOut(BaseModel):
     done: int = Field(description="Those of them that are done or closed.")
 
 
+class ValueOut(BaseModel):
+    answer: str | None = Field(description=f"{ANSWER} Null while nobody has answered.")
+    driver: Driver | None = Field(description="Which of the four ways the answer names.")
+    answered_by: str | None = Field(description="Who gave the answer.")
+    answered_at: Moment | None = Field(description="When it was given, or last changed.")
+    asked_of: str | None = Field(description="Who is asked for it.")
+    asked_by: str | None = Field(description="Who asked.")
+    question_at: Moment | None = Field(description="When that person was asked.")
+
+    @classmethod
+    def of(cls, value: ValueOfEpic) -> ValueOut:
+        return cls(**{name: getattr(value, name) for name in cls.model_fields})
+
+
 class EpicOut(BaseModel):
     source: str = Field(description="The source that it belongs to.")
     key: str = Field(description="The tracker's present key.", examples=["SHOP-12"])
@@ -135,6 +155,12 @@ class EpicOut(BaseModel):
     children: ChildrenOut | None = Field(
         description="As of the latest sync; null where they are not counted yet, or the tracker has none."
     )
+    initiative: bool = Field(
+        description="Whether it is another epic's parent, or of a type or label that the policy names."
+    )
+    value: ValueOut | None = Field(
+        description="How it helps the business; null where nobody answered, and nobody was asked."
+    )
     links: list[LinkOut] = Field(description="Its links to key results, live or not.")
     findings: list[FindingOut] = Field(description="One for each check that ever found something.")
     notice: NoticeOut | None = Field(description="The one comment, written or not; null for none.")
@@ -151,18 +177,26 @@ class EpicWithWhy(EpicOut):
 
 @dataclass(frozen=True, slots=True)
 class NamesAround:
-    """The names of other epics that some epics are shown with: their parents, by the ids of the children, and
-    those that they inherit from, by their own ids."""
+    """What some epics are shown with: the names of their parents, by the ids of the children, and of those
+    that they inherit from, by their own ids; the ids of those that are initiatives; and, by their ids, what
+    they say of their value."""
 
     parents: Mapping[int, NamedEpic]
     above: Mapping[int, NamedEpic]
+    initiatives: Set[int]
+    values: Mapping[int, ValueOfEpic]
 
 
 async def load_names_around(session: AsyncSession, found: Iterable[EpicRecords]) -> NamesAround:
-    """In two statements at most, for any number of epics."""
+    """In six statements at most, for any number of epics."""
     records = list(found)
-    parents = await load_parents(session, [one.row for one in records])
-    return NamesAround(parents, await load_origins(session, [link for one in records for link in one.links]))
+    ids = [one.row.id for one in records]
+    return NamesAround(
+        await load_parents(session, [one.row for one in records]),
+        await load_origins(session, [link for one in records for link in one.links]),
+        await initiatives_among(session, await load_policy(session), ids) if ids else set(),
+        await load_values(session, ids),
+    )
 
 
 async def load_origins(session: AsyncSession, links: Iterable[LinkRow]) -> dict[int, NamedEpic]:
@@ -265,6 +299,8 @@ def show_epic(
             "alignment": row.alignment,
             "parent": show_parent(row, names.parents.get(row.id)),
             "children": _children(row),
+            "initiative": row.id in names.initiatives,
+            "value": None if (value := names.values.get(row.id)) is None else ValueOut.of(value),
             "links": show_links(name, records.links, goals, names.above, now),
             "findings": [show_finding(found, name) for found in records.findings],
             "notice": None if records.notice is None else show_notice(name, records.notice, unwritten),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
@@ -11,12 +11,13 @@ from pydantic import BaseModel, Field
 from app.api.deps import Key, Moment, RuntimeDep, SessionDep
 from mappings.goals.values import Driver
 from mappings.reports.cells import csv_text
-from mappings.reports.counts import DEFINITION, Counts
 from mappings.reports.operations import (
     COLUMNS,
     DAYS_AT_MOST,
     DAYS_SHOWN,
     CoverageReport,
+    counts_as_members,
+    coverage_members,
     coverage_report,
     coverage_table,
 )
@@ -82,7 +83,9 @@ class CoverageOfDay(CoverageCounts):
     stale: bool = Field(description="Whether the last reading of at least one of these had failed.")
 
 
-class CoverageOut(CoverageCounts):
+class FrozenCoverage(CoverageCounts):
+    """Coverage at one moment, without a trend."""
+
     definition: str = Field(description="What all these numbers mean.")
     at: Moment = Field(description="The moment of the numbers.")
     stale_sources: list[str] = Field(
@@ -94,6 +97,9 @@ class CoverageOut(CoverageCounts):
     by_objective: list[CoverageOfObjective] = Field(description="Each objective that has epics.")
     by_cycle: list[CoverageOfCycle] = Field(description="Each cycle that has epics.")
     by_owner: list[CoverageOfOwner] = Field(description="Each owner whose key results have epics.")
+
+
+class CoverageOut(FrozenCoverage):
     trend: list[CoverageOfDay] = Field(
         description="The days that were frozen, oldest first: of all sources, or of the source or project "
         "that is asked for; empty with `cycle`, and for a project of two sources without `source`."
@@ -104,39 +110,17 @@ class CoverageOut(CoverageCounts):
     )
 
 
-def _counts(counts: Counts) -> dict[str, Any]:
-    return {name: getattr(counts, name) for name in CoverageCounts.model_fields}
-
-
 def _present(report: CoverageReport) -> CoverageOut:
-    def named(dimension: Any) -> list[tuple[Any, dict[str, Any]]]:
-        return [(name, _counts(counts)) for name, counts in report.groups(dimension)]
-
-    readings, titles = report.readings, report.coverage.titles
     return CoverageOut(
-        **_counts(report.coverage.total),
-        definition=DEFINITION,
-        at=report.at,
-        stale_sources=report.stale_sources,
-        by_source=[
-            CoverageOfSource(
-                source=readings[id].name, read_at=readings[id].read_at, stale=readings[id].stale, **counts
-            )
-            for id, counts in named("source")
-        ],
-        by_project=[
-            CoverageOfProject(source=readings[id].name, project=project, **counts)
-            for (id, project), counts in named("project")
-        ],
-        by_driver=[CoverageOfDriver(driver=name, **counts) for name, counts in named("driver")],
-        by_objective=[
-            CoverageOfObjective(objective=key, title=titles.get(key), **counts)
-            for key, counts in named("objective")
-        ],
-        by_cycle=[CoverageOfCycle(cycle=key, **counts) for key, counts in named("cycle")],
-        by_owner=[CoverageOfOwner(owner=name, **counts) for name, counts in named("owner")],
+        **coverage_members(report),
         trend=[
-            CoverageOfDay(day=day.day, at=day.at, sources=day.sources, stale=day.stale, **_counts(day.counts))
+            CoverageOfDay(
+                day=day.day,
+                at=day.at,
+                sources=day.sources,
+                stale=day.stale,
+                **counts_as_members(day.counts),
+            )
             for day in report.trend.days
         ],
         missing_days=report.trend.missing,

@@ -18,6 +18,7 @@ from app.api.deps import CallerDep, RuntimeDep, SessionDep
 from app.api.epics import whole_epic
 from app.auth.roles import Caller
 from app.runtime import Runtime
+from app.web.epic_block import ChangeOfEpic, PageOfEpic
 from app.web.epic_changes import (
     DAYS_AHEAD,
     Asked,
@@ -28,6 +29,7 @@ from app.web.epic_changes import (
     link_selected,
 )
 from app.web.epic_rows import finding_shown, page_of_epic, person_of
+from app.web.epic_steering import ACTS, Refused, change_steering, load_steering
 from app.web.forms import wrong_fields
 from app.web.page import done, page
 from app.web.router import Form, FormDep, check_may, here, id_in, may, needs, redirect
@@ -71,6 +73,7 @@ OPERATIONS = {
     "reopen": "POST /findings/{id}/reopen",
     "uphold": "POST /findings/{id}/uphold",
     "dismiss": "POST /findings/{id}/dismiss",
+    **ACTS,
 }
 
 
@@ -126,6 +129,8 @@ async def change_epic(
         changed = await _change(runtime, caller, epic, act, about, form)
     except (Conflict, Invalid) as error:
         errors = wrong_fields(error)
+        if act in ACTS:
+            return await show(refused=Refused(act, errors, form.values()), status=422)
         asked = Asked(act, [epic.name], "row", form.values()) if act in (*DAYS_AHEAD, "dismiss") else None
         return await show(asked=asked, errors=errors, status=422)
     if not changed.steps and not changed.fine:
@@ -147,7 +152,7 @@ async def _change(runtime: Runtime, caller: Caller, epic: _Epic, act: str, about
             return await change_selected(runtime, caller, act, [epic.name], *values)
         case "reopen" | "uphold" | "dismiss":
             return await decide(runtime, caller, act, epic.name, form.get("reason"))
-    raise AssertionError(act)
+    return await change_steering(ChangeOfEpic(runtime, caller, epic.source.name, epic.row.key, act, form))
 
 
 async def _unlink(runtime: Runtime, caller: Caller, epic: _Epic, about: str) -> Changed:
@@ -180,6 +185,7 @@ async def _show(
     names: tuple[str, str],
     *,
     asked: Asked | None = None,
+    refused: Refused | None = None,
     errors: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> HTMLResponse:
@@ -214,11 +220,15 @@ async def _show(
         ),
         "children": await children_of(session, row.id, MOST_CHILDREN + 1),
         "most_children": MOST_CHILDREN,
+        "steering": await load_steering(
+            PageOfEpic(session, runtime, caller, epic.source, row, goals), refused
+        ),
         "page_of_epic": page_of_epic,
         "person_of": person_of,
         "asked": asked,
         **days_to_choose(now),
         "errors": dict(errors or {}),
+        "faults": len((refused.errors if refused else None) or errors or {}),
     }
     return await page(request, session, "epic.html", values, status)
 

@@ -19,6 +19,7 @@ from mappings.evaluation.explain import Reason, explain_briefly
 from mappings.evaluation.findings import shown_row
 from mappings.evaluation.load import EpicRecords
 from mappings.goals.key_results import KeyResult
+from mappings.governance.value import UNANSWERED, ValueOfEpic
 from mappings.suggestions.cache import suggest_for
 from mappings.suggestions.load import EVERYTHING
 from mappings.suggestions.material import Suggestion
@@ -42,7 +43,8 @@ class OnTicket:
 @dataclass(frozen=True, slots=True)
 class Row:
     """`name`: how forms name the epic, its source and key. `says`: the one fact that counts, `notes`: what
-    its ticket names that does not count. `finding`: the one that can be waived and snoozed."""
+    its ticket names that does not count. `finding`: the one that can be waived and snoozed. `value` is shown
+    of initiatives, which are asked for it."""
 
     name: str
     page: str
@@ -53,6 +55,8 @@ class Row:
     suggestions: Sequence[Suggestion]
     finding: FindingRow | None
     on_ticket: OnTicket
+    initiative: bool
+    value: ValueOfEpic
 
 
 async def read_rows(
@@ -85,6 +89,8 @@ async def read_rows(
                 suggestions=_fitting(suggested.get(epic.id, ())),
                 finding=shown,
                 on_ticket=on_ticket(records, shown, why),
+                initiative=epic.id in names.initiatives,
+                value=names.values.get(epic.id, UNANSWERED),
             )
         )
     return rows

@@ -20,6 +20,8 @@ is about has changed since. They are stored with the session, as JSON:
 * `{"act": "decision", "decision_id": 7}`: a decision was recorded. `app.web.decision_lines.decision_step(id)`.
 * `{"act": "accept", "source": "jira", "key": "SHOP-9", "key_result": "KR-1"}`: a suggestion was rejected.
   `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
+* `{"act": "value", "epic": 5, "version": 3, "before": {"answer": "…", …}}`: an epic's value was answered or
+  asked for; its id and the version that this made. `value_step(found)`, of what `answer_value` returns.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
 from mappings.governance.decisions import undo_decision
+from mappings.governance.value import AnsweredValue, ValueOfEpic, restore_value
 from mappings.links.reversal import LinkValues, link_again, unlink_all
 from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
 from mappings.tables import WebSessionRow
@@ -80,6 +83,15 @@ def accept_step(source: str, key: str, key_result: str) -> Step:
 
 def reject_step(source: str, key: str, key_result: str) -> Step:
     return {**accept_step(source, key, key_result), "act": "reject"}
+
+
+def value_step(found: AnsweredValue) -> Step:
+    return {
+        "act": "value",
+        "epic": found.epic.id,
+        "version": found.after.version,
+        "before": found.before.as_json(),
+    }
 
 
 @router.get("/undo", dependencies=[needs("GET /epics")])
@@ -146,6 +158,10 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
         case "reject":
             for step in plain:
                 await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
+        case "value":
+            for step in plain:
+                before = ValueOfEpic.from_json(step["before"])
+                await restore_value(session, step["epic"], before, step["version"])
     return []
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Numeric, Select, cast, func, select
+from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, func, select
 from sqlalchemy.orm import aliased
 
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
@@ -32,7 +32,16 @@ from mappings.locks import lock_goals_exclusive
 from mappings.lookups import Goal, find_goal, goal_at, goal_in
 from mappings.runs.causes import Cause, by_goals
 from mappings.runs.reevaluation import reevaluate
-from mappings.tables import CheckInRow, CycleRow, EpicRow, KeyResultRow, LinkRow, ObjectiveRow, RuleRow
+from mappings.tables import (
+    CheckInRow,
+    ConflictRow,
+    CycleRow,
+    EpicRow,
+    KeyResultRow,
+    LinkRow,
+    ObjectiveRow,
+    RuleRow,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -132,13 +141,14 @@ async def change_objective(
 
 
 async def delete_objective(session: AsyncSession, key: str) -> None:
-    """Raises `NotFound`, and `Conflict` while it has key results or objectives under it."""
+    """Raises `NotFound`, and `Conflict` while it has key results, objectives under it, or conflicts."""
     row = await _locked(session, ObjectiveRow, key)
     below = select(ObjectiveRow.key).where(ObjectiveRow.parent_id == row.id).order_by(ObjectiveRow.id)
     measured = select(KeyResultRow.key).where(KeyResultRow.objective_id == row.id).order_by(KeyResultRow.id)
     users = [
         *await _named_users(session, "objective", "objectives", below),
         *await _named_users(session, "key result", "key results", measured),
+        *await _named_conflicts(session, ConflictRow.objective_id == row.id),
     ]
     _check_unused(row, users, "Set its state to `archived` instead.")
     await session.delete(row)
@@ -232,11 +242,15 @@ async def change_key_result(
 
 
 async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> list[int]:
-    """Its check-ins and agreements are deleted too. Raises `NotFound`, and `Conflict` while links or rules
-    refer to it."""
+    """Its check-ins and agreements are deleted too. Raises `NotFound`, and `Conflict` while links, rules or
+    conflicts refer to it."""
     row = await _locked(session, KeyResultRow, key)
     mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
-    users = [*await _linked(session, row), *await _named_users(session, "rule", "rules", mapping)]
+    users = [
+        *await _linked(session, row),
+        *await _named_users(session, "rule", "rules", mapping),
+        *await _named_conflicts(session, ConflictRow.key_result_id == row.id),
+    ]
     _check_unused(row, users, "Set its state to `archived` instead.")
     causes = [Cause("key_result", str(row.id), row.key), *causes_of_keys([row.key])]
     runs = await reevaluate_goals(session, causes, now)
@@ -378,6 +392,11 @@ async def _named_users(session: AsyncSession, one: str, many: str, query: Select
         return []
     more = " and more" if len(names) > NAMED_AT_MOST else ""
     return [f"the {one if len(names) == 1 else many} {', '.join(names[:NAMED_AT_MOST])}{more}"]
+
+
+async def _named_conflicts(session: AsyncSession, of_goal: ColumnElement[bool]) -> list[str]:
+    ids = select(cast(ConflictRow.id, Text)).where(of_goal).order_by(ConflictRow.id)
+    return await _named_users(session, "conflict", "conflicts", ids)
 
 
 def _check_unused(row: CycleRow | ObjectiveRow | KeyResultRow, users: Collection[str], way_out: str) -> None:

@@ -17,9 +17,10 @@ from mappings.errors import Invalid, check_values
 from mappings.evaluation.context import load_key_results
 from mappings.goals.key_results import is_live
 from mappings.goals.values import Driver
+from mappings.governance.initiatives import initiative_ids, load_policy
 from mappings.lookups import find_epics, find_sources, key_result_in, source_in
 from mappings.reports.steering import is_steered, steered_key_results
-from mappings.tables import EpicKeyHistoryRow, EpicRow, FindingRow, LinkRow, SourceRow, among
+from mappings.tables import EpicKeyHistoryRow, EpicRow, EpicValueRow, FindingRow, LinkRow, SourceRow, among
 from mappings.values import one_of_error, text_error
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 Alignment = Literal["aligned", "exempt", "waived", "unaligned"]
 # Of the objective of a linked, live key result; `none`: that objective has no driver.
 DriverFilter = Literal[Driver, "none"]
+ValueFilter = Literal["answered", "unanswered"]
 Sort = Literal["id", "-id", "created", "-created", "updated", "-updated", "title", "-title"]
 DRIVERS: tuple[str, ...] = get_args(DriverFilter)
 TEXT_AT_MOST = 200
@@ -45,7 +47,8 @@ class EpicFilters:
     """None: not asked for. Text is compared in any case, `q` with a part of the title or the key, all else
     whole. `source` and `key_result` name one that exists. `parent` is a key, present or former, of an epic
     that the others belong to, or of a ticket that is no epic here. `check` has an unresolved finding there.
-    `open`: whether its status is none of those that are done, as coverage counts it.
+    `open`: whether its status is none of those that are done, as coverage counts it. `initiative` as
+    `mappings.governance.initiatives` has it; `value`: whether the value question has an answer.
     """
 
     source: str | None = None
@@ -59,6 +62,8 @@ class EpicFilters:
     check: str | None = None
     steered: bool | None = None
     open: bool | None = None
+    initiative: bool | None = None
+    value: ValueFilter | None = None
     q: str | None = None
 
     def __bool__(self) -> bool:
@@ -75,6 +80,7 @@ def check_filters(filters: EpicFilters, checks: Iterable[Check[Any]]) -> None:
             ("alignment", one_of_error(filters.alignment, get_args(Alignment))),
             ("driver", one_of_error(filters.driver, DRIVERS)),
             ("check", one_of_error(filters.check, names)),
+            ("value", one_of_error(filters.value, get_args(ValueFilter))),
             ("parent", text_error(filters.parent, KEY_AT_MOST)),
             *((name, text_error(getattr(filters, name), TEXT_AT_MOST)) for name in short),
         ]
@@ -101,6 +107,9 @@ async def conditions(
         keys = await _keys_of(session, filters.parent)
         # Without the first, a planner that knows nothing of the keys in lower case reads all epics in order.
         found += [EpicRow.parent_key.is_not(None), func.lower(EpicRow.parent_key).in_(keys)]
+    if filters.initiative is not None:
+        initiatives = initiative_ids(await load_policy(session))
+        found.append(EpicRow.id.in_(initiatives) if filters.initiative else EpicRow.id.not_in(initiatives))
     if filters.steered is not None:
         steered = is_steered(await steered_key_results(session, now))
         found.append(steered if filters.steered else ~func.coalesce(steered, false()))
@@ -119,6 +128,10 @@ def _of_own_columns(filters: EpicFilters) -> Iterator[ColumnElement[bool]]:
         yield _has(EpicRow.labels, filters.label)
     if filters.assignee is not None:
         yield _has(EpicRow.assignees, filters.assignee)
+    if filters.value is not None:
+        answered = select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None))
+        is_answered = EpicRow.id.in_(answered)
+        yield is_answered if filters.value == "answered" else ~is_answered
     if filters.check is not None:
         yield EpicRow.id.in_(_unresolved(filters.check))
     if filters.q is not None:

@@ -1,7 +1,7 @@
 """The policy: its document as people write it, and the effective policy of one project. Pure.
 
-A member given in a scope replaces the same member of the top level, `exempt` as a whole. `checks` is the
-exception: each check given in it replaces that check alone.
+A member given in a scope replaces the same member of the top level, `exempt` and `initiatives` as a whole.
+`checks` is the exception: each check given in it replaces that check alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import MISSING, AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -19,13 +20,14 @@ from pydantic_core import PydanticCustomError
 from connectors.base import Epic, StatusCategory
 from mappings.checks.check import Channel, Check, Severity
 from mappings.checks.registry import CHECK_NAMES, CHECKS, CheckName
-from mappings.policy.durations import Duration, parse_duration, start_of_day
+from mappings.policy.durations import Duration, add_grace, parse_duration, start_of_day
 from mappings.policy.quiet_hours import QuietHours
 from mappings.rules.patterns import MAX_LENGTH, Patterns, fold
 from mappings.values import FieldErrors, day_error
 
 # No person closed a goal whose cycle merely ended, so its epics have more time to move to another.
 CYCLE_GRACE = parse_duration("P20D")
+_ONE_WEEK = [datetime(2026, 1, day, tzinfo=UTC) for day in range(5, 12)]
 _SEVERITIES = {check.name: check.severity for check in CHECKS}
 
 
@@ -56,10 +58,22 @@ def _channel(value: object) -> object:
     return value
 
 
-def _escalation(value: object) -> object:
-    if isinstance(value, list) and value:
-        raise _refuse("escalation is not in this build; leave the list empty")
-    return value
+def _escalation(steps: list[EscalationStep]) -> list[EscalationStep]:
+    for number, step in enumerate(steps):
+        if step.to in {other.to for other in steps[:number]}:
+            raise _refuse(f"{step.to} is named twice; name each once")
+    for earlier, later in pairwise(steps):
+        if not _always_before(parse_duration(earlier.after), parse_duration(later.after)):
+            raise _refuse(
+                f"{later.to} comes after {earlier.to} in the list, so it must come later:"
+                f" {later.after} is not always longer than {earlier.after}"
+            )
+    return steps
+
+
+def _always_before(earlier: Duration, later: Duration) -> bool:
+    """On whatever day of the week they start: a working day is longer than 24 hours over a weekend."""
+    return all(add_grace(day, earlier) < add_grace(day, later) for day in _ONE_WEEK)
 
 
 def _checks(value: object) -> object:
@@ -105,15 +119,31 @@ Quiet = Annotated[
     QuietHours | None,
     Field(description="When no new comment is written; it is held until they end. Null: no quiet hours."),
 ]
-Escalation = Annotated[
-    list[dict[str, Any]],
-    BeforeValidator(_escalation),
-    Field(max_length=0, description="Not in this build."),
-]
 
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+EscalatedTo = Literal["owner", "lead", "sponsor", "committee"]
+
+
+class EscalationStep(_Document):
+    """Who an open conflict goes to, and how long after it was raised."""
+
+    to: EscalatedTo = Field(description="Who it goes to.")
+    after: Grace
+
+
+Escalation = Annotated[
+    list[EscalationStep],
+    AfterValidator(_escalation),
+    Field(
+        description="Who an open conflict goes to as time passes, the earliest first; in this build it is of"
+        " conflicts alone. An empty list: the lead at once, the sponsor after P5D, the committee after P10D.",
+        examples=[[{"to": "owner", "after": "PT0S"}, {"to": "committee", "after": "P10D"}]],
+    ),
+]
 
 
 class CheckSetting(_Document):
@@ -131,6 +161,16 @@ class Exempt(_Document):
     types: ShortTexts = Field(default=[], description="The tracker's names of types.")
     status_categories: list[StatusCategory] = Field(default=[], description="`done` is always exempt.")
     projects: ShortTexts = Field(default=[], description="Project keys or owner/repository.")
+
+
+class Initiatives(_Document):
+    """Epics that are initiatives, beside those that are another epic's parent. Names are compared in any case
+    and may be globs."""
+
+    types: ShortTexts = Field(
+        default=[], description="The tracker's names of types.", examples=[["Initiative"]]
+    )
+    labels: ShortTexts = Field(default=[], description="Labels, or globs of labels.")
 
 
 def _every_check(value: dict[CheckName, CheckSetting]) -> dict[CheckName, CheckSetting]:
@@ -161,6 +201,9 @@ class Scope(_Document):
     )
     exempt: Exempt | MISSING = Field(
         default=MISSING, description="Epics that need no link here; it replaces that of the top level."
+    )
+    initiatives: Initiatives | MISSING = Field(
+        default=MISSING, description="Epics that are initiatives here; it replaces that of the top level."
     )
     quiet_hours: Quiet | MISSING = MISSING
     channel: ChannelField | MISSING = MISSING
@@ -197,6 +240,10 @@ class Policy(_Document):
         default={}, validate_default=True, description="The settings of every check, by check."
     )
     exempt: Exempt = Field(default=Exempt(), description="Epics that need no link.")
+    initiatives: Initiatives = Field(
+        default=Initiatives(),
+        description="Epics that are initiatives, beside those that are another epic's parent.",
+    )
     quiet_hours: Quiet = None
     channel: ChannelField = "comment"
     escalation: Escalation = []
@@ -262,11 +309,7 @@ def effective_policy(
     an epic. Of a whole source `project` is empty, of goals `source` too: then no scope that names one fits.
     `former_names`: keys that the project had; a scope may name it by one of them.
     """
-    names = (project, *former_names)
-    position, scope = next(
-        ((index, scope) for index, scope in enumerate(policy.scopes) if scope.fits(source, names)),
-        (None, Scope()),
-    )
+    position, scope = _scope_of(policy, source, (project, *former_names))
     grace = parse_duration(policy.grace if scope.grace is MISSING else scope.grace)
     since = policy.since if scope.since is MISSING else scope.since
     exempt = policy.exempt if scope.exempt is MISSING else scope.exempt
@@ -286,6 +329,21 @@ def effective_policy(
         status_categories=frozenset(exempt.status_categories),
         scope=position,
     )
+
+
+def _scope_of(policy: Policy, source: str, projects: Collection[str]) -> tuple[int | None, Scope]:
+    return next(
+        ((index, scope) for index, scope in enumerate(policy.scopes) if scope.fits(source, projects)),
+        (None, Scope()),
+    )
+
+
+def escalation_of(
+    policy: Policy, source: str, project: str, former_names: Sequence[str] = ()
+) -> list[EscalationStep]:
+    """Of one project, named as for `effective_policy`; empty for the default."""
+    _, scope = _scope_of(policy, source, (project, *former_names))
+    return policy.escalation if scope.escalation is MISSING else scope.escalation
 
 
 def _check(setting: CheckSetting, grace: Duration) -> CheckPolicy:

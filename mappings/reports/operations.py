@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from mappings.goals.values import Driver
 from mappings.lookups import goal_in, source_in
-from mappings.reports.counts import Counts, Coverage
+from mappings.reports.counts import DEFINITION, Counts, Coverage
 from mappings.reports.coverage import SourceReading, load_coverage, load_readings
 from mappings.reports.coverage_days import Trend, load_trend
 from mappings.tables import CycleRow
@@ -92,6 +92,52 @@ async def coverage_report(
         readings = {source_id: readings[source_id]}
     return CoverageReport(now, coverage, readings, trend)
 
+
+# --- as members of an answer ------------------------------------------------------------------
+
+
+def coverage_members(report: CoverageReport) -> dict[str, Any]:
+    """All but the trend, by public names: the counts, when they are of, and each group with its own."""
+
+    def named(dimension: Dimension) -> list[tuple[Any, dict[str, Any]]]:
+        return [(name, counts_as_members(counts)) for name, counts in report.groups(dimension)]
+
+    readings, titles = report.readings, report.coverage.titles
+    return {
+        **counts_as_members(report.coverage.total),
+        "definition": DEFINITION,
+        "at": report.at,
+        "stale_sources": report.stale_sources,
+        "by_source": [
+            {
+                "source": readings[id].name,
+                "read_at": readings[id].read_at,
+                "stale": readings[id].stale,
+                **counts,
+            }
+            for id, counts in named("source")
+        ],
+        "by_project": [
+            {"source": readings[id].name, "project": project, **counts}
+            for (id, project), counts in named("project")
+        ],
+        "by_driver": [{"driver": name, **counts} for name, counts in named("driver")],
+        "by_objective": [
+            {"objective": key, "title": titles.get(key), **counts} for key, counts in named("objective")
+        ],
+        "by_cycle": [{"cycle": key, **counts} for key, counts in named("cycle")],
+        "by_owner": [{"owner": name, **counts} for name, counts in named("owner")],
+    }
+
+
+def counts_as_members(counts: Counts) -> dict[str, Any]:
+    return {name: getattr(counts, name) for name in COUNTED}
+
+
+COUNTED = (
+    *("total", "aligned", "unaligned", "exempt", "waived", "rate", "steered", "steered_epics"),
+    *("not_evaluated", "done"),
+)
 
 # --- as a table -------------------------------------------------------------------------------
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, func, select
 
 from mappings.goals.board import BoardFilters, fits, load_board, load_cycles, of_cycles, shown_cycles
+from mappings.governance.initiatives import initiative_ids, load_policy
 from mappings.tables import (
     UNFINISHED_STATES,
     EpicRow,
+    EpicValueRow,
     FindingRow,
     HeldRemovalRow,
     KeyResultRow,
@@ -63,7 +65,7 @@ class RemovalsOfRun:
 class Waiting:
     """What an editor can act on, and what only an admin can. `dispute`: the one that waits longest, None for
     none. `closed_goal`: epics with an unresolved finding of that check. `to_check_in` and `not_agreed`: the
-    keys of key results."""
+    keys of key results. `unanswered`: open initiatives that do not say how they help the business."""
 
     held: Sequence[HeldRun] = ()
     disputes: int = 0
@@ -72,6 +74,7 @@ class Waiting:
     to_check_in: Sequence[str] = ()
     not_agreed: Sequence[str] = ()
     closed_goal: int = 0
+    unanswered: int = 0
 
     @property
     def by_run(self) -> bool:
@@ -103,6 +106,7 @@ async def load_waiting(session: AsyncSession, now: datetime, *, edits: bool, rem
         to_check_in=to_check_in,
         not_agreed=not_agreed,
         closed_goal=await closed_goal_epics(session),
+        unanswered=await unanswered_initiatives(session),
     )
 
 
@@ -171,6 +175,19 @@ async def _removals(session: AsyncSession) -> list[RemovalsOfRun]:
         .order_by(HeldRemovalRow.run_id)
     )
     return [RemovalsOfRun(*row) for row in rows]
+
+
+async def unanswered_initiatives(session: AsyncSession) -> int:
+    """How many open initiatives have no answer to the value question."""
+    initiatives = initiative_ids(await load_policy(session))
+    answered = select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None))
+    unanswered = (
+        select(func.count())
+        .select_from(EpicRow)
+        .where(EpicRow.removed_at.is_(None), EpicRow.status_category != "done")
+        .where(EpicRow.id.in_(initiatives), EpicRow.id.not_in(answered))
+    )
+    return await session.scalar(unanswered) or 0
 
 
 async def closed_goal_epics(session: AsyncSession) -> int:

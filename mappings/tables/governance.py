@@ -119,9 +119,10 @@ class ScoreRow(Base):
 
 
 class ReviewRow(Base):
-    """A review of a cycle. `coverage` and `objectives` as they were at `frozen_at`, and `epics` how many
-    there were; `attendees`: name and side of each. `previous_id`: the review before it, of whatever cycle.
-    `missing_sides`: those that nobody came from, once it is closed."""
+    """A review of a cycle. `cycle_facts` (`key`, `title`, `starts`, `ends`, `review`), `coverage` and
+    `objectives` as they were at `frozen_at`, and `epics` how many there were; `attendees`: name and side of
+    each. `previous_id`: the review before it, of whatever cycle; `changes`: what moved since that one, None
+    without one. `missing_sides`: those that nobody came from, once it is closed."""
 
     __tablename__ = "reviews"
     __table_args__ = (
@@ -138,8 +139,10 @@ class ReviewRow(Base):
     attendees: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     previous_id: Mapped[int | None] = belongs_to("reviews.id", ondelete="SET NULL")
     frozen_at: Mapped[datetime]
+    cycle_facts: Mapped[dict[str, Any]]
     coverage: Mapped[dict[str, Any]]
     objectives: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    changes: Mapped[dict[str, Any] | None]
     epics: Mapped[int]
     opened_by: Mapped[str | None]
     closed_at: Mapped[datetime | None]

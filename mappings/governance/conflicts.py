@@ -1,0 +1,327 @@
+"""Conflicts: a technical constraint against a business demand, and who each is with until it is decided.
+
+One on an epic that is removed from the lists is in no list of open ones, for nobody can decide it there; it
+comes back with the epic, its days counted on. `mappings.governance.decisions` ends one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.orm import aliased
+
+from mappings.audit import actor_of
+from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
+from mappings.governance.escalation import ladder_of, position_on
+from mappings.lookups import epic_in, find_goal
+from mappings.policy.document import Policy
+from mappings.policy.names import former_names
+from mappings.tables import (
+    ConflictRow,
+    DecisionRow,
+    EpicRow,
+    InstallationRow,
+    KeyResultRow,
+    LinkRow,
+    ObjectiveRow,
+    SourceRow,
+    among,
+)
+from mappings.values import is_blank, text_error
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.governance.escalation import LadderPosition
+    from mappings.policy.document import EscalatedTo
+    from mappings.values import FieldErrors
+
+SIDE_AT_MOST = 2_000  # characters of each of the two texts
+ConflictState = Literal["open", "decided"]
+
+
+# --- what a person may do ----------------------------------------------------------------------
+
+
+async def raise_conflict(
+    session: AsyncSession,
+    now: datetime,
+    *,
+    epic: tuple[str, str] | None = None,
+    goal: str | None = None,
+    technical: str,
+    business: str,
+) -> ConflictRow:
+    """On an epic (its source's name and key), or on the objective or key result with the key `goal`.
+
+    `technical`: the constraint; `business`: the demand. Raises `Invalid`.
+    """
+    check_values(side_errors(technical, business))
+    if (epic is None) == (goal is None):
+        raise Invalid("epic", "give either the epic or the goal that it is about")
+    about = {"epic_id": (await epic_in(session, *epic, "epic"))[1].id} if epic else await _goal(session, goal)
+    row = ConflictRow(
+        **about,
+        technical=technical.strip(),
+        business=business.strip(),
+        raised_by=actor_of(session),
+        raised_at=now,
+        version=1,
+    )
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def _goal(session: AsyncSession, key: str | None) -> dict[str, int]:
+    key_result = await find_goal(session, KeyResultRow, key or "")
+    objective = await find_goal(session, ObjectiveRow, key or "")
+    if key_result is not None and objective is not None:
+        raise Invalid(
+            "goal",
+            f"{objective.key} is the key of an objective and of a key result; give one of them another",
+        )
+    if key_result is not None:
+        return {"key_result_id": key_result.id}
+    if objective is not None:
+        return {"objective_id": objective.id}
+    raise Invalid("goal", f"there is no objective and no key result {key!r}")
+
+
+def side_errors(technical: str | None, business: str | None) -> FieldErrors:
+    """Of the two texts; None: left out."""
+    return [
+        (name, "must not be empty" if text is not None and is_blank(text) else text_error(text, SIDE_AT_MOST))
+        for name, text in (("technical", technical), ("business", business))
+    ]
+
+
+async def change_conflict(
+    session: AsyncSession,
+    id: int,
+    *,
+    technical: str | None = None,
+    business: str | None = None,
+    versions: Collection[int] | None = None,
+) -> ConflictRow:
+    """None leaves a text as it is. `versions`: those that the caller may have read, None for any.
+
+    Raises `NotFound`, `StaleVersion`, `Conflict` once it is decided, and `Invalid`.
+    """
+    check_values(side_errors(technical, business))
+    row = await locked_conflict(session, id)
+    check_version(row.version, versions)
+    if row.decided_at is not None:
+        raise Conflict("This conflict is decided, and stays as it was; raise another one.")
+    texts = {"technical": technical, "business": business}
+    changed = {
+        name: text.strip()
+        for name, text in texts.items()
+        if text is not None and text.strip() != getattr(row, name)
+    }
+    for name, text in changed.items():
+        setattr(row, name, text)
+    if changed:
+        row.version += 1
+    await session.flush()
+    return row
+
+
+async def withdraw_conflict(
+    session: AsyncSession, id: int, *, versions: Collection[int] | None = None
+) -> None:
+    """It was raised by mistake. Raises `NotFound`, `StaleVersion`, and `Conflict` where a decision was
+    recorded on it, one that was undone too."""
+    row = await locked_conflict(session, id)
+    check_version(row.version, versions)
+    recorded = await session.scalar(select(DecisionRow.id).where(DecisionRow.conflict_id == id).limit(1))
+    if row.decided_at is not None or recorded is not None:
+        raise Conflict(
+            "A decision was recorded on this conflict, so it stays; change its texts, or decide it."
+        )
+    await session.delete(row)
+    await session.flush()
+
+
+async def locked_conflict(session: AsyncSession, id: int) -> ConflictRow:
+    """The conflict as it is under its lock. Raises `NotFound`."""
+    query = select(ConflictRow).where(ConflictRow.id == id).with_for_update()
+    row = (await session.scalars(query.execution_options(populate_existing=True))).one_or_none()
+    if row is None:
+        raise NotFound.of("conflict", id)
+    return row
+
+
+# --- what is shown -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictAbout:
+    """What a conflict is on. Of an epic `source`, `key`, `title`, `url` and its `project`; of a goal `key`
+    and `title` alone. `owner` and `sponsor`: of the goal, or of the goal that the epic's primary link is to;
+    None where none is known. `removed`: the epic is in no list now."""
+
+    kind: Literal["epic", "objective", "key_result"]
+    id: int
+    key: str
+    title: str
+    source: str | None = None
+    project: str | None = None
+    url: str | None = None
+    owner: str | None = None
+    sponsor: str | None = None
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictShown:
+    """A conflict with what it is on and who it is with; `decision` ended it. `position` of a decided one: as
+    it was then, with nothing next."""
+
+    row: ConflictRow
+    about: ConflictAbout
+    position: LadderPosition
+    decision: DecisionRow | None
+
+    def name_of(self, step: EscalatedTo | None) -> str | None:
+        """Who that is, as far as goals say it."""
+        return {"owner": self.about.owner, "sponsor": self.about.sponsor}.get(step or "")
+
+    @property
+    def who(self) -> str | None:
+        return self.name_of(self.position.step)
+
+
+_LINKED = (
+    select(LinkRow.key_result_id)
+    .where(LinkRow.epic_id == EpicRow.id)
+    .order_by(LinkRow.is_primary.desc(), LinkRow.id)
+    .limit(1)
+    .correlate(EpicRow)
+    .scalar_subquery()
+)
+_OWN_OBJECTIVE = aliased(ObjectiveRow)
+
+
+def _selected() -> Select[Any]:
+    """Each conflict with its epic and source, the key result of either, that one's objective or its own, and
+    its decision."""
+    selected: Select[Any] = (
+        select(ConflictRow, EpicRow, SourceRow, KeyResultRow, ObjectiveRow, _OWN_OBJECTIVE, DecisionRow)
+        .select_from(ConflictRow)
+        .outerjoin(EpicRow, EpicRow.id == ConflictRow.epic_id)
+        .outerjoin(SourceRow, SourceRow.id == EpicRow.source_id)
+        .outerjoin(KeyResultRow, KeyResultRow.id == func.coalesce(ConflictRow.key_result_id, _LINKED))
+        .outerjoin(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
+        .outerjoin(_OWN_OBJECTIVE, _OWN_OBJECTIVE.id == ConflictRow.objective_id)
+        .outerjoin(DecisionRow, DecisionRow.id == ConflictRow.decision_id)
+    )
+    return selected
+
+
+def _about(
+    epic: EpicRow | None,
+    source: SourceRow | None,
+    key_result: KeyResultRow | None,
+    objective: ObjectiveRow | None,
+    own: ObjectiveRow | None,
+) -> ConflictAbout:
+    if own is not None:
+        return ConflictAbout("objective", own.id, own.key, own.title, owner=own.owner, sponsor=own.sponsor)
+    above = objective.owner if objective is not None else None
+    owner = (key_result.owner if key_result is not None else None) or above
+    sponsor = objective.sponsor if objective is not None else None
+    if epic is not None:
+        assert source is not None
+        return ConflictAbout(
+            "epic",
+            epic.id,
+            epic.key,
+            epic.title,
+            source=source.name,
+            project=epic.project,
+            url=epic.url,
+            owner=owner,
+            sponsor=sponsor,
+            removed=epic.removed_at is not None,
+        )
+    assert key_result is not None
+    return ConflictAbout(
+        "key_result", key_result.id, key_result.key, key_result.title, owner=owner, sponsor=sponsor
+    )
+
+
+def _shown(row: Any, policy: Policy, now: datetime) -> ConflictShown:
+    conflict, epic, source, *goals, decision = row
+    about = _about(epic, source, *goals)
+    former = () if source is None else former_names(source.named_projects, about.project or "")
+    ladder = ladder_of(policy, about.source or "", about.project or "", former)
+    position = position_on(ladder, conflict.raised_at, conflict.decided_at or now)
+    if conflict.decided_at is not None:
+        position = type(position)(position.step, position.since, None, None)
+    return ConflictShown(conflict, about, position, decision)
+
+
+async def policy_now(session: AsyncSession) -> Policy:
+    return Policy.model_validate((await session.scalars(select(InstallationRow.policy))).one())
+
+
+async def load_conflicts(
+    session: AsyncSession,
+    policy: Policy,
+    now: datetime,
+    *,
+    state: ConflictState | None = None,
+    epic_id: int | None = None,
+    goal: tuple[str, int] | None = None,
+    step: EscalatedTo | None = None,
+    ids: Sequence[int] | None = None,
+) -> list[ConflictShown]:
+    """Those that all that is given lets through, the oldest first; `goal`: `key_result` or `objective`, and
+    its id. People write each, so there are never many; `ids` leaves those of a page.
+
+    Without `ids` those that are open on a removed epic are left out.
+    """
+    query = _selected().execution_options(populate_existing=True)
+    if ids is not None:
+        query = query.where(among(ConflictRow.id, ids))
+    else:
+        query = query.where(or_(EpicRow.removed_at.is_(None), ConflictRow.decided_at.is_not(None)))
+    if state is not None:
+        is_open = ConflictRow.decided_at.is_(None)
+        query = query.where(is_open if state == "open" else ~is_open)
+    if epic_id is not None:
+        query = query.where(ConflictRow.epic_id == epic_id)
+    if goal is not None:
+        column = ConflictRow.key_result_id if goal[0] == "key_result" else ConflictRow.objective_id
+        query = query.where(column == goal[1])
+    rows = (await session.execute(query.order_by(ConflictRow.raised_at, ConflictRow.id))).all()
+    found = [_shown(row, policy, now) for row in rows]
+    return [one for one in found if step is None or one.position.step == step]
+
+
+async def load_open_conflicts(session: AsyncSession, policy: Policy, now: datetime) -> list[ConflictShown]:
+    """Those to be decided, the oldest first."""
+    return await load_conflicts(session, policy, now, state="open")
+
+
+async def load_conflict(session: AsyncSession, policy: Policy, id: int, now: datetime) -> ConflictShown:
+    """Raises `NotFound`."""
+    found = await load_conflicts(session, policy, now, ids=[id])
+    if not found:
+        raise NotFound.of("conflict", id)
+    return found[0]
+
+
+async def goal_of_key(session: AsyncSession, key: str, field: str) -> tuple[str, int]:
+    """`key_result` or `objective`, and the id. Raises `Invalid` on `field` where there is no such goal."""
+    try:
+        ((column, id),) = (await _goal(session, key)).items()
+    except Invalid as error:
+        raise Invalid(field, error.errors[0][1]) from None
+    return column.removesuffix("_id"), id

@@ -1,0 +1,192 @@
+"""A review as it is shown: what it froze, and beside that its agenda and the decisions taken in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, Select, func, or_, select
+
+from mappings.governance.reviews import load_review, review_items
+from mappings.governance.since import ALIGNMENT_MOVED, BEFORE, DUE_MOVED
+from mappings.tables import (
+    DecisionRow,
+    KeyResultRow,
+    ObjectiveRow,
+    ReviewEpicRow,
+    ReviewItemRow,
+    ReviewKeyResultRow,
+    ReviewRow,
+    among,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewNumbers:
+    """How many lines its agenda has, how many of these are open, and how many decisions of it stand."""
+
+    items: int = 0
+    open_items: int = 0
+    decided: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewInList:
+    """`previous`: the review before it, None for none."""
+
+    row: ReviewRow
+    previous: ReviewRow | None
+    numbers: ReviewNumbers
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewInFull:
+    """`keys`: of the key results and objectives that its decisions name, by id: as the review froze them,
+    else as they are now. `elsewhere`: by epic, what was decided about it outside this review since."""
+
+    shown: ReviewInList
+    key_results: Sequence[ReviewKeyResultRow]
+    items: Sequence[ReviewItemRow]
+    decisions: Sequence[DecisionRow]
+    key_result_keys: dict[int, str]
+    objective_keys: dict[int, str]
+    elsewhere: dict[int, list[DecisionRow]]
+
+    @property
+    def row(self) -> ReviewRow:
+        return self.shown.row
+
+    def objectives(self) -> list[tuple[dict[str, object], list[ReviewKeyResultRow]]]:
+        """The frozen objectives with their key results, in order."""
+        of: defaultdict[str, list[ReviewKeyResultRow]] = defaultdict(list)
+        for one in self.key_results:
+            of[one.objective].append(one)
+        return [(one, of[one["key"]]) for one in self.row.objectives]
+
+
+async def in_list(session: AsyncSession, rows: Sequence[ReviewRow]) -> list[ReviewInList]:
+    """In three statements, whatever their number."""
+    ids = [row.id for row in rows]
+    before = select(ReviewRow).where(
+        among(ReviewRow.id, {row.previous_id for row in rows if row.previous_id is not None})
+    )
+    previous = {row.id: row for row in await session.scalars(before)} if rows else {}
+    lines = (
+        select(ReviewItemRow.review_id, func.count(), func.count().filter(ReviewItemRow.state == "open"))
+        .where(among(ReviewItemRow.review_id, ids))
+        .group_by(ReviewItemRow.review_id)
+    )
+    counted = {id: (items, open_) for id, items, open_ in await session.execute(lines)}
+    taken = (
+        select(DecisionRow.review_id, func.count())
+        .where(among(DecisionRow.review_id, ids), DecisionRow.undone_at.is_(None))
+        .group_by(DecisionRow.review_id)
+    )
+    decided = {id: count for id, count in await session.execute(taken)}
+    return [
+        ReviewInList(
+            row,
+            previous.get(row.previous_id or 0),
+            ReviewNumbers(*counted.get(row.id, (0, 0)), decided.get(row.id, 0)),
+        )
+        for row in rows
+    ]
+
+
+async def in_full(session: AsyncSession, review_id: int) -> ReviewInFull:
+    """Raises `NotFound`."""
+    row = await load_review(session, review_id)
+    (shown,) = await in_list(session, [row])
+    frozen = select(ReviewKeyResultRow).where(ReviewKeyResultRow.review_id == row.id)
+    key_results = list(await session.scalars(frozen.order_by(ReviewKeyResultRow.id)))
+    items = await review_items(session, row.id)
+    query = select(DecisionRow).where(DecisionRow.review_id == row.id).order_by(DecisionRow.id)
+    decisions = list(await session.scalars(query))
+    return ReviewInFull(
+        shown,
+        key_results,
+        items,
+        decisions,
+        await _key_result_keys(session, key_results, decisions),
+        await _objective_keys(session, decisions),
+        await _elsewhere(session, row, {item.epic_id for item in items if item.epic_id is not None}),
+    )
+
+
+async def _key_result_keys(
+    session: AsyncSession, frozen: Sequence[ReviewKeyResultRow], decisions: Sequence[DecisionRow]
+) -> dict[int, str]:
+    found = {one.key_result_id: one.key for one in frozen}
+    named = {
+        id for row in decisions for id in (row.key_result_id, row.measure_id, row.about_key_result_id) if id
+    }
+    if named - found.keys():
+        query = select(KeyResultRow.id, KeyResultRow.key).where(among(KeyResultRow.id, named - found.keys()))
+        found |= {id: key for id, key in await session.execute(query)}
+    return found
+
+
+async def _objective_keys(session: AsyncSession, decisions: Sequence[DecisionRow]) -> dict[int, str]:
+    named = {row.about_objective_id for row in decisions if row.about_objective_id is not None}
+    if not named:
+        return {}
+    query = select(ObjectiveRow.id, ObjectiveRow.key).where(among(ObjectiveRow.id, named))
+    return {id: key for id, key in await session.execute(query)}
+
+
+async def _elsewhere(
+    session: AsyncSession, review: ReviewRow, epics: Collection[int]
+) -> dict[int, list[DecisionRow]]:
+    """Of a closed review those until it was closed, so that its answer stays the same."""
+    if not epics:
+        return {}
+    other = or_(DecisionRow.review_id.is_(None), DecisionRow.review_id != review.id)
+    query = select(DecisionRow).where(
+        among(DecisionRow.epic_id, epics), other, DecisionRow.decided_at >= review.frozen_at
+    )
+    if review.closed_at is not None:
+        query = query.where(DecisionRow.decided_at <= review.closed_at)
+    else:
+        query = query.where(DecisionRow.undone_at.is_(None))
+    found: dict[int, list[DecisionRow]] = {}
+    for row in await session.scalars(query.order_by(DecisionRow.id)):
+        assert row.epic_id is not None
+        found.setdefault(row.epic_id, []).append(row)
+    return found
+
+
+def frozen_epics(
+    review: ReviewRow,
+    *,
+    alignment: str | None = None,
+    project: str | None = None,
+    source: str | None = None,
+    changed: str | None = None,
+) -> Select[ReviewEpicRow]:
+    """The epics of a review that the filters let through; text in any case. `changed`: whose `alignment` or
+    `due` day is another than in the review before; `new`: those that were not in that one."""
+    query = select(ReviewEpicRow).where(ReviewEpicRow.review_id == review.id)
+    if alignment is not None:
+        query = query.where(ReviewEpicRow.alignment == alignment)
+    if project is not None:
+        query = query.where(func.lower(ReviewEpicRow.project) == project.lower())
+    if source is not None:
+        query = query.where(func.lower(ReviewEpicRow.source) == source.lower())
+    if changed is not None:
+        query = query.where(_changed(review, changed))
+    return query
+
+
+def _changed(review: ReviewRow, what: str) -> ColumnElement[bool]:
+    of_before = select(BEFORE.epic_id).where(
+        BEFORE.review_id == (review.previous_id or 0), BEFORE.epic_id == ReviewEpicRow.epic_id
+    )
+    if what == "new":
+        return ~of_before.exists()
+    return of_before.where(ALIGNMENT_MOVED if what == "alignment" else DUE_MOVED).exists()
