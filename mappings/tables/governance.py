@@ -42,8 +42,8 @@ class EpicValueRow(Base):
 
 
 class EpicStageRow(Base):
-    """Where an epic stands on the way from an idea to done. `measure_id`: the key result that a pilot is
-    measured by; `due`: the day that the pilot ends, inclusive, UTC."""
+    """Where an epic stands on the way from an idea to done. `measure_id`: the key result that the pilot is, or
+    was, measured by; `due`: the day that the pilot ends, inclusive, UTC. `pilot_began_at`: of the last pilot."""
 
     __tablename__ = "epic_stages"
     __table_args__ = (
@@ -57,6 +57,7 @@ class EpicStageRow(Base):
     due: Mapped[date | None]
     changed_by: Mapped[str | None]
     entered_at: Mapped[datetime]
+    pilot_began_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default="1")
 
 

@@ -251,6 +251,7 @@ def _make_tables() -> None:
         sa.Column("due", sa.Date(), nullable=True),
         sa.Column("changed_by", sa.Text(), nullable=True),
         sa.Column("entered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("pilot_began_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.CheckConstraint("stage IN ('idea', 'pilot', 'scale', 'done')", name=op.f("ck_epic_stages_stage")),
         sa.ForeignKeyConstraint(

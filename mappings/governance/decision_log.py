@@ -1,0 +1,119 @@
+"""The log of decisions: what was decided about an epic or a goal, or in a review."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, func, or_, select
+
+from mappings.errors import Invalid
+from mappings.lookups import find_epic, find_source
+from mappings.tables import (
+    DecisionRow,
+    EpicRow,
+    KeyResultRow,
+    ObjectiveRow,
+    ReviewRow,
+    SourceRow,
+    among,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+async def decisions_of(
+    session: AsyncSession,
+    *,
+    epic_source: str | None = None,
+    epic_key: str | None = None,
+    goal: str | None = None,
+    review: int | None = None,
+    undone: bool | None = None,
+) -> Select[Any]:
+    """Selects the decisions of the log, whatever became of what they are about. An epic is found by its
+    present and former names, `goal` as what is decided about, linked to or measured by.
+
+    Raises `Invalid` on `epic_source` where a key comes without it, and on `goal`.
+    """
+    query = select(DecisionRow)
+    if epic_source is not None:
+        query = query.where(await _of_epic(session, epic_source, epic_key))
+    elif epic_key is not None:
+        raise Invalid("epic_source", "is needed with epic_key")
+    if goal is not None:
+        query = query.where(await _of_goal(session, goal))
+    if review is not None:
+        query = query.where(DecisionRow.review_id == review)
+    if undone is not None:
+        query = query.where(DecisionRow.undone_at.is_not(None) if undone else DecisionRow.undone_at.is_(None))
+    return query
+
+
+async def _of_epic(session: AsyncSession, source: str, key: str | None) -> Any:
+    row = await find_source(session, source)
+    then = func.lower(DecisionRow.epic_source) == source.lower()
+    if key is None:
+        of_source = select(EpicRow.id).where(EpicRow.source_id == (0 if row is None else row.id))
+        return or_(then, DecisionRow.epic_id.in_(of_source))
+    epic = None if row is None else await find_epic(session, row, key)
+    named = then & (func.lower(DecisionRow.epic_key) == key.lower())
+    gone = named & DecisionRow.epic_id.is_(None)
+    return gone if epic is None else or_(gone, DecisionRow.epic_id == epic.id)
+
+
+async def _of_goal(session: AsyncSession, key: str) -> Any:
+    found: list[Any] = []
+    for table, columns in (
+        (ObjectiveRow, (DecisionRow.about_objective_id,)),
+        (
+            KeyResultRow,
+            (DecisionRow.about_key_result_id, DecisionRow.key_result_id, DecisionRow.measure_id),
+        ),
+    ):
+        id = await session.scalar(select(table.id).where(func.lower(table.key) == key.lower()))
+        found += [column == id for column in columns] if id is not None else []
+    if not found:
+        raise Invalid("goal", f"there is no objective or key result {key!r}")
+    return or_(*found)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What decisions refer to, by its present names. `epics`: source and key by the epic's id, of those that
+    are in a list; `objectives` and `key_results`: keys by id; `reviews`: the day of each by id."""
+
+    epics: dict[int, tuple[str, str]]
+    objectives: dict[int, str]
+    key_results: dict[int, str]
+    reviews: dict[int, date]
+
+
+async def load_decision_names(session: AsyncSession, rows: Iterable[DecisionRow]) -> Names:
+    """At most four statements, whatever the number of rows."""
+    rows = list(rows)
+    epics = {row.epic_id for row in rows} - {None}
+    objectives = {row.about_objective_id for row in rows} - {None}
+    results = {id for row in rows for id in (row.about_key_result_id, row.key_result_id, row.measure_id)}
+    reviews = {row.review_id for row in rows} - {None}
+    names = Names({}, {}, {}, {})
+    if epics:
+        listed = (
+            select(EpicRow.id, SourceRow.name, EpicRow.key)
+            .join(SourceRow, SourceRow.id == EpicRow.source_id)
+            .where(among(EpicRow.id, epics), EpicRow.removed_at.is_(None))
+        )
+        names.epics.update({id: (source, key) for id, source, key in await session.execute(listed)})
+    for ids, table, column, into in (
+        (objectives, ObjectiveRow, ObjectiveRow.key, names.objectives),
+        (results - {None}, KeyResultRow, KeyResultRow.key, names.key_results),
+        (reviews, ReviewRow, ReviewRow.held_on, names.reviews),
+    ):
+        if ids:
+            named = await session.execute(select(table.id, column).where(among(table.id, ids)))
+            into.update({id: name for id, name in named})
+    return names
