@@ -14,7 +14,8 @@ from app.auth.roles import Caller
 from app.runtime import Runtime
 from app.web.epic_rows import page_of_epic
 from app.web.undo import Step
-from mappings.governance.decisions import Recorded, load_decision_names, undo_decision
+from mappings.governance.decision_log import load_decision_names
+from mappings.governance.decisions import Recorded, undo_decision
 from mappings.tables import DecisionRow
 
 IN_WORDS = {

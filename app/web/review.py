@@ -20,7 +20,7 @@ from app.web.decision_lines import decision_lines, take_decision_back
 from app.web.epic_rows import page_of_epic
 from app.web.goal_forms import Filled, differing
 from app.web.page import done, page
-from app.web.review_forms import names_by_side, refused, typed_people
+from app.web.review_forms import decision_id, names_by_side, refused, typed_people
 from app.web.router import Form, FormDep, check_may, id_in, needs
 from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersion
 from mappings.governance import reviews as operations
@@ -100,7 +100,7 @@ def _typed(form: Form) -> list[str]:
 async def _change(runtime: Runtime, caller: Caller, id: int, act: str, form: Form) -> str:
     """What was done, in words."""
     if act == "undo":
-        return await take_decision_back(runtime, caller, _decision(form))
+        return await take_decision_back(runtime, caller, decision_id(form))
     async with runtime.transaction(caller.who) as session:
         now = await runtime.now(session)
         match act:
@@ -118,12 +118,6 @@ async def _change(runtime: Runtime, caller: Caller, id: int, act: str, form: For
                 return f"Added to the agenda: {item.title}"
         row = await operations.close_review(session, id, now)
     return f"The review of {row.held_on} is closed."
-
-
-def _decision(form: Form) -> int:
-    if (id := form.id("decision_id")) is None:
-        raise Invalid("decision_id", "names no decision; reload the page")
-    return id
 
 
 async def _mitigate(session: AsyncSession, id: int, form: Form, now: Any) -> str:

@@ -56,6 +56,13 @@ def typed_day(form: Form, field: str, *, needed: bool = True) -> date | None:
         raise Invalid(field, "is no day of the calendar") from None
 
 
+def decision_id(form: Form) -> int:
+    """Of the decision that is to be taken back. Raises `Invalid`."""
+    if (id := form.id("decision_id")) is None:
+        raise Invalid("", "This form names no decision: reload the page.")
+    return id
+
+
 def refused(
     error: DomainError | Problem, values: Mapping[str, str], people: Sequence[Person] = ()
 ) -> Filled:
