@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 KIND = (
     "`keep`: the work goes on as it is, and a dispute about it ends. `remap`: it serves `key_result` from "
-    "now on. `stop` and `defer`: it is set aside, and its alignment is `waived` while that holds. `pilot` and "
+    "now on. `stop` and `defer`: it is set aside, and its alignment is `waived` while that holds. `pilot`, "
     "`scale`: its stage."
 )
 BY = (

@@ -96,24 +96,26 @@ class Names:
 async def load_decision_names(session: AsyncSession, rows: Iterable[DecisionRow]) -> Names:
     """At most four statements, whatever the number of rows."""
     rows = list(rows)
-    epics = {row.epic_id for row in rows} - {None}
-    objectives = {row.about_objective_id for row in rows} - {None}
-    results = {id for row in rows for id in (row.about_key_result_id, row.key_result_id, row.measure_id)}
-    reviews = {row.review_id for row in rows} - {None}
     names = Names({}, {}, {}, {})
-    if epics:
+    if epics := _ids(row.epic_id for row in rows):
         listed = (
             select(EpicRow.id, SourceRow.name, EpicRow.key)
             .join(SourceRow, SourceRow.id == EpicRow.source_id)
             .where(among(EpicRow.id, epics), EpicRow.removed_at.is_(None))
         )
         names.epics.update({id: (source, key) for id, source, key in await session.execute(listed)})
-    for ids, table, column, into in (
-        (objectives, ObjectiveRow, ObjectiveRow.key, names.objectives),
-        (results - {None}, KeyResultRow, KeyResultRow.key, names.key_results),
-        (reviews, ReviewRow, ReviewRow.held_on, names.reviews),
-    ):
+    results = _ids(id for row in rows for id in (row.about_key_result_id, row.key_result_id, row.measure_id))
+    wanted: tuple[tuple[set[int], Any, Any, dict[int, Any]], ...] = (
+        (_ids(row.about_objective_id for row in rows), ObjectiveRow, ObjectiveRow.key, names.objectives),
+        (results, KeyResultRow, KeyResultRow.key, names.key_results),
+        (_ids(row.review_id for row in rows), ReviewRow, ReviewRow.held_on, names.reviews),
+    )
+    for ids, table, column, into in wanted:
         if ids:
-            named = await session.execute(select(table.id, column).where(among(table.id, ids)))
-            into.update({id: name for id, name in named})
+            found = await session.execute(select(table.id, column).where(among(table.id, ids)))
+            into.update({id: name for id, name in found})
     return names
+
+
+def _ids(ids: Iterable[int | None]) -> set[int]:
+    return {id for id in ids if id is not None}

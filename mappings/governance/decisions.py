@@ -1,4 +1,4 @@
-"""What a committee decides about an epic, or about the goal of a conflict: recorded, done at once, and undone.
+"""What a committee decides about an epic, or about the goal of a conflict: recorded, done, and undone.
 
 Both happen in one transaction under the goals' exclusive lock. The caller has the epics evaluated before it
 answers (`pipeline.evaluate_at_once` takes the runs).

@@ -1,8 +1,8 @@
 """What a decision changes, and how that is taken back exactly.
 
-`DecisionRow.effects` holds what was before; its members are `set_aside`, `findings`, `answers`, `links`, `stage`,
-`goal`, `item`, and `says`, what was changed in sentences. What a person changed since stays theirs: it is left
-as it is where that does no harm, else the undo is refused and nothing is changed.
+`DecisionRow.effects` holds what was before; its members are `set_aside`, `findings`, `answers`, `links`,
+`stage`, `goal`, `item`, and `says`, what was changed in sentences. What a person changed since stays theirs: it
+is left as it is where that does no harm, else the undo is refused and nothing is changed.
 """
 
 from __future__ import annotations
@@ -109,18 +109,22 @@ async def apply_to_epic(
 
 def _stored(row: Any, names: Sequence[str]) -> dict[str, Any]:
     """Columns of a row as JSON."""
-    values = {name: getattr(row, name) for name in names}
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
+    return {name: _as_json(getattr(row, name)) for name in names}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        value = value.astimezone(UTC)
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _values(stored: dict[str, Any]) -> dict[str, Any]:
     """The same as values for a row."""
-    values = {
-        name: datetime.fromisoformat(value) if name in _MOMENTS and value is not None else value
-        for name, value in stored.items()
-    }
-    if values.get("due") is not None:
-        values["due"] = date.fromisoformat(values["due"])
+    values = dict(stored)
+    for name in _MOMENTS & stored.keys():
+        values[name] = None if stored[name] is None else datetime.fromisoformat(stored[name])
+    if stored.get("due") is not None:
+        values["due"] = date.fromisoformat(stored["due"])
     return values
 
 
@@ -418,7 +422,7 @@ async def _check_links(
     others = [row for row in rows.values() if row.is_primary and row.id != kept["marked"]]
     if kept["primary"] and others:
         raise Conflict(
-            f"Another link of {epic.key} was made primary since. Take that link back, then undo this. {nothing}"
+            f"Another link of {epic.key} was made primary since. Take it back, then undo this. {nothing}"
         )
 
 

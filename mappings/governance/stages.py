@@ -1,14 +1,14 @@
 """The stage of an epic: idea, pilot, scale, done, and the gates between them.
 
-A pilot needs a measure and a last day. Nothing scales before its measure was checked in since its pilot began.
-Every move back is allowed. No evaluation depends on stages.
+A pilot needs a measure and a last day. It scales once its measure was checked in since the pilot began. Every
+move back is allowed. No evaluation depends on stages.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from sqlalchemy import select
 
@@ -222,7 +222,7 @@ async def overdue_pilots(session: AsyncSession, today: date, limit: int | None =
         .order_by(EpicStageRow.due, EpicRow.id)
         .limit(limit)
     )
-    return [OverduePilot(*row) for row in await session.execute(query)]
+    return [OverduePilot(*row) for row in cast("Any", await session.execute(query))]
 
 
 async def load_stage(session: AsyncSession, epic_id: int) -> tuple[EpicStageRow | None, str | None]:

@@ -42,8 +42,8 @@ class EpicValueRow(Base):
 
 
 class EpicStageRow(Base):
-    """Where an epic stands on the way from an idea to done. `measure_id`: the key result that the pilot is, or
-    was, measured by; `due`: the day that the pilot ends, inclusive, UTC. `pilot_began_at`: of the last pilot."""
+    """Where an epic stands on the way from an idea to done. `measure_id`: the key result that the pilot is,
+    or was, measured by; `due`: the day that the pilot ends, inclusive, UTC. `pilot_began_at`: of the last."""
 
     __tablename__ = "epic_stages"
     __table_args__ = (
