@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import CallerDep, RuntimeDep, SessionDep
 from app.api.paging import CursorParameter
-from app.api.reviews import list_review_epics, review_pack
+from app.api.reviews import list_review_epics
 from app.auth.roles import Caller
 from app.runtime import Runtime
 from app.web.decision_lines import decision_lines, take_decision_back
@@ -196,13 +196,3 @@ async def show_review_epics(
         "page_of_epic": page_of_epic,
     }
     return await page(request, session, "review_epics.html", values)
-
-
-@router.get("/reviews/{id}/pack", dependencies=[needs("GET /reviews/{id}/pack")])
-async def download_pack(
-    id: ReviewId,
-    runtime: RuntimeDep,
-    session: SessionDep,
-    format: Annotated[Literal["md", "html", "csv"], Query()] = "html",
-) -> Response:
-    return await review_pack(id, runtime, session, format)

@@ -16,9 +16,10 @@ from mappings.governance.values import CommitteeSide, DecisionKind, Person
 
 SIDES: tuple[CommitteeSide, ...] = get_args(CommitteeSide)
 KINDS: tuple[DecisionKind, ...] = get_args(DecisionKind)
-# The fields of a decision beside its reason, by the kinds that need them.
+# The fields of a decision beside its reason, by the kinds that take them; to stop without a day is for good.
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "remap": ("key_result",),
+    "stop": ("by",),
     "defer": ("by",),
     "pilot": ("measure", "by"),
 }
