@@ -43,7 +43,8 @@ class DecisionLine:
 
     @property
     def says(self) -> Sequence[str]:
-        return self.row.effects.get("says", ())
+        says: list[str] = self.row.effects.get("says", [])
+        return says
 
     @property
     def decided_by(self) -> Sequence[dict[str, Any]]:

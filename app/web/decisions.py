@@ -135,10 +135,11 @@ async def _show(
 
 async def _filtered(session: AsyncSession, asked: Asked) -> Select[Any]:
     """Raises `Invalid`. An epic's key without its source is looked for in every source."""
-    common = {"goal": asked.goal, "review": asked.review, "undone": asked.undone}
+    common: dict[str, Any] = {"goal": asked.goal, "review": asked.review, "undone": asked.undone}
     if asked.epic_key is None or asked.epic_source is not None:
-        of_epic = {"epic_source": asked.epic_source, "epic_key": asked.epic_key}
-        query = await decisions_of(session, **of_epic, **common)
+        query = await decisions_of(
+            session, epic_source=asked.epic_source, epic_key=asked.epic_key, **common
+        )
     else:
         query = await decisions_of(session, **common)
         named = [func.lower(DecisionRow.epic_key) == asked.epic_key.lower()]

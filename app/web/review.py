@@ -4,7 +4,6 @@ pack. `app.web.review_item` is where it is held."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
@@ -22,11 +21,10 @@ from app.web.goal_forms import Filled, differing
 from app.web.page import done, page
 from app.web.review_forms import decision_id, names_by_side, refused, typed_people
 from app.web.router import Form, FormDep, check_may, id_in, needs
-from mappings.errors import Conflict, DomainError, Invalid, NotFound, StaleVersion
+from mappings.errors import DomainError, Invalid, NotFound, StaleVersion
 from mappings.governance import reviews as operations
 from mappings.governance.agenda import MITIGATION_ASKED
-from mappings.governance.review_views import ReviewInFull, in_full
-from mappings.tables import ReviewItemRow
+from mappings.governance.review_views import in_full
 
 router = APIRouter()
 
@@ -62,7 +60,7 @@ async def change_review(
     if act not in OPERATIONS:
         raise Invalid("do", "says nothing that this page can do; reload it")
     check_may(caller, OPERATIONS[act])
-    people, lists = typed_people(form)
+    _, lists = typed_people(form)
     try:
         text = await _change(runtime, caller, id, act, form)
     except NotFound:

@@ -1,5 +1,5 @@
-"""What a line of the agenda is shown with, as it is now: the epic and its work, the key result that it may serve,
-and what coverage would be if it were re-mapped."""
+"""What a line of the agenda is shown with, as it is now: the epic and its work, the key result that it may
+serve, and what coverage would be if it were re-mapped."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def goals_of(session: AsyncSession, item: ReviewItemRow, now: datetime) ->
     if item.key_result_id is not None:
         which: Any = KeyResultRow.id == item.key_result_id
     elif keys := item.facts.get("key_results"):
-        which = among(KeyResultRow.key, keys[:GOALS_AT_MOST])
+        which = KeyResultRow.key.in_(keys[:GOALS_AT_MOST])
     else:
         return ()
     return await load_board(session, now, which)
@@ -130,7 +130,9 @@ async def goals_to_choose(session: AsyncSession, epic: HeldEpic | None, now: dat
     goals = await load_key_results(session)
     measured = set(
         await session.scalars(
-            select(KeyResultRow.id).where(KeyResultRow.baseline.is_not(None), KeyResultRow.target.is_not(None))
+            select(KeyResultRow.id).where(
+                KeyResultRow.baseline.is_not(None), KeyResultRow.target.is_not(None)
+            )
         )
     )
     first = [] if epic is None else list(epic.suggested)

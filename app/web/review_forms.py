@@ -37,7 +37,7 @@ def names_by_side(people: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def typed_people(form: Form) -> tuple[list[Person], dict[str, str]]:
     """The people that were typed, and the fields as they were."""
-    values = {side: form.get(side).replace("\r\n", "\n") for side in SIDES}
+    values: dict[str, str] = {side: form.get(side).replace("\r\n", "\n") for side in SIDES}
     people = [
         Person(name.strip(), side) for side in SIDES for name in values[side].split("\n") if name.strip()
     ]
@@ -64,9 +64,7 @@ def decision_id(form: Form) -> int:
     return id
 
 
-def refused(
-    error: DomainError | Problem, values: Mapping[str, str], people: Sequence[Person] = ()
-) -> Filled:
+def refused(error: DomainError | Problem, values: Mapping[str, str], people: Sequence[Person] = ()) -> Filled:
     """The form again, with what is wrong. An error in a list of people stands at the side of that person."""
     if isinstance(error, StaleVersion):
         return Filled(values, {"": STALE}, status=412)

@@ -23,7 +23,7 @@ from app.web.review import ReviewId, mitigated
 from app.web.review_facts import HeldEpic, goals_of, goals_to_choose, held_epic, list_page
 from app.web.review_forms import DECISION, KINDS, NEEDED, decision_id, refused, typed_day
 from app.web.router import Form, FormDep, check_may, needs, redirect
-from mappings.errors import Conflict, DomainError, Invalid, NotFound
+from mappings.errors import DomainError, Invalid, NotFound
 from mappings.governance.decisions import ON_GOALS, record_decision
 from mappings.governance.review_views import in_full
 from mappings.governance.reviews import ItemState, load_review, review_items, set_item
@@ -161,9 +161,7 @@ async def _item(session: AsyncSession, id: int, item_id: int) -> ReviewItemRow:
     return item
 
 
-async def _deal(
-    runtime: Runtime, caller: Caller, id: int, item_id: int, act: str, form: Form
-) -> str:
+async def _deal(runtime: Runtime, caller: Caller, id: int, item_id: int, act: str, form: Form) -> str:
     """What was done with the line, in words."""
     async with runtime.transaction(caller.who) as session:
         await _item(session, id, item_id)
@@ -203,7 +201,9 @@ async def _show(
     epic = None if item.epic_id is None else await held_epic(session, item.epic_id, now)
     conflict = await _conflict(session, item)
     on_goal = conflict is not None and conflict.epic_id is None and conflict.decided_at is None
-    can_decide = on_goal or (item.epic_id is not None and ((epic is not None and epic.is_there) or bool(form.errors)))
+    can_decide = on_goal or (
+        item.epic_id is not None and ((epic is not None and epic.is_there) or bool(form.errors))
+    )
     kinds = ON_GOALS if on_goal else KINDS
     values: dict[str, Any] = {
         "review": review.row,
@@ -246,7 +246,10 @@ async def _conflict(session: AsyncSession, item: ReviewItemRow) -> ConflictRow |
 def _what_it_does(item: ReviewItemRow, epic: HeldEpic | None, *, on_goal: bool) -> dict[str, str]:
     """What recording each kind changes, in a sentence."""
     if on_goal:
-        return {"keep": "Ends the conflict; the goal stays.", "stop": "Ends the conflict and archives the goal."}
+        return {
+            "keep": "Ends the conflict; the goal stays.",
+            "stop": "Ends the conflict and archives the goal.",
+        }
     key = item.about.get("epic", {}).get("key", "") if epic is None else epic.row.key
     ends = [] if "conflict" not in item.about else ["ends the conflict"]
     disputed = epic is not None and epic.finding is not None and epic.finding.state == "disputed"

@@ -17,7 +17,7 @@ is about has changed since. They are stored with the session, as JSON:
           found = await change_findings(session, [id], UPHELD, await runtime.now(session))
       await pipeline.evaluate_at_once(runtime, found.runs)
 
-* `{"act": "decision", "decision_id": 7}`: a decision was recorded. `app.web.decision_lines.decision_step(id)`.
+* `{"act": "decision", "decision_id": 7}`: one was recorded. `app.web.decision_lines.decision_step(id)`.
 * `{"act": "accept", "source": "jira", "key": "SHOP-9", "key_result": "KR-1"}`: a suggestion was rejected.
   `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
 * `{"act": "value", "epic": 5, "version": 3, "before": {"answer": "…", …}}`: an epic's value was answered or
