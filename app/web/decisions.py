@@ -137,9 +137,7 @@ async def _filtered(session: AsyncSession, asked: Asked) -> Select[Any]:
     """Raises `Invalid`. An epic's key without its source is looked for in every source."""
     common: dict[str, Any] = {"goal": asked.goal, "review": asked.review, "undone": asked.undone}
     if asked.epic_key is None or asked.epic_source is not None:
-        query = await decisions_of(
-            session, epic_source=asked.epic_source, epic_key=asked.epic_key, **common
-        )
+        query = await decisions_of(session, epic_source=asked.epic_source, epic_key=asked.epic_key, **common)
     else:
         query = await decisions_of(session, **common)
         named = [func.lower(DecisionRow.epic_key) == asked.epic_key.lower()]

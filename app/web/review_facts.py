@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.web.epic_rows import finding_shown
+from app.web.templating import percent
 from mappings.evaluation.context import load_key_results
 from mappings.goals.board import GoalOnBoard, load_board
 from mappings.goals.key_results import is_live
@@ -67,9 +68,16 @@ class HeldEpic:
     @property
     def points(self) -> int:
         """How many points of a hundred coverage would go up."""
-        if self.rate is None or self.rate_then is None:
-            return 0
-        return whole_percent(self.rate_then) - whole_percent(self.rate)
+        return points_between(self.rate, self.rate_then)
+
+
+def points_between(before: float | None, after: float | None) -> int:
+    """By how many points of a hundred a share rose, as both are shown."""
+    return 0 if before is None or after is None else whole_percent(after) - whole_percent(before)
+
+
+async def coverage_now(session: AsyncSession) -> float | None:
+    return rate_if_linked(await count_open_epics(session), None)
 
 
 async def held_epic(session: AsyncSession, epic_id: int, now: datetime) -> HeldEpic | None:
@@ -149,6 +157,31 @@ async def goals_to_choose(session: AsyncSession, epic: HeldEpic | None, now: dat
         )
 
     return {"key_result": grouped(live), "measure": grouped([goal for goal in live if goal.id in measured])}
+
+
+def in_short(item: ReviewItemRow) -> str:
+    """A line of the agenda in a few words, as it was when the review was opened."""
+    about, facts = item.about, item.facts
+    key = about.get("epic", {}).get("key") or about.get("key_result") or about.get("objective") or ""
+    day = facts.get("day")
+    words = {
+        "coverage": percent(facts.get("rate")),
+        "at-risk": f"at {percent(facts.get('progress'))}",
+        "late-red": f"at {percent(facts.get('progress'))}, red late",
+        "dispute": "disputed",
+        "conflict": "IT and business differ",
+        "findings": f"{facts.get('findings', 0):,} open findings",
+        "closed-goal": f"closed, {facts.get('epics', 0):,} epics left",
+        "to-sign": ", ".join(facts.get("key_results", ())),
+        "value": f"{facts.get('count', 0):,} unanswered",
+        "waiver": f"waived until {day}",
+        "decision": f"decided until {day}",
+        "pilot": f"pilot until {day}",
+        "stopped": "stopped, still in work",
+    }.get(item.kind, item.detail)
+    if "list" in about and "count" in facts and item.kind not in ("to-sign", "value"):
+        return "more of these"
+    return f"{key}, {words}" if key else words
 
 
 def list_page(about: Mapping[str, Any]) -> str | None:

@@ -20,7 +20,16 @@ from app.web.goal_forms import Filled
 from app.web.goal_words import progress_words
 from app.web.page import done, page
 from app.web.review import ReviewId, mitigated
-from app.web.review_facts import HeldEpic, goals_of, goals_to_choose, held_epic, list_page
+from app.web.review_facts import (
+    HeldEpic,
+    coverage_now,
+    goals_of,
+    goals_to_choose,
+    held_epic,
+    in_short,
+    list_page,
+    points_between,
+)
 from app.web.review_forms import DECISION, KINDS, NEEDED, decision_id, refused, typed_day
 from app.web.router import Form, FormDep, check_may, needs, redirect
 from mappings.errors import DomainError, Invalid, NotFound
@@ -205,6 +214,7 @@ async def _show(
         item.epic_id is not None and ((epic is not None and epic.is_there) or bool(form.errors))
     )
     kinds = ON_GOALS if on_goal else KINDS
+    rate = await coverage_now(session) if item.kind == "coverage" else None
     values: dict[str, Any] = {
         "review": review.row,
         "cycle": review.row.cycle_facts,
@@ -217,6 +227,9 @@ async def _show(
         "epic": epic,
         "conflict": conflict,
         "goals": await goals_of(session, item, now),
+        "rate_now": rate,
+        "moved": points_between(item.facts.get("rate"), rate),
+        "in_short": in_short,
         "list_page": list_page(item.about),
         "elsewhere": await decision_lines(session, review.elsewhere.get(item.epic_id or 0, ())),
         "decisions": await decision_lines(session, review.decisions),

@@ -90,12 +90,15 @@ async def _show(
         copied = await _latest(session)
         people = names_by_side([] if copied is None else copied.attendees)
         form = Filled({**form.values, **people}, form.errors, status=form.status)
+    cycles = await _cycles(session)
+    reviewed = {one.cycle.lower() for one in listed.items if one.state == "open"}
     values: dict[str, Any] = {
         "open": [one for one in listed.items if one.state == "open"],
         "closed": [one for one in listed.items if one.state == "closed"],
         "next": listed.next,
         "due": listed.due,
-        "cycles": await _cycles(session),
+        "cycles": cycles,
+        "free": [cycle for cycle in cycles if cycle.key.lower() not in reviewed],
         "opening": form is not None,
         "copied": None if copied is None or not copied.attendees else copied.held_on,
         "form": form or Filled(),
