@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Response
@@ -43,16 +44,27 @@ from app.api.review_models import (
 from app.api.runs import RowId
 from mappings.governance import reviews as operations
 from mappings.governance.agenda import MITIGATION_ASKED
-from mappings.governance.review_views import ReviewInFull, ReviewInList, frozen_epics, in_full, in_list
+from mappings.governance.pack import Pack, pack_csv, pack_markdown
+from mappings.governance.pack_html import PACK_POLICY, pack_html
+from mappings.governance.review_views import (
+    ReviewInFull,
+    ReviewInList,
+    frozen_epics,
+    in_full,
+    in_list,
+    pack_of,
+)
 from mappings.governance.snapshot import see_one_moment
 from mappings.lists.epics import Alignment
 from mappings.lookups import goal_in
+from mappings.reports.operations import coverage_members, coverage_report
 from mappings.tables import CycleRow, DecisionRow, ReviewEpicRow, ReviewItemRow, ReviewKeyResultRow, ReviewRow
 
 router = APIRouter(prefix="/reviews", tags=["reviews"])
 
 ItemId = Annotated[int, Path(ge=1, lt=2**63, description="The id of a line of its agenda.")]
 Changed = Literal["alignment", "due", "new"]
+PackFormat = Literal["md", "html", "csv"]
 
 
 # --- shown ------------------------------------------------------------------------------------
@@ -173,9 +185,11 @@ async def create_review(
     that day."""
     async with runtime.transaction(caller.who) as session:
         await see_one_moment(session)
+        now = await runtime.now(session)
         row = await operations.open_review(
             session,
-            await runtime.now(session),
+            now,
+            coverage=coverage_members(await coverage_report(session, now, days=1)),
             cycle=body.cycle,
             held_on=body.held_on,
             attendees=[person.value() for person in body.attendees],
@@ -270,6 +284,49 @@ async def close_review(
     )
     put_version(response, row.version)
     return show_review((await in_list(session, [row]))[0])
+
+
+@router.get(
+    "/{id}/pack",
+    summary="The pack of a review, to be read before it",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                "text/markdown": {"example": "# Review of 27 November 2026: Fourth quarter\n"},
+                "text/html": {"example": "<!doctype html>"},
+                "text/csv": {"example": "row,review,cycle,held_on,key,title\r\n"},
+            }
+        },
+        **error_responses(404),
+    },
+)
+async def get_pack(
+    id: RowId,
+    session: SessionDep,
+    format: Annotated[  # the parameter's public name
+        PackFormat,
+        Query(description="`md` for slides, `html` one file that prints well, `csv` rows for finance."),
+    ] = "html",
+) -> Response:
+    """Coverage, what moved since the review before, the goals with their owners' words, what is at risk and
+    its mitigation, what is to be decided, and what was decided. Of a closed review the same bytes each
+    time."""
+    pack = pack_of(await in_full(session, id))
+    made, media_type = _PACKS[format]
+    headers = {
+        "Content-Disposition": f'attachment; filename="{pack.filename}.{format}"',
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": PACK_POLICY,
+    }
+    return Response(made(pack), media_type=f"{media_type}; charset=utf-8", headers=headers)
+
+
+_PACKS: dict[PackFormat, tuple[Callable[[Pack], str], str]] = {
+    "md": (pack_markdown, "text/markdown"),
+    "html": (pack_html, "text/html"),
+    "csv": (pack_csv, "text/csv"),
+}
 
 
 # --- its epics and its agenda -----------------------------------------------------------------

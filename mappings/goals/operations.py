@@ -40,6 +40,7 @@ from mappings.tables import (
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
+    ReviewRow,
     RuleRow,
 )
 
@@ -92,8 +93,11 @@ async def change_cycle(
 
 
 async def delete_cycle(session: AsyncSession, key: str) -> None:
-    """Raises `NotFound`, and `Conflict` while the cycle has objectives."""
+    """Raises `NotFound`, and `Conflict` while the cycle has objectives, or reviews: these stay for good."""
     row = await _locked(session, CycleRow, key)
+    held = select(cast(ReviewRow.held_on, Text)).where(ReviewRow.cycle_id == row.id)
+    reviews = await _named_users(session, "review of", "reviews of", held.order_by(ReviewRow.held_on))
+    _check_unused(row, reviews, "What was reviewed stays, and its cycle too.")
     inside = select(ObjectiveRow.key).where(ObjectiveRow.cycle_id == row.id).order_by(ObjectiveRow.id)
     users = await _named_users(session, "objective", "objectives", inside)
     _check_unused(

@@ -36,3 +36,8 @@ def progress_of(baseline: float | None, target: float | None, current: float | N
     # Fractions are exact: the difference of two finite floats may be infinite or zero.
     distance = Fraction(target) - Fraction(baseline)
     return float(min(max((Fraction(current) - Fraction(baseline)) / distance, Fraction(0)), Fraction(1)))
+
+
+def whole_percent(share: float) -> int:
+    """Halves up, as every page shows a share."""
+    return int(share * 100 + 0.5)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from mappings.reports.movement import whole_percent
+from mappings.goals.progress import whole_percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import datetime
 
 Fact = TypeVar("Fact")
 
@@ -200,16 +201,21 @@ def coverage_words(coverage: Mapping[str, Any], changes: Mapping[str, Any] | Non
         return "No open epic counts yet."
     counted = coverage["total"] - coverage["exempt"] - coverage["waived"]
     found = [f"{percent(rate)}: {coverage['aligned']:,} of {counted:,} open epics serve a live key result."]
+    if steered is not None:
+        found.append(f"{percent(steered)} of these serve one that is measured, agreed and has moved.")
     before = None if changes is None else changes["coverage"]["rate"]["before"]
     if changes is not None and before is not None:
         points = whole_percent(rate) - whole_percent(before)
-        since = f"since the review of {changes['previous']['held_on']}"
+        since = f"since the review of {day_words(date.fromisoformat(changes['previous']['held_on']))}"
         found.append(
             f"{abs(points)} points {'up' if points > 0 else 'down'} {since}." if points else f"As {since}."
         )
-    if steered is not None:
-        found.append(f"{percent(steered)} of these serve one that is measured, agreed and has moved.")
     return " ".join(found)
+
+
+def day_words(day: date) -> str:
+    """`30 Oct 2026`; of a moment in UTC its day."""
+    return f"{day.day} {day:%b %Y}"
 
 
 def percent(share: float) -> str:
@@ -323,10 +329,24 @@ def shortened(words: str | None) -> str:
     return line if len(line) <= WORDS_AT_MOST else line[: WORDS_AT_MOST - 1] + "…"
 
 
+DECIDED: dict[str | None, str] = {
+    "keep": "Kept",
+    "remap": "Mapped anew",
+    "stop": "Stopped",
+    "defer": "Deferred",
+    "pilot": "A pilot",
+    "scale": "Scaled",
+}
+
+
+def _day(words: str, one: EpicFact) -> str:
+    return words if one.day is None else f"{words} {day_words(one.day)}"
+
+
 def _dispute(one: EpicFact) -> Line:
     said = f"“{shortened(one.words)}”" if one.words else "No reason was given."
     by = f" {one.by}" if one.by else ""
-    at = f", {one.at:%Y-%m-%d}" if one.at is not None else ""
+    at = f", {day_words(one.at)}" if one.at is not None else ""
     return _of_epic("dispute", one, f"{said}{by}{at}")
 
 
@@ -335,7 +355,7 @@ def _conflict(one: ConflictFact) -> Line:
         kind="conflict",
         title=one.title,
         detail=f"IT: “{shortened(one.technical)}” The business: “{shortened(one.business)}” "
-        f"With the committee since {one.since:%Y-%m-%d}.",
+        f"With the committee since {day_words(one.since)}.",
         about={**one.about, "conflict": one.id},
         facts={
             "technical": one.technical,
@@ -349,11 +369,11 @@ def _conflict(one: ConflictFact) -> Line:
 
 
 def _project(one: ProjectFact) -> Line:
-    findings = "1 open finding" if one.findings == 1 else f"{one.findings:,} open findings"
+    epics = "1 open epic serves" if one.findings == 1 else f"{one.findings:,} open epics serve"
     return Line(
         kind="findings",
         title=one.project,
-        detail=f"{findings} in {one.source}: epics that name no key result.",
+        detail=f"{epics} no key result. Source: {one.source}.",
         about={
             "list": "epics",
             "filters": {"source": one.source, "project": one.project, "check": "no-key-result"},
@@ -380,22 +400,25 @@ def _unanswered(some: Some[EpicFact]) -> list[Line]:
 
 def _waiver(one: EpicFact) -> Line:
     reason = f" Reason: “{shortened(one.words)}”" if one.words else ""
-    return _of_epic("waiver", one, f"Its waiver ends on {one.day}.{reason}")
+    return _of_epic("waiver", one, f"{_day('Its waiver ends on', one)}.{reason}")
 
 
 def _decision(one: EpicFact) -> Line:
     reason = f" Reason: “{shortened(one.words)}”" if one.words else ""
     return _of_epic(
-        "decision", one, f"Decided: {one.what}, until {one.day}. That day has come.{reason}", decision=one.id
+        "decision",
+        one,
+        f"{_day(f'{DECIDED[one.what]} until', one)}: that day has come.{reason}",
+        decision=one.id,
     )
 
 
 def _pilot(one: EpicFact) -> Line:
     measure = f" Measured by {one.what}." if one.what else " It has no measure."
-    return _of_epic("pilot", one, f"Its pilot ended on {one.day}.{measure}")
+    return _of_epic("pilot", one, f"{_day('Its pilot ended on', one)}.{measure}")
 
 
 def _stopped(one: EpicFact) -> Line:
-    at = f" on {one.at:%Y-%m-%d}" if one.at is not None else ""
+    at = f" on {day_words(one.at)}" if one.at is not None else ""
     reason = f" Reason: “{shortened(one.words)}”" if one.words else ""
     return _of_epic("stopped", one, f"Stopped{at}, and still in work.{reason}", decision=one.id)

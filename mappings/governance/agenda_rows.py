@@ -240,7 +240,7 @@ async def _decisions(session: AsyncSession, held_on: date) -> Some[EpicFact]:
     rows = (await session.execute(query)).all()
     facts = [
         EpicFact(
-            epic=None if source is None else EpicName(row.epic_id, source),
+            epic=None if source is None else EpicName(row.epic_id or 0, source),
             key=key or goal_key,
             title=title or goal_title,
             words=row.reason,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 
-from mappings.governance.reviews import load_review, review_items
+from mappings.governance.pack import Pack, PackDecision, PackItem
+from mappings.governance.reviews import load_review, review_items, sides_missing
 from mappings.governance.since import ALIGNMENT_MOVED, BEFORE, DUE_MOVED
 from mappings.tables import (
     DecisionRow,
@@ -190,3 +192,65 @@ def _changed(review: ReviewRow, what: str) -> ColumnElement[bool]:
     if what == "new":
         return ~of_before.exists()
     return of_before.where(ALIGNMENT_MOVED if what == "alignment" else DUE_MOVED).exists()
+
+
+# --- the pack ---------------------------------------------------------------------------------
+
+
+def pack_of(review: ReviewInFull) -> Pack:
+    """What the pack is made of."""
+    row = review.row
+    return Pack(
+        id=row.id,
+        cycle=row.cycle_facts,
+        held_on=row.held_on,
+        closed=row.state == "closed",
+        frozen_at=row.frozen_at.astimezone(UTC),
+        attendees=row.attendees,
+        missing_sides=sides_missing(row),
+        coverage=row.coverage,
+        changes=row.changes,
+        epics=row.epics,
+        objectives=[
+            (
+                facts,
+                [
+                    {"key": one.key, "title": one.title, "objective": one.objective, "facts": one.facts}
+                    for one in of
+                ],
+            )
+            for facts, of in review.objectives()
+        ],
+        items=[
+            PackItem(
+                item.kind,
+                item.title,
+                item.detail,
+                item.state,
+                item.about,
+                item.mitigation,
+                item.key_result_id is not None,
+            )
+            for item in review.items
+        ],
+        decisions=[_pack_decision(one, review) for one in review.decisions],
+    )
+
+
+def _pack_decision(row: DecisionRow, review: ReviewInFull) -> PackDecision:
+    """Undone after the review was closed, it still is what the review decided."""
+    closed_at = review.row.closed_at
+    undone = row.undone_at is not None and (closed_at is None or row.undone_at <= closed_at)
+    keys = review.key_result_keys
+    goal = keys.get(row.about_key_result_id or 0) or review.objective_keys.get(row.about_objective_id or 0)
+    return PackDecision(
+        row.decision,
+        row.epic_key or goal or "",
+        row.epic_title or "",
+        keys.get(row.key_result_id or 0) or keys.get(row.measure_id or 0),
+        row.by_date,
+        row.reason,
+        row.decided_by,
+        row.decided_at,
+        undone,
+    )

@@ -7,7 +7,7 @@ agenda from what is open then; nothing that happens later changes either. A clos
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Select, func, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -18,21 +18,21 @@ from mappings.governance.agenda_rows import load_agenda
 from mappings.governance.cadence import DueReview, due_review, held_on_error
 from mappings.governance.since import changes_since
 from mappings.governance.snapshot import (
-    freeze_coverage,
     freeze_epics,
     freeze_key_results,
     freeze_objectives,
+    live_key_results,
     plain,
     review_board,
 )
 from mappings.governance.values import missing_sides, people_as_json, people_errors, people_from_json
+from mappings.locks import lock_goals_shared
 from mappings.lookups import goal_in
-from mappings.reports.coverage import live_key_results
 from mappings.tables import CycleRow, ReviewItemRow, ReviewRow
 from mappings.values import day_error, line_error, one_of_error, text_error
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -51,14 +51,22 @@ OWN_LINE = "own"
 
 
 async def open_review(
-    session: AsyncSession, now: datetime, *, cycle: str, held_on: date, attendees: Sequence[Person]
+    session: AsyncSession,
+    now: datetime,
+    *,
+    cycle: str,
+    held_on: date,
+    attendees: Sequence[Person],
+    coverage: Mapping[str, Any],
 ) -> ReviewRow:
     """Freeze the figures of now and make the agenda; `held_on` is a day, UTC.
 
-    The transaction should see one moment (`snapshot.see_one_moment`), so that the parts agree. Raises
+    `coverage`: the report of all epics as it is shown, from the same transaction, which should see one moment
+    (`mappings.governance.snapshot`), so that the parts agree. Raises
     `Invalid`, and `Conflict` while another review of the cycle is open, or where one was held on that day.
     """
     check_values(people_errors("attendees", attendees))
+    await lock_goals_shared(session)  # so that the cycle is not deleted meanwhile
     held = await goal_in(session, CycleRow, cycle, "cycle")
     check_values([("held_on", day_error(held_on) or held_on_error(held, held_on))])
     await _check_free(session, held, held_on)
@@ -73,7 +81,7 @@ async def open_review(
         cycle_facts=plain(
             {name: getattr(held, name) for name in ("key", "title", "starts", "ends", "review")}
         ),
-        coverage=await freeze_coverage(session, now),
+        coverage=plain(dict(coverage)),
         objectives=freeze_objectives(board),
         epics=0,
         opened_by=actor_of(session),
@@ -83,7 +91,8 @@ async def open_review(
         await session.flush()
     except IntegrityError as error:  # another opening, at the same moment
         raise Conflict(
-            f"A review of {held.key} was opened at the same moment; read the list again."
+            f"Another review of {held.key} was opened at the same moment, or the cycle was deleted; read the "
+            "list again."
         ) from error
     key_results = await freeze_key_results(session, row, board, now)
     row.epics = await freeze_epics(session, row.id, await live_key_results(session, now))

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, insert, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, distinct_on
+from sqlalchemy.orm import defer
 from sqlalchemy.types import Text
 
 from mappings.goals.board import GoalOnBoard, load_board, span_of, steady_progress
+from mappings.goals.key_results import is_live
 from mappings.goals.pace import LAST_DAYS, is_at_risk
 from mappings.goals.progress import progress_of
-from mappings.reports.operations import coverage_members, coverage_report
+from mappings.goals.rows import key_result_of
 from mappings.tables import (
     CheckInRow,
     CycleRow,
@@ -61,13 +63,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-# --- coverage and goals ------------------------------------------------------------------------
-
-
-async def freeze_coverage(session: AsyncSession, now: datetime) -> dict[str, Any]:
-    """The report as it is shown, of all epics, without the trend."""
-    frozen: dict[str, Any] = plain(coverage_members(await coverage_report(session, now, days=1)))
-    return frozen
+# --- goals -------------------------------------------------------------------------------------
 
 
 async def review_board(session: AsyncSession, cycle: CycleRow, now: datetime) -> list[GoalOnBoard]:
@@ -196,6 +192,18 @@ def _was_at_risk(goal: GoalOnBoard, value: float, confidence: float, moment: dat
 
 # --- epics -------------------------------------------------------------------------------------
 
+
+async def live_key_results(session: AsyncSession, now: datetime) -> list[int]:
+    """The ids of all that are live, of whatever cycle."""
+    rows = await session.execute(
+        select(KeyResultRow, ObjectiveRow, CycleRow.ends)
+        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
+        .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
+        .options(defer(KeyResultRow.description), defer(ObjectiveRow.description))
+    )
+    return [row.id for row, objective, ends in rows if is_live(key_result_of(row, objective, ends), now)]
+
+
 _KEPT = (
     *("key", "project", "title", "url", "status", "status_category", "alignment"),
     *("starts_on", "due_on", "children", "children_done"),
@@ -203,8 +211,8 @@ _KEPT = (
 
 
 async def freeze_epics(session: AsyncSession, review_id: int, live: Sequence[int]) -> int:
-    """Store every open epic by one statement; how many they are. `live`: the ids of all key results that are
-    live, of whatever cycle."""
+    """Store every open epic by one statement; how many they are. `live` as
+    `live_key_results` returns them."""
     serving = (
         select(
             LinkRow.epic_id,

@@ -112,11 +112,6 @@ async def _goal_facts(session: AsyncSession, now: datetime) -> dict[int, GoalFac
     }
 
 
-async def live_key_results(session: AsyncSession, now: datetime) -> list[int]:
-    """The ids of all that are live."""
-    return [id for id, goal in (await _goal_facts(session, now)).items() if goal.live]
-
-
 async def load_readings(session: AsyncSession) -> dict[int, SourceReading]:
     """Of every source, by id: when it was last read, and whether that was to its end."""
     rows = await session.execute(_with_last_runs(select(), SourceRow))

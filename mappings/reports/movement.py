@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
+from mappings.goals.progress import whole_percent
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
@@ -25,11 +27,6 @@ class Movement:
     since: date
     more_epics: int
     more_sources: int
-
-
-def whole_percent(share: float) -> int:
-    """Halves up, as every page shows a share."""
-    return int(share * 100 + 0.5)
 
 
 def movement(
