@@ -4,7 +4,8 @@ does not wait for the disk.
 A transaction takes the locks that it needs in this order, so that no two ever wait for each other:
 
 1. the goals, shared or exclusively (advisory); who has them exclusively also updates the installation's row;
-   then the row of the demo's company
+   then the row of the demo's company; the criteria of priorities, shared by a score, alone by their change
+   (advisory)
 2. the notices of a source (advisory); of several sources in the order of their ids
 3. the source's row, in one of three strengths: alone (`locked_source`), as it stays while what was read is
    stored (`app.sync.transaction.source_transaction`), or only present (`share_source`)
@@ -13,7 +14,8 @@ A transaction takes the locks that it needs in this order, so that no two ever w
 5. its tickets that could not be read, in the order of their ids in the tracker
 6. epics, all of a transaction at once and in the order of their ids; then the line of those whose children
    are to be counted, in the same order; then parents that are no epics
-7. findings and notices, after their epics and in the order of their ids
+7. findings and notices, after their epics and in the order of their ids; then what a committee keeps of them:
+   a review, an item of its agenda, a conflict, a stage, a decision
 8. again the projects, only to change their cursors and pauses
 9. what is above and below epics (advisory): by what stores them, a page after the other, and by a writer
    that has stored its ticket before it evaluates it; then runs, then deliveries
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 LOCK_GOALS = 7017280452178371
 LOCK_PARENTS = 7017280452178372
+LOCK_CRITERIA = 7017280452178373
 LOCK_SOURCE_NOTICES = 701728  # the first half of a key whose second half is a source's id
 # Until the transaction ends. PostgreSQL keeps the plan of a statement that is sent often, and the one that it
 # made while a table or an index was small reads all of it for each look. Without `jit` off PostgreSQL would
@@ -69,6 +72,16 @@ async def lock_goals_exclusive(session: AsyncSession) -> None:
     """For changes to them: waits for running evaluations, and the next evaluation sees the whole change."""
     await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_GOALS})
     await session.execute(text("UPDATE installation SET goals_version = goals_version + 1"))
+
+
+async def lock_criteria_shared(session: AsyncSession) -> None:
+    """For scores: the criteria do not change until this transaction ends."""
+    await session.execute(select(func.pg_advisory_xact_lock_shared(LOCK_CRITERIA)))
+
+
+async def lock_criteria_exclusive(session: AsyncSession) -> None:
+    """For a change of the criteria: no score is given until this transaction ends."""
+    await session.execute(select(func.pg_advisory_xact_lock(LOCK_CRITERIA)))
 
 
 async def lock_notices_of_source(session: AsyncSession, *source_ids: int) -> None:

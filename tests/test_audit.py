@@ -120,6 +120,30 @@ CHANGES: list[Change] = [
         )
         for method, action in (("POST", "created"), ("DELETE", "deleted"))
     ),
+    (
+        *("PUT", "/criteria", "/criteria", [{"key": "VALUE", "title": "Worth", "weight": 1}]),
+        ("created", "criterion", "VALUE"),
+    ),
+    *(
+        (
+            *("PUT", "/epics/{source}/{key}/scores", "/epics/jira/SHOP-1/scores", {"VALUE": score}),
+            (action, "score", "jira/SHOP-1 VALUE"),
+        )
+        for score, action in ((3, "created"), (4, "changed"), (None, "deleted"))
+    ),
+    (
+        *("POST", "/conflicts", "/conflicts"),
+        {"epic": {"source": "jira", "key": "SHOP-1"}, "technical": "Not before March", "business": "Now"},
+        ("created", "conflict", "jira/SHOP-1"),
+    ),
+    (
+        "PATCH",
+        "/conflicts/{id}",
+        "/conflicts/1",
+        {"business": "Soon"},
+        ("changed", "conflict", "jira/SHOP-1"),
+    ),
+    ("DELETE", "/conflicts/{id}", "/conflicts/1", None, ("deleted", "conflict", "jira/SHOP-1")),
     ("PUT", "/policy", "/policy", {"grace": "P9D"}, ("changed", "policy", "policy")),
     ("PATCH", "/policy", "/policy", {"grace": "P10D"}, ("changed", "policy", "policy")),
     (

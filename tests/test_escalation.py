@@ -33,8 +33,8 @@ LATE = [{"to": "sponsor", "after": "P5D"}]
         ("2026-11-23 15:00", "2026-11-30 15:00", "sponsor"),  # a week: five working days
         ("2026-11-23 15:00", "2026-12-07 14:59", "sponsor"),
         ("2026-11-23 15:00", "2026-12-07 15:00", "committee"),
-        ("2026-11-28 15:00", "2026-12-06 23:59", "sponsor"),  # a Saturday counts from Monday
-        ("2026-11-28 15:00", "2026-12-04 23:59", "lead"),
+        ("2026-11-28 15:00", "2026-12-06 23:59", "lead"),  # a Saturday counts from Monday
+        ("2026-11-28 15:00", "2026-12-07 00:00", "sponsor"),
         ("2026-11-28 15:00", "2026-12-14 00:00", "committee"),
         ("2026-12-30 09:00", "2027-01-06 08:59", "lead"),  # over the end of a year
         ("2026-12-30 09:00", "2027-01-06 09:00", "sponsor"),
@@ -96,10 +96,10 @@ def test_the_first_scope_that_fits_has_its_own_ladder() -> None:
         ([{"to": "lead", "after": "P1M"}], ("escalation", 0, "after"), "no fixed length"),
         ([{"to": "lead", "after": 5}], ("escalation", 0, "after"), "string"),
         ([{"to": "lead", "after": "P1D", "by": "mail"}], ("escalation", 0, "by"), "not permitted"),
-        (LATE + [{"to": "sponsor", "after": "P9D"}], ("escalation",), "named twice"),
-        (LATE + [{"to": "lead", "after": "P5D"}], ("escalation",), "not always longer"),
-        (LATE + [{"to": "lead", "after": "P1W"}], ("escalation",), "not always longer"),
-        (LATE + [{"to": "lead", "after": "P4D"}], ("escalation",), "lead comes after sponsor"),
+        ([*LATE, {"to": "sponsor", "after": "P9D"}], ("escalation",), "named twice"),
+        ([*LATE, {"to": "lead", "after": "P5D"}], ("escalation",), "not always longer"),
+        ([*LATE, {"to": "lead", "after": "P1W"}], ("escalation",), "not always longer"),
+        ([*LATE, {"to": "lead", "after": "P4D"}], ("escalation",), "lead comes after sponsor"),
         # From Friday on a working day is longer than 36 hours.
         ([{"to": "lead", "after": "P1D"}, {"to": "owner", "after": "PT36H"}], ("escalation",), "always"),
         ("lead", ("escalation",), "list"),

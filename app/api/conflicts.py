@@ -25,7 +25,7 @@ from app.api.problems import error_responses
 from app.api.runs import RowId
 from mappings.errors import Invalid
 from mappings.governance.conflicts import (
-    SIDE_AT_MOST,
+    CONFLICT_TEXT_AT_MOST,
     ConflictShown,
     ConflictState,
     change_conflict,
@@ -44,9 +44,11 @@ from mappings.values import NO_NUL_PATTERN
 
 router = APIRouter(prefix="/conflicts", tags=["conflicts"])
 
-Side = Annotated[
+ConflictText = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=SIDE_AT_MOST, pattern=NO_NUL_PATTERN, strip_whitespace=True),
+    StringConstraints(
+        min_length=1, max_length=CONFLICT_TEXT_AT_MOST, pattern=NO_NUL_PATTERN, strip_whitespace=True
+    ),
 ]
 TECHNICAL = "What technology does not allow, or not yet."
 BUSINESS = "What the business asks for."
@@ -67,13 +69,13 @@ class ConflictIn(Body):
 
     epic: EpicRefIn | None = Field(None, description="The epic that it is about; else give `goal`.")
     goal: Key | None = Field(None, description="The key of the objective or key result that it is about.")
-    technical: Side = Field(description=TECHNICAL)
-    business: Side = Field(description=BUSINESS)
+    technical: ConflictText = Field(description=TECHNICAL)
+    business: ConflictText = Field(description=BUSINESS)
 
 
 class ConflictPatch(Body):
-    technical: Side | None = Field(None, description=TECHNICAL)
-    business: Side | None = Field(None, description=BUSINESS)
+    technical: ConflictText | None = Field(None, description=TECHNICAL)
+    business: ConflictText | None = Field(None, description=BUSINESS)
 
 
 class ConflictEpic(BaseModel):

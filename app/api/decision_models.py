@@ -12,10 +12,10 @@ from app.api.deps import Body, Key, Line, Moment
 from app.api.epic_models import EpicName
 from app.api.goal_models import Day
 from app.api.links import EpicRefIn
+from app.api.review_models import PersonIn, PersonOut
 from mappings.governance.values import (
     CommitteeSide,
     DecisionKind,
-    Person,
     Stage,
     missing_sides,
     people_from_json,
@@ -36,19 +36,6 @@ BY = (
     "The last day that it holds, or that it is looked at again, UTC: of `defer` and `pilot` it is needed, of "
     "the others it may be left out. At most 366 days ahead."
 )
-
-
-class PersonIn(Body):
-    name: Line = Field(description="As people know them.", examples=["Ann Lee"])
-    side: CommitteeSide = Field(description="Which side they are from.")
-
-    def value(self) -> Person:
-        return Person(self.name, self.side)
-
-
-class PersonOut(BaseModel):
-    name: str = Field(description="As people know them.")
-    side: CommitteeSide = Field(description="Which side they are from.")
 
 
 class DecisionIn(Body):

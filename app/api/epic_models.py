@@ -135,6 +135,12 @@ class ValueOut(BaseModel):
         return cls(**{name: getattr(value, name) for name in cls.model_fields})
 
 
+class SetAsideOut(BaseModel):
+    decision: int = Field(description="The id of the decision.")
+    kind: Literal["stop", "defer"] = Field(description="What was decided.")
+    until: datetime | None = Field(description="When it ends, exclusive; null: when it is undone.")
+
+
 class EpicOut(BaseModel):
     source: str = Field(description="The source that it belongs to.")
     key: str = Field(description="The tracker's present key.", examples=["SHOP-12"])
@@ -152,6 +158,9 @@ class EpicOut(BaseModel):
     )
     assignees: list[str] = Field(description="Names or logins.")
     alignment: Alignment | None = Field(description="Null until the first evaluation.")
+    set_aside: SetAsideOut | None = Field(
+        description="A decision to stop it or to put it off: while that holds, its alignment is `waived`."
+    )
     children: ChildrenOut | None = Field(
         description="As of the latest sync; null where they are not counted yet, or the tracker has none."
     )
@@ -275,6 +284,13 @@ def _children(row: EpicRow) -> ChildrenOut | None:
     return ChildrenOut(total=row.children, done=row.children_done)
 
 
+def _set_aside(records: EpicRecords, now: datetime) -> SetAsideOut | None:
+    row, aside = records.row, records.set_aside
+    if aside is None or not aside.holds(now) or row.set_aside_decision_id is None:
+        return None
+    return SetAsideOut(decision=row.set_aside_decision_id, kind=aside.kind, until=aside.until)
+
+
 def show_epic(
     source: str,
     records: EpicRecords,
@@ -298,6 +314,7 @@ def show_epic(
             "id": row.remote_id,
             "alignment": row.alignment,
             "parent": show_parent(row, names.parents.get(row.id)),
+            "set_aside": _set_aside(records, now),
             "children": _children(row),
             "initiative": row.id in names.initiatives,
             "value": None if (value := names.values.get(row.id)) is None else ValueOut.of(value),

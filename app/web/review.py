@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import CallerDep, RuntimeDep, SessionDep
 from app.api.paging import CursorParameter
-from app.api.reviews import list_review_epics
+from app.api.reviews import PackFormat, get_pack, list_review_epics
 from app.auth.roles import Caller
 from app.runtime import Runtime
 from app.web.decision_lines import decision_lines, take_decision_back
@@ -194,3 +194,10 @@ async def show_review_epics(
         "page_of_epic": page_of_epic,
     }
     return await page(request, session, "review_epics.html", values)
+
+
+@router.get("/reviews/{id}/pack", dependencies=[needs("GET /reviews/{id}/pack")])
+async def download_pack(
+    id: ReviewId, session: SessionDep, format: Annotated[PackFormat, Query()] = "html"
+) -> Response:
+    return await get_pack(id, session, format)

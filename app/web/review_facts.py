@@ -170,8 +170,8 @@ def in_short(item: ReviewItemRow) -> str:
         "late-red": f"at {percent(facts.get('progress'))}, red late",
         "dispute": "disputed",
         "conflict": "IT and business differ",
-        "findings": f"{facts.get('findings', 0):,} open findings",
-        "closed-goal": f"closed, {facts.get('epics', 0):,} epics left",
+        "findings": _counted(facts.get("findings", 0), "open finding"),
+        "closed-goal": f"closed, {_counted(facts.get('epics', 0), 'epic')} left",
         "to-sign": ", ".join(facts.get("key_results", ())),
         "value": f"{facts.get('count', 0):,} unanswered",
         "waiver": f"waived until {day}",
@@ -182,6 +182,10 @@ def in_short(item: ReviewItemRow) -> str:
     if "list" in about and "count" in facts and item.kind not in ("to-sign", "value"):
         return "more of these"
     return f"{key}, {words}" if key else words
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def list_page(about: Mapping[str, Any]) -> str | None:

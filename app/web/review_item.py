@@ -236,6 +236,7 @@ async def _show(
         "can_decide": can_decide,
         "kinds": kinds,
         "goals_to_choose": await goals_to_choose(session, epic, now) if can_decide and not on_goal else {},
+        "likely": "" if epic is None or not epic.suggested or epic.serves else epic.suggested[0],
         "what_it_does": _what_it_does(item, epic, on_goal=on_goal),
         "has_mitigation": item.id in mitigated(items),
         "decided_by": decided_by,

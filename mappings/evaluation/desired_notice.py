@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from mappings.evaluation.model import Alignment, Compose, EvaluationInput, Finding
+    from mappings.evaluation.model import Alignment, Compose, EvaluationInput, Finding, SetAside
     from mappings.suggestions.material import Suggestion
 
 
@@ -79,20 +79,22 @@ def desired_text(
     alignment: Alignment | None,
     shown: tuple[Check[Any], Finding] | None,
     now: datetime,
+    aside: SetAside | None = None,
 ) -> DesiredText:
     """The text for one epic. `shown` is the finding that its ticket shows, with its check; None where no
-    finding that may be on the ticket is unresolved."""
+    finding that may be on the ticket is unresolved. `aside`: the decision by which it is waived."""
     resolution = epic.resolution
     if shown is None and alignment == "aligned":
         keys = sorted(link.key_result.id for link in resolution.links if link.live)
         return DesiredText("aligned", _line(aligned_text, resolution.links, epic.public), {"links": keys})
-    if shown is None or why_no_warning(epic, policy) is not None:
+    may_warn = why_no_warning(epic, policy) is None
+    if shown is None and alignment == "waived" and aside is not None and may_warn:
+        return _waived(aside.until, aside.reason)
+    if shown is None or not may_warn:
         return DesiredText("unchecked", _line(unchecked_text), {})
     check, unresolved = shown
-    if unresolved.state == "waived" and unresolved.until is not None:
-        reason = unresolved.reason or ""
-        facts = {"until": unresolved.until.isoformat(), "reason": reason}
-        return DesiredText("waived", _line(waived_text, unresolved.until, reason), facts)
+    if unresolved.state == "waived":
+        return _waived(unresolved.until, unresolved.reason or "")
     if unresolved.state == "snoozed" and unresolved.until is not None:
         facts = {"until": unresolved.until.isoformat()}
         return DesiredText("snoozed", _line(snoozed_text, unresolved.until), facts)
@@ -108,6 +110,11 @@ def desired_text(
         },
         grace_ends=_grace_ends(epic, policy, unresolved, now),
     )
+
+
+def _waived(until: datetime | None, reason: str) -> DesiredText:
+    facts = {"until": None if until is None else until.isoformat(), "reason": reason}
+    return DesiredText("waived", _line(waived_text, until, reason), facts)
 
 
 def _shown_as(goal: KeyResult, epic: EvaluationInput) -> str:

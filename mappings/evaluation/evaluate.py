@@ -23,6 +23,7 @@ from mappings.evaluation.model import (
     EvaluationInput,
     Finding,
     History,
+    SetAside,
 )
 from mappings.goals.key_results import KeyResult, is_live, live_until, may_name
 from mappings.notices.gates import Facts, Hold, Pause, first_hold
@@ -57,16 +58,21 @@ def decide(
     """
     exempt_reason = None if epic.removal_reason else exemption(policy, epic.epic)
     is_asked = not epic.removal_reason and not exempt_reason
+    aside = epic.set_aside if epic.set_aside is not None and epic.set_aside.holds(now) else None
     found = _found(checks, epic, policy, history, now, is_asked=is_asked)
+    if aside is not None:
+        found = _waived_by(aside, found)
     findings = tuple(finding for _, finding in found)
     if history.findings:
         findings += _of_no_check(checks, history, now)
     on_ticket = [(check, finding) for check, finding in found if check.channel == "comment"]
-    alignment = None if epic.removal_reason else _alignment(epic.resolution, exempt_reason, found)
-    desired = desired_text(epic, goals, policy, alignment, _shown(on_ticket), now)
+    alignment = None if epic.removal_reason else _alignment(epic.resolution, exempt_reason, found, aside)
+    desired = desired_text(epic, goals, policy, alignment, _shown(on_ticket), now, aside)
     moments = _moments_of_change(epic, goals, findings, now)
     if desired.grace_ends is not None:
         moments.append(desired.grace_ends)
+    if aside is not None and aside.until is not None:
+        moments.append(aside.until)
     again = min((moment for moment in moments if moment > now), default=None)
     decision = Decision(
         alignment,
@@ -74,6 +80,8 @@ def decide(
         tuple(finding for _, finding in on_ticket),
         evaluate_at=again,
         exempt_reason=exempt_reason,
+        set_aside=None if epic.removal_reason else aside,
+        set_aside_over=epic.set_aside is not None and aside is None,
     )
     current = history.notice
     if current is None and history.answer is None and desired.kind not in NEW_NOTICE:
@@ -134,6 +142,24 @@ def _found(
     return found
 
 
+def _waived_by(aside: SetAside, found: Sequence[CheckedFinding]) -> list[CheckedFinding]:
+    """No gap is open that bears on alignment: what a person made of one stays, and is followed by the
+    decision."""
+    waived: dict[str, Any] = {
+        "state": "waived",
+        "until": aside.until,
+        "reason": aside.reason,
+        "by": aside.by,
+        "changed_at": aside.decided_at,
+    }
+    return [
+        (check, replace(finding, **waived))
+        if check.bears_on_alignment and finding.state == "open"
+        else (check, finding)
+        for check, finding in found
+    ]
+
+
 def _still_answered(found: Sequence[CheckedFinding], history: History, now: datetime) -> list[CheckedFinding]:
     """A gap that a person has accepted, put off or disputed stays so where it is only another one now by what
     is above: nobody has changed this epic, and it has not been aligned in between."""
@@ -175,8 +201,13 @@ def _shown(on_ticket: Sequence[CheckedFinding]) -> CheckedFinding | None:
 
 
 def _alignment(
-    resolution: Resolution, exempt_reason: str | None, found: Sequence[CheckedFinding]
+    resolution: Resolution,
+    exempt_reason: str | None,
+    found: Sequence[CheckedFinding],
+    aside: SetAside | None,
 ) -> Alignment:
+    if aside is not None:
+        return "waived"
     if resolution.aligned:
         return "aligned"
     if exempt_reason:

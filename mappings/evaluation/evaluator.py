@@ -213,6 +213,7 @@ def _input(records: EpicRecords, context: EvaluationContext, now: datetime, line
         fresh=project_info.fresh and records.row.remote_id not in context.unreadable,
         removal_reason=cast("MissingReason | None", records.row.removal_reason),
         page_url=context.page_url(records.row),
+        set_aside=records.set_aside,
     )
 
 

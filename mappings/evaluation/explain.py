@@ -9,6 +9,7 @@ from mappings.checks.registry import CHECKS
 from mappings.evaluation.desired_notice import why_no_warning
 from mappings.goals.key_results import live_until, why_not_live
 from mappings.links.resolve import GoalsAndRules, Resolution, link_text
+from mappings.policy.durations import last_day
 from mappings.rules.condition import nearly_matches
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mappings.checks.check import Check
-    from mappings.evaluation.model import CurrentNotice, Decision, EvaluationInput, Finding
+    from mappings.evaluation.model import CurrentNotice, Decision, EvaluationInput, Finding, SetAside
     from mappings.policy.document import EffectivePolicy, Scope
     from mappings.policy.modes import NoticesMode
 
@@ -102,6 +103,8 @@ def _result(of: Explained, now: datetime) -> Reason:
         says = f"Aligned: linked to {link.key_result.key} ({link.key_result.title}){more}."
     elif alignment == "exempt":
         says = _exempt(of.decision.exempt_reason)
+    elif of.decision.set_aside is not None:
+        says = _set_aside(of.decision.set_aside)
     elif alignment == "waived":
         waiver = next(found for found in of.decision.findings if found.state == "waived")
         says = f"Waived{_until(waiver)}{_why(waiver)}."
@@ -110,6 +113,12 @@ def _result(of: Explained, now: datetime) -> Reason:
     else:
         says = _unaligned(of.resolution, now)
     return Reason("result", alignment or "none", says, alignment == "aligned")
+
+
+def _set_aside(aside: SetAside) -> str:
+    done = {"stop": "stopped", "defer": "deferred"}[aside.kind]
+    day = "" if aside.until is None else f" until {last_day(aside.until)}"
+    return f"Waived: {done}{day} by {aside.decided}: {aside.reason.rstrip('.')}."
 
 
 def _exempt(reason: str | None) -> str:
@@ -343,10 +352,10 @@ def _dispute(of: Explained) -> Iterator[Reason]:
 
 def _changes(of: Explained, now: datetime) -> Iterator[Reason]:
     alignment = of.decision.alignment
-    if alignment in ("unaligned", "waived"):
-        yield Reason("change", "link", _how_to_link(of))
-        if any(link.origin != "inherited" for link in of.resolution.links):
-            yield Reason("change", "goal", "A linked key result that counts again aligns it too.")
+    if of.decision.set_aside is not None:
+        yield _end_of(of.decision.set_aside)
+    elif alignment in ("unaligned", "waived"):
+        yield from _would_align(of)
     if alignment == "aligned":
         ends = [live_until(link.key_result) for link in of.resolution.links if link.live]
         if all(ends):
@@ -371,6 +380,18 @@ def _changes(of: Explained, now: datetime) -> Iterator[Reason]:
     again = of.decision.evaluate_at
     if again is not None and again > now:
         yield Reason("change", "time", f"Time alone may change this at {_moment(again)}.", at=again)
+
+
+def _would_align(of: Explained) -> Iterator[Reason]:
+    yield Reason("change", "link", _how_to_link(of))
+    if any(link.origin != "inherited" for link in of.resolution.links):
+        yield Reason("change", "goal", "A linked key result that counts again aligns it too.")
+
+
+def _end_of(aside: SetAside) -> Reason:
+    ends = "" if aside.until is None else f"from {_moment(aside.until)}, or "
+    says = f"Its links count again {ends}once the decision is undone, or another one is taken."
+    return Reason("change", "decision", says, at=aside.until)
 
 
 def _how_to_link(of: Explained) -> str:

@@ -6,25 +6,28 @@ A slice of epics takes a fixed number of statements, whatever its length.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from sqlalchemy import BigInteger, Label, and_, any_, literal, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from connectors.base import Epic, Parent, StatusCategory
-from mappings.evaluation.model import CommandAnswer, Finding, FindingState
+from mappings.evaluation.model import CommandAnswer, Finding, FindingState, SetAside
 from mappings.tables import (
     CommandCommentRow,
+    DecisionRow,
     EpicRow,
     FindingRow,
     LinkRow,
     NoticeRow,
+    ReviewRow,
     among,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -39,6 +42,7 @@ class EpicRecords:
     notice: NoticeRow | None
     answer: CommandAnswer | None = None
     commanded: bool = False
+    set_aside: SetAside | None = None
 
 
 def epic_of(row: EpicRow, former_projects: tuple[str, ...] = ()) -> Epic:
@@ -113,7 +117,8 @@ async def lock_these_epics(session: AsyncSession, ids: Sequence[int]) -> list[Ep
 
 
 async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[EpicRecords]:
-    """The records of each of `rows`, in their order: at most three statements for all."""
+    """The records of each of `rows`, in their order: at most three statements for all, and one more where a
+    decision sets one of them aside."""
     ids = literal([row.id for row in rows], ARRAY(BigInteger))
     links: dict[int, list[LinkRow]] = {}
     for link in await session.scalars(
@@ -132,6 +137,7 @@ async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[E
         found = select(FindingRow).where(FindingRow.epic_id == any_(ids)).order_by(FindingRow.id)
         for finding in await session.scalars(found):
             findings.setdefault(finding.epic_id, []).append(finding)
+    aside = await _load_set_aside(session, [row for row in rows if row.set_aside is not None])
     return [
         EpicRecords(
             row,
@@ -139,9 +145,46 @@ async def load_records(session: AsyncSession, rows: Sequence[EpicRow]) -> list[E
             findings.get(row.id, ()),
             notices.get(row.id),
             *_answer(row, commands.get(row.id, ())),
+            aside.get(row.id),
         )
         for row in rows
     ]
+
+
+async def _load_set_aside(session: AsyncSession, rows: Sequence[EpicRow]) -> dict[int, SetAside]:
+    """By the epic's id. `rows`: those that a decision sets aside."""
+    if not rows:
+        return {}
+    decided = (
+        select(
+            DecisionRow.id,
+            DecisionRow.reason,
+            DecisionRow.recorded_by,
+            DecisionRow.decided_at,
+            ReviewRow.held_on,
+        )
+        .outerjoin(ReviewRow, ReviewRow.id == DecisionRow.review_id)
+        .where(among(DecisionRow.id, [row.set_aside_decision_id or 0 for row in rows]))
+    )
+    decisions = {one.id: one for one in await session.execute(decided)}
+    return {
+        row.id: SetAside(
+            kind=cast("Literal['stop', 'defer']", row.set_aside),
+            until=row.set_aside_until,
+            reason=one.reason,
+            decided=_decided(one.held_on, one.decided_at),
+            by=one.recorded_by,
+            decided_at=one.decided_at,
+        )
+        for row in rows
+        if (one := decisions.get(row.set_aside_decision_id or 0)) is not None
+    }
+
+
+def _decided(held_on: date | None, decided_at: datetime) -> str:
+    day = held_on or decided_at.astimezone(UTC).date()
+    what = "a decision" if held_on is None else "the review"
+    return f"{what} of {day.day} {day:%B %Y}"
 
 
 # Of commands only those that are to be answered: their answer stands, or nothing was evaluated since.

@@ -63,12 +63,28 @@ class CurrentNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A decision to stop an epic or to put it off. `until` (exclusive, UTC): None for no end. `decided`: by
+    what, in words. `by`: who recorded it, `decided_at` when."""
+
+    kind: Literal["stop", "defer"]
+    until: datetime | None
+    reason: str
+    decided: str
+    by: str | None
+    decided_at: datetime
+
+    def holds(self, now: datetime) -> bool:
+        return self.until is None or self.until > now
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationInput:
     """An epic with all facts that its evaluation needs.
 
     `fresh`: the last run read its project completely and the ticket could be fetched.
     `removal_reason`: why it left every list, if it did. `page_url`: the address of its page at Northing,
-    None where people could not open it.
+    None where people could not open it. `set_aside`: the decision that sets it aside, which may be over.
     """
 
     epic: Epic
@@ -80,6 +96,7 @@ class EvaluationInput:
     fresh: bool = True
     removal_reason: MissingReason | None = None
     page_url: str | None = None
+    set_aside: SetAside | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +143,8 @@ class Decision:
     """The result of an evaluation. `ticket_findings`: those of `findings` whose check may write on tickets.
     `notice` None: the epic has no notice; an unwritten one is removed. `keep_notice`: the notice stays as it
     is and a queued write is cancelled. `answer_expired`: the notice no longer shows the answer to a command.
-    `evaluate_at`: when time alone may change the result."""
+    `evaluate_at`: when time alone may change the result. `set_aside`: the decision by which the epic is
+    waived; `set_aside_over`: one that is stored has ended."""
 
     alignment: Alignment | None
     findings: tuple[Finding, ...]
@@ -136,3 +154,5 @@ class Decision:
     evaluate_at: datetime | None = None
     exempt_reason: str | None = None
     answer_expired: bool = False
+    set_aside: SetAside | None = None
+    set_aside_over: bool = False

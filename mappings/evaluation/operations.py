@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import select, update
 
 from mappings.audit import actor_of
-from mappings.checks.registry import checks_on_tickets
+from mappings.checks.registry import CHECKS, checks_on_tickets
 from mappings.errors import Conflict, NotFound, check_values
 from mappings.evaluation.findings import shown_row
 from mappings.locks import lock_epics, share_source
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from mappings.checks.check import Check
     from mappings.evaluation.model import FindingState
 
+# The checks of epics whose findings bear on alignment.
+BEARING = tuple(check.name for check in CHECKS if check.about == "epic" and check.bears_on_alignment)
 # A command changes a finding in one of these states: a person may think again. A dispute waits for an editor.
 CHANGED_BY_COMMANDS = ("open", "snoozed", "waived")
 
@@ -72,6 +74,20 @@ def why_not_changed(row: FindingRow, asked: AskedState) -> str | None:
     if asked.of_disputed and row.state != "disputed":
         return f"The finding is {row.state}, not disputed; there is nothing to decide."
     return None
+
+
+def _why_not_opened(row: FindingRow, epic: EpicRow | None, asked: AskedState, now: datetime) -> str | None:
+    """Why a finding cannot be open again: a decision sets its epic aside, and the next evaluation would waive
+    it again."""
+    if epic is None or epic.set_aside is None or asked.state != "open" or row.check not in BEARING:
+        return None
+    if epic.set_aside_until is not None and epic.set_aside_until <= now:
+        return None
+    done = {"stop": "stopped", "defer": "deferred"}[epic.set_aside]
+    return (
+        f"{epic.key} is {done} by decision {epic.set_aside_decision_id}, and waived as long as that holds."
+        " Undo the decision, or take another one."
+    )
 
 
 async def waive_finding(
@@ -131,7 +147,7 @@ async def _change(
     session: AsyncSession, finding_id: int, asked: AskedState, now: datetime
 ) -> ChangedEpic | None:
     row, epic = await _locked(session, finding_id)
-    why_not = why_not_changed(row, asked)
+    why_not = why_not_changed(row, asked) or _why_not_opened(row, epic, asked, now)
     if why_not is not None:
         raise Conflict(why_not)
     await set_finding(session, row, asked.state, asked.until, asked.reason, now)

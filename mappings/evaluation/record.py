@@ -75,6 +75,14 @@ async def record_evaluations(
         "id bigint",
         expired,
     )
+    over = [{"id": evaluation.row.id} for evaluation in evaluations if evaluation.decision.set_aside_over]
+    await _bulk(
+        session,
+        "UPDATE epics SET set_aside = NULL, set_aside_until = NULL, set_aside_decision_id = NULL FROM rows"
+        " WHERE epics.id = rows.id",
+        "id bigint",
+        over,
+    )
     evaluated = [
         {
             "id": evaluation.row.id,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, func, select
+from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, func, or_, select
 from sqlalchemy.orm import aliased
 
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
@@ -36,7 +36,9 @@ from mappings.tables import (
     CheckInRow,
     ConflictRow,
     CycleRow,
+    DecisionRow,
     EpicRow,
+    EpicStageRow,
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
@@ -145,7 +147,8 @@ async def change_objective(
 
 
 async def delete_objective(session: AsyncSession, key: str) -> None:
-    """Raises `NotFound`, and `Conflict` while it has key results, objectives under it, or conflicts."""
+    """Raises `NotFound`, and `Conflict` while it has key results, objectives under it, conflicts or
+    decisions."""
     row = await _locked(session, ObjectiveRow, key)
     below = select(ObjectiveRow.key).where(ObjectiveRow.parent_id == row.id).order_by(ObjectiveRow.id)
     measured = select(KeyResultRow.key).where(KeyResultRow.objective_id == row.id).order_by(KeyResultRow.id)
@@ -153,6 +156,7 @@ async def delete_objective(session: AsyncSession, key: str) -> None:
         *await _named_users(session, "objective", "objectives", below),
         *await _named_users(session, "key result", "key results", measured),
         *await _named_conflicts(session, ConflictRow.objective_id == row.id),
+        *await _named_decisions(session, DecisionRow.about_objective_id == row.id),
     ]
     _check_unused(row, users, "Set its state to `archived` instead.")
     await session.delete(row)
@@ -246,14 +250,16 @@ async def change_key_result(
 
 
 async def delete_key_result(session: AsyncSession, key: str, now: datetime) -> list[int]:
-    """Its check-ins and agreements are deleted too. Raises `NotFound`, and `Conflict` while links, rules or
-    conflicts refer to it."""
+    """Its check-ins and agreements are deleted too. Raises `NotFound`, and `Conflict` while links, rules,
+    conflicts, pilots or decisions refer to it."""
     row = await _locked(session, KeyResultRow, key)
     mapping = select(RuleRow.name).where(RuleRow.key_result_id == row.id).order_by(RuleRow.id)
     users = [
         *await _linked(session, row),
         *await _named_users(session, "rule", "rules", mapping),
         *await _named_conflicts(session, ConflictRow.key_result_id == row.id),
+        *await _named_users(session, "pilot", "pilots", _pilots(row)),
+        *await _named_decisions(session, _decided_by(row)),
     ]
     _check_unused(row, users, "Set its state to `archived` instead.")
     causes = [Cause("key_result", str(row.id), row.key), *causes_of_keys([row.key])]
@@ -396,6 +402,23 @@ async def _named_users(session: AsyncSession, one: str, many: str, query: Select
         return []
     more = " and more" if len(names) > NAMED_AT_MOST else ""
     return [f"the {one if len(names) == 1 else many} {', '.join(names[:NAMED_AT_MOST])}{more}"]
+
+
+def _pilots(row: KeyResultRow) -> Select[str]:
+    """The keys of the epics that are measured by it, at whatever stage."""
+    measured = select(EpicRow.key).join(EpicStageRow, EpicStageRow.epic_id == EpicRow.id)
+    return measured.where(EpicStageRow.measure_id == row.id).order_by(EpicRow.id)
+
+
+def _decided_by(row: KeyResultRow) -> ColumnElement[bool]:
+    columns = DecisionRow.about_key_result_id, DecisionRow.key_result_id, DecisionRow.measure_id
+    return or_(*(column == row.id for column in columns))
+
+
+async def _named_decisions(session: AsyncSession, of_goal: ColumnElement[bool]) -> list[str]:
+    """Undone ones too: the log keeps them."""
+    ids = select(cast(DecisionRow.id, Text)).where(of_goal).order_by(DecisionRow.id)
+    return await _named_users(session, "decision", "decisions", ids)
 
 
 async def _named_conflicts(session: AsyncSession, of_goal: ColumnElement[bool]) -> list[str]:

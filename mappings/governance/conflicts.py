@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import aliased
 
 from mappings.audit import actor_of
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mappings.policy.document import EscalatedTo
     from mappings.values import FieldErrors
 
-SIDE_AT_MOST = 2_000  # characters of each of the two texts
+CONFLICT_TEXT_AT_MOST = 2_000  # characters of each of the two texts
 ConflictState = Literal["open", "decided"]
 
 
@@ -61,7 +61,7 @@ async def raise_conflict(
 
     `technical`: the constraint; `business`: the demand. Raises `Invalid`.
     """
-    check_values(side_errors(technical, business))
+    check_values(text_errors(technical, business))
     if (epic is None) == (goal is None):
         raise Invalid("epic", "give either the epic or the goal that it is about")
     about = {"epic_id": (await epic_in(session, *epic, "epic"))[1].id} if epic else await _goal(session, goal)
@@ -93,10 +93,15 @@ async def _goal(session: AsyncSession, key: str | None) -> dict[str, int]:
     raise Invalid("goal", f"there is no objective and no key result {key!r}")
 
 
-def side_errors(technical: str | None, business: str | None) -> FieldErrors:
+def text_errors(technical: str | None, business: str | None) -> FieldErrors:
     """Of the two texts; None: left out."""
     return [
-        (name, "must not be empty" if text is not None and is_blank(text) else text_error(text, SIDE_AT_MOST))
+        (
+            name,
+            "must not be empty"
+            if text is not None and is_blank(text)
+            else text_error(text, CONFLICT_TEXT_AT_MOST),
+        )
         for name, text in (("technical", technical), ("business", business))
     ]
 
@@ -113,7 +118,7 @@ async def change_conflict(
 
     Raises `NotFound`, `StaleVersion`, `Conflict` once it is decided, and `Invalid`.
     """
-    check_values(side_errors(technical, business))
+    check_values(text_errors(technical, business))
     row = await locked_conflict(session, id)
     check_version(row.version, versions)
     if row.decided_at is not None:
@@ -208,10 +213,10 @@ _LINKED = (
 _OWN_OBJECTIVE = aliased(ObjectiveRow)
 
 
-def _selected() -> Select[Any]:
+def _selected() -> Any:
     """Each conflict with its epic and source, the key result of either, that one's objective or its own, and
     its decision."""
-    selected: Select[Any] = (
+    selected: Any = (
         select(ConflictRow, EpicRow, SourceRow, KeyResultRow, ObjectiveRow, _OWN_OBJECTIVE, DecisionRow)
         .select_from(ConflictRow)
         .outerjoin(EpicRow, EpicRow.id == ConflictRow.epic_id)

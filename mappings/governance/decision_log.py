@@ -105,12 +105,12 @@ async def load_decision_names(session: AsyncSession, rows: Iterable[DecisionRow]
         )
         names.epics.update({id: (source, key) for id, source, key in await session.execute(listed)})
     results = _ids(id for row in rows for id in (row.about_key_result_id, row.key_result_id, row.measure_id))
-    wanted: tuple[tuple[set[int], Any, Any, dict[int, Any]], ...] = (
+    named: tuple[tuple[set[int], Any, Any, dict[int, Any]], ...] = (
         (_ids(row.about_objective_id for row in rows), ObjectiveRow, ObjectiveRow.key, names.objectives),
         (results, KeyResultRow, KeyResultRow.key, names.key_results),
         (_ids(row.review_id for row in rows), ReviewRow, ReviewRow.held_on, names.reviews),
     )
-    for ids, table, column, into in wanted:
+    for ids, table, column, into in named:
         if ids:
             found = await session.execute(select(table.id, column).where(among(table.id, ids)))
             into.update({id: name for id, name in found})

@@ -31,6 +31,7 @@ from mappings.governance.values import (
     people_errors,
     people_from_json,
 )
+from mappings.links.operations import EPIC_KEY_AT_MOST
 from mappings.locks import lock_epics_and_sources, lock_goals_exclusive
 from mappings.lookups import epic_in, why_removed
 from mappings.runs.reevaluation import open_evaluation
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from mappings.values import FieldErrors
 
 ON_GOALS: tuple[DecisionKind, ...] = ("keep", "stop")
-EPIC_KEY_AT_MOST = 300
 Goal = ObjectiveRow | KeyResultRow
 
 
@@ -103,6 +103,8 @@ async def record_decision(
     )
     await lock_goals_exclusive(session)
     about_it = await _about(session, epic, goal, conflict_id)
+    if about_it.goal is not None and decision not in ON_GOALS:
+        raise Invalid("decision", f"of a goal must be one of {', '.join(ON_GOALS)}")
     findings = await _lock_epic(session, about_it.epic)
     target = await _target(session, decision, key_result, measure, now)
     review = None if review_id is None else await _open_review(session, review_id, decided_by)

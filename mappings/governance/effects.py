@@ -1,8 +1,8 @@
 """What a decision changes, and how that is taken back exactly.
 
 `DecisionRow.effects` holds what was before; its members are `set_aside`, `findings`, `answers`, `links`,
-`stage`, `goal`, `item`, and `says`, what was changed in sentences. What a person changed since stays theirs: it
-is left as it is where that does no harm, else the undo is refused and nothing is changed.
+`stage`, `goal`, `item`, and `says`, what was changed in sentences. What a person changed since stays theirs:
+an undo leaves it as it is where that does no harm, else it is refused and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, text, update
 
 from mappings.audit import Change, record_changes
-from mappings.checks.registry import CHECKS
 from mappings.errors import Conflict
 from mappings.evaluation.findings import UNANSWERED
-from mappings.evaluation.operations import dismissal, set_finding
+from mappings.evaluation.operations import BEARING, dismissal, set_finding
 from mappings.goals.operations import change_key_result, change_objective
 from mappings.governance.stages import check_may_scale, locked_stage, move_stage
 from mappings.links.operations import move_manually
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
     from mappings.governance.values import Stage
 
-BEARING = tuple(check.name for check in CHECKS if check.about == "epic" and check.bears_on_alignment)
 _OF_FINDINGS = ("state", "opened_at", "resolved_at", "until", "reason", "by", "changed_at")
 _OF_LINKS = ("id", "key_result_id", "origin", "weight", "is_primary", "why", "created_at")
 _OF_STAGES = ("stage", "measure_id", "due", "changed_by", "entered_at", "pilot_began_at")

@@ -63,8 +63,10 @@ def aligned_text(links: Sequence[ResolvedLink], public: bool) -> NoticeText:
     return NoticeText(Document((Paragraph(line),)), _titled(live[:1], public))
 
 
-def waived_text(until: datetime, reason: str) -> NoticeText:
-    return NoticeText(_line(f"Waived until {last_day(until)}: {reason.rstrip('.')}."))
+def waived_text(until: datetime | None, reason: str) -> NoticeText:
+    """`until` None: a decision waived it, until it is undone."""
+    day = "" if until is None else f" until {last_day(until)}"
+    return NoticeText(_line(f"Waived{day}: {reason.rstrip('.')}."))
 
 
 def snoozed_text(until: datetime) -> NoticeText:

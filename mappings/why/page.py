@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mappings.checks.check import TicketWords
     from mappings.evaluation.context import EvaluationContext
-    from mappings.evaluation.model import Finding
+    from mappings.evaluation.model import Finding, SetAside
     from mappings.evaluation.record import Evaluation
     from mappings.suggestions.material import Suggestion
 
@@ -127,6 +127,7 @@ async def why_page(
             words=words,
             page=page,
         )
+    aside = evaluation.decision.set_aside if state == "waived" and shown is None else None
     waived = state == "waived" and shown is not None
     words_of_check = _words(evaluation, shown, context, now) if state in _MAY_CHOOSE else None
     return WhyPage(
@@ -141,8 +142,8 @@ async def why_page(
         if words_of_check
         else (),
         serves=tuple(_named(link.key_result, public) for link in evaluation.resolution.links if link.live),
-        until=None if shown is None or shown.until is None else last_day(shown.until),
-        reason=shown.reason if waived and shown is not None else None,
+        until=_until(shown or aside),
+        reason=shown.reason if waived and shown is not None else None if aside is None else aside.reason,
         offered=tuple(
             replace(_named(one.key_result, public, one.reasons), confident=one.confident)
             for one in sorted(suggestions, key=lambda one: not one.confident)
@@ -158,6 +159,10 @@ async def why_page(
     )
 
 
+def _until(of: Finding | SetAside | None) -> str | None:
+    return None if of is None or of.until is None else last_day(of.until)
+
+
 def _named(goal: KeyResult, public: bool, reasons: tuple[str, ...] = ()) -> Named:
     return Named(key=goal.key, words=public_words(goal, public).strip(), reasons=reasons)
 
@@ -169,6 +174,8 @@ def _state(evaluation: Evaluation, shown: Finding | None, context: EvaluationCon
     if decision.alignment == "exempt":
         return "finished" if decision.exempt_reason == "finished" else "exempt"
     policy = context.policy_for(evaluated.epic.project)
+    if shown is None and decision.set_aside is not None and why_no_warning(evaluated, policy) is None:
+        return "waived"
     if shown is None or shown.state == "resolved" or why_no_warning(evaluated, policy) is not None:
         return "unchecked"
     if shown.state != "open":
