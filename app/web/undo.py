@@ -141,15 +141,7 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
         case "link":
             return await link_again(session, [LinkValues(**step) for step in plain], now)
         case "finding":
-            changes = [
-                FindingChange(
-                    step["id"],
-                    FindingValues.from_json(step["before"]),
-                    FindingValues.from_json(step["after"]),
-                )
-                for step in plain
-            ]
-            return await restore_findings(session, changes, now)
+            return await restore_findings(session, _finding_changes(plain), now)
         case "decision":
             return (await undo_decision(session, plain[0]["decision_id"], now)).runs
         case "accept":
@@ -163,6 +155,15 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
                 before = ValueOfEpic.from_json(step["before"])
                 await restore_value(session, step["epic"], before, step["version"])
     return []
+
+
+def _finding_changes(steps: Sequence[Step]) -> list[FindingChange]:
+    return [
+        FindingChange(
+            step["id"], FindingValues.from_json(step["before"]), FindingValues.from_json(step["after"])
+        )
+        for step in steps
+    ]
 
 
 async def _use_up(session: AsyncSession, session_id: int, last: Mapping[str, Any]) -> None:

@@ -22,7 +22,9 @@ PEOPLE = [
     {"name": "cto", "side": "it"},
     {"name": "head-of-platform", "side": "it"},
 ]
-DISPUTED = "It keeps the shop changeable. No single key result fits, and I would not want to pretend one does."
+DISPUTED = (
+    "It keeps the shop changeable. No single key result fits, and I would not want to pretend one does."
+)
 _AT = datetime(2026, 6, 5, tzinfo=UTC)
 # Number, project, title, owner, the key result that it is linked to.
 EPICS = (
@@ -37,9 +39,7 @@ EPICS = (
 )
 
 
-async def committee(
-    runtime: Runtime, api: httpx.AsyncClient, clock: Clock, **titles: str
-) -> None:
+async def committee(runtime: Runtime, api: httpx.AsyncClient, clock: Clock, **titles: str) -> None:
     """`acme-jira` with eight open epics, four of them aligned; CORE-4 is disputed, CORE-5 was deferred until
     two days ago, SHOP-3 is the matter of a conflict that the committee has. `titles`: others, as `SHOP_3`."""
     await company_goals(runtime, clock)
