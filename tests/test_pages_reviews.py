@@ -84,27 +84,25 @@ async def test_the_next_review_begins_with_those_who_came_last(
     assert form.fields["it"].split() == ["cto", "head-of-platform"]
 
 
-@pytest.mark.parametrize(
-    ("values", "status", "words"),
-    [
-        ({"held_on": "soon"}, 422, "Must be a day such as 2026-11-27"),
-        ({"held_on": "2026-02-30"}, 422, "Is no day of the calendar"),
-        ({"held_on": "2027-06-01"}, 422, "Must lie between 2026-10-01"),
-        ({"cycle": "2031-Q1"}, 422, "2031-Q1"),
-        ({"it": "coo"}, 422, "Coo is named twice"),
-        ({"partner": HOSTILE + "x" * 500}, 422, "&lt;script&gt;"),
-    ],
+WRONG_REVIEWS = (
+    ({"held_on": "soon"}, "Must be a day such as 2026-11-27"),
+    ({"held_on": "2026-02-30"}, "Is no day of the calendar"),
+    ({"held_on": "2027-06-01"}, "Must lie between 2026-10-01"),
+    ({"cycle": "2031-Q1"}, "2031-Q1"),
+    ({"it": "coo"}, "Coo is named twice"),
+    ({"partner": HOSTILE + "x" * 500}, "&lt;script&gt;"),
 )
-async def test_what_is_wrong_with_a_new_review_stands_in_its_form(
-    visitor: Visitor, values: dict[str, str], status: int, words: str
-) -> None:
-    given = {"do": "open", "cycle": "2026-Q4", "held_on": "2026-11-27", **LISTS, **values}
-    answer = await visitor.send("/reviews?open=2026-Q4", given, expect=status)
-    assert words in answer.text
-    assert "1 to correct: Open a review" in answer.text
-    assert "<script>alert" not in answer.text
-    assert "\ncoo\ncfo</textarea>" in answer.text
-    assert "autofocus" in answer.text
+
+
+async def test_what_is_wrong_with_a_new_review_stands_in_its_form(visitor: Visitor) -> None:
+    for values, words in WRONG_REVIEWS:
+        given = {"do": "open", "cycle": "2026-Q4", "held_on": "2026-11-27", **LISTS, **values}
+        answer = await visitor.send("/reviews?open=2026-Q4", given, expect=422)
+        assert words in answer.text
+        assert "1 to correct: Open a review" in answer.text
+        assert "<script>alert" not in answer.text
+        assert "\ncoo\ncfo</textarea>" in answer.text
+        assert "autofocus" in answer.text
 
 
 async def test_a_second_open_review_of_a_cycle_is_refused(api: httpx.AsyncClient, visitor: Visitor) -> None:
@@ -172,19 +170,17 @@ async def test_what_was_frozen_stays_and_is_marked(
     assert "Now 63% 13 up Coverage as of 27 Nov 2026, 09:00 UTC" in words
     html = await visitor.get("/reviews/1/epics?alignment=unaligned")
     assert "Augmented reality in the help app" in html
-    assert "All that was open on 27 Nov 2026, 09:00 UTC: 8 epics" in words_of(html)
+    assert "All that was open on 27 Nov 2026, 09:00 UTC : 8 epics" in words_of(html)
     assert "Faster checkout on phones" not in html
 
 
-@pytest.mark.parametrize(("format", "kind"), [("md", "markdown"), ("html", "html"), ("csv", "csv")])
-async def test_the_pack_is_downloaded(
-    api: httpx.AsyncClient, visitor: Visitor, format: str, kind: str
-) -> None:
+async def test_the_pack_is_downloaded(api: httpx.AsyncClient, visitor: Visitor) -> None:
     await open_review(api)
-    answer = await visitor.http.get(f"/reviews/1/pack?format={format}")
-    assert (answer.status_code, answer.headers["content-type"]) == (200, f"text/{kind}; charset=utf-8")
-    assert answer.headers["content-disposition"].endswith(f'.{format}"')
-    assert "App store rating" in answer.text
+    for format, kind in (("md", "markdown"), ("html", "html"), ("csv", "csv")):
+        answer = await visitor.http.get(f"/reviews/1/pack?format={format}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, f"text/{kind}; charset=utf-8")
+        assert answer.headers["content-disposition"].endswith(f'.{format}"')
+        assert "App store rating" in answer.text
 
 
 # --- held -------------------------------------------------------------------------------------
@@ -211,7 +207,7 @@ async def test_a_dispute_is_decided_and_the_coverage_is_what_was_said(
     assert (made["decision"], made["key_result"], made["review"]) == ("remap", "KR-4", 1)
     assert [(one["name"], one["side"]) for one in made["decided_by"]] == [("coo", "business"), ("cto", "it")]
     assert "Re-map to KR-4 : CORE-4 Order service in smaller pieces" in words_of(await visitor.get(path))
-    assert "1 of" in words_of(await visitor.get(path)).partition("done")[0]
+    assert "Agenda 1 of 10 done" in words_of(await visitor.get(path))
 
 
 async def test_a_decision_is_undone_where_it_was_said_and_in_the_list(
@@ -240,33 +236,31 @@ async def test_a_decision_is_undone_where_it_was_said_and_in_the_list(
     assert "was undone on 2026-11-27" in answer.text
 
 
-@pytest.mark.parametrize(
-    ("values", "field", "words"),
-    [
-        ({}, "decision", "Choose what is decided"),
-        ({"decision": "remap"}, "key_result", "Choose the key result"),
-        ({"decision": "remap", "key_result": "KR-99"}, "key_result", "KR-99"),
-        ({"decision": "defer"}, "by", "Choose the day"),
-        ({"decision": "defer", "by": "2026-11-01"}, "by", "Is past; give a day to come"),
-        ({"decision": "pilot", "measure": "KR-10", "by": "2027-01-15"}, "measure", "KR-10 is not measured"),
-        ({"decision": "keep", "reason": ""}, "reason", "Say why; the log shows it"),
-        ({"decision": "keep", "decided_by": []}, "decided_by", "Tick who decides"),
-        ({"decision": "keep", "decided_by": ["ceo"]}, "decided_by", "Ceo is not among those who came"),
-    ],
+WRONG_DECISIONS: tuple[tuple[dict[str, Any], str, str], ...] = (
+    ({}, "decision", "Choose what is decided"),
+    ({"decision": "remap"}, "key_result", "Choose the key result"),
+    ({"decision": "remap", "key_result": "KR-99"}, "key_result", "KR-99"),
+    ({"decision": "defer"}, "by", "Choose the day"),
+    ({"decision": "defer", "by": "2026-11-01"}, "by", "Is past; give a day to come"),
+    ({"decision": "pilot", "measure": "KR-10", "by": "2027-01-15"}, "measure", "KR-10 is not measured"),
+    ({"decision": "keep", "reason": ""}, "reason", "Say why; the log shows it"),
+    ({"decision": "keep", "decided_by": []}, "decided_by", "Tick who decides"),
+    ({"decision": "keep", "decided_by": ["ceo"]}, "decided_by", "Ceo is not among those who came"),
 )
+
+
 async def test_what_is_wrong_with_a_decision_stands_at_its_field(
-    api: httpx.AsyncClient, visitor: Visitor, values: dict[str, Any], field: str, words: str
+    api: httpx.AsyncClient, visitor: Visitor
 ) -> None:
     review = await open_review(api)
-    answer = await _record(visitor, _path(review, "dispute"), 422, **values)
-    assert f'id="f-{field}-bad"' in answer.text
-    assert words in words_of(answer.text)
-    assert "1 to correct: " in answer.text
-    assert "/api/v1/" not in answer.text
-    if "reason" not in values:
-        assert 'value="Two clusters less."' in answer.text
-    if "decided_by" not in values:
-        assert answer.text.count(" checked") >= 2
+    for values, field, words in WRONG_DECISIONS:
+        answer = await _record(visitor, _path(review, "dispute"), 422, **values)
+        assert f'id="f-{field}-bad"' in answer.text, values
+        assert words in words_of(answer.text)
+        assert "1 to correct: " in answer.text
+        assert "/api/v1/" not in answer.text
+        assert 'value="Two clusters less."' in answer.text or "reason" in values
+        assert answer.text.count(" checked") >= 2 or "decided_by" in values
     assert (await send(api, "GET", "/decisions"))["items"] == []
 
 
@@ -458,6 +452,7 @@ async def test_a_viewer_reads_all_of_it_and_changes_nothing(api: httpx.AsyncClie
     review = await open_review(api)
     await decide(api, review, "HELP-8", "stop")
     made = await send(api, "POST", "/tokens", {"name": "guest", "role": "viewer"}, 201)
+    visitor.http.cookies.clear()
     await visitor.sign_in(made["token"])
     item = _path(review, "dispute")
     for path in ("/reviews", "/reviews?open=2026-Q4", "/reviews/1", "/reviews/1?close=1", item, "/decisions"):
@@ -477,13 +472,11 @@ async def test_a_viewer_reads_all_of_it_and_changes_nothing(api: httpx.AsyncClie
         assert answer.status_code == 403, (path, act)
 
 
-@pytest.mark.parametrize("path", ["/reviews", "/reviews/1", "/reviews/1/items/1", "/decisions"])
-async def test_a_form_without_its_token_changes_nothing(
-    api: httpx.AsyncClient, visitor: Visitor, path: str
-) -> None:
+async def test_a_form_without_its_token_changes_nothing(api: httpx.AsyncClient, visitor: Visitor) -> None:
     await open_review(api)
-    answer = await visitor.http.post(path, data={"do": "close", "_token": "x"})
-    assert answer.status_code == 403
+    for path in ("/reviews", "/reviews/1", "/reviews/1/items/1", "/decisions"):
+        answer = await visitor.http.post(path, data={"do": "close", "_token": "x"})
+        assert answer.status_code == 403, path
     assert (await send(api, "GET", "/reviews/1"))["state"] == "open"
 
 

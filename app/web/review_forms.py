@@ -75,7 +75,8 @@ def refused(error: DomainError | Problem, values: Mapping[str, str], people: Seq
             person = people[int(found[1])]
             errors.setdefault(person.side, f"{person.name[:80]} {for_page(message)}")
         else:
-            errors["" if field == "attendees" else field.partition(".")[0]] = for_page(message)
+            known = field if field in values else field.partition(".")[0]
+            errors["" if field == "attendees" else known] = for_page(message)
     return Filled(values, errors, status=422 if isinstance(error, Invalid) else 409)
 
 

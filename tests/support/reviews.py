@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -54,10 +54,12 @@ async def committee(runtime: Runtime, api: httpx.AsyncClient, clock: Clock, **ti
         for number, project, title, owner, _ in EPICS
     ]
     await source_with(api, runtime, epics, "acme-jira")
-    for number, project, _, _, key_result in EPICS:
-        if key_result is not None:
-            link = {"epic": name(f"{project}-{number}"), "key_result": key_result}
-            await send(api, "POST", "/links", link, 201)
+    links = [
+        {"epic": name(f"{project}-{number}"), "key_result": key_result}
+        for number, project, _, _, key_result in EPICS
+        if key_result is not None
+    ]
+    await send(api, "POST", "/links/bulk", {"links": links})
     await evaluate_due_epics(runtime)
     await dispute(runtime, "CORE-4", DISPUTED, clock())
     conflict = {
@@ -99,6 +101,3 @@ def line_of(review: Any, kind: str, key: str | None = None) -> Any:
         and key in (None, item["about"].get("epic", {}).get("key"), item["about"].get("key_result"))
     )
     return next(named)
-
-
-DAY = date(2026, 11, 27)
