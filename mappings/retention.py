@@ -56,8 +56,9 @@ _RUNS = text(f"""
         ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED))
 """)  # noqa: S608  # of this module's own parts
 
-# An epic that comes back after its deletion is stored as new. So epics with decisions of a person stay, and
-# those with executed command comments: the commands of an old comment that is edited must not run again.
+# An epic that comes back after its deletion is stored as new. So epics with decisions of a person or of a
+# committee stay, and those with executed command comments: the commands of an old comment that is edited must
+# not run again.
 _REMOVED_EPICS = text(f"""
     DELETE FROM epics WHERE id = ANY(ARRAY(
         SELECT id FROM epics WHERE removed_at < :before
@@ -66,6 +67,12 @@ _REMOVED_EPICS = text(f"""
         AND NOT EXISTS (SELECT FROM findings WHERE epic_id = epics.id
             AND state IN ('snoozed', 'waived', 'disputed'))
         AND NOT EXISTS (SELECT FROM command_comments WHERE epic_id = epics.id)
+        AND NOT EXISTS (SELECT FROM decisions WHERE epic_id = epics.id)
+        AND NOT EXISTS (SELECT FROM conflicts WHERE epic_id = epics.id)
+        AND NOT EXISTS (SELECT FROM epic_values WHERE epic_id = epics.id)
+        AND NOT EXISTS (SELECT FROM epic_stages WHERE epic_id = epics.id)
+        AND NOT EXISTS (SELECT FROM scores WHERE epic_id = epics.id)
+        AND NOT EXISTS (SELECT FROM value_estimates WHERE epic_id = epics.id)
         ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED))
 """).bindparams(manual=list(MANUAL_ORIGINS))  # noqa: S608  # of this module's own parts
 

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.decision_models import DecisionOut, show_decision
 from app.api.deps import RuntimeDep, SessionDep
 from app.web.goal_forms import (
     AGREEMENT,
@@ -42,11 +43,13 @@ from mappings.goals.agreements import sign_key_result
 from mappings.goals.board import GoalOnBoard, count_epics, load_board, load_cycles, shared_keys
 from mappings.goals.examples import EXAMPLES, example_named, examples_for
 from mappings.goals.pace import WHEN_AT_RISK, WHEN_DUE
+from mappings.governance.decision_log import about_goal, load_decision_names
 from mappings.lookups import find_goal
 from mappings.tables import (
     AgreementRow,
     CheckInRow,
     CycleRow,
+    DecisionRow,
     EpicRow,
     KeyResultRow,
     LinkRow,
@@ -62,6 +65,7 @@ FIELDS: dict[Kind, tuple[str, ...]] = {"key-result": KEY_RESULT, "objective": OB
 EPICS_AT_MOST = 50
 CHECK_INS_AT_MOST = 200
 SIGNATURES_AT_MOST = 50
+DECISIONS_AT_MOST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +318,19 @@ async def _show(
         own = await _objective(session, found.row, now, opened)
     else:
         own = {"objectives": await _objectives(session, ObjectiveRow.cycle_id == found.row.id)}
+    own["decisions"] = await _decisions(session, found)
     template = f"goal_{found.kind.replace('-', '_')}.html"
     return await page(request, session, template, values | own, filled.status)
+
+
+async def _decisions(session: AsyncSession, found: Found) -> list[DecisionOut]:
+    """The newest about the goal, or with it as target or measure; undone ones too."""
+    if found.kind == "cycle":
+        return []
+    query = select(DecisionRow).where(about_goal(found.row)).order_by(DecisionRow.id.desc())
+    rows = list(await session.scalars(query.limit(DECISIONS_AT_MOST)))
+    names = await load_decision_names(session, rows)
+    return [show_decision(row, names) for row in rows]
 
 
 async def _key_result(session: AsyncSession, row: KeyResultRow, now: datetime) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from app.web.router import FormDep, needs
 from mappings.errors import Conflict, Invalid
 from mappings.governance.reviews import last_review, open_review
 from mappings.governance.snapshot import see_one_moment
+from mappings.reports.operations import coverage_members, coverage_report
 from mappings.tables import CycleRow, ReviewRow
 
 router = APIRouter()

@@ -22,6 +22,8 @@ is about has changed since. They are stored with the session, as JSON:
   `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
 * `{"act": "value", "epic": 5, "version": 3, "before": {"answer": "…", …}}`: an epic's value was answered or
   asked for; its id and the version that this made. `value_step(found)`, of what `answer_value` returns.
+* `{"act": "stage", "epic": 5, "before": {"stage": "idea", …}, "after": {…}}`: an epic moved to another stage;
+  null for none. `stage_step(…)`, of what `mappings.governance.stages.stored_stage` returns.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
 from mappings.governance.decisions import undo_decision
+from mappings.governance.stages import take_stage_back
 from mappings.governance.value import AnsweredValue, ValueOfEpic, restore_value
 from mappings.links.reversal import LinkValues, link_again, unlink_all
 from mappings.suggestions.operations import accept_suggestion_again, reject_suggestion
@@ -83,6 +86,10 @@ def accept_step(source: str, key: str, key_result: str) -> Step:
 
 def reject_step(source: str, key: str, key_result: str) -> Step:
     return {**accept_step(source, key, key_result), "act": "reject"}
+
+
+def stage_step(epic_id: int, before: Step | None, after: Step | None) -> Step:
+    return {"act": "stage", "epic": epic_id, "before": before, "after": after}
 
 
 def value_step(found: AnsweredValue) -> Step:
@@ -150,11 +157,18 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
         case "reject":
             for step in plain:
                 await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
-        case "value":
-            for step in plain:
-                before = ValueOfEpic.from_json(step["before"])
-                await restore_value(session, step["epic"], before, step["version"])
+        case "stage" | "value" as act:
+            await _restore_epics(session, act, plain)
     return []
+
+
+async def _restore_epics(session: AsyncSession, act: str, steps: Sequence[Step]) -> None:
+    for step in steps:
+        if act == "stage":
+            await take_stage_back(session, step["epic"], step["before"], step["after"])
+        else:
+            before = ValueOfEpic.from_json(step["before"])
+            await restore_value(session, step["epic"], before, step["version"])
 
 
 def _finding_changes(steps: Sequence[Step]) -> list[FindingChange]:

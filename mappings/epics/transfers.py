@@ -88,7 +88,8 @@ async def merge_transferred(
 ) -> UpsertResult:
     """Give the epic of a transferred ticket (GitHub) its new id and state, and keep its history.
 
-    An epic that was stored under the new id meanwhile is deleted, its manual links move to the kept one. The
+    An epic that was stored under the new id meanwhile is deleted; its manual links, and what a committee
+    keeps of it, move to the kept one, whose own come first. The
     comment has a new id too, so the writer looks for it by its marker before it writes.
     """
     await lock_stored_epics(session, tracker, [], (old_remote_id, epic.remote_id), key_share=False)
@@ -114,6 +115,15 @@ async def store_ticket(
     return await merge_transferred(session, source.id, source.tracker, remote_id, item, now)
 
 
+# Of three of these tables an epic has one row, or one of each criterion.
+_KEPT = {
+    "value_estimates": "",
+    "conflicts": "",
+    "decisions": "",
+    "epic_values": " AND NOT EXISTS (SELECT FROM epic_values WHERE epic_id = :kept)",
+    "epic_stages": " AND NOT EXISTS (SELECT FROM epic_stages WHERE epic_id = :kept)",
+    "scores": " AND criterion_id NOT IN (SELECT criterion_id FROM scores WHERE epic_id = :kept)",
+}
 _MERGE = (
     text(
         "UPDATE links SET epic_id = :kept, is_primary = false WHERE epic_id = :double"
@@ -131,6 +141,18 @@ _MERGE = (
         " AND NOT EXISTS (SELECT FROM notices AS other WHERE other.epic_id = :kept)"
     ),
     text("UPDATE notice_writes SET epic_id = :kept WHERE epic_id = :double"),
+    *(
+        text(f"UPDATE {table} SET epic_id = :kept WHERE epic_id = :double{more}")  # noqa: S608  # names of tables
+        for table, more in _KEPT.items()
+    ),
+    # As the newest decision that stands on either of them has it.
+    text(
+        "UPDATE epics SET set_aside = aside.decision, set_aside_decision_id = aside.id,"
+        " set_aside_until = CAST(aside.by_date + 1 AS timestamp) AT TIME ZONE 'UTC'"
+        " FROM (SELECT * FROM decisions WHERE epic_id = :kept AND undone_at IS NULL ORDER BY id DESC LIMIT 1)"
+        " AS newest LEFT JOIN decisions AS aside ON aside.id = newest.id"
+        " AND aside.decision IN ('stop', 'defer') WHERE epics.id = :kept"
+    ),
     text("DELETE FROM epics WHERE id = :double"),
     text(
         "UPDATE notices SET write_unconfirmed_at = TIMESTAMPTZ 'epoch', remote_id = NULL, url = NULL"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 
 from mappings.errors import Invalid
-from mappings.lookups import find_epic, find_source
+from mappings.lookups import find_epic, find_goal, find_source
 from mappings.tables import (
     DecisionRow,
     EpicRow,
@@ -66,20 +66,20 @@ async def _of_epic(session: AsyncSession, source: str, key: str | None) -> Any:
     return gone if epic is None else or_(gone, DecisionRow.epic_id == epic.id)
 
 
-async def _of_goal(session: AsyncSession, key: str) -> Any:
-    found: list[Any] = []
-    for table, columns in (
-        (ObjectiveRow, (DecisionRow.about_objective_id,)),
-        (
-            KeyResultRow,
-            (DecisionRow.about_key_result_id, DecisionRow.key_result_id, DecisionRow.measure_id),
-        ),
-    ):
-        id = await session.scalar(select(table.id).where(func.lower(table.key) == key.lower()))
-        found += [column == id for column in columns] if id is not None else []
+async def _of_goal(session: AsyncSession, key: str) -> ColumnElement[bool]:
+    rows = [await find_goal(session, KeyResultRow, key), await find_goal(session, ObjectiveRow, key)]
+    found = [about_goal(row) for row in rows if row is not None]
     if not found:
         raise Invalid("goal", f"there is no objective or key result {key!r}")
     return or_(*found)
+
+
+def about_goal(row: ObjectiveRow | KeyResultRow) -> ColumnElement[bool]:
+    """What was decided about it, or with it as target or measure."""
+    if isinstance(row, ObjectiveRow):
+        return DecisionRow.about_objective_id == row.id
+    columns = DecisionRow.about_key_result_id, DecisionRow.key_result_id, DecisionRow.measure_id
+    return or_(*(column == row.id for column in columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What a decision changes, and how that is taken back exactly.
 
-`DecisionRow.effects` holds what was before; its members are `set_aside`, `findings`, `answers`, `links`,
-`stage`, `goal`, `item`, and `says`, what was changed in sentences. What a person changed since stays theirs:
-an undo leaves it as it is where that does no harm, else it is refused and changes nothing.
+`DecisionRow.effects` holds what was before; its members are `findings`, `answers`, `links`, `stage`, `goal`,
+`item`, and `says`, what was changed in sentences. What a person changed since stays theirs: an undo leaves it
+as it is where that does no harm, else it is refused and changes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from mappings.errors import Conflict
 from mappings.evaluation.findings import UNANSWERED
 from mappings.evaluation.operations import BEARING, dismissal, set_finding
 from mappings.goals.operations import change_key_result, change_objective
-from mappings.governance.stages import check_may_scale, locked_stage, move_stage
+from mappings.governance.stages import (
+    check_may_scale,
+    locked_stage,
+    move_stage,
+    restore_stage,
+    stored_stage,
+)
+from mappings.governance.values import columns_as_json, columns_from_json
 from mappings.links.operations import move_manually
 from mappings.policy.durations import end_of_day, last_day
 from mappings.tables import (
@@ -43,8 +50,6 @@ if TYPE_CHECKING:
 
 _OF_FINDINGS = ("state", "opened_at", "resolved_at", "until", "reason", "by", "changed_at")
 _OF_LINKS = ("id", "key_result_id", "origin", "weight", "is_primary", "why", "created_at")
-_OF_STAGES = ("stage", "measure_id", "due", "changed_by", "entered_at", "pilot_began_at")
-_MOMENTS = {"opened_at", "resolved_at", "until", "changed_at", "created_at", "entered_at", "pilot_began_at"}
 
 
 @dataclass(slots=True)
@@ -87,7 +92,7 @@ async def apply_to_epic(
     Raises `Conflict` where a gate of the stages is closed."""
     done = Applied()
     unresolved = [row for row in findings if row.state != "resolved"]
-    done.effects["findings"] = [_stored(row, ("check", *_OF_FINDINGS)) for row in unresolved]
+    done.effects["findings"] = [columns_as_json(row, ("check", *_OF_FINDINGS)) for row in unresolved]
     done.effects["answers"] = await _answers(session, epic.id)
     if decision.decision in ("stop", "defer"):
         await _set_aside(session, decision, epic, unresolved, now, done)
@@ -103,27 +108,6 @@ async def apply_to_epic(
             await _move(session, epic, stage, goal, decision.by_date, now, done)
     done.effects["says"] = done.says
     return done
-
-
-def _stored(row: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Columns of a row as JSON."""
-    return {name: _as_json(getattr(row, name)) for name in names}
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, datetime):
-        value = value.astimezone(UTC)
-    return value.isoformat() if isinstance(value, date) else value
-
-
-def _values(stored: dict[str, Any]) -> dict[str, Any]:
-    """The same as values for a row."""
-    values = dict(stored)
-    for name in _MOMENTS & stored.keys():
-        values[name] = None if stored[name] is None else datetime.fromisoformat(stored[name])
-    if stored.get("due") is not None:
-        values["due"] = date.fromisoformat(stored["due"])
-    return values
 
 
 async def _answers(session: AsyncSession, epic_id: int) -> list[list[Any]]:
@@ -144,7 +128,6 @@ async def _set_aside(
 ) -> None:
     until = None if decision.by_date is None else end_of_day(decision.by_date)
     earlier = await _decided_at(session, epic)
-    done.effects["set_aside"] = _stored(epic, ("set_aside", "set_aside_until", "set_aside_decision_id"))
     epic.set_aside, epic.set_aside_until = decision.decision, until
     epic.set_aside_decision_id = decision.id
     for row in unresolved:
@@ -164,7 +147,6 @@ async def _end_set_aside(
     if epic.set_aside is None:
         return
     earlier = await _decided_at(session, epic)
-    done.effects["set_aside"] = _stored(epic, ("set_aside", "set_aside_until", "set_aside_decision_id"))
     epic.set_aside = epic.set_aside_until = epic.set_aside_decision_id = None
     for row in unresolved:
         if row.state == "waived" and row.changed_at == earlier:
@@ -203,7 +185,7 @@ async def _remap(
 ) -> None:
     query = select(LinkRow, KeyResultRow.key).join(KeyResultRow, KeyResultRow.id == LinkRow.key_result_id)
     before = [
-        (link, key, _stored(link, _OF_LINKS))
+        (link, key, columns_as_json(link, _OF_LINKS))
         for link, key in await session.execute(
             query.where(LinkRow.epic_id == epic.id)
             .order_by(LinkRow.id)
@@ -254,14 +236,14 @@ async def _move(
     done: Applied,
 ) -> None:
     row = await locked_stage(session, epic.id)
-    before = None if row is None else _stored(row, _OF_STAGES)
+    before = stored_stage(row)
     if stage == "scale":
         await check_may_scale(session, epic.key, row)
         if row is not None and row.stage != "pilot":
             raise Conflict(f"{epic.key} is at {row.stage}; only a pilot can scale.")
         by = None
     row = await move_stage(session, epic, row, stage, measure, by, now)
-    done.effects["stage"] = {"before": before, "after": _stored(row, _OF_STAGES)}
+    done.effects["stage"] = {"before": before, "after": stored_stage(row)}
     was = "no stage" if before is None else before["stage"]
     says = f"Stage: {was} to {stage}"
     if measure is not None:
@@ -307,15 +289,11 @@ async def take_back_from_epic(
     person changed it since. Raises `Conflict`, which names what was changed and what to do."""
     done, before = Applied(), decision.effects
     if "stage" in before:
-        await _restore_stage(session, epic, before["stage"])
+        await restore_stage(session, epic, before["stage"]["before"], before["stage"]["after"])
     if "links" in before:
         await _restore_links(session, decision, epic, before["links"])
         done.links_changed = True
-    if "set_aside" in before:
-        values = before["set_aside"]
-        epic.set_aside, epic.set_aside_decision_id = values["set_aside"], values["set_aside_decision_id"]
-        until = values["set_aside_until"]
-        epic.set_aside_until = None if until is None else datetime.fromisoformat(until)
+    await _restore_set_aside(session, decision, epic)
     await _restore_findings(session, decision, epic, findings, done)
     if not await _answers(session, epic.id):
         for id, answer in before["answers"]:
@@ -325,25 +303,19 @@ async def take_back_from_epic(
     return done
 
 
-async def _restore_stage(session: AsyncSession, epic: EpicRow, kept: dict[str, Any]) -> None:
-    row = await locked_stage(session, epic.id)
-    if row is None or _stored(row, _OF_STAGES) != kept["after"]:
-        at = (
-            "has no stage any more"
-            if row is None
-            else f"is at {row.stage}, changed on {row.entered_at:%Y-%m-%d}"
-        )
-        raise Conflict(
-            f"The stage of {epic.key} was changed since the decision: it {at}. Set it back to"
-            f" {kept['after']['stage']} as the decision had it, or decide anew. Nothing was undone."
-        )
-    if kept["before"] is None:
-        await session.delete(row)
-    else:
-        for name, value in _values(kept["before"]).items():
-            setattr(row, name, value)
-        row.version += 1
-    await session.flush()
+async def _restore_set_aside(session: AsyncSession, decision: DecisionRow, epic: EpicRow) -> None:
+    """As the newest decision that stands beside this one has it; one that is over the evaluation ends."""
+    others = (
+        select(DecisionRow)
+        .where(DecisionRow.epic_id == epic.id, DecisionRow.undone_at.is_(None), DecisionRow.id != decision.id)
+        .order_by(DecisionRow.id.desc())
+        .limit(1)
+    )
+    newest = (await session.scalars(others)).one_or_none()
+    epic.set_aside = epic.set_aside_until = epic.set_aside_decision_id = None
+    if newest is not None and newest.decision in ("stop", "defer"):
+        epic.set_aside, epic.set_aside_decision_id = newest.decision, newest.id
+        epic.set_aside_until = None if newest.by_date is None else end_of_day(newest.by_date)
 
 
 async def _restore_findings(
@@ -355,7 +327,7 @@ async def _restore_findings(
 ) -> None:
     """A finding is as it was before, unless a person has answered it since; one that a decision waived and
     that was not there before is open again."""
-    kept = {one["check"]: _values(one) for one in decision.effects["findings"]}
+    kept = {one["check"]: columns_from_json(one) for one in decision.effects["findings"]}
     moved = "links" in decision.effects
     for row in findings:
         before = kept.get(row.check)
@@ -435,7 +407,7 @@ async def _insert_links(session: AsyncSession, epic: EpicRow, removed: Sequence[
     source = await session.scalar(select(SourceRow.name).where(SourceRow.id == epic.source_id))
     changes = []
     for one in removed:
-        values = _values({name: one[name] for name in _OF_LINKS})
+        values = columns_from_json({name: one[name] for name in _OF_LINKS})
         await session.execute(_INSERT_LINK, {"epic_id": epic.id, **values})
         names = {"epic": f"{source}/{epic.key}", "key_result": one["key"]}
         shown = {name: one[name] for name in ("origin", "weight", "is_primary")}

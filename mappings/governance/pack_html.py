@@ -174,7 +174,8 @@ def _progress(facts: Mapping[str, Any], moved: str | None) -> str:
         if steady is None
         else f'<rect x="{min(steady, 0.99) * 100:.4g}%" width="2" height="6" fill="#161b22"/>'
     )
-    bar = f'<rect width="{progress * 100:.4g}%" height="6" fill="{"#c2540a" if facts["at_risk"] else "#2450c4"}"/>{mark}'
+    colour = "#c2540a" if facts["at_risk"] else "#2450c4"
+    bar = f'<rect width="{progress * 100:.4g}%" height="6" fill="{colour}"/>{mark}'
     return f'{escape(words)}<svg class="bar" role="img" aria-label="{escape(told)}">{bar}</svg>'
 
 

@@ -16,7 +16,7 @@ from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
 from mappings.goals.key_results import why_not_live
 from mappings.goals.rows import key_result_of
-from mappings.governance.values import Stage
+from mappings.governance.values import Stage, columns_as_json, columns_from_json
 from mappings.locks import lock_epics, lock_goals_shared
 from mappings.lookups import epic_at, key_result_in, source_at
 from mappings.policy.durations import LONGEST_DAYS
@@ -135,6 +135,54 @@ async def move_stage(
         row.measure_id = row.pilot_began_at = None
     await session.flush()
     return row
+
+
+_KEPT = ("stage", "measure_id", "due", "changed_by", "entered_at", "pilot_began_at")
+
+
+def stored_stage(row: EpicStageRow | None) -> dict[str, Any] | None:
+    """A stage as JSON, for `restore_stage`."""
+    return None if row is None else columns_as_json(row, _KEPT)
+
+
+async def restore_stage(
+    session: AsyncSession, epic: EpicRow, before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> None:
+    """Give an epic, which the caller has locked, the stage `before` again, which was changed to `after`.
+
+    The caller holds the goals' lock. Raises `Conflict` where it was changed since, or the measure is gone."""
+    row = await locked_stage(session, epic.id)
+    if stored_stage(row) != after:
+        at = "has none any more" if row is None else f"is at {row.stage}"
+        raise Conflict(
+            f"The stage of {epic.key} was changed since: it {at}. Set it as you want it, or take another"
+            " decision. Nothing was undone."
+        )
+    if before is None:
+        await session.delete(row)
+    else:
+        values = columns_from_json(before)
+        measure = values["measure_id"]
+        if measure is not None and await session.get(KeyResultRow, measure) is None:
+            raise Conflict(f"What the pilot {epic.key} was measured by was deleted. Nothing was undone.")
+        if row is None:
+            row = EpicStageRow(epic_id=epic.id, version=0)
+            session.add(row)
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.version += 1
+    await session.flush()
+
+
+async def take_stage_back(
+    session: AsyncSession, epic_id: int, before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> None:
+    """Undo `set_stage`, by what `stored_stage` said before and after it. Raises `Conflict`."""
+    await lock_goals_shared(session)
+    epics = await lock_epics(session, [epic_id])
+    if not epics:
+        raise Conflict("The epic is gone.")
+    await restore_stage(session, epics[0], before, after)
 
 
 async def _check_gate(session: AsyncSession, key: str, row: EpicStageRow | None, stage: Stage) -> None:

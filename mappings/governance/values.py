@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mappings.values import line_error, one_of_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mappings.values import FieldErrors
 
@@ -54,3 +55,27 @@ def missing_sides(people: Iterable[Person]) -> list[CommitteeSide]:
     """The needed sides that none of these people is from."""
     present = {person.side for person in people}
     return [side for side in NEEDED_SIDES if side not in present]
+
+
+def columns_as_json(row: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Columns of a row as JSON, moments in UTC: equal where the values are."""
+    return {name: _as_json(getattr(row, name)) for name in names}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        value = value.astimezone(UTC)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+_DAYS = {"due"}
+_MOMENTS = {"opened_at", "resolved_at", "until", "changed_at", "created_at", "entered_at", "pilot_began_at"}
+
+
+def columns_from_json(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that `columns_as_json` made this of: of findings, links and stages."""
+    values = dict(stored)
+    for names, kind in ((_MOMENTS, datetime), (_DAYS, date)):
+        for name in names & stored.keys():
+            values[name] = None if stored[name] is None else kind.fromisoformat(stored[name])
+    return values

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text, cast, func, literal, null, select, union_all
+from sqlalchemy import Select, Text, cast, func, literal, null, select, union_all
 from sqlalchemy.dialects.postgresql import JSONB
 
 from mappings.policy.durations import last_day
 from mappings.tables import (
     MANUAL_ORIGINS,
     AuditEntryRow,
+    DecisionRow,
     EpicKeyHistoryRow,
     EpicRow,
+    EpicStageRow,
     NoticeWriteRow,
 )
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from mappings.goals.key_results import KeyResult
 
 MOST_MOMENTS = 50
-AUDITED = ("link", "finding", "rejection")
+AUDITED = ("link", "finding", "rejection", "stage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ async def epic_history(
             if link.origin in MANUAL_ORIGINS
         ]
     stored = await session.execute(_stored(source, row, audited=audited))
-    found += [moment for one in stored if (moment := _moment(one)) is not None]
+    for one in stored:
+        found += _moments(one)
     return sorted(found, key=lambda moment: moment.at, reverse=True)[:MOST_MOMENTS]
 
 
@@ -80,8 +83,22 @@ def _stored(source: str, row: EpicRow, *, audited: bool) -> Any:
         .order_by(NoticeWriteRow.id.desc())
         .limit(MOST_MOMENTS)
     )
+    decisions = (
+        select(
+            DecisionRow.decided_at,
+            literal("decision"),
+            DecisionRow.decision,
+            DecisionRow.recorded_by,
+            DecisionRow.reason,
+            cast(null(), JSONB),
+            func.jsonb_build_object("undone_at", DecisionRow.undone_at, "undone_by", DecisionRow.undone_by),
+        )
+        .where(DecisionRow.epic_id == row.id)
+        .order_by(DecisionRow.id.desc())
+        .limit(MOST_MOMENTS)
+    )
     if not audited:
-        return writes
+        return union_all(writes.subquery().select(), decisions.subquery().select(), _stage_of(row))
     former = select(func.concat(source.lower() + "/", EpicKeyHistoryRow.key)).where(
         EpicKeyHistoryRow.epic_id == row.id
     )
@@ -101,7 +118,20 @@ def _stored(source: str, row: EpicRow, *, audited: bool) -> Any:
         .order_by(AuditEntryRow.id.desc())
         .limit(MOST_MOMENTS)
     )
-    return union_all(writes.subquery().select(), entries.subquery().select())
+    return union_all(writes.subquery().select(), decisions.subquery().select(), entries.subquery().select())
+
+
+def _stage_of(row: EpicRow) -> Select[Any]:
+    """Since when it is at its stage: what was before the audit log alone knows."""
+    return select(
+        EpicStageRow.entered_at,
+        literal("stage"),
+        literal("changed"),
+        EpicStageRow.changed_by,
+        literal(""),
+        cast(null(), JSONB),
+        func.jsonb_build_object("stage", EpicStageRow.stage),
+    ).where(EpicStageRow.epic_id == row.id)
 
 
 _WRITES = {
@@ -120,17 +150,33 @@ _LINKS = {
 }
 
 
-def _moment(one: Any) -> Moment | None:
-    if one.what == "write":
-        return Moment(one.at, _WRITES[one.action], int(one.key))
-    if one.what == "finding":
-        return Moment(one.at, f"{one.who} {_decided(one.after or {})}")
-    words = _LINKS.get((one.what, one.action))
-    return (
-        None
-        if words is None
-        else Moment(one.at, f"{one.who} {words.format(goal=one.key.rpartition(' ')[2])}")
-    )
+def _moments(one: Any) -> Iterator[Moment]:
+    match one.what:
+        case "write":
+            yield Moment(one.at, _WRITES[one.action], int(one.key))
+        case "finding":
+            yield Moment(one.at, f"{one.who} {_decided(one.after or {})}")
+        case "stage":
+            yield Moment(one.at, f"{one.who or 'Somebody'} {_moved(one.after or {})}")
+        case "decision":
+            yield Moment(one.at, f"Decided to {one.action} it: {one.key}")
+            if one.after["undone_at"] is not None:
+                at = datetime.fromisoformat(one.after["undone_at"])
+                yield Moment(
+                    at, f"{one.after['undone_by'] or 'Somebody'} undid the decision to {one.action} it"
+                )
+        case _ if (words := _LINKS.get((one.what, one.action))) is not None:
+            yield Moment(one.at, f"{one.who} {words.format(goal=one.key.rpartition(' ')[2])}")
+
+
+def _moved(after: Mapping[str, Any]) -> str:
+    """An entry has only what changed; where the stage was deleted, nothing."""
+    words = [f"moved it to the stage {after['stage']}"] if "stage" in after else []
+    if after.get("measure"):
+        words.append(f"measured by {after['measure']}")
+    if after.get("due"):
+        words.append(f"until {after['due']}")
+    return ", ".join(words) or "took its stage back"
 
 
 def _decided(after: Mapping[str, Any]) -> str:

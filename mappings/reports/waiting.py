@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, func, select
 
 from mappings.goals.board import BoardFilters, fits, load_board, load_cycles, of_cycles, shown_cycles
+from mappings.goals.pace import LAST_DAYS
 from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.reviews import due_reviews
 from mappings.tables import (
     UNFINISHED_STATES,
     EpicRow,
@@ -25,9 +27,11 @@ from mappings.tables import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from mappings.governance.reviews import CycleToReview
 
 RUNS_NAMED = 3  # of more the comments are one number
 
@@ -65,7 +69,8 @@ class RemovalsOfRun:
 class Waiting:
     """What an editor can act on, and what only an admin can. `dispute`: the one that waits longest, None for
     none. `closed_goal`: epics with an unresolved finding of that check. `to_check_in` and `not_agreed`: the
-    keys of key results. `unanswered`: open initiatives that do not say how they help the business."""
+    keys of key results. `unanswered`: open initiatives that do not say how they help the business.
+    `reviews`: the cycles whose review is late, or to be held within a week."""
 
     held: Sequence[HeldRun] = ()
     disputes: int = 0
@@ -75,6 +80,7 @@ class Waiting:
     not_agreed: Sequence[str] = ()
     closed_goal: int = 0
     unanswered: int = 0
+    reviews: Sequence[CycleToReview] = ()
 
     @property
     def by_run(self) -> bool:
@@ -107,7 +113,12 @@ async def load_waiting(session: AsyncSession, now: datetime, *, edits: bool, rem
         not_agreed=not_agreed,
         closed_goal=await closed_goal_epics(session),
         unanswered=await unanswered_initiatives(session),
+        reviews=await _reviews(session, now.astimezone(UTC).date()),
     )
+
+
+async def _reviews(session: AsyncSession, today: date) -> list[CycleToReview]:
+    return [one for one in await due_reviews(session, today) if one.due.due_on < today + LAST_DAYS]
 
 
 async def _goals(session: AsyncSession, now: datetime) -> tuple[list[str], list[str]]:
