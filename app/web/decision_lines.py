@@ -16,6 +16,7 @@ from app.web.epic_rows import page_of_epic
 from app.web.undo import Step
 from mappings.governance.decision_log import load_decision_names
 from mappings.governance.decisions import Recorded, undo_decision
+from mappings.governance.values import missing_sides, people_from_json
 from mappings.tables import DecisionRow
 
 IN_WORDS = {
@@ -45,6 +46,11 @@ class DecisionLine:
     def says(self) -> Sequence[str]:
         says: list[str] = self.row.effects.get("says", [])
         return says
+
+    @property
+    def missing_sides(self) -> Sequence[str]:
+        """The sides that nobody of those who decided is from."""
+        return missing_sides(people_from_json(self.row.decided_by))
 
     @property
     def decided_by(self) -> Sequence[dict[str, Any]]:

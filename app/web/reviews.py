@@ -67,7 +67,14 @@ async def post_review(
         async with runtime.transaction(caller.who) as session:
             await see_one_moment(session)
             now = await runtime.now(session)
-            row = await open_review(session, now, cycle=form.get("cycle"), held_on=held_on, attendees=people)
+            row = await open_review(
+                session,
+                now,
+                coverage=coverage_members(await coverage_report(session, now, days=1)),
+                cycle=form.get("cycle"),
+                held_on=held_on,
+                attendees=people,
+            )
             made, epics = row.id, row.epics
     except (Conflict, Invalid) as error:
         filled = refused(error, values, people)

@@ -73,8 +73,8 @@ class Counts:
 
 
 def rate_if_linked(counts: Mapping[str | None, int], alignment: str | None) -> float | None:
-    """Coverage of the open epics, which `counts` has by their alignment, if one of those with `alignment` were
-    aligned; None for `alignment`: as it is. None where nothing is there to divide by."""
+    """Coverage of the open epics, if one of those with this alignment were aligned, None: as it is. `counts`:
+    how many they are by alignment. None where nothing is there to divide by."""
     then = dict(counts)
     if alignment is not None:
         then[alignment] = then.get(alignment, 0) - 1
