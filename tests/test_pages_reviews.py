@@ -270,7 +270,7 @@ async def test_a_stage_that_is_skipped_is_refused_in_words(api: httpx.AsyncClien
     answer = await _record(visitor, path, 409, decision="scale")
     assert "only what was a pilot can scale" in answer.text
     assert 'value="scale" checked' in answer.text
-    day = {"by": "2027-01-15", "measure": "KR-4"}
+    day: dict[str, Any] = {"by": "2027-01-15", "measure": "KR-4"}
     await _record(visitor, path, decision="pilot", **day)
     words = words_of(await visitor.get(path))
     assert "A pilot until 15 Jan 2027, measured by KR-4" in words
@@ -282,7 +282,7 @@ async def test_fields_that_a_choice_does_not_need_are_left_out(
 ) -> None:
     """Without a script and an old browser all of them are shown, and sent."""
     review = await open_review(api)
-    every = {"key_result": "KR-4", "measure": "KR-4", "by": "2027-01-15"}
+    every: dict[str, Any] = {"key_result": "KR-4", "measure": "KR-4", "by": "2027-01-15"}
     await _record(visitor, _path(review, "dispute"), decision="keep", **every)
     (made,) = (await send(api, "GET", "/decisions"))["items"]
     assert (made["decision"], made["key_result"], made["measure"], made["by"]) == ("keep", None, None, None)

@@ -17,10 +17,10 @@ from app.web.templating import percent
 from mappings.evaluation.context import load_key_results
 from mappings.goals.board import GoalOnBoard, load_board
 from mappings.goals.key_results import is_live
+from mappings.goals.progress import whole_percent
 from mappings.governance.stages import load_stage
 from mappings.lists.epics import count_open_epics
 from mappings.reports.counts import rate_if_linked
-from mappings.reports.movement import whole_percent
 from mappings.suggestions.cache import suggest
 from mappings.suggestions.load import EVERYTHING
 from mappings.tables import (
