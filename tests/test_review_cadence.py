@@ -60,7 +60,7 @@ def test_the_months_and_quarters_of_a_cycle(cycle: Cycle, expected: list[str]) -
 def test_the_next_review_of_a_monthly_cycle(
     last: str | None, today: str, since: str | None, due_on: str, begun: bool, late: bool
 ) -> None:
-    found = due_review(Cycle(), last and _day(last), _day(today))
+    found = due_review(Cycle(), None if last is None else _day(last), _day(today))
     expected = None if since is None else DueReview(_day(since), _day(due_on), begun, late)
     assert found == expected
 

@@ -206,10 +206,10 @@ def coverage_words(coverage: Mapping[str, Any], changes: Mapping[str, Any] | Non
     before = None if changes is None else changes["coverage"]["rate"]["before"]
     if changes is not None and before is not None:
         points = whole_percent(rate) - whole_percent(before)
-        since = f"since the review of {day_words(date.fromisoformat(changes['previous']['held_on']))}"
-        found.append(
-            f"{abs(points)} points {'up' if points > 0 else 'down'} {since}." if points else f"As {since}."
-        )
+        then = f"the review of {day_words(date.fromisoformat(changes['previous']['held_on']))}"
+        way = "up" if points > 0 else "down"
+        moved = f"{abs(points)} points {way} since {then}" if points else f"as it was at {then}"
+        found.append(f"Coverage is {moved}.")
     return " ".join(found)
 
 
@@ -344,10 +344,10 @@ def _day(words: str, one: EpicFact) -> str:
 
 
 def _dispute(one: EpicFact) -> Line:
-    said = f"“{shortened(one.words)}”" if one.words else "No reason was given."
+    words = f"“{shortened(one.words)}”" if one.words else "No reason was given."
     by = f" {one.by}" if one.by else ""
     at = f", {day_words(one.at)}" if one.at is not None else ""
-    return _of_epic("dispute", one, f"{said}{by}{at}")
+    return _of_epic("dispute", one, f"{words}{by}{at}")
 
 
 def _conflict(one: ConflictFact) -> Line:

@@ -172,11 +172,11 @@ def moved_progress(pack: Pack) -> dict[str, str]:
 
 
 def value_words(facts: Mapping[str, Any]) -> str:
-    """Current value, and from where to where it is to go: `2.6 of 2 → 4 %`."""
+    """Current value, and from where to where it is to go: `2.6 % (2 → 4)`."""
     current, baseline, target = (number_words(facts[name]) for name in ("current", "baseline", "target"))
     unit = f" {facts['unit']}" if facts["unit"] else ""
     if facts["baseline"] is None or facts["target"] is None:
-        return f"{current}{unit}, not measured" if facts["current"] is not None else "not measured"
+        return f"{current}{unit}" if facts["current"] is not None else current
     return f"{current}{unit} ({baseline} → {target})"
 
 
@@ -188,7 +188,7 @@ def share_words(share: float | None) -> str:
     return "–" if share is None else percent(share)
 
 
-def standing_words(facts: Mapping[str, Any]) -> str:
+def state_words(facts: Mapping[str, Any]) -> str:
     """In a word or two how it stands."""
     if facts["late_red"]:
         return "late red"
@@ -297,7 +297,7 @@ def _md_goals(pack: Pack) -> Iterator[str]:
                 share_words(facts["progress"]) + before,
                 share_words(facts["steady"]),
                 number_words(facts["confidence"]),
-                standing_words(facts),
+                state_words(facts),
             )
             yield f"| {' | '.join(plain_text(cell) for cell in cells)} |"
         yield ""
@@ -397,7 +397,7 @@ def _csv_rows(pack: Pack) -> Iterator[dict[str, Any]]:
                 "objective": one["objective"],
                 "driver": objective["driver"],
                 **{name: facts[name] for name in kept},
-                "state": standing_words(facts),
+                "state": state_words(facts),
                 "epics": facts["epics"],
                 "detail": facts["note"],
                 "by": facts["due"],

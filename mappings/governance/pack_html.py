@@ -21,7 +21,7 @@ from mappings.governance.pack import (
     number_words,
     people_lines,
     share_words,
-    standing_words,
+    state_words,
     value_words,
 )
 
@@ -54,6 +54,7 @@ th{text-align:left;font-weight:600;color:#57606d;border-bottom:1px solid #868f9c
 padding:.25rem .5rem .25rem 0;vertical-align:bottom}
 td{border-bottom:1px solid #e2e5ea;padding:.4rem .5rem .4rem 0;vertical-align:top}
 tr{break-inside:avoid}
+.kr{break-inside:avoid}
 .words td{border-bottom:1px solid #e2e5ea;padding:0 .5rem .5rem 0;font-style:italic;color:#3a424d}
 .with td{border-bottom:0;padding-bottom:.2rem}
 .num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
@@ -63,6 +64,7 @@ tr{break-inside:avoid}
 .cards{list-style:none;padding:0}
 .cards li{border:1px solid #c3c9d2;border-radius:5px;padding:.6rem .8rem;margin:.6rem 0}
 .cards .soft{float:right;margin-left:1rem}
+@media (max-width:36rem){body{padding:1rem .8rem}table{font-size:12px}col:first-child{width:32%}}
 @media print{body{max-width:none;padding:0;font-size:10.5pt}h1{font-size:19pt}h2{font-size:13.5pt}
 .figure b{font-size:30pt}table,.soft{font-size:9pt}
 .cards li{margin:.3rem 0;padding:.4rem .7rem}
@@ -110,7 +112,7 @@ def _moved(pack: Pack) -> Iterator[str]:
 
 # --- goals -------------------------------------------------------------------------------------
 
-_COLUMNS = (("Key result", "44%"), ("Value", "20%"), ("Progress", "18%"), ("Confidence", "18%"))
+_COLUMNS = (("Key result", "40%"), ("Value", "20%"), ("Progress", "20%"), ("Confidence", "20%"))
 
 
 def _goals(pack: Pack) -> Iterator[str]:
@@ -127,10 +129,11 @@ def _goals(pack: Pack) -> Iterator[str]:
         yield "<colgroup>" + "".join(f'<col width="{width}">' for _, width in _COLUMNS) + "</colgroup>"
         heads = "".join(f'<th scope="col">{name}</th>' for name, _ in _COLUMNS)
         yield f"<thead><tr>{heads}</tr></thead>"
-        yield "<tbody>"
         for one in key_results:
+            yield '<tbody class="kr">'  # of its own, so that a page ends before it or after it
             yield from _key_result(one, moved.get(one["key"]))
-        yield "</tbody></table>"
+            yield "</tbody>"
+        yield "</table>"
 
 
 def _objective_line(objective: Mapping[str, Any]) -> str:
@@ -146,14 +149,14 @@ def _objective_line(objective: Mapping[str, Any]) -> str:
 
 def _key_result(one: Mapping[str, Any], moved: str | None) -> Iterator[str]:
     facts = one["facts"]
-    standing = standing_words(facts)
+    state = state_words(facts)
     css = ' class="risk"' if facts["at_risk"] else ""
     confidence = number_words(facts["confidence"])
     cells = (
         f"<strong>{escape(one['key'])}</strong> {escape(one['title'])}",
         escape(value_words(facts)),
         _progress(facts, moved),
-        f"{escape(confidence)}<br><span{css}>{escape(standing)}</span>",
+        f"{escape(confidence)}<br><span{css}>{escape(state)}</span>",
     )
     note = facts["note"]
     yield f"<tr{' class=with' if note else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
@@ -168,7 +171,7 @@ def _progress(facts: Mapping[str, Any], moved: str | None) -> str:
     words = share_words(progress) + (f", {moved}" if moved else "")
     if progress is None:
         return escape(words)
-    told = f"{percent(progress)} of the way" + ("" if steady is None else f", steady pace {percent(steady)}")
+    label = f"{percent(progress)} of the way" + ("" if steady is None else f", steady pace {percent(steady)}")
     mark = (
         ""
         if steady is None
@@ -176,7 +179,7 @@ def _progress(facts: Mapping[str, Any], moved: str | None) -> str:
     )
     colour = "#c2540a" if facts["at_risk"] else "#2450c4"
     bar = f'<rect width="{progress * 100:.4g}%" height="6" fill="{colour}"/>{mark}'
-    return f'{escape(words)}<svg class="bar" role="img" aria-label="{escape(told)}">{bar}</svg>'
+    return f'{escape(words)}<svg class="bar" role="img" aria-label="{escape(label)}">{bar}</svg>'
 
 
 # --- agenda and decisions ----------------------------------------------------------------------
