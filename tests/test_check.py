@@ -25,8 +25,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
-from app.cli.check import _ready, check
+from app.cli.check import check
 from app.cli.main import _expected, cli
+from app.cli.ready import check_ready
 from app.database import DatabaseNotReady
 from app.diagnostics.render import Checked, show
 from app.diagnostics.webhook_probe import WebhookHistory, _address_facts, _delivery_facts, webhook_facts
@@ -243,7 +244,7 @@ async def test_a_tracker_that_repeats_the_token_or_paints_the_terminal(
 
 async def test_a_database_that_is_not_ready_is_not_migrated(postgresql: Callable[[str], str]) -> None:
     with pytest.raises(DatabaseNotReady, match="northing serve"):
-        await _ready(postgresql("postgres"))
+        await check_ready(postgresql("postgres"))
 
 
 async def test_a_source_that_is_not_there(world: World, checking: Checking) -> None:

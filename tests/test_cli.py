@@ -22,7 +22,19 @@ from tests.support.runs import all_runs
 from tests.support.webhook_posts import connect, post
 from tests.support.world import World
 
-COMMANDS = ("demo", "serve", "worker", "sync", "connect", "check", "replay", "import", "export", "db")
+COMMANDS = (
+    "demo",
+    "serve",
+    "worker",
+    "sync",
+    "connect",
+    "check",
+    "audit",
+    "replay",
+    "import",
+    "export",
+    "db",
+)
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("db", "upgrade")], ids=" ".join)

@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from app.runtime import Runtime
 from mappings.errors import StaleVersion
-from mappings.governance.conflicts import change_conflict, load_open_conflicts, policy_now
+from mappings.governance.conflicts import change_conflict, load_open_conflicts
+from mappings.governance.initiatives import load_policy
 from mappings.tables import ConflictRow, DecisionRow, EpicRow
 from tests.support.clock import Clock
 from tests.support.goals_api import fields_refused, send
@@ -240,7 +241,7 @@ async def test_one_on_a_removed_epic_waits_until_it_is_back(
             row.removed_at, row.removal_reason = at, None if at is None else "deleted"
         async with runtime.transaction() as session:
             now = await runtime.now(session)
-            listed = await load_open_conflicts(session, await policy_now(session), now)
+            listed = await load_open_conflicts(session, await load_policy(session), now)
         return [one.row.id for one in listed]
 
     assert await removed(clock.now) == await _ids(api) == []

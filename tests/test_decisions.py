@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -31,7 +31,7 @@ async def committee(api: httpx.AsyncClient, runtime: Runtime, clock: Clock) -> C
     return await Committee.on_rows(api, runtime, "SHOP-1", "SHOP-2")
 
 
-async def _said(committee: Committee, status: int, kind: str = "keep", **members: Any) -> str:
+async def _refusal(committee: Committee, status: int, kind: str = "keep", **members: Any) -> str:
     """What the refusal says."""
     return str((await committee.decide(kind, status=status, **members))["detail"])
 
@@ -88,8 +88,8 @@ async def test_what_cannot_be_decided_so(
     await committee.send("PATCH", "/key-results/KR-3", {"state": "missed"})
     await committee.send("PATCH", "/key-results/KR-2", {"metric": None})
     answer = await committee.decide(kind, status=422, **members)
-    said = {error["field"]: error["message"] for error in answer["errors"]}
-    assert any(word in said[field] for word in words.split("|")), said
+    refused = {error["field"]: error["message"] for error in answer["errors"]}
+    assert any(word in refused[field] for word in words.split("|")), refused
     assert (await committee.send("GET", "/decisions"))["items"] == []
 
 
@@ -104,13 +104,13 @@ async def test_the_last_day_of_a_month_just_before_midnight_is_still_today(
 
 async def test_an_epic_that_is_gone_is_not_decided_about(committee: Committee, runtime: Runtime) -> None:
     await change_row(runtime, "SHOP-1", removed_at=NOON, removal_reason="deleted")
-    assert "was deleted in the tracker" in await _said(committee, 422)
+    assert "was deleted in the tracker" in await _refusal(committee, 422)
 
 
 async def test_a_closed_review_takes_no_decision_but_an_undo(committee: Committee) -> None:
     decided = await committee.decide("stop")
     await committee.send("POST", f"/reviews/{committee.review}/close")
-    assert "The review is closed" in await _said(committee, 409)
+    assert "The review is closed" in await _refusal(committee, 409)
     assert (await committee.undo(decided["id"]))["undone_at"] is not None
     await committee.send("POST", "/reviews/99/decisions", committee.body("keep"), 404)
 
@@ -277,7 +277,7 @@ async def test_the_goal_of_a_conflict_is_archived_and_as_before(committee: Commi
         "POST", "/conflicts", {"goal": "KR-1", "technical": "A", "business": "B"}, 201
     )
     conflict = {"conflict": raised["id"], "epic": None, "goal": "kr-1"}
-    assert "of a goal must be one of keep, stop" in await _said(
+    assert "of a goal must be one of keep, stop" in await _refusal(
         committee, 422, "defer", by="2026-12-01", **conflict
     )
     decided = await committee.decide("stop", **conflict)
@@ -331,7 +331,7 @@ async def test_the_gates_between_the_stages(committee: Committee, clock: Clock) 
     assert (pilot["stage"], pilot["measure"], pilot["by"]) == ("pilot", "KR-1", "2026-12-31")
     refused = await committee.stage(body={"stage": "scale"}, status=409)
     assert "KR-1, the measure of the pilot SHOP-1, was not checked in since" in refused["detail"]
-    assert "only a pilot" not in await _said(committee, 409, "scale")
+    assert "only a pilot" not in await _refusal(committee, 409, "scale")
     await committee.stage(body={"stage": "done"})
     await committee.stage(body={"stage": "scale"}, status=409)  # not by this way round either
     await committee.stage(body={"stage": "pilot", **PILOT})
@@ -385,9 +385,10 @@ async def test_merged_epics_have_what_both_had(committee: Committee, runtime: Ru
     async with runtime.sessions.begin() as session:
         source = (await session.scalars(select(SourceRow))).one()
         row = (await session.scalars(select(EpicRow).where(EpicRow.key == "SHOP-2"))).one()
+        on_the_tracker = row.tracker_updated_at + timedelta(days=1)
         ticket = Epic(
             remote_id="SHOP-2", key="SHOP-2", project="SHOP", title="One", url="", type="Epic", status="Open",
-            status_category="todo", created_at=row.tracker_created_at, updated_at=datetime(2026, 11, 29, tzinfo=UTC),
+            status_category="todo", created_at=row.tracker_created_at, updated_at=on_the_tracker,
         )  # fmt: skip
         await merge_transferred(session, source.id, source.tracker, "SHOP-1", ticket, NOON)
     epic = await committee.epic("SHOP-2")

@@ -99,10 +99,10 @@ async def test_undone_after_a_sync_everything_is_as_before(
     clock.advance(days=1)
     decided = await committee.decide(kind, key, by="2027-01-15", reason=WHY)
     await world.drain()
-    ours = state != "waived"  # what a person waived stays as it is
-    assert (await driver.epic(key))["findings"][0]["reason"] == (WHY if ours else "Law")
+    changed = state != "waived"  # what a person waived stays as it is
+    assert (await driver.epic(key))["findings"][0]["reason"] == (WHY if changed else "Law")
     assert driver.comments(key) == [
-        f"Waived until 2027-01-15: {WHY}." if ours else "Waived until 2027-03-01: Law."
+        f"Waived until 2027-01-15: {WHY}." if changed else "Waived until 2027-03-01: Law."
     ]
     clock.advance(days=1)
     await driver.sync("full")

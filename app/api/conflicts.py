@@ -32,10 +32,10 @@ from mappings.governance.conflicts import (
     goal_of_key,
     load_conflict,
     load_conflicts,
-    policy_now,
     raise_conflict,
     withdraw_conflict,
 )
+from mappings.governance.initiatives import load_policy
 from mappings.governance.values import CommitteeSide, DecisionKind
 from mappings.lookups import find_epic, source_in
 from mappings.policy.document import EscalatedTo
@@ -175,7 +175,7 @@ def show_conflict(one: ConflictShown) -> ConflictOut:
 
 
 async def present_conflict(session: SessionDep, id: int, now: Any, response: Response) -> ConflictOut:
-    shown = await load_conflict(session, await policy_now(session), id, now)
+    shown = await load_conflict(session, await load_policy(session), id, now)
     put_version(response, shown.row.version)
     return show_conflict(shown)
 
@@ -231,7 +231,7 @@ async def list_conflicts(
         raise Invalid("epic_source", "is needed with epic_key")
     if filters["goal"] is not None:
         chosen["goal"] = await goal_of_key(session, filters["goal"], "goal")
-    policy = await policy_now(session)
+    policy = await load_policy(session)
     found = {
         one.row.id: one
         for one in await load_conflicts(session, policy, now, **chosen)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from app.database import DatabaseNotReady, engine_for, why_not_ready
+from app.cli.ready import check_ready
 from app.diagnostics.check import check_northing, check_sources
 from app.diagnostics.render import show
 from app.server.server import database_url, open_runtime
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
     """0 if nothing is missing, else 1. Raises `NotFound` and what `open_runtime` raises."""
-    async with database_url(settings) as url, open_runtime(settings, url, ready=_ready) as runtime:
+    async with database_url(settings) as url, open_runtime(settings, url, ready=check_ready) as runtime:
         async with runtime.sessions() as session:
             await session.execute(text("SET TRANSACTION READ ONLY"))
             now = await runtime.now(session)
@@ -26,17 +26,3 @@ async def check(settings: Settings, name: str | None, *, as_json: bool) -> int:
         found = [northing, *await check_sources(runtime, name, now)]
     show(found, as_json=as_json)
     return 1 if any(fact.level in WRONG for one in found for fact in one.facts) else 0
-
-
-async def _ready(url: str) -> None:
-    """Check the schema without migrating it. Raises `DatabaseNotReady`."""
-    engine = engine_for(url)
-    try:
-        reason = await why_not_ready(engine)
-    finally:
-        await engine.dispose()
-    if reason is not None:
-        raise DatabaseNotReady(
-            f"Nothing can be checked: {reason}. `northing serve` makes and migrates a database; else see"
-            " NORTHING_DATABASE_URL"
-        )

@@ -238,6 +238,34 @@ def check(
     run_command(check(settings, source, as_json=form is Form.JSON), stopped=1)
 
 
+class AuditForm(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "md"
+
+
+@cli.command(epilog="Example: northing audit --format md > audit.md")
+def audit(
+    form: Annotated[
+        AuditForm,
+        typer.Option("--format", help="A table to read here, or a whole file; md is a report to send."),
+    ] = AuditForm.TABLE,
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only of this project.")] = None,
+    cycle: Annotated[str | None, typer.Option(help="Only of the goals of this cycle.")] = None,
+) -> None:
+    """Say how well each current initiative is steered, and which signs of misalignment are seen.
+
+    Writes nothing. Exits with 0 whatever it finds.
+    """
+    settings = _start(quiet=True)
+    from app.cli.audit import audit
+    from app.server.signals import run_command
+
+    run_command(audit(settings, form.value, source=source, project=project, cycle=cycle), stopped=1)
+
+
 @cli.command(epilog="Example: northing replay 4711")
 def replay(
     delivery: Annotated[int, typer.Argument(min=1, help="The delivery's id, from /api/v1/deliveries.")],

@@ -12,11 +12,13 @@ from typing import Any
 
 from app.web.epic_block import Block, ChangeOfEpic, PageOfEpic
 from app.web.epic_changes import Changed
+from app.web.epic_conflicts import CONFLICTS
 from app.web.epic_decisions import DECISIONS
+from app.web.epic_scores import SCORES
 from app.web.epic_stage import STAGE
 from app.web.epic_value import VALUE
 
-BLOCKS: tuple[Block, ...] = (VALUE, STAGE, DECISIONS)
+BLOCKS: tuple[Block, ...] = (VALUE, STAGE, SCORES, CONFLICTS, DECISIONS)
 ACTS: Mapping[str, str] = {act: operation for block in BLOCKS for act, operation in block.acts.items()}
 _BY_ACT: Mapping[str, Block] = {act: block for block in BLOCKS for act in block.acts}
 

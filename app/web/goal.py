@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.decision_models import DecisionOut, show_decision
 from app.api.deps import RuntimeDep, SessionDep
+from app.web.conflicts import STEP_WORDS
 from app.web.goal_forms import (
     AGREEMENT,
     CHECK_IN,
@@ -43,7 +44,9 @@ from mappings.goals.agreements import sign_key_result
 from mappings.goals.board import GoalOnBoard, count_epics, load_board, load_cycles, shared_keys
 from mappings.goals.examples import EXAMPLES, example_named, examples_for
 from mappings.goals.pace import WHEN_AT_RISK, WHEN_DUE
+from mappings.governance.conflicts import load_conflicts
 from mappings.governance.decision_log import about_goal, load_decision_names
+from mappings.governance.initiatives import load_policy
 from mappings.lookups import find_goal
 from mappings.tables import (
     AgreementRow,
@@ -319,6 +322,10 @@ async def _show(
     else:
         own = {"objectives": await _objectives(session, ObjectiveRow.cycle_id == found.row.id)}
     own["decisions"] = await _decisions(session, found)
+    if found.kind != "cycle":
+        about = (found.kind.replace("-", "_"), found.row.id)
+        policy = await load_policy(session)
+        own |= {"conflicts_on": await load_conflicts(session, policy, now, goal=about), "steps": STEP_WORDS}
     template = f"goal_{found.kind.replace('-', '_')}.html"
     return await page(request, session, template, values | own, filled.status)
 

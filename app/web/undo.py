@@ -24,6 +24,8 @@ is about has changed since. They are stored with the session, as JSON:
   asked for; its id and the version that this made. `value_step(found)`, of what `answer_value` returns.
 * `{"act": "stage", "epic": 5, "before": {"stage": "idea", …}, "after": {…}}`: an epic moved to another stage;
   null for none. `stage_step(…)`, of what `mappings.governance.stages.stored_stage` returns.
+* `{"act": "scores", "source": "jira", "key": "SHOP-9", "before": {"VALUE": null}, "after": {"VALUE": 4}}`:
+  an epic was scored, by criterion. `scores_step(given)`, of what `set_scores` returns.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
 from mappings.governance.decisions import undo_decision
+from mappings.governance.scores import GivenScores, set_scores
 from mappings.governance.stages import take_stage_back
 from mappings.governance.value import AnsweredValue, ValueOfEpic, restore_value
 from mappings.links.reversal import LinkValues, link_again, unlink_all
@@ -101,6 +104,17 @@ def value_step(found: AnsweredValue) -> Step:
     }
 
 
+def scores_step(given: GivenScores) -> Step:
+    now = {row.key: given.scores[row.id].score for row in given.criteria if row.id in given.scores}
+    return {
+        "act": "scores",
+        "source": given.source.name,
+        "key": given.epic.key,
+        "before": dict(given.before),
+        "after": {key: now.get(key) for key in given.before},
+    }
+
+
 @router.get("/undo", dependencies=[needs("GET /epics")])
 async def show_last(request: Request, web_session: WebSessionDep) -> RedirectResponse:
     """Where the last change was said; nothing is taken back by a link."""
@@ -151,24 +165,27 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
             return await restore_findings(session, _finding_changes(plain), now)
         case "decision":
             return (await undo_decision(session, plain[0]["decision_id"], now)).runs
+        case act:
+            for step in plain:
+                await _restore(session, act, step, now)
+            return []
+
+
+async def _restore(session: AsyncSession, act: str, step: Mapping[str, Any], now: datetime) -> None:
+    """One step of a kind that no evaluation depends on."""
+    match act:
         case "accept":
-            for step in plain:
-                await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
+            await accept_suggestion_again(session, step["source"], step["key"], step["key_result"])
         case "reject":
-            for step in plain:
-                await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
-        case "stage" | "value" as act:
-            await _restore_epics(session, act, plain)
-    return []
-
-
-async def _restore_epics(session: AsyncSession, act: str, steps: Sequence[Step]) -> None:
-    for step in steps:
-        if act == "stage":
+            await reject_suggestion(session, step["source"], step["key"], step["key_result"], now)
+        case "stage":
             await take_stage_back(session, step["epic"], step["before"], step["after"])
-        else:
+        case "value":
             before = ValueOfEpic.from_json(step["before"])
             await restore_value(session, step["epic"], before, step["version"])
+        case "scores":
+            expected = step["after"]
+            await set_scores(session, step["source"], step["key"], step["before"], now, expected=expected)
 
 
 def _finding_changes(steps: Sequence[Step]) -> list[FindingChange]:

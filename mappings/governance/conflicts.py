@@ -16,13 +16,11 @@ from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, NotFound, check_values, check_version
 from mappings.governance.escalation import ladder_of, position_on
 from mappings.lookups import epic_in, find_goal
-from mappings.policy.document import Policy
 from mappings.policy.names import former_names
 from mappings.tables import (
     ConflictRow,
     DecisionRow,
     EpicRow,
-    InstallationRow,
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.governance.escalation import LadderPosition
-    from mappings.policy.document import EscalatedTo
+    from mappings.policy.document import EscalatedTo, Policy
     from mappings.values import FieldErrors
 
 CONFLICT_TEXT_AT_MOST = 2_000  # characters of each of the two texts
@@ -270,10 +268,6 @@ def _shown(row: Any, policy: Policy, now: datetime) -> ConflictShown:
     if conflict.decided_at is not None:
         position = type(position)(position.step, position.since, None, None)
     return ConflictShown(conflict, about, position, decision)
-
-
-async def policy_now(session: AsyncSession) -> Policy:
-    return Policy.model_validate((await session.scalars(select(InstallationRow.policy))).one())
 
 
 async def load_conflicts(

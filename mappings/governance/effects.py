@@ -244,11 +244,8 @@ async def _move(
         by = None
     row = await move_stage(session, epic, row, stage, measure, by, now)
     done.effects["stage"] = {"before": before, "after": stored_stage(row)}
-    was = "no stage" if before is None else before["stage"]
-    says = f"Stage: {was} to {stage}"
-    if measure is not None:
-        says += f", measured by {measure.key} until {by}"
-    done.says.append(f"{says}.")
+    was = "it had none" if before is None else f"it was {before['stage']}"
+    done.says.append(f"Its stage is {stage} now; {was}.")
 
 
 # --- a decision on a goal ---------------------------------------------------------------------

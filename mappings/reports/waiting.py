@@ -10,8 +10,10 @@ from sqlalchemy import Select, func, select
 
 from mappings.goals.board import BoardFilters, fits, load_board, load_cycles, of_cycles, shown_cycles
 from mappings.goals.pace import LAST_DAYS
+from mappings.governance.conflicts import load_conflicts
 from mappings.governance.initiatives import initiative_ids, load_policy
 from mappings.governance.reviews import due_reviews
+from mappings.governance.stages import overdue_pilots
 from mappings.tables import (
     UNFINISHED_STATES,
     EpicRow,
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from mappings.governance.reviews import CycleToReview
+    from mappings.governance.stages import OverduePilot
 
 RUNS_NAMED = 3  # of more the comments are one number
+PILOTS_AT_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,9 @@ class Waiting:
     """What an editor can act on, and what only an admin can. `dispute`: the one that waits longest, None for
     none. `closed_goal`: epics with an unresolved finding of that check. `to_check_in` and `not_agreed`: the
     keys of key results. `unanswered`: open initiatives that do not say how they help the business.
-    `reviews`: the cycles whose review is late, or to be held within a week."""
+    `reviews`: the cycles whose review is late, or to be held within a week. `committee`: open conflicts that
+    are with the committee. `pilots`: those past their day, `PILOTS_AT_MOST`, the longest overdue first.
+    """
 
     held: Sequence[HeldRun] = ()
     disputes: int = 0
@@ -81,6 +87,8 @@ class Waiting:
     closed_goal: int = 0
     unanswered: int = 0
     reviews: Sequence[CycleToReview] = ()
+    committee: int = 0
+    pilots: Sequence[OverduePilot] = ()
 
     @property
     def by_run(self) -> bool:
@@ -114,11 +122,19 @@ async def load_waiting(session: AsyncSession, now: datetime, *, edits: bool, rem
         closed_goal=await closed_goal_epics(session),
         unanswered=await unanswered_initiatives(session),
         reviews=await _reviews(session, now.astimezone(UTC).date()),
+        committee=await conflicts_of_committee(session, now),
+        pilots=await overdue_pilots(session, now.astimezone(UTC).date(), PILOTS_AT_MOST),
     )
 
 
 async def _reviews(session: AsyncSession, today: date) -> list[CycleToReview]:
     return [one for one in await due_reviews(session, today) if one.due.due_on < today + LAST_DAYS]
+
+
+async def conflicts_of_committee(session: AsyncSession, now: datetime) -> int:
+    """How many open conflicts are with the committee."""
+    policy = await load_policy(session)
+    return len(await load_conflicts(session, policy, now, state="open", step="committee"))
 
 
 async def _goals(session: AsyncSession, now: datetime) -> tuple[list[str], list[str]]:
