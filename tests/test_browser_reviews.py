@@ -71,13 +71,18 @@ async def test_a_review_is_opened_held_and_closed(
     assert await person.faults() == []
     await page.get_by_role("button", name="Undo the decision on CORE-4").click()
     await expect(page.get_by_text("Undone: the decision on CORE-4 is taken back.")).to_be_visible()
+    await _close(person)
+    person.trouble[:] = [one for one in person.trouble if "422" not in one]  # the refused form
+
+
+async def _close(person: Person) -> None:
+    page = person.page
     await page.get_by_role("link", name="Close the review…").click()
     await expect(page.get_by_text("Nobody came from IT.")).to_be_visible()
     assert await person.faults() == []
     await page.get_by_role("button", name="Close the review").click()
     await expect(page.get_by_text("The review of 2026-11-27 is closed.")).to_be_visible()
     assert await person.faults() == []
-    person.trouble[:] = [one for one in person.trouble if "422" not in one]  # the refused form
 
 
 async def test_a_review_is_held_with_the_keyboard_alone(
