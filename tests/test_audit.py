@@ -36,6 +36,7 @@ pytestmark = pytest.mark.database
 SECRETS = ["tok-3f1b6d0c9a", "tok-5a7c2e4f1b", "hook-8e2a4c7d5b-secret", "hook-1b3d5f7a9c-secret"]
 SHOP_1 = {"source": "jira", "key": "SHOP-1"}
 RULE = {"name": "Checkout", "when": {"label": ["checkout"]}, "key_result": "KR-1", "priority": 10}
+ANN = {"name": "Ann", "side": "business"}
 SIGNED_IN = {"type": "api_token", "email": "bot@acme.example"}
 
 # Every operation that changes something, in an order in which each finds what it needs: how it is called,
@@ -144,6 +145,69 @@ CHANGES: list[Change] = [
         ("changed", "conflict", "jira/SHOP-1"),
     ),
     ("DELETE", "/conflicts/{id}", "/conflicts/1", None, ("deleted", "conflict", "jira/SHOP-1")),
+    (
+        *("PUT", "/epics/{source}/{key}/value", "/epics/jira/SHOP-1/value"),
+        {"answer": "Fewer baskets are left."},
+        ("created", "value", "jira/SHOP-1"),
+    ),
+    (
+        *("PUT", "/epics/{source}/{key}/stage", "/epics/jira/SHOP-1/stage", {"stage": "idea"}),
+        ("created", "stage", "jira/SHOP-1"),
+    ),
+    *(
+        (
+            *("POST", f"{template}/estimates", f"{path}/estimates"),
+            {"kind": "planned", "amount": 10, "currency": "EUR", "estimated_by": "cfo"},
+            ("created", "estimate", thing),
+        )
+        for template, path, thing in (
+            ("/epics/{source}/{key}", "/epics/jira/SHOP-1", "jira/SHOP-1"),
+            ("/key-results/{key}", "/key-results/KR-1", "KR-1"),
+        )
+    ),
+    ("DELETE", "/estimates/{id}", "/estimates/2", None, ("deleted", "estimate", "KR-1")),
+    (
+        *("POST", "/cycles", "/cycles"),
+        Q4 | {"key": "2026-H2", "starts": "2026-07-01"},
+        ("created", "cycle", "2026-H2"),
+    ),
+    (
+        *("POST", "/reviews", "/reviews"),
+        {"cycle": "2026-H2", "held_on": "2026-11-20", "attendees": [ANN]},
+        ("created", "review", "2026-H2 2026-11-20"),
+    ),
+    (
+        *("PATCH", "/reviews/{id}", "/reviews/1", {"attendees": [ANN, {"name": "Bob", "side": "it"}]}),
+        ("changed", "review", "2026-H2 2026-11-20"),
+    ),
+    (
+        *("POST", "/reviews/{id}/items", "/reviews/1/items", {"title": "The fair"}),
+        ("created", "review_item", "1 The fair"),
+    ),
+    (
+        *("PATCH", "/reviews/{id}/items/{item_id}", "/reviews/1/items/1", {"state": "done"}),
+        ("changed", "review_item", None),
+    ),
+    (
+        *("POST", "/reviews/{id}/decisions", "/reviews/1/decisions"),
+        {"epic": SHOP_1, "decision": "keep", "reason": "It goes on", "decided_by": [ANN]},
+        ("created", "decision", "1"),
+    ),
+    ("POST", "/decisions/{id}/undo", "/decisions/1/undo", None, ("changed", "decision", "1")),
+    (
+        *("POST", "/conflicts", "/conflicts"),
+        {"epic": SHOP_1, "technical": "Not before March", "business": "Now"},
+        ("created", "conflict", "jira/SHOP-1"),
+    ),
+    (
+        *("POST", "/conflicts/{id}/decisions", "/conflicts/2/decisions"),
+        {"decision": "keep", "reason": "It goes on", "decided_by": [ANN]},
+        ("created", "decision", "2"),
+    ),
+    (
+        *("POST", "/reviews/{id}/close", "/reviews/1/close", None),
+        ("changed", "review", "2026-H2 2026-11-20"),
+    ),
     ("PUT", "/policy", "/policy", {"grace": "P9D"}, ("changed", "policy", "policy")),
     ("PATCH", "/policy", "/policy", {"grace": "P10D"}, ("changed", "policy", "policy")),
     (
@@ -497,7 +561,7 @@ LEFT_OUT = {
     " attempts new_comments guard_checked_at notices_mode tracker waiting_until started_at finished_at error"
     " created_at claimed_by claimed_until",
     "value": "answered_by answered_at asked_by question_at version",
-    "stage": "changed_by entered_at version",
+    "stage": "changed_by entered_at pilot_began_at version",
     "estimate": "id created_at",
     "criterion": "id created_at",
     "score": "by at",

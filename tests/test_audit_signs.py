@@ -60,7 +60,7 @@ FINE = AuditInitiative(
     set_aside_until=None,
     goals=(GOAL,),
 )
-BUSY = {"goals": {1: GOAL}, "aligned_epics": {1: 3}, "aligned": 3, "open": 4, "criteria": 2}
+BUSY: dict[str, Any] = {"goals": {1: GOAL}, "aligned_epics": {1: 3}, "aligned": 3, "open": 4, "criteria": 2}
 NO_GOAL: dict[str, Any] = {"goals": (), "alignment": "unaligned"}
 UNMOVED = replace(GOAL, not_moved="its latest value is its baseline")
 UNSIGNED = replace(GOAL, not_agreed="IT has not signed its metric as it is now")

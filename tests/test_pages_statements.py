@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import event
 
 from app.runtime import Runtime
+from tests.support.clock import Clock
 from tests.support.pages import Visitor, visiting
 from tests.support.world import World
 
@@ -41,6 +42,13 @@ AT_MOST = {
     "/sources/new": 0,
     "/runs/1": 9,
     "/deliveries": 1,
+    "/reviews": 6,
+    "/reviews?open=2026": 9,
+    "/reviews/1": 10,
+    "/reviews/1/items/1": 11,
+    "/reviews/1/items/2": 25,
+    "/reviews/1/epics": 3,
+    "/decisions": 4,
     "/import": 0,
     "/audit-log": 1,
     "/tokens": 1,
@@ -54,7 +62,7 @@ async def visitor(application: FastAPI) -> AsyncIterator[Visitor]:
 
 
 async def test_each_page_costs_a_bounded_number_of_statements(
-    world: World, runtime: Runtime, visitor: Visitor
+    world: World, runtime: Runtime, visitor: Visitor, clock: Clock
 ) -> None:
     await world.goal()
     for number in range(3):
@@ -63,6 +71,7 @@ async def test_each_page_costs_a_bounded_number_of_statements(
     await world.send("POST", "/rules", rule)
     await world.connect_jira(scope={"projects": ["SHOP"]})
     await world.sync("jira", "full")
+    await _review(world, clock)
     await visitor.sign_in()
     executed: list[str] = []
 
@@ -81,3 +90,30 @@ async def test_each_page_costs_a_bounded_number_of_statements(
         event.remove(runtime.engine.sync_engine, "before_cursor_execute", note)
     more = {address: number for address, number in found.items() if number > AT_MOST[address]}
     assert more == {}, "more statements than the page may cost"
+
+
+async def _review(world: World, clock: Clock) -> None:
+    """With a line of the agenda about an epic, and a decision."""
+    today = clock().date()
+    cycle = {
+        "key": "2026",
+        "title": "A year",
+        "starts": f"{today.year}-01-01",
+        "ends": f"{today.year}-12-31",
+        "review": "quarterly",
+    }
+    await world.send("POST", "/cycles", cycle)
+    conflict = {"epic": {"source": "jira", "key": "SHOP-1"}, "technical": "Not yet", "business": "At once"}
+    await world.send("POST", "/conflicts", conflict)
+    clock.advance(days=20)
+    people = [{"name": "Ann", "side": "business"}, {"name": "Bo", "side": "it"}]
+    body = {"cycle": "2026", "held_on": clock().date().isoformat(), "attendees": people}
+    made = await world.send("POST", "/reviews", body)
+    assert made["items"][1]["kind"] == "conflict"
+    decision = {
+        "epic": {"source": "jira", "key": "SHOP-3"},
+        "decision": "keep",
+        "reason": "It stays",
+        "decided_by": people,
+    }
+    await world.send("POST", "/reviews/1/decisions", decision)

@@ -17,6 +17,7 @@ is about has changed since. They are stored with the session, as JSON:
           found = await change_findings(session, [id], UPHELD, await runtime.now(session))
       await pipeline.evaluate_at_once(runtime, found.runs)
 
+* `{"act": "decision", "decision_id": 7}`: one was recorded. `app.web.decision_lines.decision_step(id)`.
 * `{"act": "accept", "source": "jira", "key": "SHOP-9", "key_result": "KR-1"}`: a suggestion was rejected.
   `accept_step(…)`; `reject_step(…)` makes the same with `"act": "reject"`: that was taken back.
 * `{"act": "estimate", "id": 7}`: an estimate was added; its id. `{"act": "estimate_again", "of": {"epic_id":
@@ -48,6 +49,7 @@ from app.web.page import done
 from app.web.router import FormDep, WebSessionDep, needs, redirect
 from mappings.errors import Conflict, DomainError
 from mappings.evaluation.many import FindingChange, FindingValues, answer_again, restore_findings
+from mappings.governance.decisions import undo_decision
 from mappings.governance.estimates import EstimateValues, delete_estimate, estimate_again
 from mappings.governance.scores import GivenScores, set_scores
 from mappings.governance.stages import take_stage_back
@@ -174,6 +176,8 @@ async def _take_back(session: AsyncSession, steps: Sequence[Mapping[str, Any]], 
             return await link_again(session, [LinkValues(**step) for step in plain], now)
         case "finding":
             return await restore_findings(session, _finding_changes(plain), now)
+        case "decision":
+            return (await undo_decision(session, plain[0]["decision_id"], now)).runs
         case act:
             for step in plain:
                 await _restore(session, act, step, now)

@@ -72,6 +72,18 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+def rate_if_linked(counts: Mapping[str | None, int], alignment: str | None) -> float | None:
+    """Coverage of the open epics, if one of those with this alignment were aligned, None: as it is. `counts`:
+    how many they are by alignment. None where nothing is there to divide by."""
+    then = dict(counts)
+    if alignment is not None:
+        then[alignment] = then.get(alignment, 0) - 1
+        then["aligned"] = then.get("aligned", 0) + 1
+    aligned = then.get("aligned", 0)
+    counted = aligned + then.get("unaligned", 0)
+    return aligned / counted if counted else None
+
+
 @dataclass(frozen=True, slots=True)
 class CoverageDay:
     """`at`: the moment of the numbers. `sources`: how many they are of. `stale`: of at least one of these the

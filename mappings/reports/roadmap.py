@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mappings.reports.roadmap_basis import By, LiveGoal, RoadmapFilters
     from mappings.reports.roadmap_lanes import Drawing, Lane
     from mappings.reports.roadmap_moves import MoveKind
-    from mappings.reports.roadmap_rows import EpicGroup, Found, Place
+    from mappings.reports.roadmap_rows import Division, EpicGroup, Found
 
 GROUPS_A_PAGE = 40
 MOVES_SHOWN = 20
@@ -143,7 +143,7 @@ def _page_of(groups: Sequence[Any], filters: RoadmapFilters) -> Sequence[Any]:
     return groups[start : start + GROUPS_A_PAGE]
 
 
-def _total(found: Found, place: Place) -> int:
+def _total(found: Found, place: Division) -> int:
     return sum(part.total for part in found.parts[place].values())
 
 

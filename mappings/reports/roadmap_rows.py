@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mappings.reports.roadmap_moves import MoveKind
 
 # `aligned`: by a link to a goal that is live now. `waiting`: its next evaluation will say.
-Place = Literal["aligned", "unaligned", "exempt", "waived", "waiting"]
+Division = Literal["aligned", "unaligned", "exempt", "waived", "waiting"]
 
 # `live`: the key results that are live, each under the key that it had when the review was opened, and if
 # it is asked for; an epic whose primary live link leads to another is left out. An epic is ranked by the
@@ -212,7 +212,7 @@ class Found:
     """By place its parts: of `aligned` by key result or project, of `exempt` and `waived` by what set them
     aside, None where no decision did. `moved`: by kind how many, and the ids of the first."""
 
-    parts: defaultdict[Place, dict[str | None, EpicGroup]]
+    parts: defaultdict[Division, dict[str | None, EpicGroup]]
     moved: dict[MoveKind, tuple[int, list[int]]]
 
     @property

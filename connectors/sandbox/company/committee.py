@@ -61,7 +61,7 @@ STEERED: Sequence[Steered] = (
             ("A payment that fails once is mostly an order that is lost.", "growth"), (5, 4, 4, 4), 420_000),
     Steered(JIRA_SOURCE, "Second acquirer for card payments", None, (4, 3, 3, 2)),
     Steered(JIRA_SOURCE, "Refunds without a person in between",
-            ("A refund takes eleven minutes of work; most need no judgement.", "cost"), (4, 4, 2, 3),
+            ("A refund takes eleven minutes of work; most are clear at once.", "cost"), (4, 4, 2, 3),
             180_000),
     Steered(GITHUB_SOURCE, "Reorder in two taps",
             ("Regular customers order more often when it takes two taps.", "growth"), (5, 5, 3, 4), 500_000),
