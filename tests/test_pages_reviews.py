@@ -200,8 +200,8 @@ async def test_a_dispute_is_decided_and_the_coverage_is_what_was_said(
     assert 'aria-label="KR-4: 42% of the way, 20 points behind a steady pace"' in html
     answer = await _record(visitor, path, decision="remap", key_result="KR-4")
     assert answer.headers["location"] == _path(review, "conflict")
-    said = _said(await visitor.get(answer.headers["location"]))
-    assert said.startswith("Re-mapped: CORE-4. Linked to KR-4, as its primary key result. Undo")
+    words = _said(await visitor.get(answer.headers["location"]))
+    assert words.startswith("Re-mapped: CORE-4. Linked to KR-4, as its primary key result. Undo")
     assert round((await send(api, "GET", "/reports/coverage"))["rate"], 3) == 0.625
     (made,) = (await send(api, "GET", "/decisions"))["items"]
     assert (made["decision"], made["key_result"], made["review"]) == ("remap", "KR-4", 1)
@@ -226,8 +226,8 @@ async def test_a_decision_is_undone_where_it_was_said_and_in_the_list(
         else:
             newest = (await send(api, "GET", "/decisions"))["items"][0]["id"]
             await visitor.send(onwards, {"do": "undo", "decision_id": newest})
-            said = _said(await visitor.get(onwards))
-            assert said == "Undone: the decision on CORE-4 is taken back."
+            words = _said(await visitor.get(onwards))
+            assert words == "Undone: the decision on CORE-4 is taken back."
         epic = await send(api, "GET", "/epics/acme-jira/CORE-4")
         assert [one["state"] for one in epic["findings"]] == ["disputed"]
         again = await send(api, "GET", "/reviews/1")
