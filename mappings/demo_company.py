@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, exists, func, or_, select, text, update
+from sqlalchemy import delete, exists, func, select, text, update
 
 from mappings.access.operations import create_token, delete_token
+from mappings.demo_things import NAMES, names_of, remove_steering, what_refers
 from mappings.errors import Conflict, NotFound
 from mappings.goals.operations import delete_cycle, delete_key_result, delete_objective
 from mappings.leases import LEASE, RELEASED, holds
@@ -21,30 +22,16 @@ from mappings.policy.operations import change_policy
 from mappings.rules.operations import delete_rule
 from mappings.sources.operations import disconnect_source
 from mappings.tables import (
-    AllocationMonthRow,
-    AllocationRow,
     AuditEntryRow,
-    ConflictRow,
     CoverageDayRow,
     CriterionRow,
-    CycleRow,
-    DecisionRow,
     DemoCompanyRow,
-    EpicRow,
-    EpicStageRow,
-    EstimateRow,
     InstallationRow,
-    KeyResultRow,
-    LinkRow,
-    ObjectiveRow,
-    ReviewRow,
-    RuleRow,
-    SourceRow,
     TokenRow,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -55,15 +42,6 @@ Json = dict[str, Any]
 
 # How long loading may take; the token that it calls the API with ends then, whatever happens.
 LOADING_AT_MOST = timedelta(minutes=10)
-NAMED_AT_MOST = 20
-# The tables of what is made, each with the column that names a row; later ones refer to earlier ones.
-NAMES: dict[str, Any] = {
-    "cycle": CycleRow.key,
-    "objective": ObjectiveRow.key,
-    "key_result": KeyResultRow.key,
-    "rule": RuleRow.name,
-    "source": SourceRow.name,
-}
 NOTHING_MADE: Json = {"things": [], "pending": None, "scopes": [], "criteria": []}
 NOT_EMPTY = "It can be loaded only where nothing is yet: here is already {}."
 
@@ -278,57 +256,29 @@ async def _remove_things(session: AsyncSession, row: DemoCompanyRow, now: dateti
     """The caller has the goals locked, and then the row."""
     await _delete_token(session, row)
     ids = await _made_ids(session, row)
-    kept = await _kept(session, ids, row.made["scopes"])
+    kept = await what_refers(session, ids, row.made["scopes"])
     if kept:
         raise Kept(kept)
     # In the order of every change: notices, then sources.
     await lock_notices_of_source(session, *ids["source"])
     for id in sorted(ids["source"]):
         await session.execute(locked_source(id))
-    await _remove_steering(session, ids, row.made.get("criteria", ()))
-    for name in await _names(session, "source", ids["source"]):
+    await remove_steering(session, ids, row.made.get("criteria", ()))
+    for name in await names_of(session, "source", ids["source"]):
         await disconnect_source(session, name, "leave", now)
     for id in ids["rule"]:
         await delete_rule(session, id, now)
-    for key in await _names(session, "key_result", ids["key_result"]):
+    for key in await names_of(session, "key_result", ids["key_result"]):
         await delete_key_result(session, key, now)
-    for key in await _names(session, "objective", ids["objective"]):
+    for key in await names_of(session, "objective", ids["objective"]):
         await delete_objective(session, key)
         await session.flush()
-    for key in await _names(session, "cycle", ids["cycle"]):
+    for key in await names_of(session, "cycle", ids["cycle"]):
         await delete_cycle(session, key)
     await _put_policy_back(session, row.made["scopes"], now)
     # What the trend remembers of a source goes with it; what it remembers of the company alone, here.
     of_company = CoverageDayRow.source_id.is_(None) & (CoverageDayRow.sources <= len(ids["source"]))
     await session.execute(delete(CoverageDayRow).where(of_company, CoverageDayRow.at >= row.started_at))
-
-
-async def _remove_steering(
-    session: AsyncSession, ids: Mapping[str, Sequence[int]], criteria: Sequence[str]
-) -> None:
-    """What a committee keeps of the company's goals, epics and cycle goes with them, before them."""
-    epics = select(EpicRow.id).where(EpicRow.source_id.in_(ids["source"]))
-    reviews = select(ReviewRow.id).where(ReviewRow.cycle_id.in_(ids["cycle"]))
-    objectives, key_results = ids["objective"], ids["key_result"]
-    decisions = or_(
-        DecisionRow.review_id.in_(reviews),
-        DecisionRow.epic_id.in_(epics),
-        DecisionRow.about_objective_id.in_(objectives),
-        DecisionRow.about_key_result_id.in_(key_results),
-    )
-    conflicts = or_(ConflictRow.objective_id.in_(objectives), ConflictRow.key_result_id.in_(key_results))
-    names = select(SourceRow.name).where(SourceRow.id.in_(ids["source"]))
-    for row, which in (
-        (DecisionRow, decisions),
-        (ConflictRow, conflicts),
-        (ReviewRow, ReviewRow.id.in_(reviews)),
-        (EpicStageRow, EpicStageRow.epic_id.in_(epics)),
-        (EstimateRow, EstimateRow.key_result_id.in_(key_results)),
-        (CriterionRow, CriterionRow.key.in_(criteria)),
-        (AllocationRow, AllocationRow.source.in_(names)),
-        (AllocationMonthRow, AllocationMonthRow.month.not_in(select(AllocationRow.month))),
-    ):
-        await session.execute(delete(row).where(which))
 
 
 async def _delete_token(session: AsyncSession, row: DemoCompanyRow) -> None:
@@ -366,93 +316,6 @@ async def _id_of(session: AsyncSession, kind: str, name: str) -> int | None:
     found: int | None = await session.scalar(
         select(column.class_.id).where(func.lower(column) == name.lower())
     )
-    return found
-
-
-async def _names(session: AsyncSession, kind: str, ids: Sequence[int]) -> list[str]:
-    """Their present names, the latest first."""
-    column = NAMES[kind]
-    query = select(column).where(column.class_.id.in_(ids)).order_by(column.class_.id.desc())
-    return list(await session.scalars(query))
-
-
-async def _kept(session: AsyncSession, ids: Mapping[str, Sequence[int]], scopes: Sequence[Json]) -> list[str]:
-    """What a person made that refers to what would be removed, in words."""
-    objectives, key_results = ids["objective"], ids["key_result"]
-    found = [
-        f"key result {key} is under {above}"
-        for key, above in await session.execute(
-            select(KeyResultRow.key, ObjectiveRow.key)
-            .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
-            .where(ObjectiveRow.id.in_(objectives), KeyResultRow.id.not_in(key_results))
-            .order_by(KeyResultRow.id)
-            .limit(NAMED_AT_MOST)
-        )
-    ]
-    found += [
-        f"objective {key} is in its cycle, or under one of its objectives"
-        for key in await session.scalars(
-            select(ObjectiveRow.key)
-            .where(ObjectiveRow.parent_id.in_(objectives) | ObjectiveRow.cycle_id.in_(ids["cycle"]))
-            .where(ObjectiveRow.id.not_in(objectives))
-            .order_by(ObjectiveRow.id)
-            .limit(NAMED_AT_MOST)
-        )
-    ]
-    found += [
-        f"rule “{name}” links to {key}"
-        for name, key in await session.execute(
-            select(RuleRow.name, KeyResultRow.key)
-            .join(KeyResultRow, KeyResultRow.id == RuleRow.key_result_id)
-            .where(KeyResultRow.id.in_(key_results), RuleRow.id.not_in(ids["rule"]))
-            .order_by(RuleRow.id)
-            .limit(NAMED_AT_MOST)
-        )
-    ]
-    found += [
-        f"epics of source {name} are linked to {key}"
-        for name, key in await session.execute(
-            select(SourceRow.name, KeyResultRow.key)
-            .select_from(LinkRow)
-            .join(EpicRow, EpicRow.id == LinkRow.epic_id)
-            .join(SourceRow, SourceRow.id == EpicRow.source_id)
-            .join(KeyResultRow, KeyResultRow.id == LinkRow.key_result_id)
-            .where(LinkRow.key_result_id.in_(key_results), SourceRow.id.not_in(ids["source"]))
-            .where(LinkRow.origin == "manual")
-            .distinct()
-            .limit(NAMED_AT_MOST)
-        )
-    ]
-    found += [
-        f"decision {id} on {key}"
-        for id, key in await session.execute(
-            select(DecisionRow.id, DecisionRow.epic_key)
-            .join(EpicRow, EpicRow.id == DecisionRow.epic_id)
-            .where(EpicRow.source_id.not_in(ids["source"]))
-            .where(DecisionRow.key_result_id.in_(key_results) | DecisionRow.measure_id.in_(key_results))
-            .order_by(DecisionRow.id)
-            .limit(NAMED_AT_MOST)
-        )
-    ]
-    found += [
-        f"the pilot of {key} is measured by {measure}"
-        for key, measure in await session.execute(
-            select(EpicRow.key, KeyResultRow.key)
-            .select_from(EpicStageRow)
-            .join(EpicRow, EpicRow.id == EpicStageRow.epic_id)
-            .join(KeyResultRow, KeyResultRow.id == EpicStageRow.measure_id)
-            .where(EpicStageRow.measure_id.in_(key_results), EpicRow.source_id.not_in(ids["source"]))
-            .order_by(EpicRow.id)
-            .limit(NAMED_AT_MOST)
-        )
-    ]
-    named = {name.lower() for name in await _names(session, "source", ids["source"])}
-    policy = (await session.scalars(select(InstallationRow.policy))).one()
-    found += [
-        f"the policy has a scope of yours for {scope['source']}"
-        for scope in policy.get("scopes", ())
-        if scope.get("source", "").lower() in named and scope not in scopes
-    ]
     return found
 
 

@@ -565,7 +565,8 @@ LEFT_OUT = {
     "estimate": "id created_at",
     "criterion": "id created_at",
     "score": "by at",
-    "review": "previous_id frozen_at coverage objectives epics opened_by closed_at closed_by version",
+    "review": "previous_id frozen_at cycle_facts changes coverage objectives epics opened_by closed_at"
+    " closed_by version",
     "review_item": "id position kind detail epic_id key_result_id about facts changed_by changed_at",
     "conflict": "raised_by raised_at version",
     "decision": "item_id epic_source epic_key epic_title recorded_by decided_at effects undone_by",

@@ -99,6 +99,9 @@ def test_it_is_evaluated_again_when_it_ends() -> None:
         (evaluation_input(), DEFERRED, "Waived until 2026-11-29: No customer asked."),
         (evaluation_input(LIVE), STOPPED, "Waived: No customer asked."),
         (evaluation_input(LIVE, service_desk=True), STOPPED, "No longer checked."),
+        # Everybody may read it: what the committee gave as its reason is for the company.
+        (evaluation_input(public=True), STOPPED, "Waived: stopped by its committee."),
+        (evaluation_input(LIVE, public=True), DEFERRED, "Waived until 2026-11-29: put off by its committee."),
     ],
 )
 def test_a_comment_that_is_there_says_it_in_one_line(

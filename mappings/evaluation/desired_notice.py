@@ -89,12 +89,12 @@ def desired_text(
         return DesiredText("aligned", _line(aligned_text, resolution.links, epic.public), {"links": keys})
     may_warn = why_no_warning(epic, policy) is None
     if shown is None and alignment == "waived" and aside is not None and may_warn:
-        return _waived(aside.until, aside.reason)
+        return _waived(aside.until, reason_on_ticket(None, aside, epic))
     if shown is None or not may_warn:
         return DesiredText("unchecked", _line(unchecked_text), {})
     check, unresolved = shown
     if unresolved.state == "waived":
-        return _waived(unresolved.until, unresolved.reason or "")
+        return _waived(unresolved.until, reason_on_ticket(unresolved, aside, epic))
     if unresolved.state == "snoozed" and unresolved.until is not None:
         facts = {"until": unresolved.until.isoformat()}
         return DesiredText("snoozed", _line(snoozed_text, unresolved.until), facts)
@@ -110,6 +110,17 @@ def desired_text(
         },
         grace_ends=_grace_ends(epic, policy, unresolved, now),
     )
+
+
+# What a committee gave as its reason is for the company: everybody may read a public ticket.
+_FOR_EVERYBODY = {"stop": "stopped by its committee", "defer": "put off by its committee"}
+
+
+def reason_on_ticket(waived: Finding | None, aside: SetAside | None, epic: EvaluationInput) -> str:
+    """Why the epic is waived, as its ticket may say it: by this finding, or by the decision `aside`."""
+    if aside is not None and (waived is None or waived.changed_at == aside.decided_at):
+        return _FOR_EVERYBODY[aside.kind] if epic.public else aside.reason
+    return "" if waived is None else waived.reason or ""
 
 
 def _waived(until: datetime | None, reason: str) -> DesiredText:

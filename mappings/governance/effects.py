@@ -37,6 +37,7 @@ from mappings.tables import (
     KeyResultRow,
     LinkRow,
     ObjectiveRow,
+    SourceProjectRow,
     SourceRow,
     among,
 )
@@ -100,7 +101,7 @@ async def apply_to_epic(
         await _end_set_aside(session, epic, unresolved, now, done)
     match decision.decision:
         case "keep":
-            await _dismiss(session, decision, unresolved, now, done)
+            await _dismiss(session, decision, epic, unresolved, now, done)
         case "remap":
             assert goal is not None
             await _remap(session, decision, epic, goal, now, done)
@@ -163,11 +164,17 @@ async def _decided_at(session: AsyncSession, epic: EpicRow) -> datetime | None:
 async def _dismiss(
     session: AsyncSession,
     decision: DecisionRow,
+    epic: EpicRow,
     unresolved: Sequence[FindingRow],
     now: datetime,
     done: Applied,
 ) -> None:
-    asked = dismissal(decision.reason, now)
+    # Everybody may read a public ticket: what a committee gave as its reason is for the company.
+    audience = select(SourceProjectRow.public).where(
+        SourceProjectRow.source_id == epic.source_id, SourceProjectRow.key == epic.project
+    )
+    internal = await session.scalar(audience) is False
+    asked = dismissal(decision.reason if internal else "kept by its committee", now)
     until = asked.until if decision.by_date is None else end_of_day(decision.by_date)
     for row in unresolved:
         if row.state == "disputed":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import func, select
 
 from mappings.checks.check import EpicFacts
-from mappings.evaluation.desired_notice import why_no_warning
+from mappings.evaluation.desired_notice import reason_on_ticket, why_no_warning
 from mappings.evaluation.evaluator import evaluate_records
 from mappings.evaluation.findings import shown_finding
 from mappings.evaluation.load import load_records
@@ -127,8 +127,7 @@ async def why_page(
             words=words,
             page=page,
         )
-    aside = evaluation.decision.set_aside if state == "waived" and shown is None else None
-    waived = state == "waived" and shown is not None
+    aside = evaluation.decision.set_aside if state == "waived" else None
     words_of_check = _words(evaluation, shown, context, now) if state in _MAY_CHOOSE else None
     return WhyPage(
         key=row.key,
@@ -143,7 +142,7 @@ async def why_page(
         else (),
         serves=tuple(_named(link.key_result, public) for link in evaluation.resolution.links if link.live),
         until=_until(shown or aside),
-        reason=shown.reason if waived and shown is not None else None if aside is None else aside.reason,
+        reason=reason_on_ticket(shown, aside, evaluated) if state == "waived" else None,
         offered=tuple(
             replace(_named(one.key_result, public, one.reasons), confident=one.confident)
             for one in sorted(suggestions, key=lambda one: not one.confident)
