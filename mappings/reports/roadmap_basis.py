@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 By = Literal["outcome", "driver", "project"]
 DriverFilter = Literal[Driver, "none"]
 DRIVERS: tuple[str, ...] = get_args(DriverFilter)
-MOST_EPICS, EPICS_SHOWN = 100, 6
+MOST_EPICS, EPICS_SHOWN = 500, 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
