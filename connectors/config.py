@@ -8,7 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PrivateAttr,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from connectors.base import BadPayload, NamedProject, Project
@@ -40,6 +48,11 @@ def _header_safe(secret: SecretStr) -> SecretStr:
 
 # A token that a connector sends in a header.
 Token = Annotated[SecretStr, AfterValidator(_header_safe)]
+# The name or id of a field of the plan, as a person types or pastes it: no tracker's names have blanks around
+# them. PostgreSQL, where the configuration is stored, accepts no NUL.
+PlanFieldName = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255, pattern=r"^[^\x00]+$")
+]
 
 
 class ProjectNames(BaseModel):

@@ -7,11 +7,13 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from connectors.base import Epic
 from connectors.github import payloads as github
 from connectors.github.config import GitHubEpics
 from connectors.jira import payloads as jira
+from connectors.jira.config import JiraEpics
 from connectors.jira.named_fields import ids_of
 from connectors.jira.payloads import DUE_DATE, PlannedField
 from connectors.json import parse_json
@@ -86,6 +88,17 @@ def on_github(start: Any = None, due: Any = None, points: Any = None, **more: An
 
 
 READERS = pytest.mark.parametrize("read", [on_jira, on_github])
+
+
+@pytest.mark.parametrize("epics", [JiraEpics, GitHubEpics])
+@pytest.mark.parametrize("member", ["start_field", "due_field", "points_field"])
+def test_blanks_around_the_name_of_a_field_do_not_count(
+    epics: type[JiraEpics | GitHubEpics], member: str
+) -> None:
+    assert getattr(epics.model_validate({member: "  Target end\u00a0"}), member) == "Target end"
+    for name in (" ", "", "\t\u00a0", "A\x00"):
+        with pytest.raises(ValidationError):
+            epics.model_validate({member: name})
 
 
 @READERS

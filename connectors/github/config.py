@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from connectors.config import ProjectNames, Token, refuse_unsupported_type
+from connectors.config import PlanFieldName, ProjectNames, Token, refuse_unsupported_type
 
 _OWNER = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,99})"
 FULL_NAME = rf"{_OWNER}/[A-Za-z0-9._-]{{1,100}}"
@@ -92,19 +92,19 @@ class GitHubEpics(BaseModel):
         None,
         description="The issue field in which issues name key results: its name, in any case, or its id.",
     )
-    start_field: Name | None = Field(
+    start_field: PlanFieldName | None = Field(
         None,
         description="The date issue field of an epic's planned first day: its name, in any case, or its id. "
         "Null: none.",
         examples=["Start date"],
     )
-    due_field: Name | None = Field(
+    due_field: PlanFieldName | None = Field(
         None,
         description="The date issue field of an epic's planned last day: its name, in any case, or its id. "
         "Null: the due day of its milestone.",
         examples=["Target date"],
     )
-    points_field: Name | None = Field(
+    points_field: PlanFieldName | None = Field(
         None,
         description="The number issue field of an epic's story points: its name, in any case, or its id. "
         "Null: none.",

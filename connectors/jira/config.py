@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from connectors.config import ProjectNames, Token, refuse_unsupported_type
+from connectors.config import PlanFieldName, ProjectNames, Token, refuse_unsupported_type
 
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL, where the configuration is stored, accepts no NUL
 _QUOTED = re.compile(r"""(["'])(?:\\.|(?!\1).)*\1""", re.DOTALL)
@@ -103,19 +103,19 @@ class JiraEpics(BaseModel):
     key_result_field: FieldName | None = Field(
         None, description="The field in which tickets name key results: its name, in any case, or its id."
     )
-    start_field: FieldName | None = Field(
+    start_field: PlanFieldName | None = Field(
         None,
         description="The date field of an epic's planned first day: its name, in any case, or its id. Null: "
         "none.",
         examples=["Start date"],
     )
-    due_field: FieldName | None = Field(
+    due_field: PlanFieldName | None = Field(
         None,
         description="The date field of an epic's planned last day: its name, in any case, or its id. Null: "
         "Jira's own due date.",
         examples=["Target end"],
     )
-    points_field: FieldName | None = Field(
+    points_field: PlanFieldName | None = Field(
         None,
         description="The number field of an epic's story points: its name, in any case, or its id. Null: "
         "none.",
