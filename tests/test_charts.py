@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.web.charts import LineChart, Series, line_chart, short_number, with_unit
-from app.web.templating import templates
+from app.web.templating import money, number, templates
 
 START, END = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 10, 11, tzinfo=UTC)
 DRAWN: Any = templates.env.get_template("charts.html").module
@@ -149,3 +149,25 @@ def test_a_bar_is_cut_to_its_width(share: float | None, mark: float | None, rect
     html = DRAWN.bar(share, "38 % of the way", mark=mark)
     assert re.findall(r'<rect class="\S+" (\S+)', html) == rects
     assert 'aria-label="38 % of the way"' in html
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0.1, "0.1"),
+        (1_250_000, "1,250,000"),
+        (25_000_000_000, "25,000,000,000"),
+        (-1e14, "-100,000,000,000,000"),
+    ],
+)
+def test_a_number_is_written_in_full(value: float | None, shown: str) -> None:
+    assert number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (380_000.5, "380,000.50"), (1_200_000, "1,200,000"), (-1e14, "-100,000,000,000,000")],
+)
+def test_money_has_no_digit_or_two_after_the_point(value: float | None, shown: str) -> None:
+    assert money(value) == shown

@@ -8,7 +8,7 @@ from app.api.deps import validated
 from app.api.estimates import EstimateIn
 from app.web.forms import document_of
 from app.web.router import Form
-from app.web.templating import number
+from app.web.templating import money
 from mappings.errors import Invalid
 from mappings.governance.estimates import EstimateValues
 from mappings.tables import EstimateRow
@@ -36,4 +36,4 @@ def estimate_in(form: Form) -> int:
 
 def estimate_words(row: EstimateRow) -> str:
     """`120,000 EUR planned`."""
-    return f"{number(row.amount)} {row.currency} {row.kind}"
+    return f"{money(row.amount)} {row.currency} {row.kind}"

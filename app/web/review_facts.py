@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.web.epic_rows import finding_shown
-from app.web.templating import percent
+from app.web.templating import day, percent
 from mappings.evaluation.context import load_key_results
 from mappings.goals.board import GoalOnBoard, load_board
 from mappings.goals.key_results import is_live
@@ -163,7 +163,7 @@ def in_short(item: ReviewItemRow) -> str:
     """A line of the agenda in a few words, as it was when the review was opened."""
     about, facts = item.about, item.facts
     key = about.get("epic", {}).get("key") or about.get("key_result") or about.get("objective") or ""
-    day = facts.get("day")
+    until = day(date.fromisoformat(facts["day"])) if facts.get("day") else "its day"
     words = {
         "coverage": percent(facts.get("rate")),
         "at-risk": f"at {percent(facts.get('progress'))}",
@@ -174,9 +174,9 @@ def in_short(item: ReviewItemRow) -> str:
         "closed-goal": f"closed, {_counted(facts.get('epics', 0), 'epic')} left",
         "to-sign": ", ".join(facts.get("key_results", ())),
         "value": f"{facts.get('count', 0):,} unanswered",
-        "waiver": f"waived until {day}",
-        "decision": f"decided until {day}",
-        "pilot": f"pilot until {day}",
+        "waiver": f"waived until {until}",
+        "decision": f"decided until {until}",
+        "pilot": f"pilot until {until}",
         "stopped": "stopped, still in work",
     }.get(item.kind, item.detail)
     if "list" in about and "count" in facts and item.kind not in ("to-sign", "value"):

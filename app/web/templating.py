@@ -47,7 +47,17 @@ def percent(share: float | None) -> str:
 
 def number(value: float | None) -> str:
     """With thousands apart and no more digits than it has; a dash for none."""
-    return "–" if value is None else f"{value:,.10g}"
+    if value is None:
+        return "–"
+    return f"{value:,.10g}" if abs(value) < 1e10 else f"{value:,.0f}"
+
+
+def money(value: float | None) -> str:
+    """With thousands apart; whole, or two digits after the point; a dash for none."""
+    if value is None:
+        return "–"
+    digits = f"{value:,.2f}"
+    return digits.removesuffix(".00")
 
 
 def capitalize_first(text: str) -> str:
@@ -92,6 +102,7 @@ templates.env.filters |= {
     "capitalize_first": capitalize_first,
     "for_people": for_people,
     "percent": percent,
+    "money": money,
     "number": number,
     "day": day,
     "last_day": last_day,
