@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, case, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
+from mappings.epics.set_aside import is_set_aside
 from mappings.goals.key_results import is_live, why_not_live
 from mappings.goals.pace import ends_at
 from mappings.goals.rows import key_result_of
@@ -77,7 +78,7 @@ async def load_agenda(
             waivers=await _waivers(session, next_review_day(cycle, review.held_on)),
             decisions=await _decisions(session, review.held_on),
             pilots=await _pilots(session, review.held_on),
-            stopped=await _stopped(session),
+            stopped=await _stopped(session, now),
         )
     )
 
@@ -265,9 +266,9 @@ async def _pilots(session: AsyncSession, held_on: date) -> Some[EpicFact]:
     return await _some(session, query, LINES_OF["pilot"], "day", "what")
 
 
-async def _stopped(session: AsyncSession) -> Some[EpicFact]:
+async def _stopped(session: AsyncSession, now: datetime) -> Some[EpicFact]:
     query = _of_epics(DecisionRow.reason, DecisionRow.decided_at, DecisionRow.id)
     query = query.join(DecisionRow, DecisionRow.id == EpicRow.set_aside_decision_id)
-    query = query.where(EpicRow.set_aside == "stop", EpicRow.status_category == "doing")
+    query = query.where(is_set_aside(now), EpicRow.set_aside == "stop", EpicRow.status_category == "doing")
     query = query.order_by(DecisionRow.decided_at, EpicRow.id)
     return await _some(session, query, LINES_OF["stopped"], "words", "at", "id")

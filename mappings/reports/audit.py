@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
+from mappings.epics.set_aside import is_set_aside
 from mappings.goals.board import load_board
 from mappings.goals.steering import why_not_moved
 from mappings.governance.cadence import due_review
@@ -178,12 +179,6 @@ def _goal(one: GoalOnBoard) -> AuditGoal:
 # --- the initiatives ----------------------------------------------------------------------------
 
 
-def _holds(now: datetime) -> ColumnElement[bool]:
-    """Whether a decision sets the epic aside at this moment."""
-    open_end = or_(EpicRow.set_aside_until.is_(None), EpicRow.set_aside_until > now)
-    return and_(EpicRow.set_aside.is_not(None), open_end)
-
-
 def _linked() -> Any:
     """Of each epic the key results that it is linked to, the primary one first, then by age."""
     in_order = aggregate_order_by(LinkRow.key_result_id, LinkRow.is_primary.desc(), LinkRow.id)
@@ -217,7 +212,7 @@ _KNOWN = ("answer", "driver", "answered_by", "answered_at", "asked_of", "stage",
 
 
 def _query(policy: Policy, which: Iterable[ColumnElement[bool]], now: datetime) -> Select[Any]:
-    linked, scored, holds = _linked(), _scored(), _holds(now).label("holds")
+    linked, scored, holds = _linked(), _scored(), is_set_aside(now).label("holds")
     return (
         select(
             EpicRow.id,
@@ -314,7 +309,7 @@ async def _alike(
         .subquery("linked")
     )
     scored = _scored()
-    stopped = and_(_holds(now), EpicRow.set_aside == "stop", EpicRow.status_category == "doing")
+    stopped = and_(is_set_aside(now), EpicRow.set_aside == "stop", EpicRow.status_category == "doing")
     columns = (
         EpicRow.alignment,
         (EpicRow.status_category == "done").label("done"),

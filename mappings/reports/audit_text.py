@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from mappings.evaluation.model import SET_ASIDE_WORDS
 from mappings.policy.durations import last_day
 from mappings.reports.audit import DEFINITION, WHAT_MAKES_ONE
 from mappings.reports.audit_signs import number
@@ -130,7 +131,7 @@ def aside(one: AuditInitiative) -> str:
     """That a decision set it aside, in words; empty where none does."""
     if one.set_aside is None:
         return ""
-    word = "stopped" if one.set_aside == "stop" else "deferred"
+    word = SET_ASIDE_WORDS[one.set_aside]
     return word if one.set_aside_until is None else f"{word} until {last_day(one.set_aside_until)}"
 
 

@@ -17,13 +17,13 @@ from sqlalchemy import (
     func,
     literal,
     null,
-    or_,
     select,
     true,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from mappings.epics.set_aside import is_set_aside
 from mappings.governance.criteria import load_criteria
 from mappings.governance.scores import scores_of
 from mappings.lookups import goal_in
@@ -251,7 +251,7 @@ async def _items(
 
 
 async def _facts(session: AsyncSession, ids: Sequence[int], now: datetime) -> dict[int, Any]:
-    is_aside = or_(EpicRow.set_aside_until.is_(None), EpicRow.set_aside_until > now)
+    is_aside = is_set_aside(now)
     query = (
         select(
             EpicRow.id,
