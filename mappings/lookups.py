@@ -14,6 +14,7 @@ from sqlalchemy.types import Text
 from mappings.errors import Invalid, NotFound
 from mappings.tables import (
     CycleRow,
+    DecisionRow,
     DeliveryRow,
     EpicKeyHistoryRow,
     EpicRow,
@@ -194,6 +195,23 @@ class FoundEpic:
     key: str
     removed_at: datetime | None
     removal_reason: str | None
+
+
+async def goal_keys(session: AsyncSession, table: type[Goal], ids: Collection[int]) -> dict[int, str]:
+    """The keys of those goals that are there, by id; without ids no statement."""
+    if not ids:
+        return {}
+    return {
+        id: key for id, key in await session.execute(select(table.id, table.key).where(among(table.id, ids)))
+    }
+
+
+def about_goal(row: ObjectiveRow | KeyResultRow) -> ColumnElement[bool]:
+    """The decisions that were about this goal, or had it as their target or measure."""
+    if isinstance(row, ObjectiveRow):
+        return DecisionRow.about_objective_id == row.id
+    columns = DecisionRow.about_key_result_id, DecisionRow.key_result_id, DecisionRow.measure_id
+    return or_(*(column == row.id for column in columns))
 
 
 async def find_epics(session: AsyncSession, asked: Set[tuple[int, str]]) -> dict[tuple[int, str], FoundEpic]:

@@ -13,6 +13,7 @@ from app.api.epic_models import EpicName
 from app.api.goal_models import Day
 from app.api.links import EpicRefIn
 from app.api.review_models import PersonIn, PersonOut
+from mappings.governance.decision_log import goal_decided
 from mappings.governance.values import (
     CommitteeSide,
     DecisionKind,
@@ -122,7 +123,7 @@ def show_decision(row: DecisionRow, names: Names, left: Sequence[str] = ()) -> D
         decision=cast("DecisionKind", row.decision),
         epic=epic,
         epic_now=None if present is None else EpicName(source=present[0], key=present[1]),
-        goal=names.objectives.get(row.about_objective_id or 0) or goals.get(row.about_key_result_id or 0),
+        goal=goal_decided(row, goals, names.objectives),
         key_result=goals.get(row.key_result_id or 0),
         measure=goals.get(row.measure_id or 0),
         by=row.by_date,

@@ -44,6 +44,7 @@ from app.api.review_models import (
 from app.api.runs import RowId
 from mappings.governance import reviews as operations
 from mappings.governance.agenda import MITIGATION_ASKED
+from mappings.governance.decision_log import goal_decided
 from mappings.governance.pack import Pack, pack_csv, pack_markdown
 from mappings.governance.pack_html import PACK_POLICY, pack_html
 from mappings.governance.review_views import (
@@ -147,8 +148,7 @@ def _show_decision(row: DecisionRow, review: ReviewInFull) -> ReviewDecision:
         {
             **{name: getattr(row, name) for name in own},
             "epic": epic,
-            "goal": keys.get(row.about_key_result_id or 0)
-            or review.objective_keys.get(row.about_objective_id or 0),
+            "goal": goal_decided(row, keys, review.objective_keys),
             "key_result": keys.get(row.key_result_id or 0),
             "measure": keys.get(row.measure_id or 0),
             "by": row.by_date,

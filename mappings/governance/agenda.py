@@ -7,6 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mappings.goals.progress import whole_percent
+from mappings.governance.values import DECIDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -329,16 +330,6 @@ def shortened(words: str | None) -> str:
     return line if len(line) <= WORDS_AT_MOST else line[: WORDS_AT_MOST - 1] + "…"
 
 
-DECIDED: dict[str | None, str] = {
-    "keep": "Kept",
-    "remap": "Mapped anew",
-    "stop": "Stopped",
-    "defer": "Deferred",
-    "pilot": "A pilot",
-    "scale": "Scaled",
-}
-
-
 def _day(words: str, one: EpicFact) -> str:
     return words if one.day is None else f"{words} {day_words(one.day)}"
 
@@ -405,6 +396,7 @@ def _waiver(one: EpicFact) -> Line:
 
 def _decision(one: EpicFact) -> Line:
     reason = f" Reason: “{shortened(one.words)}”" if one.words else ""
+    assert one.what is not None
     return _of_epic(
         "decision",
         one,

@@ -29,12 +29,13 @@ from mappings.governance.agenda import (
 from mappings.governance.cadence import next_review_day
 from mappings.governance.conflicts import load_conflicts
 from mappings.governance.initiatives import initiative_ids, load_policy
+from mappings.governance.stages import is_overdue_pilot
+from mappings.governance.value import is_answered
 from mappings.tables import (
     CycleRow,
     DecisionRow,
     EpicRow,
     EpicStageRow,
-    EpicValueRow,
     FindingRow,
     KeyResultRow,
     LinkRow,
@@ -198,8 +199,7 @@ def _conflict(one: ConflictShown) -> ConflictFact:
 
 
 async def _unanswered(session: AsyncSession, policy: Policy) -> Some[EpicFact]:
-    answered = select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None))
-    query = _of_epics().where(_OPEN, EpicRow.id.in_(initiative_ids(policy)), EpicRow.id.not_in(answered))
+    query = _of_epics().where(_OPEN, EpicRow.id.in_(initiative_ids(policy)), ~is_answered())
     return await _some(session, query.order_by(EpicRow.id), NAMED_AT_MOST)
 
 
@@ -261,7 +261,7 @@ async def _pilots(session: AsyncSession, held_on: date) -> Some[EpicFact]:
         EpicStageRow, EpicStageRow.epic_id == EpicRow.id
     )
     query = query.outerjoin(KeyResultRow, KeyResultRow.id == EpicStageRow.measure_id)
-    query = query.where(EpicStageRow.stage == "pilot", EpicStageRow.due < held_on, _OPEN)
+    query = query.where(is_overdue_pilot(held_on))
     query = query.order_by(EpicStageRow.due, EpicRow.id)
     return await _some(session, query, LINES_OF["pilot"], "day", "what")
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, insert, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, distinct_on
-from sqlalchemy.orm import defer
 from sqlalchemy.types import Text
 
+from mappings.evaluation.context import load_key_results
 from mappings.goals.board import GoalOnBoard, load_board, span_of, steady_progress
 from mappings.goals.key_results import is_live
 from mappings.goals.pace import LAST_DAYS, is_at_risk
 from mappings.goals.progress import progress_of
-from mappings.goals.rows import key_result_of
 from mappings.tables import (
     CheckInRow,
     CycleRow,
@@ -195,13 +194,7 @@ def _was_at_risk(goal: GoalOnBoard, value: float, confidence: float, moment: dat
 
 async def live_key_results(session: AsyncSession, now: datetime) -> list[int]:
     """The ids of all that are live, of whatever cycle."""
-    rows = await session.execute(
-        select(KeyResultRow, ObjectiveRow, CycleRow.ends)
-        .join(ObjectiveRow, ObjectiveRow.id == KeyResultRow.objective_id)
-        .outerjoin(CycleRow, CycleRow.id == ObjectiveRow.cycle_id)
-        .options(defer(KeyResultRow.description), defer(ObjectiveRow.description))
-    )
-    return [row.id for row, objective, ends in rows if is_live(key_result_of(row, objective, ends), now)]
+    return [id for id, goal in (await load_key_results(session)).items() if is_live(goal, now)]
 
 
 _KEPT = (

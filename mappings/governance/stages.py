@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
@@ -258,6 +258,11 @@ class OverduePilot:
     due: date
 
 
+def is_overdue_pilot(today: date) -> ColumnElement[bool]:
+    """Whether a stage is that of a pilot whose last day is past."""
+    return and_(EpicStageRow.stage == "pilot", EpicStageRow.due < today)
+
+
 async def overdue_pilots(session: AsyncSession, today: date, limit: int | None = None) -> list[OverduePilot]:
     """The listed epics that are still a pilot after their last day, the longest overdue first."""
     query = (
@@ -266,7 +271,7 @@ async def overdue_pilots(session: AsyncSession, today: date, limit: int | None =
         .join(EpicRow, EpicRow.id == EpicStageRow.epic_id)
         .join(SourceRow, SourceRow.id == EpicRow.source_id)
         .join(KeyResultRow, KeyResultRow.id == EpicStageRow.measure_id)
-        .where(EpicStageRow.stage == "pilot", EpicStageRow.due < today, EpicRow.removed_at.is_(None))
+        .where(is_overdue_pilot(today), EpicRow.removed_at.is_(None))
         .order_by(EpicStageRow.due, EpicRow.id)
         .limit(limit)
     )

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
@@ -119,6 +119,11 @@ async def load_value(session: AsyncSession, source: str, key: str) -> tuple[Epic
     """Raises `NotFound`, with the reason for an epic that is removed."""
     epic = await epic_at(session, await source_at(session, source), key)
     return epic, value_of(await session.get(EpicValueRow, epic.id))
+
+
+def is_answered() -> ColumnElement[bool]:
+    """Whether the epic says how it helps the business."""
+    return EpicRow.id.in_(select(EpicValueRow.epic_id).where(EpicValueRow.answer.is_not(None)))
 
 
 async def load_values(session: AsyncSession, ids: Collection[int]) -> dict[int, ValueOfEpic]:

@@ -316,9 +316,7 @@ SIGNS: tuple[SignKind, ...] = (
         "A current initiative that is being done while a side has not signed the metric of its key result as "
         "it is now: the primary live one.",
         "Have the business and IT sign each metric before more work is done.",
-        on=lambda one: (
-            one.status_category == "doing" and one.goal is not None and one.goal.not_agreed is not None
-        ),
+        on=_begun_before_agreed,
         says=(
             "{count} of {of} is being done before both sides agreed how to measure it.",
             "{count} of {of} are being done before both sides agreed how to measure them.",

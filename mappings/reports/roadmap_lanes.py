@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from mappings.evaluation.model import SET_ASIDE_WORDS
 from mappings.goals.tree import in_order
 from mappings.governance.initiatives import initiatives_among, load_policy
+from mappings.lookups import goal_keys
 from mappings.policy.durations import last_day
 from mappings.reports.roadmap_bars import Remark, bar_of, day_words
 from mappings.reports.roadmap_moves import PlanOfEpic, moves_of
-from mappings.reports.roadmap_rows import keys_of_goals, load_details
+from mappings.reports.roadmap_rows import load_details
+from mappings.tables import KeyResultRow
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -66,7 +68,9 @@ async def load_drawing(session: AsyncSession, basis: Basis, ids: Collection[int]
     """Of these epics."""
     details = await load_details(session, ids, basis.review_id)
     closed = {id for one in details.values() for id in one.links} - basis.live.keys()
-    keys = {id: goal.row.key for id, goal in basis.live.items()} | await keys_of_goals(session, closed)
+    keys = {id: goal.row.key for id, goal in basis.live.items()} | await goal_keys(
+        session, KeyResultRow, closed
+    )
     initiatives = await initiatives_among(session, await load_policy(session), ids)
     return Drawing(basis, keys, details, initiatives)
 
