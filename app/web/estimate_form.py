@@ -8,10 +8,10 @@ from app.api.deps import validated
 from app.api.estimates import EstimateIn
 from app.web.forms import document_of
 from app.web.router import Form
-from app.web.templating import number
 from mappings.errors import Invalid
 from mappings.governance.estimates import EstimateValues
 from mappings.tables import EstimateRow
+from mappings.words import number_words
 
 ADD, DELETE = "add-estimate", "delete-estimate"
 FIELDS = ("kind", "amount", "currency", "estimated_by", "note", "at")
@@ -36,4 +36,4 @@ def estimate_in(form: Form) -> int:
 
 def estimate_words(row: EstimateRow) -> str:
     """`120,000 EUR planned`."""
-    return f"{number(row.amount)} {row.currency} {row.kind}"
+    return f"{number_words(row.amount)} {row.currency} {row.kind}"

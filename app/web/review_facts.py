@@ -13,7 +13,6 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.web.epic_rows import finding_shown
-from app.web.templating import percent
 from mappings.evaluation.context import load_key_results
 from mappings.goals.board import GoalOnBoard, load_board
 from mappings.goals.key_results import is_live
@@ -33,6 +32,7 @@ from mappings.tables import (
     SourceRow,
     among,
 )
+from mappings.words import percent
 
 GOALS_AT_MOST = 20
 Choices = Mapping[str, Sequence[tuple[str, Sequence[tuple[str, str]]]]]

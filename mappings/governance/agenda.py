@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mappings.goals.progress import whole_percent
 from mappings.governance.values import DECIDED
+from mappings.words import cut_to, day_words, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -214,15 +215,6 @@ def coverage_words(coverage: Mapping[str, Any], changes: Mapping[str, Any] | Non
     return " ".join(found)
 
 
-def day_words(day: date) -> str:
-    """`30 Oct 2026`; of a moment in UTC its day."""
-    return f"{day.day} {day:%b %Y}"
-
-
-def percent(share: float) -> str:
-    return f"{whole_percent(share)}%"
-
-
 def _worst_first(one: Mapping[str, Any]) -> tuple[float, float]:
     facts = one["facts"]
     behind = (facts["steady"] or 0) - (facts["progress"] or 0) if facts["progress"] is not None else 0
@@ -326,8 +318,7 @@ def _of_epic(kind: str, one: EpicFact, detail: str, **about: Any) -> Line:
 
 
 def shortened(words: str | None) -> str:
-    line = " ".join((words or "").split())
-    return line if len(line) <= WORDS_AT_MOST else line[: WORDS_AT_MOST - 1] + "…"
+    return cut_to(WORDS_AT_MOST, " ".join((words or "").split()))
 
 
 def _day(words: str, one: EpicFact) -> str:

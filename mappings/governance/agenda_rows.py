@@ -3,7 +3,6 @@ are, so that neither grows with the number of epics."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, case, exists, func, or_, select
@@ -31,6 +30,7 @@ from mappings.governance.conflicts import load_conflicts
 from mappings.governance.initiatives import initiative_ids, load_policy
 from mappings.governance.stages import is_overdue_pilot
 from mappings.governance.value import is_answered
+from mappings.policy.durations import last_date
 from mappings.tables import (
     CycleRow,
     DecisionRow,
@@ -124,7 +124,7 @@ async def _waivers(session: AsyncSession, until: date) -> Some[EpicFact]:
 def _with_last_day(one: EpicFact) -> EpicFact:
     """A waiver ends with a day, whose end is stored."""
     assert one.at is not None
-    day = (one.at - timedelta(microseconds=1)).date()
+    day = last_date(one.at)
     return EpicFact(epic=one.epic, key=one.key, title=one.title, words=one.words, by=one.by, day=day)
 
 

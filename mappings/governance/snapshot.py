@@ -33,6 +33,7 @@ from mappings.tables import (
     SourceRow,
     among,
 )
+from mappings.words import cut_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,11 +154,9 @@ async def _latest_notes(session: AsyncSession, ids: Sequence[int]) -> dict[int, 
         .ext(distinct_on(CheckInRow.key_result_id))
         .order_by(CheckInRow.key_result_id, CheckInRow.at.desc(), CheckInRow.id.desc())
     )
-    return {id: _shortened(note) for id, note in await session.execute(query) if note and note.strip()}
-
-
-def _shortened(note: str) -> str:
-    return note if len(note) <= NOTE_AT_MOST else note[: NOTE_AT_MOST - 1] + "…"
+    return {
+        id: cut_to(NOTE_AT_MOST, note) for id, note in await session.execute(query) if note and note.strip()
+    }
 
 
 async def _late_red(session: AsyncSession, at_risk: Sequence[GoalOnBoard], now: datetime) -> set[int]:

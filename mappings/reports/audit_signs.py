@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from mappings.words import percent
+
 CATCH_ALL_SHARE = 1 / 3
 # Of fewer aligned epics one key result easily holds a third.
 CATCH_ALL_LEAST = 10
@@ -260,7 +262,7 @@ def _catch_all(facts: AuditFacts) -> Found:
         SeenOn(
             "key_result",
             goal.key,
-            f"{has[goal.id]:,} of {whole} ({100 * has[goal.id] / all_aligned:.0f}%)",
+            f"{has[goal.id]:,} of {whole} ({percent(has[goal.id] / all_aligned)})",
         )
         for goal in found
     ]

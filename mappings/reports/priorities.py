@@ -27,7 +27,7 @@ from mappings.epics.set_aside import is_set_aside
 from mappings.governance.criteria import load_criteria
 from mappings.governance.scores import MEAN_DECIMALS, mean_scores, scores_of
 from mappings.lookups import goal_in
-from mappings.policy.durations import last_day
+from mappings.policy.durations import last_date
 from mappings.tables import (
     CriterionRow,
     CycleRow,
@@ -288,7 +288,7 @@ def _item(
         given=given_scores(criteria, scores),
         missing=[one.key for one in criteria if one.weight and one.id not in scores],
         key_result=key_result,
-        set_aside_until=None if until is None else date.fromisoformat(last_day(until)),
+        set_aside_until=None if until is None else last_date(until),
         **{name: getattr(facts, name) for name in (*names, *more)},
     )
 

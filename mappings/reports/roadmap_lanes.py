@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from mappings.evaluation.model import SET_ASIDE_WORDS
 from mappings.goals.tree import in_order
 from mappings.governance.initiatives import initiatives_among, load_policy
 from mappings.lookups import goal_keys
-from mappings.policy.durations import last_day
-from mappings.reports.roadmap_bars import Remark, bar_of, day_words
+from mappings.policy.durations import last_date
+from mappings.reports.roadmap_bars import Remark, bar_of
 from mappings.reports.roadmap_moves import PlanOfEpic, moves_of
 from mappings.reports.roadmap_rows import load_details
 from mappings.tables import KeyResultRow
+from mappings.words import day_words
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -160,14 +160,14 @@ def _reasons(details: EpicDetails, closed: Sequence[str], at: datetime) -> Itera
     """Why it is where it stands: a dispute, a closed goal, a decision that holds `at` that moment."""
     row, today = details.row, at.date()
     if row.set_aside is not None and (row.set_aside_until is None or row.set_aside_until > at):
-        until = "" if row.set_aside_until is None else f" until {_last_day(row.set_aside_until, today)}"
+        until = (
+            ""
+            if row.set_aside_until is None
+            else f" until {day_words(last_date(row.set_aside_until), today)}"
+        )
         yield Remark(f"{SET_ASIDE_WORDS[row.set_aside]} by a decision{until}")
     if details.disputed:
         yield Remark("disputed", warn=True)
     if row.alignment == "unaligned" and closed:
         is_one = len(closed) == 1
         yield Remark(f"{', '.join(closed)} {'is' if is_one else 'are'} closed", warn=True)
-
-
-def _last_day(until: datetime, today: date) -> str:
-    return day_words(date.fromisoformat(last_day(until)), today)
