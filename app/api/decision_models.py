@@ -12,7 +12,7 @@ from app.api.deps import Body, Key, Line, Moment
 from app.api.epic_models import EpicName
 from app.api.goal_models import Day
 from app.api.links import EpicRefIn
-from app.api.review_models import PersonIn, PersonOut
+from app.api.review_models import DecidedEpic, PersonIn, PersonOut
 from mappings.governance.decision_log import goal_decided
 from mappings.governance.values import (
     CommitteeSide,
@@ -77,10 +77,6 @@ class DecisionIn(Body):
         None, ge=1, lt=2**63, strict=True, description="The item of the review's agenda that it ends."
     )
     conflict: int | None = Field(None, ge=1, lt=2**63, strict=True, description="The conflict that it ends.")
-
-
-class DecidedEpic(EpicName):
-    title: str = Field(description="As it was then, like the names.")
 
 
 class DecisionOut(BaseModel):

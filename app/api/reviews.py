@@ -43,7 +43,7 @@ from app.api.review_models import (
 )
 from app.api.runs import RowId
 from mappings.governance import reviews as operations
-from mappings.governance.agenda import MITIGATION_ASKED
+from mappings.governance.agenda import asks_mitigation
 from mappings.governance.decision_log import goal_decided
 from mappings.governance.pack import Pack, pack_csv, pack_markdown
 from mappings.governance.pack_html import PACK_POLICY, pack_html
@@ -122,7 +122,7 @@ def show_item(row: ReviewItemRow, elsewhere: Any = ()) -> ItemOut:
     return ItemOut.model_validate(
         {
             **{name: getattr(row, name) for name in (*own, "changed_by", "changed_at")},
-            "mitigation_asked": row.kind in MITIGATION_ASKED and row.key_result_id is not None,
+            "mitigation_asked": asks_mitigation(row.kind, row.key_result_id),
             "decided_elsewhere": [
                 ItemOfElsewhere.model_validate(
                     {

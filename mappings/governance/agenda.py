@@ -38,6 +38,11 @@ NAMED_AT_MOST = 8  # key results or epics in one sentence
 WORDS_AT_MOST = 300  # characters of what a person wrote, in a sentence; `facts` have all of it
 
 
+def asks_mitigation(kind: str, key_result_id: int | None) -> bool:
+    """Whether a line asks what is done about it."""
+    return kind in MITIGATION_ASKED and key_result_id is not None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """`kind` says what of, `about` names it (`{"epic": {"source", "key"}}`, `{"key_result"}`, …), `facts` are

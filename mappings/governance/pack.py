@@ -46,7 +46,7 @@ class PackItem:
     state: str
     about: Mapping[str, Any]
     mitigation: str | None
-    names_key_result: bool
+    asks_mitigation: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +213,7 @@ def mitigation_words(one: PackItem) -> str | None:
     """None where none is asked, and none was given."""
     if one.mitigation:
         return f"Mitigation: {' '.join(one.mitigation.split())}"
-    asked = one.kind in MITIGATION_ASKED and one.names_key_result
-    return NO_MITIGATION if asked else None
+    return NO_MITIGATION if one.asks_mitigation else None
 
 
 def dealt_words(pack: Pack, one: PackItem) -> str:

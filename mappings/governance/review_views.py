@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 
+from mappings.governance.agenda import asks_mitigation
 from mappings.governance.decision_log import goal_decided, key_results_named
 from mappings.governance.pack import Pack, PackDecision, PackItem
 from mappings.governance.reviews import load_review, review_items, sides_missing
@@ -213,7 +214,7 @@ def pack_of(review: ReviewInFull) -> Pack:
                 item.state,
                 item.about,
                 item.mitigation,
-                item.key_result_id is not None,
+                asks_mitigation(item.kind, item.key_result_id),
             )
             for item in review.items
         ],
