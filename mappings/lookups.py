@@ -12,6 +12,7 @@ from sqlalchemy.orm import undefer
 from sqlalchemy.types import Text
 
 from mappings.errors import Invalid, NotFound
+from mappings.locks import lock_epics
 from mappings.tables import (
     CycleRow,
     DecisionRow,
@@ -161,6 +162,20 @@ async def epic_at(session: AsyncSession, source: SourceRow, key: str) -> EpicRow
     if row.removed_at is not None:
         raise NotFound(f"{why_removed(row.key, row.removed_at, row.removal_reason)}.")
     return row
+
+
+async def locked_epic_at(session: AsyncSession, source: str, key: str) -> tuple[SourceRow, EpicRow]:
+    """The epic of this source and key, locked with all its columns as they are then, and its source: neither
+    it nor its source goes until this transaction ends. Raises `NotFound` as `source_at` and `epic_at`."""
+    held = await source_at(session, source)
+    found = await epic_at(session, held, key)
+    rows = await lock_epics(session, [found.id])
+    if not rows:  # deleted meanwhile, with its source
+        raise NotFound.of("source", source)
+    (row,) = rows
+    if row.removed_at is not None:
+        raise NotFound(f"{why_removed(row.key, row.removed_at, row.removal_reason)}.")
+    return held, row
 
 
 def why_removed(key: str, removed_at: datetime, reason: str | None) -> str:

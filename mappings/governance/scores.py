@@ -10,8 +10,8 @@ from sqlalchemy import Numeric, Subquery, cast, func, select
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values
 from mappings.governance.criteria import load_criteria
-from mappings.locks import lock_criteria_shared, lock_epics
-from mappings.lookups import epic_at, source_at
+from mappings.locks import lock_criteria_shared
+from mappings.lookups import locked_epic_at
 from mappings.tables import CriterionRow, ScoreRow, among
 from mappings.values import Bounds, number_error
 
@@ -62,11 +62,8 @@ async def set_scores(
     `expected`: raises `Conflict` where those of the epic are others now. Raises `NotFound`, and `Invalid` on
     a criterion that does not exist or a score that is none.
     """
-    held = await source_at(session, source)
     await lock_criteria_shared(session)
-    epic = await epic_at(session, held, key)
-    # One at a time changes an epic's scores, and it is not removed meanwhile.
-    await lock_epics(session, [epic.id])
+    held, epic = await locked_epic_at(session, source, key)  # one at a time changes an epic's scores
     criteria = await load_criteria(session)
     asked = _by_criterion(criteria, scores)
     stored = (await scores_of(session, [epic.id])).get(epic.id, {})

@@ -18,7 +18,7 @@ from mappings.goals.key_results import why_not_live
 from mappings.goals.rows import key_result_of
 from mappings.governance.values import Stage, columns_as_json, columns_from_json
 from mappings.locks import lock_epics, lock_goals_shared
-from mappings.lookups import epic_at, key_result_in, source_at
+from mappings.lookups import key_result_in, locked_epic_at
 from mappings.policy.durations import LONGEST_DAYS
 from mappings.tables import (
     CheckInRow,
@@ -57,8 +57,7 @@ async def set_stage(
     """
     check_values(stage_errors(stage, measure, by, now))
     await lock_goals_shared(session)  # so that the measure stays
-    epic = await epic_at(session, await source_at(session, source), key)
-    await lock_epics(session, [epic.id])
+    _, epic = await locked_epic_at(session, source, key)
     row = await locked_stage(session, epic.id)
     if versions is not None:
         check_version(0 if row is None else row.version, versions)

@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, select
 from mappings.audit import actor_of
 from mappings.errors import Conflict, Invalid, check_values, check_version
 from mappings.goals.values import Driver
-from mappings.lookups import epic_at, source_at
-from mappings.tables import EpicRow, EpicValueRow, SourceRow, among
+from mappings.lookups import epic_at, locked_epic_at, source_at
+from mappings.tables import EpicRow, EpicValueRow, among
 from mappings.values import LINE_AT_MOST, FieldErrors, line_error, one_of_error
 
 if TYPE_CHECKING:
@@ -205,9 +205,7 @@ async def restore_value(session: AsyncSession, epic_id: int, before: ValueOfEpic
 
 async def _locked(session: AsyncSession, source: str, key: str) -> tuple[EpicRow, EpicValueRow | None]:
     """The epic's row is locked, so that of two first answers the second sees the first."""
-    found: SourceRow = await source_at(session, source)
-    epic = await epic_at(session, found, key)
-    await session.execute(select(EpicRow.id).where(EpicRow.id == epic.id).with_for_update(key_share=True))
+    _, epic = await locked_epic_at(session, source, key)
     return epic, await session.get(EpicValueRow, epic.id, populate_existing=True)
 
 
